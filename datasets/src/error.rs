@@ -1,0 +1,67 @@
+//! The crate's error: what, where, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// Anything that can go wrong between a file and a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An image of a folder or archive could not be decoded.
+    #[error("{container}: member {member}: {reason}")]
+    Member {
+        /// Archive or folder.
+        container: PathBuf,
+        /// Path inside it.
+        member: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pack, mesh or source tree does not have the expected form.
+    #[error("{path}: {reason}")]
+    Format {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was expected and what was found.
+        reason: String,
+    },
+    /// HDF5 refused.
+    #[error("{path}: HDF5: {source}")]
+    Hdf5 {
+        /// The pack.
+        path: PathBuf,
+        /// What HDF5 said.
+        source: hdf5::Error,
+    },
+    /// A value outside its range.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// The crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An [`Error::Io`] at `path`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Error::Io { path, source }
+    }
+
+    /// An [`Error::Hdf5`] at `path`.
+    pub fn hdf5(path: impl AsRef<Path>) -> impl FnOnce(hdf5::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Error::Hdf5 { path, source }
+    }
+
+    /// An [`Error::Format`] at `path`.
+    pub fn format(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Error::Format { path: path.as_ref().to_owned(), reason: reason.into() }
+    }
+}

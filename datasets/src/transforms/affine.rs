@@ -1,0 +1,59 @@
+//! Flip, crop, rotation and translation as one bilinear resampling.
+
+use tch::Tensor;
+
+use super::draws::{Draw, Draws, host_tensor};
+use super::{Border, Crop};
+
+/// Bilinear, in libtorch's numbering of grid_sampler's modes.
+const BILINEAR: i64 = 0;
+
+impl Border {
+    /// libtorch's number of grid_sampler's padding mode. Its reflection (without align_corners) mirrors about the outer edges of the border pixels.
+    const fn padding_mode(self) -> i64 {
+        match self {
+            Border::Zeros => 0,
+            Border::Reflection => 2,
+        }
+    }
+}
+
+/// `images` (N, 3, H, W) flipped, cropped, rotated and shifted.
+pub(super) fn resample(images: &Tensor, draws: &Draws, border: Border) -> Tensor {
+    if draws.all(is_identity) {
+        return images.shallow_clone();
+    }
+    let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+    let aspect = width as f64 / height as f64;
+    let theta: Vec<f64> = draws.each.iter().flat_map(|draw| source_of_output(draw, aspect)).collect();
+    let theta = host_tensor(&theta, &[n, 2, 3], images);
+    let grid = Tensor::affine_grid_generator(&theta, images.size(), false);
+    images.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
+}
+
+/// Whether the geometry of `draw` moves nothing.
+fn is_identity(draw: &Draw) -> bool {
+    let Draw { angle, shift, crop, flip, .. } = Draw::IDENTITY;
+    draw.angle == angle && draw.shift == shift && draw.crop == crop && draw.flip == flip
+}
+
+/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of view 1 that it shows, both in coordinates that reach from
+/// -1 to 1 across the image (x to the right, y down); `aspect` is width / height.
+///
+/// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y pointing down, the
+/// inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
+fn source_of_output(draw: &Draw, aspect: f64) -> [f64; 6] {
+    let (sin, cos) = draw.angle.to_radians().sin_cos();
+    let turn = [[cos, -sin / aspect], [sin * aspect, cos]];
+    let shift = draw.shift.map(|fraction| 2.0 * fraction);
+    let Crop { centre, width, height } = draw.crop;
+    let mut rows = [0.0; 6];
+    for (axis, size) in [width, height].into_iter().enumerate() {
+        let mirror = if axis == 0 && draw.flip { -1.0 } else { 1.0 };
+        let turned_shift = turn[axis][0] * shift[0] + turn[axis][1] * shift[1];
+        rows[3 * axis] = mirror * size * turn[axis][0];
+        rows[3 * axis + 1] = mirror * size * turn[axis][1];
+        rows[3 * axis + 2] = mirror * (centre[axis] - size * turned_shift);
+    }
+    rows
+}

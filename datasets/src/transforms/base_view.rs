@@ -1,0 +1,120 @@
+//! View 1: the base augmentation of a photograph.
+
+use rand::Rng;
+use rand_pcg::Pcg64Mcg;
+use tch::{Kind, Tensor};
+
+use super::draws::host_tensor;
+use super::separable;
+use crate::draw::{Purpose, rng};
+
+/// Smallest area of the crop as a fraction of the image.
+const SMALLEST_AREA: f64 = 0.5;
+/// Smallest and largest width / height of the crop.
+const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+/// Attempts to place a crop before the largest possible one is taken, as in torchvision.
+const ATTEMPTS: usize = 10;
+
+/// A box of whole pixels, and whether it is shown mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelBox {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Whether left and right change places.
+    pub flip: bool,
+}
+
+impl PixelBox {
+    /// torchvision's RandomResizedCrop (scale 0.5 to 1, ratio 3/4 to 4/3) and a flip with probability 1/2.
+    fn draw(rng: &mut Pcg64Mcg, height: usize, width: usize) -> PixelBox {
+        let flip = rng.r#gen();
+        for _ in 0..ATTEMPTS {
+            let area = (height * width) as f64 * rng.gen_range(SMALLEST_AREA..1.0);
+            let ratio = rng.gen_range(RATIOS.0.ln()..RATIOS.1.ln()).exp();
+            let wide = (area * ratio).sqrt().round() as usize;
+            let high = (area / ratio).sqrt().round() as usize;
+            if (1..=width).contains(&wide) && (1..=height).contains(&high) {
+                let top = rng.gen_range(0..=height - high);
+                let left = rng.gen_range(0..=width - wide);
+                return PixelBox { top, left, height: high, width: wide, flip };
+            }
+        }
+        let (high, wide) = (height.min(width), height.min(width));
+        PixelBox { top: (height - high) / 2, left: (width - wide) / 2, height: high, width: wide, flip }
+    }
+}
+
+/// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box of 0.5 to 1 of the area resized with
+/// antialiasing, and a random flip.
+///
+/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8 images give float32 views in [0, 1].
+pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64) -> Tensor {
+    let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+    let draw =
+        |&key: &u64| PixelBox::draw(&mut rng(seed, epoch, key, Purpose::BaseView), height as usize, width as usize);
+    let boxes: Vec<PixelBox> = keys.iter().map(draw).collect();
+    resized_crop(images, &boxes, height.min(width) as usize)
+}
+
+/// The box of each image (one per image, inside it) resized to `side` x `side`: `images` (N, 3, H, W), uint8 or floats in [0, 1] -> (N, 3, side, side).
+///
+/// Bilinear, with the kernel widened where the box is shrunk: torchvision's `resized_crop` with `antialias=True`.
+pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor {
+    let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+    assert_eq!(n as usize, boxes.len(), "one box per image");
+    tch::no_grad(|| {
+        let (floats, scale) = match images.kind() {
+            Kind::Uint8 => (images.to_kind(Kind::Float), 1.0 / 255.0),
+            _ => (images.shallow_clone(), 1.0),
+        };
+        let vertical: Vec<Span> = boxes.iter().map(|b| Span { start: b.top, length: b.height, flip: false }).collect();
+        let horizontal: Vec<Span> =
+            boxes.iter().map(|b| Span { start: b.left, length: b.width, flip: b.flip }).collect();
+        let columns = resize_matrices(&vertical, height, side, 1.0, &floats);
+        let rows = resize_matrices(&horizontal, width, side, scale, &floats);
+        separable::apply(&floats, &columns, &rows)
+    })
+}
+
+/// One axis of a box.
+struct Span {
+    start: usize,
+    length: usize,
+    flip: bool,
+}
+
+/// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and multiply by `scale`.
+fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &Tensor) -> Tensor {
+    let mut weights = vec![0.0; spans.len() * side * source as usize];
+    for (span, matrix) in spans.iter().zip(weights.chunks_exact_mut(side * source as usize)) {
+        for (out, row) in matrix.chunks_exact_mut(source as usize).enumerate() {
+            let out = if span.flip { side - 1 - out } else { out };
+            span.write_weights(out, side, scale, row);
+        }
+    }
+    host_tensor(&weights, &[spans.len() as i64, side as i64, source], like)
+}
+
+impl Span {
+    /// Weights of the source pixels in pixel `out` of `side`: a triangle about its centre, normalised over the pixels of the span.
+    fn write_weights(&self, out: usize, side: usize, scale: f64, row: &mut [f64]) {
+        let step = self.length as f64 / side as f64;
+        let reach = step.max(1.0);
+        let centre = (out as f64 + 0.5) * step;
+        let first = (centre - reach).floor().max(0.0) as usize;
+        let end = ((centre + reach).ceil() as usize).min(self.length);
+        let taps = &mut row[self.start + first..self.start + end];
+        let mut sum = 0.0;
+        for (pixel, tap) in (first..end).zip(taps.iter_mut()) {
+            *tap = (1.0 - (pixel as f64 + 0.5 - centre).abs() / reach).max(0.0);
+            sum += *tap;
+        }
+        taps.iter_mut().for_each(|tap| *tap *= scale / sum);
+    }
+}

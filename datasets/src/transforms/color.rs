@@ -1,0 +1,88 @@
+//! Brightness, contrast, saturation and hue by torchvision's definitions, a factor per image.
+
+use tch::Tensor;
+
+use super::draws::{Draw, Draws};
+
+/// Weights of red, green and blue in grey (ITU-R 601-2, as torchvision rounds them).
+const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
+
+/// Stands in for the chroma of a grey pixel where it is divided by; far below one step of 8-bit colour.
+const SMALLEST_CHROMA: f64 = 1e-6;
+
+/// `images` (N, 3, H, W) with brightness, contrast, saturation and hue changed, in this order.
+pub(super) fn jitter(images: &Tensor, draws: &Draws) -> Tensor {
+    let mut out = images.shallow_clone();
+    if !draws.all(|draw| draw.brightness == Draw::IDENTITY.brightness) {
+        out = clamped(&out * draws.column(&out, |draw| draw.brightness));
+    }
+    if !draws.all(|draw| draw.contrast == Draw::IDENTITY.contrast) {
+        let mean = grey(&out).mean_dim(&[2i64, 3][..], true, None);
+        out = blend(&out, &mean, &draws.column(&out, |draw| draw.contrast));
+    }
+    if !draws.all(|draw| draw.saturation == Draw::IDENTITY.saturation) {
+        out = blend(&out, &grey(&out), &draws.column(&out, |draw| draw.saturation));
+    }
+    if !draws.all(|draw| draw.hue == Draw::IDENTITY.hue) {
+        out = shift_hue(&out, &draws.column(&out, |draw| draw.hue));
+    }
+    out
+}
+
+/// The three channels (N, 1, H, W) of `images`.
+fn channels(images: &Tensor) -> [Tensor; 3] {
+    [0, 1, 2].map(|channel| images.narrow(1, channel, 1))
+}
+
+/// Grey values (N, 1, H, W).
+fn grey(images: &Tensor) -> Tensor {
+    let [red, green, blue] = channels(images);
+    let mut grey = red * GREY[0];
+    grey += green * GREY[1];
+    grey += blue * GREY[2];
+    grey
+}
+
+/// factor * image + (1 - factor) * other, clamped to [0, 1].
+fn blend(image: &Tensor, other: &Tensor, factor: &Tensor) -> Tensor {
+    let rest = other * (1.0 - factor);
+    clamped(image * factor + rest)
+}
+
+/// `values` brought into [0, 1], in their own memory.
+fn clamped(mut values: Tensor) -> Tensor {
+    values.clamp_(0.0, 1.0)
+}
+
+/// `images` with the hue of HSV turned by `turns` (N, 1, 1, 1).
+///
+/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c * (1 - w(h)) with
+/// w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1]: torchvision's six cases in one.
+fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
+    let [red, green, blue] = channels(images);
+    let value = red.maximum(&green).maximum(&blue);
+    let chroma = &value - red.minimum(&green).minimum(&blue);
+    let hue = wrap(sixths(&[red, green, blue], &value, &chroma) + turns * 6.0);
+    let weight =
+        [clamped((&hue - 3.0).abs_() - 1.0), clamped(2.0 - (&hue - 2.0).abs_()), clamped(2.0 - (&hue - 4.0).abs_())];
+    let mut out = Tensor::cat(&weight, 1);
+    out -= 1.0;
+    out *= chroma;
+    out += value;
+    out
+}
+
+/// Hue in sixths of a turn, in [-1, 5]; of grey pixels any (their chroma is 0).
+fn sixths([red, green, blue]: &[Tensor; 3], value: &Tensor, chroma: &Tensor) -> Tensor {
+    let chroma = chroma.clamp_min(SMALLEST_CHROMA);
+    let of_red = (green - blue) / &chroma;
+    let of_green = (blue - red) / &chroma + 2.0;
+    let of_blue = (red - green) / &chroma + 4.0;
+    of_red.where_self(&value.eq_tensor(red), &of_green.where_self(&value.eq_tensor(green), &of_blue))
+}
+
+/// Hue in sixths of a turn brought into [0, 6].
+fn wrap(hue: Tensor) -> Tensor {
+    let turns = (&hue / 6.0).floor_();
+    hue - turns * 6.0
+}

@@ -1,0 +1,234 @@
+//! Parameters of the transforms: drawn from their keys, and written down as target vectors.
+
+use rand::Rng;
+use rand_pcg::Pcg64Mcg;
+use tch::Tensor;
+
+use super::{Ranges, Transform};
+use crate::draw::{Purpose, rng};
+
+/// Attempts to place a crop of the drawn area and ratio before the largest possible one is taken, as in torchvision.
+const CROP_ATTEMPTS: usize = 10;
+
+/// A box of the image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Crop {
+    /// Centre (x, y), with the image reaching from -1 (left, top) to 1 (right, bottom).
+    pub centre: [f64; 2],
+    /// Width as a fraction of the image's.
+    pub width: f64,
+    /// Height as a fraction of the image's.
+    pub height: f64,
+}
+
+/// What is done to one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Rotation in degrees, counter-clockwise as seen.
+    pub angle: f64,
+    /// Shift of the content to the right and down, as fractions of the side.
+    pub shift: [f64; 2],
+    /// The box that becomes the whole image.
+    pub crop: Crop,
+    /// Whether left and right change places.
+    pub flip: bool,
+    /// Factor on every value.
+    pub brightness: f64,
+    /// Factor on the distance from the image's mean grey.
+    pub contrast: f64,
+    /// Factor on the distance from the pixel's grey.
+    pub saturation: f64,
+    /// Shift of the hue in turns.
+    pub hue: f64,
+    /// Standard deviation of the Gaussian in pixels; 0 blurs nothing.
+    pub sigma: f64,
+}
+
+impl Draw {
+    /// The parameters that change nothing.
+    pub const IDENTITY: Draw = Draw {
+        angle: 0.0,
+        shift: [0.0; 2],
+        crop: Crop { centre: [0.0; 2], width: 1.0, height: 1.0 },
+        flip: false,
+        brightness: 1.0,
+        contrast: 1.0,
+        saturation: 1.0,
+        hue: 0.0,
+        sigma: 0.0,
+    };
+
+    /// Every quantity, always all of them and in this order, so that none depends on which transforms are active. The crop
+    /// comes last because it takes a varying number of values from the stream.
+    fn all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
+        Draw {
+            angle: around(rng, 0.0, ranges.rotation),
+            shift: [around(rng, 0.0, ranges.translation), around(rng, 0.0, ranges.translation)],
+            flip: rng.r#gen::<f64>() < ranges.flip_p,
+            brightness: around(rng, 1.0, ranges.brightness),
+            contrast: around(rng, 1.0, ranges.contrast),
+            saturation: around(rng, 1.0, ranges.saturation),
+            hue: around(rng, 0.0, ranges.hue),
+            sigma: between(rng, ranges.blur_min, ranges.blur_max),
+            crop: Crop::draw(rng, ranges),
+        }
+    }
+
+    /// This draw where `active` holds the transform, the identity elsewhere.
+    fn restricted(self, active: &[Transform]) -> Draw {
+        let mut kept = Draw::IDENTITY;
+        for transform in active {
+            match transform {
+                Transform::Rotation => kept.angle = self.angle,
+                Transform::Translation => kept.shift = self.shift,
+                Transform::Crop => kept.crop = self.crop,
+                Transform::Flip => kept.flip = self.flip,
+                Transform::Color => {
+                    kept.brightness = self.brightness;
+                    kept.contrast = self.contrast;
+                    kept.saturation = self.saturation;
+                    kept.hue = self.hue;
+                }
+                Transform::Blur => kept.sigma = self.sigma,
+            }
+        }
+        kept
+    }
+
+    /// Appends the parameter vector of `transform`, each entry in [-1, 1] for draws from `ranges`.
+    fn write_target(&self, transform: Transform, ranges: &Ranges, out: &mut Vec<f32>) {
+        let mut push = |value: f64| out.push(value as f32);
+        match transform {
+            Transform::Rotation => push(self.angle / ranges.rotation),
+            Transform::Translation => self.shift.iter().for_each(|shift| push(shift / ranges.translation)),
+            Transform::Crop => {
+                let Crop { centre, width, height } = self.crop;
+                [centre[0], centre[1], 2.0 * height - 1.0, 2.0 * width - 1.0].into_iter().for_each(push);
+            }
+            Transform::Flip => push(if self.flip { 1.0 } else { -1.0 }),
+            Transform::Color => {
+                push((self.brightness - 1.0) / ranges.brightness);
+                push((self.contrast - 1.0) / ranges.contrast);
+                push((self.saturation - 1.0) / ranges.saturation);
+                push(self.hue / ranges.hue);
+            }
+            // no blur at all is put where the weakest drawn one is
+            Transform::Blur if self.sigma == 0.0 => push(-1.0),
+            Transform::Blur => {
+                let middle = (ranges.blur_max + ranges.blur_min) / 2.0;
+                let half = (ranges.blur_max - ranges.blur_min) / 2.0;
+                push((self.sigma - middle) / half);
+            }
+        }
+    }
+}
+
+impl Crop {
+    /// torchvision's RandomResizedCrop, in fractions of the side in place of whole pixels.
+    fn draw(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Crop {
+        let (low, high) = (ranges.crop_ratio_min.ln(), ranges.crop_ratio_max.ln());
+        for _ in 0..CROP_ATTEMPTS {
+            let area = between(rng, ranges.crop_scale_min, 1.0);
+            let ratio = between(rng, low, high).exp();
+            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
+            if width <= 1.0 && height <= 1.0 {
+                let centre = [around(rng, 0.0, 1.0 - width), around(rng, 0.0, 1.0 - height)];
+                return Crop { centre, width, height };
+            }
+        }
+        let ratio = 1f64.clamp(ranges.crop_ratio_min, ranges.crop_ratio_max);
+        Crop { centre: [0.0; 2], width: ratio.min(1.0), height: (1.0 / ratio).min(1.0) }
+    }
+}
+
+/// Uniform in [low, high).
+fn between(rng: &mut Pcg64Mcg, low: f64, high: f64) -> f64 {
+    low + (high - low) * rng.r#gen::<f64>()
+}
+
+/// Uniform in [middle - half, middle + half).
+fn around(rng: &mut Pcg64Mcg, middle: f64, half: f64) -> f64 {
+    between(rng, middle - half, middle + half)
+}
+
+/// The parameters of a batch, one [`Draw`] per image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draws {
+    /// In the order of the batch.
+    pub each: Vec<Draw>,
+}
+
+impl Draws {
+    /// `n` draws that change nothing.
+    pub fn identity(n: usize) -> Draws {
+        Draws { each: vec![Draw::IDENTITY; n] }
+    }
+
+    /// Draws for the samples `keys` (their indices in the data set): the transforms of `active` from `ranges`, the others at their identity.
+    ///
+    /// A value depends on seed, epoch, sample index and its own range alone: not on the order of the batch, the rank or the other active transforms.
+    pub fn sample(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
+        let draw = |&key: &u64| {
+            let mut rng = rng(seed, epoch, key, Purpose::Transform);
+            let _choice: f64 = rng.r#gen();
+            Draw::all(&mut rng, ranges).restricted(active)
+        };
+        Draws { each: keys.iter().map(draw).collect() }
+    }
+
+    /// As [`Draws::sample`], but each sample keeps one transform of `active`, chosen at random; the others are at their identity.
+    ///
+    /// The quantities are those that [`Draws::sample`] draws with the same keys.
+    pub fn single_each(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
+        let active: Vec<Transform> = Transform::ALL.into_iter().filter(|t| active.contains(t)).collect();
+        let draw = |&key: &u64| {
+            let mut rng = rng(seed, epoch, key, Purpose::Transform);
+            let choice = (rng.r#gen::<f64>() * active.len() as f64) as usize;
+            let kept = active.get(choice).map_or(&[][..], std::slice::from_ref);
+            Draw::all(&mut rng, ranges).restricted(kept)
+        };
+        Draws { each: keys.iter().map(draw).collect() }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.each.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    /// Parameter vectors of `transform`, row after row (N x [`Transform::dim`]), scaled by `ranges` to [-1, 1].
+    ///
+    /// | transform | vector | identity |
+    /// |---|---|---|
+    /// | rotation | angle / range | 0 |
+    /// | translation | dx / range, dy / range | 0, 0 |
+    /// | crop | centre x, centre y, 2h - 1, 2w - 1 | 0, 0, 1, 1 |
+    /// | flip | -1 or 1 | -1 |
+    /// | color | (factor - 1) / range of brightness, contrast, saturation; hue / range | 0, 0, 0, 0 |
+    /// | blur | (sigma - middle) / half of the range | -1 |
+    pub fn target(&self, transform: Transform, ranges: &Ranges) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.len() * transform.dim());
+        self.each.iter().for_each(|draw| draw.write_target(transform, ranges, &mut out));
+        out
+    }
+
+    /// Whether `identity` holds for every image.
+    pub(super) fn all(&self, identity: impl Fn(&Draw) -> bool) -> bool {
+        self.each.iter().all(identity)
+    }
+
+    /// One quantity of every image as a tensor (N, 1, 1, 1) of the kind and on the device of `like`.
+    pub(super) fn column(&self, like: &Tensor, quantity: impl Fn(&Draw) -> f64) -> Tensor {
+        let values: Vec<f64> = self.each.iter().map(quantity).collect();
+        host_tensor(&values, &[self.len() as i64, 1, 1, 1], like)
+    }
+}
+
+/// `values` as a tensor of this shape, of the kind and on the device of `like`.
+pub(super) fn host_tensor(values: &[f64], shape: &[i64], like: &Tensor) -> Tensor {
+    Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device()).view(shape)
+}

@@ -1,0 +1,69 @@
+//! What a training step asks of the other ranks.
+
+use tch::Tensor;
+
+/// The ranks of a run. Implementations live where MPI lives; the models only speak to this trait.
+///
+/// A failing transport ends the whole job: no method returns an error that one rank could see and another could not.
+pub trait Collective {
+    /// This process, `0..size`.
+    fn rank(&self) -> usize;
+    /// Number of processes.
+    fn size(&self) -> usize;
+    /// Replaces `tensor` (contiguous) by its sum over the ranks, the same bits on every rank.
+    fn all_reduce_sum(&self, tensor: &mut Tensor);
+    /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
+    /// Replaces `tensor` by rank 0's.
+    fn broadcast(&self, tensor: &mut Tensor);
+    /// Returns when every rank is here.
+    fn barrier(&self);
+    /// Ends every rank with `code`.
+    fn abort(&self, code: i32) -> !;
+}
+
+/// One process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Solo;
+
+impl Collective for Solo {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn all_reduce_sum(&self, _tensor: &mut Tensor) {}
+
+    fn all_gather(&self, tensor: &Tensor, _rows: &[i64]) -> Tensor {
+        tensor.shallow_clone()
+    }
+
+    fn broadcast(&self, _tensor: &mut Tensor) {}
+
+    fn barrier(&self) {}
+
+    fn abort(&self, code: i32) -> ! {
+        std::process::exit(code)
+    }
+}
+
+/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total % ranks` one longer,
+/// so that a batch which does not divide evenly keeps its size and its order.
+pub fn shares(total: usize, ranks: usize) -> Vec<usize> {
+    (0..ranks).map(|rank| total / ranks + usize::from(rank < total % ranks)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shares;
+
+    #[test]
+    fn shares_cover_the_batch_and_differ_by_one_at_most() {
+        assert_eq!(shares(64, 3), [22, 21, 21]);
+        assert_eq!(shares(2, 2), [1, 1]);
+        assert_eq!(shares(5, 1), [5]);
+    }
+}

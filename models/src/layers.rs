@@ -1,0 +1,186 @@
+//! The few layers that encoder, heads and decoder are made of.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::arena::{Arena, Init, Param, Part, Registry};
+
+/// `x W^T (+ b)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Linear {
+    pub(crate) weight: Param,
+    pub(crate) bias: Option<Param>,
+}
+
+impl Linear {
+    /// Weight (`outputs`, `inputs`) drawn from `weight`; bias zero.
+    pub fn new(reg: &mut Registry, part: Part, name: &str, inputs: i64, outputs: i64, weight: Init) -> Self {
+        reg.scope(name, |reg| Linear {
+            weight: reg.add(part, "weight", &[outputs, inputs], weight),
+            bias: Some(reg.add(part, "bias", &[outputs], Init::Constant(0.0))),
+        })
+    }
+
+    /// Without a bias: in front of a batch normalisation it would have no effect.
+    pub fn without_bias(reg: &mut Registry, part: Part, name: &str, inputs: i64, outputs: i64) -> Self {
+        let weight = reg.scope(name, |reg| reg.add(part, "weight", &[outputs, inputs], Init::linear(inputs)));
+        Linear { weight, bias: None }
+    }
+
+    /// (..., inputs) -> (..., outputs).
+    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
+        x.linear(p.get(self.weight), self.bias.map(|bias| p.get(bias)))
+    }
+
+    /// Outputs `from .. from + len` only: (..., inputs) -> (..., len).
+    pub fn forward_rows(&self, p: &Arena, x: &Tensor, from: i64, len: i64) -> Tensor {
+        x.linear(&p.get(self.weight).narrow(0, from, len), self.bias.map(|bias| p.get(bias).narrow(0, from, len)))
+    }
+}
+
+/// Layer normalisation over the last axis, eps 1e-6 (timm's).
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    weight: Param,
+    bias: Param,
+    dim: i64,
+}
+
+impl LayerNorm {
+    /// Scale one, shift zero.
+    pub fn new(reg: &mut Registry, part: Part, name: &str, dim: i64) -> Self {
+        reg.scope(name, |reg| LayerNorm {
+            weight: reg.add(part, "weight", &[dim], Init::Constant(1.0)),
+            bias: reg.add(part, "bias", &[dim], Init::Constant(0.0)),
+            dim,
+        })
+    }
+
+    /// (..., dim) -> (..., dim).
+    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
+        x.layer_norm([self.dim], Some(p.get(self.weight)), Some(p.get(self.bias)), 1e-6, true)
+    }
+}
+
+/// Batch normalisation with the statistics of the batch that it is given, eps 1e-5. The batch here is always the global one, and
+/// heads are not used after pretraining, so there are no running statistics.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm {
+    weight: Param,
+    bias: Param,
+}
+
+impl BatchNorm {
+    /// Scale one, shift zero.
+    pub fn new(reg: &mut Registry, name: &str, dim: i64) -> Self {
+        reg.scope(name, |reg| BatchNorm {
+            weight: reg.add(Part::Global, "weight", &[dim], Init::Constant(1.0)),
+            bias: reg.add(Part::Global, "bias", &[dim], Init::Constant(0.0)),
+        })
+    }
+
+    /// (N, dim) -> (N, dim).
+    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
+        x.batch_norm(
+            Some(p.get(self.weight)),
+            Some(p.get(self.bias)),
+            None::<&Tensor>,
+            None::<&Tensor>,
+            true,
+            0.0,
+            1e-5,
+            true,
+        )
+    }
+}
+
+/// Multi-head attention of already projected q (B, Tq, dim), k and v (B, Tk, dim), scale 1/sqrt(dim/heads) -> (B, Tq, dim).
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
+    let (batch, queries, dim) = q.size3().expect("q is (B, Tq, dim)");
+    let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2);
+    let (q, k, v) = (split(q), split(k), split(v));
+    let out = if fused_is_faster(q.device(), k.size()[2]) {
+        Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, None, false)
+    } else {
+        let scale = 1.0 / ((dim / heads) as f64).sqrt();
+        (q * scale).matmul(&k.transpose(-2, -1)).softmax(-1, None::<Kind>).matmul(&v)
+    };
+    out.transpose(1, 2).reshape([batch, queries, dim])
+}
+
+/// On CPUs plain matmul-softmax beats the fused kernel for short sequences (measured: design decision "Precision").
+fn fused_is_faster(device: Device, tokens: i64) -> bool {
+    device != Device::Cpu || tokens > 256
+}
+
+/// Two linear maps with a GELU between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl Mlp {
+    /// `dim` -> 4 `dim` -> `dim` under `mlp.`; weights from `init(fan_in, fan_out)`.
+    pub fn new(reg: &mut Registry, dim: i64, init: fn(i64, i64) -> Init) -> Self {
+        reg.scope("mlp", |reg| Mlp {
+            fc1: Linear::new(reg, Part::PerSample, "fc1", dim, 4 * dim, init(dim, 4 * dim)),
+            fc2: Linear::new(reg, Part::PerSample, "fc2", 4 * dim, dim, init(4 * dim, dim)),
+        })
+    }
+
+    /// (..., dim) -> (..., dim).
+    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
+        self.fc2.forward(p, &self.fc1.forward(p, x).gelu("none"))
+    }
+}
+
+/// Pre-norm transformer block with timm's parameter names.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    norm1: LayerNorm,
+    qkv: Linear,
+    proj: Linear,
+    norm2: LayerNorm,
+    mlp: Mlp,
+    heads: i64,
+}
+
+impl Block {
+    /// Registers the block under the current prefix; weights from `init(fan_in, fan_out)`.
+    pub fn new(reg: &mut Registry, dim: i64, heads: i64, init: fn(i64, i64) -> Init) -> Self {
+        let part = Part::PerSample;
+        let norm1 = LayerNorm::new(reg, part, "norm1", dim);
+        let (qkv, proj) = reg.scope("attn", |reg| {
+            (
+                Linear::new(reg, part, "qkv", dim, 3 * dim, init(dim, 3 * dim)),
+                Linear::new(reg, part, "proj", dim, dim, init(dim, dim)),
+            )
+        });
+        let norm2 = LayerNorm::new(reg, part, "norm2", dim);
+        Block { norm1, qkv, proj, norm2, mlp: Mlp::new(reg, dim, init), heads }
+    }
+
+    /// (B, T, dim) -> (B, T, dim).
+    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
+        let qkv = self.qkv.forward(p, &self.norm1.forward(p, x)).chunk(3, -1);
+        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], self.heads);
+        let x = x + self.proj.forward(p, &mixed);
+        &x + self.mlp.forward(p, &self.norm2.forward(p, &x))
+    }
+}
+
+/// Fixed sine-cosine positions of a `grid` x `grid` token map, (1, grid^2, dim), dim divisible by 4 (MAE's).
+pub fn sincos_positions(grid: i64, dim: i64, like: &Tensor) -> Tensor {
+    let quarter = dim / 4;
+    let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
+    let mut values = Vec::with_capacity((grid * grid * dim) as usize);
+    for row in 0..grid {
+        for column in 0..grid {
+            for place in [column, row] {
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).sin()));
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).cos()));
+            }
+        }
+    }
+    Tensor::from_slice(&values).view([1, grid * grid, dim]).to_device(like.device()).to_kind(like.kind())
+}

@@ -1,0 +1,224 @@
+//! Vision Transformer encoder (Dosovitskiy et al. 2021) with timm's parameter names, and the split of its output into an
+//! invariant and an equivariant half (Garrido et al. 2023; protocol section 1).
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::arena::{Arena, Init, Param, Part, Registry};
+use crate::error::{Error, Result};
+use crate::layers::{Block, LayerNorm, Linear};
+
+/// Where the two halves of y are read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    /// Invariant half from the CLS token, equivariant half from the mean over patch tokens.
+    #[default]
+    Split,
+    /// Both halves from the mean over patch tokens.
+    Mean,
+    /// Both halves from the CLS token.
+    Cls,
+}
+
+/// Shape of an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitConfig {
+    /// Side of the (square) image in pixels.
+    pub image: i64,
+    /// Side of a patch in pixels.
+    pub patch: i64,
+    /// Width of a token.
+    pub dim: i64,
+    /// Number of blocks.
+    pub depth: i64,
+    /// Attention heads.
+    pub heads: i64,
+    /// Length of the representation y; half of it is the invariant part.
+    pub out: i64,
+    /// Where the halves are read.
+    #[serde(default)]
+    pub pool: Pool,
+}
+
+impl VitConfig {
+    /// Side of the token map.
+    pub fn grid(&self) -> i64 {
+        self.image / self.patch
+    }
+
+    /// Length of one half of y.
+    pub fn half(&self) -> i64 {
+        self.out / 2
+    }
+
+    /// # Errors
+    /// Says which value does not fit which.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::Invalid(text));
+        for (name, value) in [("image", self.image), ("patch", self.patch), ("dim", self.dim), ("depth", self.depth)] {
+            if value < 1 {
+                return wrong(format!("model.{name} = {value}: must be at least 1"));
+            }
+        }
+        if self.image % self.patch != 0 {
+            return wrong(format!("model.patch = {} does not divide the image side {}", self.patch, self.image));
+        }
+        if self.grid() < 2 {
+            return wrong(format!(
+                "model.patch = {} leaves {} token(s): the grid readout needs 2 x 2",
+                self.patch,
+                self.grid()
+            ));
+        }
+        if self.heads < 1 || self.dim % self.heads != 0 {
+            return wrong(format!("model.heads = {} does not divide model.dim = {}", self.heads, self.dim));
+        }
+        if self.out < 2 || self.out % 2 != 0 {
+            return wrong(format!("model.out = {}: must be even, half of it is the invariant part", self.out));
+        }
+        Ok(())
+    }
+
+    /// Multiplications and additions of the matrix products of one forward pass of one image.
+    pub fn forward_flops(&self) -> f64 {
+        let tokens = (self.grid() * self.grid() + 1) as f64;
+        let dim = self.dim as f64;
+        let patches = (tokens - 1.0) * dim * (3 * self.patch * self.patch) as f64;
+        let head = tokens * dim * self.half() as f64;
+        2.0 * (patches + self.depth as f64 * block_products(tokens, dim) + head)
+    }
+}
+
+/// Multiply-adds of one transformer block: four projections, an MLP of ratio 4, and the two attention products.
+pub fn block_products(tokens: f64, dim: f64) -> f64 {
+    12.0 * tokens * dim * dim + 2.0 * tokens * tokens * dim
+}
+
+/// timm's initialisation of Linear weights (`trunc_normal_`, std 0.02).
+fn timm(_fan_in: i64, _fan_out: i64) -> Init {
+    Init::Normal(0.02)
+}
+
+/// What the encoder makes of B images.
+pub struct Encoded {
+    /// (B, out): the representation, invariant half first.
+    pub y: Tensor,
+    /// (B, T, out/2): the equivariant half of every patch token.
+    pub tokens: Tensor,
+}
+
+impl Encoded {
+    /// Rows `from .. from + len`.
+    pub fn narrow(&self, from: i64, len: i64) -> Self {
+        Encoded { y: self.y.narrow(0, from, len), tokens: self.tokens.narrow(0, from, len) }
+    }
+
+    /// y followed by the four quadrant means of the equivariant token map: (B, out + 4 * out/2).
+    pub fn grid_readout(&self) -> Tensor {
+        let (batch, tokens, half) = self.tokens.size3().expect("tokens are (B, T, out/2)");
+        let side = (tokens as f64).sqrt() as i64;
+        let map = self.tokens.transpose(1, 2).reshape([batch, half, side, side]);
+        Tensor::cat(&[&self.y, &map.adaptive_avg_pool2d([2, 2]).reshape([batch, 4 * half])], 1)
+    }
+}
+
+/// The encoder: image -> y.
+#[derive(Clone, Debug)]
+pub struct Vit {
+    config: VitConfig,
+    patch_weight: Param,
+    patch_bias: Param,
+    cls: Param,
+    positions: Param,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    out: Linear,
+}
+
+impl Vit {
+    /// Registers timm's parameters, and the output map as `out`.
+    ///
+    /// # Errors
+    /// As [`VitConfig::validate`].
+    pub fn new(reg: &mut Registry, config: VitConfig) -> Result<Self> {
+        config.validate()?;
+        let part = Part::PerSample;
+        let VitConfig { patch, dim, heads, out, .. } = config;
+        let fan_in = 3 * patch * patch;
+        let cls = reg.add(part, "cls_token", &[1, 1, dim], Init::Normal(1e-6));
+        let tokens = config.grid() * config.grid() + 1;
+        let positions = reg.add(part, "pos_embed", &[1, tokens, dim], Init::Normal(0.02));
+        let (patch_weight, patch_bias) = reg.scope("patch_embed.proj", |reg| {
+            (
+                reg.add(part, "weight", &[dim, 3, patch, patch], Init::linear(fan_in)),
+                reg.add(part, "bias", &[dim], Init::linear(fan_in)),
+            )
+        });
+        let block = |reg: &mut Registry, i| reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, timm));
+        let blocks = (0..config.depth).map(|i| block(reg, i)).collect();
+        let norm = LayerNorm::new(reg, part, "norm", dim);
+        let out = Linear::new(reg, part, "out", dim, out, Init::linear(dim));
+        Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, norm, out })
+    }
+
+    /// Shape of this encoder.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    /// Normalised images (B, 3, image, image) in the arena's compute type -> y and tokens.
+    pub fn forward(&self, p: &Arena, images: &Tensor) -> Encoded {
+        let x = self.tokens(p, images); // (B, 1+T, dim)
+        let cls = x.select(1, 0); // (B, dim)
+        let patches = x.narrow(1, 1, x.size()[1] - 1); // (B, T, dim)
+        let half = self.config.half();
+        let tokens = self.out.forward_rows(p, &patches, half, half); // (B, T, half)
+        let invariant = |x: &Tensor| self.out.forward_rows(p, x, 0, half); // (B, half)
+        let mean = || tokens.mean_dim([1i64].as_slice(), false, None);
+        let y = match self.config.pool {
+            Pool::Split => Tensor::cat(&[invariant(&cls), mean()], 1),
+            Pool::Mean => Tensor::cat(&[invariant(&patches.mean_dim([1i64].as_slice(), false, None)), mean()], 1),
+            Pool::Cls => self.out.forward(p, &cls),
+        };
+        Encoded { y, tokens }
+    }
+
+    /// Tokens after the final normalisation: (B, 1+T, dim).
+    fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
+        let batch = images.size()[0];
+        let dim = self.config.dim;
+        let weight = p.get(self.patch_weight).view([dim, -1]);
+        let patches = patchify(images, self.config.patch).linear(&weight, Some(p.get(self.patch_bias)));
+        let cls = p.get(self.cls).expand([batch, 1, dim], false);
+        let mut x = Tensor::cat(&[cls, patches], 1) + p.get(self.positions);
+        for block in &self.blocks {
+            x = block.forward(p, &x);
+        }
+        self.norm.forward(p, &x)
+    }
+}
+
+/// (B, 3, H, W) -> (B, H/p * W/p, 3 p p), channels first inside a patch as in a convolution's weight.
+pub fn patchify(images: &Tensor, patch: i64) -> Tensor {
+    let (batch, channels, height, width) = images.size4().expect("images are (B, 3, H, W)");
+    let (rows, columns) = (height / patch, width / patch);
+    images.reshape([batch, channels, rows, patch, columns, patch]).permute([0, 2, 4, 1, 3, 5]).reshape([
+        batch,
+        rows * columns,
+        channels * patch * patch,
+    ])
+}
+
+/// The inverse of [`patchify`]: (B, T, 3 p p) -> (B, 3, H, W) with H = W = sqrt(T) p.
+pub fn unpatchify(patches: &Tensor, patch: i64) -> Tensor {
+    let (batch, tokens, _) = patches.size3().expect("patches are (B, T, 3 p p)");
+    let grid = (tokens as f64).sqrt() as i64;
+    patches.reshape([batch, grid, grid, 3, patch, patch]).permute([0, 3, 1, 4, 2, 5]).reshape([
+        batch,
+        3,
+        grid * patch,
+        grid * patch,
+    ])
+}

@@ -1,0 +1,119 @@
+//! The one error type of the crate.
+
+use std::fmt;
+
+/// Result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Which tensor of a problem an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Features of the training split.
+    TrainFeatures,
+    /// Targets or labels of the training split.
+    TrainTargets,
+    /// Features of the test split.
+    TestFeatures,
+    /// Targets or labels of the test split.
+    TestTargets,
+    /// What a probe predicted.
+    Predictions,
+    /// What the predictions are held against.
+    Targets,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::TrainFeatures => "training features",
+            Part::TrainTargets => "training targets",
+            Part::TestFeatures => "test features",
+            Part::TestTargets => "test targets",
+            Part::Predictions => "predictions",
+            Part::Targets => "targets",
+        })
+    }
+}
+
+/// What can be wrong with the input of a probe or of a statistic.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor has another shape than the problem needs.
+    #[error("{name}: {part} have shape {found:?}, expected {expected}")]
+    Shape {
+        /// Name of the problem.
+        name: String,
+        /// The tensor.
+        part: Part,
+        /// Its shape.
+        found: Vec<i64>,
+        /// The shape in words, for example `(N, k)`.
+        expected: String,
+    },
+    /// A tensor holds NaN or an infinite value.
+    #[error(
+        "{name}: {part} hold {count} NaN or infinite values\nhint: check the encoder and the file that the features came from"
+    )]
+    NonFinite {
+        /// Name of the problem.
+        name: String,
+        /// The tensor.
+        part: Part,
+        /// How many values are not finite.
+        count: i64,
+    },
+    /// A probe's predictions are no longer finite after training.
+    #[error("{name}: the probe of seed {seed} diverged: its predictions are not finite\nhint: lower the probe's `lr`")]
+    Diverged {
+        /// Name of the problem.
+        name: String,
+        /// The probe's seed.
+        seed: u64,
+    },
+    /// A label is not a class.
+    #[error("{name}: {part} lie in {min}..={max}, expected 0..{classes}")]
+    Labels {
+        /// Name of the problem.
+        name: String,
+        /// The labels.
+        part: Part,
+        /// Smallest label found.
+        min: i64,
+        /// Largest label found.
+        max: i64,
+        /// Number of classes.
+        classes: i64,
+    },
+    /// A configuration value is out of its range.
+    #[error("probe configuration: {key} = {found}, expected {expected}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// The value, as text.
+        found: String,
+        /// The range in words.
+        expected: &'static str,
+    },
+    /// There is nothing to compute on.
+    #[error("no {what} given")]
+    Empty {
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Paired samples have different lengths.
+    #[error("paired samples have {left} and {right} values, expected as many on both sides")]
+    Unpaired {
+        /// Values of the first sample.
+        left: usize,
+        /// Values of the second sample.
+        right: usize,
+    },
+    /// A sample holds NaN or an infinite value.
+    #[error("value {index} of a sample is {value}, expected a finite number")]
+    BadValue {
+        /// Position in the sample, from 0.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+}

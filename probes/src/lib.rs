@@ -1,0 +1,21 @@
+//! What a frozen encoder kept: probes on its features, and the statistics of their results.
+//!
+//! - [`mlp`]: regression probes of transformation parameters (R2), all problems and seeds trained together;
+//! - [`classify`]: linear classification probe (top-1), all seeds trained together;
+//! - [`r2`]: the two definitions of R2 and the constant predictor that each is held against;
+//! - [`stats`]: means with intervals, Welch's and paired tests, Holm's correction.
+//!
+//! The crate takes tensors on any device and knows neither files nor encoders nor training. Random draws are functions of
+//! the seeds that the caller gives; torch's global generator is neither read nor set.
+
+mod adam;
+pub mod classify;
+mod error;
+pub mod mlp;
+pub mod r2;
+mod random;
+mod stack;
+mod standardise;
+pub mod stats;
+
+pub use error::{Error, Part, Result};

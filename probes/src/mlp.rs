@@ -1,0 +1,330 @@
+//! Regression probe of protocol section 4: a three-layer MLP on frozen features, all problems and seeds trained together.
+
+use crate::error::{Error, Part, Result};
+use crate::r2::R2;
+use crate::random::{self, Purpose};
+use crate::stack::{Network, Sizes, Stack, Training};
+use crate::standardise::{Scaler, expect_shape, finite, matrix, shape};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// Rows that are evaluated at a time, which bounds the memory of a forward pass over a large split.
+const EVALUATION_ROWS: i64 = 1024;
+
+/// One thing to read out of features: one transform's parameters, say. Tensors of any floating kind, all on one device,
+/// where the probe then trains; it trains in float32.
+///
+/// Problems whose `train_x` is the same tensor (same memory) share one standardised copy of it.
+#[derive(Debug)]
+pub struct Problem {
+    /// Name used in messages.
+    pub name: String,
+    /// Training features (N, D).
+    pub train_x: Tensor,
+    /// Training targets (N, k).
+    pub train_t: Tensor,
+    /// Test features (M, D).
+    pub test_x: Tensor,
+    /// Test targets (M, k).
+    pub test_t: Tensor,
+}
+
+impl Problem {
+    /// Number of outputs, k.
+    fn outputs(&self) -> i64 {
+        self.train_t.size()[1]
+    }
+}
+
+/// How a probe is built and trained; the default is the protocol's (section 4). Adam runs with betas 0.9 and 0.999, eps
+/// 1e-8 and without weight decay; the last epoch is taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Width of both hidden layers, at least 1.
+    pub hidden: usize,
+    /// Passes over the training split, at least 1.
+    pub epochs: usize,
+    /// Rows of a step, at least 1; an epoch's last step takes what is left.
+    pub batch: usize,
+    /// Adam's learning rate, above 0; constant.
+    pub lr: f64,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        ProbeConfig { hidden: 1024, epochs: 300, batch: 256, lr: 1e-3 }
+    }
+}
+
+/// What one trained probe scores.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fit {
+    /// On the split it was trained on.
+    pub train: R2,
+    /// On the test split.
+    pub test: R2,
+}
+
+/// Trains a probe for every problem and seed; the result is indexed `[problem][seed]`, as the arguments are.
+///
+/// A probe depends on its problem, its seed and the configuration alone, to rounding: neither on the other problems nor on
+/// their order. The seed sets the initial weights and the order of the rows in each epoch, both the same for all problems.
+/// Problems of one (N, D) form one stack of networks; each such stack is trained after the other.
+///
+/// # Errors
+/// An empty list of problems or seeds, a configuration value out of range, tensors whose shapes do not fit, NaN or infinite
+/// values (the message names the problem and the tensor), and training that diverged.
+pub fn fit(problems: &[Problem], seeds: &[u64], config: &ProbeConfig) -> Result<Vec<Vec<Fit>>> {
+    fit_with_progress(problems, seeds, config, &mut |_, _| {})
+}
+
+/// As [`fit`], and tells `progress` after each epoch how many are done and how many there are in all stacks together.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_with_progress(
+    problems: &[Problem],
+    seeds: &[u64],
+    config: &ProbeConfig,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<Vec<Fit>>> {
+    check_config(config)?;
+    if problems.is_empty() {
+        return Err(Error::Empty { what: "problem" });
+    }
+    if seeds.is_empty() {
+        return Err(Error::Empty { what: "probe seed" });
+    }
+    tch::no_grad(|| {
+        problems.iter().try_for_each(check_problem)?;
+        let groups = groups(problems);
+        let total = groups.len() * config.epochs;
+        let mut fits: Vec<(usize, Vec<Fit>)> = Vec::with_capacity(problems.len());
+        for (done, group) in groups.iter().enumerate() {
+            let members: Vec<&Problem> = group.iter().map(|&p| &problems[p]).collect();
+            let mut tick = |epoch: usize| progress(done * config.epochs + epoch, total);
+            fits.extend(group.iter().copied().zip(fit_group(&members, seeds, config, &mut tick)?));
+        }
+        fits.sort_by_key(|(problem, _)| *problem);
+        Ok(fits.into_iter().map(|(_, fit)| fit).collect())
+    })
+}
+
+/// `targets` (N, k) with its rows in a random order that depends on `seed` and N: the training targets of the row
+/// "Shuffled targets", which tell the probe nothing about intact test targets.
+///
+/// # Panics
+/// Where `targets` has no dimension.
+pub fn permuted(targets: &Tensor, seed: u64) -> Tensor {
+    let order = random::order(seed, Purpose::Permute, 0, targets.size()[0]);
+    targets.index_select(0, &Tensor::from_slice(&order).to_device(targets.device()))
+}
+
+fn check_config(config: &ProbeConfig) -> Result<()> {
+    check_positive("hidden", config.hidden)?;
+    check_training(config.epochs, config.batch, config.lr)
+}
+
+fn check_positive(key: &'static str, value: usize) -> Result<()> {
+    if value > 0 { Ok(()) } else { Err(Error::Config { key, found: value.to_string(), expected: "at least 1" }) }
+}
+
+/// The ranges that both probes' configurations share.
+pub(crate) fn check_training(epochs: usize, batch: usize, lr: f64) -> Result<()> {
+    check_positive("epochs", epochs)?;
+    check_positive("batch", batch)?;
+    if lr > 0.0 && lr.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::Config { key: "lr", found: lr.to_string(), expected: "a finite number above 0" })
+    }
+}
+
+fn check_problem(problem: &Problem) -> Result<()> {
+    let Problem { name, train_x, train_t, test_x, test_t } = problem;
+    let (train_rows, features) = matrix(name, Part::TrainFeatures, train_x)?;
+    let (test_rows, _) = matrix(name, Part::TestFeatures, test_x)?;
+    let (_, outputs) = matrix(name, Part::TrainTargets, train_t)?;
+    if train_t.size()[0] != train_rows {
+        return Err(shape(name, Part::TrainTargets, train_t, format!("{train_rows} rows, as the features have")));
+    }
+    expect_shape(name, Part::TestFeatures, test_x, &[test_rows, features])?;
+    expect_shape(name, Part::TestTargets, test_t, &[test_rows, outputs])?;
+    let parts = [
+        (Part::TrainFeatures, train_x),
+        (Part::TrainTargets, train_t),
+        (Part::TestFeatures, test_x),
+        (Part::TestTargets, test_t),
+    ];
+    parts.into_iter().try_for_each(|(part, tensor)| finite(name, part, tensor))
+}
+
+/// Indices of the problems that train as one stack, in the order of their first members.
+fn groups(problems: &[Problem]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let key = |p: usize| (problems[p].train_x.size(), problems[p].train_x.device());
+    for p in 0..problems.len() {
+        match groups.iter_mut().find(|group| key(group[0]) == key(p)) {
+            Some(group) => group.push(p),
+            None => groups.push(vec![p]),
+        }
+    }
+    groups
+}
+
+/// The training split of a group, each distinct feature tensor once.
+struct Inputs {
+    training: Training,
+    /// Statistics of each distinct feature tensor.
+    scalers: Vec<Scaler>,
+    /// Which of them each problem reads.
+    feature_of: Vec<usize>,
+}
+
+impl Inputs {
+    fn new(problems: &[&Problem]) -> Inputs {
+        let mut distinct: Vec<&Tensor> = Vec::new();
+        let mut feature_of = Vec::with_capacity(problems.len());
+        for problem in problems {
+            let known = distinct.iter().position(|x| same_memory(x, &problem.train_x));
+            feature_of.push(known.unwrap_or(distinct.len()));
+            if known.is_none() {
+                distinct.push(&problem.train_x);
+            }
+        }
+        let scalers: Vec<Scaler> = distinct.iter().map(|x| Scaler::fit(x)).collect();
+        let features = scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x)).collect();
+        let widest = problems.iter().map(|p| p.outputs()).max().unwrap_or(0);
+        let padded = |p: &&Problem| p.train_t.to_kind(Kind::Float).constant_pad_nd([0, widest - p.outputs()]);
+        let targets = problems.iter().map(padded).collect();
+        Inputs { training: Training { features, targets }, scalers, feature_of }
+    }
+
+    /// Every problem's networks, one for each seed, problem by problem.
+    fn networks(&self, problems: &[&Problem], seeds: &[u64]) -> Vec<Network> {
+        let network = |p: usize, s: usize| Network {
+            features: self.feature_of[p],
+            targets: p,
+            outputs: problems[p].outputs(),
+            order: s,
+            seed: seeds[s],
+        };
+        (0..problems.len()).flat_map(|p| (0..seeds.len()).map(move |s| network(p, s))).collect()
+    }
+}
+
+/// Whether two tensors are views of the same values.
+fn same_memory(a: &Tensor, b: &Tensor) -> bool {
+    a.data_ptr() == b.data_ptr() && a.size() == b.size() && a.stride() == b.stride() && a.kind() == b.kind()
+}
+
+/// Trains and evaluates problems of one (N, D): `[problem][seed]`.
+fn fit_group(
+    problems: &[&Problem],
+    seeds: &[u64],
+    config: &ProbeConfig,
+    tick: &mut dyn FnMut(usize),
+) -> Result<Vec<Vec<Fit>>> {
+    let inputs = Inputs::new(problems);
+    let stack = train(&inputs, problems, seeds, config, tick);
+    let one = |p: usize, s: usize| {
+        let (problem, feature, network) = (problems[p], inputs.feature_of[p], p * seeds.len() + s);
+        let train = score(&stack, network, &inputs.training.features[feature], &problem.train_t, Tensor::shallow_clone);
+        let test = score(&stack, network, &problem.test_x, &problem.test_t, |x| inputs.scalers[feature].apply(x));
+        match (train, test) {
+            (Some(train), Some(test)) => Ok(Fit { train, test }),
+            _ => Err(Error::Diverged { name: problem.name.clone(), seed: seeds[s] }),
+        }
+    };
+    (0..problems.len()).map(|p| (0..seeds.len()).map(|s| one(p, s)).collect()).collect()
+}
+
+fn train(
+    inputs: &Inputs,
+    problems: &[&Problem],
+    seeds: &[u64],
+    config: &ProbeConfig,
+    tick: &mut dyn FnMut(usize),
+) -> Stack {
+    let [rows, input] = inputs.training.features[0].size()[..] else { unreachable!("features are (N, D)") };
+    let device = inputs.training.features[0].device();
+    let output = inputs.training.targets[0].size()[1];
+    let sizes = Sizes { input, hidden: config.hidden as i64, output, lr: config.lr };
+    let step = (config.batch as i64).min(rows);
+    let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &[step, rows % step], device);
+    for epoch in 0..config.epochs {
+        let order = epoch_order(seeds, epoch, rows, device);
+        for start in (0..rows).step_by(step as usize) {
+            stack.step(&inputs.training, &order.narrow(1, start, step.min(rows - start)));
+        }
+        tick(epoch + 1);
+    }
+    stack
+}
+
+/// Order of the rows in one epoch, (S, N): a permutation of each seed's own.
+fn epoch_order(seeds: &[u64], epoch: usize, rows: i64, device: Device) -> Tensor {
+    let order: Vec<i64> =
+        seeds.iter().flat_map(|&seed| random::order(seed, Purpose::Order, epoch as u64, rows)).collect();
+    Tensor::from_slice(&order).view([seeds.len() as i64, rows]).to_device(device)
+}
+
+/// R2 of a network on features (R, D) that `prepare` standardises piece by piece; `None` where a prediction is not finite.
+fn score(
+    stack: &Stack,
+    network: usize,
+    features: &Tensor,
+    targets: &Tensor,
+    prepare: impl Fn(&Tensor) -> Tensor,
+) -> Option<R2> {
+    let [rows, outputs] = targets.size()[..] else { unreachable!("targets are (R, k)") };
+    let piece = |start: i64| {
+        let x = features.narrow(0, start, EVALUATION_ROWS.min(rows - start));
+        stack.predict(network, &prepare(&x)).narrow(1, 0, outputs)
+    };
+    let pieces: Vec<Tensor> = (0..rows).step_by(EVALUATION_ROWS as usize).map(piece).collect();
+    let predictions = Tensor::cat(&pieces, 0).to_device(Device::Cpu);
+    let usable = predictions.isfinite().all().int64_value(&[]) == 1;
+    usable.then(|| R2::of_checked(&predictions, targets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(name: &str, rows: i64, features: i64, outputs: i64) -> Problem {
+        let x = (Tensor::arange(rows * features, (Kind::Float, Device::Cpu)) * 1.7).sin().view([rows, features]);
+        let t = x.narrow(1, 0, outputs).copy();
+        Problem { name: name.into(), test_x: x.shallow_clone(), test_t: t.shallow_clone(), train_x: x, train_t: t }
+    }
+
+    #[test]
+    fn default_is_the_protocols() {
+        let config = ProbeConfig::default();
+        assert_eq!((config.hidden, config.epochs, config.batch, config.lr), (1024, 300, 256, 1e-3));
+    }
+
+    #[test]
+    fn problems_of_one_shape_train_together() {
+        let problems = [problem("a", 9, 4, 1), problem("b", 9, 5, 1), problem("c", 9, 4, 3)];
+        assert_eq!(groups(&problems), [vec![0, 2], vec![1]]);
+    }
+
+    #[test]
+    fn shared_features_are_stored_once() {
+        let (a, b) = (problem("a", 9, 4, 1), problem("b", 9, 4, 2));
+        let c = Problem { train_x: a.train_x.shallow_clone(), ..problem("c", 9, 4, 3) };
+        let inputs = Inputs::new(&[&a, &b, &c]);
+        assert_eq!((inputs.training.features.len(), &inputs.feature_of[..]), (2, &[0, 1, 0][..]));
+        assert_eq!(inputs.training.targets[0].size(), [9, 3]);
+    }
+
+    #[test]
+    fn permuted_keeps_the_rows_and_depends_on_the_seed() {
+        let t = Tensor::arange(40, (Kind::Float, Device::Cpu)).view([20, 2]);
+        let p = permuted(&t, 1);
+        assert!(p.equal(&permuted(&t, 1)) && !p.equal(&t) && !p.equal(&permuted(&t, 2)));
+        assert!(p.index_select(0, &p.select(1, 0).argsort(0, false)).equal(&t));
+    }
+}

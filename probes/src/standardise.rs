@@ -1,0 +1,66 @@
+//! Standardisation of features with the training split's statistics, and the checks that come before it.
+
+use crate::error::{Error, Part, Result};
+use tch::{Kind, Tensor};
+
+/// Columns whose standard deviation is at most this are constant to the probe: they are centred and not divided, so that
+/// a dead feature that stirs on the test split does not swamp every other one.
+const STD_FLOOR: f64 = 1e-6;
+
+/// Mean and scale of each feature over the training split, both (1, D).
+pub(crate) struct Scaler {
+    mean: Tensor,
+    scale: Tensor,
+}
+
+impl Scaler {
+    /// Statistics of `x` (N, D).
+    pub(crate) fn fit(x: &Tensor) -> Scaler {
+        let (std, mean) = x.to_kind(Kind::Float).std_mean_dim(&[0i64][..], false, true);
+        let scale = std.where_self(&std.gt(STD_FLOOR), &std.ones_like());
+        Scaler { mean, scale }
+    }
+
+    /// `x` (N, D) standardised, contiguous float32.
+    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
+        ((x.to_kind(Kind::Float) - &self.mean) / &self.scale).contiguous()
+    }
+}
+
+/// Rows and columns of a two-dimensional tensor that has at least one of each.
+pub(crate) fn matrix(name: &str, part: Part, tensor: &Tensor) -> Result<(i64, i64)> {
+    match tensor.size()[..] {
+        [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
+        _ => Err(shape(name, part, tensor, "two dimensions, neither of them empty".into())),
+    }
+}
+
+/// Fails where `tensor` is not of this shape.
+pub(crate) fn expect_shape(name: &str, part: Part, tensor: &Tensor, expected: &[i64]) -> Result<()> {
+    if tensor.size() == expected { Ok(()) } else { Err(shape(name, part, tensor, format!("{expected:?}"))) }
+}
+
+/// The shape error of a tensor.
+pub(crate) fn shape(name: &str, part: Part, tensor: &Tensor, expected: String) -> Error {
+    Error::Shape { name: name.into(), part, found: tensor.size(), expected }
+}
+
+/// Fails where `tensor` holds NaN or an infinite value.
+pub(crate) fn finite(name: &str, part: Part, tensor: &Tensor) -> Result<()> {
+    let count = tensor.isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);
+    if count == 0 { Ok(()) } else { Err(Error::NonFinite { name: name.into(), part, count }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_columns_are_centred_only() {
+        let train = Tensor::from_slice(&[1.0f32, 5.0, 3.0, 5.0]).view([2, 2]);
+        let scaler = Scaler::fit(&train);
+        assert_eq!(Vec::<f32>::try_from(scaler.apply(&train).view(-1)).unwrap(), [-1.0, 0.0, 1.0, 0.0]);
+        let test = Tensor::from_slice(&[2.0f32, 5.5]).view([1, 2]);
+        assert_eq!(Vec::<f32>::try_from(scaler.apply(&test).view(-1)).unwrap(), [0.0, 0.5]);
+    }
+}

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# From nothing to the table: set up, build, run the quickstart under mpirun, and say how long each took (`make bench`).
+# NP: number of ranks (2). MPIFLAGS: what mpirun is told beside that number, in place of the defaults below.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+OUT=runs/quickstart
+make=${MAKE:-make}
+names=()
+seconds=()
+status=0
+
+# timed NAME COMMAND...: runs it and keeps its wall time; after a failure the rest is skipped.
+timed() {
+    local name=$1 start
+    shift
+    [[ $status -eq 0 ]] || return 0
+    start=$(date +%s.%N)
+    "$@" </dev/null || status=$?
+    names+=("$name")
+    seconds+=("$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }')")
+}
+
+# shellcheck disable=SC2329  # called by timed
+quickstart() {
+    local program=(target/release/eqr-bench run quickstart --out "$OUT") flags=${MPIFLAGS:-}
+    if ! scripts/setup.sh has-mpi; then
+        echo "note: built without MPI, running as one process"
+        "${program[@]}"
+        return
+    elif ! command -v mpirun >/dev/null; then
+        echo "note: no mpirun in PATH, running as one process"
+        "${program[@]}"
+        return
+    fi
+    # Open MPI binds ranks to single cores when there are two or fewer, counts slots, and refuses root. Other MPIs do
+    # none of this, and know other options.
+    if [[ -z $flags ]] && mpirun --version 2>/dev/null | grep -qi 'open *mpi\|openrte\|prrte'; then
+        flags="--bind-to none --oversubscribe"
+        if [[ $EUID -eq 0 ]]; then flags+=" --allow-run-as-root"; fi
+    fi
+    # shellcheck disable=SC2206  # a list of options
+    local launch=(mpirun -n "${NP:-2}" $flags "${program[@]}")
+    echo "+ ${launch[*]}"
+    "${launch[@]}"
+}
+
+timed set-up "$make" --no-print-directory setup
+timed build "$make" --no-print-directory build
+timed run quickstart
+
+table() {
+    local i
+    printf '%-10s %10s\n' "wall time" seconds
+    for i in "${!names[@]}"; do printf '%-10s %10s\n' "${names[i]}" "${seconds[i]}"; done
+    printf '%s\n' "${seconds[@]}" | awk '{ sum += $1 } END { printf "%-10s %10.1f\n", "total", sum }'
+}
+echo
+table
+# A later call continues the run and is quick; the times of the first one stay.
+if [[ -d $OUT ]]; then
+    {
+        echo "# $(date -u +%Y-%m-%dT%H:%M:%SZ), $(nproc) cores, exit code $status"
+        table
+    } >>"$OUT/wall-time.txt"
+fi
+exit "$status"

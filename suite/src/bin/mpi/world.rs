@@ -1,0 +1,117 @@
+//! The collective over MPI, on host memory.
+
+use eqr_models::Collective;
+use mpi::collective::SystemOperation;
+use mpi::datatype::PartitionMut;
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
+use tch::{Device, Kind, Tensor};
+
+/// All ranks of the launch.
+pub struct World {
+    comm: SimpleCommunicator,
+}
+
+impl World {
+    /// The communicator of all ranks.
+    pub fn new(comm: SimpleCommunicator) -> Self {
+        World { comm }
+    }
+
+    fn sum<T: Equivalence + Copy + Default>(&self, host: &Tensor) {
+        let mut sum = vec![T::default(); host.numel()];
+        self.comm.all_reduce_into(slice::<T>(host), &mut sum[..], SystemOperation::sum());
+        slice_mut::<T>(host).copy_from_slice(&sum);
+    }
+
+    fn gather<T: Equivalence>(&self, own: &Tensor, all: &Tensor, counts: &[i32]) {
+        let displacements: Vec<i32> =
+            counts.iter().scan(0, |end, &count| Some(std::mem::replace(end, *end + count))).collect();
+        let mut partition = PartitionMut::new(slice_mut::<T>(all), counts, &displacements[..]);
+        self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition);
+    }
+}
+
+/// Ends every rank of the launch with `code`.
+pub fn abort_job(code: i32) -> ! {
+    SimpleCommunicator::world().abort(code)
+}
+
+/// A contiguous copy on the host, or the tensor itself where it is one.
+fn host(tensor: &Tensor) -> Tensor {
+    tensor.to_device(Device::Cpu).contiguous()
+}
+
+fn slice<T>(tensor: &Tensor) -> &[T] {
+    // SAFETY: callers pass contiguous host tensors of the element type T, which live as long as the borrow.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<T>(), tensor.numel()) }
+}
+
+#[allow(clippy::mut_from_ref)] // a tensor is a handle: its memory is not behind Rust's borrow
+fn slice_mut<T>(tensor: &Tensor) -> &mut [T] {
+    // SAFETY: as `slice`; callers hold the only handle that is used while the slice lives.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) }
+}
+
+fn unsupported(kind: Kind) -> ! {
+    panic!("collectives carry fp32 and f64, not {kind:?}")
+}
+
+impl Collective for World {
+    fn rank(&self) -> usize {
+        self.comm.rank() as usize
+    }
+
+    fn size(&self) -> usize {
+        self.comm.size() as usize
+    }
+
+    fn all_reduce_sum(&self, tensor: &mut Tensor) {
+        let host = host(tensor);
+        match host.kind() {
+            Kind::Float => self.sum::<f32>(&host),
+            Kind::Double => self.sum::<f64>(&host),
+            kind => unsupported(kind),
+        }
+        if host.data_ptr() != tensor.data_ptr() {
+            tensor.copy_(&host);
+        }
+    }
+
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        let own = host(&tensor.detach());
+        let mut shape = own.size();
+        let row: i64 = shape[1..].iter().product();
+        shape[0] = rows.iter().sum();
+        let all = Tensor::empty(shape.as_slice(), (own.kind(), Device::Cpu));
+        let counts: Vec<i32> = rows
+            .iter()
+            .map(|rows| i32::try_from(rows * row).expect("a gathered part has fewer than 2^31 elements"))
+            .collect();
+        match own.kind() {
+            Kind::Float => self.gather::<f32>(&own, &all, &counts),
+            Kind::Double => self.gather::<f64>(&own, &all, &counts),
+            kind => unsupported(kind),
+        }
+        all.to_device(tensor.device())
+    }
+
+    fn broadcast(&self, tensor: &mut Tensor) {
+        let host = host(tensor);
+        let root = self.comm.process_at_rank(0);
+        match host.kind() {
+            Kind::Float => root.broadcast_into(slice_mut::<f32>(&host)),
+            Kind::Double => root.broadcast_into(slice_mut::<f64>(&host)),
+            kind => unsupported(kind),
+        }
+        tensor.copy_(&host);
+    }
+
+    fn barrier(&self) {
+        self.comm.barrier();
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        self.comm.abort(code)
+    }
+}

@@ -1,0 +1,345 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use eqr_datasets::solids::{self, SolidsSpec};
+use eqr_datasets::sources::{FolderSpec, read_cifar10_folders, read_class_folders};
+use eqr_datasets::{Dataset, pack, show};
+use eqr_models::{Collective, Solo};
+
+use crate::cluster::{Precision, agree};
+use crate::failure::{Failure, Outcome};
+use crate::progress::{self, Progress, say};
+use crate::run::{Request, run, stored_context};
+use crate::store::Store;
+use crate::{doctor, perf, report};
+
+/// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
+#[derive(Parser)]
+#[command(name = "eqr-bench", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pretrain, probe and report a suite; continues an existing run.
+    Run(RunArgs),
+    /// Print what a run wrote.
+    Report(ReportArgs),
+    /// Make, check and look at data packs.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Measure speed against a ceiling taken in the same process.
+    #[command(subcommand)]
+    Perf(PerfCommand),
+    /// Say what this machine has and what `run` would use.
+    Doctor {
+        /// JSON instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// A preset (quickstart, cifar10) or a TOML file.
+    suite: String,
+    /// The run's folder; an existing one is continued.
+    #[arg(long)]
+    out: PathBuf,
+    /// Folder with data packs; may be given more than once.
+    #[arg(long)]
+    data_root: Vec<PathBuf>,
+    /// Number of pretraining seeds.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Rows of the table, separated by commas; commas inside a name are understood.
+    #[arg(long)]
+    methods: Option<String>,
+    /// Set a key of the suite, as in train.epochs=10; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Number type of the forward and backward passes.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Precision,
+    /// Threads a rank; default: allowed cores / ranks of the node.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct ReportArgs {
+    /// A run's folder.
+    dir: PathBuf,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "terminal")]
+    format: FormatArg,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Terminal,
+    Markdown,
+    Csv,
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Pack a set of photographs.
+    Pack {
+        /// What INPUT is.
+        kind: PackKind,
+        /// A folder, or a .tar or .tar.gz that is read as it is.
+        input: PathBuf,
+        /// The pack.
+        #[arg(long)]
+        out: PathBuf,
+        /// Name of class folders in tables; default: the input's file name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Resize the shorter side to this and cut the centre square.
+        #[arg(long)]
+        side: Option<usize>,
+        /// Share of each class that is set aside where the input has no test split.
+        #[arg(long, default_value_t = 0.2)]
+        test_fraction: f64,
+        /// Seed of that split.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Render a 3DIEBench-like set.
+    Generate {
+        /// What is rendered.
+        kind: GenerateKind,
+        /// The pack.
+        #[arg(long)]
+        out: PathBuf,
+        /// Side of the images in pixels.
+        #[arg(long, default_value_t = 64)]
+        side: usize,
+        /// Objects a class.
+        #[arg(long, default_value_t = 40)]
+        objects: usize,
+        /// Views an object.
+        #[arg(long, default_value_t = 20)]
+        views: usize,
+        /// Seed of shapes and scenes.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
+        #[arg(long)]
+        meshes: Option<PathBuf>,
+        /// Name in tables.
+        #[arg(long, default_value = "solids")]
+        name: String,
+    },
+    /// Check every byte of a pack.
+    Verify {
+        /// The pack.
+        pack: PathBuf,
+    },
+    /// Draw a grid of images.
+    Show {
+        /// The pack.
+        pack: PathBuf,
+        /// The PNG.
+        #[arg(long)]
+        out: PathBuf,
+        /// Rows of the grid.
+        #[arg(long, default_value_t = 12)]
+        rows: usize,
+        /// Columns of the grid.
+        #[arg(long, default_value_t = 12)]
+        columns: usize,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PackKind {
+    /// One folder a class, with or without train/ and test/ (or val/) above.
+    ClassFolders,
+    /// CIFAR-10 as class folders: ten classes of 32 x 32.
+    Cifar10,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GenerateKind {
+    /// Procedural objects, or meshes, in 3DIEBench's scene.
+    Solids,
+}
+
+#[derive(Subcommand)]
+enum PerfCommand {
+    /// Training steps.
+    Train(perf::TrainArgs),
+}
+
+/// Runs the program as one rank of `ranks` and returns the exit code. A failure that the other ranks do not know of ends them.
+pub fn main(ranks: &dyn Collective) -> i32 {
+    if ranks.rank() != 0 {
+        progress::silence();
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            if ranks.rank() == 0 {
+                // clap chooses stdout for help, stderr for errors; a closed pipe is nobody's fault
+                let _ = error.print();
+            }
+            return error.exit_code();
+        }
+    };
+    let Err(failure) = dispatch(cli.command, ranks) else { return 0 };
+    if !failure.agreed && ranks.size() > 1 {
+        eprintln!("rank {} of {}: {}", ranks.rank(), ranks.size(), failure.message());
+        ranks.abort(failure.code);
+    }
+    if ranks.rank() == 0 {
+        eprintln!("{}", failure.message());
+    }
+    failure.code
+}
+
+fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
+    match command {
+        Command::Run(args) => run(&args.request(), ranks),
+        other if ranks.size() > 1 => {
+            let name = match other {
+                Command::Report(_) => "report",
+                Command::Data(_) => "data",
+                Command::Perf(_) => "perf",
+                Command::Doctor { .. } => "doctor",
+                Command::Run(_) => "run",
+            };
+            Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
+        }
+        Command::Report(args) => agree(&Solo, print_report(&args)),
+        Command::Data(command) => agree(&Solo, data(command)),
+        Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
+        Command::Doctor { json } => agree(&Solo, doctor::print(json)),
+    }
+}
+
+impl RunArgs {
+    fn request(&self) -> Request {
+        let mut set = self.set.clone();
+        set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
+        set.extend(self.methods.as_deref().map(|methods| format!("methods={:?}", split_methods(methods))));
+        Request {
+            suite: self.suite.clone(),
+            out: self.out.clone(),
+            data_roots: self.data_root.clone(),
+            set,
+            precision: self.precision,
+            threads: self.threads,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
+/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`, `SIE(all, single each time)`.
+fn split_methods(text: &str) -> Vec<String> {
+    let known = eqr_models::methods::known_names();
+    let mut names: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let joined = names.last().map(|last| format!("{last}, {part}"));
+        match joined {
+            Some(joined) if known.contains(&joined) => *names.last_mut().expect("just read") = joined,
+            _ => names.push(part.to_owned()),
+        }
+    }
+    names
+}
+
+fn print_report(args: &ReportArgs) -> Result<()> {
+    let store = Store::at(&args.dir);
+    let context = stored_context(&store)?;
+    let format = match args.format {
+        FormatArg::Terminal => report::Format::Terminal,
+        FormatArg::Markdown => report::Format::Markdown,
+        FormatArg::Csv => report::Format::Csv,
+    };
+    print!("{}", report::render(&store.cells()?, &context, format)?);
+    Ok(())
+}
+
+fn data(command: DataCommand) -> Result<()> {
+    match command {
+        DataCommand::Pack { kind, input, out, name, side, test_fraction, seed } => {
+            writable(&out)?;
+            let dataset = match kind {
+                PackKind::Cifar10 => read_cifar10_folders(&input)?,
+                PackKind::ClassFolders => {
+                    let stem = || input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    read_class_folders(
+                        &input,
+                        &FolderSpec { name: name.unwrap_or_else(stem), side, test_fraction, seed },
+                    )?
+                }
+            };
+            write(&dataset, &out)
+        }
+        DataCommand::Generate { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, name } => {
+            writable(&out)?;
+            let spec =
+                SolidsSpec { name, side, objects_per_class: objects, views, seed, meshes, ..SolidsSpec::default() };
+            let progress = Progress::new("rendering");
+            let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
+            progress.finish();
+            write(&dataset, &out)
+        }
+        DataCommand::Verify { pack } => {
+            pack::verify(&pack)?;
+            println!("{}: whole", pack.display());
+            Ok(())
+        }
+        DataCommand::Show { pack, out, rows, columns } => {
+            let dataset = Dataset::open(&pack)?;
+            Ok(show::grid_png(&dataset, &dataset.train, rows, columns, &out)?)
+        }
+    }
+}
+
+/// Says so before an hour of packing rather than after it.
+fn writable(out: &std::path::Path) -> Result<()> {
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => std::path::Path::new("."),
+    };
+    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
+}
+
+fn write(dataset: &Dataset, out: &std::path::Path) -> Result<()> {
+    dataset.write(out)?;
+    let (train, test, side) = (dataset.train.len(), dataset.test.len(), dataset.train.side());
+    let classes = dataset.class_names.len();
+    say(&format!("{}: {train} training and {test} test images of {side} x {side} in {classes} classes", out.display()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_split_at_commas_but_not_inside_names() {
+        assert_eq!(
+            split_methods("Ours, no reconstruction,VICReg, SIE(rot)"),
+            ["Ours, no reconstruction", "VICReg", "SIE(rot)"]
+        );
+        assert_eq!(split_methods("Ours,VICReg"), ["Ours", "VICReg"]);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,161 @@
+//! What the ranks of a run agree on, and what each of them computes with.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use anyhow::anyhow;
+use eqr_models::{Collective, Compute};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::failure::{BAD_INPUT, Failure, Outcome};
+
+/// A rank and what it computes with.
+pub struct Worker<'a> {
+    /// The other ranks.
+    pub ranks: &'a dyn Collective,
+    /// This rank's device.
+    pub device: Device,
+    /// Threads of a CPU rank.
+    pub threads: usize,
+}
+
+/// Number type of a run as asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 on a GPU and on a CPU with AVX512-BF16 or AMX, else fp32.
+    #[default]
+    Auto,
+    /// fp32, TF32 off.
+    Fp32,
+    /// bf16 compute, fp32 master weights, statistics and losses.
+    Bf16,
+}
+
+impl Precision {
+    /// What is computed in on `device`.
+    pub fn resolve(self, device: Device) -> Compute {
+        match self {
+            Precision::Fp32 => Compute::F32,
+            Precision::Bf16 => Compute::Bf16,
+            Precision::Auto if device != Device::Cpu || cpu_has_bf16() => Compute::Bf16,
+            Precision::Auto => Compute::F32,
+        }
+    }
+}
+
+/// Whether the CPU multiplies bf16 in hardware.
+pub fn cpu_has_bf16() -> bool {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    flags.split_whitespace().any(|flag| flag == "avx512_bf16" || flag == "amx_bf16")
+}
+
+/// Cores that this process may run on.
+pub fn allowed_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A launcher's number for this process among those of the node, and how many there are.
+pub fn local_rank() -> (usize, usize) {
+    let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
+    let rank = read(&["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]).unwrap_or(0);
+    let size = read(&["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]).unwrap_or(1);
+    (rank, size.max(1))
+}
+
+/// Loads the CUDA half of libtorch where the libtorch in use has one; then `tch::Cuda` sees the GPUs. The engine is linked
+/// without it so that one build serves both kinds of machine.
+///
+/// # Errors
+/// The loader's message where the library is there and does not load.
+pub fn load_cuda() -> Result<bool, String> {
+    let Some(root) = std::env::var_os("EQR_LIBTORCH") else { return Ok(false) };
+    let library = Path::new(&root).join("lib/libtorch_cuda.so");
+    if !library.exists() {
+        return Ok(false);
+    }
+    let name = CString::new(library.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: `name` is a NUL-terminated path; libtorch_cuda's initialisers only register kernels with the loaded libtorch.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if handle.is_null() {
+        // SAFETY: dlerror returns a NUL-terminated message of the failed dlopen of this thread.
+        let text = unsafe { std::ffi::CStr::from_ptr(libc::dlerror()) };
+        return Err(text.to_string_lossy().into_owned());
+    }
+    Ok(true)
+}
+
+impl<'a> Worker<'a> {
+    /// Chooses device and threads: local rank to GPU; on a CPU, allowed cores over local ranks.
+    ///
+    /// # Errors
+    /// libtorch_cuda that does not load, or fewer GPUs than local ranks.
+    pub fn start(ranks: &'a dyn Collective, threads: Option<usize>) -> Outcome<Self> {
+        let loaded = load_cuda().map_err(|text| {
+            anyhow!("libtorch_cuda.so does not load: {text}\nhint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete")
+        });
+        agree(ranks, loaded)?;
+        let (local, local_size) = local_rank();
+        let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        let device = if gpus == 0 { Device::Cpu } else { Device::Cuda(local) };
+        let enough = if gpus > 0 && local_size > gpus {
+            Err(anyhow!("{local_size} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
+        } else {
+            Ok(())
+        };
+        agree(ranks, enough)?;
+        let threads = threads.unwrap_or_else(|| (allowed_cores() / local_size).max(1));
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        Ok(Worker { ranks, device, threads })
+    }
+
+    /// Whether this rank speaks and writes.
+    pub fn leads(&self) -> bool {
+        self.ranks.rank() == 0
+    }
+}
+
+/// `Ok` on every rank or the same `Err` on every rank: the first failing rank's message. No rank is left waiting for one that gave
+/// up.
+///
+/// # Errors
+/// The failing ranks' messages, exit code 2.
+pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T> {
+    if ranks.size() == 1 {
+        return outcome.map_err(Failure::bad_input);
+    }
+    let text = outcome.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
+    // one row a rank: the length of its message, then the messages
+    let length = Tensor::from_slice(&[text.len() as f64]);
+    let lengths = ranks.all_gather(&length, &vec![1; ranks.size()]);
+    let lengths: Vec<f64> = Vec::try_from(lengths).expect("one length a rank");
+    let rows: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
+    if rows.iter().all(|&rows| rows == 0) {
+        return outcome.map_err(Failure::bad_input);
+    }
+    // as f64: the one number type that every collective carries exactly
+    let bytes: Vec<f64> = text.bytes().map(f64::from).collect();
+    let all: Vec<f64> = Vec::try_from(ranks.all_gather(&Tensor::from_slice(&bytes), &rows)).expect("gathered bytes");
+    let mut rest = all.as_slice();
+    let mut messages: Vec<(Vec<usize>, String)> = Vec::new();
+    for (rank, &length) in rows.iter().enumerate() {
+        let (mine, others) = rest.split_at(length as usize);
+        rest = others;
+        let message = String::from_utf8_lossy(&mine.iter().map(|&b| b as u8).collect::<Vec<_>>()).into_owned();
+        if message.is_empty() {
+            continue;
+        }
+        match messages.iter_mut().find(|(_, known)| *known == message) {
+            Some((who, _)) => who.push(rank),
+            None => messages.push((vec![rank], message)),
+        }
+    }
+    let (who, message) = messages.swap_remove(0);
+    let error = if who.len() == ranks.size() {
+        anyhow!("{message}")
+    } else {
+        anyhow!("rank {} of {}: {message}", who[0], ranks.size())
+    };
+    Err(Failure { error, code: BAD_INPUT, agreed: true })
+}

@@ -1,0 +1,352 @@
+//! Suite files: what is trained on what, and how it is measured. Every key has the protocol's value as its default where the
+//! protocol gives one.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use eqr_datasets::solids::SolidsSpec;
+use eqr_datasets::transforms::{Border, Ranges, Transform};
+use eqr_models::MethodKind;
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{LossConfig, known_names};
+use eqr_models::vit::Pool;
+use eqr_probes::classify::ClassifyConfig;
+use eqr_probes::mlp::ProbeConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::report::Scale;
+
+/// The suites that ship with the program.
+const PRESETS: [(&str, &str); 2] =
+    [("quickstart", include_str!("../presets/quickstart.toml")), ("cifar10", include_str!("../presets/cifar10.toml"))];
+
+/// A suite file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// Name of the suite.
+    pub name: String,
+    /// Heading of its report.
+    pub title: String,
+    /// The paper's table that it mirrors.
+    #[serde(default)]
+    pub table: Option<u8>,
+    /// Size against the paper's.
+    #[serde(default = "reduced")]
+    pub scale: Scale,
+    /// Lines that stand under every table: what is reduced against the paper.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Rows, by name.
+    pub methods: Vec<String>,
+    /// Pretraining seeds 0 .. seeds.
+    pub seeds: u64,
+    /// The data set.
+    pub data: Data,
+    /// Transforms of photographs; renders have rotation and color.
+    #[serde(default)]
+    pub transforms: Transforms,
+    /// The network.
+    pub model: Model,
+    /// Pretraining.
+    pub train: Train,
+    /// Evaluation.
+    pub probe: Probe,
+}
+
+/// A suite is reduced unless it says otherwise.
+fn reduced() -> Scale {
+    Scale::Reduced
+}
+
+/// Where images come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "source")]
+pub enum Data {
+    /// Rendered at the start of the run, kept in the run's folder.
+    Solids {
+        /// What is rendered.
+        spec: SolidsSpec,
+    },
+    /// A pack of `data pack` or `data generate`, looked for in every data root.
+    Pack {
+        /// File name.
+        file: String,
+        /// The command that makes it, for the message when it is missing.
+        made_by: String,
+    },
+}
+
+/// Transforms between the two views of a photograph (protocol section 3).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Transforms {
+    /// Which are drawn, in the order of the table's columns.
+    pub active: Vec<Transform>,
+    /// What stands beyond the image's border.
+    pub border: Border,
+    /// Ranges of the draws.
+    pub ranges: Ranges,
+}
+
+impl Default for Transforms {
+    fn default() -> Self {
+        Transforms {
+            active: vec![Transform::Rotation, Transform::Color, Transform::Blur, Transform::Translation],
+            border: Border::default(),
+            ranges: Ranges::default(),
+        }
+    }
+}
+
+/// The network; the image side is the data set's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Side of a patch in pixels.
+    pub patch: i64,
+    /// Width of the encoder's tokens.
+    pub dim: i64,
+    /// Blocks of the encoder.
+    pub depth: i64,
+    /// Attention heads of the encoder.
+    pub heads: i64,
+    /// Length of the representation y.
+    #[serde(default = "paper_out")]
+    pub out: i64,
+    /// Where the two halves of y are read.
+    #[serde(default)]
+    pub pool: Pool,
+    /// Heads between y and the losses.
+    #[serde(default)]
+    pub head: HeadConfig,
+    /// The reconstruction decoder.
+    #[serde(default)]
+    pub decoder: DecoderConfig,
+    /// Loss weights.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// Constant 1 beside SIE's parameters; unset: on photographs yes, on renders no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sie_constant: Option<bool>,
+}
+
+fn paper_out() -> i64 {
+    512
+}
+
+/// Pretraining (protocol section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Pairs of a step, over all ranks.
+    pub batch: usize,
+    /// Passes over the objects (renders) or images (photographs).
+    pub epochs: u64,
+    /// Learning rate at batch 256; scaled linearly with the batch.
+    #[serde(default = "paper_lr")]
+    pub lr: f64,
+    /// L2 term in the gradient.
+    #[serde(default = "paper_decay")]
+    pub weight_decay: f64,
+    /// Epochs between points of the probe curve; unset: only the end is probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_every: Option<u64>,
+}
+
+fn paper_lr() -> f64 {
+    1e-4
+}
+
+fn paper_decay() -> f64 {
+    1e-6
+}
+
+/// Evaluation of a frozen encoder (protocol section 4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Probe seeds 0 .. seeds.
+    pub seeds: u64,
+    /// Training pairs.
+    pub train_pairs: usize,
+    /// Test pairs.
+    pub test_pairs: usize,
+    /// The regression probe.
+    #[serde(default)]
+    pub regression: ProbeConfig,
+    /// The classification probe.
+    #[serde(default)]
+    pub classification: ClassifyConfig,
+    /// Also measure pairs that differ by all transforms at once (photographs).
+    #[serde(default)]
+    pub combined: bool,
+}
+
+impl Suite {
+    /// Reads a preset by its name or a TOML file, and applies `key=value` overrides.
+    ///
+    /// # Errors
+    /// No such preset or file, unknown keys and methods (nearest valid name offered), values out of range.
+    pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
+        let (text, origin) = read(name)?;
+        let mut table: toml::Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
+        for entry in overrides {
+            set(&mut table, entry)?;
+        }
+        // through text: serde's messages then name line and key
+        let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
+        let suite: Suite = toml::from_str(&text).map_err(|error| explain(&error, &origin))?;
+        suite.validate().with_context(|| origin)?;
+        Ok(suite)
+    }
+
+    /// The methods, parsed.
+    ///
+    /// # Errors
+    /// An unknown name, with the nearest valid one.
+    pub fn method_kinds(&self) -> Result<Vec<MethodKind>> {
+        self.methods.iter().map(|name| parse_method(name)).collect()
+    }
+
+    /// Checks everything that can be checked without the data.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is allowed.
+    pub fn validate(&self) -> Result<()> {
+        self.method_kinds()?;
+        for (i, method) in self.methods.iter().enumerate() {
+            if self.methods[..i].contains(method) {
+                bail!("methods: `{method}` stands twice");
+            }
+        }
+        let at_least_one = [
+            ("number of methods", self.methods.len() as u64),
+            ("seeds", self.seeds),
+            ("train.epochs", self.train.epochs),
+            ("train.probe_every", self.train.probe_every.unwrap_or(1)),
+            ("probe.seeds", self.probe.seeds),
+            ("model.head.hidden", self.model.head.hidden.max(0) as u64),
+            ("model.head.embed", self.model.head.embed.max(0) as u64),
+            ("number of active transforms", self.transforms.active.len() as u64),
+        ];
+        for (key, value) in at_least_one {
+            if value < 1 {
+                bail!("{key} = {value}: must be at least 1");
+            }
+        }
+        let at_least_two = [
+            ("train.batch", self.train.batch),
+            ("probe.train_pairs", self.probe.train_pairs),
+            ("probe.test_pairs", self.probe.test_pairs),
+        ];
+        for (key, value) in at_least_two {
+            if value < 2 {
+                bail!("{key} = {value}: must be at least 2");
+            }
+        }
+        if !(self.train.lr > 0.0 && self.train.lr.is_finite()) {
+            bail!("train.lr = {}: must be above 0", self.train.lr);
+        }
+        if !(self.train.weight_decay >= 0.0 && self.train.weight_decay.is_finite()) {
+            bail!("train.weight_decay = {}: must be 0 or above", self.train.weight_decay);
+        }
+        self.transforms.ranges.validate()?;
+        Ok(())
+    }
+}
+
+fn read(name: &str) -> Result<(String, String)> {
+    if let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) {
+        return Ok(((*text).to_owned(), format!("preset {name}")));
+    }
+    let path = Path::new(name);
+    if path.extension().is_none() && !path.exists() {
+        let names = PRESETS.map(|(preset, _)| preset);
+        let hint = nearest(name, names).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        bail!(
+            "no suite `{name}`\nhint: {hint}presets are {}; anything else is the path of a TOML file",
+            names.join(", ")
+        );
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read suite file {name}"))?;
+    Ok((text, name.to_owned()))
+}
+
+/// Sets `a.b.c=value` in a table; the value is read as TOML, else as a string.
+fn set(table: &mut toml::Table, entry: &str) -> Result<()> {
+    let (key, value) = entry.split_once('=').ok_or_else(|| anyhow!("--set {entry}: expected key=value"))?;
+    let value = format!("x = {value}")
+        .parse::<toml::Table>()
+        .map_or(toml::Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().expect("split yields at least one part");
+    let mut here = table;
+    for part in parts {
+        here = here
+            .entry(part)
+            .or_insert_with(|| toml::Table::new().into())
+            .as_table_mut()
+            .ok_or_else(|| anyhow!("--set {entry}: `{part}` is a value, not a section"))?;
+    }
+    here.insert(last.to_owned(), value);
+    Ok(())
+}
+
+/// serde says `unknown field `x`, expected one of ...`; the nearest of those is what the writer meant.
+fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
+    let message = error.message();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let hint = match (message.starts_with("unknown"), quoted.next()) {
+        (true, Some(found)) => nearest(found, quoted).map(|near| format!("\nhint: did you mean `{near}`?")),
+        _ => None,
+    };
+    anyhow!("{origin}: {}{}", error.to_string().trim_end(), hint.unwrap_or_default())
+}
+
+/// Parses a method name.
+///
+/// # Errors
+/// An unknown name, with the nearest valid one.
+pub fn parse_method(name: &str) -> Result<MethodKind> {
+    name.parse().map_err(|_| {
+        let known = known_names();
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
+        anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), known.join("; "))
+    })
+}
+
+/// The candidate nearest to `name`, if one is near.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let scored = candidates.into_iter().map(|candidate| (score(candidate), candidate));
+    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_load() {
+        for (name, _) in PRESETS {
+            let suite = Suite::load(name, &[]).unwrap();
+            assert_eq!(suite.name, name);
+        }
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys_and_unknown_keys_are_refused_with_the_nearest() {
+        let suite = Suite::load("quickstart", &["train.epochs=7".into(), "methods=[\"VICReg\"]".into()]).unwrap();
+        assert_eq!((suite.train.epochs, suite.methods.len()), (7, 1));
+        let message = format!("{:#}", Suite::load("quickstart", &["train.epoch=7".into()]).unwrap_err());
+        assert!(message.contains("did you mean `epochs`"), "{message}");
+        let message = format!("{:#}", Suite::load("quickstart", &["methods=[\"VICRge\"]".into()]).unwrap_err());
+        assert!(message.contains("did you mean `VICReg`"), "{message}");
+        let message = format!("{:#}", Suite::load("quickstrat", &[]).unwrap_err());
+        assert!(message.contains("did you mean `quickstart`"), "{message}");
+        let message = format!("{:#}", Suite::load("quickstart", &["train.batch=0".into()]).unwrap_err());
+        assert!(message.contains("train.batch = 0: must be at least 2"), "{message}");
+    }
+}

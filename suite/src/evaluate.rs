@@ -1,0 +1,443 @@
+//! A probe cell: features of a frozen encoder once, then probes on them (protocol section 4).
+
+use anyhow::Result;
+use eqr_datasets::draw::{Purpose, rng};
+use eqr_datasets::transforms::Transform;
+use eqr_datasets::{Dataset, Kind};
+use eqr_models::methods::ReconstructionPair;
+use eqr_models::vit::Encoded;
+use eqr_probes::classify::{LabelledFeatures, classify};
+use eqr_probes::mlp::{Fit, Problem, fit, permuted};
+use eqr_probes::r2::constant_predictor;
+use rand::seq::SliceRandom;
+use tch::Tensor;
+
+use crate::config::Suite;
+use crate::pairs::{PairSource, render_parameters, tasks, view_pairs};
+use crate::store::{Better, Metric};
+use crate::train::Network;
+
+/// Seeds of the evaluation's pairs: the same pairs for every method and pretraining seed, so that seeds pair.
+const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
+const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
+
+/// Augmentation draws an image of a photograph set (protocol section 4).
+const DRAWS: u64 = 2;
+
+/// Images that are encoded at a time.
+const ENCODE: usize = 256;
+
+/// Test pairs that the reconstruction errors are taken over, at most.
+const RECONSTRUCTED: usize = 512;
+
+/// A split with what the probes need of it.
+pub struct Evaluation<'a> {
+    /// The suite.
+    pub suite: &'a Suite,
+    /// The data set.
+    pub dataset: &'a Dataset,
+    /// Training split.
+    pub train: &'a PairSource,
+    /// Test split.
+    pub test: &'a PairSource,
+}
+
+/// How much of the evaluation is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every metric, all probe seeds.
+    Full,
+    /// Regression probes with one seed: a point of the curve of R2 against steps.
+    CurvePoint,
+}
+
+/// A measured value before it knows its cell.
+pub struct Value {
+    task: String,
+    metric: String,
+    eval_seed: Option<u64>,
+    value: f64,
+    unit: &'static str,
+    better: Better,
+}
+
+impl Value {
+    /// As a row of `metrics.csv`.
+    pub fn metric(self, suite: &Suite, dataset: &Dataset, method: &str, pretrain_seed: u64, cell: &str) -> Metric {
+        Metric {
+            suite: suite.name.clone(),
+            table: suite.table.map_or("-".to_owned(), |table| table.to_string()),
+            dataset: dataset.name.clone(),
+            task: self.task,
+            method: method.to_owned(),
+            metric: self.metric,
+            pretrain_seed,
+            eval_seed: self.eval_seed,
+            value: self.value,
+            unit: self.unit.to_owned(),
+            better: self.better,
+            cell: cell.to_owned(),
+        }
+    }
+}
+
+/// What a representation is read as. The grid readout holds y in its first columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readout {
+    Y,
+    Grid,
+}
+
+impl Readout {
+    fn suffix(self) -> &'static str {
+        match self {
+            Readout::Y => "",
+            Readout::Grid => "_grid",
+        }
+    }
+}
+
+/// Features of both views of pairs and what lies between the views.
+struct Regression {
+    task: String,
+    /// `_combined` where the pairs differ by all transforms at once.
+    suffix: &'static str,
+    train: PairFeatures,
+    test: PairFeatures,
+}
+
+struct PairFeatures {
+    /// (N, 2 out)
+    y: Tensor,
+    /// (N, 6 out)
+    grid: Tensor,
+    /// (N, k)
+    target: Tensor,
+}
+
+impl PairFeatures {
+    fn read(&self, readout: Readout) -> Tensor {
+        match readout {
+            Readout::Y => self.y.shallow_clone(),
+            Readout::Grid => self.grid.shallow_clone(),
+        }
+    }
+}
+
+impl Evaluation<'_> {
+    /// All values of a frozen encoder.
+    ///
+    /// # Errors
+    /// Features that are not finite, and what the probes refuse.
+    pub fn run(&self, network: &Network, extent: Extent) -> Result<Vec<Value>> {
+        tch::no_grad(|| {
+            let mut values = self.regressions(network, extent)?;
+            if extent == Extent::Full {
+                values.extend(self.classification(network)?);
+                values.extend(self.reconstruction(network));
+            }
+            Ok(values)
+        })
+    }
+
+    fn regressions(&self, network: &Network, extent: Extent) -> Result<Vec<Value>> {
+        let sets = match self.dataset.kind {
+            Kind::Renders => self.render_sets(network),
+            Kind::Photographs => self.photo_sets(network, extent),
+        };
+        let seeds: Vec<u64> = match extent {
+            Extent::Full => (0..self.suite.probe.seeds).collect(),
+            Extent::CurvePoint => vec![0],
+        };
+        let mut values = Vec::new();
+        for readout in [Readout::Y, Readout::Grid] {
+            let problems: Vec<Problem> =
+                sets.iter().map(|set| problem(set, readout, set.train.target.shallow_clone())).collect();
+            for (set, fits) in sets.iter().zip(fit(&problems, &seeds, &self.suite.probe.regression)?) {
+                let suffix = format!("{}{}", set.suffix, readout.suffix());
+                values
+                    .extend(seeds.iter().zip(&fits).flat_map(|(&seed, fit)| r2_values(&set.task, &suffix, seed, fit)));
+            }
+        }
+        for set in &sets {
+            let constant = constant_predictor(&set.train.target, &set.test.target)?;
+            values.extend(
+                constant.pooled.map(|r2| value(&set.task, format!("r2_pooled_constant{}", set.suffix), None, r2)),
+            );
+        }
+        if extent == Extent::Full {
+            values.extend(self.shuffled(&sets)?);
+        }
+        Ok(values)
+    }
+
+    /// The sanity row: probes of y trained on permuted targets, tested on intact ones.
+    fn shuffled(&self, sets: &[Regression]) -> Result<Vec<Value>> {
+        let single: Vec<&Regression> = sets.iter().filter(|set| set.suffix.is_empty()).collect();
+        let problems: Vec<Problem> =
+            single.iter().map(|set| problem(set, Readout::Y, permuted(&set.train.target, 0))).collect();
+        let fits = fit(&problems, &[0], &self.suite.probe.regression)?;
+        let row = |(set, fits): (&&Regression, Vec<Fit>)| {
+            let r2 = fits[0].test.per_output?;
+            Some(value(&set.task, "r2_per_output_shuffled".into(), Some(0), r2))
+        };
+        Ok(single.iter().zip(fits).filter_map(row).collect())
+    }
+
+    /// Renders: the pairs of both tasks are the same.
+    fn render_sets(&self, network: &Network) -> Vec<Regression> {
+        let side = |source: &PairSource, dataset_split: &eqr_datasets::Split, count: usize, seed: u64| {
+            let scene = dataset_split.scene.as_ref().expect("renders have scenes");
+            let pairs = unit_draws(source.units(), count)
+                .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, &units))
+                .collect::<Vec<_>>();
+            let features = encode_all(network, source);
+            let index = |which: usize| {
+                let indices: Vec<i64> = pairs.iter().map(|pair| pair[which] as i64).collect();
+                features.index_select(0, &Tensor::from_slice(&indices).to_device(features.device()))
+            };
+            let parameters = render_parameters(scene, &pairs).to_device(features.device());
+            self.split_tasks(&index(0), &index(1), &parameters)
+        };
+        let train = side(self.train, &self.dataset.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED);
+        let test = side(self.test, &self.dataset.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED);
+        self.join(train, test, "")
+    }
+
+    /// Photographs: pairs that differ by one transform alone, one set a transform, and by all at once where asked for.
+    fn photo_sets(&self, network: &Network, extent: Extent) -> Vec<Regression> {
+        let active = &self.suite.transforms.active;
+        let splits = [
+            (self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED),
+            (self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED),
+        ]
+        .map(|(source, count, seed)| {
+            let chosen = subset(source.units(), count.div_ceil(DRAWS as usize), seed);
+            let first = encode_photos(network, source, &chosen, seed, None);
+            (source, chosen, seed, first.0)
+        });
+        let pairs = |transforms: &[Transform]| {
+            splits.each_ref().map(|(source, chosen, seed, first)| {
+                let (second, parameters) = encode_photos(network, source, chosen, *seed, Some(transforms));
+                (first.shallow_clone(), second, parameters.expect("second views have parameters"))
+            })
+        };
+        let mut sets = Vec::new();
+        for transform in active {
+            let [train, test] = pairs(&[*transform])
+                .map(|(first, second, target)| pair_features(&first, &second, &target, self.suite.model.out));
+            sets.push(Regression { task: transform.name().to_owned(), suffix: "", train, test });
+        }
+        if self.suite.probe.combined && extent == Extent::Full {
+            let [train, test] = pairs(active).map(|(first, second, target)| self.split_tasks(&first, &second, &target));
+            sets.extend(self.join(train, test, "_combined"));
+        }
+        sets
+    }
+
+    /// One entry a task, which share the feature tensors. first, second: (N, 3 out); parameters: (N, all).
+    fn split_tasks(&self, first: &Tensor, second: &Tensor, parameters: &Tensor) -> Vec<PairFeatures> {
+        let shared = pair_features(first, second, parameters, self.suite.model.out);
+        let mut start = 0;
+        let tasks = tasks(self.dataset.kind, &self.suite.transforms);
+        let entry = |(_, length): &(String, i64)| {
+            let target = shared.target.narrow(1, start, *length).contiguous();
+            start += length;
+            PairFeatures { y: shared.y.shallow_clone(), grid: shared.grid.shallow_clone(), target }
+        };
+        tasks.iter().map(entry).collect()
+    }
+
+    fn join(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, suffix: &'static str) -> Vec<Regression> {
+        let tasks = tasks(self.dataset.kind, &self.suite.transforms);
+        let sides = train.into_iter().zip(test);
+        tasks
+            .into_iter()
+            .zip(sides)
+            .map(|((task, _), (train, test))| Regression { task, suffix, train, test })
+            .collect()
+    }
+
+    fn classification(&self, network: &Network) -> Result<Vec<Value>> {
+        let out = self.suite.model.out;
+        let labels = |source: &PairSource, chosen: &[usize]| {
+            Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
+        };
+        let chosen = match self.dataset.kind {
+            Kind::Renders => (0..self.train.len()).collect(),
+            Kind::Photographs => {
+                subset(self.train.units(), self.suite.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
+            }
+        };
+        let all: Vec<usize> = (0..self.test.len()).collect();
+        let features = |source: &PairSource, chosen: &[usize]| {
+            Tensor::cat(
+                &chosen.chunks(ENCODE).map(|part| encode(network, &source.images(part)).y).collect::<Vec<_>>(),
+                0,
+            )
+        };
+        let train_x = features(self.train, &chosen);
+        let device = train_x.device();
+        let data = LabelledFeatures {
+            name: "classification".into(),
+            train_x,
+            train_y: labels(self.train, &chosen).to_device(device),
+            test_x: features(self.test, &all),
+            test_y: labels(self.test, &all).to_device(device),
+            views: self.train.views(),
+            classes: self.dataset.class_names.len(),
+        };
+        debug_assert_eq!(data.train_x.size()[1], out);
+        let seeds: Vec<u64> = (0..self.suite.probe.seeds).collect();
+        let scores = classify(&data, &seeds, &self.suite.probe.classification)?;
+        let row = |(&seed, score): (&u64, &eqr_probes::classify::Top1)| Value {
+            task: "classification".into(),
+            metric: "top1".into(),
+            eval_seed: Some(seed),
+            value: score.test,
+            unit: "fraction",
+            better: Better::Higher,
+        };
+        Ok(seeds.iter().zip(&scores).map(row).collect())
+    }
+
+    /// The test MSEs of protocol section 2, for methods that reconstruct.
+    fn reconstruction(&self, network: &Network) -> Vec<Value> {
+        let count = self.test.units().min(RECONSTRUCTED);
+        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &(0..count).collect::<Vec<_>>());
+        let (view1, view2) = (encode(network, &pairs.view1).tokens, encode(network, &pairs.view2).tokens);
+        // half a turn: classes lie side by side, so the neighbour would often be of the same class
+        let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
+        let kind = network.arena.compute().kind();
+        let mse = |source: &Tensor, query: &Tensor| {
+            let pair = ReconstructionPair { source: &source.to_kind(kind), query: &query.to_kind(kind) };
+            let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?;
+            Some(image.to_kind(tch::Kind::Float).mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]))
+        };
+        let Some(own) = mse(&view1, &view2) else { return Vec::new() };
+        let mean = pairs.view2.mean_dim([0i64].as_slice(), true, None).expand_as(&pairs.view2);
+        let plain = |image: &Tensor| Some(image.mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]));
+        [
+            ("mse_own", Some(own)),
+            ("mse_other_view1", mse(&other(&view1), &view2)),
+            ("mse_other_view2", mse(&view1, &other(&view2))),
+            ("mse_mean_image", plain(&mean)),
+            ("mse_copy_view1", plain(&pairs.view1)),
+        ]
+        .into_iter()
+        .filter_map(|(metric, value)| {
+            Some(Value {
+                task: "reconstruction".into(),
+                metric: metric.into(),
+                eval_seed: None,
+                value: value?,
+                unit: "MSE",
+                better: Better::Lower,
+            })
+        })
+        .collect()
+    }
+
+    /// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
+    /// reconstruct.
+    pub fn reconstructions(&self, network: &Network, count: usize) -> Option<[Tensor; 3]> {
+        tch::no_grad(|| {
+            let units = self.test.units();
+            let chosen: Vec<usize> = (0..count.min(units)).map(|i| i * units / count.min(units)).collect();
+            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &chosen);
+            let (view1, view2) = (encode_raw(network, &pairs.view1), encode_raw(network, &pairs.view2));
+            let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
+            let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?.to_kind(tch::Kind::Float);
+            Some([pairs.view1, pairs.view2, image].map(|image| self.test.denormalise(&image).clamp(0.0, 1.0)))
+        })
+    }
+}
+
+fn problem(set: &Regression, readout: Readout, train_t: Tensor) -> Problem {
+    Problem {
+        name: format!("{}{}{}", set.task, set.suffix, readout.suffix()),
+        train_x: set.train.read(readout),
+        train_t,
+        test_x: set.test.read(readout),
+        test_t: set.test.target.shallow_clone(),
+    }
+}
+
+fn r2_values(task: &str, suffix: &str, seed: u64, fit: &Fit) -> Vec<Value> {
+    let pair = [
+        ("r2_per_output", fit.test.per_output),
+        ("r2_pooled", fit.test.pooled),
+        ("r2_per_output_train", fit.train.per_output),
+    ];
+    let row = |(name, r2): (&str, Option<f64>)| Some(value(task, format!("{name}{suffix}"), Some(seed), r2?));
+    pair.into_iter().filter_map(row).collect()
+}
+
+fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> Value {
+    Value { task: task.to_owned(), metric, eval_seed, value, unit: "R2", better: Better::Higher }
+}
+
+/// first, second: (N, 3 out), y in the first columns.
+fn pair_features(first: &Tensor, second: &Tensor, target: &Tensor, out: i64) -> PairFeatures {
+    let y = Tensor::cat(&[first.narrow(1, 0, out), second.narrow(1, 0, out)], 1);
+    PairFeatures { y, grid: Tensor::cat(&[first, second], 1), target: target.shallow_clone() }
+}
+
+/// (draw, units) until `count` pairs are drawn, one pair a unit and draw.
+fn unit_draws(units: usize, count: usize) -> impl Iterator<Item = (u64, Vec<usize>)> {
+    (0..count.div_ceil(units)).map(move |draw| (draw as u64, (0..units.min(count - draw * units)).collect()))
+}
+
+/// `count` of `units`, or all where there are fewer, a function of the seed.
+fn subset(units: usize, count: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..units).collect();
+    order.shuffle(&mut rng(seed, 0, 0, Purpose::Subset));
+    order.truncate(count);
+    order
+}
+
+/// Frozen forward pass in the arena's number type.
+fn encode_raw(network: &Network, images: &Tensor) -> Encoded {
+    network.model.encoder.forward(&network.arena, &images.to_kind(network.arena.compute().kind()))
+}
+
+/// Frozen forward pass, fp32 out.
+fn encode(network: &Network, images: &Tensor) -> Encoded {
+    let encoded = encode_raw(network, images);
+    Encoded { y: encoded.y.to_kind(tch::Kind::Float), tokens: encoded.tokens.to_kind(tch::Kind::Float) }
+}
+
+/// Grid readout of every image: (N, 3 out).
+fn encode_all(network: &Network, source: &PairSource) -> Tensor {
+    let indices: Vec<usize> = (0..source.len()).collect();
+    let parts: Vec<Tensor> =
+        indices.chunks(ENCODE).map(|part| encode(network, &source.images(part)).grid_readout()).collect();
+    Tensor::cat(&parts, 0)
+}
+
+/// Grid readout of first views (`transforms` none) or of second views with their parameters, all draws of the chosen images.
+fn encode_photos(
+    network: &Network,
+    source: &PairSource,
+    chosen: &[usize],
+    seed: u64,
+    transforms: Option<&[Transform]>,
+) -> (Tensor, Option<Tensor>) {
+    let (mut features, mut parameters) = (Vec::new(), Vec::new());
+    for draw in 0..DRAWS {
+        for units in chosen.chunks(ENCODE) {
+            let view1 = source.first_views(seed, draw, units);
+            let images = match transforms {
+                None => source.normalise(&view1),
+                Some(active) => {
+                    let (view2, target) = source.second_views(&view1, seed, draw, units, active);
+                    parameters.push(target);
+                    view2
+                }
+            };
+            features.push(encode(network, &images).grid_readout());
+        }
+    }
+    let parameters = (!parameters.is_empty()).then(|| Tensor::cat(&parameters, 0));
+    (Tensor::cat(&features, 0), parameters)
+}

@@ -1,0 +1,21 @@
+//! eqr-bench: the suite. Command line, suite files, training loop, cluster, checkpoints, run store and reports; where models,
+//! data sets and probes meet.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod data;
+pub mod doctor;
+pub mod evaluate;
+pub mod failure;
+pub mod manifest;
+pub mod pairs;
+pub mod perf;
+pub mod pictures;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod store;
+pub mod train;

@@ -1,0 +1,110 @@
+//! What a run is: its resolved configuration and where it was made. A run's folder is continued only with the configuration that
+//! it was begun with.
+
+use anyhow::{Context, Result, bail};
+use eqr_models::Compute;
+use serde_json::{Value, json};
+
+use crate::cluster::Worker;
+use crate::config::Suite;
+use crate::store::{Store, write_atomic};
+
+/// Writes the manifest of a new run, or checks that the run in the folder is the same one.
+///
+/// # Errors
+/// A folder that is no run or cannot be written, or a run of another configuration (differing keys named).
+pub fn establish(store: &Store, suite: &Suite, compute: Compute, worker: &Worker) -> Result<()> {
+    let configuration = json!({"suite": suite, "precision": format!("{compute:?}").to_lowercase()});
+    let path = store.path("manifest.json");
+    if path.exists() {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let found: Value = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+        return same(&found["configuration"], &configuration)
+            .with_context(|| format!("{} holds a run of another configuration", store.root().display()));
+    }
+    if store.root().exists() && std::fs::read_dir(store.root()).is_ok_and(|mut entries| entries.next().is_some()) {
+        let root = store.root().display();
+        bail!("{root} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out");
+    }
+    std::fs::create_dir_all(store.path("cells"))
+        .with_context(|| format!("cannot create {}", store.root().display()))?;
+    let manifest = json!({
+        "schema": 1,
+        "configuration": configuration,
+        "configuration_hash": blake3::hash(configuration.to_string().as_bytes()).to_hex().as_str(),
+        "provenance": provenance(worker),
+    });
+    write_atomic(&path, serde_json::to_string_pretty(&manifest)?.as_bytes())
+}
+
+fn provenance(worker: &Worker) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "git": option_env!("EQR_GIT").unwrap_or("unknown"),
+        "host": std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim(),
+        "cpu": cpu_model(),
+        "ranks": worker.ranks.size(),
+        "threads": worker.threads,
+        "device": format!("{:?}", worker.device),
+    })
+}
+
+/// The CPU's name as the kernel says it.
+pub fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()
+}
+
+/// # Errors
+/// Names every key that differs, with both values.
+fn same(found: &Value, wanted: &Value) -> Result<()> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    flatten("", found, &mut old);
+    flatten("", wanted, &mut new);
+    let lookup = |list: &[(String, String)], key: &str| {
+        list.iter().find(|(k, _)| k == key).map_or("nothing".to_owned(), |(_, value)| value.clone())
+    };
+    let mut keys: Vec<&String> = old.iter().chain(&new).map(|(key, _)| key).collect();
+    keys.sort();
+    keys.dedup();
+    let differing: Vec<String> = keys
+        .into_iter()
+        .filter(|key| lookup(&old, key) != lookup(&new, key))
+        .map(|key| format!("  {key}: the folder has {}, this call {}", lookup(&old, key), lookup(&new, key)))
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    bail!("\n{}\nhint: name another folder for --out, or repeat the first call's options", differing.join("\n"))
+}
+
+/// (dotted key, value as text) of every leaf; a list is one leaf.
+fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&path, value, into);
+            }
+        }
+        leaf => into.push((prefix.to_owned(), leaf.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differing_keys_are_named_with_both_values() {
+        let message = format!(
+            "{:#}",
+            same(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": 1, "c": 3, "d": [1]}})).unwrap_err()
+        );
+        assert!(message.contains("a.c: the folder has 2, this call 3"), "{message}");
+        assert!(message.contains("a.d: the folder has nothing, this call [1]"), "{message}");
+        assert!(!message.contains("a.b"), "{message}");
+        assert!(same(&json!({"a": 1}), &json!({"a": 1})).is_ok());
+    }
+}

@@ -1,0 +1,195 @@
+//! `eqr-bench perf`: speed, against a ceiling measured in the same process. Timings are benchmarks, never assertions.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use eqr_models::arena::Arena;
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{LossConfig, Model, build};
+use eqr_models::optim::Adam;
+use eqr_models::step::{Batch, gradients};
+use eqr_models::vit::{Pool, VitConfig};
+use eqr_models::{ModelConfig, Registry, Solo};
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use crate::cluster::{Precision, Worker};
+use crate::config::{Data, Suite, parse_method};
+
+/// Side of the matrices of the GEMM ceiling.
+const GEMM: i64 = 4096;
+/// Products of which the best counts.
+const PRODUCTS: usize = 10;
+
+/// Options of `perf train`.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// Method.
+    #[arg(long, default_value = "Ours")]
+    method: String,
+    /// Take network and batch from this suite instead of the options below.
+    #[arg(long)]
+    suite: Option<String>,
+    /// Side of the image.
+    #[arg(long, default_value_t = 32)]
+    img: i64,
+    /// Side of a patch.
+    #[arg(long, default_value_t = 4)]
+    patch: i64,
+    /// Width.
+    #[arg(long, default_value_t = 192)]
+    dim: i64,
+    /// Blocks.
+    #[arg(long, default_value_t = 4)]
+    depth: i64,
+    /// Attention heads.
+    #[arg(long, default_value_t = 3)]
+    heads: i64,
+    /// Pairs of a step.
+    #[arg(long, default_value_t = 64)]
+    batch: i64,
+    /// Threads; default: all allowed cores.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Number type.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Precision,
+    /// Steps that are timed, after three that are not.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// JSON instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Times training steps: transforms and loading excluded, optimiser included.
+///
+/// # Errors
+/// An unknown method or a shape that cannot be built.
+pub fn train(args: &TrainArgs) -> Result<()> {
+    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let compute = args.precision.resolve(worker.device);
+    let (config, batch) = network(args)?;
+    let mut registry = Registry::default();
+    let model = build(&parse_method(&args.method)?, &config, &mut registry)?;
+    anyhow::ensure!(model.method.is_some(), "{} is not trained: there is no step to time", args.method);
+    let mut arena = Arena::new(registry, 0, compute, worker.device);
+    let mut adam = Adam::new(&arena, 1e-6);
+    let pairs = random_batch(&config, batch, worker.device);
+    let mut step = || {
+        let start = Instant::now();
+        let terms = gradients(&mut arena, &model, &pairs, &Solo);
+        adam.update(&mut arena, 1e-4);
+        // reading a value waits for the device
+        let _ = f64::try_from(&terms[0].1);
+        start.elapsed().as_secs_f64()
+    };
+    for _ in 0..3 {
+        step();
+    }
+    let mut seconds: Vec<f64> = (0..args.steps.max(1)).map(|_| step()).collect();
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds[seconds.len() / 2];
+    let flops = step_flops(&config, &model, batch);
+    let ceiling = gemm_ceiling(compute.kind(), worker.device);
+    let result = json!({
+        "stage": "train",
+        "config": {
+            "method": args.method, "img": config.encoder.image, "patch": config.encoder.patch, "dim": config.encoder.dim,
+            "depth": config.encoder.depth, "heads": config.encoder.heads, "batch": batch, "threads": worker.threads,
+            "precision": format!("{compute:?}").to_lowercase(), "device": format!("{:?}", worker.device),
+            "parameters": arena.count(),
+        },
+        "seconds_per_step": median,
+        "views_per_s": 2.0 * batch as f64 / median,
+        "gflop_per_view": flops / (2.0 * batch as f64) / 1e9,
+        "gflop_per_s": flops / median / 1e9,
+        "ceiling": {"name": "GEMM", "value": ceiling / 1e9, "unit": "GFLOP/s"},
+        "share_of_ceiling": flops / median / ceiling,
+    });
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else {
+        for key in ["views_per_s", "gflop_per_s", "share_of_ceiling"] {
+            println!("{key:18} {:.3}", result[key].as_f64().unwrap_or(f64::NAN));
+        }
+    }
+    Ok(())
+}
+
+fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
+    let transforms = vec![("rotation".to_owned(), 4), ("color".to_owned(), 2)];
+    let base = |encoder, heads, decoder, loss| ModelConfig {
+        encoder,
+        heads,
+        decoder,
+        loss,
+        classes: 10,
+        transforms,
+        sie_constant: false,
+    };
+    let Some(name) = &args.suite else {
+        let TrainArgs { img: image, patch, dim, depth, heads, .. } = *args;
+        let encoder = VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split };
+        return Ok((base(encoder, HeadConfig::default(), DecoderConfig::default(), LossConfig::default()), args.batch));
+    };
+    let suite = Suite::load(name, &[])?;
+    let image = match &suite.data {
+        Data::Solids { spec } => spec.side as i64,
+        Data::Pack { .. } => args.img,
+    };
+    let model = &suite.model;
+    let crate::config::Model { patch, dim, depth, heads, out, pool, .. } = *model;
+    let encoder = VitConfig { image, patch, dim, depth, heads, out, pool };
+    let batch = i64::try_from(suite.train.batch).context("train.batch")?;
+    Ok((base(encoder, model.head, model.decoder, model.loss), batch))
+}
+
+fn random_batch(config: &ModelConfig, batch: i64, device: Device) -> Batch {
+    let side = config.encoder.image;
+    let parameters: i64 = config.transforms.iter().map(|(_, length)| length).sum();
+    let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, device));
+    Batch {
+        view1: normal(&[batch, 3, side, side]),
+        view2: normal(&[batch, 3, side, side]),
+        labels: Tensor::zeros([batch], (Kind::Float, device)),
+        parameters: normal(&[batch, parameters]),
+        rows: vec![batch],
+    }
+}
+
+/// Matrix products of one step: both views through the encoder, heads and decoder of each pair; backward = 2 x forward.
+pub fn step_flops(config: &ModelConfig, model: &Model, batch: i64) -> f64 {
+    let method = model.method.as_ref().map_or(0.0, |method| method.forward_flops());
+    3.0 * batch as f64 * (2.0 * config.encoder.forward_flops() + method)
+}
+
+/// FLOP/s of the best of ten products of two `4096 x 4096` matrices of `kind`.
+pub fn gemm_ceiling(kind: Kind, device: Device) -> f64 {
+    let matrix = || Tensor::randn([GEMM, GEMM], (Kind::Float, device)).to_kind(kind);
+    let (a, b) = (matrix(), matrix());
+    let product = || {
+        let start = Instant::now();
+        let c = a.matmul(&b);
+        let _ = c.double_value(&[0, 0]);
+        start.elapsed().as_secs_f64()
+    };
+    product();
+    let best = (0..PRODUCTS).map(|_| product()).fold(f64::INFINITY, f64::min);
+    2.0 * (GEMM as f64).powi(3) / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flops_of_a_small_network_are_counted_by_hand() {
+        let encoder = VitConfig { image: 8, patch: 4, dim: 16, depth: 1, heads: 2, out: 8, pool: Pool::Split };
+        // 4 patches of 48 values; 5 tokens; 12 d^2 per token; two attention products; half of y per token
+        let products = 4 * 48 * 16 + 5 * 12 * 256 + 2 * 25 * 16 + 5 * 16 * 4;
+        assert!((encoder.forward_flops() - 2.0 * f64::from(products)).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,140 @@
+//! Values as CSV: every single one (`metrics.csv`), and the entries of tables.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::table::{Entry, Mark, Row, Table};
+use crate::store::{Cell, CellKind, Metric};
+
+/// Columns of `metrics.csv`, in the order in which a metric is written.
+const METRICS: [&str; 12] = [
+    "suite",
+    "table",
+    "dataset",
+    "task",
+    "method",
+    "metric",
+    "pretrain_seed",
+    "eval_seed",
+    "value",
+    "unit",
+    "better",
+    "cell",
+];
+
+/// Every value of the fully trained encoders, sorted, so that the same cells give the same file.
+///
+/// # Errors
+/// Where a value cannot be written.
+pub fn metrics(cells: &[Cell]) -> Result<String> {
+    let probes = cells.iter().filter(|cell| cell.kind == CellKind::Probe && cell.last);
+    let mut metrics: Vec<&Metric> = probes.flat_map(|cell| &cell.metrics).collect();
+    metrics.sort_by(|a, b| order(a).cmp(&order(b)).then(a.value.total_cmp(&b.value)));
+    written(METRICS, metrics)
+}
+
+fn order(metric: &Metric) -> impl Ord + '_ {
+    let place = (&metric.suite, &metric.table, &metric.dataset, &metric.task, &metric.method, &metric.metric);
+    (place, metric.pretrain_seed, metric.eval_seed, &metric.cell)
+}
+
+/// An entry of a table; what it does not have is empty.
+#[derive(Default, Serialize)]
+struct Record<'a> {
+    section: &'static str,
+    row: &'a str,
+    column: &'a str,
+    value: Option<f64>,
+    std: Option<f64>,
+    ci95_low: Option<f64>,
+    ci95_high: Option<f64>,
+    n: Option<usize>,
+    text: String,
+}
+
+const RECORD: [&str; 9] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text"];
+
+/// The entries of tables, one a row, at full precision.
+///
+/// # Errors
+/// Where an entry cannot be written.
+pub fn tables(tables: &[Table]) -> Result<String> {
+    written(RECORD, tables.iter().flat_map(|table| table.rows.iter().flat_map(|row| records(table, row))))
+}
+
+fn records<'a>(table: &'a Table, row: &'a Row) -> impl Iterator<Item = Record<'a>> {
+    let place = |column| Record { section: table.section.name(), row: &row.label, column, ..Record::default() };
+    table.columns.iter().zip(&row.entries).map(move |(column, entry)| record(place(column), entry))
+}
+
+fn record<'a>(place: Record<'a>, entry: &Entry) -> Record<'a> {
+    let with_interval = |place, ci95: Option<(f64, f64)>| Record {
+        ci95_low: ci95.map(|(low, _)| low),
+        ci95_high: ci95.map(|(_, high)| high),
+        ..place
+    };
+    match entry {
+        Entry::Missing => place,
+        Entry::Estimate { summary, mark, .. } => with_interval(
+            Record {
+                value: Some(summary.mean),
+                std: summary.std,
+                n: Some(summary.n),
+                text: mark_text(*mark).to_owned(),
+                ..place
+            },
+            summary.ci95,
+        ),
+        Entry::Difference(found) => with_interval(Record { value: Some(found.mean), ..place }, found.ci95),
+        Entry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
+        Entry::Number(value) | Entry::Probability(value) => Record { value: Some(*value), ..place },
+        Entry::Text(text) => Record { text: text.clone(), ..place },
+    }
+}
+
+fn mark_text(mark: Mark) -> &'static str {
+    match mark {
+        Mark::None => "",
+        Mark::Best => "best",
+        Mark::Significant => "best, significant",
+    }
+}
+
+/// Header and rows; the header also where there is no row.
+fn written<R: Serialize, const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = R>) -> Result<String> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(header)?;
+    for row in rows {
+        writer.serialize(row)?;
+    }
+    let bytes = writer.into_inner().context("cannot write CSV to memory")?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{pretrain, probe, value};
+    use super::*;
+
+    #[test]
+    fn metrics_are_sorted_and_only_of_the_end() {
+        let mut early = probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.9)]);
+        early.last = false;
+        let mut constant = value("rotation", "r2_pooled_constant", 0, 0.25);
+        constant.eval_seed = None;
+        let cells = [
+            probe("VICReg", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
+            probe("SIE(all, single each time)", 0, &[value("rotation", "r2_per_output", 1, -0.125), constant]),
+            early,
+            pretrain("Ours", 0, &[(1, 2.0)]),
+        ];
+        let expected = "\
+            suite,table,dataset,task,method,metric,pretrain_seed,eval_seed,value,unit,better,cell\n\
+            tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_per_output,0,1,-0.125,R2,higher,probe-SIE(all, single each time)-0\n\
+            tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_pooled_constant,0,,0.25,R2,higher,probe-SIE(all, single each time)-0\n\
+            tiny,1,solids,rotation,VICReg,r2_per_output,1,0,0.5,R2,higher,probe-VICReg-1\n";
+        let expected = expected.replace("probe-SIE(all, single each time)-0", "\"probe-SIE(all, single each time)-0\"");
+        assert_eq!(metrics(&cells).unwrap(), expected);
+        assert_eq!(metrics(&[]).unwrap(), format!("{}\n", METRICS.join(",")));
+    }
+}

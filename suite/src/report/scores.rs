@@ -1,0 +1,304 @@
+//! Tables of methods against tasks: the headline, other readouts, pooled R2.
+
+use eqr_probes::stats::{Summary, holm};
+
+use super::ReportContext;
+use super::table::{Entry, Mark, Note, Role, Row, Section, Table, number};
+use super::values::Values;
+
+/// A ceiling this close to the floor leaves no room for differences between methods.
+const ROOM: f64 = 0.1;
+/// Level of the tests.
+const LEVEL: f64 = 0.05;
+
+/// What is measured of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Accuracy of a linear classifier.
+    Top1,
+    /// R2 of a regression probe.
+    R2,
+}
+
+impl Measure {
+    /// The measure of a task by its name.
+    pub fn of(task: &str) -> Measure {
+        if task == "classification" { Measure::Top1 } else { Measure::R2 }
+    }
+
+    /// The metric that stands for the task where only one can.
+    pub fn headline(self) -> &'static str {
+        match self {
+            Measure::Top1 => "top1",
+            Measure::R2 => "r2_per_output",
+        }
+    }
+
+    /// Name for a reader.
+    pub fn label(self) -> &'static str {
+        match self {
+            Measure::Top1 => "top-1",
+            Measure::R2 => "R2",
+        }
+    }
+}
+
+/// The table of `section`, one of main, grid, combined and pooled.
+pub fn table(values: &Values, context: &ReportContext, section: Section) -> Table {
+    let columns = Column::all(values, context, section);
+    let usual_n = columns.iter().flat_map(|column| column.summaries()).map(|summary| summary.n).max().unwrap_or(0);
+    let marks = Column::mark(&columns);
+    let mut rows: Vec<Row> = (0..context.methods.len()).map(|i| row(context, &columns, &marks, usual_n, i)).collect();
+    if section == Section::Pooled {
+        rows.push(constant_row(values, &columns));
+    }
+    Table {
+        section,
+        title: title(section).to_owned(),
+        stub: "method",
+        columns: columns.iter().map(|column| format!("{} {}", column.task, Measure::of(column.task).label())).collect(),
+        rows,
+        notes: notes(section, context, &columns, usual_n),
+    }
+}
+
+fn title(section: Section) -> &'static str {
+    match section {
+        Section::Grid => "Readout `grid`: y and the 2x2 quadrant means of the token map, per-output R2",
+        Section::Combined => "Pairs that differ by all transforms at once, per-output R2",
+        Section::Pooled => "Pooled R2 beside the constant predictor's",
+        _ => "Representation y: per-output R2 of the probes",
+    }
+}
+
+/// Name of the metric that `section` shows of a task, if it shows the task at all.
+fn metric(section: Section, task: &str) -> Option<String> {
+    let measure = Measure::of(task);
+    match section {
+        Section::Grid => Some(format!("{}_grid", measure.headline())),
+        Section::Combined => (measure == Measure::R2).then(|| "r2_per_output_combined".to_owned()),
+        Section::Pooled => (measure == Measure::R2).then(|| "r2_pooled".to_owned()),
+        _ => Some(measure.headline().to_owned()),
+    }
+}
+
+/// A task's values, one a method, in the order of the rows.
+struct Column<'a> {
+    task: &'a str,
+    found: Vec<(Role, Option<Summary>)>,
+    /// Best contestant's row and the p value of its difference to the runner-up.
+    best: Option<(usize, Option<f64>)>,
+}
+
+impl<'a> Column<'a> {
+    fn all(values: &Values, context: &'a ReportContext, section: Section) -> Vec<Column<'a>> {
+        let tasks = context.tasks.iter().filter_map(|task| Some((task.as_str(), metric(section, task)?)));
+        tasks.map(|(task, metric)| Column::new(values, context, task, &metric)).collect()
+    }
+
+    fn new(values: &Values, context: &'a ReportContext, task: &'a str, metric: &str) -> Self {
+        let summary = |method: &String| (Role::of(method), values.summary(method, task, metric));
+        let found: Vec<_> = context.methods.iter().map(summary).collect();
+        let mean = |i: &usize| found[*i].1.as_ref().map_or(f64::NEG_INFINITY, |summary| summary.mean);
+        let mut ranking: Vec<usize> =
+            (0..found.len()).filter(|i| found[*i].0 == Role::Contestant && found[*i].1.is_some()).collect();
+        ranking.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+        let best = match ranking[..] {
+            [first, second, ..] => {
+                let sample = |i: usize| values.sample(&context.methods[i], task, metric);
+                let difference = sample(first).zip(sample(second)).and_then(|(a, b)| a.minus(b));
+                Some((first, difference.and_then(|(difference, _)| difference.p)))
+            }
+            _ => None,
+        };
+        Column { task, found, best }
+    }
+
+    fn summaries(&self) -> impl Iterator<Item = &Summary> {
+        self.found.iter().filter_map(|(_, summary)| summary.as_ref())
+    }
+
+    fn mean_of(&self, role: Role) -> Option<f64> {
+        self.found.iter().find(|(r, summary)| *r == role && summary.is_some())?.1.as_ref().map(|summary| summary.mean)
+    }
+
+    /// For every column the row of its best contestant and how it is marked; the tests are corrected together.
+    fn mark(columns: &[Column]) -> Vec<Option<(usize, Mark)>> {
+        let p: Vec<f64> = columns.iter().filter_map(|column| column.best?.1).collect();
+        let mut corrected = holm(&p).into_iter();
+        let mut mark = |(row, p): (usize, Option<f64>)| {
+            let significant = p.and_then(|_| corrected.next()).is_some_and(|p| p < LEVEL);
+            (row, if significant { Mark::Significant } else { Mark::Best })
+        };
+        columns.iter().map(|column| column.best.map(&mut mark)).collect()
+    }
+}
+
+fn row(
+    context: &ReportContext,
+    columns: &[Column],
+    marks: &[Option<(usize, Mark)>],
+    usual_n: usize,
+    index: usize,
+) -> Row {
+    let entry = |(column, mark): (&Column, &Option<(usize, Mark)>)| match &column.found[index].1 {
+        None => Entry::Missing,
+        Some(summary) => Entry::Estimate {
+            summary: summary.clone(),
+            mark: mark.filter(|(row, _)| *row == index).map_or(Mark::None, |(_, mark)| mark),
+            show_n: summary.n != usual_n,
+        },
+    };
+    let method = &context.methods[index];
+    Row { label: method.clone(), role: Role::of(method), entries: columns.iter().zip(marks).map(entry).collect() }
+}
+
+fn constant_row(values: &Values, columns: &[Column]) -> Row {
+    let entry =
+        |column: &Column| values.overall(column.task, "r2_pooled_constant").map_or(Entry::Missing, Entry::Number);
+    Row { label: "Constant predictor".to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
+}
+
+fn notes(section: Section, context: &ReportContext, columns: &[Column], usual_n: usize) -> Vec<Note> {
+    let mut notes = vec![Note::Plain(seeds_note(columns, usual_n))];
+    if section == Section::Main {
+        notes.push(Note::Plain("A constant predictor reads 0 or less in a per-output R2.".to_owned()));
+        notes.extend(labels_note(context));
+    }
+    if columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1) {
+        notes.push(Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned()));
+    }
+    notes.extend(missing_note(columns));
+    notes.extend(columns.iter().filter_map(uninformative_note));
+    notes
+}
+
+fn seeds_note(columns: &[Column], usual_n: usize) -> String {
+    let varies = columns.iter().flat_map(Column::summaries).any(|summary| summary.n != usual_n);
+    let unless = if varies { " unless another n is given" } else { "" };
+    let seeds = if usual_n == 1 { "seed" } else { "seeds" };
+    format!(
+        "Mean ± sample standard deviation [95% Student interval] over {usual_n} pretraining {seeds}{unless}; a seed's value is \
+         the mean over its probe seeds."
+    )
+}
+
+fn labels_note(context: &ReportContext) -> Option<Note> {
+    let has = |names: &[String], wanted: &str| names.iter().any(|name| name == wanted);
+    let reads_labels = has(&context.methods, "Supervised") && has(&context.tasks, "classification");
+    reads_labels
+        .then(|| Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned()))
+}
+
+fn missing_note(columns: &[Column]) -> Option<Note> {
+    let all: usize = columns.iter().map(|column| column.found.len()).sum();
+    let missing = all - columns.iter().flat_map(Column::summaries).count();
+    (missing > 0).then(|| Note::Plain(format!("{missing} of {all} entries are not measured (`-`).")))
+}
+
+fn uninformative_note(column: &Column) -> Option<Note> {
+    let (floor, ceiling) = column.mean_of(Role::Floor).zip(column.mean_of(Role::Ceiling))?;
+    (Measure::of(column.task) == Measure::R2 && ceiling - floor < ROOM).then(|| {
+        Note::Warning(format!(
+            "{} is uninformative at this budget: its ceiling {} is not {ROOM} above its floor {}.",
+            column.task,
+            number(ceiling),
+            number(floor)
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{context, probe, value};
+    use super::*;
+
+    fn warnings(table: &Table) -> Vec<&str> {
+        let text = |note: &'_ Note| matches!(note, Note::Warning(_));
+        table
+            .notes
+            .iter()
+            .filter(|note| text(note))
+            .map(|note| match note {
+                Note::Plain(text) | Note::Warning(text) => text.as_str(),
+            })
+            .collect()
+    }
+
+    fn rotation(method: &str, values: &[f64]) -> Vec<crate::store::Cell> {
+        let cell =
+            |(seed, r2): (usize, &f64)| probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)]);
+        values.iter().enumerate().map(cell).collect()
+    }
+
+    fn mark_of(table: &Table, method: &str, column: usize) -> Mark {
+        table.rows.iter().find(|row| row.label == method).unwrap().entries[column].mark()
+    }
+
+    #[test]
+    fn a_column_without_room_is_called_uninformative() {
+        let context = context(&["rotation"], &["Random init", "Ours", "Direct regression"]);
+        let low = [rotation("Random init", &[0.1, 0.2]), rotation("Direct regression", &[0.2, 0.25])].concat();
+        let table_of = |cells: &[_]| table(&Values::of(cells), &context, Section::Main);
+        let table_low = table_of(&low);
+        assert_eq!(
+            warnings(&table_low),
+            ["rotation is uninformative at this budget: its ceiling 0.225 is not 0.1 above its floor 0.150."]
+        );
+        let high = [rotation("Random init", &[0.1, 0.2]), rotation("Direct regression", &[0.5, 0.6])].concat();
+        assert!(warnings(&table_of(&high)).is_empty());
+    }
+
+    #[test]
+    fn the_best_is_sought_among_contestants_and_marked_where_it_leads_clearly() {
+        let context = context(&["rotation"], &["Random init", "Ours", "VICReg", "Direct regression"]);
+        let clear = [
+            rotation("Direct regression", &[0.9, 0.9, 0.91]),
+            rotation("Ours", &[0.60, 0.61, 0.60]),
+            rotation("VICReg", &[0.40, 0.41, 0.41]),
+        ];
+        let found = table(&Values::of(&clear.concat()), &context, Section::Main);
+        assert_eq!(mark_of(&found, "Ours", 0), Mark::Significant);
+        assert_eq!(mark_of(&found, "Direct regression", 0), Mark::None);
+        let vague = [rotation("Ours", &[0.60, 0.41, 0.50]), rotation("VICReg", &[0.40, 0.51, 0.41])].concat();
+        assert_eq!(mark_of(&table(&Values::of(&vague), &context, Section::Main), "Ours", 0), Mark::Best);
+        let alone = rotation("Ours", &[0.6, 0.7]);
+        assert_eq!(mark_of(&table(&Values::of(&alone), &context, Section::Main), "Ours", 0), Mark::None);
+    }
+
+    /// p = 0.0371 alone is significant; with a second column that is not, Holm doubles it.
+    #[test]
+    fn marks_are_corrected_for_the_number_of_columns() {
+        let context = context(&["rotation", "color"], &["Ours", "VICReg"]);
+        let cell = |method, seed, rotation, color| {
+            probe(
+                method,
+                seed,
+                &[value("rotation", "r2_per_output", 0, rotation), value("color", "r2_per_output", 0, color)],
+            )
+        };
+        let cells = [
+            cell("Ours", 0, 0.60, 0.5),
+            cell("Ours", 1, 0.64, 0.4),
+            cell("Ours", 2, 0.62, 0.6),
+            cell("VICReg", 0, 0.50, 0.6),
+            cell("VICReg", 1, 0.50, 0.4),
+            cell("VICReg", 2, 0.55, 0.4),
+        ];
+        let both = table(&Values::of(&cells), &context, Section::Main);
+        assert_eq!(mark_of(&both, "Ours", 0), Mark::Best);
+        let alone = ReportContext { tasks: vec!["rotation".to_owned()], ..context };
+        assert_eq!(mark_of(&table(&Values::of(&cells), &alone, Section::Main), "Ours", 0), Mark::Significant);
+    }
+
+    #[test]
+    fn pooled_values_stand_beside_the_constant_predictors() {
+        let context = context(&["classification", "rotation"], &["Ours"]);
+        let mut constant = value("rotation", "r2_pooled_constant", 0, 0.23);
+        constant.eval_seed = None;
+        let cells = [probe("Ours", 0, &[value("rotation", "r2_pooled", 0, 0.4), constant])];
+        let found = table(&Values::of(&cells), &context, Section::Pooled);
+        assert_eq!(found.columns, ["rotation R2"]);
+        assert_eq!(found.rows.last().unwrap().entries[0].parts(), ["0.230"]);
+    }
+}

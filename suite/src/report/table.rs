@@ -1,0 +1,248 @@
+//! A table before it has a look: titles, rows, typed entries and notes. The renderers know nothing of cells, and the sections
+//! that build tables know nothing of Markdown.
+
+use eqr_probes::stats::{Difference, Summary};
+
+/// What a table shows; one document holds at most one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Headline metrics of the representation y.
+    Main,
+    /// The same with the quadrant means beside y.
+    Grid,
+    /// Probes on pairs that differ by all transforms at once.
+    Combined,
+    /// Pooled R2 beside the constant predictor's.
+    Pooled,
+    /// Probes trained on permuted targets.
+    Shuffled,
+    /// Pairs of methods.
+    Differences,
+    /// Errors of the reconstruction with exchanged inputs.
+    Reconstruction,
+    /// The paper's values beside this run's.
+    Paper,
+}
+
+impl Section {
+    /// Name in the CSV of a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Section::Main => "main",
+            Section::Grid => "grid",
+            Section::Combined => "combined",
+            Section::Pooled => "pooled",
+            Section::Shuffled => "shuffled",
+            Section::Differences => "differences",
+            Section::Reconstruction => "reconstruction",
+            Section::Paper => "paper",
+        }
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// What it shows.
+    pub section: Section,
+    /// Heading.
+    pub title: String,
+    /// Heading of the row labels.
+    pub stub: &'static str,
+    /// Headings of the entries.
+    pub columns: Vec<String>,
+    /// Rows, each with one entry a column.
+    pub rows: Vec<Row>,
+    /// Lines below the table.
+    pub notes: Vec<Note>,
+}
+
+/// A row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// First column.
+    pub label: String,
+    /// What the row is for.
+    pub role: Role,
+    /// One a column.
+    pub entries: Vec<Entry>,
+}
+
+/// What a row is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Competes for the best value of a column.
+    Contestant,
+    /// The untrained encoder.
+    Floor,
+    /// Trained on what is measured.
+    Ceiling,
+    /// Anything else that the others are held against.
+    Reference,
+}
+
+impl Role {
+    /// The role of a method by its name.
+    pub fn of(method: &str) -> Role {
+        match method {
+            "Random init" => Role::Floor,
+            "Direct regression" => Role::Ceiling,
+            _ => Role::Contestant,
+        }
+    }
+
+    /// What a reader sees of it behind the label.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Role::Floor => " (floor)",
+            Role::Ceiling => " (ceiling)",
+            Role::Contestant | Role::Reference => "",
+        }
+    }
+}
+
+/// One place of a table.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Not measured, or not yet.
+    Missing,
+    /// A mean over pretraining seeds.
+    Estimate {
+        /// Over the seeds.
+        summary: Summary,
+        /// Whether it is the best of its column.
+        mark: Mark,
+        /// Whether the number of seeds is printed, because it is not the table's usual one.
+        show_n: bool,
+    },
+    /// A value as somebody else reports it.
+    Reported {
+        /// The value.
+        value: f64,
+        /// Its standard deviation, where given.
+        std: Option<f64>,
+    },
+    /// A plain value.
+    Number(f64),
+    /// The difference of two methods.
+    Difference(Difference),
+    /// A p value.
+    Probability(f64),
+    /// Words.
+    Text(String),
+}
+
+/// Standing of an estimate within its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Not the best.
+    None,
+    /// The best.
+    Best,
+    /// The best, and significantly better than the runner-up.
+    Significant,
+}
+
+/// A line below a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// How to read the table.
+    Plain(String),
+    /// Why not to trust it.
+    Warning(String),
+}
+
+impl Entry {
+    /// The mark, where the entry can have one.
+    pub fn mark(&self) -> Mark {
+        match self {
+            Entry::Estimate { mark, .. } => *mark,
+            _ => Mark::None,
+        }
+    }
+
+    /// The entry in words: the value, then what belongs under it or behind it.
+    pub fn parts(&self) -> Vec<String> {
+        match self {
+            Entry::Missing => vec!["-".to_owned()],
+            Entry::Estimate { summary, show_n, .. } => estimate_parts(summary, *show_n),
+            Entry::Reported { value, std } => vec![with_std(*value, *std)],
+            Entry::Number(value) => vec![number(*value)],
+            Entry::Difference(difference) => {
+                [Some(signed(difference.mean)), difference.ci95.map(interval)].into_iter().flatten().collect()
+            }
+            Entry::Probability(p) => vec![probability(*p)],
+            Entry::Text(text) => vec![text.clone()],
+        }
+    }
+}
+
+impl Table {
+    /// Whether any entry holds something.
+    pub fn has_values(&self) -> bool {
+        self.entries().any(|entry| !matches!(entry, Entry::Missing))
+    }
+
+    /// Whether any entry is marked as the best.
+    pub fn has_marks(&self) -> bool {
+        self.entries().any(|entry| entry.mark() != Mark::None)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.rows.iter().flat_map(|row| &row.entries)
+    }
+}
+
+fn estimate_parts(summary: &Summary, show_n: bool) -> Vec<String> {
+    let n = show_n.then(|| format!("(n = {})", summary.n));
+    [Some(with_std(summary.mean, summary.std)), summary.ci95.map(interval), n].into_iter().flatten().collect()
+}
+
+/// Three decimals, and no minus sign before a zero.
+pub fn number(value: f64) -> String {
+    let text = format!("{value:.3}");
+    if text == "-0.000" { "0.000".to_owned() } else { text }
+}
+
+fn signed(value: f64) -> String {
+    let text = number(value);
+    if text.starts_with('-') || text == "0.000" { text } else { format!("+{text}") }
+}
+
+fn with_std(value: f64, std: Option<f64>) -> String {
+    match std {
+        Some(std) => format!("{} ± {}", number(value), number(std)),
+        None => number(value),
+    }
+}
+
+fn interval((low, high): (f64, f64)) -> String {
+    format!("[{}, {}]", number(low), number(high))
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.0001 { "<0.0001".to_owned() } else { format!("{p:.4}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_read() {
+        assert_eq!(number(-0.0004), "0.000");
+        assert_eq!(number(-0.0006), "-0.001");
+        assert_eq!(signed(0.25), "+0.250");
+        assert_eq!(signed(-0.25), "-0.250");
+        assert_eq!(signed(0.0), "0.000");
+        assert_eq!(probability(0.00001), "<0.0001");
+        assert_eq!(probability(0.0456), "0.0456");
+    }
+
+    #[test]
+    fn one_seed_has_neither_std_nor_interval() {
+        let summary = Summary::of(&[0.5]).unwrap();
+        let entry = Entry::Estimate { summary, mark: Mark::None, show_n: true };
+        assert_eq!(entry.parts(), ["0.500", "(n = 1)"]);
+    }
+}

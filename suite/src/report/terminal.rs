@@ -1,0 +1,93 @@
+//! Tables for a terminal.
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, TableComponent as Lines, presets};
+
+use super::ReportContext;
+use super::table::{Entry, Mark, Note, Row, Table};
+
+/// Characters of a line that a usual window holds.
+const WIDTH: usize = 100;
+
+/// The tables under the report's title and notes.
+pub fn document(context: &ReportContext, tables: &[Table]) -> String {
+    let notes = context.notes.iter().map(|note| wrapped(note)).collect::<String>();
+    let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
+    format!("{}\n{notes}\n{tables}", context.title)
+}
+
+/// The table with its title above and its notes below.
+fn render(table: &Table) -> String {
+    let mut text = format!("{}\n{}\n", table.title, grid(table));
+    if table.has_marks() {
+        text.push_str("  * best of its column, floor and ceiling aside; ** significantly better than the runner-up\n");
+        text.push_str("    (p < 0.05, Holm-corrected within this table)\n");
+    }
+    for note in &table.notes {
+        let line = match note {
+            Note::Plain(note) => note.clone(),
+            Note::Warning(note) => format!("WARNING: {note}"),
+        };
+        text.push_str(&wrapped(&line));
+    }
+    text
+}
+
+/// One line a row where that fits; otherwise intervals stand under their values.
+fn grid(table: &Table) -> String {
+    let lines = filled(table, " ");
+    let width = lines.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    if width > WIDTH { filled(table, "\n") } else { lines }
+}
+
+fn filled(table: &Table, separator: &str) -> String {
+    let mut grid = Grid::new();
+    // Written to files and pipes as well: the same text whatever the terminal.
+    grid.force_no_tty()
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    for line in [
+        Lines::HorizontalLines,
+        Lines::MiddleIntersections,
+        Lines::LeftBorderIntersections,
+        Lines::RightBorderIntersections,
+    ] {
+        grid.remove_style(line);
+    }
+    grid.set_header(std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str)));
+    grid.add_rows(table.rows.iter().map(|entries| row(entries, separator)));
+    for column in grid.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    grid.trim_fmt()
+}
+
+fn row(row: &Row, separator: &str) -> Vec<Cell> {
+    let label = Cell::new(format!("{}{}", row.label, row.role.suffix()));
+    std::iter::once(label).chain(row.entries.iter().map(|found| entry(found, separator))).collect()
+}
+
+fn entry(entry: &Entry, separator: &str) -> Cell {
+    let stars = match entry.mark() {
+        Mark::None => "",
+        Mark::Best => "* ",
+        Mark::Significant => "** ",
+    };
+    let separator = if matches!(entry, Entry::Estimate { .. }) { separator } else { " " };
+    Cell::new(format!("{stars}{}", entry.parts().join(separator)))
+}
+
+/// A note, indented, in lines that fit.
+fn wrapped(note: &str) -> String {
+    let mut lines = vec![String::from(" ")];
+    for word in note.split_whitespace() {
+        let full = lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > WIDTH);
+        if full {
+            lines.push(String::from("   "));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}
