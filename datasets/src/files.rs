@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Lets `write` fill a file of a temporary name beside `path`, makes it durable and gives it the name `path`. Where anything fails the
-/// temporary file is removed and what stood at `path` stays.
+/// Lets `write` fill a file of a temporary name beside `path`, makes it durable and gives it the name `path`. Where
+/// anything fails the temporary file is removed and what stood at `path` stays.
 pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

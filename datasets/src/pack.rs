@@ -1,11 +1,12 @@
 //! Packs: a data set as one HDF5 file.
 //!
 //! # Format, version 1
-//! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal, lines of text padded with spaces: `eqr-pack 1`; `length` (bytes of the
-//! file); `train` and `test` (offset and bytes of their images in the file); `blake3` of the lines above and of every byte after the block that is no image's.
-//! HDF5 itself may crash over damaged structures: by the seal they are found first. Root attributes: `format` = "eqr-pack", `format_version`, `name`, `kind` ("photographs" or
-//! "renders"), `class_names` (strings), `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance` (JSON) and `content`.
-//! Groups `train` and `test`, each with contiguous datasets:
+//! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal, lines of text padded with spaces:
+//! `eqr-pack 1`; `length` (bytes of the file); `train` and `test` (offset and bytes of their images in the file);
+//! `blake3` of the lines above and of every byte after the block that is no image's. HDF5 itself may crash over damaged
+//! structures: by the seal they are found first. Root attributes: `format` = "eqr-pack", `format_version`, `name`,
+//! `kind` ("photographs" or "renders"), `class_names` (strings), `mean` and `std` (3 float32, of the training images in
+//! [0, 1]), `provenance` (JSON) and `content`. Groups `train` and `test`, each with contiguous datasets:
 //!
 //! | dataset | shape | type |
 //! |---|---|---|
@@ -14,12 +15,13 @@
 //! | `checksums` | (N, 32) | uint8, BLAKE3 of each image's bytes |
 //! | `latents` | (N, 7) | float32, renders only, attribute `views` = views per object |
 //!
-//! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, shape, labels, checksums, views and latents;
-//! texts and arrays each preceded by their length in bytes as a little-endian uint64, numbers little-endian. Nothing in a pack depends on the
-//! time or the number of threads: the same data set gives the same bytes.
+//! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, shape, labels, checksums,
+//! views and latents; texts and arrays each preceded by their length in bytes as a little-endian uint64, numbers
+//! little-endian. Nothing in a pack depends on the time or the number of threads: the same data set gives the same
+//! bytes.
 //!
-//! A pack is written under a temporary name beside its own, synced and renamed: a half-written one never bears the name. Readers that meet a file system without locks
-//! need `HDF5_USE_FILE_LOCKING=FALSE` in the environment.
+//! A pack is written under a temporary name beside its own, synced and renamed: a half-written one never bears the
+//! name. Readers that meet a file system without locks need `HDF5_USE_FILE_LOCKING=FALSE` in the environment.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -49,7 +51,8 @@ impl Dataset {
     /// Writes the set to a pack at `path`, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the set contradicts itself (counts, labels out of range, ...), [`Error::Io`] and [`Error::Hdf5`] where it cannot be written.
+    /// [`Error::Invalid`] where the set contradicts itself (counts, labels out of range, ...), [`Error::Io`] and
+    /// [`Error::Hdf5`] where it cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         check(self).map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
@@ -59,8 +62,8 @@ impl Dataset {
         })
     }
 
-    /// Reads the pack at `path` into memory and checks it: format and version, length, shapes, label range and the hash of everything but the
-    /// images, whose bytes [`verify`] checks.
+    /// Reads the pack at `path` into memory and checks it: format and version, length, shapes, label range and the hash
+    /// of everything but the images, whose bytes [`verify`] checks.
     ///
     /// # Errors
     /// [`Error::Io`] where the file cannot be read, [`Error::Format`] where it is no pack, or not a whole one.
@@ -153,7 +156,7 @@ fn check_scene(scene: &Scene, count: usize) -> std::result::Result<(), String> {
     if scene.latents.shape() != [count, LATENTS] {
         return Err(format!("latents of shape {:?}, expected [{count}, {LATENTS}]", scene.latents.shape()));
     }
-    if scene.views == 0 || count % scene.views != 0 {
+    if scene.views == 0 || !count.is_multiple_of(scene.views) {
         return Err(format!("{count} images are no multiple of {} views per object", scene.views));
     }
     match scene.latents.rows().into_iter().position(|row| row.iter().any(|value| !value.is_finite())) {
@@ -314,7 +317,7 @@ impl Seal {
         let mut images = self.images.clone();
         images.sort_by_key(|range| range.start);
         let mut from = SEAL_BYTES as u64;
-        for range in images.into_iter().chain([self.length..self.length]) {
+        for range in images.into_iter().chain(std::iter::once(self.length..self.length)) {
             file.seek(SeekFrom::Start(from))?;
             hasher.update_reader((&*file).take(range.start.saturating_sub(from)))?;
             from = range.end;

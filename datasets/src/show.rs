@@ -17,8 +17,8 @@ const LONGEST_SIDE: u32 = 32_768;
 
 /// Writes a PNG with `rows` x `columns` images of `split` (one of `dataset`'s) on a white ground to `path`.
 ///
-/// A row of renders shows views of one object, a row of photographs images of one class; rows go through the classes evenly, again from the first where
-/// there are more rows than classes. Small images are enlarged by whole factors.
+/// A row of renders shows views of one object, a row of photographs images of one class; rows go through the classes
+/// evenly, again from the first where there are more rows than classes. Small images are enlarged by whole factors.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an empty grid, split or too large a picture, [`Error::Io`] where it cannot be written.

@@ -1,6 +1,7 @@
 //! What lies between two renders of an object: the targets of probes and the parameters of SIE's predictor.
 
-/// Latents in 3DIEBench's order: object angles about x, y, z (radians, extrinsic), floor hue, light theta, light phi, light hue.
+/// Latents in 3DIEBench's order: object angles about x, y, z (radians, extrinsic), floor hue, light theta, light phi,
+/// light hue.
 pub type Latents = [f32; 7];
 
 /// Index of the floor's hue among the latents.
@@ -11,11 +12,11 @@ const LIGHT_HUE: usize = 6;
 /// A rotation as a unit quaternion in scipy's order x, y, z, w.
 type Quaternion = [f64; 4];
 
-/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w), row after row (N x 4), with R = Rz Ry Rx from the three angles (scipy's
-/// `from_euler("xyz")`).
+/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w), row after row (N x 4), with R = Rz Ry Rx from the three
+/// angles (scipy's `from_euler("xyz")`).
 ///
-/// The sign is the one that the products of half-angle quaternions give, as in SIE's code; q and -q are the same rotation, see
-/// [`canonical`].
+/// The sign is the one that the products of half-angle quaternions give, as in SIE's code; q and -q are the same
+/// rotation, see [`canonical`].
 pub fn relative_quaternions(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let relative = |(a, b): (&Latents, &Latents)| product(inverse(orientation(a)), orientation(b));
@@ -28,7 +29,8 @@ pub fn canonical(quaternions: &[f32]) -> Vec<f32> {
     quaternions.chunks_exact(4).flat_map(|q| q.iter().map(move |value| sign(q) * value)).collect()
 }
 
-/// Differences second - first of floor hue and light hue of every pair, row after row (N x 2), in turns and not unwrapped, as in SIE's code.
+/// Differences second - first of floor hue and light hue of every pair, row after row (N x 2), in turns and not
+/// unwrapped, as in SIE's code.
 pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let difference = |(a, b): (&Latents, &Latents)| [b[FLOOR_HUE] - a[FLOOR_HUE], b[LIGHT_HUE] - a[LIGHT_HUE]];

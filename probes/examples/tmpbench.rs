@@ -38,6 +38,7 @@ fn main() {
     let mut marks = vec![];
     let fits = fit_with_progress(&ps, &s, &cfg, &mut |_, _| marks.push(t.elapsed().as_secs_f64())).unwrap();
     let total = t.elapsed().as_secs_f64();
+    let best = marks.windows(2).map(|w| w[1] - w[0]).fold(f64::MAX, f64::min);
     let epoch = if marks.len() > 1 { (marks[marks.len() - 1] - marks[0]) / (marks.len() - 1) as f64 } else { marks[0] };
     let g = (problems * seeds) as f64;
     let (h, d, n) = (hidden as f64, d as f64, n as f64);

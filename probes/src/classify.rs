@@ -7,7 +7,7 @@ use crate::random::{self, Purpose};
 use crate::standardise::{Scaler, expect_shape, finite, matrix, shape};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Rows that are evaluated at a time.
 const EVALUATION_ROWS: i64 = 4096;

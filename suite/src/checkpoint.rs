@@ -13,7 +13,7 @@ use eqr_models::optim::Adam;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use crate::store::CurvePoint;
+use crate::store::{CurvePoint, temporary};
 
 /// Where a training stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let folder = path.parent().expect("a checkpoint has a folder");
     let write = || -> Result<()> {
         std::fs::create_dir_all(folder)?;
-        let file = tempfile::NamedTempFile::new_in(folder)?;
+        let file = temporary(folder)?;
         Tensor::write_safetensors(tensors, file.path())?;
         file.as_file().sync_all()?;
         file.persist(path)?;

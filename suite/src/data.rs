@@ -45,6 +45,8 @@ fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     let progress = Progress::new(&format!("rendering {}", spec.name));
     let dataset = solids::generate(spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
+    let folder = path.parent().expect("a pack has a folder");
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     dataset.write(path)?;
     Ok(())
 }

@@ -15,7 +15,8 @@ const FIRST_BYTES: u64 = 1 << 20;
 /// Bytes read at once.
 const BUFFER: usize = 1 << 17;
 
-/// Hands the image members of the archive at `path` to `batches`; gives the BLAKE3 of the whole file (of what was read, where nobody wanted all).
+/// Hands the image members of the archive at `path` to `batches`; gives the BLAKE3 of the whole file (of what was read,
+/// where nobody wanted all).
 pub(super) fn read(path: &Path, batches: &mut Batches) -> Result<blake3::Hash> {
     let file = File::open(path).map_err(Error::io(path))?;
     let hashing = Hashing { inner: file, hasher: blake3::Hasher::new() };

@@ -1,4 +1,5 @@
-//! Images in one folder per class: `{train,test|val}/<class>/<image>` or `<class>/<image>`, in a directory, a `.tar` or a `.tar.gz`.
+//! Images in one folder per class: `{train,test|val}/<class>/<image>` or `<class>/<image>`, in a directory, a `.tar` or
+//! a `.tar.gz`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ const WAITING_BATCHES: usize = 2;
 pub struct FolderSpec {
     /// Name of the data set.
     pub name: String,
-    /// Side in pixels to which the central square of every image is resized; without it all images must be squares of one size.
+    /// Side in pixels to which the central square of every image is resized; without it all images must be squares of
+    /// one size.
     pub side: Option<usize>,
     /// Share of each class that becomes the test split where the folders name none; in (0, 1).
     pub test_fraction: f64,
@@ -41,12 +43,13 @@ pub struct FolderSpec {
 
 /// Reads class folders. Classes are numbered in the order of their names; images lie in the order of class and path.
 ///
-/// A folder that holds everything else is passed over, as are files that are neither `.jpg`, `.jpeg` nor `.png`. Where there are `train` and
-/// `test` (or else `val`) they are the splits; else each class is split by [`FolderSpec::seed`].
+/// A folder that holds everything else is passed over, as are files that are neither `.jpg`, `.jpeg` nor `.png`. Where
+/// there are `train` and `test` (or else `val`) they are the splits; else each class is split by [`FolderSpec::seed`].
 ///
 /// # Errors
-/// [`Error::Invalid`] for a bad `spec`, [`Error::Io`] and [`Error::Format`] for an input that cannot be read or has another layout, [`Error::Member`] for
-/// an image that cannot be used and for members of an archive that must not be: absolute paths, `..`, links, files above 64 MiB.
+/// [`Error::Invalid`] for a bad `spec`, [`Error::Io`] and [`Error::Format`] for an input that cannot be read or has
+/// another layout, [`Error::Member`] for an image that cannot be used and for members of an archive that must not be:
+/// absolute paths, `..`, links, files above 64 MiB.
 pub fn read_class_folders(input: &Path, spec: &FolderSpec) -> Result<Dataset> {
     spec.validate()?;
     let (images, hash) = read_images(input, spec)?;
@@ -144,7 +147,8 @@ struct Decoded {
     pixels: RgbImage,
 }
 
-/// All images of `input`, sorted by path, and the checksum of an archive. One thread reads and unzips, the others decode.
+/// All images of `input`, sorted by path, and the checksum of an archive. One thread reads and unzips, the others
+/// decode.
 fn read_images(input: &Path, spec: &FolderSpec) -> Result<(Vec<Decoded>, Option<blake3::Hash>)> {
     let (to, from) = sync_channel(WAITING_BATCHES);
     let (images, hash) = std::thread::scope(|scope| {
@@ -192,19 +196,17 @@ fn common_side(input: &Path, images: &[Decoded]) -> Result<usize> {
         return Err(Error::format(input, reason));
     };
     let (width, height) = first.pixels.dimensions();
-    let other = images.iter().find(|image| image.pixels.dimensions() != (width, height) || width != height);
-    match other {
+    let hint = "hint: --side N resizes all images";
+    if width != height {
+        return Err(member_error(input, &first.path, format!("{width} x {height} pixels is no square\n{hint}")));
+    }
+    match images.iter().find(|image| image.pixels.dimensions() != (width, height)) {
         None => Ok(width as usize),
-        Some(image) => {
-            let (other_width, other_height) = image.pixels.dimensions();
-            let reason = match std::ptr::eq(image, first) {
-                true => format!("{width} x {height} pixels is no square\nhint: --side N resizes all images"),
-                false => format!(
-                    "{other_width} x {other_height} pixels, but {} has {width} x {height}\nhint: --side N resizes all images",
-                    first.path
-                ),
-            };
-            Err(member_error(input, &image.path, reason))
+        Some(other) => {
+            let (other_width, other_height) = other.pixels.dimensions();
+            let expected = format!("but {} has {width} x {height}", first.path);
+            let reason = format!("{other_width} x {other_height} pixels, {expected}\n{hint}");
+            Err(member_error(input, &other.path, reason))
         }
     }
 }
@@ -260,7 +262,8 @@ impl Layout {
         Ok(Layout { train: labelled(&train), test: labelled(&test), class_names, split_by_seed: false })
     }
 
-    /// The layout of a source without splits: of each class a share, drawn by the seed, is the test split. A class of two images or more has both.
+    /// The layout of a source without splits: of each class a share, drawn by the seed, is the test split. A class of
+    /// two images or more has both.
     fn split(classes: &Classes, spec: &FolderSpec) -> Layout {
         let mut layout = Layout {
             class_names: classes.keys().map(ToString::to_string).collect(),
@@ -317,7 +320,8 @@ fn classes_below<'a>(
     Ok(classes)
 }
 
-/// The images of a split as one array. Each is given up as soon as it is copied, so that the set lies in memory about once.
+/// The images of a split as one array. Each is given up as soon as it is copied, so that the set lies in memory about
+/// once.
 fn assemble(members: &[(usize, i32)], pixels: &mut [Option<RgbImage>], side: usize) -> Split {
     let mut bytes = Vec::with_capacity(members.len() * side * side * 3);
     for &(image, _) in members {

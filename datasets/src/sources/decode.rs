@@ -14,8 +14,8 @@ const MOST_BYTES: u64 = 512 << 20;
 
 /// `bytes` as 8-bit RGB, or what is wrong with them.
 ///
-/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped (as PIL's `convert("RGB")` does). With `side` the
-/// central square is resized to it, bilinear and antialiased.
+/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped (as PIL's
+/// `convert("RGB")` does). With `side` the central square is resized to it, bilinear and antialiased.
 pub(super) fn decode(bytes: &[u8], side: Option<usize>) -> Result<RgbImage, String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     match reader.format() {
@@ -53,7 +53,8 @@ fn check_size(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Whether the marker that ends a JPEG follows the last one that starts its pixels. The decoder fills what is missing with grey and says nothing.
+/// Whether the marker that ends a JPEG follows the last one that starts its pixels. The decoder fills what is missing
+/// with grey and says nothing.
 fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     let position = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     match (position(0xda), position(0xd9)) {
@@ -64,7 +65,8 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     }
 }
 
-/// The central square resized to `side`. Cutting first gives the same picture as resizing the shorter side first, and costs no more for a long strip.
+/// The central square resized to `side`. Cutting first gives the same picture as resizing the shorter side first, and
+/// costs no more for a long strip.
 fn square(image: DynamicImage, side: u32) -> RgbImage {
     let shorter = image.width().min(image.height());
     let (left, top) = ((image.width() - shorter) / 2, (image.height() - shorter) / 2);

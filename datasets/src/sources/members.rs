@@ -27,7 +27,8 @@ pub(super) struct Member {
 /// Hands every image file of `input` to `to` and gives the BLAKE3 of the archive (of a folder: nothing).
 ///
 /// # Errors
-/// [`Error::Io`] for what cannot be read, [`Error::Format`] for what is no archive, [`Error::Member`] for a member that must not be.
+/// [`Error::Io`] for what cannot be read, [`Error::Format`] for what is no archive, [`Error::Member`] for a member that
+/// must not be.
 pub(super) fn read(input: &Path, to: SyncSender<Vec<Member>>) -> Result<Option<blake3::Hash>> {
     let mut batches = Batches { to, pending: Vec::new(), bytes: 0 };
     let metadata = fs::metadata(input).map_err(Error::io(input))?;

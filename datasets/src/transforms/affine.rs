@@ -9,7 +9,8 @@ use super::{Border, Crop};
 const BILINEAR: i64 = 0;
 
 impl Border {
-    /// libtorch's number of grid_sampler's padding mode. Its reflection (without align_corners) mirrors about the outer edges of the border pixels.
+    /// libtorch's number of grid_sampler's padding mode. Its reflection (without align_corners) mirrors about the outer
+    /// edges of the border pixels.
     const fn padding_mode(self) -> i64 {
         match self {
             Border::Zeros => 0,
@@ -37,11 +38,11 @@ fn is_identity(draw: &Draw) -> bool {
     draw.angle == angle && draw.shift == shift && draw.crop == crop && draw.flip == flip
 }
 
-/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of view 1 that it shows, both in coordinates that reach from
-/// -1 to 1 across the image (x to the right, y down); `aspect` is width / height.
+/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of view 1 that it shows, both in
+/// coordinates that reach from -1 to 1 across the image (x to the right, y down); `aspect` is width / height.
 ///
-/// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y pointing down, the
-/// inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
+/// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y
+/// pointing down, the inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
 fn source_of_output(draw: &Draw, aspect: f64) -> [f64; 6] {
     let (sin, cos) = draw.angle.to_radians().sin_cos();
     let turn = [[cos, -sin / aspect], [sin * aspect, cos]];

@@ -50,10 +50,11 @@ impl PixelBox {
     }
 }
 
-/// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box of 0.5 to 1 of the area resized with
-/// antialiasing, and a random flip.
+/// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box of 0.5 to
+/// 1 of the area resized with antialiasing, and a random flip.
 ///
-/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8 images give float32 views in [0, 1].
+/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8 images give
+/// float32 views in [0, 1].
 pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64) -> Tensor {
     let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
     let draw =
@@ -62,7 +63,8 @@ pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64) -> Tensor
     resized_crop(images, &boxes, height.min(width) as usize)
 }
 
-/// The box of each image (one per image, inside it) resized to `side` x `side`: `images` (N, 3, H, W), uint8 or floats in [0, 1] -> (N, 3, side, side).
+/// The box of each image (one per image, inside it) resized to `side` x `side`: `images` (N, 3, H, W), uint8 or floats
+/// in [0, 1] -> (N, 3, side, side).
 ///
 /// Bilinear, with the kernel widened where the box is shrunk: torchvision's `resized_crop` with `antialias=True`.
 pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor {
@@ -89,7 +91,8 @@ struct Span {
     flip: bool,
 }
 
-/// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and multiply by `scale`.
+/// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and multiply by
+/// `scale`.
 fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &Tensor) -> Tensor {
     let mut weights = vec![0.0; spans.len() * side * source as usize];
     for (span, matrix) in spans.iter().zip(weights.chunks_exact_mut(side * source as usize)) {
@@ -102,7 +105,8 @@ fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &
 }
 
 impl Span {
-    /// Weights of the source pixels in pixel `out` of `side`: a triangle about its centre, normalised over the pixels of the span.
+    /// Weights of the source pixels in pixel `out` of `side`: a triangle about its centre, normalised over the pixels
+    /// of the span.
     fn write_weights(&self, out: usize, side: usize, scale: f64, row: &mut [f64]) {
         let step = self.length as f64 / side as f64;
         let reach = step.max(1.0);

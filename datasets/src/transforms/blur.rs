@@ -7,7 +7,8 @@ use super::separable;
 
 /// `images` (N, 3, H, W) blurred, the image mirrored about its border pixels as torchvision does.
 ///
-/// The kernel of an image has 2 ceil(3 sigma) + 1 taps, at most 2 min(H, W) - 1 so that one reflection is enough; sigma 0 leaves the image exactly as it is.
+/// The kernel of an image has 2 ceil(3 sigma) + 1 taps, at most 2 min(H, W) - 1 so that one reflection is enough; sigma
+/// 0 leaves the image exactly as it is.
 pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
     if draws.all(|draw| draw.sigma == Draw::IDENTITY.sigma) {
         return images.shallow_clone();
@@ -35,9 +36,11 @@ fn half_kernel(sigma: f64, largest_radius: usize) -> Vec<f64> {
     half.into_iter().map(|tap| tap / sum).collect()
 }
 
-/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels `table` (N, taps), whose last column is 0.
+/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels `table` (N, taps), whose last
+/// column is 0.
 ///
-/// Pixel i receives pixel j directly, from its mirror image -j beyond the first pixel and from 2 (side - 1) - j beyond the last.
+/// Pixel i receives pixel j directly, from its mirror image -j beyond the first pixel and from 2 (side - 1) - j beyond
+/// the last.
 fn blur_matrices(table: &Tensor, side: i64) -> Tensor {
     let (n, taps) = table.size2().expect("(N, taps)");
     let tap_at = |distance: i64| distance.min(taps - 1);

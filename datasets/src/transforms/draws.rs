@@ -58,8 +58,8 @@ impl Draw {
         sigma: 0.0,
     };
 
-    /// Every quantity, always all of them and in this order, so that none depends on which transforms are active. The crop
-    /// comes last because it takes a varying number of values from the stream.
+    /// Every quantity, always all of them and in this order, so that none depends on which transforms are active. The
+    /// crop comes last because it takes a varying number of values from the stream.
     fn all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
         Draw {
             angle: around(rng, 0.0, ranges.rotation),
@@ -164,9 +164,11 @@ impl Draws {
         Draws { each: vec![Draw::IDENTITY; n] }
     }
 
-    /// Draws for the samples `keys` (their indices in the data set): the transforms of `active` from `ranges`, the others at their identity.
+    /// Draws for the samples `keys` (their indices in the data set): the transforms of `active` from `ranges`, the
+    /// others at their identity.
     ///
-    /// A value depends on seed, epoch, sample index and its own range alone: not on the order of the batch, the rank or the other active transforms.
+    /// A value depends on seed, epoch, sample index and its own range alone: not on the order of the batch, the rank or
+    /// the other active transforms.
     pub fn sample(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let draw = |&key: &u64| {
             let mut rng = rng(seed, epoch, key, Purpose::Transform);
@@ -176,7 +178,8 @@ impl Draws {
         Draws { each: keys.iter().map(draw).collect() }
     }
 
-    /// As [`Draws::sample`], but each sample keeps one transform of `active`, chosen at random; the others are at their identity.
+    /// As [`Draws::sample`], but each sample keeps one transform of `active`, chosen at random; the others are at their
+    /// identity.
     ///
     /// The quantities are those that [`Draws::sample`] draws with the same keys.
     pub fn single_each(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {

@@ -1,8 +1,8 @@
 //! Transforms of photographs whose parameters are known exactly.
 //!
 //! Sampling, application and parameter vector live side by side: [`Draws::sample`] draws, [`apply`] carries out and
-//! [`Draws::target`] writes down what was done, so that they cannot drift apart. Everything is a batched tensor operation on
-//! the device and in the floating-point kind of its input; images are (N, 3, H, W) in [0, 1].
+//! [`Draws::target`] writes down what was done, so that they cannot drift apart. Everything is a batched tensor
+//! operation on the device and in the floating-point kind of its input; images are (N, 3, H, W) in [0, 1].
 
 mod affine;
 mod base_view;
@@ -182,8 +182,9 @@ fn require(fine: bool, key: &str, expected: &str, found: f64) -> Result<()> {
 
 /// View 2: `view1` (N, 3, H, W) transformed as `draws` (one per image) say.
 ///
-/// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage whose parameters are the
-/// identity for every image of the batch is skipped, so that identity parameters change nothing at all.
+/// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage whose
+/// parameters are the identity for every image of the batch is skipped, so that identity parameters change nothing at
+/// all.
 pub fn apply(view1: &Tensor, draws: &Draws, border: Border) -> Tensor {
     let (images, channels, _, _) = view1.size4().expect("images are (N, 3, H, W)");
     assert!(images as usize == draws.len() && channels == 3, "{images} images for {} draws", draws.len());
@@ -198,8 +199,8 @@ pub fn apply(view1: &Tensor, draws: &Draws, border: Border) -> Tensor {
 
 /// The two views of a batch of photographs and what leads from the first to the second.
 ///
-/// `images` (N, 3, H, W), uint8 or floats in [0, 1]; `keys` their N indices in the data set. The transforms of `active` are drawn all at
-/// once; the others are at their identity.
+/// `images` (N, 3, H, W), uint8 or floats in [0, 1]; `keys` their N indices in the data set. The transforms of `active`
+/// are drawn all at once; the others are at their identity.
 pub fn photo_pair(
     images: &Tensor,
     keys: &[u64],

@@ -18,6 +18,8 @@ mod sanity;
 mod scores;
 mod table;
 mod terminal;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use anyhow::{Result, bail};
@@ -42,7 +44,7 @@ pub struct ReportContext {
     pub tasks: Vec<String>,
     /// Rows, in order; `Random init` is the floor and `Direct regression` the ceiling.
     pub methods: Vec<String>,
-    /// Lines that every table carries, what is reduced against the paper, say.
+    /// Lines below the title: what is reduced against the paper, say.
     pub notes: Vec<String>,
 }
 

@@ -1,6 +1,7 @@
 //! The paper's values beside this run's.
 
 use anyhow::{Context, Result};
+use eqr_probes::stats::Summary;
 use serde::Deserialize;
 
 use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
@@ -76,7 +77,7 @@ fn rows(values: &Values, context: &ReportContext, method: &str, reported: &[Repo
 fn row(values: &Values, reported: &Reported) -> Row {
     let found = reported.counterpart().and_then(|metric| values.summary(&reported.method, &reported.task, metric));
     let difference = found.as_ref().map(|summary| summary.mean - reported.value);
-    let estimate = |summary| Entry::Estimate { summary, mark: Mark::None, show_n: false };
+    let estimate = |summary: Summary| Entry::Estimate { show_n: summary.n == 1, summary, mark: Mark::None };
     Row {
         label: format!("{}: {}", reported.method, reported.task),
         role: Role::Contestant,
@@ -125,7 +126,7 @@ mod tests {
         let found = table(&Values::of(&cells), &context, 1).unwrap();
         let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.parts().join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
-        assert_eq!(text, ["0.554", "0.500", "-0.054"]);
+        assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
         assert!(
             found
                 .notes

@@ -278,7 +278,7 @@ fn colour(index: usize) -> RGBColor {
 fn stroke<'a, C: Clone + 'a>(style: Style, points: Vec<C>) -> DynElement<'a, BitMapBackend<'a>, C> {
     let broken = |dash: u32, gap: u32| {
         let style = GREY.stroke_width(2 * OVERSAMPLING);
-        DashedPathElement::new(points.clone().into_iter(), dash * OVERSAMPLING, gap * OVERSAMPLING, style).into_dyn()
+        DashedPathElement::new(points.clone(), dash * OVERSAMPLING, gap * OVERSAMPLING, style).into_dyn()
     };
     match style {
         Style::Method { index, weight: Weight::Thin } => {

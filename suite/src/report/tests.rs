@@ -1,0 +1,225 @@
+//! Whole reports of made-up cells.
+
+use image::GenericImageView;
+
+use super::fixture::{context, pretrain, probe, value};
+use super::*;
+use crate::store::Metric;
+
+fn rotation(method: &str, seed: u64, r2: f64) -> Cell {
+    probe(method, seed, &[value("rotation", "r2_per_output", 0, r2)])
+}
+
+/// Floor and Ours with two seeds, VICReg with one, the ceiling not measured.
+fn tiny() -> (Vec<Cell>, ReportContext) {
+    let cells = vec![
+        rotation("Random init", 0, 0.10),
+        rotation("Random init", 1, 0.12),
+        rotation("Ours", 0, 0.50),
+        rotation("Ours", 1, 0.60),
+        rotation("VICReg", 0, 0.40),
+    ];
+    let context = ReportContext {
+        notes: vec!["Reduced probe.".to_owned()],
+        ..context(&["rotation"], &["Random init", "VICReg", "Ours", "Direct regression"])
+    };
+    (cells, context)
+}
+
+const MARKDOWN: &str = "\
+## A tiny suite
+
+- Reduced probe.
+
+### Representation y: per-output R2 of a probe, top-1 of a linear classifier
+
+| method | rotation R2 |
+| :--- | ---: |
+| *Random init (floor)* | *0.110 ± 0.014 [-0.017, 0.237]* |
+| VICReg | 0.400 (n = 1) |
+| Ours | **0.550 ± 0.071 [-0.085, 1.185]** |
+| *Direct regression (ceiling)* | - |
+
+- **bold**: best of its column, floor and ceiling aside; †: significantly better than the runner-up (p < 0.05, Holm-corrected within this table).
+- Mean ± sample standard deviation [95% Student interval] over 2 pretraining seeds unless another n is given; a seed's value is the mean over its probe seeds.
+- A constant predictor reads 0 or less in a per-output R2.
+- n = 1: one pretraining seed has no standard deviation and no interval.
+- 1 of 4 entries are not measured (`-`).
+- Probes on shuffled targets, the sanity check of the R2 columns, are not measured.
+
+### Differences between methods, headline metric
+";
+
+#[test]
+fn a_tiny_table_in_markdown() {
+    let (cells, context) = tiny();
+    let found = render(&cells, &context, Format::Markdown).unwrap();
+    assert!(found.starts_with(MARKDOWN), "{found}");
+    assert!(found.contains("| rotation: Ours - VICReg | +0.150 | - | - | - | - | not testable |\n"), "{found}");
+}
+
+const TERMINAL: &str = "\
+A tiny suite
+  Reduced probe.
+
+Representation y: per-output R2 of a probe, top-1 of a linear classifier
+───────────────────────────────────────────────────────────────
+ method                                            rotation R2
+═══════════════════════════════════════════════════════════════
+ Random init (floor)             0.110 ± 0.014 [-0.017, 0.237]
+ VICReg                                          0.400 (n = 1)
+ Ours                          * 0.550 ± 0.071 [-0.085, 1.185]
+ Direct regression (ceiling)                                 -
+───────────────────────────────────────────────────────────────
+";
+
+#[test]
+fn a_tiny_table_in_a_terminal() {
+    let (cells, context) = tiny();
+    let found = render(&cells, &context, Format::Terminal).unwrap();
+    assert!(found.starts_with(TERMINAL), "{found}");
+}
+
+#[test]
+fn wide_tables_put_intervals_on_a_line_of_their_own() {
+    let (cells, context) = tiny();
+    let tasks = ["rotation", "color", "blur", "translation", "crop"].map(str::to_owned).to_vec();
+    let all: Vec<Cell> = cells
+        .into_iter()
+        .map(|mut cell| {
+            let rotation = cell.metrics[0].clone();
+            cell.metrics = tasks.iter().map(|task| Metric { task: task.clone(), ..rotation.clone() }).collect();
+            cell
+        })
+        .collect();
+    let found = render(&all, &ReportContext { tasks, ..context }, Format::Terminal).unwrap();
+    let lines: Vec<&str> = found.lines().collect();
+    let ours = lines.iter().position(|line| line.starts_with(" Ours")).unwrap();
+    assert!(lines[ours].ends_with("* 0.550 ± 0.071"), "{found}");
+    assert!(lines[ours + 1].trim_start().starts_with("[-0.085, 1.185]"), "{found}");
+}
+
+#[test]
+fn a_tiny_table_in_csv() {
+    let cells = [rotation("Ours", 0, 0.25), rotation("Ours", 1, 0.25), rotation("VICReg", 0, 0.125)];
+    let context = context(&["rotation"], &["Ours", "VICReg", "Random init"]);
+    let expected = "\
+        section,row,column,value,std,ci95_low,ci95_high,n,text\n\
+        main,Ours,rotation R2,0.25,0.0,0.25,0.25,2,best\n\
+        main,VICReg,rotation R2,0.125,,,,1,\n\
+        main,Random init,rotation R2,,,,,,\n\
+        differences,rotation: Ours - VICReg,difference [95%],0.125,,,,,\n\
+        differences,rotation: Ours - VICReg,test,,,,,,-\n\
+        differences,rotation: Ours - VICReg,p,,,,,,\n\
+        differences,rotation: Ours - VICReg,Holm p,,,,,,\n\
+        differences,rotation: Ours - VICReg,effect,,,,,,\n\
+        differences,rotation: Ours - VICReg,verdict,,,,,,not testable\n";
+    assert_eq!(render(&cells, &context, Format::Csv).unwrap(), expected);
+}
+
+/// Cells of every kind: all metrics, probes during training, pretrainings.
+fn full() -> (Vec<Cell>, ReportContext) {
+    let tasks = ["classification", "rotation", "color"];
+    let methods = ["Random init", "VICReg", "SIE(rot)", "SIE(rot+color)", "Ours", "Direct regression"];
+    let mut cells = vec![];
+    for (place, method) in methods.iter().enumerate() {
+        for seed in 0..2 {
+            let r2 = 0.1 * place as f64 + 0.01 * seed as f64;
+            let mut metrics = vec![value("classification", "top1", 0, r2), value("reconstruction", "mse_own", 0, r2)];
+            for metric in ["r2_per_output", "r2_pooled", "r2_per_output_grid", "r2_per_output_combined"] {
+                metrics.extend(["rotation", "color"].map(|task| value(task, metric, 0, r2)));
+            }
+            metrics.push(value("color", "r2_per_output_shuffled", 0, 0.3));
+            metrics.push(value("rotation", "r2_pooled_constant", 0, 0.23));
+            let mut early = probe(method, seed, &metrics);
+            (early.last, early.step) = (false, 50);
+            cells.extend([early, probe(method, seed, &metrics), pretrain(method, seed, &[(10, 9.0), (100, 3.0)])]);
+        }
+    }
+    (cells, ReportContext { table: Some(1), ..context(&tasks, &methods) })
+}
+
+#[test]
+fn every_section_stands_once_and_warnings_reach_the_main_table() {
+    let (cells, context) = full();
+    let found = render(&cells, &context, Format::Markdown).unwrap();
+    let headings: Vec<&str> = found.lines().filter(|line| line.starts_with("### ")).collect();
+    assert_eq!(headings.len(), 8, "{headings:?}");
+    let main = found.split("### ").nth(1).unwrap();
+    assert!(main.contains("**Warning:** shuffled targets of color read R2 0.300"), "{main}");
+}
+
+#[test]
+fn any_part_of_the_cells_can_be_reported() {
+    let (cells, context) = full();
+    for formats in [Format::Terminal, Format::Markdown, Format::Csv] {
+        for cell in &cells {
+            render(std::slice::from_ref(cell), &context, formats).unwrap();
+        }
+        for end in 1..cells.len() {
+            render(&cells[..end], &context, formats).unwrap();
+        }
+    }
+    for cell in &cells {
+        curves::training(std::slice::from_ref(cell), &context).unwrap();
+        curves::probes(std::slice::from_ref(cell), &context).unwrap();
+    }
+    let nothing = ReportContext { tasks: vec![], methods: vec![], ..context };
+    render(&cells, &nothing, Format::Terminal).unwrap();
+    assert!(curves::training(&cells, &nothing).unwrap().is_none());
+}
+
+#[test]
+fn values_that_are_no_numbers_are_left_out_and_told() {
+    let (mut cells, context) = tiny();
+    cells[2].metrics[0].value = f64::NAN;
+    let found = render(&cells, &context, Format::Markdown).unwrap();
+    assert!(found.contains("1 values are NaN or infinite and are left out."), "{found}");
+}
+
+#[test]
+fn no_cell_is_an_error_that_says_what_to_do() {
+    let (_, context) = tiny();
+    let error = render(&[], &context, Format::Terminal).unwrap_err().to_string();
+    assert!(error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"), "{error}");
+}
+
+#[test]
+fn a_report_is_written_whole_and_twice_the_same() {
+    let (cells, context) = full();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    for cell in &cells {
+        let id = format!("{}-{}", cell.id, cell.step);
+        store.write_cell(&Cell { id, ..cell.clone() }).unwrap();
+    }
+    let files = [
+        "metrics.csv",
+        "tables/table-1.md",
+        "tables/table-1.csv",
+        "figures/training-curves.png",
+        "figures/probe-curve.png",
+    ];
+    let written = || {
+        write(&store, &context).unwrap();
+        files.map(|file| std::fs::read(store.path(file)).unwrap())
+    };
+    let first = written();
+    assert_eq!(written(), first);
+    let size = |png: &[u8]| image::load_from_memory(png).unwrap().dimensions();
+    // Five methods train, in two rows; three tasks stand in one row above a legend of six entries.
+    assert_eq!(size(&first[3]), (1560, 44 + 2 * 390));
+    assert_eq!(size(&first[4]), (1560, 44 + 390 + 75));
+}
+
+#[test]
+fn losses_without_spread_or_of_any_size_can_be_drawn() {
+    let context = context(&["rotation"], &["Ours"]);
+    let ends =
+        [(0.0, 0.0), (1e300, 1e300), (-1e300, 1e300), (1.0, 1.0 + f64::EPSILON), (f64::NAN, 2.0), (1e-300, 2e-300)];
+    for (first, last) in ends {
+        let cells = [pretrain("Ours", 0, &[(1, first), (u64::MAX, last)])];
+        let png = curves::training(&cells, &context).unwrap().unwrap();
+        assert_eq!(image::load_from_memory(&png).unwrap().dimensions(), (520, 44 + 390));
+    }
+}

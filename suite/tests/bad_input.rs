@@ -1,0 +1,126 @@
+//! Bad input ends in one clear message, exit code 2, nothing half-written, and no rank left hanging.
+
+mod common;
+
+use std::path::Path;
+
+use common::{PROGRAM, eqr, folder, mpirun, stderr};
+
+/// Exit 2, one `error:` that says all of `says`, no panic.
+fn refused(folder: &Path, args: &[&str], says: &[&str]) {
+    let output = eqr(folder, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    assert_eq!(text.matches("error:").count(), 1, "{args:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    for part in says {
+        assert!(text.contains(part), "{args:?} should say `{part}`: {text}");
+    }
+}
+
+#[test]
+fn names_and_values_of_a_suite() {
+    let folder = folder();
+    let cases: [(&[&str], &[&str]); 11] = [
+        (&["--methods", "VICRge"], &["unknown method `VICRge`", "did you mean `VICReg`"]),
+        (&["--methods", "SIE(blur)"], &["`blur`", "rotation, color"]),
+        (&["--set", "train.epoch=3"], &["`epoch`", "did you mean `epochs`"]),
+        (&["--set", "train"], &["expected key=value"]),
+        (&["--set", "train.batch=1"], &["train.batch = 1", "at least 2"]),
+        (&["--set", "train.batch=100000"], &["train.batch = 100000", "training objects"]),
+        (&["--set", "train.lr=-1"], &["train.lr = -1", "above 0"]),
+        (&["--set", "model.patch=5"], &["patch = 5", "16"]),
+        (&["--set", "model.heads=5"], &["heads = 5", "dim = 32"]),
+        (&["--seeds", "0"], &["seeds = 0"]),
+        (&["--set", "data.spec.side=4"], &["side = 4", "8 to 1024"]),
+    ];
+    for (extra, says) in cases {
+        let args = [&["run", "tiny.toml", "--out", "run"], extra].concat();
+        refused(folder.path(), &args, says);
+        let left = folder.path().join("run/cells");
+        assert!(!left.exists() || left.read_dir().unwrap().next().is_none(), "{extra:?} left cells behind");
+        let _ = std::fs::remove_dir_all(folder.path().join("run"));
+    }
+    refused(folder.path(), &["run", "quickstrat", "--out", "run"], &["no suite `quickstrat`", "did you mean `quickstart`"]);
+    refused(folder.path(), &["run", "absent.toml", "--out", "run"], &["absent.toml"]);
+    refused(folder.path(), &["runn"], &["unrecognized subcommand"]);
+}
+
+#[test]
+fn folders_of_runs() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::create_dir(here.join("other")).unwrap();
+    std::fs::write(here.join("other/letter.txt"), "not a run").unwrap();
+    refused(here, &["run", "tiny.toml", "--out", "other"], &["no manifest.json", "new folder"]);
+    refused(here, &["report", "other"], &["holds no run"]);
+    refused(here, &["run", "tiny.toml", "--out", "tiny.toml"], &["tiny.toml"]);
+
+    let dry = eqr(here, &["run", "tiny.toml", "--out", "dry", "--dry-run"]);
+    assert!(dry.status.success() && !here.join("dry").exists());
+    assert!(String::from_utf8_lossy(&dry.stdout).contains("pretrain-ours-seed0"));
+
+    let first = ["run", "tiny.toml", "--out", "run", "--methods", "Random init"];
+    assert!(eqr(here, &first).status.success());
+    let second = [&first[..], &["--set", "train.lr=0.5"]].concat();
+    refused(here, &second, &["another configuration", "train.lr", "0.5", "0.01"]);
+    refused(here, &["run", "tiny.toml", "--out", "run", "--precision", "bf16", "--methods", "VICReg"], &["methods"]);
+}
+
+#[test]
+fn data_that_is_not_there_or_not_whole() {
+    let folder = folder();
+    let here = folder.path();
+    let photos = |root: &[&str]| [&["run", "cifar10", "--out", "run"], root].concat();
+    refused(here, &photos(&[]), &["no pack cifar10.h5", "--data-root", "data pack cifar10"]);
+    refused(here, &photos(&["--data-root", "absent"]), &["data root absent"]);
+    std::fs::write(here.join("cifar10.h5"), b"this is not HDF5").unwrap();
+    refused(here, &photos(&["--data-root", "."]), &["cifar10.h5"]);
+    refused(here, &["data", "verify", "cifar10.h5"], &["cifar10.h5"]);
+    refused(here, &["data", "show", "absent.h5", "--out", "x.png"], &["absent.h5"]);
+    refused(here, &["data", "pack", "cifar10", "absent.tar.gz", "--out", "x.h5"], &["absent.tar.gz"]);
+    refused(here, &["data", "generate", "solids", "--out", "absent/x.h5"], &["absent"]);
+    std::fs::create_dir_all(here.join("photos/a")).unwrap();
+    std::fs::create_dir_all(here.join("photos/b")).unwrap();
+    std::fs::write(here.join("photos/a/1.jpg"), b"broken").unwrap();
+    std::fs::write(here.join("photos/b/1.jpg"), b"broken").unwrap();
+    refused(here, &["data", "pack", "class-folders", "photos", "--out", "x.h5"], &["a/1.jpg"]);
+    assert!(!here.join("x.h5").exists());
+}
+
+#[test]
+fn ranks_agree_on_bad_input_and_none_hangs() {
+    let folder = folder();
+    let here = folder.path();
+    let says = |args: &[&str], ranks: usize, part: &str| {
+        let Some(mut command) = mpirun(here, ranks, args) else { return };
+        let output = command.output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(part), "{text}");
+        assert_eq!(text.matches("error:").count(), 1, "{text}");
+    };
+    says(&["run", "tiny.toml", "--out", "run", "--methods", "Outs"], 2, "did you mean `Ours`");
+    says(&["run", "tiny.toml", "--out", "few", "--set", "train.batch=2"], 3, "smaller than the 3 ranks");
+    says(&["doctor"], 2, "start it without mpirun");
+}
+
+/// Each rank in a folder of its own: the data root and the run's folder exist for rank 0 alone.
+#[test]
+fn a_data_root_that_only_some_ranks_see() {
+    let folder = folder();
+    let here = folder.path();
+    for rank in ["0", "1"] {
+        std::fs::create_dir_all(here.join(rank)).unwrap();
+    }
+    std::fs::create_dir(here.join("0/packs")).unwrap();
+    std::fs::write(here.join("0/packs/cifar10.h5"), b"not HDF5 either, but rank 1 is first to miss it").unwrap();
+    let script = format!("cd $OMPI_COMM_WORLD_RANK && exec {PROGRAM} run cifar10 --out ../run --data-root packs");
+    let Some(mut command) = mpirun(here, 2, &[]) else { return };
+    let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let without_program = &arguments[..arguments.len() - 1];
+    command = std::process::Command::new("mpirun");
+    let output = command.args(without_program).args(["sh", "-c", &script]).current_dir(here).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of 2:"), "says which rank: {}", stderr(&output));
+}

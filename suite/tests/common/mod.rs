@@ -1,0 +1,82 @@
+//! A suite so small that a test can train it, and ways to run the program as a user does.
+#![allow(dead_code)] // each test file uses its own part
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The launcher, with the engines beside it.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eqr-bench");
+
+/// 16 classes x 6 objects at 16 pixels; batch 25 does not divide by 2 or 3 and gives 3 steps an epoch.
+pub const TINY: &str = r#"
+name = "tiny"
+title = "A tiny suite"
+methods = ["Random init", "Ours"]
+seeds = 1
+
+[data]
+source = "solids"
+spec = { name = "solids", side = 16, objects_per_class = 6, views = 4, seed = 0 }
+
+[model]
+patch = 4
+dim = 32
+depth = 2
+heads = 2
+out = 32
+head = { hidden = 32, embed = 16 }
+decoder = { depth = 2, dim = 16, heads = 2 }
+
+[train]
+batch = 25
+epochs = 7
+lr = 1e-2
+
+[probe]
+seeds = 2
+train_pairs = 200
+test_pairs = 100
+regression = { hidden = 16, epochs = 3, batch = 64, lr = 1e-3 }
+classification = { epochs = 3, batch = 64, lr = 1e-3 }
+"#;
+
+/// A folder with `tiny.toml` in it.
+pub fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("tiny.toml"), TINY).expect("the suite file");
+    folder
+}
+
+/// The program in `folder`, one thread, precision fp32 where it trains.
+pub fn eqr(folder: &Path, args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).current_dir(folder).output().expect("the launcher starts")
+}
+
+/// `mpirun -n ranks` of the program. `None`, with a message, where there is no mpirun.
+pub fn mpirun(folder: &Path, ranks: usize, args: &[&str]) -> Option<Command> {
+    if Command::new("mpirun").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: no mpirun on this machine");
+        return None;
+    }
+    let mut command = Command::new("mpirun");
+    command.args(["-n", &ranks.to_string(), "--bind-to", "none", "--oversubscribe", "--allow-run-as-root"]);
+    command.arg(PROGRAM).args(args).current_dir(folder);
+    Some(command)
+}
+
+/// stderr as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Fails with the program's messages unless it succeeded.
+pub fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}: {}", output.status, stderr(output));
+}
+
+/// A cell of a run.
+pub fn cell(run: &Path, id: &str) -> serde_json::Value {
+    let path: PathBuf = run.join("cells").join(format!("{id}.json"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("a cell is JSON")
+}
