@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::dataset::channel_statistics;
 use crate::draw::{Purpose, rng};
-use crate::scene::{Class, LATENTS, Latents, Mesh, Renderer, Scratch, obj};
+use crate::scene::{Class, LATENTS, Latents, Mesh, Paint, Renderer, Scratch, obj};
 use crate::{Dataset, Error, Kind, Result, Scene, Split};
 
 /// Version of the renders: the same specification gives the same bytes only under the same version.
@@ -35,6 +35,8 @@ pub struct SolidsSpec {
     pub test_fraction: f64,
     /// Seed of shapes, latents and split.
     pub seed: u64,
+    /// What the objects' surfaces are made of.
+    pub paint: Paint,
     /// Meshes to take instead of the procedural ones: a folder of class folders with .obj files, or a .tar.gz of one.
     pub meshes: Option<PathBuf>,
 }
@@ -42,7 +44,7 @@ pub struct SolidsSpec {
 impl Default for SolidsSpec {
     fn default() -> Self {
         let name = "solids".to_owned();
-        Self { name, side: 64, objects_per_class: 40, views: 20, test_fraction: 0.2, seed: 0, meshes: None }
+        Self { name, side: 64, objects_per_class: 40, views: 20, test_fraction: 0.2, seed: 0, paint: Paint::Plain, meshes: None }
     }
 }
 
@@ -97,7 +99,7 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     }
     let done = AtomicUsize::new(0);
     let advance = || progress(done.fetch_add(spec.views, Ordering::Relaxed) + spec.views, objects * spec.views);
-    let renderer = Renderer::new(spec.side);
+    let renderer = Renderer::new(spec.side, spec.paint);
     let train = source.render(spec, &train, &renderer, &advance)?;
     let test = source.render(spec, &test, &renderer, &advance)?;
     let (mean, std) = channel_statistics(&train.images);
@@ -225,6 +227,7 @@ impl Source {
                 "views": spec.views,
                 "test_fraction": spec.test_fraction,
                 "seed": spec.seed,
+                "paint": spec.paint,
                 "meshes": meshes,
             },
         })

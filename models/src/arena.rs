@@ -23,6 +23,13 @@ pub enum Init {
     Normal(f64),
     /// Uniform in ± this bound.
     Uniform(f64),
+    /// A zero token, then sine-cosine positions of a `grid` x `grid` token map, as MAE's position embedding starts.
+    SinCos {
+        /// Side of the token map.
+        grid: i64,
+        /// Width of a token.
+        dim: i64,
+    },
 }
 
 impl Init {
@@ -298,7 +305,25 @@ fn fill(slot: &mut [f64], spec: &Spec, seed: u64) {
             let uniform = Uniform::new(-bound, bound);
             slot.iter_mut().for_each(|v| *v = uniform.sample(&mut rng));
         }
+        Init::SinCos { grid, dim } => slot[dim as usize..].copy_from_slice(&sincos(grid, dim)),
     }
+}
+
+/// Sine-cosine positions of a `grid` x `grid` token map, row by row: grid^2 * dim values; columns in the first half of a token, rows in
+/// the second (MAE).
+pub fn sincos(grid: i64, dim: i64) -> Vec<f64> {
+    let quarter = dim / 4;
+    let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
+    let mut values = Vec::with_capacity((grid * grid * dim) as usize);
+    for row in 0..grid {
+        for column in 0..grid {
+            for place in [column, row] {
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).sin()));
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).cos()));
+            }
+        }
+    }
+    values
 }
 
 /// FNV-1a: a name's stream must not depend on the compiler's hasher.

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::arena::{Arena, Init, Param, Part, Registry};
+use crate::arena::{Arena, Init, Param, Part, Registry, sincos};
 
 /// `x W^T (+ b)`.
 #[derive(Clone, Copy, Debug)]
@@ -171,16 +171,6 @@ impl Block {
 
 /// Fixed sine-cosine positions of a `grid` x `grid` token map, (1, grid^2, dim), dim divisible by 4 (MAE's).
 pub fn sincos_positions(grid: i64, dim: i64, like: &Tensor) -> Tensor {
-    let quarter = dim / 4;
-    let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
-    let mut values = Vec::with_capacity((grid * grid * dim) as usize);
-    for row in 0..grid {
-        for column in 0..grid {
-            for place in [column, row] {
-                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).sin()));
-                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).cos()));
-            }
-        }
-    }
-    Tensor::from_slice(&values).view([1, grid * grid, dim]).to_device(like.device()).to_kind(like.kind())
+    let positions = Tensor::from_slice(&sincos(grid, dim)).view([1, grid * grid, dim]);
+    positions.to_device(like.device()).to_kind(like.kind())
 }

@@ -21,6 +21,17 @@ pub enum Pool {
     Cls,
 }
 
+/// How the learned position embedding starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// Normal with std 0.02, as timm.
+    #[default]
+    Timm,
+    /// Sine-cosine, as MAE and MoCo v3 begin: a short training need not find the token map's geometry first.
+    Sincos,
+}
+
 /// Shape of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +51,9 @@ pub struct VitConfig {
     /// Where the halves are read.
     #[serde(default)]
     pub pool: Pool,
+    /// How the position embedding starts.
+    #[serde(default)]
+    pub positions: Positions,
 }
 
 impl VitConfig {
@@ -74,6 +88,9 @@ impl VitConfig {
         }
         if self.heads < 1 || self.dim % self.heads != 0 {
             return wrong(format!("model.heads = {} does not divide model.dim = {}", self.heads, self.dim));
+        }
+        if self.positions == Positions::Sincos && self.dim % 4 != 0 {
+            return wrong(format!("model.dim = {}: sine-cosine positions need a multiple of 4", self.dim));
         }
         if self.out < 2 || self.out % 2 != 0 {
             return wrong(format!("model.out = {}: must be even, half of it is the invariant part", self.out));
@@ -149,7 +166,11 @@ impl Vit {
         let fan_in = 3 * patch * patch;
         let cls = reg.add(part, "cls_token", &[1, 1, dim], Init::Normal(1e-6));
         let tokens = config.grid() * config.grid() + 1;
-        let positions = reg.add(part, "pos_embed", &[1, tokens, dim], Init::Normal(0.02));
+        let start = match config.positions {
+            Positions::Timm => Init::Normal(0.02),
+            Positions::Sincos => Init::SinCos { grid: config.grid(), dim },
+        };
+        let positions = reg.add(part, "pos_embed", &[1, tokens, dim], start);
         let (patch_weight, patch_bias) = reg.scope("patch_embed.proj", |reg| {
             (
                 reg.add(part, "weight", &[dim, 3, patch, patch], Init::linear(fan_in)),

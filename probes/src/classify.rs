@@ -7,7 +7,7 @@ use crate::random::{self, Purpose};
 use crate::standardise::{Scaler, expect_shape, finite, matrix, shape};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Rows that are evaluated at a time.
 const EVALUATION_ROWS: i64 = 4096;
@@ -216,7 +216,7 @@ impl Heads {
             let best = self.bias.baddbmm(&x, &self.weight, 1.0, 1.0).argmax(2, false);
             right += best.eq_tensor(&y.narrow(0, start, length)).sum_dim_intlist(&[1i64][..], false, Kind::Int64);
         }
-        let right: Vec<i64> = Vec::try_from(right).expect("one count for each seed");
+        let right: Vec<i64> = Vec::try_from(right.to_device(Device::Cpu)).expect("one count for each seed");
         right.into_iter().map(|count| count as f64 / rows as f64).collect()
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use eqr_datasets::scene::Paint;
 use eqr_datasets::solids::{self, SolidsSpec};
 use eqr_datasets::sources::{FolderSpec, read_cifar10_folders, read_class_folders};
 use eqr_datasets::{Dataset, pack, show};
@@ -136,6 +137,9 @@ enum DataCommand {
         /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
         #[arg(long)]
         meshes: Option<PathBuf>,
+        /// Surface of the objects: one grey, or reflectance along the object's axes.
+        #[arg(long, value_enum, default_value = "plain")]
+        paint: PaintArg,
         /// Name in tables.
         #[arg(long, default_value = "solids")]
         name: String,
@@ -173,6 +177,12 @@ enum PackKind {
 enum GenerateKind {
     /// Procedural objects, or meshes, in 3DIEBench's scene.
     Solids,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PaintArg {
+    Plain,
+    Axes,
 }
 
 #[derive(Subcommand)]
@@ -286,10 +296,14 @@ fn data(command: DataCommand) -> Result<()> {
             };
             write(&dataset, &out)
         }
-        DataCommand::Generate { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, name } => {
+        DataCommand::Generate { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } => {
             writable(&out)?;
-            let spec =
-                SolidsSpec { name, side, objects_per_class: objects, views, seed, meshes, ..SolidsSpec::default() };
+            let paint = match paint {
+                PaintArg::Plain => Paint::Plain,
+                PaintArg::Axes => Paint::Axes,
+            };
+            let objects_per_class = objects;
+            let spec = SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
             let progress = Progress::new("rendering");
             let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
             progress.finish();

@@ -10,7 +10,7 @@ use eqr_models::MethodKind;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, known_names};
-use eqr_models::vit::Pool;
+use eqr_models::vit::{Pool, Positions};
 use eqr_probes::classify::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,9 @@ pub struct Model {
     /// Where the two halves of y are read.
     #[serde(default)]
     pub pool: Pool,
+    /// How the learned position embedding starts.
+    #[serde(default)]
+    pub positions: Positions,
     /// Heads between y and the losses.
     #[serde(default)]
     pub head: HeadConfig,

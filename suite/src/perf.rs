@@ -10,7 +10,7 @@ use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, Model, build};
 use eqr_models::optim::Adam;
 use eqr_models::step::{Batch, gradients};
-use eqr_models::vit::{Pool, VitConfig};
+use eqr_models::vit::{Pool, Positions, VitConfig};
 use eqr_models::{ModelConfig, Registry, Solo};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -132,7 +132,7 @@ fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     };
     let Some(name) = &args.suite else {
         let TrainArgs { img: image, patch, dim, depth, heads, .. } = *args;
-        let encoder = VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split };
+        let encoder = VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split, positions: Positions::Timm };
         return Ok((base(encoder, HeadConfig::default(), DecoderConfig::default(), LossConfig::default()), args.batch));
     };
     let suite = Suite::load(name, &[])?;
@@ -141,8 +141,8 @@ fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
         Data::Pack { .. } => args.img,
     };
     let model = &suite.model;
-    let crate::config::Model { patch, dim, depth, heads, out, pool, .. } = *model;
-    let encoder = VitConfig { image, patch, dim, depth, heads, out, pool };
+    let crate::config::Model { patch, dim, depth, heads, out, pool, positions, .. } = *model;
+    let encoder = VitConfig { image, patch, dim, depth, heads, out, pool, positions };
     let batch = i64::try_from(suite.train.batch).context("train.batch")?;
     Ok((base(encoder, model.head, model.decoder, model.loss), batch))
 }
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn flops_of_a_small_network_are_counted_by_hand() {
-        let encoder = VitConfig { image: 8, patch: 4, dim: 16, depth: 1, heads: 2, out: 8, pool: Pool::Split };
+        let encoder = VitConfig { image: 8, patch: 4, dim: 16, depth: 1, heads: 2, out: 8, pool: Pool::Split, positions: Positions::Timm };
         // 4 patches of 48 values; 5 tokens; 12 d^2 per token; two attention products; half of y per token
         let products = 4 * 48 * 16 + 5 * 12 * 256 + 2 * 25 * 16 + 5 * 16 * 4;
         assert!((encoder.forward_flops() - 2.0 * f64::from(products)).abs() < 1e-9);

@@ -62,6 +62,7 @@ pub fn model_config(suite: &Suite, dataset: &Dataset) -> ModelConfig {
             heads: model.heads,
             out: model.out,
             pool: model.pool,
+            positions: model.positions,
         },
         heads: model.head,
         decoder: model.decoder,

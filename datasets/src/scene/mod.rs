@@ -15,7 +15,7 @@ use glam::{Mat3, Vec3};
 use rand::Rng;
 
 pub use mesh::{Mesh, Surface};
-pub use render::{Renderer, Scratch};
+pub use render::{Paint, Renderer, Scratch};
 pub use shapes::Class;
 
 /// Number of latents of a scene.
@@ -80,7 +80,7 @@ impl From<[f32; LATENTS]> for Latents {
 /// A caller with many views keeps a [`Renderer`] and a [`Scratch`] instead, which saves their set-up.
 pub fn render_view(mesh: &Mesh, latents: &[f32; LATENTS], side: usize) -> Vec<u8> {
     let mut image = vec![0; side * side * 3];
-    Renderer::new(side).render(mesh, &Latents::from(*latents), &mut Scratch::default(), &mut image);
+    Renderer::new(side, Paint::Plain).render(mesh, &Latents::from(*latents), &mut Scratch::default(), &mut image);
     image
 }
 

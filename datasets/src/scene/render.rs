@@ -8,6 +8,7 @@
 use std::sync::LazyLock;
 
 use glam::{Mat3, Vec2, Vec3};
+use serde::{Deserialize, Serialize};
 
 use super::{Latents, Mesh, Surface, hsv};
 
@@ -104,6 +105,7 @@ impl Projection {
 #[derive(Clone, Debug)]
 pub struct Renderer {
     side: usize,
+    paint: Paint,
     /// Samples per pixel along one axis.
     samples: usize,
     /// Side of the shadow map in texels.
@@ -263,6 +265,32 @@ fn sorted_by_row([mut a, mut b, mut c]: [Vec3; 3]) -> [Vec3; 3] {
     [a, b, c]
 }
 
+/// What an object's surface is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Paint {
+    /// One light grey: only the shape and its shading tell the pose.
+    #[default]
+    Plain,
+    /// Red, green and blue reflectance rise along the object's own x, y and z axis, so that the pose can be read at low resolution and in
+    /// a short training too.
+    Axes,
+}
+
+impl Paint {
+    /// Diffuse reflectance of a point with its unit normal, both in object coordinates; RGB in [0, 1].
+    fn reflectance(self, position: Vec3, normal: Vec3) -> Vec3 {
+        match self {
+            Paint::Plain => Vec3::splat(ALBEDO),
+            // the normal keeps the two sides of a thin part apart
+            Paint::Axes => {
+                let along = (Vec3::splat(0.5) + position + normal * 0.25).clamp(Vec3::ZERO, Vec3::ONE);
+                along * along * (Vec3::splat(3.0) - along * 2.0) * 0.84 + Vec3::splat(0.08)
+            }
+        }
+    }
+}
+
 /// The spot light and its shadows.
 #[derive(Clone, Copy, Debug)]
 struct Spot {
@@ -283,12 +311,12 @@ impl Spot {
 
 impl Renderer {
     /// A renderer of images of `side` by `side` pixels, `side` at least 1.
-    pub fn new(side: usize) -> Self {
+    pub fn new(side: usize, paint: Paint) -> Self {
         let polar = std::f32::consts::FRAC_PI_4;
         let camera = Pinhole::at(Vec3::new(0.0, polar.sin(), polar.cos()) * CAMERA_DISTANCE, HALF_VIEW_TANGENT);
         let samples = if side <= 128 { 4 } else { 3 };
         let floor = (0..side * side).map(|pixel| FloorPoint::behind(&camera, side, pixel)).collect();
-        Self { side, samples, shadow_side: (side * 3 / 2).clamp(64, 768), camera, floor }
+        Self { side, paint, samples, shadow_side: (side * 3 / 2).clamp(64, 768), camera, floor }
     }
 
     /// Renders `mesh` into `image`, (side, side, 3) bytes, RGB, row by row from the top left.
@@ -450,6 +478,7 @@ impl FloorShader<'_> {
 /// Shades points of the object, all in its own coordinates.
 struct ObjectShader<'a> {
     mesh: &'a Mesh,
+    paint: Paint,
     corners: &'a [Vec3],
     shadow: &'a Target,
     light: Projection,
@@ -479,6 +508,7 @@ impl<'a> ObjectShader<'a> {
         let light = light.seen_by(rotation);
         Self {
             mesh,
+            paint: renderer.paint,
             corners: &scratch.corners,
             shadow: &scratch.shadow,
             light: light.projection(renderer.shadow_side),
@@ -513,11 +543,12 @@ impl<'a> ObjectShader<'a> {
         let ambient = (Vec3::splat(sky) + self.bounce * (1.0 - sky)) * AMBIENT;
         // The sun is wide, so its light wraps a little around the edge.
         let sun = SUN * ((normal.dot(self.sun) + 0.25) / 1.25).max(0.0);
-        ALBEDO * (ambient + Vec3::splat(sun)) + self.spot_light(position, normal, view)
+        let reflectance = self.paint.reflectance(position, normal);
+        reflectance * (ambient + Vec3::splat(sun)) + self.spot_light(position, normal, view, reflectance)
     }
 
     /// The spot light's part: diffuse and a highlight.
-    fn spot_light(&self, position: Vec3, normal: Vec3, view: Vec3) -> Vec3 {
+    fn spot_light(&self, position: Vec3, normal: Vec3, view: Vec3, reflectance: Vec3) -> Vec3 {
         let ray = position - self.light_position;
         let length = ray.length();
         let facing = -normal.dot(ray) / length;
@@ -527,7 +558,7 @@ impl<'a> ObjectShader<'a> {
         let strength = Spot::strength(ray, length, self.aim) * self.lit(position + normal * 0.012);
         let half = (view - ray / length).normalize();
         let highlight = (0..GLOSS.1).fold(normal.dot(half).max(0.0), |value, _| value * value);
-        self.light_colour * (strength * (ALBEDO * facing + GLOSS.0 * highlight))
+        self.light_colour * ((reflectance * facing + Vec3::splat(GLOSS.0 * highlight)) * strength)
     }
 
     /// Share of the spot light that the object itself lets through to a point: four texels, compared and then blended.
@@ -659,7 +690,7 @@ mod tests {
 
     /// The image and, for each pixel, the share of it that the object covers.
     fn view(mesh: &Mesh, latents: &Latents, side: usize) -> (Vec<u8>, Vec<f32>) {
-        let renderer = Renderer::new(side);
+        let renderer = Renderer::new(side, Paint::Plain);
         let mut scratch = Scratch::default();
         let mut image = vec![0; side * side * 3];
         renderer.render(mesh, latents, &mut scratch, &mut image);
@@ -845,7 +876,7 @@ mod tests {
 
     #[test]
     fn scratch_buffers_carry_nothing_from_view_to_view() {
-        let renderer = Renderer::new(48);
+        let renderer = Renderer::new(48, Paint::Plain);
         let mut scratch = Scratch::default();
         for (seed, class) in Class::ALL.into_iter().enumerate() {
             let mesh = class.build(&mut rng(7, 0, 0, Purpose::Shape)).unwrap();

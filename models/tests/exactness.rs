@@ -1,0 +1,245 @@
+//! Gradients of the global batch: the same on any number of ranks, equal to plain autograd on the whole batch, and non-zero for every
+//! parameter.
+
+use std::sync::{Arc, Barrier, Mutex};
+
+use eqr_models::arena::{Arena, Compute, Part};
+use eqr_models::collective::{Collective, Solo, shares};
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{LossConfig, Model, ModelConfig, Targets, build};
+use eqr_models::step::{Batch, gradients, sum};
+use eqr_models::vit::{Pool, Positions, VitConfig};
+use eqr_models::{MethodKind, Registry};
+use tch::{Device, Kind, Tensor};
+
+const TRAINED: [&str; 7] =
+    ["Ours", "Ours, no reconstruction", "SIE(rot)", "SIE(all)", "VICReg", "Supervised", "Direct regression"];
+
+fn config(pool: Pool) -> ModelConfig {
+    ModelConfig {
+        encoder: VitConfig { image: 16, patch: 8, dim: 24, depth: 2, heads: 2, out: 16, pool, positions: Positions::Sincos },
+        heads: HeadConfig { hidden: 20, embed: 12 },
+        decoder: DecoderConfig { depth: 2, dim: 16, heads: 2 },
+        loss: LossConfig::default(),
+        classes: 3,
+        transforms: vec![("rotation".into(), 4), ("color".into(), 2)],
+        sie_constant: true,
+    }
+}
+
+fn network(method: &str, pool: Pool) -> (Arena, Model) {
+    let mut registry = Registry::default();
+    let model = build(&method.parse::<MethodKind>().unwrap(), &config(pool), &mut registry).unwrap();
+    (Arena::new(registry, 5, Compute::F64, Device::Cpu), model)
+}
+
+/// The whole batch of 7 pairs: views, labels, parameters.
+fn whole() -> [Tensor; 4] {
+    let noise = |shape: &[i64], phase: f64| {
+        let n: i64 = shape.iter().product();
+        // a fixed, rough signal: no generator whose state tests could share
+        let values: Vec<f64> = (0..n).map(|i| ((i as f64 + phase) * 12.9898).sin() * 1.7).collect();
+        Tensor::from_slice(&values).view(shape)
+    };
+    let labels = Tensor::from_slice(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
+    [noise(&[7, 3, 16, 16], 0.1), noise(&[7, 3, 16, 16], 0.7), labels, noise(&[7, 6], 0.3)]
+}
+
+fn batch(rank: usize, ranks: usize) -> Batch {
+    let rows = shares(7, ranks);
+    let before: usize = rows[..rank].iter().sum();
+    let [view1, view2, labels, parameters] = whole().map(|t| t.narrow(0, before as i64, rows[rank] as i64));
+    Batch { view1, view2, labels, parameters, rows: rows.into_iter().map(|r| r as i64).collect() }
+}
+
+/// Ranks as threads of one process.
+#[derive(Clone)]
+struct Threads {
+    rank: usize,
+    barrier: Arc<Barrier>,
+    slots: Arc<Mutex<Vec<Option<Tensor>>>>,
+}
+
+impl Threads {
+    fn team(size: usize) -> Vec<Self> {
+        let barrier = Arc::new(Barrier::new(size));
+        let slots = Arc::new(Mutex::new((0..size).map(|_| None).collect()));
+        (0..size).map(|rank| Threads { rank, barrier: barrier.clone(), slots: slots.clone() }).collect()
+    }
+
+    /// Everybody's tensor, in rank order.
+    fn exchange(&self, own: &Tensor) -> Vec<Tensor> {
+        self.slots.lock().unwrap()[self.rank] = Some(own.copy());
+        self.barrier.wait();
+        let all = self.slots.lock().unwrap().iter().map(|slot| slot.as_ref().unwrap().copy()).collect();
+        self.barrier.wait();
+        all
+    }
+}
+
+impl Collective for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.slots.lock().unwrap().len()
+    }
+
+    fn all_reduce_sum(&self, tensor: &mut Tensor) {
+        let all = self.exchange(tensor);
+        tensor.copy_(&all[1..].iter().fold(all[0].copy(), |sum, part| sum + part));
+    }
+
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        assert_eq!(tensor.size()[0], rows[self.rank]);
+        Tensor::cat(&self.exchange(tensor), 0)
+    }
+
+    fn broadcast(&self, tensor: &mut Tensor) {
+        tensor.copy_(&self.exchange(tensor)[0]);
+    }
+
+    fn barrier(&self) {
+        self.barrier.wait();
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        panic!("abort {code}")
+    }
+}
+
+fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+    f64::try_from((found - expected).norm() / expected.norm()).unwrap()
+}
+
+/// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
+fn distributed(method: &'static str, ranks: usize) -> (Tensor, f64) {
+    let results: Vec<(Tensor, f64)> = std::thread::scope(|scope| {
+        let handles: Vec<_> = Threads::team(ranks)
+            .into_iter()
+            .map(|team| {
+                scope.spawn(move || {
+                    let (mut arena, model) = network(method, Pool::Split);
+                    let terms = gradients(&mut arena, &model, &batch(team.rank, ranks), &team);
+                    (arena.gradient().copy(), f64::try_from(sum(&terms)).unwrap())
+                })
+            })
+            .collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).collect()
+    });
+    for (gradient, loss) in &results[1..] {
+        assert_eq!(*loss, results[0].1, "{method}: every rank reports the same loss");
+        assert!(relative(gradient, &results[0].0) == 0.0, "{method}: every rank holds the same gradient");
+    }
+    results.into_iter().next().unwrap()
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_ranks() {
+    for method in TRAINED {
+        let (alone, loss) = distributed(method, 1);
+        for ranks in [2, 3, 4] {
+            let (shared, shared_loss) = distributed(method, ranks);
+            let error = relative(&shared, &alone);
+            assert!(error < 1e-9, "{method}, {ranks} ranks: {error:e}");
+            assert!((shared_loss - loss).abs() < 1e-9 * loss.abs(), "{method}: {loss} {shared_loss}");
+        }
+    }
+}
+
+/// The cut at y against one uncut backward pass through encoder, heads and loss.
+#[test]
+fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
+    for method in TRAINED {
+        for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
+            let (mut arena, model) = network(method, pool);
+            let terms = gradients(&mut arena, &model, &batch(0, 1), &Solo);
+            let cut = arena.gradient().copy();
+
+            let [view1, view2, labels, parameters] = whole();
+            let (first, second) = (model.encoder.forward(&arena, &view1), model.encoder.forward(&arena, &view2));
+            let targets = Targets { labels: labels.to_kind(Kind::Int64), parameters };
+            let of = model.method.as_ref().unwrap();
+            let mut uncut = of.global_terms(&arena, &first.y, &second.y, &targets);
+            uncut.extend(of.pair_term(&arena, &first, &second, &view2));
+            let loss = sum(&uncut);
+            for part in [Part::PerSample, Part::Global] {
+                let grads = Tensor::run_backward(&[&loss], &arena.leaves(part), true, false);
+                arena.store_gradients(part, &grads);
+            }
+            let error = relative(&cut, &arena.gradient());
+            assert!(error < 1e-12, "{method}, {pool:?}: {error:e}");
+            let (a, b) = (f64::try_from(sum(&terms)).unwrap(), f64::try_from(loss).unwrap());
+            assert!((a - b).abs() < 1e-12 * b.abs(), "{method}: {a} {b}");
+        }
+    }
+}
+
+/// Central differences of the loss along random directions of the whole parameter vector.
+#[test]
+fn gradients_equal_finite_differences() {
+    for method in TRAINED {
+        let (mut arena, model) = network(method, Pool::Split);
+        gradients(&mut arena, &model, &batch(0, 1), &Solo);
+        let gradient = arena.gradient().copy();
+        let start = arena.master().copy();
+        let direction = (start.arange_like() * 3.7).sin();
+        let slope = f64::try_from(gradient.dot(&direction)).unwrap();
+        let step = 1e-6;
+        let mut loss_at = |offset: f64| {
+            tch::no_grad(|| arena.master().shallow_clone().copy_(&(&start + &direction * offset)));
+            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), &Solo))).unwrap()
+        };
+        let numeric = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        assert!((slope - numeric).abs() < 1e-4 * slope.abs().max(1e-2), "{method}: {slope} {numeric}");
+    }
+}
+
+trait ArangeLike {
+    fn arange_like(&self) -> Tensor;
+}
+
+impl ArangeLike for Tensor {
+    fn arange_like(&self) -> Tensor {
+        Tensor::arange(self.numel() as i64, (Kind::Double, Device::Cpu))
+    }
+}
+
+/// A dead gradient path would be a parameter that never moves. The rows of `out` that a method does not read are part of a tensor
+/// that it does read.
+#[test]
+fn every_parameter_of_every_method_receives_a_gradient() {
+    for method in TRAINED {
+        let (mut arena, model) = network(method, Pool::Split);
+        gradients(&mut arena, &model, &batch(0, 1), &Solo);
+        let dead: Vec<String> = arena
+            .named(&arena.gradient())
+            .into_iter()
+            .filter(|(_, gradient)| f64::try_from(gradient.abs().max()).unwrap() == 0.0)
+            .map(|(name, _)| name)
+            .collect();
+        assert!(dead.is_empty(), "{method}: {dead:?}");
+    }
+}
+
+/// bf16 forward and backward stay near fp32, with fp32 master weights.
+#[test]
+fn bf16_gradients_stay_near_fp32() {
+    for method in ["Ours", "SIE(all)", "VICReg"] {
+        let gradient = |compute| {
+            let mut registry = Registry::default();
+            let model = build(&method.parse().unwrap(), &config(Pool::Split), &mut registry).unwrap();
+            let mut arena = Arena::new(registry, 5, compute, Device::Cpu);
+            let mut batch = batch(0, 1);
+            for tensor in [&mut batch.view1, &mut batch.view2, &mut batch.labels, &mut batch.parameters] {
+                *tensor = tensor.to_kind(Kind::Float);
+            }
+            gradients(&mut arena, &model, &batch, &Solo);
+            arena.gradient().to_kind(Kind::Double)
+        };
+        let error = relative(&gradient(Compute::Bf16), &gradient(Compute::F32));
+        assert!(error < 0.1, "{method}: {error}");
+    }
+}
