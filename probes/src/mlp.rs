@@ -256,7 +256,8 @@ fn train(
     let output = inputs.training.targets[0].size()[1];
     let sizes = Sizes { input, hidden: config.hidden as i64, output, lr: config.lr };
     let step = (config.batch as i64).min(rows);
-    let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &[step, rows % step], device);
+    let batch_sizes: Vec<i64> = [step, rows % step].into_iter().filter(|&size| size > 0).collect();
+    let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &batch_sizes, device);
     for epoch in 0..config.epochs {
         let order = epoch_order(seeds, epoch, rows, device);
         for start in (0..rows).step_by(step as usize) {

@@ -2,20 +2,15 @@
 //!
 //! Forward and backward are written out so that every large tensor lives in a buffer that is made once: with autograd each
 //! step would allocate gradients as large as the weights, and writing to fresh pages costs a CPU about as much as the
-//! products do. On a CPU the networks go through a step block by block, so that a block's gradients are still in the cache
-//! when the optimiser reads them; elsewhere there is one block.
+//! products do. All networks go through each product at once: in blocks of 2 to 10 the optimiser would find gradients in the
+//! cache, but on two cores the smaller batched products lost more than that gained.
 //!
-//! Letters in the shapes: N training rows, B rows of a batch, n networks of a block, D inputs, H hidden, K outputs (of the
-//! widest problem).
+//! Letters in the shapes: N training rows, B rows of a batch, n networks, D inputs, H hidden, K outputs (of the widest
+//! problem).
 
 use crate::adam::Adam;
 use crate::random;
 use tch::{Device, Kind, Tensor};
-
-/// Networks of a block on a CPU: enough for every thread of a laptop to have whole products of its own.
-fn cpu_block() -> usize {
-    std::env::var("BLK").map_or(4, |v| v.parse().unwrap())
-}
 
 /// Widths of a network and the optimiser's rate.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +57,7 @@ pub(crate) struct Training {
     pub targets: Vec<Tensor>,
 }
 
-/// The three layers of a block's networks as views into a flat buffer: parameters, or their gradients.
+/// The three layers of all networks as views into a flat buffer: parameters, or their gradients.
 struct Layers {
     /// (n, inputs, outputs) each.
     weights: [Tensor; 3],
@@ -84,7 +79,7 @@ impl Layers {
     }
 }
 
-/// Buffers of one batch size, used by one block after the other.
+/// Buffers of one batch size.
 struct Batch {
     /// (n, B, D)
     input: Tensor,
@@ -108,22 +103,10 @@ impl Batch {
             target: empty(sizes.output),
         }
     }
-
-    /// The part of the buffers that a block of this many networks uses.
-    fn part(&self, networks: i64) -> Batch {
-        let part = |t: &Tensor| t.narrow(0, 0, networks);
-        Batch {
-            input: part(&self.input),
-            hidden: self.hidden.each_ref().map(part),
-            hidden_gradients: self.hidden_gradients.each_ref().map(part),
-            output: part(&self.output),
-            target: part(&self.target),
-        }
-    }
 }
 
-/// Networks that take a step together.
-struct Block {
+/// Networks that train together.
+pub(crate) struct Stack {
     networks: Vec<Network>,
     parameters: Layers,
     gradients: Layers,
@@ -131,28 +114,58 @@ struct Block {
     /// residual to gradient of the mean squared error.
     factor: Tensor,
     adam: Adam,
+    /// Buffers of each batch size that occurs.
+    batches: Vec<(i64, Batch)>,
 }
 
-impl Block {
-    /// Fresh networks whose gradients live at the start of `scratch`.
-    fn new(sizes: &Sizes, networks: &[Network], scratch: &Tensor) -> Block {
-        let (count, device) = (networks.len() as i64, scratch.device());
-        let length = count * sizes.parameters();
-        let (values, slopes) = (Tensor::zeros([length], (Kind::Float, device)), scratch.narrow(0, 0, length));
-        let parameters = Layers::view(&values, sizes, count);
+impl Stack {
+    /// Fresh networks on `device` for batches of `rows` rows, one batch size after the other.
+    pub(crate) fn new(sizes: Sizes, networks: &[Network], rows: &[i64], device: Device) -> Stack {
+        let count = networks.len() as i64;
+        let zeros = || Tensor::zeros([count * sizes.parameters()], (Kind::Float, device));
+        let (values, slopes) = (zeros(), zeros());
+        let parameters = Layers::view(&values, &sizes, count);
         for (index, network) in networks.iter().enumerate() {
-            draw(&parameters, index as i64, sizes, network);
+            draw(&parameters, index as i64, &sizes, network);
         }
         let share = |k: i64, column: i64| if column < k { 2.0 / k as f32 } else { 0.0 };
         let factor: Vec<f32> =
             networks.iter().flat_map(|n| (0..sizes.output).map(move |column| share(n.outputs, column))).collect();
-        Block {
+        Stack {
             networks: networks.to_vec(),
-            gradients: Layers::view(&slopes, sizes, count),
+            gradients: Layers::view(&slopes, &sizes, count),
             factor: Tensor::from_slice(&factor).view([count, 1, sizes.output]).to_device(device),
             adam: Adam::new(&values, &slopes, sizes.lr),
+            batches: rows.iter().map(|&rows| (rows, Batch::new(&sizes, count, rows, device))).collect(),
             parameters,
         }
+    }
+
+    /// One step of every network on the rows that `order` (orders, B) names.
+    ///
+    /// # Panics
+    /// Where B is none of the batch sizes given to [`Stack::new`].
+    pub(crate) fn step(&mut self, training: &Training, order: &Tensor) {
+        self.differentiate(training, order);
+        self.adam.step();
+    }
+
+    /// Outputs (R, K) of one network on standardised features `x` (R, D).
+    pub(crate) fn predict(&self, network: usize, x: &Tensor) -> Tensor {
+        let Layers { weights, biases } = &self.parameters;
+        let own = |t: &Tensor| t.get(network as i64);
+        let layer = |x: &Tensor, l: usize| own(&biases[l]).addmm(x, &own(&weights[l]));
+        let first = layer(x, 0).relu_();
+        layer(&layer(&first, 1).relu_(), 2)
+    }
+
+    /// Fills the gradients of the sum over networks of their mean squared errors on the rows of `order`.
+    fn differentiate(&self, training: &Training, order: &Tensor) {
+        let rows = order.size()[1];
+        let (_, batch) = self.batches.iter().find(|(size, _)| *size == rows).expect("a batch size of this stack");
+        self.gather(batch, training, order);
+        self.forward(batch);
+        self.backward(batch);
     }
 
     /// Copies the rows that `order` (orders, B) names into the batch.
@@ -176,8 +189,7 @@ impl Block {
         let _ = biases[2].baddbmm_out(&batch.output, second, &weights[2]);
     }
 
-    /// Fills the gradients of the sum over networks of their mean squared errors from the forward pass; that of the
-    /// features is not needed and not computed.
+    /// Fills the gradients from the forward pass; that of the features is not needed and not computed.
     fn backward(&self, batch: &Batch) {
         let weights = &self.parameters.weights;
         let [first, second] = &batch.hidden;
@@ -218,53 +230,6 @@ fn through(output: &Tensor, weight: &Tensor, activation: &Tensor, into: &Tensor)
     let _ = activation.threshold_backward_grad_input(into, into, 0.0);
 }
 
-/// All networks of a fit.
-pub(crate) struct Stack {
-    blocks: Vec<Block>,
-    block_size: usize,
-    /// Buffers of a whole batch, and of the shorter one that ends an epoch where there is one.
-    batches: Vec<(i64, Batch)>,
-}
-
-impl Stack {
-    /// Fresh networks on `device` for batches of `rows` rows, one batch size after the other.
-    pub(crate) fn new(sizes: Sizes, networks: &[Network], rows: &[i64], device: Device) -> Stack {
-        let block_size = if device == Device::Cpu { cpu_block().min(networks.len()) } else { networks.len() };
-        let count = block_size as i64;
-        let scratch = Tensor::zeros([count * sizes.parameters()], (Kind::Float, device));
-        Stack {
-            blocks: networks.chunks(block_size).map(|block| Block::new(&sizes, block, &scratch)).collect(),
-            block_size,
-            batches: rows.iter().map(|&rows| (rows, Batch::new(&sizes, count, rows, device))).collect(),
-        }
-    }
-
-    /// One step of every network on the rows that `order` (orders, B) names.
-    ///
-    /// # Panics
-    /// Where B is none of the batch sizes given to [`Stack::new`].
-    pub(crate) fn step(&mut self, training: &Training, order: &Tensor) {
-        let rows = order.size()[1];
-        let (_, batch) = self.batches.iter().find(|(size, _)| *size == rows).expect("a batch size of this stack");
-        for block in &mut self.blocks {
-            let batch = batch.part(block.networks.len() as i64);
-            block.gather(&batch, training, order);
-            block.forward(&batch);
-            block.backward(&batch);
-            block.adam.step();
-        }
-    }
-
-    /// Outputs (R, K) of one network on standardised features `x` (R, D).
-    pub(crate) fn predict(&self, network: usize, x: &Tensor) -> Tensor {
-        let Layers { weights, biases } = &self.blocks[network / self.block_size].parameters;
-        let own = |t: &Tensor| t.get((network % self.block_size) as i64);
-        let layer = |x: &Tensor, l: usize| own(&biases[l]).addmm(x, &own(&weights[l]));
-        let first = layer(x, 0).relu_();
-        layer(&layer(&first, 1).relu_(), 2)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,11 +263,11 @@ mod tests {
     }
 
     /// Gradients of the sum of the networks' losses by autograd, each network on its own, in the order of `tensors`.
-    fn by_autograd(block: &Block, training: &Training, order: &Tensor) -> Vec<Tensor> {
+    fn by_autograd(stack: &Stack, training: &Training, order: &Tensor) -> Vec<Tensor> {
         let leaves: Vec<Tensor> =
-            tensors(&block.parameters).into_iter().map(|t| t.copy().set_requires_grad(true)).collect();
+            tensors(&stack.parameters).into_iter().map(|t| t.copy().set_requires_grad(true)).collect();
         let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
-        for (g, network) in block.networks.iter().enumerate() {
+        for (g, network) in stack.networks.iter().enumerate() {
             let rows = order.get(network.order as i64);
             let layer = |x: Tensor, l: usize| x.matmul(&leaves[l].get(g as i64)) + leaves[3 + l].get(g as i64);
             let input = training.features[network.features].index_select(0, &rows);
@@ -317,14 +282,10 @@ mod tests {
     #[test]
     fn gradients_agree_with_autograd() {
         let (networks, training, order) = setting();
-        let scratch = Tensor::zeros([6 * SIZES.parameters()], (Kind::Float, Device::Cpu));
-        let block = Block::new(&SIZES, &networks, &scratch);
-        let batch = Batch::new(&SIZES, 6, ROWS, Device::Cpu);
-        block.gather(&batch, &training, &order);
-        block.forward(&batch);
-        block.backward(&batch);
-        let expected = by_autograd(&block, &training, &order);
-        for (index, (found, expected)) in tensors(&block.gradients).into_iter().zip(&expected).enumerate() {
+        let stack = Stack::new(SIZES, &networks, &[ROWS], Device::Cpu);
+        stack.differentiate(&training, &order);
+        let expected = by_autograd(&stack, &training, &order);
+        for (index, (found, expected)) in tensors(&stack.gradients).into_iter().zip(&expected).enumerate() {
             let worst = (found - expected).abs().max().double_value(&[]);
             assert!(expected.abs().max().double_value(&[]) > 1e-3, "tensor {index} has no gradient to check");
             assert!(worst < 1e-6, "tensor {index}: largest difference {worst}");

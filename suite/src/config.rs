@@ -18,8 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::report::Scale;
 
 /// The suites that ship with the program.
-const PRESETS: [(&str, &str); 2] =
-    [("quickstart", include_str!("../presets/quickstart.toml")), ("cifar10", include_str!("../presets/cifar10.toml"))];
+const PRESETS: [(&str, &str); 3] = [
+    ("quickstart", include_str!("../presets/quickstart.toml")),
+    ("cifar10", include_str!("../presets/cifar10.toml")),
+    ("cifar10-reduced", include_str!("../presets/cifar10-reduced.toml")),
+];
 
 /// A suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
