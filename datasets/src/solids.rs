@@ -44,7 +44,16 @@ pub struct SolidsSpec {
 impl Default for SolidsSpec {
     fn default() -> Self {
         let name = "solids".to_owned();
-        Self { name, side: 64, objects_per_class: 40, views: 20, test_fraction: 0.2, seed: 0, paint: Paint::Plain, meshes: None }
+        Self {
+            name,
+            side: 64,
+            objects_per_class: 40,
+            views: 20,
+            test_fraction: 0.2,
+            seed: 0,
+            paint: Paint::Plain,
+            meshes: None,
+        }
     }
 }
 

@@ -18,7 +18,16 @@ const TRAINED: [&str; 7] =
 
 fn config(pool: Pool) -> ModelConfig {
     ModelConfig {
-        encoder: VitConfig { image: 16, patch: 8, dim: 24, depth: 2, heads: 2, out: 16, pool, positions: Positions::Sincos },
+        encoder: VitConfig {
+            image: 16,
+            patch: 8,
+            dim: 24,
+            depth: 2,
+            heads: 2,
+            out: 16,
+            pool,
+            positions: Positions::Sincos,
+        },
         heads: HeadConfig { hidden: 20, embed: 12 },
         decoder: DecoderConfig { depth: 2, dim: 16, heads: 2 },
         loss: LossConfig::default(),

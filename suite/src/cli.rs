@@ -303,7 +303,8 @@ fn data(command: DataCommand) -> Result<()> {
                 PaintArg::Axes => Paint::Axes,
             };
             let objects_per_class = objects;
-            let spec = SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
+            let spec =
+                SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
             let progress = Progress::new("rendering");
             let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
             progress.finish();

@@ -132,7 +132,8 @@ fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     };
     let Some(name) = &args.suite else {
         let TrainArgs { img: image, patch, dim, depth, heads, .. } = *args;
-        let encoder = VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split, positions: Positions::Timm };
+        let encoder =
+            VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split, positions: Positions::Timm };
         return Ok((base(encoder, HeadConfig::default(), DecoderConfig::default(), LossConfig::default()), args.batch));
     };
     let suite = Suite::load(name, &[])?;
@@ -187,7 +188,16 @@ mod tests {
 
     #[test]
     fn flops_of_a_small_network_are_counted_by_hand() {
-        let encoder = VitConfig { image: 8, patch: 4, dim: 16, depth: 1, heads: 2, out: 8, pool: Pool::Split, positions: Positions::Timm };
+        let encoder = VitConfig {
+            image: 8,
+            patch: 4,
+            dim: 16,
+            depth: 1,
+            heads: 2,
+            out: 8,
+            pool: Pool::Split,
+            positions: Positions::Timm,
+        };
         // 4 patches of 48 values; 5 tokens; 12 d^2 per token; two attention products; half of y per token
         let products = 4 * 48 * 16 + 5 * 12 * 256 + 2 * 25 * 16 + 5 * 16 * 4;
         assert!((encoder.forward_flops() - 2.0 * f64::from(products)).abs() < 1e-9);

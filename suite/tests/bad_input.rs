@@ -41,7 +41,11 @@ fn names_and_values_of_a_suite() {
         assert!(!left.exists() || left.read_dir().unwrap().next().is_none(), "{extra:?} left cells behind");
         let _ = std::fs::remove_dir_all(folder.path().join("run"));
     }
-    refused(folder.path(), &["run", "quickstrat", "--out", "run"], &["no suite `quickstrat`", "did you mean `quickstart`"]);
+    refused(
+        folder.path(),
+        &["run", "quickstrat", "--out", "run"],
+        &["no suite `quickstrat`", "did you mean `quickstart`"],
+    );
     refused(folder.path(), &["run", "absent.toml", "--out", "run"], &["absent.toml"]);
     refused(folder.path(), &["runn"], &["unrecognized subcommand"]);
 }
@@ -71,7 +75,7 @@ fn folders_of_runs() {
 fn data_that_is_not_there_or_not_whole() {
     let folder = folder();
     let here = folder.path();
-    let photos = |root: &[&str]| [&["run", "cifar10", "--out", "run"], root].concat();
+    let photos = |root: &[&'static str]| [&["run", "cifar10", "--out", "run"], root].concat();
     refused(here, &photos(&[]), &["no pack cifar10.h5", "--data-root", "data pack cifar10"]);
     refused(here, &photos(&["--data-root", "absent"]), &["data root absent"]);
     std::fs::write(here.join("cifar10.h5"), b"this is not HDF5").unwrap();

@@ -4,8 +4,11 @@ mod common;
 
 use common::{cell, folder, mpirun, succeeded};
 
-const METHODS: [(&str, &str); 3] =
-    [("Ours", "pretrain-ours-seed0"), ("SIE(rot+color)", "pretrain-sie-rot-color-seed0"), ("VICReg", "pretrain-vicreg-seed0")];
+const METHODS: [(&str, &str); 3] = [
+    ("Ours", "pretrain-ours-seed0"),
+    ("SIE(rot+color)", "pretrain-sie-rot-color-seed0"),
+    ("VICReg", "pretrain-vicreg-seed0"),
+];
 
 #[test]
 fn losses_of_the_first_twenty_steps_do_not_depend_on_the_number_of_ranks() {
@@ -18,7 +21,8 @@ fn losses_of_the_first_twenty_steps_do_not_depend_on_the_number_of_ranks() {
         succeeded(&command.output().unwrap());
     }
     for (method, id) in METHODS {
-        let curve = |ranks: usize| cell(&folder.path().join(format!("run-{ranks}")), id)["curve"].as_array().unwrap().clone();
+        let curve =
+            |ranks: usize| cell(&folder.path().join(format!("run-{ranks}")), id)["curve"].as_array().unwrap().clone();
         let alone = curve(1);
         assert!(alone.len() >= 20, "{method}: a point a step");
         for ranks in [2, 3] {
@@ -26,7 +30,10 @@ fn losses_of_the_first_twenty_steps_do_not_depend_on_the_number_of_ranks() {
                 for (term, value) in one["terms"].as_object().unwrap() {
                     let (a, b) = (value.as_f64().unwrap(), many["terms"][term].as_f64().unwrap());
                     let step = &one["step"];
-                    assert!((a - b).abs() <= 1e-4 * a.abs().max(1e-3), "{method}, {ranks} ranks, step {step}, {term}: {a} {b}");
+                    assert!(
+                        (a - b).abs() <= 1e-4 * a.abs().max(1e-3),
+                        "{method}, {ranks} ranks, step {step}, {term}: {a} {b}"
+                    );
                 }
             }
         }

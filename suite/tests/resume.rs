@@ -14,7 +14,13 @@ fn killed_after_a_finished_epoch_and_run_again_gives_the_same_metrics() {
     let args = |out| ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=120"];
     succeeded(&eqr(folder.path(), &args("whole")));
 
-    let mut child = Command::new(PROGRAM).args(args("cut")).current_dir(folder.path()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(args("cut"))
+        .current_dir(folder.path())
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let checkpoint = folder.path().join("cut/checkpoints/ours-seed0/last.safetensors");
     let deadline = Instant::now() + Duration::from_secs(120);
     while !checkpoint.exists() {
@@ -28,7 +34,10 @@ fn killed_after_a_finished_epoch_and_run_again_gives_the_same_metrics() {
     succeeded(&eqr(folder.path(), &args("cut")));
     let read = |run: &str| std::fs::read_to_string(folder.path().join(run).join("metrics.csv")).unwrap();
     assert_eq!(read("whole"), read("cut"));
-    let (whole, cut) = (cell(&folder.path().join("whole"), "pretrain-ours-seed0"), cell(&folder.path().join("cut"), "pretrain-ours-seed0"));
+    let (whole, cut) = (
+        cell(&folder.path().join("whole"), "pretrain-ours-seed0"),
+        cell(&folder.path().join("cut"), "pretrain-ours-seed0"),
+    );
     assert_eq!(whole["curve"], cut["curve"]);
     assert_eq!((&whole["resumed"], &cut["resumed"]), (&false.into(), &true.into()));
 
