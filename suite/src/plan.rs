@@ -49,7 +49,7 @@ pub fn entries(suite: &Suite) -> anyhow::Result<Vec<Entry>> {
 /// Steps after which an encoder of the curve is probed, the end excluded; empty without `train.probe_every`.
 pub fn curve_steps(suite: &Suite, steps_per_epoch: u64) -> Vec<u64> {
     let Some(every) = suite.train.probe_every else { return Vec::new() };
-    (1..suite.train.epochs).filter(|epoch| epoch % every == 0).map(|epoch| epoch * steps_per_epoch).collect()
+    (1..suite.train.epochs).filter(|epoch| epoch.is_multiple_of(every)).map(|epoch| epoch * steps_per_epoch).collect()
 }
 
 #[cfg(test)]

@@ -175,7 +175,11 @@ pub fn train(
 }
 
 fn keep(network: &Network, adam: &Adam, state: &State, suite: &Suite, checkpoints: &Checkpoints) -> anyhow::Result<()> {
-    if suite.train.probe_every.is_some_and(|every| state.epoch % every == 0 && state.epoch < suite.train.epochs) {
+    if suite
+        .train
+        .probe_every
+        .is_some_and(|every| state.epoch.is_multiple_of(every) && state.epoch < suite.train.epochs)
+    {
         checkpoint::save_parameters(&checkpoints.at_step(state.step), &network.arena)?;
     }
     checkpoint::save(&checkpoints.last(), &network.arena, adam, state)
@@ -210,7 +214,7 @@ impl Curve {
             }
         }
         self.count += 1;
-        if step % self.every != 0 && !epoch_ends {
+        if !step.is_multiple_of(self.every) && !epoch_ends {
             return Ok(None);
         }
         let count = self.count as f64;
