@@ -146,7 +146,7 @@ impl Arena {
             fill(&mut flat[offset as usize..(offset + spec.len()) as usize], spec, seed);
         }
         let master = Tensor::from_slice(&flat).to_kind(compute.master_kind()).to_device(device);
-        // reported sums stand right behind the reduced part, so that one reduction takes both
+        // reported sums stand right before the reduced part, so that one reduction takes both
         let grad = Tensor::zeros([len + TAIL], (compute.master_kind(), device));
         let low = (compute == Compute::Bf16).then(|| master.narrow(0, 0, per_sample_len).to_kind(Kind::BFloat16));
         let mut arena = Arena { specs, offsets, per_sample_len, len, compute, master, low, leaves: Vec::new(), grad };

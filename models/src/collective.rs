@@ -10,7 +10,7 @@ pub trait Collective {
     fn rank(&self) -> usize;
     /// Number of processes.
     fn size(&self) -> usize;
-    /// Replaces `tensor` (contiguous) by its sum over the ranks, the same bits on every rank.
+    /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;

@@ -49,6 +49,16 @@ impl Default for ClassifyConfig {
     }
 }
 
+impl ClassifyConfig {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key, what it is and what it may be.
+    pub fn validate(&self) -> Result<()> {
+        check_training(self.epochs, self.batch, self.lr)
+    }
+}
+
 /// Share of images whose highest score is their label's, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Top1 {
@@ -78,7 +88,7 @@ pub fn classify_with_progress(
     config: &ClassifyConfig,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Top1>> {
-    check_training(config.epochs, config.batch, config.lr)?;
+    config.validate()?;
     if seeds.is_empty() {
         return Err(Error::Empty { what: "probe seed" });
     }

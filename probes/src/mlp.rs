@@ -89,7 +89,7 @@ pub fn fit_with_progress(
     config: &ProbeConfig,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Vec<Fit>>> {
-    check_config(config)?;
+    config.validate()?;
     if problems.is_empty() {
         return Err(Error::Empty { what: "problem" });
     }
@@ -125,9 +125,15 @@ pub fn permuted(targets: &Tensor, seed: u64) -> Tensor {
     targets.index_select(0, &Tensor::from_slice(&order).to_device(targets.device()))
 }
 
-fn check_config(config: &ProbeConfig) -> Result<()> {
-    check_positive("hidden", config.hidden)?;
-    check_training(config.epochs, config.batch, config.lr)
+impl ProbeConfig {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key, what it is and what it may be.
+    pub fn validate(&self) -> Result<()> {
+        check_positive("hidden", self.hidden)?;
+        check_training(self.epochs, self.batch, self.lr)
+    }
 }
 
 fn check_positive(key: &'static str, value: usize) -> Result<()> {

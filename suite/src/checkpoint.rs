@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use eqr_models::Arena;
 use eqr_models::optim::Adam;
 use serde::{Deserialize, Serialize};
@@ -63,12 +63,8 @@ fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<BTreeMap<Cow<'static, str>, Tensor>> {
-    let tensors = Tensor::read_safetensors(path).with_context(|| {
-        format!(
-            "cannot read checkpoint {}\nhint: remove it and run again, the training then starts anew",
-            path.display()
-        )
-    })?;
+    let tensors =
+        Tensor::read_safetensors(path).with_context(|| format!("cannot read checkpoint {}", path.display()))?;
     Ok(tensors.into_iter().map(|(name, tensor)| (Cow::Owned(name), tensor)).collect())
 }
 
@@ -97,8 +93,12 @@ pub fn restore(path: &Path, arena: &mut Arena, adam: &mut Adam) -> Result<State>
 /// Restores the parameters that `arena` has; others in the file are passed over.
 ///
 /// # Errors
-/// As [`restore`].
-pub fn load_parameters(path: &Path, arena: &mut Arena) -> Result<()> {
+/// As [`restore`]; a training state in the file that has not taken `step` steps.
+pub fn load_parameters(path: &Path, arena: &mut Arena, step: u64) -> Result<()> {
     let tensors = read(path)?;
+    if let Some(state) = tensors.get("state") {
+        let state: State = serde_json::from_slice(&Vec::<u8>::try_from(state)?)?;
+        ensure!(state.step == step, "{}: stands at step {}, expected {step}", path.display(), state.step);
+    }
     arena.load(&tensors).with_context(|| path.display().to_string())
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -69,7 +71,7 @@ struct RunArgs {
     precision: Precision,
     /// Threads a rank; default: allowed cores / ranks of the node.
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -82,6 +84,9 @@ struct ReportArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value = "terminal")]
     format: FormatArg,
+    /// Number of the paper's table; default: the one that the suite mirrors.
+    #[arg(long)]
+    table: Option<u8>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -254,7 +259,7 @@ impl RunArgs {
     }
 }
 
-/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`, `SIE(all, single each time)`.
+/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`.
 fn split_methods(text: &str) -> Vec<String> {
     let known = eqr_models::methods::known_names();
     let mut names: Vec<String> = Vec::new();
@@ -271,13 +276,27 @@ fn split_methods(text: &str) -> Vec<String> {
 fn print_report(args: &ReportArgs) -> Result<()> {
     let store = Store::at(&args.dir);
     let context = stored_context(&store)?;
+    if let Some(wanted) = args.table.filter(|&wanted| context.table != Some(wanted)) {
+        let has = context.table.map_or("none of the paper's tables".to_owned(), |table| format!("Table {table}"));
+        return Err(anyhow!("{} mirrors {has}, not Table {wanted}", args.dir.display()));
+    }
     let format = match args.format {
         FormatArg::Terminal => report::Format::Terminal,
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Csv => report::Format::Csv,
     };
-    print!("{}", report::render(&store.cells()?, &context, format)?);
-    Ok(())
+    print_text(&report::render(&store.cells()?, &context, format)?)
+}
+
+/// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.
+///
+/// # Errors
+/// Any other error of stdout.
+pub fn print_text(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }
 
 fn data(command: DataCommand) -> Result<()> {

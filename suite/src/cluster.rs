@@ -1,6 +1,7 @@
 //! What the ranks of a run agree on, and what each of them computes with.
 
 use std::ffi::CString;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -56,6 +57,18 @@ pub fn allowed_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Cores that the machine has.
+pub fn online_cores() -> usize {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("processor")).count()
+}
+
+/// Threads of a rank: the cores shared by the node's ranks; all allowed ones where the launcher has already bound the rank to its part.
+fn default_threads(local_ranks: usize) -> usize {
+    let bound = allowed_cores() < online_cores();
+    if bound { allowed_cores() } else { (allowed_cores() / local_ranks).max(1) }
+}
+
 /// A launcher's number for this process among those of the node, and how many there are.
 pub fn local_rank() -> (usize, usize) {
     let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
@@ -87,25 +100,32 @@ pub fn load_cuda() -> Result<bool, String> {
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads: local rank to GPU; on a CPU, allowed cores over local ranks.
+    /// Chooses device and threads: local rank to GPU, or the only one that a launcher left visible; threads by [`default_threads`].
     ///
     /// # Errors
     /// libtorch_cuda that does not load, or fewer GPUs than local ranks.
-    pub fn start(ranks: &'a dyn Collective, threads: Option<usize>) -> Outcome<Self> {
+    pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
         let loaded = load_cuda().map_err(|text| {
             anyhow!("libtorch_cuda.so does not load: {text}\nhint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete")
         });
         agree(ranks, loaded)?;
         let (local, local_size) = local_rank();
         let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
-        let device = if gpus == 0 { Device::Cpu } else { Device::Cuda(local) };
-        let enough = if gpus > 0 && local_size > gpus {
+        // a launcher may show each rank its own GPU alone
+        let own_gpu = gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
+        let device = match gpus {
+            0 => Device::Cpu,
+            _ if own_gpu => Device::Cuda(0),
+            _ => Device::Cuda(local),
+        };
+        let enough = if gpus > 0 && !own_gpu && local_size.max(local + 1) > gpus {
+            let local_size = local_size.max(local + 1);
             Err(anyhow!("{local_size} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
         } else {
             Ok(())
         };
         agree(ranks, enough)?;
-        let threads = threads.unwrap_or_else(|| (allowed_cores() / local_size).max(1));
+        let threads = threads.map_or_else(|| default_threads(local_size), NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         Ok(Worker { ranks, device, threads })
     }
@@ -114,6 +134,23 @@ impl<'a> Worker<'a> {
     pub fn leads(&self) -> bool {
         self.ranks.rank() == 0
     }
+}
+
+/// Refuses a `value` that the ranks do not hold alike: they would take different steps and wait for each other for ever.
+///
+/// # Errors
+/// Says that `what` differs, exit code 2.
+pub fn same_everywhere(ranks: &dyn Collective, what: &str, value: &str) -> Outcome<()> {
+    let hash = blake3::hash(value.as_bytes());
+    // 32 bits of it: exact as a float
+    let short = u32::from_le_bytes(hash.as_bytes()[..4].try_into().expect("four bytes"));
+    let all = ranks.all_gather(&Tensor::from_slice(&[f64::from(short)]), &vec![1; ranks.size()]);
+    let all: Vec<f64> = Vec::try_from(all).expect("one number a rank");
+    if all.iter().all(|other| *other == all[0]) {
+        return Ok(());
+    }
+    let hint = "hint: --out and --data-root must show the same files to every rank";
+    Err(Failure::bad_input(anyhow!("{what} differs between the ranks\n{hint}")))
 }
 
 /// `Ok` on every rank or the same `Err` on every rank: the first failing rank's message. No rank is left waiting for one that gave

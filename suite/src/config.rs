@@ -258,6 +258,19 @@ impl Suite {
         if !(self.train.weight_decay >= 0.0 && self.train.weight_decay.is_finite()) {
             bail!("train.weight_decay = {}: must be 0 or above", self.train.weight_decay);
         }
+        for (key, value) in [("lambda_ssl", self.model.loss.lambda_ssl), ("lambda_recon", self.model.loss.lambda_recon)]
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                bail!("model.loss.{key} = {value}: must be 0 or above");
+            }
+        }
+        for (i, transform) in self.transforms.active.iter().enumerate() {
+            if self.transforms.active[..i].contains(transform) {
+                bail!("transforms.active: `{transform}` stands twice");
+            }
+        }
+        self.probe.regression.validate().context("probe.regression")?;
+        self.probe.classification.validate().context("probe.classification")?;
         self.transforms.ranges.validate()?;
         Ok(())
     }

@@ -73,6 +73,10 @@ fn check(suite: &Suite, dataset: &Dataset) -> Result<()> {
     if units < suite.train.batch {
         bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(dataset.kind));
     }
+    let views = [&dataset.train, &dataset.test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
+    if views.into_iter().any(|views| views < 2) {
+        bail!("an object of the set has one view: a pair needs two");
+    }
     if dataset.test.is_empty() {
         bail!("the set has no test split");
     }

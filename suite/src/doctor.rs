@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::cluster::{Precision, allowed_cores, cpu_has_bf16, load_cuda};
+use crate::cluster::{Precision, allowed_cores, cpu_has_bf16, load_cuda, online_cores};
 use crate::manifest::cpu_model;
 
 /// Prints the findings.
@@ -32,7 +32,6 @@ fn findings() -> Value {
     };
     let gpus = tch::Cuda::device_count();
     let device = if gpus > 0 { Device::Cuda(0) } else { Device::Cpu };
-    let installed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "libtorch": std::env::var("EQR_LIBTORCH").unwrap_or_else(|_| "found by the loader".into()),
@@ -43,7 +42,7 @@ fn findings() -> Value {
         "cpu": cpu_model(),
         "cores": allowed_cores(),
         "affinity": if allowed_cores() < online_cores() {
-            format!("{installed} of {} cores allowed: launch with --bind-to none", online_cores())
+            format!("{} of {} cores allowed: launch with --bind-to none", allowed_cores(), online_cores())
         } else {
             "all cores allowed".to_owned()
         },
@@ -60,11 +59,6 @@ fn reason(device: Device) -> &'static str {
     } else {
         "the CPU has no AVX512-BF16 or AMX"
     }
-}
-
-fn online_cores() -> usize {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
 /// First line of `mpirun --version`, if there is one on the path.

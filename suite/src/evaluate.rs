@@ -259,7 +259,6 @@ impl Evaluation<'_> {
     }
 
     fn classification(&self, network: &Network) -> Result<Vec<Value>> {
-        let out = self.suite.model.out;
         let labels = |source: &PairSource, chosen: &[usize]| {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
@@ -287,7 +286,6 @@ impl Evaluation<'_> {
             views: self.train.views(),
             classes: self.dataset.class_names.len(),
         };
-        debug_assert_eq!(data.train_x.size()[1], out);
         let seeds: Vec<u64> = (0..self.suite.probe.seeds).collect();
         let scores = classify(&data, &seeds, &self.suite.probe.classification)?;
         let row = |(&seed, score): (&u64, &eqr_probes::classify::Top1)| Value {
@@ -304,9 +302,9 @@ impl Evaluation<'_> {
     /// The test MSEs of protocol section 2, for methods that reconstruct.
     fn reconstruction(&self, network: &Network) -> Vec<Value> {
         let count = self.test.units().min(RECONSTRUCTED);
-        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &(0..count).collect::<Vec<_>>());
+        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count));
         let (view1, view2) = (encode(network, &pairs.view1).tokens, encode(network, &pairs.view2).tokens);
-        // half a turn: classes lie side by side, so the neighbour would often be of the same class
+        // half a turn: classes may lie side by side, and the neighbour would then be of the same class
         let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
         let kind = network.arena.compute().kind();
         let mse = |source: &Tensor, query: &Tensor| {
@@ -338,13 +336,16 @@ impl Evaluation<'_> {
         .collect()
     }
 
+    /// `count` test units at even distances, so that all classes are among them.
+    fn spread(&self, count: usize) -> Vec<usize> {
+        (0..count).map(|i| i * self.test.units() / count).collect()
+    }
+
     /// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
     /// reconstruct.
     pub fn reconstructions(&self, network: &Network, count: usize) -> Option<[Tensor; 3]> {
         tch::no_grad(|| {
-            let units = self.test.units();
-            let chosen: Vec<usize> = (0..count.min(units)).map(|i| i * units / count.min(units)).collect();
-            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &chosen);
+            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units())));
             let (view1, view2) = (encode_raw(network, &pairs.view1), encode_raw(network, &pairs.view2));
             let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
             let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?.to_kind(tch::Kind::Float);

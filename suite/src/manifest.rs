@@ -9,22 +9,39 @@ use crate::cluster::Worker;
 use crate::config::Suite;
 use crate::store::{Store, write_atomic};
 
-/// Writes the manifest of a new run, or checks that the run in the folder is the same one.
+/// Whether the folder may become, or already is, a run of this configuration. Nothing is written.
 ///
 /// # Errors
-/// A folder that is no run or cannot be written, or a run of another configuration (differing keys named).
-pub fn establish(store: &Store, suite: &Suite, compute: Compute, worker: &Worker) -> Result<()> {
-    let configuration = json!({"suite": suite, "precision": format!("{compute:?}").to_lowercase()});
-    let path = store.path("manifest.json");
-    if path.exists() {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let found: Value = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-        return same(&found["configuration"], &configuration)
-            .with_context(|| format!("{} holds a run of another configuration", store.root().display()));
+/// A folder that is no run, or a run of another configuration (differing keys named).
+pub fn check(store: &Store, suite: &Suite, compute: Compute) -> Result<()> {
+    if let Some(mut found) = read(store)? {
+        // the data are not known yet
+        found.as_object_mut().and_then(|keys| keys.remove("data"));
+        return same(&found, &json!({"suite": suite, "precision": name(compute)})).with_context(|| other(store));
     }
-    if store.root().exists() && std::fs::read_dir(store.root()).is_ok_and(|mut entries| entries.next().is_some()) {
-        let root = store.root().display();
-        bail!("{root} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out");
+    let root = store.root();
+    if !root.exists() {
+        return Ok(());
+    }
+    // `data` may be there: a set that was rendered for a call that was then refused
+    let entries = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
+    if entries.flatten().any(|entry| entry.file_name() != "data") {
+        bail!(
+            "{} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out",
+            root.display()
+        );
+    }
+    Ok(())
+}
+
+/// Writes the manifest of a new run, or checks that the run in the folder is the same one. `content` identifies the data set.
+///
+/// # Errors
+/// As [`check`], other data included, and a folder that cannot be written.
+pub fn establish(store: &Store, suite: &Suite, compute: Compute, content: &str, worker: &Worker) -> Result<()> {
+    let configuration = json!({"suite": suite, "precision": name(compute), "data": content});
+    if let Some(found) = read(store)? {
+        return same(&found, &configuration).with_context(|| other(store));
     }
     std::fs::create_dir_all(store.path("cells"))
         .with_context(|| format!("cannot create {}", store.root().display()))?;
@@ -34,13 +51,42 @@ pub fn establish(store: &Store, suite: &Suite, compute: Compute, worker: &Worker
         "configuration_hash": blake3::hash(configuration.to_string().as_bytes()).to_hex().as_str(),
         "provenance": provenance(worker),
     });
-    write_atomic(&path, serde_json::to_string_pretty(&manifest)?.as_bytes())
+    write_atomic(&store.path("manifest.json"), serde_json::to_string_pretty(&manifest)?.as_bytes())
+}
+
+/// The number type that the run in the folder was begun with.
+pub fn precision(store: &Store) -> Option<Compute> {
+    let found = read(store).ok()??;
+    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == name(compute))
+}
+
+/// The configuration of the run in the folder, if there is one.
+fn read(store: &Store) -> Result<Option<Value>> {
+    let path = store.path("manifest.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut found: Value = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    Ok(Some(found["configuration"].take()))
+}
+
+fn name(compute: Compute) -> &'static str {
+    match compute {
+        Compute::F32 => "fp32",
+        Compute::Bf16 => "bf16",
+        Compute::F64 => "f64",
+    }
+}
+
+fn other(store: &Store) -> String {
+    format!("{} holds a run of another configuration", store.root().display())
 }
 
 fn provenance(worker: &Worker) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "git": option_env!("EQR_GIT").unwrap_or("unknown"),
+        "git": env!("EQR_GIT"),
         "host": std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim(),
         "cpu": cpu_model(),
         "ranks": worker.ranks.size(),

@@ -1,9 +1,11 @@
 //! `eqr-bench perf`: speed, against a ceiling measured in the same process. Timings are benchmarks, never assertions.
 
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use eqr_datasets::Kind as DataKind;
 use eqr_models::arena::Arena;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
@@ -16,10 +18,14 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use crate::cluster::{Precision, Worker};
-use crate::config::{Data, Suite, parse_method};
+use crate::config::{Data, Suite, Transforms, parse_method};
+use crate::pairs::tasks;
+use crate::train::suite_model;
 
 /// Side of the matrices of the GEMM ceiling.
 const GEMM: i64 = 4096;
+/// Classes of the data that is not there.
+const CLASSES: i64 = 10;
 /// Products of which the best counts.
 const PRODUCTS: usize = 10;
 
@@ -29,7 +35,7 @@ pub struct TrainArgs {
     /// Method.
     #[arg(long, default_value = "Ours")]
     method: String,
-    /// Take network and batch from this suite instead of the options below.
+    /// Take network and batch from this suite instead of the options below (--img stays the side of a pack's images).
     #[arg(long)]
     suite: Option<String>,
     /// Side of the image.
@@ -48,11 +54,11 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 3)]
     heads: i64,
     /// Pairs of a step.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(i64).range(2..))]
     batch: i64,
     /// Threads; default: all allowed cores.
     #[arg(long)]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Number type.
     #[arg(long, value_enum, default_value = "auto")]
     precision: Precision,
@@ -120,32 +126,27 @@ pub fn train(args: &TrainArgs) -> Result<()> {
 }
 
 fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
-    let transforms = vec![("rotation".to_owned(), 4), ("color".to_owned(), 2)];
-    let base = |encoder, heads, decoder, loss| ModelConfig {
-        encoder,
-        heads,
-        decoder,
-        loss,
-        classes: 10,
-        transforms,
-        sie_constant: false,
-    };
     let Some(name) = &args.suite else {
-        let TrainArgs { img: image, patch, dim, depth, heads, .. } = *args;
-        let encoder =
-            VitConfig { image, patch, dim, depth, heads, out: 512, pool: Pool::Split, positions: Positions::Timm };
-        return Ok((base(encoder, HeadConfig::default(), DecoderConfig::default(), LossConfig::default()), args.batch));
+        let TrainArgs { img: image, patch, dim, depth, heads, batch, .. } = *args;
+        let (pool, positions) = (Pool::Split, Positions::Timm);
+        let config = ModelConfig {
+            encoder: VitConfig { image, patch, dim, depth, heads, out: 512, pool, positions },
+            heads: HeadConfig::default(),
+            decoder: DecoderConfig::default(),
+            loss: LossConfig::default(),
+            classes: CLASSES,
+            transforms: tasks(DataKind::Renders, &Transforms::default()),
+            sie_constant: false,
+        };
+        return Ok((config, batch));
     };
     let suite = Suite::load(name, &[])?;
-    let image = match &suite.data {
-        Data::Solids { spec } => spec.side as i64,
-        Data::Pack { .. } => args.img,
+    let (kind, image) = match &suite.data {
+        Data::Solids { spec } => (DataKind::Renders, spec.side as i64),
+        Data::Pack { .. } => (DataKind::Photographs, args.img),
     };
-    let model = &suite.model;
-    let crate::config::Model { patch, dim, depth, heads, out, pool, positions, .. } = *model;
-    let encoder = VitConfig { image, patch, dim, depth, heads, out, pool, positions };
     let batch = i64::try_from(suite.train.batch).context("train.batch")?;
-    Ok((base(encoder, model.head, model.decoder, model.loss), batch))
+    Ok((suite_model(&suite, kind, image, CLASSES), batch))
 }
 
 fn random_batch(config: &ModelConfig, batch: i64, device: Device) -> Batch {

@@ -1,5 +1,6 @@
 //! `eqr-bench run`: pretrain what is missing, probe what is missing, write the report.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -7,9 +8,11 @@ use anyhow::{Result, anyhow, bail};
 use eqr_datasets::Dataset;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
+use tch::Tensor;
 
 use crate::checkpoint;
-use crate::cluster::{Precision, Worker, agree};
+use crate::cli::print_text;
+use crate::cluster::{Precision, Worker, agree, same_everywhere};
 use crate::config::Suite;
 use crate::data;
 use crate::evaluate::{Evaluation, Extent};
@@ -37,7 +40,7 @@ pub struct Request {
     /// Number type.
     pub precision: Precision,
     /// Threads a rank.
-    pub threads: Option<usize>,
+    pub threads: Option<NonZeroUsize>,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -79,20 +82,10 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         }
         return Ok(());
     }
-    let compute = request.precision.resolve(worker.device);
     let store = Store::at(&request.out);
-    let established = if worker.leads() { manifest::establish(&store, &suite, compute, &worker) } else { Ok(()) };
-    agree(ranks, established)?;
-    // a folder that only some ranks see
-    let seen = if store.path("manifest.json").exists() {
-        Ok(())
-    } else {
-        Err(anyhow!(
-            "{} is not the leading rank's folder\nhint: --out must lie on a file system that all ranks share",
-            request.out.display()
-        ))
-    };
-    agree(ranks, seen)?;
+    let compute = precision(request.precision, &store, &worker);
+    let checked = if worker.leads() { manifest::check(&store, &suite, compute) } else { Ok(()) };
+    agree(ranks, checked)?;
 
     let mut phases = Phases::default();
     let start = Instant::now();
@@ -102,6 +95,17 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         kinds.iter().try_for_each(|kind| network(kind, &suite, &dataset, 0, compute, worker.device).map(|_| ()))
     });
     agree(ranks, buildable)?;
+    let content = dataset.content_hash();
+    same_everywhere(ranks, "the data set", &content)?;
+    // the folder becomes a run only when nothing is left to refuse
+    let established =
+        if worker.leads() { manifest::establish(&store, &suite, compute, &content, &worker) } else { Ok(()) };
+    agree(ranks, established)?;
+    let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
+        let hint = "hint: --out must lie on a file system that all ranks share";
+        anyhow!("{} is not the leading rank's folder\n{hint}", request.out.display())
+    });
+    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)?;
     let train = PairSource::new(&dataset, &dataset.train, &suite.transforms, worker.device);
     let test = PairSource::new(&dataset, &dataset.test, &suite.transforms, worker.device);
     phases.data = start.elapsed().as_secs_f64();
@@ -141,8 +145,9 @@ impl Run<'_> {
     fn pretrain(&self) -> Outcome<()> {
         let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.kind.trains()).collect();
         let missing: Vec<&Entry> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
-        // all ranks look before one writes
-        self.worker.ranks.barrier();
+        let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
+        // also: all ranks have looked before one writes
+        same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
         for (i, entry) in missing.iter().enumerate() {
             let label = format!("[{}/{}] {}, seed {}", i + 1, missing.len(), entry.kind, entry.seed);
             let mut network = self.network(entry)?;
@@ -184,7 +189,8 @@ impl Run<'_> {
     fn probe(&self) -> Outcome<()> {
         let missing: Vec<(Entry, Option<u64>)> =
             self.probe_cells()?.into_iter().filter(|(entry, step)| !self.store.has(&probe_id(entry, *step))).collect();
-        self.worker.ranks.barrier();
+        let names: Vec<String> = missing.iter().map(|(entry, step)| probe_id(entry, *step)).collect();
+        same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
         let progress = Progress::new("probes");
         let mine = missing.iter().skip(self.worker.ranks.rank()).step_by(self.worker.ranks.size());
         for (done, (entry, step)) in mine.enumerate() {
@@ -196,7 +202,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Final probes, and those of the curve (first seed of the trained methods).
+    /// Final probes, and those of the curve.
     fn probe_cells(&self) -> Outcome<Vec<(Entry, Option<u64>)>> {
         let steps = curve_steps(&self.suite, steps_per_epoch(&self.suite, self.train.units()));
         let entries = self.entries()?;
@@ -214,7 +220,11 @@ impl Run<'_> {
         if entry.kind.trains() {
             let checkpoints = self.checkpoints(entry);
             let path = step.map_or_else(|| checkpoints.last(), |step| checkpoints.at_step(step));
-            checkpoint::load_parameters(&path, &mut network.arena)?;
+            checkpoint::load_parameters(&path, &mut network.arena, trained_steps).map_err(|error| {
+                let (slug, cell) = (entry.slug(), entry.pretrain_id());
+                let again = "run again, the training then starts anew";
+                anyhow!("{error:#}\nhint: remove checkpoints/{slug} and cells/{cell}.json and {again}")
+            })?;
         }
         let evaluation =
             Evaluation { suite: &self.suite, dataset: &self.dataset, train: &self.train, test: &self.test };
@@ -263,9 +273,17 @@ impl Run<'_> {
         )?;
         say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
         say(&format!("report: {}", self.store.path("tables").display()));
-        print!("{}", report::render(&self.store.cells()?, &context, report::Format::Terminal)?);
-        Ok(())
+        print_text(&report::render(&self.store.cells()?, &context, report::Format::Terminal)?)
     }
+}
+
+/// Rank 0's choice, frozen in the manifest: `auto` in a run that exists is what it was begun with.
+fn precision(asked: Precision, store: &Store, worker: &Worker) -> Compute {
+    let frozen = if asked == Precision::Auto { manifest::precision(store) } else { None };
+    let own = frozen.unwrap_or_else(|| asked.resolve(worker.device));
+    let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);
+    worker.ranks.broadcast(&mut choice);
+    if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
 }
 
 fn probe_id(entry: &Entry, step: Option<u64>) -> String {

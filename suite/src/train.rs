@@ -15,7 +15,7 @@ use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};
 use tch::{Device, Tensor};
 
 use crate::checkpoint::{self, State};
-use crate::cluster::Worker;
+use crate::cluster::{Worker, same_everywhere};
 use crate::config::Suite;
 use crate::failure::{Failure, Outcome};
 use crate::pairs::{PairSource, tasks};
@@ -52,10 +52,15 @@ pub fn network(
 
 /// The suite's network for the data set's image side, classes and tasks.
 pub fn model_config(suite: &Suite, dataset: &Dataset) -> ModelConfig {
+    suite_model(suite, dataset.kind, dataset.train.side() as i64, dataset.class_names.len() as i64)
+}
+
+/// The suite's network for images of this kind, side and number of classes.
+pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> ModelConfig {
     let model = &suite.model;
     ModelConfig {
         encoder: VitConfig {
-            image: dataset.train.side() as i64,
+            image,
             patch: model.patch,
             dim: model.dim,
             depth: model.depth,
@@ -67,9 +72,9 @@ pub fn model_config(suite: &Suite, dataset: &Dataset) -> ModelConfig {
         heads: model.head,
         decoder: model.decoder,
         loss: model.loss,
-        classes: dataset.class_names.len() as i64,
-        transforms: tasks(dataset.kind, &suite.transforms),
-        sie_constant: model.sie_constant.unwrap_or(dataset.kind == Kind::Photographs),
+        classes,
+        transforms: tasks(kind, &suite.transforms),
+        sie_constant: model.sie_constant.unwrap_or(kind == Kind::Photographs),
     }
 }
 
@@ -148,8 +153,8 @@ pub fn train(
     } else {
         State::default()
     };
-    // every rank has read the checkpoint before one writes the next
-    worker.ranks.barrier();
+    // every rank has read the same checkpoint before one writes the next
+    same_everywhere(worker.ranks, &format!("the checkpoint of {label}"), &state.step.to_string())?;
     let mut curve = Curve::new(schedule.total as u64);
     let progress = Progress::new(label);
     while state.epoch < suite.train.epochs {
@@ -164,6 +169,7 @@ pub fn train(
             state.curve.extend(curve.push(state.step, terms, epoch_ends).map_err(Failure::run)?);
             progress.at(state.step, schedule.total as u64);
         }
+        align(network, &mut adam, worker);
         state.epoch += 1;
         state.seconds += start.elapsed().as_secs_f64();
         if worker.leads() {
@@ -172,6 +178,20 @@ pub fn train(
     }
     progress.finish();
     Ok(Trained { state, resumed })
+}
+
+/// Gives every rank rank 0's bits. Replicas may part by rounding where ranks have other CPUs or threads, and a resumed training starts
+/// from rank 0's checkpoint.
+fn align(network: &mut Network, adam: &mut Adam, worker: &Worker) {
+    if worker.ranks.size() == 1 {
+        return;
+    }
+    tch::no_grad(|| {
+        for mut tensor in [network.arena.master().shallow_clone(), adam.m.shallow_clone(), adam.v.shallow_clone()] {
+            worker.ranks.broadcast(&mut tensor);
+        }
+        network.arena.sync();
+    });
 }
 
 fn keep(network: &Network, adam: &Adam, state: &State, suite: &Suite, checkpoints: &Checkpoints) -> anyhow::Result<()> {

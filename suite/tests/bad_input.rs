@@ -21,7 +21,7 @@ fn refused(folder: &Path, args: &[&str], says: &[&str]) {
 #[test]
 fn names_and_values_of_a_suite() {
     let folder = folder();
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 14] = [
         (&["--methods", "VICRge"], &["unknown method `VICRge`", "did you mean `VICReg`"]),
         (&["--methods", "SIE(blur)"], &["`blur`", "rotation, color"]),
         (&["--set", "train.epoch=3"], &["`epoch`", "did you mean `epochs`"]),
@@ -32,15 +32,19 @@ fn names_and_values_of_a_suite() {
         (&["--set", "model.patch=5"], &["patch = 5", "16"]),
         (&["--set", "model.heads=5"], &["heads = 5", "dim = 32"]),
         (&["--seeds", "0"], &["seeds = 0"]),
+        (&["--threads", "0"], &["--threads"]),
+        (&["--set", "probe.regression.lr=0"], &["probe.regression", "lr"]),
+        (&["--set", "model.loss.lambda_recon=-1"], &["lambda_recon = -1"]),
         (&["--set", "data.spec.side=4"], &["side = 4", "8 to 1024"]),
     ];
     for (extra, says) in cases {
         let args = [&["run", "tiny.toml", "--out", "run"], extra].concat();
         refused(folder.path(), &args, says);
-        let left = folder.path().join("run/cells");
-        assert!(!left.exists() || left.read_dir().unwrap().next().is_none(), "{extra:?} left cells behind");
-        let _ = std::fs::remove_dir_all(folder.path().join("run"));
+        assert!(!folder.path().join("run/manifest.json").exists(), "{extra:?} left a run behind");
     }
+    // the corrected call is not refused for what the refused ones left behind
+    let corrected = eqr(folder.path(), &["run", "tiny.toml", "--out", "run", "--methods", "Random init"]);
+    assert!(corrected.status.success(), "{}", stderr(&corrected));
     refused(
         folder.path(),
         &["run", "quickstrat", "--out", "run"],
@@ -59,6 +63,9 @@ fn folders_of_runs() {
     refused(here, &["run", "tiny.toml", "--out", "other"], &["no manifest.json", "new folder"]);
     refused(here, &["report", "other"], &["holds no run"]);
     refused(here, &["run", "tiny.toml", "--out", "tiny.toml"], &["tiny.toml"]);
+    // where nobody may write, root included
+    refused(here, &["run", "tiny.toml", "--out", "/proc/run"], &["/proc/run"]);
+    refused(here, &["data", "generate", "solids", "--out", "/proc/x.h5"], &["cannot write to /proc"]);
 
     let dry = eqr(here, &["run", "tiny.toml", "--out", "dry", "--dry-run"]);
     assert!(dry.status.success() && !here.join("dry").exists());

@@ -43,12 +43,19 @@ fn host(tensor: &Tensor) -> Tensor {
 }
 
 fn slice<T>(tensor: &Tensor) -> &[T] {
+    // an empty tensor has no memory
+    if tensor.numel() == 0 {
+        return &[];
+    }
     // SAFETY: callers pass contiguous host tensors of the element type T, which live as long as the borrow.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<T>(), tensor.numel()) }
 }
 
 #[allow(clippy::mut_from_ref)] // a tensor is a handle: its memory is not behind Rust's borrow
 fn slice_mut<T>(tensor: &Tensor) -> &mut [T] {
+    if tensor.numel() == 0 {
+        return &mut [];
+    }
     // SAFETY: as `slice`; callers hold the only handle that is used while the slice lives.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) }
 }

@@ -1,0 +1,67 @@
+//! Real archives, where they are at hand: `$EQR_SHARED/data`, by default `../shared/data` beside the checkout. `EQR_TEST_FULL=1` (`make
+//! test-full`) also trains on them.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{eqr, folder, succeeded};
+
+fn shared(file: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let root = std::env::var_os("EQR_SHARED").map_or(beside, PathBuf::from);
+    let path = root.join("data").join(file);
+    if path.is_file() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: {} is not there", path.display());
+    None
+}
+
+#[test]
+fn cifar10_packs_whole_out_of_its_archive_and_can_be_trained_on() {
+    let Some(archive) = shared("cifar10-jpg.tar.gz") else { return };
+    let folder = folder();
+    let here = folder.path();
+    let packed = eqr(here, &["data", "pack", "cifar10", archive.to_str().unwrap(), "--out", "cifar10.h5"]);
+    succeeded(&packed);
+    assert!(common::stderr(&packed).contains("50000 training and 10000 test images of 32 x 32 in 10 classes"));
+    succeeded(&eqr(here, &["data", "verify", "cifar10.h5"]));
+
+    if std::env::var_os("EQR_TEST_FULL").is_none() {
+        eprintln!("SKIPPED: training on CIFAR-10, set EQR_TEST_FULL=1");
+        return;
+    }
+    let methods = "Random init,Supervised,Direct regression";
+    let args = ["run", "cifar10-reduced", "--out", "run", "--data-root", ".", "--seeds", "1", "--methods", methods];
+    succeeded(&eqr(here, &args));
+    let mean = |id: &str, task: &str, metric: &str| {
+        let cell = common::cell(&here.join("run"), id);
+        let rows = cell["metrics"].as_array().unwrap().iter().filter(|m| m["task"] == task && m["metric"] == metric);
+        let values: Vec<f64> = rows.map(|m| m["value"].as_f64().unwrap()).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let gain = |method: &str, task: &str, metric: &str| {
+        mean(&format!("probe-{method}-seed0"), task, metric) - mean("probe-random-init-seed0", task, metric)
+    };
+    assert!(gain("supervised", "classification", "top1") > 0.05);
+    assert!(gain("direct-regression", "rotation", "r2_per_output") > 0.1);
+    assert!(gain("direct-regression", "blur", "r2_per_output") > 0.1);
+}
+
+#[test]
+fn real_meshes_render_straight_out_of_their_archive() {
+    let Some(archive) = shared("capod-15x12-obj.tar.gz") else { return };
+    let folder = folder();
+    let here = folder.path();
+    let meshes = archive.to_str().unwrap();
+    let args = [
+        "data", "generate", "solids", "--meshes", meshes, "--name", "CAPOD", "--side", "32", "--views", "2", "--out",
+        "c.h5",
+    ];
+    let rendered = eqr(here, &args);
+    succeeded(&rendered);
+    assert!(common::stderr(&rendered).contains("in 15 classes"), "{}", common::stderr(&rendered));
+    succeeded(&eqr(here, &["data", "show", "c.h5", "--out", "grid.png"]));
+    assert!(image::open(here.join("grid.png")).unwrap().width() > 300);
+}
