@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{eqr, folder, succeeded};
+use common::{eqr, folder, skipped, succeeded};
 
 fn shared(file: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
@@ -14,7 +14,7 @@ fn shared(file: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not there", path.display());
+    skipped(&format!("{} is not there", path.display()));
     None
 }
 
@@ -29,7 +29,7 @@ fn cifar10_packs_whole_out_of_its_archive_and_can_be_trained_on() {
     succeeded(&eqr(here, &["data", "verify", "cifar10.h5"]));
 
     if std::env::var_os("EQR_TEST_FULL").is_none() {
-        eprintln!("SKIPPED: training on CIFAR-10, set EQR_TEST_FULL=1");
+        skipped("training on CIFAR-10, set EQR_TEST_FULL=1");
         return;
     }
     let methods = "Random init,Supervised,Direct regression";
