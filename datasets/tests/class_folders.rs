@@ -395,7 +395,8 @@ fn the_shared_photographs_pack_whole() {
     if !archive.is_file() {
         // past the test harness, which swallows what a passing test prints
         use std::io::Write;
-        writeln!(std::io::stderr(), "SKIPPED: {} is not there (EQR_SHARED names the folder)", archive.display()).unwrap();
+        writeln!(std::io::stderr(), "SKIPPED: {} is not there (EQR_SHARED names the folder)", archive.display())
+            .unwrap();
         return;
     }
     let set = read_class_folders(&archive, &with_side(64)).unwrap();

@@ -51,13 +51,15 @@ fn loss_points(cell: &Cell) -> Vec<Point> {
 /// The headline metric of every task against the step as PNG: one panel a task, one line a method, floor and ceiling as
 /// levels. `None` where no encoder was probed during its training.
 pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
-    let panels: Vec<Panel> = context.tasks.iter().map(|task| probe_panel(cells, context, task)).collect();
-    let curved = panels.iter().flat_map(|panel| &panel.lines).any(|line| line.points.len() > 1);
-    if !curved {
+    // a task that is only measured at the end has no curve
+    let curved = |panel: &Panel| panel.lines.iter().any(|line| line.points.len() > 1);
+    let panels: Vec<Panel> =
+        context.tasks.iter().map(|task| probe_panel(cells, context, task)).filter(curved).collect();
+    if panels.is_empty() {
         return Ok(None);
     }
     let title = format!("{}: what a probe reads during training (mean ± std over pretraining seeds)", context.suite);
-    Figure { title, legend: true, panels: panels.into_iter().filter(|panel| !panel.lines.is_empty()).collect() }.png()
+    Figure { title, legend: true, panels }.png()
 }
 
 fn probe_panel(cells: &[Cell], context: &ReportContext, task: &str) -> Panel {
