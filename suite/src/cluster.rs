@@ -54,7 +54,7 @@ pub fn cpu_has_bf16() -> bool {
 
 /// Cores that this process may run on.
 pub fn allowed_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    core_mask().iter().map(|word| word.count_ones() as usize).sum()
 }
 
 /// Cores that the machine has.
@@ -63,10 +63,66 @@ pub fn online_cores() -> usize {
     text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
-/// Threads of a rank: the cores shared by the node's ranks; all allowed ones where the launcher has already bound the rank to its part.
-fn default_threads(local_ranks: usize) -> usize {
-    let bound = allowed_cores() < online_cores();
-    if bound { allowed_cores() } else { (allowed_cores() / local_ranks).max(1) }
+/// 32 cores a word: exact as a float.
+type CoreMask = [u32; 32];
+
+/// The cores that this process may run on, as the kernel says.
+fn core_mask() -> CoreMask {
+    // SAFETY: cpu_set_t is plain bits, for which zeros are a valid value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most the given size into `set`.
+    let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0;
+    let mut mask = CoreMask::default();
+    for (core, word) in (0..1024).map(|core| (core, core / 32)) {
+        // SAFETY: cpu_set_t holds 1024 cores.
+        if failed && core == 0 || unsafe { libc::CPU_ISSET(core, &set) } {
+            mask[word] |= 1 << (core % 32);
+        }
+    }
+    mask
+}
+
+/// Threads of rank `me`: its cores, each shared by the ranks of its node that may run on it too. A launcher that binds every rank to a part
+/// of the node, one that binds none, and a container that shows a part of the machine all come out right.
+fn fair_threads(ranks: &[(u32, CoreMask)], me: usize) -> usize {
+    let (node, mine) = ranks[me];
+    let holds = |mask: &CoreMask, core: usize| mask[core / 32] >> (core % 32) & 1 == 1;
+    let sharers = |core| ranks.iter().filter(|(other, mask)| *other == node && holds(mask, core)).count();
+    let share: f64 = (0..1024).filter(|&core| holds(&mine, core)).map(|core| 1.0 / sharers(core) as f64).sum();
+    ((share + 1e-9) as usize).max(1)
+}
+
+/// [`fair_threads`] of this rank, or its part of a container's quota of processor time where that is less.
+fn default_threads(ranks: &dyn Collective) -> usize {
+    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut row = vec![f64::from(short_hash(node.trim()))];
+    row.extend(core_mask().map(f64::from));
+    let all = ranks.all_gather(&Tensor::from_slice(&row).unsqueeze(0), &vec![1; ranks.size()]);
+    let all: Vec<Vec<f64>> = Vec::try_from(all).expect("one row a rank");
+    let places: Vec<(u32, CoreMask)> =
+        all.iter().map(|row| (row[0] as u32, std::array::from_fn(|word| row[1 + word] as u32))).collect();
+    let node = places[ranks.rank()].0;
+    let neighbours = places.iter().filter(|place| place.0 == node).count();
+    let quota = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let limit = if quota < allowed_cores() { (quota / neighbours).max(1) } else { usize::MAX };
+    fair_threads(&places, ranks.rank()).min(limit)
+}
+
+/// 32 bits of a text's hash: exact as a float.
+fn short_hash(text: &str) -> u32 {
+    u32::from_le_bytes(blake3::hash(text.as_bytes()).as_bytes()[..4].try_into().expect("four bytes"))
+}
+
+/// Keeps freed memory for the next step: by default glibc gives large blocks back to the kernel at once and every step pays for its
+/// pages anew (11% of a training step of the quickstart).
+fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in
+        [(libc::M_MMAP_THRESHOLD, 1 << 30), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_TOP_PAD, 64 << 20)]
+    {
+        // SAFETY: sets an integer of the allocator; called before this program starts threads.
+        unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 /// A launcher's number for this process among those of the node, and how many there are.
@@ -100,11 +156,12 @@ pub fn load_cuda() -> Result<bool, String> {
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads: local rank to GPU, or the only one that a launcher left visible; threads by [`default_threads`].
+    /// Chooses device and threads: local rank to GPU, or the only one that a launcher left visible; threads by [`fair_threads`].
     ///
     /// # Errors
     /// libtorch_cuda that does not load, or fewer GPUs than local ranks.
     pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
+        keep_freed_memory();
         let loaded = load_cuda().map_err(|text| {
             anyhow!("libtorch_cuda.so does not load: {text}\nhint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete")
         });
@@ -125,7 +182,8 @@ impl<'a> Worker<'a> {
             Ok(())
         };
         agree(ranks, enough)?;
-        let threads = threads.map_or_else(|| default_threads(local_size), NonZeroUsize::get);
+        let fair = default_threads(ranks);
+        let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         Ok(Worker { ranks, device, threads })
     }
@@ -141,10 +199,7 @@ impl<'a> Worker<'a> {
 /// # Errors
 /// Says that `what` differs, exit code 2.
 pub fn same_everywhere(ranks: &dyn Collective, what: &str, value: &str) -> Outcome<()> {
-    let hash = blake3::hash(value.as_bytes());
-    // 32 bits of it: exact as a float
-    let short = u32::from_le_bytes(hash.as_bytes()[..4].try_into().expect("four bytes"));
-    let all = ranks.all_gather(&Tensor::from_slice(&[f64::from(short)]), &vec![1; ranks.size()]);
+    let all = ranks.all_gather(&Tensor::from_slice(&[f64::from(short_hash(value))]), &vec![1; ranks.size()]);
     let all: Vec<f64> = Vec::try_from(all).expect("one number a rank");
     if all.iter().all(|other| *other == all[0]) {
         return Ok(());
@@ -195,4 +250,29 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
         anyhow!("rank {} of {}: {message}", who[0], ranks.size())
     };
     Err(Failure { error, code: BAD_INPUT, agreed: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CoreMask, fair_threads};
+
+    fn cores(range: std::ops::Range<usize>) -> CoreMask {
+        let mut mask = CoreMask::default();
+        range.for_each(|core| mask[core / 32] |= 1 << (core % 32));
+        mask
+    }
+
+    #[test]
+    fn ranks_share_the_cores_they_may_run_on() {
+        // a container that shows 2 of 64 cores to both ranks
+        assert_eq!(fair_threads(&[(7, cores(3..5)), (7, cores(3..5))], 0), 1);
+        // bound to a part each: all of it
+        assert_eq!(fair_threads(&[(7, cores(0..16)), (7, cores(16..32))], 1), 16);
+        // two ranks a socket
+        let sockets = [(7, cores(0..24)), (7, cores(24..48)), (7, cores(0..24)), (7, cores(24..48))];
+        assert_eq!(fair_threads(&sockets, 2), 12);
+        // other nodes do not count, and a crowded core still gives a thread
+        assert_eq!(fair_threads(&[(7, cores(0..40)), (8, cores(0..40))], 0), 40);
+        assert_eq!(fair_threads(&[(7, cores(0..1)), (7, cores(0..1)), (7, cores(0..1))], 2), 1);
+    }
 }
