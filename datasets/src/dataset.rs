@@ -1,7 +1,13 @@
-//! A small set held in memory: what a pack holds and what training and probes read.
+//! A small set held in memory.
 
-use ndarray::{Array2, Array4};
+use std::path::Path;
+
+use ndarray::{Array2, Array4, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::pack::{self, Contents, Form, LATENTS, Pack, Payload, SplitContents};
 
 /// What the two views of a pair are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +60,97 @@ pub struct Dataset {
     pub provenance: serde_json::Value,
 }
 
+impl Dataset {
+    /// Writes the set to a pack at `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the set contradicts itself (counts, labels out of range, ...), [`Error::Io`] and [`Error::Hdf5`] where
+    /// it cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.check().map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
+        pack::write(
+            path.as_ref(),
+            &Contents {
+                name: &self.name,
+                kind: self.kind,
+                class_names: &self.class_names,
+                mean: self.mean,
+                std: self.std,
+                provenance: &self.provenance,
+                splits: vec![self.train.contents("train"), self.test.contents("test")],
+            },
+        )
+    }
+
+    /// Reads the pack at `path` into memory; [`Pack::open`] and [`Pack::load`] say what is checked.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn open(path: impl AsRef<Path>) -> Result<Dataset> {
+        Pack::open(path)?.load()
+    }
+
+    /// What a set must fulfil; the reason where it does not.
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.class_names.is_empty() {
+            return Err("no class names".into());
+        }
+        let usable = self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
+        if !usable {
+            return Err(format!("mean {:?} and std {:?} must be finite, std above 0", self.mean, self.std));
+        }
+        for (name, split) in [("train", &self.train), ("test", &self.test)] {
+            split.check(self.kind, self.class_names.len()).map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        match (self.train.side(), self.test.side()) {
+            (train, test) if train != test => Err(format!("images of {train} px in train and of {test} px in test")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Split {
+    /// [`Dataset::check`] for one split.
+    fn check(&self, kind: Kind, classes: usize) -> std::result::Result<(), String> {
+        let count = self.len();
+        let &[images, height, width, channels] = self.images.shape() else { unreachable!("Array4 has four axes") };
+        if count == 0 || images != count {
+            return Err(format!("{images} images and {count} labels"));
+        }
+        if height != width || height == 0 || channels != 3 {
+            return Err(format!("images of {height} x {width} x {channels}, expected square RGB ones"));
+        }
+        if let Some(image) = self.labels.iter().position(|&label| label < 0 || label as usize >= classes) {
+            return Err(format!("image {image} has label {}, expected 0 to {}", self.labels[image], classes - 1));
+        }
+        match (&self.scene, kind) {
+            (None, Kind::Photographs) => Ok(()),
+            (Some(scene), Kind::Renders) => scene.check(count),
+            (scene, kind) => {
+                let has = if scene.is_some() { "has" } else { "lacks" };
+                Err(format!("a set of {} that {has} scene latents", kind.pack_name()))
+            }
+        }
+    }
+
+    /// The split for a pack.
+    fn contents<'a>(&'a self, name: &'a str) -> SplitContents<'a> {
+        let (labels, scene, images) = (&self.labels, self.scene.as_ref(), self.payload());
+        SplitContents { name, labels, names: None, scene, images, masks: None }
+    }
+
+    /// The images for a pack.
+    fn payload(&self) -> Payload<'_> {
+        let images = self.images.as_standard_layout();
+        let bytes = images.len() / self.len();
+        let pixels = images.as_slice().expect("standard layout");
+        Payload {
+            form: Form::Pixels { height: self.side(), width: self.images.len_of(Axis(2)), channels: 3 },
+            checksums: pack::checksums_of(pixels.par_chunks_exact(bytes)),
+            copy: Box::new(move |to| to.write_all(images.as_slice().expect("standard layout"))),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -73,6 +169,22 @@ impl Split {
     /// Number of units a training epoch walks over: objects of renders, images of photographs.
     pub fn units(&self) -> usize {
         self.scene.as_ref().map_or(self.len(), |scene| self.len() / scene.views)
+    }
+}
+
+impl Scene {
+    /// What the scene of a split of `count` images must fulfil; the reason where it does not.
+    pub(crate) fn check(&self, count: usize) -> std::result::Result<(), String> {
+        if self.latents.shape() != [count, LATENTS] {
+            return Err(format!("latents of shape {:?}, expected [{count}, {LATENTS}]", self.latents.shape()));
+        }
+        if self.views == 0 || !count.is_multiple_of(self.views) {
+            return Err(format!("{count} images are no multiple of {} views per object", self.views));
+        }
+        match self.latents.rows().into_iter().position(|row| row.iter().any(|value| !value.is_finite())) {
+            Some(image) => Err(format!("the latents of image {image} are not finite")),
+            None => Ok(()),
+        }
     }
 }
 

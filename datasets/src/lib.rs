@@ -4,7 +4,10 @@ pub mod dataset;
 pub mod draw;
 pub mod error;
 mod files;
+pub mod loader;
 pub mod pack;
+pub mod packing;
+pub mod prefetch;
 pub mod scene;
 pub mod show;
 pub mod solids;
@@ -14,6 +17,9 @@ pub mod transforms;
 
 pub use dataset::{Dataset, Kind, Scene, Split};
 pub use error::{Error, Result};
+pub use loader::Loader;
+pub use pack::{Pack, PackedSplit};
+pub use prefetch::Prefetch;
 
 /// Version of the HDF5 library in use, as `1.10.8`.
 pub fn hdf5_version() -> String {

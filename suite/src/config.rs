@@ -78,6 +78,9 @@ pub enum Data {
         file: String,
         /// The command that makes it, for the message when it is missing.
         made_by: String,
+        /// Side to which the images are brought; default: their own, where they are squares of one size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        side: Option<usize>,
     },
 }
 

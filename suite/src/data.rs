@@ -1,10 +1,10 @@
-//! From a suite's `[data]` section to a data set in memory, the same on every rank.
+//! From a suite's `[data]` section to an open pack, the same on every rank.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Dataset, Kind};
+use eqr_datasets::{Kind, Pack};
 
 use crate::cluster::{Worker, agree};
 use crate::config::{Data, Suite};
@@ -12,11 +12,19 @@ use crate::failure::Outcome;
 use crate::progress::Progress;
 use crate::store::Store;
 
+/// A pack as a suite reads it.
+pub struct Opened {
+    /// The pack.
+    pub pack: Pack,
+    /// Side of the images that the network sees.
+    pub side: usize,
+}
+
 /// Opens the suite's data set on every rank; renders it first where it is a generated one.
 ///
 /// # Errors
 /// A missing root or pack, a damaged pack, a pack that only some ranks see, a set that does not fit the suite.
-pub fn open(suite: &Suite, roots: &[PathBuf], store: &Store, worker: &Worker) -> Outcome<Dataset> {
+pub fn open(suite: &Suite, roots: &[PathBuf], store: &Store, worker: &Worker) -> Outcome<Opened> {
     let path = match &suite.data {
         Data::Solids { spec } => {
             let path = store.path("data").join(format!("{}.h5", spec.name));
@@ -24,20 +32,36 @@ pub fn open(suite: &Suite, roots: &[PathBuf], store: &Store, worker: &Worker) ->
             agree(worker.ranks, made)?;
             Ok(path)
         }
-        Data::Pack { file, made_by } => find(file, made_by, roots),
+        Data::Pack { file, made_by, .. } => find(file, made_by, roots),
     };
     let opened = path.and_then(|path| {
-        let dataset = Dataset::open(&path)?;
-        check(suite, &dataset).with_context(|| path.display().to_string())?;
-        Ok(dataset)
+        let pack = Pack::open(&path)?;
+        let side = side(suite, &pack)?;
+        check(suite, &pack).with_context(|| path.display().to_string())?;
+        Ok(Opened { pack, side })
     });
     agree(worker.ranks, opened)
+}
+
+/// The side that the suite asks for, or that all images have.
+fn side(suite: &Suite, pack: &Pack) -> Result<usize> {
+    if let Data::Pack { side: Some(side), .. } = &suite.data {
+        return Ok(*side);
+    }
+    let (train, test) = (pack.expect_split("train")?.side(), pack.expect_split("test")?.side());
+    match train {
+        Some(side) if test == train => Ok(side),
+        _ => bail!(
+            "{}: the images are not squares of one size\nhint: set data.side, or pack them with --side",
+            pack.path().display()
+        ),
+    }
 }
 
 /// Renders the set unless the run's folder holds it already; the pack is written whole or not at all.
 fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     if path.exists()
-        && Dataset::open(path)
+        && Pack::open(path)
             .is_ok_and(|found| serde_json::to_value(spec).is_ok_and(|spec| found.provenance["spec"] == spec))
     {
         return Ok(());
@@ -68,24 +92,18 @@ fn find(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
 }
 
 /// What the suite asks of the set.
-fn check(suite: &Suite, dataset: &Dataset) -> Result<()> {
-    let units = dataset.train.units();
+fn check(suite: &Suite, pack: &Pack) -> Result<()> {
+    let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
+    let units = train.units();
     if units < suite.train.batch {
-        bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(dataset.kind));
+        bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
     }
-    let views = [&dataset.train, &dataset.test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
+    let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
     if views.into_iter().any(|views| views < 2) {
         bail!("an object of the set has one view: a pair needs two");
     }
-    if dataset.test.is_empty() {
-        bail!("the set has no test split");
-    }
-    if dataset.class_names.len() < 2 {
-        bail!("the set has {} class(es): classification needs two", dataset.class_names.len());
-    }
-    let side = dataset.train.side();
-    if side != dataset.test.side() {
-        return Err(anyhow!("training images are {side} pixels wide, test images {}", dataset.test.side()));
+    if pack.class_names.len() < 2 {
+        bail!("the set has {} class(es): classification needs two", pack.class_names.len());
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Dataset, Kind};
+use eqr_datasets::{Kind, Pack};
 use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
 use eqr_probes::classify::{LabelledFeatures, classify};
@@ -35,7 +35,7 @@ pub struct Evaluation<'a> {
     /// The suite.
     pub suite: &'a Suite,
     /// The data set.
-    pub dataset: &'a Dataset,
+    pub pack: &'a Pack,
     /// Training split.
     pub train: &'a PairSource,
     /// Test split.
@@ -63,11 +63,11 @@ pub struct Value {
 
 impl Value {
     /// As a row of `metrics.csv`.
-    pub fn metric(self, suite: &Suite, dataset: &Dataset, method: &str, pretrain_seed: u64, cell: &str) -> Metric {
+    pub fn metric(self, suite: &Suite, pack: &Pack, method: &str, pretrain_seed: u64, cell: &str) -> Metric {
         Metric {
             suite: suite.name.clone(),
             table: suite.table.map_or("-".to_owned(), |table| table.to_string()),
-            dataset: dataset.name.clone(),
+            dataset: pack.name.clone(),
             task: self.task,
             method: method.to_owned(),
             metric: self.metric,
@@ -134,16 +134,16 @@ impl Evaluation<'_> {
             let mut values = self.regressions(network, extent)?;
             if extent == Extent::Full {
                 values.extend(self.classification(network)?);
-                values.extend(self.reconstruction(network));
+                values.extend(self.reconstruction(network)?);
             }
             Ok(values)
         })
     }
 
     fn regressions(&self, network: &Network, extent: Extent) -> Result<Vec<Value>> {
-        let sets = match self.dataset.kind {
-            Kind::Renders => self.render_sets(network),
-            Kind::Photographs => self.photo_sets(network, extent),
+        let sets = match self.pack.kind {
+            Kind::Renders => self.render_sets(network)?,
+            Kind::Photographs => self.photo_sets(network, extent)?,
         };
         let seeds: Vec<u64> = match extent {
             Extent::Full => (0..self.suite.probe.seeds).collect(),
@@ -185,61 +185,60 @@ impl Evaluation<'_> {
     }
 
     /// Renders: the pairs of both tasks are the same.
-    fn render_sets(&self, network: &Network) -> Vec<Regression> {
-        let side = |source: &PairSource, dataset_split: &eqr_datasets::Split, count: usize, seed: u64| {
-            let scene = dataset_split.scene.as_ref().expect("renders have scenes");
+    fn render_sets(&self, network: &Network) -> Result<Vec<Regression>> {
+        let side = |source: &PairSource, count: usize, seed: u64| -> Result<Vec<PairFeatures>> {
+            let scene = source.scene().expect("renders have scenes");
             let pairs = unit_draws(source.units(), count)
                 .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, &units))
                 .collect::<Vec<_>>();
-            let features = encode_all(network, source);
+            let features = encode_all(network, source)?;
             let index = |which: usize| {
                 let indices: Vec<i64> = pairs.iter().map(|pair| pair[which] as i64).collect();
                 features.index_select(0, &Tensor::from_slice(&indices).to_device(features.device()))
             };
             let parameters = render_parameters(scene, &pairs).to_device(features.device());
-            self.split_tasks(&index(0), &index(1), &parameters)
+            Ok(self.split_tasks(&index(0), &index(1), &parameters))
         };
-        let train = side(self.train, &self.dataset.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED);
-        let test = side(self.test, &self.dataset.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED);
-        self.join(train, test, "")
+        let train = side(self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = side(self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED)?;
+        Ok(self.join(train, test, ""))
     }
 
     /// Photographs: pairs that differ by one transform alone, one set a transform, and by all at once where asked for.
-    fn photo_sets(&self, network: &Network, extent: Extent) -> Vec<Regression> {
+    fn photo_sets(&self, network: &Network, extent: Extent) -> Result<Vec<Regression>> {
         let active = &self.suite.transforms.active;
-        let splits = [
-            (self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED),
-            (self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED),
-        ]
-        .map(|(source, count, seed)| {
-            let chosen = subset(source.units(), count.div_ceil(DRAWS as usize), seed);
-            let first = encode_photos(network, source, &chosen, seed, None);
-            (source, chosen, seed, first.0)
-        });
-        let pairs = |transforms: &[Transform]| {
-            splits.each_ref().map(|(source, chosen, seed, first)| {
-                let (second, parameters) = encode_photos(network, source, chosen, *seed, Some(transforms));
-                (first.shallow_clone(), second, parameters.expect("second views have parameters"))
-            })
+        let side = |source, count: usize, seed| -> Result<PhotoSide> {
+            let chosen = subset(PairSource::units(source), count.div_ceil(DRAWS as usize), seed);
+            let (first, _) = encode_photos(network, source, &chosen, seed, None)?;
+            Ok(PhotoSide { source, chosen, seed, first })
         };
+        let train = side(self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = side(self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED)?;
         let mut sets = Vec::new();
         for transform in active {
-            let [train, test] = pairs(&[*transform])
-                .map(|(first, second, target)| pair_features(&first, &second, &target, self.suite.model.out));
+            let out = self.suite.model.out;
+            let features = |side: &PhotoSide| -> Result<PairFeatures> {
+                let (second, target) = side.second(network, &[*transform])?;
+                Ok(pair_features(&side.first, &second, &target, out))
+            };
+            let (train, test) = (features(&train)?, features(&test)?);
             sets.push(Regression { task: transform.name().to_owned(), suffix: "", train, test });
         }
         if self.suite.probe.combined && extent == Extent::Full {
-            let [train, test] = pairs(active).map(|(first, second, target)| self.split_tasks(&first, &second, &target));
-            sets.extend(self.join(train, test, "_combined"));
+            let features = |side: &PhotoSide| -> Result<Vec<PairFeatures>> {
+                let (second, target) = side.second(network, active)?;
+                Ok(self.split_tasks(&side.first, &second, &target))
+            };
+            sets.extend(self.join(features(&train)?, features(&test)?, "_combined"));
         }
-        sets
+        Ok(sets)
     }
 
     /// One entry a task, which share the feature tensors. first, second: (N, 3 out); parameters: (N, all).
     fn split_tasks(&self, first: &Tensor, second: &Tensor, parameters: &Tensor) -> Vec<PairFeatures> {
         let shared = pair_features(first, second, parameters, self.suite.model.out);
         let mut start = 0;
-        let tasks = tasks(self.dataset.kind, &self.suite.transforms);
+        let tasks = tasks(self.pack.kind, &self.suite.transforms);
         let entry = |(_, length): &(String, i64)| {
             let target = shared.target.narrow(1, start, *length).contiguous();
             start += length;
@@ -249,7 +248,7 @@ impl Evaluation<'_> {
     }
 
     fn join(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, suffix: &'static str) -> Vec<Regression> {
-        let tasks = tasks(self.dataset.kind, &self.suite.transforms);
+        let tasks = tasks(self.pack.kind, &self.suite.transforms);
         let sides = train.into_iter().zip(test);
         tasks
             .into_iter()
@@ -262,29 +261,27 @@ impl Evaluation<'_> {
         let labels = |source: &PairSource, chosen: &[usize]| {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
-        let chosen = match self.dataset.kind {
+        let chosen = match self.pack.kind {
             Kind::Renders => (0..self.train.len()).collect(),
             Kind::Photographs => {
                 subset(self.train.units(), self.suite.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
             }
         };
         let all: Vec<usize> = (0..self.test.len()).collect();
-        let features = |source: &PairSource, chosen: &[usize]| {
-            Tensor::cat(
-                &chosen.chunks(ENCODE).map(|part| encode(network, &source.images(part)).y).collect::<Vec<_>>(),
-                0,
-            )
+        let features = |source: &PairSource, chosen: &[usize]| -> Result<Tensor> {
+            let parts = chosen.chunks(ENCODE).map(|part| Ok(encode(network, &source.images(part)?).y));
+            Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
         };
-        let train_x = features(self.train, &chosen);
+        let train_x = features(self.train, &chosen)?;
         let device = train_x.device();
         let data = LabelledFeatures {
             name: "classification".into(),
             train_x,
             train_y: labels(self.train, &chosen).to_device(device),
-            test_x: features(self.test, &all),
+            test_x: features(self.test, &all)?,
             test_y: labels(self.test, &all).to_device(device),
             views: self.train.views(),
-            classes: self.dataset.class_names.len(),
+            classes: self.pack.class_names.len(),
         };
         let seeds: Vec<u64> = (0..self.suite.probe.seeds).collect();
         let scores = classify(&data, &seeds, &self.suite.probe.classification)?;
@@ -300,9 +297,9 @@ impl Evaluation<'_> {
     }
 
     /// The test MSEs of protocol section 2, for methods that reconstruct.
-    fn reconstruction(&self, network: &Network) -> Vec<Value> {
+    fn reconstruction(&self, network: &Network) -> Result<Vec<Value>> {
         let count = self.test.units().min(RECONSTRUCTED);
-        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count));
+        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count))?;
         let (view1, view2) = (encode(network, &pairs.view1).tokens, encode(network, &pairs.view2).tokens);
         // half a turn: classes may lie side by side, and the neighbour would then be of the same class
         let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
@@ -312,10 +309,10 @@ impl Evaluation<'_> {
             let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?;
             Some(image.to_kind(tch::Kind::Float).mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]))
         };
-        let Some(own) = mse(&view1, &view2) else { return Vec::new() };
+        let Some(own) = mse(&view1, &view2) else { return Ok(Vec::new()) };
         let mean = pairs.view2.mean_dim([0i64].as_slice(), true, None).expand_as(&pairs.view2);
         let plain = |image: &Tensor| Some(image.mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]));
-        [
+        let rows = [
             ("mse_own", Some(own)),
             ("mse_other_view1", mse(&other(&view1), &view2)),
             ("mse_other_view2", mse(&view1, &other(&view2))),
@@ -333,7 +330,8 @@ impl Evaluation<'_> {
                 better: Better::Lower,
             })
         })
-        .collect()
+        .collect();
+        Ok(rows)
     }
 
     /// `count` test units at even distances, so that all classes are among them.
@@ -343,13 +341,19 @@ impl Evaluation<'_> {
 
     /// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
     /// reconstruct.
-    pub fn reconstructions(&self, network: &Network, count: usize) -> Option<[Tensor; 3]> {
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn reconstructions(&self, network: &Network, count: usize) -> Result<Option<[Tensor; 3]>> {
         tch::no_grad(|| {
-            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units())));
+            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units())))?;
             let (view1, view2) = (encode_raw(network, &pairs.view1), encode_raw(network, &pairs.view2));
             let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
-            let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?.to_kind(tch::Kind::Float);
-            Some([pairs.view1, pairs.view2, image].map(|image| self.test.denormalise(&image).clamp(0.0, 1.0)))
+            let image = network.model.method.as_ref().and_then(|method| method.reconstruct(&network.arena, pair));
+            Ok(image.map(|image| {
+                let images = [pairs.view1, pairs.view2, image.to_kind(tch::Kind::Float)];
+                images.map(|image| self.test.denormalise(&image).clamp(0.0, 1.0))
+            }))
         })
     }
 }
@@ -409,11 +413,26 @@ fn encode(network: &Network, images: &Tensor) -> Encoded {
 }
 
 /// Grid readout of every image: (N, 3 out).
-fn encode_all(network: &Network, source: &PairSource) -> Tensor {
+fn encode_all(network: &Network, source: &PairSource) -> Result<Tensor> {
     let indices: Vec<usize> = (0..source.len()).collect();
-    let parts: Vec<Tensor> =
-        indices.chunks(ENCODE).map(|part| encode(network, &source.images(part)).grid_readout()).collect();
-    Tensor::cat(&parts, 0)
+    let parts = indices.chunks(ENCODE).map(|part| Ok(encode(network, &source.images(part)?).grid_readout()));
+    Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
+}
+
+/// The chosen photographs of a split with the features of their first views.
+struct PhotoSide<'a> {
+    source: &'a PairSource,
+    chosen: Vec<usize>,
+    seed: u64,
+    first: Tensor,
+}
+
+impl PhotoSide<'_> {
+    /// Features of second views made by `transforms`, and their parameters.
+    fn second(&self, network: &Network, transforms: &[Transform]) -> Result<(Tensor, Tensor)> {
+        let (features, parameters) = encode_photos(network, self.source, &self.chosen, self.seed, Some(transforms))?;
+        Ok((features, parameters.expect("second views have parameters")))
+    }
 }
 
 /// Grid readout of first views (`transforms` none) or of second views with their parameters, all draws of the chosen images.
@@ -423,11 +442,11 @@ fn encode_photos(
     chosen: &[usize],
     seed: u64,
     transforms: Option<&[Transform]>,
-) -> (Tensor, Option<Tensor>) {
+) -> Result<(Tensor, Option<Tensor>)> {
     let (mut features, mut parameters) = (Vec::new(), Vec::new());
     for draw in 0..DRAWS {
         for units in chosen.chunks(ENCODE) {
-            let view1 = source.first_views(seed, draw, units);
+            let view1 = source.first_views(seed, draw, units)?;
             let images = match transforms {
                 None => source.normalise(&view1),
                 Some(active) => {
@@ -440,5 +459,5 @@ fn encode_photos(
         }
     }
     let parameters = (!parameters.is_empty()).then(|| Tensor::cat(&parameters, 0));
-    (Tensor::cat(&features, 0), parameters)
+    Ok((Tensor::cat(&features, 0), parameters))
 }

@@ -1,23 +1,37 @@
 //! Pairs of views with what leads from one to the other: two renders of an object, or a photograph and its transformation.
 
+use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, Transform, apply, base_view};
-use eqr_datasets::{Dataset, Kind, Scene, Split};
+use eqr_datasets::{Kind, Loader, Scene};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
 use crate::config::Transforms;
+use crate::data::Opened;
 
-/// A split on the model's device, ready to give pairs.
+/// Bytes of images up to which a split is held on the device.
+const RESIDENT_BYTES: u64 = 4 << 30;
+
+/// A split, ready to give pairs.
 pub struct PairSource {
-    images: Tensor,
+    images: Images,
+    device: Device,
     labels: Vec<i64>,
     scene: Option<Scene>,
     mean: Tensor,
     std: Tensor,
     transforms: Transforms,
+}
+
+/// Where the images of a split are.
+enum Images {
+    /// On the device: (N, 3, H, W), uint8.
+    Resident(Tensor),
+    /// In the pack.
+    Streamed(Loader),
 }
 
 /// A batch of pairs.
@@ -44,21 +58,42 @@ pub fn tasks(kind: Kind, transforms: &Transforms) -> Vec<Task> {
 }
 
 impl PairSource {
-    /// Moves `split` of `dataset` to `device`.
-    pub fn new(dataset: &Dataset, split: &Split, transforms: &Transforms, device: Device) -> Self {
-        let (n, height, width, _) = split.images.dim();
-        let bytes = split.images.as_slice().expect("images lie in standard order");
-        let images = Tensor::from_slice(bytes).view([n as i64, height as i64, width as i64, 3]);
-        let images = images.permute([0, 3, 1, 2]).contiguous().to_device(device);
+    /// The split `name` of `opened`: on `device` where it is small and of the right size, else read from the pack batch by batch.
+    ///
+    /// # Errors
+    /// A pack that cannot be read.
+    pub fn new(opened: &Opened, name: &str, transforms: &Transforms, device: Device) -> Result<Self> {
+        let (pack, side) = (&opened.pack, opened.side);
+        let split = pack.expect_split(name)?;
+        let fits = split.side() == Some(side) && (split.len() * side * side * 3) as u64 <= RESIDENT_BYTES;
+        let images = if fits {
+            let loaded = split.load()?.images;
+            let bytes = loaded.as_slice().expect("images lie in standard order");
+            let images = Tensor::from_slice(bytes).view([split.len() as i64, side as i64, side as i64, 3]);
+            Images::Resident(images.permute([0, 3, 1, 2]).contiguous().to_device(device))
+        } else {
+            Images::Streamed(Loader::new(split.clone(), side))
+        };
         let channel = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
-        PairSource {
+        Ok(PairSource {
             images,
+            device,
             labels: split.labels.iter().map(|&label| i64::from(label)).collect(),
             scene: split.scene.clone(),
-            mean: channel(&dataset.mean),
-            std: channel(&dataset.std),
+            mean: channel(&pack.mean),
+            std: channel(&pack.std),
             transforms: transforms.clone(),
-        }
+        })
+    }
+
+    /// Whether making a batch costs more than the device's work on it hides: images are read and decoded, or the CPU feeds a GPU.
+    pub fn wants_prefetch(&self) -> bool {
+        matches!(self.images, Images::Streamed(_)) || self.device != Device::Cpu
+    }
+
+    /// The scene of renders.
+    pub fn scene(&self) -> Option<&Scene> {
+        self.scene.as_ref()
     }
 
     /// Objects of renders, images of photographs.
@@ -94,21 +129,37 @@ impl PairSource {
     }
 
     /// One pair of each unit, drawn by (seed, epoch, unit).
-    pub fn pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Pairs {
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Pairs> {
         match &self.scene {
             Some(scene) => self.render_pairs(scene, &view_pairs(scene.views, seed, epoch, units)),
             None => self.photo_pairs(seed, epoch, units, &self.transforms.active),
         }
     }
 
-    /// Images `indices`, unchanged, normalised: (n, 3, H, W).
-    pub fn images(&self, indices: &[usize]) -> Tensor {
-        self.normalise(&(self.select(indices).to_kind(tch::Kind::Float) / 255.0))
+    /// Images `indices` without augmentation, normalised: (n, 3, H, W).
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn images(&self, indices: &[usize]) -> Result<Tensor> {
+        let images = match &self.images {
+            Images::Resident(images) => self.select(images, indices),
+            Images::Streamed(loader) => loader.squares(indices)?.to_device(self.device),
+        };
+        Ok(self.normalise(&unit(&images)))
     }
 
-    /// View 1 of photographs `units`: (n, 3, H, W).
-    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Tensor {
-        base_view(&self.select(units), &keys(units), seed, epoch)
+    /// View 1 of photographs `units`, in [0, 1]: (n, 3, H, W).
+    ///
+    /// # Errors
+    /// Images that cannot be read.
+    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Tensor> {
+        Ok(match &self.images {
+            Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch),
+            Images::Streamed(loader) => unit(&loader.base_views(units, seed, epoch)?.to_device(self.device)),
+        })
     }
 
     /// View 2 made of `view1` by `active` alone, normalised, and the parameter vectors of `active` side by side.
@@ -140,31 +191,37 @@ impl PairSource {
         images * &self.std + &self.mean
     }
 
-    fn select(&self, indices: &[usize]) -> Tensor {
+    fn select(&self, images: &Tensor, indices: &[usize]) -> Tensor {
         let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-        self.images.index_select(0, &Tensor::from_slice(&indices).to_device(self.images.device()))
+        images.index_select(0, &Tensor::from_slice(&indices).to_device(self.device))
     }
 
     fn label_tensor(&self, indices: impl Iterator<Item = usize>) -> Tensor {
         let labels: Vec<i64> = indices.map(|i| self.labels[i]).collect();
-        Tensor::from_slice(&labels).to_device(self.images.device())
+        Tensor::from_slice(&labels).to_device(self.device)
     }
 
-    fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize], active: &[Transform]) -> Pairs {
-        let view1 = self.first_views(seed, epoch, units);
+    fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize], active: &[Transform]) -> Result<Pairs> {
+        let view1 = self.first_views(seed, epoch, units)?;
         let (view2, parameters) = self.second_views(&view1, seed, epoch, units, active);
-        Pairs { view1: self.normalise(&view1), view2, labels: self.label_tensor(units.iter().copied()), parameters }
+        let labels = self.label_tensor(units.iter().copied());
+        Ok(Pairs { view1: self.normalise(&view1), view2, labels, parameters })
     }
 
-    fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Pairs {
+    fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Result<Pairs> {
         let side = |which: usize| pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>();
-        Pairs {
-            view1: self.images(&side(0)),
-            view2: self.images(&side(1)),
+        Ok(Pairs {
+            view1: self.images(&side(0))?,
+            view2: self.images(&side(1))?,
             labels: self.label_tensor(pairs.iter().map(|pair| pair[0])),
-            parameters: render_parameters(scene, pairs).to_device(self.images.device()),
-        }
+            parameters: render_parameters(scene, pairs).to_device(self.device),
+        })
     }
+}
+
+/// uint8 to floats in [0, 1].
+fn unit(images: &Tensor) -> Tensor {
+    images.to_kind(tch::Kind::Float) / 255.0
 }
 
 /// Which two images make the pair of each unit: distinct views of one object.

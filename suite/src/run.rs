@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use eqr_datasets::Dataset;
+use eqr_datasets::Kind;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
@@ -14,7 +14,7 @@ use crate::checkpoint;
 use crate::cli::print_text;
 use crate::cluster::{Precision, Worker, agree, same_everywhere};
 use crate::config::Suite;
-use crate::data;
+use crate::data::{self, Opened};
 use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
 use crate::manifest;
@@ -56,7 +56,7 @@ struct Phases {
 /// A run that has its data.
 struct Run<'a> {
     suite: Suite,
-    dataset: Dataset,
+    opened: Opened,
     store: Store,
     compute: Compute,
     worker: Worker<'a>,
@@ -89,27 +89,28 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
 
     let mut phases = Phases::default();
     let start = Instant::now();
-    let dataset = data::open(&suite, &request.data_roots, &store, &worker)?;
+    let opened = data::open(&suite, &request.data_roots, &store, &worker)?;
     // every shape is built once before anything is trained
     let buildable = suite.method_kinds().and_then(|kinds| {
-        kinds.iter().try_for_each(|kind| network(kind, &suite, &dataset, 0, compute, worker.device).map(|_| ()))
+        kinds.iter().try_for_each(|kind| network(kind, &suite, &opened, 0, compute, worker.device).map(|_| ()))
     });
     agree(ranks, buildable)?;
-    let content = dataset.content_hash();
-    same_everywhere(ranks, "the data set", &content)?;
+    let content = &opened.pack.content;
+    same_everywhere(ranks, "the data set", content)?;
     // the folder becomes a run only when nothing is left to refuse
     let established =
-        if worker.leads() { manifest::establish(&store, &suite, compute, &content, &worker) } else { Ok(()) };
+        if worker.leads() { manifest::establish(&store, &suite, compute, content, &worker) } else { Ok(()) };
     agree(ranks, established)?;
     let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
         let hint = "hint: --out must lie on a file system that all ranks share";
         anyhow!("{} is not the leading rank's folder\n{hint}", request.out.display())
     });
     same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)?;
-    let train = PairSource::new(&dataset, &dataset.train, &suite.transforms, worker.device);
-    let test = PairSource::new(&dataset, &dataset.test, &suite.transforms, worker.device);
+    let source = |split| PairSource::new(&opened, split, &suite.transforms, worker.device);
+    let train = agree(ranks, source("train"))?;
+    let test = agree(ranks, source("test"))?;
     phases.data = start.elapsed().as_secs_f64();
-    let run = Run { suite, dataset, store, compute, worker, train, test };
+    let run = Run { suite, opened, store, compute, worker, train, test };
     if run.worker.leads() {
         run.write_context().map_err(Failure::run)?;
     }
@@ -133,7 +134,7 @@ impl Run<'_> {
     }
 
     fn network(&self, entry: &Entry) -> Outcome<Network> {
-        network(&entry.kind, &self.suite, &self.dataset, entry.seed, self.compute, self.worker.device)
+        network(&entry.kind, &self.suite, &self.opened, entry.seed, self.compute, self.worker.device)
             .map_err(Failure::run)
     }
 
@@ -214,7 +215,7 @@ impl Run<'_> {
     fn probe_one(&self, entry: &Entry, step: Option<u64>) -> Result<Cell> {
         let start = Instant::now();
         let mut network =
-            network(&entry.kind, &self.suite, &self.dataset, entry.seed, self.compute, self.worker.device)?;
+            network(&entry.kind, &self.suite, &self.opened, entry.seed, self.compute, self.worker.device)?;
         let total = steps_per_epoch(&self.suite, self.train.units()) * self.suite.train.epochs;
         let trained_steps = if entry.kind.trains() { step.unwrap_or(total) } else { 0 };
         if entry.kind.trains() {
@@ -227,15 +228,16 @@ impl Run<'_> {
             })?;
         }
         let evaluation =
-            Evaluation { suite: &self.suite, dataset: &self.dataset, train: &self.train, test: &self.test };
+            Evaluation { suite: &self.suite, pack: &self.opened.pack, train: &self.train, test: &self.test };
         let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
         let (id, method) = (probe_id(entry, step), entry.kind.to_string());
         let values = evaluation.run(&network, extent)?;
-        let metric = |value: crate::evaluate::Value| value.metric(&self.suite, &self.dataset, &method, entry.seed, &id);
+        let metric =
+            |value: crate::evaluate::Value| value.metric(&self.suite, &self.opened.pack, &method, entry.seed, &id);
         let metrics = values.into_iter().map(metric).collect();
         if step.is_none()
             && entry.seed == 0
-            && let Some(images) = evaluation.reconstructions(&network, 8)
+            && let Some(images) = evaluation.reconstructions(&network, 8)?
         {
             let path = self.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
             pictures::rows(&images, &path)?;
@@ -257,12 +259,12 @@ impl Run<'_> {
 
     /// So that `report` works on a half-finished run too.
     fn write_context(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&report_context(&self.suite, &self.dataset))?;
+        let text = serde_json::to_string_pretty(&report_context(&self.suite, self.opened.pack.kind))?;
         write_atomic(&self.store.path("report.json"), text.as_bytes())
     }
 
     fn finish(&self, phases: Phases) -> Result<()> {
-        let context = report_context(&self.suite, &self.dataset);
+        let context = report_context(&self.suite, self.opened.pack.kind);
         report::write(&self.store, &context)?;
         let line =
             json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
@@ -291,8 +293,8 @@ fn probe_id(entry: &Entry, step: Option<u64>) -> String {
 }
 
 /// What the report needs beside the cells.
-fn report_context(suite: &Suite, dataset: &Dataset) -> report::ReportContext {
-    let tasks = tasks(dataset.kind, &suite.transforms).into_iter().map(|(name, _)| name);
+fn report_context(suite: &Suite, kind: Kind) -> report::ReportContext {
+    let tasks = tasks(kind, &suite.transforms).into_iter().map(|(name, _)| name);
     report::ReportContext {
         suite: suite.name.clone(),
         title: suite.title.clone(),

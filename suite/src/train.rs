@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
-use eqr_datasets::{Dataset, Kind};
+use eqr_datasets::{Kind, Prefetch};
 use eqr_models::arena::Compute;
 use eqr_models::collective::shares;
 use eqr_models::methods::build;
@@ -17,6 +17,7 @@ use tch::{Device, Tensor};
 use crate::checkpoint::{self, State};
 use crate::cluster::{Worker, same_everywhere};
 use crate::config::Suite;
+use crate::data::Opened;
 use crate::failure::{Failure, Outcome};
 use crate::pairs::{PairSource, tasks};
 use crate::progress::Progress;
@@ -40,19 +41,19 @@ pub struct Network {
 pub fn network(
     kind: &MethodKind,
     suite: &Suite,
-    dataset: &Dataset,
+    opened: &Opened,
     seed: u64,
     compute: Compute,
     device: Device,
 ) -> anyhow::Result<Network> {
     let mut registry = Registry::default();
-    let model = build(kind, &model_config(suite, dataset), &mut registry)?;
+    let model = build(kind, &model_config(suite, opened), &mut registry)?;
     Ok(Network { arena: Arena::new(registry, seed, compute, device), model })
 }
 
 /// The suite's network for the data set's image side, classes and tasks.
-pub fn model_config(suite: &Suite, dataset: &Dataset) -> ModelConfig {
-    suite_model(suite, dataset.kind, dataset.train.side() as i64, dataset.class_names.len() as i64)
+pub fn model_config(suite: &Suite, opened: &Opened) -> ModelConfig {
+    suite_model(suite, opened.pack.kind, opened.side as i64, opened.pack.class_names.len() as i64)
 }
 
 /// The suite's network for images of this kind, side and number of classes.
@@ -90,19 +91,34 @@ pub fn schedule(suite: &Suite, steps_per_epoch: u64) -> Schedule {
     Schedule { peak: suite.train.lr * suite.train.batch as f64 / 256.0, warmup: warmup as i64, total: total as i64 }
 }
 
-/// This rank's part of one step's batch.
-pub fn batch(source: &PairSource, seed: u64, epoch: u64, units: &[usize], worker: &Worker) -> Batch {
-    let rows = shares(units.len(), worker.ranks.size());
-    let before: usize = rows[..worker.ranks.rank()].iter().sum();
-    let mine = &units[before..before + rows[worker.ranks.rank()]];
-    let pairs = source.pairs(seed, epoch, mine);
-    Batch {
+/// Batches that are made ahead of the step that takes them.
+const AHEAD: usize = 2;
+
+/// This rank among how many.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// `0..size`.
+    pub rank: usize,
+    /// Number of ranks.
+    pub size: usize,
+}
+
+/// The part of `place` in one step's batch.
+///
+/// # Errors
+/// Images that cannot be read.
+pub fn batch(source: &PairSource, seed: u64, epoch: u64, units: &[usize], place: Place) -> anyhow::Result<Batch> {
+    let rows = shares(units.len(), place.size);
+    let before: usize = rows[..place.rank].iter().sum();
+    let mine = &units[before..before + rows[place.rank]];
+    let pairs = source.pairs(seed, epoch, mine)?;
+    Ok(Batch {
         view1: pairs.view1,
         view2: pairs.view2,
         labels: pairs.labels.to_kind(tch::Kind::Float),
         parameters: pairs.parameters,
         rows: rows.into_iter().map(|rows| rows as i64).collect(),
-    }
+    })
 }
 
 /// Where a training keeps its checkpoints.
@@ -157,18 +173,30 @@ pub fn train(
     same_everywhere(worker.ranks, &format!("the checkpoint of {label}"), &state.step.to_string())?;
     let mut curve = Curve::new(schedule.total as u64);
     let progress = Progress::new(label);
+    let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.epoch < suite.train.epochs {
         let start = Instant::now();
-        let order = source.order(seed, state.epoch);
-        for units in order.chunks_exact(suite.train.batch) {
-            let batch = batch(source, seed, state.epoch, units, worker);
-            let terms = gradients(&mut network.arena, &network.model, &batch, worker.ranks);
-            adam.update(&mut network.arena, schedule.at(state.step as i64));
-            state.step += 1;
-            let epoch_ends = state.step % per_epoch == 0;
-            state.curve.extend(curve.push(state.step, terms, epoch_ends).map_err(Failure::run)?);
-            progress.at(state.step, schedule.total as u64);
-        }
+        let (order, epoch) = (source.order(seed, state.epoch), state.epoch);
+        let batches = order.chunks_exact(suite.train.batch).map(|units| batch(source, seed, epoch, units, place));
+        std::thread::scope(|scope| {
+            let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Outcome<()> {
+                for batch in batches {
+                    let batch = batch.map_err(Failure::run)?;
+                    let terms = gradients(&mut network.arena, &network.model, &batch, worker.ranks);
+                    adam.update(&mut network.arena, schedule.at(state.step as i64));
+                    state.step += 1;
+                    let epoch_ends = state.step % per_epoch == 0;
+                    state.curve.extend(curve.push(state.step, terms, epoch_ends).map_err(Failure::run)?);
+                    progress.at(state.step, schedule.total as u64);
+                }
+                Ok(())
+            };
+            if source.wants_prefetch() {
+                steps(&mut Prefetch::new(scope, AHEAD, batches))
+            } else {
+                steps(&mut { batches })
+            }
+        })?;
         align(network, &mut adam, worker);
         state.epoch += 1;
         state.seconds += start.elapsed().as_secs_f64();

@@ -32,7 +32,7 @@ pub struct PixelBox {
 
 impl PixelBox {
     /// torchvision's RandomResizedCrop (scale 0.5 to 1, ratio 3/4 to 4/3) and a flip with probability 1/2.
-    fn draw(rng: &mut Pcg64Mcg, height: usize, width: usize) -> PixelBox {
+    pub(crate) fn draw(rng: &mut Pcg64Mcg, height: usize, width: usize) -> PixelBox {
         let flip = rng.r#gen();
         for _ in 0..ATTEMPTS {
             let area = (height * width) as f64 * rng.gen_range(SMALLEST_AREA..1.0);

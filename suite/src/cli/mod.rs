@@ -1,20 +1,18 @@
 //! The command line.
 
+mod data;
+
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use eqr_datasets::scene::Paint;
-use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::sources::{FolderSpec, read_cifar10_folders, read_class_folders};
-use eqr_datasets::{Dataset, pack, show};
 use eqr_models::{Collective, Solo};
 
 use crate::cluster::{Precision, agree};
 use crate::failure::{Failure, Outcome};
-use crate::progress::{self, Progress, say};
+use crate::progress;
 use crate::run::{Request, run, stored_context};
 use crate::store::Store;
 use crate::{doctor, perf, report};
@@ -35,7 +33,7 @@ enum Command {
     Report(ReportArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
-    Data(DataCommand),
+    Data(data::DataCommand),
     /// Measure speed against a ceiling taken in the same process.
     #[command(subcommand)]
     Perf(PerfCommand),
@@ -97,100 +95,6 @@ enum FormatArg {
 }
 
 #[derive(Subcommand)]
-enum DataCommand {
-    /// Pack a set of photographs.
-    Pack {
-        /// What INPUT is.
-        kind: PackKind,
-        /// A folder, or a .tar or .tar.gz that is read as it is.
-        input: PathBuf,
-        /// The pack.
-        #[arg(long)]
-        out: PathBuf,
-        /// Name of class folders in tables; default: the input's file name.
-        #[arg(long)]
-        name: Option<String>,
-        /// Resize the shorter side to this and cut the centre square.
-        #[arg(long)]
-        side: Option<usize>,
-        /// Share of each class that is set aside where the input has no test split.
-        #[arg(long, default_value_t = 0.2)]
-        test_fraction: f64,
-        /// Seed of that split.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-    },
-    /// Render a 3DIEBench-like set.
-    Generate {
-        /// What is rendered.
-        kind: GenerateKind,
-        /// The pack.
-        #[arg(long)]
-        out: PathBuf,
-        /// Side of the images in pixels.
-        #[arg(long, default_value_t = 64)]
-        side: usize,
-        /// Objects a class.
-        #[arg(long, default_value_t = 40)]
-        objects: usize,
-        /// Views an object.
-        #[arg(long, default_value_t = 20)]
-        views: usize,
-        /// Seed of shapes and scenes.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
-        #[arg(long)]
-        meshes: Option<PathBuf>,
-        /// Surface of the objects: one grey, or reflectance along the object's axes.
-        #[arg(long, value_enum, default_value = "plain")]
-        paint: PaintArg,
-        /// Name in tables.
-        #[arg(long, default_value = "solids")]
-        name: String,
-    },
-    /// Check every byte of a pack.
-    Verify {
-        /// The pack.
-        pack: PathBuf,
-    },
-    /// Draw a grid of images.
-    Show {
-        /// The pack.
-        pack: PathBuf,
-        /// The PNG.
-        #[arg(long)]
-        out: PathBuf,
-        /// Rows of the grid.
-        #[arg(long, default_value_t = 12)]
-        rows: usize,
-        /// Columns of the grid.
-        #[arg(long, default_value_t = 12)]
-        columns: usize,
-    },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PackKind {
-    /// One folder a class, with or without train/ and test/ (or val/) above.
-    ClassFolders,
-    /// CIFAR-10 as class folders: ten classes of 32 x 32.
-    Cifar10,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum GenerateKind {
-    /// Procedural objects, or meshes, in 3DIEBench's scene.
-    Solids,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PaintArg {
-    Plain,
-    Axes,
-}
-
-#[derive(Subcommand)]
 enum PerfCommand {
     /// Training steps.
     Train(perf::TrainArgs),
@@ -236,7 +140,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
             Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
-        Command::Data(command) => agree(&Solo, data(command)),
+        Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
         Command::Doctor { json } => agree(&Solo, doctor::print(json)),
     }
@@ -297,65 +201,6 @@ pub fn print_text(text: &str) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
         _ => Ok(()),
     }
-}
-
-fn data(command: DataCommand) -> Result<()> {
-    match command {
-        DataCommand::Pack { kind, input, out, name, side, test_fraction, seed } => {
-            writable(&out)?;
-            let dataset = match kind {
-                PackKind::Cifar10 => read_cifar10_folders(&input)?,
-                PackKind::ClassFolders => {
-                    let stem = || input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    read_class_folders(
-                        &input,
-                        &FolderSpec { name: name.unwrap_or_else(stem), side, test_fraction, seed },
-                    )?
-                }
-            };
-            write(&dataset, &out)
-        }
-        DataCommand::Generate { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } => {
-            writable(&out)?;
-            let paint = match paint {
-                PaintArg::Plain => Paint::Plain,
-                PaintArg::Axes => Paint::Axes,
-            };
-            let objects_per_class = objects;
-            let spec =
-                SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
-            let progress = Progress::new("rendering");
-            let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
-            progress.finish();
-            write(&dataset, &out)
-        }
-        DataCommand::Verify { pack } => {
-            pack::verify(&pack)?;
-            println!("{}: whole", pack.display());
-            Ok(())
-        }
-        DataCommand::Show { pack, out, rows, columns } => {
-            let dataset = Dataset::open(&pack)?;
-            Ok(show::grid_png(&dataset, &dataset.train, rows, columns, &out)?)
-        }
-    }
-}
-
-/// Says so before an hour of packing rather than after it.
-fn writable(out: &std::path::Path) -> Result<()> {
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => std::path::Path::new("."),
-    };
-    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
-}
-
-fn write(dataset: &Dataset, out: &std::path::Path) -> Result<()> {
-    dataset.write(out)?;
-    let (train, test, side) = (dataset.train.len(), dataset.test.len(), dataset.train.side());
-    let classes = dataset.class_names.len();
-    say(&format!("{}: {train} training and {test} test images of {side} x {side} in {classes} classes", out.display()));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! Images out of a pack that stays in its file: read where they lie, decoded and cut by all threads at once.
+
+use image::RgbImage;
+use rayon::prelude::*;
+use tch::Tensor;
+
+use crate::draw::{Purpose, rng};
+use crate::error::{Error, Result};
+use crate::pack::PackedSplit;
+use crate::sources::resize::{Filter, resize_box, resize_square};
+use crate::transforms::PixelBox;
+
+/// Reads square images of one side out of a split whose images may have any size.
+///
+/// Holds labels and places only, about 20 bytes an image; an image is read when it is asked for. Any number of loaders, threads and
+/// processes may read one pack: nothing is shared but the operating system's file cache.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    split: PackedSplit,
+    side: usize,
+}
+
+impl Loader {
+    /// Images of `side` x `side` pixels out of `split`.
+    pub fn new(split: PackedSplit, side: usize) -> Self {
+        Loader { split, side }
+    }
+
+    /// The split that is read.
+    pub fn split(&self) -> &PackedSplit {
+        &self.split
+    }
+
+    /// Side of the images that come out.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
+    /// The central squares of images `indices`, resized (bilinear, antialiased): (n, 3, side, side), uint8.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Format`] for an image that cannot be read.
+    pub fn squares(&self, indices: &[usize]) -> Result<Tensor> {
+        self.batch(indices, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
+    }
+
+    /// View 1 of images `indices`, as [`crate::transforms::base_view`] makes it of images in memory, but cut out of the image in its own
+    /// size: (n, 3, side, side), uint8.
+    ///
+    /// # Errors
+    /// As [`Loader::squares`].
+    pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64) -> Result<Tensor> {
+        self.batch(indices, |image, index| {
+            let mut draw = rng(seed, epoch, index as u64, Purpose::BaseView);
+            let cut = PixelBox::draw(&mut draw, image.height() as usize, image.width() as usize);
+            let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32).into();
+            let mut view = resize_box(image, place, self.side as u32, Filter::Bilinear)?;
+            if cut.flip {
+                image::imageops::flip_horizontal_in_place(&mut view);
+            }
+            Ok(view)
+        })
+    }
+
+    fn batch(
+        &self,
+        indices: &[usize],
+        view: impl Fn(&RgbImage, usize) -> std::result::Result<RgbImage, String> + Sync,
+    ) -> Result<Tensor> {
+        let bytes = self.side * self.side * 3;
+        let mut pixels = vec![0u8; indices.len() * bytes];
+        pixels.par_chunks_exact_mut(bytes).zip(indices).try_for_each(|(to, &index)| {
+            let image = self.split.image(index)?;
+            let refused = |reason| Error::Invalid(format!("{} image {index}: {reason}", self.split.name));
+            to.copy_from_slice(view(&image, index).map_err(refused)?.as_raw());
+            Ok(())
+        })?;
+        let side = self.side as i64;
+        Ok(Tensor::from_slice(&pixels).view([indices.len() as i64, side, side, 3]).permute([0, 3, 1, 2]))
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing a pack: the HDF5 structure first, then the bytes of images and masks into the places that it leaves for them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use hdf5::plist::dataset_create::{AllocTime, FillTime};
+use hdf5::types::VarLenUnicode;
+use ndarray::{Array, Array2, Dimension};
+use rayon::prelude::*;
+
+use super::read::Form;
+use super::seal::{SEAL_BYTES, Seal};
+use super::{FORMAT, VERSION, content};
+use crate::dataset::{Kind, Scene};
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
+
+/// Bytes written at once.
+const BUFFER: usize = 1 << 20;
+
+/// What a pack will hold.
+pub(crate) struct Contents<'a> {
+    pub name: &'a str,
+    pub kind: Kind,
+    pub class_names: &'a [String],
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+    pub provenance: &'a serde_json::Value,
+    pub splits: Vec<SplitContents<'a>>,
+}
+
+/// What a split of it will hold.
+pub(crate) struct SplitContents<'a> {
+    pub name: &'a str,
+    pub labels: &'a [i32],
+    /// Names in the source; none of a generated set.
+    pub names: Option<Vec<&'a str>>,
+    pub scene: Option<&'a Scene>,
+    pub images: Payload<'a>,
+    pub masks: Option<Payload<'a>>,
+}
+
+/// Images or masks that lie elsewhere until they are copied into the pack.
+pub(crate) struct Payload<'a> {
+    pub form: Form,
+    /// (N, 32), BLAKE3 of each.
+    pub checksums: Array2<u8>,
+    /// Writes the bytes of all, in order.
+    pub copy: Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>,
+}
+
+/// Writes the pack, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Hdf5`] where it cannot be written.
+pub(crate) fn write(path: &Path, contents: &Contents) -> Result<()> {
+    write_atomically(path, |temporary| {
+        let places = write_structure(contents, temporary).map_err(Error::hdf5(path))?;
+        fill(contents, &places, temporary).map_err(Error::io(path))?;
+        Seal::set(temporary, places).map_err(Error::io(path))
+    })
+}
+
+/// BLAKE3 of each of `parts`: (N, 32).
+pub(crate) fn checksums_of<'b>(parts: impl IndexedParallelIterator<Item = &'b [u8]>) -> Array2<u8> {
+    let hashes: Vec<[u8; blake3::OUT_LEN]> = parts.map(|part| *blake3::hash(part).as_bytes()).collect();
+    Array2::from(hashes)
+}
+
+impl<'a> SplitContents<'a> {
+    /// Images and masks with the prefix of their datasets' names.
+    fn payloads(&self) -> impl Iterator<Item = (&'static str, &Payload<'a>)> {
+        std::iter::once(("image", &self.images)).chain(self.masks.iter().map(|masks| ("mask", masks)))
+    }
+}
+
+/// Writes everything but seal and payloads; gives the places of the payloads, in the order of splits, images before masks.
+fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u64>>> {
+    hdf5::silence_errors(true);
+    let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL_BYTES as u64)).create(path)?;
+    write_attributes(contents, &file)?;
+    let mut places = Vec::new();
+    for split in &contents.splits {
+        let group = file.create_group(split.name)?;
+        for (prefix, payload) in split.payloads() {
+            places.push(write_payload(&group, prefix, payload)?);
+        }
+        write_array(&group, "labels", &Array::from_vec(split.labels.to_vec()))?;
+        if let Some(names) = &split.names {
+            let lines: String = names.iter().flat_map(|name| [*name, "\n"]).collect();
+            write_array(&group, "names", &Array::from_vec(lines.into_bytes()))?;
+        }
+        if let Some(scene) = split.scene {
+            let latents = write_array(&group, "latents", &scene.latents)?;
+            latents.new_attr::<u64>().create("views")?.write_scalar(&(scene.views as u64))?;
+        }
+    }
+    file.flush()?;
+    file.close()?;
+    Ok(places)
+}
+
+/// Makes room for a payload and writes what says how to read it.
+fn write_payload(group: &hdf5::Group, prefix: &str, payload: &Payload) -> hdf5::Result<Range<u64>> {
+    let room = |name: &str, shape: Vec<usize>| -> hdf5::Result<Range<u64>> {
+        let builder = group.new_dataset::<u8>().no_chunk().obj_track_times(false);
+        let builder = builder.alloc_time(Some(AllocTime::Early)).fill_time(FillTime::Never);
+        let dataset = builder.shape(shape).create(name)?;
+        let start = dataset.offset().ok_or("the images have no place of their own in the file")?;
+        Ok(start..start + dataset.storage_size())
+    };
+    let count = payload.checksums.nrows();
+    let place = match &payload.form {
+        Form::Pixels { height, width, channels } => {
+            let mut shape = vec![count, *height, *width];
+            shape.extend((*channels > 1).then_some(*channels));
+            room(&format!("{prefix}s"), shape)?
+        }
+        Form::Encoded { places, sizes } => {
+            write_array(group, &format!("{prefix}_places"), &Array2::from(places.clone()))?;
+            write_array(group, &format!("{prefix}_sizes"), &Array2::from(sizes.clone()))?;
+            room(&format!("{prefix}_bytes"), vec![places.iter().map(|place| place[1] as usize).sum()])?
+        }
+    };
+    let name = if prefix == "image" { "checksums".to_owned() } else { format!("{prefix}_checksums") };
+    write_array(group, &name, &payload.checksums)?;
+    Ok(place)
+}
+
+/// Copies the payloads to their places.
+fn fill(contents: &Contents, places: &[Range<u64>], path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let mut out = BufWriter::with_capacity(BUFFER, &file);
+    let payloads = contents.splits.iter().flat_map(SplitContents::payloads);
+    for ((_, payload), place) in payloads.zip(places) {
+        out.seek(SeekFrom::Start(place.start))?;
+        (payload.copy)(&mut out)?;
+        let end = out.stream_position()?;
+        if end != place.end {
+            return Err(io::Error::other(format!(
+                "{} bytes of images for {} announced",
+                end - place.start,
+                place.end - place.start
+            )));
+        }
+    }
+    out.flush()
+}
+
+/// Writes the root attributes.
+fn write_attributes(contents: &Contents, file: &hdf5::File) -> hdf5::Result<()> {
+    let texts = [
+        ("format", FORMAT),
+        ("name", contents.name),
+        ("kind", contents.kind.pack_name()),
+        ("provenance", &contents.provenance.to_string()),
+        ("content", &content::hash(contents)),
+    ];
+    for (name, value) in texts {
+        file.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text(value)?)?;
+    }
+    file.new_attr::<u32>().create("format_version")?.write_scalar(&VERSION)?;
+    let class_names = contents.class_names.iter().map(|name| text(name)).collect::<hdf5::Result<Vec<_>>>()?;
+    file.new_attr_builder().with_data(&class_names).create("class_names")?;
+    file.new_attr_builder().with_data(&contents.mean).create("mean")?;
+    file.new_attr_builder().with_data(&contents.std).create("std")?;
+    Ok(())
+}
+
+/// A string as HDF5 holds it, which knows no zero bytes.
+fn text(value: &str) -> hdf5::Result<VarLenUnicode> {
+    value.parse().map_err(|_| hdf5::Error::from(format!("{value:?} cannot be stored: it holds a zero byte")))
+}
+
+/// A contiguous dataset without time stamps.
+fn write_array<T: hdf5::H5Type + Clone, D: Dimension>(
+    group: &hdf5::Group,
+    name: &str,
+    array: &Array<T, D>,
+) -> hdf5::Result<hdf5::Dataset> {
+    let array = array.as_standard_layout();
+    group.new_dataset_builder().no_chunk().obj_track_times(false).with_data(array.view()).create(name)
+}

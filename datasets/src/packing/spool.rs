@@ -1,0 +1,221 @@
+//! What is done of a pack that is not whole yet: a file of image bytes and a journal that says what they are.
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Slot, part_of};
+use crate::error::{Error, Result};
+
+/// Bytes written at once.
+const BUFFER: usize = 1 << 20;
+
+/// What came of a member for one slot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    /// Bytes in the spool.
+    Stored(Stored),
+    /// Scene latents.
+    Latents {
+        values: [f32; 7],
+        /// BLAKE3 (hex) of the member.
+        source: String,
+    },
+    /// It cannot be used.
+    Bad { reason: String },
+}
+
+/// An image or a mask in the spool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub bytes: u64,
+    /// Height and width.
+    pub size: [u32; 2],
+    /// Those that it had in the source.
+    pub original: [u32; 2],
+    /// Largest class id of a mask.
+    pub largest_id: u8,
+    /// An array of pixels, not a file.
+    pub pixels: bool,
+    /// Sums of the channels' values, and of their squares.
+    pub sums: [u64; 3],
+    pub squares: [u64; 3],
+    /// BLAKE3 (hex) of the bytes as stored.
+    pub hash: String,
+    /// BLAKE3 (hex) of the member.
+    pub source: String,
+}
+
+/// An entry of the journal.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    slot: Slot,
+    outcome: Outcome,
+}
+
+/// First line of the journal.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    key: String,
+}
+
+/// The unfinished pack.
+pub(super) struct Spool {
+    folder: PathBuf,
+    /// Locked as long as this process packs.
+    journal: BufWriter<File>,
+    bytes: BufWriter<File>,
+    length: u64,
+    /// By slot: what came of it, and where its bytes begin.
+    done: HashMap<Slot, (u64, Outcome)>,
+}
+
+impl Spool {
+    /// Goes on with the unfinished pack of `out` where its key is the same, else begins anew.
+    pub fn open(out: &Path, key: &str) -> Result<Spool> {
+        let folder = part_of(out);
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !parent.is_dir() {
+            return Err(Error::io(parent)(io::Error::new(io::ErrorKind::NotFound, "no such folder")));
+        }
+        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let open = |name: &str| {
+            let path = folder.join(name);
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))
+        };
+        let mut journal = open("journal")?;
+        lock(&journal, out)?;
+        let mut bytes = open("bytes")?;
+        let (done, journal_length, length) = recover(&mut journal, &mut bytes, key).map_err(Error::io(&folder))?;
+        let cut = |file: &mut File, length| file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
+        cut(&mut journal, journal_length).map_err(Error::io(&folder))?;
+        cut(&mut bytes, length).map_err(Error::io(&folder))?;
+        let mut spool = Spool {
+            journal: BufWriter::with_capacity(BUFFER, journal),
+            bytes: BufWriter::with_capacity(BUFFER, bytes),
+            folder,
+            length,
+            done,
+        };
+        if journal_length == 0 {
+            spool.line(&Head { key: key.to_owned() }).map_err(Error::io(&spool.folder))?;
+        }
+        Ok(spool)
+    }
+
+    /// Whether something came of the slot.
+    pub fn has(&self, slot: Slot) -> bool {
+        self.done.contains_key(&slot)
+    }
+
+    /// What came of the slot.
+    pub fn outcome(&self, slot: Slot) -> Option<&Outcome> {
+        self.done.get(&slot).map(|(_, outcome)| outcome)
+    }
+
+    /// Adds what came of a slot; it counts after the next [`Spool::commit`].
+    pub fn add(&mut self, slot: Slot, outcome: Outcome, bytes: &[u8]) -> Result<()> {
+        let entry = Entry { slot, outcome };
+        self.bytes.write_all(bytes).and_then(|()| self.line(&entry)).map_err(Error::io(&self.folder))?;
+        self.done.insert(slot, (self.length, entry.outcome));
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Hands what was added to the system, bytes before what speaks of them.
+    pub fn commit(&mut self) -> Result<()> {
+        self.bytes.flush().and_then(|()| self.journal.flush()).map_err(Error::io(&self.folder))
+    }
+
+    /// Writes the bytes of `slots`, one after the other.
+    pub fn copy(&self, slots: &[Slot], to: &mut dyn Write) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        for slot in slots {
+            if let Some((start, Outcome::Stored(stored))) = self.done.get(slot) {
+                buffer.resize(stored.bytes as usize, 0);
+                self.bytes.get_ref().read_exact_at(&mut buffer, *start)?;
+                to.write_all(&buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the unfinished pack, which is whole now or never will be.
+    pub fn remove(&self) {
+        // a leftover is no failure: the next packing to this name takes it up or overwrites it
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
+    /// `error` with what is kept and how to go on.
+    pub fn keep(&self, error: Error) -> Error {
+        match error {
+            Error::Io { path, source } => {
+                let kept = format!(
+                    "{source}\nhint: what is done is kept in {}; the same command goes on",
+                    self.folder.display()
+                );
+                Error::Io { path, source: io::Error::new(source.kind(), kept) }
+            }
+            other => other,
+        }
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.journal, value)?;
+        self.journal.write_all(b"\n")
+    }
+}
+
+/// Makes this process the only one that packs to `out`.
+fn lock(journal: &File, out: &Path) -> Result<()> {
+    match journal.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let reason = "another process is packing to this file\nhint: wait for it, or give another --out";
+            Err(Error::format(out, reason))
+        }
+        // a file system without locks: nothing can be known
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(Error::io(out)(error)),
+    }
+}
+
+/// Reads the journal as far as it belongs to `key` and to bytes that are there and whole; gives the slots with their first byte, and
+/// the lengths to which journal and bytes are good.
+#[allow(clippy::type_complexity)]
+fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashMap<Slot, (u64, Outcome)>, u64, u64)> {
+    let mut done = HashMap::new();
+    let mut lines = BufReader::with_capacity(BUFFER, journal);
+    let mut bytes = BufReader::with_capacity(BUFFER, bytes);
+    let mut line = String::new();
+    let head: Option<Head> = lines.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+    if head.is_none_or(|head| head.key != key) {
+        return Ok((done, 0, 0));
+    }
+    let (mut good, mut length) = (line.len() as u64, 0);
+    loop {
+        line.clear();
+        // a line that a crash cut short ends the journal
+        if lines.read_line(&mut line).unwrap_or(0) == 0 || !line.ends_with('\n') {
+            break;
+        }
+        let Ok(Entry { slot, outcome }) = serde_json::from_str(&line) else { break };
+        let start = length;
+        if let Outcome::Stored(stored) = &outcome {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader((&mut bytes).take(stored.bytes))?;
+            if hasher.finalize().to_hex().as_str() != stored.hash {
+                break;
+            }
+            length += stored.bytes;
+        }
+        good += line.len() as u64;
+        done.insert(slot, (start, outcome));
+    }
+    Ok((done, good, length))
+}

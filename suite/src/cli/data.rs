@@ -1,0 +1,222 @@
+//! `eqr-bench data`: making, checking and looking at packs.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::scene::Paint;
+use eqr_datasets::solids::{self, SolidsSpec};
+use eqr_datasets::sources::{Options, SOURCES, source};
+use eqr_datasets::{Dataset, Pack, pack as packs, show};
+
+use super::print_text;
+use crate::progress::{Progress, say};
+
+/// What can be done with packs.
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// Say what sets can be packed, what is expected where, and where they come from.
+    List,
+    /// Pack a set as it lies on disk or in its archive.
+    Pack(PackArgs),
+    /// Render a 3DIEBench-like set.
+    Generate(GenerateArgs),
+    /// Check every byte of a pack.
+    Verify {
+        /// The pack.
+        pack: PathBuf,
+    },
+    /// Draw a grid of images.
+    Show {
+        /// The pack.
+        pack: PathBuf,
+        /// The PNG.
+        #[arg(long)]
+        out: PathBuf,
+        /// Rows of the grid.
+        #[arg(long, default_value_t = 12)]
+        rows: usize,
+        /// Columns of the grid.
+        #[arg(long, default_value_t = 12)]
+        columns: usize,
+    },
+}
+
+/// Options of `data pack`.
+#[derive(Args)]
+pub struct PackArgs {
+    /// What INPUT is; `data list` tells more.
+    #[arg(value_parser = PossibleValuesParser::new(SOURCES.map(|source| source.kind)))]
+    kind: String,
+    /// A folder, .tar, .tar.gz or .zip, read as it is; archives inside it are read, too.
+    input: PathBuf,
+    /// The pack.
+    #[arg(long)]
+    out: PathBuf,
+    /// Name in tables; default: the set's, or the input's file name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Cut the central square and resize it to this side; stored as pixels.
+    #[arg(long, conflicts_with = "short_side")]
+    side: Option<usize>,
+    /// Resize images whose shorter side is longer than this; stored as JPEG.
+    #[arg(long)]
+    short_side: Option<usize>,
+    /// Share of each class that is set aside where the input has no test split.
+    #[arg(long, default_value_t = 0.2)]
+    test_fraction: f64,
+    /// Seed of that split.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Leave out images that cannot be used; the pack lists them.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Threads that decode; default: all allowed cores. The pack does not depend on it.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+}
+
+/// Options of `data generate`.
+#[derive(Args)]
+pub struct GenerateArgs {
+    /// What is rendered.
+    kind: GenerateKind,
+    /// The pack.
+    #[arg(long)]
+    out: PathBuf,
+    /// Side of the images in pixels.
+    #[arg(long, default_value_t = 64)]
+    side: usize,
+    /// Objects a class.
+    #[arg(long, default_value_t = 40)]
+    objects: usize,
+    /// Views an object.
+    #[arg(long, default_value_t = 20)]
+    views: usize,
+    /// Seed of shapes and scenes.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
+    #[arg(long)]
+    meshes: Option<PathBuf>,
+    /// Surface of the objects: one grey, or reflectance along the object's axes.
+    #[arg(long, value_enum, default_value = "plain")]
+    paint: PaintArg,
+    /// Name in tables.
+    #[arg(long, default_value = "solids")]
+    name: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GenerateKind {
+    /// Procedural objects, or meshes, in 3DIEBench's scene.
+    Solids,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PaintArg {
+    Plain,
+    Axes,
+}
+
+/// Carries out a `data` command.
+///
+/// # Errors
+/// Bad input, or a file that cannot be written.
+pub fn run(command: DataCommand) -> Result<()> {
+    match command {
+        DataCommand::List => list(),
+        DataCommand::Pack(args) => pack_set(args),
+        DataCommand::Generate(args) => generate(args),
+        DataCommand::Verify { pack } => {
+            packs::verify(&pack)?;
+            println!("{}: whole", pack.display());
+            Ok(())
+        }
+        DataCommand::Show { pack, out, rows, columns } => {
+            let dataset = Dataset::open(&pack)?;
+            Ok(show::grid_png(&dataset, &dataset.train, rows, columns, &out)?)
+        }
+    }
+}
+
+fn list() -> Result<()> {
+    let mut text = String::new();
+    for source in SOURCES {
+        let about = &source.about;
+        text += &format!("{}: {}\n", source.kind, about.name);
+        let lines = [
+            ("input", about.expects),
+            ("images", about.sizes),
+            ("download", about.download),
+            ("described in", about.described),
+            ("licence", about.licence),
+        ];
+        for (key, value) in lines {
+            let value = value.replace('\n', "\n                ");
+            text += &format!("  {key:13} {value}\n");
+        }
+        text += "\n";
+    }
+    print_text(&text)
+}
+
+fn pack_set(args: PackArgs) -> Result<()> {
+    writable(&args.out)?;
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
+    let resize = match (args.side, args.short_side) {
+        (Some(side), _) => Resize::Square(side),
+        (None, Some(side)) => Resize::ShortSide(side),
+        (None, None) => Resize::Keep,
+    };
+    let options = Options { name: args.name, test_fraction: args.test_fraction, seed: args.seed };
+    let spec = PackSpec { options, resize, skip_bad: args.skip_bad };
+    let source = source(&args.kind).expect("the command line knows the kinds");
+    let progress = Progress::new("packing");
+    let packed = pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
+    progress.finish();
+    let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
+    if left_out > 0 {
+        say(&format!("{left_out} images that cannot be used were left out; the pack's provenance lists them"));
+    }
+    describe(&packed);
+    Ok(())
+}
+
+fn generate(args: GenerateArgs) -> Result<()> {
+    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } = args;
+    writable(&out)?;
+    let paint = match paint {
+        PaintArg::Plain => Paint::Plain,
+        PaintArg::Axes => Paint::Axes,
+    };
+    let objects_per_class = objects;
+    let spec = SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
+    let progress = Progress::new("rendering");
+    let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
+    progress.finish();
+    dataset.write(&out)?;
+    describe(&Pack::open(&out)?);
+    Ok(())
+}
+
+/// Says so before an hour of packing rather than after it.
+fn writable(out: &Path) -> Result<()> {
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
+}
+
+fn describe(pack: &Pack) {
+    let size = pack.splits[0].side().map_or("several sizes".to_owned(), |side| format!("{side} x {side}"));
+    let splits: Vec<String> = pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
+    let classes = pack.class_names.len();
+    say(&format!("{}: {} images of {size} in {classes} classes", pack.path().display(), splits.join(" and ")));
+}
