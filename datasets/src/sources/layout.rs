@@ -45,7 +45,7 @@ pub(super) fn plan(
     splits: Vec<SplitList>,
 ) -> Result<Plan> {
     let named = names(&splits)?;
-    let root = root(listing, &named, &splits)?;
+    let root = root(listing, &named)?;
     let items = splits.iter().map(|split| Ok((split.split.to_string(), split.items(listing, &root)?)));
     let items = items.collect::<Result<_>>()?;
     let lists: Vec<&str> = splits.iter().map(|split| split.list.path).collect();
@@ -87,7 +87,7 @@ fn names<'s>(splits: &'s [SplitList]) -> Result<HashMap<&'s str, (&'s str, Optio
 }
 
 /// What stands before the names in the paths of the members: empty or ending in `/`.
-fn root<T>(listing: &Listing, named: &HashMap<&str, T>, splits: &[SplitList]) -> Result<String> {
+fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
     let mut roots = BTreeSet::new();
     for (path, _) in &listing.members {
         let starts = std::iter::once(0).chain(path.match_indices('/').map(|(slash, _)| slash + 1));
@@ -101,20 +101,9 @@ fn root<T>(listing: &Listing, named: &HashMap<&str, T>, splits: &[SplitList]) ->
             let reason = format!("images of the lists lie in two places: {} and {}", place(one), place(other));
             Err(Error::format(listing.input, format!("{reason}\nhint: point INPUT at the folder or archive to use")))
         }
-        (None, _) => {
-            let first = splits.iter().find_map(|split| Some((split, split.entries.first()?)));
-            let reason = |entry: &Entry| missing(&entry.image, "no image of the lists is");
-            Err(first.map_or_else(
-                || Error::format(listing.input, "there are no lists of images"),
-                |(split, entry)| entry.error(&split.list, reason(entry)),
-            ))
-        }
+        // then any place will do to find the first of them missing
+        (None, _) => Ok(String::new()),
     }
-}
-
-/// About an image that is not there.
-fn missing(image: &str, what: &str) -> String {
-    format!("names {image}, and {what} there\nhint: unpack or download the set again, images and lists")
 }
 
 impl SplitList<'_> {
@@ -125,7 +114,10 @@ impl SplitList<'_> {
             let path = format!("{root}{}", entry.image);
             match members.binary_search_by(|(member, _)| member.as_str().cmp(&path)) {
                 Ok(_) => Ok(Item { image: path, label: entry.label, mask: None, latents: None }),
-                Err(_) => Err(entry.error(&self.list, missing(&entry.image, "it is not"))),
+                Err(_) => {
+                    let hint = "hint: unpack or download the set again, images and lists";
+                    Err(entry.error(&self.list, format!("names {}, which is not there\n{hint}", entry.image)))
+                }
             }
         };
         self.entries.iter().map(item).collect()

@@ -15,6 +15,8 @@ const MOST_KEYS: usize = 16;
 const MOST_DEPTH: usize = 4;
 /// Longest name of what is called.
 const LONGEST_NAME: usize = 64;
+/// About a step on a stack that is too short.
+const TOO_FEW: &str = "the step takes more values than there are";
 
 type Outcome<T> = Result<T, String>;
 
@@ -53,7 +55,10 @@ enum Value<'a> {
     Int(i64),
     Bytes(Bytes<'a>),
     Text(&'a str),
-    Tuple { items: Rc<[Value<'a>]>, depth: usize },
+    Tuple {
+        items: Rc<[Value<'a>]>,
+        depth: usize,
+    },
     List(Vec<Value<'a>>),
     Dict(Vec<(Bytes<'a>, Value<'a>)>),
     Name(Name),
@@ -213,32 +218,32 @@ impl<'a> Machine<'a> {
             b'(' => self.mark(),
             b'N' => self.push(Value::None),
             0x88 | 0x89 => self.push(Value::Bool(step == 0x88)), // NEWTRUE, NEWFALSE
-            b'J' => self.number(4).and_then(|n| self.int(n as i32 as i64)),  // BININT
-            b'K' => self.number(1).and_then(|n| self.int(n as i64)),         // BININT1
-            b'M' => self.number(2).and_then(|n| self.int(n as i64)),         // BININT2
-            0x8a => self.long(),                                             // LONG1
-            b'U' | b'C' => self.bytes(1),                                    // SHORT_BINSTRING, SHORT_BINBYTES
-            b'T' | b'B' => self.bytes(4),                                    // BINSTRING, BINBYTES
-            0x8e | 0x96 => self.bytes(8),                                    // BINBYTES8, BYTEARRAY8
-            0x8c => self.text(1),                                            // SHORT_BINUNICODE
-            b'X' => self.text(4),                                            // BINUNICODE
-            0x8d => self.text(8),                                            // BINUNICODE8
-            b']' => self.push(Value::List(vec![])),                          // EMPTY_LIST
-            b'}' => self.push(Value::Dict(vec![])),                          // EMPTY_DICT
-            b')' => self.tuple(0),                                           // EMPTY_TUPLE
-            0x85..=0x87 => self.tuple(usize::from(step - 0x84)),             // TUPLE1, TUPLE2, TUPLE3
-            b't' => self.marked().and_then(|count| self.tuple(count)),       // TUPLE
-            b'a' => self.append(1),                                          // APPEND
-            b'e' => self.marked().and_then(|count| self.append(count)),      // APPENDS
-            b's' => self.set(2),                                             // SETITEM
-            b'u' => self.marked().and_then(|count| self.set(count)),         // SETITEMS
-            b'q' => self.number(1).and_then(|slot| self.remember(slot)),     // BINPUT
-            b'r' => self.number(4).and_then(|slot| self.remember(slot)),     // LONG_BINPUT
-            0x94 => self.remember(self.memo.len() as u64),                   // MEMOIZE
-            b'h' => self.number(1).and_then(|slot| self.recall(slot)),       // BINGET
-            b'j' => self.number(4).and_then(|slot| self.recall(slot)),       // LONG_BINGET
-            b'c' => self.global(),                                           // GLOBAL
-            0x93 => self.stack_global(),                                     // STACK_GLOBAL
+            b'J' => self.number(4).and_then(|n| self.int(n as i32 as i64)), // BININT
+            b'K' => self.number(1).and_then(|n| self.int(n as i64)), // BININT1
+            b'M' => self.number(2).and_then(|n| self.int(n as i64)), // BININT2
+            0x8a => self.long(),                                 // LONG1
+            b'U' | b'C' => self.bytes(1),                        // SHORT_BINSTRING, SHORT_BINBYTES
+            b'T' | b'B' => self.bytes(4),                        // BINSTRING, BINBYTES
+            0x8e | 0x96 => self.bytes(8),                        // BINBYTES8, BYTEARRAY8
+            0x8c => self.text(1),                                // SHORT_BINUNICODE
+            b'X' => self.text(4),                                // BINUNICODE
+            0x8d => self.text(8),                                // BINUNICODE8
+            b']' => self.push(Value::List(vec![])),              // EMPTY_LIST
+            b'}' => self.push(Value::Dict(vec![])),              // EMPTY_DICT
+            b')' => self.tuple(0),                               // EMPTY_TUPLE
+            0x85..=0x87 => self.tuple(usize::from(step - 0x84)), // TUPLE1, TUPLE2, TUPLE3
+            b't' => self.marked().and_then(|count| self.tuple(count)), // TUPLE
+            b'a' => self.append(1),                              // APPEND
+            b'e' => self.marked().and_then(|count| self.append(count)), // APPENDS
+            b's' => self.set(2),                                 // SETITEM
+            b'u' => self.marked().and_then(|count| self.set(count)), // SETITEMS
+            b'q' => self.number(1).and_then(|slot| self.remember(slot)), // BINPUT
+            b'r' => self.number(4).and_then(|slot| self.remember(slot)), // LONG_BINPUT
+            0x94 => self.remember(self.memo.len() as u64),       // MEMOIZE
+            b'h' => self.number(1).and_then(|slot| self.recall(slot)), // BINGET
+            b'j' => self.number(4).and_then(|slot| self.recall(slot)), // LONG_BINGET
+            b'c' => self.global(),                               // GLOBAL
+            0x93 => self.stack_global(),                         // STACK_GLOBAL
             b'R' => self.reduce(),
             b'b' => self.build(),
             other => Err(format!("the step {other:#04x} does not stand in pickles of CIFAR")),
@@ -288,10 +293,8 @@ impl<'a> Machine<'a> {
     /// The topmost value above the last mark.
     fn pop(&mut self) -> Outcome<Value<'a>> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len() > floor {
-            true => self.stack.pop().ok_or_else(|| self.empty()),
-            false => Err(self.empty()),
-        }
+        let value = if self.stack.len() > floor { self.stack.pop() } else { None };
+        value.ok_or_else(|| TOO_FEW.into())
     }
 
     /// The topmost `count` values above the last mark.
@@ -299,12 +302,8 @@ impl<'a> Machine<'a> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count) {
             Some(start) if start >= floor => Ok(self.stack.split_off(start)),
-            _ => Err(self.empty()),
+            _ => Err(TOO_FEW.into()),
         }
-    }
-
-    fn empty(&self) -> String {
-        "the step takes more values than there are".into()
     }
 
     fn mark(&mut self) -> Outcome<()> {
@@ -393,7 +392,7 @@ impl<'a> Machine<'a> {
 
     fn remember(&mut self, slot: u64) -> Outcome<()> {
         self.count()?;
-        let value = self.stack.last().ok_or_else(|| self.empty())?;
+        let value = self.stack.last().ok_or(TOO_FEW)?;
         let kept = (!value.is_mutable()).then(|| value.clone());
         self.memo.insert(slot as u32, kept);
         Ok(())
