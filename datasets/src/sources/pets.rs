@@ -1,0 +1,105 @@
+//! Oxford-IIIT Pets (Parkhi, Vedaldi, Zisserman and Jawahar, CVPR 2012).
+
+use std::collections::BTreeMap;
+
+use super::layout::{self, Entry, SplitList};
+use super::lists::{self, Line, List, ends_in};
+use super::plan::{About, Listing, Options, Plan, Source};
+use crate::error::{Error, Result};
+
+/// The lists of the splits.
+const SPLITS: [(&str, &str); 2] = [("train", "annotations/trainval.txt"), ("test", "annotations/test.txt")];
+
+/// Oxford-IIIT Pets as published: breeds in the order of their ids, `trainval` as the training split.
+pub const PETS: Source = Source {
+    kind: "pets",
+    is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
+    plan,
+    records: None,
+    about: About {
+        name: "Pets",
+        expects: "a folder with images.tar.gz and annotations.tar.gz, or with what they hold:\n\
+                  images/<Breed>_<number>.jpg\n\
+                  annotations/trainval.txt, annotations/test.txt",
+        sizes: "3,680 train / 3,669 test",
+        download: "811 MB",
+        described: "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012",
+        licence: "CC BY-SA 4.0; copyright of the images remains with their owners",
+    },
+};
+
+/// A line of a list.
+struct Pet<'a> {
+    /// Name of the image.
+    image: &'a str,
+    /// Id of the breed, from 1.
+    class: usize,
+    line: usize,
+}
+
+fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
+    let mut splits = Vec::new();
+    let mut breeds = BTreeMap::new();
+    for (split, end) in SPLITS {
+        let list = lists::require(listing, end)?;
+        let pets = pets(&list)?;
+        for pet in &pets {
+            name_breed(&mut breeds, pet).map_err(|reason| list.error_at(pet.line, reason))?;
+        }
+        let entry = |pet: &Pet| Entry {
+            image: format!("images/{}.jpg", pet.image),
+            label: pet.class as i32 - 1,
+            line: Some(pet.line),
+        };
+        splits.push(SplitList { split, list, entries: pets.iter().map(entry).collect() });
+    }
+    layout::plan("Pets", listing, options, class_names(listing, &breeds)?, "images/", splits)
+}
+
+/// Lines `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the species. Lines that start with `#` are
+/// comments.
+fn pets<'a>(list: &List<'a>) -> Result<Vec<Pet<'a>>> {
+    let lines = list.lines()?.into_iter().filter(|line| !line.text.starts_with('#'));
+    lines.map(|line| pet(line).map_err(|reason| list.error_at(line.number, reason))).collect()
+}
+
+fn pet(line: Line) -> std::result::Result<Pet, String> {
+    // from the right, so that a name may hold spaces
+    let mut fields = line.text.rsplitn(4, char::is_whitespace);
+    let (_breed, _species) = (fields.next(), fields.next());
+    match (fields.next().and_then(|class| class.parse::<u16>().ok()), fields.next()) {
+        (Some(class), Some(image)) if class > 0 => {
+            Ok(Pet { image: image.trim_end(), class: class.into(), line: line.number })
+        }
+        _ => Err(format!("expected `name class species breed`, class from 1, found {:?}", line.text)),
+    }
+}
+
+/// Adds the breed that the image's name gives (`Abyssinian` of `Abyssinian_100`) to the names of the ids.
+fn name_breed<'a>(breeds: &mut BTreeMap<usize, &'a str>, pet: &Pet<'a>) -> std::result::Result<(), String> {
+    let breed = match pet.image.rsplit_once('_') {
+        Some((breed, number)) if number.parse::<u32>().is_ok() => breed,
+        _ => return Err(format!("expected an image <Breed>_<number>, found {:?}", pet.image)),
+    };
+    match *breeds.entry(pet.class).or_insert(breed) {
+        known if known == breed => Ok(()),
+        known => Err(format!("{} has class {}, which is {known} before", pet.image, pet.class)),
+    }
+}
+
+/// The names of the ids 1, 2, ...: none left out, none twice.
+fn class_names(listing: &Listing, breeds: &BTreeMap<usize, &str>) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    for (&class, breed) in breeds {
+        if class != names.len() + 1 {
+            let reason = format!("the lists name no image of class {}, but one of class {class}", names.len() + 1);
+            return Err(Error::format(listing.input, reason));
+        }
+        if let Some(other) = names.iter().position(|name| name == breed) {
+            let reason = format!("the lists call both class {} and class {class} {breed}", other + 1);
+            return Err(Error::format(listing.input, reason));
+        }
+        names.push(breed.to_string());
+    }
+    Ok(names)
+}
