@@ -1,25 +1,22 @@
 //! Images in one folder per class: `{train,test|val}/<class>/<image>` or `<class>/<image>`, in a directory, a `.tar` or
 //! a `.tar.gz`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use image::RgbImage;
 use ndarray::Array4;
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
+use super::by_seed::BySeed;
+use super::class_folder_sets::CIFAR10_CLASSES;
 use super::decode::decode;
+use super::folders::Layout;
 use super::members::{self, Member, member_error};
 use crate::dataset::{Dataset, Kind, Split, channel_statistics};
-use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 
-/// Classes of CIFAR-10 in the order of its labels, which also is that of the alphabet.
-pub const CIFAR10_CLASSES: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /// Side of CIFAR-10's images.
 const CIFAR10_SIDE: usize = 32;
 /// Largest side of the images of a pack.
@@ -54,7 +51,8 @@ pub fn read_class_folders(input: &Path, spec: &FolderSpec) -> Result<Dataset> {
     spec.validate()?;
     let (images, hash) = read_images(input, spec)?;
     let side = common_side(input, &images)?;
-    let layout = Layout::of(input, &images, spec)?;
+    let paths: Vec<&str> = images.iter().map(|image| image.path.as_str()).collect();
+    let layout = Layout::of(input, &paths, BySeed::new(spec.test_fraction, spec.seed)?)?;
     let provenance = spec.provenance(input, hash, &images, &layout);
     let mut pixels: Vec<Option<RgbImage>> = images.into_iter().map(|image| Some(image.pixels)).collect();
     let train = assemble(&layout.train, &mut pixels, side);
@@ -92,10 +90,7 @@ pub fn read_cifar10_folders(input: &Path) -> Result<Dataset> {
 impl FolderSpec {
     /// Checks the values.
     fn validate(&self) -> Result<()> {
-        if !(self.test_fraction > 0.0 && self.test_fraction < 1.0) {
-            let found = self.test_fraction;
-            return Err(Error::Invalid(format!("the test fraction must be above 0 and below 1, and is {found}")));
-        }
+        BySeed::new(self.test_fraction, self.seed)?;
         match self.side {
             Some(side) if !(1..=LARGEST_SIDE).contains(&side) => {
                 Err(Error::Invalid(format!("the side must be 1 to {LARGEST_SIDE} pixels, and is {side}")))
@@ -161,9 +156,6 @@ fn read_images(input: &Path, spec: &FolderSpec) -> Result<(Vec<Decoded>, Option<
     let mut images = images?;
     let hash = hash?;
     images.sort_by(|a, b| a.path.cmp(&b.path));
-    if let Some(pair) = images.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        return Err(member_error(input, &pair[0].path, "there are two members of this name"));
-    }
     Ok((images, hash))
 }
 
@@ -209,115 +201,6 @@ fn common_side(input: &Path, images: &[Decoded]) -> Result<usize> {
             Err(member_error(input, &other.path, reason))
         }
     }
-}
-
-/// Which image goes where.
-struct Layout {
-    class_names: Vec<String>,
-    /// (index of the image, label).
-    train: Vec<(usize, i32)>,
-    test: Vec<(usize, i32)>,
-    split_by_seed: bool,
-}
-
-/// Images (their indices) by class.
-type Classes<'a> = BTreeMap<&'a str, Vec<usize>>;
-
-impl Layout {
-    /// Reads the layout off the paths of the sorted `images`.
-    fn of(input: &Path, images: &[Decoded], spec: &FolderSpec) -> Result<Layout> {
-        let paths: Vec<Vec<&str>> = images.iter().map(|image| image.path.split('/').collect()).collect();
-        let paths = without_common_folders(&paths);
-        let tops: Vec<&str> = paths.iter().map(|path| path[0]).collect();
-        let test_name = ["test", "val"].into_iter().find(|name| tops.contains(name));
-        let layout = match test_name {
-            Some(test) if tops.contains(&"train") => {
-                let split = |name: &str| classes_below(input, images, &paths, Some(name));
-                Layout::from_splits(input, split("train")?, split(test)?)?
-            }
-            _ => Layout::split(&classes_below(input, images, &paths, None)?, spec),
-        };
-        match layout.class_names.len() {
-            0 | 1 => {
-                let reason = format!("expected at least two class folders, found {:?}", layout.class_names);
-                Err(Error::format(input, reason))
-            }
-            _ if layout.test.is_empty() => {
-                Err(Error::format(input, "every class has but one image: nothing is left for the test split"))
-            }
-            _ => Ok(layout),
-        }
-    }
-
-    /// The layout of a source that names its splits.
-    fn from_splits(input: &Path, train: Classes, test: Classes) -> Result<Layout> {
-        if let Some(class) = test.keys().find(|class| !train.contains_key(*class)) {
-            return Err(Error::format(input, format!("class `{class}` has test images and no training image")));
-        }
-        let class_names: Vec<String> = train.keys().map(ToString::to_string).collect();
-        let labelled = |split: &Classes| {
-            let label = |class: &str| class_names.iter().position(|name| name == class).unwrap_or_default() as i32;
-            split.iter().flat_map(|(class, images)| images.iter().map(move |&image| (image, label(class)))).collect()
-        };
-        Ok(Layout { train: labelled(&train), test: labelled(&test), class_names, split_by_seed: false })
-    }
-
-    /// The layout of a source without splits: of each class a share, drawn by the seed, is the test split. A class of
-    /// two images or more has both.
-    fn split(classes: &Classes, spec: &FolderSpec) -> Layout {
-        let mut layout = Layout {
-            class_names: classes.keys().map(ToString::to_string).collect(),
-            train: Vec::new(),
-            test: Vec::new(),
-            split_by_seed: true,
-        };
-        for (label, images) in classes.values().enumerate() {
-            let mut shuffled = images.clone();
-            shuffled.shuffle(&mut rng(spec.seed, 0, label as u64, Purpose::Subset));
-            let share = (images.len() as f64 * spec.test_fraction).round() as usize;
-            let tests = if images.len() < 2 { 0 } else { share.clamp(1, images.len() - 1) };
-            let (test, train) = shuffled.split_at_mut(tests);
-            test.sort_unstable();
-            train.sort_unstable();
-            layout.test.extend(test.iter().map(|&image| (image, label as i32)));
-            layout.train.extend(train.iter().map(|&image| (image, label as i32)));
-        }
-        layout
-    }
-}
-
-/// `paths` without the folders that hold all of them, at least `<class>/<image>` being left.
-fn without_common_folders<'a>(paths: &'a [Vec<&'a str>]) -> Vec<&'a [&'a str]> {
-    let mut rest: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-    while rest.iter().all(|path| path.len() > 2 && path[0] == rest[0][0]) && !rest.is_empty() {
-        rest.iter_mut().for_each(|path| *path = &path[1..]);
-    }
-    rest
-}
-
-/// The images below the folder `split` (of all, where there is none) by class.
-fn classes_below<'a>(
-    input: &Path,
-    images: &[Decoded],
-    paths: &[&[&'a str]],
-    split: Option<&str>,
-) -> Result<Classes<'a>> {
-    let mut classes = Classes::new();
-    for (index, path) in paths.iter().enumerate() {
-        let below = match split {
-            Some(name) if path[0] == name => &path[1..],
-            Some(_) => continue,
-            None => path,
-        };
-        match below {
-            [class, _] => classes.entry(class).or_default().push(index),
-            _ => {
-                let reason = "expected <class>/<image> or {train,test,val}/<class>/<image>, alike for all images";
-                return Err(member_error(input, PathBuf::from(&images[index].path), reason));
-            }
-        }
-    }
-    Ok(classes)
 }
 
 /// The images of a split as one array. Each is given up as soon as it is copied, so that the set lies in memory about
