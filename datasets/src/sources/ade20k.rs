@@ -1,0 +1,248 @@
+//! ADE20K as the scene parsing benchmark publishes it, and other sets in its layout: photographs with masks of class ids.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::members::{is_image, member_error};
+use super::plan::{About, Item, Listing, Options, Plan, Source};
+use super::suffix::{file_name, find_list, last_parts, lines};
+use crate::dataset::Kind;
+use crate::error::{Error, Result};
+
+/// The list of class names.
+const NAMES: &str = "objectInfo150.txt";
+/// Classes where no list names them.
+const CLASSES: usize = 150;
+/// Most classes of 8-bit masks with 0 for void.
+const MOST_CLASSES: usize = 255;
+/// Splits and their folders.
+const SPLITS: [(&str, &str); 2] = [("train", "training"), ("test", "validation")];
+
+/// Photographs with masks of class ids.
+pub const ADE20K: Source = Source {
+    kind: "ade20k",
+    is_list: |path| file_name(path) == NAMES,
+    plan,
+    records: None,
+    about: About {
+        name: "ADE20K",
+        expects: "\
+ADEChallengeData2016.zip, or its tree
+  images/{training,validation}/<name>.jpg
+  annotations/{training,validation}/<name>.png    8 bits: 0 = void, 1..150 = classes
+  objectInfo150.txt                               names; without it the classes are called by their numbers",
+        sizes: "20,210 train / 2,000 test (the validation images)",
+        download: "967 MB",
+        described: "Zhou et al. 2017, Scene Parsing through ADE20K Dataset; sceneparsing.csail.mit.edu",
+        licence: "images: non-commercial research and education; annotations: BSD 3-Clause",
+    },
+};
+
+/// Pairs images and masks by their names.
+fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
+    let (class_names, named) = match find_list(listing, NAMES)? {
+        Some(list) => (names(listing, list.0, &lines(listing, list)?)?, true),
+        None => ((1..=CLASSES).map(|id| format!("class {id}")).collect(), false),
+    };
+    let pairs = pairs(listing)?;
+    let mut splits = Vec::new();
+    for (split, folder) in SPLITS {
+        let items: Vec<Item> = items(listing, &pairs, folder)?;
+        if items.is_empty() {
+            let reason = format!("expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none");
+            return Err(Error::format(listing.input, reason));
+        }
+        splits.push((split.to_owned(), items));
+    }
+    Ok(Plan {
+        name: options.name.clone().unwrap_or_else(|| "ADE20K".into()),
+        kind: Kind::Photographs,
+        class_names,
+        views: None,
+        splits,
+        notes: json!({ "split": "as in the source", "class_names": if named { NAMES } else { "numbers" } }),
+    })
+}
+
+/// Image and mask of one name.
+#[derive(Default)]
+struct Pair<'a> {
+    image: Option<&'a str>,
+    mask: Option<&'a str>,
+}
+
+/// Images and masks by folder and name.
+type Pairs<'a> = BTreeMap<(&'a str, &'a str), Pair<'a>>;
+
+/// What lies in `images/` and `annotations/`.
+fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
+    let mut pairs = Pairs::new();
+    for (path, _) in &listing.members {
+        let Some([kind @ ("images" | "annotations"), folder, file]) = last_parts(path) else {
+            continue;
+        };
+        if !is_image(Path::new(path)) || !SPLITS.iter().any(|(_, name)| *name == folder) {
+            continue;
+        }
+        let (stem, ending) = file.rsplit_once('.').unwrap_or((file, ""));
+        if kind == "annotations" && !ending.eq_ignore_ascii_case("png") {
+            return Err(member_error(listing.input, path, "expected a PNG: JPEG does not keep class ids"));
+        }
+        let pair = pairs.entry((folder, stem)).or_default();
+        let place = if kind == "images" { &mut pair.image } else { &mut pair.mask };
+        if let Some(other) = place.replace(path) {
+            return Err(member_error(listing.input, path, format!("has the name of {other}, too")));
+        }
+    }
+    Ok(pairs)
+}
+
+/// The pairs of a folder, in the order of their names.
+fn items(listing: &Listing, pairs: &Pairs, folder: &str) -> Result<Vec<Item>> {
+    let of_folder = pairs.iter().filter(|((of, _), _)| *of == folder);
+    of_folder.map(|((_, stem), pair)| item(listing, pair, folder, stem)).collect()
+}
+
+/// A photograph with its mask.
+fn item(listing: &Listing, pair: &Pair, folder: &str, stem: &str) -> Result<Item> {
+    match (pair.image, pair.mask) {
+        (Some(image), Some(mask)) => {
+            Ok(Item { image: image.to_owned(), label: 0, mask: Some(mask.to_owned()), latents: None })
+        }
+        (Some(image), None) => {
+            let reason = format!("its mask annotations/{folder}/{stem}.png is missing");
+            Err(member_error(listing.input, image, reason))
+        }
+        (None, mask) => {
+            let reason = format!("its image images/{folder}/{stem}.jpg is missing");
+            Err(member_error(listing.input, mask.unwrap_or(stem), reason))
+        }
+    }
+}
+
+/// The names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
+fn names(listing: &Listing, path: &str, lines: &[&str]) -> Result<Vec<String>> {
+    let refuse = |line: usize, reason: &str| Err(member_error(listing.input, path, format!("line {line}: {reason}")));
+    let cells = |line: &str| -> Vec<String> { line.split('\t').map(|cell| cell.trim().to_owned()).collect() };
+    let header = cells(lines.first().copied().unwrap_or_default());
+    let column = |name: &str| header.iter().position(|cell| cell == name);
+    let (Some(index), Some(name)) = (column("Idx"), column("Name")) else {
+        return refuse(1, "expected the columns Idx and Name, separated by tabs");
+    };
+    let mut names = Vec::new();
+    for (at, line) in lines.iter().enumerate().skip(1) {
+        let cells = cells(line);
+        match (cells.get(index).map(|cell| cell.parse::<usize>()), cells.get(name)) {
+            (Some(Ok(id)), Some(name)) if id == at && !name.is_empty() => names.push(name.clone()),
+            _ => return refuse(at + 1, &format!("expected class {at} and its name")),
+        }
+    }
+    match names.len() {
+        1..=MOST_CLASSES => Ok(names),
+        count => refuse(1, &format!("expected 1 to {MOST_CLASSES} classes, found {count}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::testing::{listing, options};
+
+    const INFO: &str = "Idx\tRatio\tTrain\tVal\tStuff\tName\r\n1\t0.1576\t11664\t1172\t1\twall\r\n\
+                        2\t0.1072\t6046\t612\t1\tbuilding, edifice\r\n";
+
+    /// The published tree with two training images and one of validation.
+    fn official() -> Vec<(&'static str, &'static [u8])> {
+        vec![
+            ("ADEChallengeData2016/annotations/training/ADE_train_00000001.png", b""),
+            ("ADEChallengeData2016/annotations/training/ADE_train_00000002.png", b""),
+            ("ADEChallengeData2016/annotations/validation/ADE_val_00000001.png", b""),
+            ("ADEChallengeData2016/images/training/ADE_train_00000001.jpg", b""),
+            ("ADEChallengeData2016/images/training/ADE_train_00000002.jpg", b""),
+            ("ADEChallengeData2016/images/validation/ADE_val_00000001.jpg", b""),
+            ("ADEChallengeData2016/objectInfo150.txt", INFO.as_bytes()),
+            ("ADEChallengeData2016/sceneCategories.txt", b"ADE_train_00000001 airport_terminal\n"),
+        ]
+    }
+
+    fn planned(files: &[(&str, &[u8])]) -> Result<Plan> {
+        plan(&listing(files, ADE20K.is_list), &options())
+    }
+
+    fn refused(files: &[(&str, &[u8])]) -> String {
+        planned(files).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_published_tree_is_paired_and_named() {
+        let plan = planned(&official()).unwrap();
+        assert_eq!(
+            (plan.name.as_str(), plan.class_names.as_slice()),
+            ("ADE20K", ["wall", "building, edifice"].map(String::from).as_slice())
+        );
+        let [(train, two), (test, one)] = plan.splits.as_slice() else { panic!("two splits") };
+        assert_eq!((train.as_str(), two.len(), test.as_str(), one.len()), ("train", 2, "test", 1));
+        let expected = Item {
+            image: "ADEChallengeData2016/images/training/ADE_train_00000002.jpg".into(),
+            label: 0,
+            mask: Some("ADEChallengeData2016/annotations/training/ADE_train_00000002.png".into()),
+            latents: None,
+        };
+        assert_eq!(two[1], expected);
+    }
+
+    #[test]
+    fn a_set_of_the_layout_without_names_has_numbered_classes() {
+        let files: Vec<(&str, &[u8])> = vec![
+            ("annotations/training/0001 TÜ.png", b""),
+            ("annotations/validation/0016E5_08129.png", b""),
+            ("images/training/0001 TÜ.JPG", b""),
+            ("images/validation/0016E5_08129.jpg", b""),
+        ];
+        let plan = planned(&files).unwrap();
+        assert_eq!((plan.class_names.len(), plan.class_names[10].as_str()), (150, "class 11"));
+        assert_eq!(plan.splits[0].1[0].mask.as_deref(), Some("annotations/training/0001 TÜ.png"));
+    }
+
+    #[test]
+    fn what_has_no_partner_is_named_and_so_is_the_partner() {
+        for missing in 0..6 {
+            let mut files = official();
+            let (path, _) = files.remove(missing);
+            let message = refused(&files);
+            let ending = path.strip_prefix("ADEChallengeData2016/").unwrap();
+            assert!(message.contains(&format!("{ending} is missing")), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_empty_split_and_two_images_of_one_name_are_refused() {
+        let mut files = official();
+        files.retain(|(path, _)| !path.contains("validation"));
+        assert!(refused(&files).contains("images/validation/<name>.jpg"));
+        let mut files = official();
+        files.push(("ADEChallengeData2016/images/training/ADE_train_00000001.png", b""));
+        assert!(
+            refused(&files).contains("has the name of ADEChallengeData2016/images/training/ADE_train_00000001.jpg")
+        );
+        let mut files = official();
+        files[0].0 = "ADEChallengeData2016/annotations/training/ADE_train_00000001.jpg";
+        assert!(refused(&files).contains("ADE_train_00000001.jpg: expected a PNG"));
+    }
+
+    #[test]
+    fn tables_of_another_form_are_refused_by_their_line() {
+        let with = |info: &'static str| {
+            let mut files = official();
+            files[6].1 = info.as_bytes();
+            refused(&files)
+        };
+        assert!(with("").contains("line 1: expected the columns"));
+        assert!(with("Idx\tName\n").contains("found 0"));
+        assert!(with("Idx\tName\n1\twall\n3\tsky\n").contains("line 3: expected class 2"));
+        assert!(with("Idx\tName\n1\t\n").contains("line 2: expected class 1"));
+        assert!(with("Idx\tName\n1 wall\n").contains("line 2"));
+    }
+}
