@@ -143,6 +143,5 @@ pub(super) fn too_large(bytes: u64) -> String {
 
 /// An [`Error::Member`] of `container`.
 pub(super) fn member_error(container: &Path, member: impl AsRef<Path>, reason: impl Into<String>) -> Error {
-    let member = member.as_ref().display().to_string();
-    Error::Member { container: container.to_owned(), member, reason: reason.into() }
+    Error::member(container, member, reason)
 }

@@ -2,7 +2,11 @@
 
 mod archive;
 mod class_folders;
-mod decode;
+pub mod decode;
+pub mod encode;
 mod members;
+pub mod resize;
+pub mod tree;
 
 pub use class_folders::{CIFAR10_CLASSES, FolderSpec, read_cifar10_folders, read_class_folders};
+pub use tree::{Tree, Visit};
