@@ -13,7 +13,7 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
-    /// An image of a folder or archive could not be decoded.
+    /// A member of a folder or archive cannot be used.
     #[error("{container}: member {member}: {reason}")]
     Member {
         /// Archive or folder.
@@ -58,6 +58,12 @@ impl Error {
     pub fn hdf5(path: impl AsRef<Path>) -> impl FnOnce(hdf5::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Error::Hdf5 { path, source }
+    }
+
+    /// An [`Error::Member`] of `container`.
+    pub fn member(container: impl AsRef<Path>, member: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        let member = member.as_ref().display().to_string();
+        Error::Member { container: container.as_ref().to_owned(), member, reason: reason.into() }
     }
 
     /// An [`Error::Format`] at `path`.

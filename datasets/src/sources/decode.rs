@@ -1,36 +1,95 @@
-//! An image file to RGB pixels of one size.
+//! An image file to pixels.
 
 use std::io::Cursor;
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
+use png::{BitDepth, ColorType, Transformations};
+
+use super::resize::{Filter, resize_square};
 
 /// Longest side that is decoded.
-const LONGEST_SIDE: u32 = 32_768;
+pub(super) const LONGEST_SIDE: u32 = 32_768;
 /// Most pixels that are decoded: about 400 MB as 16-bit RGBA.
-const MOST_PIXELS: u64 = 50_000_000;
+pub(super) const MOST_PIXELS: u64 = 50_000_000;
 /// Most bytes a decoder may ask for.
-const MOST_BYTES: u64 = 512 << 20;
+const MOST_BYTES: usize = 512 << 20;
+/// Most pixels a byte of a file can stand for: eight of 1 bit, deflated 1,032 to 1. (A block of 64 pixels of a JPEG has
+/// 1 bit at least.)
+const PIXELS_PER_BYTE: u64 = 8 * 1_032;
 
-/// `bytes` as 8-bit RGB, or what is wrong with them.
+/// `bytes` of a JPEG or PNG as 8-bit RGB, or what is wrong with them.
 ///
-/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped (as PIL's
-/// `convert("RGB")` does). With `side` the central square is resized to it, bilinear and antialiased.
-pub(super) fn decode(bytes: &[u8], side: Option<usize>) -> Result<RgbImage, String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    match reader.format() {
-        Some(ImageFormat::Jpeg) if !has_end_of_jpeg(bytes) => return Err("a truncated JPEG: it has no end".into()),
-        Some(ImageFormat::Jpeg | ImageFormat::Png) => {}
-        _ => return Err("neither JPEG nor PNG inside".into()),
-    }
-    check_size(bytes)?;
-    let mut reader = reader;
+/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped, CMYK and
+/// YCCK are taken as inverted, as Adobe writes them, and multiplied out (as PIL's `convert("RGB")` does). The
+/// orientation of EXIF is not applied (PIL's `open` does not either). With `side` the central square is resized to it,
+/// bilinear and antialiased.
+///
+/// # Errors
+/// Another format, a truncated or damaged file, more than 50 million pixels or 32,768 in a side, or more pixels than so
+/// many bytes can hold.
+pub fn decode(bytes: &[u8], side: Option<usize>) -> Result<RgbImage, String> {
+    check_end(bytes)?;
+    check_size(bytes, dimensions(bytes)?)?;
+    let mut reader = reader(bytes)?;
     reader.limits(limits());
     let image = reader.decode().map_err(|error| error.to_string())?;
-    Ok(match side {
-        Some(side) => square(image, side as u32),
-        None => image.into_rgb8(),
-    })
+    match side {
+        Some(side) => square(image, side),
+        None => Ok(image.into_rgb8()),
+    }
+}
+
+/// The class ids of a PNG: its 8-bit grey values, or the indices (not the colours) of its palette.
+///
+/// # Errors
+/// Another format or kind of PNG (16-bit, colour, 1 to 4-bit grey, which PIL stretches and others do not); else as
+/// [`decode`].
+pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
+    if image::guess_format(bytes).ok() != Some(ImageFormat::Png) {
+        return Err("a mask must be a PNG".into());
+    }
+    check_end(bytes)?;
+    let limits = png::Limits { bytes: MOST_BYTES };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    // as they stand in the file
+    decoder.set_transformations(Transformations::IDENTITY);
+    let info = decoder.read_header_info().map_err(|error| error.to_string())?;
+    let (width, height, depth) = (info.width, info.height, info.bit_depth);
+    match (info.color_type, depth) {
+        (ColorType::Grayscale, BitDepth::Eight) => {}
+        (ColorType::Indexed, BitDepth::One | BitDepth::Two | BitDepth::Four | BitDepth::Eight) => {}
+        (kind, depth) => {
+            return Err(format!("a mask must be 8-bit grey or have a palette, and is {kind:?}, {} bits", depth as u8));
+        }
+    }
+    check_size(bytes, (width, height))?;
+    let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
+    let mut rows = vec![0; reader.output_buffer_size().ok_or("too large")?];
+    let line = reader.next_frame(&mut rows).map_err(|error| error.to_string())?.line_size;
+    let ids = rows.chunks(line).flat_map(|row| unpacked(row, depth).take(width as usize)).collect();
+    GrayImage::from_raw(width, height, ids).ok_or_else(|| "it has too few pixels".into())
+}
+
+/// The samples of a row, of which several lie in a byte, the first one in its high bits.
+fn unpacked(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> + '_ {
+    let bits = depth as u32;
+    let samples = (8 / bits).max(1);
+    let mask = u8::MAX >> 8u32.saturating_sub(bits);
+    row.iter().flat_map(move |&byte| (1..=samples).map(move |at| (byte >> (8 - at * bits)) & mask))
+}
+
+/// A reader of the two formats that are read.
+fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
+    match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => Ok(ImageReader::with_format(Cursor::new(bytes), format)),
+        _ if bytes.is_empty() => Err("an empty file".into()),
+        _ => Err("neither JPEG nor PNG inside".into()),
+    }
+}
+
+/// Width and height by the header alone.
+fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
+    reader(bytes)?.into_dimensions().map_err(|error| error.to_string())
 }
 
 /// Bounds within which decoders are kept.
@@ -38,26 +97,34 @@ fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some(MOST_BYTES);
+    limits.max_alloc = Some(MOST_BYTES as u64);
     limits
 }
 
-/// Refuses an image of too many pixels by its header alone.
-fn check_size(bytes: &[u8]) -> Result<(), String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    let (width, height) = reader.into_dimensions().map_err(|error| error.to_string())?;
-    let fits = width <= LONGEST_SIDE && height <= LONGEST_SIDE && u64::from(width) * u64::from(height) <= MOST_PIXELS;
-    match fits {
-        true => Ok(()),
-        false => Err(format!("{width} x {height} pixels, expected at most {MOST_PIXELS} and {LONGEST_SIDE} a side")),
+/// Refuses an image of too many pixels before anything is allocated for them.
+fn check_size(bytes: &[u8], (width, height): (u32, u32)) -> Result<(), String> {
+    let pixels = u64::from(width) * u64::from(height);
+    if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS {
+        Err(format!("{width} x {height} pixels, expected at most {MOST_PIXELS} and {LONGEST_SIDE} a side"))
+    } else if pixels > bytes.len() as u64 * PIXELS_PER_BYTE {
+        Err(format!("{width} x {height} pixels declared, which {} bytes cannot hold", bytes.len()))
+    } else {
+        Ok(())
     }
 }
 
-/// Whether the marker that ends a JPEG follows the last one that starts its pixels. The decoder fills what is missing
-/// with grey and says nothing.
+/// Refuses a file without its end. The decoder of JPEG fills what is missing with grey and says nothing.
+fn check_end(bytes: &[u8]) -> Result<(), String> {
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) if !has_end_of_jpeg(bytes) => Err("a truncated JPEG: it has no end".into()),
+        Ok(ImageFormat::Png) if last(bytes, b"IEND").is_none() => Err("a truncated PNG: it has no end".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the marker that ends a JPEG follows the last one that starts its pixels.
 fn has_end_of_jpeg(bytes: &[u8]) -> bool {
-    let position = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    match (position(0xda), position(0xd9)) {
+    match (last(bytes, &[0xff, 0xda]), last(bytes, &[0xff, 0xd9])) {
         (Some(start_of_pixels), Some(end)) => end > start_of_pixels,
         // a file without pixels is the decoder's to refuse
         (None, _) => true,
@@ -65,11 +132,13 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
     }
 }
 
-/// The central square resized to `side`. Cutting first gives the same picture as resizing the shorter side first, and
-/// costs no more for a long strip.
-fn square(image: DynamicImage, side: u32) -> RgbImage {
-    let shorter = image.width().min(image.height());
-    let (left, top) = ((image.width() - shorter) / 2, (image.height() - shorter) / 2);
-    let cut = imageops::crop_imm(&image.into_rgb8(), left, top, shorter, shorter).to_image();
-    if shorter == side { cut } else { imageops::resize(&cut, side, side, FilterType::Triangle) }
+/// Where `mark` last stands.
+fn last(bytes: &[u8], mark: &[u8]) -> Option<usize> {
+    bytes.windows(mark.len()).rposition(|window| window == mark)
+}
+
+/// The central square resized to `side`.
+fn square(image: DynamicImage, side: usize) -> Result<RgbImage, String> {
+    let side = u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"))?;
+    resize_square(&image.into_rgb8(), side, Filter::Bilinear)
 }

@@ -1,0 +1,81 @@
+//! The files of a directory tree.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::names;
+use crate::error::{Error, Result};
+
+/// Folders below the input after which a walk ends: links may lead in circles.
+const DEPTH: usize = 16;
+
+/// Path below `root` and bytes of every regular file, sorted by path. Links are followed, hidden files passed over.
+pub(super) fn files(root: &Path) -> Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    list(root, Path::new(""), DEPTH, &mut files)?;
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Adds the files of the folder `below` the root.
+fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>) -> Result<()> {
+    let folder = root.join(below);
+    if depth == 0 {
+        return Err(Error::format(folder, format!("more than {DEPTH} folders deep; does a link lead in a circle?")));
+    }
+    for name in names_in(&folder)? {
+        if names::is_hidden(name.as_bytes()) {
+            continue;
+        }
+        let below = below.join(&name);
+        let path = root.join(&below);
+        let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
+        let refuse = |reason: &str| Err(Error::member(root, &below, reason));
+        if metadata.is_dir() {
+            list(root, &below, depth - 1, files)?;
+        } else if !metadata.is_file() {
+            return refuse("a special file, expected plain files and folders");
+        } else if let Some(below) = below.to_str() {
+            files.push((below.to_owned(), metadata.len()));
+        } else {
+            return refuse("its name is not UTF-8");
+        }
+    }
+    Ok(())
+}
+
+/// The names in `folder`, sorted, so that of several errors the same one is met every time.
+fn names_in(folder: &Path) -> Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        names.push(entry.map_err(Error::io(folder))?.file_name());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A file that is opened when it is first read: a visitor passes over most of them.
+pub(super) struct Lazy {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Lazy {
+    /// The file at `path`.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+}
+
+impl Read for Lazy {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => closed.insert(File::open(&self.path)?),
+        };
+        file.read(buffer)
+    }
+}
