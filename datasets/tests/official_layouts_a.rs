@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use eqr_datasets::Result;
-use eqr_datasets::sources::plan::{Listing, Options, Plan, Source};
 use eqr_datasets::sources::{AIRCRAFT, CIFAR10, CIFAR100, DTD, FOOD101, PETS, SUN397};
+use eqr_datasets::sources::{Listing, Options, Plan, Source};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;

@@ -25,7 +25,9 @@ use work::Worker;
 /// Largest side of the images of a pack.
 const LARGEST_SIDE: usize = 4096;
 /// Largest file with an image.
-const MEMBER_BYTES: u64 = 64 << 20;
+const IMAGE_BYTES: u64 = 64 << 20;
+/// Largest file with several images; CIFAR-100's training batch has 155 MB.
+const RECORDS_BYTES: u64 = 256 << 20;
 /// Members after which a batch is handed over.
 const BATCH_MEMBERS: usize = 512;
 /// Bytes after which a batch is handed over.
@@ -206,7 +208,8 @@ fn spool_all(
     let (to, from) = sync_channel(WAITING_BATCHES);
     let wanted = |path: &str| missing.contains_key(path);
     std::thread::scope(|scope| {
-        let reader = scope.spawn(move || read(tree, &wanted, to));
+        let limit = if source.records.is_some() { RECORDS_BYTES } else { IMAGE_BYTES };
+        let reader = scope.spawn(move || read(tree, limit, &wanted, to));
         let worker = Worker { records: source.records, resize: spec.resize, side: source.side };
         let spooled = spool_batches(&worker, &missing, from, spool, &mut |members| {
             done += members;
@@ -219,14 +222,19 @@ fn spool_all(
 }
 
 /// Hands the wanted members to `to` in batches of bounded size, in the tree's order.
-fn read(tree: &Tree, wanted: &dyn Fn(&str) -> bool, to: SyncSender<Vec<Waiting>>) -> Result<Option<blake3::Hash>> {
+fn read(
+    tree: &Tree,
+    limit: u64,
+    wanted: &dyn Fn(&str) -> bool,
+    to: SyncSender<Vec<Waiting>>,
+) -> Result<Option<blake3::Hash>> {
     let mut batch: Vec<Waiting> = Vec::new();
     let mut bytes = 0;
     let hash = tree.visit(&mut |path, size, reader| {
         if !wanted(path) {
             return Ok(Visit::Continue);
         }
-        let member = Waiting { path: path.to_owned(), bytes: tree.read_member(path, size, reader, MEMBER_BYTES)? };
+        let member = Waiting { path: path.to_owned(), bytes: tree.read_member(path, size, reader, limit)? };
         bytes += member.bytes.len();
         batch.push(member);
         if batch.len() < BATCH_MEMBERS && bytes < BATCH_BYTES {

@@ -26,6 +26,7 @@ pub const ADE20K: Source = Source {
     is_list: |path| file_name(path) == NAMES,
     plan,
     records: None,
+    side: None,
     about: About {
         name: "ADE20K",
         expects: "\

@@ -18,6 +18,7 @@ pub const AIRCRAFT: Source = Source {
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),
     plan,
     records: None,
+    side: None,
     about: About {
         name: "Aircraft",
         expects: "fgvc-aircraft-2013b.tar.gz, or the folder fgvc-aircraft-2013b that it holds:\n\

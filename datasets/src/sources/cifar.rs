@@ -6,6 +6,7 @@
 use image::RgbImage;
 use serde_json::json;
 
+use super::class_folder_sets;
 use super::lists::{self, List};
 use super::pickle;
 use super::plan::{About, Item, Listing, Options, Plan, Source};
@@ -57,12 +58,19 @@ static HUNDRED: Set = Set {
     python_names: "meta",
 };
 
-/// CIFAR-10 as published, binary or python version.
+/// CIFAR-10 as published, binary or python version, or as class folders of pictures.
 pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
-    plan: |listing, options| TEN.plan(listing, options),
+    plan: |listing, options| {
+        if is_cifar10_batches(listing) {
+            TEN.plan(listing, options)
+        } else {
+            class_folder_sets::cifar10(listing, options)
+        }
+    },
     records: Some(|member, bytes| TEN.records(member, bytes)),
+    side: Some(SIDE),
     about: About {
         name: "CIFAR10",
         expects: "cifar-10-binary.tar.gz, cifar-10-python.tar.gz, or the folder that one of them holds:\n\
@@ -83,6 +91,7 @@ pub const CIFAR100: Source = Source {
     is_list: |path| HUNDRED.owns(path),
     plan: |listing, options| HUNDRED.plan(listing, options),
     records: Some(|member, bytes| HUNDRED.records(member, bytes)),
+    side: Some(SIDE),
     about: About {
         name: "CIFAR100",
         expects: "cifar-100-binary.tar.gz, cifar-100-python.tar.gz, or the folder that one of them holds:\n\
@@ -96,8 +105,8 @@ pub const CIFAR100: Source = Source {
     },
 };
 
-/// Whether the input holds batches of CIFAR-10, so that it is [`CIFAR10`]'s rather than one of class folders.
-pub fn is_cifar10_batches(listing: &Listing) -> bool {
+/// Whether the input holds batches of CIFAR-10.
+fn is_cifar10_batches(listing: &Listing) -> bool {
     listing.members.iter().any(|(path, _)| TEN.is_batch(file_name(path)))
 }
 

@@ -22,6 +22,7 @@ pub const CLASS_FOLDERS: Source = Source {
     is_list: |_| false,
     plan: |listing, options| plan(listing, options, stem(listing.input)),
     records: None,
+    side: None,
     about: About {
         name: "the name of INPUT",
         expects: "\
@@ -36,27 +37,8 @@ images: .jpg, .jpeg, .png",
     },
 };
 
-/// CIFAR-10 as class folders of pictures.
-pub const CIFAR10_FOLDERS: Source = Source {
-    kind: "cifar10",
-    is_list: |_| false,
-    plan: cifar10,
-    records: None,
-    about: About {
-        name: "CIFAR10",
-        expects: "\
-a folder, .tar, .tar.gz or .zip with
-  {train,test}/<class>/<image>, where the classes are airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck
-images: 32 x 32, .png or .jpg",
-        sizes: "50,000 train / 10,000 test",
-        download: "163 MB (as published, cifar-10-binary.tar.gz or cifar-10-python.tar.gz)",
-        described: "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; www.cs.toronto.edu/~kriz/cifar.html",
-        licence: "not stated",
-    },
-};
-
 /// CIFAR-10, whose classes must be the ten.
-fn cifar10(listing: &Listing, options: &Options) -> Result<Plan> {
+pub(super) fn cifar10(listing: &Listing, options: &Options) -> Result<Plan> {
     let plan = plan(listing, options, "CIFAR10".into())?;
     if plan.class_names == CIFAR10_CLASSES {
         return Ok(plan);
@@ -212,7 +194,7 @@ mod tests {
         let read = |classes: &[&str]| {
             let paths = tree(classes);
             let listing = listed(&paths.iter().map(String::as_str).collect::<Vec<_>>());
-            (CIFAR10_FOLDERS.plan)(&listing, &options())
+            cifar10(&listing, &options())
         };
         let plan = read(&CIFAR10_CLASSES).unwrap();
         assert_eq!((plan.name.as_str(), plan.class_names.len()), ("CIFAR10", 10));

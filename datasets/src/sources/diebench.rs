@@ -20,6 +20,7 @@ pub const DIEBENCH: Source = Source {
     is_list: |path| splits::FILES.contains(&file_name(path)),
     plan,
     records: None,
+    side: None,
     about: About {
         name: "3DIEBench",
         expects: "\

@@ -17,6 +17,7 @@ pub const DTD: Source = Source {
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
     plan,
     records: None,
+    side: None,
     about: About {
         name: "DTD",
         expects: "dtd-r1.0.1.tar.gz, or the folder dtd that it holds:\n\

@@ -16,6 +16,7 @@ pub const FOOD101: Source = Source {
     },
     plan,
     records: None,
+    side: None,
     about: About {
         name: "Food101",
         expects: "food-101.tar.gz, or the folder food-101 that it holds:\n\

@@ -26,6 +26,7 @@ pub const IMAGENET: Source = Source {
     },
     plan,
     records: None,
+    side: None,
     about: About {
         name: "ImageNet",
         expects: "\

@@ -29,8 +29,8 @@ pub mod tree;
 
 pub use ade20k::ADE20K;
 pub use aircraft::AIRCRAFT;
-pub use cifar::{CIFAR10, CIFAR100, is_cifar10_batches};
-pub use class_folder_sets::{CIFAR10_CLASSES, CIFAR10_FOLDERS, CLASS_FOLDERS};
+pub use cifar::{CIFAR10, CIFAR100};
+pub use class_folder_sets::{CIFAR10_CLASSES, CLASS_FOLDERS};
 pub use diebench::{DIEBENCH, read_latents};
 pub use dtd::DTD;
 pub use food101::FOOD101;
@@ -42,19 +42,8 @@ pub use sun397::SUN397;
 pub use tree::{Tree, Visit};
 
 /// Every set that can be packed.
-pub const SOURCES: [&Source; 11] = [
-    &CIFAR10,
-    &CIFAR100,
-    &FOOD101,
-    &SUN397,
-    &DTD,
-    &PETS,
-    &AIRCRAFT,
-    &IMAGENET,
-    &ADE20K,
-    &DIEBENCH,
-    &CLASS_FOLDERS,
-];
+pub const SOURCES: [&Source; 11] =
+    [&CIFAR10, &CIFAR100, &FOOD101, &SUN397, &DTD, &PETS, &AIRCRAFT, &IMAGENET, &ADE20K, &DIEBENCH, &CLASS_FOLDERS];
 
 /// The source of this KIND.
 pub fn source(kind: &str) -> Option<&'static Source> {

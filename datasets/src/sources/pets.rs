@@ -16,6 +16,7 @@ pub const PETS: Source = Source {
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
     plan,
     records: None,
+    side: None,
     about: About {
         name: "Pets",
         expects: "a folder with images.tar.gz and annotations.tar.gz, or with what they hold:\n\

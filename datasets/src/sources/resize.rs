@@ -1,5 +1,7 @@
 //! Images and masks of other sizes.
 
+use std::borrow::Cow;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{GrayImage, RgbImage};
@@ -22,6 +24,16 @@ pub enum Filter {
 /// A side of no pixels or too many.
 pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
     let region = Region::square(image.dimensions());
+    let bytes = resize(image.as_raw(), PixelType::U8x3, region, (side, side), filter.into())?;
+    RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+/// The box of `image` with this left, top, width and height, inside it, as a square of `side` pixels.
+///
+/// # Errors
+/// A side of no pixels or too many, a box that reaches out of the image.
+pub fn resize_box(image: &RgbImage, cut: (u32, u32, u32, u32), side: u32, filter: Filter) -> Result<RgbImage, String> {
+    let region = Region { size: image.dimensions(), cut };
     let bytes = resize(image.as_raw(), PixelType::U8x3, region, (side, side), filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
@@ -98,6 +110,21 @@ impl Region {
     }
 }
 
+impl Region {
+    /// The pixels that are taken, of `bytes` bytes each, in memory of their own: the resizer's own crop would weigh in the pixels
+    /// beyond its edges.
+    fn pixels<'a>(&self, all: &'a [u8], bytes: usize) -> Cow<'a, [u8]> {
+        let (left, top, width, height) = self.cut;
+        if (width, height) == self.size {
+            return Cow::Borrowed(all);
+        }
+        let row = self.size.0 as usize * bytes;
+        let rows = all.chunks_exact(row.max(1)).skip(top as usize).take(height as usize);
+        let part = left as usize * bytes..(left + width) as usize * bytes;
+        Cow::Owned(rows.flat_map(|row| row.get(part.clone()).unwrap_or_default()).copied().collect())
+    }
+}
+
 /// The region of `pixels` as `width` x `height`.
 fn resize(
     pixels: &[u8],
@@ -110,10 +137,10 @@ fn resize(
     if pixel_count == 0 || pixel_count > MOST_PIXELS || side > LONGEST_SIDE {
         return Err(format!("cannot be resized to {width} x {height} pixels"));
     }
-    let (left, top, cut_width, cut_height) = region.cut;
-    let options =
-        ResizeOptions::new().resize_alg(algorithm).crop(left.into(), top.into(), cut_width.into(), cut_height.into());
-    let source = ImageRef::new(region.size.0, region.size.1, pixels, kind).map_err(|error| error.to_string())?;
+    let (.., cut_width, cut_height) = region.cut;
+    let cut = region.pixels(pixels, kind.size());
+    let source = ImageRef::new(cut_width, cut_height, &cut, kind).map_err(|error| error.to_string())?;
+    let options = ResizeOptions::new().resize_alg(algorithm);
     let mut target = Image::new(width, height, kind);
     Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
     Ok(target.into_vec())

@@ -17,6 +17,7 @@ pub const SUN397: Source = Source {
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),
     plan,
     records: None,
+    side: None,
     about: About {
         name: "SUN397",
         expects: "a folder with SUN397.tar.gz and Partitions.zip, or with what they hold:\n\
