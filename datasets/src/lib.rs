@@ -4,6 +4,7 @@ pub mod dataset;
 pub mod draw;
 pub mod error;
 mod files;
+pub mod known;
 pub mod pack;
 pub mod scene;
 pub mod show;
@@ -14,6 +15,7 @@ pub mod transforms;
 
 pub use dataset::{Dataset, Kind, Scene, Split};
 pub use error::{Error, Result};
+pub use known::known_images;
 
 /// Version of the HDF5 library in use, as `1.10.8`.
 pub fn hdf5_version() -> String {
