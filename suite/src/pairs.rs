@@ -2,7 +2,7 @@
 
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
-use eqr_datasets::transforms::{Draws, Transform, apply, base_view};
+use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
 use eqr_datasets::{Dataset, Kind, Scene, Split};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -106,15 +106,17 @@ impl PairSource {
         self.normalise(&(self.select(indices).to_kind(tch::Kind::Float) / 255.0))
     }
 
-    /// View 1 of photographs `units`: (n, 3, H, W).
-    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Tensor {
-        base_view(&self.select(units), &keys(units), seed, epoch)
+    /// View 1 of photographs `units`: (n, 3, H, W), with surroundings for all active transforms where the border is a
+    /// window, so that it is the same whichever of them makes view 2.
+    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> FirstView {
+        let Transforms { active, border, ranges } = &self.transforms;
+        base_view(&self.select(units), &keys(units), seed, epoch, border.reach(active, ranges))
     }
 
     /// View 2 made of `view1` by `active` alone, normalised, and the parameter vectors of `active` side by side.
     pub fn second_views(
         &self,
-        view1: &Tensor,
+        view1: &FirstView,
         seed: u64,
         epoch: u64,
         units: &[usize],
@@ -122,10 +124,10 @@ impl PairSource {
     ) -> (Tensor, Tensor) {
         let ranges = &self.transforms.ranges;
         let draws = Draws::sample(&keys(units), seed, epoch, active, ranges);
-        let view2 = apply(view1, &draws, self.transforms.border);
+        let view2 = view1.transformed(&draws, self.transforms.border);
         let columns: Vec<Tensor> = active
             .iter()
-            .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view1.device()))
+            .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view2.device()))
             .collect();
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
@@ -153,7 +155,12 @@ impl PairSource {
     fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize], active: &[Transform]) -> Pairs {
         let view1 = self.first_views(seed, epoch, units);
         let (view2, parameters) = self.second_views(&view1, seed, epoch, units, active);
-        Pairs { view1: self.normalise(&view1), view2, labels: self.label_tensor(units.iter().copied()), parameters }
+        Pairs {
+            view1: self.normalise(&view1.pixels()),
+            view2,
+            labels: self.label_tensor(units.iter().copied()),
+            parameters,
+        }
     }
 
     fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Pairs {
