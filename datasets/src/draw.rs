@@ -25,6 +25,8 @@ pub enum Purpose {
     Subset = 7,
     /// Permutation of targets in the sanity row.
     TargetShuffle = 8,
+    /// Which images carry known parameters.
+    Known = 9,
 }
 
 /// A generator that depends on its four keys alone.

@@ -4,6 +4,7 @@ pub mod dataset;
 pub mod draw;
 pub mod error;
 mod files;
+pub mod known;
 pub mod loader;
 pub mod pack;
 pub mod packing;
@@ -17,6 +18,7 @@ pub mod transforms;
 
 pub use dataset::{Dataset, Kind, Scene, Split};
 pub use error::{Error, Result};
+pub use known::known_images;
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};
 pub use prefetch::Prefetch;

@@ -8,7 +8,7 @@ use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 use crate::pack::PackedSplit;
 use crate::sources::resize::{Filter, resize_box, resize_square};
-use crate::transforms::PixelBox;
+use crate::transforms::{PixelBox, field_side};
 
 /// Reads square images of one side out of a split whose images may have any size.
 ///
@@ -41,20 +41,21 @@ impl Loader {
     /// # Errors
     /// [`Error::Io`] and [`Error::Format`] for an image that cannot be read.
     pub fn squares(&self, indices: &[usize]) -> Result<Tensor> {
-        self.batch(indices, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
+        self.batch(indices, self.side, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
     }
 
-    /// View 1 of images `indices`, as [`crate::transforms::base_view`] makes it of images in memory, but cut out of the image in its own
-    /// size: (n, 3, side, side), uint8.
+    /// View 1 of images `indices` and `reach` times as much around it, as [`crate::transforms::base_view`] makes them of images in memory,
+    /// but cut out of the image in its own size: (n, 3, F, F), uint8, with F = [`field_side`].
     ///
     /// # Errors
     /// As [`Loader::squares`].
-    pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64) -> Result<Tensor> {
-        self.batch(indices, |image, index| {
+    pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64, reach: f64) -> Result<Tensor> {
+        let field = field_side(self.side, reach);
+        self.batch(indices, field, |image, index| {
             let mut draw = rng(seed, epoch, index as u64, Purpose::BaseView);
             let cut = PixelBox::draw(&mut draw, image.height() as usize, image.width() as usize);
             let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32).into();
-            let mut view = resize_box(image, place, self.side as u32, Filter::Bilinear)?;
+            let mut view = resize_box(image, place, field as u32, Filter::Bilinear)?;
             if cut.flip {
                 image::imageops::flip_horizontal_in_place(&mut view);
             }
@@ -65,9 +66,10 @@ impl Loader {
     fn batch(
         &self,
         indices: &[usize],
+        side: usize,
         view: impl Fn(&RgbImage, usize) -> std::result::Result<RgbImage, String> + Sync,
     ) -> Result<Tensor> {
-        let bytes = self.side * self.side * 3;
+        let bytes = side * side * 3;
         let mut pixels = vec![0u8; indices.len() * bytes];
         pixels.par_chunks_exact_mut(bytes).zip(indices).try_for_each(|(to, &index)| {
             let image = self.split.image(index)?;
@@ -75,7 +77,7 @@ impl Loader {
             to.copy_from_slice(view(&image, index).map_err(refused)?.as_raw());
             Ok(())
         })?;
-        let side = self.side as i64;
+        let side = side as i64;
         Ok(Tensor::from_slice(&pixels).view([indices.len() as i64, side, side, 3]).permute([0, 3, 1, 2]))
     }
 }

@@ -2,7 +2,7 @@
 //! pixels.
 
 use eqr_datasets::transforms::{
-    Border, Crop, Draw, Draws, PixelBox, Ranges, Transform, apply, base_view, photo_pair, resized_crop,
+    Border, Crop, Draw, Draws, FirstView, PixelBox, Ranges, Transform, apply, base_view, photo_pair, resized_crop,
 };
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
@@ -64,7 +64,7 @@ impl Pixels {
 fn identity_parameters_change_nothing_at_all() {
     for kind in [Kind::Float, Kind::Double] {
         let images = noise_images(4, 17).to_kind(kind);
-        for border in [Border::Reflection, Border::Zeros] {
+        for border in [Border::Reflection, Border::Zeros, Border::Window] {
             let out = apply(&images, &Draws::identity(4), border);
             assert!(out.equal(&images));
             assert_ne!(out.data_ptr(), images.data_ptr(), "view 2 must not be the memory of view 1");
@@ -113,7 +113,7 @@ fn translation_by_whole_pixels_moves_content_right_and_down() {
         let corner = moved.narrow(2, 0, 2).narrow(3, 0, 3);
         match border {
             Border::Zeros => assert_eq!(corner.abs().max().double_value(&[]), 0.0),
-            Border::Reflection => {
+            _ => {
                 let mirrored = images.narrow(2, 0, 2).narrow(3, 0, 3).flip([2, 3]);
                 assert!(largest_difference(&corner, &mirrored) < 1e-12);
             }
@@ -160,33 +160,95 @@ fn spot(at: [f64; 2], side: i64) -> Tensor {
     plane.expand([1, 3, side, side], false).contiguous()
 }
 
+/// Where `draw` takes a point of view 1: the steps one by one, as a person would do them on paper.
+fn moved([mut x, mut y]: [f64; 2], draw: &Draw) -> [f64; 2] {
+    if draw.flip {
+        x = -x;
+    }
+    x = (x - draw.crop.centre[0]) / draw.crop.width;
+    y = (y - draw.crop.centre[1]) / draw.crop.height;
+    let (sin, cos) = draw.angle.to_radians().sin_cos();
+    // counter-clockwise as seen: a point at the right goes up, where y is negative
+    [x, y] = [x * cos + y * sin, -x * sin + y * cos];
+    [x + 2.0 * draw.shift[0], y + 2.0 * draw.shift[1]]
+}
+
+/// Whether a spot there is seen whole.
+fn well_inside(at: [f64; 2]) -> bool {
+    at.iter().all(|coordinate| coordinate.abs() <= 0.7)
+}
+
+fn assert_lands(view2: &Tensor, expected: [f64; 2], draw: &Draw) {
+    let found = centre_of_mass(view2);
+    let off = [0, 1].map(|axis| (found[axis] - expected[axis]).abs());
+    assert!(off[0] < 0.01 && off[1] < 0.01, "{draw:?}: {found:?} for {expected:?}");
+}
+
 #[test]
 fn a_landmark_lands_where_the_parameters_say() {
     let landmark = [0.2, -0.15];
     let image = spot(landmark, 96);
     let ranges = Ranges { translation: 0.15, crop_scale_min: 0.5, ..Ranges::default() };
     let geometry = [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
-    for key in 0..40 {
-        let draws = Draws::sample(&[key], 9, 0, &geometry, &ranges);
-        let draw = draws.each[0];
-        // the steps one by one, as a person would do them on paper
-        let [mut x, mut y] = landmark;
-        if draw.flip {
-            x = -x;
+    let mut landed = 0;
+    for active in geometry.iter().map(std::slice::from_ref).chain([&geometry[..]]) {
+        for key in 0..40 {
+            let draws = Draws::sample(&[key], 9, 0, active, &ranges);
+            let expected = moved(landmark, &draws.each[0]);
+            if well_inside(expected) {
+                assert_lands(&apply(&image, &draws, Border::Zeros), expected, &draws.each[0]);
+                landed += 1;
+            }
         }
-        x = (x - draw.crop.centre[0]) / draw.crop.width;
-        y = (y - draw.crop.centre[1]) / draw.crop.height;
-        let (sin, cos) = draw.angle.to_radians().sin_cos();
-        // counter-clockwise as seen: a point at the right goes up, where y is negative
-        [x, y] = [x * cos + y * sin, -x * sin + y * cos];
-        x += 2.0 * draw.shift[0];
-        y += 2.0 * draw.shift[1];
-        if x.abs() > 0.7 || y.abs() > 0.7 {
-            continue;
-        }
-        let found = centre_of_mass(&apply(&image, &draws, Border::Zeros));
-        assert!((found[0] - x).abs() < 0.01 && (found[1] - y).abs() < 0.01, "{draw:?}: {found:?} for {x}, {y}");
     }
+    assert!(landed > 150, "only {landed} landmarks were looked at");
+}
+
+#[test]
+fn a_landmark_outside_the_window_comes_into_view_where_the_parameters_say() {
+    let ranges = Ranges { crop_scale_min: 0.5, ..Ranges::default() };
+    let geometry = [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
+    for (landmark, active, at_least) in [([0.2, -0.15], &geometry[..], 100), ([-1.15, 0.3], &geometry[..2], 10)] {
+        // view 1 is 80 of 176 pixels
+        let view1 = FirstView::amid(&spot(landmark.map(|coordinate| coordinate / 2.2), 176), 80);
+        let mut landed = 0;
+        for key in 0..400 {
+            let draws = Draws::sample(&[key], 9, 0, active, &ranges);
+            let expected = moved(landmark, &draws.each[0]);
+            if expected.iter().all(|coordinate| coordinate.abs() <= 0.6) {
+                assert_lands(&view1.transformed(&draws, Border::Window), expected, &draws.each[0]);
+                landed += 1;
+            }
+        }
+        assert!(landed >= at_least, "{landmark:?}: only {landed} were looked at");
+    }
+}
+
+#[test]
+fn every_transform_with_an_inverse_is_undone_by_it() {
+    let images = smooth_images(4, 64);
+    let keys = [0, 1, 2, 3];
+    let there_and_back = |transform: Transform, inverse: fn(&Draw) -> Draw| {
+        let draws = Draws::sample(&keys, 1, 0, &[transform], &Ranges::default());
+        let back = Draws { each: draws.each.iter().map(inverse).collect() };
+        apply(&apply(&images, &draws, Border::Reflection), &back, Border::Reflection)
+    };
+    let restored = there_and_back(Transform::Translation, |d| Draw { shift: d.shift.map(|s| -s), ..*d });
+    assert!(largest_difference(&centre(&restored, 30), &centre(&images, 30)) < 0.01);
+    // twice mirrored
+    let restored = there_and_back(Transform::Flip, |d| *d);
+    assert!(largest_difference(&restored, &images) < 1e-12);
+    // a crop of the half, shown in the middle half of what is then twice as wide
+    let half = Crop { centre: [0.1, -0.2], width: 0.5, height: 0.5 };
+    let double = Crop { centre: [-0.2, 0.4], width: 2.0, height: 2.0 };
+    let cropped = apply(&images, &same_for_all(4, Draw { crop: half, ..Draw::IDENTITY }), Border::Reflection);
+    let restored = apply(&cropped, &same_for_all(4, Draw { crop: double, ..Draw::IDENTITY }), Border::Reflection);
+    let inside = |t: &Tensor| t.narrow(2, 14, 24).narrow(3, 24, 24);
+    assert!(largest_difference(&inside(&restored), &inside(&images)) < 0.01);
+    let hue = there_and_back(Transform::Color, |d| Draw { hue: -d.hue, ..Draw::IDENTITY });
+    let forth = Draws::sample(&keys, 1, 0, &[Transform::Color], &Ranges::default());
+    let without_hue = Draws { each: forth.each.iter().map(|d| Draw { hue: 0.0, ..*d }).collect() };
+    assert!(largest_difference(&hue, &apply(&images, &without_hue, Border::Reflection)) < 1e-9);
 }
 
 /// torchvision's grey of one pixel.
@@ -339,6 +401,39 @@ fn target_vectors_decode_back_to_the_draws() {
 }
 
 #[test]
+fn target_vectors_decode_by_the_ranges_they_were_drawn_from() {
+    let keys: Vec<u64> = (0..200).collect();
+    let ranges = Ranges {
+        rotation: 30.0,
+        translation: 0.1,
+        brightness: 0.2,
+        contrast: 0.3,
+        saturation: 0.5,
+        hue: 0.25,
+        blur_min: 0.5,
+        blur_max: 3.0,
+        ..Ranges::default()
+    };
+    let draws = Draws::sample(&keys, 7, 1, &Transform::ALL, &ranges);
+    let [rotation, translation, _, _, color, blur] = Transform::ALL.map(|t| draws.target(t, &ranges));
+    let close = |a: f32, b: f64| assert!((f64::from(a) - b).abs() < 1e-5, "{a} for {b}");
+    for (n, draw) in draws.each.iter().enumerate() {
+        close(rotation[n] * 30.0, draw.angle);
+        close(translation[2 * n] * 0.1, draw.shift[0]);
+        close(translation[2 * n + 1] * 0.1, draw.shift[1]);
+        close(1.0 + 0.2 * color[4 * n], draw.brightness);
+        close(1.0 + 0.3 * color[4 * n + 1], draw.contrast);
+        close(1.0 + 0.5 * color[4 * n + 2], draw.saturation);
+        close(0.25 * color[4 * n + 3], draw.hue);
+        close(1.75 + 1.25 * blur[n], draw.sigma);
+    }
+    for values in [rotation, translation, color, blur] {
+        let (low, high) = values.iter().fold((1f32, -1f32), |(low, high), &v| (low.min(v), high.max(v)));
+        assert!((-1.0..-0.9).contains(&low) && high > 0.9 && high <= 1.0, "drawn from {low} to {high}");
+    }
+}
+
+#[test]
 fn identity_targets_are_those_of_the_protocol() {
     let draws = Draws::identity(1);
     let expected: [&[f32]; 6] = [&[0.0], &[0.0, 0.0], &[0.0, 0.0, 1.0, 1.0], &[-1.0], &[0.0; 4], &[-1.0]];
@@ -416,13 +511,13 @@ fn boxes_resize_as_torchs_antialiased_resize_does() {
 #[test]
 fn base_views_are_floats_of_bytes_and_functions_of_their_keys() {
     let bytes = (noise_images(3, 20) * 255.0).round().to_kind(Kind::Uint8);
-    let views = base_view(&bytes, &[7, 8, 9], 1, 0);
+    let views = base_view(&bytes, &[7, 8, 9], 1, 0, 1.0).pixels();
     assert_eq!((views.size(), views.kind()), (vec![3, 3, 20, 20], Kind::Float));
-    let of_floats = base_view(&(bytes.to_kind(Kind::Double) / 255.0), &[7, 8, 9], 1, 0);
+    let of_floats = base_view(&(bytes.to_kind(Kind::Double) / 255.0), &[7, 8, 9], 1, 0, 1.0).pixels();
     assert!(largest_difference(&views.to_kind(Kind::Double), &of_floats) < 1e-6);
-    let second = base_view(&bytes.narrow(0, 1, 1), &[8], 1, 0);
+    let second = base_view(&bytes.narrow(0, 1, 1), &[8], 1, 0, 1.0).pixels();
     assert!(largest_difference(&second, &views.narrow(0, 1, 1)) < 1e-6);
-    assert!(largest_difference(&views, &base_view(&bytes, &[7, 8, 9], 1, 1)) > 0.1);
+    assert!(largest_difference(&views, &base_view(&bytes, &[7, 8, 9], 1, 1, 1.0).pixels()) > 0.1);
 }
 
 #[test]
@@ -431,7 +526,7 @@ fn a_pair_is_the_base_view_and_its_transform() {
     let keys = [0, 1, 2, 3];
     let ranges = Ranges::default();
     let (view1, view2, draws) = photo_pair(&bytes, &keys, 1, 2, &Transform::ALL, &ranges, Border::Reflection);
-    assert!(view1.equal(&base_view(&bytes, &keys, 1, 2)));
+    assert!(view1.equal(&base_view(&bytes, &keys, 1, 2, 1.0).pixels()));
     assert_eq!(draws, Draws::sample(&keys, 1, 2, &Transform::ALL, &ranges));
     assert!(view2.equal(&apply(&view1, &draws, Border::Reflection)));
     assert!(view2.min().double_value(&[]) >= -1e-6 && view2.max().double_value(&[]) <= 1.0 + 1e-6);

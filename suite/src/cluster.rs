@@ -185,6 +185,8 @@ impl<'a> Worker<'a> {
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        // images are decoded by as many; a pool that a caller has set up already stays
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         Ok(Worker { ranks, device, threads })
     }
 

@@ -448,7 +448,7 @@ fn encode_photos(
         for units in chosen.chunks(ENCODE) {
             let view1 = source.first_views(seed, draw, units)?;
             let images = match transforms {
-                None => source.normalise(&view1),
+                None => source.normalise(&view1.pixels()),
                 Some(active) => {
                     let (view2, target) = source.second_views(&view1, seed, draw, units, active);
                     parameters.push(target);

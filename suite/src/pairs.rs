@@ -1,9 +1,11 @@
 //! Pairs of views with what leads from one to the other: two renders of an object, or a photograph and its transformation.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
-use eqr_datasets::transforms::{Draws, Transform, apply, base_view};
+use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
 use eqr_datasets::{Kind, Loader, Scene};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -19,8 +21,8 @@ const RESIDENT_BYTES: u64 = 4 << 30;
 pub struct PairSource {
     images: Images,
     device: Device,
-    labels: Vec<i64>,
-    scene: Option<Scene>,
+    labels: Arc<[i64]>,
+    scene: Option<Arc<Scene>>,
     mean: Tensor,
     std: Tensor,
     transforms: Transforms,
@@ -31,7 +33,7 @@ enum Images {
     /// On the device: (N, 3, H, W), uint8.
     Resident(Tensor),
     /// In the pack.
-    Streamed(Loader),
+    Streamed(Arc<Loader>),
 }
 
 /// A batch of pairs.
@@ -72,18 +74,29 @@ impl PairSource {
             let images = Tensor::from_slice(bytes).view([split.len() as i64, side as i64, side as i64, 3]);
             Images::Resident(images.permute([0, 3, 1, 2]).contiguous().to_device(device))
         } else {
-            Images::Streamed(Loader::new(split.clone(), side))
+            Images::Streamed(Arc::new(Loader::new(split.clone(), side)))
         };
         let channel = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
         Ok(PairSource {
             images,
             device,
             labels: split.labels.iter().map(|&label| i64::from(label)).collect(),
-            scene: split.scene.clone(),
+            scene: split.scene.clone().map(Arc::new),
             mean: channel(&pack.mean),
             std: channel(&pack.std),
             transforms: transforms.clone(),
         })
+    }
+
+    /// The same source for another thread: tensors may be sent to one, but not shared with it.
+    pub fn share(&self) -> Self {
+        let images = match &self.images {
+            Images::Resident(images) => Images::Resident(images.shallow_clone()),
+            Images::Streamed(loader) => Images::Streamed(loader.clone()),
+        };
+        let (mean, std) = (self.mean.shallow_clone(), self.std.shallow_clone());
+        let (labels, scene, transforms) = (self.labels.clone(), self.scene.clone(), self.transforms.clone());
+        PairSource { images, device: self.device, labels, scene, mean, std, transforms }
     }
 
     /// Whether making a batch costs more than the device's work on it hides: images are read and decoded, or the CPU feeds a GPU.
@@ -93,7 +106,7 @@ impl PairSource {
 
     /// The scene of renders.
     pub fn scene(&self) -> Option<&Scene> {
-        self.scene.as_ref()
+        self.scene.as_deref()
     }
 
     /// Objects of renders, images of photographs.
@@ -151,21 +164,27 @@ impl PairSource {
         Ok(self.normalise(&unit(&images)))
     }
 
-    /// View 1 of photographs `units`, in [0, 1]: (n, 3, H, W).
+    /// View 1 of photographs `units`, in [0, 1]: (n, 3, H, W), with surroundings for all active transforms where the border is a
+    /// window, so that it is the same whichever of them makes view 2.
     ///
     /// # Errors
     /// Images that cannot be read.
-    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Tensor> {
+    pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<FirstView> {
+        let Transforms { active, border, ranges } = &self.transforms;
+        let reach = border.reach(active, ranges);
         Ok(match &self.images {
-            Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch),
-            Images::Streamed(loader) => unit(&loader.base_views(units, seed, epoch)?.to_device(self.device)),
+            Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch, reach),
+            Images::Streamed(loader) => {
+                let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
+                FirstView::amid(&unit(&field), loader.side() as i64)
+            }
         })
     }
 
     /// View 2 made of `view1` by `active` alone, normalised, and the parameter vectors of `active` side by side.
     pub fn second_views(
         &self,
-        view1: &Tensor,
+        view1: &FirstView,
         seed: u64,
         epoch: u64,
         units: &[usize],
@@ -173,10 +192,10 @@ impl PairSource {
     ) -> (Tensor, Tensor) {
         let ranges = &self.transforms.ranges;
         let draws = Draws::sample(&keys(units), seed, epoch, active, ranges);
-        let view2 = apply(view1, &draws, self.transforms.border);
+        let view2 = view1.transformed(&draws, self.transforms.border);
         let columns: Vec<Tensor> = active
             .iter()
-            .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view1.device()))
+            .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view2.device()))
             .collect();
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
@@ -205,7 +224,7 @@ impl PairSource {
         let view1 = self.first_views(seed, epoch, units)?;
         let (view2, parameters) = self.second_views(&view1, seed, epoch, units, active);
         let labels = self.label_tensor(units.iter().copied());
-        Ok(Pairs { view1: self.normalise(&view1), view2, labels, parameters })
+        Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
     }
 
     fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Result<Pairs> {

@@ -177,7 +177,9 @@ pub fn train(
     while state.epoch < suite.train.epochs {
         let start = Instant::now();
         let (order, epoch) = (source.order(seed, state.epoch), state.epoch);
-        let batches = order.chunks_exact(suite.train.batch).map(|units| batch(source, seed, epoch, units, place));
+        let own = source.share();
+        let units = order.chunks_exact(suite.train.batch);
+        let batches = units.map(move |units| batch(&own, seed, epoch, units, place));
         std::thread::scope(|scope| {
             let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Outcome<()> {
                 for batch in batches {

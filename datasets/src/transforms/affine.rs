@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::draws::{Draw, Draws, host_tensor};
+use super::first_view::FirstView;
 use super::{Border, Crop};
 
 /// Bilinear, in libtorch's numbering of grid_sampler's modes.
@@ -14,22 +15,25 @@ impl Border {
     const fn padding_mode(self) -> i64 {
         match self {
             Border::Zeros => 0,
-            Border::Reflection => 2,
+            // view 2 stays inside the field; of an image without one nothing is known beyond its border
+            Border::Reflection | Border::Window => 2,
         }
     }
 }
 
-/// `images` (N, 3, H, W) flipped, cropped, rotated and shifted.
-pub(super) fn resample(images: &Tensor, draws: &Draws, border: Border) -> Tensor {
+/// View 1 flipped, cropped, rotated and shifted: (N, 3, H, W).
+pub(super) fn resample(view1: &FirstView, draws: &Draws, border: Border) -> Tensor {
     if draws.all(is_identity) {
-        return images.shallow_clone();
+        return view1.pixels();
     }
-    let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+    let (field, ratio) = view1.surroundings();
+    let shape = view1.shape();
+    let [n, _, height, width] = shape;
     let aspect = width as f64 / height as f64;
-    let theta: Vec<f64> = draws.each.iter().flat_map(|draw| source_of_output(draw, aspect)).collect();
-    let theta = host_tensor(&theta, &[n, 2, 3], images);
-    let grid = Tensor::affine_grid_generator(&theta, images.size(), false);
-    images.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
+    let theta: Vec<f64> = draws.each.iter().flat_map(|draw| source_of_output(draw, aspect, ratio)).collect();
+    let theta = host_tensor(&theta, &[n, 2, 3], field);
+    let grid = Tensor::affine_grid_generator(&theta, shape, false);
+    field.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
 }
 
 /// Whether the geometry of `draw` moves nothing.
@@ -38,19 +42,20 @@ fn is_identity(draw: &Draw) -> bool {
     draw.angle == angle && draw.shift == shift && draw.crop == crop && draw.flip == flip
 }
 
-/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of view 1 that it shows, both in
-/// coordinates that reach from -1 to 1 across the image (x to the right, y down); `aspect` is width / height.
+/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of the field that it shows, both in
+/// coordinates that reach from -1 to 1 across (x to the right, y down); `aspect` is width / height of the views, `ratio`
+/// the field's width and height in those of view 1.
 ///
 /// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y
 /// pointing down, the inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
-fn source_of_output(draw: &Draw, aspect: f64) -> [f64; 6] {
+fn source_of_output(draw: &Draw, aspect: f64, ratio: [f64; 2]) -> [f64; 6] {
     let (sin, cos) = draw.angle.to_radians().sin_cos();
     let turn = [[cos, -sin / aspect], [sin * aspect, cos]];
     let shift = draw.shift.map(|fraction| 2.0 * fraction);
     let Crop { centre, width, height } = draw.crop;
     let mut rows = [0.0; 6];
     for (axis, size) in [width, height].into_iter().enumerate() {
-        let mirror = if axis == 0 && draw.flip { -1.0 } else { 1.0 };
+        let mirror = if axis == 0 && draw.flip { -1.0 } else { 1.0 } / ratio[axis];
         let turned_shift = turn[axis][0] * shift[0] + turn[axis][1] * shift[1];
         rows[3 * axis] = mirror * size * turn[axis][0];
         rows[3 * axis + 1] = mirror * size * turn[axis][1];

@@ -5,6 +5,7 @@ use rand_pcg::Pcg64Mcg;
 use tch::{Kind, Tensor};
 
 use super::draws::host_tensor;
+use super::first_view::FirstView;
 use super::separable;
 use crate::draw::{Purpose, rng};
 
@@ -53,14 +54,24 @@ impl PixelBox {
 /// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box of 0.5 to
 /// 1 of the area resized with antialiasing, and a random flip.
 ///
+/// With a `reach` above 1 (see [`super::Border::reach`]) the box becomes a field that many times wider than view 1, and
+/// view 1 is its middle: a window of 1 / reach of the box's sides. The field has (reach S)^2 pixels an image.
+///
 /// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8 images give
 /// float32 views in [0, 1].
-pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64) -> Tensor {
+pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64, reach: f64) -> FirstView {
     let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
     let draw =
         |&key: &u64| PixelBox::draw(&mut rng(seed, epoch, key, Purpose::BaseView), height as usize, width as usize);
     let boxes: Vec<PixelBox> = keys.iter().map(draw).collect();
-    resized_crop(images, &boxes, height.min(width) as usize)
+    let side = height.min(width);
+    FirstView::amid(&resized_crop(images, &boxes, field_side(side as usize, reach)), side)
+}
+
+/// Side of the field about a view 1 of `side` pixels for this reach: as many whole pixels on either side, so that view 1 is cut out
+/// of the field and not resampled.
+pub fn field_side(side: usize, reach: f64) -> usize {
+    side + 2 * (side as f64 * (reach - 1.0) / 2.0).max(0.0).ceil() as usize
 }
 
 /// The box of each image (one per image, inside it) resized to `side` x `side`: `images` (N, 3, H, W), uint8 or floats

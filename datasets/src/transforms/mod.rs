@@ -1,7 +1,7 @@
 //! Transforms of photographs whose parameters are known exactly.
 //!
-//! Sampling, application and parameter vector live side by side: [`Draws::sample`] draws, [`apply`] carries out and
-//! [`Draws::target`] writes down what was done, so that they cannot drift apart. Everything is a batched tensor
+//! Sampling, application and parameter vector live side by side: [`Draws::sample`] draws, [`FirstView::transformed`]
+//! carries out and [`Draws::target`] writes down what was done, so that they cannot drift apart. Everything is a batched tensor
 //! operation on the device and in the floating-point kind of its input; images are (N, 3, H, W) in [0, 1].
 
 mod affine;
@@ -9,6 +9,7 @@ mod base_view;
 mod blur;
 mod color;
 mod draws;
+mod first_view;
 mod separable;
 
 use std::fmt;
@@ -19,8 +20,9 @@ use tch::Tensor;
 
 use crate::error::{Error, Result};
 
-pub use base_view::{PixelBox, base_view, resized_crop};
+pub use base_view::{PixelBox, base_view, field_side, resized_crop};
 pub use draws::{Crop, Draw, Draws};
+pub use first_view::FirstView;
 
 /// A transformation of a photograph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,6 +101,11 @@ pub enum Border {
     Reflection,
     /// Black.
     Zeros,
+    /// The source itself: view 1 is a window in the middle of the base view, of the largest side that keeps everything
+    /// that view 2 may show inside the base view ([`Border::reach`]). Parameters are relative to the window, and no
+    /// border shows; blur alone still mirrors view 2 about its own border, by its definition. With all transforms at
+    /// their default ranges the window has 0.47 of the base view's side.
+    Window,
 }
 
 /// From what ranges the parameters are drawn.
@@ -180,21 +187,10 @@ fn require(fine: bool, key: &str, expected: &str, found: f64) -> Result<()> {
     if fine { Ok(()) } else { Err(Error::Invalid(format!("{key} must be {expected}, and is {found}"))) }
 }
 
-/// View 2: `view1` (N, 3, H, W) transformed as `draws` (one per image) say.
-///
-/// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage whose
-/// parameters are the identity for every image of the batch is skipped, so that identity parameters change nothing at
-/// all.
+/// View 2 of `view1` (N, 3, H, W) alone, as [`FirstView::transformed`]. A window has no surroundings here: where view 2
+/// leaves view 1 it shows its reflection.
 pub fn apply(view1: &Tensor, draws: &Draws, border: Border) -> Tensor {
-    let (images, channels, _, _) = view1.size4().expect("images are (N, 3, H, W)");
-    assert!(images as usize == draws.len() && channels == 3, "{images} images for {} draws", draws.len());
-    tch::no_grad(|| {
-        let view2 = affine::resample(view1, draws, border);
-        let view2 = color::jitter(&view2, draws);
-        let view2 = blur::gaussian(&view2, draws);
-        // where every stage was skipped view 2 still is the memory of view 1
-        if view2.data_ptr() == view1.data_ptr() { view1.copy() } else { view2 }
-    })
+    FirstView::alone(view1).transformed(draws, border)
 }
 
 /// The two views of a batch of photographs and what leads from the first to the second.
@@ -211,7 +207,7 @@ pub fn photo_pair(
     border: Border,
 ) -> (Tensor, Tensor, Draws) {
     let draws = Draws::sample(keys, seed, epoch, active, ranges);
-    let view1 = base_view(images, keys, seed, epoch);
-    let view2 = apply(&view1, &draws, border);
-    (view1, view2, draws)
+    let view1 = base_view(images, keys, seed, epoch, border.reach(active, ranges));
+    let view2 = view1.transformed(&draws, border);
+    (view1.pixels(), view2, draws)
 }

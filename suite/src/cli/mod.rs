@@ -98,6 +98,8 @@ enum FormatArg {
 enum PerfCommand {
     /// Training steps.
     Train(perf::TrainArgs),
+    /// Two views of photographs: the base view and all six transforms.
+    Transforms(perf::TransformsArgs),
 }
 
 /// Runs the program as one rank of `ranks` and returns the exit code. A failure that the other ranks do not know of ends them.
@@ -142,6 +144,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Report(args) => agree(&Solo, print_report(&args)),
         Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
+        Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),
         Command::Doctor { json } => agree(&Solo, doctor::print(json)),
     }
 }

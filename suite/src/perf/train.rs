@@ -1,4 +1,4 @@
-//! `eqr-bench perf`: speed, against a ceiling measured in the same process. Timings are benchmarks, never assertions.
+//! `perf train`: training steps against the matrix products that the machine can do.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -17,6 +17,7 @@ use eqr_models::{ModelConfig, Registry, Solo};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
+use super::{median_seconds, print};
 use crate::cluster::{Precision, Worker};
 use crate::config::{Data, Suite, Transforms, parse_method};
 use crate::pairs::tasks;
@@ -84,20 +85,12 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let mut arena = Arena::new(registry, 0, compute, worker.device);
     let mut adam = Adam::new(&arena, 1e-6);
     let pairs = random_batch(&config, batch, worker.device);
-    let mut step = || {
-        let start = Instant::now();
+    let median = median_seconds(args.steps, || {
         let terms = gradients(&mut arena, &model, &pairs, &Solo);
         adam.update(&mut arena, 1e-4);
         // reading a value waits for the device
         let _ = f64::try_from(&terms[0].1);
-        start.elapsed().as_secs_f64()
-    };
-    for _ in 0..3 {
-        step();
-    }
-    let mut seconds: Vec<f64> = (0..args.steps.max(1)).map(|_| step()).collect();
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds[seconds.len() / 2];
+    });
     let flops = step_flops(&config, &model, batch);
     let ceiling = gemm_ceiling(compute.kind(), worker.device);
     let result = json!({
@@ -115,14 +108,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         "ceiling": {"name": "GEMM", "value": ceiling / 1e9, "unit": "GFLOP/s"},
         "share_of_ceiling": flops / median / ceiling,
     });
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&result)?);
-    } else {
-        for key in ["views_per_s", "gflop_per_s", "share_of_ceiling"] {
-            println!("{key:18} {:.3}", result[key].as_f64().unwrap_or(f64::NAN));
-        }
-    }
-    Ok(())
+    print(&result, args.json, &["views_per_s", "gflop_per_s", "share_of_ceiling"])
 }
 
 fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
