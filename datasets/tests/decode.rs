@@ -41,7 +41,7 @@ struct Bits {
 impl Bits {
     fn put(&mut self, value: u32, count: u32) {
         for at in (0..count).rev() {
-            self.pending = self.pending << 1 | (value >> at & 1);
+            self.pending = (self.pending << 1) | ((value >> at) & 1);
             self.count += 1;
             if self.count == 8 {
                 self.bytes.push(self.pending as u8);
@@ -71,7 +71,8 @@ fn flat_jpeg(components: &[u8], blocks: u16, adobe: Option<u8>) -> Vec<u8> {
     }
     // a DC coefficient is eight times the mean of its block, here divided by eight
     segment(0xdb, &[[0].as_slice(), &[8; 64]].concat());
-    let frame = [8, 0, 8, (blocks * 8 >> 8) as u8, (blocks * 8) as u8, count];
+    let [width_high, width_low] = (blocks * 8).to_be_bytes();
+    let frame = [8, 0, 8, width_high, width_low, count];
     let describe = |last: &dyn Fn(u8) -> Vec<u8>| (1..=count).flat_map(|id| [vec![id], last(id)].concat()).collect();
     let sampling: Vec<u8> = describe(&|_| vec![0x11, 0]);
     segment(0xc0, &[frame.as_slice(), &sampling].concat());
