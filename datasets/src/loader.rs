@@ -54,7 +54,7 @@ impl Loader {
         self.batch(indices, field, |image, index| {
             let mut draw = rng(seed, epoch, index as u64, Purpose::BaseView);
             let cut = PixelBox::draw(&mut draw, image.height() as usize, image.width() as usize);
-            let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32).into();
+            let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32);
             let mut view = resize_box(image, place, field as u32, Filter::Bilinear)?;
             if cut.flip {
                 image::imageops::flip_horizontal_in_place(&mut view);

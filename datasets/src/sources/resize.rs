@@ -17,24 +17,27 @@ pub enum Filter {
     Bicubic,
 }
 
-/// The central square of `image`, resized to `side` pixels. Cutting first gives the picture that resizing the shorter
-/// side first would give, and costs no more for a long strip.
+/// The central square of `image`, resized to `side` pixels. Cut first, so that a long strip costs no more.
 ///
 /// # Errors
 /// A side of no pixels or too many.
 pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
-    let region = Region::square(image.dimensions());
-    let bytes = resize(image.as_raw(), PixelType::U8x3, region, (side, side), filter.into())?;
+    let bytes = square(image.as_raw(), PixelType::U8x3, image.dimensions(), side, filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
-/// The box of `image` with this left, top, width and height, inside it, as a square of `side` pixels.
+/// The box (left, top, width, height) of `image` as a square of `side` pixels.
 ///
 /// # Errors
 /// A side of no pixels or too many, a box that reaches out of the image.
-pub fn resize_box(image: &RgbImage, cut: (u32, u32, u32, u32), side: u32, filter: Filter) -> Result<RgbImage, String> {
-    let region = Region { size: image.dimensions(), cut };
-    let bytes = resize(image.as_raw(), PixelType::U8x3, region, (side, side), filter.into())?;
+pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) -> Result<RgbImage, String> {
+    let [left, top, width, height] = cut;
+    let inside = |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
+    if !inside(left, width, image.width()) || !inside(top, height, image.height()) {
+        return Err(format!("the box {cut:?} reaches out of {} x {} pixels", image.width(), image.height()));
+    }
+    let pixels = cut_out(image.as_raw(), PixelType::U8x3, image.dimensions(), cut);
+    let bytes = resize(&pixels, PixelType::U8x3, (width, height), (side, side), filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -45,8 +48,7 @@ pub fn resize_box(image: &RgbImage, cut: (u32, u32, u32, u32), side: u32, filter
 /// A result of no pixels or too many: a strip of 20,000 x 1 has no short side of 256.
 pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
     let (width, height) = short_side_size(image.dimensions(), side)?;
-    let region = Region::whole(image.dimensions());
-    let bytes = resize(image.as_raw(), PixelType::U8x3, region, (width, height), filter.into())?;
+    let bytes = resize(image.as_raw(), PixelType::U8x3, image.dimensions(), (width, height), filter.into())?;
     RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -55,8 +57,7 @@ pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<
 /// # Errors
 /// As [`resize_square`].
 pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
-    let region = Region::square(mask.dimensions());
-    let bytes = resize(mask.as_raw(), PixelType::U8, region, (side, side), ResizeAlg::Nearest)?;
+    let bytes = square(mask.as_raw(), PixelType::U8, mask.dimensions(), side, ResizeAlg::Nearest)?;
     GrayImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -66,8 +67,7 @@ pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, Stri
 /// As [`resize_short_side`].
 pub fn resize_mask_short_side(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
     let (width, height) = short_side_size(mask.dimensions(), side)?;
-    let region = Region::whole(mask.dimensions());
-    let bytes = resize(mask.as_raw(), PixelType::U8, region, (width, height), ResizeAlg::Nearest)?;
+    let bytes = resize(mask.as_raw(), PixelType::U8, mask.dimensions(), (width, height), ResizeAlg::Nearest)?;
     GrayImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -82,66 +82,55 @@ impl From<Filter> for ResizeAlg {
 
 /// Width and height of an image whose shorter side becomes `side`.
 fn short_side_size((width, height): (u32, u32), side: u32) -> Result<(u32, u32), String> {
-    let longer = |long: u32, short: u32| u64::from(long) * u64::from(side) / u64::from(short.max(1));
-    let longest = longer(width.max(height), width.min(height));
-    match u32::try_from(longest) {
-        Ok(longest) if width >= height => Ok((longest, side)),
-        Ok(longest) => Ok((side, longest)),
-        Err(_) => Err(format!("{width} x {height} pixels has no short side of {side}")),
+    let (short, long) = (width.min(height), width.max(height));
+    let longer = (u64::from(long) * u64::from(side)).checked_div(short.into());
+    match longer.and_then(|longer| u32::try_from(longer).ok()) {
+        Some(longer) if width >= height => Ok((longer, side)),
+        Some(longer) => Ok((side, longer)),
+        None => Err(format!("{width} x {height} pixels cannot be resized to a short side of {side}")),
     }
 }
 
-/// What of an image is taken.
-struct Region {
-    /// Width and height of the whole.
-    size: (u32, u32),
-    /// Left, top, width, height.
-    cut: (u32, u32, u32, u32),
+/// The central square of an image of `bytes`, resized.
+fn square(bytes: &[u8], kind: PixelType, size: (u32, u32), to: u32, how: ResizeAlg) -> Result<Vec<u8>, String> {
+    let side = size.0.min(size.1);
+    let cut = [(size.0 - side) / 2, (size.1 - side) / 2, side, side];
+    resize(&cut_out(bytes, kind, size, cut), kind, (side, side), (to, to), how)
 }
 
-impl Region {
-    fn whole((width, height): (u32, u32)) -> Self {
-        Self { size: (width, height), cut: (0, 0, width, height) }
-    }
-
-    fn square((width, height): (u32, u32)) -> Self {
-        let side = width.min(height);
-        Self { size: (width, height), cut: ((width - side) / 2, (height - side) / 2, side, side) }
-    }
-}
-
-impl Region {
-    /// The pixels that are taken, of `bytes` bytes each, in memory of their own: the resizer's own crop would weigh in the pixels
-    /// beyond its edges.
-    fn pixels<'a>(&self, all: &'a [u8], bytes: usize) -> Cow<'a, [u8]> {
-        let (left, top, width, height) = self.cut;
-        if (width, height) == self.size {
-            return Cow::Borrowed(all);
-        }
-        let row = self.size.0 as usize * bytes;
-        let rows = all.chunks_exact(row.max(1)).skip(top as usize).take(height as usize);
-        let part = left as usize * bytes..(left + width) as usize * bytes;
-        Cow::Owned(rows.flat_map(|row| row.get(part.clone()).unwrap_or_default()).copied().collect())
-    }
-}
-
-/// The region of `pixels` as `width` x `height`.
-fn resize(
-    pixels: &[u8],
+/// The pixels of a box (left, top, width, height): the resizer's own crop would weigh in the pixels beyond its edges.
+fn cut_out<'a>(
+    bytes: &'a [u8],
     kind: PixelType,
-    region: Region,
-    (width, height): (u32, u32),
-    algorithm: ResizeAlg,
-) -> Result<Vec<u8>, String> {
-    let (side, pixel_count) = (width.max(height), u64::from(width) * u64::from(height));
-    if pixel_count == 0 || pixel_count > MOST_PIXELS || side > LONGEST_SIDE {
-        return Err(format!("cannot be resized to {width} x {height} pixels"));
+    size: (u32, u32),
+    [left, top, width, height]: [u32; 4],
+) -> Cow<'a, [u8]> {
+    if (width, height) == size {
+        return Cow::Borrowed(bytes);
     }
-    let (.., cut_width, cut_height) = region.cut;
-    let cut = region.pixels(pixels, kind.size());
-    let source = ImageRef::new(cut_width, cut_height, &cut, kind).map_err(|error| error.to_string())?;
-    let options = ResizeOptions::new().resize_alg(algorithm);
-    let mut target = Image::new(width, height, kind);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
-    Ok(target.into_vec())
+    let in_row = |pixels: u32| pixels as usize * kind.size();
+    let rows = bytes.chunks_exact(in_row(size.0).max(1)).skip(top as usize).take(height as usize);
+    let mut cut = Vec::with_capacity(in_row(width) * height as usize);
+    rows.for_each(|row| cut.extend_from_slice(&row[in_row(left)..in_row(left + width)]));
+    Cow::Owned(cut)
+}
+
+/// `bytes` of `from` pixels as `to` pixels. Rows are resized before columns, as PIL does: where a cubic overshoots 0 or
+/// 255 the order shows.
+fn resize(bytes: &[u8], kind: PixelType, from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
+    let pixels = u64::from(to.0) * u64::from(to.1);
+    // the rows may be widened before the columns are shortened
+    let between = u64::from(to.0) * u64::from(from.1);
+    if pixels == 0 || from.0.min(from.1) == 0 || pixels.max(between) > MOST_PIXELS || to.0.max(to.1) > LONGEST_SIDE {
+        return Err(format!("{} x {} pixels cannot be resized to {} x {}", from.0, from.1, to.0, to.1));
+    }
+    let options = ResizeOptions::new().resize_alg(how);
+    let pass = |bytes: &[u8], from: (u32, u32), to: (u32, u32)| {
+        let source = ImageRef::new(from.0, from.1, bytes, kind).map_err(|error| error.to_string())?;
+        let mut target = Image::new(to.0, to.1, kind);
+        Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        Ok(target.into_vec())
+    };
+    let narrow = pass(bytes, from, (to.0, from.1))?;
+    pass(&narrow, (to.0, from.1), to)
 }
