@@ -341,22 +341,3 @@ fn what_is_encoded_is_decoded_again() {
     refused(encode_jpeg(&image, 101), "1 to 100");
     refused(encode_jpeg(&RgbImage::new(0, 0), 90), "");
 }
-
-/// Prints milliseconds an image: `cargo test --release --test decode -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints timings, asserts nothing"]
-fn timings_of_resizing() {
-    let image = scene(500, 375);
-    let jpeg = encode_jpeg(&image, 90).unwrap();
-    let time = |name: &str, run: &dyn Fn() -> usize| {
-        let (rounds, start) = (60, std::time::Instant::now());
-        let used: usize = (0..rounds).map(|_| run()).sum();
-        println!("{name}: {:.3} ms ({used})", start.elapsed().as_secs_f64() * 1e3 / f64::from(rounds));
-    };
-    time("decode 500x375", &|| decode(&jpeg, None).unwrap().len());
-    time("bilinear to 224", &|| resize_square(&image, 224, Filter::Bilinear).unwrap().len());
-    time("bicubic to 224", &|| resize_square(&image, 224, Filter::Bicubic).unwrap().len());
-    let cut = imageops::crop_imm(&image, 62, 0, 375, 375).to_image();
-    time("image crate, bilinear", &|| imageops::resize(&cut, 224, 224, FilterType::Triangle).len());
-    time("image crate, bicubic", &|| imageops::resize(&cut, 224, 224, FilterType::CatmullRom).len());
-}

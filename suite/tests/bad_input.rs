@@ -93,8 +93,9 @@ fn data_that_is_not_there_or_not_whole() {
     refused(here, &["data", "generate", "solids", "--out", "absent/x.h5"], &["absent"]);
     std::fs::create_dir_all(here.join("photos/a")).unwrap();
     std::fs::create_dir_all(here.join("photos/b")).unwrap();
-    std::fs::write(here.join("photos/a/1.jpg"), b"broken").unwrap();
-    std::fs::write(here.join("photos/b/1.jpg"), b"broken").unwrap();
+    for name in ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"] {
+        std::fs::write(here.join("photos").join(name), b"broken").unwrap();
+    }
     refused(here, &["data", "pack", "class-folders", "photos", "--out", "x.h5"], &["a/1.jpg"]);
     assert!(!here.join("x.h5").exists());
 }
