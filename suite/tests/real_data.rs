@@ -25,7 +25,7 @@ fn cifar10_packs_whole_out_of_its_archive_and_can_be_trained_on() {
     let here = folder.path();
     let packed = eqr(here, &["data", "pack", "cifar10", archive.to_str().unwrap(), "--out", "cifar10.h5"]);
     succeeded(&packed);
-    assert!(common::stderr(&packed).contains("50000 training and 10000 test images of 32 x 32 in 10 classes"));
+    assert!(common::stderr(&packed).contains("50000 train and 10000 test images of 32 x 32 in 10 classes"));
     succeeded(&eqr(here, &["data", "verify", "cifar10.h5"]));
 
     if std::env::var_os("EQR_TEST_FULL").is_none() {

@@ -277,7 +277,7 @@ impl<'a> Reader<'a> {
         let seal = Seal::check(path)?;
         hdf5::silence_errors(true);
         let file = hdf5::File::open(path).map_err(|source| {
-            let hint = "hint: pack it again; where the file system has no locks set HDF5_USE_FILE_LOCKING=FALSE";
+            let hint = "hint: pack it again; where the file system refuses locks set HDF5_USE_FILE_LOCKING=FALSE";
             Error::format(path, format!("HDF5 cannot open it: {source}\n{hint}"))
         })?;
         Ok(Reader { path, file, length: seal.length })

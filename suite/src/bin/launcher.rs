@@ -47,6 +47,9 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Whether HDF5 locks the files that it opens; read once, when the library is loaded.
+const HDF5_LOCKING: &str = "HDF5_USE_FILE_LOCKING";
+
 /// Becomes the engine; comes back only with the reason why it could not.
 fn start() -> Result<Infallible, Problem> {
     let launcher = env::current_exe()
@@ -58,6 +61,10 @@ fn start() -> Result<Infallible, Problem> {
     let command = || {
         let mut command = Command::new(&engine);
         command.env("LD_LIBRARY_PATH", &search_path).env("EQR_LIBTORCH", &libtorch.root);
+        if env::var_os(HDF5_LOCKING).is_none() {
+            // Lustre and GPFS are often mounted without locks; packs are never written in place and need none
+            command.env(HDF5_LOCKING, "BEST_EFFORT");
+        }
         command
     };
     check_loads(command(), &engine, &libtorch)?;

@@ -1,0 +1,89 @@
+//! The real archives, packed as they are: where they are at hand (`EQR_SHARED`, by default `../shared`).
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+
+use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::sources::{ADE20K, CIFAR10, CLASS_FOLDERS, Options, Source};
+use eqr_datasets::{Pack, pack as packs};
+
+/// The archive of this name; nothing, and a line that says so, where it is not at hand.
+fn shared(name: &str) -> Option<PathBuf> {
+    let root = std::env::var("EQR_SHARED").map_or_else(|_| PathBuf::from("../../shared"), PathBuf::from);
+    let archive = root.join("data").join(name);
+    if !archive.is_file() {
+        // past the test harness, which swallows what a passing test prints
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there (EQR_SHARED names the folder)", archive.display());
+        return None;
+    }
+    Some(archive)
+}
+
+/// Packs, verifies and gives the pack with the numbers of images in its splits.
+fn packed(source: &Source, archive: &PathBuf, resize: Resize) -> (Pack, Vec<(&'static str, usize)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("set.h5");
+    let options = Options { name: None, test_fraction: 0.2, seed: 0 };
+    let spec = PackSpec { options, resize, skip_bad: false };
+    pack(source, archive, &out, &spec, &|_, _| {}).unwrap();
+    let pack = packs::verify(&out).unwrap();
+    let splits = pack.splits.iter().map(|split| (split.name, split.len())).collect();
+    (pack, splits)
+}
+
+#[test]
+fn cifar10() {
+    let Some(archive) = shared("cifar10-jpg.tar.gz") else { return };
+    let (pack, splits) = packed(&CIFAR10, &archive, Resize::Keep);
+    assert_eq!(splits, [("train", 50_000), ("test", 10_000)]);
+    assert_eq!(pack.name, "CIFAR10");
+    assert_eq!(pack.split("test").unwrap().side(), Some(32));
+    // the published statistics of the training images, which JPEG hardly moves
+    let published = ([0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]);
+    for channel in 0..3 {
+        assert!((pack.mean[channel] - published.0[channel]).abs() < 2e-3, "{:?}", pack.mean);
+        assert!((pack.std[channel] - published.1[channel]).abs() < 2e-3, "{:?}", pack.std);
+    }
+    for class in 0..10 {
+        let count = pack.split("train").unwrap().labels.iter().filter(|&&label| label == class).count();
+        assert_eq!(count, 5_000);
+    }
+}
+
+#[test]
+fn tiny_imagenet() {
+    let Some(archive) = shared("tiny-imagenet-100x120.tar.gz") else { return };
+    let (pack, splits) = packed(&CLASS_FOLDERS, &archive, Resize::Keep);
+    assert_eq!(splits, [("train", 12_000), ("test", 5_000)]);
+    assert_eq!((pack.class_names.len(), pack.split("train").unwrap().side()), (100, Some(64)));
+}
+
+#[test]
+fn caltech101_and_textures() {
+    let Some(archive) = shared("caltech101-101x20.tar.gz") else { return };
+    let (pack, splits) = packed(&CLASS_FOLDERS, &archive, Resize::ShortSide(96));
+    assert_eq!(splits, [("train", 101 * 16), ("test", 101 * 4)]);
+    let split = pack.split("train").unwrap();
+    assert!(split.side().is_none(), "photographs of several sizes");
+    assert!((0..split.len()).all(|index| split.size(index).into_iter().min() <= Some(96)));
+    let Some(archive) = shared("dtd-10x30.tar.gz") else { return };
+    let (pack, splits) = packed(&CLASS_FOLDERS, &archive, Resize::Square(48));
+    assert_eq!(splits, [("train", 240), ("test", 60)]);
+    assert_eq!(pack.load().unwrap().train.side(), 48);
+}
+
+#[test]
+fn street_scenes_in_the_layout_of_ade20k() {
+    let Some(archive) = shared("camvid-ade-layout.tar.gz") else { return };
+    let (pack, splits) = packed(&ADE20K, &archive, Resize::Keep);
+    assert_eq!(splits, [("train", 367), ("test", 101)]);
+    let split = pack.split("test").unwrap();
+    let mut ids = BTreeSet::new();
+    for index in 0..split.len() {
+        let mask = split.mask(index).unwrap().unwrap();
+        assert_eq!([mask.height() as usize, mask.width() as usize], split.size(index));
+        ids.extend(mask.into_raw());
+    }
+    assert_eq!(ids, (0..=11).collect(), "void and eleven classes");
+}
