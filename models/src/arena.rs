@@ -219,6 +219,16 @@ impl Arena {
         }
     }
 
+    /// Adds to the gradients of `part` what [`Arena::store_gradients`] would store.
+    pub fn add_gradients(&mut self, part: Part, gradients: &[Tensor]) {
+        for (index, gradient) in self.indices(part).zip(gradients) {
+            if gradient.defined() {
+                let mut slot = self.grad.narrow(0, TAIL + self.offsets[index], self.specs[index].len());
+                slot += gradient.reshape([-1]);
+            }
+        }
+    }
+
     /// To be called after the master was changed: refreshes the bf16 copy.
     pub fn sync(&mut self) {
         if let Some(low) = &mut self.low {

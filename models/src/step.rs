@@ -3,12 +3,18 @@
 //! Every rank encodes its own pairs; their y are gathered, and each rank runs heads, BatchNorm and global loss on the whole batch
 //! from y as a fresh leaf, identically. The encoder then backpropagates `(y_local * dL/dy_local).sum()` plus its own per-pair
 //! terms, and one reduction sums the per-sample gradients. Batch statistics are exact on any number of ranks.
+//!
+//! A rank that cannot hold the activations of its pairs encodes them in micro-batches: first without a graph, for y, then again one by
+//! one for the vector-Jacobian products (gradient caching, Gao et al. 2021). The cut is the same, so are loss and gradient.
+
+use std::ops::Range;
 
 use tch::{Tensor, no_grad};
 
 use crate::arena::{Arena, Part};
 use crate::collective::Collective;
 use crate::methods::{Model, Targets};
+use crate::vit::Encoded;
 
 /// A rank's part of a batch of pairs.
 pub struct Batch {
@@ -27,31 +33,42 @@ pub struct Batch {
 /// Loss terms of the global batch, in the method's order; equal on every rank.
 pub type LossTerms = Vec<(&'static str, Tensor)>;
 
-/// Fills the arena's gradient with that of the global batch and returns the loss terms.
+/// Fills the arena's gradient with that of the global batch and returns the loss terms. At most `micro_batch` of this rank's pairs are
+/// encoded at a time; all of them where it is `None`.
 ///
 /// # Panics
 /// If the model has nothing to train.
-pub fn gradients(arena: &mut Arena, model: &Model, batch: &Batch, cluster: &dyn Collective) -> LossTerms {
+pub fn gradients(
+    arena: &mut Arena,
+    model: &Model,
+    batch: &Batch,
+    micro_batch: Option<i64>,
+    cluster: &dyn Collective,
+) -> LossTerms {
     let method = model.method.as_ref().expect("only trained methods take steps");
     let master = arena.compute().master_kind();
     let local = batch.rows[cluster.rank()];
-    let total: i64 = batch.rows.iter().sum();
+    let parts = micro_batches(local, micro_batch);
 
-    // both views in one pass: (2n, 3, H, W)
-    let images = Tensor::cat(&[&batch.view1, &batch.view2], 0).to_kind(arena.compute().kind());
-    let encoded = model.encoder.forward(arena, &images);
-    let y_local = encoded.y.to_kind(master); // (2n, out)
+    // the graph of a batch encoded at once is kept; of micro-batches only y is
+    let mut kept = (parts.len() == 1).then(|| encode(arena, model, batch, &parts[0]));
+    let y_local = match &kept {
+        Some(views) => views.y().detach(),
+        None => {
+            let parts = parts.iter().map(|part| no_grad(|| encode(arena, model, batch, part).y()));
+            Tensor::cat(&parts.collect::<Vec<_>>(), 0)
+        }
+    };
 
     // gathered rows are (y1, y2, label, parameters), one row a pair
-    let (y1, y2) = (y_local.narrow(0, 0, local), y_local.narrow(0, local, local));
-    let columns =
-        [&y1.detach(), &y2.detach(), &batch.labels.unsqueeze(1).to_kind(master), &batch.parameters.to_kind(master)];
+    let columns = [&y_local, &batch.labels.unsqueeze(1).to_kind(master), &batch.parameters.to_kind(master)];
     let gathered = cluster.all_gather(&Tensor::cat(&columns, 1), &batch.rows);
-    let out = y_local.size()[1];
-    let y = gathered.narrow(1, 0, 2 * out).contiguous().set_requires_grad(true); // (N, 2 out)
+    let width = y_local.size()[1];
+    let out = width / 2;
+    let y = gathered.narrow(1, 0, width).contiguous().set_requires_grad(true); // (N, 2 out)
     let targets = Targets {
-        labels: gathered.select(1, 2 * out).to_kind(tch::Kind::Int64),
-        parameters: gathered.narrow(1, 2 * out + 1, gathered.size()[1] - 2 * out - 1),
+        labels: gathered.select(1, width).to_kind(tch::Kind::Int64),
+        parameters: gathered.narrow(1, width + 1, gathered.size()[1] - width - 1),
     };
 
     // heads and global loss on the whole batch
@@ -65,29 +82,68 @@ pub fn gradients(arena: &mut Arena, model: &Model, batch: &Batch, cluster: &dyn 
         *term = term.detach();
     }
 
-    // encoder: vector-Jacobian product with dL/dy, plus the pairs' own term
+    // encoder: vector-Jacobian products with dL/dy, plus the pairs' own term
     let before: i64 = batch.rows[..cluster.rank()].iter().sum();
-    let dy = dy.narrow(0, before, local);
-    let mut surrogate =
-        (y1 * dy.narrow(1, 0, out)).sum(None::<tch::Kind>) + (y2 * dy.narrow(1, out, out)).sum(None::<tch::Kind>);
-    let (view1, view2) = (encoded.narrow(0, local), encoded.narrow(local, local));
-    let pair = method.pair_term(arena, &view1, &view2, &batch.view2);
-    if let Some((_, mean)) = &pair {
-        surrogate += mean * (local as f64 / total as f64);
+    let total: i64 = batch.rows.iter().sum();
+    let mut pair_term: Option<(&'static str, Tensor)> = None;
+    for part in &parts {
+        let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, part));
+        let length = part.end - part.start;
+        let mut surrogate = (views.y() * dy.narrow(0, before + part.start, length)).sum(None::<tch::Kind>);
+        let view2 = batch.view2.narrow(0, part.start, length);
+        if let Some((name, mean)) = method.pair_term(arena, &views.view1, &views.view2, &view2) {
+            let share = mean * (length as f64 / total as f64);
+            surrogate += &share;
+            let sum = pair_term.map_or_else(|| share.detach(), |(_, sum)| sum + share.detach());
+            pair_term = Some((name, sum));
+        }
+        let grads = Tensor::run_backward(&[surrogate], &arena.leaves(Part::PerSample), false, false);
+        no_grad(|| match part.start {
+            0 => arena.store_gradients(Part::PerSample, &grads),
+            _ => arena.add_gradients(Part::PerSample, &grads),
+        });
     }
-    let leaves = arena.leaves(Part::PerSample);
-    let grads = Tensor::run_backward(&[surrogate], &leaves, false, false);
     no_grad(|| {
-        arena.store_gradients(Part::PerSample, &grads);
-        if let Some((_, mean)) = &pair {
-            arena.reported(0).copy_(&(mean.detach() * (local as f64 / total as f64)).view([1]));
+        if let Some((_, sum)) = &pair_term {
+            arena.reported(0).copy_(&sum.view([1]));
         }
         cluster.all_reduce_sum(&mut arena.reduced());
     });
-    if let Some((name, _)) = pair {
+    if let Some((name, _)) = pair_term {
         terms.push((name, arena.reported(0).copy().view([] as [i64; 0])));
     }
     terms
+}
+
+/// `local` pairs in runs of at most `micro_batch`; one run, though an empty one, where there are none.
+fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
+    let length = micro_batch.unwrap_or(local).clamp(1, local.max(1));
+    let starts = (0..local.max(1)).step_by(length as usize);
+    starts.map(|start| start..(start + length).min(local)).collect()
+}
+
+/// The encoded views of a run of pairs.
+struct Views {
+    view1: Encoded,
+    view2: Encoded,
+    master: tch::Kind,
+}
+
+impl Views {
+    /// (n, 2 out) in the master's kind: y of view 1, y of view 2.
+    fn y(&self) -> Tensor {
+        Tensor::cat(&[&self.view1.y, &self.view2.y], 1).to_kind(self.master)
+    }
+}
+
+/// Encodes both views of the pairs `part` in one pass.
+fn encode(arena: &Arena, model: &Model, batch: &Batch, part: &Range<i64>) -> Views {
+    let length = part.end - part.start;
+    let view = |images: &Tensor| images.narrow(0, part.start, length);
+    let images = Tensor::cat(&[view(&batch.view1), view(&batch.view2)], 0).to_kind(arena.compute().kind());
+    let encoded = model.encoder.forward(arena, &images); // (2n, ..)
+    let (view1, view2) = (encoded.narrow(0, length), encoded.narrow(length, length));
+    Views { view1, view2, master: arena.compute().master_kind() }
 }
 
 /// The loss: sum of its terms.

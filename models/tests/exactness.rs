@@ -124,14 +124,14 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
-fn distributed(method: &'static str, ranks: usize) -> (Tensor, f64) {
+fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>) -> (Tensor, f64) {
     let results: Vec<(Tensor, f64)> = std::thread::scope(|scope| {
         let handles: Vec<_> = Threads::team(ranks)
             .into_iter()
             .map(|team| {
                 scope.spawn(move || {
                     let (mut arena, model) = network(method, Pool::Split);
-                    let terms = gradients(&mut arena, &model, &batch(team.rank, ranks), &team);
+                    let terms = gradients(&mut arena, &model, &batch(team.rank, ranks), micro_batch, &team);
                     (arena.gradient().copy(), f64::try_from(sum(&terms)).unwrap())
                 })
             })
@@ -146,13 +146,16 @@ fn distributed(method: &'static str, ranks: usize) -> (Tensor, f64) {
 }
 
 #[test]
-fn gradients_do_not_depend_on_the_number_of_ranks() {
+fn gradients_do_not_depend_on_ranks_or_micro_batches() {
     for method in TRAINED {
-        let (alone, loss) = distributed(method, 1);
-        for ranks in [2, 3, 4] {
-            let (shared, shared_loss) = distributed(method, ranks);
+        let (alone, loss) = distributed(method, 1, None);
+        // of 7 pairs: whole, halves, quarters, single ones
+        for (ranks, micro_batch) in
+            [(2, None), (3, None), (4, None), (1, Some(4)), (1, Some(2)), (1, Some(1)), (2, Some(2)), (4, Some(1))]
+        {
+            let (shared, shared_loss) = distributed(method, ranks, micro_batch);
             let error = relative(&shared, &alone);
-            assert!(error < 1e-9, "{method}, {ranks} ranks: {error:e}");
+            assert!(error < 1e-9, "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {error:e}");
             assert!((shared_loss - loss).abs() < 1e-9 * loss.abs(), "{method}: {loss} {shared_loss}");
         }
     }
@@ -164,7 +167,7 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
     for method in TRAINED {
         for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
             let (mut arena, model) = network(method, pool);
-            let terms = gradients(&mut arena, &model, &batch(0, 1), &Solo);
+            let terms = gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
             let cut = arena.gradient().copy();
 
             let [view1, view2, labels, parameters] = whole();
@@ -191,7 +194,7 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
 fn gradients_equal_finite_differences() {
     for method in TRAINED {
         let (mut arena, model) = network(method, Pool::Split);
-        gradients(&mut arena, &model, &batch(0, 1), &Solo);
+        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let gradient = arena.gradient().copy();
         let start = arena.master().copy();
         let direction = (start.arange_like() * 3.7).sin();
@@ -200,7 +203,7 @@ fn gradients_equal_finite_differences() {
         let step = 1e-9;
         let mut loss_at = |offset: f64| {
             tch::no_grad(|| arena.master().shallow_clone().copy_(&(&start + &direction * offset)));
-            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), &Solo))).unwrap()
+            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), None, &Solo))).unwrap()
         };
         let numeric = (loss_at(step) - loss_at(-step)) / (2.0 * step);
         assert!((slope - numeric).abs() < 1e-3 * slope.abs().max(1e-2), "{method}: {slope} {numeric}");
@@ -223,7 +226,7 @@ impl ArangeLike for Tensor {
 fn every_parameter_of_every_method_receives_a_gradient() {
     for method in TRAINED {
         let (mut arena, model) = network(method, Pool::Split);
-        gradients(&mut arena, &model, &batch(0, 1), &Solo);
+        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let dead: Vec<String> = arena
             .named(&arena.gradient())
             .into_iter()
@@ -247,7 +250,7 @@ fn bf16_gradients_stay_near_fp32() {
             for tensor in [&mut batch.view1, &mut batch.view2, &mut batch.labels, &mut batch.parameters] {
                 *tensor = tensor.to_kind(Kind::Float);
             }
-            gradients(&mut arena, &model, &batch, &Solo);
+            gradients(&mut arena, &model, &batch, None, &Solo);
             arena.gradient().to_kind(Kind::Double)
         };
         let error = relative(&gradient(Compute::Bf16), &gradient(Compute::F32));

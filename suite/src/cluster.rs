@@ -19,6 +19,8 @@ pub struct Worker<'a> {
     pub device: Device,
     /// Threads of a CPU rank.
     pub threads: usize,
+    /// Pairs that a rank encodes at a time; all of its part of the batch where unset.
+    pub micro_batch: Option<i64>,
 }
 
 /// Number type of a run as asked for.
@@ -187,7 +189,7 @@ impl<'a> Worker<'a> {
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         // images are decoded by as many; a pool that a caller has set up already stays
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        Ok(Worker { ranks, device, threads })
+        Ok(Worker { ranks, device, threads, micro_batch: None })
     }
 
     /// Whether this rank speaks and writes.

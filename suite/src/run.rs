@@ -41,6 +41,8 @@ pub struct Request {
     pub precision: Precision,
     /// Threads a rank.
     pub threads: Option<NonZeroUsize>,
+    /// Pairs that a rank encodes at a time.
+    pub micro_batch: Option<NonZeroUsize>,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -70,7 +72,8 @@ struct Run<'a> {
 /// Bad input (2), or a run that failed (3).
 pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let suite = agree(ranks, Suite::load(&request.suite, &request.set))?;
-    let worker = Worker::start(ranks, request.threads)?;
+    let mut worker = Worker::start(ranks, request.threads)?;
+    worker.micro_batch = agree(ranks, micro_batch(&suite, request))?;
     if suite.train.batch < ranks.size() {
         let (batch, size) = (suite.train.batch, ranks.size());
         let hint = "hint: start fewer ranks or raise train.batch";
@@ -277,6 +280,16 @@ impl Run<'_> {
         say(&format!("report: {}", self.store.path("tables").display()));
         print_text(&report::render(&self.store.cells()?, &context, report::Format::Terminal)?)
     }
+}
+
+/// The micro-batch asked for, which must divide the batch.
+fn micro_batch(suite: &Suite, request: &Request) -> Result<Option<i64>> {
+    let Some(pairs) = request.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
+    let batch = suite.train.batch;
+    if !batch.is_multiple_of(pairs) {
+        bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
+    }
+    Ok(Some(pairs as i64))
 }
 
 /// Rank 0's choice, frozen in the manifest: `auto` in a run that exists is what it was begun with.

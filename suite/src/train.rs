@@ -184,7 +184,7 @@ pub fn train(
             let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Outcome<()> {
                 for batch in batches {
                     let batch = batch.map_err(Failure::run)?;
-                    let terms = gradients(&mut network.arena, &network.model, &batch, worker.ranks);
+                    let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
                     adam.update(&mut network.arena, schedule.at(state.step as i64));
                     state.step += 1;
                     let epoch_ends = state.step % per_epoch == 0;

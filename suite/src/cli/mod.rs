@@ -70,6 +70,10 @@ struct RunArgs {
     /// Threads a rank; default: allowed cores / ranks of the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
+    /// Pairs that a rank encodes at a time, a divisor of train.batch; default: its whole part of the batch. Smaller ones take less
+    /// memory and more time, the losses stay the same.
+    #[arg(long)]
+    micro_batch: Option<NonZeroUsize>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -161,6 +165,7 @@ impl RunArgs {
             set,
             precision: self.precision,
             threads: self.threads,
+            micro_batch: self.micro_batch,
             dry_run: self.dry_run,
         }
     }

@@ -57,6 +57,9 @@ pub struct TrainArgs {
     /// Pairs of a step.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(i64).range(2..))]
     batch: i64,
+    /// Pairs encoded at a time, a divisor of the batch; default: all.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    micro_batch: Option<i64>,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -86,7 +89,7 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     let mut adam = Adam::new(&arena, 1e-6);
     let pairs = random_batch(&config, batch, worker.device);
     let median = median_seconds(args.steps, || {
-        let terms = gradients(&mut arena, &model, &pairs, &Solo);
+        let terms = gradients(&mut arena, &model, &pairs, args.micro_batch, &Solo);
         adam.update(&mut arena, 1e-4);
         // reading a value waits for the device
         let _ = f64::try_from(&terms[0].1);
