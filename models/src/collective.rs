@@ -1,6 +1,6 @@
 //! What a training step asks of the other ranks.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// The ranks of a run. Implementations live where MPI lives; the models only speak to this trait.
 ///
@@ -10,6 +10,13 @@ pub trait Collective {
     fn rank(&self) -> usize;
     /// Number of processes.
     fn size(&self) -> usize;
+    /// Called once by every rank when it knows its device, for transports that depend on it.
+    ///
+    /// # Errors
+    /// What the transport says where it cannot be set up; other ranks may then not have joined, so the job must end.
+    fn use_device(&self, _device: Device) -> Result<(), String> {
+        Ok(())
+    }
     /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.

@@ -184,6 +184,9 @@ impl<'a> Worker<'a> {
             Ok(())
         };
         agree(ranks, enough)?;
+        ranks
+            .use_device(device)
+            .map_err(|text| Failure::run(anyhow!("the GPUs' collective cannot be set up: {text}")))?;
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));

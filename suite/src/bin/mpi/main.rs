@@ -1,5 +1,6 @@
 //! The engine as one rank of an MPI launch.
 
+mod nccl;
 mod world;
 
 use mpi::Threading;

@@ -1,4 +1,6 @@
-//! The collective over MPI, on host memory.
+//! The collective over MPI on host memory, and over NCCL where every rank has a GPU.
+
+use std::cell::OnceCell;
 
 use eqr_models::Collective;
 use mpi::collective::SystemOperation;
@@ -7,15 +9,31 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
 use tch::{Device, Kind, Tensor};
 
+use crate::nccl::{self, Nccl};
+
 /// All ranks of the launch.
 pub struct World {
     comm: SimpleCommunicator,
+    /// Where every rank computes on a GPU and finds NCCL.
+    nccl: OnceCell<Nccl>,
 }
 
 impl World {
     /// The communicator of all ranks.
     pub fn new(comm: SimpleCommunicator) -> Self {
-        World { comm }
+        World { comm, nccl: OnceCell::new() }
+    }
+
+    /// NCCL, for a tensor that it can carry.
+    fn nccl(&self, tensor: &Tensor) -> Option<&Nccl> {
+        self.nccl.get().filter(|_| tensor.device().is_cuda() && tensor.is_contiguous())
+    }
+
+    /// Whether `fact` holds on every rank.
+    fn everywhere(&self, fact: bool) -> bool {
+        let mut least = 0u8;
+        self.comm.all_reduce_into(&u8::from(fact), &mut least, SystemOperation::min());
+        least == 1
     }
 
     fn sum<T: Equivalence + Copy + Default>(&self, host: &Tensor) {
@@ -73,7 +91,22 @@ impl Collective for World {
         self.comm.size() as usize
     }
 
+    fn use_device(&self, device: Device) -> Result<(), String> {
+        // all ranks take the same turn, or they would wait for each other
+        if self.size() == 1 || !self.everywhere(device.is_cuda() && nccl::is_there()) {
+            return Ok(());
+        }
+        let Some(gpu) = nccl::gpu(device) else { return Ok(()) };
+        let joined = Nccl::join(&self.comm, gpu)?;
+        // a second call finds the first one's
+        let _ = self.nccl.set(joined);
+        Ok(())
+    }
+
     fn all_reduce_sum(&self, tensor: &mut Tensor) {
+        if let Some(nccl) = self.nccl(tensor) {
+            return nccl.all_reduce_sum(tensor);
+        }
         let host = host(tensor);
         match host.kind() {
             Kind::Float => self.sum::<f32>(&host),
@@ -86,6 +119,9 @@ impl Collective for World {
     }
 
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        if let Some(nccl) = self.nccl(tensor) {
+            return nccl.all_gather(&tensor.detach(), rows);
+        }
         let own = host(&tensor.detach());
         let mut shape = own.size();
         let row: i64 = shape[1..].iter().product();
@@ -104,6 +140,9 @@ impl Collective for World {
     }
 
     fn broadcast(&self, tensor: &mut Tensor) {
+        if let Some(nccl) = self.nccl(tensor) {
+            return nccl.broadcast(tensor);
+        }
         let host = host(tensor);
         let root = self.comm.process_at_rank(0);
         match host.kind() {
