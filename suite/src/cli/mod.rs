@@ -100,6 +100,8 @@ enum FormatArg {
 
 #[derive(Subcommand)]
 enum PerfCommand {
+    /// The sum of a gradient over the ranks of an mpirun.
+    Allreduce(perf::AllreduceArgs),
     /// Training steps.
     Train(perf::TrainArgs),
     /// Two views of photographs: the base view and all six transforms.
@@ -135,6 +137,7 @@ pub fn main(ranks: &dyn Collective) -> i32 {
 fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
     match command {
         Command::Run(args) => run(&args.request(), ranks),
+        Command::Perf(PerfCommand::Allreduce(args)) => perf::allreduce(&args, ranks).map_err(Failure::bad_input),
         other if ranks.size() > 1 => {
             let name = match other {
                 Command::Report(_) => "report",

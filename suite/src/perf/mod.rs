@@ -1,5 +1,6 @@
 //! `eqr-bench perf`: speed, against a ceiling measured in the same process. Timings are benchmarks, never assertions.
 
+mod allreduce;
 mod train;
 mod transforms;
 
@@ -8,6 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::Value;
 
+pub use allreduce::{AllreduceArgs, allreduce};
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};
 

@@ -36,10 +36,10 @@ impl World {
         least == 1
     }
 
-    fn sum<T: Equivalence + Copy + Default>(&self, host: &Tensor) {
-        let mut sum = vec![T::default(); host.numel()];
-        self.comm.all_reduce_into(slice::<T>(host), &mut sum[..], SystemOperation::sum());
-        slice_mut::<T>(host).copy_from_slice(&sum);
+    fn sum<T: Equivalence>(&self, host: &mut Tensor) {
+        let sum = host.empty_like();
+        self.comm.all_reduce_into(slice::<T>(host), slice_mut::<T>(&sum), SystemOperation::sum());
+        host.copy_(&sum);
     }
 
     fn gather<T: Equivalence>(&self, own: &Tensor, all: &Tensor, counts: &[i32]) {
@@ -107,10 +107,10 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_reduce_sum(tensor);
         }
-        let host = host(tensor);
+        let mut host = host(tensor);
         match host.kind() {
-            Kind::Float => self.sum::<f32>(&host),
-            Kind::Double => self.sum::<f64>(&host),
+            Kind::Float => self.sum::<f32>(&mut host),
+            Kind::Double => self.sum::<f64>(&mut host),
             kind => unsupported(kind),
         }
         if host.data_ptr() != tensor.data_ptr() {
