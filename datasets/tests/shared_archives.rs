@@ -14,7 +14,8 @@ fn shared(name: &str) -> Option<PathBuf> {
     let archive = root.join("data").join(name);
     if !archive.is_file() {
         // past the test harness, which swallows what a passing test prints
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there (EQR_SHARED names the folder)", archive.display());
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED: {} is not there (EQR_SHARED names the folder)", archive.display());
         return None;
     }
     Some(archive)

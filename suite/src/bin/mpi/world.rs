@@ -1,5 +1,6 @@
 //! The collective over MPI, on host memory.
 
+use eqr_bench::watchdog::waiting;
 use eqr_models::Collective;
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
@@ -20,7 +21,7 @@ impl World {
 
     fn sum<T: Equivalence + Copy + Default>(&self, host: &Tensor) {
         let mut sum = vec![T::default(); host.numel()];
-        self.comm.all_reduce_into(slice::<T>(host), &mut sum[..], SystemOperation::sum());
+        waiting(|| self.comm.all_reduce_into(slice::<T>(host), &mut sum[..], SystemOperation::sum()));
         slice_mut::<T>(host).copy_from_slice(&sum);
     }
 
@@ -28,7 +29,7 @@ impl World {
         let displacements: Vec<i32> =
             counts.iter().scan(0, |end, &count| Some(std::mem::replace(end, *end + count))).collect();
         let mut partition = PartitionMut::new(slice_mut::<T>(all), counts, &displacements[..]);
-        self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition);
+        waiting(|| self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition));
     }
 }
 
@@ -107,15 +108,15 @@ impl Collective for World {
         let host = host(tensor);
         let root = self.comm.process_at_rank(0);
         match host.kind() {
-            Kind::Float => root.broadcast_into(slice_mut::<f32>(&host)),
-            Kind::Double => root.broadcast_into(slice_mut::<f64>(&host)),
+            Kind::Float => waiting(|| root.broadcast_into(slice_mut::<f32>(&host))),
+            Kind::Double => waiting(|| root.broadcast_into(slice_mut::<f64>(&host))),
             kind => unsupported(kind),
         }
         tensor.copy_(&host);
     }
 
     fn barrier(&self) {
-        self.comm.barrier();
+        waiting(|| self.comm.barrier());
     }
 
     fn abort(&self, code: i32) -> ! {
