@@ -9,7 +9,7 @@ use eqr_models::{Collective, Compute};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use crate::failure::{BAD_INPUT, Failure, Outcome};
+use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 
 /// A rank and what it computes with.
 pub struct Worker<'a> {
@@ -213,6 +213,21 @@ pub fn same_everywhere(ranks: &dyn Collective, what: &str, value: &str) -> Outco
     }
     let hint = "hint: --out and --data-root must show the same files to every rank";
     Err(Failure::bad_input(anyhow!("{what} differs between the ranks\n{hint}")))
+}
+
+/// [`agree`] in the middle of the work.
+///
+/// # Errors
+/// The failing ranks' messages, exit code 3.
+pub fn agree_in_run<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T> {
+    agree(ranks, outcome).map_err(|failure| Failure { code: RUN_FAILED, ..failure })
+}
+
+/// Rank 0's number, on every rank; exact up to 2^53.
+pub fn from_leader(ranks: &dyn Collective, own: u64) -> u64 {
+    let mut number = Tensor::from_slice(&[own as f64]);
+    ranks.broadcast(&mut number);
+    number.double_value(&[0]) as u64
 }
 
 /// `Ok` on every rank or the same `Err` on every rank: the first failing rank's message. No rank is left waiting for one that gave

@@ -1,7 +1,7 @@
 //! Suite files: what is trained on what, and how it is measured. Every key has the protocol's value as its default where the
 //! protocol gives one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use eqr_datasets::solids::SolidsSpec;
@@ -146,7 +146,7 @@ fn paper_out() -> i64 {
 }
 
 /// Pretraining (protocol section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// Pairs of a step, over all ranks.
@@ -162,6 +162,9 @@ pub struct Train {
     /// Epochs between points of the probe curve; unset: only the end is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<u64>,
+    /// Encoder that every training starts from: a safetensors file of `eqr-bench export`, or of any ViT with timm's names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
 }
 
 fn paper_lr() -> f64 {

@@ -15,9 +15,12 @@ use crate::store::{Store, write_atomic};
 /// A folder that is no run, or a run of another configuration (differing keys named).
 pub fn check(store: &Store, suite: &Suite, compute: Compute) -> Result<()> {
     if let Some(mut found) = read(store)? {
-        // the data are not known yet
-        found.as_object_mut().and_then(|keys| keys.remove("data"));
-        return same(&found, &json!({"suite": suite, "precision": name(compute)})).with_context(|| other(store));
+        // what is read from files is not known yet
+        for later in ["data", "init"] {
+            found.as_object_mut().and_then(|keys| keys.remove(later));
+        }
+        return same(&found, &json!({"suite": suite, "precision": precision_name(compute)}))
+            .with_context(|| other(store));
     }
     let root = store.root();
     if !root.exists() {
@@ -34,12 +37,23 @@ pub fn check(store: &Store, suite: &Suite, compute: Compute) -> Result<()> {
     Ok(())
 }
 
-/// Writes the manifest of a new run, or checks that the run in the folder is the same one. `content` identifies the data set.
+/// Writes the manifest of a new run, or checks that the run in the folder is the same one. `content` identifies the data set,
+/// `starts_from` the file of `train.init`.
 ///
 /// # Errors
 /// As [`check`], other data included, and a folder that cannot be written.
-pub fn establish(store: &Store, suite: &Suite, compute: Compute, content: &str, worker: &Worker) -> Result<()> {
-    let configuration = json!({"suite": suite, "precision": name(compute), "data": content});
+pub fn establish(
+    store: &Store,
+    suite: &Suite,
+    compute: Compute,
+    content: &str,
+    starts_from: Option<&str>,
+    worker: &Worker,
+) -> Result<()> {
+    let mut configuration = json!({"suite": suite, "precision": precision_name(compute), "data": content});
+    if let Some(blake3) = starts_from {
+        configuration["init"] = json!(blake3);
+    }
     if let Some(found) = read(store)? {
         return same(&found, &configuration).with_context(|| other(store));
     }
@@ -57,7 +71,7 @@ pub fn establish(store: &Store, suite: &Suite, compute: Compute, content: &str, 
 /// The number type that the run in the folder was begun with.
 pub fn precision(store: &Store) -> Option<Compute> {
     let found = read(store).ok()??;
-    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == name(compute))
+    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == precision_name(compute))
 }
 
 /// The configuration of the run in the folder, if there is one.
@@ -71,7 +85,8 @@ fn read(store: &Store) -> Result<Option<Value>> {
     Ok(Some(found["configuration"].take()))
 }
 
-fn name(compute: Compute) -> &'static str {
+/// A number type as manifests and the command line call it.
+pub fn precision_name(compute: Compute) -> &'static str {
     match compute {
         Compute::F32 => "fp32",
         Compute::Bf16 => "bf16",

@@ -10,13 +10,15 @@ use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
 
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoints};
 use crate::cli::print_text;
 use crate::cluster::{Precision, Worker, agree, same_everywhere};
 use crate::config::Suite;
 use crate::data::{self, Opened};
 use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
+use crate::guard::Divergence;
+use crate::import::Encoder;
 use crate::manifest;
 use crate::pairs::{PairSource, tasks};
 use crate::pictures;
@@ -24,7 +26,7 @@ use crate::plan::{Entry, curve_steps, entries};
 use crate::progress::{Progress, say};
 use crate::report;
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
-use crate::train::{Checkpoints, Network, network, steps_per_epoch, train};
+use crate::train::{Job, Network, Stop, Trained, batch_units, model_config, network, steps_per_epoch, train};
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
@@ -64,6 +66,8 @@ struct Run<'a> {
     worker: Worker<'a>,
     train: PairSource,
     test: PairSource,
+    /// Where every training starts, if not at random.
+    init: Option<Encoder>,
 }
 
 /// Runs the suite. Errors before the first cell leave every rank with the same exit code 2; later ones end all ranks with 3.
@@ -98,11 +102,17 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         kinds.iter().try_for_each(|kind| network(kind, &suite, &opened, 0, compute, worker.device).map(|_| ()))
     });
     agree(ranks, buildable)?;
+    let init = agree(ranks, initial_encoder(&suite, &opened))?;
+    let starts_from = init.as_ref().map(|encoder| encoder.blake3.as_str());
+    same_everywhere(ranks, "train.init", starts_from.unwrap_or_default())?;
     let content = &opened.pack.content;
     same_everywhere(ranks, "the data set", content)?;
     // the folder becomes a run only when nothing is left to refuse
-    let established =
-        if worker.leads() { manifest::establish(&store, &suite, compute, content, &worker) } else { Ok(()) };
+    let established = if worker.leads() {
+        manifest::establish(&store, &suite, compute, content, starts_from, &worker)
+    } else {
+        Ok(())
+    };
     agree(ranks, established)?;
     let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
         let hint = "hint: --out must lie on a file system that all ranks share";
@@ -113,22 +123,27 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let train = agree(ranks, source("train"))?;
     let test = agree(ranks, source("test"))?;
     phases.data = start.elapsed().as_secs_f64();
-    let run = Run { suite, opened, store, compute, worker, train, test };
+    let run = Run { suite, opened, store, compute, worker, train, test, init };
     if run.worker.leads() {
         run.write_context().map_err(Failure::run)?;
     }
 
     let start = Instant::now();
-    run.pretrain()?;
+    let diverged = run.pretrain()?;
     phases.training = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    run.probe()?;
+    run.probe(&diverged)?;
     run.worker.ranks.barrier();
     phases.probes = start.elapsed().as_secs_f64();
     if run.worker.leads() {
         run.finish(phases).map_err(Failure::run)?;
     }
-    Ok(())
+    if diverged.is_empty() {
+        return Ok(());
+    }
+    let cells: Vec<String> = diverged.iter().map(Entry::pretrain_id).collect();
+    let hint = "hint: failed/ tells where; the same command again retries from the last good checkpoint, a lower train.lr needs a new --out";
+    Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
 impl Run<'_> {
@@ -145,54 +160,90 @@ impl Run<'_> {
         Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
     }
 
-    /// Every rank works on every training.
-    fn pretrain(&self) -> Outcome<()> {
+    /// Every rank works on every training. Returns the entries whose training diverged; the others went on.
+    fn pretrain(&self) -> Outcome<Vec<Entry>> {
         let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.kind.trains()).collect();
         let missing: Vec<&Entry> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
         let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
         // also: all ranks have looked before one writes
         same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
+        let mut diverged = Vec::new();
         for (i, entry) in missing.iter().enumerate() {
-            let label = format!("[{}/{}] {}, seed {}", i + 1, missing.len(), entry.kind, entry.seed);
-            let mut network = self.network(entry)?;
-            let checkpoints = self.checkpoints(entry);
-            let trained =
-                train(&mut network, &self.suite, &self.train, entry.seed, &checkpoints, &self.worker, &label)?;
-            if !self.worker.leads() {
-                continue;
-            }
-            let loss = trained.state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
-            let views = 2.0 * (trained.state.step * self.suite.train.batch as u64) as f64;
-            let rate = views / trained.state.seconds;
-            say(&format!(
-                "{label}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}",
-                trained.state.step, trained.state.seconds
-            ));
-            let cell = Cell {
-                schema: SCHEMA,
-                id: entry.pretrain_id(),
-                kind: CellKind::Pretrain,
-                method: entry.kind.to_string(),
-                pretrain_seed: entry.seed,
-                step: trained.state.step,
-                last: true,
-                metrics: Vec::new(),
-                curve: trained.state.curve,
-                seconds: trained.state.seconds,
-                resumed: trained.resumed,
+            let job = Job {
+                suite: &self.suite,
+                source: &self.train,
+                seed: entry.seed,
+                checkpoints: self.checkpoints(entry),
+                store: &self.store,
+                cell: entry.pretrain_id(),
+                label: format!("[{}/{}] {}, seed {}", i + 1, missing.len(), entry.kind, entry.seed),
+                worker: &self.worker,
             };
-            self.store.write_cell(&cell).map_err(Failure::run)?;
-            let line = json!({"cell": cell.id, "steps": cell.step, "seconds": cell.seconds, "views_per_s": rate, "loss": loss});
-            self.store.log(&line).map_err(Failure::run)?;
+            let mut network = self.network(entry)?;
+            if let Some(encoder) = &self.init {
+                encoder.start(&mut network).map_err(Failure::run)?;
+            }
+            let written = match train(&mut network, &job) {
+                Ok(trained) if self.worker.leads() => self.write_trained(entry, &job, trained),
+                Ok(_) => Ok(()),
+                Err(Stop::Failed(failure)) => return Err(failure),
+                Err(Stop::Diverged(divergence)) => {
+                    diverged.push((*entry).clone());
+                    if self.worker.leads() { self.write_diverged(&job, &divergence) } else { Ok(()) }
+                }
+            };
+            written.map_err(Failure::run)?;
         }
         self.worker.ranks.barrier();
-        Ok(())
+        Ok(diverged)
     }
 
-    /// Probe cells are independent: rank r takes every size-th of them.
-    fn probe(&self) -> Outcome<()> {
-        let missing: Vec<(Entry, Option<u64>)> =
-            self.probe_cells()?.into_iter().filter(|(entry, step)| !self.store.has(&probe_id(entry, *step))).collect();
+    fn write_trained(&self, entry: &Entry, job: &Job, Trained { state, resumed }: Trained) -> Result<()> {
+        let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
+        let views = 2.0 * (state.step * self.suite.train.batch as u64) as f64;
+        let rate = views / state.seconds;
+        say(&format!("{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}", job.label, state.step, state.seconds));
+        let cell = Cell {
+            schema: SCHEMA,
+            id: job.cell.clone(),
+            kind: CellKind::Pretrain,
+            method: entry.kind.to_string(),
+            pretrain_seed: entry.seed,
+            step: state.step,
+            last: true,
+            metrics: Vec::new(),
+            curve: state.curve,
+            seconds: state.seconds,
+            resumed,
+        };
+        self.store.write_cell(&cell)?;
+        self.store.clear_failed(&job.cell)?;
+        let line =
+            json!({"cell": cell.id, "steps": cell.step, "seconds": cell.seconds, "views_per_s": rate, "loss": loss});
+        self.store.log(&line)
+    }
+
+    /// The report of a training that came to something that is not a number.
+    fn write_diverged(&self, job: &Job, divergence: &Divergence) -> Result<()> {
+        // a damaged one has been set aside when the training began
+        let last_good = job.checkpoints.steps()?.first().map(|&step| job.checkpoints.at_step(step));
+        let mut report = divergence.report();
+        report["cell"] = json!(job.cell);
+        report["batch"] = json!(batch_units(job, divergence.step));
+        report["last_good_checkpoint"] = json!(last_good);
+        let path = self.store.write_failed(&job.cell, &report)?;
+        let last_good = last_good.map_or("none".to_owned(), |path| path.display().to_string());
+        say(&format!("{}: {divergence}; last good checkpoint: {last_good}; report: {}", job.label, path.display()));
+        self.store.log(&json!({"cell": job.cell, "diverged": report}))
+    }
+
+    /// Probe cells are independent: rank r takes every size-th of them. There is nothing to probe of a training that diverged.
+    fn probe(&self, diverged: &[Entry]) -> Outcome<()> {
+        let missing = self
+            .probe_cells()?
+            .into_iter()
+            .filter(|(entry, step)| !diverged.contains(entry) && !self.store.has(&probe_id(entry, *step)));
+        let missing: Vec<(Entry, Option<u64>)> = missing.collect();
         let names: Vec<String> = missing.iter().map(|(entry, step)| probe_id(entry, *step)).collect();
         same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
         let progress = Progress::new("probes");
@@ -223,11 +274,15 @@ impl Run<'_> {
         let trained_steps = if entry.kind.trains() { step.unwrap_or(total) } else { 0 };
         if entry.kind.trains() {
             let checkpoints = self.checkpoints(entry);
-            let path = step.map_or_else(|| checkpoints.last(), |step| checkpoints.at_step(step));
+            let path = step.map_or_else(|| checkpoints.at_step(total), |step| checkpoints.on_curve(step));
             checkpoint::load_parameters(&path, &mut network.arena, trained_steps).map_err(|error| {
                 let (slug, cell) = (entry.slug(), entry.pretrain_id());
-                let again = "run again, the training then starts anew";
-                anyhow!("{error:#}\nhint: remove checkpoints/{slug} and cells/{cell}.json and {again}")
+                let damaged = path.strip_prefix(self.store.root()).unwrap_or(&path).display();
+                let again = match step {
+                    None => "run again, the training then goes on from the checkpoint before".to_owned(),
+                    Some(_) => format!("checkpoints/{slug} and run again, the training then starts anew"),
+                };
+                anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
             })?;
         }
         let evaluation =
@@ -290,6 +345,14 @@ fn micro_batch(suite: &Suite, request: &Request) -> Result<Option<i64>> {
         bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
     }
     Ok(Some(pairs as i64))
+}
+
+/// The encoder of `train.init`, which must fit the suite's.
+fn initial_encoder(suite: &Suite, opened: &Opened) -> Result<Option<Encoder>> {
+    let Some(path) = &suite.train.init else { return Ok(None) };
+    let encoder = Encoder::read(path)?;
+    encoder.fitted(&model_config(suite, opened).encoder)?;
+    Ok(Some(encoder))
 }
 
 /// Rank 0's choice, frozen in the manifest: `auto` in a run that exists is what it was begun with.

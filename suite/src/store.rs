@@ -65,6 +65,9 @@ pub struct CurvePoint {
     pub step: u64,
     /// Loss terms by name, means over the steps since the last point, with `loss` their sum.
     pub terms: BTreeMap<String, f64>,
+    /// Norm of the gradient, mean over the same steps; absent in cells of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gradient_norm: Option<f64>,
 }
 
 /// A finished cell.
@@ -134,6 +137,34 @@ impl Store {
     /// The file system's.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
         write_atomic(&self.cell_path(&cell.id), serde_json::to_string_pretty(cell)?.as_bytes())
+    }
+
+    fn failed_path(&self, id: &str) -> PathBuf {
+        self.path("failed").join(format!("{id}.json"))
+    }
+
+    /// Writes why a cell could not be finished; returns the file.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write_failed(&self, id: &str, report: &serde_json::Value) -> Result<PathBuf> {
+        let path = self.failed_path(id);
+        write_atomic(&path, serde_json::to_string_pretty(report)?.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Removes the report of a cell that has been finished since.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn clear_failed(&self, id: &str) -> Result<()> {
+        let path = self.failed_path(id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Appends a line to `log.jsonl`.

@@ -1,30 +1,29 @@
 //! Pretraining: the loop.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Context;
 use eqr_datasets::{Kind, Prefetch};
 use eqr_models::arena::Compute;
 use eqr_models::collective::shares;
 use eqr_models::methods::build;
 use eqr_models::optim::{Adam, Schedule};
-use eqr_models::step::{Batch, LossTerms, gradients};
+use eqr_models::step::{Batch, gradients};
 use eqr_models::vit::VitConfig;
 use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};
-use tch::{Device, Tensor};
+use serde_json::json;
+use tch::Device;
 
-use crate::checkpoint::{self, State};
-use crate::cluster::{Worker, same_everywhere};
-use crate::config::Suite;
+use crate::checkpoint::{Checkpoint, Checkpoints, Identity, State};
+use crate::cluster::{Worker, agree, agree_in_run, from_leader};
+use crate::config::{Suite, Train};
 use crate::data::Opened;
 use crate::failure::{Failure, Outcome};
+use crate::guard::{Curve, Divergence, Reading};
+use crate::health::{self, Health};
 use crate::pairs::{PairSource, tasks};
-use crate::progress::Progress;
-use crate::store::CurvePoint;
-
-/// Points of a training curve.
-const CURVE_POINTS: u64 = 200;
+use crate::progress::{Progress, say};
+use crate::store::{CurvePoint, Store};
+use crate::watchdog;
 
 /// A method with its parameters, ready to be trained or probed.
 pub struct Network {
@@ -121,22 +120,24 @@ pub fn batch(source: &PairSource, seed: u64, epoch: u64, units: &[usize], place:
     })
 }
 
-/// Where a training keeps its checkpoints.
-pub struct Checkpoints {
-    /// Folder of this training alone.
-    pub folder: PathBuf,
-}
-
-impl Checkpoints {
-    /// The one that training resumes from.
-    pub fn last(&self) -> PathBuf {
-        self.folder.join("last.safetensors")
-    }
-
-    /// Parameters after `step` steps, for the curve of R2 against steps.
-    pub fn at_step(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("step-{step}.safetensors"))
-    }
+/// One training: of what on what, and where it is written down.
+pub struct Job<'a> {
+    /// The suite.
+    pub suite: &'a Suite,
+    /// Training split.
+    pub source: &'a PairSource,
+    /// Pretraining seed.
+    pub seed: u64,
+    /// Its checkpoints.
+    pub checkpoints: Checkpoints,
+    /// The run, for its log.
+    pub store: &'a Store,
+    /// Id of the cell.
+    pub cell: String,
+    /// What people call it.
+    pub label: String,
+    /// This rank.
+    pub worker: &'a Worker<'a>,
 }
 
 /// What a training left behind.
@@ -147,32 +148,42 @@ pub struct Trained {
     pub resumed: bool,
 }
 
-/// Trains to the end, from the last checkpoint if there is one; a checkpoint follows every epoch.
+/// Why a training did not reach its end.
+pub enum Stop {
+    /// The run cannot go on.
+    Failed(Failure),
+    /// This training cannot, on any rank; others can.
+    Diverged(Divergence),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Stop::Failed(failure)
+    }
+}
+
+impl From<Divergence> for Stop {
+    fn from(divergence: Divergence) -> Self {
+        Stop::Diverged(divergence)
+    }
+}
+
+/// Trains to the end, from the newest whole checkpoint if there is one; a checkpoint follows every epoch.
 ///
 /// # Errors
-/// A loss that is not finite, a checkpoint that cannot be read or written.
-pub fn train(
-    network: &mut Network,
-    suite: &Suite,
-    source: &PairSource,
-    seed: u64,
-    checkpoints: &Checkpoints,
-    worker: &Worker,
-    label: &str,
-) -> Outcome<Trained> {
+/// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
+pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
+    let Job { suite, source, seed, worker, .. } = *job;
     let per_epoch = steps_per_epoch(suite, source.units());
     let schedule = schedule(suite, per_epoch);
+    let identity = Identity::new(&network.arena, network.model.encoder.config(), schedule);
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
-    let resumed = checkpoints.last().exists();
-    let mut state = if resumed {
-        checkpoint::restore(&checkpoints.last(), &mut network.arena, &mut adam).map_err(Failure::run)?
-    } else {
-        State::default()
-    };
-    // every rank has read the same checkpoint before one writes the next
-    same_everywhere(worker.ranks, &format!("the checkpoint of {label}"), &state.step.to_string())?;
+    let found = resume(network, &mut adam, &identity, job)?;
+    let resumed = found.is_some();
+    let mut state = found.unwrap_or_default();
     let mut curve = Curve::new(schedule.total as u64);
-    let progress = Progress::new(label);
+    let mut longest_step = None;
+    let progress = Progress::new(&job.label);
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.epoch < suite.train.epochs {
         let start = Instant::now();
@@ -180,17 +191,24 @@ pub fn train(
         let own = source.share();
         let units = order.chunks_exact(suite.train.batch);
         let batches = units.map(move |units| batch(&own, seed, epoch, units, place));
+        let known_points = state.curve.len();
+        let mut last_batch = None;
         std::thread::scope(|scope| {
-            let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Outcome<()> {
+            let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Result<(), Stop> {
+                let mut watched = watchdog::Steps::begin(longest_step);
                 for batch in batches {
                     let batch = batch.map_err(Failure::run)?;
                     let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+                    let reading = Reading::new(state.step + 1, &terms, &network.arena);
                     adam.update(&mut network.arena, schedule.at(state.step as i64));
                     state.step += 1;
                     let epoch_ends = state.step % per_epoch == 0;
-                    state.curve.extend(curve.push(state.step, terms, epoch_ends).map_err(Failure::run)?);
+                    state.curve.extend(curve.push(reading, epoch_ends)?);
+                    last_batch = epoch_ends.then_some(batch);
+                    watched.done();
                     progress.at(state.step, schedule.total as u64);
                 }
+                longest_step = Some(watched.longest());
                 Ok(())
             };
             if source.wants_prefetch() {
@@ -202,12 +220,45 @@ pub fn train(
         align(network, &mut adam, worker);
         state.epoch += 1;
         state.seconds += start.elapsed().as_secs_f64();
-        if worker.leads() {
-            keep(network, &adam, &state, suite, checkpoints).map_err(Failure::run)?;
-        }
+        let health = last_batch.map(|batch| health::of(network, &batch.view1, &batch.rows, worker.ranks));
+        let kept = if worker.leads() {
+            keep(network, &adam, &state, &identity, job).and_then(|()| log_epoch(job, &state, known_points, health))
+        } else {
+            Ok(())
+        };
+        // nobody takes a step that could not be resumed from
+        agree_in_run(worker.ranks, kept)?;
     }
     progress.finish();
     Ok(Trained { state, resumed })
+}
+
+/// Units (objects or images of the training split) of the global batch of step `step`, counted from 1.
+pub fn batch_units(job: &Job, step: u64) -> Vec<usize> {
+    let per_epoch = steps_per_epoch(job.suite, job.source.units());
+    let (epoch, place) = ((step - 1) / per_epoch, (step - 1) % per_epoch);
+    let batch = job.suite.train.batch;
+    job.source.order(job.seed, epoch).into_iter().skip(place as usize * batch).take(batch).collect()
+}
+
+/// Restores the newest whole checkpoint: rank 0 chooses, all ranks read the same one.
+fn resume(network: &mut Network, adam: &mut Adam, identity: &Identity, job: &Job) -> Outcome<Option<State>> {
+    let ranks = job.worker.ranks;
+    let tell = |what: &str| {
+        say(&format!("{}: {what}", job.label));
+        job.store.log(&json!({"cell": job.cell, "warning": what}))
+    };
+    let newest = if job.worker.leads() { job.checkpoints.newest_whole(identity, &tell) } else { Ok(None) };
+    let newest = agree(ranks, newest)?;
+    // 0 stands for none: a checkpoint has taken steps
+    let step = from_leader(ranks, newest.unwrap_or(0));
+    if step == 0 {
+        return Ok(None);
+    }
+    let checkpoint = Checkpoint::open(&job.checkpoints.at_step(step));
+    let state = checkpoint.and_then(|found| found.restore(identity, &mut network.arena, adam));
+    // every rank has read it before one writes the next
+    agree(ranks, state.map_err(anyhow::Error::from)).map(Some)
 }
 
 /// Gives every rank rank 0's bits. Replicas may part by rounding where ranks have other CPUs or threads, and a resumed training starts
@@ -224,59 +275,20 @@ fn align(network: &mut Network, adam: &mut Adam, worker: &Worker) {
     });
 }
 
-fn keep(network: &Network, adam: &Adam, state: &State, suite: &Suite, checkpoints: &Checkpoints) -> anyhow::Result<()> {
-    if suite
-        .train
-        .probe_every
-        .is_some_and(|every| state.epoch.is_multiple_of(every) && state.epoch < suite.train.epochs)
-    {
-        checkpoint::save_parameters(&checkpoints.at_step(state.step), &network.arena)?;
+fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job: &Job) -> anyhow::Result<()> {
+    let Train { epochs, probe_every, .. } = job.suite.train;
+    if probe_every.is_some_and(|every| state.epoch.is_multiple_of(every) && state.epoch < epochs) {
+        job.checkpoints.save_parameters(&network.arena, state, identity)?;
     }
-    checkpoint::save(&checkpoints.last(), &network.arena, adam, state)
+    job.checkpoints.save(&network.arena, adam, state, identity)
 }
 
-/// Means of the loss terms between two points of the curve. A point ends with its epoch at the latest, so that a training resumed
-/// from a finished epoch draws the same curve.
-struct Curve {
-    every: u64,
-    sums: Vec<(&'static str, f64)>,
-    count: u64,
-}
-
-impl Curve {
-    fn new(total: u64) -> Self {
-        Curve { every: total.div_ceil(CURVE_POINTS).max(1), sums: Vec::new(), count: 0 }
+/// A line for each new point of the curve, and one for the epoch.
+fn log_epoch(job: &Job, state: &State, known_points: usize, health: Option<Health>) -> anyhow::Result<()> {
+    for CurvePoint { step, terms, gradient_norm } in &state.curve[known_points..] {
+        let line = json!({"cell": job.cell, "step": step, "terms": terms, "gradient_norm": gradient_norm});
+        job.store.log(&line)?;
     }
-
-    /// Adds the terms of step `step`; a point when one is due.
-    ///
-    /// # Errors
-    /// A term that is not finite, with its name and the step.
-    fn push(&mut self, step: u64, terms: LossTerms, epoch_ends: bool) -> anyhow::Result<Option<CurvePoint>> {
-        for (name, term) in terms {
-            let value = scalar(&term).with_context(|| format!("step {step}: loss term {name}"))?;
-            if !value.is_finite() {
-                anyhow::bail!("step {step}: loss term `{name}` is {value}\nhint: lower train.lr");
-            }
-            match self.sums.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, sum)) => *sum += value,
-                None => self.sums.push((name, value)),
-            }
-        }
-        self.count += 1;
-        if !step.is_multiple_of(self.every) && !epoch_ends {
-            return Ok(None);
-        }
-        let count = self.count as f64;
-        let mut terms: std::collections::BTreeMap<String, f64> =
-            self.sums.drain(..).map(|(name, sum)| (name.to_owned(), sum / count)).collect();
-        terms.insert("loss".into(), terms.values().sum());
-        self.count = 0;
-        Ok(Some(CurvePoint { step, terms }))
-    }
-}
-
-/// The value of a tensor of one element.
-fn scalar(tensor: &Tensor) -> anyhow::Result<f64> {
-    Ok(f64::try_from(tensor)?)
+    let epoch = json!({"cell": job.cell, "epoch": state.epoch, "step": state.step, "y": health});
+    job.store.log(&epoch)
 }

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eqr_models::{Collective, Solo};
 
 use crate::cluster::{Precision, agree};
+use crate::export::{ExportArgs, export};
 use crate::failure::{Failure, Outcome};
 use crate::progress;
 use crate::run::{Request, run, stored_context};
@@ -31,6 +32,8 @@ enum Command {
     Run(RunArgs),
     /// Print what a run wrote.
     Report(ReportArgs),
+    /// Write a trained encoder as a safetensors file with timm's parameter names.
+    Export(ExportArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -141,6 +144,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         other if ranks.size() > 1 => {
             let name = match other {
                 Command::Report(_) => "report",
+                Command::Export(_) => "export",
                 Command::Data(_) => "data",
                 Command::Perf(_) => "perf",
                 Command::Doctor { .. } => "doctor",
@@ -149,6 +153,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
             Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
+        Command::Export(args) => agree(&Solo, export(&args)),
         Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
         Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),

@@ -46,7 +46,11 @@ pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
 
 /// A pretraining with this loss at these steps.
 pub fn pretrain(method: &str, seed: u64, losses: &[(u64, f64)]) -> Cell {
-    let point = |(step, loss): &(u64, f64)| CurvePoint { step: *step, terms: BTreeMap::from([("loss".into(), *loss)]) };
+    let point = |(step, loss): &(u64, f64)| CurvePoint {
+        step: *step,
+        terms: BTreeMap::from([("loss".into(), *loss)]),
+        gradient_norm: None,
+    };
     let id = format!("pretrain-{method}-{seed}");
     Cell { kind: CellKind::Pretrain, curve: losses.iter().map(point).collect(), id, ..cell(method, seed) }
 }

@@ -2,7 +2,8 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// The launcher, with the engines beside it.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eqr-bench");
@@ -85,4 +86,39 @@ pub fn cell(run: &Path, id: &str) -> serde_json::Value {
 pub fn skipped(why: &str) {
     use std::io::Write;
     writeln!(std::io::stderr(), "SKIPPED: {why}").expect("stderr is open");
+}
+
+/// A copy of a folder with everything in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file");
+        }
+    }
+}
+
+/// Waits until the training `ours-seed0` of `run` has `count` checkpoints.
+pub fn wait_for_checkpoints(run: &Path, count: usize) {
+    let whole = |name: String| name.strip_prefix("step-").is_some_and(|step| step.parse::<u64>().is_ok());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let entries = std::fs::read_dir(run.join("checkpoints/ours-seed0")).into_iter().flatten().flatten();
+        if entries.filter(|entry| whole(entry.file_name().to_string_lossy().into_owned())).count() >= count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no checkpoint appeared");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Starts a run and kills it when it has `count` checkpoints.
+pub fn kill_after_checkpoints(command: &mut Command, run: &Path, count: usize) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    wait_for_checkpoints(run, count);
+    child.kill().expect("it runs");
+    child.wait().expect("it has been killed");
 }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use eqr_bench::watchdog::waiting;
 use eqr_models::Collective;
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
@@ -38,7 +39,7 @@ impl World {
 
     fn sum<T: Equivalence>(&self, host: &mut Tensor) {
         let sum = host.empty_like();
-        self.comm.all_reduce_into(slice::<T>(host), slice_mut::<T>(&sum), SystemOperation::sum());
+        waiting(|| self.comm.all_reduce_into(slice::<T>(host), slice_mut::<T>(&sum), SystemOperation::sum()));
         host.copy_(&sum);
     }
 
@@ -46,7 +47,7 @@ impl World {
         let displacements: Vec<i32> =
             counts.iter().scan(0, |end, &count| Some(std::mem::replace(end, *end + count))).collect();
         let mut partition = PartitionMut::new(slice_mut::<T>(all), counts, &displacements[..]);
-        self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition);
+        waiting(|| self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition));
     }
 }
 
@@ -146,15 +147,15 @@ impl Collective for World {
         let host = host(tensor);
         let root = self.comm.process_at_rank(0);
         match host.kind() {
-            Kind::Float => root.broadcast_into(slice_mut::<f32>(&host)),
-            Kind::Double => root.broadcast_into(slice_mut::<f64>(&host)),
+            Kind::Float => waiting(|| root.broadcast_into(slice_mut::<f32>(&host))),
+            Kind::Double => waiting(|| root.broadcast_into(slice_mut::<f64>(&host))),
             kind => unsupported(kind),
         }
         tensor.copy_(&host);
     }
 
     fn barrier(&self) {
-        self.comm.barrier();
+        waiting(|| self.comm.barrier());
     }
 
     fn abort(&self, code: i32) -> ! {

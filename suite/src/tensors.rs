@@ -1,0 +1,60 @@
+//! Named tensors as safetensors, with the file's text metadata.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context, Result, bail};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use tch::{Kind, Tensor};
+
+/// Tensors by name, as `Arena::load` takes them.
+pub type Named = BTreeMap<Cow<'static, str>, Tensor>;
+
+const KINDS: [(Kind, Dtype); 4] =
+    [(Kind::Float, Dtype::F32), (Kind::Double, Dtype::F64), (Kind::BFloat16, Dtype::BF16), (Kind::Half, Dtype::F16)];
+
+/// The bytes of a safetensors file.
+///
+/// # Errors
+/// A tensor that is not of floats.
+pub fn encode(tensors: &[(String, Tensor)], metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>> {
+    let raw = tensors.iter().map(|(name, tensor)| raw(tensor).with_context(|| name.clone()));
+    let raw = raw.collect::<Result<Vec<Raw>>>()?;
+    let views = raw.iter().map(|raw| TensorView::new(raw.dtype, raw.shape.clone(), &raw.bytes));
+    let views = views.collect::<Result<Vec<_>, _>>()?;
+    Ok(serialize(tensors.iter().map(|(name, _)| name.as_str()).zip(views), metadata)?)
+}
+
+/// Reads the bytes of a safetensors file: its float tensors, on the CPU, and its metadata.
+///
+/// # Errors
+/// Bytes that are not safetensors; a tensor that is not of floats.
+pub fn decode(bytes: &[u8]) -> Result<(Named, HashMap<String, String>)> {
+    let (_, header) = SafeTensors::read_metadata(bytes).context("not a safetensors file")?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let tensor = |(name, view): (String, TensorView)| {
+        let Some((kind, _)) = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype()) else {
+            bail!("tensor {name} is of {:?}; expected F32, F64, BF16 or F16", view.dtype());
+        };
+        let shape = view.shape().iter().map(|&side| i64::try_from(side)).collect::<Result<Vec<_>, _>>()?;
+        Ok((Cow::Owned(name), Tensor::f_from_data_size(view.data(), &shape, *kind)?))
+    };
+    let tensors = SafeTensors::deserialize(bytes).context("not a safetensors file")?.tensors();
+    Ok((tensors.into_iter().map(tensor).collect::<Result<_>>()?, metadata))
+}
+
+struct Raw {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn raw(tensor: &Tensor) -> Result<Raw> {
+    let kind = tensor.kind();
+    let Some((_, dtype)) = KINDS.iter().find(|(known, _)| *known == kind) else { bail!("cannot write {kind:?}") };
+    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    let shape = tensor.size().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;
+    Ok(Raw { dtype: *dtype, shape, bytes })
+}
