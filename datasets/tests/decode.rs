@@ -7,7 +7,7 @@ use eqr_datasets::sources::encode::{encode_jpeg, encode_mask, encode_png};
 use eqr_datasets::sources::resize::{
     Filter, resize_mask_short_side, resize_mask_square, resize_short_side, resize_square,
 };
-use image::imageops::{self, FilterType};
+use image::imageops;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {

@@ -23,6 +23,8 @@ pub trait Collective {
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
     /// Replaces `tensor` by rank 0's.
     fn broadcast(&self, tensor: &mut Tensor);
+    /// The ranks that call this with the same `group`, in their order here; every rank must call it.
+    fn split(&self, group: usize) -> Box<dyn Collective>;
     /// Returns when every rank is here.
     fn barrier(&self);
     /// Ends every rank with `code`.
@@ -49,6 +51,10 @@ impl Collective for Solo {
     }
 
     fn broadcast(&self, _tensor: &mut Tensor) {}
+
+    fn split(&self, _group: usize) -> Box<dyn Collective> {
+        Box::new(Solo)
+    }
 
     fn barrier(&self) {}
 

@@ -195,6 +195,17 @@ impl<'a> Worker<'a> {
         Ok(Worker { ranks, device, threads, micro_batch: None })
     }
 
+    /// The same rank among the `ranks` of its group.
+    ///
+    /// # Errors
+    /// A transport among GPUs that cannot be set up.
+    pub fn among<'b>(&self, ranks: &'b dyn Collective) -> Outcome<Worker<'b>> {
+        ranks
+            .use_device(self.device)
+            .map_err(|text| Failure::run(anyhow!("the GPUs' collective cannot be set up: {text}")))?;
+        Ok(Worker { ranks, device: self.device, threads: self.threads, micro_batch: self.micro_batch })
+    }
+
     /// Whether this rank speaks and writes.
     pub fn leads(&self) -> bool {
         self.ranks.rank() == 0

@@ -45,6 +45,8 @@ pub struct Request {
     pub threads: Option<NonZeroUsize>,
     /// Pairs that a rank encodes at a time.
     pub micro_batch: Option<NonZeroUsize>,
+    /// Ranks that work on one training; all of them where unset.
+    pub ranks_per_cell: Option<NonZeroUsize>,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -68,6 +70,8 @@ struct Run<'a> {
     test: PairSource,
     /// Where every training starts, if not at random.
     init: Option<Encoder>,
+    /// Ranks that work on one training.
+    ranks_per_cell: usize,
 }
 
 /// Runs the suite. Errors before the first cell leave every rank with the same exit code 2; later ones end all ranks with 3.
@@ -78,8 +82,9 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let suite = agree(ranks, Suite::load(&request.suite, &request.set))?;
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, micro_batch(&suite, request))?;
-    if suite.train.batch < ranks.size() {
-        let (batch, size) = (suite.train.batch, ranks.size());
+    let ranks_per_cell = agree(ranks, ranks_per_cell(request, ranks.size()))?;
+    if suite.train.batch < ranks_per_cell {
+        let (batch, size) = (suite.train.batch, ranks_per_cell);
         let hint = "hint: start fewer ranks or raise train.batch";
         return Err(Failure::bad_input(anyhow!("train.batch = {batch} is smaller than the {size} ranks\n{hint}")));
     }
@@ -123,7 +128,7 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let train = agree(ranks, source("train"))?;
     let test = agree(ranks, source("test"))?;
     phases.data = start.elapsed().as_secs_f64();
-    let run = Run { suite, opened, store, compute, worker, train, test, init };
+    let run = Run { suite, opened, store, compute, worker, train, test, init, ranks_per_cell };
     if run.worker.leads() {
         run.write_context().map_err(Failure::run)?;
     }
@@ -160,42 +165,66 @@ impl Run<'_> {
         Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
     }
 
-    /// Every rank works on every training. Returns the entries whose training diverged; the others went on.
+    /// The ranks work on the trainings in groups of `ranks_per_cell`, group g on every g-th of them. Returns the entries whose training
+    /// diverged; the others went on.
     fn pretrain(&self) -> Outcome<Vec<Entry>> {
+        let ranks = self.worker.ranks;
         let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.kind.trains()).collect();
         let missing: Vec<&Entry> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
         let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
         // also: all ranks have looked before one writes
-        same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
+        same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
+        let groups = ranks.size() / self.ranks_per_cell;
+        let group = ranks.rank() / self.ranks_per_cell;
+        let own;
+        let worker = if groups > 1 {
+            own = ranks.split(group);
+            &self.worker.among(&*own)?
+        } else {
+            &self.worker
+        };
         let mut diverged = Vec::new();
-        for (i, entry) in missing.iter().enumerate() {
-            let job = Job {
-                suite: &self.suite,
-                source: &self.train,
-                seed: entry.seed,
-                checkpoints: self.checkpoints(entry),
-                store: &self.store,
-                cell: entry.pretrain_id(),
-                label: format!("[{}/{}] {}, seed {}", i + 1, missing.len(), entry.kind, entry.seed),
-                worker: &self.worker,
-            };
-            let mut network = self.network(entry)?;
-            if let Some(encoder) = &self.init {
-                encoder.start(&mut network).map_err(Failure::run)?;
+        for i in (group..missing.len()).step_by(groups) {
+            let label = format!("[{}/{}] {}, seed {}", i + 1, missing.len(), missing[i].kind, missing[i].seed);
+            let finished = self.train_one(missing[i], label, worker);
+            // a group's agreement is none of the others', who have to be ended
+            let finished = finished.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })?;
+            if !finished && worker.leads() {
+                diverged.push(i as f64);
             }
-            let written = match train(&mut network, &job) {
-                Ok(trained) if self.worker.leads() => self.write_trained(entry, &job, trained),
-                Ok(_) => Ok(()),
-                Err(Stop::Failed(failure)) => return Err(failure),
-                Err(Stop::Diverged(divergence)) => {
-                    diverged.push((*entry).clone());
-                    if self.worker.leads() { self.write_diverged(&job, &divergence) } else { Ok(()) }
-                }
-            };
-            written.map_err(Failure::run)?;
         }
-        self.worker.ranks.barrier();
-        Ok(diverged)
+        // every group's leader tells all ranks
+        let counts = ranks.all_gather(&Tensor::from_slice(&[diverged.len() as f64]), &vec![1; ranks.size()]);
+        let rows: Vec<i64> = Vec::<f64>::try_from(counts).expect("a count a rank").iter().map(|&n| n as i64).collect();
+        let all = Vec::<f64>::try_from(ranks.all_gather(&Tensor::from_slice(&diverged), &rows)).expect("indices");
+        Ok(all.into_iter().map(|i| missing[i as usize].clone()).collect())
+    }
+
+    /// Trains one cell and writes it; false where it diverged.
+    fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<bool> {
+        let job = Job {
+            suite: &self.suite,
+            source: &self.train,
+            seed: entry.seed,
+            checkpoints: self.checkpoints(entry),
+            store: &self.store,
+            cell: entry.pretrain_id(),
+            label,
+            worker,
+        };
+        let mut network = self.network(entry)?;
+        if let Some(encoder) = &self.init {
+            encoder.start(&mut network).map_err(Failure::run)?;
+        }
+        let (finished, written) = match train(&mut network, &job) {
+            Ok(trained) if worker.leads() => (true, self.write_trained(entry, &job, trained)),
+            Ok(_) => (true, Ok(())),
+            Err(Stop::Failed(failure)) => return Err(failure),
+            Err(Stop::Diverged(divergence)) if worker.leads() => (false, self.write_diverged(&job, &divergence)),
+            Err(Stop::Diverged(_)) => (false, Ok(())),
+        };
+        written.map_err(Failure::run)?;
+        Ok(finished)
     }
 
     fn write_trained(&self, entry: &Entry, job: &Job, Trained { state, resumed }: Trained) -> Result<()> {
@@ -335,6 +364,15 @@ impl Run<'_> {
         say(&format!("report: {}", self.store.path("tables").display()));
         print_text(&report::render(&self.store.cells()?, &context, report::Format::Terminal)?)
     }
+}
+
+/// The ranks of a training, which must divide those of the launch.
+fn ranks_per_cell(request: &Request, size: usize) -> Result<usize> {
+    let ranks = request.ranks_per_cell.map_or(size, NonZeroUsize::get);
+    if !size.is_multiple_of(ranks) {
+        bail!("--ranks-per-cell {ranks} does not divide the {size} ranks");
+    }
+    Ok(ranks)
 }
 
 /// The micro-batch asked for, which must divide the batch.

@@ -77,6 +77,9 @@ struct RunArgs {
     /// memory and more time, the losses stay the same.
     #[arg(long)]
     micro_batch: Option<NonZeroUsize>,
+    /// Ranks that work on one training, a divisor of all: small trainings are done side by side; default: all ranks on each.
+    #[arg(long)]
+    ranks_per_cell: Option<NonZeroUsize>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -174,6 +177,7 @@ impl RunArgs {
             precision: self.precision,
             threads: self.threads,
             micro_batch: self.micro_batch,
+            ranks_per_cell: self.ranks_per_cell,
             dry_run: self.dry_run,
         }
     }

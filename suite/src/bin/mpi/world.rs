@@ -6,7 +6,7 @@ use eqr_bench::watchdog::waiting;
 use eqr_models::Collective;
 use mpi::collective::SystemOperation;
 use mpi::datatype::PartitionMut;
-use mpi::topology::SimpleCommunicator;
+use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
 use tch::{Device, Kind, Tensor};
 
@@ -154,11 +154,18 @@ impl Collective for World {
         tensor.copy_(&host);
     }
 
+    fn split(&self, group: usize) -> Box<dyn Collective> {
+        let color = Color::with_value(i32::try_from(group).expect("fewer than 2^31 groups"));
+        let comm = self.comm.split_by_color(color).expect("a rank with a color is in a group");
+        Box::new(World::new(comm))
+    }
+
     fn barrier(&self) {
         waiting(|| self.comm.barrier());
     }
 
     fn abort(&self, code: i32) -> ! {
-        self.comm.abort(code)
+        // also of a group: the others' ranks would wait for it at the end
+        abort_job(code)
     }
 }
