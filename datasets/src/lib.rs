@@ -15,6 +15,7 @@ pub mod solids;
 pub mod sources;
 pub mod targets;
 pub mod transforms;
+mod view_pairs;
 
 pub use dataset::{Dataset, Kind, Scene, Split};
 pub use error::{Error, Result};
@@ -22,6 +23,7 @@ pub use known::known_images;
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};
 pub use prefetch::Prefetch;
+pub use view_pairs::view_pairs;
 
 /// Version of the HDF5 library in use, as `1.10.8`.
 pub fn hdf5_version() -> String {

@@ -188,7 +188,78 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
         assert!(decode_mask(&mask[..length]).is_err(), "{length} of {} bytes", mask.len());
     }
     refused(decode(b"", None), "empty");
-    refused(decode(b"GIF89a", None), "neither JPEG nor PNG");
+    refused(decode(b"RIFF\x04\0\0\0WEBP", None), "no JPEG, PNG, GIF or BMP inside");
+}
+
+#[test]
+fn of_a_gif_the_first_frame_counts_whatever_its_name_or_end_says() {
+    let frames = [[200, 30, 40, 255], [0, 0, 255, 255]].map(|colour| ImageBuffer::from_pixel(6, 4, Rgba(colour)));
+    let mut bytes = Vec::new();
+    image::codecs::gif::GifEncoder::new(&mut bytes).encode_frames(frames.map(image::Frame::new)).unwrap();
+    let first = decode(&bytes, None).unwrap();
+    assert!(first.dimensions() == (6, 4) && first.pixels().all(|pixel| pixel.0 == [200, 30, 40]), "{first:?}");
+    assert_eq!(decode(&bytes, Some(2)).unwrap().dimensions(), (2, 2));
+    // what stands behind the first frame is not needed, all before is
+    let shortest = (0..bytes.len()).find(|&length| decode(&bytes[..length], None).is_ok()).unwrap();
+    assert!(shortest < bytes.len() - 1 && bytes[shortest - 1] == 0, "a frame ends with an empty block");
+    for length in shortest..bytes.len() {
+        assert_eq!(decode(&bytes[..length], None).unwrap(), first, "{length} bytes");
+    }
+    refused(decode(b"GIF89a", None), "");
+    refused(decode_mask(&bytes), "PNG");
+}
+
+#[test]
+fn a_truncated_gif_has_no_pixels_made_up() {
+    let bytes = encoded(scene(40, 30), ImageFormat::Gif);
+    let whole = decode(&bytes, None).unwrap();
+    for length in 0..bytes.len() {
+        match decode(&bytes[..length], None) {
+            Ok(image) => assert_eq!(image, whole, "{length} of {} bytes", bytes.len()),
+            Err(_) => assert!(length < bytes.len() - 1),
+        }
+    }
+}
+
+#[test]
+fn a_bmp_is_decoded_and_refused_where_it_is_truncated() {
+    let image = scene(13, 7);
+    let bytes = encoded(image.clone(), ImageFormat::Bmp);
+    assert_eq!(decode(&bytes, None).unwrap(), image);
+    for length in 0..bytes.len() {
+        assert!(decode(&bytes[..length], None).is_err(), "{length} of {} bytes", bytes.len());
+    }
+    let grey = encoded(GrayImage::from_pixel(5, 5, Luma([77])), ImageFormat::Bmp);
+    assert_eq!(decode(&grey, None).unwrap()[(4, 4)].0, [77; 3]);
+}
+
+#[test]
+fn sizes_that_gif_and_bmp_declare_buy_no_memory() {
+    let gif = |screen: u16, frame: u16| {
+        let mut bytes = encoded(RgbImage::new(2, 2), ImageFormat::Gif);
+        let descriptor = bytes.windows(9).position(|window| window == [0x2c, 0, 0, 0, 0, 2, 0, 2, 0]).unwrap();
+        for (at, side) in [(6, screen), (8, screen), (descriptor + 5, frame), (descriptor + 7, frame)] {
+            bytes[at..at + 2].copy_from_slice(&side.to_le_bytes());
+        }
+        decode(&bytes, None)
+    };
+    assert!(gif(2, 2).is_ok());
+    refused(gif(65_535, 2), "expected at most");
+    refused(gif(7_000, 2), "cannot hold");
+    refused(gif(0, 2), "0 x 0 pixels");
+    refused(gif(2, 60_000), "");
+    let bmp = |width: i32, height: i32| {
+        let mut bytes = encoded(RgbImage::new(2, 2), ImageFormat::Bmp);
+        bytes[18..22].copy_from_slice(&width.to_le_bytes());
+        bytes[22..26].copy_from_slice(&height.to_le_bytes());
+        decode(&bytes, None)
+    };
+    assert!(bmp(2, 2).is_ok() && bmp(2, -2).is_ok());
+    refused(bmp(40_000, 40_000), "expected at most");
+    refused(bmp(7_000, -7_000), "cannot hold");
+    for (width, height) in [(0, 2), (2, 0), (-2, 2), (i32::MIN, i32::MIN), (50, 50)] {
+        refused(bmp(width, height), "");
+    }
 }
 
 #[test]

@@ -127,9 +127,18 @@ fn trees() {
 #[test]
 fn images() {
     let deep = image::ImageBuffer::from_fn(9, 9, |x, y| Rgb([x as u16 * 7_000, y as u16 * 7_000, 0]));
-    let mut sixteen = Cursor::new(Vec::new());
-    image::DynamicImage::from(deep).write_to(&mut sixteen, image::ImageFormat::Png).unwrap();
-    let valid = [encode_jpeg(&picture(), 80).unwrap(), encode_png(&picture()).unwrap(), sixteen.into_inner()];
+    let encoded = |image: image::DynamicImage, format| {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let valid = [
+        encode_jpeg(&picture(), 80).unwrap(),
+        encode_png(&picture()).unwrap(),
+        encoded(deep.into(), image::ImageFormat::Png),
+        encoded(picture().into(), image::ImageFormat::Gif),
+        encoded(picture().into(), image::ImageFormat::Bmp),
+    ];
     survive("image", &valid, |bytes| decode(bytes, Some(8)).is_ok());
 }
 

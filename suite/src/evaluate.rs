@@ -3,7 +3,7 @@
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Kind, Pack};
+use eqr_datasets::{Kind, Pack, view_pairs};
 use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
 use eqr_probes::classify::{LabelledFeatures, classify};
@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use tch::Tensor;
 
 use crate::config::Suite;
-use crate::pairs::{PairSource, render_parameters, tasks, view_pairs};
+use crate::pairs::{PairSource, render_parameters, tasks};
 use crate::store::{Better, Metric};
 use crate::train::Network;
 

@@ -6,8 +6,7 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
-use eqr_datasets::{Kind, Loader, Scene};
-use rand::Rng;
+use eqr_datasets::{Kind, Loader, Scene, view_pairs};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
@@ -241,17 +240,6 @@ impl PairSource {
 /// uint8 to floats in [0, 1].
 fn unit(images: &Tensor) -> Tensor {
     images.to_kind(tch::Kind::Float) / 255.0
-}
-
-/// Which two images make the pair of each unit: distinct views of one object.
-pub fn view_pairs(views: usize, seed: u64, epoch: u64, units: &[usize]) -> Vec<[usize; 2]> {
-    let pair = |&unit: &usize| {
-        let mut draw = rng(seed, epoch, unit as u64, Purpose::ViewPair);
-        let first = draw.gen_range(0..views);
-        let second = (first + draw.gen_range(1..views)) % views;
-        [unit * views + first, unit * views + second]
-    };
-    units.iter().map(pair).collect()
 }
 
 /// (n, 6): relative quaternion (x, y, z, w), then differences of floor hue and light hue.

@@ -11,7 +11,7 @@
 //! | dataset | shape | type |
 //! |---|---|---|
 //! | `images` | (N, H, W, 3) | uint8, RGB: of a set of one size |
-//! | `image_bytes` | (B) | uint8: else, the images' JPEG or PNG files one after the other, |
+//! | `image_bytes` | (B) | uint8: else, the images' files one after the other: JPEG or PNG, or GIF or BMP where the source has such, whatever their names say (the first frame counts), |
 //! | `image_places` | (N, 2) | uint64, offset in `image_bytes` and length, |
 //! | `image_sizes` | (N, 2) | uint32, height and width |
 //! | `checksums` | (N, 32) | uint8, BLAKE3 of each image's bytes as they are stored |

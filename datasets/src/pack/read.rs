@@ -28,7 +28,7 @@ pub enum Form {
         /// 3 of images, 1 of masks.
         channels: usize,
     },
-    /// As JPEG or PNG files.
+    /// As files: JPEG, PNG, GIF or BMP; masks PNG.
     Encoded {
         /// Offset and length of each file.
         places: Vec<[u64; 2]>,

@@ -14,10 +14,13 @@ pub(super) const MOST_PIXELS: u64 = 50_000_000;
 /// Most bytes a decoder may ask for.
 const MOST_BYTES: usize = 512 << 20;
 /// Most pixels a byte of a file can stand for: eight of 1 bit, deflated 1,032 to 1. (A block of 64 pixels of a JPEG has
-/// 1 bit at least.)
+/// 1 bit at least; 12 bits of a GIF stand for 4,096 pixels at most, 2 bytes of a BMP for 255.)
 const PIXELS_PER_BYTE: u64 = 8 * 1_032;
+/// Bytes of a decoded pixel: 16-bit RGBA.
+const BYTES_PER_PIXEL: u64 = 8;
 
-/// `bytes` of a JPEG or PNG as 8-bit RGB, or what is wrong with them.
+/// `bytes` of a JPEG, PNG, GIF or BMP as 8-bit RGB, or what is wrong with them. What they are is told by the content alone: published
+/// sets have GIF and BMP files whose names end in `.jpg`. Of several frames the first one counts.
 ///
 /// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped, CMYK and
 /// YCCK are taken as inverted, as Adobe writes them, and multiplied out (as PIL's `convert("RGB")` does). The
@@ -31,7 +34,7 @@ pub fn decode(bytes: &[u8], side: Option<usize>) -> Result<RgbImage, String> {
     check_end(bytes)?;
     check_size(bytes, dimensions(bytes)?)?;
     let mut reader = reader(bytes)?;
-    reader.limits(limits());
+    reader.limits(limits(bytes));
     let image = reader.decode().map_err(|error| error.to_string())?;
     match side {
         Some(side) => square(image, side),
@@ -78,12 +81,14 @@ fn unpacked(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> + '_ {
     row.iter().flat_map(move |&byte| (1..=samples).map(move |at| (byte >> (8 - at * bits)) & mask))
 }
 
-/// A reader of the two formats that are read.
+/// A reader of the formats that are read.
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
     match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => Ok(ImageReader::with_format(Cursor::new(bytes), format)),
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif | ImageFormat::Bmp)) => {
+            Ok(ImageReader::with_format(Cursor::new(bytes), format))
+        }
         _ if bytes.is_empty() => Err("an empty file".into()),
-        _ => Err("neither JPEG nor PNG inside".into()),
+        _ => Err("no JPEG, PNG, GIF or BMP inside".into()),
     }
 }
 
@@ -92,19 +97,23 @@ fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
     reader(bytes)?.into_dimensions().map_err(|error| error.to_string())
 }
 
-/// Bounds within which decoders are kept.
-fn limits() -> Limits {
+/// Bounds within which decoders of `bytes` are kept. A frame of a GIF may be declared larger than its image, whose size alone is
+/// checked before.
+fn limits(bytes: &[u8]) -> Limits {
+    let most_of_them = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE * BYTES_PER_PIXEL);
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
-    limits.max_alloc = Some(MOST_BYTES as u64);
+    limits.max_alloc = Some(most_of_them.min(MOST_BYTES as u64));
     limits
 }
 
 /// Refuses an image of too many pixels before anything is allocated for them.
 fn check_size(bytes: &[u8], (width, height): (u32, u32)) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
-    if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS {
+    if pixels == 0 {
+        Err(format!("an image of {width} x {height} pixels"))
+    } else if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS {
         Err(format!("{width} x {height} pixels, expected at most {MOST_PIXELS} and {LONGEST_SIDE} a side"))
     } else if pixels > bytes.len() as u64 * PIXELS_PER_BYTE {
         Err(format!("{width} x {height} pixels declared, which {} bytes cannot hold", bytes.len()))

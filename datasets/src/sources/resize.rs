@@ -26,6 +26,15 @@ pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbI
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
+/// `image` as `width` x `height` pixels.
+///
+/// # Errors
+/// A size of no pixels or too many.
+pub(crate) fn resize_whole(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> Result<RgbImage, String> {
+    let bytes = resize(image.as_raw(), PixelType::U8x3, image.dimensions(), (width, height), filter.into())?;
+    RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
 /// The box (left, top, width, height) of `image` as a square of `side` pixels.
 ///
 /// # Errors
@@ -48,8 +57,7 @@ pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) ->
 /// A result of no pixels or too many: a strip of 20,000 x 1 has no short side of 256.
 pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
     let (width, height) = short_side_size(image.dimensions(), side)?;
-    let bytes = resize(image.as_raw(), PixelType::U8x3, image.dimensions(), (width, height), filter.into())?;
-    RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
+    resize_whole(image, [width, height], filter)
 }
 
 /// As [`resize_square`] for class ids: each pixel is its nearest one.

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
+use eqr_datasets::pack::SPLITS;
 use eqr_datasets::packing::{PackSpec, Resize, pack};
 use eqr_datasets::scene::Paint;
+use eqr_datasets::show::PairChoice;
 use eqr_datasets::solids::{self, SolidsSpec};
 use eqr_datasets::sources::{Options, SOURCES, source};
-use eqr_datasets::{Dataset, Pack, pack as packs, show};
+use eqr_datasets::transforms::Transform;
+use eqr_datasets::{Pack, pack as packs, show};
 
 use super::print_text;
 use crate::progress::{Progress, say};
@@ -29,20 +32,36 @@ pub enum DataCommand {
         /// The pack.
         pack: PathBuf,
     },
-    /// Draw a grid of images.
-    Show {
-        /// The pack.
-        pack: PathBuf,
-        /// The PNG.
-        #[arg(long)]
-        out: PathBuf,
-        /// Rows of the grid.
-        #[arg(long, default_value_t = 12)]
-        rows: usize,
-        /// Columns of the grid.
-        #[arg(long, default_value_t = 12)]
-        columns: usize,
-    },
+    /// Draw images with the names of their classes and their masks, or pairs of views with their parameters.
+    Show(ShowArgs),
+}
+
+/// Options of `data show`.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// The pack.
+    pack: PathBuf,
+    /// The PNG.
+    #[arg(long)]
+    out: PathBuf,
+    /// Which images.
+    #[arg(long, default_value = SPLITS[0], value_parser = PossibleValuesParser::new(SPLITS))]
+    split: String,
+    /// Rows; default: 10, of masks and pairs 4.
+    #[arg(long)]
+    rows: Option<usize>,
+    /// Columns; default: 10, of masks and pairs 3.
+    #[arg(long)]
+    columns: Option<usize>,
+    /// Draw pairs of views, and write what leads from the first to the second below them.
+    #[arg(long)]
+    pairs: bool,
+    /// Seed of the pairs.
+    #[arg(long, default_value_t = 0, requires = "pairs")]
+    seed: u64,
+    /// What makes view 2 of a photograph: some of rotation, translation, crop, flip, color, blur, with commas between; default: all.
+    #[arg(long, value_delimiter = ',', requires = "pairs")]
+    transforms: Option<Vec<Transform>>,
 }
 
 /// Options of `data pack`.
@@ -136,10 +155,7 @@ pub fn run(command: DataCommand) -> Result<()> {
             println!("{}: whole", pack.display());
             Ok(())
         }
-        DataCommand::Show { pack, out, rows, columns } => {
-            let dataset = Dataset::open(&pack)?;
-            Ok(show::grid_png(&dataset, &dataset.train, rows, columns, &out)?)
-        }
+        DataCommand::Show(args) => draw(args),
     }
 }
 
@@ -205,6 +221,18 @@ fn generate(args: GenerateArgs) -> Result<()> {
     Ok(())
 }
 
+fn draw(args: ShowArgs) -> Result<()> {
+    let pack = Pack::open(&args.pack)?;
+    let split = pack.expect_split(&args.split)?;
+    let (rows, columns) = show::comfortable(split, args.pairs);
+    let (rows, columns) = (args.rows.unwrap_or(rows), args.columns.unwrap_or(columns));
+    if args.pairs {
+        let choice = PairChoice { seed: args.seed, transforms: args.transforms };
+        return Ok(show::pairs_png(&pack, split, &choice, rows, columns, &args.out)?);
+    }
+    Ok(show::grid_png(&pack, split, rows, columns, &args.out)?)
+}
+
 /// Says so before an hour of packing rather than after it.
 fn writable(out: &Path) -> Result<()> {
     let folder = match out.parent() {
@@ -215,7 +243,10 @@ fn writable(out: &Path) -> Result<()> {
 }
 
 fn describe(pack: &Pack) {
-    let size = pack.splits[0].side().map_or("several sizes".to_owned(), |side| format!("{side} x {side}"));
+    let first = &pack.splits[0];
+    let [height, width] = first.size(0);
+    let one_size = (1..first.len()).all(|image| first.size(image) == [height, width]);
+    let size = if one_size { format!("{width} x {height}") } else { "several sizes".to_owned() };
     let splits: Vec<String> = pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
     let classes = pack.class_names.len();
     say(&format!("{}: {} images of {size} in {classes} classes", pack.path().display(), splits.join(" and ")));

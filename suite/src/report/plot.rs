@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use anyhow::{Result, anyhow};
+use eqr_datasets::show::FONT;
 use image::imageops::{self, FilterType};
 use image::{ImageFormat, RgbImage};
 use plotters::coord::Shift;
@@ -13,8 +14,6 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{RGBColor, register_font};
 
-/// DejaVu Sans, Latin letters only; its licence lies beside it.
-const FONT: &[u8] = include_bytes!("font/DejaVuSans-latin.ttf");
 const FAMILY: &str = "eqr";
 
 /// Drawn at this multiple of the size and scaled down, as the rasteriser does not smooth thick lines.
