@@ -51,16 +51,7 @@ impl Loader {
     /// As [`Loader::squares`].
     pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64, reach: f64) -> Result<Tensor> {
         let field = field_side(self.side, reach);
-        self.batch(indices, field, |image, index| {
-            let mut draw = rng(seed, epoch, index as u64, Purpose::BaseView);
-            let cut = PixelBox::draw(&mut draw, image.height() as usize, image.width() as usize);
-            let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32);
-            let mut view = resize_box(image, place, field as u32, Filter::Bilinear)?;
-            if cut.flip {
-                image::imageops::flip_horizontal_in_place(&mut view);
-            }
-            Ok(view)
-        })
+        self.batch(indices, field, |image, index| cut_view(image, field, [seed, epoch, index as u64]))
     }
 
     fn batch(
@@ -80,4 +71,24 @@ impl Loader {
         let side = side as i64;
         Ok(Tensor::from_slice(&pixels).view([indices.len() as i64, side, side, 3]).permute([0, 3, 1, 2]))
     }
+}
+
+/// View 1 of an image with what surrounds it, as a square of `field` pixels: a box drawn by (seed, epoch, index), resized (bilinear,
+/// antialiased), and flipped by the same draw.
+///
+/// # Errors
+/// A field of no pixels or too many.
+pub fn cut_view(
+    image: &RgbImage,
+    field: usize,
+    [seed, epoch, index]: [u64; 3],
+) -> std::result::Result<RgbImage, String> {
+    let mut draw = rng(seed, epoch, index, Purpose::BaseView);
+    let cut = PixelBox::draw(&mut draw, image.height() as usize, image.width() as usize);
+    let place = [cut.left, cut.top, cut.width, cut.height].map(|pixels| pixels as u32);
+    let mut view = resize_box(image, place, field as u32, Filter::Bilinear)?;
+    if cut.flip {
+        image::imageops::flip_horizontal_in_place(&mut view);
+    }
+    Ok(view)
 }

@@ -193,6 +193,14 @@ impl PackedSplit {
         matches!(self.images.form, Form::Pixels { .. })
     }
 
+    /// The JPEG or PNG file of image `index`; nothing where the images lie there as arrays.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read.
+    pub fn image_file(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        if self.is_decoded() { Ok(None) } else { self.bytes(&self.images, index).map(Some) }
+    }
+
     /// Image `index`.
     ///
     /// # Errors

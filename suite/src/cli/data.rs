@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
@@ -193,6 +194,7 @@ fn pack_set(args: PackArgs) -> Result<()> {
     let options = Options { name: args.name, test_fraction: args.test_fraction, seed: args.seed };
     let spec = PackSpec { options, resize, skip_bad: args.skip_bad };
     let source = source(&args.kind).expect("the command line knows the kinds");
+    let start = Instant::now();
     let progress = Progress::new("packing");
     let packed = pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
@@ -200,7 +202,7 @@ fn pack_set(args: PackArgs) -> Result<()> {
     if left_out > 0 {
         say(&format!("{left_out} images that cannot be used were left out; the pack's provenance lists them"));
     }
-    describe(&packed);
+    describe(&packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -217,7 +219,7 @@ fn generate(args: GenerateArgs) -> Result<()> {
     let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
     dataset.write(&out)?;
-    describe(&Pack::open(&out)?);
+    describe(&Pack::open(&out)?, "");
     Ok(())
 }
 
@@ -242,12 +244,12 @@ fn writable(out: &Path) -> Result<()> {
     tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
 }
 
-fn describe(pack: &Pack) {
+fn describe(pack: &Pack, took: &str) {
     let first = &pack.splits[0];
     let [height, width] = first.size(0);
     let one_size = (1..first.len()).all(|image| first.size(image) == [height, width]);
     let size = if one_size { format!("{width} x {height}") } else { "several sizes".to_owned() };
     let splits: Vec<String> = pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
     let classes = pack.class_names.len();
-    say(&format!("{}: {} images of {size} in {classes} classes", pack.path().display(), splits.join(" and ")));
+    say(&format!("{}: {} images of {size} in {classes} classes{took}", pack.path().display(), splits.join(" and ")));
 }

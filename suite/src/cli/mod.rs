@@ -112,6 +112,10 @@ enum PerfCommand {
     Train(perf::TrainArgs),
     /// Two views of photographs: the base view and all six transforms.
     Transforms(perf::TransformsArgs),
+    /// Photographs out of a pack: read, decoded and resized.
+    Load(perf::LoadArgs),
+    /// Renders of procedural objects, or of meshes.
+    Render(perf::RenderArgs),
 }
 
 /// Runs the program as one rank of `ranks` and returns the exit code. A failure that the other ranks do not know of ends them.
@@ -160,6 +164,8 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
         Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),
+        Command::Perf(PerfCommand::Load(args)) => agree(&Solo, perf::load(&args)),
+        Command::Perf(PerfCommand::Render(args)) => agree(&Solo, perf::render(&args)),
         Command::Doctor { json } => agree(&Solo, doctor::print(json)),
     }
 }

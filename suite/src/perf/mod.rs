@@ -1,6 +1,8 @@
 //! `eqr-bench perf`: speed, against a ceiling measured in the same process. Timings are benchmarks, never assertions.
 
 mod allreduce;
+mod load;
+mod render;
 mod train;
 mod transforms;
 
@@ -10,6 +12,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 pub use allreduce::{AllreduceArgs, allreduce};
+pub use load::{LoadArgs, load};
+pub use render::{RenderArgs, render};
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};
 
@@ -29,6 +33,25 @@ fn median_seconds(calls: usize, mut work: impl FnMut()) -> f64 {
     let mut all: Vec<f64> = (0..calls.max(1)).map(|_| seconds()).collect();
     all.sort_by(f64::total_cmp);
     all[all.len() / 2]
+}
+
+/// Median seconds of each of `works` over `rounds` rounds, after one that is not counted. A round calls every work once, so that whatever
+/// else the machine does meets all of them alike.
+fn interleaved<const N: usize>(rounds: usize, mut works: [&mut dyn FnMut() -> Result<()>; N]) -> Result<[f64; N]> {
+    let mut seconds = [const { Vec::new() }; N];
+    for round in 0..=rounds.max(1) {
+        for (work, seconds) in works.iter_mut().zip(&mut seconds) {
+            let start = Instant::now();
+            work()?;
+            if round > 0 {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    Ok(seconds.map(|mut all| {
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    }))
 }
 
 /// Prints all of `result` as JSON, or the numbers under `keys` as lines.

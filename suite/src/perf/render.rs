@@ -1,0 +1,134 @@
+//! `perf render`: renders of objects against renders of the empty floor.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use eqr_datasets::draw::{Purpose, rng};
+use eqr_datasets::scene::{Class, Latents, Mesh, Paint, Renderer, Scratch, obj};
+use eqr_models::Solo;
+use rayon::prelude::*;
+use serde_json::{Value, json};
+
+use super::{interleaved, print};
+use crate::cluster::Worker;
+
+/// Objects of a class.
+const OBJECTS: usize = 4;
+/// Views of an object.
+const VIEWS: u64 = 20;
+/// An object of a hair's width, which covers next to no sample.
+const HAIR: &[u8] = b"v 0 0 0\nv 1 0 0\nv 0 0.001 0\nf 1 2 3\n";
+
+/// Options of `perf render`.
+#[derive(Args, Clone, Debug)]
+pub struct RenderArgs {
+    /// Side of the images.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(8..=1024))]
+    side: u16,
+    /// Threads; default: all allowed cores.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
+    #[arg(long)]
+    meshes: Option<PathBuf>,
+    /// Rounds over all views that are timed, after one that is not.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// JSON instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Times the renderer; objects are built or read beforehand.
+///
+/// # Errors
+/// Meshes that cannot be read.
+pub fn render(args: &RenderArgs) -> Result<()> {
+    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let work = Work::new(args)?;
+    let mut result = work.measure(args.rounds)?;
+    let triangles = || work.objects.iter().map(Mesh::triangle_count);
+    result["config"] = json!({
+        "objects": if args.meshes.is_some() { "meshes" } else { "procedural solids" },
+        "triangles_an_object": triangles().sum::<usize>() / work.objects.len(), "most_triangles": triangles().max(),
+        "side": args.side, "images": work.objects.len() as u64 * VIEWS, "threads": worker.threads,
+    });
+    print(&result, args.json, &["images_per_s", "share_of_ceiling"])
+}
+
+struct Work {
+    objects: Vec<Mesh>,
+    hair: Mesh,
+    renderer: Renderer,
+    side: usize,
+}
+
+impl Work {
+    fn new(args: &RenderArgs) -> Result<Work> {
+        let objects = match &args.meshes {
+            Some(path) => obj::collect(path, OBJECTS)?.meshes.into_iter().map(|(_, mesh)| mesh).collect(),
+            None => procedural()?,
+        };
+        let hair = obj::parse(HAIR).map_err(|reason| anyhow!(reason))?;
+        let side = usize::from(args.side);
+        Ok(Work { objects, hair, renderer: Renderer::new(side, Paint::Plain), side })
+    }
+
+    /// Everything but the configuration.
+    ///
+    /// The ceiling is the same number of images on the same threads with nothing on the floor but a hair: every pixel is lit, shaded and
+    /// encoded once, and no object costs anything. No renderer of this scene that shades each pixel at least once is faster; what holds
+    /// us below it is geometry and shading of the object: corners projected for camera and shadow, triangles filled at 16 samples a
+    /// pixel (9 above 128 px), and a soft shadow wherever it falls.
+    fn measure(&self, rounds: usize) -> Result<Value> {
+        let mut objects = || self.round(|object| &self.objects[object]);
+        let mut floor = || self.round(|_| &self.hair);
+        let images = (self.objects.len() as u64 * VIEWS) as f64;
+        let [rate, ceiling] = interleaved(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
+        Ok(json!({
+            "stage": "render",
+            "images_per_s": rate,
+            "ceiling": {"name": "empty floor", "value": ceiling, "unit": "images/s"},
+            "share_of_ceiling": rate / ceiling,
+        }))
+    }
+
+    /// All views of all objects.
+    fn round<'a>(&'a self, mesh: impl Fn(usize) -> &'a Mesh + Sync) -> Result<()> {
+        let buffers = || (Scratch::default(), vec![0; self.side * self.side * 3]);
+        (0..self.objects.len()).into_par_iter().for_each_init(buffers, |(scratch, image), object| {
+            for view in 0..VIEWS {
+                let latents = Latents::draw(&mut rng(0, view, object as u64, Purpose::Latents));
+                self.renderer.render(mesh(object), &latents, scratch, image);
+                std::hint::black_box(&image);
+            }
+        });
+        Ok(())
+    }
+}
+
+/// The objects that `data generate solids` makes, some of each class.
+fn procedural() -> Result<Vec<Mesh>> {
+    let objects = Class::ALL.into_iter().flat_map(|class| std::iter::repeat_n(class, OBJECTS)).enumerate();
+    let built = objects.map(|(object, class)| class.build(&mut rng(0, 0, object as u64, Purpose::Shape)));
+    Ok(built.collect::<eqr_datasets::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_has_the_form_that_scripts_rely_on() {
+        let args = RenderArgs { side: 8, threads: None, meshes: None, rounds: 1, json: true };
+        let work = Work::new(&args).unwrap();
+        assert_eq!(work.objects.len(), 64);
+        let result = work.measure(1).unwrap();
+        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
+        assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
+        assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("render"), &json!("images/s")));
+    }
+}
