@@ -140,7 +140,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     run.probe(&diverged)?;
     run.worker.ranks.barrier();
     phases.probes = start.elapsed().as_secs_f64();
-    if run.worker.leads() {
+    // where everything diverged there is nothing to report
+    if run.worker.leads() && (diverged.is_empty() || !run.store.cells().map_err(Failure::run)?.is_empty()) {
         run.finish(phases).map_err(Failure::run)?;
     }
     if diverged.is_empty() {

@@ -23,7 +23,7 @@ use crate::health::{self, Health};
 use crate::pairs::{PairSource, tasks};
 use crate::progress::{Progress, say};
 use crate::store::{CurvePoint, Store};
-use crate::watchdog;
+use crate::watchdog::Watch;
 
 /// A method with its parameters, ready to be trained or probed.
 pub struct Network {
@@ -182,7 +182,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let resumed = found.is_some();
     let mut state = found.unwrap_or_default();
     let mut curve = Curve::new(schedule.total as u64);
-    let mut longest_step = None;
+    let mut watch = Watch::begin();
     let progress = Progress::new(&job.label);
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.epoch < suite.train.epochs {
@@ -195,7 +195,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
         let mut last_batch = None;
         std::thread::scope(|scope| {
             let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Result<(), Stop> {
-                let mut watched = watchdog::Steps::begin(longest_step);
+                watch.steps_begin();
                 for batch in batches {
                     let batch = batch.map_err(Failure::run)?;
                     let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
@@ -205,10 +205,10 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
                     let epoch_ends = state.step % per_epoch == 0;
                     state.curve.extend(curve.push(reading, epoch_ends)?);
                     last_batch = epoch_ends.then_some(batch);
-                    watched.done();
+                    watch.step_done();
                     progress.at(state.step, schedule.total as u64);
                 }
-                longest_step = Some(watched.longest());
+                watch.steps_end();
                 Ok(())
             };
             if source.wants_prefetch() {

@@ -2,29 +2,26 @@
 //!
 //! A rank that dies takes the job with it: the launcher sees to that. One that stands still (stopped, swapped out, hung in a driver) does
 //! not, and the others would wait in their next collective for ever. So a thread beside each rank looks how long it has been waiting.
-//! Only training steps are watched: there all ranks do the same work at the same time, whereas elsewhere one may honestly wait
+//! Only trainings are watched: there all ranks do the same work at the same time, whereas elsewhere one may honestly wait
 //! for another that renders data or probes a larger share.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time that a rank waits beyond what the steps so far explain; `EQR_WATCHDOG_SECONDS` sets another, for tests.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Times that wait for the first step of a training, which may build kernels and warm caches.
-const FIRST: u32 = 15;
+/// Times that patience where a wait may be long: for the first step, which builds kernels and warms caches, and for a checkpoint.
+const SLACK: u32 = 10;
 /// Longest steps that are waited for beside: ranks need not be equally fast.
 const STEPS: u32 = 3;
 
-/// Milliseconds since the process began at which this rank began to wait; 0 where it does not.
-static WAITING: AtomicU64 = AtomicU64::new(0);
-/// Milliseconds that it may wait; 0 where nothing is watched.
-static LIMIT: AtomicU64 = AtomicU64::new(0);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(250);
 
-fn now() -> u64 {
-    static BEGAN: OnceLock<Instant> = OnceLock::new();
-    milliseconds(BEGAN.get_or_init(Instant::now).elapsed()) + 1
-}
+/// Begins and ends of calls that wait for other ranks: odd inside one.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+/// Milliseconds that one may take; 0 where nothing is watched.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -37,62 +34,74 @@ fn patience() -> Duration {
 
 /// Runs a call that returns when other ranks answer.
 pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
-    WAITING.store(now(), Ordering::Release);
+    CALLS.fetch_add(1, Ordering::AcqRel);
     let out = call();
-    WAITING.store(0, Ordering::Release);
+    CALLS.fetch_add(1, Ordering::AcqRel);
     out
 }
 
 /// Starts the thread. `end` gets the seconds that were waited, and must end the job.
 pub fn start(end: impl Fn(u64) + Send + 'static) {
     std::thread::spawn(move || {
+        // counted in looks, not by the clock: a job that was suspended as a whole and continued has not waited
+        let (mut call, mut waited) = (0, 0);
         loop {
-            std::thread::sleep(Duration::from_millis(250));
-            let (since, limit) = (WAITING.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
-            let waited = now().saturating_sub(since);
-            if since > 0 && limit > 0 && waited > limit {
-                end(waited / 1000);
-                return;
+            std::thread::sleep(LOOK);
+            let (now, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
+            let still = now == call && now % 2 == 1 && limit > 0;
+            waited = if still { waited + milliseconds(LOOK) } else { 0 };
+            call = now;
+            if still && waited > limit {
+                return end(waited / 1000);
             }
         }
     });
 }
 
-/// Training steps are being taken, until this is dropped.
-pub struct Steps {
+/// A training is being watched, until this is dropped.
+pub struct Watch {
     patience: Duration,
-    longest: Duration,
+    longest: Option<Duration>,
     began: Instant,
 }
 
-impl Steps {
-    /// The first step begins; `longest` is the longest step of this training so far, if it has taken one.
-    pub fn begin(longest: Option<Duration>) -> Self {
-        let patience = patience();
-        let steps = Steps { patience, longest: longest.unwrap_or_default(), began: Instant::now() };
-        steps.watch(if longest.is_some() { patience } else { patience * FIRST });
-        steps
+impl Watch {
+    /// The training begins.
+    pub fn begin() -> Self {
+        let watch = Watch { patience: patience(), longest: None, began: Instant::now() };
+        watch.limit();
+        watch
+    }
+
+    /// The steps of an epoch begin.
+    pub fn steps_begin(&mut self) {
+        self.began = Instant::now();
+        self.limit();
     }
 
     /// A step is done and the next begins.
-    pub fn done(&mut self) {
-        self.longest = self.longest.max(self.began.elapsed());
+    pub fn step_done(&mut self) {
+        self.longest = Some(self.longest.unwrap_or_default().max(self.began.elapsed()));
         self.began = Instant::now();
-        self.watch(self.patience);
+        self.limit();
     }
 
-    /// The longest step.
-    pub fn longest(&self) -> Duration {
-        self.longest
+    /// What follows are no steps: ranks wait for the one that writes.
+    pub fn steps_end(&mut self) {
+        set_limit(self.patience * SLACK);
     }
 
-    fn watch(&self, patience: Duration) {
-        LIMIT.store(milliseconds(patience + self.longest * STEPS), Ordering::Release);
+    fn limit(&self) {
+        set_limit(self.longest.map_or(self.patience * SLACK, |longest| self.patience + longest * STEPS));
     }
 }
 
-impl Drop for Steps {
+fn set_limit(limit: Duration) {
+    LIMIT.store(milliseconds(limit), Ordering::Release);
+}
+
+impl Drop for Watch {
     fn drop(&mut self) {
-        LIMIT.store(0, Ordering::Release);
+        set_limit(Duration::ZERO);
     }
 }

@@ -10,7 +10,7 @@ use common::{eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
 
 /// Enough epochs to be hit in the middle.
 const ARGS: [&str; 10] =
-    ["run", "tiny.toml", "--out", "run", "--threads", "1", "--set", "train.epochs=400", "--precision", "fp32"];
+    ["run", "tiny.toml", "--out", "run", "--threads", "1", "--set", "train.epochs=60", "--set", "train.batch=8"];
 
 /// Processes below `parent`.
 fn children(parent: u32) -> Vec<u32> {

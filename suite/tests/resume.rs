@@ -9,7 +9,7 @@ use common::{PROGRAM, cell, copy, eqr, folder, kill_after_checkpoints, mpirun, s
 
 /// Enough epochs to be hit in the middle.
 fn args(out: &str) -> [&str; 8] {
-    ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=120"]
+    ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=60"]
 }
 
 fn metrics(run: &Path) -> String {
