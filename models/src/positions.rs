@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn another_grid_keeps_the_class_token_and_a_constant_map() {
-        let mut positions = embedding(4, 6);
+        let positions = embedding(4, 6);
         let _ = positions.narrow(1, 1, 16).fill_(0.75);
         for grid in [1, 2, 3, 7, 14] {
             let resized = resize_positions(&positions, grid).unwrap();
