@@ -10,6 +10,7 @@ pub mod layers;
 pub mod losses;
 pub mod methods;
 pub mod optim;
+pub mod positions;
 pub mod step;
 pub mod vit;
 

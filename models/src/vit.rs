@@ -32,6 +32,27 @@ pub enum Positions {
     Sincos,
 }
 
+/// Encoders by name: timm's `vit_tiny`, `vit_small`, `vit_base`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Size {
+    Tiny,
+    Small,
+    Base,
+}
+
+impl Size {
+    /// Width, depth and heads.
+    pub fn shape(self) -> [i64; 3] {
+        match self {
+            Size::Tiny => [192, 12, 3],
+            Size::Small => [384, 12, 6],
+            Size::Base => [768, 12, 12],
+        }
+    }
+}
+
 /// Shape of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,8 +227,9 @@ impl Vit {
         Encoded { y, tokens }
     }
 
-    /// Tokens after the final normalisation: (B, 1+T, dim).
-    fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
+    /// Normalised images (B, 3, image, image) in the arena's compute type -> tokens after the final normalisation (B, 1+T, dim),
+    /// the class token first: timm's `forward_features`.
+    pub fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
         let batch = images.size()[0];
         let dim = self.config.dim;
         let weight = p.get(self.patch_weight).view([dim, -1]);

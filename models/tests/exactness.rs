@@ -7,14 +7,46 @@ use eqr_models::arena::{Arena, Compute, Part};
 use eqr_models::collective::{Collective, Solo, shares};
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
-use eqr_models::methods::{LossConfig, Model, ModelConfig, Targets, build};
+use eqr_models::methods::{LossConfig, Model, ModelConfig, Targets, build, known_names};
 use eqr_models::step::{Batch, gradients, sum};
 use eqr_models::vit::{Pool, Positions, VitConfig};
 use eqr_models::{MethodKind, Registry};
 use tch::{Device, Kind, Tensor};
 
-const TRAINED: [&str; 7] =
-    ["Ours", "Ours, no reconstruction", "SIE(rot)", "SIE(all)", "VICReg", "Supervised", "Direct regression"];
+const TRAINED: [&str; 24] = [
+    "Ours",
+    "Ours, no reconstruction",
+    "Ours(VICReg)",
+    "Ours(VICReg), no reconstruction",
+    "Ours(SimCLR)",
+    "Ours(SimCLR), no reconstruction",
+    "Ours(Barlow Twins)",
+    "Ours(Barlow Twins), no reconstruction",
+    "VICReg",
+    "SimCLR",
+    "Barlow Twins",
+    "Supervised",
+    "Direct regression",
+    "SIE(rot)",
+    "SIE(color)",
+    "SIE(blur)",
+    "SIE(trans)",
+    "SIE(crop)",
+    "SIE(flip)",
+    "SIE(rot+color)",
+    "SIE(all)",
+    "SIE(all, single each time)",
+    "SIE(all, no prediction variance)",
+    "SIE(blur+crop, no prediction variance)",
+];
+
+#[test]
+fn every_known_method_is_tested_here() {
+    let trains = |name: &String| name.parse::<MethodKind>().unwrap().trains();
+    for name in known_names().into_iter().filter(trains) {
+        assert!(TRAINED.contains(&name.as_str()), "{name}");
+    }
+}
 
 fn config(pool: Pool) -> ModelConfig {
     ModelConfig {
@@ -32,7 +64,9 @@ fn config(pool: Pool) -> ModelConfig {
         decoder: DecoderConfig { depth: 2, dim: 16, heads: 2 },
         loss: LossConfig::default(),
         classes: 3,
-        transforms: vec![("rotation".into(), 4), ("color".into(), 2)],
+        transforms: [("rotation", 1), ("translation", 2), ("crop", 4), ("flip", 1), ("color", 4), ("blur", 1)]
+            .map(|(name, length)| (name.to_owned(), length))
+            .to_vec(),
         sie_constant: true,
     }
 }
@@ -52,7 +86,7 @@ fn whole() -> [Tensor; 4] {
         Tensor::from_slice(&values).view(shape)
     };
     let labels = Tensor::from_slice(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
-    [noise(&[7, 3, 16, 16], 0.1), noise(&[7, 3, 16, 16], 0.7), labels, noise(&[7, 6], 0.3)]
+    [noise(&[7, 3, 16, 16], 0.1), noise(&[7, 3, 16, 16], 0.7), labels, noise(&[7, 13], 0.3)]
 }
 
 fn batch(rank: usize, ranks: usize) -> Batch {

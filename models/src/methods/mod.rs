@@ -1,14 +1,15 @@
 //! The methods of the tables. One file a method, which reads like its equation; a new one is a file, a [`MethodKind`] variant with
-//! its name, and a line in [`build`].
+//! its name, and a line in [`build`]; a new joint-embedding loss is a file and an [`Ssl`] variant.
 
+mod barlow;
 mod direct;
+mod kind;
 mod ours;
 mod sie;
+mod simclr;
+mod ssl;
 mod supervised;
 mod vicreg;
-
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -19,118 +20,9 @@ use crate::error::{Error, Result};
 use crate::heads::HeadConfig;
 use crate::vit::{Encoded, Vit, VitConfig};
 
+pub use kind::{Known, MethodKind, PairMode, Short, SieKind, known_names};
 pub use ours::ReconstructionPair;
-
-/// A row of a table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MethodKind {
-    /// VICReg on the invariant half, cross-attention reconstruction on the equivariant tokens (the paper).
-    Ours,
-    /// The same with lambda_recon = 0: only the difference to it is the reconstruction's doing.
-    OursNoReconstruction,
-    /// Garrido et al. 2023 with a set of known transforms.
-    Sie(Known),
-    /// Bardes et al. 2022 on the whole y.
-    Vicreg,
-    /// Cross-entropy on both views.
-    Supervised,
-    /// The untrained encoder: the floor of every table.
-    RandomInit,
-    /// The encoder trained to regress the parameters: the ceiling of every equivariance table.
-    Direct,
-}
-
-/// Transforms whose parameters a method is told.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Known {
-    /// Every transform of the suite.
-    All,
-    /// These, by their short names in the order given.
-    Some(Vec<Short>),
-}
-
-/// Short transform names of the paper's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Short {
-    Rot,
-    Color,
-    Blur,
-    Trans,
-    Crop,
-    Flip,
-}
-
-impl Short {
-    const ALL: [(Short, &'static str, &'static str); 6] = [
-        (Short::Rot, "rot", "rotation"),
-        (Short::Color, "color", "color"),
-        (Short::Blur, "blur", "blur"),
-        (Short::Trans, "trans", "translation"),
-        (Short::Crop, "crop", "crop"),
-        (Short::Flip, "flip", "flip"),
-    ];
-
-    /// The transform's name in suites and tables.
-    pub fn task(self) -> &'static str {
-        Self::ALL[self as usize].2
-    }
-}
-
-/// Names with a fixed spelling; `SIE(..)` is composed.
-const FIXED: [(&str, MethodKind); 6] = [
-    ("Ours", MethodKind::Ours),
-    ("Ours, no reconstruction", MethodKind::OursNoReconstruction),
-    ("VICReg", MethodKind::Vicreg),
-    ("Supervised", MethodKind::Supervised),
-    ("Random init", MethodKind::RandomInit),
-    ("Direct regression", MethodKind::Direct),
-];
-
-/// Every name that a suite may hold, for messages.
-pub fn known_names() -> Vec<String> {
-    let fixed = FIXED.iter().map(|(name, _)| (*name).to_owned());
-    let single = Short::ALL.iter().map(|(_, short, _)| format!("SIE({short})"));
-    fixed.chain(single).chain(["SIE(rot+color)".to_owned(), "SIE(all)".to_owned()]).collect()
-}
-
-impl fmt::Display for MethodKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MethodKind::Sie(Known::All) => f.write_str("SIE(all)"),
-            MethodKind::Sie(Known::Some(shorts)) => {
-                let names: Vec<_> = shorts.iter().map(|&short| Short::ALL[short as usize].1).collect();
-                write!(f, "SIE({})", names.join("+"))
-            }
-            other => f.write_str(FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0),
-        }
-    }
-}
-
-impl FromStr for MethodKind {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        if let Some((_, kind)) = FIXED.iter().find(|(fixed, _)| *fixed == name) {
-            return Ok(kind.clone());
-        }
-        let unknown = || Error::Invalid(format!("unknown method `{name}`"));
-        let inner = name.strip_prefix("SIE(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(unknown)?;
-        if inner == "all" {
-            return Ok(MethodKind::Sie(Known::All));
-        }
-        let short = |part: &str| Short::ALL.iter().find(|(_, short, _)| *short == part).map(|(short, ..)| *short);
-        let shorts = inner.split('+').map(short).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;
-        Ok(MethodKind::Sie(Known::Some(shorts)))
-    }
-}
-
-impl MethodKind {
-    /// Whether there is anything to train.
-    pub fn trains(&self) -> bool {
-        *self != MethodKind::RandomInit
-    }
-}
+pub use ssl::Ssl;
 
 /// Weights and switches of the losses; the defaults are protocol section 2.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,11 +32,36 @@ pub struct LossConfig {
     pub lambda_ssl: f64,
     /// Weight of the reconstruction in Ours.
     pub lambda_recon: f64,
+    /// L_ssl of the rows of Ours whose name does not say it.
+    pub ssl: Ssl,
+    /// SimCLR's temperature, above 0. The default is that of its ImageNet models; its CIFAR-10 ones take 0.5.
+    pub temperature: f64,
+    /// Barlow Twins' weight of the off-diagonal entries.
+    pub barlow_lambda: f64,
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
-        LossConfig { lambda_ssl: 1.0, lambda_recon: 1.0 }
+        LossConfig { lambda_ssl: 1.0, lambda_recon: 1.0, ssl: Ssl::default(), temperature: 0.1, barlow_lambda: 0.0051 }
+    }
+}
+
+impl LossConfig {
+    /// # Errors
+    /// Names the value out of range.
+    pub fn validate(&self) -> Result<()> {
+        let LossConfig { lambda_ssl, lambda_recon, ssl: _, temperature, barlow_lambda } = *self;
+        for (key, value) in
+            [("lambda_ssl", lambda_ssl), ("lambda_recon", lambda_recon), ("barlow_lambda", barlow_lambda)]
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::Invalid(format!("model.loss.{key} = {value}: must be 0 or above")));
+            }
+        }
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::Invalid(format!("model.loss.temperature = {temperature}: must be above 0")));
+        }
+        Ok(())
     }
 }
 
@@ -212,10 +129,11 @@ pub struct Model {
 pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Result<Model> {
     let encoder = Vit::new(reg, config.encoder)?;
     let method: Option<Box<dyn Method>> = match kind {
-        MethodKind::Ours => Some(Box::new(ours::Ours::new(reg, config, ours::Reconstruction::On)?)),
-        MethodKind::OursNoReconstruction => Some(Box::new(ours::Ours::new(reg, config, ours::Reconstruction::Off)?)),
-        MethodKind::Sie(known) => Some(Box::new(sie::Sie::new(reg, config, known)?)),
-        MethodKind::Vicreg => Some(Box::new(vicreg::Vicreg::new(reg, config))),
+        MethodKind::Ours { ssl, reconstruction } => {
+            Some(Box::new(ours::Ours::new(reg, config, ssl.unwrap_or(config.loss.ssl), *reconstruction)?))
+        }
+        MethodKind::Sie(kind) => Some(Box::new(sie::Sie::new(reg, config, kind)?)),
+        MethodKind::Ssl(ssl) => Some(Box::new(ssl::Alone::new(reg, config, *ssl))),
         MethodKind::Supervised => Some(Box::new(supervised::Supervised::new(reg, config))),
         MethodKind::Direct => Some(Box::new(direct::Direct::new(reg, config))),
         MethodKind::RandomInit => None,
@@ -243,20 +161,5 @@ fn columns(config: &ModelConfig, known: &Known) -> Result<Vec<(i64, i64)>> {
     match known {
         Known::All => Ok(all.iter().map(|(_, range)| *range).collect()),
         Known::Some(shorts) => shorts.iter().map(find).collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_parses_and_prints_as_itself() {
-        for name in known_names() {
-            assert_eq!(name.parse::<MethodKind>().unwrap().to_string(), name);
-        }
-        for name in ["SIE()", "SIE(rot+)", "ours", "SIE(rotation)", ""] {
-            assert!(name.parse::<MethodKind>().is_err(), "{name}");
-        }
     }
 }

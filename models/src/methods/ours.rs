@@ -1,22 +1,14 @@
-//! The paper's method: L = lambda_ssl L_ssl(Z_inv1, Z_inv2) + lambda_recon MSE(decoder(Z_equi1, Z_equi2), view 2), L_ssl = VICReg.
+//! The paper's method: L = lambda_ssl L_ssl(Z_inv1, Z_inv2) + lambda_recon MSE(decoder(Z_equi1, Z_equi2), view 2).
 
 use tch::Tensor;
 
-use super::vicreg::vicreg_terms;
-use super::{LossConfig, Method, ModelConfig, Targets, Term};
+use super::{LossConfig, Method, ModelConfig, Ssl, Targets, Term};
 use crate::arena::{Arena, Registry};
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::Result;
 use crate::heads::{HeadConfig, Projector, TokenHead};
 use crate::losses::mse;
 use crate::vit::{Encoded, VitConfig, patchify, unpatchify};
-
-/// Whether the reconstruction is part of the loss.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Reconstruction {
-    On,
-    Off,
-}
 
 /// Whose tokens the decoder reads, (n, T, out/2) each.
 #[derive(Clone, Copy)]
@@ -28,6 +20,7 @@ pub struct ReconstructionPair<'a> {
 }
 
 pub struct Ours {
+    ssl: Ssl,
     g_inv: Projector,
     reconstruction: Option<(TokenHead, Decoder)>,
     encoder: VitConfig,
@@ -37,19 +30,21 @@ pub struct Ours {
 }
 
 impl Ours {
+    /// Without `reconstruction` there is no g_equi and no decoder.
+    ///
     /// # Errors
     /// A decoder that cannot be built.
-    pub fn new(reg: &mut Registry, config: &ModelConfig, reconstruction: Reconstruction) -> Result<Self> {
+    pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl, reconstruction: bool) -> Result<Self> {
         let (encoder, heads, decoder) = (config.encoder, config.heads, config.decoder);
         let g_inv = Projector::new(reg, "g_inv", encoder.half(), heads);
-        let reconstruction = if reconstruction == Reconstruction::On {
+        let reconstruction = if reconstruction {
             let pixels = 3 * encoder.patch * encoder.patch;
             let g_equi = TokenHead::new(reg, "g_equi", encoder.half(), heads.hidden, decoder.dim);
             Some((g_equi, Decoder::new(reg, decoder, encoder.grid(), pixels)?))
         } else {
             None
         };
-        Ok(Ours { g_inv, reconstruction, encoder, heads, decoder, loss: config.loss })
+        Ok(Ours { ssl, g_inv, reconstruction, encoder, heads, decoder, loss: config.loss })
     }
 
     /// Patches of view 2, (n, T, 3 p p).
@@ -62,7 +57,7 @@ impl Ours {
 impl Method for Ours {
     fn global_terms(&self, p: &Arena, y1: &Tensor, y2: &Tensor, _targets: &Targets) -> Vec<Term> {
         let z_inv = |y: &Tensor| self.g_inv.forward(p, &y.narrow(1, 0, self.encoder.half()));
-        let terms = vicreg_terms(&z_inv(y1), &z_inv(y2));
+        let terms = self.ssl.terms(&z_inv(y1), &z_inv(y2), &self.loss);
         terms.into_iter().map(|(name, term)| (name, term * self.loss.lambda_ssl)).collect()
     }
 

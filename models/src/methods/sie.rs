@@ -1,11 +1,12 @@
 //! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map that carries the equivariant embedding
 //! of view 1 to that of view 2.
 //!
-//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv, equi).
+//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv, equi). The last term keeps the
+//! prediction from shrinking; a variant goes without it.
 
 use tch::Tensor;
 
-use super::{Known, Method, ModelConfig, Targets, Term, columns};
+use super::{Method, ModelConfig, SieKind, Targets, Term, columns};
 use crate::arena::{Arena, Init, Param, Part, Registry};
 use crate::error::Result;
 use crate::heads::{HeadConfig, Projector};
@@ -18,6 +19,7 @@ pub struct Sie {
     hypernetwork: Param,
     columns: Vec<(i64, i64)>,
     constant: bool,
+    prediction_variance: bool,
     half: i64,
     heads: HeadConfig,
 }
@@ -25,8 +27,8 @@ pub struct Sie {
 impl Sie {
     /// # Errors
     /// A known transform that the suite does not have.
-    pub fn new(reg: &mut Registry, config: &ModelConfig, known: &Known) -> Result<Self> {
-        let columns = columns(config, known)?;
+    pub fn new(reg: &mut Registry, config: &ModelConfig, kind: &SieKind) -> Result<Self> {
+        let columns = columns(config, &kind.known)?;
         let (half, heads) = (config.encoder.half(), config.heads);
         let length = columns.iter().map(|(_, length)| length).sum::<i64>() + i64::from(config.sie_constant);
         let shape = [heads.embed * heads.embed, length];
@@ -36,6 +38,7 @@ impl Sie {
             hypernetwork: reg.add(Part::Global, "predictor.weight", &shape, Init::linear(length)),
             columns,
             constant: config.sie_constant,
+            prediction_variance: kind.prediction_variance,
             half,
             heads,
         })
@@ -68,13 +71,16 @@ impl Method for Sie {
         let (inv1, inv2, equi1, equi2) = (inv(y1), inv(y2), equi(y1), equi(y2));
         let (z1, z2) = (Tensor::cat(&[&inv1, &equi1], 1), Tensor::cat(&[&inv2, &equi2], 1));
         let predicted = self.predict(p, &equi1, &self.group_element(&targets.parameters));
-        vec![
+        let mut terms = vec![
             ("invariance", mse(&inv1, &inv2) * 10.0),
             ("equivariance", mse(&predicted, &equi2) * 4.5),
             ("variance", (variance(&z1) + variance(&z2)) * (10.0 / 2.0)),
             ("covariance", covariance(&z1) + covariance(&z2)),
-            ("predictor variance", variance(&predicted) * (10.0 / 2.0)),
-        ]
+        ];
+        if self.prediction_variance {
+            terms.push(("predictor variance", variance(&predicted) * (10.0 / 2.0)));
+        }
+        terms
     }
 
     fn forward_flops(&self) -> f64 {

@@ -1,0 +1,260 @@
+//! Rows of the tables by their names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ssl::Ssl;
+use crate::error::{Error, Result};
+
+/// A row of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MethodKind {
+    /// Joint-embedding loss on the invariant half, cross-attention reconstruction on the equivariant tokens (the paper).
+    Ours {
+        /// L_ssl; `None` takes the suite's ([`super::LossConfig::ssl`]).
+        ssl: Option<Ssl>,
+        /// `false` is lambda_recon = 0: only the difference to it is the reconstruction's doing.
+        reconstruction: bool,
+    },
+    /// Garrido et al. 2023.
+    Sie(SieKind),
+    /// A joint-embedding loss alone, on the whole y.
+    Ssl(Ssl),
+    /// Cross-entropy on both views.
+    Supervised,
+    /// The untrained encoder: the floor of every table.
+    RandomInit,
+    /// The encoder trained to regress the parameters: the ceiling of every equivariance table.
+    Direct,
+}
+
+/// A variant of SIE.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SieKind {
+    /// Transforms whose parameters the predictor is told.
+    pub known: Known,
+    /// How its training pairs are made.
+    pub pairs: PairMode,
+    /// Whether the loss has the variance term on the prediction.
+    pub prediction_variance: bool,
+}
+
+/// Transforms whose parameters a method is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Known {
+    /// Every transform of the suite.
+    All,
+    /// These, by their short names in the order given.
+    Some(Vec<Short>),
+}
+
+/// By what the two views of a training pair differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PairMode {
+    /// All transforms of the suite at once.
+    #[default]
+    Combined,
+    /// One transform drawn at random, the others at their identity.
+    SingleEach,
+}
+
+/// Short transform names of the paper's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Short {
+    Rot,
+    Color,
+    Blur,
+    Trans,
+    Crop,
+    Flip,
+}
+
+impl Short {
+    const ALL: [(Short, &'static str, &'static str); 6] = [
+        (Short::Rot, "rot", "rotation"),
+        (Short::Color, "color", "color"),
+        (Short::Blur, "blur", "blur"),
+        (Short::Trans, "trans", "translation"),
+        (Short::Crop, "crop", "crop"),
+        (Short::Flip, "flip", "flip"),
+    ];
+
+    /// The transform's name in suites and tables.
+    pub fn task(self) -> &'static str {
+        Self::ALL[self as usize].2
+    }
+}
+
+/// Names without parts; `Ours..` and `SIE(..)` are composed.
+const FIXED: [(&str, MethodKind); 6] = [
+    ("VICReg", MethodKind::Ssl(Ssl::Vicreg)),
+    ("SimCLR", MethodKind::Ssl(Ssl::Simclr)),
+    ("Barlow Twins", MethodKind::Ssl(Ssl::Barlow)),
+    ("Supervised", MethodKind::Supervised),
+    ("Random init", MethodKind::RandomInit),
+    ("Direct regression", MethodKind::Direct),
+];
+
+const NO_RECONSTRUCTION: &str = ", no reconstruction";
+const SINGLE_EACH: &str = ", single each time";
+const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
+
+/// A name of every kind that a suite may hold, for messages; sets of transforms can be composed further (`SIE(blur+crop)`), and so
+/// can the additions after a comma.
+pub fn known_names() -> Vec<String> {
+    let ours = |ssl: Option<Ssl>| {
+        [true, false].map(|reconstruction| MethodKind::Ours { ssl, reconstruction }).map(|kind| kind.to_string())
+    };
+    let ours = [None, Some(Ssl::Vicreg), Some(Ssl::Simclr), Some(Ssl::Barlow)].into_iter().flat_map(ours);
+    let fixed = FIXED.iter().map(|(name, _)| (*name).to_owned());
+    let sets = Short::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
+    let sie = sets.map(|set| format!("SIE({set})"));
+    let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE].map(|addition| format!("SIE(all{addition})"));
+    ours.chain(fixed).chain(sie).chain(variants).collect()
+}
+
+impl fmt::Display for Ssl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        MethodKind::Ssl(*self).fmt(f)
+    }
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Known::All => f.write_str("all"),
+            Known::Some(shorts) => {
+                let names: Vec<_> = shorts.iter().map(|&short| Short::ALL[short as usize].1).collect();
+                f.write_str(&names.join("+"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for MethodKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let when = |condition: bool, addition: &'static str| if condition { addition } else { "" };
+        match self {
+            MethodKind::Ours { ssl, reconstruction } => {
+                let ssl = ssl.map(|ssl| format!("({ssl})")).unwrap_or_default();
+                write!(f, "Ours{ssl}{}", when(!reconstruction, NO_RECONSTRUCTION))
+            }
+            MethodKind::Sie(SieKind { known, pairs, prediction_variance }) => {
+                let single = when(*pairs == PairMode::SingleEach, SINGLE_EACH);
+                write!(f, "SIE({known}{single}{})", when(!prediction_variance, NO_PREDICTION_VARIANCE))
+            }
+            other => f.write_str(FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0),
+        }
+    }
+}
+
+impl FromStr for MethodKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let fixed = || FIXED.iter().find(|(fixed, _)| *fixed == name).map(|(_, kind)| kind.clone());
+        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name));
+        kind.ok_or_else(|| Error::Invalid(format!("unknown method `{name}`")))
+    }
+}
+
+/// `Ours`, `Ours(SimCLR)`, each with or without `, no reconstruction`.
+fn ours(name: &str) -> Option<MethodKind> {
+    let (rest, without) = take_suffix(name.strip_prefix("Ours")?, NO_RECONSTRUCTION);
+    let ssl = if rest.is_empty() {
+        None
+    } else {
+        let inner = rest.strip_prefix('(')?.strip_suffix(')')?;
+        let named = |(fixed, kind): &(&str, MethodKind)| match kind {
+            MethodKind::Ssl(ssl) if *fixed == inner => Some(*ssl),
+            _ => None,
+        };
+        Some(FIXED.iter().find_map(named)?)
+    };
+    Some(MethodKind::Ours { ssl, reconstruction: !without })
+}
+
+/// `SIE(<set>)`, `SIE(<set>, single each time)`, `SIE(<set>, no prediction variance)`, or both in this order.
+fn sie(name: &str) -> Option<MethodKind> {
+    let inner = name.strip_prefix("SIE(")?.strip_suffix(')')?;
+    let (inner, without) = take_suffix(inner, NO_PREDICTION_VARIANCE);
+    let (set, single) = take_suffix(inner, SINGLE_EACH);
+    let short = |part: &str| Short::ALL.iter().find(|(_, short, _)| *short == part).map(|(short, ..)| *short);
+    let known =
+        if set == "all" { Known::All } else { Known::Some(set.split('+').map(short).collect::<Option<Vec<_>>>()?) };
+    let pairs = if single { PairMode::SingleEach } else { PairMode::Combined };
+    Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: !without }))
+}
+
+/// `text` without `suffix`, and whether it was there.
+fn take_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
+    text.strip_suffix(suffix).map_or((text, false), |rest| (rest, true))
+}
+
+impl MethodKind {
+    /// Whether there is anything to train.
+    pub fn trains(&self) -> bool {
+        *self != MethodKind::RandomInit
+    }
+
+    /// Whether its loss needs what a sample may lack: the transforms' parameters or a label.
+    pub fn needs_targets(&self) -> bool {
+        matches!(self, MethodKind::Sie(_) | MethodKind::Supervised | MethodKind::Direct)
+    }
+
+    /// How its training pairs are made.
+    pub fn pairs(&self) -> PairMode {
+        match self {
+            MethodKind::Sie(sie) => sie.pairs,
+            _ => PairMode::Combined,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_and_prints_as_itself() {
+        let further =
+            ["SIE(blur+crop)", "SIE(rot, single each time)", "SIE(all, single each time, no prediction variance)"];
+        for name in known_names().into_iter().chain(further.map(str::to_owned)) {
+            assert_eq!(name.parse::<MethodKind>().unwrap().to_string(), name);
+        }
+        let none = [
+            "SIE()",
+            "SIE(rot+)",
+            "ours",
+            "SIE(rotation)",
+            "",
+            "Ours()",
+            "Ours(Supervised)",
+            "Ours(SimCLR",
+            "SIE(all, )",
+        ];
+        for name in none {
+            assert!(name.parse::<MethodKind>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_two_names_are_one_method() {
+        let kinds: std::collections::BTreeSet<MethodKind> =
+            known_names().iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(kinds.len(), known_names().len());
+    }
+
+    #[test]
+    fn the_name_says_how_pairs_are_made_and_what_is_told() {
+        let kind = |name: &str| name.parse::<MethodKind>().unwrap();
+        assert_eq!(kind("SIE(all, single each time)").pairs(), PairMode::SingleEach);
+        assert_eq!(kind("SIE(all)").pairs(), PairMode::Combined);
+        for (name, needs) in
+            [("SIE(rot)", true), ("Supervised", true), ("Direct regression", true), ("Ours(SimCLR)", false)]
+        {
+            assert_eq!(kind(name).needs_targets(), needs, "{name}");
+        }
+    }
+}
