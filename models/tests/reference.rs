@@ -109,7 +109,7 @@ fn errors(name: &str, reference: &Method, config: &Config, tensors: &Tensors, co
     arena.load(&reference.names.iter().map(stored).collect()).unwrap();
 
     let batch = batch(tensors, compute.master_kind());
-    let terms = gradients(&mut arena, &model, &batch, &Solo);
+    let terms = gradients(&mut arena, &model, &batch, None, &Solo);
     let found: BTreeMap<String, Tensor> = arena.named(&arena.gradient()).into_iter().collect();
     let flat: Vec<Tensor> = reference.names.iter().map(|stored| found[arena_name(stored)].reshape([-1])).collect();
     let gradient = relative(&Tensor::cat(&flat, 0), &tensors[&format!("gradient/{}", reference.name)]);
