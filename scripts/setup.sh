@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-RUST_NEEDED=1.88
+RUST_NEEDED=1.89
 TORCH_SERIES=2.11
 # What is downloaded where there is no libtorch: one wheel for headers and libraries, and the two libraries that its
 # libtorch_cpu.so is linked to.

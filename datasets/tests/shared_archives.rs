@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use eqr_datasets::packing::{PackSpec, Resize, pack};
 use eqr_datasets::sources::{ADE20K, CIFAR10, CLASS_FOLDERS, Options, Source};
@@ -22,7 +22,7 @@ fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// Packs, verifies and gives the pack with the numbers of images in its splits.
-fn packed(source: &Source, archive: &PathBuf, resize: Resize) -> (Pack, Vec<(&'static str, usize)>) {
+fn packed(source: &Source, archive: &Path, resize: Resize) -> (Pack, Vec<(&'static str, usize)>) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("set.h5");
     let options = Options { name: None, test_fraction: 0.2, seed: 0 };

@@ -74,7 +74,7 @@ fn trained(method: &str, steps: i64) -> [f64; 2] {
     let mut adam = Adam::new(&arena, 0.0);
     let schedule = Schedule { peak: 3e-3, warmup: 10, total: steps };
     let batch = pairs();
-    let mut loss = |arena: &mut Arena| f64::try_from(sum(&gradients(arena, &model, &batch, None, &Solo))).unwrap();
+    let loss = |arena: &mut Arena| f64::try_from(sum(&gradients(arena, &model, &batch, None, &Solo))).unwrap();
     let first = loss(&mut arena);
     for step in 0..steps {
         loss(&mut arena);

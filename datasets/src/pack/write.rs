@@ -42,13 +42,16 @@ pub(crate) struct SplitContents<'a> {
     pub masks: Option<Payload<'a>>,
 }
 
+/// Writes bytes to where it is told.
+pub(crate) type Copy<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
+
 /// Images or masks that lie elsewhere until they are copied into the pack.
 pub(crate) struct Payload<'a> {
     pub form: Form,
     /// (N, 32), BLAKE3 of each.
     pub checksums: Array2<u8>,
     /// Writes the bytes of all, in order.
-    pub copy: Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>,
+    pub copy: Copy<'a>,
 }
 
 /// Writes the pack, whole or not at all.
