@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{eqr, folder, mpirun, stderr};
 
 /// A run of two rows, of which `Ours` does not survive the learning rate.
-fn args<'a>(lr: &'a str) -> [&'a str; 14] {
+fn args(lr: &str) -> [&str; 14] {
     let methods = ["--methods", "Random init,Ours", "--precision", "fp32"];
     let [a, b, c, d] = methods;
     ["run", "tiny.toml", "--out", "run", "--threads", "1", a, b, c, d, "--set", "train.epochs=200", "--set", lr]
