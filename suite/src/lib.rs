@@ -9,6 +9,7 @@ pub mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod failure;
+pub mod known;
 pub mod manifest;
 pub mod pairs;
 pub mod perf;

@@ -160,7 +160,7 @@ pub fn train(
     worker: &Worker,
     label: &str,
 ) -> Outcome<Trained> {
-    let per_epoch = steps_per_epoch(suite, source.units());
+    let per_epoch = steps_per_epoch(suite, source.units().len());
     let schedule = schedule(suite, per_epoch);
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
     let resumed = checkpoints.last().exists();
