@@ -1,6 +1,7 @@
 //! Every method fits eight pairs: its loss comes near its minimum, so that no path of its gradient is dead or points the wrong way.
 //!
-//! `EQR_TEST_FULL=1` trains for long enough to come near the minimum itself; else a shorter training must remove most of the loss.
+//! `EQR_TEST_FULL=1` trains for long enough to come near the minimum itself; else a shorter training must remove much of the loss. Recorded in
+//! `results/reference/overfit`.
 
 use eqr_models::arena::{Arena, Compute};
 use eqr_models::decoder::DecoderConfig;
