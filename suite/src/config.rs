@@ -10,7 +10,7 @@ use eqr_models::MethodKind;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, known_names};
-use eqr_models::vit::{Pool, Positions};
+use eqr_models::vit::{Pool, Positions, Size};
 use eqr_probes::classify::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
@@ -112,11 +112,17 @@ impl Default for Transforms {
 pub struct Model {
     /// Side of a patch in pixels.
     pub patch: i64,
+    /// Name of a width, depth and number of heads, given in place of the three; [`Suite::load`] writes them out.
+    #[serde(default, skip_serializing)]
+    pub size: Option<Size>,
     /// Width of the encoder's tokens.
+    #[serde(default)]
     pub dim: i64,
     /// Blocks of the encoder.
+    #[serde(default)]
     pub depth: i64,
     /// Attention heads of the encoder.
+    #[serde(default)]
     pub heads: i64,
     /// Length of the representation y.
     #[serde(default = "paper_out")]
@@ -145,6 +151,32 @@ fn paper_out() -> i64 {
     512
 }
 
+impl Model {
+    /// Writes the encoder's width, depth and heads in place of a size's name.
+    ///
+    /// # Errors
+    /// A name beside one of the three, or neither the name nor all of the three.
+    fn write_out_size(&mut self) -> Result<()> {
+        let given = [("dim", self.dim), ("depth", self.depth), ("heads", self.heads)];
+        match self.size.take() {
+            Some(size) => {
+                if let Some((key, value)) = given.iter().find(|(_, value)| *value != 0) {
+                    bail!("model.size and model.{key} = {value} are both given\nhint: leave one of them out");
+                }
+                [self.dim, self.depth, self.heads] = size.shape();
+            }
+            None => {
+                if let Some((key, _)) = given.iter().find(|(_, value)| *value == 0) {
+                    let hint =
+                        "hint: give model.size = \"tiny\", \"small\" or \"base\", or all of model.dim, depth and heads";
+                    bail!("model.{key} is missing or 0\n{hint}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Pretraining (protocol section 2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +191,10 @@ pub struct Train {
     /// L2 term in the gradient.
     #[serde(default = "paper_decay")]
     pub weight_decay: f64,
+    /// Part of the training units, above 0 to 1, whose transforms and labels are known (protocol section 7): methods that need either
+    /// train on these alone, and so do the probes of all methods. Unset: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_fraction: Option<f64>,
     /// Epochs between points of the probe curve; unset: only the end is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<u64>,
@@ -209,8 +245,8 @@ impl Suite {
         }
         // through text: serde's messages then name line and key
         let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
-        let suite: Suite = toml::from_str(&text).map_err(|error| explain(&error, &origin))?;
-        suite.validate().with_context(|| origin)?;
+        let mut suite: Suite = toml::from_str(&text).map_err(|error| explain(&error, &origin))?;
+        suite.model.write_out_size().and_then(|()| suite.validate()).with_context(|| origin)?;
         Ok(suite)
     }
 
@@ -264,11 +300,11 @@ impl Suite {
         if !(self.train.weight_decay >= 0.0 && self.train.weight_decay.is_finite()) {
             bail!("train.weight_decay = {}: must be 0 or above", self.train.weight_decay);
         }
-        for (key, value) in [("lambda_ssl", self.model.loss.lambda_ssl), ("lambda_recon", self.model.loss.lambda_recon)]
+        self.model.loss.validate()?;
+        if let Some(fraction) = self.train.known_fraction
+            && !(fraction > 0.0 && fraction <= 1.0)
         {
-            if !(value >= 0.0 && value.is_finite()) {
-                bail!("model.loss.{key} = {value}: must be 0 or above");
-            }
+            bail!("train.known_fraction = {fraction}: must be above 0 and at most 1");
         }
         for (i, transform) in self.transforms.active.iter().enumerate() {
             if self.transforms.active[..i].contains(transform) {
@@ -373,5 +409,46 @@ mod tests {
         assert!(message.contains("did you mean `quickstart`"), "{message}");
         let message = format!("{:#}", Suite::load("quickstart", &["train.batch=0".into()]).unwrap_err());
         assert!(message.contains("train.batch = 0: must be at least 2"), "{message}");
+    }
+
+    #[test]
+    fn a_size_is_written_out_and_stands_alone() {
+        let text = |model: &str| {
+            let suite = include_str!("../presets/cifar10.toml");
+            let (before, rest) = suite.split_once("[model]\n").unwrap();
+            format!("{before}[model]\npatch = 4\n{model}\n{}", &rest[rest.find("[train]").unwrap()..])
+        };
+        let load = |model: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("suite.toml");
+            std::fs::write(&path, text(model)).unwrap();
+            Suite::load(path.to_str().unwrap(), &[]).map_err(|error| format!("{error:#}"))
+        };
+        let named = load("size = \"tiny\"").unwrap();
+        assert_eq!(named, load("dim = 192\ndepth = 12\nheads = 3").unwrap());
+        // what a manifest holds can be read again
+        assert_eq!(toml::from_str::<Suite>(&toml::to_string(&named).unwrap()).unwrap(), named);
+        for (model, part) in [
+            ("size = \"tiny\"\ndepth = 3", "model.size and model.depth = 3 are both given"),
+            ("dim = 192\nheads = 3", "model.depth is missing"),
+            ("size = \"smal\"", "did you mean `small`"),
+        ] {
+            let message = load(model).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn losses_and_fractions_out_of_range_are_refused() {
+        for (entry, part) in [
+            ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
+            ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
+            ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),
+            ("train.known_fraction=0", "train.known_fraction = 0: must be above 0 and at most 1"),
+            ("train.known_fraction=1.5", "at most 1"),
+        ] {
+            let message = format!("{:#}", Suite::load("quickstart", &[entry.into()]).unwrap_err());
+            assert!(message.contains(part), "{message}");
+        }
     }
 }

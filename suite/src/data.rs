@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
 use eqr_datasets::{Kind, Pack};
+use eqr_models::methods::PairMode;
 
 use crate::cluster::{Worker, agree};
 use crate::config::{Data, Suite};
@@ -98,6 +99,21 @@ fn check(suite: &Suite, pack: &Pack) -> Result<()> {
     if units < suite.train.batch {
         bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
     }
+    if let Some(fraction) = suite.train.known_fraction {
+        // as many as `known_images` takes
+        let (known, needed) = ((fraction * units as f64).round() as usize, needed_known(suite)?);
+        if known < needed {
+            let of = unit_name(pack.kind);
+            bail!("train.known_fraction = {fraction} leaves {known} of {units} {of}, and {needed} are needed at least");
+        }
+    }
+    let single = suite.method_kinds()?.into_iter().find(|kind| kind.pairs() == PairMode::SingleEach);
+    if let (Some(method), Kind::Renders) = (single, pack.kind) {
+        bail!(
+            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object differ by all\n\
+             hint: leave it out, or use a set of photographs"
+        );
+    }
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
     if views.into_iter().any(|views| views < 2) {
         bail!("an object of the set has one view: a pair needs two");
@@ -106,6 +122,12 @@ fn check(suite: &Suite, pack: &Pack) -> Result<()> {
         bail!("the set has {} class(es): classification needs two", pack.class_names.len());
     }
     Ok(())
+}
+
+/// Known units that a batch of the methods trained on them takes, and the probes.
+fn needed_known(suite: &Suite) -> Result<usize> {
+    let trained = suite.method_kinds()?.iter().any(|kind| kind.needs_targets());
+    Ok(if trained { suite.train.batch } else { 2 })
 }
 
 fn unit_name(kind: Kind) -> &'static str {

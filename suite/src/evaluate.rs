@@ -189,11 +189,13 @@ impl Evaluation<'_> {
         let side = |source: &PairSource, count: usize, seed: u64| -> Result<Vec<PairFeatures>> {
             let scene = source.scene().expect("renders have scenes");
             let pairs = unit_draws(source.units(), count)
-                .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, &units))
+                .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
                 .collect::<Vec<_>>();
-            let features = encode_all(network, source)?;
+            let images = source.indices();
+            let features = encode_all(network, source, &images)?;
             let index = |which: usize| {
-                let indices: Vec<i64> = pairs.iter().map(|pair| pair[which] as i64).collect();
+                let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
+                let indices: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
                 features.index_select(0, &Tensor::from_slice(&indices).to_device(features.device()))
             };
             let parameters = render_parameters(scene, &pairs).to_device(features.device());
@@ -262,7 +264,7 @@ impl Evaluation<'_> {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
         let chosen = match self.pack.kind {
-            Kind::Renders => (0..self.train.len()).collect(),
+            Kind::Renders => self.train.indices(),
             Kind::Photographs => {
                 subset(self.train.units(), self.suite.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
             }
@@ -298,7 +300,7 @@ impl Evaluation<'_> {
 
     /// The test MSEs of protocol section 2, for methods that reconstruct.
     fn reconstruction(&self, network: &Network) -> Result<Vec<Value>> {
-        let count = self.test.units().min(RECONSTRUCTED);
+        let count = self.test.units().len().min(RECONSTRUCTED);
         let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count))?;
         let (view1, view2) = (encode(network, &pairs.view1).tokens, encode(network, &pairs.view2).tokens);
         // half a turn: classes may lie side by side, and the neighbour would then be of the same class
@@ -336,7 +338,8 @@ impl Evaluation<'_> {
 
     /// `count` test units at even distances, so that all classes are among them.
     fn spread(&self, count: usize) -> Vec<usize> {
-        (0..count).map(|i| i * self.test.units() / count).collect()
+        let units = self.test.units();
+        (0..count).map(|i| units[i * units.len() / count]).collect()
     }
 
     /// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
@@ -346,7 +349,7 @@ impl Evaluation<'_> {
     /// Images that cannot be read.
     pub fn reconstructions(&self, network: &Network, count: usize) -> Result<Option<[Tensor; 3]>> {
         tch::no_grad(|| {
-            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units())))?;
+            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units().len())))?;
             let (view1, view2) = (encode_raw(network, &pairs.view1), encode_raw(network, &pairs.view2));
             let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
             let image = network.model.method.as_ref().and_then(|method| method.reconstruct(&network.arena, pair));
@@ -389,13 +392,14 @@ fn pair_features(first: &Tensor, second: &Tensor, target: &Tensor, out: i64) -> 
 }
 
 /// (draw, units) until `count` pairs are drawn, one pair a unit and draw.
-fn unit_draws(units: usize, count: usize) -> impl Iterator<Item = (u64, Vec<usize>)> {
-    (0..count.div_ceil(units)).map(move |draw| (draw as u64, (0..units.min(count - draw * units)).collect()))
+fn unit_draws(units: &[usize], count: usize) -> impl Iterator<Item = (u64, &[usize])> {
+    let rows = units.len();
+    (0..count.div_ceil(rows)).map(move |draw| (draw as u64, &units[..rows.min(count - draw * rows)]))
 }
 
 /// `count` of `units`, or all where there are fewer, a function of the seed.
-fn subset(units: usize, count: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..units).collect();
+fn subset(units: &[usize], count: usize, seed: u64) -> Vec<usize> {
+    let mut order = units.to_vec();
     order.shuffle(&mut rng(seed, 0, 0, Purpose::Subset));
     order.truncate(count);
     order
@@ -412,9 +416,8 @@ fn encode(network: &Network, images: &Tensor) -> Encoded {
     Encoded { y: encoded.y.to_kind(tch::Kind::Float), tokens: encoded.tokens.to_kind(tch::Kind::Float) }
 }
 
-/// Grid readout of every image: (N, 3 out).
-fn encode_all(network: &Network, source: &PairSource) -> Result<Tensor> {
-    let indices: Vec<usize> = (0..source.len()).collect();
+/// Grid readout of images `indices`: (n, 3 out).
+fn encode_all(network: &Network, source: &PairSource, indices: &[usize]) -> Result<Tensor> {
     let parts = indices.chunks(ENCODE).map(|part| Ok(encode(network, &source.images(part)?).grid_readout()));
     Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
 }
@@ -460,4 +463,21 @@ fn encode_photos(
     }
     let parameters = (!parameters.is_empty()).then(|| Tensor::cat(&parameters, 0));
     Ok((Tensor::cat(&features, 0), parameters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_drawn_of_the_units_at_hand_alone() {
+        let draws: Vec<(u64, Vec<usize>)> =
+            unit_draws(&[3, 5, 9], 7).map(|(draw, units)| (draw, units.to_vec())).collect();
+        assert_eq!(draws, [(0, vec![3, 5, 9]), (1, vec![3, 5, 9]), (2, vec![3])]);
+        let mut chosen = subset(&[3, 5, 9, 11], 3, 1);
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert!(chosen.len() == 3 && chosen.iter().all(|unit| [3, 5, 9, 11].contains(unit)), "{chosen:?}");
+        assert_eq!(subset(&[3, 5], 9, 1).len(), 2);
+    }
 }

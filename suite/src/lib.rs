@@ -13,6 +13,7 @@ pub mod failure;
 pub mod guard;
 pub mod health;
 pub mod import;
+pub mod known;
 pub mod manifest;
 pub mod pairs;
 pub mod perf;

@@ -7,6 +7,7 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
 use eqr_datasets::{Kind, Loader, Scene, view_pairs};
+use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
@@ -25,6 +26,8 @@ pub struct PairSource {
     mean: Tensor,
     std: Tensor,
     transforms: Transforms,
+    units: Arc<[usize]>,
+    mode: PairMode,
 }
 
 /// Where the images of a split are.
@@ -76,7 +79,10 @@ impl PairSource {
             Images::Streamed(Arc::new(Loader::new(split.clone(), side)))
         };
         let channel = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
+        let views = split.scene.as_ref().map_or(1, |scene| scene.views);
         Ok(PairSource {
+            units: (0..split.len() / views).collect(),
+            mode: PairMode::default(),
             images,
             device,
             labels: split.labels.iter().map(|&label| i64::from(label)).collect(),
@@ -95,7 +101,18 @@ impl PairSource {
         };
         let (mean, std) = (self.mean.shallow_clone(), self.std.shallow_clone());
         let (labels, scene, transforms) = (self.labels.clone(), self.scene.clone(), self.transforms.clone());
-        PairSource { images, device: self.device, labels, scene, mean, std, transforms }
+        let (device, units, mode) = (self.device, self.units.clone(), self.mode);
+        PairSource { images, device, labels, scene, mean, std, transforms, units, mode }
+    }
+
+    /// The same source with these of its units alone.
+    pub fn restricted(&self, units: &[usize]) -> Self {
+        PairSource { units: units.into(), ..self.share() }
+    }
+
+    /// The same source with pairs made as `mode` says; only photographs can be paired by a single transform.
+    pub fn paired(&self, mode: PairMode) -> Self {
+        PairSource { mode, ..self.share() }
     }
 
     /// Whether making a batch costs more than the device's work on it hides: images are read and decoded, or the CPU feeds a GPU.
@@ -108,9 +125,9 @@ impl PairSource {
         self.scene.as_deref()
     }
 
-    /// Objects of renders, images of photographs.
-    pub fn units(&self) -> usize {
-        self.labels.len() / self.views()
+    /// Objects of renders, images of photographs: those that pairs are made of, ascending.
+    pub fn units(&self) -> &[usize] {
+        &self.units
     }
 
     /// Views of a unit: those of an object, or 1.
@@ -123,7 +140,7 @@ impl PairSource {
         &self.labels
     }
 
-    /// Number of images.
+    /// Number of images, those of other units included.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -133,9 +150,15 @@ impl PairSource {
         self.labels.is_empty()
     }
 
+    /// The images of the units, view by view.
+    pub fn indices(&self) -> Vec<usize> {
+        let views = self.views();
+        self.units.iter().flat_map(|unit| unit * views..(unit + 1) * views).collect()
+    }
+
     /// The units in the order of an epoch.
     pub fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.units()).collect();
+        let mut order = self.units.to_vec();
         order.shuffle(&mut rng(seed, epoch, 0, Purpose::Shuffle));
         order
     }
@@ -147,7 +170,7 @@ impl PairSource {
     pub fn pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Pairs> {
         match &self.scene {
             Some(scene) => self.render_pairs(scene, &view_pairs(scene.views, seed, epoch, units)),
-            None => self.photo_pairs(seed, epoch, units, &self.transforms.active),
+            None => self.photo_pairs(seed, epoch, units),
         }
     }
 
@@ -189,9 +212,14 @@ impl PairSource {
         units: &[usize],
         active: &[Transform],
     ) -> (Tensor, Tensor) {
-        let ranges = &self.transforms.ranges;
-        let draws = Draws::sample(&keys(units), seed, epoch, active, ranges);
-        let view2 = view1.transformed(&draws, self.transforms.border);
+        let draws = Draws::sample(&keys(units), seed, epoch, active, &self.transforms.ranges);
+        self.transformed(view1, &draws, active)
+    }
+
+    /// View 2 made of `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.
+    fn transformed(&self, view1: &FirstView, draws: &Draws, active: &[Transform]) -> (Tensor, Tensor) {
+        let Transforms { border, ranges, .. } = &self.transforms;
+        let view2 = view1.transformed(draws, *border);
         let columns: Vec<Tensor> = active
             .iter()
             .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view2.device()))
@@ -219,9 +247,14 @@ impl PairSource {
         Tensor::from_slice(&labels).to_device(self.device)
     }
 
-    fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize], active: &[Transform]) -> Result<Pairs> {
+    fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Pairs> {
+        let Transforms { active, ranges, .. } = &self.transforms;
+        let draws = match self.mode {
+            PairMode::Combined => Draws::sample(&keys(units), seed, epoch, active, ranges),
+            PairMode::SingleEach => Draws::single_each(&keys(units), seed, epoch, active, ranges),
+        };
         let view1 = self.first_views(seed, epoch, units)?;
-        let (view2, parameters) = self.second_views(&view1, seed, epoch, units, active);
+        let (view2, parameters) = self.transformed(&view1, &draws, active);
         let labels = self.label_tensor(units.iter().copied());
         Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
     }

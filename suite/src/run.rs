@@ -19,6 +19,7 @@ use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
 use crate::guard::Divergence;
 use crate::import::Encoder;
+use crate::known::{known_part, training_part};
 use crate::manifest;
 use crate::pairs::{PairSource, tasks};
 use crate::pictures;
@@ -162,6 +163,11 @@ impl Run<'_> {
             .map_err(Failure::run)
     }
 
+    /// The pairs that `entry` trains on.
+    fn training(&self, entry: &Entry) -> Result<PairSource> {
+        training_part(&self.suite, &self.train, &entry.kind, entry.seed)
+    }
+
     fn checkpoints(&self, entry: &Entry) -> Checkpoints {
         Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
     }
@@ -203,9 +209,10 @@ impl Run<'_> {
 
     /// Trains one cell and writes it; false where it diverged.
     fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<bool> {
+        let source = self.training(entry).map_err(Failure::run)?;
         let job = Job {
             suite: &self.suite,
-            source: &self.train,
+            source: &source,
             seed: entry.seed,
             checkpoints: self.checkpoints(entry),
             store: &self.store,
@@ -289,18 +296,23 @@ impl Run<'_> {
 
     /// Final probes, and those of the curve.
     fn probe_cells(&self) -> Outcome<Vec<(Entry, Option<u64>)>> {
-        let steps = curve_steps(&self.suite, steps_per_epoch(&self.suite, self.train.units()));
-        let entries = self.entries()?;
-        let on_curve = entries.iter().filter(|entry| entry.kind.trains());
-        let curve = on_curve.flat_map(|entry| steps.iter().map(|&step| (entry.clone(), Some(step))));
-        Ok(entries.iter().map(|entry| (entry.clone(), None)).chain(curve).collect())
+        let mut cells: Vec<(Entry, Option<u64>)> = self.entries()?.into_iter().map(|entry| (entry, None)).collect();
+        for i in 0..cells.len() {
+            let entry = cells[i].0.clone();
+            if entry.kind.trains() {
+                let units = self.training(&entry).map_err(Failure::run)?.units().len();
+                let steps = curve_steps(&self.suite, steps_per_epoch(&self.suite, units));
+                cells.extend(steps.into_iter().map(|step| (entry.clone(), Some(step))));
+            }
+        }
+        Ok(cells)
     }
 
     fn probe_one(&self, entry: &Entry, step: Option<u64>) -> Result<Cell> {
         let start = Instant::now();
         let mut network =
             network(&entry.kind, &self.suite, &self.opened, entry.seed, self.compute, self.worker.device)?;
-        let total = steps_per_epoch(&self.suite, self.train.units()) * self.suite.train.epochs;
+        let total = steps_per_epoch(&self.suite, self.training(entry)?.units().len()) * self.suite.train.epochs;
         let trained_steps = if entry.kind.trains() { step.unwrap_or(total) } else { 0 };
         if entry.kind.trains() {
             let checkpoints = self.checkpoints(entry);
@@ -315,8 +327,8 @@ impl Run<'_> {
                 anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
             })?;
         }
-        let evaluation =
-            Evaluation { suite: &self.suite, pack: &self.opened.pack, train: &self.train, test: &self.test };
+        let known = known_part(&self.suite, &self.train, entry.seed)?;
+        let evaluation = Evaluation { suite: &self.suite, pack: &self.opened.pack, train: &known, test: &self.test };
         let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
         let (id, method) = (probe_id(entry, step), entry.kind.to_string());
         let values = evaluation.run(&network, extent)?;

@@ -174,7 +174,7 @@ impl From<Divergence> for Stop {
 /// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
 pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let Job { suite, source, seed, worker, .. } = *job;
-    let per_epoch = steps_per_epoch(suite, source.units());
+    let per_epoch = steps_per_epoch(suite, source.units().len());
     let schedule = schedule(suite, per_epoch);
     let identity = Identity::new(&network.arena, network.model.encoder.config(), schedule);
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
@@ -235,7 +235,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
 
 /// Units (objects or images of the training split) of the global batch of step `step`, counted from 1.
 pub fn batch_units(job: &Job, step: u64) -> Vec<usize> {
-    let per_epoch = steps_per_epoch(job.suite, job.source.units());
+    let per_epoch = steps_per_epoch(job.suite, job.source.units().len());
     let (epoch, place) = ((step - 1) / per_epoch, (step - 1) % per_epoch);
     let batch = job.suite.train.batch;
     job.source.order(job.seed, epoch).into_iter().skip(place as usize * batch).take(batch).collect()

@@ -189,18 +189,21 @@ impl RunArgs {
     }
 }
 
-/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`.
+/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`, `SIE(all, single each time)`.
 fn split_methods(text: &str) -> Vec<String> {
-    let known = eqr_models::methods::known_names();
     let mut names: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let joined = names.last().map(|last| format!("{last}, {part}"));
-        match joined {
-            Some(joined) if known.contains(&joined) => *names.last_mut().expect("just read") = joined,
+        match names.last_mut() {
+            Some(last) if goes_on(last, part) => *last = format!("{last}, {part}"),
             _ => names.push(part.to_owned()),
         }
     }
     names
+}
+
+/// Whether `part` belongs to the name that begins with `last`: an open parenthesis, or a name that is longer than it.
+fn goes_on(last: &str, part: &str) -> bool {
+    last.contains('(') && !last.contains(')') || format!("{last}, {part}").parse::<eqr_models::MethodKind>().is_ok()
 }
 
 fn print_report(args: &ReportArgs) -> Result<()> {
@@ -240,6 +243,8 @@ mod tests {
             ["Ours, no reconstruction", "VICReg", "SIE(rot)"]
         );
         assert_eq!(split_methods("Ours,VICReg"), ["Ours", "VICReg"]);
+        let names = ["SIE(all, single each time, no prediction variance)", "Ours(SimCLR), no reconstruction", "SimCLR"];
+        assert_eq!(split_methods(&names.join(",")), names);
     }
 
     #[test]
