@@ -101,7 +101,7 @@ pub fn pack(
         .and_then(|hash| assemble::assemble(source, input, out, &plan, spec, &spool, hash));
     match packed {
         // what stopped half-way goes on later; what cannot be packed leaves nothing behind
-        Err(error @ Error::Io { .. }) => Err(spool.keep(error)),
+        Err(error @ (Error::Io { .. } | Error::Hdf5 { .. })) => Err(spool.keep(error)),
         other => {
             spool.remove();
             other?;
