@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,11 @@ impl Spool {
         };
         let mut journal = open("journal")?;
         lock(&journal, out)?;
+        // whoever held the lock may have finished and removed what was opened here
+        let opened = journal.metadata().map_err(Error::io(&folder))?.ino();
+        if !fs::metadata(folder.join("journal")).is_ok_and(|found| found.ino() == opened) {
+            return Err(in_use(out));
+        }
         let mut bytes = open("bytes")?;
         let (done, journal_length, length) = recover(&mut journal, &mut bytes, key).map_err(Error::io(&folder))?;
         let cut = |file: &mut File, length| file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
@@ -153,14 +158,15 @@ impl Spool {
 
     /// `error` with what is kept and how to go on.
     pub fn keep(&self, error: Error) -> Error {
+        let kept = |source: &dyn std::fmt::Display| {
+            format!("{source}\nhint: what is done is kept in {}; the same command goes on", self.folder.display())
+        };
         match error {
             Error::Io { path, source } => {
-                let kept = format!(
-                    "{source}\nhint: what is done is kept in {}; the same command goes on",
-                    self.folder.display()
-                );
+                let kept = kept(&source);
                 Error::Io { path, source: io::Error::new(source.kind(), kept) }
             }
+            Error::Hdf5 { path, source } => Error::Hdf5 { path, source: hdf5::Error::from(kept(&source)) },
             other => other,
         }
     }
@@ -175,14 +181,15 @@ impl Spool {
 fn lock(journal: &File, out: &Path) -> Result<()> {
     match journal.try_lock() {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            let reason = "another process is packing to this file\nhint: wait for it, or give another --out";
-            Err(Error::format(out, reason))
-        }
+        Err(TryLockError::WouldBlock) => Err(in_use(out)),
         // a file system without locks: nothing can be known
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(Error::io(out)(error)),
     }
+}
+
+fn in_use(out: &Path) -> Error {
+    Error::format(out, "another process is packing to this file\nhint: wait for it, or give another --out")
 }
 
 /// Reads the journal as far as it belongs to `key` and to bytes that are there and whole; gives the slots with their first byte, and

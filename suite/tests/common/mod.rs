@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
+
 /// The launcher, with the engines beside it.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eqr-bench");
 
@@ -80,6 +82,59 @@ pub fn cell(run: &Path, id: &str) -> serde_json::Value {
     let path: PathBuf = run.join("cells").join(format!("{id}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).expect("a cell is JSON")
+}
+
+/// Fails unless the curves of cell `id` in `run-1`, `run-2` and `run-3` agree over the first `steps` steps.
+pub fn same_losses(folder: &Path, method: &str, id: &str, steps: usize) {
+    let curve = |ranks: usize| cell(&folder.join(format!("run-{ranks}")), id)["curve"].as_array().unwrap().clone();
+    let alone = curve(1);
+    assert!(alone.len() >= steps, "{method}: a point a step");
+    for ranks in [2, 3] {
+        for (one, many) in alone.iter().zip(curve(ranks)).take(steps) {
+            for (term, value) in one["terms"].as_object().unwrap() {
+                let (a, b) = (value.as_f64().unwrap(), many["terms"][term].as_f64().unwrap());
+                let step = &one["step"];
+                assert!(
+                    (a - b).abs() <= 1e-4 * a.abs().max(1e-3),
+                    "{method}, {ranks} ranks, step {step}, {term}: {a} {b}"
+                );
+            }
+        }
+    }
+}
+
+/// A picture with structure and no two alike.
+pub fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
+    let mut state = salt.wrapping_mul(2_654_435_761) | 1;
+    RgbImage::from_fn(width, height, |x, y| {
+        // xorshift: noise that no encoder shrinks
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        let wave = ((x * (salt % 5 + 1) + y * 3) % 64) * 2;
+        Rgb([(wave + state % 64) as u8, (x + salt * 37 + state / 64 % 32) as u8, (y * 2 + state / 4096 % 32) as u8])
+    })
+}
+
+/// Class folders `folder/name` of `classes` x `images` pictures whose sizes are those that `size` gives.
+pub fn class_folders(
+    folder: &Path,
+    name: &str,
+    classes: u32,
+    images: u32,
+    size: impl Fn(u32) -> (u32, u32),
+) -> PathBuf {
+    let root = folder.join(name);
+    for class in 0..classes {
+        let of_class = root.join(format!("class {class}"));
+        std::fs::create_dir_all(&of_class).expect("a folder");
+        for index in 0..images {
+            let (width, height) = size(index);
+            let path = of_class.join(format!("{index:03}.png"));
+            picture(width, height, class * images + index).save(path).expect("a picture");
+        }
+    }
+    root
 }
 
 /// Says that a test was skipped, past the test harness, which swallows what a passing test prints.

@@ -1,6 +1,7 @@
 //! A tar, read straight through.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::io::{self, Read};
 
 use tar::{Archive, Entry, EntryType};
@@ -17,20 +18,28 @@ const HEADER_BYTES: u64 = 1 << 20;
 pub(super) fn read(walk: &mut Walk, place: &Place, from: &mut dyn Read) -> Result<Visit> {
     let (left, ended) = (Cell::new(HEADER_BYTES), Cell::new(false));
     let mut archive = Archive::new(Gate { inner: from, left: &left, ended: &ended });
+    let mut last = Vec::new();
     for entry in archive.entries().map_err(|error| walk.broken(place, error))? {
-        let mut entry = entry.map_err(|error| walk.broken(place, error))?;
+        // the parser passes over what is left of a member and meets its missing end only here
+        let mut entry = entry.map_err(|error| walk.broken(place, after(&last, &error)))?;
         left.set(u64::MAX);
+        last = entry.path_bytes().into_owned();
         if let Visit::Stop = read_member(walk, place, &mut entry)? {
             return Ok(Visit::Stop);
         }
         // what comes through the gate afterwards is headers alone
-        drain(entry).map_err(|error| walk.broken(place, error))?;
+        drain(entry).map_err(|error| walk.broken(place, after(&last, &error)))?;
         left.set(HEADER_BYTES);
     }
     match ended.get() {
         false => Ok(Visit::Continue),
-        true => Err(walk.broken(place, "it ends without the mark at the end of a tar")),
+        true => Err(walk.broken(place, after(&last, &"it ends without the mark at the end of a tar"))),
     }
+}
+
+/// `reason` with the member that was read last.
+fn after(last: &[u8], reason: &dyn Display) -> String {
+    if last.is_empty() { reason.to_string() } else { format!("at {}: {reason}", names::shown(last)) }
 }
 
 /// Hands over the member where it is a file.
