@@ -1,0 +1,9 @@
+//! Image files.
+#![no_main]
+
+use eqr_datasets::sources::decode::decode;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let _ = decode(data, Some(8));
+});
