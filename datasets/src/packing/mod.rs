@@ -18,14 +18,13 @@ use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::pack::Pack;
+use crate::sources::tree::IMAGE_BYTES;
 use crate::sources::{Listing, Options, Plan, Source, Tree, Visit, member_error};
 use spool::{Outcome, Spool};
 use work::Worker;
 
 /// Largest side of the images of a pack.
 const LARGEST_SIDE: usize = 4096;
-/// Largest file with an image.
-const IMAGE_BYTES: u64 = 64 << 20;
 /// Largest file with several images; CIFAR-100's training batch has 155 MB.
 const RECORDS_BYTES: u64 = 256 << 20;
 /// Members after which a batch is handed over.
