@@ -15,6 +15,7 @@ use eqr_probes::classify::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::parts;
 use crate::report::Scale;
 
 /// The suites that ship with the program.
@@ -112,7 +113,7 @@ impl Default for Transforms {
 pub struct Model {
     /// Side of a patch in pixels.
     pub patch: i64,
-    /// Name of a width, depth and number of heads, given in place of the three; [`Suite::load`] writes them out.
+    /// Name of a width, depth and number of heads, given in place of the three; [`Suite::completed`] writes them out.
     #[serde(default, skip_serializing)]
     pub size: Option<Size>,
     /// Width of the encoder's tokens.
@@ -192,7 +193,8 @@ pub struct Train {
     #[serde(default = "paper_decay")]
     pub weight_decay: f64,
     /// Part of the training units, above 0 to 1, whose transforms and labels are known (protocol section 7): methods that need either
-    /// train on these alone, and so do the probes of all methods. Unset: all.
+    /// train on these alone, and so do the probes of all methods. Each of these methods is then trained a second time, for as many steps as
+    /// the others take. Unset: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_fraction: Option<f64>,
     /// Epochs between points of the probe curve; unset: only the end is probed.
@@ -233,21 +235,26 @@ pub struct Probe {
 }
 
 impl Suite {
-    /// Reads a preset by its name or a TOML file, and applies `key=value` overrides.
+    /// The suite of a preset or TOML file with one data set ([`parts::load`] reads every file).
     ///
     /// # Errors
-    /// No such preset or file, unknown keys and methods (nearest valid name offered), values out of range.
+    /// As [`parts::load`], and several data sets.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        let (text, origin) = read(name)?;
-        let mut table: toml::Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
-        for entry in overrides {
-            set(&mut table, entry)?;
+        let mut parts = parts::load(name, overrides)?;
+        match (parts.pop(), parts.is_empty()) {
+            (Some(only), true) => Ok(only.suite),
+            _ => bail!("{name} has several data sets, and one is needed here"),
         }
-        // through text: serde's messages then name line and key
-        let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
-        let mut suite: Suite = toml::from_str(&text).map_err(|error| explain(&error, &origin))?;
-        suite.model.write_out_size().and_then(|()| suite.validate()).with_context(|| origin)?;
-        Ok(suite)
+    }
+
+    /// The suite as it was written, with names written out and checked.
+    ///
+    /// # Errors
+    /// As [`Suite::validate`], and a network that is named and described at once.
+    pub fn completed(mut self) -> Result<Self> {
+        self.model.write_out_size()?;
+        self.validate()?;
+        Ok(self)
     }
 
     /// The methods, parsed.
@@ -318,7 +325,11 @@ impl Suite {
     }
 }
 
-fn read(name: &str) -> Result<(String, String)> {
+/// Text of a preset or file, and what to call it.
+///
+/// # Errors
+/// No such preset or file.
+pub fn read(name: &str) -> Result<(String, String)> {
     if let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) {
         return Ok(((*text).to_owned(), format!("preset {name}")));
     }
@@ -335,28 +346,8 @@ fn read(name: &str) -> Result<(String, String)> {
     Ok((text, name.to_owned()))
 }
 
-/// Sets `a.b.c=value` in a table; the value is read as TOML, else as a string.
-fn set(table: &mut toml::Table, entry: &str) -> Result<()> {
-    let (key, value) = entry.split_once('=').ok_or_else(|| anyhow!("--set {entry}: expected key=value"))?;
-    let value = format!("x = {value}")
-        .parse::<toml::Table>()
-        .map_or(toml::Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().expect("split yields at least one part");
-    let mut here = table;
-    for part in parts {
-        here = here
-            .entry(part)
-            .or_insert_with(|| toml::Table::new().into())
-            .as_table_mut()
-            .ok_or_else(|| anyhow!("--set {entry}: `{part}` is a value, not a section"))?;
-    }
-    here.insert(last.to_owned(), value);
-    Ok(())
-}
-
 /// serde says `unknown field `x`, expected one of ...`; the nearest of those is what the writer meant.
-fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
+pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
     let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);
     let hint = match (message.starts_with("unknown"), quoted.next()) {

@@ -10,6 +10,7 @@ use eqr_models::methods::PairMode;
 use crate::cluster::{Worker, agree};
 use crate::config::{Data, Suite};
 use crate::failure::Outcome;
+use crate::parts::Part;
 use crate::progress::Progress;
 use crate::store::Store;
 
@@ -21,14 +22,15 @@ pub struct Opened {
     pub side: usize,
 }
 
-/// Opens the suite's data set on every rank; renders it first where it is a generated one.
+/// Opens the part's data set on every rank; renders it first where it is a generated one.
 ///
 /// # Errors
 /// A missing root or pack, a damaged pack, a pack that only some ranks see, a set that does not fit the suite.
-pub fn open(suite: &Suite, roots: &[PathBuf], store: &Store, worker: &Worker) -> Outcome<Opened> {
+pub fn open(part: &Part, roots: &[PathBuf], store: &Store, worker: &Worker) -> Outcome<Opened> {
+    let suite = &part.suite;
     let path = match &suite.data {
         Data::Solids { spec } => {
-            let path = store.path("data").join(format!("{}.h5", spec.name));
+            let path = store.path("data").join(format!("{}.h5", part.key.as_ref().unwrap_or(&spec.name)));
             let made = if worker.leads() { render(spec, &path) } else { Ok(()) };
             agree(worker.ranks, made)?;
             Ok(path)

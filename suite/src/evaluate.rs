@@ -14,6 +14,7 @@ use tch::Tensor;
 
 use crate::config::Suite;
 use crate::pairs::{PairSource, render_parameters, tasks};
+use crate::plan::Entry;
 use crate::store::{Better, Metric};
 use crate::train::Network;
 
@@ -63,15 +64,15 @@ pub struct Value {
 
 impl Value {
     /// As a row of `metrics.csv`.
-    pub fn metric(self, suite: &Suite, pack: &Pack, method: &str, pretrain_seed: u64, cell: &str) -> Metric {
+    pub fn metric(self, suite: &Suite, dataset: &str, entry: &Entry, cell: &str) -> Metric {
         Metric {
             suite: suite.name.clone(),
             table: suite.table.map_or("-".to_owned(), |table| table.to_string()),
-            dataset: pack.name.clone(),
+            dataset: dataset.to_owned(),
             task: self.task,
-            method: method.to_owned(),
+            method: entry.row.to_string(),
             metric: self.metric,
-            pretrain_seed,
+            pretrain_seed: entry.seed,
             eval_seed: self.eval_seed,
             value: self.value,
             unit: self.unit.to_owned(),

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
-use crate::config::parse_method;
 use crate::import::parameters;
 use crate::plan::Entry;
 use crate::progress::say;
@@ -23,6 +22,9 @@ pub struct ExportArgs {
     /// Row of the table, of a run.
     #[arg(long)]
     method: Option<String>,
+    /// The data set that it was trained on, of a run that has several.
+    #[arg(long, value_name = "KEY")]
+    data_set: Option<String>,
     /// Pretraining seed, of a run.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -66,7 +68,7 @@ fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
     let Some(method) = &args.method else {
         bail!("{} holds several trainings\nhint: name one with --method; there are {known}", args.from.display());
     };
-    let slug = Entry { kind: parse_method(method)?, seed: args.seed }.slug();
+    let slug = Entry { part: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

@@ -16,6 +16,7 @@ pub mod import;
 pub mod known;
 pub mod manifest;
 pub mod pairs;
+pub mod parts;
 pub mod perf;
 pub mod pictures;
 pub mod plan;

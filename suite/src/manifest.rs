@@ -6,19 +6,30 @@ use eqr_models::Compute;
 use serde_json::{Value, json};
 
 use crate::cluster::Worker;
-use crate::config::Suite;
+use crate::parts::Part;
 use crate::store::{Store, write_atomic};
+
+/// A part with what was read from files for it.
+pub struct Read<'a> {
+    /// The part.
+    pub part: &'a Part,
+    /// Identifies the content of the data set.
+    pub data: &'a str,
+    /// Identifies the file of `train.init`.
+    pub init: Option<&'a str>,
+}
 
 /// Whether the folder may become, or already is, a run of this configuration. Nothing is written.
 ///
 /// # Errors
 /// A folder that is no run, or a run of another configuration (differing keys named).
-pub fn check(store: &Store, suite: &Suite, compute: Compute) -> Result<()> {
+pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
     if let Some(mut found) = read(store)? {
         // what is read from files is not known yet
         for later in ["data", "init"] {
             found.as_object_mut().and_then(|keys| keys.remove(later));
         }
+        let suite = of_parts(parts.iter().map(|part| (part, Some(json!(part.suite)))));
         return same(&found, &json!({"suite": suite, "precision": precision_name(compute)}))
             .with_context(|| other(store));
     }
@@ -37,22 +48,30 @@ pub fn check(store: &Store, suite: &Suite, compute: Compute) -> Result<()> {
     Ok(())
 }
 
-/// Writes the manifest of a new run, or checks that the run in the folder is the same one. `content` identifies the data set,
-/// `starts_from` the file of `train.init`.
+/// One value of each part: by the keys of the parts, or the value itself where there is one part.
+fn of_parts<'a>(values: impl Iterator<Item = (&'a Part, Option<Value>)>) -> Option<Value> {
+    let mut by_key = serde_json::Map::new();
+    for (part, value) in values {
+        match &part.key {
+            None => return value,
+            Some(key) => by_key.extend(value.map(|value| (key.clone(), value))),
+        }
+    }
+    (!by_key.is_empty()).then_some(Value::Object(by_key))
+}
+
+/// Writes the manifest of a new run, or checks that the run in the folder is the same one.
 ///
 /// # Errors
 /// As [`check`], other data included, and a folder that cannot be written.
-pub fn establish(
-    store: &Store,
-    suite: &Suite,
-    compute: Compute,
-    content: &str,
-    starts_from: Option<&str>,
-    worker: &Worker,
-) -> Result<()> {
-    let mut configuration = json!({"suite": suite, "precision": precision_name(compute), "data": content});
-    if let Some(blake3) = starts_from {
-        configuration["init"] = json!(blake3);
+pub fn establish(store: &Store, read_of: &[Read], compute: Compute, worker: &Worker) -> Result<()> {
+    let mut configuration = json!({
+        "suite": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.part.suite))))),
+        "precision": precision_name(compute),
+        "data": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.data))))),
+    });
+    if let Some(init) = of_parts(read_of.iter().map(|read| (read.part, read.init.map(|init| json!(init))))) {
+        configuration["init"] = init;
     }
     if let Some(found) = read(store)? {
         return same(&found, &configuration).with_context(|| other(store));

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
-use eqr_datasets::Kind;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
@@ -22,12 +21,13 @@ use crate::import::Encoder;
 use crate::known::{known_part, training_part};
 use crate::manifest;
 use crate::pairs::{PairSource, tasks};
+use crate::parts::{self, Part};
 use crate::pictures;
-use crate::plan::{Entry, curve_steps, entries};
+use crate::plan::{Entry, curve_steps, entries, rows};
 use crate::progress::{Progress, say};
-use crate::report;
+use crate::report::{self, ReportContext};
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
-use crate::train::{Job, Network, Stop, Trained, batch_units, model_config, network, steps_per_epoch, train};
+use crate::train::{Course, Job, Network, Stop, Trained, batch_units, model_config, network, train};
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
@@ -60,90 +60,82 @@ struct Phases {
     probes: f64,
 }
 
-/// A run that has its data.
-struct Run<'a> {
-    suite: Suite,
+/// A part that has its data open: nothing is left to refuse.
+struct Prepared {
+    part: Part,
     opened: Opened,
-    store: Store,
-    compute: Compute,
-    worker: Worker<'a>,
-    train: PairSource,
-    test: PairSource,
     /// Where every training starts, if not at random.
     init: Option<Encoder>,
+}
+
+/// A part at work, with its images.
+struct Run<'a> {
+    part: &'a Part,
+    opened: &'a Opened,
+    init: Option<&'a Encoder>,
+    store: &'a Store,
+    compute: Compute,
+    worker: &'a Worker<'a>,
+    train: PairSource,
+    test: PairSource,
     /// Ranks that work on one training.
     ranks_per_cell: usize,
 }
 
-/// Runs the suite. Errors before the first cell leave every rank with the same exit code 2; later ones end all ranks with 3.
+/// Runs the suite, one data set after the other. Errors before the first cell leave every rank with the same exit code 2; later ones end
+/// all ranks with 3.
 ///
 /// # Errors
 /// Bad input (2), or a run that failed (3).
 pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
-    let suite = agree(ranks, Suite::load(&request.suite, &request.set))?;
+    let parts = agree(ranks, parts::load(&request.suite, &request.set))?;
     let mut worker = Worker::start(ranks, request.threads)?;
-    worker.micro_batch = agree(ranks, micro_batch(&suite, request))?;
-    let ranks_per_cell = agree(ranks, ranks_per_cell(request, ranks.size()))?;
-    if suite.train.batch < ranks_per_cell {
-        let (batch, size) = (suite.train.batch, ranks_per_cell);
-        let hint = "hint: start fewer ranks or raise train.batch";
-        return Err(Failure::bad_input(anyhow!("train.batch = {batch} is smaller than the {size} ranks\n{hint}")));
-    }
+    worker.micro_batch = agree(ranks, micro_batch(&parts, request))?;
+    let ranks_per_cell = agree(ranks, ranks_per_cell(&parts, request, ranks.size()))?;
     if request.dry_run {
         if worker.leads() {
-            agree(&eqr_models::Solo, describe(&suite))?;
+            agree(&eqr_models::Solo, describe(&parts))?;
         }
         return Ok(());
     }
     let store = Store::at(&request.out);
     let compute = precision(request.precision, &store, &worker);
-    let checked = if worker.leads() { manifest::check(&store, &suite, compute) } else { Ok(()) };
+    let checked = if worker.leads() { manifest::check(&store, &parts, compute) } else { Ok(()) };
     agree(ranks, checked)?;
 
     let mut phases = Phases::default();
     let start = Instant::now();
-    let opened = data::open(&suite, &request.data_roots, &store, &worker)?;
-    // every shape is built once before anything is trained
-    let buildable = suite.method_kinds().and_then(|kinds| {
-        kinds.iter().try_for_each(|kind| network(kind, &suite, &opened, 0, compute, worker.device).map(|_| ()))
-    });
-    agree(ranks, buildable)?;
-    let init = agree(ranks, initial_encoder(&suite, &opened))?;
-    let starts_from = init.as_ref().map(|encoder| encoder.blake3.as_str());
-    same_everywhere(ranks, "train.init", starts_from.unwrap_or_default())?;
-    let content = &opened.pack.content;
-    same_everywhere(ranks, "the data set", content)?;
-    // the folder becomes a run only when nothing is left to refuse
-    let established = if worker.leads() {
-        manifest::establish(&store, &suite, compute, content, starts_from, &worker)
-    } else {
-        Ok(())
-    };
-    agree(ranks, established)?;
-    let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
-        let hint = "hint: --out must lie on a file system that all ranks share";
-        anyhow!("{} is not the leading rank's folder\n{hint}", request.out.display())
-    });
-    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)?;
-    let source = |split| PairSource::new(&opened, split, &suite.transforms, worker.device);
-    let train = agree(ranks, source("train"))?;
-    let test = agree(ranks, source("test"))?;
-    phases.data = start.elapsed().as_secs_f64();
-    let run = Run { suite, opened, store, compute, worker, train, test, init, ranks_per_cell };
-    if run.worker.leads() {
-        run.write_context().map_err(Failure::run)?;
+    let prepare = |part| prepare(part, request, &store, compute, &worker);
+    let prepared = parts.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
+    establish(&prepared, &store, compute, &worker)?;
+    let contexts: Vec<ReportContext> = prepared.iter().map(Prepared::report_context).collect();
+    if worker.leads() {
+        // so that `report` works on a half-finished run too
+        report::write_contexts(&store, &contexts).map_err(Failure::run)?;
     }
+    phases.data = start.elapsed().as_secs_f64();
 
-    let start = Instant::now();
-    let diverged = run.pretrain()?;
-    phases.training = start.elapsed().as_secs_f64();
-    let start = Instant::now();
-    run.probe(&diverged)?;
-    run.worker.ranks.barrier();
-    phases.probes = start.elapsed().as_secs_f64();
+    let mut diverged = Vec::new();
+    for Prepared { part, opened, init } in &prepared {
+        let start = Instant::now();
+        let source = |split| PairSource::new(opened, split, &part.suite.transforms, worker.device);
+        let train = agree(ranks, source("train"))?;
+        let test = agree(ranks, source("test"))?;
+        let (store, worker, init) = (&store, &worker, init.as_ref());
+        let run = Run { part, opened, init, store, compute, worker, train, test, ranks_per_cell };
+        phases.data += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let stopped = run.pretrain()?;
+        phases.training += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        run.probe(&stopped)?;
+        ranks.barrier();
+        phases.probes += start.elapsed().as_secs_f64();
+        diverged.extend(stopped);
+    }
     // where everything diverged there is nothing to report
-    if run.worker.leads() && (diverged.is_empty() || !run.store.cells().map_err(Failure::run)?.is_empty()) {
-        run.finish(phases).map_err(Failure::run)?;
+    if worker.leads() && (diverged.is_empty() || !store.cells().map_err(Failure::run)?.is_empty()) {
+        finish(&store, &contexts, phases).map_err(Failure::run)?;
     }
     if diverged.is_empty() {
         return Ok(());
@@ -153,19 +145,94 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
+/// Opens a part's data set and makes sure that all of it can be built.
+fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worker: &Worker) -> Outcome<Prepared> {
+    let ranks = worker.ranks;
+    let opened = data::open(&part, &request.data_roots, store, worker)?;
+    // every shape is built once before anything is trained
+    let buildable = part.suite.method_kinds().and_then(|kinds| {
+        kinds.iter().try_for_each(|kind| network(kind, &part.suite, &opened, 0, compute, worker.device).map(|_| ()))
+    });
+    agree(ranks, buildable)?;
+    let init = agree(ranks, initial_encoder(&part.suite, &opened))?;
+    let starts_from = init.as_ref().map(|encoder| encoder.blake3.as_str());
+    same_everywhere(ranks, "train.init", starts_from.unwrap_or_default())?;
+    same_everywhere(ranks, "the data set", &opened.pack.content)?;
+    Ok(Prepared { part, opened, init })
+}
+
+/// The folder becomes a run, now that nothing is left to refuse.
+fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Worker) -> Outcome<()> {
+    let ranks = worker.ranks;
+    let established = if worker.leads() {
+        let read = prepared.iter().map(|Prepared { part, opened, init }| manifest::Read {
+            part,
+            data: &opened.pack.content,
+            init: init.as_ref().map(|encoder| encoder.blake3.as_str()),
+        });
+        manifest::establish(store, &read.collect::<Vec<_>>(), compute, worker)
+    } else {
+        Ok(())
+    };
+    agree(ranks, established)?;
+    let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
+        let hint = "hint: --out must lie on a file system that all ranks share";
+        anyhow!("{} is not the leading rank's folder\n{hint}", store.root().display())
+    });
+    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)
+}
+
+/// Writes the report and says how long the phases took.
+fn finish(store: &Store, contexts: &[ReportContext], phases: Phases) -> Result<()> {
+    report::write(store, contexts)?;
+    let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
+    store.log(&line)?;
+    write_atomic(&store.path("timing.json"), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
+    say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
+    say(&format!("report: {}", store.path("tables").display()));
+    let contexts: Vec<&ReportContext> = contexts.iter().collect();
+    print_text(&report::render(&store.cells()?, &contexts, report::Format::Terminal)?)
+}
+
+impl Prepared {
+    /// What the report needs beside the cells.
+    fn report_context(&self) -> ReportContext {
+        let suite = &self.part.suite;
+        let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
+        ReportContext {
+            part: self.part.key.clone(),
+            suite: suite.name.clone(),
+            title: suite.title.clone(),
+            scale: suite.scale,
+            table: suite.table,
+            tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
+            methods: rows(suite).expect("loading checked the names").iter().map(ToString::to_string).collect(),
+            notes: suite.notes.clone(),
+        }
+    }
+}
+
 impl Run<'_> {
-    fn entries(&self) -> Outcome<Vec<Entry>> {
-        entries(&self.suite).map_err(Failure::bad_input)
+    fn suite(&self) -> &Suite {
+        &self.part.suite
     }
 
-    fn network(&self, entry: &Entry) -> Outcome<Network> {
-        network(&entry.kind, &self.suite, &self.opened, entry.seed, self.compute, self.worker.device)
-            .map_err(Failure::run)
+    fn entries(&self) -> Outcome<Vec<Entry>> {
+        entries(self.part).map_err(Failure::bad_input)
+    }
+
+    fn network(&self, entry: &Entry) -> Result<Network> {
+        network(&entry.row.kind, self.suite(), self.opened, entry.seed, self.compute, self.worker.device)
+    }
+
+    /// The steps of the training of `entry` on `units` units.
+    fn course(&self, entry: &Entry, units: usize) -> Course {
+        Course::new(self.suite(), entry.row.budget, units, self.train.units().len())
     }
 
     /// The pairs that `entry` trains on.
     fn training(&self, entry: &Entry) -> Result<PairSource> {
-        training_part(&self.suite, &self.train, &entry.kind, entry.seed)
+        training_part(self.suite(), &self.train, &entry.row.kind, entry.seed)
     }
 
     fn checkpoints(&self, entry: &Entry) -> Checkpoints {
@@ -176,7 +243,7 @@ impl Run<'_> {
     /// diverged; the others went on.
     fn pretrain(&self) -> Outcome<Vec<Entry>> {
         let ranks = self.worker.ranks;
-        let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.kind.trains()).collect();
+        let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.row.kind.trains()).collect();
         let missing: Vec<&Entry> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
         let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
         // also: all ranks have looked before one writes
@@ -188,11 +255,12 @@ impl Run<'_> {
             own = ranks.split(group);
             &self.worker.among(&*own)?
         } else {
-            &self.worker
+            self.worker
         };
         let mut diverged = Vec::new();
         for i in (group..missing.len()).step_by(groups) {
-            let label = format!("[{}/{}] {}, seed {}", i + 1, missing.len(), missing[i].kind, missing[i].seed);
+            let set = missing[i].part.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+            let label = format!("[{}/{}] {set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
             let finished = self.train_one(missing[i], label, worker);
             // a group's agreement is none of the others', who have to be ended
             let finished = finished.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })?;
@@ -210,18 +278,21 @@ impl Run<'_> {
     /// Trains one cell and writes it; false where it diverged.
     fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<bool> {
         let source = self.training(entry).map_err(Failure::run)?;
+        let course = self.course(entry, source.units().len());
         let job = Job {
-            suite: &self.suite,
+            suite: self.suite(),
             source: &source,
+            course,
             seed: entry.seed,
+            curve: curve_steps(self.suite(), entry.row.budget, course.per_epoch),
             checkpoints: self.checkpoints(entry),
-            store: &self.store,
+            store: self.store,
             cell: entry.pretrain_id(),
             label,
             worker,
         };
-        let mut network = self.network(entry)?;
-        if let Some(encoder) = &self.init {
+        let mut network = self.network(entry).map_err(Failure::run)?;
+        if let Some(encoder) = self.init {
             encoder.start(&mut network).map_err(Failure::run)?;
         }
         let (finished, written) = match train(&mut network, &job) {
@@ -237,14 +308,15 @@ impl Run<'_> {
 
     fn write_trained(&self, entry: &Entry, job: &Job, Trained { state, resumed }: Trained) -> Result<()> {
         let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
-        let views = 2.0 * (state.step * self.suite.train.batch as u64) as f64;
+        let views = 2.0 * (state.step * self.suite().train.batch as u64) as f64;
         let rate = views / state.seconds;
         say(&format!("{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}", job.label, state.step, state.seconds));
         let cell = Cell {
             schema: SCHEMA,
             id: job.cell.clone(),
             kind: CellKind::Pretrain,
-            method: entry.kind.to_string(),
+            part: entry.part.clone(),
+            method: entry.row.to_string(),
             pretrain_seed: entry.seed,
             step: state.step,
             last: true,
@@ -299,9 +371,9 @@ impl Run<'_> {
         let mut cells: Vec<(Entry, Option<u64>)> = self.entries()?.into_iter().map(|entry| (entry, None)).collect();
         for i in 0..cells.len() {
             let entry = cells[i].0.clone();
-            if entry.kind.trains() {
+            if entry.row.kind.trains() {
                 let units = self.training(&entry).map_err(Failure::run)?.units().len();
-                let steps = curve_steps(&self.suite, steps_per_epoch(&self.suite, units));
+                let steps = curve_steps(self.suite(), entry.row.budget, self.course(&entry, units).per_epoch);
                 cells.extend(steps.into_iter().map(|step| (entry.clone(), Some(step))));
             }
         }
@@ -310,11 +382,10 @@ impl Run<'_> {
 
     fn probe_one(&self, entry: &Entry, step: Option<u64>) -> Result<Cell> {
         let start = Instant::now();
-        let mut network =
-            network(&entry.kind, &self.suite, &self.opened, entry.seed, self.compute, self.worker.device)?;
-        let total = steps_per_epoch(&self.suite, self.training(entry)?.units().len()) * self.suite.train.epochs;
-        let trained_steps = if entry.kind.trains() { step.unwrap_or(total) } else { 0 };
-        if entry.kind.trains() {
+        let mut network = self.network(entry)?;
+        let total = self.course(entry, self.training(entry)?.units().len()).total();
+        let trained_steps = if entry.row.kind.trains() { step.unwrap_or(total) } else { 0 };
+        if entry.row.kind.trains() {
             let checkpoints = self.checkpoints(entry);
             let path = step.map_or_else(|| checkpoints.at_step(total), |step| checkpoints.on_curve(step));
             checkpoint::load_parameters(&path, &mut network.arena, trained_steps).map_err(|error| {
@@ -327,14 +398,14 @@ impl Run<'_> {
                 anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
             })?;
         }
-        let known = known_part(&self.suite, &self.train, entry.seed)?;
-        let evaluation = Evaluation { suite: &self.suite, pack: &self.opened.pack, train: &known, test: &self.test };
+        let known = known_part(self.suite(), &self.train, entry.seed)?;
+        let pack = &self.opened.pack;
+        let evaluation = Evaluation { suite: self.suite(), pack, train: &known, test: &self.test };
         let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
-        let (id, method) = (probe_id(entry, step), entry.kind.to_string());
+        let id = probe_id(entry, step);
         let values = evaluation.run(&network, extent)?;
-        let metric =
-            |value: crate::evaluate::Value| value.metric(&self.suite, &self.opened.pack, &method, entry.seed, &id);
-        let metrics = values.into_iter().map(metric).collect();
+        let dataset = entry.part.as_ref().unwrap_or(&pack.name);
+        let metrics = values.into_iter().map(|value| value.metric(self.suite(), dataset, entry, &id)).collect();
         if step.is_none()
             && entry.seed == 0
             && let Some(images) = evaluation.reconstructions(&network, 8)?
@@ -346,7 +417,8 @@ impl Run<'_> {
             schema: SCHEMA,
             id,
             kind: CellKind::Probe,
-            method: method.clone(),
+            part: entry.part.clone(),
+            method: entry.row.to_string(),
             pretrain_seed: entry.seed,
             step: trained_steps,
             last: step.is_none(),
@@ -356,43 +428,25 @@ impl Run<'_> {
             resumed: false,
         })
     }
-
-    /// So that `report` works on a half-finished run too.
-    fn write_context(&self) -> Result<()> {
-        let text = serde_json::to_string_pretty(&report_context(&self.suite, self.opened.pack.kind))?;
-        write_atomic(&self.store.path("report.json"), text.as_bytes())
-    }
-
-    fn finish(&self, phases: Phases) -> Result<()> {
-        let context = report_context(&self.suite, self.opened.pack.kind);
-        report::write(&self.store, &context)?;
-        let line =
-            json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
-        self.store.log(&line)?;
-        write_atomic(
-            &self.store.path("timing.json"),
-            serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes(),
-        )?;
-        say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
-        say(&format!("report: {}", self.store.path("tables").display()));
-        print_text(&report::render(&self.store.cells()?, &context, report::Format::Terminal)?)
-    }
 }
 
-/// The ranks of a training, which must divide those of the launch.
-fn ranks_per_cell(request: &Request, size: usize) -> Result<usize> {
+/// The ranks of a training, which must divide those of the launch and have a pair each.
+fn ranks_per_cell(parts: &[Part], request: &Request, size: usize) -> Result<usize> {
     let ranks = request.ranks_per_cell.map_or(size, NonZeroUsize::get);
     if !size.is_multiple_of(ranks) {
         bail!("--ranks-per-cell {ranks} does not divide the {size} ranks");
+    }
+    if let Some(batch) = parts.iter().map(|part| part.suite.train.batch).find(|&batch| batch < ranks) {
+        bail!("train.batch = {batch} is smaller than the {ranks} ranks\nhint: start fewer ranks or raise train.batch");
     }
     Ok(ranks)
 }
 
 /// The micro-batch asked for, which must divide the batch.
-fn micro_batch(suite: &Suite, request: &Request) -> Result<Option<i64>> {
+fn micro_batch(parts: &[Part], request: &Request) -> Result<Option<i64>> {
     let Some(pairs) = request.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
-    let batch = suite.train.batch;
-    if !batch.is_multiple_of(pairs) {
+    let mut batches = parts.iter().map(|part| part.suite.train.batch);
+    if let Some(batch) = batches.find(|batch| !batch.is_multiple_of(pairs)) {
         bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
     }
     Ok(Some(pairs as i64))
@@ -419,40 +473,18 @@ fn probe_id(entry: &Entry, step: Option<u64>) -> String {
     step.map_or_else(|| entry.probe_id(), |step| entry.probe_id_at(step))
 }
 
-/// What the report needs beside the cells.
-fn report_context(suite: &Suite, kind: Kind) -> report::ReportContext {
-    let tasks = tasks(kind, &suite.transforms).into_iter().map(|(name, _)| name);
-    report::ReportContext {
-        suite: suite.name.clone(),
-        title: suite.title.clone(),
-        scale: suite.scale,
-        table: suite.table,
-        tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
-        methods: suite.methods.clone(),
-        notes: suite.notes.clone(),
-    }
-}
-
-/// Reads the report's context of a finished or half-finished run.
-///
-/// # Errors
-/// A folder that holds no run.
-pub fn stored_context(store: &Store) -> Result<report::ReportContext> {
-    let path = store.path("report.json");
-    if !path.exists() {
-        bail!("{} holds no run: report.json is missing\nhint: `eqr-bench run` writes it", store.root().display());
-    }
-    Ok(serde_json::from_str(&std::fs::read_to_string(&path)?)?)
-}
-
 /// `--dry-run`: the cells in their order.
-fn describe(suite: &Suite) -> Result<()> {
-    println!("suite {}: {} methods x {} seeds", suite.name, suite.methods.len(), suite.seeds);
-    for entry in entries(suite)? {
-        if entry.kind.trains() {
-            println!("{}", entry.pretrain_id());
+fn describe(parts: &[Part]) -> Result<()> {
+    for part in parts {
+        let (suite, rows) = (&part.suite, rows(&part.suite)?);
+        let set = part.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
+        println!("suite {}{set}: {} rows x {} seeds", suite.name, rows.len(), suite.seeds);
+        for entry in entries(part)? {
+            if entry.row.kind.trains() {
+                println!("{}", entry.pretrain_id());
+            }
+            println!("{}", entry.probe_id());
         }
-        println!("{}", entry.probe_id());
     }
     Ok(())
 }

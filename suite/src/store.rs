@@ -79,6 +79,9 @@ pub struct Cell {
     pub id: String,
     /// What was done.
     pub kind: CellKind,
+    /// Key of the data set, where the suite has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Row of the table.
     pub method: String,
     /// Seed of the pretraining.

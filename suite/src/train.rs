@@ -15,12 +15,13 @@ use tch::Device;
 
 use crate::checkpoint::{Checkpoint, Checkpoints, Identity, State};
 use crate::cluster::{Worker, agree, agree_in_run, from_leader};
-use crate::config::{Suite, Train};
+use crate::config::Suite;
 use crate::data::Opened;
 use crate::failure::{Failure, Outcome};
 use crate::guard::{Curve, Divergence, Reading};
 use crate::health::{self, Health};
 use crate::pairs::{PairSource, tasks};
+use crate::plan::Budget;
 use crate::progress::{Progress, say};
 use crate::store::{CurvePoint, Store};
 use crate::watchdog::Watch;
@@ -78,13 +79,34 @@ pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> Model
     }
 }
 
-/// Steps of an epoch: the last partial batch is dropped.
-pub fn steps_per_epoch(suite: &Suite, units: usize) -> u64 {
-    (units / suite.train.batch) as u64
+/// The steps of a training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Course {
+    /// Steps of a pass over its units: the last partial batch is dropped.
+    pub per_epoch: u64,
+    /// Steps in all, and their learning rates.
+    pub schedule: Schedule,
+}
+
+impl Course {
+    /// Of a training on `own` units out of `all`: passes over its own, or the very steps of a training on all.
+    pub fn new(suite: &Suite, budget: Budget, own: usize, all: usize) -> Self {
+        let per_epoch = |units: usize| (units / suite.train.batch) as u64;
+        let paced_by = match budget {
+            Budget::EqualEpochs => own,
+            Budget::EqualSteps => all,
+        };
+        Course { per_epoch: per_epoch(own), schedule: schedule(suite, per_epoch(paced_by)) }
+    }
+
+    /// Steps in all.
+    pub fn total(&self) -> u64 {
+        self.schedule.total as u64
+    }
 }
 
 /// Learning rate scaled to the batch; warm-up of min(10 epochs, 5% of the steps).
-pub fn schedule(suite: &Suite, steps_per_epoch: u64) -> Schedule {
+fn schedule(suite: &Suite, steps_per_epoch: u64) -> Schedule {
     let total = steps_per_epoch * suite.train.epochs;
     let warmup = (10 * steps_per_epoch).min(total / 20).max(1);
     Schedule { peak: suite.train.lr * suite.train.batch as f64 / 256.0, warmup: warmup as i64, total: total as i64 }
@@ -126,8 +148,12 @@ pub struct Job<'a> {
     pub suite: &'a Suite,
     /// Training split.
     pub source: &'a PairSource,
+    /// Its steps.
+    pub course: Course,
     /// Pretraining seed.
     pub seed: u64,
+    /// Steps after which the parameters are kept for a probe.
+    pub curve: Vec<u64>,
     /// Its checkpoints.
     pub checkpoints: Checkpoints,
     /// The run, for its log.
@@ -173,23 +199,24 @@ impl From<Divergence> for Stop {
 /// # Errors
 /// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
 pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
-    let Job { suite, source, seed, worker, .. } = *job;
-    let per_epoch = steps_per_epoch(suite, source.units().len());
-    let schedule = schedule(suite, per_epoch);
+    let Job { suite, source, course: Course { per_epoch, schedule }, seed, worker, .. } = *job;
+    let total = schedule.total as u64;
     let identity = Identity::new(&network.arena, network.model.encoder.config(), schedule);
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
     let found = resume(network, &mut adam, &identity, job)?;
     let resumed = found.is_some();
     let mut state = found.unwrap_or_default();
-    let mut curve = Curve::new(schedule.total as u64);
+    let mut curve = Curve::new(total);
     let mut watch = Watch::begin();
     let progress = Progress::new(&job.label);
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
-    while state.epoch < suite.train.epochs {
+    while state.step < total {
         let start = Instant::now();
+        // the last pass ends with the last step
+        let end = total.min(state.step + per_epoch);
         let (order, epoch) = (source.order(seed, state.epoch), state.epoch);
         let own = source.share();
-        let units = order.chunks_exact(suite.train.batch);
+        let units = order.chunks_exact(suite.train.batch).take((end - state.step) as usize);
         let batches = units.map(move |units| batch(&own, seed, epoch, units, place));
         let known_points = state.curve.len();
         let mut last_batch = None;
@@ -202,11 +229,11 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
                     let reading = Reading::new(state.step + 1, &terms, &network.arena);
                     adam.update(&mut network.arena, schedule.at(state.step as i64));
                     state.step += 1;
-                    let epoch_ends = state.step % per_epoch == 0;
+                    let epoch_ends = state.step == end;
                     state.curve.extend(curve.push(reading, epoch_ends)?);
                     last_batch = epoch_ends.then_some(batch);
                     watch.step_done();
-                    progress.at(state.step, schedule.total as u64);
+                    progress.at(state.step, total);
                 }
                 watch.steps_end();
                 Ok(())
@@ -235,7 +262,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
 
 /// Units (objects or images of the training split) of the global batch of step `step`, counted from 1.
 pub fn batch_units(job: &Job, step: u64) -> Vec<usize> {
-    let per_epoch = steps_per_epoch(job.suite, job.source.units().len());
+    let per_epoch = job.course.per_epoch;
     let (epoch, place) = ((step - 1) / per_epoch, (step - 1) % per_epoch);
     let batch = job.suite.train.batch;
     job.source.order(job.seed, epoch).into_iter().skip(place as usize * batch).take(batch).collect()
@@ -276,8 +303,7 @@ fn align(network: &mut Network, adam: &mut Adam, worker: &Worker) {
 }
 
 fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job: &Job) -> anyhow::Result<()> {
-    let Train { epochs, probe_every, .. } = job.suite.train;
-    if probe_every.is_some_and(|every| state.epoch.is_multiple_of(every) && state.epoch < epochs) {
+    if job.curve.contains(&state.step) {
         job.checkpoints.save_parameters(&network.arena, state, identity)?;
     }
     job.checkpoints.save(&network.arena, adam, state, identity)

@@ -144,8 +144,22 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     // 80 training objects, 52 known; batch 25: 3 and 2 steps an epoch
     assert_eq!(cell(&run_folder, "pretrain-vicreg-seed0")["step"], 21);
     assert_eq!(cell(&run_folder, "pretrain-sie-rot-seed0")["step"], 14);
+    // and once more with as many steps as the others take, under the same learning rates: ten passes and a half
+    let equal = cell(&run_folder, "pretrain-sie-rot-equal-steps-seed0");
+    assert_eq!((&equal["step"], &equal["method"]), (&21.into(), &"SIE(rot), equal steps".into()));
+    let schedule = |training: &str| {
+        let path = run_folder.join("checkpoints").join(training).join("step-21/manifest.json");
+        let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        manifest["identity"]["schedule"].clone()
+    };
+    assert_eq!(schedule("sie-rot-equal-steps-seed0"), schedule("vicreg-seed0"));
+    let table = std::fs::read_to_string(run_folder.join("tables/table-main.md")).unwrap();
+    assert!(table.contains("| SIE(rot), equal steps |"), "{table}");
+    let exported = ["export", "known", "--method", "SIE(rot), equal steps", "--out", "sie.safetensors"];
+    succeeded(&eqr(folder.path(), &exported));
     cell(&run_folder, "probe-vicreg-seed0-step9");
     cell(&run_folder, "probe-sie-rot-seed0-step6");
+    cell(&run_folder, "probe-sie-rot-equal-steps-seed0");
     cell(&run_folder, "probe-random-init-seed0");
 
     let refused = run("few", &[&methods[..], &["--set", "train.known_fraction=0.2"]].concat());

@@ -14,7 +14,8 @@ use crate::cluster::{Precision, agree};
 use crate::export::{ExportArgs, export};
 use crate::failure::{Failure, Outcome};
 use crate::progress;
-use crate::run::{Request, run, stored_context};
+use crate::report::ReportContext;
+use crate::run::{Request, run};
 use crate::store::Store;
 use crate::{doctor, perf, report};
 
@@ -92,7 +93,7 @@ struct ReportArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value = "terminal")]
     format: FormatArg,
-    /// Number of the paper's table; default: the one that the suite mirrors.
+    /// Number of the paper's table; default: those that the suite mirrors.
     #[arg(long)]
     table: Option<u8>,
 }
@@ -208,9 +209,12 @@ fn goes_on(last: &str, part: &str) -> bool {
 
 fn print_report(args: &ReportArgs) -> Result<()> {
     let store = Store::at(&args.dir);
-    let context = stored_context(&store)?;
-    if let Some(wanted) = args.table.filter(|&wanted| context.table != Some(wanted)) {
-        let has = context.table.map_or("none of the paper's tables".to_owned(), |table| format!("Table {table}"));
+    let all = report::stored_contexts(&store)?;
+    let contexts: Vec<&ReportContext> =
+        all.iter().filter(|context| args.table.is_none_or(|wanted| context.table == Some(wanted))).collect();
+    if let (true, Some(wanted)) = (contexts.is_empty(), args.table) {
+        let has: Vec<String> = all.iter().filter_map(|context| Some(format!("Table {}", context.table?))).collect();
+        let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
         return Err(anyhow!("{} mirrors {has}, not Table {wanted}", args.dir.display()));
     }
     let format = match args.format {
@@ -218,7 +222,7 @@ fn print_report(args: &ReportArgs) -> Result<()> {
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Csv => report::Format::Csv,
     };
-    print_text(&report::render(&store.cells()?, &context, format)?)
+    print_text(&report::render(&store.cells()?, &contexts, format)?)
 }
 
 /// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::ReportContext;
 use super::table::{Entry, Mark, Row, Table};
 use crate::store::{Cell, CellKind, Metric};
 
@@ -41,6 +42,9 @@ fn order(metric: &Metric) -> impl Ord + '_ {
 /// An entry of a table; what it does not have is empty.
 #[derive(Default, Serialize)]
 struct Record<'a> {
+    /// Key of the data set; a column that suites with one do not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<&'a str>,
     section: &'static str,
     row: &'a str,
     column: &'a str,
@@ -54,16 +58,23 @@ struct Record<'a> {
 
 const RECORD: [&str; 9] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text"];
 
-/// The entries of tables, one a row, at full precision.
+/// The entries of the data sets' tables, one a row, at full precision.
 ///
 /// # Errors
 /// Where an entry cannot be written.
-pub fn tables(tables: &[Table]) -> Result<String> {
-    written(RECORD, tables.iter().flat_map(|table| table.rows.iter().flat_map(|row| records(table, row))))
+pub fn tables(sets: &[(&ReportContext, Vec<Table>)]) -> Result<String> {
+    let several = sets.iter().any(|(context, _)| context.part.is_some());
+    let header = several.then_some("dataset").into_iter().chain(RECORD);
+    let rows = sets.iter().flat_map(|(context, tables)| {
+        let rows = tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
+        rows.flat_map(|(table, row)| records(context.part.as_deref(), table, row))
+    });
+    written(header, rows)
 }
 
-fn records<'a>(table: &'a Table, row: &'a Row) -> impl Iterator<Item = Record<'a>> {
-    let place = |column| Record { section: table.section.name(), row: &row.label, column, ..Record::default() };
+fn records<'a>(dataset: Option<&'a str>, table: &'a Table, row: &'a Row) -> impl Iterator<Item = Record<'a>> {
+    let section = table.section.name();
+    let place = move |column| Record { dataset, section, row: &row.label, column, ..Record::default() };
     table.columns.iter().zip(&row.entries).map(move |(column, entry)| record(place(column), entry))
 }
 
@@ -101,7 +112,10 @@ fn mark_text(mark: Mark) -> &'static str {
 }
 
 /// Header and rows; the header also where there is no row.
-fn written<R: Serialize, const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = R>) -> Result<String> {
+fn written<R: Serialize>(
+    header: impl IntoIterator<Item = &'static str>,
+    rows: impl IntoIterator<Item = R>,
+) -> Result<String> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     writer.write_record(header)?;
     for row in rows {

@@ -8,6 +8,7 @@ use crate::store::{Better, Cell, CellKind, CurvePoint, Metric, SCHEMA};
 /// A context with these columns and rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
     ReportContext {
+        part: None,
         suite: "tiny".to_owned(),
         title: "A tiny suite".to_owned(),
         scale: Scale::Reduced,
@@ -60,6 +61,7 @@ fn cell(method: &str, seed: u64) -> Cell {
         schema: SCHEMA,
         id: String::new(),
         kind: CellKind::Probe,
+        part: None,
         method: method.to_owned(),
         pretrain_seed: seed,
         step: 100,

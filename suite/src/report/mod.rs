@@ -22,7 +22,7 @@ mod terminal;
 mod tests;
 mod values;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Cell, Store, write_atomic};
@@ -32,6 +32,9 @@ use values::Values;
 /// What the cells do not say: which rows and columns belong into the tables, in which order, and how to call them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReportContext {
+    /// Key of the data set, where the suite has several: only its cells are reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Name of the suite.
     pub suite: String,
     /// Heading of the report.
@@ -69,42 +72,95 @@ pub enum Format {
     Csv,
 }
 
-/// Writes `metrics.csv`, `tables/table-<N>.md` and `.csv` (N: the paper's table that the suite mirrors, else `main`),
-/// `figures/training-curves.png`, and `figures/probe-curve.png` where encoders were probed during their training.
+const CONTEXTS: &str = "report.json";
+
+/// Writes down what a report of the run needs beside its cells, one context a data set.
+///
+/// # Errors
+/// The file system's.
+pub fn write_contexts(store: &Store, contexts: &[ReportContext]) -> Result<()> {
+    write_atomic(&store.path(CONTEXTS), serde_json::to_string_pretty(contexts)?.as_bytes())
+}
+
+/// Reads the contexts of a finished or half-finished run.
+///
+/// # Errors
+/// A folder that holds no run, or one of another version.
+pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
+    let path = store.path(CONTEXTS);
+    if !path.exists() {
+        bail!("{} holds no run: {CONTEXTS} is missing\nhint: `eqr-bench run` writes it", store.root().display());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("{} is damaged or of another version\nhint: `eqr-bench run` writes it anew", path.display())
+    })
+}
+
+/// Writes `metrics.csv`, and for every data set `tables/table-<name>.md` and `.csv`, `figures/training-curves.png`, and
+/// `figures/probe-curve.png` where encoders were probed during their training.
 ///
 /// # Errors
 /// Without a finished cell, and the file system's errors.
-pub fn write(store: &Store, context: &ReportContext) -> Result<()> {
+pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
     let cells = store.cells()?;
-    let name = context.table.map_or("main".to_owned(), |number| number.to_string());
-    for (format, extension) in [(Format::Markdown, "md"), (Format::Csv, "csv")] {
-        let text = render(&cells, context, format)?;
-        write_atomic(&store.path(format!("tables/table-{name}.{extension}")), text.as_bytes())?;
-    }
-    write_atomic(&store.path("metrics.csv"), csv::metrics(&cells)?.as_bytes())?;
-    let figures =
-        [("training-curves", curves::training(&cells, context)?), ("probe-curve", curves::probes(&cells, context)?)];
-    for (name, png) in figures {
-        if let Some(png) = png {
-            write_atomic(&store.path(format!("figures/{name}.png")), &png)?;
+    for context in contexts {
+        let own = cells_of(&cells, context);
+        for (format, extension) in [(Format::Markdown, "md"), (Format::Csv, "csv")] {
+            // a data set whose trainings all diverged has no table; the others have
+            if !own.is_empty() || contexts.len() == 1 {
+                let text = render(&own, &[context], format)?;
+                let path = format!("tables/table-{}.{extension}", table_name(context, contexts));
+                write_atomic(&store.path(path), text.as_bytes())?;
+            }
+        }
+        let set = context.part.as_ref().map(|key| format!("-{key}")).unwrap_or_default();
+        let figures =
+            [("training-curves", curves::training(&own, context)?), ("probe-curve", curves::probes(&own, context)?)];
+        for (name, png) in figures {
+            if let Some(png) = png {
+                write_atomic(&store.path(format!("figures/{name}{set}.png")), &png)?;
+            }
         }
     }
-    Ok(())
+    write_atomic(&store.path("metrics.csv"), csv::metrics(&cells)?.as_bytes())
 }
 
-/// The tables, as [`write`] writes them.
+/// The number of the paper's table, where no other data set of the suite mirrors the same, and else the data set's key.
+fn table_name(context: &ReportContext, all: &[ReportContext]) -> String {
+    let alone = |number: &u8| all.iter().filter(|other| other.table == Some(*number)).count() == 1;
+    match (context.table, &context.part) {
+        (Some(number), None) => number.to_string(),
+        (Some(number), Some(_)) if alone(&number) => number.to_string(),
+        (Some(number), Some(key)) => format!("{number}-{key}"),
+        (None, Some(key)) => key.clone(),
+        (None, None) => "main".to_owned(),
+    }
+}
+
+fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
+    cells.iter().filter(|cell| cell.part == context.part).cloned().collect()
+}
+
+/// The tables of these data sets one after the other, as [`write`] writes them; in CSV under one header.
 ///
 /// # Errors
 /// Without a finished cell.
-pub fn render(cells: &[Cell], context: &ReportContext, format: Format) -> Result<String> {
-    if cells.is_empty() {
+pub fn render(cells: &[Cell], contexts: &[&ReportContext], format: Format) -> Result<String> {
+    if let ([], Some(context)) = (cells, contexts.first()) {
         bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
     }
-    let tables = tables(&Values::of(cells), context)?;
+    let tables = contexts
+        .iter()
+        .map(|context| Ok((*context, tables(&Values::of(&cells_of(cells, context)), context)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let documents = |document: fn(&ReportContext, &[Table]) -> String| {
+        tables.iter().map(|(context, tables)| document(context, tables)).collect::<Vec<_>>().join("\n")
+    };
     match format {
         Format::Csv => csv::tables(&tables),
-        Format::Markdown => Ok(markdown::document(context, &tables)),
-        Format::Terminal => Ok(terminal::document(context, &tables)),
+        Format::Markdown => Ok(documents(markdown::document)),
+        Format::Terminal => Ok(documents(terminal::document)),
     }
 }
 

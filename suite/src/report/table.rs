@@ -3,6 +3,8 @@
 
 use eqr_probes::stats::{Difference, Summary};
 
+use crate::plan::method_of;
+
 /// What a table shows; one document holds at most one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
@@ -84,7 +86,7 @@ pub enum Role {
 impl Role {
     /// The role of a method by its name.
     pub fn of(method: &str) -> Role {
-        match method {
+        match method_of(method) {
             "Random init" => Role::Floor,
             "Direct regression" => Role::Ceiling,
             _ => Role::Contestant,

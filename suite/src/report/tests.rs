@@ -53,7 +53,7 @@ const MARKDOWN: &str = "\
 #[test]
 fn a_tiny_table_in_markdown() {
     let (cells, context) = tiny();
-    let found = render(&cells, &context, Format::Markdown).unwrap();
+    let found = render(&cells, &[&context], Format::Markdown).unwrap();
     assert!(found.starts_with(MARKDOWN), "{found}");
     assert!(found.contains("| rotation: Ours - VICReg | +0.150 | - | - | - | - | not testable |\n"), "{found}");
 }
@@ -76,7 +76,7 @@ Representation y: per-output R2 of a probe, top-1 of a linear classifier
 #[test]
 fn a_tiny_table_in_a_terminal() {
     let (cells, context) = tiny();
-    let found = render(&cells, &context, Format::Terminal).unwrap();
+    let found = render(&cells, &[&context], Format::Terminal).unwrap();
     assert!(found.starts_with(TERMINAL), "{found}");
 }
 
@@ -92,7 +92,7 @@ fn wide_tables_put_intervals_on_a_line_of_their_own() {
             cell
         })
         .collect();
-    let found = render(&all, &ReportContext { tasks, ..context }, Format::Terminal).unwrap();
+    let found = render(&all, &[&ReportContext { tasks, ..context }], Format::Terminal).unwrap();
     let lines: Vec<&str> = found.lines().collect();
     let ours = lines.iter().position(|line| line.starts_with(" Ours")).unwrap();
     assert!(lines[ours].ends_with("* 0.550 ± 0.071"), "{found}");
@@ -114,7 +114,7 @@ fn a_tiny_table_in_csv() {
         differences,rotation: Ours - VICReg,Holm p,,,,,,\n\
         differences,rotation: Ours - VICReg,effect,,,,,,\n\
         differences,rotation: Ours - VICReg,verdict,,,,,,not testable\n";
-    assert_eq!(render(&cells, &context, Format::Csv).unwrap(), expected);
+    assert_eq!(render(&cells, &[&context], Format::Csv).unwrap(), expected);
 }
 
 /// Cells of every kind: all metrics, probes during training, pretrainings.
@@ -142,7 +142,7 @@ fn full() -> (Vec<Cell>, ReportContext) {
 #[test]
 fn every_section_stands_once_and_warnings_reach_the_main_table() {
     let (cells, context) = full();
-    let found = render(&cells, &context, Format::Markdown).unwrap();
+    let found = render(&cells, &[&context], Format::Markdown).unwrap();
     let headings: Vec<&str> = found.lines().filter(|line| line.starts_with("### ")).collect();
     assert_eq!(headings.len(), 8, "{headings:?}");
     let main = found.split("### ").nth(1).unwrap();
@@ -154,10 +154,10 @@ fn any_part_of_the_cells_can_be_reported() {
     let (cells, context) = full();
     for formats in [Format::Terminal, Format::Markdown, Format::Csv] {
         for cell in &cells {
-            render(std::slice::from_ref(cell), &context, formats).unwrap();
+            render(std::slice::from_ref(cell), &[&context], formats).unwrap();
         }
         for end in 1..cells.len() {
-            render(&cells[..end], &context, formats).unwrap();
+            render(&cells[..end], &[&context], formats).unwrap();
         }
     }
     for cell in &cells {
@@ -165,7 +165,7 @@ fn any_part_of_the_cells_can_be_reported() {
         curves::probes(std::slice::from_ref(cell), &context).unwrap();
     }
     let nothing = ReportContext { tasks: vec![], methods: vec![], ..context };
-    render(&cells, &nothing, Format::Terminal).unwrap();
+    render(&cells, &[&nothing], Format::Terminal).unwrap();
     assert!(curves::training(&cells, &nothing).unwrap().is_none());
 }
 
@@ -173,14 +173,14 @@ fn any_part_of_the_cells_can_be_reported() {
 fn values_that_are_no_numbers_are_left_out_and_told() {
     let (mut cells, context) = tiny();
     cells[2].metrics[0].value = f64::NAN;
-    let found = render(&cells, &context, Format::Markdown).unwrap();
+    let found = render(&cells, &[&context], Format::Markdown).unwrap();
     assert!(found.contains("1 values are NaN or infinite and are left out."), "{found}");
 }
 
 #[test]
 fn no_cell_is_an_error_that_says_what_to_do() {
     let (_, context) = tiny();
-    let error = render(&[], &context, Format::Terminal).unwrap_err().to_string();
+    let error = render(&[], &[&context], Format::Terminal).unwrap_err().to_string();
     assert!(error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"), "{error}");
 }
 
@@ -201,7 +201,7 @@ fn a_report_is_written_whole_and_twice_the_same() {
         "figures/probe-curve.png",
     ];
     let written = || {
-        write(&store, &context).unwrap();
+        write(&store, std::slice::from_ref(&context)).unwrap();
         files.map(|file| std::fs::read(store.path(file)).unwrap())
     };
     let first = written();
