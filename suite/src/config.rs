@@ -19,10 +19,12 @@ use crate::parts;
 use crate::report::Scale;
 
 /// The suites that ship with the program.
-const PRESETS: [(&str, &str); 3] = [
+const PRESETS: [(&str, &str); 5] = [
     ("quickstart", include_str!("../presets/quickstart.toml")),
     ("cifar10", include_str!("../presets/cifar10.toml")),
     ("cifar10-reduced", include_str!("../presets/cifar10-reduced.toml")),
+    ("cifar10-unknown", include_str!("../presets/cifar10-unknown.toml")),
+    ("cifar10-unknown-reduced", include_str!("../presets/cifar10-unknown-reduced.toml")),
 ];
 
 /// A suite file.

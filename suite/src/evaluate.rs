@@ -2,17 +2,17 @@
 
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
-use eqr_datasets::transforms::Transform;
+use eqr_datasets::transforms::{Draws, Transform};
 use eqr_datasets::{Kind, Pack, view_pairs};
 use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
 use eqr_probes::classify::{LabelledFeatures, classify};
 use eqr_probes::mlp::{Fit, Problem, fit, permuted};
-use eqr_probes::r2::constant_predictor;
+use eqr_probes::r2::{R2, constant_predictor};
 use rand::seq::SliceRandom;
 use tch::Tensor;
 
-use crate::config::Suite;
+use crate::config::{Suite, Transforms};
 use crate::pairs::{PairSource, render_parameters, tasks};
 use crate::plan::Entry;
 use crate::store::{Better, Metric};
@@ -30,6 +30,9 @@ const ENCODE: usize = 256;
 
 /// Test pairs that the reconstruction errors are taken over, at most.
 const RECONSTRUCTED: usize = 512;
+
+/// Suffix of metrics of pairs that differ by all transforms at once.
+const COMBINED: &str = "_combined";
 
 /// A split with what the probes need of it.
 pub struct Evaluation<'a> {
@@ -101,7 +104,7 @@ impl Readout {
 /// Features of both views of pairs and what lies between the views.
 struct Regression {
     task: String,
-    /// `_combined` where the pairs differ by all transforms at once.
+    /// [`COMBINED`] where the pairs differ by all transforms at once.
     suffix: &'static str,
     train: PairFeatures,
     test: PairFeatures,
@@ -168,8 +171,29 @@ impl Evaluation<'_> {
         }
         if extent == Extent::Full {
             values.extend(self.shuffled(&sets)?);
+            if sets.iter().any(|set| set.suffix == COMBINED) {
+                values.extend(self.exact_map()?);
+            }
         }
         Ok(values)
+    }
+
+    /// The ceiling of pairs that differ by all transforms at once: R2 of the best guess from their affine maps.
+    fn exact_map(&self) -> Result<Vec<Value>> {
+        let Transforms { active, ranges, .. } = &self.suite.transforms;
+        let chosen = subset(self.test.units(), self.suite.probe.test_pairs.div_ceil(DRAWS as usize), TEST_PAIRS_SEED);
+        let keys: Vec<u64> = chosen.iter().map(|&unit| unit as u64).collect();
+        let draws = (0..DRAWS).flat_map(|draw| Draws::sample(&keys, TEST_PAIRS_SEED, draw, active, ranges).each);
+        let draws = Draws { each: draws.collect() };
+        let guess = draws.best_guess_from_map(active, ranges);
+        let row = |transform: &Transform| {
+            let target = |draws: &Draws| {
+                Tensor::from_slice(&draws.target(*transform, ranges)).view([-1, transform.dim() as i64])
+            };
+            let r2 = R2::of(&target(&guess), &target(&draws))?.per_output;
+            Ok(r2.map(|r2| value(transform.name(), format!("r2_per_output{COMBINED}_exact"), None, r2)))
+        };
+        active.iter().filter_map(|transform| row(transform).transpose()).collect()
     }
 
     /// The sanity row: probes of y trained on permuted targets, tested on intact ones.
@@ -232,7 +256,7 @@ impl Evaluation<'_> {
                 let (second, target) = side.second(network, active)?;
                 Ok(self.split_tasks(&side.first, &second, &target))
             };
-            sets.extend(self.join(features(&train)?, features(&test)?, "_combined"));
+            sets.extend(self.join(features(&train)?, features(&test)?, COMBINED));
         }
         Ok(sets)
     }

@@ -154,7 +154,7 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     };
     assert_eq!(schedule("sie-rot-equal-steps-seed0"), schedule("vicreg-seed0"));
     let table = std::fs::read_to_string(run_folder.join("tables/table-main.md")).unwrap();
-    assert!(table.contains("| SIE(rot), equal steps |"), "{table}");
+    assert!(table.contains("| SIE(rot), equal steps |") && table.contains("for as many steps."), "{table}");
     let exported = ["export", "known", "--method", "SIE(rot), equal steps", "--out", "sie.safetensors"];
     succeeded(&eqr(folder.path(), &exported));
     cell(&run_folder, "probe-vicreg-seed0-step9");

@@ -48,7 +48,7 @@ fn is_identity(draw: &Draw) -> bool {
 ///
 /// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y
 /// pointing down, the inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
-fn source_of_output(draw: &Draw, aspect: f64, ratio: [f64; 2]) -> [f64; 6] {
+pub(super) fn source_of_output(draw: &Draw, aspect: f64, ratio: [f64; 2]) -> [f64; 6] {
     let (sin, cos) = draw.angle.to_radians().sin_cos();
     let turn = [[cos, -sin / aspect], [sin * aspect, cos]];
     let shift = draw.shift.map(|fraction| 2.0 * fraction);

@@ -10,6 +10,7 @@ mod blur;
 mod color;
 mod draws;
 mod first_view;
+mod from_map;
 mod separable;
 
 use std::fmt;

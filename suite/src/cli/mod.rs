@@ -51,7 +51,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// A preset (quickstart, cifar10, cifar10-reduced) or a TOML file.
+    /// A preset (quickstart, cifar10, cifar10-unknown, either of these with -reduced) or a TOML file.
     suite: String,
     /// The run's folder; an existing one is continued.
     #[arg(long)]

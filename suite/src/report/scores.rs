@@ -5,6 +5,7 @@ use eqr_probes::stats::{Summary, holm};
 use super::ReportContext;
 use super::table::{Entry, Mark, Note, Role, Row, Section, Table, number};
 use super::values::Values;
+use crate::plan::method_of;
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
@@ -49,9 +50,11 @@ pub fn table(values: &Values, context: &ReportContext, section: Section) -> Tabl
     let usual_n = columns.iter().flat_map(|column| column.summaries()).map(|summary| summary.n).max().unwrap_or(0);
     let marks = Column::mark(&columns);
     let mut rows: Vec<Row> = (0..context.methods.len()).map(|i| row(context, &columns, &marks, usual_n, i)).collect();
-    if section == Section::Pooled {
-        rows.push(constant_row(values, &columns));
-    }
+    rows.extend(match section {
+        Section::Pooled => Some(reference_row(values, &columns, "Constant predictor", "r2_pooled_constant")),
+        Section::Combined => Some(reference_row(values, &columns, "The exact map", "r2_per_output_combined_exact")),
+        _ => None,
+    });
     Table {
         section,
         title: title(section).to_owned(),
@@ -122,8 +125,10 @@ impl<'a> Column<'a> {
         self.found.iter().filter_map(|(_, summary)| summary.as_ref())
     }
 
+    /// The best of the rows of this role: a ceiling may have been trained by several budgets.
     fn mean_of(&self, role: Role) -> Option<f64> {
-        self.found.iter().find(|(r, summary)| *r == role && summary.is_some())?.1.as_ref().map(|summary| summary.mean)
+        let of_role = self.found.iter().filter(|(found, _)| *found == role);
+        of_role.filter_map(|(_, summary)| Some(summary.as_ref()?.mean)).max_by(f64::total_cmp)
     }
 
     /// For every column the row of its best contestant and how it is marked; the tests are corrected together.
@@ -157,10 +162,10 @@ fn row(
     Row { label: method.clone(), role: Role::of(method), entries: columns.iter().zip(marks).map(entry).collect() }
 }
 
-fn constant_row(values: &Values, columns: &[Column]) -> Row {
-    let entry =
-        |column: &Column| values.overall(column.task, "r2_pooled_constant").map_or(Entry::Missing, Entry::Number);
-    Row { label: "Constant predictor".to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
+/// What the data alone says, whatever the encoder.
+fn reference_row(values: &Values, columns: &[Column], label: &str, metric: &str) -> Row {
+    let entry = |column: &Column| values.overall(column.task, metric).map_or(Entry::Missing, Entry::Number);
+    Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 
 fn notes(section: Section, context: &ReportContext, columns: &[Column], usual_n: usize) -> Vec<Note> {
@@ -168,6 +173,14 @@ fn notes(section: Section, context: &ReportContext, columns: &[Column], usual_n:
     if section == Section::Main {
         notes.push(Note::Plain("A constant predictor reads 0 or less in a per-output R2.".to_owned()));
         notes.extend(labels_note(context));
+        notes.extend(budget_note(context));
+    }
+    if section == Section::Combined {
+        notes.push(Note::Plain(
+            "The exact map: R2 of the best guess by one who knows the pair's affine map exactly; crop and translation together have more \
+             parameters than its offset has numbers."
+                .to_owned(),
+        ));
     }
     if columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1) {
         notes.push(Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned()));
@@ -195,6 +208,13 @@ fn labels_note(context: &ReportContext) -> Option<Note> {
     let reads_labels = has(&context.methods, "Supervised") && has(&context.tasks, "classification");
     reads_labels
         .then(|| Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned()))
+}
+
+fn budget_note(context: &ReportContext) -> Option<Note> {
+    let twice = context.methods.iter().any(|row| method_of(row) != row);
+    let text = "Rows that need the parameters or labels train on the known part of the data alone: over as many epochs as the others, or, \
+                under `equal steps`, over more epochs for as many steps.";
+    twice.then(|| Note::Plain(text.to_owned()))
 }
 
 fn missing_note(columns: &[Column]) -> Option<Note> {
