@@ -100,8 +100,8 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         Ok(())
     };
     let (median, summed_after) = if ranks.overlaps() {
-        let step = RefCell::new(step);
-        let [mut beside, mut after] = [ranks, &SumAfter(ranks)].map(|ranks| || step.borrow_mut()(ranks));
+        let (step, sum_after) = (RefCell::new(step), SumAfter(ranks));
+        let (mut beside, mut after) = (|| step.borrow_mut()(ranks), || step.borrow_mut()(&sum_after));
         let [beside, after] = interleaved(args.steps, [&mut beside, &mut after])?;
         (beside, Some(after))
     } else {
