@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
@@ -52,6 +53,31 @@ pub enum Part {
     /// Heads on the gathered batch: every rank computes the whole gradient, nothing is reduced.
     Global,
 }
+
+/// Parameters of one part that were registered one after another: a contiguous piece of the flat gradient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    part: Part,
+    registered: Range<usize>,
+}
+
+impl Span {
+    /// Per-sample parameters registered from `first` on and before `end`; to the last one where that is `None`.
+    pub fn per_sample(first: Mark, end: Option<Mark>) -> Self {
+        Span { part: Part::PerSample, registered: first.0..end.map_or(usize::MAX, |mark| mark.0) }
+    }
+}
+
+impl From<Part> for Span {
+    /// The whole part.
+    fn from(part: Part) -> Self {
+        Span { part, registered: 0..usize::MAX }
+    }
+}
+
+/// A point in the order of registration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(usize);
 
 /// Number type of the forward and backward passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +134,11 @@ impl Registry {
         path.push(name.to_owned());
         self.specs.push(Spec { name: path.join("."), shape: shape.to_vec(), init, part });
         Param(self.specs.len() - 1)
+    }
+
+    /// Here: after what has been registered, before what follows.
+    pub fn mark(&self) -> Mark {
+        Mark(self.specs.len())
     }
 
     /// Runs `register` with `name` appended to the prefix.
@@ -188,9 +219,18 @@ impl Arena {
         self.grad.narrow(0, TAIL, self.len)
     }
 
-    /// The part of the gradient buffer that is summed over ranks: reported sums (64), then the per-sample gradient.
-    pub fn reduced(&self) -> Tensor {
-        self.grad.narrow(0, 0, TAIL + self.per_sample_len)
+    /// The piece of the gradient buffer that is summed over ranks for `span`, per-sample parameters. Together the pieces of all spans
+    /// are the reported sums (64), which go with the first parameter, and the per-sample gradient, padding included.
+    pub fn reduced(&self, span: &Span) -> Tensor {
+        let offset = |index: usize| TAIL + self.offsets[index];
+        let rest = Span { registered: span.registered.end..usize::MAX, ..span.clone() };
+        let before = Span { registered: 0..span.registered.start, ..span.clone() };
+        let end = self.indices(&rest).next().map_or(TAIL + self.per_sample_len, offset);
+        let start = match self.indices(&before).next() {
+            None => 0,
+            Some(_) => self.indices(span).next().map_or(end, offset),
+        };
+        self.grad.narrow(0, start, end - start)
     }
 
     /// One slot of the reported sums, `slot < 64`.
@@ -198,18 +238,20 @@ impl Arena {
         self.grad.narrow(0, slot, 1)
     }
 
-    /// Leaves of one part, in the order that [`Arena::store_gradients`] expects.
-    pub fn leaves(&self, part: Part) -> Vec<Tensor> {
-        self.indices(part).map(|i| self.leaves[i].shallow_clone()).collect()
+    /// Leaves of a part or a span, in the order that [`Arena::store_gradients`] expects.
+    pub fn leaves(&self, of: impl Into<Span>) -> Vec<Tensor> {
+        self.indices(&of.into()).map(|i| self.leaves[i].shallow_clone()).collect()
     }
 
-    fn indices(&self, part: Part) -> impl Iterator<Item = usize> + '_ {
-        (0..self.specs.len()).filter(move |&i| self.specs[i].part == part)
+    fn indices(&self, span: &Span) -> impl Iterator<Item = usize> + use<'_> {
+        let Span { part, registered } = span.clone();
+        let end = registered.end.min(self.specs.len());
+        (registered.start.min(end)..end).filter(move |&i| self.specs[i].part == part)
     }
 
-    /// Copies gradients of `part` (in the order of [`Arena::leaves`]) into the flat buffer.
-    pub fn store_gradients(&mut self, part: Part, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(part).zip(gradients) {
+    /// Copies gradients of a part or a span (in the order of [`Arena::leaves`]) into the flat buffer.
+    pub fn store_gradients(&mut self, of: impl Into<Span>, gradients: &[Tensor]) {
+        for (index, gradient) in self.indices(&of.into()).zip(gradients) {
             let mut slot = self.grad.narrow(0, TAIL + self.offsets[index], self.specs[index].len());
             if gradient.defined() {
                 slot.copy_(&gradient.reshape([-1]));
@@ -219,9 +261,9 @@ impl Arena {
         }
     }
 
-    /// Adds to the gradients of `part` what [`Arena::store_gradients`] would store.
-    pub fn add_gradients(&mut self, part: Part, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(part).zip(gradients) {
+    /// Adds to the gradients what [`Arena::store_gradients`] would store.
+    pub fn add_gradients(&mut self, of: impl Into<Span>, gradients: &[Tensor]) {
+        for (index, gradient) in self.indices(&of.into()).zip(gradients) {
             if gradient.defined() {
                 let mut slot = self.grad.narrow(0, TAIL + self.offsets[index], self.specs[index].len());
                 slot += gradient.reshape([-1]);

@@ -19,6 +19,18 @@ pub trait Collective {
     }
     /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
+    /// Whether a sum that was started goes on beside this rank's computation. Where it does not, a step has nothing to gain from more
+    /// than one.
+    fn overlaps(&self) -> bool {
+        false
+    }
+    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again, only after
+    /// [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls nothing else in between.
+    fn start_sum(&self, mut tensor: Tensor) {
+        self.all_reduce_sum(&mut tensor);
+    }
+    /// Returns when the sums that were started are there.
+    fn finish_sums(&self) {}
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
     /// Replaces `tensor` by rank 0's.

@@ -6,15 +6,21 @@
 //!
 //! A rank that cannot hold the activations of its pairs encodes them in micro-batches: first without a graph, for y, then again one by
 //! one for the vector-Jacobian products (gradient caching, Gao et al. 2021). The cut is the same, so are loss and gradient.
+//!
+//! Where the ranks can sum beside the computation, the encoder's graph is cut into segments: the gradient of one is summed while the
+//! next below it is backpropagated.
 
 use std::ops::Range;
 
 use tch::{Tensor, no_grad};
 
-use crate::arena::{Arena, Part};
+use crate::arena::{Arena, Mark, Part, Span};
 use crate::collective::Collective;
 use crate::methods::{Model, Targets};
-use crate::vit::Encoded;
+use crate::vit::{Encoded, Joint};
+
+/// Pieces of the encoder's blocks whose gradients are summed on their own; what follows the blocks is one more.
+const SEGMENTS: usize = 4;
 
 /// A rank's part of a batch of pairs.
 pub struct Batch {
@@ -49,13 +55,14 @@ pub fn gradients(
     let master = arena.compute().master_kind();
     let local = batch.rows[cluster.rank()];
     let parts = micro_batches(local, micro_batch);
+    let segments = if cluster.overlaps() { SEGMENTS } else { 0 };
 
     // the graph of a batch encoded at once is kept; of micro-batches only y is
-    let mut kept = (parts.len() == 1).then(|| encode(arena, model, batch, &parts[0]));
+    let mut kept = (parts.len() == 1).then(|| encode(arena, model, batch, &parts[0], segments));
     let y_local = match &kept {
         Some(views) => views.y().detach(),
         None => {
-            let parts = parts.iter().map(|part| no_grad(|| encode(arena, model, batch, part).y()));
+            let parts = parts.iter().map(|part| no_grad(|| encode(arena, model, batch, part, 0).y()));
             Tensor::cat(&parts.collect::<Vec<_>>(), 0)
         }
     };
@@ -87,7 +94,8 @@ pub fn gradients(
     let total: i64 = batch.rows.iter().sum();
     let mut pair_term: Option<(&'static str, Tensor)> = None;
     for part in &parts {
-        let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, part));
+        let last = part.end == local;
+        let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, part, segments));
         let length = part.end - part.start;
         let mut surrogate = (views.y() * dy.narrow(0, before + part.start, length)).sum(None::<tch::Kind>);
         let view2 = batch.view2.narrow(0, part.start, length);
@@ -97,22 +105,48 @@ pub fn gradients(
             let sum = pair_term.map_or_else(|| share.detach(), |(_, sum)| sum + share.detach());
             pair_term = Some((name, sum));
         }
-        let grads = Tensor::run_backward(&[surrogate], &arena.leaves(Part::PerSample), false, false);
-        no_grad(|| match part.start {
-            0 => arena.store_gradients(Part::PerSample, &grads),
-            _ => arena.add_gradients(Part::PerSample, &grads),
+        if let Some((_, sum)) = pair_term.as_ref().filter(|_| last) {
+            no_grad(|| arena.reported(0).copy_(&sum.view([1])));
+        }
+        backpropagate(surrogate, views.joints, arena, &mut |arena, span, grads| {
+            match part.start {
+                0 => arena.store_gradients(span.clone(), grads),
+                _ => arena.add_gradients(span.clone(), grads),
+            }
+            if last {
+                cluster.start_sum(arena.reduced(span));
+            }
         });
     }
-    no_grad(|| {
-        if let Some((_, sum)) = &pair_term {
-            arena.reported(0).copy_(&sum.view([1]));
-        }
-        cluster.all_reduce_sum(&mut arena.reduced());
-    });
+    cluster.finish_sums();
     if let Some((name, _)) = pair_term {
         terms.push((name, arena.reported(0).copy().view([] as [i64; 0])));
     }
     terms
+}
+
+/// Runs the backward pass of `objective` segment by segment, from the last to the first; `done` gets each segment's gradients as soon as
+/// they are there.
+fn backpropagate(
+    mut objective: Tensor,
+    mut joints: Vec<Joint>,
+    arena: &mut Arena,
+    done: &mut dyn FnMut(&mut Arena, &Span, &[Tensor]),
+) {
+    let mut end = None;
+    loop {
+        let joint = joints.pop();
+        let first = joint.as_ref().map_or(Mark::default(), |joint| joint.mark);
+        let span = Span::per_sample(first, end);
+        let mut inputs = arena.leaves(span.clone());
+        inputs.extend(joint.as_ref().map(|joint| joint.above.shallow_clone()));
+        let mut grads = Tensor::run_backward(&[objective], &inputs, false, false);
+        let below = joint.map(|joint| (joint.below, grads.pop().expect("the last input is the joint")));
+        no_grad(|| done(arena, &span, &grads));
+        let Some((below, gradient)) = below else { return };
+        objective = (below * gradient).sum(None::<tch::Kind>);
+        end = Some(first);
+    }
 }
 
 /// `local` pairs in runs of at most `micro_batch`; one run, though an empty one, where there are none.
@@ -126,6 +160,7 @@ fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
 struct Views {
     view1: Encoded,
     view2: Encoded,
+    joints: Vec<Joint>,
     master: tch::Kind,
 }
 
@@ -136,14 +171,14 @@ impl Views {
     }
 }
 
-/// Encodes both views of the pairs `part` in one pass.
-fn encode(arena: &Arena, model: &Model, batch: &Batch, part: &Range<i64>) -> Views {
+/// Encodes both views of the pairs `part` in one pass, its graph cut as [`crate::vit::Vit::forward_in_segments`] says.
+fn encode(arena: &Arena, model: &Model, batch: &Batch, part: &Range<i64>, segments: usize) -> Views {
     let length = part.end - part.start;
     let view = |images: &Tensor| images.narrow(0, part.start, length);
     let images = Tensor::cat(&[view(&batch.view1), view(&batch.view2)], 0).to_kind(arena.compute().kind());
-    let encoded = model.encoder.forward(arena, &images); // (2n, ..)
+    let (encoded, joints) = model.encoder.forward_in_segments(arena, &images, segments); // (2n, ..)
     let (view1, view2) = (encoded.narrow(0, length), encoded.narrow(length, length));
-    Views { view1, view2, master: arena.compute().master_kind() }
+    Views { view1, view2, joints, master: arena.compute().master_kind() }
 }
 
 /// The loss: sum of its terms.

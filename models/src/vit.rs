@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::arena::{Arena, Init, Param, Part, Registry};
+use crate::arena::{Arena, Init, Mark, Param, Part, Registry};
 use crate::error::{Error, Result};
 use crate::layers::{Block, LayerNorm, Linear};
 
@@ -162,6 +162,16 @@ impl Encoded {
     }
 }
 
+/// Where the graph of a pass is cut: the same values on both sides.
+pub struct Joint {
+    /// (B, 1+T, dim): what the blocks below made, with their graph.
+    pub below: Tensor,
+    /// (B, 1+T, dim): the leaf that the graph above begins with.
+    pub above: Tensor,
+    /// Parameters registered before this are below.
+    pub mark: Mark,
+}
+
 /// The encoder: image -> y.
 #[derive(Clone, Debug)]
 pub struct Vit {
@@ -171,6 +181,8 @@ pub struct Vit {
     cls: Param,
     positions: Param,
     blocks: Vec<Block>,
+    /// Where the registration of each block ends.
+    marks: Vec<Mark>,
     norm: LayerNorm,
     out: Linear,
 }
@@ -199,10 +211,14 @@ impl Vit {
             )
         });
         let block = |reg: &mut Registry, i| reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, timm));
-        let blocks = (0..config.depth).map(|i| block(reg, i)).collect();
+        let (mut blocks, mut marks) = (Vec::new(), Vec::new());
+        for i in 0..config.depth {
+            blocks.push(block(reg, i));
+            marks.push(reg.mark());
+        }
         let norm = LayerNorm::new(reg, part, "norm", dim);
         let out = Linear::new(reg, part, "out", dim, out, Init::linear(dim));
-        Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, norm, out })
+        Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out })
     }
 
     /// Shape of this encoder.
@@ -212,7 +228,18 @@ impl Vit {
 
     /// Normalised images (B, 3, image, image) in the arena's compute type -> y and tokens.
     pub fn forward(&self, p: &Arena, images: &Tensor) -> Encoded {
-        let x = self.tokens(p, images); // (B, 1+T, dim)
+        self.read(p, &self.tokens(p, images))
+    }
+
+    /// As [`Vit::forward`], with the blocks' graph in up to `segments` pieces and what follows them in one more; uncut where that is 0.
+    /// The joints are in the order of the pass.
+    pub fn forward_in_segments(&self, p: &Arena, images: &Tensor, segments: usize) -> (Encoded, Vec<Joint>) {
+        let (x, joints) = self.pass(p, images, segments);
+        (self.read(p, &x), joints)
+    }
+
+    /// Tokens after the final normalisation (B, 1+T, dim) -> y and tokens.
+    fn read(&self, p: &Arena, x: &Tensor) -> Encoded {
         let cls = x.select(1, 0); // (B, dim)
         let patches = x.narrow(1, 1, x.size()[1] - 1); // (B, T, dim)
         let half = self.config.half();
@@ -230,16 +257,34 @@ impl Vit {
     /// Normalised images (B, 3, image, image) in the arena's compute type -> tokens after the final normalisation (B, 1+T, dim),
     /// the class token first: timm's `forward_features`.
     pub fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
+        self.pass(p, images, 0).0
+    }
+
+    /// [`Vit::tokens`], cut after every `depth / segments` blocks.
+    fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<Joint>) {
+        let depth = self.blocks.len();
+        let ends: Vec<usize> = (1..=segments).map(|i| depth * i / segments).collect();
+        let mut joints = Vec::new();
+        let mut x = self.embed(p, images);
+        for (i, (block, &mark)) in self.blocks.iter().zip(&self.marks).enumerate() {
+            x = block.forward(p, &x);
+            if ends.contains(&(i + 1)) {
+                let above = x.detach().set_requires_grad(true);
+                joints.push(Joint { below: x, above: above.shallow_clone(), mark });
+                x = above;
+            }
+        }
+        (self.norm.forward(p, &x), joints)
+    }
+
+    /// Normalised images (B, 3, image, image) -> what the first block reads (B, 1+T, dim).
+    fn embed(&self, p: &Arena, images: &Tensor) -> Tensor {
         let batch = images.size()[0];
         let dim = self.config.dim;
         let weight = p.get(self.patch_weight).view([dim, -1]);
         let patches = patchify(images, self.config.patch).linear(&weight, Some(p.get(self.patch_bias)));
         let cls = p.get(self.cls).expand([batch, 1, dim], false);
-        let mut x = Tensor::cat(&[cls, patches], 1) + p.get(self.positions);
-        for block in &self.blocks {
-            x = block.forward(p, &x);
-        }
-        self.norm.forward(p, &x)
+        Tensor::cat(&[cls, patches], 1) + p.get(self.positions)
     }
 }
 

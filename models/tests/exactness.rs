@@ -1,6 +1,7 @@
 //! Gradients of the global batch: the same on any number of ranks, equal to plain autograd on the whole batch, and non-zero for every
 //! parameter.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Barrier, Mutex};
 
 use eqr_models::arena::{Arena, Compute, Part};
@@ -96,19 +97,31 @@ fn batch(rank: usize, ranks: usize) -> Batch {
     Batch { view1, view2, labels, parameters, rows: rows.into_iter().map(|r| r as i64).collect() }
 }
 
+/// When a sum that was started is done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sums {
+    /// At once.
+    AtOnce,
+    /// As late as it may be: what reads it too early reads this rank's own gradient.
+    AtTheEnd,
+}
+
 /// Ranks as threads of one process.
-#[derive(Clone)]
 struct Threads {
     rank: usize,
     barrier: Arc<Barrier>,
     slots: Arc<Mutex<Vec<Option<Tensor>>>>,
+    sums: Sums,
+    started: RefCell<Vec<Tensor>>,
 }
 
 impl Threads {
-    fn team(size: usize) -> Vec<Self> {
+    fn team(size: usize, sums: Sums) -> Vec<Self> {
         let barrier = Arc::new(Barrier::new(size));
         let slots = Arc::new(Mutex::new((0..size).map(|_| None).collect()));
-        (0..size).map(|rank| Threads { rank, barrier: barrier.clone(), slots: slots.clone() }).collect()
+        let member =
+            |rank| Threads { rank, barrier: barrier.clone(), slots: slots.clone(), sums, started: RefCell::default() };
+        (0..size).map(member).collect()
     }
 
     /// Everybody's tensor, in rank order.
@@ -133,6 +146,21 @@ impl Collective for Threads {
     fn all_reduce_sum(&self, tensor: &mut Tensor) {
         let all = self.exchange(tensor);
         tensor.copy_(&all[1..].iter().fold(all[0].copy(), |sum, part| sum + part));
+    }
+
+    fn overlaps(&self) -> bool {
+        self.sums == Sums::AtTheEnd
+    }
+
+    fn start_sum(&self, mut tensor: Tensor) {
+        match self.sums {
+            Sums::AtOnce => self.all_reduce_sum(&mut tensor),
+            Sums::AtTheEnd => self.started.borrow_mut().push(tensor),
+        }
+    }
+
+    fn finish_sums(&self) {
+        self.started.take().iter_mut().for_each(|tensor| self.all_reduce_sum(tensor));
     }
 
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
@@ -162,9 +190,9 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
-fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>) -> (Tensor, f64) {
+fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
     let results: Vec<(Tensor, f64)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = Threads::team(ranks)
+        let handles: Vec<_> = Threads::team(ranks, sums)
             .into_iter()
             .map(|team| {
                 scope.spawn(move || {
@@ -186,15 +214,32 @@ fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>) -> 
 #[test]
 fn gradients_do_not_depend_on_ranks_or_micro_batches() {
     for method in TRAINED {
-        let (alone, loss) = distributed(method, 1, None);
+        let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
         // of 7 pairs: whole, halves, quarters, single ones
         for (ranks, micro_batch) in
             [(2, None), (3, None), (4, None), (1, Some(4)), (1, Some(2)), (1, Some(1)), (2, Some(2)), (4, Some(1))]
         {
-            let (shared, shared_loss) = distributed(method, ranks, micro_batch);
+            let (shared, shared_loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
             let error = relative(&shared, &alone);
             assert!(error < 1e-9, "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {error:e}");
             assert!((shared_loss - loss).abs() < 1e-9 * loss.abs(), "{method}: {loss} {shared_loss}");
+        }
+    }
+}
+
+/// Cutting the encoder at detached leaves changes the order of calls and nothing else: the same bits.
+#[test]
+fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
+    for method in TRAINED {
+        for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2)), (4, None)] {
+            let (whole, loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
+            let (segments, segments_loss) = distributed(method, ranks, micro_batch, Sums::AtTheEnd);
+            let same = segments.equal(&whole) && segments_loss == loss;
+            assert!(
+                same,
+                "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {:e}",
+                relative(&segments, &whole)
+            );
         }
     }
 }

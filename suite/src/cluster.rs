@@ -157,6 +157,19 @@ pub fn load_cuda() -> Result<bool, String> {
     Ok(true)
 }
 
+/// The device of rank `local` of `local_size` on a node with `gpus` GPUs.
+fn device(gpus: usize, local: usize, local_size: usize) -> anyhow::Result<Device> {
+    // a launcher may say the rank and not how many there are
+    let local_size = local_size.max(local + 1);
+    match gpus {
+        0 => Ok(Device::Cpu),
+        _ if local_size > gpus => {
+            Err(anyhow!("{local_size} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
+        }
+        _ => Ok(Device::Cuda(local)),
+    }
+}
+
 impl<'a> Worker<'a> {
     /// Chooses device and threads: local rank to GPU, or the only one that a launcher left visible; threads by [`fair_threads`].
     ///
@@ -172,18 +185,7 @@ impl<'a> Worker<'a> {
         let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         // a launcher may show each rank its own GPU alone
         let own_gpu = gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
-        let device = match gpus {
-            0 => Device::Cpu,
-            _ if own_gpu => Device::Cuda(0),
-            _ => Device::Cuda(local),
-        };
-        let enough = if gpus > 0 && !own_gpu && local_size.max(local + 1) > gpus {
-            let local_size = local_size.max(local + 1);
-            Err(anyhow!("{local_size} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
-        } else {
-            Ok(())
-        };
-        agree(ranks, enough)?;
+        let device = agree(ranks, if own_gpu { Ok(Device::Cuda(0)) } else { device(gpus, local, local_size) })?;
         ranks
             .use_device(device)
             .map_err(|text| Failure::run(anyhow!("the GPUs' collective cannot be set up: {text}")))?;
@@ -287,7 +289,19 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
 
 #[cfg(test)]
 mod tests {
-    use super::{CoreMask, fair_threads};
+    use tch::Device;
+
+    use super::{CoreMask, device, fair_threads};
+
+    #[test]
+    fn every_local_rank_has_a_gpu_of_its_own_or_is_refused() {
+        assert_eq!(device(0, 3, 4).unwrap(), Device::Cpu);
+        assert_eq!(device(4, 3, 4).unwrap(), Device::Cuda(3));
+        for (gpus, local, local_size) in [(2, 0, 3), (2, 2, 1)] {
+            let text = device(gpus, local, local_size).unwrap_err().to_string();
+            assert!(text.contains("3 ranks on this node, 2 GPU(s)") && text.contains("hint:"), "{text}");
+        }
+    }
 
     fn cores(range: std::ops::Range<usize>) -> CoreMask {
         let mut mask = CoreMask::default();

@@ -47,7 +47,7 @@ fn findings() -> Value {
             "all cores allowed".to_owned()
         },
         "precision": format!("{:?} ({})", Precision::Auto.resolve(device), reason(device)),
-        "untested": "more than one GPU: not run on the hardware at hand",
+        "untested": "more than one GPU (NCCL, or MPI on device memory): not run on the hardware at hand",
     })
 }
 

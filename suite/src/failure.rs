@@ -1,5 +1,9 @@
 //! How a command ends when it does not end well.
 
+use std::panic::PanicHookInfo;
+
+use crate::memory;
+
 /// An error with the exit code that scripts rely on: 2 usage or bad input, 3 run failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -32,6 +36,28 @@ impl Failure {
         let text = format!("{:#}", self.error);
         format!("error: {}", text.trim_end())
     }
+}
+
+/// Ends the whole job with `end` when any thread of this process panics: others would wait for it. Memory that ran out comes as a panic too,
+/// libtorch raising it in the middle of any operation, and is told as what it is. `place` stands before the message.
+pub fn end_on_panic(place: String, end: fn(i32) -> !) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        match memory::shortage(message(info)) {
+            Some(said) => eprintln!("{place}error: out of memory: {said}\n{}", memory::hint()),
+            None => report(info),
+        }
+        end(RUN_FAILED);
+    }));
+}
+
+fn message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
+    let payload = info.payload();
+    payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or_default()
 }
 
 /// A command's result.

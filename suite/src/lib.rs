@@ -15,6 +15,8 @@ pub mod health;
 pub mod import;
 pub mod known;
 pub mod manifest;
+pub mod memory;
+pub mod next_rank;
 pub mod pairs;
 pub mod parts;
 pub mod perf;

@@ -20,6 +20,7 @@ use crate::data::Opened;
 use crate::failure::{Failure, Outcome};
 use crate::guard::{Curve, Divergence, Reading};
 use crate::health::{self, Health};
+use crate::memory::Encoding;
 use crate::pairs::{PairSource, tasks};
 use crate::plan::Budget;
 use crate::progress::{Progress, say};
@@ -208,6 +209,9 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let mut state = found.unwrap_or_default();
     let mut curve = Curve::new(total);
     let mut watch = Watch::begin();
+    let largest = suite.train.batch.div_ceil(worker.ranks.size());
+    let _encoding =
+        Encoding::begin(suite.train.batch, worker.micro_batch.map_or(largest, |pairs| largest.min(pairs as usize)));
     let progress = Progress::new(&job.label);
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.step < total {

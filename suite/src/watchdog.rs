@@ -1,14 +1,21 @@
 //! Ends a job whose ranks wait in vain.
 //!
-//! A rank that dies takes the job with it: the launcher sees to that. One that stands still (stopped, swapped out, hung in a driver) does
-//! not, and the others would wait in their next collective for ever. So a thread beside each rank looks how long it has been waiting.
-//! Only trainings are watched: there all ranks do the same work at the same time, whereas elsewhere one may honestly wait
-//! for another that renders data or probes a larger share.
+//! A rank that dies takes the job with it: the launcher sees to that. One that stands still does not, and the others would wait in their
+//! next collective for ever. So a thread beside each rank looks at two things:
+//! - whether the next rank of the node is stopped, at any time;
+//! - how long it has been waiting for the others, which tells of ranks on other nodes and of those that are swapped out or hung in a driver. Only
+//!   trainings are watched so: there all ranks do the same work at the same time, whereas elsewhere one may honestly wait for another that
+//!   renders data or probes a larger share.
+//!
+//! Both are counted in looks, not by the clock: a job that was suspended as a whole and continued has not waited.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time that a rank waits beyond what the steps so far explain; `EQR_WATCHDOG_SECONDS` sets another, for tests.
+use crate::next_rank::{RankProcess, next_rank};
+
+/// Time that a rank waits beyond what the steps so far explain, and twice that for which another may be stopped; `EQR_WATCHDOG_SECONDS` sets
+/// another, for tests.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Times that patience where a wait may be long: for the first step, which builds kernels and warms caches, and for a checkpoint.
 const SLACK: u32 = 10;
@@ -17,6 +24,8 @@ const STEPS: u32 = 3;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// Looks between two searches for the next rank's process.
+const SEARCH: u32 = 40;
 
 /// Begins and ends of calls that wait for other ranks: odd inside one.
 static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -40,22 +49,57 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Starts the thread. `end` gets the seconds that were waited, and must end the job.
-pub fn start(end: impl Fn(u64) + Send + 'static) {
+/// Starts the thread. `end` gets what was seen, and must end the job.
+pub fn start(end: impl Fn(&str) + Send + 'static) {
     std::thread::spawn(move || {
-        // counted in looks, not by the clock: a job that was suspended as a whole and continued has not waited
-        let (mut call, mut waited) = (0, 0);
+        let (mut waits, mut next) = (Waits::default(), NextRank::default());
         loop {
             std::thread::sleep(LOOK);
-            let (now, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
-            let still = now == call && now % 2 == 1 && limit > 0;
-            waited = if still { waited + milliseconds(LOOK) } else { 0 };
-            call = now;
-            if still && waited > limit {
-                return end(waited / 1000);
+            if let Some(seen) = next.look().or_else(|| waits.look()) {
+                return end(&seen);
             }
         }
     });
+}
+
+/// What has been seen of this rank's waiting.
+#[derive(Default)]
+struct Waits {
+    call: u64,
+    waited: u64,
+}
+
+impl Waits {
+    fn look(&mut self) -> Option<String> {
+        let (now, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
+        let still = now == self.call && now % 2 == 1 && limit > 0;
+        self.waited = if still { self.waited + milliseconds(LOOK) } else { 0 };
+        self.call = now;
+        let too_long = still && self.waited > limit;
+        too_long.then(|| format!("another rank has not answered for {} s", self.waited / 1000))
+    }
+}
+
+/// What has been seen of the next rank of this node.
+#[derive(Default)]
+struct NextRank {
+    looks: u32,
+    process: Option<RankProcess>,
+    stopped: Duration,
+}
+
+impl NextRank {
+    fn look(&mut self) -> Option<String> {
+        if self.looks.is_multiple_of(SEARCH) {
+            self.process = next_rank();
+        }
+        self.looks = self.looks.wrapping_add(1);
+        let process = self.process?;
+        self.stopped = if process.is_stopped() { self.stopped + LOOK } else { Duration::ZERO };
+        let RankProcess { rank, pid } = process;
+        let too_long = self.stopped > patience() / 2;
+        too_long.then(|| format!("rank {rank} (process {pid}) has been stopped for {} s", self.stopped.as_secs()))
+    }
 }
 
 /// A training is being watched, until this is dropped.

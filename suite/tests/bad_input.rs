@@ -21,9 +21,11 @@ fn refused(folder: &Path, args: &[&str], says: &[&str]) {
 #[test]
 fn names_and_values_of_a_suite() {
     let folder = folder();
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["--methods", "VICRge"], &["unknown method `VICRge`", "did you mean `VICReg`"]),
         (&["--methods", "SIE(blur)"], &["`blur`", "rotation, color"]),
+        (&["--methods", "SIE(turn)"], &["unknown method `SIE(turn)`", "SIE(rot)", "SIE(trans)"]),
+        (&["--micro-batch", "4"], &["--micro-batch 4 does not divide train.batch = 25"]),
         (&["--set", "train.epoch=3"], &["`epoch`", "did you mean `epochs`"]),
         (&["--set", "train"], &["expected key=value"]),
         (&["--set", "train.batch=1"], &["train.batch = 1", "at least 2"]),
@@ -98,6 +100,24 @@ fn data_that_is_not_there_or_not_whole() {
     }
     refused(here, &["data", "pack", "class-folders", "photos", "--out", "x.h5"], &["a/1.jpg"]);
     assert!(!here.join("x.h5").exists());
+}
+
+/// A set of one class has no labels to learn from.
+#[test]
+fn supervised_without_labels() {
+    let folder = folder();
+    let here = folder.path();
+    common::class_folders(here, "one", 1, 40, |_| (16, 16));
+    let packed = eqr(here, &["data", "pack", "class-folders", "one", "--out", "cifar10.h5", "--side", "16"]);
+    let text = stderr(&packed);
+    if packed.status.success() {
+        let set = ["--set", "train.batch=8", "--methods", "Supervised"];
+        let args = [&["run", "cifar10-reduced", "--out", "run", "--data-root", "."][..], &set].concat();
+        refused(here, &args, &["1 class"]);
+        assert!(!here.join("run/manifest.json").exists());
+    } else {
+        assert!(packed.status.code() == Some(2) && text.contains("class"), "{text}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
+use common::{cell, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
 
 /// Enough epochs to be hit in the middle.
 const ARGS: [&str; 10] =
@@ -69,18 +69,93 @@ fn strike(folder: &Path, name: &str, rank: usize) -> String {
     stderr(&job.wait_with_output().unwrap())
 }
 
+/// The ranks of a job that has just been started: two processes, as whatever they have come to be.
+fn newborn(job: &Child) -> Vec<u32> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ranks: Vec<u32> = children(job.id()).into_iter().filter(|&rank| has_joined(rank)).collect();
+        if ranks.len() == 2 {
+            return ranks;
+        }
+        assert!(Instant::now() < deadline, "no ranks appeared");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether mpirun's child has become the program.
+fn has_joined(id: u32) -> bool {
+    let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    environment.windows(10).any(|window| window == b"PMIX_RANK=")
+}
+
+/// With the watchdog's own patience: a rank is stopped before it has loaded anything, a second later, or in the first step.
 #[test]
-fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes() {
+fn a_rank_that_is_stopped_before_the_first_step_is_done_ends_the_job_within_a_minute() {
+    for (rank, when) in [(0, "at once"), (1, "after the data"), (1, "in MPI's start")] {
+        let folder = folder();
+        // one step a few seconds long
+        let big = ["--set", "model.dim=256", "--set", "model.depth=12", "--set", "data.spec.objects_per_class=12"];
+        let Some(mut command) = mpirun(folder.path(), 2, &[&ARGS[..6], &big].concat()) else { return };
+        let mut job = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let ranks = newborn(&job);
+        match when {
+            "after the data" => {
+                let deadline = Instant::now() + Duration::from_secs(60);
+                // written right before the first training begins
+                while !folder.path().join("run/report.json").exists() {
+                    assert!(Instant::now() < deadline, "no run appeared");
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            "in MPI's start" => std::thread::sleep(Duration::from_millis(150)),
+            _ => (),
+        }
+        signal("-STOP", ranks[rank]);
+        let code = ended(&mut job, Duration::from_secs(60));
+        if code.is_none() {
+            let _ = job.kill();
+            ranks.iter().for_each(|&rank| signal("-KILL", rank));
+        }
+        assert!(code.is_some_and(|code| code != 0), "rank {rank} stopped {when}: mpirun ended with {code:?}");
+        assert!(!ranks.iter().any(|&rank| alive(rank)), "rank {rank} stopped {when}: a process is left");
+        assert!(stderr(&job.wait_with_output().unwrap()).contains(&format!("rank {rank} (process {}", ranks[rank])));
+    }
+}
+
+#[test]
+fn a_job_that_is_suspended_as_a_whole_and_continued_finishes() {
+    let folder = folder();
+    let Some(mut command) = mpirun(folder.path(), 2, &ARGS) else { return };
+    let mut job =
+        command.env("EQR_WATCHDOG_SECONDS", "3").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_checkpoints(&folder.path().join("run"), 1);
+    let ranks = children(job.id());
+    ranks.iter().for_each(|&rank| signal("-STOP", rank));
+    std::thread::sleep(Duration::from_secs(8));
+    assert!(!folder.path().join("run/cells/pretrain-ours-seed0.json").exists(), "suspended before the end");
+    ranks.iter().for_each(|&rank| signal("-CONT", rank));
+    let code = ended(&mut job, Duration::from_secs(120));
+    assert_eq!(code, Some(0), "{}", stderr(&job.wait_with_output().unwrap()));
+    assert!(folder.path().join("run/metrics.csv").exists());
+}
+
+#[test]
+fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same_numbers() {
+    let whole = folder();
+    let Some(mut command) = mpirun(whole.path(), 2, &ARGS) else { return };
+    succeeded(&command.output().unwrap());
+    let numbers = |folder: &Path| {
+        let curve = cell(&folder.join("run"), "pretrain-ours-seed0")["curve"].clone();
+        (curve, std::fs::read_to_string(folder.join("run/metrics.csv")).unwrap())
+    };
     for (name, rank) in [("-KILL", 0), ("-KILL", 1), ("-STOP", 0), ("-STOP", 1)] {
         let folder = folder();
-        if mpirun(folder.path(), 2, &[]).is_none() {
-            return;
-        }
         let text = strike(folder.path(), name, rank);
         if name == "-STOP" {
-            assert!(text.contains("has not answered for"), "{text}");
+            assert!(text.contains(&format!("rank {rank} (process ")) && text.contains("has been stopped"), "{text}");
         }
-        succeeded(&eqr(folder.path(), &ARGS));
-        assert_eq!(common::cell(&folder.path().join("run"), "pretrain-ours-seed0")["resumed"], true, "{name}");
+        succeeded(&mpirun(folder.path(), 2, &ARGS).expect("looked for before").output().unwrap());
+        assert_eq!(cell(&folder.path().join("run"), "pretrain-ours-seed0")["resumed"], true, "{name}");
+        assert_eq!(numbers(folder.path()), numbers(whole.path()), "{name} to rank {rank}");
     }
 }

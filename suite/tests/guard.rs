@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{eqr, folder, mpirun, stderr};
+use common::{eqr, folder, mpirun, stderr, succeeded};
 
 /// A run of two rows, of which `Ours` does not survive the learning rate.
 fn args(lr: &str) -> [&str; 14] {
@@ -68,6 +68,30 @@ fn nothing_survives_the_first_steps_and_nothing_is_there_to_report() {
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("error: diverged: pretrain-ours-seed0"), "{text}");
     assert!(report(&folder.path().join("run"))["last_good_checkpoint"].is_null());
+}
+
+/// One parameter that is not a number, in the file that the training starts from.
+#[test]
+fn a_planted_nan_stops_the_first_step() {
+    let folder = folder();
+    let here = folder.path();
+    let methods = ["--methods", "Ours", "--precision", "fp32", "--set", "train.epochs=2"];
+    let run = |out, extra: &[&str]| {
+        eqr(here, &[&["run", "tiny.toml", "--out", out, "--threads", "1"], &methods[..], extra].concat())
+    };
+    succeeded(&run("sound", &[]));
+    succeeded(&eqr(here, &["export", "sound", "--method", "Ours", "--seed", "0", "--out", "encoder.safetensors"]));
+    let mut bytes = std::fs::read(here.join("encoder.safetensors")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(here.join("encoder.safetensors"), bytes).unwrap();
+    let output = run("run", &["--set", "train.init=\"encoder.safetensors\""]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("diverged at step 1") && text.contains("is NaN") && !text.contains("panicked"), "{text}");
+    let report = report(&here.join("run"));
+    assert_eq!((&report["step"], &report["gradient_norm"]), (&1.into(), &"NaN".into()), "{report}");
+    assert!(!report["not_finite"].as_array().unwrap().is_empty() && report["last_good_checkpoint"].is_null());
 }
 
 #[test]

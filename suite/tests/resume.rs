@@ -53,9 +53,10 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
 
     /// A damage, and whether it leaves a checkpoint to go on from.
     type Damage = fn(&Path, &Path);
-    let damages: [(&str, Damage, &[&str]); 6] = [
+    let damages: [(&str, Damage, &[&str]); 7] = [
         ("nothing", |_, _| (), &[]),
         ("bit", |new, _| flip_a_bit(&new.join("parameters.safetensors")), &["parameters.safetensors", "checksum"]),
+        ("moment", |new, _| flip_a_bit(&new.join("optimizer.safetensors")), &["optimizer.safetensors", "checksum"]),
         ("cut-short", |new, _| truncate(&new.join("optimizer.safetensors")), &["optimizer.safetensors", "bytes"]),
         ("manifest", |new, _| flip_a_bit(&new.join("manifest.json")), &["manifest.json"]),
         ("missing", |new, _| std::fs::remove_file(new.join("optimizer.safetensors")).unwrap(), &["optimizer"]),

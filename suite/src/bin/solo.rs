@@ -1,5 +1,6 @@
 //! The engine as one process.
 
 fn main() {
+    eqr_bench::failure::end_on_panic(String::new(), |code| std::process::exit(code));
     std::process::exit(eqr_bench::cli::main(&eqr_models::Solo));
 }

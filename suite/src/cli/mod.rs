@@ -109,7 +109,7 @@ enum FormatArg {
 enum PerfCommand {
     /// The sum of a gradient over the ranks of an mpirun.
     Allreduce(perf::AllreduceArgs),
-    /// Training steps.
+    /// Training steps, also on the ranks of an mpirun.
     Train(perf::TrainArgs),
     /// Two views of photographs: the base view and all six transforms.
     Transforms(perf::TransformsArgs),
@@ -149,6 +149,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
     match command {
         Command::Run(args) => run(&args.request(), ranks),
         Command::Perf(PerfCommand::Allreduce(args)) => perf::allreduce(&args, ranks).map_err(Failure::bad_input),
+        Command::Perf(PerfCommand::Train(args)) => perf::train(&args, ranks).map_err(Failure::bad_input),
         other if ranks.size() > 1 => {
             let name = match other {
                 Command::Report(_) => "report",
@@ -163,7 +164,6 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Report(args) => agree(&Solo, print_report(&args)),
         Command::Export(args) => agree(&Solo, export(&args)),
         Command::Data(command) => agree(&Solo, data::run(command)),
-        Command::Perf(PerfCommand::Train(args)) => agree(&Solo, perf::train(&args)),
         Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),
         Command::Perf(PerfCommand::Load(args)) => agree(&Solo, perf::load(&args)),
         Command::Perf(PerfCommand::Render(args)) => agree(&Solo, perf::render(&args)),

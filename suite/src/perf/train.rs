@@ -1,5 +1,6 @@
 //! `perf train`: training steps against the matrix products that the machine can do.
 
+use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
@@ -7,17 +8,18 @@ use anyhow::{Context, Result};
 use clap::Args;
 use eqr_datasets::Kind as DataKind;
 use eqr_models::arena::Arena;
+use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, Model, build};
 use eqr_models::optim::Adam;
 use eqr_models::step::{Batch, gradients};
 use eqr_models::vit::{Pool, Positions, VitConfig};
-use eqr_models::{ModelConfig, Registry, Solo};
+use eqr_models::{Collective, ModelConfig, Registry};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::{median_seconds, print};
+use super::{interleaved, median_seconds, print};
 use crate::cluster::{Precision, Worker};
 use crate::config::{Data, Suite, Transforms, parse_method};
 use crate::pairs::tasks;
@@ -74,12 +76,13 @@ pub struct TrainArgs {
     json: bool,
 }
 
-/// Times training steps: transforms and loading excluded, optimiser included.
+/// Times training steps on the ranks of the launch: transforms and loading excluded, optimiser included. Where the gradient is summed beside
+/// the backward pass, also the same steps with the sum after it.
 ///
 /// # Errors
 /// An unknown method or a shape that cannot be built.
-pub fn train(args: &TrainArgs) -> Result<()> {
-    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
+    let worker = Worker::start(ranks, args.threads).map_err(|failure| failure.error)?;
     let compute = args.precision.resolve(worker.device);
     let (config, batch) = network(args)?;
     let mut registry = Registry::default();
@@ -87,24 +90,38 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     anyhow::ensure!(model.method.is_some(), "{} is not trained: there is no step to time", args.method);
     let mut arena = Arena::new(registry, 0, compute, worker.device);
     let mut adam = Adam::new(&arena, 1e-6);
-    let pairs = random_batch(&config, batch, worker.device);
-    let median = median_seconds(args.steps, || {
-        let terms = gradients(&mut arena, &model, &pairs, args.micro_batch, &Solo);
+    anyhow::ensure!(batch >= ranks.size() as i64, "a batch of {batch} is smaller than the {} ranks", ranks.size());
+    let pairs = random_batch(&config, batch as usize, ranks, worker.device);
+    let mut step = |ranks: &dyn Collective| -> Result<()> {
+        let terms = gradients(&mut arena, &model, &pairs, args.micro_batch, ranks);
         adam.update(&mut arena, 1e-4);
         // reading a value waits for the device
-        let _ = f64::try_from(&terms[0].1);
-    });
+        f64::try_from(&terms[0].1)?;
+        Ok(())
+    };
+    let (median, summed_after) = if ranks.overlaps() {
+        let (step, sum_after) = (RefCell::new(step), SumAfter(ranks));
+        let (mut beside, mut after) = (|| step.borrow_mut()(ranks), || step.borrow_mut()(&sum_after));
+        let [beside, after] = interleaved(args.steps, [&mut beside, &mut after])?;
+        (beside, Some(after))
+    } else {
+        (median_seconds(args.steps, || step(ranks).expect("a step's terms are numbers")), None)
+    };
     let flops = step_flops(&config, &model, batch);
-    let ceiling = gemm_ceiling(compute.kind(), worker.device);
+    let ceiling = total(ranks, gemm_ceiling(compute.kind(), worker.device));
+    if !worker.leads() {
+        return Ok(());
+    }
     let result = json!({
         "stage": "train",
         "config": {
             "method": args.method, "img": config.encoder.image, "patch": config.encoder.patch, "dim": config.encoder.dim,
-            "depth": config.encoder.depth, "heads": config.encoder.heads, "batch": batch, "threads": worker.threads,
+            "depth": config.encoder.depth, "heads": config.encoder.heads, "batch": batch, "ranks": ranks.size(), "threads": worker.threads,
             "precision": format!("{compute:?}").to_lowercase(), "device": format!("{:?}", worker.device),
             "parameters": arena.count(),
         },
         "seconds_per_step": median,
+        "seconds_per_step_summed_after": summed_after,
         "views_per_s": 2.0 * batch as f64 / median,
         "gflop_per_view": flops / (2.0 * batch as f64) / 1e9,
         "gflop_per_s": flops / median / 1e9,
@@ -138,7 +155,17 @@ fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     Ok((suite_model(&suite, kind, image, CLASSES), batch))
 }
 
-fn random_batch(config: &ModelConfig, batch: i64, device: Device) -> Batch {
+/// `value` over all ranks.
+fn total(ranks: &dyn Collective, value: f64) -> f64 {
+    let mut sum = Tensor::from_slice(&[value]);
+    ranks.all_reduce_sum(&mut sum);
+    sum.double_value(&[0])
+}
+
+/// This rank's part of `batch` pairs.
+fn random_batch(config: &ModelConfig, batch: usize, ranks: &dyn Collective, device: Device) -> Batch {
+    let rows: Vec<i64> = shares(batch, ranks.size()).into_iter().map(|rows| rows as i64).collect();
+    let batch = rows[ranks.rank()];
     let side = config.encoder.image;
     let parameters: i64 = config.transforms.iter().map(|(_, length)| length).sum();
     let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, device));
@@ -147,7 +174,44 @@ fn random_batch(config: &ModelConfig, batch: i64, device: Device) -> Batch {
         view2: normal(&[batch, 3, side, side]),
         labels: Tensor::zeros([batch], (Kind::Float, device)),
         parameters: normal(&[batch, parameters]),
-        rows: vec![batch],
+        rows,
+    }
+}
+
+/// The same ranks, which sum the gradient after the backward pass.
+struct SumAfter<'a>(&'a dyn Collective);
+
+impl Collective for SumAfter<'_> {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn all_reduce_sum(&self, tensor: &mut Tensor) {
+        self.0.all_reduce_sum(tensor);
+    }
+
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        self.0.all_gather(tensor, rows)
+    }
+
+    fn broadcast(&self, tensor: &mut Tensor) {
+        self.0.broadcast(tensor);
+    }
+
+    fn split(&self, group: usize) -> Box<dyn Collective> {
+        self.0.split(group)
+    }
+
+    fn barrier(&self) {
+        self.0.barrier();
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        self.0.abort(code)
     }
 }
 

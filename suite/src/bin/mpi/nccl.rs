@@ -2,7 +2,9 @@
 //!
 //! UNTESTED with more than one GPU: none were at hand.
 
-use cudarc::driver::CudaContext;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError};
 use cudarc::nccl::{result, sys};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Root};
@@ -15,8 +17,12 @@ const DEFAULT_STREAM: sys::cudaStream_t = std::ptr::null_mut();
 pub struct Nccl {
     comm: sys::ncclComm_t,
     ranks: usize,
+    /// torch's default stream, as cudarc names it.
+    computation: Arc<CudaStream>,
+    /// Sums that were started run here, beside the computation.
+    beside: Arc<CudaStream>,
     /// NCCL works on the device of the current context.
-    _context: std::sync::Arc<CudaContext>,
+    _context: Arc<CudaContext>,
 }
 
 /// Whether this process finds NCCL.
@@ -43,15 +49,31 @@ impl Nccl {
         // SAFETY: `comm` is written before it is read; the ranks agree on number and id.
         let joined = unsafe { result::comm_init_rank(&raw mut comm, world.size(), id, world.rank()) };
         joined.map_err(|error| refused("ncclCommInitRank", &error))?;
-        Ok(Nccl { comm, ranks: world.size() as usize, _context: context })
+        let beside = context.new_stream().map_err(|error| format!("CUDA stream: {error:?}"))?;
+        let computation = context.default_stream();
+        Ok(Nccl { comm, ranks: world.size() as usize, computation, beside, _context: context })
+    }
+
+    /// Begins to replace `tensor` by its sum over the ranks, behind what has been queued to compute it.
+    pub fn start_sum(&self, tensor: &Tensor) {
+        ordered(after(&self.beside, &self.computation));
+        self.sum_on(self.beside.cu_stream().cast(), tensor);
+    }
+
+    /// What is queued from now on sees the sums that were begun.
+    pub fn finish_sums(&self) {
+        ordered(after(&self.computation, &self.beside));
     }
 
     /// Replaces `tensor` by its sum over the ranks.
     pub fn all_reduce_sum(&self, tensor: &Tensor) {
+        self.sum_on(DEFAULT_STREAM, tensor);
+    }
+
+    fn sum_on(&self, stream: sys::cudaStream_t, tensor: &Tensor) {
         let (data, sum) = (tensor.data_ptr(), sys::ncclRedOp_t::ncclSum);
         // SAFETY: a contiguous tensor of this rank's GPU; the sum may overwrite its summand.
-        let done =
-            unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, DEFAULT_STREAM) };
+        let done = unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, stream) };
         finished("ncclAllReduce", &done);
     }
 
@@ -87,6 +109,18 @@ impl Drop for Nccl {
     fn drop(&mut self) {
         // SAFETY: the communicator is this value's own and not used again.
         let _ = unsafe { result::comm_destroy(self.comm) };
+    }
+}
+
+/// What is queued on `stream` from now on runs after what has been queued on `other`.
+fn after(stream: &CudaStream, other: &CudaStream) -> Result<(), DriverError> {
+    stream.wait(&other.record_event(None)?)
+}
+
+/// As [`finished`], of CUDA.
+fn ordered(done: Result<(), DriverError>) {
+    if let Err(error) = done {
+        panic!("CUDA event between streams: {error:?}");
     }
 }
 

@@ -1,28 +1,36 @@
-//! The collective over MPI on host memory, and over NCCL where every rank has a GPU.
+//! The collective over MPI, and over NCCL where every rank has a GPU.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use eqr_bench::watchdog::waiting;
 use eqr_models::Collective;
+use mpi::Threading;
 use mpi::collective::SystemOperation;
-use mpi::datatype::PartitionMut;
 use mpi::topology::{Color, SimpleCommunicator};
-use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence, Root};
-use tch::{Device, Kind, Tensor};
+use mpi::traits::{Communicator, CommunicatorCollectives};
+use tch::{Device, Tensor};
 
+use crate::background::Background;
 use crate::nccl::{self, Nccl};
+use crate::{calls, cuda_aware};
 
-/// All ranks of the launch.
+/// All ranks of the launch, or a group of them.
 pub struct World {
     comm: SimpleCommunicator,
+    threading: Threading,
+    /// This rank's, once it is known.
+    device: Cell<Device>,
     /// Where every rank computes on a GPU and finds NCCL.
     nccl: OnceCell<Nccl>,
+    /// Sums of host memory beside the computation.
+    background: OnceCell<Background>,
 }
 
 impl World {
-    /// The communicator of all ranks.
-    pub fn new(comm: SimpleCommunicator) -> Self {
-        World { comm, nccl: OnceCell::new() }
+    /// The ranks of `comm`; `threading` is what MPI grants this process.
+    pub fn new(comm: SimpleCommunicator, threading: Threading) -> Self {
+        let device = Cell::new(Device::Cpu);
+        World { comm, threading, device, nccl: OnceCell::new(), background: OnceCell::new() }
     }
 
     /// NCCL, for a tensor that it can carry.
@@ -36,51 +44,28 @@ impl World {
         self.comm.all_reduce_into(&u8::from(fact), &mut least, SystemOperation::min());
         least == 1
     }
-
-    fn sum<T: Equivalence>(&self, host: &mut Tensor) {
-        let sum = host.empty_like();
-        waiting(|| self.comm.all_reduce_into(slice::<T>(host), slice_mut::<T>(&sum), SystemOperation::sum()));
-        host.copy_(&sum);
-    }
-
-    fn gather<T: Equivalence>(&self, own: &Tensor, all: &Tensor, counts: &[i32]) {
-        let displacements: Vec<i32> =
-            counts.iter().scan(0, |end, &count| Some(std::mem::replace(end, *end + count))).collect();
-        let mut partition = PartitionMut::new(slice_mut::<T>(all), counts, &displacements[..]);
-        waiting(|| self.comm.all_gather_varcount_into(slice::<T>(own), &mut partition));
-    }
 }
 
 /// Ends every rank of the launch with `code`.
 pub fn abort_job(code: i32) -> ! {
+    if !mpi::is_initialized() {
+        // a launcher ends the others with the one that goes like this
+        std::process::exit(code);
+    }
     SimpleCommunicator::world().abort(code)
 }
 
-/// A contiguous copy on the host, or the tensor itself where it is one.
-fn host(tensor: &Tensor) -> Tensor {
-    tensor.to_device(Device::Cpu).contiguous()
-}
-
-fn slice<T>(tensor: &Tensor) -> &[T] {
-    // an empty tensor has no memory
-    if tensor.numel() == 0 {
-        return &[];
+/// The tensor itself where it is contiguous in memory that MPI reads, else such a copy.
+fn readable(tensor: &Tensor) -> Tensor {
+    match tensor.device() {
+        Device::Cuda(gpu) if cuda_aware::is_there() => {
+            let tensor = tensor.contiguous();
+            // MPI knows nothing of streams
+            tch::Cuda::synchronize(gpu as i64);
+            tensor
+        }
+        _ => tensor.to_device(Device::Cpu).contiguous(),
     }
-    // SAFETY: callers pass contiguous host tensors of the element type T, which live as long as the borrow.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<T>(), tensor.numel()) }
-}
-
-#[allow(clippy::mut_from_ref)] // a tensor is a handle: its memory is not behind Rust's borrow
-fn slice_mut<T>(tensor: &Tensor) -> &mut [T] {
-    if tensor.numel() == 0 {
-        return &mut [];
-    }
-    // SAFETY: as `slice`; callers hold the only handle that is used while the slice lives.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) }
-}
-
-fn unsupported(kind: Kind) -> ! {
-    panic!("collectives carry fp32 and f64, not {kind:?}")
 }
 
 impl Collective for World {
@@ -93,6 +78,7 @@ impl Collective for World {
     }
 
     fn use_device(&self, device: Device) -> Result<(), String> {
+        self.device.set(device);
         // all ranks take the same turn, or they would wait for each other
         if self.size() == 1 || !self.everywhere(device.is_cuda() && nccl::is_there()) {
             return Ok(());
@@ -108,14 +94,34 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_reduce_sum(tensor);
         }
-        let mut host = host(tensor);
-        match host.kind() {
-            Kind::Float => self.sum::<f32>(&mut host),
-            Kind::Double => self.sum::<f64>(&mut host),
-            kind => unsupported(kind),
+        let own = readable(tensor);
+        let sum = own.empty_like();
+        waiting(|| calls::sum(&self.comm, &own, &sum));
+        tensor.copy_(&sum);
+    }
+
+    /// Between GPUs by NCCL's own stream, between CPUs by a thread where MPI allows one to call it.
+    fn overlaps(&self) -> bool {
+        let by_thread = !self.device.get().is_cuda() && self.threading >= Threading::Serialized;
+        self.size() > 1 && (self.nccl.get().is_some() || by_thread)
+    }
+
+    fn start_sum(&self, mut tensor: Tensor) {
+        if let Some(nccl) = self.nccl(&tensor) {
+            nccl.start_sum(&tensor);
+        } else if self.overlaps() {
+            self.background.get_or_init(|| Background::start(&self.comm)).sum(tensor);
+        } else {
+            self.all_reduce_sum(&mut tensor);
         }
-        if host.data_ptr() != tensor.data_ptr() {
-            tensor.copy_(&host);
+    }
+
+    fn finish_sums(&self) {
+        if let Some(nccl) = self.nccl.get() {
+            nccl.finish_sums();
+        }
+        if let Some(background) = self.background.get() {
+            waiting(|| background.finish());
         }
     }
 
@@ -123,20 +129,16 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_gather(&tensor.detach(), rows);
         }
-        let own = host(&tensor.detach());
+        let own = readable(&tensor.detach());
         let mut shape = own.size();
         let row: i64 = shape[1..].iter().product();
         shape[0] = rows.iter().sum();
-        let all = Tensor::empty(shape.as_slice(), (own.kind(), Device::Cpu));
+        let all = Tensor::empty(shape.as_slice(), (own.kind(), own.device()));
         let counts: Vec<i32> = rows
             .iter()
             .map(|rows| i32::try_from(rows * row).expect("a gathered part has fewer than 2^31 elements"))
             .collect();
-        match own.kind() {
-            Kind::Float => self.gather::<f32>(&own, &all, &counts),
-            Kind::Double => self.gather::<f64>(&own, &all, &counts),
-            kind => unsupported(kind),
-        }
+        waiting(|| calls::gather(&self.comm, &own, &all, &counts));
         all.to_device(tensor.device())
     }
 
@@ -144,20 +146,17 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.broadcast(tensor);
         }
-        let host = host(tensor);
-        let root = self.comm.process_at_rank(0);
-        match host.kind() {
-            Kind::Float => waiting(|| root.broadcast_into(slice_mut::<f32>(&host))),
-            Kind::Double => waiting(|| root.broadcast_into(slice_mut::<f64>(&host))),
-            kind => unsupported(kind),
+        let sent = readable(tensor);
+        waiting(|| calls::broadcast(&self.comm, &sent));
+        if sent.data_ptr() != tensor.data_ptr() {
+            tensor.copy_(&sent);
         }
-        tensor.copy_(&host);
     }
 
     fn split(&self, group: usize) -> Box<dyn Collective> {
         let color = Color::with_value(i32::try_from(group).expect("fewer than 2^31 groups"));
         let comm = self.comm.split_by_color(color).expect("a rank with a color is in a group");
-        Box::new(World::new(comm))
+        Box::new(World::new(comm, self.threading))
     }
 
     fn barrier(&self) {
