@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files::folder_of;
 use crate::pack::{self, Contents, Form, LATENTS, Pack, Payload, SplitContents};
 
 /// What the two views of a pair are.
@@ -70,6 +71,7 @@ impl Dataset {
         self.check().map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
         pack::write(
             path.as_ref(),
+            folder_of(path.as_ref()),
             &Contents {
                 name: &self.name,
                 kind: self.kind,

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-/// Anything that can go wrong between a file and a batch.
+/// Anything that can go wrong between a file and a batch. Each message is whole in itself: what the system or HDF5 said stands in it, and is
+/// no further link of a chain, which would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A member of a folder or archive cannot be used.
     #[error("{container}: member {member}: {reason}")]
@@ -32,12 +33,12 @@ pub enum Error {
         reason: String,
     },
     /// HDF5 refused.
-    #[error("{path}: HDF5: {source}")]
+    #[error("{path}: HDF5: {cause}")]
     Hdf5 {
         /// The pack.
         path: PathBuf,
         /// What HDF5 said.
-        source: hdf5::Error,
+        cause: hdf5::Error,
     },
     /// A value outside its range.
     #[error("{0}")]
@@ -51,13 +52,13 @@ impl Error {
     /// An [`Error::Io`] at `path`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Error::Io { path, source }
+        move |cause| Error::Io { path, cause }
     }
 
     /// An [`Error::Hdf5`] at `path`.
     pub fn hdf5(path: impl AsRef<Path>) -> impl FnOnce(hdf5::Error) -> Self {
         let path = path.as_ref().to_owned();
-        move |source| Error::Hdf5 { path, source }
+        move |cause| Error::Hdf5 { path, cause }
     }
 
     /// An [`Error::Member`] of `container`.

@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 /// Lets `write` fill a file of a temporary name beside `path`, makes it durable and gives it the name `path`. Where
 /// anything fails the temporary file is removed and what stood at `path` stays.
 pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    write_by_way_of(folder_of(path), path, write)
+}
+
+/// [`write_atomically`] with the temporary file in `folder`, of the same file system: whoever owns that folder can remove what a killed
+/// process left.
+pub(crate) fn write_by_way_of(folder: &Path, path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = tempfile::Builder::new()
         .prefix(".eqr-")
         .suffix(".part")
@@ -24,5 +26,14 @@ pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<
     temporary.as_file().sync_all().map_err(Error::io(path))?;
     temporary.persist(path).map_err(|error| Error::io(path)(error.error))?;
     // the name, too, must survive a power cut
+    let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+}
+
+/// The folder that `path` lies in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }

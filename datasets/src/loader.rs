@@ -61,15 +61,21 @@ impl Loader {
         view: impl Fn(&RgbImage, usize) -> std::result::Result<RgbImage, String> + Sync,
     ) -> Result<Tensor> {
         let bytes = side * side * 3;
-        let mut pixels = vec![0u8; indices.len() * bytes];
+        let shape = [indices.len(), side, side, 3].map(|axis| axis as i64);
+        let batch = Tensor::zeros(shape, (tch::Kind::Uint8, tch::Device::Cpu));
+        let pixels: &mut [u8] = match batch.numel() {
+            // it has no place in memory
+            0 => &mut [],
+            // SAFETY: a new tensor of so many bytes, one after the other, which nobody else holds until this function returns it
+            all => unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast(), all) },
+        };
         pixels.par_chunks_exact_mut(bytes).zip(indices).try_for_each(|(to, &index)| {
             let image = self.split.image(index)?;
             let refused = |reason| Error::Invalid(format!("{} image {index}: {reason}", self.split.name));
             to.copy_from_slice(view(&image, index).map_err(refused)?.as_raw());
             Ok(())
         })?;
-        let side = side as i64;
-        Ok(Tensor::from_slice(&pixels).view([indices.len() as i64, side, side, 3]).permute([0, 3, 1, 2]))
+        Ok(batch.permute([0, 3, 1, 2]))
     }
 }
 

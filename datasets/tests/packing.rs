@@ -114,6 +114,9 @@ fn a_packing_that_was_cut_off_goes_on_and_ends_with_the_same_bytes() {
     bytes.extend([1, 2, 3]);
     fs::write(part.join("bytes"), &bytes).unwrap();
 
+    // what a process left that was killed while it wrote the pack itself
+    fs::write(part.join(".eqr-x.part"), [0; 100]).unwrap();
+
     let first = AtomicUsize::new(usize::MAX);
     let note = |done: usize, _: usize| _ = first.fetch_min(done, Ordering::SeqCst);
     pack(&CLASS_FOLDERS, &input, &cut, &spec(Resize::ShortSide(12)), &note).unwrap();

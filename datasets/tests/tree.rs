@@ -309,6 +309,23 @@ fn special_files_and_names_that_are_not_utf_8_are_refused_in_folders() {
 }
 
 #[test]
+fn a_line_feed_in_a_name_is_refused_everywhere_and_other_odd_names_are_taken() {
+    let desk = Desk::new();
+    let odd = files(&[("a b/ü 日.jpg", b"1"), ("a b/x\r", b"2")]);
+    for input in [desk.file(&tar_bytes(&odd)), desk.file(&deflated(&odd)), desk.folder(&odd)] {
+        let mut found = read(&input).unwrap().0;
+        found.sort();
+        assert_eq!(found, odd);
+    }
+    // lists and packs end a name with it: the names behind would be those of other images
+    let split = files(&[("a/x\ny.jpg", b"1")]);
+    let folder = write_folder(&desk.0.path().join("split"), &split);
+    for input in [desk.file(&tar_bytes(&split)), desk.file(&deflated(&split)), folder] {
+        assert_eq!(member_error(&input), ("a/x\ny.jpg".into(), "its name holds a line feed".into()));
+    }
+}
+
+#[test]
 fn a_name_may_come_once() {
     let desk = Desk::new();
     let twice = files(&[("a/x.jpg", b"1"), ("b.jpg", b"2"), ("a//x.jpg", b"3")]);

@@ -26,6 +26,7 @@ fn is_refusal(output: &Output, says: &[&str]) {
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(text.matches("error:").count(), 1, "{text}");
     assert!(!text.contains("panicked"), "{text}");
+    assert!(text.matches("(os error").count() <= 1, "the system's words come once: {text}");
     for part in says {
         assert!(text.contains(part), "should say `{part}`: {text}");
     }
@@ -189,6 +190,10 @@ fn archives_that_reach_outside_or_lie() {
     assert!(bomb.len() < 100 << 10);
     write("bomb.zip", &bomb);
     refused(here, "bomb.zip", &["bomb.zip", "0/bomb.png", "expected at most"]);
+    let skipped = eqr(here, &pack_args("bomb.zip", &["--skip-bad"]));
+    succeeded(&skipped);
+    assert_eq!(left_out(here), ["0/bomb.png"]);
+    fs::remove_file(here.join("out.h5")).unwrap();
     // the same, and its sizes say 100 bytes: the local header's and the directory's
     let (honest, lie) = ((zeros.len() as u32).to_le_bytes(), 100u32.to_le_bytes());
     let mut liar = bomb;
@@ -247,11 +252,41 @@ fn images_that_cannot_be_used_are_listed_or_left_out_on_request() {
     assert!(stderr(&packed).contains("2 images that cannot be used were left out"), "{}", stderr(&packed));
     let pack = Pack::open(here.join("out.h5")).unwrap();
     assert_eq!(pack.splits.iter().map(|split| split.len()).sum::<usize>(), 14);
-    let left_out = pack.provenance["left_out"].as_array().unwrap();
-    let mut members: Vec<&str> = left_out.iter().map(|entry| entry["member"].as_str().unwrap()).collect();
+    assert_eq!(left_out(here), ["class 0/002.png", "class 1/005.png"]);
+}
+
+/// The members that `out.h5` says were left out, each with a reason.
+fn left_out(here: &Path) -> Vec<String> {
+    let pack = Pack::open(here.join("out.h5")).unwrap();
+    let entries = pack.provenance["left_out"].as_array().unwrap();
+    assert!(entries.iter().all(|entry| !entry["reason"].as_str().unwrap().is_empty()));
+    let mut members: Vec<String> = entries.iter().map(|entry| entry["member"].as_str().unwrap().to_owned()).collect();
     members.sort_unstable();
-    assert_eq!(members, ["class 0/002.png", "class 1/005.png"]);
-    assert!(left_out.iter().all(|entry| !entry["reason"].as_str().unwrap().is_empty()));
+    members
+}
+
+#[test]
+fn images_that_lists_name_and_that_are_missing_are_listed_or_left_out_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = here.join("dtd").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    for (at, split) in ["train", "val", "test"].into_iter().enumerate() {
+        let names = [0, 1].map(|image| format!("woven/woven_{at}{image}.jpg"));
+        names.iter().for_each(|name| write(&format!("images/{name}"), &png()));
+        write(&format!("labels/{split}1.txt"), (names.join("\r\n") + "\r\n").as_bytes());
+    }
+    fs::remove_file(here.join("dtd/images/woven/woven_11.jpg")).unwrap();
+    let args = ["data", "pack", "dtd", "dtd", "--out", "out.h5"];
+    let says = ["images/woven/woven_11.jpg", "labels/val1.txt line 2 names it", "1 of 6 images", "--skip-bad"];
+    is_refusal(&eqr(here, &args), &says);
+    assert!(!here.join("out.h5").exists() && !here.join("out.h5.part").exists());
+    succeeded(&eqr(here, &[args.as_slice(), &["--skip-bad"]].concat()));
+    assert_eq!(left_out(here), ["images/woven/woven_11.jpg"]);
+    assert_eq!(Pack::open(here.join("out.h5")).unwrap().split("val").unwrap().len(), 1);
 }
 
 #[test]

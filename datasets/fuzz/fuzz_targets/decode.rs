@@ -5,5 +5,5 @@ use eqr_datasets::sources::decode::decode;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = decode(data, Some(8));
+    let _ = decode(data);
 });

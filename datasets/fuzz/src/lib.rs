@@ -1,5 +1,8 @@
 //! What the fuzz targets share.
 
+pub mod choices;
+pub mod pack;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -1,6 +1,7 @@
 //! Opening a pack, and reading images out of it one by one or all at once.
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::seal::{Seal, other_version};
 use super::{FORMAT, REPACK, SPLITS, VERSION};
 use crate::dataset::{Dataset, Kind, Scene, Split};
 use crate::error::{Error, Result};
-use crate::sources::decode::{decode, decode_mask};
+use crate::sources::decode::{check_size, decode, decode_mask};
 
 /// How images or masks lie in a pack.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,14 @@ impl Form {
                 [index as u64 * bytes, bytes]
             }
             Form::Encoded { places, .. } => places[index],
+        }
+    }
+
+    /// Height and width of image `index`.
+    fn size(&self, index: usize) -> [usize; 2] {
+        match self {
+            Form::Pixels { height, width, .. } => [*height, *width],
+            Form::Encoded { sizes, .. } => sizes[index].map(|side| side as usize),
         }
     }
 }
@@ -168,10 +177,7 @@ impl PackedSplit {
 
     /// Height and width of image `index`.
     pub fn size(&self, index: usize) -> [usize; 2] {
-        match &self.images.form {
-            Form::Pixels { height, width, .. } => [*height, *width],
-            Form::Encoded { sizes, .. } => sizes[index].map(|side| side as usize),
-        }
+        self.images.form.size(index)
     }
 
     /// The side of all images where they are squares of one size.
@@ -209,9 +215,10 @@ impl PackedSplit {
         let bytes = self.bytes(&self.images, index)?;
         let image = match &self.images.form {
             Form::Pixels { height, width, .. } => RgbImage::from_raw(*width as u32, *height as u32, bytes),
-            Form::Encoded { .. } => Some(decode(&bytes, None).map_err(|reason| self.damaged("image", index, &reason))?),
+            Form::Encoded { .. } => Some(decode(&bytes).map_err(|reason| self.damaged("image", index, &reason))?),
         };
-        image.ok_or_else(|| self.damaged("image", index, "too few bytes"))
+        let image = image.filter(|image| [image.height() as usize, image.width() as usize] == self.size(index));
+        image.ok_or_else(|| self.damaged("image", index, "it has not the size that the pack says"))
     }
 
     /// The mask of image `index`: a class id a pixel, 0 = void; nothing of a set without masks.
@@ -225,7 +232,8 @@ impl PackedSplit {
             Form::Pixels { height, width, .. } => GrayImage::from_raw(*width as u32, *height as u32, bytes),
             Form::Encoded { .. } => Some(decode_mask(&bytes).map_err(|reason| self.damaged("mask", index, &reason))?),
         };
-        mask.map(Some).ok_or_else(|| self.damaged("mask", index, "too few bytes"))
+        let mask = mask.filter(|mask| [mask.height() as usize, mask.width() as usize] == masks.form.size(index));
+        mask.map(Some).ok_or_else(|| self.damaged("mask", index, "it has not the size that the pack says"))
     }
 
     /// All images and labels in memory.
@@ -306,6 +314,9 @@ impl<'a> Reader<'a> {
         let kind = kind.ok_or_else(|| self.wrong("kind", "expected photographs or renders"))?;
         let class_names: Vec<String> =
             self.values::<VarLenUnicode>(&self.file, "class_names")?.iter().map(ToString::to_string).collect();
+        if class_names.is_empty() {
+            return Err(self.wrong("attribute class_names", "expected at least one name"));
+        }
         let file = Arc::new(File::open(self.path).map_err(Error::io(self.path))?);
         let present = SPLITS.into_iter().filter(|name| self.file.link_exists(name));
         let splits =
@@ -318,8 +329,8 @@ impl<'a> Reader<'a> {
             name: self.text("name")?,
             kind,
             class_names,
-            mean: self.channels("mean")?,
-            std: self.channels("std")?,
+            mean: self.channels("mean", 0.0..=1.0)?,
+            std: self.channels("std", f32::MIN_POSITIVE..=1.0)?,
             provenance: serde_json::from_str(&provenance).map_err(|error| self.wrong("provenance", error))?,
             content: self.text("content")?,
             splits,
@@ -331,7 +342,7 @@ impl<'a> Reader<'a> {
     fn split(&self, name: &'static str, kind: Kind, file: &Arc<File>, classes: usize) -> Result<PackedSplit> {
         let labels: Array1<i32> = self.array(&format!("{name}/labels"))?.1;
         let labels = labels.into_raw_vec_and_offset().0;
-        if labels.is_empty() || labels.iter().any(|&label| label < 0 || label as usize >= classes.max(1)) {
+        if labels.is_empty() || labels.iter().any(|&label| label < 0 || label as usize >= classes) {
             return Err(self.wrong(&format!("{name}/labels"), format!("expected labels of {classes} classes")));
         }
         let scene = match kind {
@@ -340,6 +351,13 @@ impl<'a> Reader<'a> {
         };
         let images = self.stored(name, "image", labels.len())?.ok_or_else(|| self.wrong(name, "no images"))?;
         let masks = self.stored(name, "mask", labels.len())?;
+        if let Some(masks) = &masks
+            && let Some(index) = (0..labels.len()).find(|&index| masks.form.size(index) != images.form.size(index))
+        {
+            let ([height, width], [high, wide]) = (masks.form.size(index), images.form.size(index));
+            let reason = format!("mask {index} has {width} x {height} pixels, its image {wide} x {high}");
+            return Err(self.wrong(name, reason));
+        }
         Ok(PackedSplit { name, labels, scene, images, masks, file: file.clone(), path: self.path.into() })
     }
 
@@ -353,13 +371,13 @@ impl<'a> Reader<'a> {
         let dataset = self.file.dataset(name).map_err(|error| self.wrong(name, error))?;
         let refuse = |found: &dyn std::fmt::Debug| Err(self.wrong(name, format!("unexpected shape {found:?}")));
         let shape = dataset.get_shape().map_err(|error| self.wrong(name, error))?;
+        self.fits(name, &shape, 1)?;
+        if shape.contains(&0) {
+            return refuse(&shape);
+        }
         let form = match shape[..] {
-            [n, height, width, 3] if prefix == "image" && n == count && height * width > 0 => {
-                Form::Pixels { height, width, channels: 3 }
-            }
-            [n, height, width] if prefix == "mask" && n == count && height * width > 0 => {
-                Form::Pixels { height, width, channels: 1 }
-            }
+            [n, height, width, 3] if prefix == "image" && n == count => Form::Pixels { height, width, channels: 3 },
+            [n, height, width] if prefix == "mask" && n == count => Form::Pixels { height, width, channels: 1 },
             [bytes] => self.encoded(&format!("{split}/{prefix}"), count, bytes as u64)?,
             _ => return refuse(&shape),
         };
@@ -391,6 +409,10 @@ impl<'a> Reader<'a> {
             return Err(self
                 .wrong(&format!("{prefix}_places"), format!("they do not describe {count} images of {bytes} bytes")));
         }
+        for (index, (&[_, length], &[height, width])) in places.iter().zip(&sizes).enumerate() {
+            check_size(length, (width, height))
+                .map_err(|reason| self.wrong(&format!("{prefix}_sizes"), format!("image {index}: {reason}")))?;
+        }
         Ok(Form::Encoded { places, sizes })
     }
 
@@ -414,15 +436,20 @@ impl<'a> Reader<'a> {
         if checksums.ncols() == blake3::OUT_LEN { Ok(checksums) } else { Err(self.wrong(&name, "expected 32 columns")) }
     }
 
-    /// The names of a split's images in their source.
-    pub fn names(&self, split: &str) -> Result<Option<Vec<String>>> {
+    /// The names of a split's `count` images in their source.
+    pub fn names(&self, split: &str, count: usize) -> Result<Option<Vec<String>>> {
         let name = format!("{split}/names");
         if !self.file.link_exists(&name) {
             return Ok(None);
         }
         let (_, bytes) = self.array::<u8, ndarray::Ix1>(&name)?;
         let text = String::from_utf8(bytes.into_raw_vec_and_offset().0).map_err(|error| self.wrong(&name, error))?;
-        Ok(Some(text.lines().map(str::to_owned).collect()))
+        let names: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();
+        if names.len() == count {
+            Ok(Some(names))
+        } else {
+            Err(self.wrong(&name, format!("{} names for {count} images", names.len())))
+        }
     }
 
     /// A dataset of this element type and number of axes, not larger than the file.
@@ -438,19 +465,26 @@ impl<'a> Reader<'a> {
             );
             return Err(self.wrong(name, reason));
         }
-        // a damaged shape must not make this program ask for more memory than the file can fill
-        let bytes = shape.iter().try_fold(size_of::<T>(), |bytes, &axis| bytes.checked_mul(axis));
-        if bytes.is_none_or(|bytes| bytes as u64 > self.length) {
-            return Err(self.wrong(name, format!("shape {shape:?} is larger than the file")));
-        }
+        self.fits(name, &shape, size_of::<T>())?;
         let array = dataset.read().map_err(|error| self.wrong(name, error))?;
         Ok((dataset, array))
     }
 
     /// All values of an attribute.
     fn values<T: hdf5::H5Type>(&self, at: &hdf5::Location, name: &str) -> Result<Vec<T>> {
-        let read = at.attr(name).and_then(|attribute| attribute.read_raw());
-        read.map_err(|error| self.wrong(&format!("attribute {name}"), error))
+        let part = format!("attribute {name}");
+        let attribute = at.attr(name).map_err(|error| self.wrong(&part, error))?;
+        self.fits(&part, &attribute.get_shape().map_err(|error| self.wrong(&part, error))?, size_of::<T>())?;
+        attribute.read_raw().map_err(|error| self.wrong(&part, error))
+    }
+
+    /// Refuses a shape that the file cannot fill with elements of `bytes` bytes: a damaged one must not make this program ask for more
+    /// memory, nor any place in it overflow.
+    fn fits(&self, part: &str, shape: &[usize], bytes: usize) -> Result<()> {
+        match shape.iter().try_fold(bytes, |bytes, &axis| bytes.checked_mul(axis)) {
+            Some(bytes) if bytes as u64 <= self.length => Ok(()),
+            _ => Err(self.wrong(part, format!("shape {shape:?} is larger than the file"))),
+        }
     }
 
     /// A text attribute of the root.
@@ -461,10 +495,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An attribute of the root with a value per channel.
-    fn channels(&self, name: &str) -> Result<[f32; 3]> {
-        let values = self.values::<f32>(&self.file, name)?;
-        values.try_into().map_err(|_| self.wrong(&format!("attribute {name}"), "expected 3 numbers"))
+    /// An attribute of the root with a value per channel, each in `range`.
+    fn channels(&self, name: &str, range: RangeInclusive<f32>) -> Result<[f32; 3]> {
+        match self.values::<f32>(&self.file, name)?[..] {
+            [r, g, b] if [r, g, b].iter().all(|value| range.contains(value)) => Ok([r, g, b]),
+            ref other => {
+                let reason = format!("expected 3 numbers of {range:?}, found {other:?}");
+                Err(self.wrong(&format!("attribute {name}"), reason))
+            }
+        }
     }
 
     /// An [`Error::Format`] about one part of the pack.

@@ -25,9 +25,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Pack> {
                 return Err(Error::format(path, reason));
             }
             if let Some(index) = split.first_damaged(masks, &recorded)? {
-                let names = reader.names(split.name)?;
-                let name =
-                    names.and_then(|names| names.get(index).map(|name| format!(" ({name})"))).unwrap_or_default();
+                let names = reader.names(split.name, split.len())?;
+                let name = names.map(|names| format!(" ({})", names[index])).unwrap_or_default();
                 let what = format!("{} {} {index}{name}", split.name, if masks { "mask" } else { "image" });
                 let reason = format!("{what} is damaged: its bytes do not have the recorded checksum\n{REPACK}");
                 return Err(Error::format(path, reason));

@@ -15,7 +15,7 @@ use super::seal::{SEAL_BYTES, Seal};
 use super::{FORMAT, VERSION, content};
 use crate::dataset::{Kind, Scene};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::write_by_way_of;
 
 /// Bytes written at once.
 const BUFFER: usize = 1 << 20;
@@ -54,12 +54,12 @@ pub(crate) struct Payload<'a> {
     pub copy: Copy<'a>,
 }
 
-/// Writes the pack, whole or not at all.
+/// Writes the pack, whole or not at all, by way of a file in the folder `temporaries`.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Hdf5`] where it cannot be written.
-pub(crate) fn write(path: &Path, contents: &Contents) -> Result<()> {
-    write_atomically(path, |temporary| {
+pub(crate) fn write(path: &Path, temporaries: &Path, contents: &Contents) -> Result<()> {
+    write_by_way_of(temporaries, path, |temporary| {
         let places = write_structure(contents, temporary).map_err(Error::hdf5(path))?;
         fill(contents, &places, temporary).map_err(Error::io(path))?;
         Seal::set(temporary, places).map_err(Error::io(path))

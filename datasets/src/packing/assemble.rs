@@ -10,7 +10,7 @@ use super::{NAMED, PackSpec, Resize, Role, Slot};
 use crate::dataset::Scene;
 use crate::error::{Error, Result};
 use crate::pack::{Contents, Form, LATENTS, Payload, SplitContents, write};
-use crate::sources::{Plan, Source, member_error};
+use crate::sources::{Plan, Source};
 
 /// Writes the pack out of everything that is spooled.
 pub(super) fn assemble(
@@ -23,8 +23,8 @@ pub(super) fn assemble(
     archive: Option<blake3::Hash>,
 ) -> Result<()> {
     let bad = bad_members(plan, spool);
-    if !bad.is_empty() && !spec.skip_bad {
-        return Err(refusal(input, &bad, plan.splits.iter().map(|(_, items)| items.len()).sum()));
+    if !spec.skip_bad {
+        refuse(input, plan, &bad)?;
     }
     let kept: Vec<Vec<usize>> = (0..plan.splits.len()).map(|split| kept_items(plan, split, spool)).collect();
     if let Some(split) = kept.iter().position(Vec::is_empty) {
@@ -56,15 +56,15 @@ pub(super) fn assemble(
         });
     }
     let (name, kind, class_names) = (&plan.name, plan.kind, &plan.class_names);
-    write(out, &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits })
+    write(out, spool.folder(), &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits })
 }
 
 /// Members that cannot be used, with the reason.
-type Bad<'a> = Vec<(&'a str, String)>;
+pub(super) type Bad = Vec<(String, String)>;
 
-/// Members that cannot be used, in the order of the plan.
-fn bad_members<'a>(plan: &'a Plan, spool: &Spool) -> Bad<'a> {
-    let mut bad = Vec::new();
+/// Members that are not there or cannot be used, in the order of the plan.
+fn bad_members(plan: &Plan, spool: &Spool) -> Bad {
+    let mut bad = plan.absent.clone();
     for (split, (_, items)) in plan.splits.iter().enumerate() {
         for (index, item) in items.iter().enumerate() {
             let members = [
@@ -75,11 +75,11 @@ fn bad_members<'a>(plan: &'a Plan, spool: &Spool) -> Bad<'a> {
             for (role, member) in members {
                 let Some(member) = member else { continue };
                 match spool.outcome(Slot(split, index, role)) {
-                    Some(Outcome::Bad { reason }) => bad.push((member.as_str(), reason.clone())),
-                    None => bad.push((member.as_str(), "it is not there".into())),
+                    Some(Outcome::Bad { reason }) => bad.push((member.clone(), reason.clone())),
+                    None => bad.push((member.clone(), "it is not there".into())),
                     Some(Outcome::Stored(mask)) if role == Role::Mask => {
                         if let Some(reason) = unfit(plan, spool, Slot(split, index, Role::Image), mask) {
-                            bad.push((member.as_str(), reason));
+                            bad.push((member.clone(), reason));
                         }
                     }
                     Some(_) => {}
@@ -102,9 +102,10 @@ fn unfit(plan: &Plan, spool: &Spool, image: Slot, mask: &Stored) -> Option<Strin
         .then(|| format!("a mask of {width} x {height} pixels for an image of {expected_width} x {expected_height}"))
 }
 
-/// The error about images that cannot be used.
-fn refusal(input: &Path, bad: &Bad, all: usize) -> Error {
-    let (first, reason) = &bad[0];
+/// The error about images that cannot be used, where there are some.
+pub(super) fn refuse(input: &Path, plan: &Plan, bad: &Bad) -> Result<()> {
+    let Some((first, reason)) = bad.first() else { return Ok(()) };
+    let all = plan.absent.len() + plan.splits.iter().map(|(_, items)| items.len()).sum::<usize>();
     let mut text = reason.clone();
     for (member, reason) in bad.iter().skip(1).take(NAMED - 1) {
         text += &format!("\nand {member}: {reason}");
@@ -116,7 +117,7 @@ fn refusal(input: &Path, bad: &Bad, all: usize) -> Error {
         "\nhint: {} of {all} images cannot be used; --skip-bad packs the others and lists these in the pack",
         bad.len()
     );
-    member_error(input, first, text)
+    Err(Error::member(input, first, text))
 }
 
 /// The items of a split of which everything can be used; of renders whole objects only.
@@ -188,7 +189,7 @@ fn payload<'a>(
             let reason = format!(
                 "{width} x {height} pixels where others have {first_width} x {first_height}\nhint: --side N resizes all images"
             );
-            return Err(member_error(input, &plan.splits[split].1[items[other]].image, reason));
+            return Err(Error::member(input, &plan.splits[split].1[items[other]].image, reason));
         }
         let [height, width] = all[0].size.map(|side| side as usize);
         Form::Pixels { height, width, channels: if role == Role::Image { 3 } else { 1 } }

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::pack::Pack;
 use crate::sources::tree::IMAGE_BYTES;
-use crate::sources::{Listing, Options, Plan, Source, Tree, Visit, member_error};
+use crate::sources::{Listing, Options, Plan, Source, Tree, Visit};
 use spool::{Outcome, Spool};
 use work::Worker;
 
@@ -92,6 +92,10 @@ pub fn pack(
     let (members, lists) = tree.list(source.is_list)?;
     let listing = Listing { input, members, lists };
     let plan = (source.plan)(&listing, &spec.options)?;
+    if !spec.skip_bad {
+        // said before an hour of decoding rather than after it
+        assemble::refuse(input, &plan, &plan.absent)?;
+    }
     check(&plan, input)?;
     let key = key(source, &listing, &plan, spec);
     drop(listing);
@@ -118,7 +122,7 @@ fn check(plan: &Plan, input: &Path) -> Result<()> {
         }
         if let Some(item) = items.iter().find(|item| item.label < 0 || item.label as usize >= plan.class_names.len()) {
             let classes = plan.class_names.len();
-            return Err(member_error(input, &item.image, format!("label {} of {classes} classes", item.label)));
+            return Err(Error::member(input, &item.image, format!("label {} of {classes} classes", item.label)));
         }
         if let Some(views) = plan.views
             && !items.len().is_multiple_of(views)
@@ -182,10 +186,10 @@ fn uses<'a>(source: &Source, plan: &'a Plan) -> HashMap<&'a str, Vec<Use>> {
     uses
 }
 
-/// A member that waits for decoding.
+/// A member that waits for decoding, or why it cannot be read.
 struct Waiting {
     path: String,
-    bytes: Vec<u8>,
+    bytes: std::result::Result<Vec<u8>, String>,
 }
 
 /// Spools every slot of the plan that is not spooled yet; gives the BLAKE3 of an archive.
@@ -233,9 +237,14 @@ fn read(
         if !wanted(path) {
             return Ok(Visit::Continue);
         }
-        let member = Waiting { path: path.to_owned(), bytes: tree.read_member(path, size, reader, limit)? };
-        bytes += member.bytes.len();
-        batch.push(member);
+        let read = match tree.read_member(path, size, reader, limit) {
+            Ok(read) => Ok(read),
+            // one image; where it is the archive that ends here the tree says so itself
+            Err(Error::Member { reason, .. }) => Err(reason),
+            Err(other) => return Err(other),
+        };
+        bytes += read.as_ref().map_or(0, Vec::len);
+        batch.push(Waiting { path: path.to_owned(), bytes: read });
         if batch.len() < BATCH_MEMBERS && bytes < BATCH_BYTES {
             return Ok(Visit::Continue);
         }

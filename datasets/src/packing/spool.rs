@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Slot, part_of};
 use crate::error::{Error, Result};
+use crate::files::folder_of;
 
 /// Bytes written at once.
 const BUFFER: usize = 1 << 20;
@@ -79,7 +80,7 @@ impl Spool {
     /// Goes on with the unfinished pack of `out` where its key is the same, else begins anew.
     pub fn open(out: &Path, key: &str) -> Result<Spool> {
         let folder = part_of(out);
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = folder_of(out);
         if !parent.is_dir() {
             return Err(Error::io(parent)(io::Error::new(io::ErrorKind::NotFound, "no such folder")));
         }
@@ -95,6 +96,7 @@ impl Spool {
         if !fs::metadata(folder.join("journal")).is_ok_and(|found| found.ino() == opened) {
             return Err(in_use(out));
         }
+        remove_half_written(&folder).map_err(Error::io(&folder))?;
         let mut bytes = open("bytes")?;
         let (done, journal_length, length) = recover(&mut journal, &mut bytes, key).map_err(Error::io(&folder))?;
         let cut = |file: &mut File, length| file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
@@ -111,6 +113,11 @@ impl Spool {
             spool.line(&Head { key: key.to_owned() }).map_err(Error::io(&spool.folder))?;
         }
         Ok(spool)
+    }
+
+    /// Where it lies, and where the pack is written before it is whole.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Whether something came of the slot.
@@ -158,15 +165,15 @@ impl Spool {
 
     /// `error` with what is kept and how to go on.
     pub fn keep(&self, error: Error) -> Error {
-        let kept = |source: &dyn std::fmt::Display| {
-            format!("{source}\nhint: what is done is kept in {}; the same command goes on", self.folder.display())
+        let kept = |cause: &dyn std::fmt::Display| {
+            format!("{cause}\nhint: what is done is kept in {}; the same command goes on", self.folder.display())
         };
         match error {
-            Error::Io { path, source } => {
-                let kept = kept(&source);
-                Error::Io { path, source: io::Error::new(source.kind(), kept) }
+            Error::Io { path, cause } => {
+                let kept = kept(&cause);
+                Error::Io { path, cause: io::Error::new(cause.kind(), kept) }
             }
-            Error::Hdf5 { path, source } => Error::Hdf5 { path, source: hdf5::Error::from(kept(&source)) },
+            Error::Hdf5 { path, cause } => Error::Hdf5 { path, cause: hdf5::Error::from(kept(&cause)) },
             other => other,
         }
     }
@@ -186,6 +193,17 @@ fn lock(journal: &File, out: &Path) -> Result<()> {
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(Error::io(out)(error)),
     }
+}
+
+/// Removes what is no part of the unfinished pack: a pack in the middle of whose writing a process was killed.
+fn remove_half_written(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != "journal" && entry.file_name() != "bytes" {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn in_use(out: &Path) -> Error {

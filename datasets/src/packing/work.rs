@@ -36,8 +36,15 @@ struct Product {
 type Moments = ([u64; 3], [u64; 3]);
 
 impl Worker {
-    /// What is spooled for each of the member's `uses`.
-    pub fn results(&self, path: &str, bytes: &[u8], uses: &[Use]) -> Vec<(Slot, Outcome, Vec<u8>)> {
+    /// What is spooled for each of the `uses` of a member, whose bytes are there or cannot be read.
+    pub fn results(&self, path: &str, bytes: &Result<Vec<u8>, String>, uses: &[Use]) -> Vec<(Slot, Outcome, Vec<u8>)> {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                let bad = |wanted: &Use| (wanted.slot, Outcome::Bad { reason: reason.clone() }, Vec::new());
+                return uses.iter().map(bad).collect();
+            }
+        };
         let source = blake3::hash(bytes).to_hex().to_string();
         let records =
             self.records.filter(|_| uses.iter().any(|wanted| wanted.record.is_some())).map(|read| read(path, bytes));
@@ -73,7 +80,7 @@ impl Worker {
 
     /// An image that is a file.
     fn file(&self, bytes: &[u8]) -> Result<Product, String> {
-        let image = decode(bytes, None)?;
+        let image = decode(bytes)?;
         let original = size(&image);
         let (image, bytes) = match (self.resize, self.side) {
             (Resize::Square(_), _) => return self.pixels(image),

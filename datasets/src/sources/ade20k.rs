@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::members::{is_image, member_error};
+use super::lists::{self, Line, List};
+use super::members::is_image;
 use super::plan::{About, Item, Listing, Options, Plan, Source};
-use super::suffix::{file_name, find_list, last_parts, lines};
+use super::suffix::{file_name, last_parts};
 use crate::dataset::Kind;
 use crate::error::{Error, Result};
 
@@ -37,21 +38,21 @@ ADEChallengeData2016.zip, or its tree
         sizes: "20,210 train / 2,000 test (the validation images)",
         download: "967 MB",
         described: "Zhou et al. 2017, Scene Parsing through ADE20K Dataset; sceneparsing.csail.mit.edu",
-        licence: "images: non-commercial research and education; annotations: BSD 3-Clause",
+        licence: "annotations: BSD 3-Clause; images: not MIT's own, for non-commercial research and education",
     },
 };
 
 /// Pairs images and masks by their names.
 fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
-    let (class_names, named) = match find_list(listing, NAMES)? {
-        Some(list) => (names(listing, list.0, &lines(listing, list)?)?, true),
+    let (class_names, named) = match lists::find(listing, NAMES)? {
+        Some(list) => (names(&list)?, true),
         None => ((1..=CLASSES).map(|id| format!("class {id}")).collect(), false),
     };
     let pairs = pairs(listing)?;
-    let mut splits = Vec::new();
+    let (mut splits, mut absent) = (Vec::new(), Vec::new());
     for (split, folder) in SPLITS {
-        let items: Vec<Item> = items(listing, &pairs, folder)?;
-        if items.is_empty() {
+        let items = items(&pairs, folder, &mut absent);
+        if items.is_empty() && absent.is_empty() {
             let reason = format!("expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none");
             return Err(Error::format(listing.input, reason));
         }
@@ -63,6 +64,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
         class_names,
         views: None,
         splits,
+        absent,
         notes: json!({ "split": "as in the source", "class_names": if named { NAMES } else { "numbers" } }),
     })
 }
@@ -89,60 +91,57 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
         }
         let (stem, ending) = file.rsplit_once('.').unwrap_or((file, ""));
         if kind == "annotations" && !ending.eq_ignore_ascii_case("png") {
-            return Err(member_error(listing.input, path, "expected a PNG: JPEG does not keep class ids"));
+            return Err(Error::member(listing.input, path, "expected a PNG: JPEG does not keep class ids"));
         }
         let pair = pairs.entry((folder, stem)).or_default();
         let place = if kind == "images" { &mut pair.image } else { &mut pair.mask };
         if let Some(other) = place.replace(path) {
-            return Err(member_error(listing.input, path, format!("has the name of {other}, too")));
+            return Err(Error::member(listing.input, path, format!("has the name of {other}, too")));
         }
     }
     Ok(pairs)
 }
 
-/// The pairs of a folder, in the order of their names.
-fn items(listing: &Listing, pairs: &Pairs, folder: &str) -> Result<Vec<Item>> {
+/// The whole pairs of a folder, in the order of their names; what the others lack goes to `absent`.
+fn items(pairs: &Pairs, folder: &str, absent: &mut Vec<(String, String)>) -> Vec<Item> {
     let of_folder = pairs.iter().filter(|((of, _), _)| *of == folder);
-    of_folder.map(|((_, stem), pair)| item(listing, pair, folder, stem)).collect()
-}
-
-/// A photograph with its mask.
-fn item(listing: &Listing, pair: &Pair, folder: &str, stem: &str) -> Result<Item> {
-    match (pair.image, pair.mask) {
+    let item = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
         (Some(image), Some(mask)) => {
-            Ok(Item { image: image.to_owned(), label: 0, mask: Some(mask.to_owned()), latents: None })
+            Some(Item { image: image.to_owned(), label: 0, mask: Some(mask.to_owned()), latents: None })
         }
-        (Some(image), None) => {
-            let reason = format!("its mask annotations/{folder}/{stem}.png is missing");
-            Err(member_error(listing.input, image, reason))
+        (image, mask) => {
+            let missing = match image {
+                Some(_) => format!("annotations/{folder}/{stem}.png"),
+                None => format!("images/{folder}/{stem}.jpg"),
+            };
+            let partner = image.or(mask).unwrap_or(stem);
+            absent.push((missing, format!("it is not there, and {partner} needs it")));
+            None
         }
-        (None, mask) => {
-            let reason = format!("its image images/{folder}/{stem}.jpg is missing");
-            Err(member_error(listing.input, mask.unwrap_or(stem), reason))
-        }
-    }
+    };
+    of_folder.filter_map(item).collect()
 }
 
 /// The names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
-fn names(listing: &Listing, path: &str, lines: &[&str]) -> Result<Vec<String>> {
-    let refuse = |line: usize, reason: &str| Err(member_error(listing.input, path, format!("line {line}: {reason}")));
-    let cells = |line: &str| -> Vec<String> { line.split('\t').map(|cell| cell.trim().to_owned()).collect() };
-    let header = cells(lines.first().copied().unwrap_or_default());
+fn names(list: &List) -> Result<Vec<String>> {
+    let lines = list.lines()?;
+    let cells = |line: &Line| -> Vec<String> { line.text.split('\t').map(|cell| cell.trim().to_owned()).collect() };
+    let header = cells(&lines[0]);
     let column = |name: &str| header.iter().position(|cell| cell == name);
     let (Some(index), Some(name)) = (column("Idx"), column("Name")) else {
-        return refuse(1, "expected the columns Idx and Name, separated by tabs");
+        return Err(list.error_at(lines[0].number, "expected the columns Idx and Name, separated by tabs"));
     };
     let mut names = Vec::new();
-    for (at, line) in lines.iter().enumerate().skip(1) {
+    for (id, line) in lines.iter().enumerate().skip(1) {
         let cells = cells(line);
         match (cells.get(index).map(|cell| cell.parse::<usize>()), cells.get(name)) {
-            (Some(Ok(id)), Some(name)) if id == at && !name.is_empty() => names.push(name.clone()),
-            _ => return refuse(at + 1, &format!("expected class {at} and its name")),
+            (Some(Ok(found)), Some(name)) if found == id && !name.is_empty() => names.push(name.clone()),
+            _ => return Err(list.error_at(line.number, format!("expected class {id} and its name"))),
         }
     }
     match names.len() {
         1..=MOST_CLASSES => Ok(names),
-        count => refuse(1, &format!("expected 1 to {MOST_CLASSES} classes, found {count}")),
+        count => Err(list.error(format!("expected 1 to {MOST_CLASSES} classes, found {count}"))),
     }
 }
 
@@ -172,8 +171,12 @@ mod tests {
         plan(&listing(files, ADE20K.is_list), &options())
     }
 
+    /// The error, or what is absent.
     fn refused(files: &[(&str, &[u8])]) -> String {
-        planned(files).unwrap_err().to_string()
+        match planned(files) {
+            Ok(plan) => plan.absent.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[test]
@@ -214,7 +217,7 @@ mod tests {
             let (path, _) = files.remove(missing);
             let message = refused(&files);
             let ending = path.strip_prefix("ADEChallengeData2016/").unwrap();
-            assert!(message.contains(&format!("{ending} is missing")), "{message}");
+            assert!(message.contains(&format!("{ending}: it is not there, and ADEChallengeData2016/")), "{message}");
         }
     }
 
@@ -240,7 +243,8 @@ mod tests {
             files[6].1 = info.as_bytes();
             refused(&files)
         };
-        assert!(with("").contains("line 1: expected the columns"));
+        assert!(with("").contains("at least one line"));
+        assert!(with("Nr\tName\n1\twall\n").contains("line 1: expected the columns"));
         assert!(with("Idx\tName\n").contains("found 0"));
         assert!(with("Idx\tName\n1\twall\n3\tsky\n").contains("line 3: expected class 2"));
         assert!(with("Idx\tName\n1\t\n").contains("line 2: expected class 1"));

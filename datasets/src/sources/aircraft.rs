@@ -28,7 +28,7 @@ pub const AIRCRAFT: Source = Source {
         sizes: "3,334 train / 3,333 val / 3,333 test",
         download: "2.75 GB",
         described: "Maji, Rahtu, Kannala, Blaschko, Vedaldi: Fine-Grained Visual Classification of Aircraft, \
-                    arXiv:1306.5151, 2013",
+                    arXiv:1306.5151, 2013; robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
         licence: "for non-commercial research purposes only; copyright remains with the photographers",
     },
 };

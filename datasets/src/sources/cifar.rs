@@ -10,6 +10,7 @@ use super::class_folder_sets;
 use super::lists::{self, List};
 use super::pickle;
 use super::plan::{About, Item, Listing, Options, Plan, Source};
+use super::suffix::file_name;
 use crate::dataset::Kind;
 use crate::error::{Error, Result};
 
@@ -80,8 +81,8 @@ pub const CIFAR10: Source = Source {
         sizes: "50,000 train / 10,000 test",
         download: "170 MB",
         described: "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, University of \
-                    Toronto, 2009",
-        licence: "not stated",
+                    Toronto, 2009; cs.toronto.edu/~kriz/cifar.html",
+        licence: "none stated by its author",
     },
 };
 
@@ -100,18 +101,14 @@ pub const CIFAR100: Source = Source {
         sizes: "50,000 train / 10,000 test",
         download: "169 MB",
         described: "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, University of \
-                    Toronto, 2009",
-        licence: "not stated",
+                    Toronto, 2009; cs.toronto.edu/~kriz/cifar.html",
+        licence: "none stated by its author",
     },
 };
 
 /// Whether the input holds batches of CIFAR-10.
 fn is_cifar10_batches(listing: &Listing) -> bool {
     listing.members.iter().any(|(path, _)| TEN.is_batch(file_name(path)))
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Whether the member is of the binary version.
@@ -161,6 +158,7 @@ impl Set {
             class_names,
             views: None,
             splits,
+            absent: Vec::new(),
             notes: json!({ "version": if binary { "binary" } else { "python" } }),
         })
     }

@@ -69,6 +69,7 @@ fn plan(listing: &Listing, options: &Options, name: String) -> Result<Plan> {
         splits: splits.map(|(name, split)| (name.to_owned(), items(split))).collect(),
         class_names: layout.class_names,
         views: None,
+        absent: Vec::new(),
         notes,
     })
 }

@@ -2,10 +2,8 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
 use png::{BitDepth, ColorType, Transformations};
-
-use super::resize::{Filter, resize_square};
 
 /// Longest side that is decoded.
 pub(super) const LONGEST_SIDE: u32 = 32_768;
@@ -24,22 +22,17 @@ const BYTES_PER_PIXEL: u64 = 8;
 ///
 /// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, alpha is dropped, CMYK and
 /// YCCK are taken as inverted, as Adobe writes them, and multiplied out (as PIL's `convert("RGB")` does). The
-/// orientation of EXIF is not applied (PIL's `open` does not either). With `side` the central square is resized to it,
-/// bilinear and antialiased.
+/// orientation of EXIF is not applied (PIL's `open` does not either).
 ///
 /// # Errors
 /// Another format, a truncated or damaged file, more than 50 million pixels or 32,768 in a side, or more pixels than so
 /// many bytes can hold.
-pub fn decode(bytes: &[u8], side: Option<usize>) -> Result<RgbImage, String> {
+pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     check_end(bytes)?;
-    check_size(bytes, dimensions(bytes)?)?;
+    check_size(bytes.len() as u64, dimensions(bytes)?)?;
     let mut reader = reader(bytes)?;
     reader.limits(limits(bytes));
-    let image = reader.decode().map_err(|error| error.to_string())?;
-    match side {
-        Some(side) => square(image, side),
-        None => Ok(image.into_rgb8()),
-    }
+    Ok(reader.decode().map_err(|error| error.to_string())?.into_rgb8())
 }
 
 /// The class ids of a PNG: its 8-bit grey values, or the indices (not the colours) of its palette.
@@ -65,7 +58,7 @@ pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
             return Err(format!("a mask must be 8-bit grey or have a palette, and is {kind:?}, {} bits", depth as u8));
         }
     }
-    check_size(bytes, (width, height))?;
+    check_size(bytes.len() as u64, (width, height))?;
     let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
     let mut rows = vec![0; reader.output_buffer_size().ok_or("too large")?];
     let line = reader.next_frame(&mut rows).map_err(|error| error.to_string())?.line_size;
@@ -108,15 +101,15 @@ fn limits(bytes: &[u8]) -> Limits {
     limits
 }
 
-/// Refuses an image of too many pixels before anything is allocated for them.
-fn check_size(bytes: &[u8], (width, height): (u32, u32)) -> Result<(), String> {
+/// Refuses an image of no pixels, or of more than a file of `bytes` bytes may have, before anything is allocated for them.
+pub(crate) fn check_size(bytes: u64, (width, height): (u32, u32)) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
         Err(format!("an image of {width} x {height} pixels"))
     } else if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS {
         Err(format!("{width} x {height} pixels, expected at most {MOST_PIXELS} and {LONGEST_SIDE} a side"))
-    } else if pixels > bytes.len() as u64 * PIXELS_PER_BYTE {
-        Err(format!("{width} x {height} pixels declared, which {} bytes cannot hold", bytes.len()))
+    } else if pixels > bytes.saturating_mul(PIXELS_PER_BYTE) {
+        Err(format!("{width} x {height} pixels declared, which {bytes} bytes cannot hold"))
     } else {
         Ok(())
     }
@@ -144,10 +137,4 @@ fn has_end_of_jpeg(bytes: &[u8]) -> bool {
 /// Where `mark` last stands.
 fn last(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     bytes.windows(mark.len()).rposition(|window| window == mark)
-}
-
-/// The central square resized to `side`.
-fn square(image: DynamicImage, side: usize) -> Result<RgbImage, String> {
-    let side = u32::try_from(side).map_err(|_| format!("a side of {side} pixels is too long"))?;
-    resize_square(&image.into_rgb8(), side, Filter::Bilinear)
 }

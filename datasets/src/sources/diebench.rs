@@ -7,7 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::members::{is_image, member_error};
+use super::members::is_image;
 use super::npy::{self, Values};
 use super::plan::{About, Item, Listing, Options, Plan, Source};
 use super::suffix::{file_name, last_parts};
@@ -32,8 +32,8 @@ or a folder that holds it and, from data/ of github.com/facebookresearch/SIE,
 without which a share of each class's objects becomes the test split",
         sizes: "41,920 train / 10,552 test objects x 50 views",
         download: "17 GB",
-        described: "Garrido et al. 2023, Self-Supervised Learning of Split Invariant Equivariant Representations; arXiv:2302.10283",
-        licence: "CC BY-NC",
+        described: "Garrido et al. 2023, Self-Supervised Learning of Split Invariant Equivariant Representations; arXiv:2302.10283; github.com/facebookresearch/SIE",
+        licence: "CC BY-NC (its version not stated in the set's README)",
     },
 };
 
@@ -52,7 +52,7 @@ pub fn read_latents(bytes: &[u8]) -> std::result::Result<[f32; 7], String> {
     let latents = values.map(|value| value as f32);
     match latents.iter().position(|latent| !latent.is_finite()) {
         None => Ok(latents),
-        Some(at) => Err(format!("latent {} of 7 is {}, expected a finite number", at + 1, values[at])),
+        Some(at) => Err(format!("latent {} of 7 is {:?}, expected a finite number of 32 bits", at + 1, values[at])),
     }
 }
 
@@ -83,6 +83,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
         class_names: split.class_names,
         views: Some(views),
         splits: vec![("train".into(), items(&split.train)), ("test".into(), items(&split.test))],
+        absent: Vec::new(),
         notes: split.notes,
     })
 }
@@ -117,7 +118,7 @@ fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
     for files in objects.values_mut().flat_map(|object| [&mut object.images, &mut object.latents]) {
         files.sort_unstable();
         if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(member_error(listing.input, pair[1].1, format!("is there twice, as {}, too", pair[0].1)));
+            return Err(Error::member(listing.input, pair[1].1, format!("is there twice, as {}, too", pair[0].1)));
         }
     }
     Ok(objects)
@@ -144,7 +145,7 @@ fn views(listing: &Listing, objects: &Objects) -> Result<usize> {
             if found < views {
                 let file = form.replace('K', &found.to_string());
                 let reason = format!("{file} is missing, expected {views} views of every object, as the largest has");
-                return Err(member_error(listing.input, format!("{synset}/{name}"), reason));
+                return Err(Error::member(listing.input, format!("{synset}/{name}"), reason));
             }
         }
     }

@@ -25,7 +25,7 @@ pub const DTD: Source = Source {
                   labels/train1.txt, labels/val1.txt, labels/test1.txt",
         sizes: "1,880 train / 1,880 val / 1,880 test (split 1 of 10)",
         download: "625 MB",
-        described: "Cimpoi, Maji, Kokkinos, Mohamed, Vedaldi: Describing Textures in the Wild, CVPR 2014",
+        described: "Cimpoi, Maji, Kokkinos, Mohamed, Vedaldi: Describing Textures in the Wild, CVPR 2014; robots.ox.ac.uk/~vgg/data/dtd",
         licence: "for research purposes",
     },
 };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::by_seed::BySeed;
-use super::members::member_error;
 use super::suffix::without_archive_ending;
 use crate::error::{Error, Result};
 
@@ -110,7 +109,7 @@ fn check_images(input: &Path, images: &[&str]) -> Result<()> {
         return Err(Error::format(input, reason));
     }
     match images.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(member_error(input, pair[0], "there are two members of this name")),
+        Some(pair) => Err(Error::member(input, pair[0], "there are two members of this name")),
         None => Ok(()),
     }
 }
@@ -153,7 +152,7 @@ impl<'a> Tree<'a> {
                 [class, _] => classes.entry(without_archive_ending(class)).or_default().push(index),
                 _ => {
                     let reason = "expected <class>/<image> or {train,test,val}/<class>/<image>, alike for all images";
-                    return Err(member_error(self.input, self.images[index], reason));
+                    return Err(Error::member(self.input, self.images[index], reason));
                 }
             }
         }

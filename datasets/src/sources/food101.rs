@@ -26,7 +26,7 @@ pub const FOOD101: Source = Source {
         sizes: "75,750 train / 25,250 test",
         download: "5.0 GB",
         described: "Bossard, Guillaumin, Van Gool: Food-101 - Mining Discriminative Components with Random Forests, \
-                    ECCV 2014",
+                    ECCV 2014; data.vision.ee.ethz.ch/cvl/datasets_extra/food-101",
         licence: "scientific fair use; the images are Foodspotting's and their owners', not the authors' to license",
     },
 };

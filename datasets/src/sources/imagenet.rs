@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::json;
 
 use self::classes::Words;
-use super::members::{is_image, member_error};
+use super::members::is_image;
 use super::plan::{About, Item, Listing, Options, Plan, Source};
 use super::suffix::{file_name, last_parts, without_archive_ending};
 use crate::dataset::Kind;
@@ -82,6 +82,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
         splits: splits.map(|(name, split)| (name.to_owned(), items(split, &wnids))).collect(),
         class_names: wnids.iter().map(|wnid| class_name(wnid, &words)).collect(),
         views: None,
+        absent: Vec::new(),
         notes: json!({
             "split": "as in the source",
             "test": "the validation images",
@@ -108,7 +109,7 @@ fn images<'a>(listing: &'a Listing) -> Result<Images<'a>> {
             (None, None) if name.starts_with("ILSVRC2012_test_") => images.unlabelled += 1,
             (None, None) => {
                 let reason = "expected ILSVRC2012_val_XXXXXXXX.JPEG or an image in a class folder such as n01440764";
-                return Err(member_error(listing.input, path, reason));
+                return Err(Error::member(listing.input, path, reason));
             }
         }
     }
@@ -134,7 +135,7 @@ fn sort_and_check(listing: &Listing, split: &mut [Labelled]) -> Result<()> {
     let twice = split.windows(2).find(|pair| (pair[0].wnid, pair[0].name) == (pair[1].wnid, pair[1].name));
     twice.map_or(Ok(()), |pair| {
         let reason = format!("is there twice, as {}, too\nhint: point INPUT at one copy", pair[0].path);
-        Err(member_error(listing.input, pair[1].path, reason))
+        Err(Error::member(listing.input, pair[1].path, reason))
     })
 }
 

@@ -34,8 +34,8 @@ pub(super) struct SplitList<'a> {
 /// counted in the notes.
 ///
 /// # Errors
-/// [`Error::Member`] for a list that names a missing image, or one that was named already, with the line;
-/// [`Error::Format`] where two folders hold images of the lists.
+/// [`Error::Member`] for a list that names an image that was named already, with the line; [`Error::Format`] where two folders hold
+/// images of the lists. Images that are named and missing are [`Plan::absent`].
 pub(super) fn plan(
     name: &str,
     listing: &Listing,
@@ -46,8 +46,9 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let named = names(&splits)?;
     let root = root(listing, &named)?;
-    let items = splits.iter().map(|split| Ok((split.split.to_string(), split.items(listing, &root)?)));
-    let items = items.collect::<Result<_>>()?;
+    let mut absent = Vec::new();
+    let items = splits.iter().map(|split| (split.split.to_string(), split.items(listing, &root, &mut absent)));
+    let items = items.collect();
     let lists: Vec<&str> = splits.iter().map(|split| split.list.path).collect();
     let notes = json!({ "lists": lists, "images_that_no_list_names": unnamed(listing, &named, &root, folder) });
     Ok(Plan {
@@ -56,6 +57,7 @@ pub(super) fn plan(
         class_names,
         views: None,
         splits: items,
+        absent,
         notes,
     })
 }
@@ -107,20 +109,21 @@ fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
 }
 
 impl SplitList<'_> {
-    /// The members that the list names.
-    fn items(&self, listing: &Listing, root: &str) -> Result<Vec<Item>> {
+    /// The members that the list names; those that are not there go to `absent`.
+    fn items(&self, listing: &Listing, root: &str, absent: &mut Vec<(String, String)>) -> Vec<Item> {
         let members = &listing.members;
         let item = |entry: &Entry| {
             let path = format!("{root}{}", entry.image);
             match members.binary_search_by(|(member, _)| member.as_str().cmp(&path)) {
-                Ok(_) => Ok(Item { image: path, label: entry.label, mask: None, latents: None }),
+                Ok(_) => Some(Item { image: path, label: entry.label, mask: None, latents: None }),
                 Err(_) => {
-                    let hint = "hint: unpack or download the set again, images and lists";
-                    Err(entry.error(&self.list, format!("names {}, which is not there\n{hint}", entry.image)))
+                    let line = entry.line.map(|line| format!(" line {line}")).unwrap_or_default();
+                    absent.push((path, format!("it is not there, and {}{line} names it", self.list.path)));
+                    None
                 }
             }
         };
-        self.entries.iter().map(item).collect()
+        self.entries.iter().filter_map(item).collect()
     }
 }
 

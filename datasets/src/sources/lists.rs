@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::members::member_error;
 use super::plan::Listing;
 use crate::error::{Error, Result};
 
@@ -69,7 +68,7 @@ pub(super) fn require<'a>(listing: &'a Listing, end: &str) -> Result<List<'a>> {
 impl<'a> List<'a> {
     /// An error about the list as a whole.
     pub fn error(&self, reason: impl Into<String>) -> Error {
-        member_error(self.container, self.path, reason)
+        Error::member(self.container, self.path, reason)
     }
 
     /// An error about a line.

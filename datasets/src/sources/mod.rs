@@ -35,7 +35,6 @@ pub use diebench::{DIEBENCH, read_latents};
 pub use dtd::DTD;
 pub use food101::FOOD101;
 pub use imagenet::IMAGENET;
-pub(crate) use members::member_error;
 pub use pets::PETS;
 pub use plan::{About, Item, Listing, Options, Plan, Records, Source};
 pub use sun397::SUN397;

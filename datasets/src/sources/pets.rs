@@ -24,7 +24,7 @@ pub const PETS: Source = Source {
                   annotations/trainval.txt, annotations/test.txt",
         sizes: "3,680 train / 3,669 test",
         download: "811 MB",
-        described: "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012",
+        described: "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012; robots.ox.ac.uk/~vgg/data/pets",
         licence: "CC BY-SA 4.0; copyright of the images remains with their owners",
     },
 };

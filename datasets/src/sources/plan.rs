@@ -56,6 +56,9 @@ pub struct Plan {
     pub views: Option<usize>,
     /// `train`, `val` and `test`, those that there are, in this order.
     pub splits: Vec<(String, Vec<Item>)>,
+    /// Members that lists name and that are not there, each with who names it. Nothing is packed where there are some, unless the user
+    /// leaves them out.
+    pub absent: Vec<(String, String)>,
     /// What else decided about labels and splits, for the provenance.
     pub notes: serde_json::Value,
 }

@@ -27,7 +27,7 @@ pub const SUN397: Source = Source {
         sizes: "19,850 train / 19,850 test (partition 1 of 10; 108,754 images in all)",
         download: "39 GB",
         described: "Xiao, Hays, Ehinger, Oliva, Torralba: SUN Database: Large-scale Scene Recognition from Abbey to Zoo, \
-                    CVPR 2010",
+                    CVPR 2010; vision.princeton.edu/projects/2010/SUN",
         licence: "for research purposes only",
     },
 };

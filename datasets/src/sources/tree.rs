@@ -155,7 +155,7 @@ impl Tree {
         }
         let mut bytes = Vec::with_capacity(size.min(FIRST_BYTES) as usize);
         match reader.take(size.saturating_add(1)).read_to_end(&mut bytes) {
-            Err(error) => refuse(format!("truncated or damaged: {error}\nhint: copy or download it again")),
+            Err(error) => refuse(format!("truncated or damaged: {error}")),
             Ok(read) if read as u64 > size => refuse(format!("{size} bytes declared, more found")),
             Ok(read) if (read as u64) < size => refuse(format!("{size} bytes declared, {read} found: it is truncated")),
             Ok(_) => Ok(bytes),

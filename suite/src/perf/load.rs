@@ -120,8 +120,8 @@ impl Work {
         let mut alone = || {
             epoch_alone += 1;
             self.files.par_iter().zip(&self.indices).try_for_each(|(file, &index)| {
-                let view = decode(file, None)
-                    .and_then(|image| cut_view(&image, self.loader.side(), [0, epoch_alone, index as u64]));
+                let view =
+                    decode(file).and_then(|image| cut_view(&image, self.loader.side(), [0, epoch_alone, index as u64]));
                 view.map(|view| drop(std::hint::black_box(view))).map_err(|reason| anyhow!("image {index}: {reason}"))
             })
         };

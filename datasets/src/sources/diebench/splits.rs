@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::ObjectKey;
 use crate::error::{Error, Result};
 use crate::sources::by_seed::BySeed;
-use crate::sources::members::member_error;
+use crate::sources::lists::{self, List};
 use crate::sources::npy::{self, Values};
 use crate::sources::plan::{Listing, Options};
-use crate::sources::suffix::{List, find_list, last_parts};
+use crate::sources::suffix::last_parts;
 
 /// SIE's files: object paths and labels of the training split, then of the test split.
 pub(super) const FILES: [&str; 4] = ["train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy"];
@@ -27,12 +27,12 @@ pub(super) struct Split<'a> {
 pub(super) fn of<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<'a>]) -> Result<Split<'a>> {
     let mut files = Vec::new();
     for file in FILES {
-        files.push(find_list(listing, file)?);
+        files.push(lists::find(listing, file)?);
     }
     match files[..] {
         [Some(train), Some(train_labels), Some(val), Some(val_labels)] => {
-            let train = entries(listing, train, train_labels)?;
-            let test = entries(listing, val, val_labels)?;
+            let train = entries(&train, &train_labels)?;
+            let test = entries(&val, &val_labels)?;
             by_files(listing, objects, &train, &test)
         }
         [None, None, None, None] => by_seed(BySeed::of(options)?, listing, objects),
@@ -74,22 +74,21 @@ struct Entry {
 }
 
 /// The objects of a split file with their labels.
-fn entries(listing: &Listing, images: List, labels: List) -> Result<Vec<Entry>> {
-    let refuse = |path: &str, reason: String| member_error(listing.input, path, reason);
-    let array = |(path, bytes): List| npy::read(bytes).map_err(|reason| refuse(path, reason));
+fn entries(images: &List, labels: &List) -> Result<Vec<Entry>> {
+    let array = |list: &List| npy::read(list.bytes).map_err(|reason| list.error(reason));
     let Values::Texts(objects) = array(images)?.values else {
-        return Err(refuse(images.0, "expected paths of objects, found numbers".into()));
+        return Err(images.error("expected paths of objects, found numbers"));
     };
     let Values::Integers(numbers) = array(labels)?.values else {
-        return Err(refuse(labels.0, "expected integers, found others".into()));
+        return Err(labels.error("expected integers, found others"));
     };
     if objects.len() != numbers.len() {
-        let reason = format!("{} labels for the {} objects of {}", numbers.len(), objects.len(), images.0);
-        return Err(refuse(labels.0, reason));
+        let reason = format!("{} labels for the {} objects of {}", numbers.len(), objects.len(), images.path);
+        return Err(labels.error(reason));
     }
     let entry = |(object, label): (&String, i64)| match last_parts(object.trim_end_matches('/')) {
-        Some([synset, name]) => Ok(Entry { synset: synset.into(), name: name.into(), label, file: labels.0.into() }),
-        None => Err(refuse(images.0, format!("expected paths that end in <synset>/<object>, found {object:?}"))),
+        Some([synset, name]) => Ok(Entry { synset: synset.into(), name: name.into(), label, file: labels.path.into() }),
+        None => Err(images.error(format!("expected paths that end in <synset>/<object>, found {object:?}"))),
     };
     objects.iter().zip(numbers).map(entry).collect()
 }
@@ -102,11 +101,11 @@ fn by_files<'a>(listing: &Listing, objects: &[ObjectKey<'a>], train: &[Entry], t
         let key = (entry.synset.as_str(), entry.name.as_str());
         let named = format!("{}/{}", entry.synset, entry.name);
         let Ok(at) = objects.binary_search(&key) else {
-            return Err(member_error(listing.input, named, "is named by the split files and is not there"));
+            return Err(Error::member(listing.input, named, "is named by the split files and is not there"));
         };
         match taken.insert(at) {
             true => Ok((objects[at], entry.label as i32)),
-            false => Err(member_error(listing.input, named, "stands in the split files twice")),
+            false => Err(Error::member(listing.input, named, "stands in the split files twice")),
         }
     };
     let train = train.iter().map(&mut find).collect::<Result<Vec<_>>>()?;
@@ -129,7 +128,7 @@ fn class_names<'a>(listing: &Listing, entries: impl Iterator<Item = &'a Entry>) 
             let object = format!("{}/{}", entry.synset, entry.name);
             let other = format!("elsewhere label {label} means synset {synset}");
             let reason = format!("label {} of {object}, but {other}", entry.label);
-            return Err(member_error(listing.input, &entry.file, reason));
+            return Err(Error::member(listing.input, &entry.file, reason));
         }
     }
     match synsets.keys().zip(0..).find(|&(&label, expected)| label != expected) {

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::is_wnid;
 use crate::error::Result;
+use crate::sources::lists::{self, Line, List};
 use crate::sources::mat5::{self, Value};
-use crate::sources::members::member_error;
 use crate::sources::plan::Listing;
-use crate::sources::suffix::{List, find_list, lines};
 
 /// The devkit's table of synsets.
 pub(super) const META: &str = "meta.mat";
@@ -30,22 +29,21 @@ pub(super) struct Words {
 /// Reads whichever of the files are there.
 pub(super) fn words(listing: &Listing) -> Result<Words> {
     let mut words = Words::default();
-    if let Some(list) = find_list(listing, MAPPING)? {
-        words.read_mapping(listing, list)?;
+    if let Some(list) = lists::find(listing, MAPPING)? {
+        words.read_mapping(&list)?;
     }
-    if let Some(list) = find_list(listing, META)? {
-        words.read_meta(listing, list)?;
+    if let Some(list) = lists::find(listing, META)? {
+        words.read_meta(&list)?;
     }
     Ok(words)
 }
 
 impl Words {
     /// Lines of `n01440764 tench, Tinca tinca`.
-    fn read_mapping(&mut self, listing: &Listing, list: List) -> Result<()> {
-        for (at, line) in lines(listing, list)?.into_iter().enumerate() {
-            let Some((wnid, words)) = line.split_once(' ').filter(|(wnid, _)| is_wnid(wnid)) else {
-                let reason = format!("line {}: expected `n01440764 tench, Tinca tinca`, found {line:?}", at + 1);
-                return Err(member_error(listing.input, list.0, reason));
+    fn read_mapping(&mut self, list: &List) -> Result<()> {
+        for Line { number, text } in list.lines()? {
+            let Some((wnid, words)) = text.split_once(' ').filter(|(wnid, _)| is_wnid(wnid)) else {
+                return Err(list.error_at(number, format!("expected `n01440764 tench, Tinca tinca`, found {text:?}")));
             };
             self.words.insert(wnid.to_owned(), words.trim().to_owned());
         }
@@ -53,11 +51,11 @@ impl Words {
     }
 
     /// The leaf synsets of the devkit.
-    fn read_meta(&mut self, listing: &Listing, (path, bytes): List) -> Result<()> {
-        let refuse = |reason: String| member_error(listing.input, path, reason);
-        let rows = mat5::struct_array(bytes, "synsets", ["ILSVRC2012_ID", "WNID", "words"]).map_err(refuse)?;
+    fn read_meta(&mut self, list: &List) -> Result<()> {
+        let columns = ["ILSVRC2012_ID", "WNID", "words"];
+        let rows = mat5::struct_array(list.bytes, "synsets", columns).map_err(|reason| list.error(reason))?;
         for (at, row) in rows.into_iter().enumerate() {
-            let refuse = |reason: &str| Err(refuse(format!("synset {}: {reason}", at + 1)));
+            let refuse = |reason: &str| Err(list.error(format!("synset {}: {reason}", at + 1)));
             let [Value::Number(number), Value::Text(wnid), Value::Text(words)] = row else {
                 return refuse("expected a number, a WNID and words");
             };

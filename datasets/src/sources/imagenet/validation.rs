@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::classes::{META, Words};
 use super::{file_name, is_wnid};
 use crate::error::{Error, Result};
-use crate::sources::members::member_error;
+use crate::sources::lists::{self, Line, List};
 use crate::sources::plan::Listing;
-use crate::sources::suffix::{List, find_list, lines};
 
 /// The devkit's numbers of classes, one line an image.
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
@@ -39,14 +38,13 @@ pub(super) fn labels(listing: &Listing, flat: &mut [(usize, &str)], words: &Word
     flat.sort_unstable();
     if let Some(pair) = flat.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         let reason = format!("is there twice, as {}, too\nhint: point INPUT at one copy", pair[0].1);
-        return Err(member_error(listing.input, pair[1].1, reason));
+        return Err(Error::member(listing.input, pair[1].1, reason));
     }
-    match (find_list(listing, TRUTH)?, find_list(listing, SOLUTION)?) {
-        (Some(list), _) if !words.wnids.is_empty() => of_devkit(listing, list, flat, words),
-        (_, Some(list)) => of_solution(listing, list, flat),
-        (Some((path, _)), None) => {
-            let reason = format!("its numbers mean nothing without the devkit's {META}, which is missing");
-            Err(member_error(listing.input, path, reason))
+    match (lists::find(listing, TRUTH)?, lists::find(listing, SOLUTION)?) {
+        (Some(list), _) if !words.wnids.is_empty() => of_devkit(listing, &list, flat, words),
+        (_, Some(list)) => of_solution(listing, &list, flat),
+        (Some(list), None) => {
+            Err(list.error(format!("its numbers mean nothing without the devkit's {META}, which is missing")))
         }
         (None, None) => {
             let hint = format!("hint: add ILSVRC2012_devkit_t12.tar.gz ({TRUTH}, {META}) or {SOLUTION}");
@@ -59,24 +57,24 @@ pub(super) fn labels(listing: &Listing, flat: &mut [(usize, &str)], words: &Word
 }
 
 /// Line k is the number of the class of image k.
-fn of_devkit(listing: &Listing, list: List, flat: &[(usize, &str)], words: &Words) -> Result<Truth> {
-    let refuse = |reason: String| Err(member_error(listing.input, list.0, reason));
-    let lines = lines(listing, list)?;
+fn of_devkit(listing: &Listing, list: &List, flat: &[(usize, &str)], words: &Words) -> Result<Truth> {
+    let lines = list.lines()?;
     if lines.len() != flat.len() {
-        return refuse(format!("{} lines for {} validation images", lines.len(), flat.len()));
+        return Err(list.error(format!("{} lines for {} validation images", lines.len(), flat.len())));
     }
     let mut wnids = Vec::with_capacity(flat.len());
     for (at, line) in lines.iter().enumerate() {
         let (number, path) = flat[at];
         if number != at + 1 {
             let reason = format!("expected image {} here: the images must be numbered 1 to {}", at + 1, flat.len());
-            return Err(member_error(listing.input, path, reason));
+            return Err(Error::member(listing.input, path, reason));
         }
-        match line.trim().parse().ok().and_then(|id: usize| words.wnids.get(&id)) {
+        match line.text.parse().ok().and_then(|id: usize| words.wnids.get(&id)) {
             Some(wnid) => wnids.push(wnid.clone()),
             None => {
                 let (least, most) = (words.wnids.keys().min().unwrap_or(&0), words.wnids.keys().max().unwrap_or(&0));
-                return refuse(format!("line {}: expected a class of {least} to {most}, found {line:?}", at + 1));
+                let reason = format!("expected a class of {least} to {most}, found {:?}", line.text);
+                return Err(list.error_at(line.number, reason));
             }
         }
     }
@@ -84,22 +82,20 @@ fn of_devkit(listing: &Listing, list: List, flat: &[(usize, &str)], words: &Word
 }
 
 /// Lines of `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`: the class of the first box is that of the image.
-fn of_solution(listing: &Listing, list: List, flat: &[(usize, &str)]) -> Result<Truth> {
-    let refuse =
-        |line: usize, reason: String| Err(member_error(listing.input, list.0, format!("line {line}: {reason}")));
-    let lines = lines(listing, list)?;
-    if lines.first() != Some(&"ImageId,PredictionString") {
-        return refuse(1, "expected ImageId,PredictionString".into());
+fn of_solution(listing: &Listing, list: &List, flat: &[(usize, &str)]) -> Result<Truth> {
+    let lines = list.lines()?;
+    if lines[0].text != "ImageId,PredictionString" {
+        return Err(list.error_at(lines[0].number, "expected ImageId,PredictionString"));
     }
     let mut classes = BTreeMap::new();
-    for (at, line) in lines.iter().enumerate().skip(1) {
-        let (image, boxes) = line.split_once(',').unwrap_or((line, ""));
+    for &Line { number, text } in &lines[1..] {
+        let (image, boxes) = text.split_once(',').unwrap_or((text, ""));
         let wnid = boxes.split(' ').next().unwrap_or_default();
         if !is_wnid(wnid) {
-            return refuse(at + 1, format!("expected an image and its WNID, found {line:?}"));
+            return Err(list.error_at(number, format!("expected an image and its WNID, found {text:?}")));
         }
         if classes.insert(image, wnid).is_some() {
-            return refuse(at + 1, format!("{image} is there twice"));
+            return Err(list.error_at(number, format!("{image} is there twice")));
         }
     }
     let mut wnids = Vec::with_capacity(flat.len());
@@ -108,11 +104,11 @@ fn of_solution(listing: &Listing, list: List, flat: &[(usize, &str)]) -> Result<
         let image = name.split_once('.').map_or(name, |(stem, _)| stem);
         match classes.remove(image) {
             Some(wnid) => wnids.push(wnid.to_owned()),
-            None => return Err(member_error(listing.input, path, format!("{} does not name it", list.0))),
+            None => return Err(Error::member(listing.input, path, format!("{} does not name it", list.path))),
         }
     }
     match classes.first_key_value() {
         None => Ok(Truth { wnids, from: SOLUTION }),
-        Some((image, _)) => Err(member_error(listing.input, list.0, format!("names {image}, which is not there"))),
+        Some((image, _)) => Err(list.error(format!("names {image}, which is not there"))),
     }
 }

@@ -33,15 +33,14 @@ fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>)
         let below = below.join(&name);
         let path = root.join(&below);
         let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
-        let refuse = |reason: &str| Err(Error::member(root, &below, reason));
+        let refuse = |reason| Error::member(root, &below, reason);
         if metadata.is_dir() {
             list(root, &below, depth - 1, files)?;
         } else if !metadata.is_file() {
-            return refuse("a special file, expected plain files and folders");
-        } else if let Some(below) = below.to_str() {
-            files.push((below.to_owned(), metadata.len()));
+            return Err(refuse("a special file, expected plain files and folders".to_owned()));
         } else {
-            return refuse("its name is not UTF-8");
+            let name = names::utf8_line(below.as_os_str().as_bytes()).map_err(refuse)?;
+            files.push((name.to_owned(), metadata.len()));
         }
     }
     Ok(())

@@ -25,7 +25,16 @@ pub(super) fn plain(name: &[u8]) -> Result<Option<String>, String> {
     if parts.is_empty() || parts.iter().any(|part| is_hidden(part)) {
         return Ok(None);
     }
-    String::from_utf8(parts.join(&b'/')).map(Some).map_err(|_| "its name is not UTF-8".into())
+    utf8_line(&parts.join(&b'/')).map(|name| Some(name.to_owned()))
+}
+
+/// `name` as text of one line: lists and packs end a name with a line feed.
+pub(super) fn utf8_line(name: &[u8]) -> Result<&str, String> {
+    match std::str::from_utf8(name) {
+        Ok(text) if text.contains('\n') => Err("its name holds a line feed".into()),
+        Ok(text) => Ok(text),
+        Err(_) => Err("its name is not UTF-8".into()),
+    }
 }
 
 /// Whether a part of a path is that of a hidden file or folder (`._x` and `.DS_Store` of a Mac among them).
