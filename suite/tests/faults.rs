@@ -35,8 +35,7 @@ fn signal(name: &str, id: u32) {
     assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
 }
 
-fn ended(child: &mut Child, within: Duration) -> Option<i32> {
-    let deadline = Instant::now() + within;
+fn ended(child: &mut Child, deadline: Instant) -> Option<i32> {
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status.code().unwrap_or(-1));
@@ -48,25 +47,36 @@ fn ended(child: &mut Child, within: Duration) -> Option<i32> {
     }
 }
 
-/// Sends `name` to one rank of two in the middle of a training.
-fn strike(folder: &Path, name: &str, rank: usize) -> String {
+/// Sends `name` to a rank; the launcher must end with an error and no process be left within a minute. What the job said.
+fn strike(mut job: Child, ranks: &[u32], rank: usize, name: &str) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    signal(name, ranks[rank]);
+    let code = ended(&mut job, deadline);
+    while ranks.iter().any(|&rank| alive(rank)) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left: Vec<u32> = ranks.iter().copied().filter(|&rank| alive(rank)).collect();
+    if code.is_none() {
+        let _ = job.kill();
+    }
+    left.iter().for_each(|&rank| signal("-KILL", rank));
+    let text = stderr(&job.wait_with_output().unwrap());
+    assert!(code.is_some_and(|code| code != 0), "{name} to rank {rank}: mpirun ended with {code:?}: {text}");
+    assert!(left.is_empty(), "{name} to rank {rank}: a process is left: {text}");
+    text
+}
+
+/// Strikes one rank of two in the middle of a training.
+fn strike_in_training(folder: &Path, name: &str, rank: usize) -> String {
     let mut command = mpirun(folder, 2, &ARGS).expect("looked for before");
     // the watchdog's patience, shortened
     command.env("EQR_WATCHDOG_SECONDS", "3").stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut job = command.spawn().unwrap();
+    let job = command.spawn().unwrap();
     wait_for_checkpoints(&folder.join("run"), 1);
     let ranks = children(job.id());
     assert_eq!(ranks.len(), 2, "mpirun's children are the ranks");
     assert!(!folder.join("run/cells/pretrain-ours-seed0.json").exists(), "struck before the end");
-    signal(name, ranks[rank]);
-    let code = ended(&mut job, Duration::from_secs(60));
-    if code.is_none() {
-        let _ = job.kill();
-        ranks.iter().for_each(|&rank| signal("-KILL", rank));
-    }
-    assert!(code.is_some_and(|code| code != 0), "{name} to rank {rank}: mpirun ended with {code:?}");
-    assert!(!ranks.iter().any(|&rank| alive(rank)), "{name} to rank {rank}: a process is left");
-    stderr(&job.wait_with_output().unwrap())
+    strike(job, &ranks, rank, name)
 }
 
 /// The ranks of a job that has just been started: two processes, as whatever they have come to be.
@@ -96,7 +106,7 @@ fn a_rank_that_is_stopped_before_the_first_step_is_done_ends_the_job_within_a_mi
         // one step a few seconds long
         let big = ["--set", "model.dim=256", "--set", "model.depth=12", "--set", "data.spec.objects_per_class=12"];
         let Some(mut command) = mpirun(folder.path(), 2, &[&ARGS[..6], &big].concat()) else { return };
-        let mut job = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let job = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let ranks = newborn(&job);
         match when {
             "after the data" => {
@@ -110,15 +120,8 @@ fn a_rank_that_is_stopped_before_the_first_step_is_done_ends_the_job_within_a_mi
             "in MPI's start" => std::thread::sleep(Duration::from_millis(150)),
             _ => (),
         }
-        signal("-STOP", ranks[rank]);
-        let code = ended(&mut job, Duration::from_secs(60));
-        if code.is_none() {
-            let _ = job.kill();
-            ranks.iter().for_each(|&rank| signal("-KILL", rank));
-        }
-        assert!(code.is_some_and(|code| code != 0), "rank {rank} stopped {when}: mpirun ended with {code:?}");
-        assert!(!ranks.iter().any(|&rank| alive(rank)), "rank {rank} stopped {when}: a process is left");
-        assert!(stderr(&job.wait_with_output().unwrap()).contains(&format!("rank {rank} (process {}", ranks[rank])));
+        let text = strike(job, &ranks, rank, "-STOP");
+        assert!(text.contains(&format!("rank {rank} (process {}", ranks[rank])), "stopped {when}: {text}");
     }
 }
 
@@ -134,7 +137,7 @@ fn a_job_that_is_suspended_as_a_whole_and_continued_finishes() {
     std::thread::sleep(Duration::from_secs(8));
     assert!(!folder.path().join("run/cells/pretrain-ours-seed0.json").exists(), "suspended before the end");
     ranks.iter().for_each(|&rank| signal("-CONT", rank));
-    let code = ended(&mut job, Duration::from_secs(120));
+    let code = ended(&mut job, Instant::now() + Duration::from_secs(120));
     assert_eq!(code, Some(0), "{}", stderr(&job.wait_with_output().unwrap()));
     assert!(folder.path().join("run/metrics.csv").exists());
 }
@@ -150,7 +153,7 @@ fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same
     };
     for (name, rank) in [("-KILL", 0), ("-KILL", 1), ("-STOP", 0), ("-STOP", 1)] {
         let folder = folder();
-        let text = strike(folder.path(), name, rank);
+        let text = strike_in_training(folder.path(), name, rank);
         if name == "-STOP" {
             assert!(text.contains(&format!("rank {rank} (process ")) && text.contains("has been stopped"), "{text}");
         }
