@@ -169,10 +169,9 @@ fn bad_lists_are_named_with_the_line() {
         let named = [&["input: member food-101/meta/train.txt: "], parts].concat();
         assert_refused(&FOOD101, &with(&food(), train, content), &named);
     };
-    refused(
-        b"apple_pie/1005649\n\napple_pie/404\n",
-        &["images/apple_pie/404.jpg: it is not there, and food-101/meta/train.txt line 3 names it"],
-    );
+    let missing = with(&food(), train, b"apple_pie/1005649\n\napple_pie/404\n");
+    let says = "images/apple_pie/404.jpg: it is not there, and food-101/meta/train.txt line 3 names it";
+    assert_refused(&FOOD101, &missing, &[says]);
     refused(b"apple_pie/1005649\napple_pie/1005649\n", &["line 2", "as does food-101/meta/train.txt line 1"]);
     refused(b"apple_pie/1005649\nsushi/1\n", &["line 2", "\"sushi\" is not in the list of classes"]);
     refused(b"1005649\n", &["line 1", "expected <class>/<id>"]);

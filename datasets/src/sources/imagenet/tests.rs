@@ -143,8 +143,12 @@ fn ground_truth_that_does_not_fit_the_images_is_refused() {
     let truth = |text: &'static [u8]| refused(&with(archives(), "ground_truth.txt", text));
     assert!(truth(b"1\n2\n").contains("ground_truth.txt: 2 lines for 3 validation images"));
     assert!(truth(b"1\n2\n1\n2\n").contains("4 lines for 3"));
-    for bad in ["1\n5\n1\n", "1\n0\n1\n", "1\n1001\n1\n", "1\n-1\n1\n", "1\n\n1\n", "1\nx\n1\n"] {
+    for bad in ["1\n5\n1\n", "1\n0\n1\n", "1\n1001\n1\n", "1\n-1\n1\n", "1\nx\n1\n"] {
         assert!(truth(bad.as_bytes()).contains("line 2: expected a class of 1 to 4"), "{bad:?}");
+    }
+    // an image without a class must not shift those of all behind it
+    for gap in ["1\n\n1\n", "1\n\n1\n2\n"] {
+        assert!(truth(gap.as_bytes()).contains("line 2: expected a class, found an empty line"), "{gap:?}");
     }
     assert!(truth(b"1\n2\n3\n").contains("class n02110185 has validation images and no training image"));
     let mut renumbered = archives();

@@ -59,6 +59,9 @@ pub(super) fn labels(listing: &Listing, flat: &mut [(usize, &str)], words: &Word
 /// Line k is the number of the class of image k.
 fn of_devkit(listing: &Listing, list: &List, flat: &[(usize, &str)], words: &Words) -> Result<Truth> {
     let lines = list.lines()?;
+    if let Some(at) = (0..lines.len()).find(|&at| lines[at].number != at + 1) {
+        return Err(list.error_at(at + 1, "expected a class, found an empty line"));
+    }
     if lines.len() != flat.len() {
         return Err(list.error(format!("{} lines for {} validation images", lines.len(), flat.len())));
     }
