@@ -44,7 +44,11 @@ pub fn end_on_panic(place: String, end: fn(i32) -> !) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         match memory::shortage(message(info)) {
-            Some(said) => eprintln!("{place}error: out of memory: {said}\n{}", memory::hint()),
+            Some(said) => {
+                // in one piece: the launcher mixes the ranks' words
+                let text = format!("{place}error: out of memory: {said}\n{}\n", memory::hint());
+                eprint!("{text}");
+            }
             None => report(info),
         }
         end(RUN_FAILED);

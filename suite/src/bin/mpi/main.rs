@@ -16,8 +16,9 @@ use world::World;
 fn main() {
     // also while MPI starts: there is nothing to abort then but this process, which takes the launcher's others with it
     watchdog::start(|why| {
-        eprintln!("error: {why}; ending the job");
-        eprintln!("hint: the same command again goes on from the last checkpoint");
+        let text =
+            format!("error: {why}; ending the job\nhint: the same command again goes on from the last checkpoint\n");
+        eprint!("{text}");
         // the main thread sits in MPI: should the abort wait for it, the launcher still sees this process go
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_secs(5));
