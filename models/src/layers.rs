@@ -96,15 +96,25 @@ impl BatchNorm {
 /// Multi-head attention of already projected q (B, Tq, dim), k and v (B, Tk, dim), scale 1/sqrt(dim/heads) -> (B, Tq, dim).
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
     let (batch, queries, dim) = q.size3().expect("q is (B, Tq, dim)");
-    let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2);
+    let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2); // (B, heads, T, dim/heads)
     let (q, k, v) = (split(q), split(k), split(v));
     let out = if fused_is_faster(q.device(), k.size()[2]) {
         Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, None, false)
     } else {
-        let scale = 1.0 / ((dim / heads) as f64).sqrt();
-        (q * scale).matmul(&k.transpose(-2, -1)).softmax(-1, None::<Kind>).matmul(&v)
+        plain_attention(&q, &k, &v)
     };
     out.transpose(1, 2).reshape([batch, queries, dim])
+}
+
+/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), as two batched products; the first one scales what it writes.
+fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+    let (batch, heads, queries, depth) = q.size4().expect("q is (B, heads, Tq, D)");
+    let together = |x: &Tensor| x.reshape([batch * heads, x.size()[2], depth]);
+    let (q, k, v) = (together(q), together(k), together(v));
+    let shape = [batch * heads, queries, k.size()[1]];
+    let unread = Tensor::zeros([1], (q.kind(), q.device())).expand(shape, false);
+    let scores = unread.baddbmm(&q, &k.transpose(1, 2), 0.0, 1.0 / (depth as f64).sqrt()); // (B heads, Tq, Tk)
+    scores.softmax(-1, None::<Kind>).bmm(&v).view([batch, heads, queries, depth])
 }
 
 /// On CPUs plain matmul-softmax beats the fused kernel for short sequences (measured: design decision "Precision").

@@ -1,6 +1,7 @@
 //! Models of eqr-bench: encoder, heads, decoder, methods and their losses, the parameter arena and its optimiser. Knows tensors;
 //! knows no files, no MPI and no data sets.
 
+mod adam_update;
 pub mod arena;
 pub mod collective;
 pub mod decoder;

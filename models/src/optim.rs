@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
+use crate::adam_update::{Buffers, Update};
 use crate::arena::Arena;
 
 /// Adam with the L2 term in the gradient, as torch's `Adam` (Kingma and Ba 2015; protocol section 2).
@@ -14,7 +15,6 @@ pub struct Adam {
     /// Steps taken.
     pub step: i64,
     weight_decay: f64,
-    scratch: Tensor,
 }
 
 const BETA1: f64 = 0.9;
@@ -25,27 +25,23 @@ impl Adam {
     /// Zero moments for `arena`.
     pub fn new(arena: &Arena, weight_decay: f64) -> Self {
         let zeros = || arena.master().zeros_like();
-        Adam { m: zeros(), v: zeros(), step: 0, weight_decay, scratch: zeros() }
+        Adam { m: zeros(), v: zeros(), step: 0, weight_decay }
     }
 
     /// One update of all parameters with the arena's gradient.
     pub fn update(&mut self, arena: &mut Arena, lr: f64) {
         self.step += 1;
-        let correction1 = 1.0 - BETA1.powi(self.step as i32);
-        let correction2 = 1.0 - BETA2.powi(self.step as i32);
+        let update = Update {
+            decay: self.weight_decay,
+            first: 1.0 - BETA1,
+            second: 1.0 - BETA2,
+            rate: lr / (1.0 - BETA1.powi(self.step as i32)),
+            correction2: 1.0 - BETA2.powi(self.step as i32),
+            eps: EPS,
+        };
         no_grad(|| {
-            let mut gradient = arena.gradient();
-            let mut master = arena.master().shallow_clone();
-            let _ = gradient.g_add_(&(&master * self.weight_decay));
-            let _ = self.m.lerp_(&gradient, 1.0 - BETA1);
-            let _ = self.v.g_mul_scalar_(BETA2);
-            let _ = self.v.addcmul_(&gradient, &(&gradient * (1.0 - BETA2)));
-            // denominator sqrt(v / correction2) + eps
-            self.scratch.copy_(&self.v);
-            let _ = self.scratch.g_div_scalar_(correction2);
-            let _ = self.scratch.sqrt_();
-            let _ = self.scratch.g_add_scalar_(EPS);
-            let _ = master.addcdiv_(&(&self.m * (-lr / correction1)), &self.scratch);
+            let (mut master, gradient) = (arena.master().shallow_clone(), arena.gradient());
+            update.apply(Buffers { master: &mut master, gradient: &gradient, m: &mut self.m, v: &mut self.v });
             arena.sync();
         });
     }
@@ -90,20 +86,21 @@ mod tests {
         assert!((schedule.at(110) - 0.001).abs() < 1e-12);
     }
 
-    /// Two steps on scalars against the update written out by hand in f64.
+    /// Two steps against the update written out by hand in f64.
     #[test]
     fn adam_equals_its_equations() {
         let mut registry = Registry::default();
-        registry.add(Part::Global, "a", &[3], Init::Normal(1.0));
+        let length = 1003;
+        registry.add(Part::Global, "a", &[length], Init::Normal(1.0));
         let mut arena = Arena::new(registry, 3, Compute::F64, Device::Cpu);
         let mut adam = Adam::new(&arena, 0.1);
-        let mut expected = Vec::<f64>::try_from(arena.master().narrow(0, 0, 3)).unwrap();
-        let (mut m, mut v) = ([0.0; 3], [0.0; 3]);
+        let mut expected = Vec::<f64>::try_from(arena.master().narrow(0, 0, length)).unwrap();
+        let (mut m, mut v) = (vec![0.0; length as usize], vec![0.0; length as usize]);
         for step in 1..=2 {
-            let gradient: Vec<f64> = (0..3).map(|i| 0.3 * f64::from(i) - 0.2 * f64::from(step)).collect();
+            let gradient: Vec<f64> = (0..length).map(|i| 0.3 * (i % 7) as f64 - 0.2 * f64::from(step)).collect();
             arena.store_gradients(Part::Global, &[Tensor::from_slice(&gradient).to_kind(Kind::Double)]);
             adam.update(&mut arena, 0.01);
-            for i in 0..3 {
+            for i in 0..length as usize {
                 let g = gradient[i] + 0.1 * expected[i];
                 m[i] = 0.9 * m[i] + 0.1 * g;
                 v[i] = 0.999 * v[i] + 0.001 * g * g;
@@ -111,7 +108,7 @@ mod tests {
                 expected[i] -= 0.01 * mh / (vh.sqrt() + 1e-8);
             }
         }
-        let got = Vec::<f64>::try_from(arena.master().narrow(0, 0, 3)).unwrap();
+        let got = Vec::<f64>::try_from(arena.master().narrow(0, 0, length)).unwrap();
         for (got, expected) in got.iter().zip(expected) {
             assert!((got - expected).abs() < 1e-12, "{got} {expected}");
         }

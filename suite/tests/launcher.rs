@@ -14,6 +14,7 @@ echo "engine=${0##*/}"
 echo "path=$LD_LIBRARY_PATH"
 echo "root=$EQR_LIBTORCH"
 echo "pid=$$"
+echo "tunables=$GLIBC_TUNABLES"
 for arg in "$@"; do echo "arg=$arg"; done
 exit 75
 "#;
@@ -147,6 +148,16 @@ fn a_broken_libtorch_is_named() {
     let unnamed = install.libtorch("unnamed", "version", "");
     let message = refusal(&install.launcher().env("LIBTORCH", &unnamed).output().unwrap());
     assert!(message.contains("does not say its version"), "{message}");
+}
+
+#[test]
+fn huge_pages_are_asked_for_unless_the_user_says_something_about_the_allocator() {
+    let install = Install::new(&["eqr-bench-solo"]);
+    install.libtorch(".libtorch", "version", "2.11.0");
+    let output = install.launcher().output().unwrap();
+    assert_eq!(fact(&output, "tunables"), "glibc.malloc.hugetlb=1");
+    let output = install.launcher().env("GLIBC_TUNABLES", "glibc.malloc.check=1").output().unwrap();
+    assert_eq!(fact(&output, "tunables"), "glibc.malloc.check=1");
 }
 
 #[test]

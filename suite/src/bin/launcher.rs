@@ -50,6 +50,9 @@ fn main() -> ExitCode {
 /// Whether HDF5 locks the files that it opens; read once, when the library is loaded.
 const HDF5_LOCKING: &str = "HDF5_USE_FILE_LOCKING";
 
+/// Options of glibc's allocator; read once, when a process starts.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
 /// Becomes the engine; comes back only with the reason why it could not.
 fn start() -> Result<Infallible, Problem> {
     let launcher = env::current_exe()
@@ -64,6 +67,10 @@ fn start() -> Result<Infallible, Problem> {
         if env::var_os(HDF5_LOCKING).is_none() {
             // Lustre and GPFS are often mounted without locks; packs are never written in place and need none
             command.env(HDF5_LOCKING, "BEST_EFFORT");
+        }
+        if env::var_os(TUNABLES).is_none() {
+            // huge pages for the tensors of a step: of small ones there are more than the processor can keep in mind
+            command.env(TUNABLES, "glibc.malloc.hugetlb=1");
         }
         command
     };

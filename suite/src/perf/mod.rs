@@ -2,6 +2,7 @@
 
 mod allreduce;
 mod load;
+mod memory;
 mod render;
 mod train;
 mod transforms;

@@ -19,6 +19,7 @@ use eqr_models::{Collective, ModelConfig, Registry};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
+use super::memory::peak_memory;
 use super::{interleaved, median_seconds, print};
 use crate::cluster::{Precision, Worker};
 use crate::config::{Data, Suite, Transforms, parse_method};
@@ -108,15 +109,18 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         (median_seconds(args.steps, || step(ranks).expect("a step's terms are numbers")), None)
     };
     let flops = step_flops(&config, &model, batch);
+    // before the ceiling's matrices are there; a device's memory is not this process's
+    let peak_memory = peak_memory().filter(|_| worker.device == Device::Cpu);
     let ceiling = total(ranks, gemm_ceiling(compute.kind(), worker.device));
     if !worker.leads() {
         return Ok(());
     }
-    let result = json!({
+    let mut result = json!({
         "stage": "train",
         "config": {
             "method": args.method, "img": config.encoder.image, "patch": config.encoder.patch, "dim": config.encoder.dim,
-            "depth": config.encoder.depth, "heads": config.encoder.heads, "batch": batch, "ranks": ranks.size(), "threads": worker.threads,
+            "depth": config.encoder.depth, "heads": config.encoder.heads, "batch": batch,
+            "micro_batch": args.micro_batch, "ranks": ranks.size(), "threads": worker.threads,
             "precision": format!("{compute:?}").to_lowercase(), "device": format!("{:?}", worker.device),
             "parameters": arena.count(),
         },
@@ -128,6 +132,9 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         "ceiling": {"name": "GEMM", "value": ceiling / 1e9, "unit": "GFLOP/s"},
         "share_of_ceiling": flops / median / ceiling,
     });
+    if let Some(bytes) = peak_memory {
+        result["peak_memory_bytes"] = json!(bytes);
+    }
     print(&result, args.json, &["views_per_s", "gflop_per_s", "share_of_ceiling"])
 }
 
