@@ -1,7 +1,9 @@
 //! What a frozen encoder kept: probes on its features, and the statistics of their results.
 //!
 //! - [`mlp`]: regression probes of transformation parameters (R2), all problems and seeds trained together;
+//! - [`ridge`]: the same by linear regression in closed form;
 //! - [`classify`]: linear classification probe (top-1), all seeds trained together;
+//! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of strengths, [`knn`] beside it;
 //! - [`r2`]: the two definitions of R2 and the constant predictor that each is held against;
 //! - [`stats`]: means with intervals, Welch's and paired tests, Holm's correction.
 //!
@@ -11,11 +13,19 @@
 mod adam;
 pub mod classify;
 mod error;
+pub mod knn;
+mod labels;
+mod lbfgs;
+pub mod logistic;
 pub mod mlp;
+pub mod quaternion;
 pub mod r2;
 mod random;
+pub mod ridge;
 mod stack;
 mod standardise;
 pub mod stats;
+pub mod transfer;
 
 pub use error::{Error, Part, Result};
+pub use labels::Accuracy;
