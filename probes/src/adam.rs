@@ -13,6 +13,9 @@ const EPS: f64 = 1e-8;
 /// Elements that are worth a thread of their own.
 const THREAD: usize = 1 << 17;
 
+/// Elements of the values that are still in the cache when they are copied.
+const CACHED: usize = 4096;
+
 /// Adam without weight decay over a flat buffer of parameters and one of their gradients.
 pub(crate) struct Adam {
     lr: f64,
@@ -190,25 +193,36 @@ impl<G: Number> Arrays<'_, G> {
     }
 
     #[inline(always)]
-    fn update_any(self, Step { slope, offset }: Step) {
-        let (slope, offset) = (slope as f32, offset as f32);
-        let (share, decay) = ((1.0 - BETA1) as f32, BETA2 as f32);
-        let moments = self.first.iter_mut().zip(self.second.iter_mut());
-        let all = self.values.iter_mut().zip(self.gradients).zip(moments);
-        let one = |value: &mut f32, gradient: G, first: &mut f32, second: &mut f32| {
-            let gradient = gradient.read();
-            *first += (gradient - *first) * share;
-            *second = *second * decay + gradient * gradient;
-            *value += *first / (second.sqrt() * slope + offset);
-        };
-        if self.copy.is_empty() {
-            all.for_each(|((value, &gradient), (first, second))| one(value, gradient, first, second));
-        } else {
-            for (((value, &gradient), (first, second)), copy) in all.zip(self.copy) {
-                one(value, gradient, first, second);
-                *copy = G::written(*value);
+    fn update_any(self, step: Step) {
+        // the copy is written while the values are still in the cache, by a loop of its own: of five arrays in one loop the compiler
+        // would not know that they lie apart
+        for start in (0..self.values.len()).step_by(CACHED) {
+            let range = start..self.values.len().min(start + CACHED);
+            let values = &mut self.values[range.clone()];
+            descend(
+                values,
+                &self.gradients[range.clone()],
+                &mut self.first[range.clone()],
+                &mut self.second[range.clone()],
+                step,
+            );
+            if let Some(copy) = self.copy.get_mut(range) {
+                copy.iter_mut().zip(values).for_each(|(copy, value)| *copy = G::written(*value));
             }
         }
+    }
+}
+
+/// One step of values with their gradients and moments, all as long.
+#[inline(always)]
+fn descend<G: Number>(values: &mut [f32], gradients: &[G], first: &mut [f32], second: &mut [f32], step: Step) {
+    let (slope, offset) = (step.slope as f32, step.offset as f32);
+    let (share, decay) = ((1.0 - BETA1) as f32, BETA2 as f32);
+    for (((value, gradient), first), second) in values.iter_mut().zip(gradients).zip(first).zip(second) {
+        let gradient = gradient.read();
+        *first += (gradient - *first) * share;
+        *second = *second * decay + gradient * gradient;
+        *value += *first / (second.sqrt() * slope + offset);
     }
 }
 

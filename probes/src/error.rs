@@ -134,6 +134,14 @@ pub enum Error {
         /// The range in words.
         expected: &'static str,
     },
+    /// A scene cannot be read.
+    #[error("scene {index}: {reason}")]
+    Scene {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is nothing to compute on.
     #[error("no {what} given")]
     Empty {

@@ -1,5 +1,6 @@
 //! Nearest neighbours: what features say of classes without any training.
 
+use crate::standardise::unit_rows;
 use tch::{Kind, Tensor};
 
 /// Neighbours that vote.
@@ -13,10 +14,10 @@ const PIECE: i64 = 256;
 /// total similarity. Int64 (M). Features as they are: neither centred nor scaled.
 pub fn vote(known: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
     tch::no_grad(|| {
-        let known = unit(known).tr();
+        let known = unit_rows(known, Kind::Float).tr();
         let neighbours = NEIGHBOURS.min(y.size()[0]);
         let one = |start: i64| {
-            let x = unit(&x.narrow(0, start, PIECE.min(x.size()[0] - start)));
+            let x = unit_rows(&x.narrow(0, start, PIECE.min(x.size()[0] - start)), Kind::Float);
             let (similarity, rows) = x.matmul(&known).topk(neighbours, 1, true, false);
             // all similarities together weigh less than a vote
             let votes = similarity / (2 * neighbours) as f64 + 1.0;
@@ -26,13 +27,6 @@ pub fn vote(known: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
         };
         Tensor::cat(&(0..x.size()[0]).step_by(PIECE as usize).map(one).collect::<Vec<_>>(), 0)
     })
-}
-
-/// Rows of `x` (R, D) at length 1, float32; a row of zeros stays one.
-fn unit(x: &Tensor) -> Tensor {
-    let x = x.to_kind(Kind::Float);
-    let norm = x.square().sum_dim_intlist(&[1i64][..], true, Kind::Float).sqrt().clamp_min(1e-30);
-    x / norm
 }
 
 #[cfg(test)]

@@ -18,12 +18,19 @@ const REFUSALS: usize = 12;
 /// Iterations in a row that must promise too little for the search to end.
 const CALM: usize = 2;
 
+/// What is too little to gain: the larger of a share of the value and an amount.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    pub relative: f64,
+    pub absolute: f64,
+}
+
 /// How far a minimisation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// [`Lbfgs::trial`] is to be evaluated.
     Searching,
-    /// The decrease in reach, -g'd/2, was below the tolerance times the value in two iterations in a row.
+    /// The decrease in reach, -g'd/2, was below the tolerance in two iterations in a row.
     Converged,
     /// No step along the gradient decreases the value any more: rounding ends the search.
     Stalled,
@@ -31,7 +38,7 @@ pub(crate) enum State {
 
 /// One minimisation.
 pub(crate) struct Lbfgs {
-    tolerance: f64,
+    tolerance: Tolerance,
     /// Accepted point (P), f64.
     point: Tensor,
     /// Gradient there (P), float32; `None` before the first value.
@@ -56,8 +63,8 @@ struct Pair {
 }
 
 impl Lbfgs {
-    /// A search from `start` (P) that ends where less than `tolerance` times the value can be gained.
-    pub(crate) fn new(start: &Tensor, tolerance: f64) -> Lbfgs {
+    /// A search from `start` (P) that ends where less than `tolerance` can be gained.
+    pub(crate) fn new(start: &Tensor, tolerance: Tolerance) -> Lbfgs {
         Lbfgs {
             tolerance,
             point: start.to_kind(Kind::Double),
@@ -164,8 +171,8 @@ impl Lbfgs {
         self.slope = dot(gradient, &direction);
         self.direction = direction;
         (self.step, self.refusals) = (1.0, 0);
-        let reach = -self.slope / 2.0;
-        self.calm = if reach <= self.tolerance * self.value.abs() { self.calm + 1 } else { 0 };
+        let (reach, Tolerance { relative, absolute }) = (-self.slope / 2.0, self.tolerance);
+        self.calm = if reach <= absolute.max(relative * self.value.abs()) { self.calm + 1 } else { 0 };
         if self.calm >= CALM || self.slope == 0.0 {
             self.state = State::Converged;
         }
@@ -183,7 +190,7 @@ mod tests {
 
     /// Runs a search to its end with an objective that gives value and gradient; returns it and the number of evaluations.
     fn run(start: &Tensor, curvature: &Tensor, objective: impl Fn(&Tensor) -> (f64, Tensor)) -> (Lbfgs, usize) {
-        let mut search = Lbfgs::new(start, 1e-9);
+        let mut search = Lbfgs::new(start, Tolerance { relative: 1e-9, absolute: 0.0 });
         let mut evaluations = 0;
         while search.state() == State::Searching && evaluations < 2000 {
             let (value, gradient) = objective(&search.trial());
