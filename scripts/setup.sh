@@ -23,7 +23,7 @@ BUILD=.libtorch.tmp
 # Raised when the way .libtorch is made changes, so that an older one is made again.
 RECIPE=1
 
-BASE_PACKAGES=(build-essential pkg-config libhdf5-dev)
+BASE_PACKAGES=(build-essential pkg-config libhdf5-dev libopenblas-dev)
 MPI_PACKAGES=(libopenmpi-dev openmpi-bin libclang-dev) # libclang: the MPI bindings are generated
 
 say() { echo "setup: $*"; }
@@ -57,6 +57,7 @@ provided_otherwise() {
     build-essential) command -v cc && command -v c++ ;;
     pkg-config) command -v pkg-config ;;
     libhdf5-dev) [[ -n ${HDF5_DIR:-} ]] || command -v h5cc || pkg-config --exists hdf5 ;;
+    libopenblas-dev) pkg-config --exists openblas ;;
     libopenmpi-dev) command -v mpicc ;;
     openmpi-bin) command -v mpirun || command -v srun ;;
     libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || command -v llvm-config || command -v clang ;;

@@ -2,6 +2,7 @@
 
 use crate::adam::Adam;
 use crate::error::{Error, Part, Result};
+use crate::labels::check_labels;
 use crate::mlp::check_training;
 use crate::random::{self, Purpose};
 use crate::standardise::{Scaler, expect_shape, finite, matrix, shape};
@@ -126,15 +127,6 @@ fn check(data: &LabelledFeatures) -> Result<()> {
     check_labels(name, Part::TestTargets, test_y, test_rows, *classes as i64)
 }
 
-fn check_labels(name: &str, part: Part, labels: &Tensor, rows: i64, classes: i64) -> Result<()> {
-    if labels.kind() != Kind::Int64 {
-        return Err(shape(name, part, labels, format!("int64 labels, not {:?}", labels.kind())));
-    }
-    expect_shape(name, part, labels, &[rows])?;
-    let (min, max) = (labels.min().int64_value(&[]), labels.max().int64_value(&[]));
-    if min >= 0 && max < classes { Ok(()) } else { Err(Error::Labels { name: name.into(), part, min, max, classes }) }
-}
-
 /// Rows of the training split that one epoch visits, (S, units): the units in each seed's own order, one view of each.
 fn epoch_rows(data: &LabelledFeatures, seeds: &[u64], epoch: usize) -> Tensor {
     let views = data.views as i64;
@@ -174,7 +166,7 @@ impl Heads {
             weight_gradient: weight(&gradients),
             bias: bias(&values),
             bias_gradient: bias(&gradients),
-            adam: Adam::new(&values, &gradients, lr),
+            adam: Adam::new(&values, &gradients, &values, lr),
         };
         for (s, &seed) in seeds.iter().enumerate() {
             let (weight, bias) = random::linear(seed, 0, inputs, classes, device);

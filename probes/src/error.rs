@@ -12,6 +12,10 @@ pub enum Part {
     TrainFeatures,
     /// Targets or labels of the training split.
     TrainTargets,
+    /// Features of the validation part.
+    ValFeatures,
+    /// Labels of the validation part.
+    ValTargets,
     /// Features of the test split.
     TestFeatures,
     /// Targets or labels of the test split.
@@ -27,6 +31,8 @@ impl fmt::Display for Part {
         f.write_str(match self {
             Part::TrainFeatures => "training features",
             Part::TrainTargets => "training targets",
+            Part::ValFeatures => "validation features",
+            Part::ValTargets => "validation labels",
             Part::TestFeatures => "test features",
             Part::TestTargets => "test targets",
             Part::Predictions => "predictions",
@@ -70,6 +76,16 @@ pub enum Error {
         /// The probe's seed.
         seed: u64,
     },
+    /// The linear algebra library cannot solve a system that has a solution.
+    #[error(
+        "{name}: LAPACK failed: {what}\nhint: the BLAS in use may not know this processor; try another one, or OPENBLAS_CORETYPE=Haswell"
+    )]
+    Lapack {
+        /// Name of the problem.
+        name: String,
+        /// What went wrong.
+        what: String,
+    },
     /// A label is not a class.
     #[error("{name}: {part} lie in {min}..={max}, expected 0..{classes}")]
     Labels {
@@ -84,6 +100,30 @@ pub enum Error {
         /// Number of classes.
         classes: i64,
     },
+    /// Classes that occur nowhere in a part.
+    #[error(
+        "{name}: {part} hold no sample of class {found} (of 0..{classes})\nhint: number the classes without gaps, and split so that each has samples"
+    )]
+    EmptyClasses {
+        /// Name of the problem.
+        name: String,
+        /// The labels.
+        part: Part,
+        /// The classes.
+        found: String,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Fewer samples than classes.
+    #[error("{name}: {samples} training samples for {classes} classes, expected at least one of each")]
+    FewSamples {
+        /// Name of the problem.
+        name: String,
+        /// Training samples.
+        samples: i64,
+        /// Number of classes.
+        classes: i64,
+    },
     /// A configuration value is out of its range.
     #[error("probe configuration: {key} = {found}, expected {expected}")]
     Config {
@@ -93,6 +133,14 @@ pub enum Error {
         found: String,
         /// The range in words.
         expected: &'static str,
+    },
+    /// A scene cannot be read.
+    #[error("scene {index}: {reason}")]
+    Scene {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: Box<dyn std::error::Error + Send + Sync>,
     },
     /// There is nothing to compute on.
     #[error("no {what} given")]

@@ -57,6 +57,24 @@ impl Default for ProbeConfig {
     }
 }
 
+/// Number type of the probes' products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32 throughout.
+    Fp32,
+    /// bfloat16 in the products of training; weights, optimiser and the evaluation stay float32.
+    Bf16,
+}
+
+impl Precision {
+    fn kind(self) -> Kind {
+        match self {
+            Precision::Fp32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+        }
+    }
+}
+
 /// What one trained probe scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
@@ -76,14 +94,16 @@ pub struct Fit {
 /// An empty list of problems or seeds, a configuration value out of range, tensors whose shapes do not fit, NaN or infinite
 /// values (the message names the problem and the tensor), and training that diverged.
 pub fn fit(problems: &[Problem], seeds: &[u64], config: &ProbeConfig) -> Result<Vec<Vec<Fit>>> {
-    fit_with_progress(problems, seeds, config, &mut |_, _| {})
+    fit_in(Precision::Fp32, problems, seeds, config, &mut |_, _| {})
 }
 
-/// As [`fit`], and tells `progress` after each epoch how many are done and how many there are in all stacks together.
+/// As [`fit`], in `precision`, and tells `progress` after each epoch how many are done and how many there are in all stacks
+/// together.
 ///
 /// # Errors
 /// As [`fit`].
-pub fn fit_with_progress(
+pub fn fit_in(
+    precision: Precision,
     problems: &[Problem],
     seeds: &[u64],
     config: &ProbeConfig,
@@ -104,7 +124,7 @@ pub fn fit_with_progress(
         for (done, group) in groups.iter().enumerate() {
             let members: Vec<&Problem> = group.iter().map(|&p| &problems[p]).collect();
             let mut tick = |epoch: usize| progress(done * config.epochs + epoch, total);
-            fits.extend(group.iter().copied().zip(fit_group(&members, seeds, config, &mut tick)?));
+            fits.extend(group.iter().copied().zip(fit_group(&members, seeds, config, precision, &mut tick)?));
         }
         fits.sort_by_key(|(problem, _)| *problem);
         Ok(fits.into_iter().map(|(_, fit)| fit).collect())
@@ -193,7 +213,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(problems: &[&Problem]) -> Inputs {
+    fn new(problems: &[&Problem], kind: Kind) -> Inputs {
         let mut distinct: Vec<&Tensor> = Vec::new();
         let mut feature_of = Vec::with_capacity(problems.len());
         for problem in problems {
@@ -204,7 +224,7 @@ impl Inputs {
             }
         }
         let scalers: Vec<Scaler> = distinct.iter().map(|x| Scaler::fit(x)).collect();
-        let features = scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x)).collect();
+        let features = scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x).to_kind(kind)).collect();
         let widest = problems.iter().map(|p| p.outputs()).max().unwrap_or(0);
         let padded = |p: &&Problem| p.train_t.to_kind(Kind::Float).constant_pad_nd([0, widest - p.outputs()]);
         let targets = problems.iter().map(padded).collect();
@@ -234,13 +254,15 @@ fn fit_group(
     problems: &[&Problem],
     seeds: &[u64],
     config: &ProbeConfig,
+    precision: Precision,
     tick: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<Fit>>> {
-    let inputs = Inputs::new(problems);
+    let inputs = Inputs::new(problems, precision.kind());
     let stack = train(&inputs, problems, seeds, config, tick);
     let one = |p: usize, s: usize| {
         let (problem, feature, network) = (problems[p], inputs.feature_of[p], p * seeds.len() + s);
-        let train = score(&stack, network, &inputs.training.features[feature], &problem.train_t, Tensor::shallow_clone);
+        let train =
+            score(&stack, network, &inputs.training.features[feature], &problem.train_t, |x| x.to_kind(Kind::Float));
         let test = score(&stack, network, &problem.test_x, &problem.test_t, |x| inputs.scalers[feature].apply(x));
         match (train, test) {
             (Some(train), Some(test)) => Ok(Fit { train, test }),
@@ -263,7 +285,7 @@ fn train(
     let sizes = Sizes { input, hidden: config.hidden as i64, output, lr: config.lr };
     let step = (config.batch as i64).min(rows);
     let batch_sizes: Vec<i64> = [step, rows % step].into_iter().filter(|&size| size > 0).collect();
-    let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &batch_sizes, device);
+    let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &batch_sizes, &inputs.training);
     for epoch in 0..config.epochs {
         let order = epoch_order(seeds, epoch, rows, device);
         for start in (0..rows).step_by(step as usize) {
@@ -326,7 +348,7 @@ mod tests {
     fn shared_features_are_stored_once() {
         let (a, b) = (problem("a", 9, 4, 1), problem("b", 9, 4, 2));
         let c = Problem { train_x: a.train_x.shallow_clone(), ..problem("c", 9, 4, 3) };
-        let inputs = Inputs::new(&[&a, &b, &c]);
+        let inputs = Inputs::new(&[&a, &b, &c], Kind::Float);
         assert_eq!((inputs.training.features.len(), &inputs.feature_of[..]), (2, &[0, 1, 0][..]));
         assert_eq!(inputs.training.targets[0].size(), [9, 3]);
     }

@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     View = 3,
     /// Shuffled targets.
     Permute = 4,
+    /// Where, how large and how a scene is cropped; the index is the position in the list of all crops.
+    Crop = 5,
 }
 
 /// Finaliser of splitmix64: neighbouring keys give unrelated values.

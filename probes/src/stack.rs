@@ -51,9 +51,9 @@ pub(crate) struct Network {
 
 /// The training split: what [`Network`]'s indices point to.
 pub(crate) struct Training {
-    /// Standardised features, (N, D) each.
+    /// Standardised features, (N, D) each, float32 or bfloat16: the products are of this kind.
     pub features: Vec<Tensor>,
-    /// Targets, padded with zeros to K columns, (N, K) each.
+    /// Targets, padded with zeros to K columns, (N, K) each, float32.
     pub targets: Vec<Tensor>,
 }
 
@@ -86,21 +86,21 @@ struct Batch {
     /// Hidden activations and their gradients, (n, B, H).
     hidden: [Tensor; 2],
     hidden_gradients: [Tensor; 2],
-    /// Outputs, then their gradients, (n, B, K).
-    output: Tensor,
     /// (n, B, K)
+    output: Tensor,
+    /// Targets, then the outputs' gradients, (n, B, K), float32.
     target: Tensor,
 }
 
 impl Batch {
-    fn new(sizes: &Sizes, networks: i64, rows: i64, device: Device) -> Batch {
-        let empty = |columns: i64| Tensor::empty([networks, rows, columns], (Kind::Float, device));
+    fn new(sizes: &Sizes, networks: i64, rows: i64, kind: (Kind, Device)) -> Batch {
+        let empty = |columns: i64| Tensor::empty([networks, rows, columns], kind);
         Batch {
             input: empty(sizes.input),
             hidden: [empty(sizes.hidden), empty(sizes.hidden)],
             hidden_gradients: [empty(sizes.hidden), empty(sizes.hidden)],
             output: empty(sizes.output),
-            target: empty(sizes.output),
+            target: empty(sizes.output).to_kind(Kind::Float),
         }
     }
 }
@@ -109,6 +109,8 @@ impl Batch {
 pub(crate) struct Stack {
     networks: Vec<Network>,
     parameters: Layers,
+    /// What the products read: the parameters themselves, or their copy in bfloat16.
+    compute: Layers,
     gradients: Layers,
     /// 2 / k for each network's own columns and 0 for those it lacks, (n, 1, K): over the rows of a batch, the factor from
     /// residual to gradient of the mean squared error.
@@ -119,24 +121,28 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Fresh networks on `device` for batches of `rows` rows, one batch size after the other.
-    pub(crate) fn new(sizes: Sizes, networks: &[Network], rows: &[i64], device: Device) -> Stack {
+    /// Fresh networks for `training`, on its device and in its kind, for batches of `rows` rows, one batch size after the other.
+    pub(crate) fn new(sizes: Sizes, networks: &[Network], rows: &[i64], training: &Training) -> Stack {
+        let (kind, device) = (training.features[0].kind(), training.features[0].device());
         let count = networks.len() as i64;
-        let zeros = || Tensor::zeros([count * sizes.parameters()], (Kind::Float, device));
-        let (values, slopes) = (zeros(), zeros());
+        let zeros = |kind: Kind| Tensor::zeros([count * sizes.parameters()], (kind, device));
+        let (values, slopes) = (zeros(Kind::Float), zeros(kind));
         let parameters = Layers::view(&values, &sizes, count);
         for (index, network) in networks.iter().enumerate() {
             draw(&parameters, index as i64, &sizes, network);
         }
+        // of one kind the same memory
+        let copy = values.to_kind(kind);
         let share = |k: i64, column: i64| if column < k { 2.0 / k as f32 } else { 0.0 };
         let factor: Vec<f32> =
             networks.iter().flat_map(|n| (0..sizes.output).map(move |column| share(n.outputs, column))).collect();
         Stack {
             networks: networks.to_vec(),
+            compute: Layers::view(&copy, &sizes, count),
             gradients: Layers::view(&slopes, &sizes, count),
             factor: Tensor::from_slice(&factor).view([count, 1, sizes.output]).to_device(device),
-            adam: Adam::new(&values, &slopes, sizes.lr),
-            batches: rows.iter().map(|&rows| (rows, Batch::new(&sizes, count, rows, device))).collect(),
+            adam: Adam::new(&values, &slopes, &copy, sizes.lr),
+            batches: rows.iter().map(|&rows| (rows, Batch::new(&sizes, count, rows, (kind, device)))).collect(),
             parameters,
         }
     }
@@ -150,7 +156,7 @@ impl Stack {
         self.adam.step();
     }
 
-    /// Outputs (R, K) of one network on standardised features `x` (R, D).
+    /// Outputs (R, K) of one network on standardised features `x` (R, D), float32.
     pub(crate) fn predict(&self, network: usize, x: &Tensor) -> Tensor {
         let Layers { weights, biases } = &self.parameters;
         let own = |t: &Tensor| t.get(network as i64);
@@ -180,7 +186,7 @@ impl Stack {
 
     /// Fills `batch.hidden` and `batch.output` from `batch.input`.
     fn forward(&self, batch: &Batch) {
-        let Layers { weights, biases } = &self.parameters;
+        let Layers { weights, biases } = &self.compute;
         let [first, second] = &batch.hidden;
         let _ = biases[0].baddbmm_out(first, &batch.input, &weights[0]);
         let _ = first.shallow_clone().relu_();
@@ -191,12 +197,13 @@ impl Stack {
 
     /// Fills the gradients from the forward pass; that of the features is not needed and not computed.
     fn backward(&self, batch: &Batch) {
-        let weights = &self.parameters.weights;
+        let weights = &self.compute.weights;
         let [first, second] = &batch.hidden;
         let [first_gradient, second_gradient] = &batch.hidden_gradients;
-        let mut residual = batch.output.shallow_clone();
-        let _ = residual.g_sub_(&batch.target);
-        let _ = residual.g_mul_(&(&self.factor / batch.target.size()[1] as f64));
+        let mut residual = batch.target.shallow_clone();
+        let _ = residual.g_sub_(&batch.output);
+        let _ = residual.g_mul_(&(&self.factor / -(batch.target.size()[1] as f64)));
+        let residual = residual.to_kind(batch.output.kind());
         self.layer_gradient(2, second, &residual);
         through(&residual, &weights[2], second, second_gradient);
         self.layer_gradient(1, first, second_gradient);
@@ -207,7 +214,7 @@ impl Stack {
     /// Gradients of a layer's weights and biases from its input (n, B, in) and the gradient of its output (n, B, out).
     fn layer_gradient(&self, layer: usize, input: &Tensor, output: &Tensor) {
         let _ = input.transpose(1, 2).bmm_out(&self.gradients.weights[layer], output);
-        let _ = output.sum_intlist_out(&self.gradients.biases[layer], &[1i64][..], true, Kind::Float);
+        let _ = output.sum_intlist_out(&self.gradients.biases[layer], &[1i64][..], true, output.kind());
     }
 }
 
@@ -282,7 +289,7 @@ mod tests {
     #[test]
     fn gradients_agree_with_autograd() {
         let (networks, training, order) = setting();
-        let stack = Stack::new(SIZES, &networks, &[ROWS], Device::Cpu);
+        let stack = Stack::new(SIZES, &networks, &[ROWS], &training);
         stack.differentiate(&training, &order);
         let expected = by_autograd(&stack, &training, &order);
         for (index, (found, expected)) in tensors(&stack.gradients).into_iter().zip(&expected).enumerate() {
@@ -295,7 +302,7 @@ mod tests {
     #[test]
     fn columns_that_a_problem_lacks_stay_zero() {
         let (networks, training, order) = setting();
-        let mut stack = Stack::new(SIZES, &networks, &[ROWS], Device::Cpu);
+        let mut stack = Stack::new(SIZES, &networks, &[ROWS], &training);
         let before = stack.predict(0, &training.features[0]);
         (0..5).for_each(|_| stack.step(&training, &order));
         let after = stack.predict(0, &training.features[0]);

@@ -27,6 +27,13 @@ impl Scaler {
     }
 }
 
+/// Rows of `x` (R, D) at length 1, of `kind`; a row of zeros stays one.
+pub(crate) fn unit_rows(x: &Tensor, kind: Kind) -> Tensor {
+    let x = x.to_kind(kind);
+    let norm = x.square().sum_dim_intlist(&[1i64][..], true, kind).sqrt().clamp_min(1e-30);
+    x / norm
+}
+
 /// Rows and columns of a two-dimensional tensor that has at least one of each.
 pub(crate) fn matrix(name: &str, part: Part, tensor: &Tensor) -> Result<(i64, i64)> {
     match tensor.size()[..] {

@@ -1,4 +1,5 @@
-//! Means over seeds with their intervals, tests between methods, correction for many tests (protocol section 8).
+//! Means over seeds with their intervals, tests between methods, effect sizes, correction for many tests, and where the variance
+//! comes from (protocol section 8).
 //!
 //! What a sample cannot tell is `None`, never NaN: a single value has no standard deviation and no interval, a difference
 //! that involves a single value has no test.
@@ -6,6 +7,7 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::function::gamma::ln_gamma;
 
 /// Spread below this multiple of a sample's largest absolute value is rounding, and counts as none.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
@@ -106,6 +108,71 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     }
     adjusted
 }
+
+/// Where the variance of a metric comes from, when each pretraining seed was probed with several probe seeds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Components {
+    /// Variance between encoders of different pretraining seeds, at least 0; `None` for one pretraining seed, or where no seed was probed
+    /// twice, so that the two cannot be told apart.
+    pub pretraining: Option<f64>,
+    /// Variance between probes of one encoder; `None` where no encoder was probed twice.
+    pub probe: Option<f64>,
+}
+
+impl Components {
+    /// Components from `values[pretraining seed][probe seed]`: the moment estimator of the one-way analysis of variance with random
+    /// effects, for any numbers of probe seeds. An estimate below 0 is 0.
+    ///
+    /// # Errors
+    /// No pretraining seed, one without a value, a value that is not finite.
+    pub fn of(values: &[Vec<f64>]) -> Result<Components> {
+        if values.is_empty() {
+            return Err(Error::Empty { what: "pretraining seed" });
+        }
+        values.iter().try_for_each(|group| largest(group).map(|_| ()))?;
+        let (groups, total) = (values.len() as f64, values.iter().map(Vec::len).sum::<usize>() as f64);
+        let mean = |group: &[f64]| group.iter().sum::<f64>() / group.len() as f64;
+        let within: f64 = values.iter().map(|group| group.iter().map(|v| (v - mean(group)).powi(2)).sum::<f64>()).sum();
+        if total == groups {
+            return Ok(Components { pretraining: None, probe: None });
+        }
+        let probe = within / (total - groups);
+        let grand = values.iter().flatten().sum::<f64>() / total;
+        let between: f64 = values.iter().map(|group| group.len() as f64 * (mean(group) - grand).powi(2)).sum();
+        let squares: f64 = values.iter().map(|group| (group.len() as f64).powi(2)).sum();
+        let effective = (total - squares / total) / (groups - 1.0);
+        let pretraining = (groups > 1.0).then(|| ((between / (groups - 1.0) - probe) / effective).max(0.0));
+        Ok(Components { pretraining, probe: Some(probe) })
+    }
+}
+
+/// Hedges' g of Cohen's d (or d_z) with `degrees` degrees of freedom of its standard deviation, at least 2: d of few values is too large
+/// in the mean, by a quarter for three pairs.
+pub fn hedges_g(d: f64, degrees: f64) -> f64 {
+    let half = degrees / 2.0;
+    d * (ln_gamma(half) - ln_gamma(half - 0.5)).exp() / half.sqrt()
+}
+
+/// Says why samples of these sizes can say little: one value on a side, or only differences of more than [`COARSE`] standard
+/// deviations found in four of five cases (two-sided test at 5%). `paired` takes the standard deviation of the differences.
+/// `None` where they are large enough.
+pub fn too_few(a: usize, b: usize, paired: bool) -> Option<String> {
+    if a.min(b) < 2 {
+        return Some("one seed: no standard deviation, no interval and no test".to_owned());
+    }
+    let (df, error) = match paired {
+        true => (a as f64 - 1.0, (1.0 / a as f64).sqrt()),
+        false => ((a + b) as f64 - 2.0, (1.0 / a as f64 + 1.0 / b as f64).sqrt()),
+    };
+    let found = (student(df).inverse_cdf(0.975) + student(df).inverse_cdf(0.8)) * error;
+    let seeds = if a == b { format!("{a} seeds") } else { format!("{a} and {b} seeds") };
+    (found > COARSE).then(|| {
+        format!("{seeds}: only differences above {found:.1} standard deviations are found in four of five cases")
+    })
+}
+
+/// Smallest difference, in standard deviations, that samples must find to be called large enough.
+pub const COARSE: f64 = 2.0;
 
 /// Mean and variance of a sample.
 struct Moments {
@@ -295,6 +362,57 @@ mod tests {
             })
             .count();
         assert!((3760..=3840).contains(&covered), "{covered} of 4000");
+    }
+
+    /// By numpy, with the estimator's formulas: groups of 3, 3 and 2 values.
+    #[test]
+    fn components_by_hand() {
+        let values = [vec![0.60, 0.62, 0.61], vec![0.70, 0.69, 0.74], vec![0.55, 0.59]];
+        let found = Components::of(&values).unwrap();
+        assert_relative_eq!(found.probe.unwrap(), 0.00047999999999999996, max_relative = 1e-9);
+        assert_relative_eq!(found.pretraining.unwrap(), 0.004988571428571423, max_relative = 1e-9);
+        let alone = Components::of(&[vec![0.5, 0.7]]).unwrap();
+        assert_eq!(alone.pretraining, None);
+        assert_relative_eq!(alone.probe.unwrap(), 0.02, max_relative = 1e-9);
+        assert_eq!(Components::of(&[vec![0.5], vec![0.7]]).unwrap(), Components { pretraining: None, probe: None });
+        assert!(Components::of(&[vec![0.5], vec![]]).is_err() && Components::of(&[]).is_err());
+    }
+
+    /// Over 2,000 tables of 4 x 3 values with variances 4 and 1 the estimates are right in the mean.
+    #[test]
+    fn components_are_right_in_the_mean() {
+        use rand::SeedableRng;
+        use rand::distributions::{Distribution, Uniform};
+        let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
+        let side = 3f64.sqrt();
+        let unit = Uniform::new(-side, side);
+        let mut table = || -> Vec<Vec<f64>> {
+            let mut row = |centre: f64| (0..3).map(|_| centre + unit.sample(&mut rng)).collect::<Vec<f64>>();
+            let centres: Vec<f64> = (0..4).map(|_| 2.0 * row(0.0)[0]).collect();
+            centres.into_iter().map(row).collect()
+        };
+        let found: Vec<Components> = (0..2000).map(|_| Components::of(&table()).unwrap()).collect();
+        let mean = |of: fn(&Components) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
+        let (pretraining, probe) = (mean(|c| c.pretraining.unwrap()), mean(|c| c.probe.unwrap()));
+        assert!((pretraining - 4.0).abs() < 0.2 && (probe - 1.0).abs() < 0.05, "{pretraining} {probe}");
+    }
+
+    /// Against scipy: `exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / sqrt(df / 2)`; 1 - 3 / (4 df - 1) is close to it.
+    #[test]
+    fn hedges_corrects_small_samples() {
+        assert_relative_eq!(hedges_g(1.0, 2.0), 0.5641895835477563, max_relative = 1e-9);
+        assert_relative_eq!(hedges_g(2.0, 8.0), 2.0 * 0.9027033336764101, max_relative = 1e-9);
+        assert!((hedges_g(1.0, 40.0) - (1.0 - 3.0 / 159.0)).abs() < 1e-4);
+    }
+
+    #[test]
+    fn small_samples_are_warned_of() {
+        assert!(too_few(1, 5, false).unwrap().contains("no interval"));
+        // t(0.975, 4) + t(0.8, 4) = 2.776 + 0.941, times the root of 2/3
+        let three = too_few(3, 3, false).unwrap();
+        assert!(three.starts_with("3 seeds") && three.contains("3.0 standard"), "{three}");
+        assert_eq!(too_few(6, 6, false), None);
+        assert!(too_few(3, 3, true).is_some() && too_few(5, 5, true).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The regression probe finds what features hold and no more.
 
-use eqr_probes::mlp::{Fit, ProbeConfig, Problem, fit, fit_with_progress, permuted};
+use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
 use eqr_probes::r2::constant_predictor;
 use eqr_probes::{Error, Part};
 use rand::{Rng, SeedableRng};
@@ -134,7 +134,8 @@ fn batched_problems_score_as_single_ones() {
     ];
     let config = ProbeConfig { hidden: 24, epochs: 4, ..ProbeConfig::default() };
     let mut ticks = Vec::new();
-    let together = fit_with_progress(&problems, &[5, 6, 7], &config, &mut |done, of| ticks.push((done, of))).unwrap();
+    let together =
+        fit_in(Precision::Fp32, &problems, &[5, 6, 7], &config, &mut |done, of| ticks.push((done, of))).unwrap();
     assert_eq!(ticks, (1..=8).map(|done| (done, 8)).collect::<Vec<_>>());
     for (p, problem) in problems.iter().enumerate() {
         for (s, seed) in [5, 6, 7].into_iter().enumerate() {
@@ -233,4 +234,16 @@ fn divergence_names_problem_and_seed() {
     let wild = ProbeConfig { lr: 1e30, epochs: 3, hidden: 8, ..ProbeConfig::default() };
     let error = fit(&[problem("wild", &x, &x.narrow(1, 0, 1))], &[42], &wild).unwrap_err();
     assert!(matches!(error, Error::Diverged { ref name, seed: 42 } if name == "wild"), "{error}");
+}
+
+/// bfloat16 products leave R2 where it is, to 0.005.
+#[test]
+fn half_width_products_find_the_same() {
+    let x = normal(20, &[TRAIN + TEST, 12]);
+    let t = x.narrow(1, 0, 2).tanh() + normal(21, &[TRAIN + TEST, 2]) * 0.3;
+    let problems = [problem("tanh", &x, &t)];
+    let score =
+        |precision| per_output(&fit_in(precision, &problems, &[0, 1, 2], &quick(), &mut |_, _| {}).unwrap()[0][0]);
+    let (whole, half) = (score(Precision::Fp32), score(Precision::Bf16));
+    assert!(whole > 0.5 && (whole - half).abs() < 0.005 && whole != half, "{whole} {half}");
 }

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod export;
 pub mod failure;
+pub mod features;
 pub mod guard;
 pub mod health;
 pub mod import;

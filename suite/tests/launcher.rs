@@ -294,9 +294,13 @@ fn an_engine_that_cannot_be_loaded_is_explained() {
     let install = Install::new(&[]);
     install.libtorch(".libtorch", "version", "2.11.0\n");
     let bin = install.path("bin");
-    for (library, advice) in
-        [("libmpi.so.9999", "openmpi-bin"), ("libhdf5.so.9999", "libhdf5-dev"), ("libsomething.so.9999", "install it")]
-    {
+    let cases = [
+        ("libmpi.so.9999", "openmpi-bin"),
+        ("libhdf5.so.9999", "libhdf5-dev"),
+        ("libopenblas.so.9999", "libopenblas-dev"),
+        ("libsomething.so.9999", "install it"),
+    ];
+    for (library, advice) in cases {
         // An engine that is linked to a library which then goes away (a version that no machine has).
         cc(&bin, "int f(void) { return 7; }", &["-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o", library]);
         cc(&bin, "int f(void); int main(void) { return f(); }", &[library, "-o", "eqr-bench-solo"]);

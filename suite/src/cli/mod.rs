@@ -1,6 +1,8 @@
 //! The command line.
 
 mod data;
+mod probe;
+mod transfer;
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -35,6 +37,10 @@ enum Command {
     Report(ReportArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(ExportArgs),
+    /// R2 of probes on a file of features: what they hold of the transformation between two views.
+    Probe(probe::ProbeArgs),
+    /// Accuracy of logistic regression and nearest neighbours on a file of features.
+    Transfer(transfer::TransferArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -113,6 +119,8 @@ enum PerfCommand {
     Train(perf::TrainArgs),
     /// Two views of photographs: the base view and all six transforms.
     Transforms(perf::TransformsArgs),
+    /// MLP probes of many transforms and seeds, trained together.
+    Probe(perf::ProbeArgs),
     /// Photographs out of a pack: read, decoded and resized.
     Load(perf::LoadArgs),
     /// Renders of procedural objects, or of meshes.
@@ -154,6 +162,8 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
             let name = match other {
                 Command::Report(_) => "report",
                 Command::Export(_) => "export",
+                Command::Probe(_) => "probe",
+                Command::Transfer(_) => "transfer",
                 Command::Data(_) => "data",
                 Command::Perf(_) => "perf",
                 Command::Doctor { .. } => "doctor",
@@ -163,8 +173,11 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
         Command::Export(args) => agree(&Solo, export(&args)),
+        Command::Probe(args) => probe::run(&args),
+        Command::Transfer(args) => transfer::run(&args),
         Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),
+        Command::Perf(PerfCommand::Probe(args)) => agree(&Solo, perf::probe(&args)),
         Command::Perf(PerfCommand::Load(args)) => agree(&Solo, perf::load(&args)),
         Command::Perf(PerfCommand::Render(args)) => agree(&Solo, perf::render(&args)),
         Command::Doctor { json } => agree(&Solo, doctor::print(json)),
@@ -223,6 +236,14 @@ fn print_report(args: &ReportArgs) -> Result<()> {
         FormatArg::Csv => report::Format::Csv,
     };
     print_text(&report::render(&store.cells()?, &contexts, format)?)
+}
+
+/// A probe's error as an exit code: what comes of the input is bad input, what happens on the way a failed run.
+fn probes_failure(error: eqr_probes::Error) -> Failure {
+    match error {
+        eqr_probes::Error::Diverged { .. } | eqr_probes::Error::Lapack { .. } => Failure::run(error),
+        _ => Failure::bad_input(error),
+    }
 }
 
 /// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.

@@ -3,6 +3,7 @@
 mod allreduce;
 mod load;
 mod memory;
+mod probe;
 mod render;
 mod train;
 mod transforms;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use allreduce::{AllreduceArgs, allreduce};
 pub use load::{LoadArgs, load};
+pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};

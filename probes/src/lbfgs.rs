@@ -1,0 +1,237 @@
+//! L-BFGS that is told what the objective is where it asks: one minimisation as a state that many of can advance side by side,
+//! their objectives evaluated together.
+//!
+//! The caller gives with each value a positive diagonal that is about the Hessian's; its inverse, scaled as usual by s'y / y'Hy,
+//! takes the identity's place at the bottom of the two-loop recursion (Nocedal and Wright, algorithm 7.4).
+
+use std::collections::VecDeque;
+use tch::{Kind, Tensor};
+
+/// Pairs that are remembered.
+const MEMORY: usize = 10;
+/// Least share of the decrease that the slope promises which a step must bring.
+const ARMIJO: f64 = 1e-4;
+/// Relative change of the value that may be rounding: there the slopes decide (Hager and Zhang's approximate Wolfe condition).
+const ROUNDING: f64 = 1e-6;
+/// Steps that may be refused one after the other before the direction is given up.
+const REFUSALS: usize = 12;
+/// Iterations in a row that must promise too little for the search to end.
+const CALM: usize = 2;
+
+/// What is too little to gain: the larger of a share of the value and an amount.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    pub relative: f64,
+    pub absolute: f64,
+}
+
+/// How far a minimisation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// [`Lbfgs::trial`] is to be evaluated.
+    Searching,
+    /// The decrease in reach, -g'd/2, was below the tolerance in two iterations in a row.
+    Converged,
+    /// No step along the gradient decreases the value any more: rounding ends the search.
+    Stalled,
+}
+
+/// One minimisation.
+pub(crate) struct Lbfgs {
+    tolerance: Tolerance,
+    /// Accepted point (P), f64.
+    point: Tensor,
+    /// Gradient there (P), float32; `None` before the first value.
+    gradient: Option<Tensor>,
+    value: f64,
+    /// Direction of the search from the point, (P) float32, its slope and the step on trial.
+    direction: Tensor,
+    slope: f64,
+    step: f64,
+    refusals: usize,
+    calm: usize,
+    iterations: usize,
+    pairs: VecDeque<Pair>,
+    state: State,
+}
+
+/// A step s and the change y of the gradient along it, (P) float32 each, with 1 / s'y.
+struct Pair {
+    s: Tensor,
+    y: Tensor,
+    inverse: f64,
+}
+
+impl Lbfgs {
+    /// A search from `start` (P) that ends where less than `tolerance` can be gained.
+    pub(crate) fn new(start: &Tensor, tolerance: Tolerance) -> Lbfgs {
+        Lbfgs {
+            tolerance,
+            point: start.to_kind(Kind::Double),
+            gradient: None,
+            value: f64::INFINITY,
+            direction: start.to_kind(Kind::Float).zeros_like(),
+            slope: 0.0,
+            step: 0.0,
+            refusals: 0,
+            calm: 0,
+            iterations: 0,
+            pairs: VecDeque::new(),
+            state: State::Searching,
+        }
+    }
+
+    /// The point (P), f64, that is to be evaluated next.
+    pub(crate) fn trial(&self) -> Tensor {
+        &self.point + &self.direction * self.step
+    }
+
+    /// The best point (P), f64.
+    pub(crate) fn point(&self) -> &Tensor {
+        &self.point
+    }
+
+    /// The value there.
+    pub(crate) fn value(&self) -> f64 {
+        self.value
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Accepted steps.
+    pub(crate) fn iterations(&self) -> usize {
+        self.iterations
+    }
+
+    /// Takes value and gradient (P), float32, at [`Lbfgs::trial`], and `curvature` (P), float32, the Hessian's diagonal or
+    /// about it.
+    pub(crate) fn tell(&mut self, value: f64, gradient: Tensor, curvature: &Tensor) {
+        let Some(previous) = &self.gradient else {
+            (self.value, self.gradient) = (value, Some(gradient));
+            return self.aim(curvature);
+        };
+        if !self.acceptable(value, &gradient) {
+            return self.refuse(value, curvature);
+        }
+        let (s, y) = (&self.direction * self.step, &gradient - previous);
+        let product = dot(&s, &y);
+        if product > 1e-10 * (dot(&s, &s) * dot(&y, &y)).sqrt() {
+            if self.pairs.len() == MEMORY {
+                self.pairs.pop_front();
+            }
+            self.pairs.push_back(Pair { s, y, inverse: 1.0 / product });
+        }
+        self.point = self.trial();
+        (self.value, self.gradient) = (value, Some(gradient));
+        self.iterations += 1;
+        self.aim(curvature);
+    }
+
+    fn acceptable(&self, value: f64, gradient: &Tensor) -> bool {
+        let enough = value <= self.value + ARMIJO * self.step * self.slope;
+        let level = value <= self.value + ROUNDING * self.value.abs();
+        enough || level && dot(gradient, &self.direction) <= (2.0 * ARMIJO - 1.0) * self.slope
+    }
+
+    /// A shorter step: the minimum of the parabola through both values and the slope, at a tenth to a half of the step.
+    fn refuse(&mut self, value: f64, curvature: &Tensor) {
+        self.refusals += 1;
+        if self.refusals > REFUSALS {
+            if self.pairs.is_empty() {
+                self.state = State::Stalled;
+            } else {
+                self.pairs.clear();
+                self.aim(curvature);
+            }
+            return;
+        }
+        let bend = value - self.value - self.step * self.slope;
+        let parabola = -self.slope * self.step / (2.0 * bend);
+        let factor = if parabola.is_finite() { parabola.clamp(0.1, 0.5) } else { 0.1 };
+        self.step *= factor;
+    }
+
+    /// The next direction: -Hg by the two-loop recursion.
+    fn aim(&mut self, curvature: &Tensor) {
+        let gradient = self.gradient.as_ref().expect("a gradient was told");
+        let mut direction = -gradient;
+        let mut shares = Vec::with_capacity(self.pairs.len());
+        for Pair { s, y, inverse } in self.pairs.iter().rev() {
+            let share = inverse * dot(s, &direction);
+            direction -= y * share;
+            shares.push(share);
+        }
+        let scale = self.pairs.back().map_or(1.0, |Pair { y, inverse, .. }| 1.0 / (inverse * dot(y, &(y / curvature))));
+        direction = direction * scale / curvature;
+        for (Pair { s, y, inverse }, share) in self.pairs.iter().zip(shares.into_iter().rev()) {
+            direction += s * (share - inverse * dot(y, &direction));
+        }
+        self.slope = dot(gradient, &direction);
+        self.direction = direction;
+        (self.step, self.refusals) = (1.0, 0);
+        let (reach, Tolerance { relative, absolute }) = (-self.slope / 2.0, self.tolerance);
+        self.calm = if reach <= absolute.max(relative * self.value.abs()) { self.calm + 1 } else { 0 };
+        if self.calm >= CALM || self.slope == 0.0 {
+            self.state = State::Converged;
+        }
+    }
+}
+
+fn dot(a: &Tensor, b: &Tensor) -> f64 {
+    a.dot(b).double_value(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Runs a search to its end with an objective that gives value and gradient; returns it and the number of evaluations.
+    fn run(start: &Tensor, curvature: &Tensor, objective: impl Fn(&Tensor) -> (f64, Tensor)) -> (Lbfgs, usize) {
+        let mut search = Lbfgs::new(start, Tolerance { relative: 1e-9, absolute: 0.0 });
+        let mut evaluations = 0;
+        while search.state() == State::Searching && evaluations < 2000 {
+            let (value, gradient) = objective(&search.trial());
+            search.tell(value, gradient.to_kind(Kind::Float), curvature);
+            evaluations += 1;
+        }
+        (search, evaluations)
+    }
+
+    /// A quadratic of condition 10^6 about a known minimum: with its own diagonal in a few steps, without it all the same.
+    #[test]
+    fn finds_the_minimum_of_a_quadratic() {
+        let diagonal =
+            Tensor::arange(30, (Kind::Double, Device::Cpu)).multiply_scalar(-0.2 * std::f64::consts::LN_10).exp();
+        let minimum = Tensor::arange(30, (Kind::Double, Device::Cpu)).sin();
+        let objective = |x: &Tensor| {
+            let off = x - &minimum;
+            let gradient = &off * &diagonal;
+            (0.5 * (&off * &gradient).sum(Kind::Double).double_value(&[]) + 1.0, gradient)
+        };
+        let start = minimum.zeros_like();
+        let (search, evaluations) = run(&start, &diagonal.to_kind(Kind::Float), objective);
+        assert_eq!(search.state(), State::Converged);
+        assert!(evaluations < 8 && search.value() < 1.0 + 1e-8, "{evaluations} {}", search.value());
+        let ones = start.to_kind(Kind::Float).ones_like();
+        let (search, evaluations) = run(&start, &ones, objective);
+        assert!(evaluations < 800 && search.value() < 1.0 + 1e-5, "{evaluations} {}", search.value());
+    }
+
+    /// Rosenbrock's valley, which no step of 1 leads along: refused steps are shortened, the minimum at (1, 1) is found.
+    #[test]
+    fn follows_a_curved_valley() {
+        let objective = |p: &Tensor| {
+            let (x, y) = (p.double_value(&[0]), p.double_value(&[1]));
+            let bend = y - x * x;
+            let gradient = [-400.0 * x * bend - 2.0 * (1.0 - x), 200.0 * bend];
+            (100.0 * bend * bend + (1.0 - x).powi(2) + 1.0, Tensor::from_slice(&gradient))
+        };
+        let start = Tensor::from_slice(&[-1.2, 1.0]);
+        let (search, _) = run(&start, &Tensor::from_slice(&[1.0f32, 1.0]), objective);
+        let off = (search.point() - 1.0).abs().max().double_value(&[]);
+        assert!(off < 1e-3, "{:?} {off}", search.state());
+    }
+}

@@ -1,0 +1,124 @@
+//! What a predictor of transformed embeddings is worth by SIE's measures (Garrido et al. 2023): among the views of one object, is the one
+//! that was predicted the nearest? Mean reciprocal rank, hits among the first k, and the error of the pose that is retrieved.
+
+use crate::error::{Error, Part, Result};
+use crate::standardise::{expect_shape, finite, matrix, unit_rows};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// The k of H@k.
+pub const HITS: [usize; 4] = [1, 2, 5, 10];
+
+/// Where one prediction found its view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The view that was predicted, an index of the candidates.
+    pub truth: usize,
+    /// Its rank by similarity, from 1. A candidate as similar as the true one counts as before it, so that embeddings that are all
+    /// alike have the last rank and not the first.
+    pub rank: usize,
+    /// The most similar candidate.
+    pub nearest: usize,
+}
+
+/// Means over predictions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retrieval {
+    /// Predictions.
+    pub n: usize,
+    /// Mean of 1 / rank, in (0, 1].
+    pub mrr: f64,
+    /// Share of the ranks that are at most k, for each k of [`HITS`].
+    pub hits: [f64; 4],
+    /// Prediction retrieval error: mean of 1 - (q . p)^2 between the poses q of the view predicted and p of the nearest candidate, in
+    /// [0, 1]; 0 where both are one rotation.
+    pub pre: f64,
+}
+
+/// Ranks of the views of one object: prediction i of `predictions` (P, d) is of candidate `truth[i]` of `candidates` (V, d), by cosine
+/// similarity. The source view is a candidate like the others.
+///
+/// # Errors
+/// Shapes that do not fit, values that are not finite, a truth that is no candidate.
+pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Found>> {
+    const NAME: &str = "retrieval";
+    let (views, width) = matrix(NAME, Part::Targets, candidates)?;
+    expect_shape(NAME, Part::Predictions, predictions, &[truth.len() as i64, width])?;
+    finite(NAME, Part::Targets, candidates)?;
+    finite(NAME, Part::Predictions, predictions)?;
+    if let Some(&max) = truth.iter().find(|&&view| view >= views as usize) {
+        let max = max as i64;
+        return Err(Error::Labels { name: NAME.into(), part: Part::Predictions, min: 0, max, classes: views });
+    }
+    Ok(tch::no_grad(|| {
+        let similarity = unit_rows(predictions, Kind::Double).matmul(&unit_rows(candidates, Kind::Double).tr());
+        let one = |(row, &truth): (usize, &usize)| {
+            let row: Vec<f64> = Vec::try_from(similarity.get(row as i64)).expect("a row of similarities");
+            let rank = row.iter().filter(|&&other| other >= row[truth]).count();
+            let nearest = (0..row.len()).fold(0, |best, view| if row[view] > row[best] { view } else { best });
+            Found { truth, rank, nearest }
+        };
+        truth.iter().enumerate().map(one).collect()
+    }))
+}
+
+impl Retrieval {
+    /// Means over the predictions of all objects: what [`ranks`] found of each, with the poses of its views as unit quaternions.
+    ///
+    /// # Errors
+    /// No prediction at all.
+    pub fn of(objects: &[(Vec<Found>, Vec<[f64; 4]>)]) -> Result<Retrieval> {
+        let all: Vec<(usize, f64)> = objects
+            .iter()
+            .flat_map(|(found, poses)| found.iter().map(|f| (f.rank, distance(&poses[f.truth], &poses[f.nearest]))))
+            .collect();
+        if all.is_empty() {
+            return Err(Error::Empty { what: "prediction" });
+        }
+        let n = all.len() as f64;
+        Ok(Retrieval {
+            n: all.len(),
+            mrr: all.iter().map(|(rank, _)| 1.0 / *rank as f64).sum::<f64>() / n,
+            hits: HITS.map(|k| all.iter().filter(|(rank, _)| *rank <= k).count() as f64 / n),
+            pre: all.iter().map(|(_, distance)| distance).sum::<f64>() / n,
+        })
+    }
+}
+
+/// 1 - (q . p)^2: nothing between q and -q.
+fn distance(q: &[f64; 4], p: &[f64; 4]) -> f64 {
+    1.0 - q.iter().zip(p).map(|(a, b)| a * b).sum::<f64>().powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Three views along the axes, turned about z by 0, 90 and 180 degrees; predictions by hand.
+    #[test]
+    fn measures_by_hand() {
+        let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)) * 7.0;
+        // of view 1, exact in direction; of view 2, view 0 in front of it; of view 0, behind both others
+        let predictions = Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([3, 3]);
+        let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap();
+        let expected = [(1, 1, 1), (2, 2, 0), (0, 3, 1)].map(|(truth, rank, nearest)| Found { truth, rank, nearest });
+        assert_eq!(found, expected);
+        let half = 0.5f64.sqrt();
+        let poses = vec![[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, half, half], [0.0, 0.0, -1.0, 0.0]];
+        let result = Retrieval::of(&[(found, poses)]).unwrap();
+        assert!((result.mrr - (1.0 + 0.5 + 1.0 / 3.0) / 3.0).abs() < 1e-12);
+        assert_eq!(result.hits, [1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]);
+        // distances 0, 1 (half a turn) and 1/2 (a quarter)
+        assert!((result.pre - 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn collapsed_embeddings_are_last_not_first() {
+        let same = Tensor::ones([4, 3], (Kind::Float, Device::Cpu));
+        let found = ranks(&same.narrow(0, 0, 1), &same, &[2]).unwrap();
+        assert_eq!(found[0].rank, 4);
+        assert!(ranks(&same, &same, &[0, 1, 2, 4]).is_err());
+        assert!(matches!(Retrieval::of(&[]), Err(Error::Empty { .. })));
+    }
+}

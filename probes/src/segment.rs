@@ -1,0 +1,262 @@
+//! Training and use of a segmentation head on a frozen encoder (protocol section 6): random crops, cross-entropy without void,
+//! sliding windows.
+
+use crate::error::{Error, Part, Result};
+use crate::hypernet::HyperNet;
+use crate::random::{self, Purpose};
+use crate::segmentation::Confusion;
+use crate::standardise::shape;
+use rand::Rng;
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+use tch::nn::{self, OptimizerConfig};
+use tch::{Device, Kind, Reduction, Tensor};
+
+/// A frozen encoder.
+pub trait Encoder {
+    /// Channels of each map.
+    fn channels(&self) -> Vec<i64>;
+    /// Token maps (N, D_i, h_i, w_i) of several depths of `images` (N, 3, crop, crop). Called without gradients; must change nothing.
+    fn maps(&self, images: &Tensor) -> Vec<Tensor>;
+}
+
+/// Images with their masks.
+pub trait Scenes {
+    /// Number of scenes, at least 1.
+    fn count(&self) -> usize;
+    /// Scene `index`: the image as the encoder takes it, (3, H, W) float32, and its mask, (H, W) int64.
+    ///
+    /// # Errors
+    /// A scene that cannot be read.
+    fn scene(&self, index: usize) -> std::result::Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// How the head is built, trained and used; the default is the protocol's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SegmentConfig {
+    /// Width of the head.
+    pub width: i64,
+    /// Steps of AdamW.
+    pub steps: usize,
+    /// Crops of a step.
+    pub batch: usize,
+    /// Side of the crops and of the windows, in pixels.
+    pub crop: i64,
+    /// Pixels between two windows, at most `crop`.
+    pub stride: i64,
+    /// AdamW's learning rate; constant.
+    pub lr: f64,
+    /// AdamW's weight decay.
+    pub weight_decay: f64,
+    /// Smallest and largest factor that a training image is resized by, drawn evenly.
+    pub scale: (f64, f64),
+}
+
+impl Default for SegmentConfig {
+    fn default() -> Self {
+        let (lr, weight_decay, scale) = (1e-3, 1e-4, (0.5, 2.0));
+        SegmentConfig { width: 128, steps: 40_000, batch: 16, crop: 512, stride: 341, lr, weight_decay, scale }
+    }
+}
+
+impl SegmentConfig {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the key, what it is and what it may be.
+    pub fn validate(&self) -> Result<()> {
+        let need = |good: bool, key: &'static str, found: String, expected: &'static str| {
+            if good { Ok(()) } else { Err(Error::Config { key, found, expected }) }
+        };
+        need(self.width > 0, "width", self.width.to_string(), "at least 1")?;
+        need(self.steps > 0, "steps", self.steps.to_string(), "at least 1")?;
+        need(self.batch > 0, "batch", self.batch.to_string(), "at least 1")?;
+        need(self.crop > 0, "crop", self.crop.to_string(), "at least 1")?;
+        need((1..=self.crop).contains(&self.stride), "stride", self.stride.to_string(), "1 to `crop`")?;
+        need(self.lr > 0.0 && self.lr.is_finite(), "lr", self.lr.to_string(), "a finite number above 0")?;
+        let (low, high) = self.scale;
+        need(0.0 < low && low <= high && high.is_finite(), "scale", format!("{low}, {high}"), "0 < smallest <= largest")
+    }
+}
+
+/// Trains a head with `seed`. `void` is the mask's value that is no class. Tells `progress` the mean loss of each step.
+///
+/// # Errors
+/// A configuration value out of range, a scene that cannot be read or does not have its shapes, a mask with a class outside
+/// 0..`classes`, a loss that is not finite.
+pub fn train(
+    encoder: &dyn Encoder,
+    scenes: &dyn Scenes,
+    (classes, void): (i64, i64),
+    seed: u64,
+    config: &SegmentConfig,
+    progress: &mut dyn FnMut(usize, f64),
+) -> Result<HyperNet> {
+    config.validate()?;
+    if scenes.count() == 0 {
+        return Err(Error::Empty { what: "scene" });
+    }
+    let device = read(scenes, 0)?.0.device();
+    let head = HyperNet::new(&encoder.channels(), config.width, classes, seed, device);
+    let mut adam =
+        nn::adamw(0.9, 0.999, config.weight_decay).build(head.store(), config.lr).expect("an optimiser of leaves");
+    let mut order = Order { seed, epoch: usize::MAX, rows: Vec::new() };
+    for step in 0..config.steps {
+        let (images, masks) = batch(scenes, &mut order, seed, step, void, config)?;
+        check_mask(&masks, classes, void)?;
+        let maps = tch::no_grad(|| encoder.maps(&images));
+        let logits = head.forward(&maps, (config.crop, config.crop));
+        let logits = logits.upsample_bilinear2d([config.crop, config.crop], false, None, None);
+        // a batch of void alone has no loss
+        let pixels = masks.not_equal(void).sum(Kind::Double).double_value(&[]).max(1.0);
+        let loss = logits.cross_entropy_loss::<Tensor>(&masks, None, Reduction::Sum, void, 0.0) / pixels;
+        adam.backward_step(&loss);
+        let loss = loss.double_value(&[]);
+        if !loss.is_finite() {
+            return Err(Error::Diverged { name: "segmentation".into(), seed });
+        }
+        progress(step, loss);
+    }
+    Ok(head)
+}
+
+/// The confusion matrix of `head` over all scenes.
+///
+/// # Errors
+/// A scene that cannot be read or does not have its shapes, a mask with a class outside 0..`classes`.
+pub fn evaluate(
+    encoder: &dyn Encoder,
+    head: &HyperNet,
+    scenes: &dyn Scenes,
+    (classes, void): (i64, i64),
+    config: &SegmentConfig,
+) -> Result<Confusion> {
+    let mut confusion = Confusion::new(classes as usize);
+    for index in 0..scenes.count() {
+        let (image, mask) = read(scenes, index)?;
+        confusion.add(&predict(encoder, head, &image, config), &mask, void)?;
+    }
+    Ok(confusion)
+}
+
+/// Classes (H, W), int64, of `image` (3, H, W): the highest of the logits summed over windows of side `crop`, `stride` apart, the last
+/// ones at the edges. An image that is smaller than a window is padded with zeros.
+pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &SegmentConfig) -> Tensor {
+    tch::no_grad(|| {
+        let [_, height, width] = image.size()[..] else { panic!("an image is (3, H, W)") };
+        let crop = config.crop;
+        let padded = image.constant_pad_nd([0, (crop - width).max(0), 0, (crop - height).max(0)]);
+        let (rows, columns) = (height.max(crop), width.max(crop));
+        let mut sum: Option<Tensor> = None;
+        let mut counts = Tensor::zeros([rows, columns], (Kind::Float, image.device()));
+        for top in starts(rows, crop, config.stride) {
+            for left in starts(columns, crop, config.stride) {
+                let window = padded.narrow(1, top, crop).narrow(2, left, crop).unsqueeze(0);
+                let logits = head.forward(&encoder.maps(&window), (crop, crop));
+                let logits = logits.upsample_bilinear2d([crop, crop], false, None, None).squeeze_dim(0);
+                let sum = sum.get_or_insert_with(|| {
+                    Tensor::zeros([logits.size()[0], rows, columns], (Kind::Float, image.device()))
+                });
+                let part = |t: &Tensor, dim: i64| t.narrow(dim, top, crop).narrow(dim + 1, left, crop);
+                let _ = part(sum, 1).g_add_(&logits);
+                let _ = part(&counts, 0).g_add_scalar_(1.0);
+            }
+        }
+        let _ = counts.clamp_(1.0, f64::INFINITY);
+        let mean = sum.expect("at least one window") / counts;
+        mean.argmax(0, false).narrow(0, 0, height).narrow(1, 0, width)
+    })
+}
+
+/// First pixels of the windows along a side.
+fn starts(side: i64, crop: i64, stride: i64) -> Vec<i64> {
+    let last = side - crop;
+    let mut starts: Vec<i64> = (0..last).step_by(stride as usize).collect();
+    starts.push(last);
+    starts
+}
+
+/// Order of the scenes, epoch after epoch.
+struct Order {
+    seed: u64,
+    epoch: usize,
+    rows: Vec<i64>,
+}
+
+impl Order {
+    /// Scene at `position` of the endless list of epochs over `count` scenes.
+    fn at(&mut self, position: usize, count: usize) -> usize {
+        let epoch = position / count;
+        if epoch != self.epoch {
+            self.rows = random::order(self.seed, Purpose::Order, epoch as u64, count as i64);
+            self.epoch = epoch;
+        }
+        self.rows[position % count] as usize
+    }
+}
+
+/// Crops of one step: images (B, 3, crop, crop) and masks (B, crop, crop).
+fn batch(
+    scenes: &dyn Scenes,
+    order: &mut Order,
+    seed: u64,
+    step: usize,
+    void: i64,
+    config: &SegmentConfig,
+) -> Result<(Tensor, Tensor)> {
+    let crops = (step * config.batch..(step + 1) * config.batch).map(|position| {
+        let (image, mask) = read(scenes, order.at(position, scenes.count()))?;
+        let mut draw = random::generator(seed, Purpose::Crop, position as u64);
+        Ok(random_crop(&image, &mask, void, config, &mut draw))
+    });
+    let (images, masks): (Vec<Tensor>, Vec<Tensor>) = crops.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok((Tensor::stack(&images, 0), Tensor::stack(&masks, 0)))
+}
+
+/// A crop at a random place of the scene at a random scale, flipped or not; what lies outside is zero and void.
+fn random_crop(image: &Tensor, mask: &Tensor, void: i64, config: &SegmentConfig, draw: &mut Pcg64) -> (Tensor, Tensor) {
+    let crop = config.crop;
+    let scale = draw.gen_range(config.scale.0..=config.scale.1);
+    let side = |length: i64| ((length as f64 * scale).round() as i64).max(1);
+    let size = [side(mask.size()[0]), side(mask.size()[1])];
+    let image = image.unsqueeze(0).internal_upsample_bilinear2d_aa(size, false, None, None).squeeze_dim(0);
+    let mask = mask.unsqueeze(0).unsqueeze(0).to_kind(Kind::Double).upsample_nearest2d(size, None, None);
+    let mask = mask.to_kind(Kind::Int64).squeeze_dim(0).squeeze_dim(0);
+    let padding = [0, (crop - size[1]).max(0), 0, (crop - size[0]).max(0)];
+    let image = image.constant_pad_nd(padding);
+    let mask = (mask - void).constant_pad_nd(padding) + void;
+    let top = draw.gen_range(0..=mask.size()[0] - crop);
+    let left = draw.gen_range(0..=mask.size()[1] - crop);
+    let flip = draw.r#gen::<bool>();
+    let cut = |t: &Tensor| {
+        let rows = t.dim() as i64 - 2;
+        let t = t.narrow(rows, top, crop).narrow(rows + 1, left, crop);
+        if flip { t.flip([rows + 1]) } else { t }
+    };
+    (cut(&image), cut(&mask))
+}
+
+/// Scene `index`, its shapes checked.
+fn read(scenes: &dyn Scenes, index: usize) -> Result<(Tensor, Tensor)> {
+    let (image, mask) = scenes.scene(index).map_err(|reason| Error::Scene { index, reason })?;
+    let name = || format!("scene {index}");
+    let [3, height, width] = image.size()[..] else {
+        return Err(shape(&name(), Part::TrainFeatures, &image, "(3, H, W)".into()));
+    };
+    if mask.size() != [height, width] || mask.kind() != Kind::Int64 {
+        let expected = format!("int64 [{height}, {width}], as its image has");
+        return Err(shape(&name(), Part::TrainTargets, &mask, expected));
+    }
+    Ok((image, mask))
+}
+
+fn check_mask(mask: &Tensor, classes: i64, void: i64) -> Result<()> {
+    let wrong = mask.not_equal(void).logical_and(&mask.lt(0).logical_or(&mask.ge(classes)));
+    if wrong.any().int64_value(&[]) == 0 {
+        return Ok(());
+    }
+    let wrong = mask.masked_select(&wrong).to_device(Device::Cpu);
+    let (min, max) = (wrong.min().int64_value(&[]), wrong.max().int64_value(&[]));
+    Err(Error::Labels { name: "segmentation".into(), part: Part::TrainTargets, min, max, classes })
+}

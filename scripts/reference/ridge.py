@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Writes probes/tests/reference/ridge.json: ridge regression by scikit-learn on standardised features, the strength of each
+output chosen by generalised cross-validation with the hat matrix written out.
+
+    pip install numpy scikit-learn && scripts/reference/ridge.py
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "ridge.json"
+
+
+def case(name, rows, x, t):
+    """One problem: `rows` for training, the others for testing. Features are float32, as in a feature file."""
+    x, t = np.round(x, 4).astype(np.float32), np.round(t, 4).astype(np.float32)
+    scaler = StandardScaler().fit(x[:rows].astype(np.float64))
+    train, test = (scaler.transform(part.astype(np.float64)) for part in (x[:rows], x[rows:]))
+    centred = (t[:rows] - t[:rows].astype(np.float64).mean(0)).astype(np.float64)
+    lambdas, predictions = [], []
+    for j in range(t.shape[1]):
+        errors = {}
+        for strength in rows * 10.0 ** np.arange(-6, 4):
+            gram = train.T @ train + strength * np.eye(train.shape[1])
+            hat = train @ np.linalg.solve(gram, train.T)
+            residual = centred[:, j] - hat @ centred[:, j]
+            errors[strength] = rows * residual @ residual / (rows - 1 - np.trace(hat)) ** 2
+        best = min(errors, key=errors.get)
+        model = Ridge(alpha=best, solver="svd").fit(train, t[:rows, j].astype(np.float64))
+        lambdas.append(best)
+        predictions.append(model.predict(test))
+    predictions = np.stack(predictions, 1)
+    truth = t[rows:].astype(np.float64)
+    pooled = 1 - ((truth - predictions) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
+    return {
+        "name": name, "rows": rows, "x": x.tolist(), "t": t.tolist(), "lambda": lambdas, "predictions": predictions.tolist(),
+        "r2_pooled": pooled, "r2_per_output": r2_score(truth, predictions, multioutput="uniform_average"),
+    }
+
+
+def main():
+    rng = np.random.default_rng(0)
+    tall = rng.normal(size=(80, 6)) * [1, 5, 0.1, 1, 1, 1] + 3
+    tall_t = np.stack([tall @ rng.normal(size=6), rng.normal(size=80)], 1) + rng.normal(size=(80, 2))
+    wide = rng.normal(size=(40, 30))
+    wide_t = wide[:, :3] @ rng.normal(size=(3, 2)) + rng.normal(size=(40, 2)) * 0.3
+    deficient = np.concatenate([tall[:, :3], tall[:, :2], np.full((80, 1), 7.0)], 1)
+    cases = [
+        case("more rows than features", 60, tall, tall_t),
+        case("more features than rows", 25, wide, wide_t),
+        case("repeated and constant columns", 60, deficient, tall_t),
+    ]
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.write_text(json.dumps(cases) + "\n")
+
+
+if __name__ == "__main__":
+    main()
