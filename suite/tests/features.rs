@@ -92,7 +92,9 @@ fn probe_prints_the_contracts_json() {
 fn probe_prints_a_table_and_can_take_bf16() {
     let folder = tempfile::tempdir().unwrap();
     probe_file(&folder.path().join("f.h5"));
-    let output = eqr(folder.path(), &[&QUICK[..], &["--precision", "bf16"]].concat());
+    let args =
+        ["probe", "--features", "f.h5", "--epochs", "3", "--hidden", "32", "--seeds", "2", "--precision", "bf16"];
+    let output = eqr(folder.path(), &args);
     succeeded(&output);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
