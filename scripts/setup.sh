@@ -60,7 +60,9 @@ provided_otherwise() {
     libopenblas-dev) pkg-config --exists openblas ;;
     libopenmpi-dev) command -v mpicc ;;
     openmpi-bin) command -v mpirun || command -v srun ;;
-    libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || command -v llvm-config || command -v clang ;;
+    # the library itself: neither llvm-config nor clang brings it along everywhere
+    libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || ldconfig -p | grep -q 'libclang[-.]' ||
+        compgen -G "$(llvm-config --libdir 2>/dev/null || echo /nowhere)/libclang[-.]*so*" ;;
     *) false ;;
     esac >/dev/null 2>&1
 }

@@ -1,8 +1,10 @@
 //! Multinomial logistic regression with an l2 penalty, for a whole grid of strengths at once (protocol section 5).
 //!
 //! Minimises, for each lambda, sum over the rows of the cross-entropy + lambda/2 |W|^2; the bias is free. The problems of the
-//! grid differ in lambda alone, so one product makes the scores of all of them and one their gradients; each
-//! goes its own way by L-BFGS ([`crate::lbfgs`]) and leaves the batch where it has converged.
+//! grid differ in lambda alone, so that one product makes the scores of several of them and one their gradients; each
+//! goes its own way by L-BFGS ([`crate::lbfgs`]) and leaves the batch where it has converged. The grid is walked from strong to
+//! weak penalties in groups of [`GROUP`], each started where the one before ended: weak penalties are far from zero, but close to
+//! one another. The objective is convex, so that the start changes the way and not the end.
 //!
 //! Features are centred and turned into their principal axes first. Neither changes the problem: the bias takes the shift up
 //! and a rotation keeps |W|. But there the Hessian is close to a diagonal, c n var_j + lambda with c the mean of p (1 - p), which
@@ -12,12 +14,19 @@
 
 use crate::error::{Error, Part, Result};
 use crate::labels::check_labels;
-use crate::lbfgs::{Lbfgs, State};
+use crate::lbfgs::{Lbfgs, State, Tolerance};
 use crate::standardise::{finite, matrix};
 use tch::{Kind, Tensor};
 
 /// Scores that are held at a time: one product must be large, its results still in the cache when they are read.
 const SCORES: i64 = 1 << 21;
+
+/// Strengths that are fitted side by side.
+const GROUP: usize = 5;
+
+/// Share of the objective at no weight below which a gain counts for nothing: with next to no penalty, classes that can be parted have an
+/// objective that goes to zero for ever.
+const FLOOR: f64 = 1e-8;
 
 /// How the fits are made; the default is the protocol's.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +101,7 @@ pub fn fit(
 }
 
 /// Fits one problem for each of `lambdas` (all above 0) to features `x` (N, D) of any floating kind and labels `y` (N), int64 in
-/// 0..`classes`, on one device; all from zero, or from `start`. Tells `progress` after each round how many problems have
+/// 0..`classes`, on one device; the strongest penalties from zero, or from `start`. Tells `progress` after each round how many problems have
 /// ended. The caller has checked shapes, values and labels.
 pub(crate) fn fit_grid(
     x: &Tensor,
@@ -106,36 +115,30 @@ pub(crate) fn fit_grid(
     tch::no_grad(|| {
         let axes = Axes::of(x);
         let problem = Problem::new(&axes, x, y, classes);
-        let start = match start {
+        let mut start = match start {
             Some(fit) => axes.inward(&fit.weight, &fit.bias),
             None => Tensor::zeros([problem.parameters()], (Kind::Double, x.device())),
         };
-        let mut searches: Vec<Lbfgs> = lambdas.iter().map(|_| Lbfgs::new(&start, config.tolerance)).collect();
-        loop {
-            let ends = |s: &Lbfgs| s.state() != State::Searching || s.iterations() >= config.iterations;
-            let active: Vec<usize> = (0..lambdas.len()).filter(|&g| !ends(&searches[g])).collect();
-            progress(lambdas.len() - active.len());
-            if active.is_empty() {
-                break;
+        let mut order: Vec<usize> = (0..lambdas.len()).collect();
+        order.sort_by(|&a, &b| lambdas[b].total_cmp(&lambdas[a]));
+        let mut fits: Vec<(usize, Logistic)> = Vec::with_capacity(lambdas.len());
+        for group in order.chunks(GROUP) {
+            let chosen: Vec<f64> = group.iter().map(|&g| lambdas[g]).collect();
+            let ended = fits.len();
+            let searches = problem.minimise(&start, &chosen, config, &mut |more| progress(ended + more));
+            if let Some(last) = searches.last() {
+                start = last.point().shallow_clone();
             }
-            let points: Vec<Tensor> = active.iter().map(|&g| searches[g].trial()).collect();
-            let chosen: Vec<f64> = active.iter().map(|&g| lambdas[g]).collect();
-            for (&g, told) in active.iter().zip(problem.evaluate(&points, &chosen)) {
-                searches[g].tell(told.value, told.gradient, &told.curvature);
-            }
+            let fit = |((&g, search), lambda): ((&usize, &Lbfgs), f64)| {
+                let (weight, bias) = axes.outward(&search.point().view([-1, classes]));
+                let (objective, iterations) = (search.value(), search.iterations());
+                let converged = search.state() != State::Searching;
+                (g, Logistic { lambda, weight, bias, objective, iterations, converged })
+            };
+            fits.extend(group.iter().zip(&searches).zip(chosen).map(fit));
         }
-        let fit = |(search, &lambda): (&Lbfgs, &f64)| {
-            let (weight, bias) = axes.outward(&search.point().view([-1, classes]));
-            Logistic {
-                lambda,
-                weight,
-                bias,
-                objective: search.value(),
-                iterations: search.iterations(),
-                converged: search.state() != State::Searching,
-            }
-        };
-        searches.iter().zip(lambdas).map(fit).collect()
+        fits.sort_by_key(|(g, _)| *g);
+        fits.into_iter().map(|(_, fit)| fit).collect()
     })
 }
 
@@ -213,6 +216,33 @@ impl Problem {
 
     fn parameters(&self) -> i64 {
         self.weight.size()[0] * self.classes
+    }
+
+    /// Minimises with each of `lambdas` from `start`, side by side. Tells `progress` after each round how many have ended.
+    fn minimise(
+        &self,
+        start: &Tensor,
+        lambdas: &[f64],
+        config: &LogisticConfig,
+        progress: &mut dyn FnMut(usize),
+    ) -> Vec<Lbfgs> {
+        // the loss of no weight at all: what is small against it counts for nothing, however small the objective
+        let floor = FLOOR * self.x.size()[0] as f64 * (self.classes as f64).ln();
+        let tolerance = Tolerance { relative: config.tolerance, absolute: floor };
+        let mut searches: Vec<Lbfgs> = lambdas.iter().map(|_| Lbfgs::new(start, tolerance)).collect();
+        loop {
+            let ends = |s: &Lbfgs| s.state() != State::Searching || s.iterations() >= config.iterations;
+            let active: Vec<usize> = (0..lambdas.len()).filter(|&g| !ends(&searches[g])).collect();
+            progress(lambdas.len() - active.len());
+            if active.is_empty() {
+                return searches;
+            }
+            let points: Vec<Tensor> = active.iter().map(|&g| searches[g].trial()).collect();
+            let chosen: Vec<f64> = active.iter().map(|&g| lambdas[g]).collect();
+            for (&g, told) in active.iter().zip(self.evaluate(&points, &chosen)) {
+                searches[g].tell(told.value, told.gradient, &told.curvature);
+            }
+        }
     }
 
     /// Objectives with `lambdas` at `points`, ((D + 1) C) f64 each.

@@ -62,7 +62,7 @@ fn agrees_with_scikit_learn() {
 fn finds_what_theory_says() {
     let x = noise(1, &[6000, 12]) * 1e-3 + 40.0;
     let signal = (&x - 40.0).matmul(&noise(2, &[12, 1])) * 1e3;
-    let size = (&signal).std(true);
+    let size = signal.std(true);
     let t = Tensor::cat(&[&signal, &(&signal + noise(3, &[6000, 1]) * &size), &noise(4, &[6000, 1])], 1);
     let fit = fit(&problem(4000, &x, &t)).unwrap();
     let r2: Vec<f64> = fit.test.outputs.iter().map(|r2| r2.unwrap()).collect();

@@ -137,7 +137,7 @@ fn a_job_that_is_suspended_as_a_whole_and_continued_finishes() {
     std::thread::sleep(Duration::from_secs(8));
     assert!(!folder.path().join("run/cells/pretrain-ours-seed0.json").exists(), "suspended before the end");
     ranks.iter().for_each(|&rank| signal("-CONT", rank));
-    let code = ended(&mut job, Instant::now() + Duration::from_secs(120));
+    let code = ended(&mut job, Instant::now() + Duration::from_secs(400));
     assert_eq!(code, Some(0), "{}", stderr(&job.wait_with_output().unwrap()));
     assert!(folder.path().join("run/metrics.csv").exists());
 }

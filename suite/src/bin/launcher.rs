@@ -239,7 +239,8 @@ fn check_loads(mut command: Command, engine: &Path, libtorch: &Libtorch) -> Resu
     } else if needs("libhdf5") {
         "install HDF5 (Debian, Ubuntu: libhdf5-dev; a cluster: load its HDF5 module), or build again here".to_owned()
     } else if needs("libopenblas") {
-        "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or build again here".to_owned()
+        "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or build again here"
+            .to_owned()
     } else if needs("libcu") || needs("libtorch") || needs("libc10") || needs("libnv") {
         format!(
             "the libtorch in {} is not whole: set LIBTORCH to another one, or run `make setup`",

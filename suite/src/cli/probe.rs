@@ -181,7 +181,7 @@ fn as_table(scores: &[Scores]) -> String {
             ("linear", std::slice::from_ref(linear)),
             ("constant", std::slice::from_ref(constant)),
         ] {
-            let outputs: Vec<String> = mean_r2(fits).outputs.into_iter().map(|value| number(value)).collect();
+            let outputs: Vec<String> = mean_r2(fits).outputs.into_iter().map(number).collect();
             let spread = |of: fn(&R2) -> Option<f64>| cell(&fits.iter().map(of).collect::<Vec<_>>());
             table.add_row([name, probe, &spread(|r2| r2.pooled), &spread(|r2| r2.per_output), &outputs.join(" ")]);
         }
