@@ -51,6 +51,14 @@ check_rust() {
 
 # ---- system packages -------------------------------------------------------------------------------------------------
 
+# The library itself: llvm-config and clang are also there without it.
+has_libclang() {
+    local folder
+    folder=$(llvm-config --libdir 2>/dev/null) || folder=/usr/lib
+    ldconfig -p | grep -Eq 'libclang(-[0-9.]+)?\.so' || compgen -G "$folder/libclang.so*" ||
+        compgen -G "$folder/libclang-[0-9]*.so*"
+}
+
 # Is what a package is wanted for there without the package (a cluster's module, an installation by hand)?
 provided_otherwise() {
     case $1 in
@@ -60,9 +68,7 @@ provided_otherwise() {
     libopenblas-dev) pkg-config --exists openblas ;;
     libopenmpi-dev) command -v mpicc ;;
     openmpi-bin) command -v mpirun || command -v srun ;;
-    # the library itself: neither llvm-config nor clang brings it along everywhere
-    libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || ldconfig -p | grep -q 'libclang[-.]' ||
-        compgen -G "$(llvm-config --libdir 2>/dev/null || echo /nowhere)/libclang[-.]*so*" ;;
+    libclang-dev) [[ -n ${LIBCLANG_PATH:-} ]] || has_libclang ;;
     *) false ;;
     esac >/dev/null 2>&1
 }
