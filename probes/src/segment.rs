@@ -20,6 +20,9 @@ pub trait Encoder {
     fn maps(&self, images: &Tensor) -> Vec<Tensor>;
 }
 
+/// An image, (3, H, W) float32, with its mask, (H, W) int64; or why there is none.
+pub type Scene = std::result::Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>>;
+
 /// Images with their masks.
 pub trait Scenes {
     /// Number of scenes, at least 1.
@@ -28,7 +31,7 @@ pub trait Scenes {
     ///
     /// # Errors
     /// A scene that cannot be read.
-    fn scene(&self, index: usize) -> std::result::Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>>;
+    fn scene(&self, index: usize) -> Scene;
 }
 
 /// How the head is built, trained and used; the default is the protocol's.

@@ -2,7 +2,7 @@
 
 use eqr_probes::Error;
 use eqr_probes::hypernet::HyperNet;
-use eqr_probes::segment::{Encoder, Scenes, SegmentConfig, evaluate, predict, train};
+use eqr_probes::segment::{Encoder, Scene, Scenes, SegmentConfig, evaluate, predict, train};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 3;
@@ -34,7 +34,7 @@ impl Scenes for Rectangles {
         self.count
     }
 
-    fn scene(&self, index: usize) -> Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>> {
+    fn scene(&self, index: usize) -> Scene {
         let i = index as i64 + self.shift;
         let (height, width) = (40 + i % 3 * 12, 56 - i % 2 * 20);
         let mask = Tensor::zeros([height, width], (Kind::Int64, Device::Cpu));
@@ -97,14 +97,14 @@ fn windows_cover_every_image() {
 }
 
 /// A scene of the wrong kind.
-struct Bad(fn() -> Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>>);
+struct Bad(fn() -> Scene);
 
 impl Scenes for Bad {
     fn count(&self) -> usize {
         1
     }
 
-    fn scene(&self, _: usize) -> Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>> {
+    fn scene(&self, _: usize) -> Scene {
         (self.0)()
     }
 }
