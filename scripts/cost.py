@@ -4,7 +4,7 @@
     python3 scripts/cost.py [--program target/release/eqr-bench] [--out results/reference/perf] [--precision auto]
 
 Runs `eqr-bench perf train` once a row, each in a process of its own so that its peak memory is that of this row, and writes cost.csv (the
-values) and cost.md (the tables). About five minutes on two cores.
+values) and cost.md (the tables). About three minutes on two cores.
 """
 
 import argparse
