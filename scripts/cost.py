@@ -73,7 +73,7 @@ def document(measured):
     head = f"""# Cost of a training step
 
 Made by `python3 scripts/cost.py`: one process a row. {shown} unless a row says otherwise; {one["precision"]}, {one["threads"]} threads,
-{one["device"].upper()}. Peak memory is the process's (VmHWM), libtorch's own 200 MiB or so among it. The values are in [cost.csv](cost.csv).
+{one["device"].upper()}. Peak memory is the process's (VmHWM), libtorch itself included. The values are in [cost.csv](cost.csv).
 """
     return "\n".join([head] + [f"## {name}\n\n{table(rows)}\n" for name, rows in measured.items()])
 
