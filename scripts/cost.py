@@ -4,7 +4,7 @@
     python3 scripts/cost.py [--program target/release/eqr-bench] [--out results/reference/perf] [--precision auto]
 
 Runs `eqr-bench perf train` once a row, each in a process of its own so that its peak memory is that of this row, and writes cost.csv (the
-values) and cost.md (the tables). About five minutes on two cores.
+values) and cost.md (the tables). About three minutes on two cores.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def document(measured):
     head = f"""# Cost of a training step
 
 Made by `python3 scripts/cost.py`: one process a row. {shown} unless a row says otherwise; {one["precision"]}, {one["threads"]} threads,
-{one["device"].upper()}. Peak memory is the process's (VmHWM), libtorch's own 200 MiB or so among it. The values are in [cost.csv](cost.csv).
+{one["device"].upper()}. Peak memory is the process's (VmHWM), libtorch itself included. The values are in [cost.csv](cost.csv).
 """
     return "\n".join([head] + [f"## {name}\n\n{table(rows)}\n" for name, rows in measured.items()])
 
