@@ -231,9 +231,28 @@ pub struct Probe {
     /// The classification probe.
     #[serde(default)]
     pub classification: ClassifyConfig,
+    /// Parts of y that are probed by themselves.
+    #[serde(default = "all_of_y")]
+    pub parts: Vec<Part>,
     /// Also measure pairs that differ by all transforms at once (photographs).
     #[serde(default)]
     pub combined: bool,
+}
+
+/// A part of y.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// All of it: the headline.
+    All,
+    /// The invariant half.
+    Inv,
+    /// The equivariant half.
+    Equi,
+}
+
+fn all_of_y() -> Vec<Part> {
+    vec![Part::All]
 }
 
 impl Suite {
@@ -319,6 +338,14 @@ impl Suite {
             if self.transforms.active[..i].contains(transform) {
                 bail!("transforms.active: `{transform}` stands twice");
             }
+        }
+        for (i, part) in self.probe.parts.iter().enumerate() {
+            if self.probe.parts[..i].contains(part) {
+                bail!("probe.parts: {part:?} stands twice");
+            }
+        }
+        if !self.probe.parts.contains(&Part::All) {
+            bail!("probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]");
         }
         self.probe.regression.validate().context("probe.regression")?;
         self.probe.classification.validate().context("probe.classification")?;

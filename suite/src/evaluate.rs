@@ -7,12 +7,15 @@ use eqr_datasets::{Kind, Pack, view_pairs};
 use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
 use eqr_probes::classify::{LabelledFeatures, classify};
+use eqr_probes::geometry::{Invariance, effective_rank};
 use eqr_probes::mlp::{Fit, Problem, fit, permuted};
+use eqr_probes::quaternion;
 use eqr_probes::r2::{R2, constant_predictor};
+use eqr_probes::ridge;
 use rand::seq::SliceRandom;
 use tch::Tensor;
 
-use crate::config::{Suite, Transforms};
+use crate::config::{Part, Suite, Transforms};
 use crate::pairs::{PairSource, render_parameters, tasks};
 use crate::plan::Entry;
 use crate::store::{Better, Metric};
@@ -33,6 +36,9 @@ const RECONSTRUCTED: usize = 512;
 
 /// Suffix of metrics of pairs that differ by all transforms at once.
 const COMBINED: &str = "_combined";
+
+/// Test pairs that representations are compared on, at most.
+const COMPARED: usize = 2048;
 
 /// A split with what the probes need of it.
 pub struct Evaluation<'a> {
@@ -85,17 +91,21 @@ impl Value {
     }
 }
 
-/// What a representation is read as. The grid readout holds y in its first columns.
+/// What a representation is read as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Readout {
-    Y,
+    /// y, or a half of it.
+    Y(Part),
+    /// y and the quadrant means of the equivariant token map.
     Grid,
 }
 
 impl Readout {
     fn suffix(self) -> &'static str {
         match self {
-            Readout::Y => "",
+            Readout::Y(Part::All) => "",
+            Readout::Y(Part::Inv) => "_inv",
+            Readout::Y(Part::Equi) => "_equi",
             Readout::Grid => "_grid",
         }
     }
@@ -120,9 +130,15 @@ struct PairFeatures {
 }
 
 impl PairFeatures {
+    /// (N, columns of both views)
     fn read(&self, readout: Readout) -> Tensor {
+        let half = self.y.size()[1] / 4;
+        let halves =
+            |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
         match readout {
-            Readout::Y => self.y.shallow_clone(),
+            Readout::Y(Part::All) => self.y.shallow_clone(),
+            Readout::Y(Part::Inv) => halves(0),
+            Readout::Y(Part::Equi) => halves(half),
             Readout::Grid => self.grid.shallow_clone(),
         }
     }
@@ -137,6 +153,7 @@ impl Evaluation<'_> {
         tch::no_grad(|| {
             let mut values = self.regressions(network, extent)?;
             if extent == Extent::Full {
+                values.extend(self.geometry(network)?);
                 values.extend(self.classification(network)?);
                 values.extend(self.reconstruction(network)?);
             }
@@ -154,13 +171,18 @@ impl Evaluation<'_> {
             Extent::CurvePoint => vec![0],
         };
         let mut values = Vec::new();
-        for readout in [Readout::Y, Readout::Grid] {
-            let problems: Vec<Problem> =
-                sets.iter().map(|set| problem(set, readout, set.train.target.shallow_clone())).collect();
-            for (set, fits) in sets.iter().zip(fit(&problems, &seeds, &self.suite.probe.regression)?) {
-                let suffix = format!("{}{}", set.suffix, readout.suffix());
-                values
-                    .extend(seeds.iter().zip(&fits).flat_map(|(&seed, fit)| r2_values(&set.task, &suffix, seed, fit)));
+        let parts = self.suite.probe.parts.iter().map(|&part| Readout::Y(part));
+        for readout in parts.chain([Readout::Grid]) {
+            let asked = sets.iter().flat_map(|set| Asked::of(set, readout)).collect::<Vec<_>>();
+            let problems: Vec<Problem> = asked.iter().map(Asked::problem).collect();
+            let fits = fit(&problems, &seeds, &self.suite.probe.regression)?;
+            for ((asked, problem), fits) in asked.iter().zip(&problems).zip(fits) {
+                let of_seeds = seeds.iter().zip(&fits);
+                values.extend(of_seeds.flat_map(|(&seed, fit)| asked.values("", Some(seed), &fit.train, &fit.test)));
+                if extent == Extent::Full {
+                    let linear = ridge::fit(problem)?;
+                    values.extend(asked.values("_linear", None, &linear.train, &linear.test));
+                }
             }
         }
         for set in &sets {
@@ -199,8 +221,11 @@ impl Evaluation<'_> {
     /// The sanity row: probes of y trained on permuted targets, tested on intact ones.
     fn shuffled(&self, sets: &[Regression]) -> Result<Vec<Value>> {
         let single: Vec<&Regression> = sets.iter().filter(|set| set.suffix.is_empty()).collect();
-        let problems: Vec<Problem> =
-            single.iter().map(|set| problem(set, Readout::Y, permuted(&set.train.target, 0))).collect();
+        let problem = |set: &&Regression| {
+            let asked = Asked { set, readout: Readout::Y(Part::All), canonical: false };
+            Problem { train_t: permuted(&set.train.target, 0), ..asked.problem() }
+        };
+        let problems: Vec<Problem> = single.iter().map(problem).collect();
         let fits = fit(&problems, &[0], &self.suite.probe.regression)?;
         let row = |(set, fits): (&&Regression, Vec<Fit>)| {
             let r2 = fits[0].test.per_output?;
@@ -323,6 +348,30 @@ impl Evaluation<'_> {
         Ok(seeds.iter().zip(&scores).map(row).collect())
     }
 
+    /// Measures of y that need no probe, on test pairs made as for training.
+    fn geometry(&self, network: &Network) -> Result<Vec<Value>> {
+        let units = self.spread(self.test.units().len().min(COMPARED));
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for units in units.chunks(ENCODE) {
+            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, units)?;
+            first.push(encode(network, &pairs.view1).y);
+            second.push(encode(network, &pairs.view2).y);
+        }
+        let (first, second) = (Tensor::cat(&first, 0), Tensor::cat(&second, 0));
+        let Invariance { own, others, share } = Invariance::of(&first, &second)?;
+        let rows = [
+            ("similarity_own", Some(own), "cosine"),
+            ("similarity_others", Some(others), "cosine"),
+            ("invariance", share, "fraction"),
+            ("effective_rank", Some(effective_rank(&first)), "dimensions"),
+        ];
+        let row = |(metric, value, unit): (&str, Option<f64>, _)| {
+            let (task, metric) = ("representation".to_owned(), metric.to_owned());
+            Some(Value { task, metric, eval_seed: None, value: value?, unit, better: Better::Higher })
+        };
+        Ok(rows.into_iter().filter_map(row).collect())
+    }
+
     /// The test MSEs of protocol section 2, for methods that reconstruct.
     fn reconstruction(&self, network: &Network) -> Result<Vec<Value>> {
         let count = self.test.units().len().min(RECONSTRUCTED);
@@ -386,24 +435,46 @@ impl Evaluation<'_> {
     }
 }
 
-fn problem(set: &Regression, readout: Readout, train_t: Tensor) -> Problem {
-    Problem {
-        name: format!("{}{}{}", set.task, set.suffix, readout.suffix()),
-        train_x: set.train.read(readout),
-        train_t,
-        test_x: set.test.read(readout),
-        test_t: set.test.target.shallow_clone(),
-    }
+/// A question to the features of a set.
+struct Asked<'a> {
+    set: &'a Regression,
+    readout: Readout,
+    /// Whether quaternions are read with signs such that w >= 0, as q and -q are one rotation.
+    canonical: bool,
 }
 
-fn r2_values(task: &str, suffix: &str, seed: u64, fit: &Fit) -> Vec<Value> {
-    let pair = [
-        ("r2_per_output", fit.test.per_output),
-        ("r2_pooled", fit.test.pooled),
-        ("r2_per_output_train", fit.train.per_output),
-    ];
-    let row = |(name, r2): (&str, Option<f64>)| Some(value(task, format!("{name}{suffix}"), Some(seed), r2?));
-    pair.into_iter().filter_map(row).collect()
+impl<'a> Asked<'a> {
+    /// What is asked of a set: its target, and where that is quaternions, read from all of y, also with canonical signs.
+    fn of(set: &'a Regression, readout: Readout) -> impl Iterator<Item = Asked<'a>> {
+        let quaternions = readout == Readout::Y(Part::All) && quaternion::are_unit(&set.train.target);
+        let both = [Some(false), quaternions.then_some(true)];
+        both.into_iter().flatten().map(move |canonical| Asked { set, readout, canonical })
+    }
+
+    fn problem(&self) -> Problem {
+        let target = |side: &PairFeatures| match self.canonical {
+            true => quaternion::canonical(&side.target),
+            false => side.target.shallow_clone(),
+        };
+        let Asked { set, readout, .. } = *self;
+        Problem {
+            name: format!("{}{}{}", set.task, set.suffix, readout.suffix()),
+            train_x: set.train.read(readout),
+            train_t: target(&set.train),
+            test_x: set.test.read(readout),
+            test_t: target(&set.test),
+        }
+    }
+
+    /// The R2 of a probe as values; those that are undefined are none.
+    fn values(&self, probe: &str, seed: Option<u64>, train: &R2, test: &R2) -> Vec<Value> {
+        let canonical = if self.canonical { "_canonical" } else { "" };
+        let suffix = format!("{probe}{canonical}{}{}", self.set.suffix, self.readout.suffix());
+        let all =
+            [("r2_per_output", test.per_output), ("r2_pooled", test.pooled), ("r2_per_output_train", train.per_output)];
+        let row = |(name, r2): (&str, Option<f64>)| Some(value(&self.set.task, format!("{name}{suffix}"), seed, r2?));
+        all.into_iter().filter_map(row).collect()
+    }
 }
 
 fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> Value {

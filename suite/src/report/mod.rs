@@ -10,6 +10,7 @@ mod curves;
 mod differences;
 #[cfg(test)]
 mod fixture;
+mod geometry;
 mod markdown;
 mod paper;
 mod plot;
@@ -172,8 +173,13 @@ fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let mut others: Vec<Table> = vec![
         differences::table(values, context),
         scores::table(values, context, Section::Grid),
+        scores::table(values, context, Section::Inv),
+        scores::table(values, context, Section::Equi),
+        scores::table(values, context, Section::Linear),
+        scores::table(values, context, Section::Canonical),
         scores::table(values, context, Section::Combined),
         scores::table(values, context, Section::Pooled),
+        geometry::table(values, context),
         reconstruction::table(values, context),
         sanity,
     ];

@@ -68,6 +68,10 @@ pub fn table(values: &Values, context: &ReportContext, section: Section) -> Tabl
 fn title(section: Section) -> &'static str {
     match section {
         Section::Grid => "Readout `grid`: y and the 2x2 quadrant means of the token map, per-output R2",
+        Section::Linear => "Linear probes of y (ridge regression in closed form), per-output R2",
+        Section::Inv => "Invariant half of y, per-output R2",
+        Section::Equi => "Equivariant half of y, per-output R2",
+        Section::Canonical => "Quaternions with w >= 0, per-output R2",
         Section::Combined => "Pairs that differ by all transforms at once, per-output R2",
         Section::Pooled => "Pooled R2 beside the constant predictor's",
         _ => "Representation y: per-output R2 of a probe, top-1 of a linear classifier",
@@ -77,10 +81,15 @@ fn title(section: Section) -> &'static str {
 /// Name of the metric that `section` shows of a task, if it shows the task at all.
 fn metric(section: Section, task: &str) -> Option<String> {
     let measure = Measure::of(task);
+    let of_r2 = |name: &str| (measure == Measure::R2).then(|| name.to_owned());
     match section {
         Section::Grid => Some(format!("{}_grid", measure.headline())),
-        Section::Combined => (measure == Measure::R2).then(|| "r2_per_output_combined".to_owned()),
-        Section::Pooled => (measure == Measure::R2).then(|| "r2_pooled".to_owned()),
+        Section::Linear => of_r2("r2_per_output_linear"),
+        Section::Inv => of_r2("r2_per_output_inv"),
+        Section::Equi => of_r2("r2_per_output_equi"),
+        Section::Canonical => of_r2("r2_per_output_canonical"),
+        Section::Combined => of_r2("r2_per_output_combined"),
+        Section::Pooled => of_r2("r2_pooled"),
         _ => Some(measure.headline().to_owned()),
     }
 }

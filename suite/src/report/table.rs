@@ -12,6 +12,16 @@ pub enum Section {
     Main,
     /// The same with the quadrant means beside y.
     Grid,
+    /// Linear probes of y in closed form.
+    Linear,
+    /// Probes of the invariant half of y.
+    Inv,
+    /// Probes of the equivariant half of y.
+    Equi,
+    /// Rotations as quaternions with w >= 0.
+    Canonical,
+    /// Measures of y that need no probe.
+    Geometry,
     /// Probes on pairs that differ by all transforms at once.
     Combined,
     /// Pooled R2 beside the constant predictor's.
@@ -32,6 +42,11 @@ impl Section {
         match self {
             Section::Main => "main",
             Section::Grid => "grid",
+            Section::Linear => "linear",
+            Section::Inv => "inv",
+            Section::Equi => "equi",
+            Section::Canonical => "canonical",
+            Section::Geometry => "geometry",
             Section::Combined => "combined",
             Section::Pooled => "pooled",
             Section::Shuffled => "shuffled",
