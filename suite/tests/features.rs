@@ -4,11 +4,19 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{eqr, skipped, stderr, succeeded};
 use hdf5::File;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
+
+/// To be held by a test: one at a time. HDF5 locks a file that is being written, and a program started meanwhile by another test would
+/// inherit the lock and keep it for as long as it runs.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Numbers in (-1, 1) that look random: column `salt` of row `i`.
 fn wave(i: usize, salt: usize) -> f32 {
@@ -68,6 +76,7 @@ const QUICK: [&str; 11] =
 
 #[test]
 fn probe_prints_the_contracts_json() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().unwrap();
     probe_file(&folder.path().join("f.h5"));
     let output = eqr(folder.path(), &[&QUICK[..], &["--json"]].concat());
@@ -90,6 +99,7 @@ fn probe_prints_the_contracts_json() {
 
 #[test]
 fn probe_prints_a_table_and_can_take_bf16() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().unwrap();
     probe_file(&folder.path().join("f.h5"));
     let args =
@@ -106,6 +116,7 @@ fn probe_prints_a_table_and_can_take_bf16() {
 
 #[test]
 fn transfer_prints_the_contracts_json() {
+    let _alone = one_at_a_time();
     let folder = tempfile::tempdir().unwrap();
     transfer_file(&folder.path().join("f.h5"));
     let result = json(&eqr(folder.path(), &["transfer", "--features", "f.h5", "--json"]));
@@ -140,6 +151,7 @@ fn replace<T: hdf5::H5Type, D: ndarray::Dimension>(file: &File, name: &str, valu
 
 #[test]
 fn bad_files_of_probes() {
+    let _alone = one_at_a_time();
     type Change<'a> = (&'a dyn Fn(&File), &'a [&'a str]);
     let hole = |i: usize, j: usize| if (i, j) == (401, 2) { f32::NAN } else { wave(i, j) };
     let cases: [Change; 10] = [
@@ -179,6 +191,7 @@ fn bad_files_of_probes() {
 
 #[test]
 fn bad_files_of_transfer() {
+    let _alone = one_at_a_time();
     type Change<'a> = (&'a dyn Fn(&File), &'a [&'a str]);
     let labels = |n: usize, of: fn(usize) -> i64| Array1::from_iter((0..n).map(of));
     let cases: [Change; 9] = [
@@ -204,6 +217,7 @@ fn bad_files_of_transfer() {
 /// The exporter's files are what both commands read. Needs a Python with numpy and h5py.
 #[test]
 fn the_exporter_writes_what_is_read() {
+    let _alone = one_at_a_time();
     let python = std::env::var("EQR_PYTHON").unwrap_or("python3".into());
     let known = Command::new(&python).args(["-c", "import numpy, h5py"]).output();
     if !known.is_ok_and(|output| output.status.success()) {
