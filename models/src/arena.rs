@@ -233,6 +233,12 @@ impl Arena {
         self.grad.narrow(0, start, end - start)
     }
 
+    /// Bytes of all that is summed over ranks.
+    pub fn reduced_bytes(&self) -> usize {
+        let element = if self.compute.master_kind() == Kind::Double { 8 } else { 4 };
+        (TAIL + self.per_sample_len) as usize * element
+    }
+
     /// One slot of the reported sums, `slot < 64`.
     pub fn reported(&self, slot: i64) -> Tensor {
         self.grad.narrow(0, slot, 1)

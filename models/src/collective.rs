@@ -19,10 +19,9 @@ pub trait Collective {
     }
     /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
-    /// Whether a sum that was started goes on beside this rank's computation. Where it does not, a step has nothing to gain from more
-    /// than one.
-    fn overlaps(&self) -> bool {
-        false
+    /// Bytes of a sum from which it is worth starting beside this rank's computation; `None` where a started sum does not go on by itself.
+    fn overlaps_from(&self) -> Option<usize> {
+        None
     }
     /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again, only after
     /// [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls nothing else in between.

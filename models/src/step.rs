@@ -55,7 +55,7 @@ pub fn gradients(
     let master = arena.compute().master_kind();
     let local = batch.rows[cluster.rank()];
     let parts = micro_batches(local, micro_batch);
-    let segments = if cluster.overlaps() { SEGMENTS } else { 0 };
+    let segments = segments(arena.reduced_bytes(), cluster.overlaps_from());
 
     // the graph of a batch encoded at once is kept; of micro-batches only y is
     let mut kept = (parts.len() == 1).then(|| encode(arena, model, batch, &parts[0], segments));
@@ -113,8 +113,10 @@ pub fn gradients(
                 0 => arena.store_gradients(span.clone(), grads),
                 _ => arena.add_gradients(span.clone(), grads),
             }
-            if last {
-                cluster.start_sum(arena.reduced(span));
+            match (last, segments) {
+                (false, _) => (),
+                (true, 0) => cluster.all_reduce_sum(&mut arena.reduced(span)),
+                (true, _) => cluster.start_sum(arena.reduced(span)),
             }
         });
     }
@@ -123,6 +125,12 @@ pub fn gradients(
         terms.push((name, arena.reported(0).copy().view([] as [i64; 0])));
     }
     terms
+}
+
+/// Pieces of the encoder's blocks that `bytes` of gradient are worth, if a piece of `least` is; none where there would be one.
+fn segments(bytes: usize, least: Option<usize>) -> usize {
+    let worth = least.map_or(0, |least| bytes / least.max(1)).min(SEGMENTS);
+    if worth < 2 { 0 } else { worth }
 }
 
 /// Runs the backward pass of `objective` segment by segment, from the last to the first; `done` gets each segment's gradients as soon as
@@ -186,4 +194,17 @@ pub fn sum(terms: &[(&'static str, Tensor)]) -> Tensor {
     let mut terms = terms.iter().map(|(_, term)| term);
     let first = terms.next().expect("a loss has terms").shallow_clone();
     terms.fold(first, |total, term| total + term)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segments;
+
+    #[test]
+    fn small_gradients_are_not_cut() {
+        let least = Some(4 << 20);
+        let mib = |mib: usize| segments(mib << 20, least);
+        assert_eq!([mib(2), mib(7), mib(8), mib(13), mib(87)], [0, 0, 2, 3, 4]);
+        assert_eq!([segments(87 << 20, None), segments(100, Some(0))], [0, 4]);
+    }
 }

@@ -100,7 +100,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         f64::try_from(&terms[0].1)?;
         Ok(())
     };
-    let (median, summed_after) = if ranks.overlaps() {
+    let (median, summed_after) = if ranks.overlaps_from().is_some() {
         let (step, sum_after) = (RefCell::new(step), SumAfter(ranks));
         let (mut beside, mut after) = (|| step.borrow_mut()(ranks), || step.borrow_mut()(&sum_after));
         let [beside, after] = interleaved(args.steps, [&mut beside, &mut after])?;
