@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     common = NETWORK | {"method": "Ours", "precision": args.precision, "steps": args.steps}
     measured = {name: [measure(args.program, common | row) for row in rows] for name, rows in SWEEPS.items()}
     rows = [{"sweep": name} | row for name, rows in measured.items() for row in rows]
