@@ -99,9 +99,11 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
 fn another_number_of_ranks_may_go_on() {
     let folder = folder();
     let here = folder.path();
-    // few steps, so that rounding has no time to grow
-    let args =
-        |out| ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=6", "--set", "train.lr=1e-3"];
+    // few steps in fp32, so that rounding has no room to grow
+    let args = |out| {
+        let fixed = ["run", "tiny.toml", "--out", out, "--threads", "1", "--precision", "fp32"];
+        [&fixed[..], &["--set", "train.epochs=6", "--set", "train.lr=1e-3"]].concat()
+    };
     let Some(mut two) = mpirun(here, 2, &args("cut")) else { return };
     succeeded(&eqr(here, &args("whole")));
     // the cells are taken away: all that is left is the checkpoint before the last
@@ -117,7 +119,7 @@ fn another_number_of_ranks_may_go_on() {
     let loss =
         |cell: &serde_json::Value| cell["curve"].as_array().unwrap().last().unwrap()["terms"]["loss"].as_f64().unwrap();
     let (a, b) = (loss(&whole), loss(&cut));
-    assert!((a - b).abs() <= 1e-3 * a.abs(), "{a} {b}");
+    assert!((a - b).abs() <= 1e-4 * a.abs(), "{a} {b}");
 }
 
 #[test]
