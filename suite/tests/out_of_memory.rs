@@ -32,6 +32,9 @@ const ARGS: [&str; 20] = [
     "data.spec.objects_per_class=12",
 ];
 
+/// One arena for all threads: each more of them claims 64 MiB of addresses, and how many there are is chance.
+const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+
 /// KiB beyond what little takes.
 const SPARE: u64 = 150 * 1024;
 
@@ -39,6 +42,7 @@ const SPARE: u64 = 150 * 1024;
 fn little(folder: &Path) -> u64 {
     let args = [&ARGS[..], &["--out", "little", "--micro-batch", "4"]].concat();
     let mut command = Command::new(PROGRAM);
+    command.env(ARENAS.0, ARENAS.1);
     let mut child = command.args(args).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut peak = 0;
     loop {
@@ -57,7 +61,9 @@ fn little(folder: &Path) -> u64 {
 /// The run in `kib` of address space.
 fn within(folder: &Path, kib: u64, args: &[&str]) -> Output {
     let script = format!("ulimit -v {kib} && exec {PROGRAM} \"$@\"");
-    Command::new("sh").args(["-c", &script, "sh"]).args(args).current_dir(folder).output().unwrap()
+    let mut command = Command::new("sh");
+    command.env(ARENAS.0, ARENAS.1);
+    command.args(["-c", &script, "sh"]).args(args).current_dir(folder).output().unwrap()
 }
 
 /// The micro-batch that a failed run says to try, and how many pairs it encoded.
@@ -95,16 +101,17 @@ fn a_run_without_enough_memory_finishes_with_the_micro_batch_that_it_names() {
 fn a_rank_without_enough_memory_ends_the_others_and_the_run_goes_on() {
     let folder = folder();
     let here = folder.path();
-    let args = [&ARGS[..], &["--out", "run"]].concat();
+    let args = [&ARGS[..], &["--out", "run", "--set", "train.batch=128"]].concat();
     let Some(command) = mpirun(here, 2, &[]) else { return };
     let launcher: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
     let limit = little(here) + SPARE;
     // the second rank alone; both hold half of the batch
     let script = format!("[ $OMPI_COMM_WORLD_RANK = 0 ] || ulimit -v {limit}; exec {PROGRAM} \"$@\"");
     let mut command = Command::new("mpirun");
+    command.env(ARENAS.0, ARENAS.1);
     command.args(&launcher[..launcher.len() - 1]).args(["sh", "-c", &script, "sh"]).args(&args).current_dir(here);
     let output = command.output().unwrap();
-    assert_eq!(advice(&output), ("16".to_owned(), 32));
+    assert_eq!(advice(&output), ("32".to_owned(), 64));
     assert!(stderr(&output).contains("rank 1 of 2: error: out of memory"), "{}", stderr(&output));
     succeeded(&mpirun(here, 2, &args).expect("looked for before").output().unwrap());
 }
