@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 use crate::pack::PackedSplit;
-use crate::sources::resize::{Filter, resize_box, resize_square};
+use crate::sources::resize::{Filter, resize_box, resize_short_side, resize_square};
 use crate::transforms::{PixelBox, field_side};
 
 /// Reads square images of one side out of a split whose images may have any size.
@@ -44,6 +44,15 @@ impl Loader {
         self.batch(indices, self.side, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
     }
 
+    /// Images `indices` resized to a shorter side of `short` pixels (bicubic, antialiased), and the central squares of these, as
+    /// torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
+    ///
+    /// # Errors
+    /// As [`Loader::squares`]; a `short` below the loader's side.
+    pub fn centre_crops(&self, indices: &[usize], short: usize) -> Result<Tensor> {
+        self.batch(indices, self.side, |image, _| centre_crop(image, short as u32, self.side as u32))
+    }
+
     /// View 1 of images `indices` and `reach` times as much around it, as [`crate::transforms::base_view`] makes them of images in memory,
     /// but cut out of the image in its own size: (n, 3, F, F), uint8, with F = [`field_side`].
     ///
@@ -77,6 +86,16 @@ impl Loader {
         })?;
         Ok(batch.permute([0, 3, 1, 2]))
     }
+}
+
+fn centre_crop(image: &RgbImage, short: u32, side: u32) -> std::result::Result<RgbImage, String> {
+    if short < side {
+        return Err(format!("a square of {side} pixels cannot be cut out of a shorter side of {short}"));
+    }
+    let resized = resize_short_side(image, short, Filter::Bicubic)?;
+    let start = |length: u32| (f64::from(length - side) / 2.0).round_ties_even() as u32;
+    let (left, top) = (start(resized.width()), start(resized.height()));
+    Ok(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
 }
 
 /// View 1 of an image with what surrounds it, as a square of `field` pixels: a box drawn by (seed, epoch, index), resized (bilinear,

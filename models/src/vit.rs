@@ -155,11 +155,21 @@ impl Encoded {
 
     /// y followed by the four quadrant means of the equivariant token map: (B, out + 4 * out/2).
     pub fn grid_readout(&self) -> Tensor {
-        let (batch, tokens, half) = self.tokens.size3().expect("tokens are (B, T, out/2)");
-        let side = (tokens as f64).sqrt() as i64;
-        let map = self.tokens.transpose(1, 2).reshape([batch, half, side, side]);
-        Tensor::cat(&[&self.y, &map.adaptive_avg_pool2d([2, 2]).reshape([batch, 4 * half])], 1)
+        Tensor::cat(&[&self.y, &grid_means(&self.tokens)], 1)
     }
+}
+
+/// Quadrant means of the map of patch tokens (B, T, D): (B, 4 D).
+pub fn grid_means(tokens: &Tensor) -> Tensor {
+    let map = as_map(tokens);
+    map.adaptive_avg_pool2d([2, 2]).reshape([map.size()[0], 4 * map.size()[1]])
+}
+
+/// Patch tokens (B, T, D) of a square map as (B, D, sqrt(T), sqrt(T)).
+fn as_map(tokens: &Tensor) -> Tensor {
+    let (batch, count, width) = tokens.size3().expect("tokens are (B, T, D)");
+    let side = (count as f64).sqrt() as i64;
+    tokens.transpose(1, 2).reshape([batch, width, side, side])
 }
 
 /// Where the graph of a pass is cut: the same values on both sides.
@@ -258,6 +268,28 @@ impl Vit {
     /// the class token first: timm's `forward_features`.
     pub fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
         self.pass(p, images, 0).0
+    }
+
+    /// Blocks, counted from 1, at the end of each quarter of the depth, the last one among them: 3, 6, 9, 12 of 12.
+    pub fn quarters(&self) -> Vec<usize> {
+        let depth = self.blocks.len();
+        let mut ends: Vec<usize> = (1..=4).map(|quarter| (depth * quarter).div_ceil(4)).collect();
+        ends.dedup();
+        ends
+    }
+
+    /// Normalised images (B, 3, image, image) -> maps of the patch tokens (B, dim, grid, grid) as the blocks `after`, counted from 1 and
+    /// ascending, leave them.
+    pub fn maps(&self, p: &Arena, images: &Tensor, after: &[usize]) -> Vec<Tensor> {
+        let mut x = self.embed(p, images);
+        let mut maps = Vec::with_capacity(after.len());
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(p, &x);
+            if after.contains(&(i + 1)) {
+                maps.push(as_map(&x.narrow(1, 1, x.size()[1] - 1)));
+            }
+        }
+        maps
     }
 
     /// [`Vit::tokens`], cut after every `depth / segments` blocks.

@@ -21,6 +21,7 @@ use eqr_models::vit::VitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::frozen::Normalisation;
 use crate::manifest::precision_name;
 use crate::store::CurvePoint;
 use crate::tensors::{self, Named};
@@ -55,17 +56,21 @@ pub struct Identity {
     pub schedule: Schedule,
     /// The encoder, so that it can be rebuilt without the suite.
     pub encoder: VitConfig,
+    /// What its images are normalised by; earlier versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Normalisation>,
     /// Shape of every parameter.
     pub shapes: BTreeMap<String, Vec<i64>>,
 }
 
 impl Identity {
     /// The identity of a training of `arena`.
-    pub fn new(arena: &Arena, encoder: &VitConfig, schedule: Schedule) -> Self {
+    pub fn new(arena: &Arena, encoder: &VitConfig, schedule: Schedule, normalisation: Normalisation) -> Self {
         Identity {
             precision: precision_name(arena.compute()).to_owned(),
             schedule,
             encoder: *encoder,
+            normalisation: Some(normalisation),
             shapes: shapes(arena),
         }
     }

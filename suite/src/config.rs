@@ -239,6 +239,21 @@ pub struct Probe {
     pub combined: bool,
 }
 
+impl Default for Probe {
+    /// The protocol's.
+    fn default() -> Self {
+        Probe {
+            seeds: 3,
+            train_pairs: 40_000,
+            test_pairs: 10_000,
+            regression: ProbeConfig::default(),
+            classification: ClassifyConfig::default(),
+            parts: all_of_y(),
+            combined: false,
+        }
+    }
+}
+
 /// A part of y.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

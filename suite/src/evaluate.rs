@@ -4,26 +4,22 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::{Draws, Transform};
 use eqr_datasets::{Kind, Pack, view_pairs};
-use eqr_models::methods::ReconstructionPair;
-use eqr_models::vit::Encoded;
 use eqr_probes::classify::{LabelledFeatures, classify};
 use eqr_probes::geometry::{Invariance, effective_rank};
-use eqr_probes::mlp::{Fit, Problem, fit, permuted};
-use eqr_probes::quaternion;
-use eqr_probes::r2::{R2, constant_predictor};
-use eqr_probes::ridge;
+use eqr_probes::r2::R2;
 use rand::seq::SliceRandom;
 use tch::Tensor;
 
-use crate::config::{Part, Suite, Transforms};
+use crate::config::{Probe, Transforms};
+use crate::frozen::{Representation, Represents};
 use crate::pairs::{PairSource, render_parameters, tasks};
-use crate::plan::Entry;
-use crate::store::{Better, Metric};
-use crate::train::Network;
+use crate::regression::{self, COMBINED, PairFeatures, Regression};
+use crate::store::Better;
+use crate::value::Value;
 
 /// Seeds of the evaluation's pairs: the same pairs for every method and pretraining seed, so that seeds pair.
 const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
-const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
+pub(crate) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
 
 /// Augmentation draws an image of a photograph set (protocol section 4).
 const DRAWS: u64 = 2;
@@ -31,19 +27,15 @@ const DRAWS: u64 = 2;
 /// Images that are encoded at a time.
 const ENCODE: usize = 256;
 
-/// Test pairs that the reconstruction errors are taken over, at most.
-const RECONSTRUCTED: usize = 512;
-
-/// Suffix of metrics of pairs that differ by all transforms at once.
-const COMBINED: &str = "_combined";
-
 /// Test pairs that representations are compared on, at most.
 const COMPARED: usize = 2048;
 
 /// A split with what the probes need of it.
 pub struct Evaluation<'a> {
-    /// The suite.
-    pub suite: &'a Suite,
+    /// Transforms of photographs.
+    pub transforms: &'a Transforms,
+    /// How the probes are set up.
+    pub probe: &'a Probe,
     /// The data set.
     pub pack: &'a Pack,
     /// Training split.
@@ -61,149 +53,46 @@ pub enum Extent {
     CurvePoint,
 }
 
-/// A measured value before it knows its cell.
-pub struct Value {
-    task: String,
-    metric: String,
-    eval_seed: Option<u64>,
-    value: f64,
-    unit: &'static str,
-    better: Better,
-}
-
-impl Value {
-    /// As a row of `metrics.csv`.
-    pub fn metric(self, suite: &Suite, dataset: &str, entry: &Entry, cell: &str) -> Metric {
-        Metric {
-            suite: suite.name.clone(),
-            table: suite.table.map_or("-".to_owned(), |table| table.to_string()),
-            dataset: dataset.to_owned(),
-            task: self.task,
-            method: entry.row.to_string(),
-            metric: self.metric,
-            pretrain_seed: entry.seed,
-            eval_seed: self.eval_seed,
-            value: self.value,
-            unit: self.unit.to_owned(),
-            better: self.better,
-            cell: cell.to_owned(),
-        }
-    }
-}
-
-/// What a representation is read as.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Readout {
-    /// y, or a half of it.
-    Y(Part),
-    /// y and the quadrant means of the equivariant token map.
-    Grid,
-}
-
-impl Readout {
-    fn suffix(self) -> &'static str {
-        match self {
-            Readout::Y(Part::All) => "",
-            Readout::Y(Part::Inv) => "_inv",
-            Readout::Y(Part::Equi) => "_equi",
-            Readout::Grid => "_grid",
-        }
-    }
-}
-
-/// Features of both views of pairs and what lies between the views.
-struct Regression {
-    task: String,
-    /// [`COMBINED`] where the pairs differ by all transforms at once.
-    suffix: &'static str,
-    train: PairFeatures,
-    test: PairFeatures,
-}
-
-struct PairFeatures {
-    /// (N, 2 out)
-    y: Tensor,
-    /// (N, 6 out)
-    grid: Tensor,
-    /// (N, k)
-    target: Tensor,
-}
-
-impl PairFeatures {
-    /// (N, columns of both views)
-    fn read(&self, readout: Readout) -> Tensor {
-        let half = self.y.size()[1] / 4;
-        let halves =
-            |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
-        match readout {
-            Readout::Y(Part::All) => self.y.shallow_clone(),
-            Readout::Y(Part::Inv) => halves(0),
-            Readout::Y(Part::Equi) => halves(half),
-            Readout::Grid => self.grid.shallow_clone(),
-        }
-    }
-}
-
 impl Evaluation<'_> {
     /// All values of a frozen encoder.
     ///
     /// # Errors
     /// Features that are not finite, and what the probes refuse.
-    pub fn run(&self, network: &Network, extent: Extent) -> Result<Vec<Value>> {
+    pub fn run(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Value>> {
         tch::no_grad(|| {
-            let mut values = self.regressions(network, extent)?;
+            let mut values = self.regressions(encoder, extent)?;
             if extent == Extent::Full {
-                values.extend(self.geometry(network)?);
-                values.extend(self.classification(network)?);
-                values.extend(self.reconstruction(network)?);
+                values.extend(self.geometry(encoder)?);
+                values.extend(self.classification(encoder)?);
             }
             Ok(values)
         })
     }
 
-    fn regressions(&self, network: &Network, extent: Extent) -> Result<Vec<Value>> {
-        let sets = match self.pack.kind {
-            Kind::Renders => self.render_sets(network)?,
-            Kind::Photographs => self.photo_sets(network, extent)?,
-        };
-        let seeds: Vec<u64> = match extent {
-            Extent::Full => (0..self.suite.probe.seeds).collect(),
-            Extent::CurvePoint => vec![0],
-        };
-        let mut values = Vec::new();
-        let parts = self.suite.probe.parts.iter().map(|&part| Readout::Y(part));
-        for readout in parts.chain([Readout::Grid]) {
-            let asked = sets.iter().flat_map(|set| Asked::of(set, readout)).collect::<Vec<_>>();
-            let problems: Vec<Problem> = asked.iter().map(Asked::problem).collect();
-            let fits = fit(&problems, &seeds, &self.suite.probe.regression)?;
-            for ((asked, problem), fits) in asked.iter().zip(&problems).zip(fits) {
-                let of_seeds = seeds.iter().zip(&fits);
-                values.extend(of_seeds.flat_map(|(&seed, fit)| asked.values("", Some(seed), &fit.train, &fit.test)));
-                if extent == Extent::Full {
-                    let linear = ridge::fit(problem)?;
-                    values.extend(asked.values("_linear", None, &linear.train, &linear.test));
-                }
-            }
-        }
-        for set in &sets {
-            let constant = constant_predictor(&set.train.target, &set.test.target)?;
-            values.extend(
-                constant.pooled.map(|r2| value(&set.task, format!("r2_pooled_constant{}", set.suffix), None, r2)),
-            );
-        }
-        if extent == Extent::Full {
-            values.extend(self.shuffled(&sets)?);
-            if sets.iter().any(|set| set.suffix == COMBINED) {
-                values.extend(self.exact_map()?);
-            }
+    fn regressions(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Value>> {
+        let sets = self.sets(encoder, extent)?;
+        let mut values = regression::values(&sets, self.probe, extent)?;
+        if extent == Extent::Full && sets.iter().any(|set| set.suffix == COMBINED) {
+            values.extend(self.exact_map()?);
         }
         Ok(values)
     }
 
+    /// Features of the pairs of every task; of photographs also of those that differ by all transforms at once, where that is asked for.
+    ///
+    /// # Errors
+    /// Images that cannot be read, an encoder that fails.
+    pub fn sets(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Regression>> {
+        match self.pack.kind {
+            Kind::Renders => self.render_sets(encoder),
+            Kind::Photographs => self.photo_sets(encoder, extent),
+        }
+    }
+
     /// The ceiling of pairs that differ by all transforms at once: R2 of the best guess from their affine maps.
     fn exact_map(&self) -> Result<Vec<Value>> {
-        let Transforms { active, ranges, .. } = &self.suite.transforms;
-        let chosen = subset(self.test.units(), self.suite.probe.test_pairs.div_ceil(DRAWS as usize), TEST_PAIRS_SEED);
+        let Transforms { active, ranges, .. } = self.transforms;
+        let chosen = subset(self.test.units(), self.probe.test_pairs.div_ceil(DRAWS as usize), TEST_PAIRS_SEED);
         let keys: Vec<u64> = chosen.iter().map(|&unit| unit as u64).collect();
         let draws = (0..DRAWS).flat_map(|draw| Draws::sample(&keys, TEST_PAIRS_SEED, draw, active, ranges).each);
         let draws = Draws { each: draws.collect() };
@@ -213,72 +102,55 @@ impl Evaluation<'_> {
                 Tensor::from_slice(&draws.target(*transform, ranges)).view([-1, transform.dim() as i64])
             };
             let r2 = R2::of(&target(&guess), &target(&draws))?.per_output;
-            Ok(r2.map(|r2| value(transform.name(), format!("r2_per_output{COMBINED}_exact"), None, r2)))
+            Ok(r2.map(|r2| regression::value(transform.name(), format!("r2_per_output{COMBINED}_exact"), None, r2)))
         };
         active.iter().filter_map(|transform| row(transform).transpose()).collect()
     }
 
-    /// The sanity row: probes of y trained on permuted targets, tested on intact ones.
-    fn shuffled(&self, sets: &[Regression]) -> Result<Vec<Value>> {
-        let single: Vec<&Regression> = sets.iter().filter(|set| set.suffix.is_empty()).collect();
-        let problem = |set: &&Regression| {
-            let asked = Asked { set, readout: Readout::Y(Part::All), canonical: false };
-            Problem { train_t: permuted(&set.train.target, 0), ..asked.problem() }
-        };
-        let problems: Vec<Problem> = single.iter().map(problem).collect();
-        let fits = fit(&problems, &[0], &self.suite.probe.regression)?;
-        let row = |(set, fits): (&&Regression, Vec<Fit>)| {
-            let r2 = fits[0].test.per_output?;
-            Some(value(&set.task, "r2_per_output_shuffled".into(), Some(0), r2))
-        };
-        Ok(single.iter().zip(fits).filter_map(row).collect())
-    }
-
     /// Renders: the pairs of both tasks are the same.
-    fn render_sets(&self, network: &Network) -> Result<Vec<Regression>> {
+    fn render_sets(&self, encoder: &dyn Represents) -> Result<Vec<Regression>> {
         let side = |source: &PairSource, count: usize, seed: u64| -> Result<Vec<PairFeatures>> {
             let scene = source.scene().expect("renders have scenes");
             let pairs = unit_draws(source.units(), count)
                 .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
                 .collect::<Vec<_>>();
             let images = source.indices();
-            let features = encode_all(network, source, &images)?;
-            let index = |which: usize| {
+            let features = encode_all(encoder, source, &images)?;
+            let side = |which: usize| {
                 let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
                 let indices: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
-                features.index_select(0, &Tensor::from_slice(&indices).to_device(features.device()))
+                features.select(&Tensor::from_slice(&indices).to_device(features.y.device()))
             };
-            let parameters = render_parameters(scene, &pairs).to_device(features.device());
-            Ok(self.split_tasks(&index(0), &index(1), &parameters))
+            let parameters = render_parameters(scene, &pairs).to_device(features.y.device());
+            Ok(self.split_tasks(&side(0), &side(1), &parameters))
         };
-        let train = side(self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED)?;
-        let test = side(self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED)?;
+        let train = side(self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = side(self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
         Ok(self.join(train, test, ""))
     }
 
     /// Photographs: pairs that differ by one transform alone, one set a transform, and by all at once where asked for.
-    fn photo_sets(&self, network: &Network, extent: Extent) -> Result<Vec<Regression>> {
-        let active = &self.suite.transforms.active;
+    fn photo_sets(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Regression>> {
+        let active = &self.transforms.active;
         let side = |source, count: usize, seed| -> Result<PhotoSide> {
             let chosen = subset(PairSource::units(source), count.div_ceil(DRAWS as usize), seed);
-            let (first, _) = encode_photos(network, source, &chosen, seed, None)?;
+            let (first, _) = encode_photos(encoder, source, &chosen, seed, None)?;
             Ok(PhotoSide { source, chosen, seed, first })
         };
-        let train = side(self.train, self.suite.probe.train_pairs, TRAIN_PAIRS_SEED)?;
-        let test = side(self.test, self.suite.probe.test_pairs, TEST_PAIRS_SEED)?;
+        let train = side(self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = side(self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
         let mut sets = Vec::new();
         for transform in active {
-            let out = self.suite.model.out;
             let features = |side: &PhotoSide| -> Result<PairFeatures> {
-                let (second, target) = side.second(network, &[*transform])?;
-                Ok(pair_features(&side.first, &second, &target, out))
+                let (second, target) = side.second(encoder, &[*transform])?;
+                Ok(PairFeatures::of(&side.first, &second, &target))
             };
             let (train, test) = (features(&train)?, features(&test)?);
             sets.push(Regression { task: transform.name().to_owned(), suffix: "", train, test });
         }
-        if self.suite.probe.combined && extent == Extent::Full {
+        if self.probe.combined && extent == Extent::Full {
             let features = |side: &PhotoSide| -> Result<Vec<PairFeatures>> {
-                let (second, target) = side.second(network, active)?;
+                let (second, target) = side.second(encoder, active)?;
                 Ok(self.split_tasks(&side.first, &second, &target))
             };
             sets.extend(self.join(features(&train)?, features(&test)?, COMBINED));
@@ -286,21 +158,22 @@ impl Evaluation<'_> {
         Ok(sets)
     }
 
-    /// One entry a task, which share the feature tensors. first, second: (N, 3 out); parameters: (N, all).
-    fn split_tasks(&self, first: &Tensor, second: &Tensor, parameters: &Tensor) -> Vec<PairFeatures> {
-        let shared = pair_features(first, second, parameters, self.suite.model.out);
+    /// One entry a task, which share the feature tensors. parameters: (N, all).
+    fn split_tasks(&self, first: &Representation, second: &Representation, parameters: &Tensor) -> Vec<PairFeatures> {
+        let shared = PairFeatures::of(first, second, parameters);
         let mut start = 0;
-        let tasks = tasks(self.pack.kind, &self.suite.transforms);
+        let tasks = tasks(self.pack.kind, self.transforms);
         let entry = |(_, length): &(String, i64)| {
             let target = shared.target.narrow(1, start, *length).contiguous();
             start += length;
-            PairFeatures { y: shared.y.shallow_clone(), grid: shared.grid.shallow_clone(), target }
+            let grid = shared.grid.as_ref().map(Tensor::shallow_clone);
+            PairFeatures { y: shared.y.shallow_clone(), grid, target }
         };
         tasks.iter().map(entry).collect()
     }
 
     fn join(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, suffix: &'static str) -> Vec<Regression> {
-        let tasks = tasks(self.pack.kind, &self.suite.transforms);
+        let tasks = tasks(self.pack.kind, self.transforms);
         let sides = train.into_iter().zip(test);
         tasks
             .into_iter()
@@ -309,21 +182,19 @@ impl Evaluation<'_> {
             .collect()
     }
 
-    fn classification(&self, network: &Network) -> Result<Vec<Value>> {
+    fn classification(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
         let labels = |source: &PairSource, chosen: &[usize]| {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
         let chosen = match self.pack.kind {
             Kind::Renders => self.train.indices(),
             Kind::Photographs => {
-                subset(self.train.units(), self.suite.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
+                subset(self.train.units(), self.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
             }
         };
         let all: Vec<usize> = (0..self.test.len()).collect();
-        let features = |source: &PairSource, chosen: &[usize]| -> Result<Tensor> {
-            let parts = chosen.chunks(ENCODE).map(|part| Ok(encode(network, &source.images(part)?).y));
-            Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
-        };
+        let features =
+            |source: &PairSource, chosen: &[usize]| Ok::<_, anyhow::Error>(encode_all(encoder, source, chosen)?.y);
         let train_x = features(self.train, &chosen)?;
         let device = train_x.device();
         let data = LabelledFeatures {
@@ -335,8 +206,8 @@ impl Evaluation<'_> {
             views: self.train.views(),
             classes: self.pack.class_names.len(),
         };
-        let seeds: Vec<u64> = (0..self.suite.probe.seeds).collect();
-        let scores = classify(&data, &seeds, &self.suite.probe.classification)?;
+        let seeds: Vec<u64> = (0..self.probe.seeds).collect();
+        let scores = classify(&data, &seeds, &self.probe.classification)?;
         let row = |(&seed, score): (&u64, &eqr_probes::classify::Top1)| Value {
             task: "classification".into(),
             metric: "top1".into(),
@@ -349,13 +220,13 @@ impl Evaluation<'_> {
     }
 
     /// Measures of y that need no probe, on test pairs made as for training.
-    fn geometry(&self, network: &Network) -> Result<Vec<Value>> {
-        let units = self.spread(self.test.units().len().min(COMPARED));
+    fn geometry(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
+        let units = spread(self.test, self.test.units().len().min(COMPARED));
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for units in units.chunks(ENCODE) {
             let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, units)?;
-            first.push(encode(network, &pairs.view1).y);
-            second.push(encode(network, &pairs.view2).y);
+            first.push(encoder.represent(&pairs.view1)?.y);
+            second.push(encoder.represent(&pairs.view2)?.y);
         }
         let (first, second) = (Tensor::cat(&first, 0), Tensor::cat(&second, 0));
         let Invariance { own, others, share } = Invariance::of(&first, &second)?;
@@ -371,120 +242,12 @@ impl Evaluation<'_> {
         };
         Ok(rows.into_iter().filter_map(row).collect())
     }
-
-    /// The test MSEs of protocol section 2, for methods that reconstruct.
-    fn reconstruction(&self, network: &Network) -> Result<Vec<Value>> {
-        let count = self.test.units().len().min(RECONSTRUCTED);
-        let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count))?;
-        let (view1, view2) = (encode(network, &pairs.view1).tokens, encode(network, &pairs.view2).tokens);
-        // half a turn: classes may lie side by side, and the neighbour would then be of the same class
-        let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
-        let kind = network.arena.compute().kind();
-        let mse = |source: &Tensor, query: &Tensor| {
-            let pair = ReconstructionPair { source: &source.to_kind(kind), query: &query.to_kind(kind) };
-            let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?;
-            Some(image.to_kind(tch::Kind::Float).mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]))
-        };
-        let Some(own) = mse(&view1, &view2) else { return Ok(Vec::new()) };
-        let mean = pairs.view2.mean_dim([0i64].as_slice(), true, None).expand_as(&pairs.view2);
-        let plain = |image: &Tensor| Some(image.mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]));
-        let rows = [
-            ("mse_own", Some(own)),
-            ("mse_other_view1", mse(&other(&view1), &view2)),
-            ("mse_other_view2", mse(&view1, &other(&view2))),
-            ("mse_mean_image", plain(&mean)),
-            ("mse_copy_view1", plain(&pairs.view1)),
-        ]
-        .into_iter()
-        .filter_map(|(metric, value)| {
-            Some(Value {
-                task: "reconstruction".into(),
-                metric: metric.into(),
-                eval_seed: None,
-                value: value?,
-                unit: "MSE",
-                better: Better::Lower,
-            })
-        })
-        .collect();
-        Ok(rows)
-    }
-
-    /// `count` test units at even distances, so that all classes are among them.
-    fn spread(&self, count: usize) -> Vec<usize> {
-        let units = self.test.units();
-        (0..count).map(|i| units[i * units.len() / count]).collect()
-    }
-
-    /// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
-    /// reconstruct.
-    ///
-    /// # Errors
-    /// Images that cannot be read.
-    pub fn reconstructions(&self, network: &Network, count: usize) -> Result<Option<[Tensor; 3]>> {
-        tch::no_grad(|| {
-            let pairs = self.test.pairs(TEST_PAIRS_SEED, 0, &self.spread(count.min(self.test.units().len())))?;
-            let (view1, view2) = (encode_raw(network, &pairs.view1), encode_raw(network, &pairs.view2));
-            let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
-            let image = network.model.method.as_ref().and_then(|method| method.reconstruct(&network.arena, pair));
-            Ok(image.map(|image| {
-                let images = [pairs.view1, pairs.view2, image.to_kind(tch::Kind::Float)];
-                images.map(|image| self.test.denormalise(&image).clamp(0.0, 1.0))
-            }))
-        })
-    }
 }
 
-/// A question to the features of a set.
-struct Asked<'a> {
-    set: &'a Regression,
-    readout: Readout,
-    /// Whether quaternions are read with signs such that w >= 0, as q and -q are one rotation.
-    canonical: bool,
-}
-
-impl<'a> Asked<'a> {
-    /// What is asked of a set: its target, and where that is quaternions, read from all of y, also with canonical signs.
-    fn of(set: &'a Regression, readout: Readout) -> impl Iterator<Item = Asked<'a>> {
-        let quaternions = readout == Readout::Y(Part::All) && quaternion::are_unit(&set.train.target);
-        let both = [Some(false), quaternions.then_some(true)];
-        both.into_iter().flatten().map(move |canonical| Asked { set, readout, canonical })
-    }
-
-    fn problem(&self) -> Problem {
-        let target = |side: &PairFeatures| match self.canonical {
-            true => quaternion::canonical(&side.target),
-            false => side.target.shallow_clone(),
-        };
-        let Asked { set, readout, .. } = *self;
-        Problem {
-            name: format!("{}{}{}", set.task, set.suffix, readout.suffix()),
-            train_x: set.train.read(readout),
-            train_t: target(&set.train),
-            test_x: set.test.read(readout),
-            test_t: target(&set.test),
-        }
-    }
-
-    /// The R2 of a probe as values; those that are undefined are none.
-    fn values(&self, probe: &str, seed: Option<u64>, train: &R2, test: &R2) -> Vec<Value> {
-        let canonical = if self.canonical { "_canonical" } else { "" };
-        let suffix = format!("{probe}{canonical}{}{}", self.set.suffix, self.readout.suffix());
-        let all =
-            [("r2_per_output", test.per_output), ("r2_pooled", test.pooled), ("r2_per_output_train", train.per_output)];
-        let row = |(name, r2): (&str, Option<f64>)| Some(value(&self.set.task, format!("{name}{suffix}"), seed, r2?));
-        all.into_iter().filter_map(row).collect()
-    }
-}
-
-fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> Value {
-    Value { task: task.to_owned(), metric, eval_seed, value, unit: "R2", better: Better::Higher }
-}
-
-/// first, second: (N, 3 out), y in the first columns.
-fn pair_features(first: &Tensor, second: &Tensor, target: &Tensor, out: i64) -> PairFeatures {
-    let y = Tensor::cat(&[first.narrow(1, 0, out), second.narrow(1, 0, out)], 1);
-    PairFeatures { y, grid: Tensor::cat(&[first, second], 1), target: target.shallow_clone() }
+/// `count` units of `test` at even distances, so that all classes are among them.
+pub(crate) fn spread(test: &PairSource, count: usize) -> Vec<usize> {
+    let units = test.units();
+    (0..count).map(|i| units[i * units.len() / count]).collect()
 }
 
 /// (draw, units) until `count` pairs are drawn, one pair a unit and draw.
@@ -501,21 +264,10 @@ fn subset(units: &[usize], count: usize, seed: u64) -> Vec<usize> {
     order
 }
 
-/// Frozen forward pass in the arena's number type.
-fn encode_raw(network: &Network, images: &Tensor) -> Encoded {
-    network.model.encoder.forward(&network.arena, &images.to_kind(network.arena.compute().kind()))
-}
-
-/// Frozen forward pass, fp32 out.
-fn encode(network: &Network, images: &Tensor) -> Encoded {
-    let encoded = encode_raw(network, images);
-    Encoded { y: encoded.y.to_kind(tch::Kind::Float), tokens: encoded.tokens.to_kind(tch::Kind::Float) }
-}
-
-/// Grid readout of images `indices`: (n, 3 out).
-fn encode_all(network: &Network, source: &PairSource, indices: &[usize]) -> Result<Tensor> {
-    let parts = indices.chunks(ENCODE).map(|part| Ok(encode(network, &source.images(part)?).grid_readout()));
-    Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0))
+/// Images `indices` of `source` as `encoder` represents them.
+fn encode_all(encoder: &dyn Represents, source: &PairSource, indices: &[usize]) -> Result<Representation> {
+    let parts = indices.chunks(ENCODE).map(|part| encoder.represent(&source.images(part)?));
+    Ok(Representation::concatenated(&parts.collect::<Result<Vec<_>>>()?))
 }
 
 /// The chosen photographs of a split with the features of their first views.
@@ -523,25 +275,25 @@ struct PhotoSide<'a> {
     source: &'a PairSource,
     chosen: Vec<usize>,
     seed: u64,
-    first: Tensor,
+    first: Representation,
 }
 
 impl PhotoSide<'_> {
     /// Features of second views made by `transforms`, and their parameters.
-    fn second(&self, network: &Network, transforms: &[Transform]) -> Result<(Tensor, Tensor)> {
-        let (features, parameters) = encode_photos(network, self.source, &self.chosen, self.seed, Some(transforms))?;
+    fn second(&self, encoder: &dyn Represents, transforms: &[Transform]) -> Result<(Representation, Tensor)> {
+        let (features, parameters) = encode_photos(encoder, self.source, &self.chosen, self.seed, Some(transforms))?;
         Ok((features, parameters.expect("second views have parameters")))
     }
 }
 
-/// Grid readout of first views (`transforms` none) or of second views with their parameters, all draws of the chosen images.
+/// Representations of first views (`transforms` none) or of second views with their parameters, all draws of the chosen images.
 fn encode_photos(
-    network: &Network,
+    encoder: &dyn Represents,
     source: &PairSource,
     chosen: &[usize],
     seed: u64,
     transforms: Option<&[Transform]>,
-) -> Result<(Tensor, Option<Tensor>)> {
+) -> Result<(Representation, Option<Tensor>)> {
     let (mut features, mut parameters) = (Vec::new(), Vec::new());
     for draw in 0..DRAWS {
         for units in chosen.chunks(ENCODE) {
@@ -554,11 +306,11 @@ fn encode_photos(
                     view2
                 }
             };
-            features.push(encode(network, &images).grid_readout());
+            features.push(encoder.represent(&images)?);
         }
     }
     let parameters = (!parameters.is_empty()).then(|| Tensor::cat(&parameters, 0));
-    Ok((Tensor::cat(&features, 0), parameters))
+    Ok((Representation::concatenated(&features), parameters))
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         tensors.push((name, tensor.shallow_clone()));
     }
     let mut metadata = text_of(&serde_json::to_value(encoder)?);
+    if let Some(normalisation) = manifest.identity.normalisation {
+        metadata.insert("normalisation".into(), serde_json::to_string(&normalisation)?);
+    }
     // what other readers look for
     metadata.insert("format".into(), "pt".into());
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));

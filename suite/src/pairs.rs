@@ -13,6 +13,7 @@ use tch::{Device, Tensor};
 
 use crate::config::Transforms;
 use crate::data::Opened;
+use crate::frozen::Normalisation;
 
 /// Bytes of images up to which a split is held on the device.
 const RESIDENT_BYTES: u64 = 4 << 30;
@@ -23,8 +24,7 @@ pub struct PairSource {
     device: Device,
     labels: Arc<[i64]>,
     scene: Option<Arc<Scene>>,
-    mean: Tensor,
-    std: Tensor,
+    normalisation: Normalisation,
     transforms: Transforms,
     units: Arc<[usize]>,
     mode: PairMode,
@@ -78,7 +78,6 @@ impl PairSource {
         } else {
             Images::Streamed(Arc::new(Loader::new(split.clone(), side)))
         };
-        let channel = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
         let views = split.scene.as_ref().map_or(1, |scene| scene.views);
         Ok(PairSource {
             units: (0..split.len() / views).collect(),
@@ -87,8 +86,7 @@ impl PairSource {
             device,
             labels: split.labels.iter().map(|&label| i64::from(label)).collect(),
             scene: split.scene.clone().map(Arc::new),
-            mean: channel(&pack.mean),
-            std: channel(&pack.std),
+            normalisation: Normalisation { mean: pack.mean, std: pack.std },
             transforms: transforms.clone(),
         })
     }
@@ -99,10 +97,9 @@ impl PairSource {
             Images::Resident(images) => Images::Resident(images.shallow_clone()),
             Images::Streamed(loader) => Images::Streamed(loader.clone()),
         };
-        let (mean, std) = (self.mean.shallow_clone(), self.std.shallow_clone());
         let (labels, scene, transforms) = (self.labels.clone(), self.scene.clone(), self.transforms.clone());
-        let (device, units, mode) = (self.device, self.units.clone(), self.mode);
-        PairSource { images, device, labels, scene, mean, std, transforms, units, mode }
+        let (device, normalisation, units, mode) = (self.device, self.normalisation, self.units.clone(), self.mode);
+        PairSource { images, device, labels, scene, normalisation, transforms, units, mode }
     }
 
     /// The same source with these of its units alone.
@@ -227,14 +224,24 @@ impl PairSource {
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
 
+    /// The same source for an encoder whose images are normalised otherwise than by the set's own statistics.
+    pub fn normalised_by(&self, normalisation: Normalisation) -> Self {
+        PairSource { normalisation, ..self.share() }
+    }
+
+    /// What images are normalised by: the statistics of the set's training images, if not said otherwise.
+    pub fn normalisation(&self) -> Normalisation {
+        self.normalisation
+    }
+
     /// Images in [0, 1] to mean 0 and deviation 1 a channel.
     pub fn normalise(&self, images: &Tensor) -> Tensor {
-        (images - &self.mean) / &self.std
+        self.normalisation.apply(images)
     }
 
     /// The inverse of [`PairSource::normalise`].
     pub fn denormalise(&self, images: &Tensor) -> Tensor {
-        images * &self.std + &self.mean
+        self.normalisation.undo(images)
     }
 
     fn select(&self, images: &Tensor, indices: &[usize]) -> Tensor {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
@@ -17,7 +17,7 @@ use crate::data::{self, Opened};
 use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
 use crate::guard::Divergence;
-use crate::import::Encoder;
+use crate::import::Parameters;
 use crate::known::{known_part, training_part};
 use crate::manifest;
 use crate::pairs::{PairSource, tasks};
@@ -25,9 +25,11 @@ use crate::parts::{self, Part};
 use crate::pictures;
 use crate::plan::{Entry, curve_steps, entries, rows};
 use crate::progress::{Progress, say};
+use crate::reconstruction;
 use crate::report::{self, ReportContext};
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
 use crate::train::{Course, Job, Network, Stop, Trained, batch_units, model_config, network, train};
+use crate::value::Origin;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
@@ -65,14 +67,14 @@ struct Prepared {
     part: Part,
     opened: Opened,
     /// Where every training starts, if not at random.
-    init: Option<Encoder>,
+    init: Option<Parameters>,
 }
 
 /// A part at work, with its images.
 struct Run<'a> {
     part: &'a Part,
     opened: &'a Opened,
-    init: Option<&'a Encoder>,
+    init: Option<&'a Parameters>,
     store: &'a Store,
     compute: Compute,
     worker: &'a Worker<'a>,
@@ -400,15 +402,21 @@ impl Run<'_> {
         }
         let known = known_part(self.suite(), &self.train, entry.seed)?;
         let pack = &self.opened.pack;
-        let evaluation = Evaluation { suite: self.suite(), pack, train: &known, test: &self.test };
+        let Suite { transforms, probe, .. } = self.suite();
+        let evaluation = Evaluation { transforms, probe, pack, train: &known, test: &self.test };
         let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
         let id = probe_id(entry, step);
-        let values = evaluation.run(&network, extent)?;
+        let mut values = evaluation.run(&network, extent)?;
+        if extent == Extent::Full {
+            values.extend(tch::no_grad(|| reconstruction::errors(&network, &self.test))?);
+        }
         let dataset = entry.part.as_ref().unwrap_or(&pack.name);
-        let metrics = values.into_iter().map(|value| value.metric(self.suite(), dataset, entry, &id)).collect();
+        let method = entry.row.to_string();
+        let origin = Origin { suite: self.suite(), dataset, method: &method, pretrain_seed: entry.seed, cell: &id };
+        let metrics = values.into_iter().map(|value| value.metric(&origin)).collect();
         if step.is_none()
             && entry.seed == 0
-            && let Some(images) = evaluation.reconstructions(&network, 8)?
+            && let Some(images) = reconstruction::pictures(&network, &self.test, 8)?
         {
             let path = self.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
             pictures::rows(&images, &path)?;
@@ -418,7 +426,7 @@ impl Run<'_> {
             id,
             kind: CellKind::Probe,
             part: entry.part.clone(),
-            method: entry.row.to_string(),
+            method,
             pretrain_seed: entry.seed,
             step: trained_steps,
             last: step.is_none(),
@@ -453,10 +461,12 @@ fn micro_batch(parts: &[Part], request: &Request) -> Result<Option<i64>> {
 }
 
 /// The encoder of `train.init`, which must fit the suite's.
-fn initial_encoder(suite: &Suite, opened: &Opened) -> Result<Option<Encoder>> {
+fn initial_encoder(suite: &Suite, opened: &Opened) -> Result<Option<Parameters>> {
     let Some(path) = &suite.train.init else { return Ok(None) };
-    let encoder = Encoder::read(path)?;
-    encoder.fitted(&model_config(suite, opened).encoder)?;
+    let place = || format!("train.init = {}", path.display());
+    let encoder = Parameters::read(path).with_context(place)?;
+    let fitted = encoder.fitted(&model_config(suite, opened).encoder).with_context(place);
+    fitted.map_err(|error| anyhow!("{error:#}\nhint: set model.* to the file's shapes"))?;
     Ok(Some(encoder))
 }
 

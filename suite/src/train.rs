@@ -202,7 +202,8 @@ impl From<Divergence> for Stop {
 pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let Job { suite, source, course: Course { per_epoch, schedule }, seed, worker, .. } = *job;
     let total = schedule.total as u64;
-    let identity = Identity::new(&network.arena, network.model.encoder.config(), schedule);
+    let encoder = network.model.encoder.config();
+    let identity = Identity::new(&network.arena, encoder, schedule, source.normalisation());
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
     let found = resume(network, &mut adam, &identity, job)?;
     let resumed = found.is_some();

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{eqr, folder, stderr, succeeded};
-use eqr_bench::import::Encoder;
+use eqr_bench::import::Parameters;
 use eqr_bench::tensors;
 use eqr_bench::train::Network;
 use eqr_models::methods::Model;
@@ -83,7 +83,7 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
         .unwrap();
     let mut started = encoder(TINY, 2);
     assert_ne!(features(&trained), features(&started));
-    Encoder::read(&here.join("encoder.safetensors")).unwrap().start(&mut started).unwrap();
+    Parameters::read(&here.join("encoder.safetensors")).unwrap().start(&mut started).unwrap();
     assert_eq!(features(&trained), features(&started));
 
     // a run that starts from it begins elsewhere than one that does not, and another file is another run
@@ -156,15 +156,15 @@ fn a_vit_without_our_output_map_starts_a_larger_image() {
     let source = encoder(TINY, 3);
     write(&file, &source, |name, tensor| (!name.starts_with("out.")).then_some(tensor));
     let larger = VitConfig { image: 32, ..TINY };
-    let fitted = Encoder::read(&file).unwrap().fitted(&larger).unwrap();
+    let fitted = Parameters::read(&file).unwrap().fitted(&larger).unwrap();
     assert_eq!(fitted["pos_embed"].size(), [1, 65, 32]);
     assert!(!fitted.contains_key("out.weight"));
     // interpolation keeps the class token and reproduces a constant
     write(&file, &source, |name, tensor| Some(if name == "pos_embed" { tensor.ones_like() * 0.25 } else { tensor }));
-    let fitted = Encoder::read(&file).unwrap().fitted(&larger).unwrap();
+    let fitted = Parameters::read(&file).unwrap().fitted(&larger).unwrap();
     let positions: Vec<f32> = Vec::try_from(fitted["pos_embed"].reshape([-1])).unwrap();
     assert!(positions.iter().all(|value| (value - 0.25).abs() < 1e-6));
     let mut network = encoder(larger, 4);
-    Encoder::read(&file).unwrap().start(&mut network).unwrap();
+    Parameters::read(&file).unwrap().start(&mut network).unwrap();
     assert!(features(&network).iter().all(|value| value.is_finite()));
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod data;
+mod input;
 mod probe;
 mod transfer;
 
@@ -37,9 +38,9 @@ enum Command {
     Report(ReportArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(ExportArgs),
-    /// R2 of probes on a file of features: what they hold of the transformation between two views.
+    /// R2 of probes on an encoder, or a file of features: what they hold of the transformation between two views.
     Probe(probe::ProbeArgs),
-    /// Accuracy of logistic regression and nearest neighbours on a file of features.
+    /// Accuracy of logistic regression and nearest neighbours on an encoder, or a file of features.
     Transfer(transfer::TransferArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]

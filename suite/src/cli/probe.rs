@@ -1,11 +1,12 @@
-//! `eqr-bench probe`: what features from anywhere hold of the transformation between two views.
+//! `eqr-bench probe`: what an encoder's features, or features from anywhere, hold of the transformation between two views.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
+use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
 use eqr_probes::quaternion;
@@ -13,19 +14,37 @@ use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::ridge;
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
+use tch::Device;
 
+use super::input::{Input, Source};
 use super::{print_text, probes_failure};
 use crate::cluster::{Precision, Worker};
+use crate::config::{Probe, Transforms};
+use crate::data::Opened;
+use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
 use crate::features::FeatureFile;
+use crate::pairs::PairSource;
 use crate::progress::{Progress, say};
+use crate::regression::Regression;
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]
 pub struct ProbeArgs {
-    /// HDF5 with `train/features_1`, `train/features_2` (N, D), `train/targets/<name>` (N, k), and the same under `test/`.
-    #[arg(long)]
-    features: PathBuf,
+    #[command(flatten)]
+    input: Input,
+    /// What makes view 2 of photographs, each alone: some of rotation, translation, crop, flip, color, blur, with commas between; default: all.
+    #[arg(long, value_delimiter = ',', requires = "encoder")]
+    transforms: Option<Vec<Transform>>,
+    /// Also measure pairs of photographs that differ by all transforms at once.
+    #[arg(long, requires = "encoder")]
+    combined: bool,
+    /// Training pairs that an encoder is asked for.
+    #[arg(long, default_value_t = 40_000, value_parser = at_least_two)]
+    train_pairs: usize,
+    /// Test pairs that an encoder is asked for.
+    #[arg(long, default_value_t = 10_000, value_parser = at_least_two)]
+    test_pairs: usize,
     /// Number of seeds of the MLP probe: 0, 1, ...
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
@@ -68,12 +87,42 @@ struct Scores {
 /// A feature file or an option that cannot be used (2), a probe that diverged (3).
 pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let worker = Worker::start(&Solo, args.threads)?;
-    let problems =
-        FeatureFile::open(&args.features).and_then(|file| file.problems(worker.device)).map_err(Failure::bad_input)?;
+    let problems = problems(args, worker.device).map_err(Failure::bad_input)?;
     let problems = with_canonical(problems);
     let scores = score(args, &problems, args.precision.resolve(worker.device))?;
     undefined_targets(&scores);
     print_text(&if args.json { as_json(&scores) } else { as_table(&scores) }).map_err(Failure::run)
+}
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&count| count >= 2).ok_or_else(|| "expected a number of at least 2".into())
+}
+
+/// One problem for each target of a feature file, or for each transform of an encoder's images.
+fn problems(args: &ProbeArgs, device: Device) -> Result<Vec<Problem>> {
+    let (encoder, pack) = match args.input.open(device)? {
+        Source::Features(path) => return FeatureFile::open(path)?.problems(device),
+        Source::Encoder(encoder, pack) => (encoder, *pack),
+    };
+    let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
+    let transforms = Transforms { active, ..Transforms::default() };
+    let probe = Probe {
+        train_pairs: args.train_pairs,
+        test_pairs: args.test_pairs,
+        combined: args.combined,
+        ..Probe::default()
+    };
+    let opened = Opened { pack, side: encoder.side() };
+    let source = |split: &str| {
+        let source = PairSource::new(&opened, split, &transforms, device)?;
+        Ok::<_, anyhow::Error>(source.normalised_by(encoder.normalisation))
+    };
+    let (train, test) = (source("train")?, source("test")?);
+    say(&format!("features of {}", opened.pack.path().display()));
+    let evaluation =
+        Evaluation { transforms: &transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
+    let sets = tch::no_grad(|| evaluation.sets(&*encoder, Extent::Full))?;
+    Ok(sets.iter().map(Regression::problem).collect())
 }
 
 /// Adds to each target of quaternions one whose signs are chosen so that w >= 0: q and -q are one rotation.

@@ -1,27 +1,35 @@
-//! `eqr-bench transfer`: linear transfer of features from anywhere.
+//! `eqr-bench transfer`: linear transfer of an encoder's features, or of features from anywhere.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
 use eqr_models::Solo;
 use eqr_probes::knn::NEIGHBOURS;
 use eqr_probes::logistic::LogisticConfig;
-use eqr_probes::transfer::{Transfer, transfer};
+use eqr_probes::transfer::{Transfer, TransferData, transfer};
 use serde_json::json;
+use tch::Device;
 
+use super::input::{Input, Source};
 use super::{print_text, probes_failure};
 use crate::cluster::Worker;
 use crate::failure::{Failure, Outcome};
 use crate::features::FeatureFile;
+use crate::labelled::{Preparation, Reader, transfer_data};
 use crate::progress::{Progress, say};
 
 /// Options of `transfer`.
 #[derive(Args)]
 pub struct TransferArgs {
-    /// HDF5 with `train|val|test/features` (N, D) and `train|val|test/labels` (N), classes from 0.
-    #[arg(long)]
-    features: PathBuf,
+    #[command(flatten)]
+    input: Input,
+    /// Side of the square that an encoder sees, as a part of the shorter side that images are resized to.
+    #[arg(long, default_value_t = Preparation::default().crop_pct, requires = "encoder")]
+    crop_pct: f64,
+    /// Part of each class of the training images that is set aside for validation where the pack has no validation split.
+    #[arg(long, default_value_t = Preparation::default().val_fraction, requires = "encoder")]
+    val_fraction: f64,
     /// L-BFGS iterations that a fit may take.
     #[arg(long, default_value_t = 500)]
     iterations: usize,
@@ -39,9 +47,7 @@ pub struct TransferArgs {
 /// A feature file that cannot be used (2).
 pub fn run(args: &TransferArgs) -> Outcome<()> {
     let worker = Worker::start(&Solo, args.threads)?;
-    let data = FeatureFile::open(&args.features)
-        .and_then(|file| file.transfer_data(worker.device))
-        .map_err(Failure::bad_input)?;
+    let data = data(args, worker.device).map_err(Failure::bad_input)?;
     let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
     let progress = Progress::new("logistic regression, fits ended");
     let result =
@@ -52,6 +58,19 @@ pub fn run(args: &TransferArgs) -> Outcome<()> {
         say(&format!("note: {unfinished} of {} fits stopped at {} iterations", result.grid.len(), args.iterations));
     }
     print_text(&if args.json { as_json(&result) } else { as_lines(&result) }).map_err(Failure::run)
+}
+
+fn data(args: &TransferArgs, device: Device) -> Result<TransferData> {
+    match args.input.open(device)? {
+        Source::Features(path) => FeatureFile::open(path)?.transfer_data(device),
+        Source::Encoder(encoder, pack) => {
+            say(&format!("features of {}", pack.path().display()));
+            let reader =
+                Reader { encoder: &*encoder, side: encoder.side(), normalisation: encoder.normalisation, device };
+            let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
+            tch::no_grad(|| transfer_data(&pack, reader, &preparation))
+        }
+    }
 }
 
 fn as_json(result: &Transfer) -> String {

@@ -1,0 +1,51 @@
+//! What is measured: a file of features, or an encoder with a pack of images.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use eqr_datasets::Pack;
+use tch::Device;
+
+use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen};
+
+/// Options of `probe` and `transfer` that say what is measured.
+#[derive(Args)]
+pub struct Input {
+    /// HDF5 file of features from anywhere, see the README.
+    #[arg(long, required_unless_present = "encoder", conflicts_with = "encoder")]
+    features: Option<PathBuf>,
+    #[arg(long, requires = "data", help = ENCODER_HELP)]
+    encoder: Option<PathBuf>,
+    /// Pack of images that the encoder is measured on, of `data pack` or `data generate`.
+    #[arg(long, requires = "encoder")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    options: EncoderOptions,
+}
+
+/// The one or the other.
+pub enum Source<'a> {
+    /// A feature file.
+    Features(&'a Path),
+    /// A frozen encoder and a pack.
+    Encoder(Box<Frozen>, Box<Pack>),
+}
+
+impl Input {
+    /// Opens encoder and pack; a feature file is left to its reader.
+    ///
+    /// # Errors
+    /// An encoder or a pack that cannot be used.
+    pub fn open(&self, device: Device) -> Result<Source<'_>> {
+        match (&self.features, &self.encoder, &self.data) {
+            (Some(features), ..) => Ok(Source::Features(features)),
+            (None, Some(encoder), Some(data)) => {
+                let pack = Pack::open(data).with_context(|| data.display().to_string())?;
+                let frozen = Frozen::open(encoder, &self.options, None, device)?;
+                Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))
+            }
+            _ => unreachable!("the command line asks for one of them"),
+        }
+    }
+}
