@@ -15,8 +15,10 @@ use eqr_probes::classify::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::external::{self, External};
 use crate::parts;
 use crate::report::Scale;
+use crate::sets::{self, SegmentationSet, TransferSet};
 
 /// The suites that ship with the program.
 const PRESETS: [(&str, &str); 5] = [
@@ -44,8 +46,11 @@ pub struct Suite {
     /// Lines that stand under every table: what is reduced against the paper.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Rows, by name.
+    /// Rows that are pretrained, by name.
     pub methods: Vec<String>,
+    /// Rows that are not: encoders, features or results of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<External>,
     /// Pretraining seeds 0 .. seeds.
     pub seeds: u64,
     /// The data set.
@@ -59,6 +64,12 @@ pub struct Suite {
     pub train: Train,
     /// Evaluation.
     pub probe: Probe,
+    /// Sets that every row's encoder is transferred to (Table 5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfer: Vec<TransferSet>,
+    /// Sets that every row's encoder segments (Table 6).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segmentation: Vec<SegmentationSet>,
 }
 
 /// A suite is reduced unless it says otherwise.
@@ -276,7 +287,7 @@ impl Suite {
     /// # Errors
     /// As [`parts::load`], and several data sets.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        let mut parts = parts::load(name, overrides)?;
+        let mut parts = parts::load(name, overrides, &[])?;
         match (parts.pop(), parts.is_empty()) {
             (Some(only), true) => Ok(only.suite),
             _ => bail!("{name} has several data sets, and one is needed here"),
@@ -307,13 +318,14 @@ impl Suite {
     /// The first value out of range, with what is allowed.
     pub fn validate(&self) -> Result<()> {
         self.method_kinds()?;
+        external::validate(&self.rows, &self.methods)?;
+        sets::validate(&self.transfer, &self.segmentation)?;
         for (i, method) in self.methods.iter().enumerate() {
             if self.methods[..i].contains(method) {
                 bail!("methods: `{method}` stands twice");
             }
         }
         let at_least_one = [
-            ("number of methods", self.methods.len() as u64),
             ("seeds", self.seeds),
             ("train.epochs", self.train.epochs),
             ("train.probe_every", self.train.probe_every.unwrap_or(1)),

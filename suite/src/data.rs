@@ -78,7 +78,11 @@ fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn find(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
+/// The pack `file` in one of the `roots`.
+///
+/// # Errors
+/// A missing root or pack; `made_by` is the command that makes it.
+pub fn find(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
     for root in roots {
         std::fs::read_dir(root).with_context(|| format!("data root {}", root.display()))?;
         if root.join(file).is_file() {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::{Draws, Transform};
 use eqr_datasets::{Kind, Pack, view_pairs};
-use eqr_probes::classify::{LabelledFeatures, classify};
+use eqr_probes::classify::{LabelledFeatures, Top1, classify};
 use eqr_probes::geometry::{Invariance, effective_rank};
 use eqr_probes::r2::R2;
 use rand::seq::SliceRandom;
@@ -208,15 +208,7 @@ impl Evaluation<'_> {
         };
         let seeds: Vec<u64> = (0..self.probe.seeds).collect();
         let scores = classify(&data, &seeds, &self.probe.classification)?;
-        let row = |(&seed, score): (&u64, &eqr_probes::classify::Top1)| Value {
-            task: "classification".into(),
-            metric: "top1".into(),
-            eval_seed: Some(seed),
-            value: score.test,
-            unit: "fraction",
-            better: Better::Higher,
-        };
-        Ok(seeds.iter().zip(&scores).map(row).collect())
+        Ok(top1(&seeds, &scores))
     }
 
     /// Measures of y that need no probe, on test pairs made as for training.
@@ -242,6 +234,19 @@ impl Evaluation<'_> {
         };
         Ok(rows.into_iter().filter_map(row).collect())
     }
+}
+
+/// Test accuracies of a classifier with each of the seeds.
+pub(crate) fn top1(seeds: &[u64], scores: &[Top1]) -> Vec<Value> {
+    let row = |(&seed, score): (&u64, &Top1)| Value {
+        task: "classification".into(),
+        metric: "top1".into(),
+        eval_seed: Some(seed),
+        value: score.test,
+        unit: "fraction",
+        better: Better::Higher,
+    };
+    seeds.iter().zip(scores).map(row).collect()
 }
 
 /// `count` units of `test` at even distances, so that all classes are among them.

@@ -9,11 +9,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use eqr_probes::mlp::Problem;
 use eqr_probes::transfer::{Labelled, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File};
 use tch::{Device, Tensor};
+
+use crate::regression::{PairFeatures, Regression};
 
 /// An open feature file.
 pub struct FeatureFile {
@@ -38,11 +39,16 @@ impl FeatureFile {
         Ok(FeatureFile { file, path: path.to_owned() })
     }
 
-    /// One problem for each target, by name, on `device`: the features of both views side by side.
+    /// Whether it holds labelled features beside those of pairs.
+    pub fn has_labelled(&self) -> bool {
+        self.file.dataset("train/labels").is_ok()
+    }
+
+    /// One regression for each target, by name, on `device`: the features of both views side by side.
     ///
     /// # Errors
     /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite.
-    pub fn problems(&self, device: Device) -> Result<Vec<Problem>> {
+    pub fn regressions(&self, device: Device) -> Result<Vec<Regression>> {
         let names = self.target_names()?;
         let train = self.pair_features("train")?.to_device(device);
         let test = self.pair_features("test")?.to_device(device);
@@ -56,7 +62,9 @@ impl FeatureFile {
             };
             let (train_t, test_t) = (target("train", &train)?, target("test", &test)?);
             self.same_width(&format!("test/targets/{name}"), &test_t, &train_t, 1)?;
-            Ok(Problem { name, train_x: train.shallow_clone(), train_t, test_x: test.shallow_clone(), test_t })
+            let pairs = |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target };
+            let (train, test) = (pairs(&train, train_t), pairs(&test, test_t));
+            Ok(Regression { task: name, suffix: "", train, test })
         };
         names.into_iter().map(problem).collect()
     }

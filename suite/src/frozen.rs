@@ -391,7 +391,10 @@ impl Form {
 }
 
 /// The folder itself, or the newest checkpoint in it.
-fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// A folder without one.
+pub fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
     if folder.join("manifest.json").is_file() && !folder.join("cells").is_dir() {
         return Ok(folder.to_owned());
     }

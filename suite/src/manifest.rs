@@ -1,6 +1,8 @@
 //! What a run is: its resolved configuration and where it was made. A run's folder is continued only with the configuration that
 //! it was begun with.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
 use serde_json::{Value, json};
@@ -15,6 +17,8 @@ pub struct Read<'a> {
     pub part: &'a Part,
     /// Identifies the content of the data set.
     pub data: &'a str,
+    /// Identifies the content of the packs that are measured on beside the part's own, by name.
+    pub packs: &'a BTreeMap<String, String>,
     /// Identifies the file of `train.init`.
     pub init: Option<&'a str>,
 }
@@ -26,11 +30,11 @@ pub struct Read<'a> {
 pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
     if let Some(mut found) = read(store)? {
         // what is read from files is not known yet
-        for later in ["data", "init"] {
+        for later in ["data", "init", "packs"] {
             found.as_object_mut().and_then(|keys| keys.remove(later));
         }
-        let suite = of_parts(parts.iter().map(|part| (part, Some(json!(part.suite)))));
-        return same(&found, &json!({"suite": suite, "precision": precision_name(compute)}))
+        let suites = of_parts(parts.iter().map(|part| (part, Some(suite(part)))));
+        return same(&found, &json!({"suite": suites, "precision": precision_name(compute)}))
             .with_context(|| other(store));
     }
     let root = store.root();
@@ -46,6 +50,13 @@ pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The suite without the rows that are not pretrained: a run may be given further ones.
+fn suite(part: &Part) -> Value {
+    let mut suite = json!(part.suite);
+    suite.as_object_mut().and_then(|keys| keys.remove("rows"));
+    suite
 }
 
 /// One value of each part: by the keys of the parts, or the value itself where there is one part.
@@ -66,12 +77,16 @@ fn of_parts<'a>(values: impl Iterator<Item = (&'a Part, Option<Value>)>) -> Opti
 /// As [`check`], other data included, and a folder that cannot be written.
 pub fn establish(store: &Store, read_of: &[Read], compute: Compute, worker: &Worker) -> Result<()> {
     let mut configuration = json!({
-        "suite": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.part.suite))))),
+        "suite": of_parts(read_of.iter().map(|read| (read.part, Some(suite(read.part))))),
         "precision": precision_name(compute),
         "data": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.data))))),
     });
     if let Some(init) = of_parts(read_of.iter().map(|read| (read.part, read.init.map(|init| json!(init))))) {
         configuration["init"] = init;
+    }
+    let packs = |read: &Read| (!read.packs.is_empty()).then(|| json!(read.packs));
+    if let Some(packs) = of_parts(read_of.iter().map(|read| (read.part, packs(read)))) {
+        configuration["packs"] = packs;
     }
     if let Some(found) = read(store)? {
         return same(&found, &configuration).with_context(|| other(store));

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use toml::{Table, Value};
 
 use crate::config::{Data, Suite, explain, read};
+use crate::external::External;
 
 /// A data set with what is trained and measured on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,11 +31,22 @@ pub struct Part {
     pub suite: Suite,
 }
 
-/// Reads a preset by its name or a TOML file, and applies `key=value` overrides to every part.
+/// Reads a preset by its name or a TOML file, applies `key=value` overrides to every part, and adds `rows` to each.
 ///
 /// # Errors
 /// No such preset or file, unknown keys and methods (nearest valid name offered), values out of range, two data sets of one name.
-pub fn load(name: &str, overrides: &[String]) -> Result<Vec<Part>> {
+pub fn load(name: &str, overrides: &[String], rows: &[External]) -> Result<Vec<Part>> {
+    let mut parts = read_parts(name, overrides)?;
+    for part in &mut parts {
+        part.suite.rows.extend_from_slice(rows);
+        part.suite.validate()?;
+        let count = part.suite.methods.len() + part.suite.rows.len();
+        ensure!(count > 0, "number of methods = 0, and there are no other rows: must be at least 1");
+    }
+    Ok(parts)
+}
+
+fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<Part>> {
     let (text, origin) = read(name)?;
     let mut table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
     let sets = match table.remove("data") {
@@ -156,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.toml");
         std::fs::write(&path, format!("{before}{data}\n{}", &rest[rest.find("[model]").unwrap()..])).unwrap();
-        load(path.to_str().unwrap(), &overrides.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>())
+        load(path.to_str().unwrap(), &overrides.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>(), &[])
     }
 
     const PACK: &str = "[[data]]\nsource = \"pack\"\nfile = \"Some photos.h5\"\nmade_by = \"x\"\n";

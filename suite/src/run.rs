@@ -1,35 +1,36 @@
 //! `eqr-bench run`: pretrain what is missing, probe what is missing, write the report.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use eqr_datasets::Pack;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
 
-use crate::checkpoint::{self, Checkpoints};
+use crate::checkpoint::Checkpoints;
 use crate::cli::print_text;
 use crate::cluster::{Precision, Worker, agree, same_everywhere};
 use crate::config::Suite;
 use crate::data::{self, Opened};
-use crate::evaluate::{Evaluation, Extent};
+use crate::external::{self, External};
 use crate::failure::{Failure, Outcome};
+use crate::frozen;
 use crate::guard::Divergence;
 use crate::import::Parameters;
-use crate::known::{known_part, training_part};
+use crate::known::training_part;
 use crate::manifest;
+use crate::measure;
 use crate::pairs::{PairSource, tasks};
 use crate::parts::{self, Part};
-use crate::pictures;
 use crate::plan::{Entry, curve_steps, entries, rows};
-use crate::progress::{Progress, say};
-use crate::reconstruction;
+use crate::progress::say;
 use crate::report::{self, ReportContext};
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
 use crate::train::{Course, Job, Network, Stop, Trained, batch_units, model_config, network, train};
-use crate::value::Origin;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Request {
     pub data_roots: Vec<PathBuf>,
     /// `key=value` overrides of the suite.
     pub set: Vec<String>,
+    /// Rows beside the suite's own.
+    pub rows: Vec<External>,
     /// Number type.
     pub precision: Precision,
     /// Threads a rank.
@@ -68,20 +71,33 @@ struct Prepared {
     opened: Opened,
     /// Where every training starts, if not at random.
     init: Option<Parameters>,
+    sets: Sets,
+    /// What identifies the packs of these sets, by name.
+    packs: BTreeMap<String, String>,
+    /// Hashes of the files of external rows, by their slugs.
+    rows: BTreeMap<String, String>,
 }
 
 /// A part at work, with its images.
-struct Run<'a> {
-    part: &'a Part,
-    opened: &'a Opened,
+pub(crate) struct Run<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) opened: &'a Opened,
     init: Option<&'a Parameters>,
-    store: &'a Store,
-    compute: Compute,
-    worker: &'a Worker<'a>,
-    train: PairSource,
-    test: PairSource,
+    pub(crate) store: &'a Store,
+    pub(crate) compute: Compute,
+    pub(crate) worker: &'a Worker<'a>,
+    pub(crate) train: PairSource,
+    pub(crate) test: PairSource,
     /// Ranks that work on one training.
     ranks_per_cell: usize,
+    /// Packs of the suite's `transfer` and `segmentation`, in their order.
+    pub(crate) sets: &'a Sets,
+}
+
+/// Packs that encoders are measured on beside the part's own.
+pub(crate) struct Sets {
+    pub(crate) transfer: Vec<Pack>,
+    pub(crate) segmentation: Vec<Pack>,
 }
 
 /// Runs the suite, one data set after the other. Errors before the first cell leave every rank with the same exit code 2; later ones end
@@ -90,7 +106,7 @@ struct Run<'a> {
 /// # Errors
 /// Bad input (2), or a run that failed (3).
 pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
-    let parts = agree(ranks, parts::load(&request.suite, &request.set))?;
+    let parts = agree(ranks, parts::load(&request.suite, &request.set, &request.rows))?;
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, micro_batch(&parts, request))?;
     let ranks_per_cell = agree(ranks, ranks_per_cell(&parts, request, ranks.size()))?;
@@ -117,30 +133,32 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     }
     phases.data = start.elapsed().as_secs_f64();
 
-    let mut diverged = Vec::new();
-    for Prepared { part, opened, init } in &prepared {
+    let (mut diverged, mut failed) = (Vec::new(), Vec::new());
+    for Prepared { part, opened, init, sets, .. } in &prepared {
         let start = Instant::now();
         let source = |split| PairSource::new(opened, split, &part.suite.transforms, worker.device);
         let train = agree(ranks, source("train"))?;
         let test = agree(ranks, source("test"))?;
         let (store, worker, init) = (&store, &worker, init.as_ref());
-        let run = Run { part, opened, init, store, compute, worker, train, test, ranks_per_cell };
+        let run = Run { part, opened, init, store, compute, worker, train, test, ranks_per_cell, sets };
         phases.data += start.elapsed().as_secs_f64();
         let start = Instant::now();
         let stopped = run.pretrain()?;
         phases.training += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        run.probe(&stopped)?;
+        failed.extend(measure::all(&run, &stopped)?);
         ranks.barrier();
         phases.probes += start.elapsed().as_secs_f64();
         diverged.extend(stopped);
     }
     // where everything diverged there is nothing to report
-    if worker.leads() && (diverged.is_empty() || !store.cells().map_err(Failure::run)?.is_empty()) {
+    if worker.leads()
+        && ((diverged.is_empty() && failed.is_empty()) || !store.cells().map_err(Failure::run)?.is_empty())
+    {
         finish(&store, &contexts, phases).map_err(Failure::run)?;
     }
     if diverged.is_empty() {
-        return Ok(());
+        return measure::outcome(&store, &failed);
     }
     let cells: Vec<String> = diverged.iter().map(Entry::pretrain_id).collect();
     let hint = "hint: failed/ tells where; the same command again retries from the last good checkpoint, a lower train.lr needs a new --out";
@@ -160,19 +178,63 @@ fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worke
     let starts_from = init.as_ref().map(|encoder| encoder.blake3.as_str());
     same_everywhere(ranks, "train.init", starts_from.unwrap_or_default())?;
     same_everywhere(ranks, "the data set", &opened.pack.content)?;
-    Ok(Prepared { part, opened, init })
+    let sets = agree(ranks, open_sets(&part.suite, &request.data_roots))?;
+    let packs = sets.transfer.iter().chain(&sets.segmentation);
+    let packs = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
+    let rows = agree(ranks, row_hashes(&part.suite))?;
+    same_everywhere(ranks, "the files of rows and sets", &format!("{packs:?} {rows:?}"))?;
+    Ok(Prepared { part, opened, init, sets, packs, rows })
+}
+
+fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
+    let open = |file: &str, made_by: &str| {
+        let path = data::find(file, made_by, roots)?;
+        Pack::open(&path).with_context(|| path.display().to_string())
+    };
+    let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let segmentation = suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    for (i, pack) in transfer.iter().enumerate() {
+        let twice = transfer[..i].iter().any(|other| other.name == pack.name);
+        ensure!(
+            !twice,
+            "transfer: two of the packs are called {}\nhint: pack one of them again with another --name",
+            pack.name
+        );
+    }
+    Ok(Sets { transfer, segmentation })
+}
+
+/// What the files of external rows hold: what cannot be found is said before the first step.
+fn row_hashes(suite: &Suite) -> Result<BTreeMap<String, String>> {
+    let hash = |row: &External| {
+        let path = row.file();
+        let hash = hash_of(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()))?;
+        Ok((row.slug(), hash))
+    };
+    suite.rows.iter().map(hash).collect()
+}
+
+/// BLAKE3 of a file; of a checkpoint's folder, of its manifest, which holds the hashes of the others.
+fn hash_of(path: &Path) -> Result<String> {
+    let file = if path.is_dir() { frozen::checkpoint_in(path)?.join("manifest.json") } else { path.to_owned() };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(file)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// The folder becomes a run, now that nothing is left to refuse.
 fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Worker) -> Outcome<()> {
     let ranks = worker.ranks;
     let established = if worker.leads() {
-        let read = prepared.iter().map(|Prepared { part, opened, init }| manifest::Read {
+        let read = prepared.iter().map(|Prepared { part, opened, init, packs, .. }| manifest::Read {
             part,
+            packs,
             data: &opened.pack.content,
             init: init.as_ref().map(|encoder| encoder.blake3.as_str()),
         });
+        let rows = prepared.iter().flat_map(|prepared| prepared.rows.clone()).collect();
         manifest::establish(store, &read.collect::<Vec<_>>(), compute, worker)
+            .and_then(|()| external::record(store, &rows))
     } else {
         Ok(())
     };
@@ -201,6 +263,7 @@ impl Prepared {
     fn report_context(&self) -> ReportContext {
         let suite = &self.part.suite;
         let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
+        let own = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
         ReportContext {
             part: self.part.key.clone(),
             suite: suite.name.clone(),
@@ -208,36 +271,36 @@ impl Prepared {
             scale: suite.scale,
             table: suite.table,
             tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
-            methods: rows(suite).expect("loading checked the names").iter().map(ToString::to_string).collect(),
+            methods: own.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
             notes: suite.notes.clone(),
         }
     }
 }
 
 impl Run<'_> {
-    fn suite(&self) -> &Suite {
+    pub(crate) fn suite(&self) -> &Suite {
         &self.part.suite
     }
 
-    fn entries(&self) -> Outcome<Vec<Entry>> {
+    pub(crate) fn entries(&self) -> Outcome<Vec<Entry>> {
         entries(self.part).map_err(Failure::bad_input)
     }
 
-    fn network(&self, entry: &Entry) -> Result<Network> {
+    pub(crate) fn network(&self, entry: &Entry) -> Result<Network> {
         network(&entry.row.kind, self.suite(), self.opened, entry.seed, self.compute, self.worker.device)
     }
 
     /// The steps of the training of `entry` on `units` units.
-    fn course(&self, entry: &Entry, units: usize) -> Course {
+    pub(crate) fn course(&self, entry: &Entry, units: usize) -> Course {
         Course::new(self.suite(), entry.row.budget, units, self.train.units().len())
     }
 
     /// The pairs that `entry` trains on.
-    fn training(&self, entry: &Entry) -> Result<PairSource> {
+    pub(crate) fn training(&self, entry: &Entry) -> Result<PairSource> {
         training_part(self.suite(), &self.train, &entry.row.kind, entry.seed)
     }
 
-    fn checkpoints(&self, entry: &Entry) -> Checkpoints {
+    pub(crate) fn checkpoints(&self, entry: &Entry) -> Checkpoints {
         Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
     }
 
@@ -347,95 +410,6 @@ impl Run<'_> {
         say(&format!("{}: {divergence}; last good checkpoint: {last_good}; report: {}", job.label, path.display()));
         self.store.log(&json!({"cell": job.cell, "diverged": report}))
     }
-
-    /// Probe cells are independent: rank r takes every size-th of them. There is nothing to probe of a training that diverged.
-    fn probe(&self, diverged: &[Entry]) -> Outcome<()> {
-        let missing = self
-            .probe_cells()?
-            .into_iter()
-            .filter(|(entry, step)| !diverged.contains(entry) && !self.store.has(&probe_id(entry, *step)));
-        let missing: Vec<(Entry, Option<u64>)> = missing.collect();
-        let names: Vec<String> = missing.iter().map(|(entry, step)| probe_id(entry, *step)).collect();
-        same_everywhere(self.worker.ranks, "the list of finished cells", &names.join(" "))?;
-        let progress = Progress::new("probes");
-        let mine = missing.iter().skip(self.worker.ranks.rank()).step_by(self.worker.ranks.size());
-        for (done, (entry, step)) in mine.enumerate() {
-            let cell = self.probe_one(entry, *step).map_err(Failure::run)?;
-            self.store.write_cell(&cell).map_err(Failure::run)?;
-            progress.at(((done + 1) * self.worker.ranks.size()) as u64, missing.len() as u64);
-        }
-        progress.finish();
-        Ok(())
-    }
-
-    /// Final probes, and those of the curve.
-    fn probe_cells(&self) -> Outcome<Vec<(Entry, Option<u64>)>> {
-        let mut cells: Vec<(Entry, Option<u64>)> = self.entries()?.into_iter().map(|entry| (entry, None)).collect();
-        for i in 0..cells.len() {
-            let entry = cells[i].0.clone();
-            if entry.row.kind.trains() {
-                let units = self.training(&entry).map_err(Failure::run)?.units().len();
-                let steps = curve_steps(self.suite(), entry.row.budget, self.course(&entry, units).per_epoch);
-                cells.extend(steps.into_iter().map(|step| (entry.clone(), Some(step))));
-            }
-        }
-        Ok(cells)
-    }
-
-    fn probe_one(&self, entry: &Entry, step: Option<u64>) -> Result<Cell> {
-        let start = Instant::now();
-        let mut network = self.network(entry)?;
-        let total = self.course(entry, self.training(entry)?.units().len()).total();
-        let trained_steps = if entry.row.kind.trains() { step.unwrap_or(total) } else { 0 };
-        if entry.row.kind.trains() {
-            let checkpoints = self.checkpoints(entry);
-            let path = step.map_or_else(|| checkpoints.at_step(total), |step| checkpoints.on_curve(step));
-            checkpoint::load_parameters(&path, &mut network.arena, trained_steps).map_err(|error| {
-                let (slug, cell) = (entry.slug(), entry.pretrain_id());
-                let damaged = path.strip_prefix(self.store.root()).unwrap_or(&path).display();
-                let again = match step {
-                    None => "run again, the training then goes on from the checkpoint before".to_owned(),
-                    Some(_) => format!("checkpoints/{slug} and run again, the training then starts anew"),
-                };
-                anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
-            })?;
-        }
-        let known = known_part(self.suite(), &self.train, entry.seed)?;
-        let pack = &self.opened.pack;
-        let Suite { transforms, probe, .. } = self.suite();
-        let evaluation = Evaluation { transforms, probe, pack, train: &known, test: &self.test };
-        let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
-        let id = probe_id(entry, step);
-        let mut values = evaluation.run(&network, extent)?;
-        if extent == Extent::Full {
-            values.extend(tch::no_grad(|| reconstruction::errors(&network, &self.test))?);
-        }
-        let dataset = entry.part.as_ref().unwrap_or(&pack.name);
-        let method = entry.row.to_string();
-        let origin = Origin { suite: self.suite(), dataset, method: &method, pretrain_seed: entry.seed, cell: &id };
-        let metrics = values.into_iter().map(|value| value.metric(&origin)).collect();
-        if step.is_none()
-            && entry.seed == 0
-            && let Some(images) = reconstruction::pictures(&network, &self.test, 8)?
-        {
-            let path = self.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
-            pictures::rows(&images, &path)?;
-        }
-        Ok(Cell {
-            schema: SCHEMA,
-            id,
-            kind: CellKind::Probe,
-            part: entry.part.clone(),
-            method,
-            pretrain_seed: entry.seed,
-            step: trained_steps,
-            last: step.is_none(),
-            metrics,
-            curve: Vec::new(),
-            seconds: start.elapsed().as_secs_f64(),
-            resumed: false,
-        })
-    }
 }
 
 /// The ranks of a training, which must divide those of the launch and have a pair each.
@@ -479,22 +453,15 @@ fn precision(asked: Precision, store: &Store, worker: &Worker) -> Compute {
     if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
 }
 
-fn probe_id(entry: &Entry, step: Option<u64>) -> String {
-    step.map_or_else(|| entry.probe_id(), |step| entry.probe_id_at(step))
-}
-
 /// `--dry-run`: the cells in their order.
 fn describe(parts: &[Part]) -> Result<()> {
     for part in parts {
         let (suite, rows) = (&part.suite, rows(&part.suite)?);
         let set = part.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
         println!("suite {}{set}: {} rows x {} seeds", suite.name, rows.len(), suite.seeds);
-        for entry in entries(part)? {
-            if entry.row.kind.trains() {
-                println!("{}", entry.pretrain_id());
-            }
-            println!("{}", entry.probe_id());
-        }
+        let trained = entries(part)?.into_iter().filter(|entry| entry.row.kind.trains());
+        let cells = trained.map(|entry| entry.pretrain_id()).chain(measure::ids(part)?);
+        cells.for_each(|cell| println!("{cell}"));
     }
     Ok(())
 }

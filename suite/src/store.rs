@@ -56,6 +56,10 @@ pub enum CellKind {
     Pretrain,
     /// Probes a frozen one.
     Probe,
+    /// Transfers a frozen one to a set by logistic regression.
+    Transfer,
+    /// Trains a segmentation head on a frozen one.
+    Segment,
 }
 
 /// A point of a training curve.

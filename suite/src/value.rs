@@ -1,6 +1,5 @@
 //! A measured value before and after it knows its cell.
 
-use crate::config::Suite;
 use crate::store::{Better, Metric};
 
 /// A measured value.
@@ -22,12 +21,14 @@ pub struct Value {
 
 /// Whose values they are.
 pub struct Origin<'a> {
-    /// The suite.
-    pub suite: &'a Suite,
+    /// Name of the suite.
+    pub suite: &'a str,
+    /// The paper's table that they belong to.
+    pub table: Option<u8>,
     /// The set that was measured on.
     pub dataset: &'a str,
     /// Row of the table.
-    pub method: &'a str,
+    pub method: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
     /// The cell's id.
@@ -37,13 +38,13 @@ pub struct Origin<'a> {
 impl Value {
     /// As a row of `metrics.csv`.
     pub fn metric(self, origin: &Origin) -> Metric {
-        let Origin { suite, dataset, method, pretrain_seed, cell } = *origin;
+        let Origin { suite, table, dataset, ref method, pretrain_seed, cell } = *origin;
         Metric {
-            suite: suite.name.clone(),
-            table: suite.table.map_or("-".to_owned(), |table| table.to_string()),
+            suite: suite.to_owned(),
+            table: table.map_or("-".to_owned(), |table| table.to_string()),
             dataset: dataset.to_owned(),
             task: self.task,
-            method: method.to_owned(),
+            method: method.clone(),
             metric: self.metric,
             pretrain_seed,
             eval_seed: self.eval_seed,

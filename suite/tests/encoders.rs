@@ -6,42 +6,9 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::{eqr, folder, stderr, succeeded};
+use common::{colour_map, eqr, folder, photographs, stderr, succeeded, traced};
 use serde_json::Value;
-use tch::{CModule, Device, Kind, Tensor};
-
-/// Photographs of three classes that differ in hue, 24 training and 9 test images each, as a pack of squares of 20 px.
-fn pack(folder: &Path) {
-    for (split, count) in [("train", 24u32), ("test", 9)] {
-        for class in 0..3u32 {
-            let to = folder.join("photos").join(split).join(format!("class{class}"));
-            std::fs::create_dir_all(&to).unwrap();
-            for i in 0..count {
-                let seed = i + 100 * class + if split == "train" { 0 } else { 5000 };
-                let image = image::RgbImage::from_fn(20, 20, |x, y| {
-                    let wave =
-                        |k: u32| (((x * (3 + k) + y * (5 + seed % 7)) as f32 / 9.0 + seed as f32).sin() * 60.0) as i32;
-                    let own = |channel: u32| if channel == class { 170 } else { 80 };
-                    image::Rgb([0, 1, 2].map(|channel| (own(channel) + wave(channel)).clamp(0, 255) as u8))
-                });
-                image.save(to.join(format!("{i:02}.png"))).unwrap();
-            }
-        }
-    }
-    succeeded(&eqr(folder, &["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--side", "20"]));
-}
-
-fn traced(path: &Path, side: i64, mut forward: impl FnMut(&Tensor) -> Tensor) {
-    let images = Tensor::ones([2, 3, side, side], (Kind::Float, Device::Cpu));
-    let mut closure = |inputs: &[Tensor]| vec![forward(&inputs[0])];
-    CModule::create_by_tracing("Encoder", "forward", &[images], &mut closure).unwrap().save(path).unwrap();
-}
-
-/// A map of colours: a 4 x 4 convolution whose channels are means of one colour or edges, with stride 4.
-fn colour_map(images: &Tensor) -> Tensor {
-    let weight = (Tensor::arange(8 * 3 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([8, 3, 4, 4]) * 0.2;
-    images.conv2d(&weight, None::<Tensor>, [4, 4], [0, 0], [1, 1], 1).relu()
-}
+use tch::{Kind, Tensor};
 
 const PROBE: [&str; 16] = [
     "--train-pairs",
@@ -84,7 +51,7 @@ fn transfer(folder: &Path, encoder: &str, more: &[&str]) -> Output {
 fn a_checkpoint_and_its_export_say_the_same() {
     let folder = folder();
     let here = folder.path();
-    pack(here);
+    photographs(here);
     let run = ["run", "tiny.toml", "--out", "run", "--threads", "1", "--precision", "fp32", "--methods", "Ours"];
     succeeded(&eqr(here, &run));
     succeeded(&eqr(here, &["export", "run", "--method", "Ours", "--out", "ours.safetensors"]));
@@ -108,7 +75,7 @@ fn a_checkpoint_and_its_export_say_the_same() {
 fn torchscript_gives_features_tokens_or_maps() {
     let folder = folder();
     let here = folder.path();
-    pack(here);
+    photographs(here);
     traced(&here.join("map.pt"), 16, colour_map);
     let mean = |map: &Tensor| map.mean_dim([2i64, 3].as_slice(), false, None);
     traced(&here.join("features.pt"), 16, |images| mean(&colour_map(images)));
@@ -138,7 +105,7 @@ fn torchscript_gives_features_tokens_or_maps() {
 fn an_encoder_that_is_not_frozen_is_refused() {
     let folder = folder();
     let here = folder.path();
-    pack(here);
+    photographs(here);
     traced(&here.join("batch-norm.pt"), 16, |images| {
         let x = colour_map(images).mean_dim([2i64, 3].as_slice(), false, None);
         (&x - x.mean_dim([0i64].as_slice(), true, None)) / (x.std_dim([0i64].as_slice(), true, true) + 1e-3)
@@ -161,7 +128,7 @@ fn an_encoder_that_is_not_frozen_is_refused() {
 fn encoders_that_cannot_be_used_are_refused() {
     let folder = folder();
     let here = folder.path();
-    pack(here);
+    photographs(here);
     let refused = |args: &[&str], says: &[&str]| {
         let output = eqr(here, args);
         let text = stderr(&output);

@@ -15,6 +15,7 @@ use eqr_models::{Collective, Solo};
 
 use crate::cluster::{Precision, agree};
 use crate::export::{ExportArgs, export};
+use crate::external::External;
 use crate::failure::{Failure, Outcome};
 use crate::progress;
 use crate::report::ReportContext;
@@ -72,6 +73,10 @@ struct RunArgs {
     /// Rows of the table, separated by commas; commas inside a name are understood.
     #[arg(long)]
     methods: Option<String>,
+    /// Another row, measured and not trained: an encoder as `probe --encoder` takes it, a feature file (.h5), or results (.csv with the
+    /// columns of metrics.csv); may be given more than once. With `--methods ""` it is the only one.
+    #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
+    external: Vec<External>,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -195,12 +200,20 @@ impl RunArgs {
             out: self.out.clone(),
             data_roots: self.data_root.clone(),
             set,
+            rows: self.external.clone(),
             precision: self.precision,
             threads: self.threads,
             micro_batch: self.micro_batch,
             ranks_per_cell: self.ranks_per_cell,
             dry_run: self.dry_run,
         }
+    }
+}
+
+fn external_row(text: &str) -> Result<External, String> {
+    match text.rsplit_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(External::of_file(name, file.into())),
+        _ => Err("expected NAME=FILE".into()),
     }
 }
 

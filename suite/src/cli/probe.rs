@@ -101,7 +101,10 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 /// One problem for each target of a feature file, or for each transform of an encoder's images.
 fn problems(args: &ProbeArgs, device: Device) -> Result<Vec<Problem>> {
     let (encoder, pack) = match args.input.open(device)? {
-        Source::Features(path) => return FeatureFile::open(path)?.problems(device),
+        Source::Features(path) => {
+            let sets = FeatureFile::open(path)?.regressions(device)?;
+            return Ok(sets.iter().map(Regression::problem).collect());
+        }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
+use tch::{CModule, Device, Kind, Tensor};
 
 /// The launcher, with the engines beside it.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eqr-bench");
@@ -65,6 +66,40 @@ pub fn mpirun(folder: &Path, ranks: usize, args: &[&str]) -> Option<Command> {
     command.args(["-n", &ranks.to_string(), "--bind-to", "none", "--oversubscribe", "--allow-run-as-root"]);
     command.arg(PROGRAM).args(args).current_dir(folder);
     Some(command)
+}
+
+/// `photos.h5`: photographs of three classes that differ in hue, 24 training and 9 test images each, squares of 20 px.
+pub fn photographs(folder: &Path) {
+    for (split, count) in [("train", 24u32), ("test", 9)] {
+        for class in 0..3u32 {
+            let to = folder.join("photos").join(split).join(format!("class{class}"));
+            std::fs::create_dir_all(&to).unwrap();
+            for i in 0..count {
+                let seed = i + 100 * class + if split == "train" { 0 } else { 5000 };
+                let image = RgbImage::from_fn(20, 20, |x, y| {
+                    let wave =
+                        |k: u32| (((x * (3 + k) + y * (5 + seed % 7)) as f32 / 9.0 + seed as f32).sin() * 60.0) as i32;
+                    let own = |channel: u32| if channel == class { 170 } else { 80 };
+                    Rgb([0, 1, 2].map(|channel| (own(channel) + wave(channel)).clamp(0, 255) as u8))
+                });
+                image.save(to.join(format!("{i:02}.png"))).unwrap();
+            }
+        }
+    }
+    succeeded(&eqr(folder, &["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--side", "20"]));
+}
+
+/// Writes `forward` as TorchScript for images of `side` pixels.
+pub fn traced(path: &Path, side: i64, mut forward: impl FnMut(&Tensor) -> Tensor) {
+    let images = Tensor::ones([2, 3, side, side], (Kind::Float, Device::Cpu));
+    let mut closure = |inputs: &[Tensor]| vec![forward(&inputs[0])];
+    CModule::create_by_tracing("Encoder", "forward", &[images], &mut closure).unwrap().save(path).unwrap();
+}
+
+/// A map of colours: a 4 x 4 convolution whose channels are means of one colour or edges, with stride 4.
+pub fn colour_map(images: &Tensor) -> Tensor {
+    let weight = (Tensor::arange(8 * 3 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([8, 3, 4, 4]) * 0.2;
+    images.conv2d(&weight, None::<Tensor>, [4, 4], [0, 0], [1, 1], 1).relu()
 }
 
 /// stderr as text.

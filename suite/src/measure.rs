@@ -1,0 +1,441 @@
+//! The measurements of a part's rows, one cell each: probes, linear transfer, segmentation. They are independent: rank r takes every size-th
+//! of them, and one that fails leaves the others be.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use eqr_datasets::Pack;
+use eqr_probes::classify::classify;
+use eqr_probes::logistic::LogisticConfig;
+use eqr_probes::transfer::{Transfer, transfer};
+use serde_json::json;
+use tch::Tensor;
+
+use crate::checkpoint;
+use crate::cluster::same_everywhere;
+use crate::config::{Part as ReadPart, Probe, Suite};
+use crate::data::Opened;
+use crate::evaluate::{Evaluation, Extent, top1};
+use crate::external::{self, External};
+use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
+use crate::features::FeatureFile;
+use crate::frozen::{Frozen, Normalisation, Represents};
+use crate::import::Parameters;
+use crate::known::known_part;
+use crate::labelled::{Reader, transfer_data};
+use crate::pairs::PairSource;
+use crate::parts::Part;
+use crate::pictures;
+use crate::plan::{Entry, curve_steps, entries};
+use crate::progress::Progress;
+use crate::reconstruction;
+use crate::regression;
+use crate::run::Run;
+use crate::segmenting;
+use crate::sets::{SegmentationSet, TransferSet};
+use crate::store::{Better, Cell, CellKind, SCHEMA, Store};
+use crate::train::Network;
+use crate::value::{Origin, Value};
+
+/// Tables of the paper that linear transfer and segmentation stand in.
+const TRANSFER_TABLE: u8 = 5;
+const SEGMENTATION_TABLE: u8 = 6;
+
+/// Whose encoder is measured.
+#[derive(Clone)]
+enum Subject {
+    /// Pretrained in this run.
+    Own(Entry),
+    /// Somebody else's.
+    External(External),
+}
+
+/// What is measured of it.
+#[derive(Clone, Copy)]
+enum Task {
+    /// Probes at the end of the training, or after some steps of it.
+    Probe(Option<u64>),
+    /// Transfer to a set of the suite, by its position.
+    Transfer(usize),
+    /// Segmentation of a set of the suite, by its position, with a seed of the head.
+    Segment(usize, u64),
+}
+
+/// A cell to be.
+struct Measurement {
+    id: String,
+    subject: Subject,
+    task: Task,
+}
+
+/// A measurement that came to nothing.
+pub struct Failed {
+    cell: String,
+    code: i32,
+}
+
+/// Does what is missing of the measurements of a part and returns those that failed. There is nothing to measure of a training that diverged.
+///
+/// # Errors
+/// Ranks that see different cells, and a cell that cannot be written.
+pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
+    let ranks = run.worker.ranks;
+    let of_diverged = |subject: &Subject| matches!(subject, Subject::Own(entry) if diverged.contains(entry));
+    let mut missing = measurements(run)?;
+    missing.retain(|measurement| !of_diverged(&measurement.subject) && !run.store.has(&measurement.id));
+    let names: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
+    same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
+    let progress = Progress::new("measurements");
+    let mut failed = Vec::new();
+    for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
+        match measure(run, &missing[i]) {
+            Ok(cell) => {
+                run.store.write_cell(&cell).and_then(|()| run.store.clear_failed(&cell.id)).map_err(Failure::run)?;
+            }
+            Err(error) => {
+                let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
+                run.store.write_failed(&missing[i].id, &report).map_err(Failure::run)?;
+                failed.extend([i as f64, f64::from(code(&error))]);
+            }
+        }
+        progress.at(((done + 1) * ranks.size()) as u64, missing.len() as u64);
+    }
+    progress.finish();
+    // every rank tells all others
+    let counts = ranks.all_gather(&Tensor::from_slice(&[failed.len() as f64]), &vec![1; ranks.size()]);
+    let rows: Vec<i64> = Vec::<f64>::try_from(counts).expect("a count a rank").iter().map(|&n| n as i64).collect();
+    let all = Vec::<f64>::try_from(ranks.all_gather(&Tensor::from_slice(&failed), &rows)).expect("pairs");
+    Ok(all.chunks(2).map(|pair| Failed { cell: missing[pair[0] as usize].id.clone(), code: pair[1] as i32 }).collect())
+}
+
+/// How a run ends in which these measurements failed: with bad input if that is all there was.
+///
+/// # Errors
+/// What each of them said, where there are any.
+pub fn outcome(store: &Store, failed: &[Failed]) -> Outcome<()> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let said = |cell: &str| {
+        let text = std::fs::read_to_string(store.path("failed").join(format!("{cell}.json"))).unwrap_or_default();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        report["error"].as_str().unwrap_or("see failed/").to_owned()
+    };
+    let lines: Vec<String> = failed.iter().map(|failed| format!("{}: {}", failed.cell, said(&failed.cell))).collect();
+    let code = if failed.iter().all(|failed| failed.code == BAD_INPUT) { BAD_INPUT } else { RUN_FAILED };
+    let error = anyhow!(
+        "{} of the measurements failed, the others are done:\n{}\nhint: the same command again does what is missing",
+        failed.len(),
+        lines.join("\n")
+    );
+    Err(Failure { error, code, agreed: true })
+}
+
+/// What comes of the input is bad input, what happens on the way a failed run.
+fn code(error: &anyhow::Error) -> i32 {
+    match error.downcast_ref::<eqr_probes::Error>() {
+        Some(eqr_probes::Error::Diverged { .. } | eqr_probes::Error::Lapack { .. }) => RUN_FAILED,
+        _ => BAD_INPUT,
+    }
+}
+
+/// All of a part: final probes of every row, those of the curve, then transfer and segmentation, set by set.
+fn measurements(run: &Run) -> Outcome<Vec<Measurement>> {
+    let entries = run.entries()?;
+    let mut all = of_rows(run.part, &entries);
+    all.retain(|measurement| may_be_measured(run, measurement));
+    for entry in entries.iter().filter(|entry| entry.row.kind.trains()) {
+        let units = run.training(entry).map_err(Failure::run)?.units().len();
+        for step in curve_steps(run.suite(), entry.row.budget, run.course(entry, units).per_epoch) {
+            let (id, subject) = (entry.probe_id_at(step), Subject::Own(entry.clone()));
+            all.push(Measurement { id, subject, task: Task::Probe(Some(step)) });
+        }
+    }
+    Ok(all)
+}
+
+/// Ids of what is measured of a part at the end of its trainings, in its order.
+///
+/// # Errors
+/// An unknown method name.
+pub fn ids(part: &Part) -> Result<Vec<String>> {
+    Ok(of_rows(part, &entries(part)?).into_iter().map(|measurement| measurement.id).collect())
+}
+
+/// Everything that may be asked of the rows at the end of their training.
+fn of_rows(part: &Part, entries: &[Entry]) -> Vec<Measurement> {
+    let Suite { rows, transfer, segmentation, .. } = &part.suite;
+    let key = part.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
+    let own = entries.iter().map(|entry| (entry.slug(), Subject::Own(entry.clone())));
+    let external = rows.iter().map(|row| (format!("{key}{}", row.slug()), Subject::External(row.clone())));
+    let subjects: Vec<(String, Subject)> = own.chain(external).collect();
+    let mut all = Vec::new();
+    let mut add = |id: String, subject: &Subject, task| all.push(Measurement { id, subject: subject.clone(), task });
+    for (slug, subject) in &subjects {
+        add(format!("probe-{slug}"), subject, Task::Probe(None));
+    }
+    for (i, set) in transfer.iter().enumerate() {
+        for (slug, subject) in &subjects {
+            add(format!("transfer-{}-{slug}", set.slug()), subject, Task::Transfer(i));
+        }
+    }
+    for (i, set) in segmentation.iter().enumerate() {
+        for (slug, subject) in &subjects {
+            // results bring their own seeds
+            let seeds = if results(subject).is_some() { 1 } else { set.seeds };
+            for seed in 0..seeds {
+                add(format!("segment-{}-{slug}-head{seed}", set.slug()), subject, Task::Segment(i, seed));
+            }
+        }
+    }
+    all
+}
+
+/// Features have probes alone, results what they have; results that have nothing at all are asked for probes, which says so.
+fn may_be_measured(run: &Run, measurement: &Measurement) -> bool {
+    let Measurement { subject, task, .. } = measurement;
+    let Subject::External(row) = subject else { return true };
+    let Some(path) = results(subject) else { return row.encoder.is_some() || matches!(task, Task::Probe(_)) };
+    let Ok(found) = external::datasets(path, &row.name) else { return matches!(task, Task::Probe(_)) };
+    let sets = run.sets.transfer.iter().chain(&run.sets.segmentation);
+    let elsewhere = sets.into_iter().any(|pack| found.contains(&pack.name));
+    found.contains(target(run, *task).0) || (matches!(task, Task::Probe(_)) && !elsewhere)
+}
+
+/// The set that a task measures on, as it stands in the tables, and the paper's table that it belongs to.
+fn target<'a>(run: &'a Run, task: Task) -> (&'a str, Option<u8>) {
+    match task {
+        Task::Probe(_) => (run.part.key.as_ref().unwrap_or(&run.opened.pack.name), run.suite().table),
+        Task::Transfer(set) => (&run.sets.transfer[set].name, Some(TRANSFER_TABLE)),
+        Task::Segment(set, _) => (&run.sets.segmentation[set].name, Some(SEGMENTATION_TABLE)),
+    }
+}
+
+/// The file of results that a row is.
+fn results(subject: &Subject) -> Option<&Path> {
+    match subject {
+        Subject::External(External { metrics: Some(path), .. }) => Some(path),
+        _ => None,
+    }
+}
+
+impl Subject {
+    /// Row of the table.
+    fn method(&self) -> String {
+        match self {
+            Subject::Own(entry) => entry.row.to_string(),
+            Subject::External(row) => row.name.clone(),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        match self {
+            Subject::Own(entry) => entry.seed,
+            Subject::External(_) => 0,
+        }
+    }
+}
+
+fn measure(run: &Run, measurement: &Measurement) -> Result<Cell> {
+    let start = Instant::now();
+    let Measurement { id, subject, task } = measurement;
+    let origin = origin(run, measurement);
+    let mut step = 0;
+    let values = match (results(subject), *task) {
+        (Some(_), _) => Vec::new(),
+        (None, Task::Probe(at)) => probe(run, subject, at, &mut step)?,
+        (None, Task::Transfer(set)) => transfer_to(run, subject, set)?,
+        (None, Task::Segment(set, seed)) => segment(run, measurement, set, seed)?,
+    };
+    let metrics = match results(subject) {
+        Some(path) => external::metrics(path, &origin)?,
+        None => values.into_iter().map(|value| value.metric(&origin)).collect(),
+    };
+    Ok(Cell {
+        schema: SCHEMA,
+        id: id.clone(),
+        kind: match task {
+            Task::Probe(_) => CellKind::Probe,
+            Task::Transfer(_) => CellKind::Transfer,
+            Task::Segment(..) => CellKind::Segment,
+        },
+        part: run.part.key.clone(),
+        method: subject.method(),
+        pretrain_seed: subject.seed(),
+        step,
+        last: !matches!(task, Task::Probe(Some(_))),
+        metrics,
+        curve: Vec::new(),
+        seconds: start.elapsed().as_secs_f64(),
+        resumed: false,
+    })
+}
+
+fn origin<'a>(run: &'a Run, measurement: &'a Measurement) -> Origin<'a> {
+    let Measurement { id, subject, task } = measurement;
+    let (dataset, table) = target(run, *task);
+    let (method, pretrain_seed) = (subject.method(), subject.seed());
+    Origin { suite: &run.suite().name, table, dataset, method, pretrain_seed, cell: id }
+}
+
+/// Values of the probes; `trained` becomes the steps that an encoder of this run had been trained for.
+fn probe(run: &Run, subject: &Subject, step: Option<u64>, trained: &mut u64) -> Result<Vec<Value>> {
+    match subject {
+        Subject::Own(entry) => {
+            let (values, steps) = probe_own(run, entry, step)?;
+            *trained = steps;
+            Ok(values)
+        }
+        Subject::External(External { features: Some(path), .. }) => probe_features(path, run),
+        Subject::External(row) => probe_encoder(run, row),
+    }
+}
+
+fn probe_own(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Vec<Value>, u64)> {
+    let (network, trained_steps) = trained(run, entry, step)?;
+    let known = known_part(run.suite(), &run.train, entry.seed)?;
+    let Suite { transforms, probe, .. } = run.suite();
+    let evaluation = Evaluation { transforms, probe, pack: &run.opened.pack, train: &known, test: &run.test };
+    let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
+    let mut values = evaluation.run(&network, extent)?;
+    if extent == Extent::Full {
+        values.extend(tch::no_grad(|| reconstruction::errors(&network, &run.test))?);
+    }
+    if step.is_none()
+        && entry.seed == 0
+        && let Some(images) = reconstruction::pictures(&network, &run.test, 8)?
+    {
+        let path = run.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
+        pictures::rows(&images, &path)?;
+    }
+    Ok((values, trained_steps))
+}
+
+/// The network of a row after `step` steps, or at its end, and the steps that it was trained for.
+fn trained(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Network, u64)> {
+    let mut network = run.network(entry)?;
+    if !entry.row.kind.trains() {
+        return Ok((network, 0));
+    }
+    let total = run.course(entry, run.training(entry)?.units().len()).total();
+    let checkpoints = run.checkpoints(entry);
+    let path = step.map_or_else(|| checkpoints.at_step(total), |step| checkpoints.on_curve(step));
+    let steps = step.unwrap_or(total);
+    checkpoint::load_parameters(&path, &mut network.arena, steps).map_err(|error| {
+        let (slug, cell) = (entry.slug(), entry.pretrain_id());
+        let damaged = path.strip_prefix(run.store.root()).unwrap_or(&path).display();
+        let again = match step {
+            None => "run again, the training then goes on from the checkpoint before".to_owned(),
+            Some(_) => format!("checkpoints/{slug} and run again, the training then starts anew"),
+        };
+        anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
+    })?;
+    Ok((network, steps))
+}
+
+/// Probes of an encoder of others, on the part's own images at the side that the part has.
+fn probe_encoder(run: &Run, row: &External) -> Result<Vec<Value>> {
+    let frozen = open(run, row, Some(run.opened.side))?;
+    let probe = whole(&run.suite().probe);
+    let opened = Opened { pack: run.opened.pack.clone(), side: frozen.side() };
+    let source = |own: &PairSource, split| {
+        let resized = match frozen.side() == run.opened.side {
+            true => own.share(),
+            false => PairSource::new(&opened, split, &run.suite().transforms, run.worker.device)?,
+        };
+        Ok::<_, anyhow::Error>(resized.normalised_by(frozen.normalisation))
+    };
+    let (train, test) = (source(&run.train, "train")?, source(&run.test, "test")?);
+    let transforms = &run.suite().transforms;
+    let evaluation = Evaluation { transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
+    evaluation.run(&frozen, Extent::Full)
+}
+
+/// Probes of a feature file; classification, too, where it holds labelled features.
+fn probe_features(path: &Path, run: &Run) -> Result<Vec<Value>> {
+    let (file, device, probe) = (FeatureFile::open(path)?, run.worker.device, whole(&run.suite().probe));
+    let mut values = regression::values(&file.regressions(device)?, &probe, Extent::Full)?;
+    if file.has_labelled() {
+        let data = external::classification(file.transfer_data(device)?);
+        let seeds: Vec<u64> = (0..probe.seeds).collect();
+        values.extend(top1(&seeds, &classify(&data, &seeds, &probe.classification)?));
+    }
+    Ok(values)
+}
+
+/// The same probes of the whole representation alone: others have no halves.
+fn whole(probe: &Probe) -> Probe {
+    Probe { parts: vec![ReadPart::All], ..probe.clone() }
+}
+
+/// The encoder of an external row. At a side that it was not made for its positions are resized; a module is asked for its own.
+fn open(run: &Run, row: &External, side: Option<usize>) -> Result<Frozen> {
+    let path = row.encoder.as_ref().context("the row has no encoder")?;
+    Frozen::open(path, &row.options, row.options.size.or(side), run.worker.device)
+}
+
+/// Runs `work` with a row's encoder as it takes the images of its training.
+fn with_reader<T>(run: &Run, subject: &Subject, work: impl FnOnce(Reader) -> Result<T>) -> Result<T> {
+    let device = run.worker.device;
+    let read = |encoder: &dyn Represents, side, normalisation| work(Reader { encoder, side, normalisation, device });
+    match subject {
+        Subject::Own(entry) => {
+            let (network, _) = trained(run, entry, None)?;
+            read(&network, run.opened.side, run.train.normalisation())
+        }
+        Subject::External(row) => {
+            let frozen = open(run, row, None)?;
+            read(&frozen, frozen.side(), frozen.normalisation)
+        }
+    }
+}
+
+fn transfer_to(run: &Run, subject: &Subject, set: usize) -> Result<Vec<Value>> {
+    let (pack, asked): (&Pack, &TransferSet) = (&run.sets.transfer[set], &run.suite().transfer[set]);
+    let data = with_reader(run, subject, |reader| tch::no_grad(|| transfer_data(pack, reader, &asked.preparation)))?;
+    Ok(accuracies(&transfer(&data, &LogisticConfig::default(), &mut |_, _| {})?))
+}
+
+fn accuracies(result: &Transfer) -> Vec<Value> {
+    let value = |metric: &str, value, unit| Value {
+        task: "linear transfer".into(),
+        metric: metric.into(),
+        eval_seed: None,
+        value,
+        unit,
+        better: Better::Higher,
+    };
+    vec![
+        value("top1", result.accuracy.top1, "fraction"),
+        value("mean_per_class", result.accuracy.mean_per_class, "fraction"),
+        value("knn_top1", result.knn.top1, "fraction"),
+        value("knn_mean_per_class", result.knn.mean_per_class, "fraction"),
+        value("lambda", result.lambda, "strength"),
+    ]
+}
+
+fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Result<Vec<Value>> {
+    let Measurement { id, subject, .. } = measurement;
+    let (pack, asked): (&Pack, &SegmentationSet) = (&run.sets.segmentation[set], &run.suite().segmentation[set]);
+    let crop = usize::try_from(asked.head.crop)?;
+    let frozen = match subject {
+        Subject::Own(entry) => own_at(run, entry, crop)?,
+        Subject::External(row) => open(run, row, Some(crop))?,
+    };
+    ensure!(frozen.side() == crop, "the encoder takes images of {} px, and crops have {crop}", frozen.side());
+    let figure = || run.store.path("figures").join(format!("{id}.png"));
+    let picture = (seed == 0 && subject.seed() == 0).then(figure);
+    let score = segmenting::score(&frozen, pack, seed, &asked.head, picture.as_deref())?;
+    Ok(segmenting::values(&score, &pack.class_names, seed))
+}
+
+/// A row's encoder for images of another side.
+fn own_at(run: &Run, entry: &Entry, side: usize) -> Result<Frozen> {
+    let (network, _) = trained(run, entry, None)?;
+    let config = *network.model.encoder.config();
+    let named = network.arena.named(network.arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
+    let parameters = Parameters::of_network(Path::new(&entry.slug()), &named.collect(), &config)?;
+    let normalisation: Normalisation = run.train.normalisation();
+    Frozen::ours(&parameters, config, side, normalisation, run.compute, run.worker.device)
+}
