@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod export;
 pub mod failure;
 pub mod features;
+pub mod frozen;
 pub mod guard;
 pub mod health;
 pub mod import;
