@@ -27,6 +27,8 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod scenes;
+pub mod segmenting;
 pub mod store;
 pub mod tensors;
 pub mod train;

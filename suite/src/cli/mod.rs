@@ -2,6 +2,7 @@
 
 mod data;
 mod probe;
+mod segment;
 mod transfer;
 
 use std::io::Write;
@@ -41,6 +42,8 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Accuracy of logistic regression and nearest neighbours on a file of features.
     Transfer(transfer::TransferArgs),
+    /// Segmentation of scenes by a head on a frozen encoder: mIoU, mAcc, aAcc.
+    Segment(segment::SegmentArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -159,6 +162,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Perf(PerfCommand::Allreduce(args)) => perf::allreduce(&args, ranks).map_err(Failure::bad_input),
         Command::Perf(PerfCommand::Train(args)) => perf::train(&args, ranks).map_err(Failure::bad_input),
         Command::Transfer(args) => transfer::run(&args, ranks),
+        Command::Segment(args) => segment::run(&args, ranks),
         other if ranks.size() > 1 => {
             let name = match other {
                 Command::Report(_) => "report",
@@ -167,7 +171,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
                 Command::Data(_) => "data",
                 Command::Perf(_) => "perf",
                 Command::Doctor { .. } => "doctor",
-                Command::Run(_) | Command::Transfer(_) => unreachable!("several ranks run it"),
+                Command::Run(_) | Command::Transfer(_) | Command::Segment(_) => unreachable!("several ranks run it"),
             };
             Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
         }
