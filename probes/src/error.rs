@@ -24,6 +24,8 @@ pub enum Part {
     Predictions,
     /// What the predictions are held against.
     Targets,
+    /// What an encoder makes of images for a segmentation head.
+    TokenMaps,
 }
 
 impl fmt::Display for Part {
@@ -37,6 +39,7 @@ impl fmt::Display for Part {
             Part::TestTargets => "test targets",
             Part::Predictions => "predictions",
             Part::Targets => "targets",
+            Part::TokenMaps => "token maps",
         })
     }
 }
@@ -141,6 +144,14 @@ pub enum Error {
         index: usize,
         /// What is wrong with it.
         reason: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An encoder gives more or fewer token maps than it says.
+    #[error("the encoder gives {found} token maps, expected {expected}")]
+    Maps {
+        /// As many as it says.
+        expected: usize,
+        /// As many as it gives.
+        found: usize,
     },
     /// There is nothing to compute on.
     #[error("no {what} given")]

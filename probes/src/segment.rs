@@ -1,11 +1,15 @@
 //! Training and use of a segmentation head on a frozen encoder (protocol section 6): random crops, cross-entropy without void,
-//! sliding windows.
+//! sliding windows; on any number of ranks.
+
+use std::ops::Range;
 
 use crate::error::{Error, Part, Result};
 use crate::hypernet::HyperNet;
 use crate::random::{self, Purpose};
 use crate::segmentation::Confusion;
 use crate::standardise::shape;
+use eqr_models::Collective;
+use eqr_models::collective::shares;
 use rand::Rng;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,10 @@ pub trait Scenes {
     /// # Errors
     /// A scene that cannot be read.
     fn scene(&self, index: usize) -> Scene;
+    /// Scenes `indices`, in their order: for those who read several at a time faster than one after the other.
+    fn scenes(&self, indices: &[usize]) -> Vec<Scene> {
+        indices.iter().map(|&index| self.scene(index)).collect()
+    }
 }
 
 /// How the head is built, trained and used; the default is the protocol's.
@@ -85,37 +93,47 @@ impl SegmentConfig {
 
 /// Trains a head with `seed`. `void` is the mask's value that is no class. Tells `progress` the mean loss of each step.
 ///
+/// Each rank takes its share of a step's crops; losses and gradients are sums over all ranks divided by the pixels of all, so that the head,
+/// which every rank returns, does not depend on the number of ranks but for rounding.
+///
 /// # Errors
-/// A configuration value out of range, a scene that cannot be read or does not have its shapes, a mask with a class outside
-/// 0..`classes`, a loss that is not finite.
+/// A configuration value out of range, fewer than two classes, an encoder without maps or with others than it says, a scene that cannot be
+/// read or does not have its shapes, a mask with a class outside 0..`classes`, a loss that is not finite. An error of scene or mask is
+/// that of one rank: the others wait for it, and must be ended.
 pub fn train(
     encoder: &dyn Encoder,
     scenes: &dyn Scenes,
     (classes, void): (i64, i64),
     seed: u64,
     config: &SegmentConfig,
+    ranks: &dyn Collective,
     progress: &mut dyn FnMut(usize, f64),
 ) -> Result<HyperNet> {
     config.validate()?;
-    if scenes.count() == 0 {
-        return Err(Error::Empty { what: "scene" });
-    }
-    let device = read(scenes, 0)?.0.device();
+    check(encoder, scenes, classes)?;
+    let device = read(scenes, &[0])?[0].0.device();
     let head = HyperNet::new(&encoder.channels(), config.width, classes, seed, device);
+    let parameters = head.store().trainable_variables();
     let mut adam =
         nn::adamw(0.9, 0.999, config.weight_decay).build(head.store(), config.lr).expect("an optimiser of leaves");
     let mut order = Order { seed, epoch: usize::MAX, rows: Vec::new() };
     for step in 0..config.steps {
-        let (images, masks) = batch(scenes, &mut order, seed, step, void, config)?;
-        check_mask(&masks, classes, void)?;
-        let maps = tch::no_grad(|| encoder.maps(&images));
-        let logits = head.forward(&maps, (config.crop, config.crop));
-        let logits = logits.upsample_bilinear2d([config.crop, config.crop], false, None, None);
+        let crops = batch(scenes, &mut order, own_crops(step, config.batch, ranks), void, config)?;
+        let known = crops.as_ref().map_or(0.0, |(_, masks)| masks.not_equal(void).sum(Kind::Double).double_value(&[]));
         // a batch of void alone has no loss
-        let pixels = masks.not_equal(void).sum(Kind::Double).double_value(&[]).max(1.0);
-        let loss = logits.cross_entropy_loss::<Tensor>(&masks, None, Reduction::Sum, void, 0.0) / pixels;
-        adam.backward_step(&loss);
-        let loss = loss.double_value(&[]);
+        let pixels = total(known, ranks).max(1.0);
+        let loss = match &crops {
+            Some((images, masks)) => {
+                check_mask(masks, classes, void)?;
+                cross_entropy(encoder, &head, images, masks, void)? / pixels
+            }
+            None => no_loss(&parameters),
+        };
+        adam.zero_grad();
+        loss.backward();
+        sum_gradients(&parameters, ranks);
+        adam.step();
+        let loss = total(loss.double_value(&[]), ranks);
         if !loss.is_finite() {
             return Err(Error::Diverged { name: "segmentation".into(), seed });
         }
@@ -124,22 +142,91 @@ pub fn train(
     Ok(head)
 }
 
-/// The confusion matrix of `head` over all scenes.
+/// What is wrong whatever the scenes hold.
+fn check(encoder: &dyn Encoder, scenes: &dyn Scenes, classes: i64) -> Result<()> {
+    if classes < 2 {
+        return Err(Error::Config { key: "classes", found: classes.to_string(), expected: "at least 2" });
+    }
+    if encoder.channels().is_empty() {
+        return Err(Error::Empty { what: "token map" });
+    }
+    if scenes.count() == 0 {
+        return Err(Error::Empty { what: "scene" });
+    }
+    Ok(())
+}
+
+/// Positions of this rank's crops of a step in the list of all crops: drawn by position, they are the same on any number of ranks.
+fn own_crops(step: usize, batch: usize, ranks: &dyn Collective) -> Range<usize> {
+    let shares = shares(batch, ranks.size());
+    let first = step * batch + shares[..ranks.rank()].iter().sum::<usize>();
+    first..first + shares[ranks.rank()]
+}
+
+/// Sum of the cross-entropies of all pixels of `images` (B, 3, crop, crop) that are not void.
+fn cross_entropy(encoder: &dyn Encoder, head: &HyperNet, images: &Tensor, masks: &Tensor, void: i64) -> Result<Tensor> {
+    let maps = tch::no_grad(|| encoder.maps(images));
+    check_maps(encoder, &maps, images)?;
+    let (height, width) = (images.size()[2], images.size()[3]);
+    let logits = head.forward(&maps, (height, width)).upsample_bilinear2d([height, width], false, None, None);
+    Ok(logits.cross_entropy_loss::<Tensor>(masks, None, Reduction::Sum, void, 0.0))
+}
+
+/// A loss of a rank without a crop, whose gradient is zero.
+fn no_loss(parameters: &[Tensor]) -> Tensor {
+    parameters.iter().map(|parameter| parameter.sum(Kind::Float) * 0.0).sum()
+}
+
+/// Sum of the ranks' numbers.
+fn total(own: f64, ranks: &dyn Collective) -> f64 {
+    let mut sum = Tensor::from_slice(&[own]);
+    ranks.all_reduce_sum(&mut sum);
+    sum.double_value(&[0])
+}
+
+/// Replaces each parameter's gradient by its sum over the ranks, all in one message.
+fn sum_gradients(parameters: &[Tensor], ranks: &dyn Collective) {
+    if ranks.size() == 1 {
+        return;
+    }
+    tch::no_grad(|| {
+        let gradients: Vec<Tensor> = parameters.iter().map(Tensor::grad).collect();
+        let flat: Vec<Tensor> = gradients.iter().map(|gradient| gradient.reshape([-1])).collect();
+        let mut sum = Tensor::cat(&flat, 0);
+        ranks.all_reduce_sum(&mut sum);
+        let mut first = 0;
+        for mut gradient in gradients {
+            let length = gradient.numel() as i64;
+            gradient.copy_(&sum.narrow(0, first, length).view_as(&gradient));
+            first += length;
+        }
+    });
+}
+
+/// The confusion matrix of `head` over all scenes, the same on every rank: each takes every n-th scene. Tells `progress` how many of this
+/// rank's scenes are done, and of how many.
 ///
 /// # Errors
-/// A scene that cannot be read or does not have its shapes, a mask with a class outside 0..`classes`.
+/// A scene that cannot be read or does not have its shapes, a mask with a class outside 0..`classes`: errors of one rank, as in [`train`].
 pub fn evaluate(
     encoder: &dyn Encoder,
     head: &HyperNet,
     scenes: &dyn Scenes,
     (classes, void): (i64, i64),
     config: &SegmentConfig,
+    ranks: &dyn Collective,
+    progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Confusion> {
     let mut confusion = Confusion::new(classes as usize);
-    for index in 0..scenes.count() {
-        let (image, mask) = read(scenes, index)?;
+    // neighbours may be of one size: turn by turn, the ranks' shares take equally long
+    let own = (ranks.rank()..scenes.count()).step_by(ranks.size());
+    let count = own.len();
+    for (done, index) in own.enumerate() {
+        let (image, mask) = read(scenes, &[index])?.remove(0);
         confusion.add(&predict(encoder, head, &image, config), &mask, void)?;
+        progress(done + 1, count);
     }
+    confusion.sum_over(ranks);
     Ok(confusion)
 }
 
@@ -199,22 +286,22 @@ impl Order {
     }
 }
 
-/// Crops of one step: images (B, 3, crop, crop) and masks (B, crop, crop).
+/// The crops at `positions` of the list of all: images (B, 3, crop, crop) and masks (B, crop, crop); nothing where there is no position.
 fn batch(
     scenes: &dyn Scenes,
     order: &mut Order,
-    seed: u64,
-    step: usize,
+    positions: Range<usize>,
     void: i64,
     config: &SegmentConfig,
-) -> Result<(Tensor, Tensor)> {
-    let crops = (step * config.batch..(step + 1) * config.batch).map(|position| {
-        let (image, mask) = read(scenes, order.at(position, scenes.count()))?;
-        let mut draw = random::generator(seed, Purpose::Crop, position as u64);
-        Ok(random_crop(&image, &mask, void, config, &mut draw))
-    });
-    let (images, masks): (Vec<Tensor>, Vec<Tensor>) = crops.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-    Ok((Tensor::stack(&images, 0), Tensor::stack(&masks, 0)))
+) -> Result<Option<(Tensor, Tensor)>> {
+    let indices: Vec<usize> = positions.clone().map(|position| order.at(position, scenes.count())).collect();
+    let crop = |(position, (image, mask)): (usize, (Tensor, Tensor))| {
+        let mut draw = random::generator(order.seed, Purpose::Crop, position as u64);
+        random_crop(&image, &mask, void, config, &mut draw)
+    };
+    let crops = positions.zip(read(scenes, &indices)?).map(crop);
+    let (images, masks): (Vec<Tensor>, Vec<Tensor>) = crops.unzip();
+    Ok((!images.is_empty()).then(|| (Tensor::stack(&images, 0), Tensor::stack(&masks, 0))))
 }
 
 /// A crop at a random place of the scene at a random scale, flipped or not; what lies outside is zero and void.
@@ -240,9 +327,13 @@ fn random_crop(image: &Tensor, mask: &Tensor, void: i64, config: &SegmentConfig,
     (cut(&image), cut(&mask))
 }
 
-/// Scene `index`, its shapes checked.
-fn read(scenes: &dyn Scenes, index: usize) -> Result<(Tensor, Tensor)> {
-    let (image, mask) = scenes.scene(index).map_err(|reason| Error::Scene { index, reason })?;
+/// Scenes `indices`, their shapes checked.
+fn read(scenes: &dyn Scenes, indices: &[usize]) -> Result<Vec<(Tensor, Tensor)>> {
+    indices.iter().zip(scenes.scenes(indices)).map(|(&index, scene)| checked(index, scene)).collect()
+}
+
+fn checked(index: usize, scene: Scene) -> Result<(Tensor, Tensor)> {
+    let (image, mask) = scene.map_err(|reason| Error::Scene { index, reason })?;
     let name = || format!("scene {index}");
     let [3, height, width] = image.size()[..] else {
         return Err(shape(&name(), Part::TrainFeatures, &image, "(3, H, W)".into()));
@@ -252,6 +343,22 @@ fn read(scenes: &dyn Scenes, index: usize) -> Result<(Tensor, Tensor)> {
         return Err(shape(&name(), Part::TrainTargets, &mask, expected));
     }
     Ok((image, mask))
+}
+
+/// Refuses maps of `images` that are not what the encoder says they are.
+fn check_maps(encoder: &dyn Encoder, maps: &[Tensor], images: &Tensor) -> Result<()> {
+    let channels = encoder.channels();
+    if maps.len() != channels.len() {
+        let (expected, found) = (channels.len(), maps.len());
+        return Err(Error::Maps { expected, found });
+    }
+    for (map, width) in maps.iter().zip(channels) {
+        let batch = images.size()[0];
+        if !matches!(map.size()[..], [n, d, h, w] if [n, d] == [batch, width] && h > 0 && w > 0) {
+            return Err(shape("encoder", Part::TokenMaps, map, format!("({batch}, {width}, h, w)")));
+        }
+    }
+    Ok(())
 }
 
 fn check_mask(mask: &Tensor, classes: i64, void: i64) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Part, Result};
 use crate::standardise::{expect_shape, shape};
+use eqr_models::Collective;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -91,7 +92,17 @@ impl Confusion {
         self.pixels.iter_mut().zip(&other.pixels).for_each(|(sum, count)| *sum += count);
     }
 
-    /// (C, C) counts, row by row: true class, then predicted class. What ranks add up.
+    /// Becomes the sum of all ranks' matrices, on every rank.
+    pub fn sum_over(&mut self, ranks: &dyn Collective) {
+        // as f64: exact up to 2^53, and what every collective carries
+        let counts: Vec<f64> = self.pixels.iter().map(|&count| count as f64).collect();
+        let mut sum = Tensor::from_slice(&counts);
+        ranks.all_reduce_sum(&mut sum);
+        let sums: Vec<f64> = Vec::try_from(sum).expect("one sum a cell");
+        self.pixels = sums.into_iter().map(|count| count as u64).collect();
+    }
+
+    /// (C, C) counts, row by row: true class, then predicted class.
     pub fn pixels(&self) -> &[u64] {
         &self.pixels
     }

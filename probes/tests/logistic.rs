@@ -1,5 +1,8 @@
-//! The batched logistic regression against scikit-learn and linfa, and what the transfer protocol makes of it.
+//! The batched logistic regression against scikit-learn and linfa, and what the transfer protocol makes of it, on any number of ranks.
 
+mod team;
+
+use eqr_models::Solo;
 use eqr_probes::logistic::{LogisticConfig, fit, grid};
 use eqr_probes::transfer::{Labelled, TransferData, transfer};
 use eqr_probes::{Error, Part};
@@ -8,6 +11,7 @@ use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+use team::together;
 
 /// `scripts/reference/logistic.py`: features, labels, rows to train on, and the fits.
 struct Reference {
@@ -147,7 +151,7 @@ fn transfer_follows_the_protocol() {
     let reference = reference();
     let config = LogisticConfig::default();
     let mut ticks = Vec::new();
-    let found = transfer(&parts(&reference), &config, &mut |done, all| ticks.push((done, all))).unwrap();
+    let found = transfer(&parts(&reference), &config, &Solo, &mut |done, all| ticks.push((done, all))).unwrap();
     assert_eq!(ticks.last(), Some(&(45, 45)));
     let best = found.grid.iter().map(|point| point.val_top1).fold(0.0, f64::max);
     let strongest = found.grid.iter().rev().find(|point| point.val_top1 == best).unwrap();
@@ -159,13 +163,32 @@ fn transfer_follows_the_protocol() {
     assert!(found.accuracy.top1 > 0.5 && found.knn.top1 > 0.25, "{found:?}");
 }
 
+/// More ranks than chains, too.
+#[test]
+fn ranks_change_nothing() {
+    let reference = reference();
+    let config = LogisticConfig::default();
+    let alone = transfer(&parts(&reference), &config, &Solo, &mut |_, _| {}).unwrap();
+    for ranks in [2, 3, 4] {
+        for found in together(ranks, |ranks| transfer(&parts(&reference), &config, ranks, &mut |_, _| {}).unwrap()) {
+            assert_eq!((&found.accuracy, found.lambda), (&alone.accuracy, alone.lambda), "{ranks} ranks");
+            assert_eq!(found.knn, alone.knn);
+            assert_eq!(found.grid.len(), 45);
+            for (a, b) in found.grid.iter().zip(&alone.grid) {
+                assert_eq!((a.lambda, a.val_top1, a.converged), (b.lambda, b.val_top1, b.converged), "{ranks} ranks");
+                assert!((a.objective - b.objective).abs() <= 1e-4 * b.objective.abs(), "{a:?} {b:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn bad_input_is_refused() {
     let reference = reference();
     let refused = |change: &dyn Fn(&mut TransferData)| {
         let mut data = parts(&reference);
         change(&mut data);
-        transfer(&data, &LogisticConfig::default(), &mut |_, _| {}).unwrap_err()
+        transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {}).unwrap_err()
     };
     assert!(matches!(refused(&|d| d.classes = 1), Error::Config { key: "classes", .. }));
     assert!(matches!(refused(&|d| d.classes = 4), Error::Labels { part: Part::TrainTargets, max: 4, .. }));

@@ -1,9 +1,13 @@
-//! The segmentation head learns what maps hold, and windows cover an image.
+//! The segmentation head learns what maps hold, windows cover an image, and ranks change nothing.
 
+mod team;
+
+use eqr_models::Solo;
 use eqr_probes::Error;
 use eqr_probes::hypernet::HyperNet;
 use eqr_probes::segment::{Encoder, Scene, Scenes, SegmentConfig, evaluate, predict, train};
 use tch::{Device, Kind, Tensor};
+use team::together;
 
 const CLASSES: i64 = 3;
 const VOID: i64 = 255;
@@ -60,20 +64,63 @@ fn colours_are_learned_and_found_in_new_scenes() {
     let config = quick();
     let mut losses = Vec::new();
     let scenes = Rectangles { count: 12, shift: 0 };
-    let head = train(&Patches, &scenes, (CLASSES, VOID), 0, &config, &mut |_, loss| losses.push(loss)).unwrap();
+    let head = train(&Patches, &scenes, (CLASSES, VOID), 0, &config, &Solo, &mut |_, loss| losses.push(loss)).unwrap();
     assert!(losses.len() == 60 && losses[59] < 0.5 * losses[0], "{losses:?}");
     let score = |head: &HyperNet| {
         let new = Rectangles { count: 5, shift: 100 };
-        evaluate(&Patches, head, &new, (CLASSES, VOID), &config).unwrap().score().unwrap()
+        evaluate(&Patches, head, &new, (CLASSES, VOID), &config, &Solo, &mut |_, _| {}).unwrap().score().unwrap()
     };
     let (trained, fresh) = (score(&head), score(&HyperNet::new(&[6, 6], 16, CLASSES, 0, Device::Cpu)));
     assert!(trained.miou > 0.7 && fresh.miou < 0.4, "{trained:?} {fresh:?}");
     // the same seed trains the same head
-    let again =
-        train(&Patches, &scenes, (CLASSES, VOID), 0, &SegmentConfig { steps: 3, ..config }, &mut |step, loss| {
+    let again = train(
+        &Patches,
+        &scenes,
+        (CLASSES, VOID),
+        0,
+        &SegmentConfig { steps: 3, ..config },
+        &Solo,
+        &mut |step, loss| {
             assert!((loss - losses[step]).abs() < 1e-5, "step {step}: {loss} {}", losses[step]);
-        });
+        },
+    );
     assert!(again.is_ok());
+}
+
+/// Losses of every step, weights summed, and the confusion matrix of 7 scenes, on each rank.
+fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>)> {
+    together(ranks, |ranks| {
+        let mut losses = Vec::new();
+        let scenes = Rectangles { count: 9, shift: 0 };
+        let mut tick = |_, loss| losses.push(loss);
+        let head = train(&Patches, &scenes, (CLASSES, VOID), 1, config, ranks, &mut tick).unwrap();
+        let test = Rectangles { count: 7, shift: 50 };
+        let mut last = (0, 0);
+        let mut tick = |done, all| last = (done, all);
+        let confusion = evaluate(&Patches, &head, &test, (CLASSES, VOID), config, ranks, &mut tick).unwrap();
+        assert_eq!(last.0, last.1, "every scene of the rank is done");
+        (losses, confusion.pixels().to_vec())
+    })
+}
+
+/// Batches that the ranks do not divide, and one with fewer crops than ranks.
+#[test]
+fn ranks_change_nothing() {
+    for batch in [5, 2] {
+        let config = SegmentConfig { steps: 12, batch, ..quick() };
+        let (losses, pixels) = on_ranks(1, &config).remove(0);
+        let all: u64 = pixels.iter().sum();
+        for ranks in [2, 3] {
+            let found = on_ranks(ranks, &config);
+            assert!(found.iter().all(|rank| rank == &found[0]), "every rank has the same");
+            for (step, (one, many)) in losses.iter().zip(&found[0].0).enumerate() {
+                assert!((one - many).abs() < 1e-4 * one, "batch {batch}, {ranks} ranks, step {step}: {one} {many}");
+            }
+            assert_eq!(found[0].1.iter().sum::<u64>(), all, "every scene counts once");
+            let apart: u64 = pixels.iter().zip(&found[0].1).map(|(a, b)| a.abs_diff(*b)).sum();
+            assert!(apart * 1000 < all, "batch {batch}, {ranks} ranks: {apart} of {all} pixels");
+        }
+    }
 }
 
 /// Images smaller than a window, as large, and larger by any number of pixels have a class at each pixel; and where all windows agree
@@ -96,6 +143,19 @@ fn windows_cover_every_image() {
     assert!(predict(&Patches, &head, &image, &config).equal(&logits.argmax(1, false).squeeze_dim(0)));
 }
 
+/// [`Patches`] that says it has other maps.
+struct Says(Vec<i64>);
+
+impl Encoder for Says {
+    fn channels(&self) -> Vec<i64> {
+        self.0.clone()
+    }
+
+    fn maps(&self, images: &Tensor) -> Vec<Tensor> {
+        Patches.maps(images)
+    }
+}
+
 /// A scene of the wrong kind.
 struct Bad(fn() -> Scene);
 
@@ -112,7 +172,7 @@ impl Scenes for Bad {
 #[test]
 fn bad_input_is_refused() {
     let refused = |scenes: &dyn Scenes, config: &SegmentConfig| {
-        let result = train(&Patches, scenes, (CLASSES, VOID), 0, config, &mut |_, _| {});
+        let result = train(&Patches, scenes, (CLASSES, VOID), 0, config, &Solo, &mut |_, _| {});
         result.err().expect("an error").to_string()
     };
     let image = || Tensor::zeros([3, 40, 40], (Kind::Float, Device::Cpu));
@@ -132,6 +192,25 @@ fn bad_input_is_refused() {
     assert!(wild.contains("7..=7") && wild.contains("0..3"), "{wild}");
     let stride = refused(&Rectangles { count: 1, shift: 0 }, &SegmentConfig { stride: 33, ..quick() });
     assert!(stride.contains("stride = 33"), "{stride}");
+    for (encoder, says) in [(Says(vec![]), "no token map"), (Says(vec![6]), "2 token maps, expected 1")] {
+        let scenes = Rectangles { count: 1, shift: 0 };
+        let result = train(&encoder, &scenes, (CLASSES, VOID), 0, &quick(), &Solo, &mut |_, _| {});
+        let text = result.err().expect("an error").to_string();
+        assert!(text.contains(says), "{text}");
+    }
+    let narrow = train(
+        &Says(vec![6, 5]),
+        &Rectangles { count: 1, shift: 0 },
+        (CLASSES, VOID),
+        0,
+        &quick(),
+        &Solo,
+        &mut |_, _| {},
+    );
+    let narrow = narrow.err().expect("an error").to_string();
+    assert!(narrow.contains("(4, 5, h, w)"), "{narrow}");
+    let one = train(&Patches, &Rectangles { count: 1, shift: 0 }, (1, VOID), 0, &quick(), &Solo, &mut |_, _| {});
+    assert!(matches!(one.err(), Some(Error::Config { key: "classes", .. })));
     let mut void = eqr_probes::segmentation::Confusion::new(3);
     void.add(&image().get(0).to_kind(Kind::Int64), &Tensor::full([40, 40], VOID, (Kind::Int64, Device::Cpu)), VOID)
         .unwrap();

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use eqr_models::arena::Compute;
 use eqr_models::vit::{Encoded, Vit, VitConfig, grid_means};
 use eqr_models::{Arena, Registry};
+use eqr_probes::segment::Encoder;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -298,6 +299,18 @@ impl Represents for Frozen {
                 Ok(Representation { y, grid })
             }
         })
+    }
+}
+
+impl Encoder for Frozen {
+    fn channels(&self) -> Vec<i64> {
+        let side = self.side as i64;
+        let image = Tensor::zeros([1, 3, side, side], (Kind::Float, self.device));
+        self.maps(&image).iter().map(|map| map.size()[1]).collect()
+    }
+
+    fn maps(&self, images: &Tensor) -> Vec<Tensor> {
+        self.token_maps(images).expect("it took such images before")
     }
 }
 

@@ -32,6 +32,7 @@ pub mod reconstruction;
 pub mod regression;
 pub mod report;
 pub mod run;
+pub mod scenes;
 pub mod script;
 pub mod segmenting;
 pub mod sets;

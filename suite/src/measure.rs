@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use eqr_datasets::Pack;
+use eqr_models::Solo;
 use eqr_probes::classify::classify;
 use eqr_probes::logistic::LogisticConfig;
+use eqr_probes::segmentation::SegmentationScore;
 use eqr_probes::transfer::{Transfer, transfer};
 use serde_json::json;
 use tch::Tensor;
@@ -32,7 +34,8 @@ use crate::progress::Progress;
 use crate::reconstruction;
 use crate::regression;
 use crate::run::Run;
-use crate::segmenting;
+use crate::scenes::{self, PackScenes};
+use crate::segmenting::{self, Segmented};
 use crate::sets::{SegmentationSet, TransferSet};
 use crate::store::{Better, Cell, CellKind, SCHEMA, Store};
 use crate::train::Network;
@@ -41,6 +44,9 @@ use crate::value::{Origin, Value};
 /// Tables of the paper that linear transfer and segmentation stand in.
 const TRANSFER_TABLE: u8 = 5;
 const SEGMENTATION_TABLE: u8 = 6;
+
+/// Scenes that are drawn of a row's first head.
+const PICTURES: usize = 6;
 
 /// Whose encoder is measured.
 #[derive(Clone)]
@@ -394,7 +400,7 @@ fn with_reader<T>(run: &Run, subject: &Subject, work: impl FnOnce(Reader) -> Res
 fn transfer_to(run: &Run, subject: &Subject, set: usize) -> Result<Vec<Value>> {
     let (pack, asked): (&Pack, &TransferSet) = (&run.sets.transfer[set], &run.suite().transfer[set]);
     let data = with_reader(run, subject, |reader| tch::no_grad(|| transfer_data(pack, reader, &asked.preparation)))?;
-    Ok(accuracies(&transfer(&data, &LogisticConfig::default(), &mut |_, _| {})?))
+    Ok(accuracies(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?))
 }
 
 fn accuracies(result: &Transfer) -> Vec<Value> {
@@ -424,10 +430,35 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
         Subject::External(row) => open(run, row, Some(crop))?,
     };
     ensure!(frozen.side() == crop, "the encoder takes images of {} px, and crops have {crop}", frozen.side());
-    let figure = || run.store.path("figures").join(format!("{id}.png"));
-    let picture = (seed == 0 && subject.seed() == 0).then(figure);
-    let score = segmenting::score(&frozen, pack, seed, &asked.head, picture.as_deref())?;
-    Ok(segmenting::values(&score, &pack.class_names, seed))
+    let normalise = |pixels: &Tensor| frozen.normalise(pixels);
+    let scenes = |split| PackScenes::open(pack, split, &normalise, run.worker.device);
+    let (train, test) = (scenes("train")?, scenes("test")?);
+    let task = segmenting::Task { encoder: &frozen, train: &train, test: &test, classes: scenes::classes(pack)? };
+    let Segmented { head, confusion, .. } = segmenting::segment(&task, seed, &asked.head, &Solo)?;
+    if seed == 0 && subject.seed() == 0 {
+        let figure = run.store.path("figures").join(format!("{id}.png"));
+        segmenting::draw(pack, &test, (&frozen, &head), &asked.head, PICTURES, &figure)?;
+    }
+    Ok(shares_of(&confusion.score()?, &pack.class_names, seed))
+}
+
+/// Scores of a head, and of every class that has them.
+fn shares_of(score: &SegmentationScore, names: &[String], seed: u64) -> Vec<Value> {
+    let value = |metric: String, value| Value {
+        task: "segmentation".into(),
+        metric,
+        eval_seed: Some(seed),
+        value,
+        unit: "fraction",
+        better: Better::Higher,
+    };
+    let whole = [("mIoU", score.miou), ("mAcc", score.macc), ("aAcc", score.aacc)];
+    let classes = score.classes.iter().zip(names).flat_map(|(class, name)| {
+        [("iou", class.iou), ("accuracy", class.accuracy)]
+            .into_iter()
+            .filter_map(move |(what, share)| Some(value(format!("{what}/{name}"), share?)))
+    });
+    whole.into_iter().map(|(metric, share)| value(metric.into(), share)).chain(classes).collect()
 }
 
 /// A row's encoder for images of another side.

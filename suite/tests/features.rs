@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{eqr, skipped, stderr, succeeded};
+use common::{eqr, mpirun, skipped, stderr, succeeded};
 use hdf5::File;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
@@ -130,6 +130,24 @@ fn transfer_prints_the_contracts_json() {
     let lines = eqr(folder.path(), &["transfer", "--features", "f.h5"]);
     succeeded(&lines);
     assert!(String::from_utf8(lines.stdout).unwrap().contains(&format!("top1 {top1:.4}")));
+}
+
+/// The grid is shared out, and what comes of it is the same.
+#[test]
+fn transfer_does_not_depend_on_the_number_of_ranks() {
+    let _alone = one_at_a_time();
+    let folder = tempfile::tempdir().unwrap();
+    transfer_file(&folder.path().join("f.h5"));
+    let args = ["transfer", "--features", "f.h5", "--json", "--threads", "1"];
+    let alone = json(&eqr(folder.path(), &args));
+    for ranks in [2, 3, 4] {
+        let Some(mut command) = mpirun(folder.path(), ranks, &args) else { return };
+        let found = json(&command.output().unwrap());
+        for key in ["top1", "mean_per_class", "lambda", "knn"] {
+            assert_eq!(found[key], alone[key], "{ranks} ranks: {key}");
+        }
+        assert_eq!(found["grid"].as_array().unwrap().len(), 45);
+    }
 }
 
 /// Exit 2, one `error:` that names the file and says all of `says`.

@@ -1,11 +1,12 @@
 //! Images in rows of one class or one object.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::masks::{VOID, legend_colour, overlaid};
+use super::masks::{classes, legend, overlaid};
 use super::sheet::{Block, Row, Sheet, fitted};
 use super::{about, check, class_name, undrawable};
 use crate::error::Result;
@@ -33,8 +34,7 @@ pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, p
         .par_iter()
         .map(|images| images.par_iter().map(|&image| draw(split, image)).collect())
         .collect::<Result<_>>()?;
-    let mut present = [false; 256];
-    drawn.iter().flatten().flat_map(|drawn| &drawn.classes).for_each(|&id| present[usize::from(id)] = true);
+    let present = drawn.iter().flatten().flat_map(|drawn| &drawn.classes).copied().collect();
     let row = |(images, drawn): (&Vec<usize>, Vec<Drawn>)| Row {
         name: images.first().and_then(|&image| class_name(pack, split, image)).map(str::to_owned),
         blocks: drawn.into_iter().map(|drawn| Block { pictures: drawn.pictures, caption: None }).collect(),
@@ -43,10 +43,7 @@ pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, p
         title: pack.name.clone(),
         about: about(pack, split),
         rows: chosen.iter().zip(drawn).map(row).collect(),
-        legend: (1..=255)
-            .filter(|&id| present[usize::from(id)])
-            .map(|id| (legend_colour(id), mask_class(pack, id)))
-            .collect(),
+        legend: legend(pack, &present),
     };
     sheet.write_png(path)
 }
@@ -54,32 +51,29 @@ pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, p
 /// An image as it is shown.
 struct Drawn {
     pictures: Vec<RgbImage>,
-    /// The ids in its mask.
-    classes: Vec<u8>,
+    /// Those in its mask.
+    classes: BTreeSet<u8>,
 }
 
 fn draw(split: &PackedSplit, index: usize) -> Result<Drawn> {
     let image = split.image(index)?;
     let at = |image: &RgbImage, cell| fitted(image, cell).map_err(undrawable(split, index));
     let Some(mask) = split.mask(index)? else {
-        return Ok(Drawn { pictures: vec![at(&image, CELL)?], classes: Vec::new() });
+        return Ok(Drawn { pictures: vec![at(&image, CELL)?], classes: BTreeSet::new() });
     };
-    let mut present = [false; 256];
-    mask.iter().for_each(|&id| present[usize::from(id)] = true);
-    let classes = (0..=255).filter(|&id| id != VOID && present[usize::from(id)]).collect();
-    Ok(Drawn { pictures: vec![at(&image, MASKED_CELL)?, at(&overlaid(&image, &mask), MASKED_CELL)?], classes })
+    let pictures = vec![at(&image, MASKED_CELL)?, at(&overlaid(&image, &mask), MASKED_CELL)?];
+    Ok(Drawn { pictures, classes: classes(&mask) })
 }
 
-/// What pixels of `id` are.
-fn mask_class(pack: &Pack, id: u8) -> String {
-    pack.class_names.get(usize::from(id) - 1).cloned().unwrap_or_else(|| format!("class {id}"))
-}
-
-/// Images from all over the split: those of a video resemble their neighbours.
+/// Rows of images from all over the split.
 fn spread(split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
-    let shown = (rows * columns).min(split.len());
-    let images: Vec<usize> = (0..shown).map(|at| at * split.len() / shown).collect();
-    images.chunks(columns).map(<[usize]>::to_vec).collect()
+    all_over(split, rows * columns).chunks(columns).map(<[usize]>::to_vec).collect()
+}
+
+/// `count` images from all over the split, or as many as it has: those of a video resemble their neighbours.
+pub fn all_over(split: &PackedSplit, count: usize) -> Vec<usize> {
+    let shown = count.min(split.len());
+    (0..shown).map(|at| at * split.len() / shown).collect()
 }
 
 /// The images of each row, of one class or one object.

@@ -1,11 +1,14 @@
 //! Masks as colours over their images.
 
+use std::collections::BTreeSet;
+
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use super::text::blend;
+use crate::pack::Pack;
 
 /// The id of pixels that have no class.
-pub(super) const VOID: u8 = 0;
+const VOID: u8 = 0;
 /// Share of a pixel that its class's colour covers; the rest is the image in grey, so that no colour of its own is taken for a class.
 const COVER: f32 = 0.75;
 /// The first classes' colours, told apart best.
@@ -36,9 +39,24 @@ fn colour(id: u8) -> [u8; 3] {
     from_hue((further as f64 * TURN).fract(), saturation, value)
 }
 
+/// The ids in `mask` that are classes.
+pub(super) fn classes(mask: &GrayImage) -> BTreeSet<u8> {
+    mask.iter().copied().filter(|&id| id != VOID).collect()
+}
+
+/// What the colours of `classes` mean.
+pub(super) fn legend(pack: &Pack, classes: &BTreeSet<u8>) -> Vec<([u8; 3], String)> {
+    classes.iter().map(|&id| (legend_colour(id), class_name(pack, id))).collect()
+}
+
 /// The colour of class `id` as it looks on a middle grey.
-pub(super) fn legend_colour(id: u8) -> [u8; 3] {
+fn legend_colour(id: u8) -> [u8; 3] {
     blend(Rgb([128; 3]), Rgb(colour(id)), COVER).0
+}
+
+/// What pixels of `id` are.
+fn class_name(pack: &Pack, id: u8) -> String {
+    pack.class_names.get(usize::from(id) - 1).cloned().unwrap_or_else(|| format!("class {id}"))
 }
 
 /// `image` with each pixel in the colour of its class; where there is none it stays as it is. Of another size than the image a mask

@@ -1,13 +1,16 @@
-//! Pictures of a pack for people: [`grid_png`] of its images, [`pairs_png`] of its pairs of views. Only the images that are drawn are read.
+//! Pictures of a pack for people: [`grid_png`] of its images, [`pairs_png`] of its pairs of views, [`predictions_png`] of what an encoder made
+//! of its scenes. Only the images that are drawn are read.
 
 mod grid;
 mod masks;
 mod pairs;
+mod predictions;
 mod sheet;
 mod text;
 
-pub use grid::grid_png;
+pub use grid::{all_over, grid_png};
 pub use pairs::{PairChoice, pairs_png};
+pub use predictions::predictions_png;
 pub use text::FONT;
 
 use crate::dataset::Kind;

@@ -3,6 +3,7 @@
 mod data;
 mod input;
 mod probe;
+mod segment;
 mod transfer;
 
 use std::io::Write;
@@ -43,6 +44,8 @@ enum Command {
     Probe(probe::ProbeArgs),
     /// Accuracy of logistic regression and nearest neighbours on an encoder, or a file of features.
     Transfer(transfer::TransferArgs),
+    /// Segmentation of scenes by a head on a frozen encoder: mIoU, mAcc, aAcc.
+    Segment(segment::SegmentArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -164,23 +167,23 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Run(args) => run(&args.request(), ranks),
         Command::Perf(PerfCommand::Allreduce(args)) => perf::allreduce(&args, ranks).map_err(Failure::bad_input),
         Command::Perf(PerfCommand::Train(args)) => perf::train(&args, ranks).map_err(Failure::bad_input),
+        Command::Transfer(args) => transfer::run(&args, ranks),
+        Command::Segment(args) => segment::run(&args, ranks),
         other if ranks.size() > 1 => {
             let name = match other {
                 Command::Report(_) => "report",
                 Command::Export(_) => "export",
                 Command::Probe(_) => "probe",
-                Command::Transfer(_) => "transfer",
                 Command::Data(_) => "data",
                 Command::Perf(_) => "perf",
                 Command::Doctor { .. } => "doctor",
-                Command::Run(_) => "run",
+                Command::Run(_) | Command::Transfer(_) | Command::Segment(_) => unreachable!("several ranks run it"),
             };
             Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
         Command::Export(args) => agree(&Solo, export(&args)),
         Command::Probe(args) => probe::run(&args),
-        Command::Transfer(args) => transfer::run(&args),
         Command::Data(command) => agree(&Solo, data::run(command)),
         Command::Perf(PerfCommand::Transforms(args)) => agree(&Solo, perf::transforms(&args)),
         Command::Perf(PerfCommand::Probe(args)) => agree(&Solo, perf::probe(&args)),

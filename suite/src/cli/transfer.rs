@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use clap::Args;
-use eqr_models::Solo;
+use eqr_models::Collective;
 use eqr_probes::knn::NEIGHBOURS;
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{Transfer, TransferData, transfer};
@@ -13,7 +13,7 @@ use tch::Device;
 
 use super::input::{Input, Source};
 use super::{print_text, probes_failure};
-use crate::cluster::Worker;
+use crate::cluster::{Worker, agree};
 use crate::failure::{Failure, Outcome};
 use crate::features::FeatureFile;
 use crate::labelled::{Preparation, Reader, transfer_data};
@@ -41,18 +41,21 @@ pub struct TransferArgs {
     json: bool,
 }
 
-/// Fits the grid, prints the test accuracies.
+/// Fits the grid, shared out to the ranks, and prints the test accuracies.
 ///
 /// # Errors
 /// A feature file that cannot be used (2).
-pub fn run(args: &TransferArgs) -> Outcome<()> {
-    let worker = Worker::start(&Solo, args.threads)?;
-    let data = data(args, worker.device).map_err(Failure::bad_input)?;
+pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
+    let worker = Worker::start(ranks, args.threads)?;
+    let data = agree(ranks, data(args, worker.device))?;
     let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
     let progress = Progress::new("logistic regression, fits ended");
-    let result =
-        transfer(&data, &config, &mut |done, all| progress.at(done as u64, all as u64)).map_err(probes_failure)?;
+    let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
+    let result = transfer(&data, &config, ranks, &mut tick).map_err(probes_failure)?;
     progress.finish();
+    if !worker.leads() {
+        return Ok(());
+    }
     let unfinished = result.grid.iter().filter(|point| !point.converged).count();
     if unfinished > 0 {
         say(&format!("note: {unfinished} of {} fits stopped at {} iterations", result.grid.len(), args.iterations));

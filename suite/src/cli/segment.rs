@@ -1,0 +1,290 @@
+//! `eqr-bench segment`: segmentation with a frozen encoder.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+use eqr_datasets::Pack;
+use eqr_models::Collective;
+use eqr_probes::Error;
+use eqr_probes::segment::SegmentConfig;
+use eqr_probes::segmentation::{ClassScore, SegmentationScore};
+use eqr_probes::stats::Summary;
+use serde_json::{Map, Value, json};
+use tch::{Device, Kind, Tensor};
+
+use super::{print_text, probes_failure};
+use crate::cluster::{Worker, agree, agree_in_run, same_everywhere};
+use crate::failure::{Failure, Outcome};
+use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen};
+use crate::progress::say;
+use crate::scenes::{PackScenes, classes};
+use crate::segmenting::{LossPoint, Segmented, Task, draw, segment};
+use crate::store::write_atomic;
+
+/// Options of `segment`; the defaults are the protocol's.
+#[derive(Args)]
+pub struct SegmentArgs {
+    #[arg(long, help = ENCODER_HELP)]
+    encoder: PathBuf,
+    #[command(flatten)]
+    options: EncoderOptions,
+    /// A pack with masks, as `data pack ade20k` makes one: a head is trained on `train` and scored on `test`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Number of heads, of the seeds 0, 1, ...
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Steps of AdamW.
+    #[arg(long, default_value_t = SegmentConfig::default().steps)]
+    steps: usize,
+    /// Crops of a step, on all ranks together.
+    #[arg(long, default_value_t = SegmentConfig::default().batch)]
+    batch: usize,
+    /// Side of the crops and of the windows, in pixels: what the encoder is opened for, whatever --size says.
+    #[arg(long, default_value_t = SegmentConfig::default().crop)]
+    crop: i64,
+    /// Pixels between two windows; default: two thirds of the crop.
+    #[arg(long)]
+    stride: Option<i64>,
+    /// Learning rate, constant.
+    #[arg(long, default_value_t = SegmentConfig::default().lr)]
+    lr: f64,
+    /// Weight decay of AdamW.
+    #[arg(long, default_value_t = SegmentConfig::default().weight_decay)]
+    weight_decay: f64,
+    /// Smallest and largest factor that training images are resized by.
+    #[arg(long, default_value = "0.5,2", value_parser = two_numbers, value_name = "LOW,HIGH")]
+    scale: (f64, f64),
+    /// Width of the head.
+    #[arg(long, default_value_t = SegmentConfig::default().width)]
+    width: i64,
+    /// Folder for classes.csv and scenes.png, the latter of the first seed.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Test scenes that are drawn, from all over the split; 0 draws none.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(..=200))]
+    pictures: u64,
+    /// Threads a rank; default: allowed cores / ranks of the node.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// JSON instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+fn two_numbers(text: &str) -> Result<(f64, f64), String> {
+    let number = |part: &str| part.trim().parse().ok();
+    text.split_once(',')
+        .and_then(|(low, high)| Some((number(low)?, number(high)?)))
+        .ok_or_else(|| "expected two numbers with a comma between".into())
+}
+
+/// What the seeds' heads scored.
+struct Scores {
+    class_names: Vec<String>,
+    /// One a seed.
+    seeds: Vec<SegmentationScore>,
+    /// One a seed.
+    curves: Vec<Vec<LossPoint>>,
+}
+
+/// Trains the heads and prints their scores.
+///
+/// # Errors
+/// An encoder, pack or option that cannot be used (2), a head that diverged, a file that cannot be written (3).
+pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
+    let config = args.config();
+    config.validate().map_err(Failure::bad_input)?;
+    let worker = Worker::start(ranks, args.threads)?;
+    let pack = agree(ranks, Pack::open(&args.data).map_err(Into::into))?;
+    same_everywhere(ranks, "the data set", &pack.content)?;
+    let classes = classes(&pack).map_err(Failure::bad_input)?;
+    let encoder = agree(ranks, open(args, config.crop as usize, worker.device))?;
+    let normalise = |pixels: &Tensor| encoder.normalise(pixels);
+    let train = agree(ranks, PackScenes::open(&pack, "train", &normalise, worker.device))?;
+    let test = agree(ranks, PackScenes::open(&pack, "test", &normalise, worker.device))?;
+    let folder = args.out.as_deref().filter(|_| worker.leads());
+    agree(ranks, folder.map_or(Ok(()), make_folder))?;
+
+    let task = Task { encoder: &encoder, train: &train, test: &test, classes };
+    let mut scores = Scores { class_names: pack.class_names.clone(), seeds: Vec::new(), curves: Vec::new() };
+    for seed in 0..args.seeds {
+        let Segmented { head, confusion, curve } =
+            segment(&task, seed, &config, ranks).map_err(|error| failure(error, ranks))?;
+        scores.seeds.push(confusion.score().map_err(Failure::bad_input)?);
+        scores.curves.push(curve);
+        let drawn = folder.filter(|_| seed == 0 && args.pictures > 0).map_or(Ok(()), |folder| {
+            let count = args.pictures as usize;
+            draw(&pack, &test, (&encoder, &head), &config, count, &folder.join("scenes.png"))
+        });
+        agree_in_run(ranks, drawn)?;
+    }
+    let written = folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
+    agree_in_run(ranks, written)?;
+    if !worker.leads() {
+        return Ok(());
+    }
+    if let Some(folder) = folder {
+        say(&format!("written to {}", folder.display()));
+    }
+    print_text(&if args.json { scores.as_json(&pack.name) } else { scores.as_table() }).map_err(Failure::run)
+}
+
+/// The encoder for crops of `side` pixels; one that gives no map is refused before the first step.
+fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<Frozen> {
+    let encoder = Frozen::open(&args.encoder, &args.options, Some(side), device)?;
+    let image = Tensor::zeros([1, 3, side as i64, side as i64], (Kind::Float, device));
+    encoder.token_maps(&image).with_context(|| format!("encoder {}", args.encoder.display()))?;
+    Ok(encoder)
+}
+
+impl SegmentArgs {
+    fn config(&self) -> SegmentConfig {
+        SegmentConfig {
+            width: self.width,
+            steps: self.steps,
+            batch: self.batch,
+            crop: self.crop,
+            stride: self.stride.unwrap_or((self.crop * 2 / 3).max(1)),
+            lr: self.lr,
+            weight_decay: self.weight_decay,
+            scale: self.scale,
+        }
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+/// What every rank finds by itself is agreed; a scene or a mask is read by one.
+fn failure(error: Error, ranks: &dyn Collective) -> Failure {
+    let everywhere = matches!(error, Error::Config { .. } | Error::Empty { .. } | Error::Diverged { .. });
+    Failure { agreed: everywhere || ranks.size() == 1, ..probes_failure(error) }
+}
+
+impl Scores {
+    /// A metric of every seed.
+    fn values(&self, of: impl Fn(&SegmentationScore) -> f64) -> Vec<f64> {
+        self.seeds.iter().map(of).collect()
+    }
+
+    /// A metric of class `class`, of every seed.
+    fn of_class(&self, class: usize, of: impl Fn(&ClassScore) -> Option<f64>) -> Vec<Option<f64>> {
+        self.seeds.iter().map(|score| of(&score.classes[class])).collect()
+    }
+
+    fn metrics(&self) -> [(&'static str, Vec<f64>); 3] {
+        [
+            ("mIoU", self.values(|score| score.miou)),
+            ("mAcc", self.values(|score| score.macc)),
+            ("aAcc", self.values(|score| score.aacc)),
+        ]
+    }
+
+    fn as_json(&self, data: &str) -> String {
+        let mut all = Map::new();
+        all.insert("data".into(), json!(data));
+        for (name, values) in self.metrics() {
+            let summary = summary(&values);
+            all.insert(name.into(), json!({"mean": summary.mean, "std": summary.std, "values": values}));
+        }
+        let class = |(class, name): (usize, &String)| {
+            json!({
+                "name": name,
+                "iou": self.of_class(class, |score| score.iou),
+                "accuracy": self.of_class(class, |score| score.accuracy),
+                "pixels": self.seeds[0].classes[class].pixels,
+            })
+        };
+        all.insert("classes".into(), self.class_names.iter().enumerate().map(class).collect());
+        let curve = |(seed, curve): (usize, &Vec<LossPoint>)| json!({"seed": seed, "curve": curve});
+        all.insert("seeds".into(), self.curves.iter().enumerate().map(curve).collect());
+        format!("{:#}\n", Value::Object(all))
+    }
+
+    fn as_csv(&self) -> Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(["class", "pixels", "seed", "iou", "accuracy"])?;
+        let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        for (class, name) in self.class_names.iter().enumerate() {
+            for (seed, score) in self.seeds.iter().enumerate() {
+                let ClassScore { iou, accuracy, pixels } = score.classes[class];
+                csv.write_record([name, &pixels.to_string(), &seed.to_string(), &text(iou), &text(accuracy)])?;
+            }
+        }
+        csv.into_inner().map_err(|error| anyhow!("{error}"))
+    }
+
+    fn as_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(ASCII_MARKDOWN).set_header(["class", "IoU", "accuracy", "pixels"]);
+        let mut absent = 0;
+        for (class, name) in self.class_names.iter().enumerate() {
+            let iou = self.of_class(class, |score| score.iou);
+            if iou.iter().all(Option::is_none) {
+                absent += 1;
+                continue;
+            }
+            let accuracy = self.of_class(class, |score| score.accuracy);
+            table.add_row([name, &cell(&iou), &cell(&accuracy), &self.seeds[0].classes[class].pixels.to_string()]);
+        }
+        let spread = |(name, values): (&str, Vec<f64>)| {
+            format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
+        };
+        let head = self.metrics().map(spread).join("  ");
+        let seeds = match self.seeds.len() {
+            1 => "1 seed, no deviation".to_owned(),
+            seeds => format!("mean ± standard deviation over {seeds} seeds"),
+        };
+        let left_out = if absent > 0 {
+            format!("{absent} classes neither in the truth nor predicted are left out\n")
+        } else {
+            String::new()
+        };
+        format!("{head}  ({seeds})\n{table}\n{left_out}")
+    }
+}
+
+/// Of scores, which are finite.
+fn summary(values: &[f64]) -> Summary {
+    Summary::of(values).expect("scores of a seed at least")
+}
+
+/// Mean and deviation over the seeds that have a value.
+fn cell(values: &[Option<f64>]) -> String {
+    let defined: Vec<f64> = values.iter().copied().flatten().collect();
+    match Summary::of(&defined) {
+        Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.4} ± {std:.4}"),
+        Ok(Summary { mean, .. }) => format!("{mean:.4}"),
+        Err(_) => "none".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: SegmentArgs,
+    }
+
+    #[test]
+    fn the_defaults_are_the_protocols() {
+        let parsed = |more: &[&str]| {
+            let args = ["segment", "--encoder", "e.pt", "--data", "d.h5"].iter().chain(more);
+            Alone::try_parse_from(args).map(|alone| alone.args.config())
+        };
+        assert_eq!(parsed(&[]).unwrap(), SegmentConfig::default());
+        let small = parsed(&["--crop", "96", "--scale", "1, 1.5"]).unwrap();
+        assert_eq!((small.stride, small.scale), (64, (1.0, 1.5)));
+        assert!(parsed(&["--scale", "1"]).is_err());
+    }
+}

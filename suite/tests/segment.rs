@@ -1,0 +1,271 @@
+//! `segment` as a user calls it: a small scene set that a small TorchScript module makes maps of; ranks; bad input.
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use common::{class_folders, eqr, mpirun, stderr, succeeded};
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use serde_json::Value;
+use tch::{CModule, Device, Kind, Tensor};
+
+const QUICK: [&str; 19] = [
+    "segment",
+    "--encoder",
+    "e.pt",
+    "--data",
+    "d.h5",
+    "--threads",
+    "1",
+    "--crop",
+    "32",
+    "--width",
+    "12",
+    "--lr",
+    "1e-2",
+    "--batch",
+    "4",
+    "--scale",
+    "0.8,1.25",
+    "--seeds",
+    "2",
+];
+
+/// [`QUICK`] with `more` options, which stand in the place of its own.
+fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = QUICK.to_vec();
+    for option in more.chunks(2) {
+        match args.iter().position(|arg| *arg == option[0]) {
+            Some(at) => args[at + 1] = option[1],
+            None => args.extend(option),
+        }
+    }
+    args
+}
+
+/// Ids of the scenes' masks.
+const GROUND: u8 = 1;
+const RED: u8 = 2;
+const GREEN: u8 = 3;
+
+/// Class of a pixel of scene `salt`: two squares on the ground, below a line of void.
+fn id(salt: u32, x: u32, y: u32) -> u8 {
+    let square = |left: u32, top: u32| (left..left + 16).contains(&x) && (top..top + 16).contains(&y);
+    match () {
+        () if y == 0 => 0,
+        () if square(salt * 7 % 20, 2 + salt * 5 % 12) => RED,
+        () if square(24 - salt * 11 % 20, 20 + salt * 3 % 4) => GREEN,
+        () => GROUND,
+    }
+}
+
+fn pixel(salt: u32, x: u32, y: u32) -> Rgb<u8> {
+    let noise = (salt.wrapping_mul(977) + x * 131 + y * 313).wrapping_mul(2_654_435_761) >> 27;
+    let noise = noise as u8;
+    match id(salt, x, y) {
+        RED => Rgb([200 + noise, 40, noise]),
+        GREEN => Rgb([noise, 180 + noise, 40]),
+        _ => Rgb([30, noise, 120 + noise]),
+    }
+}
+
+/// `tree` in ADE20K's layout with 8 training and 4 validation scenes of unequal sizes, packed as `d.h5`; `mask` makes each id.
+fn pack(folder: &Path, names: &[&str], mask: impl Fn(&str, u8) -> u8) {
+    let root = folder.join("tree");
+    for (split, scenes) in [("training", 0..8), ("validation", 20..24)] {
+        let [images, masks] = ["images", "annotations"].map(|kind| root.join(kind).join(split));
+        for place in [&images, &masks] {
+            std::fs::create_dir_all(place).unwrap();
+        }
+        for salt in scenes {
+            let (width, height) = (48 - salt % 3 * 6, 40 + salt % 2 * 8);
+            RgbImage::from_fn(width, height, |x, y| pixel(salt, x, y))
+                .save(images.join(format!("{salt}.png")))
+                .unwrap();
+            let mask = GrayImage::from_fn(width, height, |x, y| Luma([mask(split, id(salt, x, y))]));
+            mask.save(masks.join(format!("{salt}.png"))).unwrap();
+        }
+    }
+    let lines = names.iter().enumerate().map(|(index, name)| format!("{}\t{name}\n", index + 1));
+    std::fs::write(root.join("objectInfo150.txt"), format!("Idx\tName\n{}", lines.collect::<String>())).unwrap();
+    succeeded(&eqr(folder, &["data", "pack", "ade20k", "tree", "--out", "d.h5"]));
+}
+
+fn plain_pack(folder: &Path) {
+    pack(folder, &["ground", "red", "green", "nowhere"], |_, id| id);
+}
+
+/// Writes a module that does `forward` with images.
+fn write_module(path: &Path, forward: impl Fn(&Tensor) -> Tensor) {
+    let images = Tensor::zeros([2, 3, 32, 32], (Kind::Float, Device::Cpu));
+    let mut forward = |inputs: &[Tensor]| vec![forward(&inputs[0])];
+    CModule::create_by_tracing("Encoder", "forward", &[images], &mut forward).unwrap().save(path).unwrap();
+}
+
+/// Means over patches of 4 pixels, with fixed mixes of the colours as channels.
+fn patches(path: &Path) {
+    let mix = (Tensor::arange(18, (Kind::Float, Device::Cpu)) * 1.3).sin().view([6, 3, 1, 1]);
+    write_module(path, |images| {
+        let mixed = images.conv2d::<Tensor>(&mix, None, [1, 1], [0, 0], [1, 1], 1);
+        mixed.avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)
+    });
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    plain_pack(folder.path());
+    patches(&folder.path().join("e.pt"));
+    folder
+}
+
+fn json(output: &Output) -> Value {
+    succeeded(output);
+    serde_json::from_slice(&output.stdout).expect("stdout is JSON and nothing else")
+}
+
+#[test]
+fn scores_rise_with_steps_and_are_written_whole() {
+    let folder = folder();
+    let run = |more: &[&str]| eqr(folder.path(), &quick(more));
+    let untrained = json(&run(&["--steps", "1", "--json"]));
+    let trained = run(&["--steps", "60", "--out", "out/here", "--pictures", "3", "--json"]);
+    let said = stderr(&trained);
+    let trained = json(&trained);
+    let miou = |result: &Value| result["mIoU"]["mean"].as_f64().unwrap();
+    assert!(miou(&trained) > 0.8 && miou(&untrained) < 0.6, "{trained}\n{untrained}");
+    assert!(said.contains("seed 1, step 60/60: loss 0."), "{said}");
+    for metric in ["mIoU", "mAcc", "aAcc"] {
+        let values: Vec<f64> = serde_json::from_value(trained[metric]["values"].clone()).unwrap();
+        let mean = trained[metric]["mean"].as_f64().unwrap();
+        assert!(values.len() == 2 && (mean - (values[0] + values[1]) / 2.0).abs() < 1e-12, "{trained}");
+    }
+    let classes = trained["classes"].as_array().unwrap();
+    assert_eq!(
+        classes.iter().map(|class| class["name"].as_str().unwrap()).collect::<Vec<_>>()[..3],
+        ["ground", "red", "green"]
+    );
+    // in the truth of no scene, and after training in no prediction
+    assert_eq!((&classes[3]["pixels"], &classes[3]["accuracy"]), (&0.into(), &serde_json::json!([null, null])));
+    let pixels: u64 = classes.iter().map(|class| class["pixels"].as_u64().unwrap()).sum();
+    let expected: u32 = (20..24).map(|salt| (48 - salt % 3 * 6) * (39 + salt % 2 * 8)).sum();
+    assert_eq!(pixels, u64::from(expected), "every pixel below the line of void");
+    let curve = trained["seeds"][0]["curve"].as_array().unwrap();
+    assert!(curve.last().unwrap()["step"] == 60 && curve[0]["loss"].as_f64() > curve.last().unwrap()["loss"].as_f64());
+
+    let out = folder.path().join("out/here");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2);
+    let csv = std::fs::read_to_string(out.join("classes.csv")).unwrap();
+    assert!(csv.lines().count() == 9 && csv.contains("nowhere,0,1,,"), "{csv}");
+    let picture = image::open(out.join("scenes.png")).unwrap();
+    assert!(picture.width() > 600 && picture.height() > 3 * 150, "three rows of three");
+    let table = run(&["--steps", "1", "--seeds", "1"]);
+    succeeded(&table);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with("mIoU 0.") && table.contains("1 seed") && table.contains("| green "), "{table}");
+}
+
+#[test]
+fn ranks_change_nothing() {
+    let folder = folder();
+    let run = |ranks: usize| {
+        let args = quick(&["--steps", "20", "--batch", "5", "--out", "out", "--json"]);
+        Some(json(&mpirun(folder.path(), ranks, &args)?.output().unwrap()))
+    };
+    let Some(alone) = run(1) else { return };
+    let losses = |result: &Value| -> Vec<f64> {
+        let curves = result["seeds"].as_array().unwrap().iter().flat_map(|seed| seed["curve"].as_array().unwrap());
+        curves.map(|point| point["loss"].as_f64().unwrap()).collect()
+    };
+    assert_eq!(losses(&alone).len(), 40, "a point a step");
+    for ranks in [2, 3] {
+        let found = run(ranks).unwrap();
+        for (step, (one, many)) in losses(&alone).into_iter().zip(losses(&found)).enumerate() {
+            assert!((one - many).abs() <= 1e-3 * one, "{ranks} ranks, step {step}: {one} {many}");
+        }
+        let metric = |result: &Value, name: &str| result[name]["mean"].as_f64().unwrap();
+        for name in ["mIoU", "aAcc"] {
+            let (one, many) = (metric(&alone, name), metric(&found, name));
+            assert!((one - many).abs() < 0.01, "{ranks} ranks: {name} {one} {many}");
+        }
+        for (a, b) in alone["classes"].as_array().unwrap().iter().zip(found["classes"].as_array().unwrap()) {
+            assert_eq!(a["pixels"], b["pixels"], "{ranks} ranks");
+        }
+    }
+}
+
+/// Exit 2, one `error:` that says all of `says`, nothing on stdout.
+fn refused(folder: &Path, args: &[&str], says: &[&str]) {
+    let output = eqr(folder, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    assert!(
+        output.stdout.is_empty()
+            && text.lines().filter(|line| line.starts_with("error: ")).count() == 1
+            && !text.contains("panicked"),
+        "{text}"
+    );
+    for part in says {
+        assert!(text.contains(part), "should say `{part}`: {text}");
+    }
+}
+
+#[test]
+fn options_and_encoders_that_cannot_be_used() {
+    let folder = folder();
+    let here = folder.path();
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["--stride", "33"], &["stride = 33", "1 to `crop`"]),
+        (&["--scale", "2,1"], &["scale = 2, 1"]),
+        (&["--steps", "0"], &["steps = 0"]),
+        (&["--scale", "2"], &["two numbers"]),
+        (&["--data", "absent.h5"], &["absent.h5"]),
+        (&["--encoder", "absent.pt"], &["absent.pt"]),
+        (&["--encoder", "d.h5"], &["d.h5"]),
+    ];
+    for (more, says) in cases {
+        refused(here, &quick(more), says);
+    }
+    write_module(&here.join("e.pt"), |images| images.mean_dim([2i64, 3].as_slice(), false, None));
+    refused(here, &QUICK, &["e.pt", "token map"]);
+    write_module(&here.join("e.pt"), |images| {
+        images.reshape([-1, 3, 8, 4, 8, 4]).mean_dim([3i64, 5].as_slice(), false, None)
+    });
+    refused(here, &quick(&["--crop", "40"]), &["e.pt"]);
+}
+
+#[test]
+fn packs_that_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    patches(&here.join("e.pt"));
+    class_folders(here, "classes", 2, 3, |_| (40, 40));
+    succeeded(&eqr(here, &["data", "pack", "class-folders", "classes", "--out", "d.h5"]));
+    refused(here, &QUICK, &["d.h5", "train images", "no masks", "hint:"]);
+    for (voided, named) in [("training", "train"), ("validation", "test")] {
+        pack(here, &["ground", "red", "green"], |split, id| if split == voided { 0 } else { id });
+        refused(here, &QUICK, &["d.h5", &format!("{named} images"), "void (0) only"]);
+    }
+    pack(here, &["all"], |_, id| id.min(1));
+    refused(here, &QUICK, &["d.h5", "one class only, `all`"]);
+}
+
+/// A mask that is damaged is read by one rank; the others do not wait for it.
+#[test]
+fn a_damaged_scene_ends_all_ranks() {
+    let folder = folder();
+    let path = folder.path().join("d.h5");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // the pixels of every PNG but their headers, which the pack's seal does not cover
+    let starts: Vec<usize> = (0..bytes.len() - 4).filter(|&at| &bytes[at..at + 4] == b"IDAT").collect();
+    assert_eq!(starts.len(), 24, "8 + 4 images and their masks");
+    for start in &starts[1..8] {
+        bytes[start + 4..start + 24].fill(0);
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let args = quick(&["--steps", "20"]);
+    let Some(mut command) = mpirun(folder.path(), 2, &args) else { return };
+    let output = command.output().unwrap();
+    let text = stderr(&output);
+    assert!(output.status.code() == Some(2) && text.contains("is damaged"), "{:?}: {text}", output.status);
+}
