@@ -21,12 +21,13 @@ use crate::report::Scale;
 use crate::sets::{self, SegmentationSet, TransferSet};
 
 /// The suites that ship with the program.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 6] = [
     ("quickstart", include_str!("../presets/quickstart.toml")),
     ("cifar10", include_str!("../presets/cifar10.toml")),
     ("cifar10-reduced", include_str!("../presets/cifar10-reduced.toml")),
     ("cifar10-unknown", include_str!("../presets/cifar10-unknown.toml")),
     ("cifar10-unknown-reduced", include_str!("../presets/cifar10-unknown-reduced.toml")),
+    ("imagenet-reduced", include_str!("../presets/imagenet-reduced.toml")),
 ];
 
 /// A suite file.
