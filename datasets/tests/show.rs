@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eqr_datasets::dataset::channel_statistics;
 use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::show::{PairChoice, comfortable, grid_png, pairs_png};
+use eqr_datasets::show::{PairChoice, all_over, comfortable, grid_png, pairs_png, predictions_png};
 use eqr_datasets::sources::encode::{encode_mask, encode_png};
 use eqr_datasets::sources::{Options, source};
 use eqr_datasets::transforms::Transform;
@@ -211,6 +211,29 @@ fn masks_are_coloured_where_they_say_and_explained() {
     assert!(swatches.iter().all(|swatch| swatch[1] > top + 120 && swatch[2..] == [14, 14]), "{swatches:?}");
     assert!(swatches[0][0] < swatches[1][0] && swatches[1][0] < swatches[2][0]);
     assert!(!has(&grid(&pack, 1, 1), [223, 127, 43]), "only classes that occur are explained");
+}
+
+#[test]
+fn predictions_stand_beside_image_and_truth_in_the_same_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = packed_masks(folder.path());
+    let split = &pack.splits[0];
+    let [height, width] = split.size(0).map(|side| side as u32);
+    let predicted = |id: u8| GrayImage::from_pixel(width, height, Luma([id]));
+    let shown = |predictions: &[(usize, GrayImage)]| drawn(|path| predictions_png(&pack, split, predictions, path));
+    // class 3 on the image's grey, and its swatch
+    let picture = shown(&[(0, predicted(3))]);
+    let [left, top, wide, high] = place(&picture, [58, 145, 58]);
+    assert_eq!((wide, high), (width * (256 / width.max(height)), height * (256 / width.max(height))));
+    assert!(has(&picture, [65, 152, 65]), "what is predicted is explained");
+    assert_eq!(picture.get_pixel(left - 2 * (wide + 2), top).0, [100; 3], "the image itself, two pictures to the left");
+    assert_ne!(shown(&[(0, predicted(1))]), picture);
+    let two = shown(&[(0, predicted(3)), (1, predicted(3))]);
+    assert!(two.height() > picture.height() + high, "a row a scene");
+    assert_eq!((all_over(split, 0), all_over(split, 1)), (vec![], vec![0]));
+    assert_eq!(all_over(split, split.len() + 5), (0..split.len()).collect::<Vec<_>>());
+    let none = predictions_png(&pack, split, &[], &folder.path().join("none.png")).unwrap_err();
+    assert!(none.to_string().contains("rows must be 1"), "{none}");
 }
 
 #[test]

@@ -167,8 +167,7 @@ fn own_crops(step: usize, batch: usize, ranks: &dyn Collective) -> Range<usize> 
 fn cross_entropy(encoder: &dyn Encoder, head: &HyperNet, images: &Tensor, masks: &Tensor, void: i64) -> Result<Tensor> {
     let maps = tch::no_grad(|| encoder.maps(images));
     check_maps(encoder, &maps, images)?;
-    let (height, width) = (images.size()[2], images.size()[3]);
-    let logits = head.forward(&maps, (height, width)).upsample_bilinear2d([height, width], false, None, None);
+    let logits = logits(head, &maps, images.size()[3]);
     Ok(logits.cross_entropy_loss::<Tensor>(masks, None, Reduction::Sum, void, 0.0))
 }
 
@@ -230,33 +229,41 @@ pub fn evaluate(
     Ok(confusion)
 }
 
-/// Classes (H, W), int64, of `image` (3, H, W): the highest of the logits summed over windows of side `crop`, `stride` apart, the last
-/// ones at the edges. An image that is smaller than a window is padded with zeros.
+/// Classes (H, W), int64, of `image` (3, H, W): the highest of the logits averaged over windows of side `crop`, `stride` apart, the last
+/// ones at the edges. An image that is smaller than a window is padded with zeros. As many windows as a step has crops are worked on at a
+/// time.
 pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &SegmentConfig) -> Tensor {
     tch::no_grad(|| {
         let [_, height, width] = image.size()[..] else { panic!("an image is (3, H, W)") };
         let crop = config.crop;
         let padded = image.constant_pad_nd([0, (crop - width).max(0), 0, (crop - height).max(0)]);
         let (rows, columns) = (height.max(crop), width.max(crop));
+        let lefts = starts(columns, crop, config.stride);
+        let places =
+            starts(rows, crop, config.stride).into_iter().flat_map(|top| lefts.iter().map(move |&left| (top, left)));
+        let places: Vec<(i64, i64)> = places.collect();
+        let cut = |t: &Tensor, (top, left): (i64, i64)| t.narrow(-2, top, crop).narrow(-1, left, crop);
         let mut sum: Option<Tensor> = None;
-        let mut counts = Tensor::zeros([rows, columns], (Kind::Float, image.device()));
-        for top in starts(rows, crop, config.stride) {
-            for left in starts(columns, crop, config.stride) {
-                let window = padded.narrow(1, top, crop).narrow(2, left, crop).unsqueeze(0);
-                let logits = head.forward(&encoder.maps(&window), (crop, crop));
-                let logits = logits.upsample_bilinear2d([crop, crop], false, None, None).squeeze_dim(0);
-                let sum = sum.get_or_insert_with(|| {
-                    Tensor::zeros([logits.size()[0], rows, columns], (Kind::Float, image.device()))
-                });
-                let part = |t: &Tensor, dim: i64| t.narrow(dim, top, crop).narrow(dim + 1, left, crop);
-                let _ = part(sum, 1).g_add_(&logits);
-                let _ = part(&counts, 0).g_add_scalar_(1.0);
+        let counts = Tensor::zeros([rows, columns], (Kind::Float, image.device()));
+        for group in places.chunks(config.batch) {
+            let windows: Vec<Tensor> = group.iter().map(|&place| cut(&padded, place)).collect();
+            let logits = logits(head, &encoder.maps(&Tensor::stack(&windows, 0)), crop);
+            let classes = logits.size()[1];
+            let sum = sum.get_or_insert_with(|| Tensor::zeros([classes, rows, columns], (Kind::Float, image.device())));
+            for (window, &place) in (0..).zip(group) {
+                let _ = cut(sum, place).g_add_(&logits.get(window));
+                let _ = cut(&counts, place).g_add_scalar_(1.0);
             }
         }
-        let _ = counts.clamp_(1.0, f64::INFINITY);
+        // every pixel is in a window
         let mean = sum.expect("at least one window") / counts;
         mean.argmax(0, false).narrow(0, 0, height).narrow(1, 0, width)
     })
+}
+
+/// Logits (N, C, crop, crop) of images of side `crop` from their maps.
+fn logits(head: &HyperNet, maps: &[Tensor], crop: i64) -> Tensor {
+    head.forward(maps, (crop, crop)).upsample_bilinear2d([crop, crop], false, None, None)
 }
 
 /// First pixels of the windows along a side.

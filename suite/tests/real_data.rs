@@ -3,20 +3,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{eqr, folder, skipped, succeeded};
-
-fn shared(file: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let root = std::env::var_os("EQR_SHARED").map_or(beside, PathBuf::from);
-    let path = root.join("data").join(file);
-    if path.is_file() {
-        return Some(path);
-    }
-    skipped(&format!("{} is not there", path.display()));
-    None
-}
+use common::{eqr, folder, shared, skipped, succeeded};
 
 #[test]
 fn cifar10_packs_whole_out_of_its_archive_and_can_be_trained_on() {

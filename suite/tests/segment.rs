@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::{class_folders, eqr, mpirun, stderr, succeeded};
+use common::{class_folders, eqr, mpirun, shared, skipped, stderr, succeeded};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use tch::{CModule, Device, Kind, Tensor};
@@ -268,4 +268,23 @@ fn a_damaged_scene_ends_all_ranks() {
     let output = command.output().unwrap();
     let text = stderr(&output);
     assert!(output.status.code() == Some(2) && text.contains("is damaged"), "{:?}: {text}", output.status);
+}
+
+/// Street scenes: a few minutes, hence with `EQR_TEST_FULL=1` alone.
+#[test]
+fn a_head_learns_real_scenes() {
+    let Some(archive) = shared("camvid-ade-layout.tar.gz") else { return };
+    if std::env::var_os("EQR_TEST_FULL").is_none() {
+        return skipped("segmentation of street scenes, set EQR_TEST_FULL=1");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    succeeded(&eqr(here, &["data", "pack", "ade20k", archive.to_str().unwrap(), "--out", "d.h5"]));
+    patches(&here.join("e.pt"));
+    let miou = |steps: &str| {
+        let args = quick(&["--crop", "128", "--width", "24", "--seeds", "1", "--steps", steps, "--json"]);
+        json(&eqr(here, &args))["mIoU"]["mean"].as_f64().unwrap()
+    };
+    let (start, end) = (miou("2"), miou("150"));
+    assert!(end > start + 0.05, "{start} {end}");
 }

@@ -178,6 +178,18 @@ pub fn skipped(why: &str) {
     writeln!(std::io::stderr(), "SKIPPED: {why}").expect("stderr is open");
 }
 
+/// A real archive, where it is at hand.
+pub fn shared(file: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let root = std::env::var_os("EQR_SHARED").map_or(beside, PathBuf::from);
+    let path = root.join("data").join(file);
+    if path.is_file() {
+        return Some(path);
+    }
+    skipped(&format!("{} is not there", path.display()));
+    None
+}
+
 /// A copy of a folder with everything in it.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
