@@ -18,6 +18,7 @@ use tch::Tensor;
 use crate::config::{Part, Suite, Transforms};
 use crate::pairs::{PairSource, render_parameters, tasks};
 use crate::plan::Entry;
+use crate::retrieval;
 use crate::store::{Better, Metric};
 use crate::train::Network;
 
@@ -29,7 +30,7 @@ const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
 const DRAWS: u64 = 2;
 
 /// Images that are encoded at a time.
-const ENCODE: usize = 256;
+pub(crate) const ENCODE: usize = 256;
 
 /// Test pairs that the reconstruction errors are taken over, at most.
 const RECONSTRUCTED: usize = 512;
@@ -63,12 +64,12 @@ pub enum Extent {
 
 /// A measured value before it knows its cell.
 pub struct Value {
-    task: String,
-    metric: String,
-    eval_seed: Option<u64>,
-    value: f64,
-    unit: &'static str,
-    better: Better,
+    pub(crate) task: String,
+    pub(crate) metric: String,
+    pub(crate) eval_seed: Option<u64>,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) better: Better,
 }
 
 impl Value {
@@ -156,6 +157,7 @@ impl Evaluation<'_> {
                 values.extend(self.geometry(network)?);
                 values.extend(self.classification(network)?);
                 values.extend(self.reconstruction(network)?);
+                values.extend(retrieval::values(network, self.train, self.test)?);
             }
             Ok(values)
         })
@@ -507,7 +509,7 @@ fn encode_raw(network: &Network, images: &Tensor) -> Encoded {
 }
 
 /// Frozen forward pass, fp32 out.
-fn encode(network: &Network, images: &Tensor) -> Encoded {
+pub(crate) fn encode(network: &Network, images: &Tensor) -> Encoded {
     let encoded = encode_raw(network, images);
     Encoded { y: encoded.y.to_kind(tch::Kind::Float), tokens: encoded.tokens.to_kind(tch::Kind::Float) }
 }

@@ -25,6 +25,7 @@ pub mod pictures;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod retrieval;
 pub mod run;
 pub mod store;
 pub mod tensors;
