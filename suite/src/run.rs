@@ -207,6 +207,8 @@ impl Prepared {
             table: suite.table,
             tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
             methods: rows(suite).expect("loading checked the names").iter().map(ToString::to_string).collect(),
+            transfers: Vec::new(),
+            segmentations: Vec::new(),
             notes: suite.notes.clone(),
         }
     }

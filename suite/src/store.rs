@@ -18,7 +18,7 @@ pub struct Metric {
     pub table: String,
     /// Data set as it stands in the table.
     pub dataset: String,
-    /// `classification`, `rotation`, `color`, ... or `reconstruction`.
+    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or `segmentation`.
     pub task: String,
     /// Row of the table.
     pub method: String,
@@ -56,6 +56,10 @@ pub enum CellKind {
     Pretrain,
     /// Probes a frozen one.
     Probe,
+    /// Classifies other data sets by a frozen one.
+    Transfer,
+    /// Segments other data sets by a frozen one.
+    Segment,
 }
 
 /// A point of a training curve.
