@@ -8,7 +8,7 @@ use anyhow::Result;
 use eqr_datasets::Scene;
 use eqr_models::Arena;
 use eqr_models::methods::Predictor;
-use eqr_probes::retrieval::{Found, HITS, Retrieval, ranks};
+use eqr_probes::retrieval::{HITS, Retrieval, ranks};
 use tch::Tensor;
 
 use crate::evaluate::{ENCODE, Value, encode};
@@ -17,7 +17,10 @@ use crate::store::Better;
 use crate::train::Network;
 
 /// Columns of [`render_parameters`] that are the relative quaternion.
-const POSE: i64 = 4;
+const POSE: usize = 4;
+
+/// Objects that are searched at a time.
+const OBJECTS: usize = 256;
 
 /// Values of test split and training split; none of a method without a predictor, of photographs, and of objects with a single view.
 ///
@@ -66,26 +69,38 @@ fn of_embeddings(
     units: &[usize],
     z: &Tensor,
 ) -> Result<Retrieval> {
-    let views = scene.views as i64;
-    let object = |(i, unit): (usize, &usize)| -> Result<(Vec<Found>, Vec<[f64; 4]>)> {
-        let candidates = z.narrow(0, i as i64 * views, views);
-        let from_first: Vec<[usize; 2]> =
-            (0..scene.views).map(|view| [0, view].map(|v| unit * scene.views + v)).collect();
-        let parameters = render_parameters(scene, &from_first).to_device(z.device());
-        let source = candidates.narrow(0, 0, 1).expand([views - 1, -1], false);
-        let predictions = predictor.predict(arena, &source, &parameters.narrow(0, 1, views - 1));
-        let truth: Vec<usize> = (1..scene.views).collect();
-        Ok((ranks(&predictions, &candidates, &truth)?, poses(&parameters)?))
-    };
-    Ok(Retrieval::of(&units.iter().enumerate().map(object).collect::<Result<Vec<_>>>()?)?)
+    let (views, width) = (scene.views as i64, z.size()[1]);
+    let truth: Vec<usize> = (1..scene.views).collect();
+    let mut found = Vec::new();
+    for (i, units) in units.chunks(OBJECTS).enumerate() {
+        let objects = units.len() as i64;
+        let candidates = z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
+        let parameters = from_first_view(scene, units);
+        let others = |of_views: &Tensor| of_views.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
+        let source = candidates.narrow(1, 0, 1).expand_as(&candidates);
+        let predictions = predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
+        let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
+        found.extend(ranks.into_iter().zip(poses(&parameters)?));
+    }
+    Ok(Retrieval::of(&found)?)
 }
 
-/// Poses of an object's views relative to its first, as unit quaternions; distances between two of them are those of the poses in the world.
-fn poses(parameters: &Tensor) -> Result<Vec<[f64; 4]>> {
-    let rotations = parameters.narrow(1, 0, POSE).to_kind(tch::Kind::Double);
-    let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [1i64], true);
-    let rows: Vec<Vec<f64>> = Vec::try_from(&unit)?;
-    Ok(rows.into_iter().map(|row| [row[0], row[1], row[2], row[3]]).collect())
+/// What leads from the first view of each object to each of its views, itself among them: (units, views, parameters).
+fn from_first_view(scene: &Scene, units: &[usize]) -> Tensor {
+    let views = scene.views;
+    let pairs: Vec<[usize; 2]> =
+        units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
+    render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
+}
+
+/// Poses of every object's views relative to its first, as unit quaternions; distances between two of them are those of the poses in the
+/// world. parameters: (units, views, parameters).
+fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
+    let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
+    let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [2i64], true);
+    let numbers = Vec::<f64>::try_from(unit.reshape([-1]))?;
+    let quaternions: Vec<[f64; POSE]> = numbers.as_chunks().0.to_vec();
+    Ok(quaternions.chunks_exact(parameters.size()[1] as usize).map(<[_]>::to_vec).collect())
 }
 
 #[cfg(test)]
