@@ -145,6 +145,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An encoder gives no token maps.
+    #[error("{reason}")]
+    Encoder {
+        /// What keeps it from it.
+        reason: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// An encoder gives more or fewer token maps than it says.
     #[error("the encoder gives {found} token maps, expected {expected}")]
     Maps {

@@ -2,7 +2,7 @@
 //! that was predicted the nearest? Mean reciprocal rank, hits among the first k, and the error of the pose that is retrieved.
 
 use crate::error::{Error, Part, Result};
-use crate::standardise::{expect_shape, finite, matrix, unit_rows};
+use crate::standardise::{expect_shape, finite, shape, unit_rows};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -35,31 +35,42 @@ pub struct Retrieval {
     pub pre: f64,
 }
 
-/// Ranks of the views of one object: prediction i of `predictions` (P, d) is of candidate `truth[i]` of `candidates` (V, d), by cosine
-/// similarity. The source view is a candidate like the others.
+/// Ranks of the views of objects, by cosine similarity: prediction i of every object of `predictions` (O, P, d) is of candidate `truth[i]`
+/// of the same object's `candidates` (O, V, d). The source view is a candidate like the others. One list an object.
 ///
 /// # Errors
-/// Shapes that do not fit, values that are not finite, a truth that is no candidate.
-pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Found>> {
+/// Shapes that do not fit, no prediction, values that are not finite, a truth that is no candidate.
+pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Vec<Found>>> {
     const NAME: &str = "retrieval";
-    let (views, width) = matrix(NAME, Part::Targets, candidates)?;
-    expect_shape(NAME, Part::Predictions, predictions, &[truth.len() as i64, width])?;
+    let [objects, views @ (1..), width] = candidates.size()[..] else {
+        return Err(shape(NAME, Part::Targets, candidates, "three dimensions, with at least one view".into()));
+    };
+    if truth.is_empty() {
+        return Err(Error::Empty { what: "prediction" });
+    }
+    expect_shape(NAME, Part::Predictions, predictions, &[objects, truth.len() as i64, width])?;
     finite(NAME, Part::Targets, candidates)?;
     finite(NAME, Part::Predictions, predictions)?;
     if let Some(&max) = truth.iter().find(|&&view| view >= views as usize) {
         let max = max as i64;
         return Err(Error::Labels { name: NAME.into(), part: Part::Predictions, min: 0, max, classes: views });
     }
-    Ok(tch::no_grad(|| {
-        let similarity = unit_rows(predictions, Kind::Double).matmul(&unit_rows(candidates, Kind::Double).tr());
-        let one = |(row, &truth): (usize, &usize)| {
-            let row: Vec<f64> = Vec::try_from(similarity.get(row as i64)).expect("a row of similarities");
-            let rank = row.iter().filter(|&&other| other >= row[truth]).count();
-            let nearest = (0..row.len()).fold(0, |best, view| if row[view] > row[best] { view } else { best });
-            Found { truth, rank, nearest }
-        };
-        truth.iter().enumerate().map(one).collect()
-    }))
+    let similarities = tch::no_grad(|| {
+        let unit =
+            |x: &Tensor, rows: i64| unit_rows(&x.reshape([-1, width]), Kind::Double).view([objects, rows, width]);
+        unit(predictions, truth.len() as i64).bmm(&unit(candidates, views).transpose(1, 2)).reshape([-1])
+    });
+    let similarities = Vec::<f64>::try_from(similarities).expect("a flat tensor of f64");
+    let rows: Vec<&[f64]> = similarities.chunks_exact(views as usize).collect();
+    let of_object = |rows: &[&[f64]]| rows.iter().zip(truth).map(|(row, truth)| found(row, *truth)).collect();
+    Ok(rows.chunks_exact(truth.len()).map(of_object).collect())
+}
+
+/// Rank of the candidate `truth` by its similarity in `row`, and the most similar one.
+fn found(row: &[f64], truth: usize) -> Found {
+    let rank = row.iter().filter(|&&other| other >= row[truth]).count();
+    let nearest = (0..row.len()).fold(0, |best, view| if row[view] > row[best] { view } else { best });
+    Found { truth, rank, nearest }
 }
 
 impl Retrieval {
@@ -98,10 +109,10 @@ mod tests {
     /// Three views along the axes, turned about z by 0, 90 and 180 degrees; predictions by hand.
     #[test]
     fn measures_by_hand() {
-        let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)) * 7.0;
+        let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)).unsqueeze(0) * 7.0;
         // of view 1, exact in direction; of view 2, view 0 in front of it; of view 0, behind both others
-        let predictions = Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([3, 3]);
-        let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap();
+        let predictions = Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
+        let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap().remove(0);
         let expected = [(1, 1, 1), (2, 2, 0), (0, 3, 1)].map(|(truth, rank, nearest)| Found { truth, rank, nearest });
         assert_eq!(found, expected);
         let half = 0.5f64.sqrt();
@@ -115,10 +126,24 @@ mod tests {
 
     #[test]
     fn collapsed_embeddings_are_last_not_first() {
-        let same = Tensor::ones([4, 3], (Kind::Float, Device::Cpu));
-        let found = ranks(&same.narrow(0, 0, 1), &same, &[2]).unwrap();
-        assert_eq!(found[0].rank, 4);
+        let same = Tensor::ones([1, 4, 3], (Kind::Float, Device::Cpu));
+        let found = ranks(&same.narrow(1, 0, 1), &same, &[2]).unwrap();
+        assert_eq!(found[0][0].rank, 4);
         assert!(ranks(&same, &same, &[0, 1, 2, 4]).is_err());
+        assert!(ranks(&same, &same.squeeze_dim(0), &[0, 1, 2, 3]).is_err());
+        assert!(
+            ranks(&same.narrow(1, 0, 0), &same, &[]).is_err() && ranks(&same, &same.narrow(1, 0, 0), &[0]).is_err()
+        );
         assert!(matches!(Retrieval::of(&[]), Err(Error::Empty { .. })));
+    }
+
+    /// Two objects of two views: the second one's predictions are exchanged.
+    #[test]
+    fn objects_are_searched_by_themselves() {
+        let candidates = Tensor::eye(2, (Kind::Float, Device::Cpu)).repeat([2, 1, 1]);
+        let predictions = Tensor::cat(&[candidates.narrow(0, 0, 1), candidates.narrow(0, 1, 1).flip([1])], 0);
+        let found = ranks(&predictions, &candidates, &[0, 1]).unwrap();
+        let ranks: Vec<Vec<usize>> = found.iter().map(|found| found.iter().map(|f| f.rank).collect()).collect();
+        assert_eq!(ranks, [[1, 1], [2, 2]]);
     }
 }

@@ -16,12 +16,18 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor};
 
+/// Token maps; or why there are none.
+pub type Maps = std::result::Result<Vec<Tensor>, Box<dyn std::error::Error + Send + Sync>>;
+
 /// A frozen encoder.
 pub trait Encoder {
     /// Channels of each map.
     fn channels(&self) -> Vec<i64>;
     /// Token maps (N, D_i, h_i, w_i) of several depths of `images` (N, 3, crop, crop). Called without gradients; must change nothing.
-    fn maps(&self, images: &Tensor) -> Vec<Tensor>;
+    ///
+    /// # Errors
+    /// What keeps an encoder from it: a module of others may fail.
+    fn maps(&self, images: &Tensor) -> Maps;
 }
 
 /// An image, (3, H, W) float32, with its mask, (H, W) int64; or why there is none.
@@ -165,8 +171,7 @@ fn own_crops(step: usize, batch: usize, ranks: &dyn Collective) -> Range<usize> 
 
 /// Sum of the cross-entropies of all pixels of `images` (B, 3, crop, crop) that are not void.
 fn cross_entropy(encoder: &dyn Encoder, head: &HyperNet, images: &Tensor, masks: &Tensor, void: i64) -> Result<Tensor> {
-    let maps = tch::no_grad(|| encoder.maps(images));
-    check_maps(encoder, &maps, images)?;
+    let maps = maps_of(encoder, images)?;
     let logits = logits(head, &maps, images.size()[3]);
     Ok(logits.cross_entropy_loss::<Tensor>(masks, None, Reduction::Sum, void, 0.0))
 }
@@ -222,7 +227,7 @@ pub fn evaluate(
     let count = own.len();
     for (done, index) in own.enumerate() {
         let (image, mask) = read(scenes, &[index])?.remove(0);
-        confusion.add(&predict(encoder, head, &image, config), &mask, void)?;
+        confusion.add(&predict(encoder, head, &image, config)?, &mask, void)?;
         progress(done + 1, count);
     }
     confusion.sum_over(ranks);
@@ -232,7 +237,10 @@ pub fn evaluate(
 /// Classes (H, W), int64, of `image` (3, H, W): the highest of the logits averaged over windows of side `crop`, `stride` apart, the last
 /// ones at the edges. An image that is smaller than a window is padded with zeros. As many windows as a step has crops are worked on at a
 /// time.
-pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &SegmentConfig) -> Tensor {
+///
+/// # Errors
+/// An encoder that fails, or gives other maps than it says.
+pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &SegmentConfig) -> Result<Tensor> {
     tch::no_grad(|| {
         let [_, height, width] = image.size()[..] else { panic!("an image is (3, H, W)") };
         let crop = config.crop;
@@ -247,7 +255,7 @@ pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &
         let counts = Tensor::zeros([rows, columns], (Kind::Float, image.device()));
         for group in places.chunks(config.batch) {
             let windows: Vec<Tensor> = group.iter().map(|&place| cut(&padded, place)).collect();
-            let logits = logits(head, &encoder.maps(&Tensor::stack(&windows, 0)), crop);
+            let logits = logits(head, &maps_of(encoder, &Tensor::stack(&windows, 0))?, crop);
             let classes = logits.size()[1];
             let sum = sum.get_or_insert_with(|| Tensor::zeros([classes, rows, columns], (Kind::Float, image.device())));
             for (window, &place) in (0..).zip(group) {
@@ -257,7 +265,7 @@ pub fn predict(encoder: &dyn Encoder, head: &HyperNet, image: &Tensor, config: &
         }
         // every pixel is in a window
         let mean = sum.expect("at least one window") / counts;
-        mean.argmax(0, false).narrow(0, 0, height).narrow(1, 0, width)
+        Ok(mean.argmax(0, false).narrow(0, 0, height).narrow(1, 0, width))
     })
 }
 
@@ -350,6 +358,13 @@ fn checked(index: usize, scene: Scene) -> Result<(Tensor, Tensor)> {
         return Err(shape(&name(), Part::TrainTargets, &mask, expected));
     }
     Ok((image, mask))
+}
+
+/// The maps of `images`.
+fn maps_of(encoder: &dyn Encoder, images: &Tensor) -> Result<Vec<Tensor>> {
+    let maps = tch::no_grad(|| encoder.maps(images)).map_err(|reason| Error::Encoder { reason })?;
+    check_maps(encoder, &maps, images)?;
+    Ok(maps)
 }
 
 /// Refuses maps of `images` that are not what the encoder says they are.

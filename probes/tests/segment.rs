@@ -5,7 +5,7 @@ mod team;
 use eqr_models::Solo;
 use eqr_probes::Error;
 use eqr_probes::hypernet::HyperNet;
-use eqr_probes::segment::{Encoder, Scene, Scenes, SegmentConfig, evaluate, predict, train};
+use eqr_probes::segment::{Encoder, Maps, Scene, Scenes, SegmentConfig, evaluate, predict, train};
 use tch::{Device, Kind, Tensor};
 use team::together;
 
@@ -20,10 +20,10 @@ impl Encoder for Patches {
         vec![6, 6]
     }
 
-    fn maps(&self, images: &Tensor) -> Vec<Tensor> {
+    fn maps(&self, images: &Tensor) -> Maps {
         let mix = (Tensor::arange(18, (Kind::Float, Device::Cpu)) * 1.3).sin().view([6, 3, 1, 1]);
         let mixed = images.conv2d::<Tensor>(&mix, None, [1, 1], [0, 0], [1, 1], 1);
-        [4, 8].map(|side| mixed.avg_pool2d([side, side], [side, side], [0, 0], false, true, None)).into()
+        Ok([4, 8].map(|side| mixed.avg_pool2d([side, side], [side, side], [0, 0], false, true, None)).into())
     }
 }
 
@@ -131,16 +131,20 @@ fn windows_cover_every_image() {
     let config = quick();
     for (height, width) in [(20, 50), (32, 32), (33, 95), (75, 32)] {
         let image = Tensor::ones([3, height, width], (Kind::Float, Device::Cpu));
-        let found = predict(&Patches, &head, &image, &config);
+        let found = predict(&Patches, &head, &image, &config).unwrap();
         assert_eq!(found.size(), [height, width]);
         assert!(found.min().int64_value(&[]) >= 0 && found.max().int64_value(&[]) < CLASSES);
     }
     // one window is the head itself
     let (image, _) = Rectangles { count: 1, shift: 0 }.scene(0).unwrap();
     let image = image.narrow(1, 0, 32).narrow(2, 0, 32);
-    let logits =
-        head.forward(&Patches.maps(&image.unsqueeze(0)), (32, 32)).upsample_bilinear2d([32, 32], false, None, None);
-    assert!(predict(&Patches, &head, &image, &config).equal(&logits.argmax(1, false).squeeze_dim(0)));
+    let logits = head.forward(&Patches.maps(&image.unsqueeze(0)).unwrap(), (32, 32)).upsample_bilinear2d(
+        [32, 32],
+        false,
+        None,
+        None,
+    );
+    assert!(predict(&Patches, &head, &image, &config).unwrap().equal(&logits.argmax(1, false).squeeze_dim(0)));
 }
 
 /// [`Patches`] that says it has other maps.
@@ -151,7 +155,7 @@ impl Encoder for Says {
         self.0.clone()
     }
 
-    fn maps(&self, images: &Tensor) -> Vec<Tensor> {
+    fn maps(&self, images: &Tensor) -> Maps {
         Patches.maps(images)
     }
 }

@@ -1,5 +1,6 @@
 //! A frozen encoder from a file: a checkpoint of ours, any ViT with timm's parameter names, or a TorchScript module.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use clap::{Args, ValueEnum};
 use eqr_models::arena::Compute;
 use eqr_models::vit::{Encoded, Vit, VitConfig, grid_means};
 use eqr_models::{Arena, Registry};
-use eqr_probes::segment::Encoder;
+use eqr_probes::segment::{Encoder, Maps};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -109,6 +110,8 @@ pub struct Frozen {
     /// What images are normalised by.
     pub normalisation: Normalisation,
     device: Device,
+    /// Of the token maps, once they were asked for.
+    channels: OnceCell<Vec<i64>>,
 }
 
 enum Network {
@@ -162,7 +165,7 @@ impl Frozen {
                 say(&format!("note: {} is TorchScript: it runs code of its author", path.display()));
                 let network = Network::Script(Script::load(path, options.pool, device)?);
                 let (side, normalisation) = (side.unwrap_or(224), given.unwrap_or(Normalisation::IMAGENET));
-                Ok(Frozen { network, name: String::new(), side, normalisation, device })
+                Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
             }
         };
         let frozen = Frozen { name: place(), ..read().with_context(place)? };
@@ -185,7 +188,7 @@ impl Frozen {
         let config = VitConfig { image: side as i64, ..config };
         let plain = (!parameters.has_out()).then_some(Pooling::Cls);
         let network = vit(parameters, config, plain, compute, device)?;
-        Ok(Frozen { network, name: "encoder".into(), side, normalisation, device })
+        Ok(Frozen { network, name: "encoder".into(), side, normalisation, device, channels: OnceCell::new() })
     }
 
     fn from_checkpoint(
@@ -217,7 +220,7 @@ impl Frozen {
         let config = VitConfig { image: side as i64, ..config };
         let plain = (!parameters.has_out()).then_some(options.pool);
         let network = vit(&parameters, config, plain, Compute::F32, device)?;
-        Ok(Frozen { network, name: String::new(), side, normalisation, device })
+        Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
     }
 
     /// Side of the images it takes, in pixels.
@@ -304,13 +307,17 @@ impl Represents for Frozen {
 
 impl Encoder for Frozen {
     fn channels(&self) -> Vec<i64> {
-        let side = self.side as i64;
-        let image = Tensor::zeros([1, 3, side, side], (Kind::Float, self.device));
-        self.maps(&image).iter().map(|map| map.size()[1]).collect()
+        let widths = || {
+            let side = self.side as i64;
+            let image = Tensor::zeros([1, 3, side, side], (Kind::Float, self.device));
+            // one that fails says so when it is asked for its maps
+            self.token_maps(&image).map_or_else(|_| vec![0], |maps| maps.iter().map(|map| map.size()[1]).collect())
+        };
+        self.channels.get_or_init(widths).clone()
     }
 
-    fn maps(&self, images: &Tensor) -> Vec<Tensor> {
-        self.token_maps(images).expect("it took such images before")
+    fn maps(&self, images: &Tensor) -> Maps {
+        Ok(self.token_maps(images).with_context(|| self.name.clone())?)
     }
 }
 

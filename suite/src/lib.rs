@@ -31,6 +31,7 @@ pub mod progress;
 pub mod reconstruction;
 pub mod regression;
 pub mod report;
+pub mod retrieval;
 pub mod run;
 pub mod scenes;
 pub mod script;

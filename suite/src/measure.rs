@@ -33,6 +33,7 @@ use crate::plan::{Entry, curve_steps, entries};
 use crate::progress::Progress;
 use crate::reconstruction;
 use crate::regression;
+use crate::retrieval;
 use crate::run::Run;
 use crate::scenes::{self, PackScenes};
 use crate::segmenting::{self, Segmented};
@@ -307,6 +308,7 @@ fn probe_own(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Vec<Value>,
     let mut values = evaluation.run(&network, extent)?;
     if extent == Extent::Full {
         values.extend(tch::no_grad(|| reconstruction::errors(&network, &run.test))?);
+        values.extend(tch::no_grad(|| retrieval::values(&network, &known, &run.test))?);
     }
     if step.is_none()
         && entry.seed == 0
@@ -430,6 +432,9 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
         Subject::External(row) => open(run, row, Some(crop))?,
     };
     ensure!(frozen.side() == crop, "the encoder takes images of {} px, and crops have {crop}", frozen.side());
+    let side = asked.head.crop;
+    // one that gives no map is refused before the scenes are read
+    frozen.token_maps(&Tensor::zeros([1, 3, side, side], (tch::Kind::Float, run.worker.device)))?;
     let normalise = |pixels: &Tensor| frozen.normalise(pixels);
     let scenes = |split| PackScenes::open(pack, split, &normalise, run.worker.device);
     let (train, test) = (scenes("train")?, scenes("test")?);

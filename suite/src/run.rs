@@ -28,7 +28,8 @@ use crate::pairs::{PairSource, tasks};
 use crate::parts::{self, Part};
 use crate::plan::{Entry, curve_steps, entries, rows};
 use crate::progress::say;
-use crate::report::{self, ReportContext};
+use crate::report::{self, ReportContext, TransferColumn};
+use crate::sets::TransferSet;
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
 use crate::train::{Course, Job, Network, Stop, Trained, batch_units, model_config, network, train};
 
@@ -264,6 +265,10 @@ impl Prepared {
         let suite = &self.part.suite;
         let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
         let own = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
+        let column = |(set, pack): (&TransferSet, &Pack)| TransferColumn {
+            dataset: pack.name.clone(),
+            metric: set.metric.name().to_owned(),
+        };
         ReportContext {
             part: self.part.key.clone(),
             suite: suite.name.clone(),
@@ -272,6 +277,8 @@ impl Prepared {
             table: suite.table,
             tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
             methods: own.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
+            transfers: suite.transfer.iter().zip(&self.sets.transfer).map(column).collect(),
+            segmentations: self.sets.segmentation.iter().map(|pack| pack.name.clone()).collect(),
             notes: suite.notes.clone(),
         }
     }

@@ -88,7 +88,7 @@ pub fn draw(
 ) -> anyhow::Result<()> {
     let predicted = |index: usize| {
         let (image, _) = scenes.scene(index).map_err(anyhow::Error::from_boxed)?;
-        Ok((index, as_mask(&predict(encoder, head, &image, config))?))
+        Ok((index, as_mask(&predict(encoder, head, &image, config)?)?))
     };
     let predictions = all_over(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)

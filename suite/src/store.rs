@@ -18,7 +18,7 @@ pub struct Metric {
     pub table: String,
     /// Data set as it stands in the table.
     pub dataset: String,
-    /// `classification`, `rotation`, `color`, ... or `reconstruction`.
+    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or `segmentation`.
     pub task: String,
     /// Row of the table.
     pub method: String,

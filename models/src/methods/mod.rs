@@ -110,8 +110,24 @@ pub trait Method {
         None
     }
 
+    /// What carries the embedding of one view to that of another, for methods that learn it.
+    fn predictor(&self) -> Option<&dyn Predictor> {
+        None
+    }
+
     /// Multiplications and additions of the heads' and the decoder's matrix products in one forward pass of one pair.
     fn forward_flops(&self) -> f64;
+}
+
+/// The equivariant embedding of a view, and its prediction from another view of the same image or object.
+pub trait Predictor {
+    /// z of all of y at once: (N, out) -> (N, D), fp32. The head has no running statistics, so that z of a view depends on the others it is
+    /// given with: where values are to be compared, y has to be a whole split in one batch.
+    fn embed(&self, p: &Arena, y: &Tensor) -> Tensor;
+
+    /// The embeddings of second views from those of the first, z (N, D), and [`Targets::parameters`] of what leads from one to the other:
+    /// (N, D).
+    fn predict(&self, p: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor;
 }
 
 /// An encoder with the method that trains it, both registered.

@@ -6,7 +6,7 @@
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, SieKind, Targets, Term, columns};
+use super::{Method, ModelConfig, Predictor, SieKind, Targets, Term, columns};
 use crate::arena::{Arena, Init, Param, Part, Registry};
 use crate::error::Result;
 use crate::heads::{HeadConfig, Projector};
@@ -53,10 +53,16 @@ impl Sie {
         }
         Tensor::cat(&parts, 1)
     }
+}
 
-    /// pred(z, g) = M(g) z with M(g) = sum_k g_k W_k: applying the W_k first needs no (N, D, D) matrices. z: (N, D) -> (N, D).
-    fn predict(&self, p: &Arena, z: &Tensor, g: &Tensor) -> Tensor {
-        let d = self.heads.embed;
+impl Predictor for Sie {
+    fn embed(&self, p: &Arena, y: &Tensor) -> Tensor {
+        self.g_equi.forward(p, &y.narrow(1, self.half, self.half))
+    }
+
+    /// pred(z, g) = M(g) z with M(g) = sum_k g_k W_k: applying the W_k first needs no (N, D, D) matrices.
+    fn predict(&self, p: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor {
+        let (d, g) = (self.heads.embed, self.group_element(parameters));
         let length = g.size()[1];
         let maps = p.get(self.hypernetwork).view([d, d, length]).permute([1, 2, 0]).reshape([d, length * d]);
         let mapped = z.matmul(&maps).view([-1, length, d]); // (N, k, D): W_k z
@@ -67,10 +73,9 @@ impl Sie {
 impl Method for Sie {
     fn global_terms(&self, p: &Arena, y1: &Tensor, y2: &Tensor, targets: &Targets) -> Vec<Term> {
         let inv = |y: &Tensor| self.g_inv.forward(p, &y.narrow(1, 0, self.half));
-        let equi = |y: &Tensor| self.g_equi.forward(p, &y.narrow(1, self.half, self.half));
-        let (inv1, inv2, equi1, equi2) = (inv(y1), inv(y2), equi(y1), equi(y2));
+        let (inv1, inv2, equi1, equi2) = (inv(y1), inv(y2), self.embed(p, y1), self.embed(p, y2));
         let (z1, z2) = (Tensor::cat(&[&inv1, &equi1], 1), Tensor::cat(&[&inv2, &equi2], 1));
-        let predicted = self.predict(p, &equi1, &self.group_element(&targets.parameters));
+        let predicted = self.predict(p, &equi1, &targets.parameters);
         let mut terms = vec![
             ("invariance", mse(&inv1, &inv2) * 10.0),
             ("equivariance", mse(&predicted, &equi2) * 4.5),
@@ -81,6 +86,10 @@ impl Method for Sie {
             terms.push(("predictor variance", variance(&predicted) * (10.0 / 2.0)));
         }
         terms
+    }
+
+    fn predictor(&self) -> Option<&dyn Predictor> {
+        Some(self)
     }
 
     fn forward_flops(&self) -> f64 {

@@ -6,6 +6,7 @@ mod probe;
 mod segment;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -108,7 +109,7 @@ struct ReportArgs {
     /// Form of the output.
     #[arg(long, value_enum, default_value = "terminal")]
     format: FormatArg,
-    /// Number of the paper's table; default: those that the suite mirrors.
+    /// Number of the paper's table; default: all that the suite mirrors.
     #[arg(long)]
     table: Option<u8>,
 }
@@ -240,19 +241,24 @@ fn goes_on(last: &str, part: &str) -> bool {
 fn print_report(args: &ReportArgs) -> Result<()> {
     let store = Store::at(&args.dir);
     let all = report::stored_contexts(&store)?;
-    let contexts: Vec<&ReportContext> =
-        all.iter().filter(|context| args.table.is_none_or(|wanted| context.table == Some(wanted))).collect();
-    if let (true, Some(wanted)) = (contexts.is_empty(), args.table) {
-        let has: Vec<String> = all.iter().filter_map(|context| Some(format!("Table {}", context.table?))).collect();
+    let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
+    let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
+    if let (true, Some(number)) = (contexts.is_empty(), args.table) {
+        let has: BTreeSet<u8> = all.iter().flat_map(ReportContext::mirrored).collect();
+        let has: Vec<String> = has.iter().map(|number| format!("Table {number}")).collect();
         let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
-        return Err(anyhow!("{} mirrors {has}, not Table {wanted}", args.dir.display()));
+        return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
     let format = match args.format {
         FormatArg::Terminal => report::Format::Terminal,
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Csv => report::Format::Csv,
     };
-    print_text(&report::render(&store.cells()?, &contexts, format)?)
+    let cells = store.cells()?;
+    print_text(&match args.table {
+        Some(number) => report::render_table(&cells, &contexts, number, format)?,
+        None => report::render(&cells, &contexts, format)?,
+    })
 }
 
 /// A probe's error as an exit code: what comes of the input is bad input, what happens on the way a failed run.

@@ -28,8 +28,8 @@ const METRICS: [&str; 12] = [
 /// # Errors
 /// Where a value cannot be written.
 pub fn metrics(cells: &[Cell]) -> Result<String> {
-    let probes = cells.iter().filter(|cell| cell.kind == CellKind::Probe && cell.last);
-    let mut metrics: Vec<&Metric> = probes.flat_map(|cell| &cell.metrics).collect();
+    let measured = cells.iter().filter(|cell| cell.kind != CellKind::Pretrain && cell.last);
+    let mut metrics: Vec<&Metric> = measured.flat_map(|cell| &cell.metrics).collect();
     metrics.sort_by(|a, b| order(a).cmp(&order(b)).then(a.value.total_cmp(&b.value)));
     written(METRICS, metrics)
 }
@@ -54,9 +54,11 @@ struct Record<'a> {
     ci95_high: Option<f64>,
     n: Option<usize>,
     text: String,
+    /// One a pretraining seed, the mean over its draws, with spaces between.
+    values: String,
 }
 
-const RECORD: [&str; 9] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text"];
+const RECORD: [&str; 10] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
 
 /// The entries of the data sets' tables, one a row, at full precision.
 ///
@@ -86,12 +88,13 @@ fn record<'a>(place: Record<'a>, entry: &Entry) -> Record<'a> {
     };
     match entry {
         Entry::Missing => place,
-        Entry::Estimate { summary, mark, .. } => with_interval(
+        Entry::Estimate { summary, values, mark, .. } => with_interval(
             Record {
                 value: Some(summary.mean),
                 std: summary.std,
                 n: Some(summary.n),
                 text: mark_text(*mark).to_owned(),
+                values: values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
                 ..place
             },
             summary.ci95,

@@ -15,6 +15,8 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         table: None,
         tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        transfers: vec![],
+        segmentations: vec![],
         notes: vec![],
     }
 }

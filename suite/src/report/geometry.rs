@@ -2,7 +2,7 @@
 
 use super::ReportContext;
 use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
-use super::values::Values;
+use super::values::{Quantity, Values};
 
 const COLUMNS: [(&str, &str); 4] = [
     ("similarity_own", "similarity of the two views"),
@@ -14,8 +14,8 @@ const COLUMNS: [(&str, &str); 4] = [
 /// One row a method; nothing is better or worse.
 pub fn table(values: &Values, context: &ReportContext) -> Table {
     let entry = |method: &str, metric: &str| {
-        let summary = values.summary(method, "representation", metric);
-        summary.map_or(Entry::Missing, |summary| Entry::Estimate { show_n: false, mark: Mark::None, summary })
+        let sample = values.sample(method, &Quantity::probed("representation", metric));
+        sample.map_or(Entry::Missing, |sample| Entry::estimate(sample.values(), Mark::None, false))
     };
     let row = |method: &String| Row {
         label: method.clone(),

@@ -20,10 +20,11 @@ fn render(table: &Table) -> String {
     table.rows.iter().for_each(|row| text.push_str(&line(cells(row))));
     text.push('\n');
     if table.has_marks() {
-        text.push_str(
-            "- **bold**: best of its column, floor and ceiling aside; †: significantly better than the runner-up (p < 0.05, \
+        text.push_str(&format!(
+            "- **bold**: best of its {}, floor and ceiling aside; †: significantly better than the runner-up (p < 0.05, \
              Holm-corrected within this table).\n",
-        );
+            table.section.methods_in()
+        ));
     }
     for note in &table.notes {
         text.push_str(&match note {

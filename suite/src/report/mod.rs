@@ -3,11 +3,13 @@
 //! All of it derives from the finished cells and a [`ReportContext`], so that half a run and a copied one can be reported too.
 //!
 //! - [`write`]: everything, as files of the run;
-//! - [`render`]: the tables, as text.
+//! - [`render`] and [`render_table`]: the tables, as text.
 
+mod column;
 mod csv;
 mod curves;
 mod differences;
+mod downstream;
 #[cfg(test)]
 mod fixture;
 mod geometry;
@@ -15,6 +17,7 @@ mod markdown;
 mod paper;
 mod plot;
 mod reconstruction;
+mod retrieval;
 mod sanity;
 mod scores;
 mod table;
@@ -22,11 +25,15 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod values;
+mod variance;
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Cell, Store, write_atomic};
+use column::Column;
 use table::{Note, Section, Table};
 use values::Values;
 
@@ -48,8 +55,32 @@ pub struct ReportContext {
     pub tasks: Vec<String>,
     /// Rows, in order; `Random init` is the floor and `Direct regression` the ceiling.
     pub methods: Vec<String>,
+    /// Other data sets that are classified, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<TransferColumn>,
+    /// Other data sets that are segmented, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segmentations: Vec<String>,
     /// Lines below the title: what is reduced against the paper, say.
     pub notes: Vec<String>,
+}
+
+/// A column of the table of linear transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferColumn {
+    /// The data set.
+    pub dataset: String,
+    /// Its headline: `top1` or `mean_per_class`.
+    pub metric: String,
+}
+
+impl ReportContext {
+    /// Numbers of the paper's tables that the suite mirrors.
+    pub fn mirrored(&self) -> BTreeSet<u8> {
+        let transfer = (!self.transfers.is_empty()).then_some(paper::TRANSFER_TABLE);
+        let segmentation = (!self.segmentations.is_empty()).then_some(paper::SEGMENTATION_TABLE);
+        self.table.into_iter().chain(transfer).chain(segmentation).collect()
+    }
 }
 
 /// Size of a run against the paper's.
@@ -69,7 +100,7 @@ pub enum Format {
     Terminal,
     /// GitHub's Markdown.
     Markdown,
-    /// One entry a row: `section,row,column,value,std,ci95_low,ci95_high,n,text`.
+    /// One entry a row: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the values being those of the pretraining seeds.
     Csv,
 }
 
@@ -148,6 +179,29 @@ fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
 /// # Errors
 /// Without a finished cell.
 pub fn render(cells: &[Cell], contexts: &[&ReportContext], format: Format) -> Result<String> {
+    rendered(cells, contexts, format, tables)
+}
+
+/// Of these data sets what mirrors the paper's table `number`: all tables of a suite that mirrors it as a whole, else those of transfer or
+/// segmentation alone.
+///
+/// # Errors
+/// Without a finished cell.
+pub fn render_table(cells: &[Cell], contexts: &[&ReportContext], number: u8, format: Format) -> Result<String> {
+    rendered(cells, contexts, format, |values, context| match number {
+        _ if context.table == Some(number) => tables(values, context),
+        paper::TRANSFER_TABLE => transfer_tables(values, context),
+        paper::SEGMENTATION_TABLE => segmentation_tables(values, context),
+        _ => Ok(vec![]),
+    })
+}
+
+fn rendered(
+    cells: &[Cell],
+    contexts: &[&ReportContext],
+    format: Format,
+    tables: impl Fn(&Values, &ReportContext) -> Result<Vec<Table>>,
+) -> Result<String> {
     if let ([], Some(context)) = (cells, contexts.first()) {
         bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
     }
@@ -165,27 +219,60 @@ pub fn render(cells: &[Cell], contexts: &[&ReportContext], format: Format) -> Re
     }
 }
 
-/// The main table in any case, the others where they hold values.
+/// What the encoders read of their own data, then of others.
 fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
+    let groups =
+        [own_tables(values, context)?, transfer_tables(values, context)?, segmentation_tables(values, context)?];
+    Ok(groups.concat())
+}
+
+/// The main table in any case, the others where they hold values.
+fn own_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let sanity = sanity::table(values, context);
     let mut main = scores::table(values, context, Section::Main);
     main.notes.extend(warnings(values, &sanity));
-    let mut others: Vec<Table> = vec![
-        differences::table(values, context),
-        scores::table(values, context, Section::Grid),
-        scores::table(values, context, Section::Inv),
-        scores::table(values, context, Section::Equi),
-        scores::table(values, context, Section::Linear),
-        scores::table(values, context, Section::Canonical),
-        scores::table(values, context, Section::Combined),
-        scores::table(values, context, Section::Pooled),
-        geometry::table(values, context),
-        reconstruction::table(values, context),
-        sanity,
+    let headline = scores::columns(values, context, Section::Main);
+    let mut others = vec![
+        differences::table("Differences between methods, headline metric", &headline),
+        variance::table(&headlines(values, context)),
     ];
+    let readouts = [
+        Section::Grid,
+        Section::Inv,
+        Section::Equi,
+        Section::Linear,
+        Section::Canonical,
+        Section::Combined,
+        Section::Pooled,
+    ];
+    others.extend(readouts.map(|section| scores::table(values, context, section)));
+    others.extend(retrieval::tables(values, context));
+    others.extend([geometry::table(values, context), reconstruction::table(values, context), sanity]);
+    let own = context.table.filter(|number| ![paper::TRANSFER_TABLE, paper::SEGMENTATION_TABLE].contains(number));
+    let paper = own.map(|number| paper::table(values, context, number)).transpose()?;
     others.retain(Table::has_values);
-    let paper = context.table.map(|number| paper::table(values, context, number)).transpose()?;
     Ok(std::iter::once(main).chain(others).chain(paper).collect())
+}
+
+/// Every headline that is a mean over probe or head seeds.
+fn headlines(values: &Values, context: &ReportContext) -> Vec<Column> {
+    let mut columns = scores::columns(values, context, Section::Main);
+    columns.extend(downstream::segmentation_columns(values, context));
+    columns
+}
+
+fn transfer_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
+    let mut tables = downstream::transfer_tables(values, context);
+    tables.push(paper::table(values, context, paper::TRANSFER_TABLE)?);
+    tables.retain(Table::has_values);
+    Ok(tables)
+}
+
+fn segmentation_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
+    let mut tables = downstream::segmentation_tables(values, context);
+    tables.push(paper::table(values, context, paper::SEGMENTATION_TABLE)?);
+    tables.retain(Table::has_values);
+    Ok(tables)
 }
 
 /// What the main table has to say about the rest.

@@ -2,7 +2,7 @@
 
 use super::ReportContext;
 use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
-use super::values::Values;
+use super::values::{Quantity, Sample, Values};
 
 /// Metric and heading of every column.
 const COLUMNS: [(&str, &str); 5] = [
@@ -33,8 +33,9 @@ pub fn table(values: &Values, context: &ReportContext) -> Table {
 }
 
 fn row(values: &Values, method: &str) -> Option<Row> {
-    let entries = COLUMNS.map(|(metric, _)| match values.summary(method, "reconstruction", metric) {
-        Some(summary) => Entry::Estimate { show_n: summary.n == 1, summary, mark: Mark::None },
+    let sample = |metric| values.sample(method, &Quantity::probed("reconstruction", metric));
+    let entries = COLUMNS.map(|(metric, _)| match sample(metric).map(Sample::values) {
+        Some(values) => Entry::estimate(values.clone(), Mark::None, values.len() == 1),
         None => Entry::Missing,
     });
     let measured = entries.iter().any(|entry| !matches!(entry, Entry::Missing));

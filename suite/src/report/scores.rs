@@ -1,16 +1,19 @@
 //! Tables of methods against tasks: the headline, other readouts, pooled R2.
 
-use eqr_probes::stats::{Summary, holm};
+use std::collections::BTreeSet;
+
+use eqr_probes::stats::too_few;
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table, number};
-use super::values::Values;
+use super::column::{self, Column};
+use super::table::{Entry, Note, Role, Row, Section, Table, number};
+use super::values::{Quantity, Values};
 use crate::plan::method_of;
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
-/// Level of the tests.
-const LEVEL: f64 = 0.05;
+/// Seeds below which the main table warns.
+const FEW: usize = 3;
 
 /// What is measured of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +49,8 @@ impl Measure {
 
 /// The table of `section`, one of main, grid, combined and pooled.
 pub fn table(values: &Values, context: &ReportContext, section: Section) -> Table {
-    let columns = Column::all(values, context, section);
-    let usual_n = columns.iter().flat_map(|column| column.summaries()).map(|summary| summary.n).max().unwrap_or(0);
-    let marks = Column::mark(&columns);
-    let mut rows: Vec<Row> = (0..context.methods.len()).map(|i| row(context, &columns, &marks, usual_n, i)).collect();
+    let columns = columns(values, context, section);
+    let mut rows = column::rows(&columns);
     rows.extend(match section {
         Section::Pooled => Some(reference_row(values, &columns, "Constant predictor", "r2_pooled_constant")),
         Section::Combined => Some(reference_row(values, &columns, "The exact map", "r2_per_output_combined_exact")),
@@ -59,10 +60,23 @@ pub fn table(values: &Values, context: &ReportContext, section: Section) -> Tabl
         section,
         title: title(section).to_owned(),
         stub: "method",
-        columns: columns.iter().map(|column| format!("{} {}", column.task, Measure::of(column.task).label())).collect(),
+        columns: columns.iter().map(Column::heading).collect(),
         rows,
-        notes: notes(section, context, &columns, usual_n),
+        notes: notes(section, context, &columns),
     }
+}
+
+/// The tasks that `section` shows, one a column.
+pub fn columns(values: &Values, context: &ReportContext, section: Section) -> Vec<Column> {
+    let tasks = context.tasks.iter().filter_map(|task| Some((task, Quantity::probed(task, &metric(section, task)?))));
+    let column = |(task, quantity): (&String, Quantity)| {
+        let sample = |method: &str| values.sample(method, &quantity).cloned();
+        Column::new(task, Measure::of(task).label(), &context.methods, sample)
+    };
+    let mut columns: Vec<Column> = tasks.map(column).collect();
+    // The main table names every task of the suite; the others, what the suite measures that way.
+    columns.retain(|column| section == Section::Main || column.has_values());
+    columns
 }
 
 fn title(section: Section) -> &'static str {
@@ -94,95 +108,19 @@ fn metric(section: Section, task: &str) -> Option<String> {
     }
 }
 
-/// A task's values, one a method, in the order of the rows.
-struct Column<'a> {
-    task: &'a str,
-    found: Vec<(Role, Option<Summary>)>,
-    /// Best contestant's row and the p value of its difference to the runner-up.
-    best: Option<(usize, Option<f64>)>,
-}
-
-impl<'a> Column<'a> {
-    fn all(values: &Values, context: &'a ReportContext, section: Section) -> Vec<Column<'a>> {
-        let tasks = context.tasks.iter().filter_map(|task| Some((task.as_str(), metric(section, task)?)));
-        let mut columns: Vec<Column> =
-            tasks.map(|(task, metric)| Column::new(values, context, task, &metric)).collect();
-        // The main table names every task of the suite; the others, what the suite measures that way.
-        columns.retain(|column| section == Section::Main || column.summaries().next().is_some());
-        columns
-    }
-
-    fn new(values: &Values, context: &'a ReportContext, task: &'a str, metric: &str) -> Self {
-        let summary = |method: &String| (Role::of(method), values.summary(method, task, metric));
-        let found: Vec<_> = context.methods.iter().map(summary).collect();
-        let mean = |i: &usize| found[*i].1.as_ref().map_or(f64::NEG_INFINITY, |summary| summary.mean);
-        let mut ranking: Vec<usize> =
-            (0..found.len()).filter(|i| found[*i].0 == Role::Contestant && found[*i].1.is_some()).collect();
-        ranking.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
-        let best = match ranking[..] {
-            [first, second, ..] => {
-                let sample = |i: usize| values.sample(&context.methods[i], task, metric);
-                let difference = sample(first).zip(sample(second)).and_then(|(a, b)| a.minus(b));
-                Some((first, difference.and_then(|(difference, _)| difference.p)))
-            }
-            _ => None,
-        };
-        Column { task, found, best }
-    }
-
-    fn summaries(&self) -> impl Iterator<Item = &Summary> {
-        self.found.iter().filter_map(|(_, summary)| summary.as_ref())
-    }
-
-    /// The best of the rows of this role: a ceiling may have been trained by several budgets.
-    fn mean_of(&self, role: Role) -> Option<f64> {
-        let of_role = self.found.iter().filter(|(found, _)| *found == role);
-        of_role.filter_map(|(_, summary)| Some(summary.as_ref()?.mean)).max_by(f64::total_cmp)
-    }
-
-    /// For every column the row of its best contestant and how it is marked; the tests are corrected together.
-    fn mark(columns: &[Column]) -> Vec<Option<(usize, Mark)>> {
-        let p: Vec<f64> = columns.iter().filter_map(|column| column.best?.1).collect();
-        let mut corrected = holm(&p).into_iter();
-        let mut mark = |(row, p): (usize, Option<f64>)| {
-            let significant = p.and_then(|_| corrected.next()).is_some_and(|p| p < LEVEL);
-            (row, if significant { Mark::Significant } else { Mark::Best })
-        };
-        columns.iter().map(|column| column.best.map(&mut mark)).collect()
-    }
-}
-
-fn row(
-    context: &ReportContext,
-    columns: &[Column],
-    marks: &[Option<(usize, Mark)>],
-    usual_n: usize,
-    index: usize,
-) -> Row {
-    let entry = |(column, mark): (&Column, &Option<(usize, Mark)>)| match &column.found[index].1 {
-        None => Entry::Missing,
-        Some(summary) => Entry::Estimate {
-            summary: summary.clone(),
-            mark: mark.filter(|(row, _)| *row == index).map_or(Mark::None, |(_, mark)| mark),
-            show_n: summary.n != usual_n,
-        },
-    };
-    let method = &context.methods[index];
-    Row { label: method.clone(), role: Role::of(method), entries: columns.iter().zip(marks).map(entry).collect() }
-}
-
 /// What the data alone says, whatever the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: &str) -> Row {
-    let entry = |column: &Column| values.overall(column.task, metric).map_or(Entry::Missing, Entry::Number);
+    let entry = |column: &Column| values.overall(&column.subject, metric).map_or(Entry::Missing, Entry::Number);
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 
-fn notes(section: Section, context: &ReportContext, columns: &[Column], usual_n: usize) -> Vec<Note> {
-    let mut notes = vec![Note::Plain(seeds_note(columns, usual_n))];
+fn notes(section: Section, context: &ReportContext, columns: &[Column]) -> Vec<Note> {
+    let mut notes = vec![column::reading_note(columns, Some("probe seeds"))];
     if section == Section::Main {
         notes.push(Note::Plain("A constant predictor reads 0 or less in a per-output R2.".to_owned()));
         notes.extend(labels_note(context));
         notes.extend(budget_note(context));
+        notes.extend(few_seeds_note(columns));
     }
     if section == Section::Combined {
         notes.push(Note::Plain(
@@ -191,25 +129,17 @@ fn notes(section: Section, context: &ReportContext, columns: &[Column], usual_n:
                 .to_owned(),
         ));
     }
-    if columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1) {
-        notes.push(Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned()));
-    }
-    notes.extend(missing_note(columns));
+    notes.extend(column::single_note(columns).filter(|_| section != Section::Main));
+    notes.extend(column::missing_note(columns));
     notes.extend(columns.iter().filter_map(uninformative_note));
     notes
 }
 
-fn seeds_note(columns: &[Column], usual_n: usize) -> String {
-    if usual_n == 0 {
-        return "No value of this table is measured yet.".to_owned();
-    }
-    let varies = columns.iter().flat_map(Column::summaries).any(|summary| summary.n != usual_n);
-    let unless = if varies { " unless another n is given" } else { "" };
-    let seeds = if usual_n == 1 { "seed" } else { "seeds" };
-    format!(
-        "Mean ± sample standard deviation [95% Student interval] over {usual_n} pretraining {seeds}{unless}; a seed's value is \
-         the mean over its probe seeds."
-    )
+/// Why rows of fewer than [`FEW`] seeds say little, once for all of them.
+fn few_seeds_note(columns: &[Column]) -> Option<Note> {
+    let sizes: BTreeSet<usize> = columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
+    let why: Vec<String> = sizes.into_iter().take_while(|n| *n < FEW).filter_map(|n| too_few(n, n, false)).collect();
+    (!why.is_empty()).then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
 }
 
 fn labels_note(context: &ReportContext) -> Option<Note> {
@@ -226,18 +156,12 @@ fn budget_note(context: &ReportContext) -> Option<Note> {
     twice.then(|| Note::Plain(text.to_owned()))
 }
 
-fn missing_note(columns: &[Column]) -> Option<Note> {
-    let all: usize = columns.iter().map(|column| column.found.len()).sum();
-    let missing = all - columns.iter().flat_map(Column::summaries).count();
-    (missing > 0).then(|| Note::Plain(format!("{missing} of {all} entries are not measured (`-`).")))
-}
-
 fn uninformative_note(column: &Column) -> Option<Note> {
     let (floor, ceiling) = column.mean_of(Role::Floor).zip(column.mean_of(Role::Ceiling))?;
-    (Measure::of(column.task) == Measure::R2 && ceiling - floor < ROOM).then(|| {
+    (Measure::of(&column.subject) == Measure::R2 && ceiling - floor < ROOM).then(|| {
         Note::Warning(format!(
             "{} is uninformative at this budget: its ceiling {} is not {ROOM} above its floor {}.",
-            column.task,
+            column.subject,
             number(ceiling),
             number(floor)
         ))
@@ -247,6 +171,7 @@ fn uninformative_note(column: &Column) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{context, probe, value};
+    use super::super::table::Mark;
     use super::*;
 
     fn warnings(table: &Table) -> Vec<&str> {
@@ -270,14 +195,16 @@ mod tests {
     #[test]
     fn a_column_without_room_is_called_uninformative() {
         let context = context(&["rotation"], &["Random init", "Ours", "Direct regression"]);
-        let low = [rotation("Random init", &[0.1, 0.2]), rotation("Direct regression", &[0.2, 0.25])].concat();
+        let low =
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])].concat();
         let table_of = |cells: &[_]| table(&Values::of(cells), &context, Section::Main);
         let table_low = table_of(&low);
         assert_eq!(
             warnings(&table_low),
             ["rotation is uninformative at this budget: its ceiling 0.225 is not 0.1 above its floor 0.150."]
         );
-        let high = [rotation("Random init", &[0.1, 0.2]), rotation("Direct regression", &[0.5, 0.6])].concat();
+        let high =
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])].concat();
         assert!(warnings(&table_of(&high)).is_empty());
     }
 
@@ -294,6 +221,8 @@ mod tests {
         assert_eq!(mark_of(&found, "Direct regression", 0), Mark::None);
         let vague = [rotation("Ours", &[0.60, 0.41, 0.50]), rotation("VICReg", &[0.40, 0.51, 0.41])].concat();
         assert_eq!(mark_of(&table(&Values::of(&vague), &context, Section::Main), "Ours", 0), Mark::Best);
+        let tie = [rotation("Ours", &[0.5, 0.25]), rotation("VICReg", &[0.25, 0.5])].concat();
+        assert_eq!(mark_of(&table(&Values::of(&tie), &context, Section::Main), "Ours", 0), Mark::None);
         let alone = rotation("Ours", &[0.6, 0.7]);
         assert_eq!(mark_of(&table(&Values::of(&alone), &context, Section::Main), "Ours", 0), Mark::None);
     }
@@ -321,6 +250,26 @@ mod tests {
         assert_eq!(mark_of(&both, "Ours", 0), Mark::Best);
         let alone = ReportContext { tasks: vec!["rotation".to_owned()], ..context };
         assert_eq!(mark_of(&table(&Values::of(&cells), &alone, Section::Main), "Ours", 0), Mark::Significant);
+    }
+
+    /// t(0.975, 2) + t(0.8, 2) = 4.303 + 1.061, the standard error of a difference of two means of two being 1.
+    #[test]
+    fn few_seeds_are_warned_of_once() {
+        let context = context(&["rotation"], &["Ours", "VICReg", "SimCLR", "Supervised"]);
+        let cells = [
+            rotation("Ours", &[0.6, 0.7]),
+            rotation("VICReg", &[0.5, 0.4]),
+            rotation("SimCLR", &[0.5]),
+            rotation("Supervised", &[0.5, 0.4, 0.3]),
+        ];
+        let found = table(&Values::of(&cells.concat()), &context, Section::Main);
+        assert_eq!(
+            warnings(&found),
+            [
+                "rows of fewer than 3 seeds say little (one seed: no standard deviation, no interval and no test; 2 seeds: only \
+              differences above 5.4 standard deviations are found in four of five cases)."
+            ]
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use eqr_probes::stats::{Difference, Summary};
 
 use crate::plan::method_of;
 
-/// What a table shows; one document holds at most one of each.
+/// What a table shows. One document holds at most one of each, save [`Section::Differences`] (one a family of tests), [`Section::Classes`]
+/// (one a data set), [`Section::Retrieval`] (one a split) and [`Section::Paper`] (one a table of the paper).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// Headline metrics of the representation y.
@@ -30,8 +31,20 @@ pub enum Section {
     Shuffled,
     /// Pairs of methods.
     Differences,
+    /// Spread between pretraining seeds and between probe seeds.
+    Variance,
+    /// Views of an object found by a predictor.
+    Retrieval,
     /// Errors of the reconstruction with exchanged inputs.
     Reconstruction,
+    /// Linear classification of other data sets.
+    Transfer,
+    /// Nearest neighbours on other data sets.
+    Neighbours,
+    /// Segmentation of other data sets.
+    Segmentation,
+    /// Segmentation class by class.
+    Classes,
     /// The paper's values beside this run's.
     Paper,
 }
@@ -51,9 +64,20 @@ impl Section {
             Section::Pooled => "pooled",
             Section::Shuffled => "shuffled",
             Section::Differences => "differences",
+            Section::Variance => "variance",
+            Section::Retrieval => "retrieval",
             Section::Reconstruction => "reconstruction",
+            Section::Transfer => "transfer",
+            Section::Neighbours => "neighbours",
+            Section::Segmentation => "segmentation",
+            Section::Classes => "classes",
             Section::Paper => "paper",
         }
+    }
+
+    /// Where the methods stand beside each other.
+    pub fn methods_in(self) -> &'static str {
+        if self == Section::Classes { "row" } else { "column" }
     }
 }
 
@@ -127,7 +151,9 @@ pub enum Entry {
     Estimate {
         /// Over the seeds.
         summary: Summary,
-        /// Whether it is the best of its column.
+        /// One a seed.
+        values: Vec<f64>,
+        /// Whether it is the best of the methods.
         mark: Mark,
         /// Whether the number of seeds is printed, because it is not the table's usual one.
         show_n: bool,
@@ -149,7 +175,7 @@ pub enum Entry {
     Text(String),
 }
 
-/// Standing of an estimate within its column.
+/// Standing of an estimate among those of the other methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Not the best.
@@ -170,6 +196,14 @@ pub enum Note {
 }
 
 impl Entry {
+    /// The estimate of one value a seed; missing where there is none.
+    pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> Entry {
+        match Summary::of(&values) {
+            Ok(summary) => Entry::Estimate { summary, values, mark, show_n },
+            Err(_) => Entry::Missing,
+        }
+    }
+
     /// The mark, where the entry can have one.
     pub fn mark(&self) -> Mark {
         match self {
@@ -258,8 +292,7 @@ mod tests {
 
     #[test]
     fn one_seed_has_neither_std_nor_interval() {
-        let summary = Summary::of(&[0.5]).unwrap();
-        let entry = Entry::Estimate { summary, mark: Mark::None, show_n: true };
+        let entry = Entry::estimate(vec![0.5], Mark::None, true);
         assert_eq!(entry.parts(), ["0.500", "(n = 1)"]);
     }
 }

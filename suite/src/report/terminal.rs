@@ -19,7 +19,10 @@ pub fn document(context: &ReportContext, tables: &[Table]) -> String {
 fn render(table: &Table) -> String {
     let mut text = format!("{}\n{}\n", table.title, grid(table));
     if table.has_marks() {
-        text.push_str("  * best of its column, floor and ceiling aside; ** significantly better than the runner-up\n");
+        let place = table.section.methods_in();
+        text.push_str(&format!(
+            "  * best of its {place}, floor and ceiling aside; ** significantly better than the runner-up\n"
+        ));
         text.push_str("    (p < 0.05, Holm-corrected within this table)\n");
     }
     for note in &table.notes {

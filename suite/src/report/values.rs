@@ -1,24 +1,44 @@
-//! The values of the finished cells, by method, task and metric, reduced to one value a pretraining seed.
+//! The values of the finished cells, by method and by what is measured, with the draws of every pretraining seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eqr_probes::stats::{self, Difference, Summary};
+use eqr_probes::stats::{self, Components, Difference, Summary};
 
-use crate::store::{Cell, CellKind};
+use crate::store::{Cell, CellKind, Metric};
 
-/// What the tables draw from: probes of encoders at the end of their training.
+/// What the tables draw from: measurements of encoders at the end of their training.
 pub struct Values {
-    samples: BTreeMap<Key, Sample>,
+    samples: BTreeMap<(String, Quantity), Sample>,
     datasets: BTreeSet<String>,
     not_finite: usize,
 }
 
-/// Method, task, metric.
-type Key = (String, String, String);
+/// What is measured of a method.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quantity {
+    /// Data set of a transfer or a segmentation; none for the one that was trained on.
+    pub set: Option<String>,
+    /// `rotation`, `linear transfer`, ...
+    pub task: String,
+    /// `r2_per_output`, `top1`, ...
+    pub metric: String,
+}
 
-/// One value a pretraining seed, at least one, all finite.
+impl Quantity {
+    /// A metric of a task on the data that was trained on.
+    pub fn probed(task: &str, metric: &str) -> Self {
+        Quantity { set: None, task: task.to_owned(), metric: metric.to_owned() }
+    }
+
+    /// A metric of a task on another data set.
+    pub fn on(set: &str, task: &str, metric: &str) -> Self {
+        Quantity { set: Some(set.to_owned()), ..Quantity::probed(task, metric) }
+    }
+}
+
+/// The values of every pretraining seed, at least one seed with one value, all finite.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample(BTreeMap<u64, f64>);
+pub struct Sample(BTreeMap<u64, Vec<f64>>);
 
 /// How two samples were held against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,55 +49,78 @@ pub enum Test {
     Welch,
 }
 
+/// Two samples held against each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contrast {
+    /// The first less the second.
+    pub difference: Difference,
+    /// How it was tested.
+    pub test: Test,
+    /// Pretraining seeds of the first and of the second.
+    sizes: (usize, usize),
+}
+
 impl Values {
-    /// Values of the probes among `cells` whose encoder was fully trained.
+    /// Values of the measurements among `cells` whose encoder was fully trained.
     pub fn of(cells: &[Cell]) -> Self {
         Self::select(cells.iter().filter(|cell| cell.last))
     }
 
-    /// Values of the probes among `cells` whose encoder had been trained for `step` steps.
+    /// Values of the measurements among `cells` whose encoder had been trained for `step` steps.
     pub fn at_step(cells: &[Cell], step: u64) -> Self {
         Self::select(cells.iter().filter(|cell| cell.step == step))
     }
 
     fn select<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
-        let mut draws: BTreeMap<Key, BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
         let mut values = Values { samples: BTreeMap::new(), datasets: BTreeSet::new(), not_finite: 0 };
-        for metric in cells.filter(|cell| cell.kind == CellKind::Probe).flat_map(|cell| &cell.metrics) {
-            values.datasets.insert(metric.dataset.clone());
-            if metric.value.is_finite() {
-                draws
-                    .entry(key(&metric.method, &metric.task, &metric.metric))
-                    .or_default()
-                    .entry(metric.pretrain_seed)
-                    .or_default()
-                    .push(metric.value);
-            } else {
-                values.not_finite += 1;
-            }
+        for cell in cells {
+            cell.metrics.iter().for_each(|metric| values.add(cell.kind, metric));
         }
-        values.samples = draws.into_iter().map(|(key, seeds)| (key, Sample::of(seeds))).collect();
         values
     }
 
-    /// The sample of a method, where it has one.
-    pub fn sample(&self, method: &str, task: &str, metric: &str) -> Option<&Sample> {
-        self.samples.get(&key(method, task, metric))
+    fn add(&mut self, kind: CellKind, metric: &Metric) {
+        let quantity = match kind {
+            CellKind::Transfer | CellKind::Segment => Quantity::on(&metric.dataset, &metric.task, &metric.metric),
+            CellKind::Probe | CellKind::Pretrain => {
+                self.datasets.insert(metric.dataset.clone());
+                Quantity::probed(&metric.task, &metric.metric)
+            }
+        };
+        if metric.value.is_finite() {
+            let sample = self.samples.entry((metric.method.clone(), quantity)).or_insert(Sample(BTreeMap::new()));
+            sample.0.entry(metric.pretrain_seed).or_default().push(metric.value);
+        } else {
+            self.not_finite += 1;
+        }
     }
 
-    /// The summary of a method's sample over its pretraining seeds.
+    /// The sample of a method, where it has one.
+    pub fn sample(&self, method: &str, quantity: &Quantity) -> Option<&Sample> {
+        self.samples.get(&(method.to_owned(), quantity.clone()))
+    }
+
+    /// The summary of a method's sample over its pretraining seeds, on the data that was trained on.
     pub fn summary(&self, method: &str, task: &str, metric: &str) -> Option<Summary> {
-        self.sample(method, task, metric).and_then(Sample::summary)
+        self.sample(method, &Quantity::probed(task, metric)).and_then(Sample::summary)
     }
 
     /// Mean over all methods and seeds, for values that depend on the data alone.
     pub fn overall(&self, task: &str, metric: &str) -> Option<f64> {
-        let wanted = self.samples.iter().filter(|((_, t, m), _)| *t == task && *m == metric);
-        let all: Vec<f64> = wanted.flat_map(|(_, sample)| sample.0.values().copied()).collect();
+        let wanted = Quantity::probed(task, metric);
+        let samples = self.samples.iter().filter(|((_, quantity), _)| *quantity == wanted);
+        let all: Vec<f64> = samples.flat_map(|(_, sample)| sample.values()).collect();
         Summary::of(&all).ok().map(|summary| summary.mean)
     }
 
-    /// Data sets that the values come from.
+    /// Names of the metrics of a task on another data set, sorted.
+    pub fn metrics_on(&self, set: &str, task: &str) -> BTreeSet<&str> {
+        let quantities = self.samples.keys().map(|(_, quantity)| quantity);
+        let wanted = quantities.filter(|quantity| quantity.set.as_deref() == Some(set) && quantity.task == task);
+        wanted.map(|quantity| quantity.metric.as_str()).collect()
+    }
+
+    /// Data sets that were trained on.
     pub fn datasets(&self) -> impl Iterator<Item = &str> {
         self.datasets.iter().map(String::as_str)
     }
@@ -88,35 +131,63 @@ impl Values {
     }
 }
 
-fn key(method: &str, task: &str, metric: &str) -> Key {
-    (method.to_owned(), task.to_owned(), metric.to_owned())
-}
-
 impl Sample {
-    /// Each pretraining seed counts once, with the mean over its probe seeds.
-    fn of(seeds: BTreeMap<u64, Vec<f64>>) -> Self {
-        let mean = |draws: Vec<f64>| draws.iter().sum::<f64>() / draws.len() as f64;
-        Sample(seeds.into_iter().map(|(seed, draws)| (seed, mean(draws))).collect())
+    /// One value a pretraining seed, in their order: the mean over its draws.
+    pub fn values(&self) -> Vec<f64> {
+        self.0.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
     }
 
-    fn values(&self) -> Vec<f64> {
-        self.0.values().copied().collect()
-    }
-
-    /// Mean, spread and interval over the seeds.
+    /// Mean, spread and interval over the pretraining seeds.
     pub fn summary(&self) -> Option<Summary> {
         Summary::of(&self.values()).ok()
     }
 
+    /// Where the variance of the draws comes from.
+    pub fn components(&self) -> Option<Components> {
+        Components::of(&self.0.values().cloned().collect::<Vec<_>>()).ok()
+    }
+
+    /// The mean of several samples, seed by seed, of the seeds that all of them have.
+    pub fn mean_of(samples: &[&Sample]) -> Option<Sample> {
+        let by_seed = |sample: &Sample| sample.0.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>();
+        let samples: Vec<_> = samples.iter().map(|sample| by_seed(sample)).collect();
+        let mean = |seed: &u64| {
+            let values = samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
+            Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
+        };
+        let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
+        (!seeds.is_empty()).then_some(Sample(seeds))
+    }
+
     /// This sample less `other`: paired where both hold the same seeds, more than one.
-    pub fn minus(&self, other: &Sample) -> Option<(Difference, Test)> {
+    pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
         let test = if a.len() > 1 && self.0.keys().eq(other.0.keys()) { Test::Paired } else { Test::Welch };
         let difference = match test {
             Test::Paired => stats::paired(&a, &b),
             Test::Welch => stats::welch(&a, &b),
         };
-        difference.ok().map(|difference| (difference, test))
+        difference.ok().map(|difference| Contrast { difference, test, sizes: (a.len(), b.len()) })
+    }
+}
+
+impl Contrast {
+    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so that its correction is not
+    /// defined.
+    pub fn hedges_g(&self) -> Option<f64> {
+        let (a, b) = self.sizes;
+        let degrees = match self.test {
+            Test::Paired => a - 1,
+            Test::Welch => a + b - 2,
+        };
+        self.difference.cohen_d.filter(|_| degrees >= 2).map(|d| stats::hedges_g(d, degrees as f64))
+    }
+
+    /// Why so few seeds say little; none where they are enough.
+    pub fn too_few(&self) -> Option<String> {
+        let (a, b) = self.sizes;
+        let why = stats::too_few(a, b, self.test == Test::Paired)?;
+        Some(if self.test == Test::Paired { format!("{why} (paired: of the differences)") } else { why })
     }
 }
 
@@ -145,18 +216,49 @@ mod tests {
         let broken = probe("Ours", 1, &[value("rotation", "r2_per_output", 0, f64::NAN)]);
         let cells = [early, broken, pretrain("Ours", 0, &[])];
         let values = Values::of(&cells);
-        assert!(values.sample("Ours", "rotation", "r2_per_output").is_none());
+        let rotation = Quantity::probed("rotation", "r2_per_output");
+        assert!(values.sample("Ours", &rotation).is_none());
         assert_eq!(values.not_finite(), 1);
-        assert!(Values::at_step(&cells, 5).sample("Ours", "rotation", "r2_per_output").is_some());
+        assert!(Values::at_step(&cells, 5).sample("Ours", &rotation).is_some());
+    }
+
+    fn sample(seeds: &[(u64, f64)]) -> Sample {
+        Sample(seeds.iter().map(|(seed, value)| (*seed, vec![*value])).collect())
     }
 
     #[test]
     fn the_same_seeds_are_paired_and_others_are_not() {
-        let sample = |seeds: &[(u64, f64)]| Sample(seeds.iter().copied().collect());
         let (a, b) = (sample(&[(0, 0.5), (1, 0.7)]), sample(&[(0, 0.4), (1, 0.5)]));
-        assert_eq!(a.minus(&b).unwrap().1, Test::Paired);
-        assert_eq!(a.minus(&sample(&[(1, 0.4), (2, 0.5)])).unwrap().1, Test::Welch);
-        let (single, test) = sample(&[(0, 0.5)]).minus(&sample(&[(0, 0.4)])).unwrap();
-        assert_eq!((single.ci95, test), (None, Test::Welch));
+        assert_eq!(a.minus(&b).unwrap().test, Test::Paired);
+        assert_eq!(a.minus(&sample(&[(1, 0.4), (2, 0.5)])).unwrap().test, Test::Welch);
+        let Contrast { difference, test, .. } = sample(&[(0, 0.5)]).minus(&sample(&[(0, 0.4)])).unwrap();
+        assert_eq!((difference.ci95, test), (None, Test::Welch));
+    }
+
+    /// Two pairs have one degree of freedom, for which the correction of d is 0: no effect size then.
+    #[test]
+    fn effect_sizes_want_two_degrees_of_freedom() {
+        let (a, b) = (sample(&[(0, 0.5), (1, 0.7)]), sample(&[(0, 0.4), (1, 0.5)]));
+        assert_eq!(a.minus(&b).unwrap().hedges_g(), None);
+        let welch = a.minus(&sample(&[(2, 0.4), (3, 0.5)])).unwrap();
+        let factor = welch.hedges_g().unwrap() / welch.difference.cohen_d.unwrap();
+        assert!((factor - std::f64::consts::PI.sqrt().recip()).abs() < 1e-9, "{factor}"); // gamma(1) / gamma(1/2)
+    }
+
+    #[test]
+    fn means_over_sets_take_the_seeds_that_all_have() {
+        let (a, b) = (sample(&[(0, 0.5), (1, 0.7), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.1)]));
+        assert_eq!(Sample::mean_of(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
+        assert_eq!(Sample::mean_of(&[&a, &sample(&[(7, 0.5)])]), None);
+    }
+
+    #[test]
+    fn transfers_stand_apart_by_their_data_set() {
+        let on = |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };
+        let cell = Cell { kind: CellKind::Transfer, ..probe("Ours", 0, &[on("DTD", 0.5), on("Pets", 0.75)]) };
+        let values = Values::of(&[cell]);
+        let of = |set| values.sample("Ours", &Quantity::on(set, "linear transfer", "top1")).map(Sample::values);
+        assert_eq!((of("DTD"), of("Pets"), of("Food101")), (Some(vec![0.5]), Some(vec![0.75]), None));
+        assert!(values.datasets().next().is_none() && values.summary("Ours", "linear transfer", "top1").is_none());
     }
 }
