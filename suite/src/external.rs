@@ -274,7 +274,7 @@ mod tests {
     fn a_row_has_one_source_and_a_name_of_its_own() {
         let row = |text: &str| -> External { toml::from_str(&format!("method = \"external\"\n{text}")).unwrap() };
         let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
-        assert!(validate(&[good.clone()], &["Ours".into()]).is_ok());
+        assert!(validate(std::slice::from_ref(&good), &["Ours".into()]).is_ok());
         for (rows, says) in [
             (vec![row("name = \"A\"")], "not 0"),
             (vec![row("name = \"A\"\nencoder = \"a\"\nmetrics = \"b\"")], "not 2"),

@@ -441,7 +441,9 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
     let task = segmenting::Task { encoder: &frozen, train: &train, test: &test, classes: scenes::classes(pack)? };
     let Segmented { head, confusion, .. } = segmenting::segment(&task, seed, &asked.head, &Solo)?;
     if seed == 0 && subject.seed() == 0 {
-        let figure = run.store.path("figures").join(format!("{id}.png"));
+        let figures = run.store.path("figures");
+        std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
+        let figure = figures.join(format!("{id}.png"));
         segmenting::draw(pack, &test, (&frozen, &head), &asked.head, PICTURES, &figure)?;
     }
     Ok(shares_of(&confusion.score()?, &pack.class_names, seed))
