@@ -92,6 +92,8 @@ impl SegmentConfig {
         need(self.crop > 0, "crop", self.crop.to_string(), "at least 1")?;
         need((1..=self.crop).contains(&self.stride), "stride", self.stride.to_string(), "1 to `crop`")?;
         need(self.lr > 0.0 && self.lr.is_finite(), "lr", self.lr.to_string(), "a finite number above 0")?;
+        let decay = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
+        need(decay, "weight_decay", self.weight_decay.to_string(), "a finite number of at least 0")?;
         let (low, high) = self.scale;
         need(0.0 < low && low <= high && high.is_finite(), "scale", format!("{low}, {high}"), "0 < smallest <= largest")
     }

@@ -69,8 +69,9 @@ fn segmentation_agrees_with_scikit_learn() {
 fn retrieval_agrees_with_numpy() {
     let case = reference("retrieval");
     let truth: Vec<usize> = get(&case["truth"]);
-    let found = ranks(&matrix(&case["predictions"]), &matrix(&case["candidates"]), &truth).unwrap();
-    let retrieval = Retrieval::of(&[(found, get(&case["poses"]))]).unwrap();
+    let of_one = |key: &str| matrix(&case[key]).unsqueeze(0);
+    let mut found = ranks(&of_one("predictions"), &of_one("candidates"), &truth).unwrap();
+    let retrieval = Retrieval::of(&[(found.remove(0), get(&case["poses"]))]).unwrap();
     close(retrieval.mrr, &case["mrr"]);
     close(retrieval.pre, &case["pre"]);
     (0..4).for_each(|k| close(retrieval.hits[k], &case["hits"][k]));

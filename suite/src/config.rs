@@ -21,12 +21,14 @@ use crate::report::Scale;
 use crate::sets::{self, SegmentationSet, TransferSet};
 
 /// The suites that ship with the program.
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 8] = [
     ("quickstart", include_str!("../presets/quickstart.toml")),
     ("cifar10", include_str!("../presets/cifar10.toml")),
     ("cifar10-reduced", include_str!("../presets/cifar10-reduced.toml")),
     ("cifar10-unknown", include_str!("../presets/cifar10-unknown.toml")),
     ("cifar10-unknown-reduced", include_str!("../presets/cifar10-unknown-reduced.toml")),
+    ("3diebench", include_str!("../presets/3diebench.toml")),
+    ("imagenet", include_str!("../presets/imagenet.toml")),
     ("imagenet-reduced", include_str!("../presets/imagenet-reduced.toml")),
 ];
 
@@ -267,7 +269,7 @@ impl Default for Probe {
 }
 
 /// A part of y.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// All of it: the headline.

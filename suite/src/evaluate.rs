@@ -212,7 +212,10 @@ impl Evaluation<'_> {
     }
 
     /// Measures of y that need no probe, on test pairs made as for training.
-    fn geometry(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
+    ///
+    /// # Errors
+    /// Images that cannot be read, an encoder that fails.
+    pub fn geometry(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
         let units = spread(self.test, self.test.units().len().min(COMPARED));
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for units in units.chunks(ENCODE) {

@@ -12,12 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use eqr_probes::classify::LabelledFeatures;
 use serde::{Deserialize, Serialize};
 
 use crate::frozen::EncoderOptions;
 use crate::parts::file_name;
-use crate::store::{Better, Metric, Store, write_atomic};
+use crate::store::{Better, CellKind, Metric, Store, write_atomic};
 use crate::value;
 
 /// A row that is not pretrained here.
@@ -37,6 +36,10 @@ pub struct External {
     /// A feature file, as `probe --features` takes it; for the probes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,
+    /// Of a row of features: labelled features (`train`, `val`, `test`), as `transfer --features` takes them, of sets of the suite's
+    /// `transfer`, by the sets' file names without `.h5`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transfer: BTreeMap<String, PathBuf>,
     /// A file with the columns of `metrics.csv`: its rows of this data set and this method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<PathBuf>,
@@ -63,6 +66,7 @@ impl External {
             encoder: None,
             options: EncoderOptions::default(),
             features: None,
+            transfer: BTreeMap::new(),
             metrics: None,
         };
         match path.extension().and_then(|ending| ending.to_str()) {
@@ -72,10 +76,21 @@ impl External {
         }
     }
 
-    /// The file that its values come from.
-    pub fn file(&self) -> &Path {
-        let sources = [&self.encoder, &self.features, &self.metrics];
-        sources.into_iter().flatten().next().expect("a checked row has one of them")
+    /// What its values depend on: what its files hold, by `hash`, and how they are read.
+    ///
+    /// # Errors
+    /// Those of `hash`.
+    pub fn identity(&self, hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
+        let sources = [("encoder", &self.encoder), ("features", &self.features), ("metrics", &self.metrics)];
+        let named = sources.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        let transfer = self.transfer.iter().map(|(set, path)| (set.as_str(), path));
+        let files = named.chain(transfer).map(|(key, path)| Ok(format!("{key} {}", hash(path)?)));
+        let files = files.collect::<Result<Vec<_>>>()?.join(", ");
+        Ok(if is_default(&self.options) {
+            files
+        } else {
+            format!("{files}, {}", serde_json::to_string(&self.options)?)
+        })
     }
 
     /// Name for files.
@@ -94,6 +109,7 @@ pub fn validate(rows: &[External], methods: &[String]) -> Result<()> {
         let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
         ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
         ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are an encoder's", place());
+        ensure!(row.features.is_some() || row.transfer.is_empty(), "{}: transfer is a row of features'", place());
         ensure!(!file_name(&row.name).is_empty(), "{}: its name has neither letters nor digits", place());
         let other = rows[..i].iter().any(|other| other.slug() == row.slug());
         if other || methods.contains(&row.name) {
@@ -126,7 +142,10 @@ pub fn record(store: &Store, hashes: &BTreeMap<String, String>) -> Result<()> {
         };
         if let (Some(before), Some(cell)) = (known.get(slug), cells.iter().find(of_row)) {
             let hint = "hint: give the row another name, or the run another --out";
-            ensure!(before == hash, "row {slug}: cells/{cell} was made of another file than is named now\n{hint}");
+            ensure!(
+                before == hash,
+                "row {slug}: cells/{cell} was made of another file, or with other options, than are named now\n{hint}"
+            );
         }
     }
     known.extend(hashes.clone());
@@ -149,17 +168,19 @@ struct Line {
     better: Option<Better>,
 }
 
-/// The values of a method on a data set, those of `origin`, out of a CSV file with the columns of `metrics.csv`: `dataset`, `task`,
+/// The values of a method on a data set, those of `origin` that belong into a cell of this kind, out of a CSV file with the columns of `metrics.csv`: `dataset`, `task`,
 /// `metric` and `value`, and where there are such `method` (rows of other names are passed over), `pretrain_seed`, `eval_seed`, `unit`
 /// and `better`.
 ///
 /// # Errors
 /// A file that cannot be read, a line that is not such, a value that is not finite, no row at all of this method and this set.
-pub fn metrics(path: &Path, origin: &value::Origin) -> Result<Vec<Metric>> {
+pub fn metrics(path: &Path, origin: &value::Origin, kind: CellKind) -> Result<Vec<Metric>> {
     let lines = lines(path, &origin.method)?;
     let of_method = |line: &&Line| line.method == origin.method;
-    let others = lines.iter().map(|line| format!("{} on {}", line.method, line.dataset)).collect::<BTreeSet<_>>();
-    let own = lines.iter().filter(of_method).filter(|line| line.dataset == origin.dataset);
+    let others =
+        lines.iter().map(|line| format!("{}, {} on {}", line.method, line.task, line.dataset)).collect::<BTreeSet<_>>();
+    let wanted = |line: &&Line| line.dataset == origin.dataset && line.kind() == kind;
+    let own = lines.iter().filter(of_method).filter(wanted);
     let found: Vec<Metric> = own.map(|line| line.metric(origin)).collect();
     ensure!(
         !found.is_empty(),
@@ -172,12 +193,13 @@ pub fn metrics(path: &Path, origin: &value::Origin) -> Result<Vec<Metric>> {
     Ok(found)
 }
 
-/// The data sets that a method has rows on.
+/// The data sets that a method has rows of this kind on.
 ///
 /// # Errors
 /// As [`metrics`], but for the last.
-pub fn datasets(path: &Path, method: &str) -> Result<BTreeSet<String>> {
-    Ok(lines(path, method)?.into_iter().filter(|line| line.method == method).map(|line| line.dataset).collect())
+pub fn datasets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<String>> {
+    let own = lines(path, method)?.into_iter().filter(|line| line.method == method && line.kind() == kind);
+    Ok(own.map(|line| line.dataset).collect())
 }
 
 /// All lines; those without a method are of `method`.
@@ -199,7 +221,22 @@ fn lines(path: &Path, method: &str) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// Which way a metric is better, by its name.
+fn better(metric: &str) -> Better {
+    let lower = metric.starts_with("mse") || metric == "pre" || metric.starts_with("pre_");
+    if lower { Better::Lower } else { Better::Higher }
+}
+
 impl Line {
+    /// The kind of cell that such a value stands in.
+    fn kind(&self) -> CellKind {
+        match self.task.as_str() {
+            "linear transfer" => CellKind::Transfer,
+            "segmentation" => CellKind::Segment,
+            _ => CellKind::Probe,
+        }
+    }
+
     fn metric(&self, origin: &value::Origin) -> Metric {
         Metric {
             suite: origin.suite.to_owned(),
@@ -212,23 +249,9 @@ impl Line {
             eval_seed: self.eval_seed,
             value: self.value,
             unit: self.unit.clone().unwrap_or_else(|| "-".to_owned()),
-            better: self.better.unwrap_or(Better::Higher),
+            better: self.better.unwrap_or_else(|| better(&self.metric)),
             cell: origin.cell.to_owned(),
         }
-    }
-}
-
-/// Labelled features as a classification problem.
-pub fn classification(data: eqr_probes::transfer::TransferData) -> LabelledFeatures {
-    let eqr_probes::transfer::TransferData { train, test, classes, .. } = data;
-    LabelledFeatures {
-        name: "classification".into(),
-        train_x: train.x,
-        train_y: train.y,
-        test_x: test.x,
-        test_y: test.y,
-        views: 1,
-        classes,
     }
 }
 
@@ -241,7 +264,8 @@ mod tests {
         let path = folder.path().join("metrics.csv");
         std::fs::write(&path, text).unwrap();
         let (method, cell) = (row.to_owned(), "probe-external-x");
-        metrics(&path, &value::Origin { suite: "own", table: Some(4), dataset, method, pretrain_seed: 0, cell })
+        let origin = value::Origin { suite: "own", table: Some(4), dataset, method, pretrain_seed: 0, cell };
+        metrics(&path, &origin, CellKind::Probe)
     }
 
     #[test]
@@ -254,7 +278,10 @@ mod tests {
         assert_eq!(values, [(0, 0.5), (1, 0.6)]);
         assert_eq!((found[0].suite.as_str(), found[0].table.as_str(), found[0].better), ("own", "4", Better::Higher));
         let message = format!("{:#}", read(text, "DINOv2", "CIFAR10").unwrap_err());
-        assert!(message.contains("no row of `DINOv2` on CIFAR10") && message.contains("MAE on CIFAR10"), "{message}");
+        assert!(
+            message.contains("no row of `DINOv2` on CIFAR10") && message.contains("MAE, rotation on CIFAR10"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use eqr_probes::classify::LabelledFeatures;
 use eqr_probes::transfer::{Labelled, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File};
@@ -75,18 +76,46 @@ impl FeatureFile {
     /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite, labels that no training
     /// sample has, one class only.
     pub fn transfer_data(&self, device: Device) -> Result<TransferData> {
+        let (train, classes) = self.labelled_train(device)?;
+        let part = |split: &str| self.labelled_like(split, &train, classes, device);
+        let (val, test) = (part("val")?, part("test")?);
+        Ok(TransferData { name: self.path.display().to_string(), train, val, test, classes: usize::try_from(classes)? })
+    }
+
+    /// The labelled training and test parts as a classification problem, on `device`.
+    ///
+    /// # Errors
+    /// As [`FeatureFile::transfer_data`], `val` aside.
+    pub fn classification(&self, device: Device) -> Result<LabelledFeatures> {
+        let (train, classes) = self.labelled_train(device)?;
+        let test = self.labelled_like("test", &train, classes, device)?;
+        let (name, classes) = ("classification".to_owned(), usize::try_from(classes)?);
+        Ok(LabelledFeatures {
+            name,
+            train_x: train.x,
+            train_y: train.y,
+            test_x: test.x,
+            test_y: test.y,
+            views: 1,
+            classes,
+        })
+    }
+
+    /// The labelled training part and the number of classes that it names.
+    fn labelled_train(&self, device: Device) -> Result<(Labelled, i64)> {
         let train = self.labelled("train", device)?;
         let classes = train.y.max().int64_value(&[]) + 1;
         self.labels_below(&train, "train", classes)?;
         ensure!(classes > 1, "{}: one class only, expected at least two", self.at("train/labels"));
-        let part = |split: &str| {
-            let part = self.labelled(split, device)?;
-            self.same_width(&format!("{split}/features"), &part.x, &train.x, 1)?;
-            self.labels_below(&part, split, classes)?;
-            Ok::<_, anyhow::Error>(part)
-        };
-        let (val, test) = (part("val")?, part("test")?);
-        Ok(TransferData { name: self.path.display().to_string(), train, val, test, classes: usize::try_from(classes)? })
+        Ok((train, classes))
+    }
+
+    /// Another labelled part with the training part's features and classes.
+    fn labelled_like(&self, split: &str, train: &Labelled, classes: i64, device: Device) -> Result<Labelled> {
+        let part = self.labelled(split, device)?;
+        self.same_width(&format!("{split}/features"), &part.x, &train.x, 1)?;
+        self.labels_below(&part, split, classes)?;
+        Ok(part)
     }
 
     /// `path: dataset`, as messages begin.

@@ -16,7 +16,6 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::import::{Parameters, overwrite};
-use crate::progress::say;
 use crate::script::{Output, Script};
 
 /// Mean and standard deviation of a channel, of pixels in [0, 1], that images are normalised by.
@@ -156,13 +155,12 @@ impl Frozen {
         let given = options.mean.zip(options.std).map(|(mean, std)| Normalisation { mean, std });
         let side = side.or(options.size);
         if side == Some(0) {
-            bail!("--size 0: must be at least 1");
+            bail!("size = 0: must be at least 1");
         }
         let read = || match Form::of(path)? {
             Form::Checkpoint(folder) => Self::from_checkpoint(&folder, given, side, device),
             Form::Safetensors => Self::from_safetensors(path, options, given, side, device),
             Form::Script => {
-                say(&format!("note: {} is TorchScript: it runs code of its author", path.display()));
                 let network = Network::Script(Script::load(path, options.pool, device)?);
                 let (side, normalisation) = (side.unwrap_or(224), given.unwrap_or(Normalisation::IMAGENET));
                 Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
@@ -171,6 +169,22 @@ impl Frozen {
         let frozen = Frozen { name: place(), ..read().with_context(place)? };
         frozen.check().with_context(place)?;
         Ok(frozen)
+    }
+
+    /// As [`Frozen::open`], for the token maps of images of `side` pixels, whatever the options say of it.
+    ///
+    /// # Errors
+    /// As [`Frozen::open`], and an encoder that gives no maps.
+    pub fn open_for_maps(path: &Path, options: &EncoderOptions, side: usize, device: Device) -> Result<Frozen> {
+        let frozen = Self::open(path, options, Some(side), device)?;
+        frozen.token_maps(&frozen.blank()).with_context(|| frozen.name.clone())?;
+        Ok(frozen)
+    }
+
+    /// An image of zeros, (1, 3, S, S).
+    fn blank(&self) -> Tensor {
+        let side = self.side as i64;
+        Tensor::zeros([1, 3, side, side], (Kind::Float, self.device))
     }
 
     /// A network of ours, from its parameters, for images of `side` pixels.
@@ -221,6 +235,11 @@ impl Frozen {
         let plain = (!parameters.has_out()).then_some(options.pool);
         let network = vit(&parameters, config, plain, Compute::F32, device)?;
         Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
+    }
+
+    /// Whether the representation has an invariant and an equivariant half: ours has.
+    pub fn has_halves(&self) -> bool {
+        matches!(self.network, Network::Vit { plain: None, .. })
     }
 
     /// Side of the images it takes, in pixels.
@@ -308,10 +327,9 @@ impl Represents for Frozen {
 impl Encoder for Frozen {
     fn channels(&self) -> Vec<i64> {
         let widths = || {
-            let side = self.side as i64;
-            let image = Tensor::zeros([1, 3, side, side], (Kind::Float, self.device));
             // one that fails says so when it is asked for its maps
-            self.token_maps(&image).map_or_else(|_| vec![0], |maps| maps.iter().map(|map| map.size()[1]).collect())
+            self.token_maps(&self.blank())
+                .map_or_else(|_| vec![0], |maps| maps.iter().map(|map| map.size()[1]).collect())
         };
         self.channels.get_or_init(widths).clone()
     }
@@ -408,6 +426,11 @@ impl Form {
             ),
         }
     }
+}
+
+/// Whether the file at `path` is TorchScript.
+pub fn is_script(path: &Path) -> bool {
+    matches!(Form::of(path), Ok(Form::Script))
 }
 
 /// The folder itself, or the newest checkpoint in it.

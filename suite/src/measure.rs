@@ -1,7 +1,8 @@
 //! The measurements of a part's rows, one cell each: probes, linear transfer, segmentation. They are independent: rank r takes every size-th
 //! of them, and one that fails leaves the others be.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -26,7 +27,7 @@ use crate::frozen::{Frozen, Normalisation, Represents};
 use crate::import::Parameters;
 use crate::known::known_part;
 use crate::labelled::{Reader, transfer_data};
-use crate::pairs::PairSource;
+use crate::pairs::{PairSource, tasks};
 use crate::parts::Part;
 use crate::pictures;
 use crate::plan::{Entry, curve_steps, entries};
@@ -67,6 +68,16 @@ enum Task {
     Transfer(usize),
     /// Segmentation of a set of the suite, by its position, with a seed of the head.
     Segment(usize, u64),
+}
+
+impl Task {
+    fn kind(self) -> CellKind {
+        match self {
+            Task::Probe(_) => CellKind::Probe,
+            Task::Transfer(_) => CellKind::Transfer,
+            Task::Segment(..) => CellKind::Segment,
+        }
+    }
 }
 
 /// A cell to be.
@@ -139,8 +150,21 @@ pub fn outcome(store: &Store, failed: &[Failed]) -> Outcome<()> {
     Err(Failure { error, code, agreed: true })
 }
 
+/// A file of the run itself, which is no input.
+#[derive(Debug)]
+struct OwnFile(&'static str);
+
+impl fmt::Display for OwnFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 /// What comes of the input is bad input, what happens on the way a failed run.
 fn code(error: &anyhow::Error) -> i32 {
+    if error.downcast_ref::<OwnFile>().is_some() {
+        return RUN_FAILED;
+    }
     match error.downcast_ref::<eqr_probes::Error>() {
         Some(eqr_probes::Error::Diverged { .. } | eqr_probes::Error::Lapack { .. }) => RUN_FAILED,
         _ => BAD_INPUT,
@@ -199,15 +223,32 @@ fn of_rows(part: &Part, entries: &[Entry]) -> Vec<Measurement> {
     all
 }
 
-/// Features have probes alone, results what they have; results that have nothing at all are asked for probes, which says so.
+/// The file of labelled features that a row has of a set.
+fn features_of<'a>(subject: &'a Subject, set: &TransferSet) -> Option<&'a Path> {
+    match subject {
+        Subject::External(row) => row.transfer.get(&set.slug()).map(PathBuf::as_path),
+        Subject::Own(_) => None,
+    }
+}
+
+/// Features are of the pairs, and of the sets that they are given for; results are what they are. Results that have nothing at all are asked
+/// for probes, which says so.
 fn may_be_measured(run: &Run, measurement: &Measurement) -> bool {
     let Measurement { subject, task, .. } = measurement;
     let Subject::External(row) = subject else { return true };
-    let Some(path) = results(subject) else { return row.encoder.is_some() || matches!(task, Task::Probe(_)) };
-    let Ok(found) = external::datasets(path, &row.name) else { return matches!(task, Task::Probe(_)) };
-    let sets = run.sets.transfer.iter().chain(&run.sets.segmentation);
-    let elsewhere = sets.into_iter().any(|pack| found.contains(&pack.name));
-    found.contains(target(run, *task).0) || (matches!(task, Task::Probe(_)) && !elsewhere)
+    let Some(path) = results(subject) else {
+        return match *task {
+            Task::Probe(_) => true,
+            Task::Transfer(set) => row.encoder.is_some() || features_of(subject, &run.suite().transfer[set]).is_some(),
+            Task::Segment(..) => row.encoder.is_some(),
+        };
+    };
+    let on = |task: Task| {
+        external::datasets(path, &row.name, task.kind()).is_ok_and(|found| found.contains(target(run, task).0))
+    };
+    let transfers = (0..run.sets.transfer.len()).map(Task::Transfer);
+    let segments = (0..run.sets.segmentation.len()).map(|set| Task::Segment(set, 0));
+    on(*task) || (matches!(task, Task::Probe(_)) && !transfers.chain(segments).any(on))
 }
 
 /// The set that a task measures on, as it stands in the tables, and the paper's table that it belongs to.
@@ -256,17 +297,13 @@ fn measure(run: &Run, measurement: &Measurement) -> Result<Cell> {
         (None, Task::Segment(set, seed)) => segment(run, measurement, set, seed)?,
     };
     let metrics = match results(subject) {
-        Some(path) => external::metrics(path, &origin)?,
+        Some(path) => external::metrics(path, &origin, task.kind())?,
         None => values.into_iter().map(|value| value.metric(&origin)).collect(),
     };
     Ok(Cell {
         schema: SCHEMA,
         id: id.clone(),
-        kind: match task {
-            Task::Probe(_) => CellKind::Probe,
-            Task::Transfer(_) => CellKind::Transfer,
-            Task::Segment(..) => CellKind::Segment,
-        },
+        kind: task.kind(),
         part: run.part.key.clone(),
         method: subject.method(),
         pretrain_seed: subject.seed(),
@@ -276,6 +313,7 @@ fn measure(run: &Run, measurement: &Measurement) -> Result<Cell> {
         curve: Vec::new(),
         seconds: start.elapsed().as_secs_f64(),
         resumed: false,
+        external: matches!(subject, Subject::External(_)),
     })
 }
 
@@ -315,7 +353,7 @@ fn probe_own(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Vec<Value>,
         && let Some(images) = reconstruction::pictures(&network, &run.test, 8)?
     {
         let path = run.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
-        pictures::rows(&images, &path)?;
+        pictures::rows(&images, &path).context(OwnFile("its picture"))?;
     }
     Ok((values, trained_steps))
 }
@@ -337,7 +375,7 @@ fn trained(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Network, u64)
             None => "run again, the training then goes on from the checkpoint before".to_owned(),
             Some(_) => format!("checkpoints/{slug} and run again, the training then starts anew"),
         };
-        anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}")
+        anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {again}").context(OwnFile("its checkpoint"))
     })?;
     Ok((network, steps))
 }
@@ -363,9 +401,15 @@ fn probe_encoder(run: &Run, row: &External) -> Result<Vec<Value>> {
 /// Probes of a feature file; classification, too, where it holds labelled features.
 fn probe_features(path: &Path, run: &Run) -> Result<Vec<Value>> {
     let (file, device, probe) = (FeatureFile::open(path)?, run.worker.device, whole(&run.suite().probe));
-    let mut values = regression::values(&file.regressions(device)?, &probe, Extent::Full)?;
+    let tasks = tasks(run.opened.pack.kind, &run.suite().transforms);
+    let mut sets = file.regressions(device)?;
+    let found: Vec<String> = sets.iter().map(|set| set.task.clone()).collect();
+    sets.retain(|set| tasks.iter().any(|(task, _)| *task == set.task));
+    let names = tasks.iter().map(|(task, _)| task.as_str()).collect::<Vec<_>>().join(", ");
+    ensure!(!sets.is_empty(), "{}: targets {}, expected some of {names}", path.display(), found.join(", "));
+    let mut values = regression::values(&sets, &probe, Extent::Full)?;
     if file.has_labelled() {
-        let data = external::classification(file.transfer_data(device)?);
+        let data = file.classification(device)?;
         let seeds: Vec<u64> = (0..probe.seeds).collect();
         values.extend(top1(&seeds, &classify(&data, &seeds, &probe.classification)?));
     }
@@ -401,7 +445,10 @@ fn with_reader<T>(run: &Run, subject: &Subject, work: impl FnOnce(Reader) -> Res
 
 fn transfer_to(run: &Run, subject: &Subject, set: usize) -> Result<Vec<Value>> {
     let (pack, asked): (&Pack, &TransferSet) = (&run.sets.transfer[set], &run.suite().transfer[set]);
-    let data = with_reader(run, subject, |reader| tch::no_grad(|| transfer_data(pack, reader, &asked.preparation)))?;
+    let data = match features_of(subject, asked) {
+        Some(path) => FeatureFile::open(path)?.transfer_data(run.worker.device)?,
+        None => with_reader(run, subject, |reader| tch::no_grad(|| transfer_data(pack, reader, &asked.preparation)))?,
+    };
     Ok(accuracies(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?))
 }
 
@@ -429,12 +476,11 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
     let crop = usize::try_from(asked.head.crop)?;
     let frozen = match subject {
         Subject::Own(entry) => own_at(run, entry, crop)?,
-        Subject::External(row) => open(run, row, Some(crop))?,
+        Subject::External(row) => {
+            let path = row.encoder.as_ref().context("the row has no encoder")?;
+            Frozen::open_for_maps(path, &row.options, crop, run.worker.device)?
+        }
     };
-    ensure!(frozen.side() == crop, "the encoder takes images of {} px, and crops have {crop}", frozen.side());
-    let side = asked.head.crop;
-    // one that gives no map is refused before the scenes are read
-    frozen.token_maps(&Tensor::zeros([1, 3, side, side], (tch::Kind::Float, run.worker.device)))?;
     let normalise = |pixels: &Tensor| frozen.normalise(pixels);
     let scenes = |split| PackScenes::open(pack, split, &normalise, run.worker.device);
     let (train, test) = (scenes("train")?, scenes("test")?);
@@ -444,7 +490,8 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
         let figures = run.store.path("figures");
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
-        segmenting::draw(pack, &test, (&frozen, &head), &asked.head, PICTURES, &figure)?;
+        segmenting::draw(pack, &test, (&frozen, &head), &asked.head, PICTURES, &figure)
+            .context(OwnFile("its picture"))?;
     }
     Ok(shares_of(&confusion.score()?, &pack.class_names, seed))
 }

@@ -16,6 +16,9 @@ use crate::value::Value;
 /// Suffix of metrics of pairs that differ by all transforms at once.
 pub const COMBINED: &str = "_combined";
 
+/// Metric that counts the outputs of a target that do not vary on the test split, so that they have no R2.
+pub const UNDEFINED: &str = "undefined_outputs";
+
 /// What a representation is read as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Readout {
@@ -51,7 +54,12 @@ pub struct Regression {
 impl Regression {
     /// As a problem of all of y.
     pub fn problem(&self) -> Problem {
-        Asked { set: self, readout: Readout::Y(Part::All), canonical: false }.problem()
+        self.problem_of(Part::All)
+    }
+
+    /// As a problem of a part of y, which must have two halves where it is not all of it.
+    pub fn problem_of(&self, part: Part) -> Problem {
+        Asked { set: self, readout: Readout::Y(part), canonical: false }.problem()
     }
 }
 
@@ -121,6 +129,11 @@ pub fn values(sets: &[Regression], probe: &Probe, extent: Extent) -> Result<Vec<
         let constant = constant_predictor(&set.train.target, &set.test.target)?;
         let metric = format!("r2_pooled_constant{}", set.suffix);
         values.extend(constant.pooled.map(|r2| value(&set.task, metric, None, r2)));
+        let undefined = constant.outputs.iter().filter(|r2| r2.is_none()).count();
+        if undefined > 0 {
+            let metric = format!("{UNDEFINED}{}", set.suffix);
+            values.push(Value { unit: "outputs", ..value(&set.task, metric, None, undefined as f64) });
+        }
     }
     if extent == Extent::Full {
         values.extend(shuffled(sets, &probe.regression)?);

@@ -158,8 +158,12 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     {
         finish(&store, &contexts, phases).map_err(Failure::run)?;
     }
+    let measured = measure::outcome(&store, &failed);
     if diverged.is_empty() {
-        return measure::outcome(&store, &failed);
+        return measured;
+    }
+    if let Err(failure) = measured {
+        say(&failure.message());
     }
     let cells: Vec<String> = diverged.iter().map(Entry::pretrain_id).collect();
     let hint = "hint: failed/ tells where; the same command again retries from the last good checkpoint, a lower train.lr needs a new --out";
@@ -182,6 +186,7 @@ fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worke
     let sets = agree(ranks, open_sets(&part.suite, &request.data_roots))?;
     let packs = sets.transfer.iter().chain(&sets.segmentation);
     let packs = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
+    warn_of_scripts(&part.suite);
     let rows = agree(ranks, row_hashes(&part.suite))?;
     same_everywhere(ranks, "the files of rows and sets", &format!("{packs:?} {rows:?}"))?;
     Ok(Prepared { part, opened, init, sets, packs, rows })
@@ -193,12 +198,14 @@ fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
         Pack::open(&path).with_context(|| path.display().to_string())
     };
     let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
-    let segmentation = suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
-    for (i, pack) in transfer.iter().enumerate() {
-        let twice = transfer[..i].iter().any(|other| other.name == pack.name);
+    let segmentation: Vec<Pack> =
+        suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let all: Vec<&Pack> = transfer.iter().chain(&segmentation).collect();
+    for (i, pack) in all.iter().enumerate() {
+        let twice = all[..i].iter().any(|other| other.name == pack.name);
         ensure!(
             !twice,
-            "transfer: two of the packs are called {}\nhint: pack one of them again with another --name",
+            "transfer, segmentation: two of the packs are called {}\nhint: pack one of them again with another --name",
             pack.name
         );
     }
@@ -207,12 +214,19 @@ fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
 
 /// What the files of external rows hold: what cannot be found is said before the first step.
 fn row_hashes(suite: &Suite) -> Result<BTreeMap<String, String>> {
-    let hash = |row: &External| {
-        let path = row.file();
-        let hash = hash_of(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()))?;
-        Ok((row.slug(), hash))
+    let identity = |row: &External| {
+        let hash = |path: &Path| hash_of(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
+        Ok((row.slug(), row.identity(hash)?))
     };
-    suite.rows.iter().map(hash).collect()
+    suite.rows.iter().map(identity).collect()
+}
+
+/// Says once which rows run code of others, whatever rank measures them.
+fn warn_of_scripts(suite: &Suite) {
+    let scripts = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
+    for (row, path) in scripts.filter(|(_, path)| frozen::is_script(path)) {
+        say(&format!("note: rows: `{}`: {} is TorchScript: it runs code of its author", row.name, path.display()));
+    }
 }
 
 /// BLAKE3 of a file; of a checkpoint's folder, of its manifest, which holds the hashes of the others.
@@ -396,6 +410,7 @@ impl Run<'_> {
             curve: state.curve,
             seconds: state.seconds,
             resumed,
+            external: false,
         };
         self.store.write_cell(&cell)?;
         self.store.clear_failed(&job.cell)?;

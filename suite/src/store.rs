@@ -102,6 +102,9 @@ pub struct Cell {
     pub seconds: f64,
     /// Whether the work was interrupted and resumed: then `seconds` is no timing.
     pub resumed: bool,
+    /// Whether the encoder is not this run's: its seeds do not pair with those of others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
 }
 
 /// Version of [`Cell`]'s format.

@@ -8,7 +8,7 @@ use std::process::Output;
 
 use common::{colour_map, eqr, folder, photographs, stderr, succeeded, traced};
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const PROBE: [&str; 16] = [
     "--train-pairs",
@@ -66,6 +66,18 @@ fn a_checkpoint_and_its_export_say_the_same() {
     // what it was trained with is what it is given: another normalisation gives other features
     let other = json(&probe(here, "ours.safetensors", &["--mean", "0,0,0", "--std", "1,1,1"]));
     assert_ne!(newest, other);
+    // halves, and what is known without a probe
+    let halves = json(&probe(here, "ours.safetensors", &["--parts", "all,equi"]));
+    assert_eq!(halves["targets"]["color"], newest["targets"]["color"]);
+    assert!(halves["targets"]["color_equi"]["linear"]["r2_per_output"].is_number(), "{halves}");
+    assert!(newest["representation"]["effective_rank"].as_f64().unwrap() >= 1.0, "{newest}");
+    // renders pair by two views of an object; rotations are read twice
+    let solids = "run/data/solids.h5";
+    let mut args = vec!["probe", "--encoder", "ours.safetensors", "--data", solids];
+    args.extend(PROBE.iter().filter(|&&arg| arg != "--transforms" && arg != "color,flip"));
+    let renders = json(&eqr(here, &args));
+    let targets: Vec<&String> = renders["targets"].as_object().unwrap().keys().collect();
+    assert_eq!(targets, ["color", "rotation", "rotation_canonical"]);
     let accuracy = json(&transfer(here, "run/checkpoints/ours-seed0", &[]));
     assert_eq!(accuracy, json(&transfer(here, "ours.safetensors", &[])));
     assert!(accuracy["top1"].as_f64().unwrap() >= 0.5, "three hues, chance 1/3: {accuracy}");
@@ -99,8 +111,41 @@ fn torchscript_gives_features_tokens_or_maps() {
     assert_eq!(json(&transfer(here, "features.pt", &["--size", "20"]))["top1"].as_f64(), Some(1.0));
 }
 
-/// Frozen means frozen: a module in training mode, whose batch norm would learn from what it is measured on, is put into eval mode, and one that
-/// was traced in it is refused.
+/// Frozen means frozen: nothing that an encoder has seen changes what it says, to the last bit, and its file stays as it is.
+#[test]
+fn what_an_encoder_has_seen_does_not_change_it() {
+    use eqr_bench::frozen::{EncoderOptions, Frozen, Represents};
+    let folder = folder();
+    let here = folder.path();
+    let run = ["run", "tiny.toml", "--out", "run", "--threads", "1", "--precision", "fp32", "--methods", "Ours"];
+    succeeded(&eqr(here, &run));
+    traced(&here.join("map.pt"), 16, colour_map);
+    let checkpoint = "run/checkpoints/ours-seed0/step-21";
+    let images = |salt: i64| {
+        let count = 5 * 3 * 16 * 16;
+        (Tensor::arange(count, (Kind::Float, Device::Cpu)) * (0.1 + salt as f64)).sin().view([5, 3, 16, 16])
+            * salt as f64
+    };
+    for file in [checkpoint, "map.pt"] {
+        let options = EncoderOptions { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..EncoderOptions::default() };
+        let frozen = Frozen::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
+        let of = |salt| (frozen.represent(&images(salt)).unwrap().y, frozen.token_maps(&images(salt)).unwrap());
+        let (y, maps) = of(1);
+        for salt in 2..6 {
+            let _ = of(salt);
+        }
+        let (again, maps_again) = of(1);
+        assert!(y.equal(&again) && maps.iter().zip(&maps_again).all(|(a, b)| a.equal(b)), "{file}");
+    }
+    let parameters = here.join(checkpoint).join("parameters.safetensors");
+    let before = std::fs::read(&parameters).unwrap();
+    photographs(here);
+    json(&probe(here, checkpoint, &[]));
+    json(&transfer(here, checkpoint, &[]));
+    assert!(before == std::fs::read(&parameters).unwrap());
+}
+
+/// An encoder whose features of an image depend on anything else: on the images beside it, as batch norm in training mode does, or on chance.
 #[test]
 fn an_encoder_that_is_not_frozen_is_refused() {
     let folder = folder();
@@ -163,9 +208,37 @@ fn encoders_that_cannot_be_used_are_refused() {
     traced(&here.join("nan.pt"), 16, |images| images.flatten(1, 3).log() * f64::NAN);
     probe("nan.pt", &["--size", "16"], &["NaN or infinite"]);
     traced(&here.join("good.pt"), 16, colour_map);
+    // parameters that are missing, of other shapes, or of no plain ViT, are listed; so is a file of something else
+    let tensor = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+    let write = |file: &str, named: &[(&str, Tensor)]| {
+        let named: Vec<(String, Tensor)> =
+            named.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone())).collect();
+        std::fs::write(here.join(file), eqr_bench::tensors::encode(&named, None).unwrap()).unwrap();
+    };
+    let vit = [
+        ("patch_embed.proj.weight", tensor(&[64, 3, 4, 4])),
+        ("pos_embed", tensor(&[1, 17, 64])),
+        ("blocks.0.norm1.weight", tensor(&[32])),
+        ("blocks.0.ls1.gamma", tensor(&[64])),
+        ("head.weight", tensor(&[10, 64])),
+    ];
+    write("odd.safetensors", &vit);
+    probe(
+        "odd.safetensors",
+        &[],
+        &[
+            "encoder odd.safetensors",
+            "cls_token: missing, expected [1, 1, 64]",
+            "blocks.0.norm1.weight: has [32], expected [64]",
+            "blocks.0.ls1.gamma: has [64], not part of a plain ViT",
+        ],
+    );
+    write("other.safetensors", &[("conv1.weight", tensor(&[64, 3, 7, 7]))]);
+    probe("other.safetensors", &[], &["no ViT with timm's names", "conv1.weight: [64, 3, 7, 7]"]);
+    probe("odd.safetensors", &["--size", "18"], &["model.patch = 4 does not divide the image side 18"]);
     probe("good.pt", &["--size", "16", "--mean", "1,2"], &["--mean"]);
     probe("good.pt", &["--size", "16", "--mean", "0,0,0", "--std", "1,0,1"], &["--std", "must be above 0"]);
-    probe("good.pt", &["--size", "0"], &["--size 0"]);
+    probe("good.pt", &["--size", "0"], &["size = 0"]);
     refused(&["probe", "--encoder", "good.pt"], &["--data"]);
     refused(&["probe"], &["--features"]);
     refused(&["transfer", "--encoder", "good.pt", "--data", "absent.h5"], &["absent.h5"]);

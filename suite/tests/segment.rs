@@ -288,3 +288,59 @@ fn a_head_learns_real_scenes() {
     let (start, end) = (miou("2"), miou("150"));
     assert!(end > start + 0.05, "{start} {end}");
 }
+
+/// As cells of a suite: every row's encoder at the side of the crops, positions resized; a set of void alone and a module that makes no map
+/// are named, the others are done; on one rank and on two.
+#[test]
+fn a_suite_segments_with_every_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    pack(here, &["ground", "red", "green"], |split, id| if split == "training" { 0 } else { id });
+    std::fs::rename(here.join("d.h5"), here.join("void.h5")).unwrap();
+    std::fs::remove_dir_all(here.join("tree")).unwrap();
+    plain_pack(here);
+    patches(&here.join("e.pt"));
+    write_module(&here.join("flat.pt"), |images| images.mean_dim([2i64, 3].as_slice(), false, None));
+    let head = "head = { width = 12, lr = 1e-2, steps = 60, batch = 4, crop = 32, stride = 24, scale = [0.8, 1.25] }";
+    let set =
+        |file: &str| format!("\n[[segmentation]]\nfile = \"{file}\"\nmade_by = \"the test\"\nseeds = 2\n{head}\n");
+    let text = common::TINY.replace("[\"Random init\", \"Ours\"]", "[\"Random init\"]");
+    std::fs::write(here.join("one.toml"), format!("{text}{}", set("d.h5"))).unwrap();
+    let args = |out| {
+        let options = ["--data-root", ".", "--threads", "1", "--precision", "fp32", "--out", out];
+        let rows = ["--external", "Patches=e.pt", "--external", "Flat=flat.pt"];
+        [&["run", "one.toml"][..], &options, &rows].concat()
+    };
+    let output = eqr(here, &args("run"));
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in ["2 of the measurements failed", "segment-d-external-flat-head0", "segmentation reads a token map"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let metrics = |out: &str| {
+        let text = std::fs::read_to_string(here.join(out).join("metrics.csv")).unwrap();
+        text.lines().filter(|line| line.contains(",segmentation,")).map(str::to_owned).collect::<Vec<String>>()
+    };
+    let found = metrics("run");
+    let miou = |method: &str| -> Vec<f64> {
+        let lines = found.iter().filter(|line| line.contains(method) && line.contains(",mIoU,"));
+        lines.map(|line| line.split(',').nth(8).unwrap().parse().unwrap()).collect()
+    };
+    assert!(miou("Patches").len() == 2 && miou("Patches").iter().all(|&miou| miou > 0.7), "{found:?}");
+    assert_eq!((miou("Random init").len(), miou("Flat").len()), (2, 0));
+    let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
+    assert!(table.contains("mIoU") && table.contains("Patches"), "{table}");
+    assert!(here.join("run/figures/segment-d-external-patches-head0.png").is_file());
+    if let Some(mut command) = mpirun(here, 2, &args("two")) {
+        assert_eq!(command.output().unwrap().status.code(), Some(2));
+        assert_eq!(metrics("two"), found);
+    }
+
+    std::fs::write(here.join("two.toml"), format!("{text}{}", set("void.h5"))).unwrap();
+    let mut args = args("void");
+    args[1] = "two.toml";
+    let output = eqr(here, &args);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("void (0) only"), "{}", stderr(&output));
+    assert!(here.join("void/cells/probe-random-init-seed0.json").is_file(), "the probes are done");
+}

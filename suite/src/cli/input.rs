@@ -7,7 +7,8 @@ use clap::Args;
 use eqr_datasets::Pack;
 use tch::Device;
 
-use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen};
+use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen, is_script};
+use crate::progress::say;
 
 /// Options of `probe` and `transfer` that say what is measured.
 #[derive(Args)]
@@ -32,6 +33,13 @@ pub enum Source<'a> {
     Encoder(Box<Frozen>, Box<Pack>),
 }
 
+/// Says that an encoder is a program, if it is one.
+pub fn warn_of_script(encoder: &Path) {
+    if is_script(encoder) {
+        say(&format!("note: {} is TorchScript: it runs code of its author", encoder.display()));
+    }
+}
+
 impl Input {
     /// Opens encoder and pack; a feature file is left to its reader.
     ///
@@ -42,6 +50,7 @@ impl Input {
             (Some(features), ..) => Ok(Source::Features(features)),
             (None, Some(encoder), Some(data)) => {
                 let pack = Pack::open(data).with_context(|| data.display().to_string())?;
+                warn_of_script(encoder);
                 let frozen = Frozen::open(encoder, &self.options, None, device)?;
                 Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))
             }

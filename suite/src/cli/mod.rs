@@ -63,7 +63,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// A preset (quickstart, cifar10, cifar10-unknown, either of these with -reduced) or a TOML file.
+    /// A preset (quickstart, 3diebench, and cifar10, cifar10-unknown, imagenet, each of these also with -reduced) or a TOML file.
     suite: String,
     /// The run's folder; an existing one is continued.
     #[arg(long)]
@@ -118,6 +118,7 @@ struct ReportArgs {
 enum FormatArg {
     Terminal,
     Markdown,
+    Latex,
     Csv,
 }
 
@@ -252,6 +253,7 @@ fn print_report(args: &ReportArgs) -> Result<()> {
     let format = match args.format {
         FormatArg::Terminal => report::Format::Terminal,
         FormatArg::Markdown => report::Format::Markdown,
+        FormatArg::Latex => report::Format::Latex,
         FormatArg::Csv => report::Format::Csv,
     };
     let cells = store.cells()?;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -19,7 +19,7 @@ use tch::Device;
 use super::input::{Input, Source};
 use super::{print_text, probes_failure};
 use crate::cluster::{Precision, Worker};
-use crate::config::{Probe, Transforms};
+use crate::config::{Part, Probe, Transforms};
 use crate::data::Opened;
 use crate::evaluate::{Evaluation, Extent};
 use crate::failure::{Failure, Outcome};
@@ -36,6 +36,9 @@ pub struct ProbeArgs {
     /// What makes view 2 of photographs, each alone: some of rotation, translation, crop, flip, color, blur, with commas between; default: all.
     #[arg(long, value_delimiter = ',', requires = "encoder")]
     transforms: Option<Vec<Transform>>,
+    /// Parts of y that are probed, of an encoder of ours: some of all, inv, equi, with commas between.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    parts: Vec<Part>,
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
@@ -87,26 +90,38 @@ struct Scores {
 /// A feature file or an option that cannot be used (2), a probe that diverged (3).
 pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let worker = Worker::start(&Solo, args.threads)?;
-    let problems = problems(args, worker.device).map_err(Failure::bad_input)?;
+    let Asked { problems, geometry } = ask(args, worker.device).map_err(Failure::bad_input)?;
     let problems = with_canonical(problems);
     let scores = score(args, &problems, args.precision.resolve(worker.device))?;
     undefined_targets(&scores);
-    print_text(&if args.json { as_json(&scores) } else { as_table(&scores) }).map_err(Failure::run)
+    let text = if args.json { as_json(&scores, &geometry) } else { as_table(&scores, &geometry) };
+    print_text(&text).map_err(Failure::run)
 }
 
 fn at_least_two(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count >= 2).ok_or_else(|| "expected a number of at least 2".into())
 }
 
-/// One problem for each target of a feature file, or for each transform of an encoder's images.
-fn problems(args: &ProbeArgs, device: Device) -> Result<Vec<Problem>> {
+/// What is probed, and what is known without a probe.
+struct Asked {
+    problems: Vec<Problem>,
+    /// Measures of an encoder's y alone, by name.
+    geometry: Vec<(String, f64)>,
+}
+
+/// One problem for each target of a feature file, or for each transform of an encoder's images and each part of y.
+fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
+    let parts = &args.parts;
+    let whole = parts == &[Part::All];
     let (encoder, pack) = match args.input.open(device)? {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.regressions(device)?;
-            return Ok(sets.iter().map(Regression::problem).collect());
+            ensure!(whole, "--parts: features have no halves");
+            return Ok(Asked { problems: sets.iter().map(Regression::problem).collect(), geometry: Vec::new() });
         }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
+    ensure!(whole || encoder.has_halves(), "--parts: this encoder's features have no halves, ours have");
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };
     let probe = Probe {
@@ -125,7 +140,13 @@ fn problems(args: &ProbeArgs, device: Device) -> Result<Vec<Problem>> {
     let evaluation =
         Evaluation { transforms: &transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
     let sets = tch::no_grad(|| evaluation.sets(&*encoder, Extent::Full))?;
-    Ok(sets.iter().map(Regression::problem).collect())
+    let geometry = tch::no_grad(|| evaluation.geometry(&*encoder))?;
+    // the name says the part
+    let of_part = |&part: &Part| sets.iter().map(move |set| set.problem_of(part));
+    Ok(Asked {
+        problems: parts.iter().flat_map(of_part).collect(),
+        geometry: geometry.into_iter().map(|value| (value.metric, value.value)).collect(),
+    })
 }
 
 /// Adds to each target of quaternions one whose signs are chosen so that w >= 0: q and -q are one rotation.
@@ -204,7 +225,7 @@ fn r2_json(r2: &R2) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 
-fn as_json(scores: &[Scores]) -> String {
+fn as_json(scores: &[Scores], geometry: &[(String, f64)]) -> String {
     let targets: Map<String, Value> = scores
         .iter()
         .map(|scores| {
@@ -215,10 +236,14 @@ fn as_json(scores: &[Scores]) -> String {
             (scores.name.clone(), json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)}))
         })
         .collect();
-    format!("{:#}\n", json!({ "targets": targets }))
+    let mut all = json!({ "targets": targets });
+    if !geometry.is_empty() {
+        all["representation"] = geometry.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    }
+    format!("{all:#}\n")
 }
 
-fn as_table(scores: &[Scores]) -> String {
+fn as_table(scores: &[Scores], geometry: &[(String, f64)]) -> String {
     let mut table = Table::new();
     table.load_preset(ASCII_MARKDOWN).set_header([
         "target",
@@ -238,7 +263,9 @@ fn as_table(scores: &[Scores]) -> String {
             table.add_row([name, probe, &spread(|r2| r2.pooled), &spread(|r2| r2.per_output), &outputs.join(" ")]);
         }
     }
-    format!("{table}\n")
+    let geometry: Vec<String> = geometry.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let geometry = if geometry.is_empty() { String::new() } else { format!("y: {}\n", geometry.join(", ")) };
+    format!("{table}\n{geometry}")
 }
 
 /// A value, with its standard deviation over the seeds where there are several.

@@ -14,8 +14,9 @@ use eqr_probes::segment::SegmentConfig;
 use eqr_probes::segmentation::{ClassScore, SegmentationScore};
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
+use super::input::warn_of_script;
 use super::{print_text, probes_failure};
 use crate::cluster::{Worker, agree, agree_in_run, same_everywhere};
 use crate::failure::{Failure, Outcome};
@@ -136,10 +137,8 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
 
 /// The encoder for crops of `side` pixels; one that gives no map is refused before the first step.
 fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<Frozen> {
-    let encoder = Frozen::open(&args.encoder, &args.options, Some(side), device)?;
-    let image = Tensor::zeros([1, 3, side as i64, side as i64], (Kind::Float, device));
-    encoder.token_maps(&image).with_context(|| format!("encoder {}", args.encoder.display()))?;
-    Ok(encoder)
+    warn_of_script(&args.encoder);
+    Frozen::open_for_maps(&args.encoder, &args.options, side, device)
 }
 
 impl SegmentArgs {

@@ -34,7 +34,9 @@ pub struct Line {
 struct Best {
     /// Its line.
     line: usize,
-    /// p value of its difference to the runner-up.
+    /// The line of the runner-up, where it is alone.
+    second: Option<usize>,
+    /// p value of their difference.
     p: Option<f64>,
 }
 
@@ -87,24 +89,27 @@ impl Column {
             .collect();
         ranking.sort_by(|(.., a), (.., b)| b.total_cmp(a));
         match ranking[..] {
-            [(line, first, a), (_, second, b), ..] if a > b => {
-                Some(Best { line, p: first.minus(second).and_then(|contrast| contrast.difference.p) })
+            [(line, first, a), (second, runner_up, b), ref others @ ..] if a > b => {
+                let alone = others.first().is_none_or(|(.., c)| b > *c);
+                let p = first.minus(runner_up).and_then(|contrast| contrast.difference.p);
+                Some(Best { line, second: alone.then_some(second), p })
             }
             _ => None,
         }
     }
 }
 
-/// For every column the line of its best contestant and how it is marked; the tests are corrected together.
-fn marks(columns: &[Column]) -> Vec<Option<(usize, Mark)>> {
+/// For every column the marked lines; the tests are corrected together.
+fn marks(columns: &[Column]) -> Vec<Vec<(usize, Mark)>> {
     let best: Vec<Option<Best>> = columns.iter().map(Column::best).collect();
     let p: Vec<f64> = best.iter().filter_map(|best| best.as_ref()?.p).collect();
     let mut corrected = holm(&p).into_iter();
     let mut mark = |best: Best| {
         let significant = best.p.and_then(|_| corrected.next()).is_some_and(|p| p < LEVEL);
-        (best.line, if significant { Mark::Significant } else { Mark::Best })
+        let first = (best.line, if significant { Mark::Significant } else { Mark::Best });
+        std::iter::once(first).chain(best.second.map(|line| (line, Mark::Second))).collect()
     };
-    best.into_iter().map(|best| best.map(&mut mark)).collect()
+    best.into_iter().map(|best| best.map_or_else(Vec::new, &mut mark)).collect()
 }
 
 /// The rows of a table of these columns, which have the same lines.
@@ -132,9 +137,9 @@ pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
 /// The entries of every column, one a line.
 fn entries(columns: &[Column]) -> Vec<Vec<Entry>> {
     let usual_n = usual_n(columns);
-    let of_column = |(column, best): (&Column, Option<(usize, Mark)>)| {
+    let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
         let entry = |(i, line): (usize, &Line)| {
-            let mark = best.filter(|(line, _)| *line == i).map_or(Mark::None, |(_, mark)| mark);
+            let mark = marked.iter().find(|(line, _)| *line == i).map_or(Mark::None, |(_, mark)| *mark);
             let values = line.sample.as_ref().map(Sample::values).unwrap_or_default();
             let show_n = values.len() != usual_n;
             Entry::estimate(values, mark, show_n)

@@ -109,6 +109,7 @@ fn record<'a>(place: Record<'a>, entry: &Entry) -> Record<'a> {
 fn mark_text(mark: Mark) -> &'static str {
     match mark {
         Mark::None => "",
+        Mark::Second => "runner-up",
         Mark::Best => "best",
         Mark::Significant => "best, significant",
     }

@@ -72,5 +72,6 @@ fn cell(method: &str, seed: u64) -> Cell {
         curve: vec![],
         seconds: 1.0,
         resumed: false,
+        external: false,
     }
 }

@@ -50,7 +50,7 @@ fn cells(row: &Row) -> impl Iterator<Item = String> {
 fn entry(entry: &Entry) -> String {
     let text = escaped(&entry.parts().join(" "));
     match entry.mark() {
-        Mark::None => text,
+        Mark::None | Mark::Second => text,
         Mark::Best => format!("**{text}**"),
         Mark::Significant => format!("**{text}** †"),
     }

@@ -13,6 +13,7 @@ mod downstream;
 #[cfg(test)]
 mod fixture;
 mod geometry;
+mod latex;
 mod markdown;
 mod paper;
 mod plot;
@@ -32,6 +33,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::regression::UNDEFINED;
 use crate::store::{Cell, Store, write_atomic};
 use column::Column;
 use table::{Note, Section, Table};
@@ -100,6 +102,8 @@ pub enum Format {
     Terminal,
     /// GitHub's Markdown.
     Markdown,
+    /// A LaTeX document with booktabs.
+    Latex,
     /// One entry a row: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the values being those of the pretraining seeds.
     Csv,
 }
@@ -129,7 +133,7 @@ pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
     })
 }
 
-/// Writes `metrics.csv`, and for every data set `tables/table-<name>.md` and `.csv`, `figures/training-curves.png`, and
+/// Writes `metrics.csv`, and for every data set `tables/table-<name>.md`, `.csv` and `.tex`, `figures/training-curves.png`, and
 /// `figures/probe-curve.png` where encoders were probed during their training.
 ///
 /// # Errors
@@ -138,7 +142,7 @@ pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
     let cells = store.cells()?;
     for context in contexts {
         let own = cells_of(&cells, context);
-        for (format, extension) in [(Format::Markdown, "md"), (Format::Csv, "csv")] {
+        for (format, extension) in [(Format::Markdown, "md"), (Format::Csv, "csv"), (Format::Latex, "tex")] {
             // a data set whose trainings all diverged has no table; the others have
             if !own.is_empty() || contexts.len() == 1 {
                 let text = render(&own, &[context], format)?;
@@ -215,6 +219,7 @@ fn rendered(
     match format {
         Format::Csv => csv::tables(&tables),
         Format::Markdown => Ok(documents(markdown::document)),
+        Format::Latex => Ok(latex::document(&tables)),
         Format::Terminal => Ok(documents(terminal::document)),
     }
 }
@@ -230,7 +235,7 @@ fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
 fn own_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let sanity = sanity::table(values, context);
     let mut main = scores::table(values, context, Section::Main);
-    main.notes.extend(warnings(values, &sanity));
+    main.notes.extend(warnings(values, context, &sanity));
     let headline = scores::columns(values, context, Section::Main);
     let mut others = vec![
         differences::table("Differences between methods, headline metric", &headline),
@@ -275,8 +280,21 @@ fn segmentation_tables(values: &Values, context: &ReportContext) -> Result<Vec<T
     Ok(tables)
 }
 
+/// Which R2 are not missing but undefined.
+fn undefined(values: &Values, context: &ReportContext) -> Vec<Note> {
+    let of = |task: &String| {
+        let methods = context.methods.iter().filter(|method| values.summary(method, task, UNDEFINED).is_some());
+        let methods = methods.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = || {
+            format!("R2 of {task} is undefined for {methods}: an output of the target does not vary on the test split.")
+        };
+        (!methods.is_empty()).then(|| Note::Warning(text()))
+    };
+    context.tasks.iter().filter_map(of).collect()
+}
+
 /// What the main table has to say about the rest.
-fn warnings(values: &Values, sanity: &Table) -> Vec<Note> {
+fn warnings(values: &Values, context: &ReportContext, sanity: &Table) -> Vec<Note> {
     let mut warnings: Vec<Note> =
         sanity.notes.iter().filter(|note| matches!(note, Note::Warning(_))).cloned().collect();
     if !sanity.has_values() && !sanity.columns.is_empty() {
@@ -284,6 +302,7 @@ fn warnings(values: &Values, sanity: &Table) -> Vec<Note> {
             "Probes on shuffled targets, the sanity check of the R2 columns, are not measured.".to_owned(),
         ));
     }
+    warnings.extend(undefined(values, context));
     if values.not_finite() > 0 {
         warnings.push(Note::Warning(format!("{} values are NaN or infinite and are left out.", values.not_finite())));
     }

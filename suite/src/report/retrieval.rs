@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(labels, ["SIE(rot)", "SIE(rot+color)"]);
         assert_eq!(test.columns, ["MRR", "H@1", "H@2", "H@5", "H@10", "PRE"]);
         let marks = |row: usize| [0, 5].map(|column| test.rows[row].entries[column].mark());
-        assert_eq!([marks(0), marks(1)], [[Mark::Best, Mark::None], [Mark::None, Mark::Best]]);
+        assert_eq!([marks(0), marks(1)], [[Mark::Best, Mark::Second], [Mark::Second, Mark::Best]]);
         assert!(!train.has_values());
     }
 }

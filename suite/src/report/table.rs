@@ -178,8 +178,10 @@ pub enum Entry {
 /// Standing of an estimate among those of the other methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Not the best.
+    /// Neither the best nor the runner-up.
     None,
+    /// The runner-up, where it is alone.
+    Second,
     /// The best.
     Best,
     /// The best, and significantly better than the runner-up.

@@ -71,7 +71,7 @@ fn row(row: &Row, separator: &str) -> Vec<Cell> {
 
 fn entry(entry: &Entry, separator: &str) -> Cell {
     let stars = match entry.mark() {
-        Mark::None => "",
+        Mark::None | Mark::Second => "",
         Mark::Best => "* ",
         Mark::Significant => "** ",
     };

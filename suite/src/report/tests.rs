@@ -106,7 +106,7 @@ fn a_tiny_table_in_csv() {
     let expected = "\
         section,row,column,value,std,ci95_low,ci95_high,n,text,values\n\
         main,Ours,rotation R2,0.25,0.0,0.25,0.25,2,best,0.25 0.25\n\
-        main,VICReg,rotation R2,0.125,,,,1,,0.125\n\
+        main,VICReg,rotation R2,0.125,,,,1,runner-up,0.125\n\
         main,Random init,rotation R2,,,,,,,\n\
         differences,rotation: Ours - VICReg,difference [95%],0.125,,,,,,\n\
         differences,rotation: Ours - VICReg,test,,,,,,-,\n\

@@ -37,8 +37,12 @@ impl Quantity {
 }
 
 /// The values of every pretraining seed, at least one seed with one value, all finite.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample(BTreeMap<u64, Vec<f64>>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    draws: BTreeMap<u64, Vec<f64>>,
+    /// Of an encoder that was not pretrained here: its seeds are its own.
+    external: bool,
+}
 
 /// How two samples were held against each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +78,13 @@ impl Values {
     fn select<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
         let mut values = Values { samples: BTreeMap::new(), datasets: BTreeSet::new(), not_finite: 0 };
         for cell in cells {
-            cell.metrics.iter().for_each(|metric| values.add(cell.kind, metric));
+            cell.metrics.iter().for_each(|metric| values.add(cell, metric));
         }
         values
     }
 
-    fn add(&mut self, kind: CellKind, metric: &Metric) {
-        let quantity = match kind {
+    fn add(&mut self, cell: &Cell, metric: &Metric) {
+        let quantity = match cell.kind {
             CellKind::Transfer | CellKind::Segment => Quantity::on(&metric.dataset, &metric.task, &metric.metric),
             CellKind::Probe | CellKind::Pretrain => {
                 self.datasets.insert(metric.dataset.clone());
@@ -88,8 +92,9 @@ impl Values {
             }
         };
         if metric.value.is_finite() {
-            let sample = self.samples.entry((metric.method.clone(), quantity)).or_insert(Sample(BTreeMap::new()));
-            sample.0.entry(metric.pretrain_seed).or_default().push(metric.value);
+            let sample = self.samples.entry((metric.method.clone(), quantity)).or_default();
+            sample.external = cell.external;
+            sample.draws.entry(metric.pretrain_seed).or_default().push(metric.value);
         } else {
             self.not_finite += 1;
         }
@@ -105,10 +110,10 @@ impl Values {
         self.sample(method, &Quantity::probed(task, metric)).and_then(Sample::summary)
     }
 
-    /// Mean over all methods and seeds, for values that depend on the data alone.
+    /// Mean over all methods and seeds of this run, for values that depend on the data alone.
     pub fn overall(&self, task: &str, metric: &str) -> Option<f64> {
         let wanted = Quantity::probed(task, metric);
-        let samples = self.samples.iter().filter(|((_, quantity), _)| *quantity == wanted);
+        let samples = self.samples.iter().filter(|((_, quantity), sample)| *quantity == wanted && !sample.external);
         let all: Vec<f64> = samples.flat_map(|(_, sample)| sample.values()).collect();
         Summary::of(&all).ok().map(|summary| summary.mean)
     }
@@ -134,7 +139,7 @@ impl Values {
 impl Sample {
     /// One value a pretraining seed, in their order: the mean over its draws.
     pub fn values(&self) -> Vec<f64> {
-        self.0.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
+        self.draws.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
     }
 
     /// Mean, spread and interval over the pretraining seeds.
@@ -144,25 +149,28 @@ impl Sample {
 
     /// Where the variance of the draws comes from.
     pub fn components(&self) -> Option<Components> {
-        Components::of(&self.0.values().cloned().collect::<Vec<_>>()).ok()
+        Components::of(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
     }
 
     /// The mean of several samples, seed by seed, of the seeds that all of them have.
     pub fn mean_of(samples: &[&Sample]) -> Option<Sample> {
-        let by_seed = |sample: &Sample| sample.0.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>();
+        let by_seed =
+            |sample: &Sample| sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>();
+        let external = samples.iter().any(|sample| sample.external);
         let samples: Vec<_> = samples.iter().map(|sample| by_seed(sample)).collect();
         let mean = |seed: &u64| {
             let values = samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
             Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
-        (!seeds.is_empty()).then_some(Sample(seeds))
+        (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
     }
 
-    /// This sample less `other`: paired where both hold the same seeds, more than one.
+    /// This sample less `other`: paired where both hold the same seeds of this run, more than one.
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
-        let test = if a.len() > 1 && self.0.keys().eq(other.0.keys()) { Test::Paired } else { Test::Welch };
+        let pairs = !self.external && !other.external && self.draws.keys().eq(other.draws.keys());
+        let test = if a.len() > 1 && pairs { Test::Paired } else { Test::Welch };
         let difference = match test {
             Test::Paired => stats::paired(&a, &b),
             Test::Welch => stats::welch(&a, &b),
@@ -223,7 +231,7 @@ mod tests {
     }
 
     fn sample(seeds: &[(u64, f64)]) -> Sample {
-        Sample(seeds.iter().map(|(seed, value)| (*seed, vec![*value])).collect())
+        Sample { draws: seeds.iter().map(|(seed, value)| (*seed, vec![*value])).collect(), external: false }
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! Tables in LaTeX with booktabs: a document that compiles, whose `table` environments are made to be copied into a paper.
+
+use super::ReportContext;
+use super::table::{Entry, Mark, Note, Role, Row, Table};
+
+/// What stands before the tables of a report.
+const PREAMBLE: &str = r"\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage[a4paper,margin=15mm,landscape]{geometry}
+\usepackage{booktabs}
+\usepackage{graphicx}
+\begin{document}
+";
+
+/// A whole document of these reports.
+pub fn document(reports: &[(&ReportContext, Vec<Table>)]) -> String {
+    let body = reports.iter().map(|(context, tables)| section(context, tables)).collect::<String>();
+    format!("{PREAMBLE}{body}\\end{{document}}\n")
+}
+
+/// A report under its title and notes.
+fn section(context: &ReportContext, tables: &[Table]) -> String {
+    let notes = context.notes.iter().map(|note| format!("{}\n\n", escaped(note))).collect::<String>();
+    let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
+    format!("\\section*{{{}}}\n{notes}{tables}\\clearpage\n", escaped(&context.title))
+}
+
+/// One `table` environment: caption above, notes below.
+fn render(table: &Table) -> String {
+    let columns = "r".repeat(table.columns.len());
+    let headings = std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str)).map(escaped);
+    let rows = table.rows.iter().map(|row| line(cells(row))).collect::<String>();
+    let mut notes = Vec::new();
+    if table.has_marks() {
+        notes.push(format!(
+            "\\textbf{{bold}}: best of its {}, floor and ceiling aside; \\underline{{underlined}}: runner-up; $\\dagger$: significantly \
+             better than the runner-up ($p < 0.05$, Holm-corrected within this table).",
+            escaped(table.section.methods_in())
+        ));
+    }
+    notes.extend(table.notes.iter().map(|note| match note {
+        Note::Plain(note) => escaped(note),
+        Note::Warning(note) => format!("\\textbf{{Warning:}} {}", escaped(note)),
+    }));
+    let notes = notes.join("\\\\\n");
+    format!(
+        "\\begin{{table}}[p]\n\\centering\n\\caption{{{}}}\n\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n\
+         \\begin{{tabular}}{{l{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}}}\n\n\
+         \\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\footnotesize\n{notes}\n\\end{{minipage}}\n\\end{{table}}\n",
+        escaped(&table.title),
+        line(headings),
+    )
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    format!("{} \\\\\n", cells.collect::<Vec<_>>().join(" & "))
+}
+
+fn cells(row: &Row) -> impl Iterator<Item = String> {
+    let label = escaped(&format!("{}{}", row.label, row.role.suffix()));
+    std::iter::once(label).chain(row.entries.iter().map(entry)).map(|text| match row.role {
+        Role::Floor | Role::Ceiling if text != "-" => format!("\\textit{{{text}}}"),
+        _ => text,
+    })
+}
+
+fn entry(entry: &Entry) -> String {
+    let text = escaped(&entry.parts().join(" "));
+    match entry.mark() {
+        Mark::None => text,
+        Mark::Second => format!("\\underline{{{text}}}"),
+        Mark::Best => format!("\\textbf{{{text}}}"),
+        Mark::Significant => format!("\\textbf{{{text}}}$^\\dagger$"),
+    }
+}
+
+/// Text as LaTeX sets it.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '<' => escaped.push_str("$<$"),
+            '>' => escaped.push_str("$>$"),
+            '±' => escaped.push_str("$\\pm$"),
+            '†' => escaped.push_str("$\\dagger$"),
+            '\n' => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{context, probe, value};
+    use super::super::{Format, render};
+    use super::escaped;
+
+    #[test]
+    fn what_latex_reads_otherwise_is_escaped() {
+        assert_eq!(escaped("50% of a_b & <1 ± {x}"), "50\\% of a\\_b \\& $<$1 $\\pm$ \\{x\\}");
+        assert_eq!(escaped("\\~^"), "\\textbackslash{}\\textasciitilde{}\\textasciicircum{}");
+    }
+
+    #[test]
+    fn best_is_bold_and_the_runner_up_underlined() {
+        let context = context(&["rotation"], &["Ours", "VICReg", "SIE(rot)"]);
+        let cell = |method, r2| probe(method, 0, &[value("rotation", "r2_per_output", 0, r2)]);
+        let cells = [cell("Ours", 0.5), cell("VICReg", 0.4), cell("SIE(rot)", 0.3)];
+        let text = render(&cells, &[&context], Format::Latex).unwrap();
+        for part in [
+            "Ours & \\textbf{0.500} \\\\",
+            "VICReg & \\underline{0.400} \\\\",
+            "SIE(rot) & 0.300 \\\\",
+            "\\toprule",
+            "\\end{document}",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}
