@@ -79,6 +79,21 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Difference> {
     Ok(tested(mean, error.sqrt(), df, pooled.sqrt(), scale))
 }
 
+/// Student's test of two independent samples of one variance: `mean(a) - mean(b)`. Right where the question is whether both are of one
+/// distribution, and sharper than Welch's on few values.
+///
+/// # Errors
+/// Where a sample is empty or a value is not finite.
+pub fn student_two_samples(a: &[f64], b: &[f64]) -> Result<Difference> {
+    let scale = largest(a)?.max(largest(b)?);
+    let (a, b) = (Moments::of(a, scale), Moments::of(b, scale));
+    let mean = a.mean - b.mean;
+    let (Some(variance_a), Some(variance_b)) = (a.variance, b.variance) else { return Ok(untested(mean)) };
+    let df = a.n + b.n - 2.0;
+    let pooled = ((a.n - 1.0) * variance_a + (b.n - 1.0) * variance_b) / df;
+    Ok(tested(mean, (pooled * (1.0 / a.n + 1.0 / b.n)).sqrt(), df, pooled.sqrt(), scale))
+}
+
 /// Paired test of two samples whose values belong together by position (the same seeds, say): `mean(a - b)`.
 ///
 /// # Errors
@@ -92,6 +107,18 @@ pub fn paired(a: &[f64], b: &[f64]) -> Result<Difference> {
     let Moments { n, mean, variance } = Moments::of(&differences, scale);
     let Some(variance) = variance else { return Ok(untested(mean)) };
     Ok(tested(mean, (variance / n).sqrt(), n - 1.0, variance.sqrt(), scale))
+}
+
+/// Whether `value` may be one more of `history`: their difference, value less mean, with the interval and test of a prediction (Student's t on
+/// n - 1 degrees of freedom, standard error s sqrt(1 + 1/n)). A history of one value, or without spread, is as in [`Difference`].
+///
+/// # Errors
+/// An empty history, a value that is not finite.
+pub fn one_more(history: &[f64], value: f64) -> Result<Difference> {
+    let scale = largest(history)?.max(largest(&[value])?);
+    let Moments { n, mean, variance } = Moments::of(history, scale);
+    let Some(variance) = variance else { return Ok(untested(value - mean)) };
+    Ok(tested(value - mean, (variance * (1.0 + 1.0 / n)).sqrt(), n - 1.0, variance.sqrt(), scale))
 }
 
 /// Holm's step-down correction: adjusted p values in the order given, to be held against the level as they are. They control
@@ -309,6 +336,19 @@ mod tests {
 
     /// By hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, made monotone (`statsmodels` `multipletests(method="holm")`
     /// gives the same).
+    /// Five of mean 0.5 and standard deviation 0.0158; 0.48 is t = -0.02 / (0.0158 sqrt(1.2)) = -1.1547 on 4 degrees of freedom, p = 0.3125
+    /// (SciPy: 2 t.cdf(-1.1547005, 4)).
+    #[test]
+    fn one_more_value_by_hand() {
+        let history = [0.48, 0.49, 0.50, 0.51, 0.52];
+        let found = one_more(&history, 0.48).unwrap();
+        assert!(
+            (found.t.unwrap() + 1.154_700_5).abs() < 1e-6 && (found.p.unwrap() - 0.312_5).abs() < 1e-4,
+            "{found:?}"
+        );
+        assert_eq!((one_more(&[0.5], 0.4).unwrap().p, one_more(&[0.5, 0.5], 0.5).unwrap().p), (None, Some(1.0)));
+    }
+
     #[test]
     fn holm_by_hand() {
         let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);

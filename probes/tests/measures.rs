@@ -3,7 +3,7 @@
 use eqr_probes::r2::R2;
 use eqr_probes::retrieval::{Retrieval, ranks};
 use eqr_probes::segmentation::Confusion;
-use eqr_probes::stats::{Difference, Summary, holm, paired, welch};
+use eqr_probes::stats::{Difference, Summary, holm, paired, student_two_samples, welch};
 use eqr_probes::{Accuracy, Part, knn};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -106,6 +106,7 @@ fn tests_and_intervals_agree_with_scipy() {
         interval(found.ci95, &expected["ci95"]);
     };
     same(&welch(&a, &b).unwrap(), &case["welch"]);
+    same(&student_two_samples(&a, &b).unwrap(), &case["student"]);
     same(&paired(&a, &sample("pairs")).unwrap(), &case["paired"]);
     let corrected = holm(&sample("p"));
     (0..9).for_each(|i| close(corrected[i], &case["holm"][i]));

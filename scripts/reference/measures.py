@@ -77,6 +77,7 @@ def samples(random):
     a, b = random.normal(0.52, 0.03, 5), random.normal(0.48, 0.05, 7)
     pairs = a + random.normal(0.02, 0.02, 5)
     welch = stats.ttest_ind(a, b, equal_var=False)
+    student = stats.ttest_ind(a, b)
     paired = stats.ttest_rel(a, pairs)
     p = random.random(9) ** 3
     interval = lambda result: [float(end) for end in result.confidence_interval(0.95)]
@@ -87,6 +88,7 @@ def samples(random):
         "mean": a.mean(),
         "std": a.std(ddof=1),
         "ci95": list(stats.t.interval(0.95, 4, a.mean(), stats.sem(a))),
+        "student": {"t": student.statistic, "df": student.df, "p": student.pvalue, "ci95": interval(student)},
         "welch": {"t": welch.statistic, "df": welch.df, "p": welch.pvalue, "ci95": interval(welch)},
         "paired": {"t": paired.statistic, "df": paired.df, "p": paired.pvalue, "ci95": interval(paired)},
         "p": p.tolist(),

@@ -167,7 +167,7 @@ impl Frozen {
             }
         };
         let frozen = Frozen { name: place(), ..read().with_context(place)? };
-        frozen.check().with_context(place)?;
+        frozen.check()?;
         Ok(frozen)
     }
 
@@ -287,7 +287,8 @@ impl Frozen {
         let first = self.represent(&images)?.y;
         ensure!(
             first.isfinite().all().int64_value(&[]) == 1,
-            "its features of random images are NaN or infinite\nhint: check the file, and --mean and --std"
+            "{}: its features of random images are NaN or infinite\nhint: check the file, and --mean and --std",
+            self.name
         );
         let again = self.represent(&images)?.y;
         let half = self.represent(&images.narrow(0, 0, 2))?.y;
@@ -298,7 +299,8 @@ impl Frozen {
             let apart = apart(other);
             ensure!(
                 apart < 1e-2,
-                "it is not frozen: with {what} its features differ by {apart:.2e} of their largest value\nhint: put the module into eval mode before it is scripted"
+                "{}: it is not frozen: with {what} its features differ by {apart:.2e} of their largest value\nhint: put the module into eval mode before it is scripted",
+                self.name
             );
         }
         Ok(())

@@ -193,10 +193,7 @@ fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worke
 }
 
 fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
-    let open = |file: &str, made_by: &str| {
-        let path = data::find(file, made_by, roots)?;
-        Pack::open(&path).with_context(|| path.display().to_string())
-    };
+    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(data::find(file, made_by, roots)?)?);
     let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;

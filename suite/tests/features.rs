@@ -4,19 +4,11 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{eqr, mpirun, skipped, stderr, succeeded};
+use common::{eqr, mpirun, one_at_a_time, skipped, stderr, succeeded};
 use hdf5::File;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
-
-/// To be held by a test: one at a time. HDF5 locks a file that is being written, and a program started meanwhile by another test would
-/// inherit the lock and keep it for as long as it runs.
-fn one_at_a_time() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Numbers in (-1, 1) that look random: column `salt` of row `i`.
 fn wave(i: usize, salt: usize) -> f32 {

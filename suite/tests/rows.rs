@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{colour_map, eqr, folder, mpirun, photographs, stderr, succeeded, traced};
+use common::{colour_map, eqr, folder, mpirun, one_at_a_time, photographs, stderr, succeeded, traced};
 use hdf5::File;
 use ndarray::{Array1, Array2};
 
@@ -83,6 +83,7 @@ fn values(run: &Path) -> BTreeMap<(String, String, String), Vec<f64>> {
 
 #[test]
 fn encoders_features_and_results_of_others_stand_in_the_tables() {
+    let _alone = one_at_a_time();
     let folder = folder();
     let here = folder.path();
     suite(here);
@@ -126,6 +127,7 @@ fn encoders_features_and_results_of_others_stand_in_the_tables() {
 /// No training at all: one command puts an encoder into the table.
 #[test]
 fn an_encoder_alone_makes_a_table() {
+    let _alone = one_at_a_time();
     let folder = folder();
     let here = folder.path();
     suite(here);
@@ -138,6 +140,7 @@ fn an_encoder_alone_makes_a_table() {
 /// A measurement that cannot be done is named, the others are done, and once it can be, it is.
 #[test]
 fn what_fails_leaves_the_others_be() {
+    let _alone = one_at_a_time();
     let folder = folder();
     let here = folder.path();
     suite(here);
@@ -174,6 +177,7 @@ fn what_fails_leaves_the_others_be() {
 
 #[test]
 fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
+    let _alone = one_at_a_time();
     let folder = folder();
     let here = folder.path();
     suite(here);

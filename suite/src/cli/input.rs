@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use eqr_datasets::Pack;
 use tch::Device;
@@ -13,7 +13,8 @@ use crate::progress::say;
 /// Options of `probe` and `transfer` that say what is measured.
 #[derive(Args)]
 pub struct Input {
-    /// HDF5 file of features from anywhere, see the README.
+    /// HDF5 file of features from anywhere. For `probe`: `train/features_1`, `train/features_2` (N, D), `train/targets/<name>` (N, k), and the
+    /// same under `test/`. For `transfer`: `train|val|test/features` (N, D) and `train|val|test/labels` (N), classes from 0.
     #[arg(long, required_unless_present = "encoder", conflicts_with = "encoder")]
     features: Option<PathBuf>,
     #[arg(long, requires = "data", help = ENCODER_HELP)]
@@ -49,7 +50,7 @@ impl Input {
         match (&self.features, &self.encoder, &self.data) {
             (Some(features), ..) => Ok(Source::Features(features)),
             (None, Some(encoder), Some(data)) => {
-                let pack = Pack::open(data).with_context(|| data.display().to_string())?;
+                let pack = Pack::open(data)?;
                 warn_of_script(encoder);
                 let frozen = Frozen::open(encoder, &self.options, None, device)?;
                 Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod data;
 mod input;
 mod probe;
@@ -39,6 +40,8 @@ enum Command {
     Run(RunArgs),
     /// Print what a run wrote.
     Report(ReportArgs),
+    /// Hold a run against a recorded one: exit code 1 where quality or speed became worse.
+    Compare(compare::CompareArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(ExportArgs),
     /// R2 of probes on an encoder, or a file of features: what they hold of the transformation between two views.
@@ -173,6 +176,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Segment(args) => segment::run(&args, ranks),
         other if ranks.size() > 1 => {
             let name = match other {
+                Command::Compare(_) => "compare",
                 Command::Report(_) => "report",
                 Command::Export(_) => "export",
                 Command::Probe(_) => "probe",
@@ -184,6 +188,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
             Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
+        Command::Compare(args) => compare::run(&args),
         Command::Export(args) => agree(&Solo, export(&args)),
         Command::Probe(args) => probe::run(&args),
         Command::Data(command) => agree(&Solo, data::run(command)),

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
+use eqr_datasets::Kind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
@@ -122,6 +123,12 @@ fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
     ensure!(whole || encoder.has_halves(), "--parts: this encoder's features have no halves, ours have");
+    let of_photographs = args.transforms.is_some() || args.combined;
+    ensure!(
+        pack.kind == Kind::Photographs || !of_photographs,
+        "--transforms, --combined: {} has renders, whose pairs are two views of an object",
+        pack.path().display()
+    );
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };
     let probe = Probe {

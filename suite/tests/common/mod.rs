@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
@@ -100,6 +101,13 @@ pub fn traced(path: &Path, side: i64, mut forward: impl FnMut(&Tensor) -> Tensor
 pub fn colour_map(images: &Tensor) -> Tensor {
     let weight = (Tensor::arange(8 * 3 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([8, 3, 4, 4]) * 0.2;
     images.conv2d(&weight, None::<Tensor>, [4, 4], [0, 0], [1, 1], 1).relu()
+}
+
+/// To be held by a test: one at a time. HDF5 locks a file that is being written, and a program started meanwhile by another test would
+/// inherit the lock and keep it for as long as it runs.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// stderr as text.

@@ -1,0 +1,84 @@
+//! `eqr-bench compare`: a run against a recorded one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::ASCII_MARKDOWN;
+
+use super::print_text;
+use crate::compare::{Comparison, Line, Record, Thresholds, compare};
+use crate::failure::{Failure, Outcome};
+use crate::store::write_atomic;
+
+/// Exit code of a regression.
+const REGRESSION: i32 = 1;
+
+/// Options of `compare`.
+#[derive(Args)]
+pub struct CompareArgs {
+    /// The recorded run: its folder, or its metrics.csv (quality alone). Fewer than five pretraining seeds say nothing.
+    baseline: PathBuf,
+    /// The run that is judged, as the baseline.
+    candidate: PathBuf,
+    /// Chance of one or more false alarms in a table: a data set with its probes, its transfer or its segmentation. The more lines a table
+    /// has, the larger a drop must be: of six lines, three standard deviations at five seeds are found nine times in ten.
+    #[arg(long, default_value_t = 0.05, value_parser = part)]
+    alpha: f64,
+    /// Smallest drop of a metric that counts, in its own unit.
+    #[arg(long, default_value_t = 0.0, value_parser = part)]
+    tolerance: f64,
+    /// Smallest slow-down that counts, as a part of the baseline's steps a second.
+    #[arg(long, default_value_t = 0.03, value_parser = part)]
+    slower: f64,
+    /// Write the verdicts as JUnit XML, too.
+    #[arg(long)]
+    junit: Option<PathBuf>,
+    /// JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|value| (0.0..1.0).contains(value))
+        .ok_or_else(|| "expected a number from 0 to below 1".into())
+}
+
+/// Prints the verdicts.
+///
+/// # Errors
+/// Runs that cannot be read (2); a regression (1), after the verdicts were printed.
+pub fn run(args: &CompareArgs) -> Outcome<()> {
+    let CompareArgs { alpha, tolerance, slower, .. } = *args;
+    let read = |path| Record::read(path).map_err(Failure::bad_input);
+    let (baseline, candidate) = (read(&args.baseline)?, read(&args.candidate)?);
+    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower }).map_err(Failure::bad_input)?;
+    if let Some(path) = &args.junit {
+        write_atomic(path, found.as_junit().as_bytes()).map_err(Failure::run)?;
+    }
+    print_text(&if args.json { found.as_json() } else { as_table(&found) }).map_err(Failure::run)?;
+    if !found.regressed() {
+        return Ok(());
+    }
+    let worse = found.lines.iter().filter(|line| line.verdict == crate::compare::Verdict::Regression).count();
+    let error = anyhow::anyhow!("{worse} of {} became worse than {}", found.lines.len(), args.baseline.display());
+    Err(Failure { error, code: REGRESSION, agreed: true })
+}
+
+fn as_table(found: &Comparison) -> String {
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN).set_header(["", "baseline", "candidate", "gain", "p of a drop", "verdict"]);
+    for Line { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.lines {
+        let mean = |summary: &eqr_probes::stats::Summary| match summary.std {
+            Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),
+            None => format!("{:.4} (n = {})", summary.mean, summary.n),
+        };
+        let p = p_drop.map_or("-".to_owned(), |p| format!("{p:.4}"));
+        table.add_row([name, &mean(baseline), &mean(candidate), &format!("{gain:+.4}"), &p, verdict.text()]);
+    }
+    let table = if found.lines.is_empty() { String::new() } else { format!("{table}\n") };
+    let notes = found.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>();
+    format!("{table}{notes}")
+}
