@@ -117,3 +117,23 @@ pub fn cut_view(
     }
     Ok(view)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a resize the crop alone remains; its place is torchvision's, which rounds halves to even.
+    #[test]
+    fn the_centre_is_torchvisions() {
+        let image = RgbImage::from_fn(10, 6, |x, y| image::Rgb([x as u8, y as u8, 0]));
+        for (side, left, top) in [(4, 3, 1), (3, 4, 2), (5, 2, 0), (6, 2, 0)] {
+            let crop = centre_crop(&image, 6, side).unwrap();
+            assert_eq!(crop.dimensions(), (side, side));
+            assert_eq!(crop.get_pixel(0, 0).0, [left, top, 0], "side {side}");
+            assert_eq!(crop.get_pixel(side - 1, side - 1).0, [left + side as u8 - 1, top + side as u8 - 1, 0]);
+        }
+        // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2 = 0.5 -> 0
+        assert!(centre_crop(&image, 3, 4).is_err());
+        assert_eq!(centre_crop(&image, 3, 3).unwrap().dimensions(), (3, 3));
+    }
+}

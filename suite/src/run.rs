@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_datasets::Pack;
+use eqr_models::vit::VitConfig;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
@@ -29,6 +30,7 @@ use crate::parts::{self, Part};
 use crate::plan::{Entry, curve_steps, entries, rows};
 use crate::progress::say;
 use crate::report::{self, ReportContext, TransferColumn};
+use crate::scenes;
 use crate::sets::TransferSet;
 use crate::store::{Cell, CellKind, SCHEMA, Store, write_atomic};
 use crate::train::{Course, Job, Network, Stop, Trained, batch_units, model_config, network, train};
@@ -184,6 +186,7 @@ fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worke
     same_everywhere(ranks, "train.init", starts_from.unwrap_or_default())?;
     same_everywhere(ranks, "the data set", &opened.pack.content)?;
     let sets = agree(ranks, open_sets(&part.suite, &request.data_roots))?;
+    agree(ranks, segmentable(&part.suite, &opened, &sets))?;
     let packs = sets.transfer.iter().chain(&sets.segmentation);
     let packs = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
     warn_of_scripts(&part.suite);
@@ -207,6 +210,22 @@ fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
         );
     }
     Ok(Sets { transfer, segmentation })
+}
+
+/// Whether the sets of segmentation have masks, and the suite's networks can be brought to the side of the crops.
+fn segmentable(suite: &Suite, opened: &Opened, sets: &Sets) -> Result<()> {
+    for (set, pack) in suite.segmentation.iter().zip(&sets.segmentation) {
+        scenes::classes(pack)?;
+        for split in ["train", "test"] {
+            let (masks, path) = (pack.expect_split(split)?.has_masks(), pack.path().display());
+            ensure!(masks, "segmentation, {path}: the {split} images have no masks\nhint: {}", set.made_by);
+        }
+        if !suite.methods.is_empty() {
+            let crops = VitConfig { image: set.head.crop, ..model_config(suite, opened).encoder };
+            crops.validate().with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the files of external rows hold: what cannot be found is said before the first step.

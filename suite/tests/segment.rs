@@ -336,6 +336,21 @@ fn a_suite_segments_with_every_row() {
         assert_eq!(metrics("two"), found);
     }
 
+    // what no cell could do is refused before the first one
+    class_folders(here, "classes", 2, 3, |_| (40, 40));
+    succeeded(&eqr(here, &["data", "pack", "class-folders", "classes", "--out", "classes.h5"]));
+    for (set, says) in [
+        (set("classes.h5"), "the train images have no masks"),
+        (set("d.h5").replace("crop = 32, stride = 24", "crop = 30, stride = 24"), "head.crop = 30"),
+    ] {
+        std::fs::write(here.join("two.toml"), format!("{text}{set}")).unwrap();
+        let mut args = args("refused");
+        args[1] = "two.toml";
+        let output = eqr(here, &args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(says) && !here.join("refused/cells").exists(), "{}", stderr(&output));
+    }
+
     std::fs::write(here.join("two.toml"), format!("{text}{}", set("void.h5"))).unwrap();
     let mut args = args("void");
     args[1] = "two.toml";
