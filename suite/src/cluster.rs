@@ -236,6 +236,13 @@ pub fn agree_in_run<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Ou
     agree(ranks, outcome).map_err(|failure| Failure { code: RUN_FAILED, ..failure })
 }
 
+/// The numbers of all ranks, any number each, rank by rank; every rank must ask.
+pub fn gathered(ranks: &dyn Collective, own: &[f64]) -> Vec<f64> {
+    let counts = ranks.all_gather(&Tensor::from_slice(&[own.len() as f64]), &vec![1; ranks.size()]);
+    let rows: Vec<i64> = Vec::<f64>::try_from(counts).expect("a count a rank").iter().map(|&n| n as i64).collect();
+    Vec::try_from(ranks.all_gather(&Tensor::from_slice(own), &rows)).expect("numbers")
+}
+
 /// Rank 0's number, on every rank; exact up to 2^53.
 pub fn from_leader(ranks: &dyn Collective, own: u64) -> u64 {
     let mut number = Tensor::from_slice(&[own as f64]);

@@ -16,7 +16,7 @@ use serde_json::json;
 use tch::Tensor;
 
 use crate::checkpoint;
-use crate::cluster::same_everywhere;
+use crate::cluster::{gathered, same_everywhere};
 use crate::config::{Part as ReadPart, Probe, Suite};
 use crate::data::Opened;
 use crate::evaluate::{Evaluation, Extent, top1};
@@ -121,9 +121,7 @@ pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
     }
     progress.finish();
     // every rank tells all others
-    let counts = ranks.all_gather(&Tensor::from_slice(&[failed.len() as f64]), &vec![1; ranks.size()]);
-    let rows: Vec<i64> = Vec::<f64>::try_from(counts).expect("a count a rank").iter().map(|&n| n as i64).collect();
-    let all = Vec::<f64>::try_from(ranks.all_gather(&Tensor::from_slice(&failed), &rows)).expect("pairs");
+    let all = gathered(ranks, &failed);
     Ok(all.chunks(2).map(|pair| Failed { cell: missing[pair[0] as usize].id.clone(), code: pair[1] as i32 }).collect())
 }
 

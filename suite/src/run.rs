@@ -14,7 +14,7 @@ use tch::Tensor;
 
 use crate::checkpoint::Checkpoints;
 use crate::cli::print_text;
-use crate::cluster::{Precision, Worker, agree, same_everywhere};
+use crate::cluster::{Precision, Worker, agree, gathered, same_everywhere};
 use crate::config::Suite;
 use crate::data::{self, Opened};
 use crate::external::{self, External};
@@ -371,10 +371,7 @@ impl Run<'_> {
             }
         }
         // every group's leader tells all ranks
-        let counts = ranks.all_gather(&Tensor::from_slice(&[diverged.len() as f64]), &vec![1; ranks.size()]);
-        let rows: Vec<i64> = Vec::<f64>::try_from(counts).expect("a count a rank").iter().map(|&n| n as i64).collect();
-        let all = Vec::<f64>::try_from(ranks.all_gather(&Tensor::from_slice(&diverged), &rows)).expect("indices");
-        Ok(all.into_iter().map(|i| missing[i as usize].clone()).collect())
+        Ok(gathered(ranks, &diverged).into_iter().map(|i| missing[i as usize].clone()).collect())
     }
 
     /// Trains one cell and writes it; false where it diverged.
