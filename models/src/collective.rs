@@ -38,6 +38,10 @@ pub trait Collective {
     fn split(&self, group: usize) -> Box<dyn Collective>;
     /// Returns when every rank is here.
     fn barrier(&self);
+    /// What carries the data, with its version.
+    fn transport(&self) -> String {
+        "none: one process".to_owned()
+    }
     /// Ends every rank with `code`.
     fn abort(&self, code: i32) -> !;
 }

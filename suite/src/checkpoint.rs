@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::frozen::Normalisation;
+use crate::guard::Sums;
 use crate::manifest::precision_name;
 use crate::store::CurvePoint;
 use crate::tensors::{self, Named};
@@ -45,6 +46,9 @@ pub struct State {
     pub seconds: f64,
     /// Training curve so far.
     pub curve: Vec<CurvePoint>,
+    /// What was read since its last point, where the training was stopped in the middle of an epoch.
+    #[serde(default, skip_serializing_if = "Sums::is_empty")]
+    pub since: Sums,
 }
 
 /// What a checkpoint is of. One of another identity is refused, not passed over.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
+use crate::provenance::host;
 
 /// A rank and what it computes with.
 pub struct Worker<'a> {
@@ -96,8 +97,7 @@ fn fair_threads(ranks: &[(u32, CoreMask)], me: usize) -> usize {
 
 /// [`fair_threads`] of this rank, or its part of a container's quota of processor time where that is less.
 fn default_threads(ranks: &dyn Collective) -> usize {
-    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut row = vec![f64::from(short_hash(node.trim()))];
+    let mut row = vec![f64::from(short_hash(&host()))];
     row.extend(core_mask().map(f64::from));
     let all = ranks.all_gather(&Tensor::from_slice(&row).unsqueeze(0), &vec![1; ranks.size()]);
     let all: Vec<Vec<f64>> = Vec::try_from(all).expect("one row a rank");
@@ -243,6 +243,24 @@ pub fn gathered(ranks: &dyn Collective, own: &[f64]) -> Vec<f64> {
     Vec::try_from(ranks.all_gather(&Tensor::from_slice(own), &rows)).expect("numbers")
 }
 
+/// The texts of all ranks, in their order; every rank must ask.
+pub fn texts(ranks: &dyn Collective, own: &str) -> Vec<String> {
+    // as f64: the one number type that every collective carries exactly
+    let bytes: Vec<f64> = own.bytes().map(f64::from).collect();
+    let length = Tensor::from_slice(&[bytes.len() as f64]);
+    let lengths = ranks.all_gather(&length, &vec![1; ranks.size()]);
+    let lengths: Vec<f64> = Vec::try_from(lengths).expect("one length a rank");
+    let rows: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
+    let all: Vec<f64> = Vec::try_from(ranks.all_gather(&Tensor::from_slice(&bytes), &rows)).expect("gathered bytes");
+    let mut rest = all.as_slice();
+    let text = |&length: &i64| {
+        let (mine, others) = rest.split_at(length as usize);
+        rest = others;
+        String::from_utf8_lossy(&mine.iter().map(|&byte| byte as u8).collect::<Vec<_>>()).into_owned()
+    };
+    rows.iter().map(text).collect()
+}
+
 /// Rank 0's number, on every rank; exact up to 2^53.
 pub fn from_leader(ranks: &dyn Collective, own: u64) -> u64 {
     let mut number = Tensor::from_slice(&[own as f64]);
@@ -260,26 +278,12 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
         return outcome.map_err(Failure::bad_input);
     }
     let text = outcome.as_ref().err().map(|error| format!("{error:#}")).unwrap_or_default();
-    // one row a rank: the length of its message, then the messages
-    let length = Tensor::from_slice(&[text.len() as f64]);
-    let lengths = ranks.all_gather(&length, &vec![1; ranks.size()]);
-    let lengths: Vec<f64> = Vec::try_from(lengths).expect("one length a rank");
-    let rows: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
-    if rows.iter().all(|&rows| rows == 0) {
+    let texts = texts(ranks, &text);
+    if texts.iter().all(String::is_empty) {
         return outcome.map_err(Failure::bad_input);
     }
-    // as f64: the one number type that every collective carries exactly
-    let bytes: Vec<f64> = text.bytes().map(f64::from).collect();
-    let all: Vec<f64> = Vec::try_from(ranks.all_gather(&Tensor::from_slice(&bytes), &rows)).expect("gathered bytes");
-    let mut rest = all.as_slice();
     let mut messages: Vec<(Vec<usize>, String)> = Vec::new();
-    for (rank, &length) in rows.iter().enumerate() {
-        let (mine, others) = rest.split_at(length as usize);
-        rest = others;
-        let message = String::from_utf8_lossy(&mine.iter().map(|&b| b as u8).collect::<Vec<_>>()).into_owned();
-        if message.is_empty() {
-            continue;
-        }
+    for (rank, message) in texts.into_iter().enumerate().filter(|(_, message)| !message.is_empty()) {
         match messages.iter_mut().find(|(_, known)| *known == message) {
             Some((who, _)) => who.push(rank),
             None => messages.push((vec![rank], message)),

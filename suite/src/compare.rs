@@ -99,7 +99,7 @@ pub struct Record {
     speeds: BTreeMap<String, Vec<f64>>,
     /// What was measured: the configuration without what may differ between runs of one series.
     definition: Option<Value>,
-    /// What it was measured on.
+    /// What it was measured on; `null` where it was continued on something else.
     hardware: Option<Value>,
 }
 
@@ -131,7 +131,7 @@ impl Record {
             metrics: cells.iter().filter(|cell| cell.last).flat_map(|cell| cell.metrics.clone()).collect(),
             speeds: speeds(&cells),
             definition: Some(definition(&manifest["configuration"])),
-            hardware: Some(hardware(&manifest["provenance"])),
+            hardware: Some(hardware(&manifest)),
         })
     }
 
@@ -166,9 +166,17 @@ fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     all
 }
 
-/// What a speed depends on.
-fn hardware(provenance: &Value) -> Value {
-    ["cpu", "device", "ranks", "threads"].iter().map(|&key| (key.to_owned(), provenance[key].clone())).collect()
+/// What a speed depends on; `null` where the calls of a run differ in it.
+fn hardware(manifest: &Value) -> Value {
+    let of_call = |call: &Value| -> Value {
+        let gpus = call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
+        let of_key = |&key: &&str| (key.to_owned(), call[key].clone());
+        let all = ["cpu", "device", "ranks", "threads"].iter().map(of_key);
+        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus))).collect()
+    };
+    let first = of_call(&manifest["provenance"]);
+    let mut later = manifest["continued"].as_array().into_iter().flatten();
+    if later.all(|call| of_call(call) == first) { first } else { Value::Null }
 }
 
 /// A configuration without rows and seeds, which runs of one series may have more or fewer of.
@@ -203,7 +211,11 @@ pub fn compare(baseline: &Record, candidate: &Record, thresholds: &Thresholds) -
         return Ok(Comparison { lines: Vec::new(), notes });
     }
     let mut lines = quality(&baseline.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
-    if differs(&baseline.hardware, &candidate.hardware) {
+    let mixed = |record: &Record| record.hardware.as_ref().is_some_and(Value::is_null);
+    if mixed(baseline) || mixed(candidate) {
+        let which = if mixed(baseline) { "baseline" } else { "candidate" };
+        notes.push(format!("the {which} was continued on other hardware than it began on: no speeds are compared"));
+    } else if differs(&baseline.hardware, &candidate.hardware) {
         notes.push("the hardware is another one than the baseline's: a new series of speeds begins".into());
     } else {
         lines.extend(speed(&baseline.speeds, &candidate.speeds, thresholds)?);

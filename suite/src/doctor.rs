@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use crate::cluster::{Precision, allowed_cores, cpu_has_bf16, load_cuda, online_cores};
-use crate::manifest::cpu_model;
+use crate::provenance::cpu_model;
 
 /// Prints the findings.
 ///

@@ -4,7 +4,7 @@ use std::panic::PanicHookInfo;
 
 use crate::memory;
 
-/// An error with the exit code that scripts rely on: 2 usage or bad input, 3 run failed.
+/// An error with the exit code that scripts rely on: 2 usage or bad input, 3 run failed, 75 stopped early.
 #[derive(Debug)]
 pub struct Failure {
     /// What, where, and what to do.
@@ -19,6 +19,8 @@ pub struct Failure {
 pub const BAD_INPUT: i32 = 2;
 /// The run failed.
 pub const RUN_FAILED: i32 = 3;
+/// Stopped early, and the same command goes on: EX_TEMPFAIL of sysexits.h.
+pub const STOPPED: i32 = 75;
 
 impl Failure {
     /// Bad input that every rank sees alike.

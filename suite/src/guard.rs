@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::Result;
 use eqr_models::Arena;
 use eqr_models::step::LossTerms;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -78,21 +79,43 @@ impl Divergence {
     }
 }
 
-/// Means of what was read between two points of the curve. A point ends with its epoch at the latest, so that a training resumed from a
-/// finished epoch draws the same curve.
-pub struct Curve {
-    every: u64,
-    sums: Vec<(&'static str, f64)>,
+/// What was read since the last point of the curve. It goes into checkpoints, so that a training stopped between two points draws the same
+/// curve.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sums {
+    terms: BTreeMap<String, f64>,
     gradient_norms: f64,
     count: u64,
+}
+
+impl Sums {
+    /// Whether nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Means of what was read between two points of the curve. A point ends with its epoch at the latest.
+pub struct Curve {
+    every: u64,
+    sums: Sums,
     pending: Option<Reading>,
 }
 
 impl Curve {
-    /// The curve of a training of `total` steps.
-    pub fn new(total: u64) -> Self {
+    /// The curve of a training of `total` steps, from what an earlier part of it had read since the last point.
+    pub fn new(total: u64, sums: Sums) -> Self {
         let every = total.div_ceil(CURVE_POINTS).max(1);
-        Curve { every, sums: Vec::new(), gradient_norms: 0.0, count: 0, pending: None }
+        Curve { every, sums, pending: None }
+    }
+
+    /// Reads what is still to be read, at a stop: the point that is due, and what belongs to the next one.
+    ///
+    /// # Errors
+    /// As [`Curve::push`].
+    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, Sums), Divergence> {
+        let last = self.pending.take().map(|reading| self.add(&reading, false)).transpose()?;
+        Ok((last.flatten(), std::mem::take(&mut self.sums)))
     }
 
     /// Takes the reading of a step, reads that of the step before, and at the end of an epoch both; the points that are due.
@@ -116,23 +139,19 @@ impl Curve {
             return Err(Divergence { step: *step, terms, gradient_norm, parameter_norm });
         }
         for (name, value) in terms {
-            match self.sums.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, sum)) => *sum += value,
-                None => self.sums.push((name, value)),
-            }
+            *self.sums.terms.entry(name.to_owned()).or_default() += value;
         }
-        self.gradient_norms += gradient_norm;
-        self.count += 1;
+        self.sums.gradient_norms += gradient_norm;
+        self.sums.count += 1;
         Ok((step.is_multiple_of(self.every) || epoch_ends).then(|| self.point(*step)))
     }
 
     fn point(&mut self, step: u64) -> CurvePoint {
-        let count = self.count as f64;
-        let mut terms: BTreeMap<String, f64> =
-            self.sums.drain(..).map(|(name, sum)| (name.to_owned(), sum / count)).collect();
+        let Sums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
+        let count = count as f64;
+        let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
-        let gradient_norm = Some(std::mem::take(&mut self.gradient_norms) / count);
-        self.count = 0;
+        let gradient_norm = Some(gradient_norms / count);
         CurvePoint { step, terms, gradient_norm }
     }
 }
@@ -143,7 +162,7 @@ mod tests {
     use eqr_models::{Arena, Registry};
     use tch::{Device, Tensor};
 
-    use super::{Curve, Reading};
+    use super::{Curve, Reading, Sums};
 
     fn arena(gradient: f32) -> Arena {
         let mut registry = Registry::default();
@@ -156,7 +175,7 @@ mod tests {
     #[test]
     fn points_are_means_and_the_last_step_of_an_epoch_is_read_at_once() {
         let arena = arena(3.0);
-        let mut curve = Curve::new(400);
+        let mut curve = Curve::new(400, Sums::default());
         let mut points = Vec::new();
         for step in 1..=5 {
             let reading = Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
@@ -168,9 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_between_two_points_leaves_the_curve_as_it_is() {
+        let arena = arena(3.0);
+        let reading = |step: u64| Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+        let drawn = |stop: Option<u64>| {
+            let (mut curve, mut points) = (Curve::new(800, Sums::default()), Vec::new());
+            for step in 1..=8 {
+                points.extend(curve.push(reading(step), step == 8).unwrap());
+                if stop == Some(step) {
+                    let (found, sums) = curve.stop().unwrap();
+                    points.extend(found);
+                    curve = Curve::new(800, sums);
+                }
+            }
+            points
+        };
+        assert_eq!(drawn(None).iter().map(|point| point.step).collect::<Vec<_>>(), [4, 8]);
+        (1..8).for_each(|step| assert_eq!(drawn(Some(step)), drawn(None), "stopped after step {step}"));
+    }
+
+    #[test]
     fn a_term_or_a_gradient_that_is_not_finite_is_found_one_step_later_at_most() {
         let good = arena(1.0);
-        let mut curve = Curve::new(10);
+        let mut curve = Curve::new(10, Sums::default());
         let reading = |step, term: f32, arena: &Arena| {
             Reading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
         };
@@ -182,7 +221,7 @@ mod tests {
         assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
         assert_eq!(found.parameter_norm, 1.0);
 
-        let found = Curve::new(10).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        let found = Curve::new(10, Sums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
         assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
     }
 }

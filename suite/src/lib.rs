@@ -2,6 +2,7 @@
 //! data sets and probes meet.
 
 pub mod checkpoint;
+pub mod claim;
 pub mod cli;
 pub mod cluster;
 pub mod compare;
@@ -17,6 +18,7 @@ pub mod frozen;
 pub mod guard;
 pub mod health;
 pub mod import;
+pub mod interrupt;
 pub mod known;
 pub mod labelled;
 pub mod manifest;
@@ -29,6 +31,7 @@ pub mod perf;
 pub mod pictures;
 pub mod plan;
 pub mod progress;
+pub mod provenance;
 pub mod reconstruction;
 pub mod regression;
 pub mod report;

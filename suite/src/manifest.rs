@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
 use serde_json::{Value, json};
 
-use crate::cluster::Worker;
+use crate::claim;
 use crate::parts::Part;
 use crate::store::{Store, write_atomic};
 
@@ -41,9 +41,9 @@ pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
     if !root.exists() {
         return Ok(());
     }
-    // `data` may be there: a set that was rendered for a call that was then refused
+    // `data` may be there: a set that was rendered for a call that was then refused; and this call's own claim
     let entries = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
-    if entries.flatten().any(|entry| entry.file_name() != "data") {
+    if entries.flatten().any(|entry| entry.file_name() != "data" && entry.file_name() != claim::FILE) {
         bail!(
             "{} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out",
             root.display()
@@ -71,11 +71,11 @@ fn of_parts<'a>(values: impl Iterator<Item = (&'a Part, Option<Value>)>) -> Opti
     (!by_key.is_empty()).then_some(Value::Object(by_key))
 }
 
-/// Writes the manifest of a new run, or checks that the run in the folder is the same one.
+/// Writes the manifest of a new run, or checks that the run in the folder is the same one and adds where it goes on.
 ///
 /// # Errors
 /// As [`check`], other data included, and a folder that cannot be written.
-pub fn establish(store: &Store, read_of: &[Read], compute: Compute, worker: &Worker) -> Result<()> {
+pub fn establish(store: &Store, read_of: &[Read], compute: Compute, provenance: Value) -> Result<()> {
     let mut configuration = json!({
         "suite": of_parts(read_of.iter().map(|read| (read.part, Some(suite(read.part))))),
         "precision": precision_name(compute),
@@ -88,17 +88,24 @@ pub fn establish(store: &Store, read_of: &[Read], compute: Compute, worker: &Wor
     if let Some(packs) = of_parts(read_of.iter().map(|read| (read.part, packs(read)))) {
         configuration["packs"] = packs;
     }
-    if let Some(found) = read(store)? {
-        return same(&found, &configuration).with_context(|| other(store));
-    }
     std::fs::create_dir_all(store.path("cells"))
         .with_context(|| format!("cannot create {}", store.root().display()))?;
-    let manifest = json!({
-        "schema": 1,
-        "configuration": configuration,
-        "configuration_hash": blake3::hash(configuration.to_string().as_bytes()).to_hex().as_str(),
-        "provenance": provenance(worker),
-    });
+    let manifest = match whole(store)? {
+        Some(mut manifest) => {
+            same(&manifest["configuration"], &configuration).with_context(|| other(store))?;
+            match manifest["continued"].as_array_mut() {
+                Some(calls) => calls.push(provenance),
+                None => manifest["continued"] = json!([provenance]),
+            }
+            manifest
+        }
+        None => json!({
+            "schema": 1,
+            "configuration": configuration,
+            "configuration_hash": blake3::hash(configuration.to_string().as_bytes()).to_hex().as_str(),
+            "provenance": provenance,
+        }),
+    };
     write_atomic(&store.path("manifest.json"), serde_json::to_string_pretty(&manifest)?.as_bytes())
 }
 
@@ -110,13 +117,17 @@ pub fn precision(store: &Store) -> Option<Compute> {
 
 /// The configuration of the run in the folder, if there is one.
 fn read(store: &Store) -> Result<Option<Value>> {
+    Ok(whole(store)?.map(|mut manifest| manifest["configuration"].take()))
+}
+
+/// The manifest of the run in the folder, if there is one.
+fn whole(store: &Store) -> Result<Option<Value>> {
     let path = store.path("manifest.json");
     if !path.exists() {
         return Ok(None);
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut found: Value = serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-    Ok(Some(found["configuration"].take()))
+    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
 }
 
 /// A number type as manifests and the command line call it.
@@ -130,25 +141,6 @@ pub fn precision_name(compute: Compute) -> &'static str {
 
 fn other(store: &Store) -> String {
     format!("{} holds a run of another configuration", store.root().display())
-}
-
-fn provenance(worker: &Worker) -> Value {
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "git": env!("EQR_GIT"),
-        "host": std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim(),
-        "cpu": cpu_model(),
-        "ranks": worker.ranks.size(),
-        "threads": worker.threads,
-        "device": format!("{:?}", worker.device),
-    })
-}
-
-/// The CPU's name as the kernel says it.
-pub fn cpu_model() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()
 }
 
 /// # Errors

@@ -25,6 +25,7 @@ use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 use crate::features::FeatureFile;
 use crate::frozen::{Frozen, Normalisation, Represents};
 use crate::import::Parameters;
+use crate::interrupt;
 use crate::known::known_part;
 use crate::labelled::{Reader, transfer_data};
 use crate::pairs::{PairSource, tasks};
@@ -96,7 +97,7 @@ pub struct Failed {
 /// Does what is missing of the measurements of a part and returns those that failed. There is nothing to measure of a training that diverged.
 ///
 /// # Errors
-/// Ranks that see different cells, and a cell that cannot be written.
+/// Ranks that see different cells, a cell that cannot be written, and a wish to stop with measurements left.
 pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
     let ranks = run.worker.ranks;
     let of_diverged = |subject: &Subject| matches!(subject, Subject::Own(entry) if diverged.contains(entry));
@@ -105,8 +106,12 @@ pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
     let names: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
     let progress = Progress::new("measurements");
-    let mut failed = Vec::new();
+    let (mut failed, mut stopped) = (Vec::new(), false);
     for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
+        stopped = interrupt::asked();
+        if stopped {
+            break;
+        }
         match measure(run, &missing[i]) {
             Ok(cell) => {
                 run.store.write_cell(&cell).and_then(|()| run.store.clear_failed(&cell.id)).map_err(Failure::run)?;
@@ -120,6 +125,9 @@ pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
         progress.at(((done + 1) * ranks.size()) as u64, missing.len() as u64);
     }
     progress.finish();
+    if interrupt::any(ranks, stopped) {
+        return Err(interrupt::stopped());
+    }
     // every rank tells all others
     let all = gathered(ranks, &failed);
     Ok(all.chunks(2).map(|pair| Failed { cell: missing[pair[0] as usize].id.clone(), code: pair[1] as i32 }).collect())

@@ -13,8 +13,9 @@ use serde_json::json;
 use tch::Tensor;
 
 use crate::checkpoint::Checkpoints;
+use crate::claim::Claim;
 use crate::cli::print_text;
-use crate::cluster::{Precision, Worker, agree, gathered, same_everywhere};
+use crate::cluster::{Precision, Worker, agree, gathered, same_everywhere, texts};
 use crate::config::Suite;
 use crate::data::{self, Opened};
 use crate::external::{self, External};
@@ -22,6 +23,7 @@ use crate::failure::{Failure, Outcome};
 use crate::frozen;
 use crate::guard::Divergence;
 use crate::import::Parameters;
+use crate::interrupt;
 use crate::known::training_part;
 use crate::manifest;
 use crate::measure;
@@ -29,6 +31,7 @@ use crate::pairs::{PairSource, tasks};
 use crate::parts::{self, Part};
 use crate::plan::{Entry, curve_steps, entries, rows};
 use crate::progress::say;
+use crate::provenance::{host, provenance};
 use crate::report::{self, ReportContext, TransferColumn};
 use crate::scenes;
 use crate::sets::TransferSet;
@@ -97,6 +100,13 @@ pub(crate) struct Run<'a> {
     pub(crate) sets: &'a Sets,
 }
 
+/// How a training ended.
+enum End {
+    Trained,
+    Diverged,
+    Stopped,
+}
+
 /// Packs that encoders are measured on beside the part's own.
 pub(crate) struct Sets {
     pub(crate) transfer: Vec<Pack>,
@@ -119,7 +129,10 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         }
         return Ok(());
     }
+    agree(ranks, interrupt::listen())?;
     let store = Store::at(&request.out);
+    let claimed = if worker.leads() { Claim::take(store.root()).map(Some) } else { Ok(None) };
+    let _claim = agree(ranks, claimed)?;
     let compute = precision(request.precision, &store, &worker);
     let checked = if worker.leads() { manifest::check(&store, &parts, compute) } else { Ok(()) };
     agree(ranks, checked)?;
@@ -256,6 +269,7 @@ fn hash_of(path: &Path) -> Result<String> {
 /// The folder becomes a run, now that nothing is left to refuse.
 fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Worker) -> Outcome<()> {
     let ranks = worker.ranks;
+    let hosts = texts(ranks, &host());
     let established = if worker.leads() {
         let read = prepared.iter().map(|Prepared { part, opened, init, packs, .. }| manifest::Read {
             part,
@@ -264,7 +278,7 @@ fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Wo
             init: init.as_ref().map(|encoder| encoder.blake3.as_str()),
         });
         let rows = prepared.iter().flat_map(|prepared| prepared.rows.clone()).collect();
-        manifest::establish(store, &read.collect::<Vec<_>>(), compute, worker)
+        manifest::establish(store, &read.collect::<Vec<_>>(), compute, provenance(worker, &hosts))
             .and_then(|()| external::record(store, &rows))
     } else {
         Ok(())
@@ -359,23 +373,34 @@ impl Run<'_> {
         } else {
             self.worker
         };
-        let mut diverged = Vec::new();
+        let (mut diverged, mut stopped) = (Vec::new(), false);
         for i in (group..missing.len()).step_by(groups) {
             let set = missing[i].part.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
             let label = format!("[{}/{}] {set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
-            let finished = self.train_one(missing[i], label, worker);
-            // a group's agreement is none of the others', who have to be ended
-            let finished = finished.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })?;
-            if !finished && worker.leads() {
-                diverged.push(i as f64);
+            stopped = interrupt::asked_of_any(worker.ranks);
+            if stopped {
+                break;
             }
+            let end = self.train_one(missing[i], label, worker);
+            // a group's agreement is none of the others', who have to be ended
+            match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
+                End::Diverged if worker.leads() => diverged.push(i as f64),
+                End::Trained | End::Diverged => (),
+                End::Stopped => {
+                    stopped = true;
+                    break;
+                }
+            }
+        }
+        if interrupt::any(ranks, stopped) {
+            return Err(interrupt::stopped());
         }
         // every group's leader tells all ranks
         Ok(gathered(ranks, &diverged).into_iter().map(|i| missing[i as usize].clone()).collect())
     }
 
-    /// Trains one cell and writes it; false where it diverged.
-    fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<bool> {
+    /// Trains one cell and writes it.
+    fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<End> {
         let source = self.training(entry).map_err(Failure::run)?;
         let course = self.course(entry, source.units().len());
         let job = Job {
@@ -394,15 +419,18 @@ impl Run<'_> {
         if let Some(encoder) = self.init {
             encoder.start(&mut network).map_err(Failure::run)?;
         }
-        let (finished, written) = match train(&mut network, &job) {
-            Ok(trained) if worker.leads() => (true, self.write_trained(entry, &job, trained)),
-            Ok(_) => (true, Ok(())),
+        let (end, written) = match train(&mut network, &job) {
+            Ok(trained) if worker.leads() => (End::Trained, self.write_trained(entry, &job, trained)),
+            Ok(_) => (End::Trained, Ok(())),
             Err(Stop::Failed(failure)) => return Err(failure),
-            Err(Stop::Diverged(divergence)) if worker.leads() => (false, self.write_diverged(&job, &divergence)),
-            Err(Stop::Diverged(_)) => (false, Ok(())),
+            Err(Stop::Diverged(divergence)) if worker.leads() => {
+                (End::Diverged, self.write_diverged(&job, &divergence))
+            }
+            Err(Stop::Diverged(_)) => (End::Diverged, Ok(())),
+            Err(Stop::Asked) => (End::Stopped, Ok(())),
         };
         written.map_err(Failure::run)?;
-        Ok(finished)
+        Ok(end)
     }
 
     fn write_trained(&self, entry: &Entry, job: &Job, Trained { state, resumed }: Trained) -> Result<()> {

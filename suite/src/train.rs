@@ -20,6 +20,7 @@ use crate::data::Opened;
 use crate::failure::{Failure, Outcome};
 use crate::guard::{Curve, Divergence, Reading};
 use crate::health::{self, Health};
+use crate::interrupt;
 use crate::memory::Encoding;
 use crate::pairs::{PairSource, tasks};
 use crate::plan::Budget;
@@ -181,6 +182,8 @@ pub enum Stop {
     Failed(Failure),
     /// This training cannot, on any rank; others can.
     Diverged(Divergence),
+    /// A signal asked for it; the checkpoint is written.
+    Asked,
 }
 
 impl From<Failure> for Stop {
@@ -195,7 +198,7 @@ impl From<Divergence> for Stop {
     }
 }
 
-/// Trains to the end, from the newest whole checkpoint if there is one; a checkpoint follows every epoch.
+/// Trains to the end, from the newest whole checkpoint if there is one; a checkpoint follows every epoch, and a wish to stop.
 ///
 /// # Errors
 /// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
@@ -208,7 +211,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let found = resume(network, &mut adam, &identity, job)?;
     let resumed = found.is_some();
     let mut state = found.unwrap_or_default();
-    let mut curve = Curve::new(total);
+    let mut curve = Curve::new(total, std::mem::take(&mut state.since));
     let mut watch = Watch::begin();
     let largest = suite.train.batch.div_ceil(worker.ranks.size());
     let _encoding =
@@ -217,14 +220,16 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.step < total {
         let start = Instant::now();
-        // the last pass ends with the last step
-        let end = total.min(state.step + per_epoch);
+        // the last pass ends with the last step, and one that was stopped has begun
+        let begin = state.epoch * per_epoch;
+        let end = total.min(begin + per_epoch);
         let (order, epoch) = (source.order(seed, state.epoch), state.epoch);
         let own = source.share();
-        let units = order.chunks_exact(suite.train.batch).take((end - state.step) as usize);
+        let units = order.chunks_exact(suite.train.batch).take((end - begin) as usize);
+        let units = units.skip((state.step - begin) as usize);
         let batches = units.map(move |units| batch(&own, seed, epoch, units, place));
         let known_points = state.curve.len();
-        let mut last_batch = None;
+        let (mut last_batch, mut stopping) = (None, false);
         std::thread::scope(|scope| {
             let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Result<(), Stop> {
                 watch.steps_begin();
@@ -239,6 +244,10 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
                     last_batch = epoch_ends.then_some(batch);
                     watch.step_done();
                     progress.at(state.step, total);
+                    stopping = interrupt::asked_of_any(worker.ranks);
+                    if stopping {
+                        break;
+                    }
                 }
                 watch.steps_end();
                 Ok(())
@@ -250,7 +259,13 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
             }
         })?;
         align(network, &mut adam, worker);
-        state.epoch += 1;
+        if state.step == end {
+            state.epoch += 1;
+        } else {
+            let (point, since) = curve.stop()?;
+            state.curve.extend(point);
+            state.since = since;
+        }
         state.seconds += start.elapsed().as_secs_f64();
         let health = last_batch.map(|batch| health::of(network, &batch.view1, &batch.rows, worker.ranks));
         let kept = if worker.leads() {
@@ -260,6 +275,9 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
         };
         // nobody takes a step that could not be resumed from
         agree_in_run(worker.ranks, kept)?;
+        if stopping && state.step < total {
+            return Err(Stop::Asked);
+        }
     }
     progress.finish();
     Ok(Trained { state, resumed })

@@ -64,6 +64,7 @@ fn start() -> Result<Infallible, Problem> {
     let command = || {
         let mut command = Command::new(&engine);
         command.env("LD_LIBRARY_PATH", &search_path).env("EQR_LIBTORCH", &libtorch.root);
+        command.env("EQR_LIBTORCH_VERSION", &libtorch.version);
         if env::var_os(HDF5_LOCKING).is_none() {
             // Lustre and GPFS are often mounted without locks; packs are never written in place and need none
             command.env(HDF5_LOCKING, "BEST_EFFORT");
@@ -90,6 +91,7 @@ struct Libtorch {
     /// Where it really lies: `.libtorch` is often a folder of links to a python `torch`, and only there stand the CUDA
     /// libraries that the engine loads when it finds them.
     root: PathBuf,
+    version: String,
     /// Folders for the loader, best first.
     lib_dirs: Vec<PathBuf>,
 }
@@ -145,7 +147,7 @@ impl Libtorch {
                 if lib_dirs[0] != lib {
                     lib_dirs.push(lib);
                 }
-                Ok(Libtorch { root, lib_dirs })
+                Ok(Libtorch { root, version, lib_dirs })
             }
             Some(version) => Err(format!("{name} at {shown} is version {version}; eqr-bench needs {SERIES}")),
         }

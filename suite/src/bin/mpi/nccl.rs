@@ -31,6 +31,12 @@ pub fn is_there() -> bool {
     unsafe { sys::is_culib_present() }
 }
 
+/// Version of the NCCL that is there: 22703 is 2.27.3.
+pub fn version() -> String {
+    let number = result::get_nccl_version().unwrap_or_default();
+    format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
+}
+
 impl Nccl {
     /// Joins the ranks of `world`, all of which must call this; `gpu` is this rank's.
     ///

@@ -94,6 +94,15 @@ impl Collective for World {
         Ok(())
     }
 
+    fn transport(&self) -> String {
+        let mpi = mpi::environment::library_version().unwrap_or_default();
+        let mpi = mpi.lines().next().unwrap_or("MPI").trim_end_matches('\0').to_owned();
+        match self.nccl.get() {
+            Some(_) => format!("NCCL {}; {mpi}", nccl::version()),
+            None => mpi,
+        }
+    }
+
     fn all_reduce_sum(&self, tensor: &mut Tensor) {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_reduce_sum(tensor);
