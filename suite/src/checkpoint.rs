@@ -251,12 +251,25 @@ impl Checkpoints {
     /// # Errors
     /// A folder that cannot be listed.
     pub fn steps(&self) -> Result<Vec<u64>> {
+        self.numbered("step-")
+    }
+
+    /// The parameters kept for points of the curve.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed.
+    pub fn curve(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.numbered("curve-")?.into_iter().map(|step| self.on_curve(step)).collect())
+    }
+
+    /// Numbers behind `prefix` in the names of the folder, largest first.
+    fn numbered(&self, prefix: &str) -> Result<Vec<u64>> {
         if !self.folder.exists() {
             return Ok(Vec::new());
         }
         let entries = fs::read_dir(&self.folder).with_context(|| self.folder.display().to_string())?;
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut steps: Vec<u64> = names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+        let mut steps: Vec<u64> = names.filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
         steps.sort_unstable_by(|a, b| b.cmp(a));
         Ok(steps)
     }
@@ -344,10 +357,7 @@ fn write(
     state: &State,
     identity: &Identity,
 ) -> Result<()> {
-    let temporary = folder.with_extension("tmp");
-    let written = (|| -> Result<()> {
-        remove(&temporary)?;
-        fs::create_dir_all(&temporary)?;
+    written_whole(folder, |temporary| {
         let mut sums = BTreeMap::new();
         for (name, tensors) in files {
             let bytes = tensors::encode(tensors, None)?;
@@ -358,7 +368,17 @@ fn write(
         let manifest = Manifest { format: FORMAT, state: state.clone(), identity: identity.clone(), files: sums };
         let value = serde_json::to_value(&manifest)?;
         let whole = json!({"blake3": value_sum(&value), "checkpoint": value});
-        write_synced(&temporary.join(MANIFEST), serde_json::to_string_pretty(&whole)?.as_bytes())?;
+        Ok(write_synced(&temporary.join(MANIFEST), serde_json::to_string_pretty(&whole)?.as_bytes())?)
+    })
+}
+
+/// Fills a folder of another name, syncs it and renames it.
+fn written_whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let temporary = folder.with_extension("tmp");
+    let written = (|| -> Result<()> {
+        remove(&temporary)?;
+        fs::create_dir_all(&temporary)?;
+        fill(&temporary)?;
         File::open(&temporary)?.sync_all()?;
         remove(folder)?;
         fs::rename(&temporary, folder)?;
@@ -369,6 +389,21 @@ fn write(
         let _ = remove(&temporary);
     }
     written.with_context(|| format!("cannot write checkpoint {}", folder.display()))
+}
+
+/// Copies a checkpoint with its name into the folder `training`.
+///
+/// # Errors
+/// The file system's, with the path.
+pub fn copy_whole(checkpoint: &Path, training: &Path) -> Result<()> {
+    let name = checkpoint.file_name().expect("a checkpoint has a name");
+    written_whole(&training.join(name), |temporary| {
+        for file in fs::read_dir(checkpoint)? {
+            let file = file?;
+            write_synced(&temporary.join(file.file_name()), &fs::read(file.path())?)?;
+        }
+        Ok(())
+    })
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -21,15 +21,23 @@ use crate::report::Scale;
 use crate::sets::{self, SegmentationSet, TransferSet};
 
 /// The suites that ship with the program.
-const PRESETS: [(&str, &str); 8] = [
+const PRESETS: [(&str, &str); 16] = [
     ("quickstart", include_str!("../presets/quickstart.toml")),
+    ("weekly", include_str!("../presets/weekly.toml")),
+    ("3diebench", include_str!("../presets/3diebench.toml")),
+    ("3diebench-reduced", include_str!("../presets/3diebench-reduced.toml")),
+    ("imagenet", include_str!("../presets/imagenet.toml")),
+    ("imagenet-reduced", include_str!("../presets/imagenet-reduced.toml")),
     ("cifar10", include_str!("../presets/cifar10.toml")),
     ("cifar10-reduced", include_str!("../presets/cifar10-reduced.toml")),
     ("cifar10-unknown", include_str!("../presets/cifar10-unknown.toml")),
     ("cifar10-unknown-reduced", include_str!("../presets/cifar10-unknown-reduced.toml")),
-    ("3diebench", include_str!("../presets/3diebench.toml")),
-    ("imagenet", include_str!("../presets/imagenet.toml")),
-    ("imagenet-reduced", include_str!("../presets/imagenet-reduced.toml")),
+    ("transfer", include_str!("../presets/transfer.toml")),
+    ("transfer-reduced", include_str!("../presets/transfer-reduced.toml")),
+    ("ade20k", include_str!("../presets/ade20k.toml")),
+    ("ade20k-reduced", include_str!("../presets/ade20k-reduced.toml")),
+    ("paper", include_str!("../presets/paper.toml")),
+    ("paper-reduced", include_str!("../presets/paper-reduced.toml")),
 ];
 
 /// A suite file.
@@ -233,7 +241,7 @@ fn paper_decay() -> f64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Probe seeds 0 .. seeds.
+    /// Probe seeds 0 .. seeds; 0: encoders are not probed, only transferred or made to segment.
     pub seeds: u64,
     /// Training pairs.
     pub train_pairs: usize,
@@ -332,7 +340,6 @@ impl Suite {
             ("seeds", self.seeds),
             ("train.epochs", self.train.epochs),
             ("train.probe_every", self.train.probe_every.unwrap_or(1)),
-            ("probe.seeds", self.probe.seeds),
             ("model.head.hidden", self.model.head.hidden.max(0) as u64),
             ("model.head.embed", self.model.head.embed.max(0) as u64),
             ("number of active transforms", self.transforms.active.len() as u64),
@@ -341,6 +348,9 @@ impl Suite {
             if value < 1 {
                 bail!("{key} = {value}: must be at least 1");
             }
+        }
+        if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
+            bail!("probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured");
         }
         let at_least_two = [
             ("train.batch", self.train.batch),

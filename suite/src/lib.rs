@@ -1,6 +1,7 @@
 //! eqr-bench: the suite. Command line, suite files, training loop, cluster, checkpoints, run store and reports; where models,
 //! data sets and probes meet.
 
+pub mod adopt;
 pub mod checkpoint;
 pub mod claim;
 pub mod cli;

@@ -116,7 +116,10 @@ pub fn precision(store: &Store) -> Option<Compute> {
 }
 
 /// The configuration of the run in the folder, if there is one.
-fn read(store: &Store) -> Result<Option<Value>> {
+///
+/// # Errors
+/// A manifest that cannot be read or is damaged.
+pub fn read(store: &Store) -> Result<Option<Value>> {
     Ok(whole(store)?.map(|mut manifest| manifest["configuration"].take()))
 }
 
@@ -146,6 +149,16 @@ fn other(store: &Store) -> String {
 /// # Errors
 /// Names every key that differs, with both values.
 fn same(found: &Value, wanted: &Value) -> Result<()> {
+    let differing =
+        differing(found, wanted, |key, has, wants| format!("  {key}: the folder has {has}, this call {wants}"));
+    if differing.is_empty() {
+        return Ok(());
+    }
+    bail!("\n{}\nhint: name another folder for --out, or repeat the first call's options", differing.join("\n"))
+}
+
+/// A line for every key in which two configurations differ, from the key and both values.
+pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) -> String) -> Vec<String> {
     let (mut old, mut new) = (Vec::new(), Vec::new());
     flatten("", found, &mut old);
     flatten("", wanted, &mut new);
@@ -155,15 +168,10 @@ fn same(found: &Value, wanted: &Value) -> Result<()> {
     let mut keys: Vec<&String> = old.iter().chain(&new).map(|(key, _)| key).collect();
     keys.sort();
     keys.dedup();
-    let differing: Vec<String> = keys
-        .into_iter()
+    keys.into_iter()
         .filter(|key| lookup(&old, key) != lookup(&new, key))
-        .map(|key| format!("  {key}: the folder has {}, this call {}", lookup(&old, key), lookup(&new, key)))
-        .collect();
-    if differing.is_empty() {
-        return Ok(());
-    }
-    bail!("\n{}\nhint: name another folder for --out, or repeat the first call's options", differing.join("\n"))
+        .map(|key| line(key, &lookup(&old, key), &lookup(&new, key)))
+        .collect()
 }
 
 /// (dotted key, value as text) of every leaf; a list is one leaf.

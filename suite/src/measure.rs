@@ -209,7 +209,7 @@ fn of_rows(part: &Part, entries: &[Entry]) -> Vec<Measurement> {
     let subjects: Vec<(String, Subject)> = own.chain(external).collect();
     let mut all = Vec::new();
     let mut add = |id: String, subject: &Subject, task| all.push(Measurement { id, subject: subject.clone(), task });
-    for (slug, subject) in &subjects {
+    for (slug, subject) in subjects.iter().filter(|_| part.suite.probe.seeds > 0) {
         add(format!("probe-{slug}"), subject, Task::Probe(None));
     }
     for (i, set) in transfer.iter().enumerate() {

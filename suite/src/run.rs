@@ -12,6 +12,7 @@ use eqr_models::{Collective, Compute};
 use serde_json::json;
 use tch::Tensor;
 
+use crate::adopt;
 use crate::checkpoint::Checkpoints;
 use crate::claim::Claim;
 use crate::cli::print_text;
@@ -59,6 +60,10 @@ pub struct Request {
     pub micro_batch: Option<NonZeroUsize>,
     /// Ranks that work on one training; all of them where unset.
     pub ranks_per_cell: Option<NonZeroUsize>,
+    /// Finished runs whose trainings are taken over where they are this suite's.
+    pub pretrained: Vec<PathBuf>,
+    /// Train, and measure nothing.
+    pub pretrain_only: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -134,8 +139,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let claimed = if worker.leads() { Claim::take(store.root()).map(Some) } else { Ok(None) };
     let _claim = agree(ranks, claimed)?;
     let compute = precision(request.precision, &store, &worker);
-    let checked = if worker.leads() { manifest::check(&store, &parts, compute) } else { Ok(()) };
-    agree(ranks, checked)?;
+    let check = || manifest::check(&store, &parts, compute).and_then(|()| adopt::check(&request.pretrained));
+    agree(ranks, if worker.leads() { check() } else { Ok(()) })?;
 
     let mut phases = Phases::default();
     let start = Instant::now();
@@ -147,6 +152,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         // so that `report` works on a half-finished run too
         report::write_contexts(&store, &contexts).map_err(Failure::run)?;
     }
+    let own: Vec<&Part> = prepared.iter().map(|prepared| &prepared.part).collect();
+    agree(ranks, if worker.leads() { adopt::adopt(&store, &own, &request.pretrained) } else { Ok(()) })?;
     phases.data = start.elapsed().as_secs_f64();
 
     let (mut diverged, mut failed) = (Vec::new(), Vec::new());
@@ -162,13 +169,16 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         let stopped = run.pretrain()?;
         phases.training += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        failed.extend(measure::all(&run, &stopped)?);
+        if !request.pretrain_only {
+            failed.extend(measure::all(&run, &stopped)?);
+        }
         ranks.barrier();
         phases.probes += start.elapsed().as_secs_f64();
         diverged.extend(stopped);
     }
     // where everything diverged there is nothing to report
     if worker.leads()
+        && !request.pretrain_only
         && ((diverged.is_empty() && failed.is_empty()) || !store.cells().map_err(Failure::run)?.is_empty())
     {
         finish(&store, &contexts, phases).map_err(Failure::run)?;

@@ -149,6 +149,14 @@ impl Store {
         write_atomic(&self.cell_path(&cell.id), serde_json::to_string_pretty(cell)?.as_bytes())
     }
 
+    /// A finished cell.
+    ///
+    /// # Errors
+    /// A file that is not there, cannot be read or is of another version.
+    pub fn cell(&self, id: &str) -> Result<Cell> {
+        read_cell(&self.cell_path(id))
+    }
+
     fn failed_path(&self, id: &str) -> PathBuf {
         self.path("failed").join(format!("{id}.json"))
     }

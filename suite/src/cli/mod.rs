@@ -66,7 +66,8 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// A preset (quickstart, 3diebench, and cifar10, cifar10-unknown, imagenet, each of these also with -reduced) or a TOML file.
+    /// A preset (quickstart, weekly; 3diebench, imagenet, cifar10, cifar10-unknown, transfer, ade20k, paper, each of these also with -reduced) or a
+    /// TOML file.
     suite: String,
     /// The run's folder; an existing one is continued.
     #[arg(long)]
@@ -100,6 +101,12 @@ struct RunArgs {
     /// Ranks that work on one training, a divisor of all: small trainings are done side by side; default: all ranks on each.
     #[arg(long)]
     ranks_per_cell: Option<NonZeroUsize>,
+    /// A run whose finished trainings are taken over, where data, network and training are this suite's; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pretrained: Vec<PathBuf>,
+    /// Train and stop: the same command without it measures and reports.
+    #[arg(long)]
+    pretrain_only: bool,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -215,6 +222,8 @@ impl RunArgs {
             threads: self.threads,
             micro_batch: self.micro_batch,
             ranks_per_cell: self.ranks_per_cell,
+            pretrained: self.pretrained.clone(),
+            pretrain_only: self.pretrain_only,
             dry_run: self.dry_run,
         }
     }

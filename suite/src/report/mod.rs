@@ -256,7 +256,15 @@ fn own_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let own = context.table.filter(|number| ![paper::TRANSFER_TABLE, paper::SEGMENTATION_TABLE].contains(number));
     let paper = own.map(|number| paper::table(values, context, number)).transpose()?;
     others.retain(Table::has_values);
-    Ok(std::iter::once(main).chain(others).chain(paper).collect())
+    // a suite may transfer its encoders and probe nothing
+    let elsewhere = values_elsewhere(values, context);
+    Ok((main.has_values() || !elsewhere).then_some(main).into_iter().chain(others).chain(paper).collect())
+}
+
+/// Whether other data sets have been measured on.
+fn values_elsewhere(values: &Values, context: &ReportContext) -> bool {
+    let tables = [downstream::transfer_tables(values, context), downstream::segmentation_tables(values, context)];
+    tables.concat().iter().any(Table::has_values)
 }
 
 /// Every headline that is a mean over probe or head seeds.
