@@ -1,11 +1,14 @@
 //! A run against a recorded one: which methods became worse, and which trainings slower.
 //!
 //! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a pretraining seed, tested one-sided
-//! for a drop and for a gain, each corrected by Holm within its table (a data set with a kind of measurement). Speed: the views a second of
+//! for a drop and for a gain, each corrected by Holm within its table (a data set with a kind of measurement). Speed: the steps a second of
 //! every training that was not interrupted, on the same hardware only.
+//!
+//! A baseline is one run, or a folder of recorded runs (a series). Of a series the newest run says what quality was; of speed every run gives
+//! one value, as the trainings of one run share the machine's mood of that day.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, welch};
@@ -101,7 +104,43 @@ pub struct Record {
     definition: Option<Value>,
     /// What it was measured on; `null` where it was continued on something else.
     hardware: Option<Value>,
+    /// When it was begun, as text that sorts; of a file nothing.
+    started: String,
 }
+
+/// What a run is held against.
+pub enum Baseline {
+    /// One run, or its metrics.csv.
+    Run(Record),
+    /// Recorded runs, oldest first.
+    Series(Vec<Record>),
+}
+
+impl Baseline {
+    /// Reads what [`Record::read`] reads, or a folder of run folders.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn read(path: &Path) -> Result<Baseline> {
+        if !path.is_dir() || path.join(MANIFEST).exists() {
+            return Record::read(path).map(Baseline::Run);
+        }
+        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        runs.retain(|run| run.join(MANIFEST).exists());
+        ensure!(
+            !runs.is_empty(),
+            "{} holds neither a run nor recorded runs\nhint: name a run's folder, its metrics.csv, or a folder that `eqr-bench record` fills",
+            path.display()
+        );
+        runs.sort();
+        let mut records = runs.iter().map(|run| Record::read(run)).collect::<Result<Vec<Record>>>()?;
+        records.sort_by(|a, b| a.started.cmp(&b.started));
+        Ok(Baseline::Series(records))
+    }
+}
+
+const MANIFEST: &str = "manifest.json";
 
 impl Record {
     /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor speeds.
@@ -115,10 +154,16 @@ impl Record {
             let hint = "hint: a run's folder, or its metrics.csv";
             let metrics = metrics.with_context(|| format!("{} is no metrics.csv\n{hint}", path.display()))?;
             ensure!(!metrics.is_empty(), "{} holds no value", path.display());
-            return Ok(Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None });
+            return Ok(Record {
+                metrics,
+                speeds: BTreeMap::new(),
+                definition: None,
+                hardware: None,
+                started: String::new(),
+            });
         }
         let store = Store::at(path);
-        let manifest = store.path("manifest.json");
+        let manifest = store.path(MANIFEST);
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
         let manifest: Value =
@@ -132,6 +177,7 @@ impl Record {
             speeds: speeds(&cells),
             definition: Some(definition(&manifest["configuration"])),
             hardware: Some(hardware(&manifest)),
+            started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
         })
     }
 
@@ -202,25 +248,52 @@ fn drop_key(keys: &mut serde_json::Map<String, Value>, key: &str) {
 ///
 /// # Errors
 /// Values that are not finite.
-pub fn compare(baseline: &Record, candidate: &Record, thresholds: &Thresholds) -> Result<Comparison> {
+pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds) -> Result<Comparison> {
     let mut notes = Vec::new();
+    let all: Vec<&Record> = match baseline {
+        Baseline::Run(run) => vec![run],
+        Baseline::Series(runs) => runs.iter().collect(),
+    };
     let differs = |a: &Option<Value>, b: &Option<Value>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    if differs(&baseline.definition, &candidate.definition) {
+    let defined: Vec<&Record> =
+        all.iter().copied().filter(|run| !differs(&run.definition, &candidate.definition)).collect();
+    let Some(newest) = defined.last() else {
         notes
             .push("the definition is another one than the baseline's: a new series begins, nothing is compared".into());
         return Ok(Comparison { lines: Vec::new(), notes });
+    };
+    if defined.len() < all.len() {
+        notes.push(format!("{} of {} recorded runs are of another definition", all.len() - defined.len(), all.len()));
     }
-    let mut lines = quality(&baseline.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
-    let mixed = |record: &Record| record.hardware.as_ref().is_some_and(Value::is_null);
-    if mixed(baseline) || mixed(candidate) {
-        let which = if mixed(baseline) { "baseline" } else { "candidate" };
-        notes.push(format!("the {which} was continued on other hardware than it began on: no speeds are compared"));
-    } else if differs(&baseline.hardware, &candidate.hardware) {
-        notes.push("the hardware is another one than the baseline's: a new series of speeds begins".into());
-    } else {
-        lines.extend(speed(&baseline.speeds, &candidate.speeds, thresholds)?);
+    let mut lines = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
+    let alike: Vec<&Record> = defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
+    if alike.is_empty() {
+        return Ok(Comparison { lines, notes });
     }
+    lines.extend(match baseline {
+        Baseline::Run(run) => speed(&run.speeds, &candidate.speeds, thresholds)?,
+        Baseline::Series(_) => speed_of_runs(&alike, candidate, thresholds)?,
+    });
     Ok(Comparison { lines, notes })
+}
+
+/// Whether the speeds of two runs can be held against each other; a note says why not, once.
+fn same_hardware(run: &Record, candidate: &Record, notes: &mut Vec<String>) -> bool {
+    let mixed = |record: &Record| record.hardware.as_ref().is_some_and(Value::is_null);
+    let why = match (&run.hardware, &candidate.hardware) {
+        _ if mixed(candidate) => {
+            "the candidate was continued on other hardware than it began on: no speeds are compared"
+        }
+        _ if mixed(run) => "a recorded run was continued on other hardware than it began on: its speeds do not count",
+        (Some(a), Some(b)) if a != b => {
+            "the hardware is another one than the baseline's: a new series of speeds begins"
+        }
+        _ => return true,
+    };
+    if notes.iter().all(|note| note != why) {
+        notes.push(why.to_owned());
+    }
+    false
 }
 
 /// A line before its verdict, with the p values of a drop and of a gain.
@@ -322,6 +395,31 @@ fn speed(
     Ok(lines)
 }
 
+/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold and one more run of the series
+/// would be so slow in less than one of twenty cases.
+fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) -> Result<Vec<Line>> {
+    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+    let mut lines = Vec::new();
+    for (name, after) in &candidate.speeds {
+        let before: Vec<f64> = runs.iter().filter_map(|run| run.speeds.get(name)).map(mean).collect();
+        if before.is_empty() {
+            continue;
+        }
+        let (summary, found) = (Summary::of(&before)?, Summary::of(&[mean(after)])?);
+        let gain = found.mean / summary.mean - 1.0;
+        let unlikely = one_more(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
+        let verdict = match () {
+            () if before.len() < HISTORY => Verdict::InsufficientHistory,
+            () if unlikely && -gain > thresholds.slower => Verdict::Regression,
+            () if unlikely && gain > thresholds.slower => Verdict::Improvement,
+            () => Verdict::Ok,
+        };
+        let name = format!("{name}, steps/s of a run");
+        lines.push(Line { series: "speed", name, baseline: summary, candidate: found, gain, p_drop: None, verdict });
+    }
+    Ok(lines)
+}
+
 impl Comparison {
     /// As JSON.
     pub fn as_json(&self) -> String {
@@ -392,7 +490,7 @@ mod tests {
                 });
             }
         }
-        Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None }
+        Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None, started: String::new() }
     }
 
     /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of three standard deviations at
@@ -404,7 +502,7 @@ mod tests {
             (0..1000)
                 .filter(|_| {
                     let (before, after) = (record(0..5, 0.0, &mut state), record(5..10, shift, &mut state));
-                    compare(&before, &after, &THRESHOLDS).unwrap().regressed()
+                    compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap().regressed()
                 })
                 .count()
         };
@@ -432,17 +530,62 @@ mod tests {
         assert!(slower >= 900 && same <= 10, "{slower} {same}");
     }
 
+    /// A run of the series at 1% noise between runs.
+    fn week(rate: f64, hardware: &str, state: &mut u64) -> Record {
+        let rate = rate * (1.0 + 0.01 * normal(state));
+        let speeds = BTreeMap::from([("Ours".to_owned(), vec![rate, rate * 1.001])]);
+        let (definition, hardware) = (Some("a".into()), Some(hardware.into()));
+        Record { metrics: vec![], speeds, definition, hardware, started: String::new() }
+    }
+
+    #[test]
+    fn of_a_series_every_run_is_one_value() {
+        let mut state = 5;
+        let mut verdicts = |runs: usize, rate: f64, wanted: Verdict| {
+            let found = (0..1000).filter(|_| {
+                let series = Baseline::Series((0..runs).map(|_| week(100.0, "x", &mut state)).collect());
+                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().lines[0].verdict == wanted
+            });
+            found.count()
+        };
+        let (slower, same) = (verdicts(5, 95.0, Verdict::Regression), verdicts(5, 100.0, Verdict::Regression));
+        assert!(slower >= 900 && same <= 10, "{slower} {same}");
+        assert_eq!(verdicts(4, 50.0, Verdict::InsufficientHistory), 1000);
+    }
+
+    #[test]
+    fn of_a_series_runs_of_other_hardware_and_definition_do_not_count() {
+        let mut state = 5;
+        let mut runs: Vec<Record> = (0..5).map(|_| week(100.0, "x", &mut state)).collect();
+        runs.push(week(1.0, "y", &mut state));
+        runs.push(Record { definition: Some("b".into()), ..week(1.0, "x", &mut state) });
+        let found = compare(&Baseline::Series(runs), &week(100.0, "x", &mut state), &THRESHOLDS).unwrap();
+        assert_eq!((found.lines[0].baseline.n, found.lines[0].verdict), (5, Verdict::Ok));
+        assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
+        let continued = Record { hardware: Some(Value::Null), ..week(100.0, "x", &mut state) };
+        let found = compare(&Baseline::Run(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
+        assert!(found.lines.is_empty() && found.notes[0].contains("continued on other hardware"), "{found:?}");
+    }
+
+    #[test]
+    fn calls_on_other_hardware_are_no_hardware_at_all() {
+        let call = |threads: u64| json!({"cpu": "c", "device": "Cpu", "ranks": 1, "threads": threads});
+        let manifest = |later: &[u64]| json!({"provenance": call(2), "continued": later.iter().map(|&threads| call(threads)).collect::<Vec<_>>()});
+        assert_eq!(hardware(&manifest(&[2, 2])), hardware(&json!({"provenance": call(2)})));
+        assert!(hardware(&manifest(&[2, 1])).is_null());
+    }
+
     #[test]
     fn little_history_says_nothing_and_a_new_definition_begins_a_series() {
         let mut state = 1;
         let (before, after) = (record(0..4, 0.0, &mut state), record(4..9, -50.0, &mut state));
-        let found = compare(&before, &after, &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap();
         assert!(found.lines.iter().all(|line| line.verdict == Verdict::InsufficientHistory) && !found.regressed());
         let of = |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
-        let found = compare(&of("a"), &of("b"), &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::Run(of("a")), &of("b"), &THRESHOLDS).unwrap();
         assert!(found.lines.is_empty() && found.notes[0].contains("a new series begins"));
         // the same seeds again, bit for bit
-        let found = compare(&of("a"), &of("a"), &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::Run(of("a")), &of("a"), &THRESHOLDS).unwrap();
         assert!(found.lines.iter().all(|line| line.verdict == Verdict::Ok), "{found:?}");
     }
 

@@ -34,6 +34,7 @@ pub mod plan;
 pub mod progress;
 pub mod provenance;
 pub mod reconstruction;
+pub mod record;
 pub mod regression;
 pub mod report;
 pub mod retrieval;

@@ -7,7 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
 use super::print_text;
-use crate::compare::{Comparison, Line, Record, Thresholds, compare};
+use crate::compare::{Baseline, Comparison, Line, Record, Thresholds, compare};
 use crate::failure::{Failure, Outcome};
 use crate::store::write_atomic;
 
@@ -17,7 +17,8 @@ const REGRESSION: i32 = 1;
 /// Options of `compare`.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// The recorded run: its folder, or its metrics.csv (quality alone). Fewer than five pretraining seeds say nothing.
+    /// The recorded run: its folder, or its metrics.csv (quality alone); or a folder of recorded runs, of which the newest stands for quality
+    /// and each for one value of speed. Fewer than five pretraining seeds, or runs, say nothing.
     baseline: PathBuf,
     /// The run that is judged, as the baseline.
     candidate: PathBuf,
@@ -52,8 +53,8 @@ fn part(text: &str) -> Result<f64, String> {
 /// Runs that cannot be read (2); a regression (1), after the verdicts were printed.
 pub fn run(args: &CompareArgs) -> Outcome<()> {
     let CompareArgs { alpha, tolerance, slower, .. } = *args;
-    let read = |path| Record::read(path).map_err(Failure::bad_input);
-    let (baseline, candidate) = (read(&args.baseline)?, read(&args.candidate)?);
+    let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;
+    let candidate = Record::read(&args.candidate).map_err(Failure::bad_input)?;
     let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower }).map_err(Failure::bad_input)?;
     if let Some(path) = &args.junit {
         write_atomic(path, found.as_junit().as_bytes()).map_err(Failure::run)?;

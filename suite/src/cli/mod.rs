@@ -21,6 +21,7 @@ use crate::export::{ExportArgs, export};
 use crate::external::External;
 use crate::failure::{Failure, Outcome};
 use crate::progress;
+use crate::record::{RecordArgs, record};
 use crate::report::ReportContext;
 use crate::run::{Request, run};
 use crate::store::Store;
@@ -42,6 +43,8 @@ enum Command {
     Report(ReportArgs),
     /// Hold a run against a recorded one: exit code 1 where quality or speed became worse.
     Compare(compare::CompareArgs),
+    /// Keep a finished run as a baseline for `compare`.
+    Record(RecordArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(ExportArgs),
     /// R2 of probes on an encoder, or a file of features: what they hold of the transformation between two views.
@@ -185,6 +188,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
             let name = match other {
                 Command::Compare(_) => "compare",
                 Command::Report(_) => "report",
+                Command::Record(_) => "record",
                 Command::Export(_) => "export",
                 Command::Probe(_) => "probe",
                 Command::Data(_) => "data",
@@ -196,6 +200,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         }
         Command::Report(args) => agree(&Solo, print_report(&args)),
         Command::Compare(args) => compare::run(&args),
+        Command::Record(args) => agree(&Solo, record(&args)),
         Command::Export(args) => agree(&Solo, export(&args)),
         Command::Probe(args) => probe::run(&args),
         Command::Data(command) => agree(&Solo, data::run(command)),
