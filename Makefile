@@ -13,7 +13,7 @@ export MPIFLAGS
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench test test-full lint clean
+.PHONY: help setup build bench bundle test test-full test-slurm lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ build: setup ## all programs, into target/release/
 bench: ## from nothing to the table: set up, build, run the quickstart under mpirun
 	@MAKE="$(MAKE)" scripts/bench.sh
 
+bundle: build ## a relocatable .tar.gz for nodes without a compiler, into target/
+	@scripts/bundle.sh
+
 lint: setup ## formatting and clippy, where these components are installed
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; \
 	else echo "note: rustfmt is not installed, formatting not checked"; fi
@@ -41,6 +44,9 @@ test: lint ## set up, lint, all tests (what CI runs)
 
 test-full: export EQR_TEST_FULL = 1
 test-full: test ## also the tests that train for long
+
+test-slurm: build ## job scripts under a Slurm that is started for it (as root; installs slurm-wlm)
+	@scripts/test-slurm.sh
 
 clean: ## what was built; .libtorch and runs stay
 	cargo clean

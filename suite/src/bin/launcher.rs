@@ -59,7 +59,7 @@ fn start() -> Result<Infallible, Problem> {
         .map_err(|e| Problem::new(format!("cannot find out where eqr-bench lies: {e}"), "is /proc mounted?"))?;
     let libtorch = Libtorch::find(&launcher)?;
     let engine = find_engine(&launcher)?;
-    let search_path = libtorch.loader_path()?;
+    let search_path = libtorch.loader_path(&launcher)?;
 
     let command = || {
         let mut command = Command::new(&engine);
@@ -153,11 +153,13 @@ impl Libtorch {
         }
     }
 
-    /// The value of `LD_LIBRARY_PATH` that puts this libtorch before everything else.
-    fn loader_path(&self) -> Result<OsString, Problem> {
+    /// The value of `LD_LIBRARY_PATH` that puts this libtorch before everything else, then what a bundle brings along in `lib/` beside the
+    /// launcher.
+    fn loader_path(&self, launcher: &Path) -> Result<OsString, Problem> {
+        let bundled = launcher.parent().map(|folder| folder.join("lib")).filter(|lib| lib.is_dir());
         let inherited = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         let inherited = env::split_paths(&inherited).filter(|dir| !dir.as_os_str().is_empty());
-        env::join_paths(self.lib_dirs.iter().cloned().chain(inherited)).map_err(|_| {
+        env::join_paths(self.lib_dirs.iter().cloned().chain(bundled).chain(inherited)).map_err(|_| {
             Problem::new(
                 format!("the path {} holds a colon, which the loader cannot use", self.root.display()),
                 "move libtorch, or the checkout, to a path without a colon",
