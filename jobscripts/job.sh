@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the job scripts: how the program is started here, and how a job that runs out of time goes on.
 #
 #   EQR_BENCH   the program (default: target/release/eqr-bench of the checkout, or bin/eqr-bench of a bundle)
@@ -48,7 +49,7 @@ launcher() {
 
 # What a run has done so far: its finished cells, and the newest step of every training.
 progress() {
-    (cd "$1" 2>/dev/null && ls cells checkpoints/* 2>/dev/null | grep -E '\.json$|^step-[0-9]+$|^checkpoints/' | sort | cksum) || echo nothing
+    (cd "$1" && find cells checkpoints \( -name '*.json' -path 'cells/*' -o -name 'step-*' -type d \) 2>/dev/null | sort | cksum) || echo nothing
 }
 
 # requeue OUT: the same job again, if it is worth it. Comes back only with the reason why not, as an exit code.
@@ -86,6 +87,7 @@ run_requeued() {
     $(launcher) "$@" &
     child=$!
     trap 'stop_child' USR1 TERM
+    # shellcheck disable=SC2317  # the trap calls it
     stop_child() {
         trap '' USR1 TERM
         echo "signal: stopping process $child" >&2

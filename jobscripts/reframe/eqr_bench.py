@@ -3,6 +3,7 @@
     reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py -r --performance-report
 
 Site settings (partitions, modules, launcher) are ReFrame's own; EQR_BENCH names the program, and is the checkout's by default.
+More ranks, another suite, options of `eqr-bench run`: -S num_tasks=4 -S suite=quickstart -S options=--seeds,5
 """
 
 import csv
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import reframe as rfm
 import reframe.utility.sanity as sn
+import reframe.utility.typecheck as typ
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -23,8 +25,8 @@ class EqrBenchWeekly(rfm.RunOnlyRegressionTest):
     valid_systems = ["*"]
     valid_prog_environs = ["*"]
     suite = variable(str, value="weekly")
-    num_tasks = variable(int, value=1)
-    options = variable(list, value=[])
+    num_tasks = 1
+    options = variable(typ.List[str], value=[])
     time_limit = "1h"
     executable = os.environ.get("EQR_BENCH", str(CHECKOUT / "target/release/eqr-bench"))
 
