@@ -78,7 +78,7 @@ requeue() {
 # run_requeued OUT ARGUMENT...: runs the program. On SIGUSR1 or SIGTERM it is told to stop, which it does after its step or measurement, with
 # exit code 75; in a Slurm job that is then requeued.
 run_requeued() {
-    local out=$1 code=0 child alarm
+    local out=$1 code child asked=0 second
     shift
     mkdir -p "$out"
     # a job that was submitted anew counts anew
@@ -86,22 +86,26 @@ run_requeued() {
     # shellcheck disable=SC2046  # words
     $(launcher) "$@" &
     child=$!
-    trap 'stop_child' USR1 TERM
-    # shellcheck disable=SC2317  # the trap calls it
-    stop_child() {
-        trap '' USR1 TERM
+    trap 'asked=1' USR1 TERM
+    # a signal ends wait, not the child
+    while code=0 && { wait "$child" || code=$?; } && ((!asked)) && kill -0 "$child" 2>/dev/null; do :; done
+    trap : USR1 TERM
+    if ((asked)); then
         echo "signal: stopping process $child" >&2
         # srun and mpirun hand it on to the ranks
         kill -USR1 "$child" 2>/dev/null || true
-        if [[ -n ${SLURM_JOB_ID:-} ]]; then
-            (sleep "${GRACE:-240}" && kill -0 "$child" 2>/dev/null && requeue "$out") &
-            alarm=$!
+        for ((second = 0; second < ${GRACE:-240}; second++)); do
+            kill -0 "$child" 2>/dev/null || break
+            sleep 1
+        done
+        if [[ -n ${SLURM_JOB_ID:-} ]] && kill -0 "$child" 2>/dev/null; then
+            echo "still at work after ${GRACE:-240} s: requeued over its head, its measurement is lost" >&2
+            requeue "$out" || true
         fi
-    }
-    # a signal ends wait, not the child
-    while wait "$child" && code=0 || code=$?; kill -0 "$child" 2>/dev/null; do :; done
+        code=0
+        wait "$child" || code=$?
+    fi
     trap - USR1 TERM
-    if [[ -n ${alarm:-} ]]; then kill "$alarm" 2>/dev/null || true; fi
     if ((code == 75)) && [[ -n ${SLURM_JOB_ID:-} ]]; then
         requeue "$out" || return $?
     fi

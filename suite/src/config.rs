@@ -449,11 +449,66 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 mod tests {
     use super::*;
 
+    /// The parts of a preset.
+    fn preset(name: &str) -> Vec<Suite> {
+        parts::load(name, &[], &[]).unwrap().into_iter().map(|part| part.suite).collect()
+    }
+
+    /// (table, method) of every line of the paper's tables.
+    fn paper() -> std::collections::BTreeSet<(u8, String)> {
+        let mut lines = csv::Reader::from_reader(include_str!("../../results/paper/tables.csv").as_bytes());
+        lines.records().map(Result::unwrap).map(|line| (line[0].parse().unwrap(), line[3].to_owned())).collect()
+    }
+
     #[test]
-    fn presets_load() {
+    fn presets_load_and_are_of_the_scale_that_their_names_say() {
         for (name, _) in PRESETS {
-            let suite = Suite::load(name, &[]).unwrap();
-            assert_eq!(suite.name, name);
+            for suite in preset(name) {
+                assert_eq!(suite.name, name);
+                let small = name.ends_with("-reduced") || ["quickstart", "weekly"].contains(&name);
+                assert_eq!(suite.scale == Scale::Reduced, small, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn presets_have_every_row_of_the_papers_tables() {
+        let tables =
+            [("3diebench", 1), ("imagenet", 2), ("cifar10-unknown", 3), ("cifar10", 4), ("transfer", 5), ("ade20k", 6)];
+        for (name, table) in tables {
+            let suite = &preset(name)[0];
+            assert_eq!(suite.table, Some(table));
+            for (_, method) in paper().iter().filter(|(number, _)| *number == table) {
+                assert!(suite.methods.contains(method), "{name}: {method}");
+            }
+        }
+        let all = preset("paper");
+        assert_eq!(all.iter().map(|suite| suite.table.unwrap()).collect::<Vec<_>>(), [1, 2, 4, 3]);
+        for (table, method) in paper() {
+            // Tables 5 and 6 are of the encoders of Table 2
+            let table = if table > 4 { 2 } else { table };
+            let part = all.iter().find(|suite| suite.table == Some(table)).unwrap();
+            assert!(part.methods.contains(&method), "paper, table {table}: {method}");
+        }
+    }
+
+    /// So that `--pretrained` takes the trainings of one over into the other.
+    #[test]
+    fn presets_of_one_pretraining_share_it() {
+        let training =
+            |suite: &Suite| (suite.data.clone(), suite.transforms.clone(), suite.model.clone(), suite.train.clone());
+        let one = |name: &str| training(&preset(name)[0]);
+        for (name, other) in [("transfer", "imagenet"), ("ade20k", "imagenet")] {
+            assert_eq!(one(name), one(other), "{name}");
+            assert_eq!(one(&format!("{name}-reduced")), one(&format!("{other}-reduced")), "{name}-reduced");
+        }
+        let all = preset("paper");
+        for (part, name) in all.iter().zip(["3diebench", "imagenet", "cifar10", "cifar10-unknown"]) {
+            assert_eq!(training(part), one(name), "{name}");
+            let own = &preset(name)[0];
+            let measured =
+                |suite: &Suite| (suite.seeds, suite.methods.clone(), suite.probe.clone(), suite.transfer.clone());
+            assert_eq!((measured(part), &part.segmentation), (measured(own), &own.segmentation), "{name}");
         }
     }
 

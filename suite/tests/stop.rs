@@ -5,22 +5,28 @@ mod common;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{PROGRAM, cell, eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
 
 /// Enough epochs to be hit in the middle.
 fn args(out: &str) -> [&str; 8] {
-    ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=300"]
+    ["run", "tiny.toml", "--out", out, "--threads", "1", "--set", "train.epochs=60"]
 }
 
 fn metrics(run: &Path) -> String {
     std::fs::read_to_string(run.join("metrics.csv")).unwrap()
 }
 
-/// Started, and at work on its training.
+/// Started, and at work: with its folder claimed and a checkpoint there, of this call or of one before.
 fn at_work(command: &mut Command, run: &Path) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     wait_for_checkpoints(run, 1);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !run.join("running.json").exists() {
+        assert!(Instant::now() < deadline, "the run does not claim its folder");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     child
 }
 
