@@ -22,7 +22,7 @@ const BEAT: Duration = Duration::from_secs(30);
 /// Age at which a claim of another host is an abandoned one; clocks of nodes differ by less.
 const ABANDONED: Duration = Duration::from_secs(300);
 /// How long a process that was just killed may take to go.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who works in a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -147,7 +147,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let prepare = |part| prepare(part, request, &store, compute, &worker);
     let prepared = parts.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
     establish(&prepared, &store, compute, &worker)?;
-    let contexts: Vec<ReportContext> = prepared.iter().map(Prepared::report_context).collect();
+    let contexts: Vec<ReportContext> =
+        prepared.iter().map(|prepared| prepared.report_context(manifest::precision_name(compute))).collect();
     if worker.leads() {
         // so that `report` works on a half-finished run too
         report::write_contexts(&store, &contexts).map_err(Failure::run)?;
@@ -315,7 +316,7 @@ fn finish(store: &Store, contexts: &[ReportContext], phases: Phases) -> Result<(
 
 impl Prepared {
     /// What the report needs beside the cells.
-    fn report_context(&self) -> ReportContext {
+    fn report_context(&self, precision: &str) -> ReportContext {
         let suite = &self.part.suite;
         let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
         let own = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
@@ -334,6 +335,7 @@ impl Prepared {
             transfers: suite.transfer.iter().zip(&self.sets.transfer).map(column).collect(),
             segmentations: self.sets.segmentation.iter().map(|pack| pack.name.clone()).collect(),
             notes: suite.notes.clone(),
+            protocol: report::choices(&json!(suite), precision),
         }
     }
 }

@@ -203,13 +203,32 @@ impl Store {
     /// # Errors
     /// Names a cell file that cannot be read or is of another version.
     pub fn cells(&self) -> Result<Vec<Cell>> {
+        self.cell_paths()?.iter().map(|path| read_cell(path)).collect()
+    }
+
+    /// The finished cells that can be read, by id, and what is wrong with the others.
+    ///
+    /// # Errors
+    /// A folder that holds no run.
+    pub fn readable_cells(&self) -> Result<(Vec<Cell>, Vec<String>)> {
+        let (mut whole, mut problems) = (Vec::new(), Vec::new());
+        for path in self.cell_paths()? {
+            match read_cell(&path) {
+                Ok(cell) => whole.push(cell),
+                Err(error) => problems.push(format!("left out: {error:#}")),
+            }
+        }
+        Ok((whole, problems))
+    }
+
+    fn cell_paths(&self) -> Result<Vec<PathBuf>> {
         let folder = self.path("cells");
         let entries =
             fs::read_dir(&folder).with_context(|| format!("{} is not a run directory", self.root.display()))?;
         let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
-        paths.iter().map(|path| read_cell(path)).collect()
+        Ok(paths)
     }
 }
 

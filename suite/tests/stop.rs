@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use eqr_bench::claim::Claim;
+
 use common::{PROGRAM, cell, eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
 
 /// Enough epochs to be hit in the middle.
@@ -42,13 +44,8 @@ fn a_signal_stops_a_run_with_75_and_the_next_call_ends_as_if_nothing_had_been() 
     let here = folder.path();
     succeeded(&eqr(here, &args("whole")));
     let cut = here.join("cut");
-    for (i, number) in [libc::SIGUSR1, libc::SIGTERM].into_iter().enumerate() {
+    for number in [libc::SIGUSR1, libc::SIGTERM] {
         let child = at_work(Command::new(PROGRAM).args(args("cut")).current_dir(here), &cut);
-        if i == 0 {
-            let second = eqr(here, &args("cut"));
-            assert_eq!(second.status.code(), Some(2), "{}", stderr(&second));
-            assert!(stderr(&second).contains("another run is at work there (process"), "{}", stderr(&second));
-        }
         signal(&child, number);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
@@ -68,6 +65,18 @@ fn a_signal_stops_a_run_with_75_and_the_next_call_ends_as_if_nothing_had_been() 
     assert_eq!(manifest["continued"].as_array().unwrap().len(), 2, "each call says where it was made");
     let of_program = manifest["provenance"]["program"].as_str().unwrap();
     assert_eq!(of_program.len(), 64, "{of_program}");
+}
+
+#[test]
+fn a_folder_at_which_another_run_works_is_refused() {
+    let folder = folder();
+    let here = folder.path();
+    let claim = Claim::take(&here.join("run")).unwrap();
+    let output = eqr(here, &args("run"));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("another run is at work there (process"), "{}", stderr(&output));
+    drop(claim);
+    assert!(!here.join("run").exists(), "a run that was refused leaves nothing behind");
 }
 
 #[test]

@@ -133,6 +133,7 @@ enum FormatArg {
     Markdown,
     Latex,
     Csv,
+    Html,
 }
 
 #[derive(Subcommand)]
@@ -269,13 +270,15 @@ fn print_report(args: &ReportArgs) -> Result<()> {
         let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
         return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
+    let (cells, problems) = store.readable_cells()?;
+    problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
     let format = match args.format {
         FormatArg::Terminal => report::Format::Terminal,
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Latex => report::Format::Latex,
         FormatArg::Csv => report::Format::Csv,
+        FormatArg::Html => return print_text(&report::page(&store, &cells, &contexts, args.table, &problems)?),
     };
-    let cells = store.cells()?;
     print_text(&match args.table {
         Some(number) => report::render_table(&cells, &contexts, number, format)?,
         None => report::render(&cells, &contexts, format)?,

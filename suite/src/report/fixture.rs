@@ -18,6 +18,7 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         transfers: vec![],
         segmentations: vec![],
         notes: vec![],
+        protocol: vec![],
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tables in LaTeX with booktabs: a document that compiles, whose `table` environments are made to be copied into a paper.
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Table};
+use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
 
 /// What stands before the tables of a report.
 const PREAMBLE: &str = r"\documentclass{article}
@@ -28,7 +28,11 @@ fn section(context: &ReportContext, tables: &[Table]) -> String {
 
 /// One `table` environment: caption above, notes below.
 fn render(table: &Table) -> String {
-    let columns = "r".repeat(table.columns.len());
+    // sentences are broken into lines of a column as wide as the page allows
+    let columns = match table.section {
+        Section::Protocol => "p{0.78\\linewidth}".to_owned(),
+        _ => "r".repeat(table.columns.len()),
+    };
     let headings = std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str)).map(escaped);
     let rows = table.rows.iter().map(|row| line(cells(row))).collect::<String>();
     let mut notes = Vec::new();

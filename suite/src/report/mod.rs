@@ -13,10 +13,12 @@ mod downstream;
 #[cfg(test)]
 mod fixture;
 mod geometry;
+mod html;
 mod latex;
 mod markdown;
 mod paper;
 mod plot;
+mod protocol;
 mod reconstruction;
 mod retrieval;
 mod sanity;
@@ -36,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::regression::UNDEFINED;
 use crate::store::{Cell, Store, write_atomic};
 use column::Column;
+pub use protocol::choices;
 use table::{Note, Section, Table};
 use values::Values;
 
@@ -65,6 +68,9 @@ pub struct ReportContext {
     pub segmentations: Vec<String>,
     /// Lines below the title: what is reduced against the paper, say.
     pub notes: Vec<String>,
+    /// Every choice behind the numbers; runs of earlier versions do not say them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocol: Vec<protocol::Choice>,
 }
 
 /// A column of the table of linear transfer.
@@ -133,7 +139,7 @@ pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
     })
 }
 
-/// Writes `metrics.csv`, and for every data set `tables/table-<name>.md`, `.csv` and `.tex`, `figures/training-curves.png`, and
+/// Writes `metrics.csv`, `report.html`, and for every data set `tables/table-<name>.md`, `.csv` and `.tex`, `figures/training-curves.png`, and
 /// `figures/probe-curve.png` where encoders were probed during their training.
 ///
 /// # Errors
@@ -159,7 +165,53 @@ pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
             }
         }
     }
-    write_atomic(&store.path("metrics.csv"), csv::metrics(&cells)?.as_bytes())
+    write_atomic(&store.path("metrics.csv"), csv::metrics(&cells)?.as_bytes())?;
+    let contexts: Vec<&ReportContext> = contexts.iter().collect();
+    write_atomic(&store.path("report.html"), page(store, &cells, &contexts, None, &[])?.as_bytes())
+}
+
+/// The report of these data sets as one HTML page, with the run's figures and provenance where they are there; `number` as in
+/// [`render_table`]. `problems` stand at its head.
+///
+/// # Errors
+/// Without a finished cell.
+pub fn page(
+    store: &Store,
+    cells: &[Cell],
+    contexts: &[&ReportContext],
+    number: Option<u8>,
+    problems: &[String],
+) -> Result<String> {
+    ensure_cells(cells, contexts)?;
+    let part = |context| {
+        let values = Values::of(&cells_of(cells, context));
+        let tables = number.map_or_else(|| tables(&values, context), |number| mirroring(&values, context, number))?;
+        Ok(html::Part { context, tables, columns: scores::columns(&values, context, Section::Main) })
+    };
+    let parts = contexts.iter().copied().map(part).collect::<Result<Vec<html::Part>>>()?;
+    Ok(html::page(&parts, &assets(store, problems)))
+}
+
+/// What a page shows beside the tables; a copied run may lack any of it.
+fn assets(store: &Store, problems: &[String]) -> html::Assets {
+    let manifest = std::fs::read_to_string(store.path("manifest.json")).ok();
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(store.path(folder)).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let figures = names("figures").into_iter().filter(|name| name.ends_with(".png"));
+    let figures =
+        figures.filter_map(|name| Some((name.clone(), std::fs::read(store.path("figures").join(name)).ok()?)));
+    let failed = names("failed")
+        .into_iter()
+        .map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
+    html::Assets {
+        manifest: manifest.and_then(|text| serde_json::from_str(&text).ok()),
+        figures: figures.collect(),
+        problems: problems.iter().cloned().chain(failed).collect(),
+    }
 }
 
 /// The number of the paper's table, where no other data set of the suite mirrors the same, and else the data set's key.
@@ -192,12 +244,24 @@ pub fn render(cells: &[Cell], contexts: &[&ReportContext], format: Format) -> Re
 /// # Errors
 /// Without a finished cell.
 pub fn render_table(cells: &[Cell], contexts: &[&ReportContext], number: u8, format: Format) -> Result<String> {
-    rendered(cells, contexts, format, |values, context| match number {
+    rendered(cells, contexts, format, |values, context| mirroring(values, context, number))
+}
+
+/// The tables of a data set that mirror the paper's table `number`.
+fn mirroring(values: &Values, context: &ReportContext, number: u8) -> Result<Vec<Table>> {
+    match number {
         _ if context.table == Some(number) => tables(values, context),
         paper::TRANSFER_TABLE => transfer_tables(values, context),
         paper::SEGMENTATION_TABLE => segmentation_tables(values, context),
         _ => Ok(vec![]),
-    })
+    }
+}
+
+fn ensure_cells(cells: &[Cell], contexts: &[&ReportContext]) -> Result<()> {
+    if let ([], Some(context)) = (cells, contexts.first()) {
+        bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
+    }
+    Ok(())
 }
 
 fn rendered(
@@ -206,9 +270,7 @@ fn rendered(
     format: Format,
     tables: impl Fn(&Values, &ReportContext) -> Result<Vec<Table>>,
 ) -> Result<String> {
-    if let ([], Some(context)) = (cells, contexts.first()) {
-        bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
-    }
+    ensure_cells(cells, contexts)?;
     let tables = contexts
         .iter()
         .map(|context| Ok((*context, tables(&Values::of(&cells_of(cells, context)), context)?)))
@@ -228,7 +290,8 @@ fn rendered(
 fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let groups =
         [own_tables(values, context)?, transfer_tables(values, context)?, segmentation_tables(values, context)?];
-    Ok(groups.concat())
+    let protocol = Some(protocol::table(context)).filter(Table::has_values);
+    Ok(groups.concat().into_iter().chain(protocol).collect())
 }
 
 /// The main table in any case, the others where they hold values.

@@ -28,7 +28,7 @@ const TITLE: u32 = 44;
 const LEGEND_LINE: u32 = 30;
 
 /// Okabe and Ito's colours without the yellow, which is hard to see on white.
-const COLOURS: [RGBColor; 7] = [
+pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

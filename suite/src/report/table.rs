@@ -47,6 +47,8 @@ pub enum Section {
     Classes,
     /// The paper's values beside this run's.
     Paper,
+    /// Every choice behind the numbers.
+    Protocol,
 }
 
 impl Section {
@@ -72,6 +74,7 @@ impl Section {
             Section::Segmentation => "segmentation",
             Section::Classes => "classes",
             Section::Paper => "paper",
+            Section::Protocol => "protocol",
         }
     }
 

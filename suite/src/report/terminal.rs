@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, TableComponent as Lines, presets};
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Row, Table};
+use super::table::{Entry, Mark, Note, Row, Section, Table};
 
 /// Characters of a line that a usual window holds.
 const WIDTH: usize = 100;
@@ -17,7 +17,9 @@ pub fn document(context: &ReportContext, tables: &[Table]) -> String {
 
 /// The table with its title above and its notes below.
 fn render(table: &Table) -> String {
-    let mut text = format!("{}\n{}\n", table.title, grid(table));
+    // sentences would make a line of a grid as long as the longest of them
+    let body = if table.section == Section::Protocol { sentences(table) } else { grid(table) + "\n" };
+    let mut text = format!("{}\n{body}", table.title);
     if table.has_marks() {
         let place = table.section.methods_in();
         text.push_str(&format!(
@@ -33,6 +35,12 @@ fn render(table: &Table) -> String {
         text.push_str(&wrapped(&line));
     }
     text
+}
+
+/// Rows of one text each, as indented paragraphs.
+fn sentences(table: &Table) -> String {
+    let words = |row: &Row| row.entries.iter().flat_map(Entry::parts).collect::<Vec<_>>().join(" ");
+    table.rows.iter().map(|row| wrapped(&format!("{}: {}", row.label, words(row)))).collect()
 }
 
 /// One line a row where that fits; otherwise intervals stand under their values.
