@@ -13,6 +13,8 @@ mod downstream;
 #[cfg(test)]
 mod fixture;
 mod geometry;
+#[cfg(test)]
+mod golden;
 mod html;
 mod latex;
 mod markdown;

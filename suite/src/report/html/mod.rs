@@ -13,6 +13,8 @@ use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
 use super::{ReportContext, Scale};
 
 const CSS: &str = include_str!("page.css");
+/// Letters up to which words are an entry like any other.
+const SHORT: usize = 24;
 const JS: &str = include_str!("page.js");
 
 /// A data set's part of the page.
@@ -165,7 +167,7 @@ fn row(row: &Row) -> String {
 /// An entry: the value, and smaller below it what belongs to it.
 fn cell(entry: &Entry) -> String {
     let class = match (entry, entry.mark()) {
-        (Entry::Text(_), _) => " class=\"text\"",
+        (Entry::Text(text), _) if text.chars().count() > SHORT => " class=\"text\"",
         (_, Mark::None) => "",
         (_, Mark::Second) => " class=\"second\"",
         (_, Mark::Best | Mark::Significant) => " class=\"best\"",
