@@ -136,6 +136,11 @@ impl Registry {
         Param(self.specs.len() - 1)
     }
 
+    /// Number of scalar parameters.
+    pub fn count(&self) -> i64 {
+        self.specs.iter().map(Spec::len).sum()
+    }
+
     /// Here: after what has been registered, before what follows.
     pub fn mark(&self) -> Mark {
         Mark(self.specs.len())

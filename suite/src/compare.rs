@@ -168,7 +168,8 @@ impl Record {
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
         let manifest: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
-        let cells = store.cells()?;
+        let (cells, problems) = store.readable_cells()?;
+        ensure!(problems.is_empty(), "{} is not whole:\n{}", path.display(), problems.join("\n"));
         if cells.is_empty() {
             bail!("{} has no finished cell", path.display());
         }

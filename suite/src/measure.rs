@@ -192,12 +192,33 @@ fn measurements(run: &Run) -> Outcome<Vec<Measurement>> {
     Ok(all)
 }
 
-/// Ids of what is measured of a part at the end of its trainings, in its order.
+/// A measurement that is planned.
+pub struct Planned {
+    /// Id of its cell.
+    pub id: String,
+    /// What is done.
+    pub kind: CellKind,
+    /// Position of the set of a transfer or a segmentation in the suite.
+    pub set: usize,
+    /// Whether its encoder is not this run's.
+    pub external: bool,
+}
+
+/// What is measured of a part at the end of its trainings, in its order.
 ///
 /// # Errors
 /// An unknown method name.
-pub fn ids(part: &Part) -> Result<Vec<String>> {
-    Ok(of_rows(part, &entries(part)?).into_iter().map(|measurement| measurement.id).collect())
+pub fn planned(part: &Part) -> Result<Vec<Planned>> {
+    let of = |Measurement { id, subject, task }| Planned {
+        id,
+        kind: task.kind(),
+        set: match task {
+            Task::Probe(_) => 0,
+            Task::Transfer(set) | Task::Segment(set, _) => set,
+        },
+        external: matches!(subject, Subject::External(_)),
+    };
+    Ok(of_rows(part, &entries(part)?).into_iter().map(of).collect())
 }
 
 /// Everything that may be asked of the rows at the end of their training.

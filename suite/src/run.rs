@@ -19,6 +19,7 @@ use crate::cli::print_text;
 use crate::cluster::{Precision, Worker, agree, gathered, same_everywhere, texts};
 use crate::config::Suite;
 use crate::data::{self, Opened};
+use crate::dry_run::{self, DeviceName};
 use crate::external::{self, External};
 use crate::failure::{Failure, Outcome};
 use crate::frozen;
@@ -64,8 +65,8 @@ pub struct Request {
     pub pretrained: Vec<PathBuf>,
     /// Train, and measure nothing.
     pub pretrain_only: bool,
-    /// Only say what would be done.
-    pub dry_run: bool,
+    /// Only say what would be done, and what it costs on this device.
+    pub dry_run: Option<DeviceName>,
 }
 
 /// Seconds of the phases of one call.
@@ -128,11 +129,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, micro_batch(&parts, request))?;
     let ranks_per_cell = agree(ranks, ranks_per_cell(&parts, request, ranks.size()))?;
-    if request.dry_run {
-        if worker.leads() {
-            agree(&eqr_models::Solo, describe(&parts))?;
-        }
-        return Ok(());
+    if request.dry_run.is_some() {
+        return agree(ranks, if worker.leads() { dry_run::describe(&parts, request, &worker) } else { Ok(()) });
     }
     agree(ranks, interrupt::listen())?;
     let store = Store::at(&request.out);
@@ -526,17 +524,4 @@ fn precision(asked: Precision, store: &Store, worker: &Worker) -> Compute {
     let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);
     worker.ranks.broadcast(&mut choice);
     if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
-}
-
-/// `--dry-run`: the cells in their order.
-fn describe(parts: &[Part]) -> Result<()> {
-    for part in parts {
-        let (suite, rows) = (&part.suite, rows(&part.suite)?);
-        let set = part.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
-        println!("suite {}{set}: {} rows x {} seeds", suite.name, rows.len(), suite.seeds);
-        let trained = entries(part)?.into_iter().filter(|entry| entry.row.kind.trains());
-        let cells = trained.map(|entry| entry.pretrain_id()).chain(measure::ids(part)?);
-        cells.for_each(|cell| println!("{cell}"));
-    }
-    Ok(())
 }

@@ -44,7 +44,9 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
     let dry = eqr(here, &run("dry", &["--dry-run"]));
     succeeded(&dry);
     let lines = String::from_utf8(dry.stdout).unwrap();
-    assert!(lines.contains("suite tiny, photos: 2 rows x 1 seeds\npretrain-photos-vicreg-seed0\n"), "{lines}");
+    // 48 photographs in batches of 25, 3 epochs
+    let (_, photos) = lines.split_once("suite tiny, photos: 2 rows x 1 seeds\n").unwrap();
+    assert!(photos.starts_with("pretrain-photos-vicreg-seed0  ") && photos.contains(" 3 steps, "), "{lines}");
 
     succeeded(&eqr(here, &run("out", &[])));
     let out = here.join("out");

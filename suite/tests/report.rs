@@ -147,6 +147,7 @@ fn a_run_that_is_not_whole_is_reported_as_far_as_it_goes() {
     refused(&["report", "run", "--table", "9"], "not Table 9");
     // what is held against a record must be whole
     refused(&["compare", "run", "run"], "is damaged");
+    refused(&["compare", "run", "run"], "cell format 99");
     std::fs::write(here.join("run/report.json"), "[").unwrap();
     refused(&["report", "run"], "report.json is damaged or of another version");
     std::fs::remove_file(here.join("run/report.json")).unwrap();

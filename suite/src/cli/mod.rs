@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eqr_models::{Collective, Solo};
 
 use crate::cluster::{Precision, agree};
+use crate::dry_run::DeviceName;
 use crate::export::{ExportArgs, export};
 use crate::external::External;
 use crate::failure::{Failure, Outcome};
@@ -110,9 +111,12 @@ struct RunArgs {
     /// Train and stop: the same command without it measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only say what would be done.
+    /// Only say what would be done: the cells in their order, what each costs, what is there already, and which data is missing (exit code 2).
     #[arg(long)]
     dry_run: bool,
+    /// Device whose hours and memory --dry-run speaks of.
+    #[arg(long, value_enum, default_value = "a100", requires = "dry_run")]
+    device: DeviceName,
 }
 
 #[derive(Args)]
@@ -230,7 +234,7 @@ impl RunArgs {
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
             pretrain_only: self.pretrain_only,
-            dry_run: self.dry_run,
+            dry_run: self.dry_run.then_some(self.device),
         }
     }
 }
