@@ -41,6 +41,7 @@ pub mod regression;
 pub mod report;
 pub mod retrieval;
 pub mod run;
+pub mod scaling;
 pub mod scenes;
 pub mod script;
 pub mod segmenting;

@@ -146,6 +146,8 @@ enum PerfCommand {
     Allreduce(perf::AllreduceArgs),
     /// Training steps, also on the ranks of an mpirun.
     Train(perf::TrainArgs),
+    /// Training steps on 1 to 1,024 devices, predicted from this one's.
+    Scale(perf::ScaleArgs),
     /// Two views of photographs: the base view and all six transforms.
     Transforms(perf::TransformsArgs),
     /// MLP probes of many transforms and seeds, trained together.
@@ -187,6 +189,7 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
         Command::Run(args) => run(&args.request(), ranks),
         Command::Perf(PerfCommand::Allreduce(args)) => perf::allreduce(&args, ranks).map_err(Failure::bad_input),
         Command::Perf(PerfCommand::Train(args)) => perf::train(&args, ranks).map_err(Failure::bad_input),
+        Command::Perf(PerfCommand::Scale(args)) => perf::scale(&args, ranks).map_err(Failure::bad_input),
         Command::Transfer(args) => transfer::run(&args, ranks),
         Command::Segment(args) => segment::run(&args, ranks),
         other if ranks.size() > 1 => {

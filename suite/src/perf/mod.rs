@@ -5,6 +5,7 @@ mod load;
 mod memory;
 mod probe;
 mod render;
+mod scale;
 mod train;
 mod transforms;
 
@@ -17,6 +18,7 @@ pub use allreduce::{AllreduceArgs, allreduce};
 pub use load::{LoadArgs, load};
 pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
+pub use scale::{ScaleArgs, scale};
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};
 

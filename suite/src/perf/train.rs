@@ -38,43 +38,43 @@ const PRODUCTS: usize = 10;
 pub struct TrainArgs {
     /// Method.
     #[arg(long, default_value = "Ours")]
-    method: String,
+    pub(super) method: String,
     /// Take network and batch from this suite instead of the options below (--img stays the side of a pack's images).
     #[arg(long)]
-    suite: Option<String>,
+    pub(super) suite: Option<String>,
     /// Side of the image.
     #[arg(long, default_value_t = 32)]
-    img: i64,
+    pub(super) img: i64,
     /// Side of a patch.
     #[arg(long, default_value_t = 4)]
-    patch: i64,
+    pub(super) patch: i64,
     /// Width.
     #[arg(long, default_value_t = 192)]
-    dim: i64,
+    pub(super) dim: i64,
     /// Blocks.
     #[arg(long, default_value_t = 4)]
-    depth: i64,
+    pub(super) depth: i64,
     /// Attention heads.
     #[arg(long, default_value_t = 3)]
-    heads: i64,
+    pub(super) heads: i64,
     /// Pairs of a step.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(i64).range(2..))]
-    batch: i64,
+    pub(super) batch: i64,
     /// Pairs encoded at a time, a divisor of the batch; default: all.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
-    micro_batch: Option<i64>,
+    pub(super) micro_batch: Option<i64>,
     /// Threads; default: all allowed cores.
     #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    pub(super) threads: Option<NonZeroUsize>,
     /// Number type.
     #[arg(long, value_enum, default_value = "auto")]
-    precision: Precision,
+    pub(super) precision: Precision,
     /// Steps that are timed, after three that are not.
     #[arg(long, default_value_t = 20)]
-    steps: usize,
+    pub(super) steps: usize,
     /// JSON instead of lines.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Times training steps on the ranks of the launch: transforms and loading excluded, optimiser included. Where the gradient is summed beside
@@ -138,7 +138,8 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
     print(&result, args.json, &["views_per_s", "gflop_per_s", "share_of_ceiling"])
 }
 
-fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
+/// The network and the batch that the options describe.
+pub(super) fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     let Some(name) = &args.suite else {
         let TrainArgs { img: image, patch, dim, depth, heads, batch, .. } = *args;
         let (pool, positions) = (Pool::Split, Positions::Timm);
@@ -170,7 +171,7 @@ fn total(ranks: &dyn Collective, value: f64) -> f64 {
 }
 
 /// This rank's part of `batch` pairs.
-fn random_batch(config: &ModelConfig, batch: usize, ranks: &dyn Collective, device: Device) -> Batch {
+pub(super) fn random_batch(config: &ModelConfig, batch: usize, ranks: &dyn Collective, device: Device) -> Batch {
     let rows: Vec<i64> = shares(batch, ranks.size()).into_iter().map(|rows| rows as i64).collect();
     let batch = rows[ranks.rank()];
     let side = config.encoder.image;

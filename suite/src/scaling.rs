@@ -1,0 +1,145 @@
+//! The time of a training step on many devices, from the time of its computation and the speed of what connects them.
+//!
+//! The global batch is fixed: n devices share its pairs (strong scaling). A step is
+//!
+//! ```text
+//! compute(n) + gather(n) + exposed(n)
+//! ```
+//!
+//! compute(n): a device's part of the batch through the encoder, the heads on the whole batch (on every device alike), the optimiser.
+//! gather(n): the representations of the whole batch to every device. exposed(n): the sum of the gradient, less what is hidden behind the backward
+//! pass: it goes in equal segments, each summed while the next is computed.
+
+/// What connects devices.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interconnect {
+    /// Devices of a node.
+    pub per_node: usize,
+    /// Bytes a second that a device sends to another of its node.
+    pub within: f64,
+    /// Bytes a second that a device sends out of its node.
+    pub between: f64,
+    /// Seconds until the first byte arrives, within a node and between two.
+    pub latency: [f64; 2],
+}
+
+/// What is moved in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Traffic {
+    /// Bytes of the gradient.
+    pub gradient: f64,
+    /// Bytes of the representations of the whole batch.
+    pub representations: f64,
+    /// Parts that the gradient is summed in; 1: after the backward pass, nothing is hidden.
+    pub segments: usize,
+}
+
+/// Part of a step's computation that is the backward pass: twice the forward.
+const BACKWARD: f64 = 2.0 / 3.0;
+
+impl Interconnect {
+    /// Speed and latency of the slowest link among `n` devices.
+    fn slowest(&self, n: usize) -> (f64, f64) {
+        if n <= self.per_node { (self.within, self.latency[0]) } else { (self.between, self.latency[1]) }
+    }
+
+    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, and a tree of depth log2 n is climbed and
+    /// descended.
+    pub fn sum(&self, n: usize, bytes: f64) -> f64 {
+        let (speed, latency) = self.slowest(n);
+        let n = n as f64;
+        2.0 * (n - 1.0) / n * bytes / speed + 2.0 * n.log2().ceil() * latency
+    }
+
+    /// Seconds until each of `n` devices has all of `bytes`, of which it held a part.
+    pub fn gather(&self, n: usize, bytes: f64) -> f64 {
+        let (speed, latency) = self.slowest(n);
+        let n = n as f64;
+        (n - 1.0) / n * bytes / speed + n.log2().ceil() * latency
+    }
+}
+
+/// A step on `n` devices, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Devices.
+    pub devices: usize,
+    /// Computation of a device.
+    pub compute: f64,
+    /// Gathering of the representations.
+    pub gather: f64,
+    /// Part of the gradient's sum that nothing hides.
+    pub exposed: f64,
+}
+
+impl Step {
+    /// A step whose computation takes `compute` seconds on each of `n` devices.
+    pub fn predicted(n: usize, compute: f64, traffic: &Traffic, network: &Interconnect) -> Step {
+        let Traffic { gradient, representations, segments } = *traffic;
+        let (sum, parts) = (network.sum(n, gradient), segments.max(1) as f64);
+        // the last segment has nothing left to hide behind
+        let hidden = BACKWARD * compute * (parts - 1.0) / parts;
+        let exposed = if n == 1 { 0.0 } else { (sum / parts).max(sum - hidden) };
+        Step { devices: n, compute, gather: network.gather(n, representations), exposed }
+    }
+
+    /// All of it.
+    pub fn seconds(&self) -> f64 {
+        self.compute + self.gather + self.exposed
+    }
+
+    /// Speed against n times that of one device, whose step takes `alone` seconds.
+    pub fn efficiency(&self, alone: f64) -> f64 {
+        alone / (self.devices as f64 * self.seconds())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR_A_NODE: Interconnect = Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
+
+    #[test]
+    fn a_ring_carries_twice_all_but_one_part() {
+        // 2 * 3/4 * 200 bytes at 100 bytes a second; over two nodes 2 * 7/8 * 200 at 10
+        assert_eq!(FOUR_A_NODE.sum(4, 200.0), 3.0);
+        assert_eq!(FOUR_A_NODE.sum(8, 200.0), 35.0);
+        assert_eq!(FOUR_A_NODE.gather(4, 200.0), 1.5);
+        let slow = Interconnect { latency: [0.5, 1.0], ..FOUR_A_NODE };
+        // up and down a tree of depth 2; of depth 3 between nodes
+        assert_eq!(slow.sum(4, 0.0), 2.0);
+        assert_eq!(slow.sum(8, 0.0), 6.0);
+        assert_eq!(slow.gather(5, 0.0), 3.0);
+    }
+
+    #[test]
+    fn one_device_only_computes_and_a_perfect_network_costs_nothing() {
+        let traffic = Traffic { gradient: 1e9, representations: 1e6, segments: 4 };
+        let one = Step::predicted(1, 3.0, &traffic, &FOUR_A_NODE);
+        assert_eq!((one.seconds(), one.efficiency(3.0)), (3.0, 1.0));
+        let perfect = Interconnect { within: f64::INFINITY, between: f64::INFINITY, ..FOUR_A_NODE };
+        for n in [2, 16, 1024] {
+            let step = Step::predicted(n, 3.0 / n as f64, &traffic, &perfect);
+            assert!((step.efficiency(3.0) - 1.0).abs() < 1e-12);
+        }
+    }
+
+    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30 s all but the last segment's.
+    #[test]
+    fn what_the_backward_pass_hides_is_not_exposed() {
+        let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };
+        let exposed = |compute, segments| Step::predicted(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
+        assert_eq!(exposed(3.0, 1), 3.0);
+        assert!((exposed(3.0, 4) - 1.5).abs() < 1e-12);
+        assert!((exposed(30.0, 4) - 0.75).abs() < 1e-12);
+    }
+
+    #[test]
+    fn efficiency_falls_with_every_doubling() {
+        let traffic = Traffic { gradient: 1e3, representations: 10.0, segments: 4 };
+        let of = |n: usize| Step::predicted(n, 50.0 / n as f64 + 0.1, &traffic, &FOUR_A_NODE).efficiency(50.1);
+        let all: Vec<f64> = (0..=10).map(|k| of(1 << k)).collect();
+        assert!(all.is_sorted_by(|a, b| a > b), "{all:?}");
+    }
+}
