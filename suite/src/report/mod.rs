@@ -290,8 +290,11 @@ fn rendered(
 
 /// What the encoders read of their own data, then of others.
 fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
-    let groups =
-        [own_tables(values, context)?, transfer_tables(values, context)?, segmentation_tables(values, context)?];
+    let own = own_tables(values, context)?;
+    let elsewhere = [transfer_tables(values, context)?, segmentation_tables(values, context)?].concat();
+    // what a suite is about stands first
+    let has_main = own.first().is_some_and(|table| table.section == Section::Main);
+    let groups = if has_main { [own, elsewhere] } else { [elsewhere, own] };
     let protocol = Some(protocol::table(context)).filter(Table::has_values);
     Ok(groups.concat().into_iter().chain(protocol).collect())
 }
