@@ -47,9 +47,10 @@ launcher() {
     esac
 }
 
-# What a run has done so far: its finished cells, and the newest step of every training.
+# What a run has done so far, in one line: its finished cells, and the steps of every training's checkpoints.
 progress() {
-    (cd "$1" && find cells checkpoints \( -name '*.json' -path 'cells/*' -o -name 'step-*' -type d \) 2>/dev/null | sort | cksum) || echo nothing
+    # either folder may not be there yet
+    { find "$1/cells" "$1/checkpoints" \( -path '*/cells/*.json' -o -type d -name 'step-*' \) 2>/dev/null || true; } | sort | cksum
 }
 
 # requeue OUT: the same job again, if it is worth it. Comes back only with the reason why not, as an exit code.

@@ -54,10 +54,17 @@ for launch in srun mpirun; do
 done
 
 say "a job that cannot finish anything before its signal is not requeued for ever"
-# a signal a second after the start, and a training whose steps are longer than that
-job=$(MAX_REQUEUES=3 sbatch --parsable "${ranks[@]}" --time=00:01:00 --output="$folder/loop.out" --wrap "
-    set -euo pipefail; source jobscripts/job.sh; mkdir -p $folder/loop
-    EQR_BENCH=/bin/false; launcher() { echo bash -c 'exit 75'; }; run_requeued $folder/loop")
+# in place of the program: one that always says that it was stopped
+printf '#!/usr/bin/env bash\nexit 75\n' >"$folder/stopped"
+chmod +x "$folder/stopped"
+cat >"$folder/loop.sbatch" <<'END'
+#!/usr/bin/env bash
+set -euo pipefail
+cd "$SLURM_SUBMIT_DIR"
+source jobscripts/job.sh
+run_requeued "$1" run
+END
+job=$(EQR_BENCH=$folder/stopped sbatch --parsable "${ranks[@]}" --time=00:01:00 --open-mode=append --output="$folder/loop.out" "$folder/loop.sbatch" "$folder/loop")
 await_end "$job" || failed=1
 if grep -q 'nothing was finished since the last requeue' "$folder/loop.out"; then
     say "stopped after $(grep -c '^requeue' "$folder/loop.out") requeue"
