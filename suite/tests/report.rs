@@ -145,6 +145,13 @@ fn a_run_that_is_not_whole_is_reported_as_far_as_it_goes() {
         assert!(stderr(&output).contains(says), "{}", stderr(&output));
     };
     refused(&["report", "run", "--table", "9"], "not Table 9");
+    // a table of which nothing is measured yet
+    let contexts = std::fs::read_to_string(here.join("run/report.json")).unwrap();
+    let transfers = "\"transfers\": [{\"dataset\": \"Pets\", \"metric\": \"top1\"}], \"notes\":";
+    std::fs::write(here.join("run/report.json"), contexts.replacen("\"notes\":", transfers, 1)).unwrap();
+    for format in ["terminal", "html"] {
+        refused(&["report", "run", "--table", "5", "--format", format], "Table 5 has no finished cell yet");
+    }
     // what is held against a record must be whole
     refused(&["compare", "run", "run"], "is damaged");
     refused(&["compare", "run", "run"], "cell format 99");

@@ -250,13 +250,24 @@ pub fn render_table(cells: &[Cell], contexts: &[&ReportContext], number: u8, for
 }
 
 /// The tables of a data set that mirror the paper's table `number`.
+///
+/// # Errors
+/// Where none of them has a value of this run.
 fn mirroring(values: &Values, context: &ReportContext, number: u8) -> Result<Vec<Table>> {
-    match number {
-        _ if context.table == Some(number) => tables(values, context),
-        paper::TRANSFER_TABLE => transfer_tables(values, context),
-        paper::SEGMENTATION_TABLE => segmentation_tables(values, context),
-        _ => Ok(vec![]),
+    let tables = match number {
+        _ if context.table == Some(number) => tables(values, context)?,
+        paper::TRANSFER_TABLE => transfer_tables(values, context)?,
+        paper::SEGMENTATION_TABLE => segmentation_tables(values, context)?,
+        _ => vec![],
+    };
+    let own = |table: &&Table| ![Section::Paper, Section::Protocol].contains(&table.section);
+    if !tables.iter().filter(own).any(Table::has_values) {
+        bail!(
+            "suite {}: Table {number} has no finished cell yet\nhint: `eqr-bench run` does what is missing",
+            context.suite
+        );
     }
+    Ok(tables)
 }
 
 fn ensure_cells(cells: &[Cell], contexts: &[&ReportContext]) -> Result<()> {
