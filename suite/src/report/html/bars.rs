@@ -57,7 +57,9 @@ impl Scale {
             [low.max(summary.mean - 0.5), high.min(summary.mean + 0.5)]
         });
         let (low, high) = ends.fold((0.0f64, f64::MIN), |(low, high), end| (low.min(end), high.max(end)));
-        (high > f64::MIN).then(|| Scale { low: low.max(-1.0), high: high.max(low + 1e-3) })
+        // a probe that fell far below a constant would press the others into a corner
+        let (low, any) = (low.max(-1.0), high > f64::MIN);
+        any.then(|| Scale { low, high: high.max(0.0).max(low + 1e-3) })
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -67,8 +69,10 @@ impl Scale {
 
     /// Four or five round numbers.
     fn ticks(&self) -> Vec<f64> {
-        let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0];
-        let step = steps.into_iter().find(|step| (self.high - self.low) / step <= 5.0).unwrap_or(10.0);
+        let span = self.high - self.low;
+        let magnitude = 10f64.powf((span / 5.0).log10().floor());
+        let step = [1.0, 2.0, 5.0].map(|times| times * magnitude).into_iter().find(|step| span / step <= 5.0);
+        let step = step.unwrap_or(10.0 * magnitude);
         let first = (self.low / step).ceil() as i64;
         (first..).map(|i| i as f64 * step).take_while(|tick| *tick <= self.high).collect()
     }
@@ -127,6 +131,42 @@ fn vertical(x: f64, height: f64, class: &str) -> String {
 
 fn axis_tick(value: f64, x: f64, height: f64) -> String {
     let line = vertical(x, height - AXIS, "axis");
-    let text = format!("{}", (value * 100.0).round() / 100.0);
+    let text = format!("{}", (value * 1e4).round() / 1e4);
     format!("{line}<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>", height - 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::{context, probe, value};
+    use super::super::super::scores;
+    use super::super::super::table::Section;
+    use super::super::super::values::Values;
+    use super::*;
+
+    fn drawn(values: &[(&str, f64)]) -> Option<String> {
+        let methods: Vec<&str> = values.iter().map(|(method, _)| *method).collect();
+        let context = context(&["rotation"], &methods);
+        let cell = |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
+        let cells: Vec<_> = values.iter().map(cell).collect();
+        figure(&scores::columns(&Values::of(&cells), &context, Section::Main)[0])
+    }
+
+    /// All below -1, all the same, all zero: every place is a number inside the picture.
+    #[test]
+    fn any_values_can_be_drawn() {
+        for values in [[-5.0, -1.3], [0.5, 0.5], [0.0, 0.0], [-0.2, 0.9], [1e-9, 1e9]] {
+            let svg = drawn(&[("Random init", values[0]), ("Ours", values[1])]).unwrap();
+            let places =
+                svg.split(" x=\"").chain(svg.split(" width=\"")).skip(1).filter_map(|rest| rest.split('"').next());
+            for place in places.filter_map(|place| place.parse::<f64>().ok()) {
+                assert!((0.0..=WIDTH).contains(&place), "{values:?}: {place} in {svg}");
+            }
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn without_values_there_is_nothing_to_draw() {
+        assert!(drawn(&[("Ours", f64::NAN)]).is_none());
+    }
 }
