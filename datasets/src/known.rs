@@ -5,6 +5,11 @@ use rand::Rng;
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 
+/// How many of `images` are known.
+pub fn known_count(images: usize, fraction: f64) -> usize {
+    (fraction * images as f64).round() as usize
+}
+
 /// The images out of 0..`images` whose transformations have known parameters, ascending: round(`fraction` x `images`) of
 /// them, each set of this size as likely as any other. Those of the others are withheld.
 ///
@@ -20,7 +25,7 @@ pub fn known_images(seed: u64, images: usize, fraction: f64) -> Result<Vec<usize
     let ticket = |image: usize| rng(seed, 0, image as u64, Purpose::Known).r#gen::<u64>();
     let mut tickets: Vec<(u64, usize)> = (0..images).map(|image| (ticket(image), image)).collect();
     tickets.sort_unstable();
-    tickets.truncate((fraction * images as f64).round() as usize);
+    tickets.truncate(known_count(images, fraction));
     let mut known: Vec<usize> = tickets.into_iter().map(|(_, image)| image).collect();
     known.sort_unstable();
     Ok(known)

@@ -19,7 +19,7 @@ mod view_pairs;
 
 pub use dataset::{Dataset, Kind, Scene, Split};
 pub use error::{Error, Result};
-pub use known::known_images;
+pub use known::{known_count, known_images};
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};
 pub use prefetch::Prefetch;

@@ -57,7 +57,25 @@ impl Default for SolidsSpec {
     }
 }
 
+/// Classes of procedural objects.
+pub const CLASS_COUNT: usize = Class::ALL.len();
+
 impl SolidsSpec {
+    /// Objects of a class of `size`, two or more, that go to the test split.
+    pub fn held_out(&self, size: usize) -> usize {
+        ((size as f64 * self.test_fraction).round() as usize).clamp(1, size - 1)
+    }
+
+    /// Objects of the training split; none where that depends on meshes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a value out of range.
+    pub fn training_objects(&self) -> Result<Option<usize>> {
+        self.validate()?;
+        let of_class = self.objects_per_class - self.held_out(self.objects_per_class);
+        Ok(self.meshes.is_none().then_some(CLASS_COUNT * of_class))
+    }
+
     /// Checks every value against its range.
     ///
     /// # Errors
@@ -174,7 +192,7 @@ impl Source {
             }
             let mut order: Vec<usize> = (0..size).collect();
             order.shuffle(&mut rng(spec.seed, 0, class as u64, Purpose::Subset));
-            let held_out = ((size as f64 * spec.test_fraction).round() as usize).clamp(1, size - 1);
+            let held_out = spec.held_out(size);
             for (rank, split) in [(held_out..size, 0), (0..held_out, 1)] {
                 let mut members = order[rank].to_vec();
                 members.sort_unstable();

@@ -5,7 +5,7 @@
 //! as windows of unknown number are left out), as heads and logistic regression are small beside them.
 
 use anyhow::Result;
-use eqr_datasets::Kind;
+use eqr_datasets::{Kind, known_count};
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
@@ -73,8 +73,8 @@ pub fn training(
     let model = build(&entry.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let known = if entry.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let own = |units: usize| (units as f64 * known).round() as usize;
-    let steps = extent.units.map(|units| Course::new(suite, entry.row.budget, own(units), units).total());
+    let course = |units| Course::new(suite, entry.row.budget, known_count(units, known), units);
+    let steps = extent.units.map(|units| course(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
     Ok(Training {

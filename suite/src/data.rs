@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Kind, Pack};
+use eqr_datasets::{Kind, Pack, known_count};
 use eqr_models::methods::PairMode;
 
 use crate::cluster::{Worker, agree};
@@ -106,8 +106,7 @@ fn check(suite: &Suite, pack: &Pack) -> Result<()> {
         bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
     }
     if let Some(fraction) = suite.train.known_fraction {
-        // as many as `known_images` takes
-        let (known, needed) = ((fraction * units as f64).round() as usize, needed_known(suite)?);
+        let (known, needed) = (known_count(units, fraction), needed_known(suite)?);
         if known < needed {
             let of = unit_name(pack.kind);
             bail!("train.known_fraction = {fraction} leaves {known} of {units} {of}, and {needed} are needed at least");

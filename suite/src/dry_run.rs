@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
+use eqr_datasets::solids::CLASS_COUNT;
 use eqr_datasets::sources::source;
 use eqr_datasets::{Kind, Pack};
 use eqr_models::Compute;
@@ -86,7 +87,7 @@ fn cpu(compute: Compute) -> Rated {
     Rated { name: "CPU", rate: ceiling * share, memory: None, says }
 }
 
-/// Costs of a part, and of all parts.
+/// Costs of all parts.
 #[derive(Default)]
 struct Sum {
     flops: f64,
@@ -111,20 +112,11 @@ pub fn describe(parts: &[Part], request: &Request, worker: &Worker) -> Result<()
         rated,
         store: Store::at(&request.out),
         text: String::new(),
+        sum: Sum::default(),
         missing: Vec::new(),
     };
-    let mut all = Sum::default();
-    for part in parts {
-        let sum = plan.part(part)?;
-        all = Sum {
-            flops: all.flops + sum.flops,
-            unknown: all.unknown + sum.unknown,
-            disk: all.disk + sum.disk,
-            done: all.done + sum.done,
-            cells: all.cells + sum.cells,
-        };
-    }
-    plan.total(&all);
+    parts.iter().try_for_each(|part| plan.part(part))?;
+    plan.total();
     print_text(&plan.text)?;
     if plan.missing.is_empty() {
         return Ok(());
@@ -140,16 +132,16 @@ struct Plan<'a> {
     rated: Rated,
     store: Store,
     text: String,
+    sum: Sum,
     missing: Vec<String>,
 }
 
 impl Plan<'_> {
-    fn part(&mut self, part: &Part) -> Result<Sum> {
+    fn part(&mut self, part: &Part) -> Result<()> {
         let suite = &part.suite;
         let set = part.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
         let _ = writeln!(self.text, "suite {}{set}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
-        let extent = self.extent(suite);
-        let mut sum = Sum::default();
+        let extent = self.extent(suite)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
         for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
             let cost = cost::training(suite, &entry, &extent, self.compute, self.devices, micro_batch)?;
@@ -158,13 +150,9 @@ impl Plan<'_> {
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
             let at = Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) };
             let from = at.steps()?.first().map(|step| format!(", checkpoint at step {step}")).unwrap_or_default();
-            self.line(
-                &id,
-                &mut sum,
-                cost.flops(),
-                &format!("{steps}, {:.1} M parameters, {memory}{from}", cost.parameters as f64 / 1e6),
-            );
-            sum.disk += cost.disk;
+            let parameters = cost.parameters as f64 / 1e6;
+            self.line(&id, cost.flops(), &format!("{steps}, {parameters:.1} M parameters, {memory}{from}"));
+            self.sum.disk += cost.disk;
         }
         let images = |set: &TransferSet| match self.pack(&set.file) {
             Some(pack) => Some(images_of(&pack)),
@@ -178,14 +166,14 @@ impl Plan<'_> {
                 CellKind::Segment => Some(cost::segmentation(suite, &extent, &suite.segmentation[planned.set])),
                 CellKind::Probe | CellKind::Pretrain => Some(cost::probes(suite, &extent)),
             };
-            self.line(&planned.id, &mut sum, flops, "");
+            self.line(&planned.id, flops, "");
         }
         self.look_for(suite);
-        Ok(sum)
+        Ok(())
     }
 
     /// One cell: its id, FLOPs, device hours, and what else there is to say.
-    fn line(&mut self, id: &str, sum: &mut Sum, flops: Option<f64>, more: &str) {
+    fn line(&mut self, id: &str, flops: Option<f64>, more: &str) {
         let cost = match flops {
             Some(flops) => format!("{}, {}", in_units(flops), hours(flops / self.rated.rate)),
             None => "cost unknown".to_owned(),
@@ -193,15 +181,16 @@ impl Plan<'_> {
         let done = self.store.has(id);
         let more = if more.is_empty() { String::new() } else { format!(", {more}") };
         let _ = writeln!(self.text, "{id}  {cost}{more}{}", if done { ", done" } else { "" });
-        sum.cells += 1;
-        sum.done += usize::from(done);
+        self.sum.cells += 1;
+        self.sum.done += usize::from(done);
         if !done {
-            sum.flops += flops.unwrap_or_default();
-            sum.unknown += usize::from(flops.is_none());
+            self.sum.flops += flops.unwrap_or_default();
+            self.sum.unknown += usize::from(flops.is_none());
         }
     }
 
-    fn total(&mut self, sum: &Sum) {
+    fn total(&mut self) {
+        let sum = &self.sum;
         let left = sum.cells - sum.done;
         let unknown =
             if sum.unknown > 0 { format!(" (and {} cells of unknown cost)", sum.unknown) } else { String::new() };
@@ -239,13 +228,14 @@ impl Plan<'_> {
     }
 
     /// What is known of the suite's data set: from its pack, or what is published of it.
-    fn extent(&self, suite: &Suite) -> Extent {
-        match &suite.data {
+    ///
+    /// # Errors
+    /// A set to be rendered with values out of range.
+    fn extent(&self, suite: &Suite) -> Result<Extent> {
+        Ok(match &suite.data {
             Data::Solids { spec } => {
-                let held_out = ((spec.objects_per_class as f64 * spec.test_fraction).round() as usize)
-                    .clamp(1, spec.objects_per_class.saturating_sub(1).max(1));
-                let units = spec.meshes.is_none().then_some(16 * (spec.objects_per_class - held_out));
-                Extent { kind: Kind::Renders, side: spec.side, units, classes: 16 }
+                let units = spec.training_objects()?;
+                Extent { kind: Kind::Renders, side: spec.side, units, classes: CLASS_COUNT }
             }
             Data::Pack { file, made_by, side } => match self.pack(file) {
                 Some(pack) => {
@@ -273,7 +263,7 @@ impl Plan<'_> {
                     }
                 }
             },
-        }
+        })
     }
 
     /// Notes every pack and file that the suite names and that is not there.

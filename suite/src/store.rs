@@ -215,7 +215,7 @@ impl Store {
         for path in self.cell_paths()? {
             match read_cell(&path) {
                 Ok(cell) => whole.push(cell),
-                Err(error) => problems.push(format!("left out: {error:#}")),
+                Err(error) => problems.push(format!("{error:#}")),
             }
         }
         Ok((whole, problems))

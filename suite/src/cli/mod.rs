@@ -278,6 +278,7 @@ fn print_report(args: &ReportArgs) -> Result<()> {
         return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
     let (cells, problems) = store.readable_cells()?;
+    let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
     problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
     let format = match args.format {
         FormatArg::Terminal => report::Format::Terminal,

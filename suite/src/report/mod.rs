@@ -17,6 +17,7 @@ mod geometry;
 mod golden;
 mod html;
 mod latex;
+mod leaves;
 mod markdown;
 mod paper;
 mod plot;
@@ -260,8 +261,7 @@ fn mirroring(values: &Values, context: &ReportContext, number: u8) -> Result<Vec
         paper::SEGMENTATION_TABLE => segmentation_tables(values, context)?,
         _ => vec![],
     };
-    let own = |table: &&Table| ![Section::Paper, Section::Protocol].contains(&table.section);
-    if !tables.iter().filter(own).any(Table::has_values) {
+    if !measured(&tables) {
         bail!(
             "suite {}: Table {number} has no finished cell yet\nhint: `eqr-bench run` does what is missing",
             context.suite
@@ -301,11 +301,15 @@ fn rendered(
 
 /// What the encoders read of their own data, then of others.
 fn tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
-    let own = own_tables(values, context)?;
+    let mut own = own_tables(values, context)?;
     let elsewhere = [transfer_tables(values, context)?, segmentation_tables(values, context)?].concat();
-    // what a suite is about stands first
-    let has_main = own.first().is_some_and(|table| table.section == Section::Main);
-    let groups = if has_main { [own, elsewhere] } else { [elsewhere, own] };
+    // a suite may transfer its encoders and probe nothing: what it is about stands first
+    let groups = if own[0].has_values() || !measured(&elsewhere) {
+        [own, elsewhere]
+    } else {
+        own.remove(0);
+        [elsewhere, own]
+    };
     let protocol = Some(protocol::table(context)).filter(Table::has_values);
     Ok(groups.concat().into_iter().chain(protocol).collect())
 }
@@ -335,15 +339,13 @@ fn own_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let own = context.table.filter(|number| ![paper::TRANSFER_TABLE, paper::SEGMENTATION_TABLE].contains(number));
     let paper = own.map(|number| paper::table(values, context, number)).transpose()?;
     others.retain(Table::has_values);
-    // a suite may transfer its encoders and probe nothing
-    let elsewhere = values_elsewhere(values, context);
-    Ok((main.has_values() || !elsewhere).then_some(main).into_iter().chain(others).chain(paper).collect())
+    Ok(std::iter::once(main).chain(others).chain(paper).collect())
 }
 
-/// Whether other data sets have been measured on.
-fn values_elsewhere(values: &Values, context: &ReportContext) -> bool {
-    let tables = [downstream::transfer_tables(values, context), downstream::segmentation_tables(values, context)];
-    tables.concat().iter().any(Table::has_values)
+/// Whether a table holds a value of this run.
+fn measured(tables: &[Table]) -> bool {
+    let own = |table: &&Table| ![Section::Paper, Section::Protocol].contains(&table.section);
+    tables.iter().filter(own).any(Table::has_values)
 }
 
 /// Every headline that is a mean over probe or head seeds.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::ReportContext;
+use super::leaves::{Leaf, leaves};
 use super::table::{Entry, Role, Row, Section, Table};
 
 /// A choice, and what was chosen.
@@ -39,10 +40,10 @@ const FIXED: [(&str, &str); 7] = [
 pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
     let of_training = ["data", "transforms", "model", "train"].map(|key| (key, &suite[key]));
     let of_measuring = ["probe", "transfer", "segmentation"].map(|key| (key, &suite[key]));
+    let set = |leaf: &Leaf| format!("{} = {}", leaf.path.join("."), leaf.words.join(" "));
     let line = |(key, value): (&str, &Value)| {
-        let mut leaves = Vec::new();
-        flatten("", value, &mut leaves);
-        (!leaves.is_empty()).then(|| (key.to_owned(), leaves.join(", ")))
+        let keys: Vec<String> = leaves(value).iter().map(set).collect();
+        (!keys.is_empty()).then(|| (key.to_owned(), keys.join(", ")))
     };
     let seeds = ("pretraining seeds".to_owned(), format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1));
     let precision = (
@@ -55,23 +56,6 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
         .chain([seeds, precision])
         .chain(of_measuring.into_iter().filter_map(line));
     own.chain(FIXED.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))).collect()
-}
-
-/// `key = value` of every leaf that was set.
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<String>) {
-    let below = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-    match value {
-        Value::Null => {}
-        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(&below(key), value, into)),
-        Value::Array(list) if list.iter().any(Value::is_object) => {
-            list.iter().enumerate().for_each(|(i, value)| flatten(&below(&(i + 1).to_string()), value, into));
-        }
-        Value::Array(list) => {
-            let words: Vec<String> = list.iter().map(|value| value.to_string().replace('"', "")).collect();
-            into.push(format!("{prefix} = {}", words.join(" ")));
-        }
-        leaf => into.push(format!("{prefix} = {}", leaf.to_string().trim_matches('"'))),
-    }
 }
 
 /// The table of choices; without rows where the run does not say them.

@@ -9,6 +9,7 @@ use image::codecs::jpeg::JpegEncoder;
 use serde_json::Value;
 
 use super::column::Column;
+use super::leaves::{Leaf, leaves};
 use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
 use super::{ReportContext, Scale};
 
@@ -247,14 +248,16 @@ fn provenance(assets: &Assets) -> String {
     let Some(manifest) = &assets.manifest else {
         return "<p>manifest.json is not there or cannot be read: nothing is known of where and how these numbers were made.</p>\n".to_owned();
     };
-    let mut lines = Vec::new();
-    flatten("", &manifest["provenance"], &mut lines);
     let calls = manifest["continued"].as_array().map_or(0, Vec::len);
-    lines.push(("calls after the first".to_owned(), calls.to_string()));
     let configuration = &manifest["configuration"];
-    flatten("checksum of the data", &configuration["data"], &mut lines);
-    flatten("checksum of", &configuration["packs"], &mut lines);
-    flatten("configuration hash", &manifest["configuration_hash"], &mut lines);
+    let lines = [
+        lines_of("", &manifest["provenance"]),
+        vec![("calls after the first".to_owned(), calls.to_string())],
+        lines_of("checksum of the data", &configuration["data"]),
+        lines_of("checksum of", &configuration["packs"]),
+        lines_of("configuration hash", &manifest["configuration_hash"]),
+    ]
+    .concat();
     let lines: String =
         lines.iter().map(|(key, value)| format!("<dt>{}</dt><dd>{}</dd>", escaped(key), escaped(value))).collect();
     let text = serde_json::to_string_pretty(configuration).unwrap_or_default();
@@ -264,26 +267,14 @@ fn provenance(assets: &Assets) -> String {
     )
 }
 
-/// (words, value) of every leaf that says something; a list of words is one leaf.
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
-    let below = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix} {key}") };
-    match value {
-        Value::Null => {}
-        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(&below(&key.replace('_', " ")), value, into)),
-        Value::Array(list) if list.iter().any(Value::is_object) => {
-            list.iter().enumerate().for_each(|(i, value)| flatten(&below(&(i + 1).to_string()), value, into));
-        }
-        Value::Array(list) if list.is_empty() => {}
-        Value::Array(list) => {
-            let words: Vec<String> = list.iter().map(plain).collect();
-            into.push((prefix.to_owned(), words.join(", ")));
-        }
-        leaf => into.push((prefix.to_owned(), plain(leaf))),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// (words, value) of every leaf of `value`, under what `prefix` says.
+fn lines_of(prefix: &str, value: &Value) -> Vec<(String, String)> {
+    let line = |leaf: Leaf| {
+        let words = std::iter::once(prefix.to_owned()).chain(leaf.path.iter().map(|key| key.replace('_', " ")));
+        let words: Vec<String> = words.filter(|words| !words.is_empty()).collect();
+        (words.join(" "), leaf.words.join(", "))
+    };
+    leaves(value).into_iter().map(line).collect()
 }
 
 /// Text as HTML shows it, in attributes too.
