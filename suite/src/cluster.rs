@@ -127,6 +127,15 @@ fn keep_freed_memory() {
     }
 }
 
+/// Gives what was kept of freed memory back to the kernel: what follows the trainings asks for it in other ways than they did.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator's own function; it touches free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// A launcher's number for this process among those of the node, and how many there are.
 pub fn local_rank() -> (usize, usize) {
     let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());

@@ -16,7 +16,7 @@ use crate::adopt;
 use crate::checkpoint::Checkpoints;
 use crate::claim::Claim;
 use crate::cli::print_text;
-use crate::cluster::{Precision, Worker, agree, gathered, same_everywhere, texts};
+use crate::cluster::{Precision, Worker, agree, gathered, give_back_memory, same_everywhere, texts};
 use crate::config::Suite;
 use crate::data::{self, Opened};
 use crate::dry_run::{self, DeviceName};
@@ -166,6 +166,7 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         phases.data += start.elapsed().as_secs_f64();
         let start = Instant::now();
         let stopped = run.pretrain()?;
+        give_back_memory();
         phases.training += start.elapsed().as_secs_f64();
         let start = Instant::now();
         if !request.pretrain_only {
