@@ -17,7 +17,7 @@ eval "$(scripts/slurm.sh start "$folder/slurm")"
 trap 'scripts/slurm.sh stop "$folder/slurm"; [[ -n ${1:-} ]] || rm -rf "$folder"' EXIT
 
 # long enough to be signalled at least once, about twenty seconds after its start (Slurm's shortest limit is a minute)
-suite=(quickstart --methods "VICReg,Ours" --seeds 1 --threads 1 --set "train.epochs=${EPOCHS:-15}")
+suite=(quickstart --methods "VICReg,Ours" --seeds 1 --threads 1 --set "train.epochs=${EPOCHS:-40}")
 ranks=(--partition=all --nodes=1 --ntasks=2 --ntasks-per-node=2 --overcommit --gres=none --cpus-per-task=1)
 failed=0
 
