@@ -4,13 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eqr_datasets::draw::{Purpose, rng};
-use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::sources::{CLASS_FOLDERS, Options};
+use eqr_datasets::packing::{Resize, pack};
+use eqr_datasets::sources::CLASS_FOLDERS;
 use eqr_datasets::transforms::{base_view, field_side};
 use eqr_datasets::{Loader, Pack};
 use image::{Rgb, RgbImage};
 use rand::seq::SliceRandom;
 use tch::{IndexOp, Kind, Tensor};
+
+use crate::common::spec;
 
 /// Seed and epoch of the draws.
 const KEYS: (u64, u64) = (5, 2);
@@ -32,8 +34,7 @@ fn packed(folder: &Path, size: impl Fn(u32) -> (u32, u32), resize: Resize) -> Pa
         picture(width, height, index).save(class.join(format!("{index:02}.{kind}"))).unwrap();
     }
     let out = folder.join("photos.h5");
-    let options = Options { name: None, test_fraction: 0.25, seed: 1 };
-    pack(&CLASS_FOLDERS, &input, &out, &PackSpec { options, resize, skip_bad: false }, &|_, _| ()).unwrap();
+    pack(&CLASS_FOLDERS, &input, &out, &spec(resize, 0.25, 1), &|_, _| ()).unwrap();
     out
 }
 

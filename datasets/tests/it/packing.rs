@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::sources::{ADE20K, CLASS_FOLDERS, DIEBENCH, Options};
+use eqr_datasets::sources::{ADE20K, CLASS_FOLDERS, DIEBENCH};
 use eqr_datasets::{Error, Pack, pack as packs};
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 
+use crate::common;
+
 fn spec(resize: Resize) -> PackSpec {
-    PackSpec { options: Options { name: None, test_fraction: 0.25, seed: 3 }, resize, skip_bad: false }
+    common::spec(resize, 0.25, 3)
 }
 
 fn picture(width: u32, height: u32, salt: u32) -> RgbImage {

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::sources::{ADE20K, Options};
+use eqr_datasets::packing::{Resize, pack};
+use eqr_datasets::sources::ADE20K;
 use eqr_datasets::{Loader, Pack, pack as packs};
 use image::{GrayImage, Luma, Rgb, RgbImage};
+
+use crate::common::spec;
 
 /// Bytes of the seal.
 const SEAL: usize = 512;
@@ -25,9 +27,7 @@ fn packed(folder: &Path) -> Vec<u8> {
             mask.save(input.join(format!("annotations/{split}/{index}.png"))).unwrap();
         }
     }
-    let options = Options { name: None, test_fraction: 0.2, seed: 0 };
-    let spec = PackSpec { options, resize: Resize::Keep, skip_bad: false };
-    pack(&ADE20K, &input, &folder.join("whole.h5"), &spec, &|_, _| {}).unwrap();
+    pack(&ADE20K, &input, &folder.join("whole.h5"), &spec(Resize::Keep, 0.2, 0), &|_, _| {}).unwrap();
     fs::read(folder.join("whole.h5")).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn files_of_another_size_than_the_pack_says_are_refused_when_they_are_read() {
     let split = opened.split("train").unwrap();
     let says = |result: eqr_datasets::Result<()>| {
         let message = result.unwrap_err().to_string();
-        assert!(message.contains("has not the size that the pack says"), "{message}");
+        assert!(message.contains("its size differs from the size in the pack"), "{message}");
     };
     says(split.image(1).map(drop));
     says(split.mask(1).map(drop));
