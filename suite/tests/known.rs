@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{cell, eqr, folder, stderr, succeeded};
-use eqr_bench::config::{Suite, Transforms};
-use eqr_bench::data::Opened;
-use eqr_bench::known::{known_part, training_part};
-use eqr_bench::pairs::PairSource;
+use eqr_bench::data::known_part::{known_part, training_part};
+use eqr_bench::data::open::Opened;
+use eqr_bench::data::pairs::PairSource;
+use eqr_bench::suite_file::suite::{Suite, Transforms};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Kind, Pack, Split};
 use eqr_models::MethodKind;

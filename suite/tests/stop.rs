@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use eqr_bench::claim::Claim;
-
 use common::{PROGRAM, cell, eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
+use eqr_bench::run_folder::lock::Claim;
 
 /// Enough epochs to be hit in the middle.
 fn args(out: &str) -> [&str; 8] {

@@ -7,8 +7,9 @@ use clap::Args;
 use eqr_datasets::Pack;
 use tch::Device;
 
-use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen, is_script};
-use crate::progress::say;
+use crate::console::say;
+use crate::encoder::frozen::{Frozen, is_script};
+use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `probe` and `transfer` that say what is measured.
 #[derive(Args)]

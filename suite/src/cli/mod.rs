@@ -1,32 +1,38 @@
 //! The command line.
 
-mod compare;
-mod data;
-mod input;
-mod probe;
-mod segment;
-mod transfer;
-
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eqr_models::{Collective, Solo};
 
-use crate::cluster::{Precision, agree};
-use crate::dry_run::DeviceName;
-use crate::export::{ExportArgs, export};
-use crate::external::External;
+use crate::cluster::agreement::agree;
+use crate::cluster::precision::Precision;
+use crate::console::{self, print_text};
+use crate::encoder::export::{ExportArgs, export};
 use crate::failure::{Failure, Outcome};
-use crate::progress;
-use crate::record::{RecordArgs, record};
-use crate::report::ReportContext;
+use crate::perf;
+use crate::report::{self, ReportContext};
+use crate::run::dry_run::DeviceName;
 use crate::run::{Request, run};
-use crate::store::Store;
-use crate::{doctor, perf, report};
+use crate::run_folder::baseline::{RecordArgs, record};
+use crate::run_folder::store::Store;
+use crate::suite_file::external_rows::External;
+
+mod compare;
+pub mod doctor;
+
+mod data;
+
+mod input;
+
+mod probe;
+
+mod segment;
+
+mod transfer;
 
 /// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
 #[derive(Parser)]
@@ -161,7 +167,7 @@ enum PerfCommand {
 /// Runs the program as one rank of `ranks` and returns the exit code. A failure that the other ranks do not know of ends them.
 pub fn main(ranks: &dyn Collective) -> i32 {
     if ranks.rank() != 0 {
-        progress::silence();
+        console::silence();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -298,17 +304,6 @@ fn probes_failure(error: eqr_probes::Error) -> Failure {
     match error {
         eqr_probes::Error::Diverged { .. } | eqr_probes::Error::Lapack { .. } => Failure::run(error),
         _ => Failure::bad_input(error),
-    }
-}
-
-/// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.
-///
-/// # Errors
-/// Any other error of stdout.
-pub fn print_text(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-        _ => Ok(()),
     }
 }
 

@@ -10,24 +10,24 @@ use eqr_datasets::Kind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
-use eqr_probes::quaternion;
 use eqr_probes::r2::{R2, constant_predictor};
-use eqr_probes::ridge;
 use eqr_probes::stats::Summary;
+use eqr_probes::{quaternion, ridge};
 use serde_json::{Map, Value, json};
 use tch::Device;
 
 use super::input::{Input, Source};
 use super::{print_text, probes_failure};
-use crate::cluster::{Precision, Worker};
-use crate::config::{Part, Probe, Transforms};
-use crate::data::Opened;
-use crate::evaluate::{Evaluation, Extent};
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
+use crate::console::{Progress, say};
+use crate::data::open::Opened;
+use crate::data::pairs::PairSource;
 use crate::failure::{Failure, Outcome};
-use crate::features::FeatureFile;
-use crate::pairs::PairSource;
-use crate::progress::{Progress, say};
-use crate::regression::Regression;
+use crate::measure::feature_file::FeatureFile;
+use crate::measure::probe::{Evaluation, Extent};
+use crate::measure::regression::Regression;
+use crate::suite_file::suite::{Part, Probe, Transforms};
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]

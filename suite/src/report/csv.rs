@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::ReportContext;
 use super::table::{Entry, Mark, Row, Table};
-use crate::store::{Cell, CellKind, Metric};
+use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::metric::Metric;
 
 /// Columns of `metrics.csv`, in the order in which a metric is written.
 const METRICS: [&str; 12] = [

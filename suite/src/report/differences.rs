@@ -108,7 +108,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::report::ReportContext;
-    use crate::store::Cell;
+    use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
         table("Differences", &columns(&Values::of(cells), context, Section::Main))

@@ -2,11 +2,10 @@
 
 use eqr_probes::knn::NEIGHBOURS;
 
-use super::ReportContext;
 use super::column::{self, Column, Line};
-use super::differences;
 use super::table::{Note, Role, Section, Table};
 use super::values::{Quantity, Sample, Values};
+use super::{ReportContext, differences};
 
 /// Task of transfers.
 pub const TRANSFER: &str = "linear transfer";
@@ -146,7 +145,8 @@ mod tests {
     use super::super::fixture::{context, probe, value};
     use super::super::table::{Mark, Row};
     use super::*;
-    use crate::store::{Cell, CellKind, Metric};
+    use crate::run_folder::cell::{Cell, CellKind};
+    use crate::run_folder::metric::Metric;
 
     fn cell(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
         let task = if kind == CellKind::Transfer { TRANSFER } else { SEGMENTATION };

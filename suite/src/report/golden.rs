@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::fixture::{context, pretrain, probe, value};
 use super::*;
-use crate::store::{CellKind, Metric};
+use crate::run_folder::cell::CellKind;
+use crate::run_folder::metric::Metric;
 
 /// Three seeds of four rows with two tasks, a transfer and a segmentation; one entry missing, one name that every format has to escape.
 fn report() -> (Vec<Cell>, ReportContext) {

@@ -5,45 +5,72 @@
 //! - [`write`]: everything, as files of the run;
 //! - [`render`] and [`render_table`]: the tables, as text.
 
-mod column;
-mod csv;
-mod curves;
-mod differences;
-mod downstream;
-#[cfg(test)]
-mod fixture;
-mod geometry;
-#[cfg(test)]
-mod golden;
-mod html;
-mod latex;
-mod leaves;
-mod markdown;
-mod paper;
-mod plot;
-mod protocol;
-mod reconstruction;
-mod retrieval;
-mod sanity;
-mod scores;
-mod table;
-mod terminal;
-#[cfg(test)]
-mod tests;
-mod values;
-mod variance;
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
-
-use crate::regression::UNDEFINED;
-use crate::store::{Cell, Store, write_atomic};
 use column::Column;
 pub use protocol::choices;
+use serde::{Deserialize, Serialize};
 use table::{Note, Section, Table};
 use values::Values;
+
+use crate::measure::regression::UNDEFINED;
+use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::cell::Cell;
+use crate::run_folder::store::Store;
+use crate::suite_file::scale::Scale;
+
+mod column;
+pub mod compare;
+
+mod csv;
+
+mod curves;
+
+mod differences;
+
+mod downstream;
+
+#[cfg(test)]
+mod fixture;
+
+mod geometry;
+
+#[cfg(test)]
+mod golden;
+
+mod html;
+
+mod latex;
+
+mod leaves;
+
+mod markdown;
+
+mod paper;
+
+mod plot;
+
+mod protocol;
+
+mod reconstruction;
+
+mod retrieval;
+
+mod sanity;
+
+mod scores;
+
+mod table;
+
+mod terminal;
+
+#[cfg(test)]
+mod tests;
+
+mod values;
+
+mod variance;
 
 /// What the cells do not say: which rows and columns belong into the tables, in which order, and how to call them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,16 +119,6 @@ impl ReportContext {
         let segmentation = (!self.segmentations.is_empty()).then_some(paper::SEGMENTATION_TABLE);
         self.table.into_iter().chain(transfer).chain(segmentation).collect()
     }
-}
-
-/// Size of a run against the paper's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// The paper's sizes and budget.
-    Full,
-    /// Anything smaller.
-    Reduced,
 }
 
 /// How tables are written.

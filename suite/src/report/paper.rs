@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn transfer_and_segmentation_find_their_sets_by_name() {
         use super::super::TransferColumn;
-        use crate::store::{Cell, CellKind, Metric};
+        use crate::run_folder::cell::{Cell, CellKind};
+        use crate::run_folder::metric::Metric;
         let cell = |kind, set: &str, task, metric, number| {
             let metric = Metric { dataset: set.to_owned(), ..value(task, metric, 0, number) };
             Cell { kind, ..probe("Ours", 0, &[metric]) }

@@ -8,7 +8,7 @@ use super::ReportContext;
 use super::column::{self, Column};
 use super::table::{Entry, Note, Role, Row, Section, Table, number};
 use super::values::{Quantity, Values};
-use crate::plan::method_of;
+use crate::suite_file::plan::method_of;
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
@@ -182,7 +182,7 @@ mod tests {
         warnings.collect()
     }
 
-    fn rotation(method: &str, values: &[f64]) -> Vec<crate::store::Cell> {
+    fn rotation(method: &str, values: &[f64]) -> Vec<crate::run_folder::cell::Cell> {
         let cell =
             |(seed, r2): (usize, &f64)| probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)]);
         values.iter().enumerate().map(cell).collect()

@@ -3,7 +3,7 @@
 
 use eqr_probes::stats::{Difference, Summary};
 
-use crate::plan::method_of;
+use crate::suite_file::plan::method_of;
 
 /// What a table shows. One document holds at most one of each, save [`Section::Differences`] (one a family of tests), [`Section::Classes`]
 /// (one a data set), [`Section::Retrieval`] (one a split) and [`Section::Paper`] (one a table of the paper).

@@ -4,7 +4,8 @@ use image::GenericImageView;
 
 use super::fixture::{context, pretrain, probe, value};
 use super::*;
-use crate::store::{CellKind, Metric};
+use crate::run_folder::cell::CellKind;
+use crate::run_folder::metric::Metric;
 
 fn rotation(method: &str, seed: u64, r2: f64) -> Cell {
     probe(method, seed, &[value("rotation", "r2_per_output", 0, r2)])
