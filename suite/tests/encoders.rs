@@ -114,8 +114,8 @@ fn torchscript_gives_features_tokens_or_maps() {
 /// Frozen means frozen: nothing that an encoder has seen changes what it says, to the last bit, and its file stays as it is.
 #[test]
 fn what_an_encoder_has_seen_does_not_change_it() {
-    use eqr_bench::encoder::frozen::Frozen;
-    use eqr_bench::encoder::representation::Represents;
+    use eqr_bench::encoder::frozen::FrozenEncoder;
+    use eqr_bench::encoder::representation::FeatureEncoder;
     use eqr_bench::suite_file::encoder_options::EncoderOptions;
     let folder = folder();
     let here = folder.path();
@@ -130,7 +130,7 @@ fn what_an_encoder_has_seen_does_not_change_it() {
     };
     for file in [checkpoint, "map.pt"] {
         let options = EncoderOptions { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..EncoderOptions::default() };
-        let frozen = Frozen::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
+        let frozen = FrozenEncoder::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
         let of = |salt| (frozen.represent(&images(salt)).unwrap().y, frozen.token_maps(&images(salt)).unwrap());
         let (y, maps) = of(1);
         for salt in 2..6 {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{cell, eqr, folder, stderr, succeeded};
 use eqr_bench::data::known_part::{known_part, training_part};
-use eqr_bench::data::open::Opened;
+use eqr_bench::data::open::OpenedPack;
 use eqr_bench::data::pairs::PairSource;
 use eqr_bench::suite_file::suite::{Suite, Transforms};
 use eqr_datasets::transforms::Transform;
@@ -43,7 +43,7 @@ fn pack(path: &Path) -> Pack {
 
 fn source(transforms: &Transforms) -> PairSource {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened { pack: pack(&folder.path().join("photos.h5")), side: 16 };
+    let opened = OpenedPack { pack: pack(&folder.path().join("photos.h5")), side: 16 };
     PairSource::new(&opened, "train", transforms, Device::Cpu).unwrap()
 }
 

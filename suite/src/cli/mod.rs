@@ -16,10 +16,10 @@ use crate::failure::{Failure, Outcome};
 use crate::perf;
 use crate::report::{self, ReportContext};
 use crate::run::dry_run::DeviceName;
-use crate::run::{Request, run};
+use crate::run::{RunRequest, run};
 use crate::run_folder::baseline::{RecordArgs, record};
-use crate::run_folder::store::Store;
-use crate::suite_file::external_rows::External;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::external_rows::ExternalRow;
 
 mod compare;
 pub mod doctor;
@@ -94,7 +94,7 @@ struct RunArgs {
     /// Another row, measured and not trained: an encoder as `probe --encoder` takes it, a feature file (.h5), or results (.csv with the
     /// columns of metrics.csv); may be given more than once. With `--methods ""` it is the only one.
     #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
-    external: Vec<External>,
+    external: Vec<ExternalRow>,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -227,11 +227,11 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 impl RunArgs {
-    fn request(&self) -> Request {
+    fn request(&self) -> RunRequest {
         let mut set = self.set.clone();
         set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
         set.extend(self.methods.as_deref().map(|methods| format!("methods={:?}", split_methods(methods))));
-        Request {
+        RunRequest {
             suite: self.suite.clone(),
             out: self.out.clone(),
             data_roots: self.data_root.clone(),
@@ -248,9 +248,9 @@ impl RunArgs {
     }
 }
 
-fn external_row(text: &str) -> Result<External, String> {
+fn external_row(text: &str) -> Result<ExternalRow, String> {
     match text.rsplit_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(External::of_file(name, file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::of_file(name, file.into())),
         _ => Err("expected NAME=FILE".into()),
     }
 }
@@ -273,7 +273,7 @@ fn goes_on(last: &str, part: &str) -> bool {
 }
 
 fn print_report(args: &ReportArgs) -> Result<()> {
-    let store = Store::at(&args.dir);
+    let store = RunFolder::at(&args.dir);
     let all = report::stored_contexts(&store)?;
     let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();

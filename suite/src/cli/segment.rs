@@ -22,7 +22,7 @@ use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::data::scenes::{PackScenes, classes};
-use crate::encoder::frozen::Frozen;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::segment::{LossPoint, Segmented, Task, draw, segment};
 use crate::run_folder::atomic_file::write_atomic;
@@ -138,9 +138,9 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 /// The encoder for crops of `side` pixels; one that gives no map is refused before the first step.
-fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<Frozen> {
+fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<FrozenEncoder> {
     warn_of_script(&args.encoder);
-    Frozen::open_for_maps(&args.encoder, &args.options, side, device)
+    FrozenEncoder::open_for_maps(&args.encoder, &args.options, side, device)
 }
 
 impl SegmentArgs {

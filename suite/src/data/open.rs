@@ -11,12 +11,12 @@ use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
 use crate::console::Progress;
 use crate::failure::Outcome;
-use crate::run_folder::store::Store;
-use crate::suite_file::data_sets::Part;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::suite::{Data, Suite};
 
 /// A pack as a suite reads it.
-pub struct Opened {
+pub struct OpenedPack {
     /// The pack.
     pub pack: Pack,
     /// Side of the images that the network sees.
@@ -27,7 +27,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// A missing root or pack, a damaged pack, a pack that only some ranks see, a set that does not fit the suite.
-pub fn open(part: &Part, roots: &[PathBuf], store: &Store, worker: &Worker) -> Outcome<Opened> {
+pub fn open(part: &SubSuite, roots: &[PathBuf], store: &RunFolder, worker: &Worker) -> Outcome<OpenedPack> {
     let suite = &part.suite;
     let path = match &suite.data {
         Data::Solids { spec } => {
@@ -42,7 +42,7 @@ pub fn open(part: &Part, roots: &[PathBuf], store: &Store, worker: &Worker) -> O
         let pack = Pack::open(&path)?;
         let side = side(suite, &pack)?;
         check(suite, &pack).with_context(|| path.display().to_string())?;
-        Ok(Opened { pack, side })
+        Ok(OpenedPack { pack, side })
     });
     agree(worker.ranks, opened)
 }

@@ -11,7 +11,7 @@ use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
-use crate::data::open::Opened;
+use crate::data::open::OpenedPack;
 use crate::normalisation::Normalisation;
 use crate::suite_file::suite::Transforms;
 
@@ -55,7 +55,7 @@ impl PairSource {
     ///
     /// # Errors
     /// A pack that cannot be read.
-    pub fn new(opened: &Opened, name: &str, transforms: &Transforms, device: Device) -> Result<Self> {
+    pub fn new(opened: &OpenedPack, name: &str, transforms: &Transforms, device: Device) -> Result<Self> {
         let (pack, side) = (&opened.pack, opened.side);
         let split = pack.expect_split(name)?;
         let fits = split.side() == Some(side) && (split.len() * side * side * 3) as u64 <= RESIDENT_BYTES;

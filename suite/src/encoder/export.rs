@@ -12,7 +12,7 @@ use crate::encoder::vit_file::parameters;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
 use crate::run_folder::safetensors;
-use crate::suite_file::plan::Entry;
+use crate::suite_file::plan::EncoderRun;
 
 /// Options of `export`.
 #[derive(Args, Clone, Debug)]
@@ -71,7 +71,7 @@ fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
     let Some(method) = &args.method else {
         bail!("{} holds several trainings\nhint: name one with --method; there are {known}", args.from.display());
     };
-    let slug = Entry { part: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
+    let slug = EncoderRun { part: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

@@ -11,7 +11,7 @@ use eqr_models::{Arena, Registry};
 use eqr_probes::segment::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
-use crate::encoder::representation::{Representation, Represents};
+use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::{Output, Script};
 use crate::encoder::vit_file::{Parameters, overwrite};
 use crate::normalisation::Normalisation;
@@ -19,7 +19,7 @@ use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
 use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 
 /// An encoder that does not change. Images go in normalised; features come out in float32.
-pub struct Frozen {
+pub struct FrozenEncoder {
     network: Network,
     name: String,
     side: usize,
@@ -40,14 +40,14 @@ pub(crate) enum Network {
     Script(Script),
 }
 
-impl Frozen {
+impl FrozenEncoder {
     /// Opens the encoder at `path` for images of `side` pixels, where that is not left to `--size` and the encoder, and makes sure that it is
     /// frozen: the same images have the same features whatever stands beside them, again and again.
     ///
     /// # Errors
     /// A file that cannot be read or is none of the three; parameters whose names or shapes do not fit, listed; a module that fails, returns
     /// something else or is not frozen.
-    pub fn open(path: &Path, options: &EncoderOptions, side: Option<usize>, device: Device) -> Result<Frozen> {
+    pub fn open(path: &Path, options: &EncoderOptions, side: Option<usize>, device: Device) -> Result<FrozenEncoder> {
         let place = || format!("encoder {}", path.display());
         if let Some(std) = options.std.filter(|std| std.iter().any(|&std| std <= 0.0)) {
             bail!("--std {std:?}: must be above 0");
@@ -63,19 +63,26 @@ impl Frozen {
             Form::Script => {
                 let network = Network::Script(Script::load(path, options.pool, device)?);
                 let (side, normalisation) = (side.unwrap_or(224), given.unwrap_or(Normalisation::IMAGENET));
-                Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
+                Ok(FrozenEncoder {
+                    network,
+                    name: String::new(),
+                    side,
+                    normalisation,
+                    device,
+                    channels: OnceCell::new(),
+                })
             }
         };
-        let frozen = Frozen { name: place(), ..read().with_context(place)? };
+        let frozen = FrozenEncoder { name: place(), ..read().with_context(place)? };
         frozen.check()?;
         Ok(frozen)
     }
 
-    /// As [`Frozen::open`], for the token maps of images of `side` pixels, whatever the options say of it.
+    /// As [`FrozenEncoder::open`], for the token maps of images of `side` pixels, whatever the options say of it.
     ///
     /// # Errors
-    /// As [`Frozen::open`], and an encoder that gives no maps.
-    pub fn open_for_maps(path: &Path, options: &EncoderOptions, side: usize, device: Device) -> Result<Frozen> {
+    /// As [`FrozenEncoder::open`], and an encoder that gives no maps.
+    pub fn open_for_maps(path: &Path, options: &EncoderOptions, side: usize, device: Device) -> Result<FrozenEncoder> {
         let frozen = Self::open(path, options, Some(side), device)?;
         frozen.token_maps(&frozen.blank()).with_context(|| frozen.name.clone())?;
         Ok(frozen)
@@ -98,11 +105,11 @@ impl Frozen {
         normalisation: Normalisation,
         compute: Compute,
         device: Device,
-    ) -> Result<Frozen> {
+    ) -> Result<FrozenEncoder> {
         let config = VitConfig { image: side as i64, ..config };
         let plain = (!parameters.has_out()).then_some(Pooling::Cls);
         let network = vit(parameters, config, plain, compute, device)?;
-        Ok(Frozen { network, name: "encoder".into(), side, normalisation, device, channels: OnceCell::new() })
+        Ok(FrozenEncoder { network, name: "encoder".into(), side, normalisation, device, channels: OnceCell::new() })
     }
 
     fn from_checkpoint(
@@ -110,7 +117,7 @@ impl Frozen {
         given: Option<Normalisation>,
         side: Option<usize>,
         device: Device,
-    ) -> Result<Frozen> {
+    ) -> Result<FrozenEncoder> {
         let checkpoint = Checkpoint::open(folder)?;
         let identity = &checkpoint.manifest.identity;
         let hint = "hint: the checkpoint is of an earlier version and does not say what its images were normalised by: give --mean and --std";
@@ -126,7 +133,7 @@ impl Frozen {
         given: Option<Normalisation>,
         side: Option<usize>,
         device: Device,
-    ) -> Result<Frozen> {
+    ) -> Result<FrozenEncoder> {
         let parameters = Parameters::read(path)?;
         let config = parameters.config(options.heads)?;
         let normalisation = given.or(parameters.normalisation).unwrap_or(Normalisation::IMAGENET);
@@ -134,7 +141,7 @@ impl Frozen {
         let config = VitConfig { image: side as i64, ..config };
         let plain = (!parameters.has_out()).then_some(options.pool);
         let network = vit(&parameters, config, plain, Compute::F32, device)?;
-        Ok(Frozen { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
+        Ok(FrozenEncoder { network, name: String::new(), side, normalisation, device, channels: OnceCell::new() })
     }
 
     /// Whether the representation has an invariant and an equivariant half: ours has.
@@ -207,7 +214,7 @@ impl Frozen {
     }
 }
 
-impl Represents for Frozen {
+impl FeatureEncoder for FrozenEncoder {
     fn represent(&self, images: &Tensor) -> Result<Representation> {
         tch::no_grad(|| match &self.network {
             Network::Vit { vit, arena, plain } => {
@@ -226,7 +233,7 @@ impl Represents for Frozen {
     }
 }
 
-impl Encoder for Frozen {
+impl Encoder for FrozenEncoder {
     fn channels(&self) -> Vec<i64> {
         let widths = || {
             // one that fails says so when it is asked for its maps

@@ -7,7 +7,7 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};
 use tch::Device;
 
-use crate::data::open::Opened;
+use crate::data::open::OpenedPack;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
 
@@ -26,7 +26,7 @@ pub struct Network {
 pub fn network(
     kind: &MethodKind,
     suite: &Suite,
-    opened: &Opened,
+    opened: &OpenedPack,
     seed: u64,
     compute: Compute,
     device: Device,
@@ -37,7 +37,7 @@ pub fn network(
 }
 
 /// The suite's network for the data set's image side, classes and tasks.
-pub fn model_config(suite: &Suite, opened: &Opened) -> ModelConfig {
+pub fn model_config(suite: &Suite, opened: &OpenedPack) -> ModelConfig {
     suite_model(suite, opened.pack.kind, opened.side as i64, opened.pack.class_names.len() as i64)
 }
 

@@ -13,7 +13,7 @@ pub struct Representation {
 }
 
 /// Anything whose representation can be measured.
-pub trait Represents {
+pub trait FeatureEncoder {
     /// Normalised images (B, 3, S, S) of float32 -> what is read.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Representation {
     }
 }
 
-impl Represents for crate::encoder::network::Network {
+impl FeatureEncoder for crate::encoder::network::Network {
     fn represent(&self, images: &Tensor) -> Result<Representation> {
         let images = images.to_kind(self.arena.compute().kind());
         Ok(Representation::of(&tch::no_grad(|| self.model.encoder.forward(&self.arena, &images))))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::run_folder::cell::CellKind;
-use crate::run_folder::metric::{Better, Metric, Origin};
+use crate::run_folder::metric::{Better, Metric, ValueOrigin};
 
 /// A line of `metrics.csv`, what nobody but this program needs left out.
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Line {
 ///
 /// # Errors
 /// A file that cannot be read, a line that is not such, a value that is not finite, no row at all of this method and this set.
-pub fn metrics(path: &Path, origin: &Origin, kind: CellKind) -> Result<Vec<Metric>> {
+pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<Metric>> {
     let lines = lines(path, &origin.method)?;
     let of_method = |line: &&Line| line.method == origin.method;
     let others =
@@ -94,7 +94,7 @@ impl Line {
         }
     }
 
-    fn metric(&self, origin: &Origin) -> Metric {
+    fn metric(&self, origin: &ValueOrigin) -> Metric {
         Metric {
             suite: origin.suite.to_owned(),
             table: origin.table.map_or("-".to_owned(), |table| table.to_string()),
@@ -121,7 +121,7 @@ mod tests {
         let path = folder.path().join("metrics.csv");
         std::fs::write(&path, text).unwrap();
         let (method, cell) = (row.to_owned(), "probe-external-x");
-        let origin = Origin { suite: "own", table: Some(4), dataset, method, pretrain_seed: 0, cell };
+        let origin = ValueOrigin { suite: "own", table: Some(4), dataset, method, pretrain_seed: 0, cell };
         metrics(&path, &origin, CellKind::Probe)
     }
 

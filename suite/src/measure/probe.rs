@@ -11,9 +11,9 @@ use rand::seq::SliceRandom;
 use tch::Tensor;
 
 use crate::data::pairs::{PairSource, render_parameters};
-use crate::encoder::representation::{Representation, Represents};
+use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::regression::{self, COMBINED, PairFeatures, Regression};
-use crate::run_folder::metric::{Better, Value};
+use crate::run_folder::metric::{Better, MeasuredValue};
 use crate::suite_file::suite::{Probe, Transforms};
 use crate::suite_file::tasks::tasks;
 
@@ -47,7 +47,7 @@ pub struct Evaluation<'a> {
 
 /// How much of the evaluation is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum ProbeScope {
     /// Every metric, all probe seeds.
     Full,
     /// Regression probes with one seed: a point of the curve of R2 against steps.
@@ -59,10 +59,10 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// Features that are not finite, and what the probes refuse.
-    pub fn run(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Value>> {
+    pub fn run(&self, encoder: &dyn FeatureEncoder, extent: ProbeScope) -> Result<Vec<MeasuredValue>> {
         tch::no_grad(|| {
             let mut values = self.regressions(encoder, extent)?;
-            if extent == Extent::Full {
+            if extent == ProbeScope::Full {
                 values.extend(self.geometry(encoder)?);
                 values.extend(self.classification(encoder)?);
             }
@@ -70,10 +70,10 @@ impl Evaluation<'_> {
         })
     }
 
-    fn regressions(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Value>> {
+    fn regressions(&self, encoder: &dyn FeatureEncoder, extent: ProbeScope) -> Result<Vec<MeasuredValue>> {
         let sets = self.sets(encoder, extent)?;
         let mut values = regression::values(&sets, self.probe, extent)?;
-        if extent == Extent::Full && sets.iter().any(|set| set.suffix == COMBINED) {
+        if extent == ProbeScope::Full && sets.iter().any(|set| set.suffix == COMBINED) {
             values.extend(self.exact_map()?);
         }
         Ok(values)
@@ -83,7 +83,7 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// Images that cannot be read, an encoder that fails.
-    pub fn sets(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Regression>> {
+    pub fn sets(&self, encoder: &dyn FeatureEncoder, extent: ProbeScope) -> Result<Vec<Regression>> {
         match self.pack.kind {
             Kind::Renders => self.render_sets(encoder),
             Kind::Photographs => self.photo_sets(encoder, extent),
@@ -91,7 +91,7 @@ impl Evaluation<'_> {
     }
 
     /// The ceiling of pairs that differ by all transforms at once: R2 of the best guess from their affine maps.
-    fn exact_map(&self) -> Result<Vec<Value>> {
+    fn exact_map(&self) -> Result<Vec<MeasuredValue>> {
         let Transforms { active, ranges, .. } = self.transforms;
         let chosen = subset(self.test.units(), self.probe.test_pairs.div_ceil(DRAWS as usize), TEST_PAIRS_SEED);
         let keys: Vec<u64> = chosen.iter().map(|&unit| unit as u64).collect();
@@ -109,7 +109,7 @@ impl Evaluation<'_> {
     }
 
     /// Renders: the pairs of both tasks are the same.
-    fn render_sets(&self, encoder: &dyn Represents) -> Result<Vec<Regression>> {
+    fn render_sets(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<Regression>> {
         let side = |source: &PairSource, count: usize, seed: u64| -> Result<Vec<PairFeatures>> {
             let scene = source.scene().expect("renders have scenes");
             let pairs = unit_draws(source.units(), count)
@@ -131,7 +131,7 @@ impl Evaluation<'_> {
     }
 
     /// Photographs: pairs that differ by one transform alone, one set a transform, and by all at once where asked for.
-    fn photo_sets(&self, encoder: &dyn Represents, extent: Extent) -> Result<Vec<Regression>> {
+    fn photo_sets(&self, encoder: &dyn FeatureEncoder, extent: ProbeScope) -> Result<Vec<Regression>> {
         let active = &self.transforms.active;
         let side = |source, count: usize, seed| -> Result<PhotoSide> {
             let chosen = subset(PairSource::units(source), count.div_ceil(DRAWS as usize), seed);
@@ -149,7 +149,7 @@ impl Evaluation<'_> {
             let (train, test) = (features(&train)?, features(&test)?);
             sets.push(Regression { task: transform.name().to_owned(), suffix: "", train, test });
         }
-        if self.probe.combined && extent == Extent::Full {
+        if self.probe.combined && extent == ProbeScope::Full {
             let features = |side: &PhotoSide| -> Result<Vec<PairFeatures>> {
                 let (second, target) = side.second(encoder, active)?;
                 Ok(self.split_tasks(&side.first, &second, &target))
@@ -183,7 +183,7 @@ impl Evaluation<'_> {
             .collect()
     }
 
-    fn classification(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
+    fn classification(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {
         let labels = |source: &PairSource, chosen: &[usize]| {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
@@ -216,7 +216,7 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     /// Images that cannot be read, an encoder that fails.
-    pub fn geometry(&self, encoder: &dyn Represents) -> Result<Vec<Value>> {
+    pub fn geometry(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {
         let units = spread(self.test, self.test.units().len().min(COMPARED));
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for units in units.chunks(ENCODE) {
@@ -234,15 +234,15 @@ impl Evaluation<'_> {
         ];
         let row = |(metric, value, unit): (&str, Option<f64>, _)| {
             let (task, metric) = ("representation".to_owned(), metric.to_owned());
-            Some(Value { task, metric, eval_seed: None, value: value?, unit, better: Better::Higher })
+            Some(MeasuredValue { task, metric, eval_seed: None, value: value?, unit, better: Better::Higher })
         };
         Ok(rows.into_iter().filter_map(row).collect())
     }
 }
 
 /// Test accuracies of a classifier with each of the seeds.
-pub(crate) fn top1(seeds: &[u64], scores: &[Top1]) -> Vec<Value> {
-    let row = |(&seed, score): (&u64, &Top1)| Value {
+pub(crate) fn top1(seeds: &[u64], scores: &[Top1]) -> Vec<MeasuredValue> {
+    let row = |(&seed, score): (&u64, &Top1)| MeasuredValue {
         task: "classification".into(),
         metric: "top1".into(),
         eval_seed: Some(seed),
@@ -274,7 +274,7 @@ fn subset(units: &[usize], count: usize, seed: u64) -> Vec<usize> {
 }
 
 /// Images `indices` of `source` as `encoder` represents them.
-fn encode_all(encoder: &dyn Represents, source: &PairSource, indices: &[usize]) -> Result<Representation> {
+fn encode_all(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Representation> {
     let parts = indices.chunks(ENCODE).map(|part| encoder.represent(&source.images(part)?));
     Ok(Representation::concatenated(&parts.collect::<Result<Vec<_>>>()?))
 }
@@ -289,7 +289,7 @@ struct PhotoSide<'a> {
 
 impl PhotoSide<'_> {
     /// Features of second views made by `transforms`, and their parameters.
-    fn second(&self, encoder: &dyn Represents, transforms: &[Transform]) -> Result<(Representation, Tensor)> {
+    fn second(&self, encoder: &dyn FeatureEncoder, transforms: &[Transform]) -> Result<(Representation, Tensor)> {
         let (features, parameters) = encode_photos(encoder, self.source, &self.chosen, self.seed, Some(transforms))?;
         Ok((features, parameters.expect("second views have parameters")))
     }
@@ -297,7 +297,7 @@ impl PhotoSide<'_> {
 
 /// Representations of first views (`transforms` none) or of second views with their parameters, all draws of the chosen images.
 fn encode_photos(
-    encoder: &dyn Represents,
+    encoder: &dyn FeatureEncoder,
     source: &PairSource,
     chosen: &[usize],
     seed: u64,

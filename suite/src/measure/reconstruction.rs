@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
 use crate::measure::probe::{TEST_PAIRS_SEED, spread};
-use crate::run_folder::metric::{Better, Value};
+use crate::run_folder::metric::{Better, MeasuredValue};
 
 /// Test pairs that the errors are taken over, at most.
 const RECONSTRUCTED: usize = 512;
@@ -17,7 +17,7 @@ const RECONSTRUCTED: usize = 512;
 ///
 /// # Errors
 /// Images that cannot be read.
-pub fn errors(network: &Network, test: &PairSource) -> Result<Vec<Value>> {
+pub fn errors(network: &Network, test: &PairSource) -> Result<Vec<MeasuredValue>> {
     let count = test.units().len().min(RECONSTRUCTED);
     let pairs = test.pairs(TEST_PAIRS_SEED, 0, &spread(test, count))?;
     let tokens = |images: &Tensor| encode(network, images).tokens.to_kind(Kind::Float);
@@ -42,7 +42,7 @@ pub fn errors(network: &Network, test: &PairSource) -> Result<Vec<Value>> {
     ]
     .into_iter()
     .filter_map(|(metric, value)| {
-        Some(Value {
+        Some(MeasuredValue {
             task: "reconstruction".into(),
             metric: metric.into(),
             eval_seed: None,

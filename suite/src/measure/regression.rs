@@ -7,9 +7,9 @@ use eqr_probes::{quaternion, ridge};
 use tch::Tensor;
 
 use crate::encoder::representation::Representation;
-use crate::measure::probe::Extent;
-use crate::run_folder::metric::{Better, Value};
-use crate::suite_file::suite::{Part, Probe};
+use crate::measure::probe::ProbeScope;
+use crate::run_folder::metric::{Better, MeasuredValue};
+use crate::suite_file::suite::{Probe, ReadoutHalf};
 
 /// Suffix of metrics of pairs that differ by all transforms at once.
 pub const COMBINED: &str = "_combined";
@@ -21,7 +21,7 @@ pub const UNDEFINED: &str = "undefined_outputs";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Readout {
     /// y, or a half of it.
-    Y(Part),
+    Y(ReadoutHalf),
     /// y and the quadrant means of the equivariant token map.
     Grid,
 }
@@ -29,9 +29,9 @@ enum Readout {
 impl Readout {
     fn suffix(self) -> &'static str {
         match self {
-            Readout::Y(Part::All) => "",
-            Readout::Y(Part::Inv) => "_inv",
-            Readout::Y(Part::Equi) => "_equi",
+            Readout::Y(ReadoutHalf::All) => "",
+            Readout::Y(ReadoutHalf::Inv) => "_inv",
+            Readout::Y(ReadoutHalf::Equi) => "_equi",
             Readout::Grid => "_grid",
         }
     }
@@ -52,11 +52,11 @@ pub struct Regression {
 impl Regression {
     /// As a problem of all of y.
     pub fn problem(&self) -> Problem {
-        self.problem_of(Part::All)
+        self.problem_of(ReadoutHalf::All)
     }
 
     /// As a problem of a part of y, which must have two halves where it is not all of it.
-    pub fn problem_of(&self, part: Part) -> Problem {
+    pub fn problem_of(&self, part: ReadoutHalf) -> Problem {
         Asked { set: self, readout: Readout::Y(part), canonical: false }.problem()
     }
 }
@@ -89,9 +89,9 @@ impl PairFeatures {
         let halves =
             |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
         match readout {
-            Readout::Y(Part::All) => self.y.shallow_clone(),
-            Readout::Y(Part::Inv) => halves(0),
-            Readout::Y(Part::Equi) => halves(half),
+            Readout::Y(ReadoutHalf::All) => self.y.shallow_clone(),
+            Readout::Y(ReadoutHalf::Inv) => halves(0),
+            Readout::Y(ReadoutHalf::Equi) => halves(half),
             Readout::Grid => self.grid.as_ref().expect("asked only where there is one").shallow_clone(),
         }
     }
@@ -102,10 +102,10 @@ impl PairFeatures {
 ///
 /// # Errors
 /// Features that are not finite, and what else the probes refuse.
-pub fn values(sets: &[Regression], probe: &Probe, extent: Extent) -> Result<Vec<Value>> {
+pub fn values(sets: &[Regression], probe: &Probe, extent: ProbeScope) -> Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = match extent {
-        Extent::Full => (0..probe.seeds).collect(),
-        Extent::CurvePoint => vec![0],
+        ProbeScope::Full => (0..probe.seeds).collect(),
+        ProbeScope::CurvePoint => vec![0],
     };
     let mut values = Vec::new();
     let has_grid = sets.iter().all(|set| set.train.grid.is_some() && set.test.grid.is_some());
@@ -117,7 +117,7 @@ pub fn values(sets: &[Regression], probe: &Probe, extent: Extent) -> Result<Vec<
         for ((asked, problem), fits) in asked.iter().zip(&problems).zip(fits) {
             let of_seeds = seeds.iter().zip(&fits);
             values.extend(of_seeds.flat_map(|(&seed, fit)| asked.values("", Some(seed), &fit.train, &fit.test)));
-            if extent == Extent::Full {
+            if extent == ProbeScope::Full {
                 let linear = ridge::fit(problem)?;
                 values.extend(asked.values("_linear", None, &linear.train, &linear.test));
             }
@@ -130,20 +130,20 @@ pub fn values(sets: &[Regression], probe: &Probe, extent: Extent) -> Result<Vec<
         let undefined = constant.outputs.iter().filter(|r2| r2.is_none()).count();
         if undefined > 0 {
             let metric = format!("{UNDEFINED}{}", set.suffix);
-            values.push(Value { unit: "outputs", ..value(&set.task, metric, None, undefined as f64) });
+            values.push(MeasuredValue { unit: "outputs", ..value(&set.task, metric, None, undefined as f64) });
         }
     }
-    if extent == Extent::Full {
+    if extent == ProbeScope::Full {
         values.extend(shuffled(sets, &probe.regression)?);
     }
     Ok(values)
 }
 
 /// The sanity row: probes of y trained on permuted targets, tested on intact ones.
-fn shuffled(sets: &[Regression], config: &ProbeConfig) -> Result<Vec<Value>> {
+fn shuffled(sets: &[Regression], config: &ProbeConfig) -> Result<Vec<MeasuredValue>> {
     let single: Vec<&Regression> = sets.iter().filter(|set| set.suffix.is_empty()).collect();
     let problem = |set: &&Regression| {
-        let asked = Asked { set, readout: Readout::Y(Part::All), canonical: false };
+        let asked = Asked { set, readout: Readout::Y(ReadoutHalf::All), canonical: false };
         Problem { train_t: permuted(&set.train.target, 0), ..asked.problem() }
     };
     let problems: Vec<Problem> = single.iter().map(problem).collect();
@@ -166,7 +166,7 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// What is asked of a set: its target, and where that is quaternions, read from all of y, also with canonical signs.
     fn of(set: &'a Regression, readout: Readout) -> impl Iterator<Item = Asked<'a>> {
-        let quaternions = readout == Readout::Y(Part::All) && quaternion::are_unit(&set.train.target);
+        let quaternions = readout == Readout::Y(ReadoutHalf::All) && quaternion::are_unit(&set.train.target);
         let both = [Some(false), quaternions.then_some(true)];
         both.into_iter().flatten().map(move |canonical| Asked { set, readout, canonical })
     }
@@ -187,7 +187,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The R2 of a probe as values; those that are undefined are none.
-    fn values(&self, probe: &str, seed: Option<u64>, train: &R2, test: &R2) -> Vec<Value> {
+    fn values(&self, probe: &str, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
         let canonical = if self.canonical { "_canonical" } else { "" };
         let suffix = format!("{probe}{canonical}{}{}", self.set.suffix, self.readout.suffix());
         let all =
@@ -198,6 +198,6 @@ impl<'a> Asked<'a> {
 }
 
 /// A value of R2.
-pub fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> Value {
-    Value { task: task.to_owned(), metric, eval_seed, value, unit: "R2", better: Better::Higher }
+pub fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+    MeasuredValue { task: task.to_owned(), metric, eval_seed, value, unit: "R2", better: Better::Higher }
 }

@@ -13,8 +13,8 @@ use tch::Tensor;
 
 use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::network::Network;
-use crate::encoder::representation::Represents;
-use crate::run_folder::metric::{Better, Value};
+use crate::encoder::representation::FeatureEncoder;
+use crate::run_folder::metric::{Better, MeasuredValue};
 
 /// Images that are encoded at a time.
 const ENCODE: usize = 256;
@@ -29,7 +29,7 @@ const OBJECTS: usize = 256;
 ///
 /// # Errors
 /// Images that cannot be read, embeddings that are not finite.
-pub fn values(network: &Network, train: &PairSource, test: &PairSource) -> Result<Vec<Value>> {
+pub fn values(network: &Network, train: &PairSource, test: &PairSource) -> Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for (source, suffix) in [(test, ""), (train, "_train")] {
         if let Some(found) = of_split(network, source)? {
@@ -39,8 +39,8 @@ pub fn values(network: &Network, train: &PairSource, test: &PairSource) -> Resul
     Ok(values)
 }
 
-fn rows(found: &Retrieval, suffix: &str) -> Vec<Value> {
-    let value = |metric: String, value, better| Value {
+fn rows(found: &Retrieval, suffix: &str) -> Vec<MeasuredValue> {
+    let value = |metric: String, value, better| MeasuredValue {
         task: "retrieval".into(),
         metric: format!("{metric}{suffix}"),
         eval_seed: None,

@@ -8,7 +8,7 @@ use eqr_probes::transfer::{Labelled, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
-use crate::encoder::representation::Represents;
+use crate::encoder::representation::FeatureEncoder;
 use crate::normalisation::Normalisation;
 use crate::suite_file::downstream_sets::Preparation;
 
@@ -22,7 +22,7 @@ const VAL_SEED: u64 = 0;
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     /// The encoder.
-    pub encoder: &'a dyn Represents,
+    pub encoder: &'a dyn FeatureEncoder,
     /// Side of its images in pixels.
     pub side: usize,
     /// What they are normalised by.

@@ -22,8 +22,8 @@ use crate::pretrain::divergence::Divergence;
 use crate::pretrain::loss_curve::{Curve, Reading};
 use crate::run_folder::cell::CurvePoint;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, State};
-use crate::run_folder::store::Store;
-use crate::suite_file::course::Course;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::suite::Suite;
 
 /// Batches that are made ahead of the step that takes them.
@@ -57,13 +57,13 @@ pub fn batch(source: &PairSource, seed: u64, epoch: u64, units: &[usize], place:
 }
 
 /// One training: of what on what, and where it is written down.
-pub struct Job<'a> {
+pub struct TrainingJob<'a> {
     /// The suite.
     pub suite: &'a Suite,
     /// Training split.
     pub source: &'a PairSource,
     /// Its steps.
-    pub course: Course,
+    pub course: TrainingSteps,
     /// Pretraining seed.
     pub seed: u64,
     /// Steps after which the parameters are kept for a probe.
@@ -71,7 +71,7 @@ pub struct Job<'a> {
     /// Its checkpoints.
     pub checkpoints: Checkpoints,
     /// The run, for its log.
-    pub store: &'a Store,
+    pub store: &'a RunFolder,
     /// Id of the cell.
     pub cell: String,
     /// What people call it.
@@ -81,7 +81,7 @@ pub struct Job<'a> {
 }
 
 /// What a training left behind.
-pub struct Trained {
+pub struct FinishedTraining {
     /// Counters and curve.
     pub state: State,
     /// Whether it continued an interrupted one.
@@ -89,7 +89,7 @@ pub struct Trained {
 }
 
 /// Why a training did not reach its end.
-pub enum Stop {
+pub enum TrainingStop {
     /// The run cannot go on.
     Failed(Failure),
     /// This training cannot, on any rank; others can.
@@ -98,15 +98,15 @@ pub enum Stop {
     Asked,
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for TrainingStop {
     fn from(failure: Failure) -> Self {
-        Stop::Failed(failure)
+        TrainingStop::Failed(failure)
     }
 }
 
-impl From<Divergence> for Stop {
+impl From<Divergence> for TrainingStop {
     fn from(divergence: Divergence) -> Self {
-        Stop::Diverged(divergence)
+        TrainingStop::Diverged(divergence)
     }
 }
 
@@ -114,8 +114,8 @@ impl From<Divergence> for Stop {
 ///
 /// # Errors
 /// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
-pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
-    let Job { suite, source, course: Course { per_epoch, schedule }, seed, worker, .. } = *job;
+pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTraining, TrainingStop> {
+    let TrainingJob { suite, source, course: TrainingSteps { per_epoch, schedule }, seed, worker, .. } = *job;
     let total = schedule.total as u64;
     let encoder = network.model.encoder.config();
     let identity = Identity::new(&network.arena, encoder, schedule, source.normalisation());
@@ -143,7 +143,7 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
         let known_points = state.curve.len();
         let (mut last_batch, mut stopping) = (None, false);
         std::thread::scope(|scope| {
-            let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Result<(), Stop> {
+            let mut steps = |batches: &mut dyn Iterator<Item = anyhow::Result<Batch>>| -> Result<(), TrainingStop> {
                 watch.steps_begin();
                 for batch in batches {
                     let batch = batch.map_err(Failure::run)?;
@@ -188,15 +188,15 @@ pub fn train(network: &mut Network, job: &Job) -> Result<Trained, Stop> {
         // nobody takes a step that could not be resumed from
         agree_in_run(worker.ranks, kept)?;
         if stopping && state.step < total {
-            return Err(Stop::Asked);
+            return Err(TrainingStop::Asked);
         }
     }
     progress.finish();
-    Ok(Trained { state, resumed })
+    Ok(FinishedTraining { state, resumed })
 }
 
 /// Units (objects or images of the training split) of the global batch of step `step`, counted from 1.
-pub fn batch_units(job: &Job, step: u64) -> Vec<usize> {
+pub fn batch_units(job: &TrainingJob, step: u64) -> Vec<usize> {
     let per_epoch = job.course.per_epoch;
     let (epoch, place) = ((step - 1) / per_epoch, (step - 1) % per_epoch);
     let batch = job.suite.train.batch;
@@ -204,7 +204,7 @@ pub fn batch_units(job: &Job, step: u64) -> Vec<usize> {
 }
 
 /// Restores the newest whole checkpoint: rank 0 chooses, all ranks read the same one.
-fn resume(network: &mut Network, adam: &mut Adam, identity: &Identity, job: &Job) -> Outcome<Option<State>> {
+fn resume(network: &mut Network, adam: &mut Adam, identity: &Identity, job: &TrainingJob) -> Outcome<Option<State>> {
     let ranks = job.worker.ranks;
     let tell = |what: &str| {
         say(&format!("{}: {what}", job.label));
@@ -237,7 +237,7 @@ fn align(network: &mut Network, adam: &mut Adam, worker: &Worker) {
     });
 }
 
-fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job: &Job) -> anyhow::Result<()> {
+fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job: &TrainingJob) -> anyhow::Result<()> {
     if job.curve.contains(&state.step) {
         job.checkpoints.save_parameters(&network.arena, state, identity)?;
     }
@@ -245,7 +245,7 @@ fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job:
 }
 
 /// A line for each new point of the curve, and one for the epoch.
-fn log_epoch(job: &Job, state: &State, known_points: usize, health: Option<Health>) -> anyhow::Result<()> {
+fn log_epoch(job: &TrainingJob, state: &State, known_points: usize, health: Option<Health>) -> anyhow::Result<()> {
     for CurvePoint { step, terms, gradient_norm } in &state.curve[known_points..] {
         let line = json!({"cell": job.cell, "step": step, "terms": terms, "gradient_norm": gradient_norm});
         job.store.log(&line)?;

@@ -2,7 +2,7 @@
 
 use eqr_probes::knn::NEIGHBOURS;
 
-use super::column::{self, Column, Line};
+use super::column::{self, Column, MethodSample};
 use super::table::{Note, Role, Section, Table};
 use super::values::{Quantity, Sample, Values};
 use super::{ReportContext, differences};
@@ -99,7 +99,7 @@ fn class_table(values: &Values, context: &ReportContext, set: &str) -> Table {
         of_quantity(values, context, class, "", &Quantity::on(set, SEGMENTATION, metric))
     };
     let columns: Vec<Column> = classes.map(column).collect();
-    let name = |line: &Line| format!("{}{}", line.method, line.role.suffix());
+    let name = |line: &MethodSample| format!("{}{}", line.method, line.role.suffix());
     let methods = columns.first().map(|column| column.lines.iter().map(name).collect());
     Table {
         stub: "class",

@@ -17,7 +17,7 @@ use values::Values;
 use crate::measure::regression::UNDEFINED;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::store::Store;
+use crate::run_folder::store::RunFolder;
 use crate::suite_file::scale::Scale;
 
 mod column;
@@ -140,7 +140,7 @@ const CONTEXTS: &str = "report.json";
 ///
 /// # Errors
 /// The file system's.
-pub fn write_contexts(store: &Store, contexts: &[ReportContext]) -> Result<()> {
+pub fn write_contexts(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     write_atomic(&store.path(CONTEXTS), serde_json::to_string_pretty(contexts)?.as_bytes())
 }
 
@@ -148,7 +148,7 @@ pub fn write_contexts(store: &Store, contexts: &[ReportContext]) -> Result<()> {
 ///
 /// # Errors
 /// A folder that holds no run, or one of another version.
-pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
+pub fn stored_contexts(store: &RunFolder) -> Result<Vec<ReportContext>> {
     let path = store.path(CONTEXTS);
     if !path.exists() {
         bail!("{} holds no run: {CONTEXTS} is missing\nhint: `eqr-bench run` writes it", store.root().display());
@@ -164,7 +164,7 @@ pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
 ///
 /// # Errors
 /// Without a finished cell, and the file system's errors.
-pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
+pub fn write(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     let cells = store.cells()?;
     for context in contexts {
         let own = cells_of(&cells, context);
@@ -196,7 +196,7 @@ pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
 /// # Errors
 /// Without a finished cell.
 pub fn page(
-    store: &Store,
+    store: &RunFolder,
     cells: &[Cell],
     contexts: &[&ReportContext],
     number: Option<u8>,
@@ -213,7 +213,7 @@ pub fn page(
 }
 
 /// What a page shows beside the tables; a copied run may lack any of it.
-fn assets(store: &Store, problems: &[String]) -> html::Assets {
+fn assets(store: &RunFolder, problems: &[String]) -> html::Assets {
     let manifest = std::fs::read_to_string(store.path("manifest.json")).ok();
     let names = |folder: &str| {
         let entries = std::fs::read_dir(store.path(folder)).into_iter().flatten().flatten();

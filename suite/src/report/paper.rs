@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::downstream::{SEGMENTATION, SEGMENTED, TRANSFER};
 use super::scores::Measure;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 use super::values::{Quantity, Sample, Values};
 use super::{ReportContext, Scale};
 
@@ -126,9 +126,9 @@ fn row(label: String, reported: &Reported, found: Option<&Sample>) -> Row {
         label,
         role: Role::Contestant,
         entries: vec![
-            Entry::Reported { value: reported.value, std: reported.std },
-            Entry::estimate(values, Mark::None, show_n),
-            difference.map_or(Entry::Missing, Entry::Number),
+            TableEntry::Reported { value: reported.value, std: reported.std },
+            TableEntry::estimate(values, Mark::None, show_n),
+            difference.map_or(TableEntry::Missing, TableEntry::Number),
         ],
     }
 }

@@ -6,7 +6,7 @@ use eqr_probes::stats::too_few;
 
 use super::ReportContext;
 use super::column::{self, Column};
-use super::table::{Entry, Note, Role, Row, Section, Table, number};
+use super::table::{Note, Role, Row, Section, Table, TableEntry, number};
 use super::values::{Quantity, Values};
 use crate::suite_file::plan::method_of;
 
@@ -110,7 +110,8 @@ fn metric(section: Section, task: &str) -> Option<String> {
 
 /// What the data alone says, whatever the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: &str) -> Row {
-    let entry = |column: &Column| values.overall(&column.subject, metric).map_or(Entry::Missing, Entry::Number);
+    let entry =
+        |column: &Column| values.overall(&column.subject, metric).map_or(TableEntry::Missing, TableEntry::Number);
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 

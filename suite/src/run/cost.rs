@@ -12,14 +12,14 @@ use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::suite_model;
 use crate::perf::step_flops;
-use crate::suite_file::course::Course;
+use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::downstream_sets::SegmentationSet;
-use crate::suite_file::plan::Entry;
+use crate::suite_file::plan::EncoderRun;
 use crate::suite_file::suite::{Probe, Suite};
 
 /// What is known of a data set before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct DataSetSize {
     /// Photographs or renders.
     pub kind: Kind,
     /// Side of the images that the network sees.
@@ -64,8 +64,8 @@ const BYTES_OF_CHECKPOINTS: f64 = 2.0 * 12.0;
 /// A network that cannot be built.
 pub fn training(
     suite: &Suite,
-    entry: &Entry,
-    extent: &Extent,
+    entry: &EncoderRun,
+    extent: &DataSetSize,
     compute: Compute,
     devices: usize,
     micro_batch: Option<i64>,
@@ -75,7 +75,7 @@ pub fn training(
     let model = build(&entry.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let known = if entry.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let course = |units| Course::new(suite, entry.row.budget, known_count(units, known), units);
+    let course = |units| TrainingSteps::new(suite, entry.row.budget, known_count(units, known), units);
     let steps = extent.units.map(|units| course(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
@@ -109,7 +109,7 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 
 /// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the perceptrons on y (2 out) and on y with the
 /// quadrant means (2 (out + 4 dim)).
-pub fn probes(suite: &Suite, extent: &Extent) -> f64 {
+pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
     let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
@@ -126,13 +126,13 @@ pub fn probes(suite: &Suite, extent: &Extent) -> f64 {
 }
 
 /// FLOPs of the encoder over `images` of another set.
-pub fn transfer(suite: &Suite, extent: &Extent, images: usize) -> f64 {
+pub fn transfer(suite: &Suite, extent: &DataSetSize, images: usize) -> f64 {
     let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
     images as f64 * config.encoder.forward_flops()
 }
 
 /// FLOPs of the encoder over the crops that a head is trained on.
-pub fn segmentation(suite: &Suite, extent: &Extent, set: &SegmentationSet) -> f64 {
+pub fn segmentation(suite: &Suite, extent: &DataSetSize, set: &SegmentationSet) -> f64 {
     let config = suite_model(suite, extent.kind, set.head.crop, extent.classes as i64);
     (set.head.steps * set.head.batch) as f64 * config.encoder.forward_flops()
 }

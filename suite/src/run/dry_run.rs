@@ -16,12 +16,12 @@ use crate::cluster::worker::Worker;
 use crate::console::print_text;
 use crate::data::open::find;
 use crate::perf::gemm_ceiling;
-use crate::run::cost::{self, Extent};
-use crate::run::{Request, measure_cells};
+use crate::run::cost::{self, DataSetSize};
+use crate::run::{RunRequest, measure_cells};
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::checkpoint::Checkpoints;
-use crate::run_folder::store::Store;
-use crate::suite_file::data_sets::Part;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::{entries, rows};
 use crate::suite_file::suite::{Data, Suite};
@@ -103,7 +103,7 @@ struct Sum {
 ///
 /// # Errors
 /// Networks that cannot be built, and data that is not there: all of it, after the cells were printed.
-pub fn describe(parts: &[Part], request: &Request, worker: &Worker) -> Result<()> {
+pub fn describe(parts: &[SubSuite], request: &RunRequest, worker: &Worker) -> Result<()> {
     let name = request.dry_run.expect("a dry run was asked for");
     let compute = name.compute(request.precision);
     let rated = name.rated(compute);
@@ -112,7 +112,7 @@ pub fn describe(parts: &[Part], request: &Request, worker: &Worker) -> Result<()
         devices: worker.ranks.size(),
         compute,
         rated,
-        store: Store::at(&request.out),
+        store: RunFolder::at(&request.out),
         text: String::new(),
         sum: Sum::default(),
         missing: Vec::new(),
@@ -128,18 +128,18 @@ pub fn describe(parts: &[Part], request: &Request, worker: &Worker) -> Result<()
 
 /// A dry run under way.
 struct Plan<'a> {
-    request: &'a Request,
+    request: &'a RunRequest,
     devices: usize,
     compute: Compute,
     rated: Rated,
-    store: Store,
+    store: RunFolder,
     text: String,
     sum: Sum,
     missing: Vec<String>,
 }
 
 impl Plan<'_> {
-    fn part(&mut self, part: &Part) -> Result<()> {
+    fn part(&mut self, part: &SubSuite) -> Result<()> {
         let suite = &part.suite;
         let set = part.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
         let _ = writeln!(self.text, "suite {}{set}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
@@ -233,18 +233,18 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// A set to be rendered with values out of range.
-    fn extent(&self, suite: &Suite) -> Result<Extent> {
+    fn extent(&self, suite: &Suite) -> Result<DataSetSize> {
         Ok(match &suite.data {
             Data::Solids { spec } => {
                 let units = spec.training_objects()?;
-                Extent { kind: Kind::Renders, side: spec.side, units, classes: CLASS_COUNT }
+                DataSetSize { kind: Kind::Renders, side: spec.side, units, classes: CLASS_COUNT }
             }
             Data::Pack { file, made_by, side } => match self.pack(file) {
                 Some(pack) => {
                     let train = pack.split("train");
                     let own = train.and_then(eqr_datasets::PackedSplit::side);
                     let side = side.or(own).unwrap_or(224);
-                    Extent {
+                    DataSetSize {
                         kind: pack.kind,
                         side,
                         units: train.map(eqr_datasets::PackedSplit::units),
@@ -257,7 +257,7 @@ impl Plan<'_> {
                     } else {
                         Kind::Photographs
                     };
-                    Extent {
+                    DataSetSize {
                         kind,
                         side: side.unwrap_or(32),
                         units: published(made_by).map(|sizes| sizes[0]),

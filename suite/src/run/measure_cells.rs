@@ -19,30 +19,30 @@ use crate::cluster::agreement::{gathered, same_everywhere};
 use crate::cluster::stop_signal;
 use crate::console::Progress;
 use crate::data::known_part::known_part;
-use crate::data::open::Opened;
+use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::data::scenes::{self, PackScenes};
-use crate::encoder::frozen::Frozen;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::network::Network;
-use crate::encoder::representation::Represents;
+use crate::encoder::representation::FeatureEncoder;
 use crate::encoder::vit_file::Parameters;
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::probe::{Evaluation, Extent, top1};
+use crate::measure::probe::{Evaluation, ProbeScope, top1};
 use crate::measure::segment::{self, Segmented};
 use crate::measure::transfer::{Reader, transfer_data};
 use crate::measure::{imported_results, pictures, reconstruction, regression, retrieval};
 use crate::normalisation::Normalisation;
-use crate::run::Run;
+use crate::run::RunContext;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
 use crate::run_folder::checkpoint;
-use crate::run_folder::metric::{Better, Origin, Value};
-use crate::run_folder::store::Store;
-use crate::suite_file::data_sets::Part;
+use crate::run_folder::metric::{Better, MeasuredValue, ValueOrigin};
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
-use crate::suite_file::external_rows::External;
-use crate::suite_file::plan::{Entry, curve_steps, entries};
-use crate::suite_file::suite::{Part as ReadPart, Probe, Suite};
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::plan::{EncoderRun, curve_steps, entries};
+use crate::suite_file::suite::{Probe, ReadoutHalf, Suite};
 use crate::suite_file::tasks::tasks;
 
 /// Tables of the paper that linear transfer and segmentation stand in.
@@ -57,9 +57,9 @@ const PICTURES: usize = 6;
 #[derive(Clone)]
 enum Subject {
     /// Pretrained in this run.
-    Own(Entry),
+    Own(EncoderRun),
     /// Somebody else's.
-    External(External),
+    External(ExternalRow),
 }
 
 /// What is measured of it.
@@ -100,7 +100,7 @@ pub struct Failed {
 ///
 /// # Errors
 /// Ranks that see different cells, a cell that cannot be written, and a wish to stop with measurements left.
-pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
+pub(crate) fn all(run: &RunContext, diverged: &[EncoderRun]) -> Outcome<Vec<Failed>> {
     let ranks = run.worker.ranks;
     let of_diverged = |subject: &Subject| matches!(subject, Subject::Own(entry) if diverged.contains(entry));
     let mut missing = measurements(run)?;
@@ -139,7 +139,7 @@ pub(crate) fn all(run: &Run, diverged: &[Entry]) -> Outcome<Vec<Failed>> {
 ///
 /// # Errors
 /// What each of them said, where there are any.
-pub fn outcome(store: &Store, failed: &[Failed]) -> Outcome<()> {
+pub fn outcome(store: &RunFolder, failed: &[Failed]) -> Outcome<()> {
     if failed.is_empty() {
         return Ok(());
     }
@@ -180,7 +180,7 @@ fn code(error: &anyhow::Error) -> i32 {
 }
 
 /// All of a part: final probes of every row, those of the curve, then transfer and segmentation, set by set.
-fn measurements(run: &Run) -> Outcome<Vec<Measurement>> {
+fn measurements(run: &RunContext) -> Outcome<Vec<Measurement>> {
     let entries = run.entries()?;
     let mut all = of_rows(run.part, &entries);
     all.retain(|measurement| may_be_measured(run, measurement));
@@ -210,7 +210,7 @@ pub struct Planned {
 ///
 /// # Errors
 /// An unknown method name.
-pub fn planned(part: &Part) -> Result<Vec<Planned>> {
+pub fn planned(part: &SubSuite) -> Result<Vec<Planned>> {
     let of = |Measurement { id, subject, task }| Planned {
         id,
         kind: task.kind(),
@@ -224,7 +224,7 @@ pub fn planned(part: &Part) -> Result<Vec<Planned>> {
 }
 
 /// Everything that may be asked of the rows at the end of their training.
-fn of_rows(part: &Part, entries: &[Entry]) -> Vec<Measurement> {
+fn of_rows(part: &SubSuite, entries: &[EncoderRun]) -> Vec<Measurement> {
     let Suite { rows, transfer, segmentation, .. } = &part.suite;
     let key = part.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
     let own = entries.iter().map(|entry| (entry.slug(), Subject::Own(entry.clone())));
@@ -262,7 +262,7 @@ fn features_of<'a>(subject: &'a Subject, set: &TransferSet) -> Option<&'a Path> 
 
 /// Features are of the pairs, and of the sets that they are given for; results are what they are. Results that have nothing at all are asked
 /// for probes, which says so.
-fn may_be_measured(run: &Run, measurement: &Measurement) -> bool {
+fn may_be_measured(run: &RunContext, measurement: &Measurement) -> bool {
     let Measurement { subject, task, .. } = measurement;
     let Subject::External(row) = subject else { return true };
     let Some(path) = results(subject) else {
@@ -281,7 +281,7 @@ fn may_be_measured(run: &Run, measurement: &Measurement) -> bool {
 }
 
 /// The set that a task measures on, as it stands in the tables, and the paper's table that it belongs to.
-fn target<'a>(run: &'a Run, task: Task) -> (&'a str, Option<u8>) {
+fn target<'a>(run: &'a RunContext, task: Task) -> (&'a str, Option<u8>) {
     match task {
         Task::Probe(_) => (run.part.key.as_ref().unwrap_or(&run.opened.pack.name), run.suite().table),
         Task::Transfer(set) => (&run.sets.transfer[set].name, Some(TRANSFER_TABLE)),
@@ -292,7 +292,7 @@ fn target<'a>(run: &'a Run, task: Task) -> (&'a str, Option<u8>) {
 /// The file of results that a row is.
 fn results(subject: &Subject) -> Option<&Path> {
     match subject {
-        Subject::External(External { metrics: Some(path), .. }) => Some(path),
+        Subject::External(ExternalRow { metrics: Some(path), .. }) => Some(path),
         _ => None,
     }
 }
@@ -314,7 +314,7 @@ impl Subject {
     }
 }
 
-fn measure(run: &Run, measurement: &Measurement) -> Result<Cell> {
+fn measure(run: &RunContext, measurement: &Measurement) -> Result<Cell> {
     let start = Instant::now();
     let Measurement { id, subject, task } = measurement;
     let origin = origin(run, measurement);
@@ -346,34 +346,34 @@ fn measure(run: &Run, measurement: &Measurement) -> Result<Cell> {
     })
 }
 
-fn origin<'a>(run: &'a Run, measurement: &'a Measurement) -> Origin<'a> {
+fn origin<'a>(run: &'a RunContext, measurement: &'a Measurement) -> ValueOrigin<'a> {
     let Measurement { id, subject, task } = measurement;
     let (dataset, table) = target(run, *task);
     let (method, pretrain_seed) = (subject.method(), subject.seed());
-    Origin { suite: &run.suite().name, table, dataset, method, pretrain_seed, cell: id }
+    ValueOrigin { suite: &run.suite().name, table, dataset, method, pretrain_seed, cell: id }
 }
 
 /// Values of the probes; `trained` becomes the steps that an encoder of this run had been trained for.
-fn probe(run: &Run, subject: &Subject, step: Option<u64>, trained: &mut u64) -> Result<Vec<Value>> {
+fn probe(run: &RunContext, subject: &Subject, step: Option<u64>, trained: &mut u64) -> Result<Vec<MeasuredValue>> {
     match subject {
         Subject::Own(entry) => {
             let (values, steps) = probe_own(run, entry, step)?;
             *trained = steps;
             Ok(values)
         }
-        Subject::External(External { features: Some(path), .. }) => probe_features(path, run),
+        Subject::External(ExternalRow { features: Some(path), .. }) => probe_features(path, run),
         Subject::External(row) => probe_encoder(run, row),
     }
 }
 
-fn probe_own(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Vec<Value>, u64)> {
+fn probe_own(run: &RunContext, entry: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
     let (network, trained_steps) = trained(run, entry, step)?;
     let known = known_part(run.suite(), &run.train, entry.seed)?;
     let Suite { transforms, probe, .. } = run.suite();
     let evaluation = Evaluation { transforms, probe, pack: &run.opened.pack, train: &known, test: &run.test };
-    let extent = if step.is_none() { Extent::Full } else { Extent::CurvePoint };
+    let extent = if step.is_none() { ProbeScope::Full } else { ProbeScope::CurvePoint };
     let mut values = evaluation.run(&network, extent)?;
-    if extent == Extent::Full {
+    if extent == ProbeScope::Full {
         values.extend(tch::no_grad(|| reconstruction::errors(&network, &run.test))?);
         values.extend(tch::no_grad(|| retrieval::values(&network, &known, &run.test))?);
     }
@@ -388,7 +388,7 @@ fn probe_own(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Vec<Value>,
 }
 
 /// The network of a row after `step` steps, or at its end, and the steps that it was trained for.
-fn trained(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Network, u64)> {
+fn trained(run: &RunContext, entry: &EncoderRun, step: Option<u64>) -> Result<(Network, u64)> {
     let mut network = run.network(entry)?;
     if !entry.row.kind.trains() {
         return Ok((network, 0));
@@ -410,10 +410,10 @@ fn trained(run: &Run, entry: &Entry, step: Option<u64>) -> Result<(Network, u64)
 }
 
 /// Probes of an encoder of others, on the part's own images at the side that the part has.
-fn probe_encoder(run: &Run, row: &External) -> Result<Vec<Value>> {
+fn probe_encoder(run: &RunContext, row: &ExternalRow) -> Result<Vec<MeasuredValue>> {
     let frozen = open(run, row, Some(run.opened.side))?;
     let probe = whole(&run.suite().probe);
-    let opened = Opened { pack: run.opened.pack.clone(), side: frozen.side() };
+    let opened = OpenedPack { pack: run.opened.pack.clone(), side: frozen.side() };
     let source = |own: &PairSource, split| {
         let resized = match frozen.side() == run.opened.side {
             true => own.share(),
@@ -424,11 +424,11 @@ fn probe_encoder(run: &Run, row: &External) -> Result<Vec<Value>> {
     let (train, test) = (source(&run.train, "train")?, source(&run.test, "test")?);
     let transforms = &run.suite().transforms;
     let evaluation = Evaluation { transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
-    evaluation.run(&frozen, Extent::Full)
+    evaluation.run(&frozen, ProbeScope::Full)
 }
 
 /// Probes of a feature file; classification, too, where it holds labelled features.
-fn probe_features(path: &Path, run: &Run) -> Result<Vec<Value>> {
+fn probe_features(path: &Path, run: &RunContext) -> Result<Vec<MeasuredValue>> {
     let (file, device, probe) = (FeatureFile::open(path)?, run.worker.device, whole(&run.suite().probe));
     let tasks = tasks(run.opened.pack.kind, &run.suite().transforms);
     let mut sets = file.regressions(device)?;
@@ -436,7 +436,7 @@ fn probe_features(path: &Path, run: &Run) -> Result<Vec<Value>> {
     sets.retain(|set| tasks.iter().any(|(task, _)| *task == set.task));
     let names = tasks.iter().map(|(task, _)| task.as_str()).collect::<Vec<_>>().join(", ");
     ensure!(!sets.is_empty(), "{}: targets {}, expected some of {names}", path.display(), found.join(", "));
-    let mut values = regression::values(&sets, &probe, Extent::Full)?;
+    let mut values = regression::values(&sets, &probe, ProbeScope::Full)?;
     if file.has_labelled() {
         let data = file.classification(device)?;
         let seeds: Vec<u64> = (0..probe.seeds).collect();
@@ -447,19 +447,20 @@ fn probe_features(path: &Path, run: &Run) -> Result<Vec<Value>> {
 
 /// The same probes of the whole representation alone: others have no halves.
 fn whole(probe: &Probe) -> Probe {
-    Probe { parts: vec![ReadPart::All], ..probe.clone() }
+    Probe { parts: vec![ReadoutHalf::All], ..probe.clone() }
 }
 
 /// The encoder of an external row. At a side that it was not made for its positions are resized; a module is asked for its own.
-fn open(run: &Run, row: &External, side: Option<usize>) -> Result<Frozen> {
+fn open(run: &RunContext, row: &ExternalRow, side: Option<usize>) -> Result<FrozenEncoder> {
     let path = row.encoder.as_ref().context("the row has no encoder")?;
-    Frozen::open(path, &row.options, row.options.size.or(side), run.worker.device)
+    FrozenEncoder::open(path, &row.options, row.options.size.or(side), run.worker.device)
 }
 
 /// Runs `work` with a row's encoder as it takes the images of its training.
-fn with_reader<T>(run: &Run, subject: &Subject, work: impl FnOnce(Reader) -> Result<T>) -> Result<T> {
+fn with_reader<T>(run: &RunContext, subject: &Subject, work: impl FnOnce(Reader) -> Result<T>) -> Result<T> {
     let device = run.worker.device;
-    let read = |encoder: &dyn Represents, side, normalisation| work(Reader { encoder, side, normalisation, device });
+    let read =
+        |encoder: &dyn FeatureEncoder, side, normalisation| work(Reader { encoder, side, normalisation, device });
     match subject {
         Subject::Own(entry) => {
             let (network, _) = trained(run, entry, None)?;
@@ -472,7 +473,7 @@ fn with_reader<T>(run: &Run, subject: &Subject, work: impl FnOnce(Reader) -> Res
     }
 }
 
-fn transfer_to(run: &Run, subject: &Subject, set: usize) -> Result<Vec<Value>> {
+fn transfer_to(run: &RunContext, subject: &Subject, set: usize) -> Result<Vec<MeasuredValue>> {
     let (pack, asked): (&Pack, &TransferSet) = (&run.sets.transfer[set], &run.suite().transfer[set]);
     let data = match features_of(subject, asked) {
         Some(path) => FeatureFile::open(path)?.transfer_data(run.worker.device)?,
@@ -481,8 +482,8 @@ fn transfer_to(run: &Run, subject: &Subject, set: usize) -> Result<Vec<Value>> {
     Ok(accuracies(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?))
 }
 
-fn accuracies(result: &Transfer) -> Vec<Value> {
-    let value = |metric: &str, value, unit| Value {
+fn accuracies(result: &Transfer) -> Vec<MeasuredValue> {
+    let value = |metric: &str, value, unit| MeasuredValue {
         task: "linear transfer".into(),
         metric: metric.into(),
         eval_seed: None,
@@ -499,7 +500,7 @@ fn accuracies(result: &Transfer) -> Vec<Value> {
     ]
 }
 
-fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Result<Vec<Value>> {
+fn segment(run: &RunContext, measurement: &Measurement, set: usize, seed: u64) -> Result<Vec<MeasuredValue>> {
     let Measurement { id, subject, .. } = measurement;
     let (pack, asked): (&Pack, &SegmentationSet) = (&run.sets.segmentation[set], &run.suite().segmentation[set]);
     let crop = usize::try_from(asked.head.crop)?;
@@ -507,7 +508,7 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
         Subject::Own(entry) => own_at(run, entry, crop)?,
         Subject::External(row) => {
             let path = row.encoder.as_ref().context("the row has no encoder")?;
-            Frozen::open_for_maps(path, &row.options, crop, run.worker.device)?
+            FrozenEncoder::open_for_maps(path, &row.options, crop, run.worker.device)?
         }
     };
     let normalise = |pixels: &Tensor| frozen.normalise(pixels);
@@ -525,8 +526,8 @@ fn segment(run: &Run, measurement: &Measurement, set: usize, seed: u64) -> Resul
 }
 
 /// Scores of a head, and of every class that has them.
-fn shares_of(score: &SegmentationScore, names: &[String], seed: u64) -> Vec<Value> {
-    let value = |metric: String, value| Value {
+fn shares_of(score: &SegmentationScore, names: &[String], seed: u64) -> Vec<MeasuredValue> {
+    let value = |metric: String, value| MeasuredValue {
         task: "segmentation".into(),
         metric,
         eval_seed: Some(seed),
@@ -544,11 +545,11 @@ fn shares_of(score: &SegmentationScore, names: &[String], seed: u64) -> Vec<Valu
 }
 
 /// A row's encoder for images of another side.
-fn own_at(run: &Run, entry: &Entry, side: usize) -> Result<Frozen> {
+fn own_at(run: &RunContext, entry: &EncoderRun, side: usize) -> Result<FrozenEncoder> {
     let (network, _) = trained(run, entry, None)?;
     let config = *network.model.encoder.config();
     let named = network.arena.named(network.arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
     let parameters = Parameters::of_network(Path::new(&entry.slug()), &named.collect(), &config)?;
     let normalisation: Normalisation = run.train.normalisation();
-    Frozen::ours(&parameters, config, side, normalisation, run.compute, run.worker.device)
+    FrozenEncoder::ours(&parameters, config, side, normalisation, run.compute, run.worker.device)
 }

@@ -25,7 +25,7 @@ use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::data::known_part::training_part;
-use crate::data::open::{self, Opened};
+use crate::data::open::{self, OpenedPack};
 use crate::data::pairs::PairSource;
 use crate::data::scenes;
 use crate::encoder::frozen;
@@ -33,27 +33,27 @@ use crate::encoder::network::{Network, model_config, network};
 use crate::encoder::vit_file::Parameters;
 use crate::failure::{Failure, Outcome};
 use crate::pretrain::divergence::Divergence;
-use crate::pretrain::training_loop::{Job, Stop, Trained, batch_units, train};
+use crate::pretrain::training_loop::{FinishedTraining, TrainingJob, TrainingStop, batch_units, train};
 use crate::report::{self, ReportContext, TransferColumn};
 use crate::run::dry_run::DeviceName;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
 use crate::run_folder::checkpoint::Checkpoints;
-use crate::run_folder::lock::Claim;
+use crate::run_folder::lock::RunLock;
 use crate::run_folder::provenance::provenance;
-use crate::run_folder::store::Store;
+use crate::run_folder::store::RunFolder;
 use crate::run_folder::{manifest, row_files};
-use crate::suite_file::course::Course;
-use crate::suite_file::data_sets::{self, Part};
+use crate::suite_file::course::TrainingSteps;
+use crate::suite_file::data_sets::{self, SubSuite};
 use crate::suite_file::downstream_sets::TransferSet;
-use crate::suite_file::external_rows::External;
-use crate::suite_file::plan::{Entry, curve_steps, entries, rows};
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::plan::{EncoderRun, curve_steps, entries, rows};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct RunRequest {
     /// Preset or TOML file.
     pub suite: String,
     /// The run's folder.
@@ -63,7 +63,7 @@ pub struct Request {
     /// `key=value` overrides of the suite.
     pub set: Vec<String>,
     /// Rows beside the suite's own.
-    pub rows: Vec<External>,
+    pub rows: Vec<ExternalRow>,
     /// Number type.
     pub precision: Precision,
     /// Threads a rank.
@@ -90,8 +90,8 @@ struct Phases {
 
 /// A part that has its data open: nothing is left to refuse.
 struct Prepared {
-    part: Part,
-    opened: Opened,
+    part: SubSuite,
+    opened: OpenedPack,
     /// Where every training starts, if not at random.
     init: Option<Parameters>,
     sets: Sets,
@@ -102,11 +102,11 @@ struct Prepared {
 }
 
 /// A part at work, with its images.
-pub(crate) struct Run<'a> {
-    pub(crate) part: &'a Part,
-    pub(crate) opened: &'a Opened,
+pub(crate) struct RunContext<'a> {
+    pub(crate) part: &'a SubSuite,
+    pub(crate) opened: &'a OpenedPack,
     init: Option<&'a Parameters>,
-    pub(crate) store: &'a Store,
+    pub(crate) store: &'a RunFolder,
     pub(crate) compute: Compute,
     pub(crate) worker: &'a Worker<'a>,
     pub(crate) train: PairSource,
@@ -135,7 +135,7 @@ pub(crate) struct Sets {
 ///
 /// # Errors
 /// Bad input (2), or a run that failed (3).
-pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
+pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let parts = agree(ranks, data_sets::load(&request.suite, &request.set, &request.rows))?;
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, micro_batch(&parts, request))?;
@@ -144,8 +144,8 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         return agree(ranks, if worker.leads() { dry_run::describe(&parts, request, &worker) } else { Ok(()) });
     }
     agree(ranks, stop_signal::listen())?;
-    let store = Store::at(&request.out);
-    let claimed = if worker.leads() { Claim::take(store.root()).map(Some) } else { Ok(None) };
+    let store = RunFolder::at(&request.out);
+    let claimed = if worker.leads() { RunLock::take(store.root()).map(Some) } else { Ok(None) };
     let _claim = agree(ranks, claimed)?;
     let compute = precision(request.precision, &store, &worker);
     let check = || manifest::check(&store, &parts, compute).and_then(|()| reuse::check(&request.pretrained));
@@ -162,7 +162,7 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         // so that `report` works on a half-finished run too
         report::write_contexts(&store, &contexts).map_err(Failure::run)?;
     }
-    let own: Vec<&Part> = prepared.iter().map(|prepared| &prepared.part).collect();
+    let own: Vec<&SubSuite> = prepared.iter().map(|prepared| &prepared.part).collect();
     agree(ranks, if worker.leads() { reuse::adopt(&store, &own, &request.pretrained) } else { Ok(()) })?;
     phases.data = start.elapsed().as_secs_f64();
 
@@ -173,7 +173,7 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
         let train = agree(ranks, source("train"))?;
         let test = agree(ranks, source("test"))?;
         let (store, worker, init) = (&store, &worker, init.as_ref());
-        let run = Run { part, opened, init, store, compute, worker, train, test, ranks_per_cell, sets };
+        let run = RunContext { part, opened, init, store, compute, worker, train, test, ranks_per_cell, sets };
         phases.data += start.elapsed().as_secs_f64();
         let start = Instant::now();
         let stopped = run.pretrain()?;
@@ -201,13 +201,19 @@ pub fn run(request: &Request, ranks: &dyn Collective) -> Outcome<()> {
     if let Err(failure) = measured {
         say(&failure.message());
     }
-    let cells: Vec<String> = diverged.iter().map(Entry::pretrain_id).collect();
+    let cells: Vec<String> = diverged.iter().map(EncoderRun::pretrain_id).collect();
     let hint = "hint: failed/ tells where; the same command again retries from the last good checkpoint, a lower train.lr needs a new --out";
     Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
 /// Opens a part's data set and makes sure that all of it can be built.
-fn prepare(part: Part, request: &Request, store: &Store, compute: Compute, worker: &Worker) -> Outcome<Prepared> {
+fn prepare(
+    part: SubSuite,
+    request: &RunRequest,
+    store: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<Prepared> {
     let ranks = worker.ranks;
     let opened = open::open(&part, &request.data_roots, store, worker)?;
     // every shape is built once before anything is trained
@@ -247,7 +253,7 @@ fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
 }
 
 /// Whether the sets of segmentation have masks, and the suite's networks can be brought to the side of the crops.
-fn segmentable(suite: &Suite, opened: &Opened, sets: &Sets) -> Result<()> {
+fn segmentable(suite: &Suite, opened: &OpenedPack, sets: &Sets) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&sets.segmentation) {
         scenes::classes(pack)?;
         for split in ["train", "test"] {
@@ -264,7 +270,7 @@ fn segmentable(suite: &Suite, opened: &Opened, sets: &Sets) -> Result<()> {
 
 /// What the files of external rows hold: what cannot be found is said before the first step.
 fn row_hashes(suite: &Suite) -> Result<BTreeMap<String, String>> {
-    let identity = |row: &External| {
+    let identity = |row: &ExternalRow| {
         let hash = |path: &Path| hash_of(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
         Ok((row.slug(), row.identity(hash)?))
     };
@@ -288,7 +294,7 @@ fn hash_of(path: &Path) -> Result<String> {
 }
 
 /// The folder becomes a run, now that nothing is left to refuse.
-fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Worker) -> Outcome<()> {
+fn establish(prepared: &[Prepared], store: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
     let ranks = worker.ranks;
     let hosts = texts(ranks, &host());
     let established = if worker.leads() {
@@ -313,7 +319,7 @@ fn establish(prepared: &[Prepared], store: &Store, compute: Compute, worker: &Wo
 }
 
 /// Writes the report and says how long the phases took.
-fn finish(store: &Store, contexts: &[ReportContext], phases: Phases) -> Result<()> {
+fn finish(store: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Result<()> {
     report::write(store, contexts)?;
     let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
     store.log(&line)?;
@@ -350,39 +356,39 @@ impl Prepared {
     }
 }
 
-impl Run<'_> {
+impl RunContext<'_> {
     pub(crate) fn suite(&self) -> &Suite {
         &self.part.suite
     }
 
-    pub(crate) fn entries(&self) -> Outcome<Vec<Entry>> {
+    pub(crate) fn entries(&self) -> Outcome<Vec<EncoderRun>> {
         entries(self.part).map_err(Failure::bad_input)
     }
 
-    pub(crate) fn network(&self, entry: &Entry) -> Result<Network> {
+    pub(crate) fn network(&self, entry: &EncoderRun) -> Result<Network> {
         network(&entry.row.kind, self.suite(), self.opened, entry.seed, self.compute, self.worker.device)
     }
 
     /// The steps of the training of `entry` on `units` units.
-    pub(crate) fn course(&self, entry: &Entry, units: usize) -> Course {
-        Course::new(self.suite(), entry.row.budget, units, self.train.units().len())
+    pub(crate) fn course(&self, entry: &EncoderRun, units: usize) -> TrainingSteps {
+        TrainingSteps::new(self.suite(), entry.row.budget, units, self.train.units().len())
     }
 
     /// The pairs that `entry` trains on.
-    pub(crate) fn training(&self, entry: &Entry) -> Result<PairSource> {
+    pub(crate) fn training(&self, entry: &EncoderRun) -> Result<PairSource> {
         training_part(self.suite(), &self.train, &entry.row.kind, entry.seed)
     }
 
-    pub(crate) fn checkpoints(&self, entry: &Entry) -> Checkpoints {
+    pub(crate) fn checkpoints(&self, entry: &EncoderRun) -> Checkpoints {
         Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
     }
 
     /// The ranks work on the trainings in groups of `ranks_per_cell`, group g on every g-th of them. Returns the entries whose training
     /// diverged; the others went on.
-    fn pretrain(&self) -> Outcome<Vec<Entry>> {
+    fn pretrain(&self) -> Outcome<Vec<EncoderRun>> {
         let ranks = self.worker.ranks;
-        let wanted: Vec<Entry> = self.entries()?.into_iter().filter(|entry| entry.row.kind.trains()).collect();
-        let missing: Vec<&Entry> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
+        let wanted: Vec<EncoderRun> = self.entries()?.into_iter().filter(|entry| entry.row.kind.trains()).collect();
+        let missing: Vec<&EncoderRun> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
         let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
         // also: all ranks have looked before one writes
         same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
@@ -422,10 +428,10 @@ impl Run<'_> {
     }
 
     /// Trains one cell and writes it.
-    fn train_one(&self, entry: &Entry, label: String, worker: &Worker) -> Outcome<End> {
+    fn train_one(&self, entry: &EncoderRun, label: String, worker: &Worker) -> Outcome<End> {
         let source = self.training(entry).map_err(Failure::run)?;
         let course = self.course(entry, source.units().len());
-        let job = Job {
+        let job = TrainingJob {
             suite: self.suite(),
             source: &source,
             course,
@@ -444,18 +450,23 @@ impl Run<'_> {
         let (end, written) = match train(&mut network, &job) {
             Ok(trained) if worker.leads() => (End::Trained, self.write_trained(entry, &job, trained)),
             Ok(_) => (End::Trained, Ok(())),
-            Err(Stop::Failed(failure)) => return Err(failure),
-            Err(Stop::Diverged(divergence)) if worker.leads() => {
+            Err(TrainingStop::Failed(failure)) => return Err(failure),
+            Err(TrainingStop::Diverged(divergence)) if worker.leads() => {
                 (End::Diverged, self.write_diverged(&job, &divergence))
             }
-            Err(Stop::Diverged(_)) => (End::Diverged, Ok(())),
-            Err(Stop::Asked) => (End::Stopped, Ok(())),
+            Err(TrainingStop::Diverged(_)) => (End::Diverged, Ok(())),
+            Err(TrainingStop::Asked) => (End::Stopped, Ok(())),
         };
         written.map_err(Failure::run)?;
         Ok(end)
     }
 
-    fn write_trained(&self, entry: &Entry, job: &Job, Trained { state, resumed }: Trained) -> Result<()> {
+    fn write_trained(
+        &self,
+        entry: &EncoderRun,
+        job: &TrainingJob,
+        FinishedTraining { state, resumed }: FinishedTraining,
+    ) -> Result<()> {
         let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
         let views = 2.0 * (state.step * self.suite().train.batch as u64) as f64;
         let rate = views / state.seconds;
@@ -483,7 +494,7 @@ impl Run<'_> {
     }
 
     /// The report of a training that came to something that is not a number.
-    fn write_diverged(&self, job: &Job, divergence: &Divergence) -> Result<()> {
+    fn write_diverged(&self, job: &TrainingJob, divergence: &Divergence) -> Result<()> {
         // a damaged one has been set aside when the training began
         let last_good = job.checkpoints.steps()?.first().map(|&step| job.checkpoints.at_step(step));
         let mut report = divergence.report();
@@ -498,7 +509,7 @@ impl Run<'_> {
 }
 
 /// The ranks of a training, which must divide those of the launch and have a pair each.
-fn ranks_per_cell(parts: &[Part], request: &Request, size: usize) -> Result<usize> {
+fn ranks_per_cell(parts: &[SubSuite], request: &RunRequest, size: usize) -> Result<usize> {
     let ranks = request.ranks_per_cell.map_or(size, NonZeroUsize::get);
     if !size.is_multiple_of(ranks) {
         bail!("--ranks-per-cell {ranks} does not divide the {size} ranks");
@@ -510,7 +521,7 @@ fn ranks_per_cell(parts: &[Part], request: &Request, size: usize) -> Result<usiz
 }
 
 /// The micro-batch asked for, which must divide the batch.
-fn micro_batch(parts: &[Part], request: &Request) -> Result<Option<i64>> {
+fn micro_batch(parts: &[SubSuite], request: &RunRequest) -> Result<Option<i64>> {
     let Some(pairs) = request.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
     let mut batches = parts.iter().map(|part| part.suite.train.batch);
     if let Some(batch) = batches.find(|batch| !batch.is_multiple_of(pairs)) {
@@ -520,7 +531,7 @@ fn micro_batch(parts: &[Part], request: &Request) -> Result<Option<i64>> {
 }
 
 /// The encoder of `train.init`, which must fit the suite's.
-fn initial_encoder(suite: &Suite, opened: &Opened) -> Result<Option<Parameters>> {
+fn initial_encoder(suite: &Suite, opened: &OpenedPack) -> Result<Option<Parameters>> {
     let Some(path) = &suite.train.init else { return Ok(None) };
     let place = || format!("train.init = {}", path.display());
     let encoder = Parameters::read(path).with_context(place)?;
@@ -530,7 +541,7 @@ fn initial_encoder(suite: &Suite, opened: &Opened) -> Result<Option<Parameters>>
 }
 
 /// Rank 0's choice, frozen in the manifest: `auto` in a run that exists is what it was begun with.
-fn precision(asked: Precision, store: &Store, worker: &Worker) -> Compute {
+fn precision(asked: Precision, store: &RunFolder, worker: &Worker) -> Compute {
     let frozen = if asked == Precision::Auto { manifest::precision(store) } else { None };
     let own = frozen.unwrap_or_else(|| asked.resolve(worker.device));
     let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);

@@ -10,9 +10,9 @@ use crate::console::say;
 use crate::run_folder::cell::Cell;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, copy_whole};
 use crate::run_folder::manifest;
-use crate::run_folder::store::Store;
-use crate::suite_file::data_sets::Part;
-use crate::suite_file::plan::{Entry, entries};
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::plan::{EncoderRun, entries};
 
 /// What a training depends on, beside its method and seed.
 const OF_TRAINING: [&str; 4] = ["data", "transforms", "model", "train"];
@@ -21,9 +21,9 @@ const OF_TRAINING: [&str; 4] = ["data", "transforms", "model", "train"];
 ///
 /// # Errors
 /// A folder that holds no run, one that shares no training with this suite (with what differs), a damaged checkpoint.
-pub fn adopt(store: &Store, parts: &[&Part], runs: &[PathBuf]) -> Result<()> {
+pub fn adopt(store: &RunFolder, parts: &[&SubSuite], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
-        let other = Store::at(run);
+        let other = RunFolder::at(run);
         let (found, own) = (configuration(&other)?, configuration(store)?);
         let mut differing = Vec::new();
         let mut fitting = Vec::new();
@@ -51,10 +51,10 @@ pub fn adopt(store: &Store, parts: &[&Part], runs: &[PathBuf]) -> Result<()> {
 }
 
 /// Copies what is finished there and missing here of one part; their number.
-fn take(store: &Store, other: &Store, part: &Part, theirs: Option<String>) -> Result<usize> {
+fn take(store: &RunFolder, other: &RunFolder, part: &SubSuite, theirs: Option<String>) -> Result<usize> {
     let mut taken = 0;
     for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
-        let source = Entry { part: theirs.clone(), ..entry.clone() };
+        let source = EncoderRun { part: theirs.clone(), ..entry.clone() };
         if store.has(&entry.pretrain_id()) || !other.has(&source.pretrain_id()) {
             continue;
         }
@@ -76,7 +76,7 @@ fn take(store: &Store, other: &Store, part: &Part, theirs: Option<String>) -> Re
     Ok(taken)
 }
 
-fn configuration(store: &Store) -> Result<Value> {
+fn configuration(store: &RunFolder) -> Result<Value> {
     let found = manifest::read(store)?;
     found.with_context(|| format!("{} holds no run: manifest.json is missing", store.root().display()))
 }
@@ -114,5 +114,5 @@ fn differences(own: &Value, other: &Value) -> Vec<String> {
 /// # Errors
 /// A folder that holds no run.
 pub fn check(runs: &[PathBuf]) -> Result<()> {
-    runs.iter().try_for_each(|path: &PathBuf| configuration(&Store::at(path as &Path)).map(|_| ()))
+    runs.iter().try_for_each(|path: &PathBuf| configuration(&RunFolder::at(path as &Path)).map(|_| ()))
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::console::say;
 use crate::run_folder::lock;
-use crate::run_folder::store::Store;
+use crate::run_folder::store::RunFolder;
 use crate::suite_file::names::file_name;
 
 /// What a baseline keeps of a run; the rest (checkpoints, features, rendered data) can be made again.
@@ -35,7 +35,7 @@ pub struct RecordArgs {
 /// # Errors
 /// No run, one that is at work, was stopped or has failed cells; a name that is taken; the file system's.
 pub fn record(args: &RecordArgs) -> Result<()> {
-    let store = Store::at(&args.run);
+    let store = RunFolder::at(&args.run);
     let shown = args.run.display();
     ensure!(!store.path(lock::FILE).exists(), "{shown}: a run is at work there\nhint: wait for it");
     let text = fs::read_to_string(store.path("manifest.json"))
@@ -60,7 +60,7 @@ pub fn record(args: &RecordArgs) -> Result<()> {
 }
 
 /// Into a folder of another name first: a series holds whole baselines alone.
-fn copy_into(store: &Store, series: &Path, target: &Path) -> Result<()> {
+fn copy_into(store: &RunFolder, series: &Path, target: &Path) -> Result<()> {
     fs::create_dir_all(series)?;
     let temporary = tempfile::Builder::new().prefix(".recording-").tempdir_in(series)?;
     for name in FILES {

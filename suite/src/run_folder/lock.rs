@@ -39,7 +39,7 @@ struct Holder {
 }
 
 /// The folder is this process's until it is dropped.
-pub struct Claim {
+pub struct RunLock {
     path: PathBuf,
     /// The folder, where it was made for this.
     made: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct Claim {
     beat: Option<JoinHandle<()>>,
 }
 
-impl Claim {
+impl RunLock {
     /// Claims `folder`, which is made where it is not there.
     ///
     /// # Errors
@@ -85,11 +85,11 @@ impl Claim {
                 let _ = File::options().write(true).open(&file).and_then(|file| file.set_modified(SystemTime::now()));
             }
         });
-        Ok(Claim { path, made, end: Some(end), beat: Some(beat) })
+        Ok(RunLock { path, made, end: Some(end), beat: Some(beat) })
     }
 }
 
-impl Drop for Claim {
+impl Drop for RunLock {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(beat) = self.beat.take() {
@@ -165,11 +165,11 @@ mod tests {
     #[test]
     fn a_folder_is_claimed_once_and_free_again_afterwards() {
         let folder = tempfile::tempdir().unwrap();
-        let claim = Claim::take(folder.path()).unwrap();
+        let claim = RunLock::take(folder.path()).unwrap();
         assert!(at_work(&folder.path().join(FILE), &Holder::own()).is_some());
         drop(claim);
         assert!(!folder.path().join(FILE).exists());
-        Claim::take(folder.path()).unwrap();
+        RunLock::take(folder.path()).unwrap();
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         let own = Holder::own();
         // the same number, another process
         write(folder.path(), &Holder { started: own.started + 1, ..own });
-        Claim::take(folder.path()).unwrap();
+        RunLock::take(folder.path()).unwrap();
     }
 
     #[test]
@@ -186,20 +186,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = Holder { host: "elsewhere".into(), pid: 1, started: 1, job: Some("12".into()) };
         write(folder.path(), &other);
-        let message = format!("{:#}", Claim::take(folder.path()).err().expect("it is taken"));
+        let message = format!("{:#}", RunLock::take(folder.path()).err().expect("it is taken"));
         assert!(message.contains("process 1 on elsewhere, job 12") && message.contains("hint:"), "{message}");
         let path = folder.path().join(FILE);
         // the same job, started again on another node
         assert_eq!(at_work(&path, &Holder { job: Some("12".into()), ..Holder::own() }), None);
         let old = SystemTime::now() - 2 * ABANDONED;
         File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-        Claim::take(folder.path()).unwrap();
+        RunLock::take(folder.path()).unwrap();
     }
 
     #[test]
     fn a_claim_cut_short_by_a_crash_is_taken_over() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), "{\"ho").unwrap();
-        Claim::take(folder.path()).unwrap();
+        RunLock::take(folder.path()).unwrap();
     }
 }

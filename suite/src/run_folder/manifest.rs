@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::lock;
-use crate::run_folder::store::Store;
-use crate::suite_file::data_sets::Part;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::data_sets::SubSuite;
 
 /// A part with what was read from files for it.
 pub struct Read<'a> {
     /// The part.
-    pub part: &'a Part,
+    pub part: &'a SubSuite,
     /// Identifies the content of the data set.
     pub data: &'a str,
     /// Identifies the content of the packs that are measured on beside the part's own, by name.
@@ -28,7 +28,7 @@ pub struct Read<'a> {
 ///
 /// # Errors
 /// A folder that is no run, or a run of another configuration (differing keys named).
-pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
+pub fn check(store: &RunFolder, parts: &[SubSuite], compute: Compute) -> Result<()> {
     if let Some(mut found) = read(store)? {
         // what is read from files is not known yet
         for later in ["data", "init", "packs"] {
@@ -54,14 +54,14 @@ pub fn check(store: &Store, parts: &[Part], compute: Compute) -> Result<()> {
 }
 
 /// The suite without the rows that are not pretrained: a run may be given further ones.
-fn suite(part: &Part) -> Value {
+fn suite(part: &SubSuite) -> Value {
     let mut suite = json!(part.suite);
     suite.as_object_mut().and_then(|keys| keys.remove("rows"));
     suite
 }
 
 /// One value of each part: by the keys of the parts, or the value itself where there is one part.
-fn of_parts<'a>(values: impl Iterator<Item = (&'a Part, Option<Value>)>) -> Option<Value> {
+fn of_parts<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> Option<Value> {
     let mut by_key = serde_json::Map::new();
     for (part, value) in values {
         match &part.key {
@@ -76,7 +76,7 @@ fn of_parts<'a>(values: impl Iterator<Item = (&'a Part, Option<Value>)>) -> Opti
 ///
 /// # Errors
 /// As [`check`], other data included, and a folder that cannot be written.
-pub fn establish(store: &Store, read_of: &[Read], compute: Compute, provenance: Value) -> Result<()> {
+pub fn establish(store: &RunFolder, read_of: &[Read], compute: Compute, provenance: Value) -> Result<()> {
     let mut configuration = json!({
         "suite": of_parts(read_of.iter().map(|read| (read.part, Some(suite(read.part))))),
         "precision": precision_name(compute),
@@ -111,7 +111,7 @@ pub fn establish(store: &Store, read_of: &[Read], compute: Compute, provenance: 
 }
 
 /// The number type that the run in the folder was begun with.
-pub fn precision(store: &Store) -> Option<Compute> {
+pub fn precision(store: &RunFolder) -> Option<Compute> {
     let found = read(store).ok()??;
     [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == precision_name(compute))
 }
@@ -120,12 +120,12 @@ pub fn precision(store: &Store) -> Option<Compute> {
 ///
 /// # Errors
 /// A manifest that cannot be read or is damaged.
-pub fn read(store: &Store) -> Result<Option<Value>> {
+pub fn read(store: &RunFolder) -> Result<Option<Value>> {
     Ok(whole(store)?.map(|mut manifest| manifest["configuration"].take()))
 }
 
 /// The manifest of the run in the folder, if there is one.
-fn whole(store: &Store) -> Result<Option<Value>> {
+fn whole(store: &RunFolder) -> Result<Option<Value>> {
     let path = store.path("manifest.json");
     if !path.exists() {
         return Ok(None);
@@ -143,7 +143,7 @@ pub fn precision_name(compute: Compute) -> &'static str {
     }
 }
 
-fn other(store: &Store) -> String {
+fn other(store: &RunFolder) -> String {
     format!("{} holds a run of another configuration", store.root().display())
 }
 

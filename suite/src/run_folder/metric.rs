@@ -43,7 +43,7 @@ pub enum Better {
 
 /// A measured value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Value {
+pub struct MeasuredValue {
     /// What was asked: `rotation`, `classification`, ...
     pub task: String,
     /// What of the answer it is: `r2_per_output`, `top1`, ...
@@ -59,7 +59,7 @@ pub struct Value {
 }
 
 /// Whose values they are.
-pub struct Origin<'a> {
+pub struct ValueOrigin<'a> {
     /// Name of the suite.
     pub suite: &'a str,
     /// The paper's table that they belong to.
@@ -74,10 +74,10 @@ pub struct Origin<'a> {
     pub cell: &'a str,
 }
 
-impl Value {
+impl MeasuredValue {
     /// As a row of `metrics.csv`.
-    pub fn metric(self, origin: &Origin) -> Metric {
-        let Origin { suite, table, dataset, ref method, pretrain_seed, cell } = *origin;
+    pub fn metric(self, origin: &ValueOrigin) -> Metric {
+        let ValueOrigin { suite, table, dataset, ref method, pretrain_seed, cell } = *origin;
         Metric {
             suite: suite.to_owned(),
             table: table.map_or("-".to_owned(), |table| table.to_string()),

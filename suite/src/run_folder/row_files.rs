@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 use crate::run_folder::atomic_file::write_atomic;
-use crate::run_folder::store::Store;
+use crate::run_folder::store::RunFolder;
 
 /// Name of the file in a run that says what the rows' files held.
 pub(crate) const RECORD: &str = "rows.json";
@@ -15,7 +15,7 @@ pub(crate) const RECORD: &str = "rows.json";
 ///
 /// # Errors
 /// A row with finished cells whose file is another one now; the file system's.
-pub fn record(store: &Store, hashes: &BTreeMap<String, String>) -> Result<()> {
+pub fn record(store: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> {
     let path = store.path(RECORD);
     let mut known: BTreeMap<String, String> = match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?,

@@ -11,14 +11,14 @@ use crate::run_folder::cell::{Cell, SCHEMA};
 
 /// A run's folder.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct RunFolder {
     root: PathBuf,
 }
 
-impl Store {
+impl RunFolder {
     /// The run at `root`; nothing is touched.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Store { root: root.into() }
+        RunFolder { root: root.into() }
     }
 
     /// The run's folder.

@@ -7,14 +7,14 @@ use crate::suite_file::suite::Suite;
 
 /// The steps of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Course {
+pub struct TrainingSteps {
     /// Steps of a pass over its units: the last partial batch is dropped.
     pub per_epoch: u64,
     /// Steps in all, and their learning rates.
     pub schedule: Schedule,
 }
 
-impl Course {
+impl TrainingSteps {
     /// Of a training on `own` units out of `all`: passes over its own, or the very steps of a training on all.
     pub fn new(suite: &Suite, budget: Budget, own: usize, all: usize) -> Self {
         let per_epoch = |units: usize| (units / suite.train.batch) as u64;
@@ -22,7 +22,7 @@ impl Course {
             Budget::EqualEpochs => own,
             Budget::EqualSteps => all,
         };
-        Course { per_epoch: per_epoch(own), schedule: schedule(suite, per_epoch(paced_by)) }
+        TrainingSteps { per_epoch: per_epoch(own), schedule: schedule(suite, per_epoch(paced_by)) }
     }
 
     /// Steps in all.

@@ -18,7 +18,7 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use toml::{Table, Value};
 
-use crate::suite_file::external_rows::External;
+use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::names::file_name;
 use crate::suite_file::presets::read;
 use crate::suite_file::suggestions::explain;
@@ -26,7 +26,7 @@ use crate::suite_file::suite::{Data, Suite};
 
 /// A data set with what is trained and measured on it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct SubSuite {
     /// Name in cell ids, files and the `dataset` column: `data.key`, or else the pack's or the generated set's own name. `None` where the
     /// file has one data set alone, which needs no telling apart.
     pub key: Option<String>,
@@ -38,7 +38,7 @@ pub struct Part {
 ///
 /// # Errors
 /// No such preset or file, unknown keys and methods (nearest valid name offered), values out of range, two data sets of one name.
-pub fn load(name: &str, overrides: &[String], rows: &[External]) -> Result<Vec<Part>> {
+pub fn load(name: &str, overrides: &[String], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
     let mut parts = read_parts(name, overrides)?;
     for part in &mut parts {
         part.suite.rows.extend_from_slice(rows);
@@ -49,7 +49,7 @@ pub fn load(name: &str, overrides: &[String], rows: &[External]) -> Result<Vec<P
     Ok(parts)
 }
 
-fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<Part>> {
+fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
     let (text, origin) = read(name)?;
     let mut table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
     let sets = match table.remove("data") {
@@ -61,11 +61,11 @@ fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<Part>> {
             }
             // through the file's own text where it can be: serde's messages then name its lines
             let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
-            return Ok(vec![Part { key: None, suite: parse(&text, &origin)? }]);
+            return Ok(vec![SubSuite { key: None, suite: parse(&text, &origin)? }]);
         }
     };
     ensure!(!sets.is_empty(), "{origin}: `data` is an empty list\nhint: name a data set, see suite/presets");
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<SubSuite> = Vec::new();
     for (i, data) in sets.into_iter().enumerate() {
         let origin = format!("{origin}, data set {}", i + 1);
         let Value::Table(data) = data else { bail!("{origin}: expected a section [[data]]") };
@@ -80,7 +80,7 @@ fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<Part>> {
 }
 
 /// The part of one of several data sets.
-fn part(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<Part> {
+fn part(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
     let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a text"));
     let key = data.remove("key").map(text).transpose()?;
     let own = match data.remove("set") {
@@ -113,7 +113,7 @@ fn part(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> 
     if !named {
         suite.title = format!("{}: {key}", suite.title);
     }
-    Ok(Part { key: Some(key), suite })
+    Ok(SubSuite { key: Some(key), suite })
 }
 
 fn parse(text: &str, origin: &str) -> Result<Suite> {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     /// The quickstart with these data sets in place of its own.
-    fn parts(data: &str, overrides: &[&str]) -> Result<Vec<Part>> {
+    fn parts(data: &str, overrides: &[&str]) -> Result<Vec<SubSuite>> {
         let quickstart = include_str!("../../presets/quickstart.toml");
         let (before, rest) = quickstart.split_once("[data]\n").unwrap();
         let folder = tempfile::tempdir().unwrap();

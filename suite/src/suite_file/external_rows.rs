@@ -20,7 +20,7 @@ use crate::suite_file::names::file_name;
 /// A row that is not pretrained here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct External {
+pub struct ExternalRow {
     /// Says that it is one.
     pub method: ExternalMethod,
     /// Name in the tables.
@@ -55,10 +55,10 @@ fn is_default(options: &EncoderOptions) -> bool {
     *options == EncoderOptions::default()
 }
 
-impl External {
+impl ExternalRow {
     /// A row of the file at `path`, by its ending: `.csv` results, `.h5` features, anything else an encoder.
-    pub fn of_file(name: &str, path: PathBuf) -> External {
-        let empty = External {
+    pub fn of_file(name: &str, path: PathBuf) -> ExternalRow {
+        let empty = ExternalRow {
             method: ExternalMethod::External,
             name: name.to_owned(),
             encoder: None,
@@ -68,9 +68,9 @@ impl External {
             metrics: None,
         };
         match path.extension().and_then(|ending| ending.to_str()) {
-            Some("csv") => External { metrics: Some(path), ..empty },
-            Some("h5" | "hdf5") => External { features: Some(path), ..empty },
-            _ => External { encoder: Some(path), ..empty },
+            Some("csv") => ExternalRow { metrics: Some(path), ..empty },
+            Some("h5" | "hdf5") => ExternalRow { features: Some(path), ..empty },
+            _ => ExternalRow { encoder: Some(path), ..empty },
         }
     }
 
@@ -101,7 +101,7 @@ impl External {
 ///
 /// # Errors
 /// A row with none or several of its three sources, a name that stands twice, also among the `methods`.
-pub fn validate(rows: &[External], methods: &[String]) -> Result<()> {
+pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
     for (i, row) in rows.iter().enumerate() {
         let place = || format!("rows: `{}`", row.name);
         let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_row_has_one_source_and_a_name_of_its_own() {
-        let row = |text: &str| -> External { toml::from_str(&format!("method = \"external\"\n{text}")).unwrap() };
+        let row = |text: &str| -> ExternalRow { toml::from_str(&format!("method = \"external\"\n{text}")).unwrap() };
         let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
         assert!(validate(std::slice::from_ref(&good), &["Ours".into()]).is_ok());
         for (rows, says) in [
@@ -137,6 +137,6 @@ mod tests {
             let message = format!("{:#}", validate(&rows, &["Ours".into()]).unwrap_err());
             assert!(message.contains(says), "{message}");
         }
-        assert!(toml::from_str::<External>("method = \"other\"\nname = \"A\"").is_err());
+        assert!(toml::from_str::<ExternalRow>("method = \"other\"\nname = \"A\"").is_err());
     }
 }

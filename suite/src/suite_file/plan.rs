@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Error, Result};
 use eqr_models::MethodKind;
 
-use crate::suite_file::data_sets::Part;
+use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::names::file_name;
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
@@ -70,7 +70,7 @@ pub fn rows(suite: &Suite) -> Result<Vec<Row>> {
 
 /// An encoder of the run: a row with a pretraining seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct EncoderRun {
     /// The data set's key, where the suite has several.
     pub part: Option<String>,
     /// Method and budget.
@@ -79,7 +79,7 @@ pub struct Entry {
     pub seed: u64,
 }
 
-impl Entry {
+impl EncoderRun {
     /// Name for files: `sie-rot-color-seed0`, the data set's key in front where there is one.
     pub fn slug(&self) -> String {
         let key = self.part.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
@@ -106,9 +106,9 @@ impl Entry {
 ///
 /// # Errors
 /// An unknown method name.
-pub fn entries(part: &Part) -> Result<Vec<Entry>> {
+pub fn entries(part: &SubSuite) -> Result<Vec<EncoderRun>> {
     let rows = rows(&part.suite)?;
-    let entry = |seed, row: &Row| Entry { part: part.key.clone(), row: row.clone(), seed };
+    let entry = |seed, row: &Row| EncoderRun { part: part.key.clone(), row: row.clone(), seed };
     Ok((0..part.suite.seeds).flat_map(|seed| rows.iter().map(move |row| entry(seed, row))).collect())
 }
 
@@ -132,7 +132,7 @@ mod tests {
                 (Some("solids".to_owned()), name.clone()),
                 (None, format!("{name}{EQUAL_STEPS}")),
             ] {
-                let slug = Entry { part, row: name.parse().unwrap(), seed: 1 }.slug();
+                let slug = EncoderRun { part, row: name.parse().unwrap(), seed: 1 }.slug();
                 assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
                 assert!(seen.insert(slug));
             }

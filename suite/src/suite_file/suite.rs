@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::suite_file::data_sets;
 use crate::suite_file::downstream_sets::{self, SegmentationSet, TransferSet};
-use crate::suite_file::external_rows::{self, External};
+use crate::suite_file::external_rows::{self, ExternalRow};
 use crate::suite_file::scale::Scale;
 use crate::suite_file::suggestions::parse_method;
 
@@ -42,7 +42,7 @@ pub struct Suite {
     pub methods: Vec<String>,
     /// Rows that are not: encoders, features or results of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rows: Vec<External>,
+    pub rows: Vec<ExternalRow>,
     /// Pretraining seeds 0 .. seeds.
     pub seeds: u64,
     /// The data set.
@@ -236,7 +236,7 @@ pub struct Probe {
     pub classification: ClassifyConfig,
     /// Parts of y that are probed by themselves.
     #[serde(default = "all_of_y")]
-    pub parts: Vec<Part>,
+    pub parts: Vec<ReadoutHalf>,
     /// Also measure pairs that differ by all transforms at once (photographs).
     #[serde(default)]
     pub combined: bool,
@@ -260,7 +260,7 @@ impl Default for Probe {
 /// A part of y.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Part {
+pub enum ReadoutHalf {
     /// All of it: the headline.
     All,
     /// The invariant half.
@@ -269,8 +269,8 @@ pub enum Part {
     Equi,
 }
 
-fn all_of_y() -> Vec<Part> {
-    vec![Part::All]
+fn all_of_y() -> Vec<ReadoutHalf> {
+    vec![ReadoutHalf::All]
 }
 
 impl Suite {
@@ -365,7 +365,7 @@ impl Suite {
                 bail!("probe.parts: {part:?} stands twice");
             }
         }
-        if !self.probe.parts.contains(&Part::All) {
+        if !self.probe.parts.contains(&ReadoutHalf::All) {
             bail!("probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]");
         }
         self.probe.regression.validate().context("probe.regression")?;
