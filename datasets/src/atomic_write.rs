@@ -6,19 +6,15 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Lets `write` fill a temporary file beside `path`, syncs it and renames it to `path`. On an error the temporary
-/// file is removed and the old content of `path` stays.
+/// Lets `write` fill a temporary file beside `path`, syncs it and renames it to `path`. On an error the
+/// temporary file is removed and the old content of `path` stays.
 pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     write_atomically_in(parent_folder(path), path, write)
 }
 
-/// [`write_atomically`] with the temporary file in `folder`, which must be on the same file system. The owner of that
-/// folder can then remove what a killed process leaves behind.
-pub(crate) fn write_atomically_in(
-    folder: &Path,
-    path: &Path,
-    write: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+/// [`write_atomically`] with the temporary file in `folder`, which must be on the same file system. The owner
+/// of that folder can then remove what a killed process leaves behind.
+pub(crate) fn write_atomically_in(folder: &Path, path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = tempfile::Builder::new()
         .prefix(".eqr-")
         .suffix(".part")

@@ -47,8 +47,8 @@ impl Dataset {
     /// Writes the set to a pack at `path`, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the set is inconsistent (counts, labels out of range, ...), [`Error::Io`] and [`Error::Hdf5`]
-    /// if the pack cannot be written.
+    /// [`Error::Invalid`] if the set is inconsistent (counts, labels out of range, ...), [`Error::Io`] and
+    /// [`Error::Hdf5`] if the pack cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check().map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
         pack::write(
@@ -217,4 +217,50 @@ pub fn channel_statistics(images: &Array4<u8>) -> ([f32; 3], [f32; 3]) {
         std[channel] = (second - mean[channel] * mean[channel]).max(1e-12).sqrt() as f32;
     }
     (mean.map(|m| m as f32), std)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(side: usize) -> Split {
+        Split { images: Array4::zeros((2, side, side, 3)), labels: vec![0, 1], scene: None }
+    }
+
+    fn dataset() -> Dataset {
+        Dataset {
+            name: "tiny".into(),
+            kind: SetKind::Photographs,
+            class_names: vec!["a".into(), "b".into()],
+            mean: [0.5; 3],
+            std: [0.2; 3],
+            train: split(4),
+            test: split(4),
+            provenance: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn inconsistent_sets_are_refused_with_the_reason() {
+        assert_eq!(dataset().check(), Ok(()));
+        let reason = |change: &dyn Fn(&mut Dataset)| {
+            let mut set = dataset();
+            change(&mut set);
+            set.check().unwrap_err()
+        };
+        assert!(reason(&|set| set.std[1] = 0.0).contains("std above 0"));
+        assert!(reason(&|set| set.test = split(5)).contains("4 px in train and of 5 px in test"));
+        assert!(reason(&|set| set.train.labels = vec![0]).contains("train: 2 images and 1 labels"));
+        assert!(reason(&|set| set.test.labels[1] = 2).contains("test: image 1 has label 2, expected 0 to 1"));
+        assert!(reason(&|set| set.kind = SetKind::Renders).contains("renders that lacks scene latents"));
+        assert!(reason(&|set| set.class_names.clear()).contains("no class names"));
+    }
+
+    #[test]
+    fn statistics_are_those_of_each_channel() {
+        let images = Array4::from_shape_fn((1, 2, 2, 3), |(_, y, _, c)| if c == 0 { y as u8 * 255 } else { 51 });
+        let (mean, std) = channel_statistics(&images);
+        assert_eq!(mean, [0.5, 0.2, 0.2]);
+        assert!((std[0] - 0.5).abs() < 1e-6 && std[1] < 1e-5, "{std:?}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// Any error between a file and a batch. The message includes the message of the cause, so `source()` is empty: otherwise
-/// the cause would be printed twice.
+/// Any error between a file and a batch. The message includes the message of the cause, so `source()` is
+/// empty: otherwise the cause would be printed twice.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.

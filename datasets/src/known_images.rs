@@ -10,11 +10,11 @@ pub fn known_image_count(images: usize, fraction: f64) -> usize {
     (fraction * images as f64).round() as usize
 }
 
-/// A random subset of the images 0..`images`, ascending, with round(`fraction` x `images`) elements. The parameters of
-/// their transformations are known; those of the other images are withheld.
+/// A random subset of the images 0..`images`, ascending, with round(`fraction` x `images`) elements. The
+/// parameters of their transformations are known; those of the other images are withheld.
 ///
-/// Every image draws a number, and the images with the lowest numbers are chosen. So the subset depends only on the three
-/// arguments, and the known images of a smaller fraction are also known with a larger one.
+/// Every image draws a number, and the images with the lowest numbers are chosen. So the subset depends only
+/// on the three arguments, and the known images of a smaller fraction are also known with a larger one.
 ///
 /// # Errors
 /// [`Error::Invalid`] unless `fraction` is in [0, 1].

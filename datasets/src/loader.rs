@@ -6,14 +6,14 @@ use tch::Tensor;
 
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
-use crate::pack::PackedSplit;
 use crate::images::resize::{Filter, resize_box, resize_short_side, resize_square};
+use crate::pack::PackedSplit;
 use crate::transforms::{PixelBox, field_side};
 
 /// Reads square images of one side from a split with images of any size.
 ///
-/// It holds only labels and positions, about 20 bytes per image, and reads an image on request. Any number of loaders,
-/// threads and processes may read one pack; they share only the file cache of the operating system.
+/// It holds only labels and positions, about 20 bytes per image, and reads an image on request. Any number of
+/// loaders, threads and processes may read one pack; they share only the file cache of the operating system.
 #[derive(Clone, Debug)]
 pub struct Loader {
     split: PackedSplit,
@@ -44,8 +44,8 @@ impl Loader {
         self.batch(indices, self.side, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
     }
 
-    /// The central squares of images `indices` after a resize to a shorter side of `short` pixels (bicubic, antialiased),
-    /// as torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
+    /// The central squares of images `indices` after a resize to a shorter side of `short` pixels (bicubic,
+    /// antialiased), as torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
     ///
     /// # Errors
     /// Those of [`Loader::squares`]; [`Error::Invalid`] for a `short` below the loader's side.
@@ -53,8 +53,9 @@ impl Loader {
         self.batch(indices, self.side, |image, _| centre_crop(image, short as u32, self.side as u32))
     }
 
-    /// View 1 of images `indices` with its surroundings (`reach` times as wide), as [`crate::transforms::base_view`] for
-    /// images in memory, but cropped at the full resolution of the image: (n, 3, F, F), uint8, with F = [`field_side`].
+    /// View 1 of images `indices` with its surroundings (`reach` times as wide), as
+    /// [`crate::transforms::base_view`] for images in memory, but cropped at the full resolution of the
+    /// image: (n, 3, F, F), uint8, with F = [`field_side`].
     ///
     /// # Errors
     /// Those of [`Loader::squares`].
@@ -75,7 +76,8 @@ impl Loader {
         let pixels: &mut [u8] = match batch.numel() {
             // an empty tensor has no memory
             0 => &mut [],
-            // SAFETY: a new contiguous tensor of `all` bytes, which nothing else uses until this function returns it
+            // SAFETY: a new contiguous tensor of `all` bytes, which nothing else uses until this function
+            // returns it
             all => unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast(), all) },
         };
         pixels.par_chunks_exact_mut(bytes).zip(indices).try_for_each(|(to, &index)| {
@@ -98,8 +100,8 @@ fn centre_crop(image: &RgbImage, short: u32, side: u32) -> std::result::Result<R
     Ok(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
 }
 
-/// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip by (seed, epoch, index),
-/// resized (bilinear, antialiased).
+/// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip by (seed,
+/// epoch, index), resized (bilinear, antialiased).
 ///
 /// # Errors
 /// A field of 0 or too many pixels.
@@ -132,7 +134,8 @@ mod tests {
             assert_eq!(crop.get_pixel(0, 0).0, [left, top, 0], "side {side}");
             assert_eq!(crop.get_pixel(side - 1, side - 1).0, [left + side as u8 - 1, top + side as u8 - 1, 0]);
         }
-        // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2 = 0.5 -> 0
+        // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2
+        // = 0.5 -> 0
         assert!(centre_crop(&image, 3, 4).is_err());
         assert_eq!(centre_crop(&image, 3, 3).unwrap().dimensions(), (3, 3));
     }

@@ -8,8 +8,8 @@ pub const LATENTS: usize = 7;
 /// The latents of all renders of a split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SceneLatents {
-    /// (N, 7) in 3DIEBench's order: object angles about x, y, z (radians, extrinsic xyz), floor hue (turns), light
-    /// theta, light phi (radians), light hue (turns).
+    /// (N, 7) in 3DIEBench's order: object angles about x, y, z (radians, extrinsic xyz), floor hue (turns),
+    /// light theta, light phi (radians), light hue (turns).
     pub latents: Array2<f32>,
     /// Views of each object. Images k * views .. (k + 1) * views are the views of object k.
     pub views: usize,

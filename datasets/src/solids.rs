@@ -33,7 +33,8 @@ pub struct SolidsSpec {
     pub objects_per_class: usize,
     /// Views of each object, at least 2.
     pub views: usize,
-    /// Share of each class's objects for the test split, above 0 and below 1. Both splits get at least one object.
+    /// Share of each class's objects for the test split, above 0 and below 1. Both splits get at least one
+    /// object.
     pub test_fraction: f64,
     /// Seed of shapes, latents and split.
     pub seed: u64,
@@ -107,8 +108,8 @@ impl SolidsSpec {
 
 /// Renders a data set.
 ///
-/// `progress` gets the number of finished images and of all images. It is called by several threads, so not always in
-/// order. The result depends only on `spec` and the meshes, not on the number of threads.
+/// `progress` gets the number of finished images and of all images. It is called by several threads, so not
+/// always in order. The result depends only on `spec` and the meshes, not on the number of threads.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a value out of range or a set above 64 GiB; those of [`obj::collect`].

@@ -13,25 +13,26 @@ const LIGHT_HUE: usize = 6;
 /// A rotation as a unit quaternion in scipy's order x, y, z, w.
 type Quaternion = [f64; 4];
 
-/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w) in row-major order (N x 4), with R = Rz Ry Rx from the three
-/// angles (scipy's `from_euler("xyz")`).
+/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w) in row-major order (N x 4), with R = Rz Ry Rx
+/// from the three angles (scipy's `from_euler("xyz")`).
 ///
-/// The sign is that of the product of half-angle quaternions, as in SIE's code. q and -q are the same rotation; see
-/// [`canonical_quaternions`].
+/// The sign is that of the product of half-angle quaternions, as in SIE's code. q and -q are the same
+/// rotation; see [`canonical_quaternions`].
 pub fn relative_quaternions(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let relative = |(a, b): (&Latents, &Latents)| product(inverse(orientation(a)), orientation(b));
     first.iter().zip(second).flat_map(relative).map(|value| value as f32).collect()
 }
 
-/// The same rotations with w >= 0, which has the smaller angle of q and -q. `quaternions` is N x 4 in row-major order.
+/// The same rotations with w >= 0, which has the smaller angle of q and -q. `quaternions` is N x 4 in
+/// row-major order.
 pub fn canonical_quaternions(quaternions: &[f32]) -> Vec<f32> {
     let sign = |q: &[f32]| if q[3] < 0.0 { -1.0 } else { 1.0 };
     quaternions.chunks_exact(4).flat_map(|q| q.iter().map(move |value| sign(q) * value)).collect()
 }
 
-/// Differences second - first of floor hue and light hue of every pair, in row-major order (N x 2), in turns. They are not
-/// unwrapped, as in SIE's code.
+/// Differences second - first of floor hue and light hue of every pair, in row-major order (N x 2), in turns.
+/// They are not unwrapped, as in SIE's code.
 pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let difference = |(a, b): (&Latents, &Latents)| [b[FLOOR_HUE] - a[FLOOR_HUE], b[LIGHT_HUE] - a[LIGHT_HUE]];

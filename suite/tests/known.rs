@@ -11,7 +11,7 @@ use eqr_bench::data::open::OpenedPack;
 use eqr_bench::data::pairs::PairSource;
 use eqr_bench::suite_file::suite::{Suite, Transforms};
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Dataset, Kind, Pack, Split};
+use eqr_datasets::{Dataset, Pack, SetKind, Split};
 use eqr_models::MethodKind;
 use eqr_models::methods::PairMode;
 use ndarray::Array4;
@@ -29,7 +29,7 @@ fn pack(path: &Path) -> Pack {
     };
     let dataset = Dataset {
         name: "photos".into(),
-        kind: Kind::Photographs,
+        kind: SetKind::Photographs,
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
         mean: [0.5; 3],
         std: [0.25; 3],

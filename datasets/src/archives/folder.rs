@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 /// Most levels of folders, because links may form a circle.
 const MAX_DEPTH: usize = 16;
 
-/// Path below `root` and size of every regular file, sorted by path. Links are followed, hidden files skipped.
+/// Path below `root` and size of every regular file, sorted by path. Links are followed, hidden files
+/// skipped.
 pub(super) fn files(root: &Path) -> Result<Vec<(String, u64)>> {
     let mut files = Vec::new();
     list(root, Path::new(""), MAX_DEPTH, &mut files)?;
@@ -71,7 +72,6 @@ impl LazyFile {
 }
 
 impl Read for LazyFile {
-
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let file = match &mut self.file {
             Some(file) => file,

@@ -37,8 +37,8 @@ impl InputFormat {
     }
 }
 
-/// Whether `head` is a header with a valid checksum (tars from before POSIX have no other mark), or the end mark of an
-/// empty tar.
+/// Whether `head` is a header with a valid checksum (tars from before POSIX have no other mark), or the end
+/// mark of an empty tar.
 fn is_tar(head: &[u8]) -> bool {
     let Ok(block) = <&[u8; 512]>::try_from(head) else { return false };
     let (before, after) = (&block[..148], &block[156..]);

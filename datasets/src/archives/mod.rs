@@ -1,8 +1,8 @@
-//! Folders and archives (`.tar`, `.tar.gz`, `.zip`) as one tree of files, nested archives included, read without
-//! unpacking to disk.
+//! Folders and archives (`.tar`, `.tar.gz`, `.zip`) as one tree of files, nested archives included, read
+//! without unpacking to disk.
 //!
-//! The content is not trusted: memory is not allocated by declared sizes, archives may be nested at most three deep,
-//! and members whose names or types could reach outside the tree are refused.
+//! The content is not trusted: memory is not allocated by declared sizes, archives may be nested at most
+//! three deep, and members whose names or types could reach outside the tree are refused.
 
 mod folder;
 mod input_format;
@@ -29,8 +29,8 @@ pub use self::place::{Visit, Visitor};
 
 /// Largest image file, in bytes.
 pub const IMAGE_BYTES: u64 = 64 << 20;
-/// Most bytes of all lists of a tree, which are held in memory. CIFAR-10's batches, with labels among the pixels, have
-/// 186 MB.
+/// Most bytes of all lists of a tree, which are held in memory. CIFAR-10's batches, with labels among the
+/// pixels, have 186 MB.
 pub const LIST_BYTES: u64 = 512 << 20;
 /// Most bytes that are allocated before anything of a member was read.
 const FIRST_BYTES: u64 = 1 << 20;
@@ -48,7 +48,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Opens the folder, `.tar`, `.tar.gz` or `.zip` at `input`. The content decides which it is, not the name.
+    /// Opens the folder, `.tar`, `.tar.gz` or `.zip` at `input`. The content decides which it is, not the
+    /// name.
     ///
     /// # Errors
     /// [`Error::Io`] if `input` cannot be read, [`Error::Format`] if it is something else.
@@ -74,19 +75,20 @@ impl Tree {
         &self.input
     }
 
-    /// Calls `visit(path, bytes, reader)` for every file. The order is always the same: by path in folders, by position
-    /// in archives. Skipping a file without reading it is cheap.
+    /// Calls `visit(path, bytes, reader)` for every file. The order is always the same: by path in folders,
+    /// by position in archives. Skipping a file without reading it is cheap.
     ///
-    /// An archive inside the tree (`.tar`, `.tar.gz`, `.tgz`, `.zip` by its name) is treated as a folder, as in
-    /// `n01440764.tar/n01440764_18.JPEG`. Hidden files and `__MACOSX` are skipped. Links are followed in folders and
-    /// refused in archives.
+    /// An archive inside the tree (`.tar`, `.tar.gz`, `.tgz`, `.zip` by its name) is treated as a folder, as
+    /// in `n01440764.tar/n01440764_18.JPEG`. Hidden files and `__MACOSX` are skipped. Links are followed in
+    /// folders and refused in archives.
     ///
     /// Returns the BLAKE3 of the input if it is an archive and was read to its end.
     ///
     /// # Errors
     /// Those of `visit`; [`Error::Io`] if something cannot be read; [`Error::Format`] and, inside the tree,
-    /// [`Error::Member`] for an archive that is truncated, damaged, nested too deep or too large, and for members that
-    /// are not allowed: absolute paths, `..`, links, special files, duplicate names, names that are not UTF-8.
+    /// [`Error::Member`] for an archive that is truncated, damaged, nested too deep or too large, and for
+    /// members that are not allowed: absolute paths, `..`, links, special files, duplicate names, names that
+    /// are not UTF-8.
     pub fn visit(&self, visit: &mut Visitor<'_>) -> Result<Option<blake3::Hash>> {
         let mut walk = Walk::new(visit);
         let root = |depth| Place { input: &self.input, path: String::new(), depth };
@@ -131,9 +133,7 @@ impl Tree {
         match reader.take(size.saturating_add(1)).read_to_end(&mut bytes) {
             Err(error) => refuse(format!("truncated or damaged: {error}")),
             Ok(read) if read as u64 > size => refuse(format!("{size} bytes declared, more found")),
-            Ok(read) if (read as u64) < size => {
-                refuse(format!("{size} bytes declared, {read} found: it is truncated"))
-            }
+            Ok(read) if (read as u64) < size => refuse(format!("{size} bytes declared, {read} found: it is truncated")),
             Ok(_) => Ok(bytes),
         }
     }
@@ -149,7 +149,8 @@ impl Tree {
         Ok(Some(from.into_inner().hash()))
     }
 
-    /// Visits a zip, and hashes it in a second pass, because its members are not read in the order of the file.
+    /// Visits a zip, and hashes it in a second pass, because its members are not read in the order of the
+    /// file.
     fn visit_zip(&self, walk: &mut Walk, place: &Place) -> Result<Option<blake3::Hash>> {
         let mut file = File::open(&self.input).map_err(Error::io(&self.input))?;
         if let Visit::Stop = walk.zip(place, BufReader::new(&file))? {

@@ -48,7 +48,6 @@ pub(super) struct Limited<R> {
     /// The source.
     pub inner: R,
     /// Bytes that may still be read.
-
     pub left: u64,
 }
 

@@ -11,8 +11,8 @@ use super::place::{Place, Visit, Visitor};
 use super::stream::drain;
 use crate::error::Result;
 
-/// Most bytes of the headers of one member. Long names come in blocks of a declared size, which the parser reads into
-/// memory at once.
+/// Most bytes of the headers of one member. Long names come in blocks of a declared size, which the parser
+/// reads into memory at once.
 const HEADER_BYTES: u64 = 1 << 20;
 
 /// Calls `visit` for each member of the tar at `place`.

@@ -112,8 +112,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, from));
         // an archive that is not nested may be as large as the published sets are
         let left = if place.depth > 1 { NESTED_BYTES } else { u64::MAX };
-        let (head, mut unpacked) =
-            peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
+        let (head, mut unpacked) = peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
         if InputFormat::from_head(&head) != Some(InputFormat::Tar) {
             return Err(place.error("expected a tar inside the gzip, found something else"));
         }

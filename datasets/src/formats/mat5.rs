@@ -1,6 +1,7 @@
 //! Struct arrays of scalars and texts in MATLAB's level 5 files, as ImageNet's `meta.mat` is one.
 //!
-//! Supported are little-endian files, with variables compressed or not. Format: MathWorks, "MAT-File Format", level 5.
+//! Supported are little-endian files, with variables compressed or not. Format: MathWorks, "MAT-File Format",
+//! level 5.
 
 use std::io::Read;
 
@@ -37,8 +38,8 @@ pub(crate) enum Value {
     Other,
 }
 
-/// The `fields` of every element of the struct array `variable`. Memory is bounded by a small multiple of the size of
-/// `bytes` and of [`LARGEST`], whatever the file declares.
+/// The `fields` of every element of the struct array `variable`. Memory is bounded by a small multiple of the
+/// size of `bytes` and of [`LARGEST`], whatever the file declares.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -183,8 +184,8 @@ impl<'a> Matrix<'a> {
         Ok(rows)
     }
 
-    /// The positions of `fields` among all fields, and the number of all fields. There must be at least one field:
-    /// otherwise an element has no bytes, and a small file could declare any number of elements.
+    /// The positions of `fields` among all fields, and the number of all fields. There must be at least one
+    /// field: otherwise an element has no bytes, and a small file could declare any number of elements.
     fn positions<const N: usize>(&mut self, fields: [&str; N]) -> Result<([usize; N], usize), String> {
         const { assert!(N > 0) };
         let length = read_u32(expect(&mut self.rest, INT32, "the length of field names")?) as usize;

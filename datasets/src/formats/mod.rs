@@ -1,4 +1,5 @@
-//! File formats that published data sets use, read from bytes in memory. Nothing here knows a data set's layout.
+//! File formats that published data sets use, read from bytes in memory. Nothing here knows a data set's
+//! layout.
 
 pub(crate) mod mat5;
 pub(crate) mod npy;

@@ -1,7 +1,8 @@
 //! NumPy's `.npy` files, versions 1 to 3.
 //!
-//! Supported are little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8 |u1 <Un`) in C
-//! order with one or two dimensions, which is what lists and latents need. Format: NumPy's NEP 1, "A Simple File Format for NumPy Arrays".
+//! Supported are little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8 |u1
+//! <Un`) in C order with one or two dimensions, which is what lists and latents need. Format: NumPy's NEP 1,
+//! "A Simple File Format for NumPy Arrays".
 
 /// An array with its values in C order.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +50,9 @@ fn header_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (u32::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
-        [major @ (0 | 4..), minor, ..] => return Err(format!("expected .npy version 1 to 3, found {major}.{minor}")),
+        [major @ (0 | 4..), minor, ..] => {
+            return Err(format!("expected .npy version 1 to 3, found {major}.{minor}"));
+        }
         _ => return Err("the file is truncated in its header".into()),
     };
     let (header, data) = rest.split_at_checked(length as usize).ok_or("the file is truncated in its header")?;

@@ -1,8 +1,9 @@
 //! Dicts of CIFAR's python version in pickles of protocols 2 to 5.
 //!
-//! A pickle is a program for a stack machine that can call any Python function. The machine here knows only the
-//! instructions that Python 2 and 3 write for a dict of bytes, numbers, lists of them and numpy arrays of bytes, and the
-//! five calls that create such arrays and strings. It executes no code. It refuses everything else and names the byte.
+//! A pickle is a program for a stack machine that can call any Python function. The machine here knows only
+//! the instructions that Python 2 and 3 write for a dict of bytes, numbers, lists of them and numpy arrays of
+//! bytes, and the five calls that create such arrays and strings. It executes no code. It refuses everything
+//! else and names the byte.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -108,7 +109,8 @@ impl Dict<'_> {
     /// The list of strings at `key`.
     pub fn strings(&self, key: &str) -> Result<Vec<String>> {
         let string = |value: &Value| {
-            let bytes = value.as_string().ok_or_else(|| format!("expected strings at {key:?}, found {}", value.type_name()));
+            let bytes =
+                value.as_string().ok_or_else(|| format!("expected strings at {key:?}, found {}", value.type_name()));
             String::from_utf8(bytes?.get().to_vec()).map_err(|_| format!("expected UTF-8 strings at {key:?}"))
         };
         self.list(key)?.iter().map(string).collect()
@@ -221,29 +223,29 @@ impl<'a> Machine<'a> {
             b'J' => self.number(4).and_then(|n| self.int(n as i32 as i64)), // BININT
             b'K' => self.number(1).and_then(|n| self.int(n as i64)), // BININT1
             b'M' => self.number(2).and_then(|n| self.int(n as i64)), // BININT2
-            0x8a => self.long(),                                 // LONG1
-            b'U' | b'C' => self.bytes(1),                        // SHORT_BINSTRING, SHORT_BINBYTES
-            b'T' | b'B' => self.bytes(4),                        // BINSTRING, BINBYTES
-            0x8e | 0x96 => self.bytes(8),                        // BINBYTES8, BYTEARRAY8
-            0x8c => self.text(1),                                // SHORT_BINUNICODE
-            b'X' => self.text(4),                                // BINUNICODE
-            0x8d => self.text(8),                                // BINUNICODE8
-            b']' => self.push(Value::List(vec![])),              // EMPTY_LIST
-            b'}' => self.push(Value::Dict(vec![])),              // EMPTY_DICT
-            b')' => self.tuple(0),                               // EMPTY_TUPLE
+            0x8a => self.long(),                                   // LONG1
+            b'U' | b'C' => self.bytes(1),                          // SHORT_BINSTRING, SHORT_BINBYTES
+            b'T' | b'B' => self.bytes(4),                          // BINSTRING, BINBYTES
+            0x8e | 0x96 => self.bytes(8),                          // BINBYTES8, BYTEARRAY8
+            0x8c => self.text(1),                                  // SHORT_BINUNICODE
+            b'X' => self.text(4),                                  // BINUNICODE
+            0x8d => self.text(8),                                  // BINUNICODE8
+            b']' => self.push(Value::List(vec![])),                // EMPTY_LIST
+            b'}' => self.push(Value::Dict(vec![])),                // EMPTY_DICT
+            b')' => self.tuple(0),                                 // EMPTY_TUPLE
             0x85..=0x87 => self.tuple(usize::from(opcode - 0x84)), // TUPLE1, TUPLE2, TUPLE3
             b't' => self.marked().and_then(|count| self.tuple(count)), // TUPLE
-            b'a' => self.append(1),                              // APPEND
+            b'a' => self.append(1),                                // APPEND
             b'e' => self.marked().and_then(|count| self.append(count)), // APPENDS
-            b's' => self.set(2),                                 // SETITEM
+            b's' => self.set(2),                                   // SETITEM
             b'u' => self.marked().and_then(|count| self.set(count)), // SETITEMS
             b'q' => self.number(1).and_then(|slot| self.store(slot)), // BINPUT
             b'r' => self.number(4).and_then(|slot| self.store(slot)), // LONG_BINPUT
-            0x94 => self.store(self.memo.len() as u64),       // MEMOIZE
+            0x94 => self.store(self.memo.len() as u64),            // MEMOIZE
             b'h' => self.number(1).and_then(|slot| self.load(slot)), // BINGET
             b'j' => self.number(4).and_then(|slot| self.load(slot)), // LONG_BINGET
-            b'c' => self.global(),                               // GLOBAL
-            0x93 => self.stack_global(),                         // STACK_GLOBAL
+            b'c' => self.global(),                                 // GLOBAL
+            0x93 => self.stack_global(),                           // STACK_GLOBAL
             b'R' => self.reduce(),
             b'b' => self.build(),
             other => Err(format!("the instruction {other:#04x} does not occur in pickles of CIFAR")),
@@ -342,7 +344,8 @@ impl<'a> Machine<'a> {
         self.push(Value::Text(text))
     }
 
-    /// The limit on nesting protects recursion over tuples, such as freeing them, from overflowing the thread's stack.
+    /// The limit on nesting protects recursion over tuples, such as freeing them, from overflowing the
+    /// thread's stack.
     fn tuple(&mut self, count: usize) -> Result<()> {
         let items = self.pop_many(count)?;
         let mut depth = 1;
@@ -376,13 +379,19 @@ impl<'a> Machine<'a> {
     /// Adds `count` keys and values to a dict.
     fn set(&mut self, count: usize) -> Result<()> {
         let items = self.pop_many(count)?;
-        let Some(Value::Dict(dict)) = self.stack.last_mut() else { return Err("expected a dict to add to".into()) };
+        let Some(Value::Dict(dict)) = self.stack.last_mut() else {
+            return Err("expected a dict to add to".into());
+        };
         let mut items = items.into_iter();
         while let Some(key) = items.next() {
             let key = key.as_string().ok_or_else(|| format!("{} as a key", key.type_name()))?;
             match items.next() {
-                Some(Value::Dict(_) | Value::EmptyArray) | None => return Err("expected a value for each key".into()),
-                Some(_) if dict.iter().any(|(other, _)| other.get() == key.get()) => return Err("a key twice".into()),
+                Some(Value::Dict(_) | Value::EmptyArray) | None => {
+                    return Err("expected a value for each key".into());
+                }
+                Some(_) if dict.iter().any(|(other, _)| other.get() == key.get()) => {
+                    return Err("a key twice".into());
+                }
                 Some(_) if dict.len() == MOST_KEYS => return Err(format!("more than {MOST_KEYS} keys")),
                 Some(value) => dict.push((key, value)),
             }
@@ -433,7 +442,9 @@ impl<'a> Machine<'a> {
     /// Calls a function.
     fn reduce(&mut self) -> Result<()> {
         let (arguments, called) = (self.pop()?, self.pop()?);
-        let Value::Tuple { items, .. } = arguments else { return Err("expected a tuple of arguments".into()) };
+        let Value::Tuple { items, .. } = arguments else {
+            return Err("expected a tuple of arguments".into());
+        };
         let Value::Global(global) = called else { return Err(format!("{} is called", called.type_name())) };
         let value = match (global, &*items) {
             (Global::Encode, [Value::Text(text), encoding]) if encoding.is("latin1") => self.encode(text)?,
@@ -465,11 +476,15 @@ impl<'a> Machine<'a> {
         let value = match (object, &*items) {
             // version, byte order, ...: a byte has none of these
             (Value::ByteType, [..]) => Value::ByteType,
-            (Value::EmptyArray, [_version, shape, Value::ByteType, by_column, Value::Bytes(bytes)]) => match by_column {
-                Value::Bool(false) | Value::Int(0) => Value::Array(array(shape, bytes)?),
-                _ => return Err("an array in column order".into()),
-            },
-            (other, _) => return Err(format!("{} with another state than in pickles of CIFAR", other.type_name())),
+            (Value::EmptyArray, [_version, shape, Value::ByteType, by_column, Value::Bytes(bytes)]) => {
+                match by_column {
+                    Value::Bool(false) | Value::Int(0) => Value::Array(array(shape, bytes)?),
+                    _ => return Err("an array in column order".into()),
+                }
+            }
+            (other, _) => {
+                return Err(format!("{} with another state than in pickles of CIFAR", other.type_name()));
+            }
         };
         self.push(value)
     }
@@ -507,5 +522,46 @@ fn array<'a>(shape: &Value, bytes: &Bytes<'a>) -> Result<Array<'a>> {
     match rows.checked_mul(columns) == Some(found) {
         true => Ok(Array { rows, columns, bytes: bytes.clone() }),
         false => Err(format!("an array of shape ({rows}, {columns}) with {found} bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::testing::damage;
+
+    const BATCH: &[u8] = include_bytes!("../../tests/reference/cifar10-batch.python3-protocol4");
+
+    fn refused(file: &[u8]) -> String {
+        read(file).err().unwrap()
+    }
+
+    #[test]
+    fn numbers_and_strings_of_a_dict_are_read() {
+        // {b"n": [1, -1], b"s": [b"ab"]} at protocol 2
+        let file = b"\x80\x02}(U\x01n](K\x01J\xff\xff\xff\xffeU\x01s]U\x02abau.";
+        let dict = read(file).unwrap();
+        assert_eq!(dict.numbers("n").unwrap(), [1, -1]);
+        assert_eq!(dict.strings("s").unwrap(), ["ab"]);
+        assert!(dict.numbers("s").unwrap_err().contains("expected numbers at \"s\", found a string"));
+        assert!(dict.array("n").err().unwrap().contains("expected a numpy array"));
+        assert!(dict.strings("x").unwrap_err().contains("expected the key \"x\""));
+    }
+
+    #[test]
+    fn other_functions_are_not_called() {
+        let error = refused(b"\x80\x02cos\nsystem\n(U\x02lstR.");
+        assert!(error.contains("os.system") && error.contains("nothing was executed"), "{error}");
+        assert!(refused(b"").contains("protocol 2 to 5"));
+        assert!(refused(b"\x80\x02K\x01.").contains("expected a pickled dict, found a number"));
+    }
+
+    #[test]
+    fn damaged_files_are_refused_or_read_but_never_panic() {
+        let end = BATCH.len().min(400);
+        damage(&BATCH[..end], |bytes| drop(read(bytes).map(|_| ())));
+        for end in 0..end {
+            assert!(read(&BATCH[..end]).is_err(), "a truncated file is refused");
+        }
     }
 }

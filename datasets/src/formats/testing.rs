@@ -1,6 +1,7 @@
 //! Bytes for the tests of formats and of the sources that read them.
 
-/// Calls `read` with `start` cut short at every length, and with each byte changed in three ways. No call may panic.
+/// Calls `read` with `start` cut short at every length, and with each byte changed in three ways. No call may
+/// panic.
 pub(crate) fn damage(start: &[u8], read: impl Fn(&[u8])) {
     for end in 0..start.len() {
         read(&start[..end]);

@@ -52,8 +52,7 @@ impl<'a> TextList<'a> {
         let mut lines = Vec::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let number = index + 1;
-            let text =
-                std::str::from_utf8(line).map_err(|_| self.error_at(number, "expected UTF-8 text"))?.trim();
+            let text = std::str::from_utf8(line).map_err(|_| self.error_at(number, "expected UTF-8 text"))?.trim();
             if !text.is_empty() {
                 lines.push(TextLine { number, text });
             }

@@ -11,22 +11,23 @@ pub(crate) const LONGEST_SIDE: u32 = 32_768;
 pub(crate) const MOST_PIXELS: u64 = 50_000_000;
 /// Most bytes that a decoder may allocate.
 const MOST_BYTES: usize = 512 << 20;
-/// Most pixels that a byte of a file can encode: eight pixels of 1 bit, compressed 1,032 to 1 by deflate. (64 pixels of a
-/// JPEG take at least 1 bit, 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at least 2 bytes.)
+/// Most pixels that a byte of a file can encode: eight pixels of 1 bit, compressed 1,032 to 1 by deflate. (64
+/// pixels of a JPEG take at least 1 bit, 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at
+/// least 2 bytes.)
 const PIXELS_PER_BYTE: u64 = 8 * 1_032;
 /// Bytes of a decoded pixel: 16-bit RGBA.
 const BYTES_PER_PIXEL: u64 = 8;
 
-/// Decodes a JPEG, PNG, GIF or BMP to 8-bit RGB. The content decides the format, because published sets have GIF and BMP
-/// files with names in `.jpg`. Of several frames the first is used.
+/// Decodes a JPEG, PNG, GIF or BMP to 8-bit RGB. The content decides the format, because published sets have
+/// GIF and BMP files with names in `.jpg`. Of several frames the first is used.
 ///
-/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, and alpha is dropped. CMYK and
-/// YCCK are taken as inverted, as Adobe writes them, and multiplied out (as PIL's `convert("RGB")` does). The orientation
-/// of EXIF is not applied (as in PIL's `open`).
+/// Grey is repeated in the three channels, palettes are looked up, 16 bits are rounded to 8, and alpha is
+/// dropped. CMYK and YCCK are taken as inverted, as Adobe writes them, and multiplied out (as PIL's
+/// `convert("RGB")` does). The orientation of EXIF is not applied (as in PIL's `open`).
 ///
 /// # Errors
-/// Another format, a truncated or damaged file, more than 50 million pixels or 32,768 per side, or more pixels than the
-/// file can hold.
+/// Another format, a truncated or damaged file, more than 50 million pixels or 32,768 per side, or more
+/// pixels than the file can hold.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     check_end(bytes)?;
     check_size(bytes.len() as u64, dimensions(bytes)?)?;
@@ -38,8 +39,8 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
 /// Decodes the class ids of a PNG: its 8-bit grey values, or its palette indices (not the colours).
 ///
 /// # Errors
-/// Those of [`decode`]; another format or type of PNG (16-bit, colour, or 1 to 4-bit grey, which PIL scales and other
-/// programs do not).
+/// Those of [`decode`]; another format or type of PNG (16-bit, colour, or 1 to 4-bit grey, which PIL scales
+/// and other programs do not).
 pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
     if image::guess_format(bytes).ok() != Some(ImageFormat::Png) {
         return Err("a mask must be a PNG".into());
@@ -90,7 +91,8 @@ fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
     reader(bytes)?.into_dimensions().map_err(|error| error.to_string())
 }
 
-/// Limits for the decoders of `bytes`. A frame of a GIF may be larger than the image size, which alone is checked before.
+/// Limits for the decoders of `bytes`. A frame of a GIF may be larger than the image size, which alone is
+/// checked before.
 fn limits(bytes: &[u8]) -> Limits {
     let most = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE * BYTES_PER_PIXEL);
     let mut limits = Limits::default();
@@ -100,7 +102,8 @@ fn limits(bytes: &[u8]) -> Limits {
     limits
 }
 
-/// Refuses an image without pixels, or with more pixels than a file of `bytes` bytes can hold, before memory is allocated.
+/// Refuses an image without pixels, or with more pixels than a file of `bytes` bytes can hold, before memory
+/// is allocated.
 pub(crate) fn check_size(bytes: u64, (width, height): (u32, u32)) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {

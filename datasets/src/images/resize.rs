@@ -8,7 +8,8 @@ use image::{GrayImage, RgbImage};
 
 use super::decode::{LONGEST_SIDE, MOST_PIXELS};
 
-/// The weights of the source pixels. Both filters are widened when an image is made smaller (antialiased), as in PIL.
+/// The weights of the source pixels. Both filters are widened when an image is made smaller (antialiased), as
+/// in PIL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// A triangle of radius 1: PIL's and torchvision's `BILINEAR`.
@@ -17,7 +18,8 @@ pub enum Filter {
     Bicubic,
 }
 
-/// The central square of `image`, resized to `side` pixels. It is cropped first, so that a long strip costs no more.
+/// The central square of `image`, resized to `side` pixels. It is cropped first, so that a long strip costs
+/// no more.
 ///
 /// # Errors
 /// A side of 0 or too many pixels.
@@ -50,8 +52,8 @@ pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) ->
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
-/// Resizes the shorter side of `image` to `side` pixels and the longer side in proportion, rounded down (as torchvision's
-/// `Resize(side)`).
+/// Resizes the shorter side of `image` to `side` pixels and the longer side in proportion, rounded down (as
+/// torchvision's `Resize(side)`).
 ///
 /// # Errors
 /// A result of 0 or too many pixels, for example of a strip of 20,000 x 1 with a shorter side of 256.
@@ -106,13 +108,9 @@ fn square(bytes: &[u8], kind: PixelType, size: (u32, u32), to: u32, how: ResizeA
     resize(&crop(bytes, kind, size, cut), kind, (side, side), (to, to), how)
 }
 
-/// The pixels of a box (left, top, width, height). The resizer's own crop would also use pixels outside the box.
-fn crop<'a>(
-    bytes: &'a [u8],
-    kind: PixelType,
-    size: (u32, u32),
-    [left, top, width, height]: [u32; 4],
-) -> Cow<'a, [u8]> {
+/// The pixels of a box (left, top, width, height). The resizer's own crop would also use pixels outside the
+/// box.
+fn crop<'a>(bytes: &'a [u8], kind: PixelType, size: (u32, u32), [left, top, width, height]: [u32; 4]) -> Cow<'a, [u8]> {
     if (width, height) == size {
         return Cow::Borrowed(bytes);
     }
@@ -123,8 +121,8 @@ fn crop<'a>(
     Cow::Owned(cut)
 }
 
-/// Resizes an image from `from` to `to` pixels. Rows are resized before columns, as in PIL. The order matters where a cubic
-/// filter overshoots 0 or 255.
+/// Resizes an image from `from` to `to` pixels. Rows are resized before columns, as in PIL. The order matters
+/// where a cubic filter overshoots 0 or 255.
 fn resize(bytes: &[u8], kind: PixelType, from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
     let pixels = u64::from(to.0) * u64::from(to.1);
     // the rows may be widened before the columns are shortened

@@ -50,8 +50,8 @@ pub(crate) fn blake3_rows<'b>(parts: impl IndexedParallelIterator<Item = &'b [u8
 }
 
 impl Contents<'_> {
-    /// The BLAKE3 (hex) of the attribute `content`. It depends on the data alone, not on their source or on the layout of
-    /// the file.
+    /// The BLAKE3 (hex) of the attribute `content`. It depends on the data alone, not on their source or on
+    /// the layout of the file.
     pub(super) fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {

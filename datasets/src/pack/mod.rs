@@ -1,14 +1,15 @@
 //! Packs: a data set as one HDF5 file.
 //!
 //! # Format, version 2
-//! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal. It is text, padded with spaces:
-//! `eqr-pack 2`; `length` (bytes of the file); a line `payload` (offset and bytes) for every block of image or mask
-//! bytes; `blake3` of the lines above and of every byte after the user block that is not payload. HDF5 itself may crash
-//! on damaged structures, so the seal is checked first.
+//! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal. It is text, padded with
+//! spaces: `eqr-pack 2`; `length` (bytes of the file); a line `payload` (offset and bytes) for every block of
+//! image or mask bytes; `blake3` of the lines above and of every byte after the user block that is not
+//! payload. HDF5 itself may crash on damaged structures, so the seal is checked first.
 //!
-//! Root attributes: `format` = "eqr-pack", `format_version`, `name`, `kind` ("photographs" or "renders"), `class_names`
-//! (strings), `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance` (JSON) and `content`. The
-//! groups `train`, `val` and `test`, as far as the set has them, hold contiguous datasets:
+//! Root attributes: `format` = "eqr-pack", `format_version`, `name`, `kind` ("photographs" or "renders"),
+//! `class_names` (strings), `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance`
+//! (JSON) and `content`. The groups `train`, `val` and `test`, as far as the set has them, hold contiguous
+//! datasets:
 //!
 //! | dataset | shape | type |
 //! |---|---|---|
@@ -22,14 +23,15 @@
 //! | `masks`, or `mask_bytes`, `mask_places`, `mask_sizes`; `mask_checksums` | as above, (N, H, W) | sets with masks: a class id for each pixel, 0 = void; PNG |
 //! | `latents` | (N, 7) | float32, renders only, with the attribute `views` = views per object |
 //!
-//! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, its name, storage, labels,
-//! checksums, views and latents. Texts and arrays come after their length in bytes as a little-endian uint64; numbers
-//! are little-endian. Nothing in a pack depends on the time or the number of threads: the same data set gives the same
-//! bytes.
+//! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, its name,
+//! storage, labels, checksums, views and latents. Texts and arrays come after their length in bytes as a
+//! little-endian uint64; numbers are little-endian. Nothing in a pack depends on the time or the number of
+//! threads: the same data set gives the same bytes.
 //!
-//! A pack is written to a temporary file, synced and renamed, so a file with the final name is complete. In Python:
-//! `f = h5py.File("cifar10.h5"); f["train/images"][17]; f.attrs["class_names"][f["train/labels"][17]]`; for an encoded
-//! set `o, n = f["train/image_places"][17]; PIL.Image.open(io.BytesIO(f["train/image_bytes"][o:o+n]))`.
+//! A pack is written to a temporary file, synced and renamed, so a file with the final name is complete. In
+//! Python: `f = h5py.File("cifar10.h5"); f["train/images"][17];
+//! f.attrs["class_names"][f["train/labels"][17]]`; for an encoded set `o, n = f["train/image_places"][17];
+//! PIL.Image.open(io.BytesIO(f["train/image_bytes"][o:o+n]))`.
 
 mod contents;
 mod format;
@@ -41,10 +43,10 @@ mod storage;
 mod verify;
 mod write;
 
+pub(crate) use contents::{Contents, Payload, SplitContents, blake3_rows};
 pub use format::SPLITS;
 pub use opened::Pack;
 pub use split::PackedSplit;
 pub use storage::Storage;
 pub use verify::verify;
-pub(crate) use contents::{Contents, Payload, SplitContents, blake3_rows};
 pub(crate) use write::write;

@@ -19,8 +19,8 @@ use crate::scene_latents::SceneLatents;
 use crate::set_kind::SetKind;
 
 impl Pack {
-    /// Opens the pack at `path` and checks format, version, length, shapes, labels and the hash of everything but images
-    /// and masks. [`super::verify`] checks these, too.
+    /// Opens the pack at `path` and checks format, version, length, shapes, labels and the hash of everything
+    /// but images and masks. [`super::verify`] checks these, too.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not a pack, or damaged.
@@ -42,7 +42,8 @@ impl<'a> Reader<'a> {
         let seal = Seal::check(path)?;
         hdf5::silence_errors(true);
         let file = hdf5::File::open(path).map_err(|source| {
-            let hint = "hint: pack it again; if the file system does not support locks, set HDF5_USE_FILE_LOCKING=FALSE";
+            let hint =
+                "hint: pack it again; if the file system does not support locks, set HDF5_USE_FILE_LOCKING=FALSE";
             Error::format(path, format!("HDF5 cannot open it: {source}\n{hint}"))
         })?;
         Ok(Reader { path, file, length: seal.length })
@@ -101,7 +102,8 @@ impl<'a> Reader<'a> {
         let images = self.stored(name, "image", labels.len())?.ok_or_else(|| self.wrong(name, "no images"))?;
         let masks = self.stored(name, "mask", labels.len())?;
         if let Some(masks) = &masks
-            && let Some(index) = (0..labels.len()).find(|&index| masks.storage.size(index) != images.storage.size(index))
+            && let Some(index) =
+                (0..labels.len()).find(|&index| masks.storage.size(index) != images.storage.size(index))
         {
             let ([height, width], [high, wide]) = (masks.storage.size(index), images.storage.size(index));
             let reason = format!("mask {index} has {width} x {height} pixels, its image {wide} x {high}");
@@ -227,8 +229,8 @@ impl<'a> Reader<'a> {
         attribute.read_raw().map_err(|error| self.wrong(&part, error))
     }
 
-    /// Refuses a shape that is larger than the file, with elements of `bytes` bytes. A wrong shape must not cost memory or
-    /// overflow a position.
+    /// Refuses a shape that is larger than the file, with elements of `bytes` bytes. A wrong shape must not
+    /// cost memory or overflow a position.
     fn fits(&self, part: &str, shape: &[usize], bytes: usize) -> Result<()> {
         match shape.iter().try_fold(bytes, |bytes, &axis| bytes.checked_mul(axis)) {
             Some(bytes) if bytes as u64 <= self.length => Ok(()),
@@ -258,5 +260,49 @@ impl<'a> Reader<'a> {
     /// An [`Error::Format`] about one part of the pack.
     fn wrong(&self, part: &str, reason: impl std::fmt::Display) -> Error {
         Error::format(self.path, format!("{part}: {reason}\n{REPACK}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{Contents, Payload, SplitContents, write};
+
+    /// Writes a pack of two images of one pixel.
+    fn written(path: &Path) {
+        let storage = Storage::Pixels { height: 1, width: 1, channels: 3 };
+        let checksums = Array2::zeros((2, 32));
+        let images = Payload { storage, checksums, write: Box::new(|to| to.write_all(&[1, 2, 3, 4, 5, 6])) };
+        let (names, labels) = (Some(vec!["a.png", "b.png"]), &[0, 1][..]);
+        let split = SplitContents { name: "train", labels, names, scene: None, images, masks: None };
+        let contents = Contents {
+            name: "tiny",
+            kind: SetKind::Photographs,
+            class_names: &["x".into(), "y".into()],
+            mean: [0.5; 3],
+            std: [0.2; 3],
+            provenance: &serde_json::json!({ "by": "a test" }),
+            splits: vec![split],
+        };
+        write(path, path.parent().unwrap(), &contents).unwrap();
+    }
+
+    #[test]
+    fn the_structure_is_read_and_errors_name_the_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.h5");
+        written(&path);
+        let reader = Reader::open(&path).unwrap();
+        let pack = reader.pack().unwrap();
+        assert_eq!((pack.name.as_str(), pack.kind, pack.splits.len()), ("tiny", SetKind::Photographs, 1));
+        assert_eq!(pack.provenance["by"], "a test");
+        assert_eq!(pack.splits[0].image(1).unwrap().as_raw(), &[4, 5, 6]);
+        assert_eq!(reader.names("train", 2).unwrap().unwrap(), ["a.png", "b.png"]);
+        assert_eq!(reader.checksums("train", false).unwrap().dim(), (2, 32));
+        let says = |error: Error, words: &str| assert!(error.to_string().contains(words), "{error}");
+        says(reader.names("train", 3).unwrap_err(), "train/names: 2 names for 3 images");
+        says(reader.text("nothing").unwrap_err(), "attribute nothing");
+        says(reader.array::<u16, Ix2>("train/checksums").unwrap_err(), "train/checksums: expected 2 axes of u16");
+        says(reader.fits("part", &[usize::MAX, 2], 1).unwrap_err(), "part: shape");
     }
 }

@@ -93,8 +93,12 @@ impl Seal {
         match lines.next().and_then(|line| line.strip_prefix(FORMAT)).map(str::trim) {
             Some(version) if version == VERSION.to_string() => {}
             Some(version) => return Err(wrong_version(version)),
-            None if block.is_empty() => return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}")),
-            None => return Err(format!("expected an {FORMAT} file, found something else\n{}", hint_for_other_file(block))),
+            None if block.is_empty() => {
+                return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}"));
+            }
+            None => {
+                return Err(format!("expected an {FORMAT} file, found something else\n{}", hint_for_other_file(block)));
+            }
         }
         let seal = (|| {
             let length = lines.next()?.strip_prefix("length ")?.parse().ok()?;

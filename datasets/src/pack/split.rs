@@ -114,7 +114,9 @@ impl PackedSplit {
         let bytes = self.bytes(masks, index)?;
         let mask = match &masks.storage {
             Storage::Pixels { height, width, .. } => GrayImage::from_raw(*width as u32, *height as u32, bytes),
-            Storage::Encoded { .. } => Some(decode_mask(&bytes).map_err(|reason| self.damaged("mask", index, &reason))?),
+            Storage::Encoded { .. } => {
+                Some(decode_mask(&bytes).map_err(|reason| self.damaged("mask", index, &reason))?)
+            }
         };
         let mask = mask.filter(|mask| [mask.height() as usize, mask.width() as usize] == masks.storage.size(index));
         mask.map(Some).ok_or_else(|| self.damaged("mask", index, "its size differs from the size in the pack"))
@@ -143,7 +145,9 @@ impl PackedSplit {
 
     /// The first image or mask whose bytes do not match the `recorded` checksums (N, 32).
     pub(super) fn first_damaged(&self, masks: bool, recorded: &Array2<u8>) -> Result<Option<usize>> {
-        let Some(stored) = (if masks { self.masks.as_ref() } else { Some(&self.images) }) else { return Ok(None) };
+        let Some(stored) = (if masks { self.masks.as_ref() } else { Some(&self.images) }) else {
+            return Ok(None);
+        };
         let differs = |index: usize| -> Result<bool> {
             let hash = blake3::hash(&self.bytes(stored, index)?);
             Ok(recorded.index_axis(Axis(0), index).iter().ne(hash.as_bytes()))

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// Reads the pack at `path` and checks every byte of it.
 ///
 /// # Errors
-/// Those of [`Pack::open`]; [`Error::Format`] for the first damaged image or mask, as `train image 17 (cat/0012.jpg)`.
+/// Those of [`Pack::open`]; [`Error::Format`] for the first damaged image or mask, as `train image 17
+/// (cat/0012.jpg)`.
 pub fn verify(path: impl AsRef<Path>) -> Result<Pack> {
     let path = path.as_ref();
     let reader = Reader::open(path)?;

@@ -1,4 +1,5 @@
-//! Writing a pack: first the HDF5 structure, then the bytes of images and masks into the space that it reserves.
+//! Writing a pack: first the HDF5 structure, then the bytes of images and masks into the space that it
+//! reserves.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -31,8 +32,8 @@ pub(crate) fn write(path: &Path, temporaries: &Path, contents: &Contents) -> Res
     })
 }
 
-/// Writes everything but the seal and the payloads. Returns the positions of the payloads in the order of the splits,
-/// images before masks.
+/// Writes everything but the seal and the payloads. Returns the positions of the payloads in the order of the
+/// splits, images before masks.
 fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u64>>> {
     hdf5::silence_errors(true);
     let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL_BYTES as u64)).create(path)?;

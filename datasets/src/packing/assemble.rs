@@ -19,8 +19,8 @@ const LISTED_MEMBERS: usize = 10;
 /// Writes the pack.
 ///
 /// # Errors
-/// [`Error::Member`] for unusable members, [`Error::Format`] for a split without usable images, [`Error::Io`] and
-/// [`Error::Hdf5`] if the pack cannot be written.
+/// [`Error::Member`] for unusable members, [`Error::Format`] for a split without usable images, [`Error::Io`]
+/// and [`Error::Hdf5`] if the pack cannot be written.
 pub(super) fn assemble(
     source: &Source,
     input: &Path,
@@ -197,7 +197,10 @@ fn payload<'a>(
             offset += image.bytes;
             place
         };
-        Storage::Encoded { places: all.iter().map(place).collect(), sizes: all.iter().map(|image| image.size).collect() }
+        Storage::Encoded {
+            places: all.iter().map(place).collect(),
+            sizes: all.iter().map(|image| image.size).collect(),
+        }
     };
     let mut checksums = Array2::zeros((all.len(), blake3::OUT_LEN));
     for (mut row, image) in checksums.rows_mut().into_iter().zip(&all) {
@@ -222,7 +225,9 @@ fn provenance(
     let resize = match spec.resize {
         Resize::Keep => json!("as in the source"),
         Resize::Square(side) => json!({ "central_square": side, "filter": "bilinear, antialiased" }),
-        Resize::ShortSide(side) => json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 }),
+        Resize::ShortSide(side) => {
+            json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 })
+        }
     };
     let left_out: Vec<Value> =
         unusable.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
@@ -237,7 +242,8 @@ fn provenance(
     })
 }
 
-/// BLAKE3 over name and checksum of every member, in the order of the plan. It is equal for a folder and its archive.
+/// BLAKE3 over name and checksum of every member, in the order of the plan. It is equal for a folder and its
+/// archive.
 fn members_hash(plan: &PackPlan, spool: &Spool) -> String {
     let mut hasher = blake3::Hasher::new();
     for (slot, _) in all_slots(plan) {
@@ -253,4 +259,52 @@ fn members_hash(plan: &PackPlan, spool: &Spool) -> String {
         hasher.update(source.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set_kind::SetKind;
+    use crate::sources::Sample;
+
+    /// Two objects of two views.
+    fn plan() -> PackPlan {
+        let sample = |index| Sample { image: format!("{index}.png"), label: 0, mask: None, latents: None };
+        PackPlan {
+            name: "tiny".into(),
+            kind: SetKind::Renders,
+            class_names: vec!["a".into()],
+            views: Some(2),
+            splits: vec![("train".into(), (0..4).map(sample).collect())],
+            missing: vec![("x.png".into(), "a list names it".into())],
+            notes: Value::Null,
+        }
+    }
+
+    fn bad() -> Outcome {
+        Outcome::Bad { reason: "broken".into() }
+    }
+
+    #[test]
+    fn an_object_with_an_unusable_view_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(&folder.path().join("set.h5"), "key").unwrap();
+        let usable = || Outcome::Latents { values: [0.0; LATENTS], source: String::new() };
+        for (index, outcome) in [usable(), bad(), usable(), usable()].into_iter().enumerate() {
+            spool.add(Slot(0, index, Role::Image), outcome, b"").unwrap();
+        }
+        assert_eq!(usable_samples(&plan(), 0, &spool), [2, 3]);
+        let named: Vec<String> = unusable_members(&plan(), &spool).into_iter().map(|(member, _)| member).collect();
+        assert_eq!(named, ["x.png", "1.png"]);
+    }
+
+    #[test]
+    fn the_error_lists_some_members_and_counts_the_others() {
+        let unusable: UnusableMembers = (0..13).map(|index| (format!("{index}.png"), "broken".to_owned())).collect();
+        let message = refuse(Path::new("in"), &plan(), &unusable).unwrap_err().to_string();
+        assert!(message.starts_with("in: member 0.png: broken\nand 1.png: broken\n"), "{message}");
+        assert!(message.contains("and 9.png") && !message.contains("and 10.png"), "{message}");
+        assert!(message.contains("and 3 more\nhint: 13 of 5 images cannot be used"), "{message}");
+        assert!(refuse(Path::new("in"), &plan(), &Vec::new()).is_ok());
+    }
 }

@@ -1,8 +1,9 @@
 //! From a source to a pack: read the members one after the other, decode in parallel, spool, assemble.
 //!
-//! Finished images are kept beside the pack in `FILE.h5.part/` until the pack is complete. If packing was killed or the
-//! disk was full, the same command continues where it stopped. Images are spooled in the order in which the source yields
-//! them, whatever the number of threads, and stored in the order of the [`PackPlan`].
+//! Finished images are kept beside the pack in `FILE.h5.part/` until the pack is complete. If packing was
+//! killed or the disk was full, the same command continues where it stopped. Images are spooled in the order
+//! in which the source yields them, whatever the number of threads, and stored in the order of the
+//! [`PackPlan`].
 
 mod assemble;
 mod slot;
@@ -36,11 +37,13 @@ const BATCH_BYTES: usize = 16 << 20;
 /// Most batches that wait for decoding.
 const WAITING_BATCHES: usize = 2;
 
-/// Packs `input`, which has the layout of `source`, to `out`. `progress` gets the number of finished and of all members.
+/// Packs `input`, which has the layout of `source`, to `out`. `progress` gets the number of finished and of
+/// all members.
 ///
 /// # Errors
-/// Those of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all images were checked;
-/// [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another process is packing to it.
+/// Those of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all images
+/// were checked; [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another process is packing
+/// to it.
 pub fn pack(
     source: &Source,
     input: &Path,
@@ -116,7 +119,8 @@ struct ReadMember {
     bytes: std::result::Result<Vec<u8>, String>,
 }
 
-/// Spools every slot of the plan that is not spooled yet. Returns the BLAKE3 of the input if it is an archive.
+/// Spools every slot of the plan that is not spooled yet. Returns the BLAKE3 of the input if it is an
+/// archive.
 fn spool_all(
     source: &Source,
     tree: &Tree,

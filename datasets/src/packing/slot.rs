@@ -57,8 +57,8 @@ fn members(sample: &Sample) -> [(Role, Option<&str>); 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::{ADE20K, CIFAR10};
     use crate::set_kind::SetKind;
+    use crate::sources::{ADE20K, CIFAR10};
 
     fn plan(samples: Vec<Sample>) -> PackPlan {
         PackPlan {

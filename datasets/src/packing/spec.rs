@@ -14,11 +14,11 @@ const LARGEST_SIDE: usize = 4096;
 pub enum Resize {
     /// Every image keeps its size and its bytes. Sets of one small size are stored as arrays of pixels.
     Keep,
-    /// The central square, resized to this side (bilinear, antialiased), as an array of pixels; masks by the nearest
-    /// pixel.
+    /// The central square, resized to this side (bilinear, antialiased), as an array of pixels; masks by the
+    /// nearest pixel.
     Square(usize),
-    /// Images with a longer shorter side are resized to this shorter side (bicubic, antialiased) and stored as JPEG of
-    /// quality 95; masks by the nearest pixel, as PNG. The other images keep their bytes.
+    /// Images with a longer shorter side are resized to this shorter side (bicubic, antialiased) and stored
+    /// as JPEG of quality 95; masks by the nearest pixel, as PNG. The other images keep their bytes.
     ShortSide(usize),
 }
 
@@ -29,7 +29,8 @@ pub struct PackSpec {
     pub options: Options,
     /// Sizes.
     pub resize: Resize,
-    /// Leave out images that cannot be used, and list them in the provenance. Otherwise such an image is an error.
+    /// Leave out images that cannot be used, and list them in the provenance. Otherwise such an image is an
+    /// error.
     pub skip_bad: bool,
 }
 

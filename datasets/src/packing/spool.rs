@@ -221,8 +221,8 @@ fn in_use(out: &Path) -> Error {
     Error::format(out, "another process is packing to this file\nhint: wait for it, or give another --out")
 }
 
-/// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns the slots
-/// with the positions of their bytes, and the valid lengths of journal and bytes.
+/// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns
+/// the slots with the positions of their bytes, and the valid lengths of journal and bytes.
 #[allow(clippy::type_complexity)]
 fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashMap<Slot, (u64, Outcome)>, u64, u64)> {
     let mut done = HashMap::new();
@@ -254,4 +254,73 @@ fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashM
         done.insert(slot, (start, outcome));
     }
     Ok((done, valid, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Role;
+    use super::*;
+
+    fn slot(index: usize) -> Slot {
+        Slot(0, index, Role::Image)
+    }
+
+    fn image(bytes: &[u8]) -> Outcome {
+        let hash = blake3::hash(bytes).to_hex().to_string();
+        let (size, source, bytes) = ([1, 1], hash.clone(), bytes.len() as u64);
+        let (sums, squares) = ([0; 3], [0; 3]);
+        Outcome::Stored(SpooledImage {
+            bytes,
+            size,
+            original: size,
+            largest_id: 0,
+            pixels: true,
+            sums,
+            squares,
+            hash,
+            source,
+        })
+    }
+
+    /// A spool with two images, and its output path.
+    fn filled(folder: &Path) -> PathBuf {
+        let out = folder.join("set.h5");
+        let mut spool = Spool::open(&out, "key").unwrap();
+        spool.add(slot(0), image(b"first"), b"first").unwrap();
+        spool.add(slot(1), image(b"second"), b"second").unwrap();
+        spool.commit().unwrap();
+        out
+    }
+
+    fn copied(spool: &Spool, slots: &[Slot]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        spool.copy(slots, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_unfinished_pack_is_continued_with_the_same_key_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = filled(folder.path());
+        let spool = Spool::open(&out, "key").unwrap();
+        assert_eq!(copied(&spool, &[slot(1), slot(0)]), b"secondfirst");
+        let locked = Spool::open(&out, "key").err().unwrap().to_string();
+        assert!(locked.contains("another process is packing"), "{locked}");
+        drop(spool);
+        assert!(!Spool::open(&out, "other key").unwrap().has(slot(0)));
+    }
+
+    #[test]
+    fn a_cut_journal_and_damaged_bytes_end_what_is_recovered() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = filled(folder.path());
+        let journal = spool_folder(&out).join("journal");
+        let text = fs::read(&journal).unwrap();
+        fs::write(&journal, &text[..text.len() - 1]).unwrap();
+        let spool = Spool::open(&out, "key").unwrap();
+        assert!(spool.has(slot(0)) && !spool.has(slot(1)));
+        drop(spool);
+        fs::write(spool_folder(&out).join("bytes"), b"fi?st").unwrap();
+        assert!(!Spool::open(&out, "key").unwrap().has(slot(0)));
+    }
 }

@@ -76,17 +76,8 @@ impl Worker {
                 Ok(Converted { bytes, size, original, moments: (sums, squares), pixels, largest_id }) => {
                     let (hash, source) = (blake3::hash(&bytes).to_hex().to_string(), source.clone());
                     let length = bytes.len() as u64;
-                    let stored = SpooledImage {
-                        bytes: length,
-                        size,
-                        original,
-                        largest_id,
-                        pixels,
-                        sums,
-                        squares,
-                        hash,
-                        source,
-                    };
+                    let stored =
+                        SpooledImage { bytes: length, size, original, largest_id, pixels, sums, squares, hash, source };
                     (used.slot, Outcome::Stored(stored), bytes)
                 }
             }

@@ -57,8 +57,8 @@ impl FloorShader<'_> {
         self.colour * (Vec3::splat(point.white) + self.spot.colour * spot)
     }
 
-    /// Share of the spot light that reaches a point of the floor, interpolated between the four nearest texels of the blurred
-    /// shadow map.
+    /// Share of the spot light that reaches a point of the floor, interpolated between the four nearest
+    /// texels of the blurred shadow map.
     fn openness(&self, point: Vec3) -> f32 {
         let at = self.light.project(point);
         let (column, row) = (at.x as usize, at.y as usize);

@@ -13,7 +13,8 @@ pub(super) const LIGHT_DISTANCE: f32 = 4.0;
 /// The parameters of a view, in 3DIEBench's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latents {
-    /// Angles about the fixed x, y and z axes in this order (extrinsic xyz), radians; drawn from U(-pi/2, pi/2).
+    /// Angles about the fixed x, y and z axes in this order (extrinsic xyz), radians; drawn from U(-pi/2,
+    /// pi/2).
     pub angles: [f32; 3],
     /// Hue of the floor in turns, U(0, 1); its colour is hsv(hue, 0.6, 0.6).
     pub floor_hue: f32,

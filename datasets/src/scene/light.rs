@@ -8,7 +8,8 @@ use super::latents::LIGHT_DISTANCE;
 pub(super) const AMBIENT: f32 = 0.19;
 /// White light of the sun on a surface that faces it.
 pub(super) const SUN: f32 = 0.33;
-/// Tangent of half the field of view of the shadow map: just above asin(0.866 / 4), the half diagonal of the unit box.
+/// Tangent of half the field of view of the shadow map: just above asin(0.866 / 4), the half diagonal of the
+/// unit box.
 pub(super) const SHADOW_TANGENT: f32 = 0.226;
 /// Cosines at which the light cone (half angle pi/16) ends and reaches full strength.
 const CONE: (f32, f32) = (0.9808, 0.9852);

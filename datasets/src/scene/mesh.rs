@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use glam::{Mat3, Vec2, Vec3};
+use glam::{Vec2, Vec3};
 
 use crate::error::{Error, Result};
 
@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 const CREASE_COSINE: f32 = 0.766;
 /// Most faces around a point with smooth normals. The cost of smoothing grows with the square of this number.
 const SMOOTHED_FACES: usize = 256;
-/// Most corners of a polygon that is triangulated by ear clipping, whose cost grows with the square of this number. A
-/// larger one is triangulated as a fan.
+/// Most corners of a polygon that is triangulated by ear clipping, whose cost grows with the square of this
+/// number. A larger one is triangulated as a fan.
 const EAR_CORNERS: usize = 512;
 
 /// Whether the inside of a mesh is visible.
@@ -36,12 +36,14 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Merges equal points, drops triangles without area, computes normals (smooth below 40 degrees), centres and scales.
+    /// Merges equal points, drops triangles without area, computes normals (smooth below 40 degrees), centres
+    /// and scales.
     ///
     /// `points` have any unit; `triangles` index them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a coordinate that is not finite, an index out of range, or a mesh without extent or area.
+    /// [`Error::Invalid`] for a coordinate that is not finite, an index out of range, or a mesh without
+    /// extent or area.
     pub fn new(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Result<Self> {
         if let Some(point) = points.iter().find(|point| !point.is_finite()) {
             return Err(Error::Invalid(format!("a mesh needs finite coordinates, found {point}")));
@@ -176,7 +178,8 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
     sum.normalize_or(own)
 }
 
-/// Triangulates a simple polygon (indices of `points`, planar up to noise, either winding), keeping its winding.
+/// Triangulates a simple polygon (indices of `points`, planar up to noise, either winding), keeping its
+/// winding.
 pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
     let fan = |polygon: &[u32]| polygon.windows(2).skip(1).map(|pair| [polygon[0], pair[0], pair[1]]).collect();
     if polygon.len() <= 3 || polygon.len() > EAR_CORNERS {

@@ -1,7 +1,7 @@
 //! Wavefront .obj meshes: single files, folders of classes, and archives of such folders.
 //!
-//! Only the lines `v` and `f` of a file are used (Wavefront's "Object Files (.obj)" specification, version 3.0). Colours,
-//! texture coordinates, normals, groups and materials are ignored.
+//! Only the lines `v` and `f` of a file are used (Wavefront's "Object Files (.obj)" specification, version
+//! 3.0). Colours, texture coordinates, normals, groups and materials are ignored.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -90,7 +90,8 @@ fn vertex<'a>(mut words: impl Iterator<Item = &'a str>) -> std::result::Result<V
     Ok(Vec3::from_array(coordinates))
 }
 
-/// The index of the point of a corner `v`, `v/vt`, `v//vn` or `v/vt/vn`. Negative numbers count back from the last vertex.
+/// The index of the point of a corner `v`, `v/vt`, `v//vn` or `v/vt/vn`. Negative numbers count back from the
+/// last vertex.
 fn corner(word: &str, points: usize) -> std::result::Result<u32, String> {
     let malformed = || format!("expected a corner such as 7, 7/1, 7//3 or 7/1/3, found `{word}`");
     let mut fields = word.split('/');
@@ -127,14 +128,15 @@ fn too_large() -> String {
     format!("an .obj file may have {} MiB at most, this one has more", FILE_LIMIT >> 20)
 }
 
-/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder, without
-/// unpacking it.
+/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder,
+/// without unpacking it.
 ///
-/// The class of a file is the name of its folder. Of each class, the first `per_class` files by path are used.
+/// The class of a file is the name of its folder. Of each class, the first `per_class` files by path are
+/// used.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] or [`Error::Member`] for a file that is not a mesh, a link, an absolute path, or
-/// too much data.
+/// [`Error::Io`]; [`Error::Format`] or [`Error::Member`] for a file that is not a mesh, a link, an absolute
+/// path, or too much data.
 pub fn collect(path: &Path, per_class: usize) -> Result<Collection> {
     let mut builder = CollectionBuilder { per_class, triangles: 0, classes: BTreeMap::new() };
     let checksum = if path.is_dir() { builder.add_folder(path)? } else { builder.add_archive(path)? };
@@ -324,7 +326,8 @@ mod tests {
         for (name, contents) in members {
             let mut header = tar::Header::new_gnu();
             header.set_size(contents.len() as u64);
-            // written into the header directly, because the builder refuses the names that the reader must refuse
+            // written into the header directly, because the builder refuses the names that the reader must
+            // refuse
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_mode(0o644);
             header.set_cksum();

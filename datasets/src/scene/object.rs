@@ -67,8 +67,8 @@ impl ObjectShader<'_> {
         self.light_colour * ((reflectance * facing + Vec3::splat(GLOSS.0 * highlight)) * strength)
     }
 
-    /// Share of the spot light that the object does not block: four texels of the shadow map, compared and then
-    /// interpolated.
+    /// Share of the spot light that the object does not block: four texels of the shadow map, compared and
+    /// then interpolated.
     fn lit(&self, position: Vec3) -> f32 {
         let at = self.light.project(position);
         let (column, row) = (at.x.max(0.0) as i32, at.y.max(0.0) as i32);

@@ -13,8 +13,8 @@ pub enum Paint {
     /// One light grey: only shape and shading show the pose.
     #[default]
     Plain,
-    /// Red, green and blue reflectance increase along the object's x, y and z axis. So the pose can be learned even at low
-    /// resolution and in a short training.
+    /// Red, green and blue reflectance increase along the object's x, y and z axis. So the pose can be
+    /// learned even at low resolution and in a short training.
     Axes,
 }
 

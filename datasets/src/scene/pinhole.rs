@@ -58,7 +58,8 @@ pub(super) struct Projection {
 }
 
 impl Projection {
-    /// (column, row, 1 / depth) of a point in front of the camera. 1 / depth is linear in the image of a plane.
+    /// (column, row, 1 / depth) of a point in front of the camera. 1 / depth is linear in the image of a
+    /// plane.
     pub fn project(&self, point: Vec3) -> Vec3 {
         let ray = point - self.eye;
         let inverse = 1.0 / ray.dot(self.forward);

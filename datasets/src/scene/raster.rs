@@ -23,7 +23,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The smallest window of an image of `side` samples that contains all corners. Its edges are multiples of `step`.
+    /// The smallest window of an image of `side` samples that contains all corners. Its edges are multiples
+    /// of `step`.
     fn around(corners: &[Vec3], side: usize, step: usize) -> Self {
         let (low, high) = corners.iter().fold((Vec2::INFINITY, Vec2::NEG_INFINITY), |(low, high), corner| {
             (low.min(corner.truncate()), high.max(corner.truncate()))
@@ -79,7 +80,8 @@ impl Target {
         }
     }
 
-    /// Fills a triangle row by row. A shared edge crosses a row at the same point for both triangles, so no sample is lost.
+    /// Fills a triangle row by row. A shared edge crosses a row at the same point for both triangles, so no
+    /// sample is lost.
     fn fill(&mut self, [a, b, c]: [Vec3; 3], area: f32, value: u32) {
         let columns = self.window.columns;
         let [p, q, r] = sorted_by_row([a, b, c]);
@@ -123,7 +125,8 @@ impl Target {
     }
 }
 
-/// The smallest integer that is not below `value`, at least 0. (`f32::ceil` is a function call on baseline x86-64.)
+/// The smallest integer that is not below `value`, at least 0. (`f32::ceil` is a function call on baseline
+/// x86-64.)
 fn ceil(value: f32) -> usize {
     let value = value.max(0.0);
     let whole = value as i32;

@@ -1,9 +1,9 @@
 //! Rendering of views.
 //!
-//! A view takes two passes over the triangles. The first, from the spot light, gives a depth map for the shadow of the
-//! object on itself and, blurred, for its soft shadow on the floor. The second, from the camera, finds the triangle of
-//! each of the 4 x 4 samples of a pixel (3 x 3 above 128 pixels). Every triangle is shaded once per pixel. Samples are
-//! averaged in linear light and then encoded as sRGB.
+//! A view takes two passes over the triangles. The first, from the spot light, gives a depth map for the
+//! shadow of the object on itself and, blurred, for its soft shadow on the floor. The second, from the
+//! camera, finds the triangle of each of the 4 x 4 samples of a pixel (3 x 3 above 128 pixels). Every
+//! triangle is shaded once per pixel. Samples are averaged in linear light and then encoded as sRGB.
 
 use std::sync::LazyLock;
 
@@ -174,7 +174,8 @@ impl Renderer {
     }
 }
 
-/// The summed light of the samples of a pixel that show the object, and their number. Each triangle is shaded once.
+/// The summed light of the samples of a pixel that show the object, and their number. Each triangle is shaded
+/// once.
 fn pixel_of_object(surface: &ObjectShader, view: &Target, origin: usize, step: usize) -> (Vec3, usize) {
     let mut sum = Vec3::ZERO;
     let mut covered = 0;
@@ -198,7 +199,8 @@ fn pixel_of_object(surface: &ObjectShader, view: &Target, origin: usize, step: u
     (sum, covered)
 }
 
-/// Renders `mesh` in the scene of `latents` (3DIEBench's order): (side, side, 3) bytes, RGB, row by row from the top left.
+/// Renders `mesh` in the scene of `latents` (3DIEBench's order): (side, side, 3) bytes, RGB, row by row from
+/// the top left.
 ///
 /// For many views, keep a [`Renderer`] and a [`Scratch`], which saves their set-up.
 pub fn render_view(mesh: &Mesh, latents: &[f32; LATENTS], side: usize) -> Vec<u8> {
@@ -348,7 +350,8 @@ mod tests {
     #[test]
     fn a_landmark_is_where_its_latents_put_it() {
         let landmark = [0.3, -0.2, 0.4];
-        // two specks, too small to be visible, span the unit box, so that the ball keeps its position and size
+        // two specks, too small to be visible, span the unit box, so that the ball keeps its position and
+        // size
         let speck = |sign: f32| Solid::cuboid(Vec3::splat(0.4998 * sign), Vec3::splat(0.0004));
         let ball = Solid::ellipsoid(Vec3::from_array(landmark), Vec3::splat(0.06), 24);
         let mesh = Solid::union([speck(1.0), speck(-1.0), ball]).mesh().unwrap();
@@ -379,7 +382,8 @@ mod tests {
         let bar = Solid::cuboid(Vec3::ZERO, Vec3::new(1.0, 0.2, 0.2)).mesh().unwrap();
         let latents = Latents { light_theta: 0.6, light_phi: 0.0, light_hue: 0.0, floor_hue: 0.0, ..SCENE };
         let image = render_view(&bar, &latents.to_array(), 128);
-        // the ray through the origin meets the floor at x = -tan(0.6) = -0.68; the shadow reaches 0.16 to both sides
+        // the ray through the origin meets the floor at x = -tan(0.6) = -0.68; the shadow reaches 0.16 to
+        // both sides
         let red = |y: f32| {
             let [column, row] = expected_pixel([-0.68, y, -1.0], 128.0).map(|at| at as usize);
             image[(row * 128 + column) * 3]

@@ -1,7 +1,7 @@
 //! Sixteen classes of procedural objects with random proportions.
 //!
-//! Every object has a distinct front, top and side (a handle, one armrest, a railing, unequal arms), so that no rotation
-//! maps it onto itself. z is up. Units are arbitrary, because meshes are scaled to the unit box.
+//! Every object has a distinct front, top and side (a handle, one armrest, a railing, unequal arms), so that
+//! no rotation maps it onto itself. z is up. Units are arbitrary, because meshes are scaled to the unit box.
 
 use std::f32::consts::{FRAC_PI_2, PI, TAU};
 
@@ -14,7 +14,7 @@ use super::solid::{Ends, Solid};
 use crate::error::Result;
 
 /// A class of objects.
-#[derive(Clone, Copy, Debug, SolidialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A mug with a handle on one side and a spoon in it.
     Mug,
@@ -378,7 +378,11 @@ fn truck(draw: &mut Proportions) -> Solid {
     let wall = draw.between(0.16, 0.28);
     let mut parts = vec![
         Solid::cuboid(v(0.0, 0.0, floor + 0.06), v(width, length, 0.14)),
-        Solid::wedge(v(0.0, front - nose / 2.0, floor + 0.22), v(width * 0.96, nose * 0.98, 0.22), Vec2::new(0.92, 0.9)),
+        Solid::wedge(
+            v(0.0, front - nose / 2.0, floor + 0.22),
+            v(width * 0.96, nose * 0.98, 0.22),
+            Vec2::new(0.92, 0.9),
+        ),
         Solid::wedge(
             v(0.0, cab_end + cab_length / 2.0, floor + 0.1 + cab_height / 2.0),
             v(width * 0.98, cab_length, cab_height),

@@ -7,7 +7,8 @@ pub(super) fn blur_reach(side: usize) -> usize {
     (side / 48).max(1)
 }
 
-/// Computes the shadow on the floor from the light's view: two box blurs of "not blocked", (side, side) in `open`.
+/// Computes the shadow on the floor from the light's view: two box blurs of "not blocked", (side, side) in
+/// `open`.
 ///
 /// Only the surroundings of the object are written.
 pub(super) fn soften(shadow: &Target, side: usize, open: &mut Vec<f32>, spare: &mut Vec<f32>) {

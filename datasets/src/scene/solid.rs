@@ -8,7 +8,7 @@ use super::mesh::{Mesh, Surface, triangulate};
 use crate::error::Result;
 
 /// The ends of a tube.
-#[derive(Clone, Copy, Debug, SolidialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     /// A flat lid at both ends.
     Capped,
@@ -40,7 +40,8 @@ impl Solid {
         Self::loft(&[ring(-1.0, Vec2::ONE), ring(1.0, top)], Ends::Capped)
     }
 
-    /// Joins two or more rings with the same number of points, each counter-clockwise as seen from the next one.
+    /// Joins two or more rings with the same number of points, each counter-clockwise as seen from the next
+    /// one.
     ///
     /// Lids must be convex.
     pub fn loft(rings: &[Vec<Vec3>], ends: Ends) -> Self {

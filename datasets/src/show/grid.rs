@@ -20,17 +20,19 @@ const MASKED_CELL: u32 = 160;
 
 /// Writes a PNG with `rows` x `columns` images of `split` (a split of `pack`) on white to `path`.
 ///
-/// A row of renders shows views of one object. A row of photographs shows images of one class, with its name on the left.
-/// Rows cover the classes evenly, and start again if there are more rows than classes. Images are fitted into cells of
-/// 128 px: small ones are enlarged by whole factors, large ones made smaller with antialiasing. For sets with masks, images
-/// are evenly spaced over the split. Each is shown with and without its mask, with one colour per class and a legend.
+/// A row of renders shows views of one object. A row of photographs shows images of one class, with its name
+/// on the left. Rows cover the classes evenly, and start again if there are more rows than classes. Images
+/// are fitted into cells of 128 px: small ones are enlarged by whole factors, large ones made smaller with
+/// antialiasing. For sets with masks, images are evenly spaced over the split. Each is shown with and without
+/// its mask, with one colour per class and a legend.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and [`crate::Error::Format`] if an image
-/// cannot be read or the picture cannot be written.
+/// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and
+/// [`crate::Error::Format`] if an image cannot be read or the picture cannot be written.
 pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, path: &Path) -> Result<()> {
     check_grid_size(rows, columns)?;
-    let chosen = if split.has_masks() { spread_rows(split, rows, columns) } else { class_rows(pack, split, rows, columns) };
+    let chosen =
+        if split.has_masks() { spread_rows(split, rows, columns) } else { class_rows(pack, split, rows, columns) };
     let drawn: Vec<Vec<Drawn>> = chosen
         .par_iter()
         .map(|images| images.par_iter().map(|&image| draw(split, image)).collect())
@@ -71,7 +73,8 @@ fn spread_rows(split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usiz
     evenly_spaced(split, rows * columns).chunks(columns).map(<[usize]>::to_vec).collect()
 }
 
-/// Indices of `count` evenly spaced images, or of all images if there are fewer. In videos, neighbours are similar.
+/// Indices of `count` evenly spaced images, or of all images if there are fewer. In videos, neighbours are
+/// similar.
 pub fn evenly_spaced(split: &PackedSplit, count: usize) -> Vec<usize> {
     let count = count.min(split.len());
     (0..count).map(|position| position * split.len() / count).collect()

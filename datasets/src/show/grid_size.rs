@@ -28,9 +28,9 @@ pub(super) fn check_grid_size(rows: usize, columns: usize) -> Result<()> {
         }
     }
     match rows * columns {
-        shown if shown > MOST_IMAGES => {
-            Err(Error::Invalid(format!("rows x columns must be at most {MOST_IMAGES}, and is {shown}; hint: lower one")))
-        }
+        shown if shown > MOST_IMAGES => Err(Error::Invalid(format!(
+            "rows x columns must be at most {MOST_IMAGES}, and is {shown}; hint: lower one"
+        ))),
         _ => Ok(()),
     }
 }

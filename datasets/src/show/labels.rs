@@ -8,7 +8,9 @@ use crate::set_kind::SetKind;
 /// One line about the content of a split.
 pub(super) fn summary(pack: &Pack, split: &PackedSplit) -> String {
     let what = match (pack.kind, split.has_masks()) {
-        (SetKind::Renders, _) => format!("{} renders of {} objects", grouped(split.len()), grouped(split.units())),
+        (SetKind::Renders, _) => {
+            format!("{} renders of {} objects", grouped(split.len()), grouped(split.units()))
+        }
         (SetKind::Photographs, true) => format!("{} images with masks", grouped(split.len())),
         (SetKind::Photographs, false) => format!("{} images", grouped(split.len())),
     };

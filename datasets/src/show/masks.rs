@@ -59,7 +59,8 @@ fn class_name(pack: &Pack, id: u8) -> String {
     pack.class_names.get(usize::from(id) - 1).cloned().unwrap_or_else(|| format!("class {id}"))
 }
 
-/// `image` with each pixel in the colour of its class. Void pixels, and pixels outside the mask, do not change.
+/// `image` with each pixel in the colour of its class. Void pixels, and pixels outside the mask, do not
+/// change.
 pub(super) fn overlaid(image: &RgbImage, mask: &GrayImage) -> RgbImage {
     RgbImage::from_fn(image.width(), image.height(), |x, y| {
         let pixel = *image.get_pixel(x, y);

@@ -21,7 +21,8 @@ use crate::view_pairs::view_pairs;
 
 /// Largest side of a view in the picture.
 const CELL: u32 = 160;
-/// Largest side at which photographs are transformed, because a blur is in pixels. It is the side of ImageNet's encoders.
+/// Largest side at which photographs are transformed, because a blur is in pixels. It is the side of
+/// ImageNet's encoders.
 const LARGEST_SIDE: usize = 224;
 
 /// The pairs to show.
@@ -33,9 +34,10 @@ pub struct PairChoice {
     pub transforms: Option<Vec<Transform>>,
 }
 
-/// Writes a PNG with `rows` x `columns` pairs of views of `split` (a split of `pack`) to `path`. Below each pair is its class
-/// and its parameters in words. For photographs these are the transformation from view 1 to view 2, drawn from the default
-/// ranges, with reflected border; for renders the rotation between the views and the differences of the hues.
+/// Writes a PNG with `rows` x `columns` pairs of views of `split` (a split of `pack`) to `path`. Below each
+/// pair is its class and its parameters in words. For photographs these are the transformation from view 1 to
+/// view 2, drawn from the default ranges, with reflected border; for renders the rotation between the views
+/// and the differences of the hues.
 ///
 /// Photographs of one size up to 224 px are transformed at that size, others at 224 px.
 ///
@@ -140,7 +142,9 @@ fn phrase(draw: &Draw, transform: Transform) -> String {
     let crop = draw.crop;
     match transform {
         Transform::Rotation => format!("rotation {}°", signed(draw.angle, 0)),
-        Transform::Translation => format!("translation {} {}", signed(draw.shift[0], 2), signed(draw.shift[1], 2)),
+        Transform::Translation => {
+            format!("translation {} {}", signed(draw.shift[0], 2), signed(draw.shift[1], 2))
+        }
         Transform::Crop => {
             let [x, y] = crop.centre.map(|place| signed(place, 2));
             format!("crop {:.2} × {:.2} at {x} {y}", crop.width, crop.height)

@@ -42,7 +42,8 @@ impl Pen {
         (0..most).rev().map(cut).find(|cut| self.fits(cut, room)).unwrap_or_default()
     }
 
-    /// Joins `phrases` with commas to lines of at most `room` pixels. A phrase that is longer than a line is shortened.
+    /// Joins `phrases` with commas to lines of at most `room` pixels. A phrase that is longer than a line is
+    /// shortened.
     pub fn lines(&self, phrases: &[String], room: u32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for phrase in phrases {

@@ -15,13 +15,14 @@ use crate::pack::{Pack, PackedSplit};
 /// Largest side of an image in the picture.
 const CELL: u32 = 256;
 
-/// Writes a PNG with a row for each of `predictions` (index in `split`, predicted class ids) to `path`: the image, the image
-/// with its mask, and the image with the prediction. Each class has one colour, the same in every picture of the pack, and
-/// there is a legend. Below is the share of pixels with a class that are right.
+/// Writes a PNG with a row for each of `predictions` (index in `split`, predicted class ids) to `path`: the
+/// image, the image with its mask, and the image with the prediction. Each class has one colour, the same in
+/// every picture of the pack, and there is a legend. Below is the share of pixels with a class that are
+/// right.
 ///
 /// # Errors
-/// [`Error::Invalid`] for no or too many predictions and for a split without masks, [`Error::Io`] and [`Error::Format`] if an
-/// image cannot be read or the picture cannot be written.
+/// [`Error::Invalid`] for no or too many predictions and for a split without masks, [`Error::Io`] and
+/// [`Error::Format`] if an image cannot be read or the picture cannot be written.
 pub fn predictions_png(
     pack: &Pack,
     split: &PackedSplit,

@@ -1,4 +1,5 @@
-//! A white page of pictures in rows: a heading, a name beside each row, captions below the pictures, a legend at the end.
+//! A white page of pictures in rows: a heading, a name beside each row, captions below the pictures, a legend
+//! at the end.
 
 use std::path::Path;
 
@@ -6,8 +7,8 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, ImageError, Rgb, RgbImage, imageops};
 
 use super::pen::Pen;
-use crate::error::{Error, Result};
 use crate::atomic_write::write_atomically;
+use crate::error::{Error, Result};
 use crate::images::resize::{Filter, resize_whole};
 
 /// Space around the page.
@@ -60,8 +61,8 @@ pub(super) struct Caption {
     pub phrases: Vec<String>,
 }
 
-/// Width and height of an image that is fitted into a square of `cell` pixels. Small images are enlarged by a whole factor,
-/// so that their pixels stay visible.
+/// Width and height of an image that is fitted into a square of `cell` pixels. Small images are enlarged by a
+/// whole factor, so that their pixels stay visible.
 pub(super) fn fitted_size(width: u32, height: u32, cell: u32) -> (u32, u32) {
     let longest = width.max(height).max(1);
     match cell / longest {

@@ -98,9 +98,7 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
 fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
     let in_folder = pairs.iter().filter(|((other, _), _)| *other == folder);
     let sample = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
-        (Some(image), Some(mask)) => {
-            Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) })
-        }
+        (Some(image), Some(mask)) => Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) }),
         (image, mask) => {
             let absent = match image {
                 Some(_) => format!("annotations/{folder}/{stem}.png"),

@@ -1,7 +1,7 @@
 //! CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their binary and their python version.
 //!
-//! Each member holds thousands of images with their labels. It is read as a list first, for its labels, and its images
-//! are decoded by `records` later.
+//! Each member holds thousands of images with their labels. It is read as a list first, for its labels, and
+//! its images are decoded by `records` later.
 
 use image::RgbImage;
 use serde_json::json;
@@ -65,11 +65,7 @@ pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
     plan: |listing, options| {
-        if is_cifar10_batches(listing) {
-            TEN.plan(listing, options)
-        } else {
-            class_folders::cifar10(listing, options)
-        }
+        if is_cifar10_batches(listing) { TEN.plan(listing, options) } else { class_folders::cifar10(listing, options) }
     },
     records: Some(|member, bytes| TEN.records(member, bytes)),
     side: Some(SIDE),
@@ -173,9 +169,7 @@ impl CifarSet {
             false => self.python_labels(batch.bytes),
         };
         let sample = |(record, label): (usize, i64)| match usize::try_from(label).is_ok_and(|label| label < classes) {
-            true => {
-                Ok(Sample::labelled(format!("{}#{record}", batch.path), label as i32))
-            }
+            true => Ok(Sample::labelled(format!("{}#{record}", batch.path), label as i32)),
             false => Err(batch.error(format!("image {record}: label {label}, expected 0 to {}", classes - 1))),
         };
         labels.map_err(|reason| batch.error(reason))?.into_iter().enumerate().map(sample).collect()
@@ -233,4 +227,35 @@ fn rgb(planes: &[u8]) -> RgbImage {
         let pixel = y as usize * SIDE + x as usize;
         image::Rgb([planes[pixel], planes[plane + pixel], planes[2 * plane + pixel]])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::testing::{listing, options};
+
+    /// A record of CIFAR-100 with these labels.
+    fn record(coarse: u8, fine: u8) -> Vec<u8> {
+        let mut record = vec![coarse, fine];
+        record.extend((0..IMAGE_BYTES).map(|at| (at / (SIDE * SIDE)) as u8 * 50 + (at % SIDE) as u8));
+        record
+    }
+
+    #[test]
+    fn a_binary_record_is_a_label_and_three_planes() {
+        let bytes = [record(9, 3), record(8, 4)].concat();
+        assert_eq!(HUNDRED.binary_labels(&bytes).unwrap(), [3, 4]);
+        let images = HUNDRED.records("train.bin", &bytes).unwrap();
+        assert_eq!((images.len(), images[1].dimensions()), (2, (32, 32)));
+        assert_eq!(images[1].get_pixel(7, 20).0, [7, 57, 107]);
+        let error = HUNDRED.binary_labels(&bytes[1..]).unwrap_err();
+        assert!(error.contains("6147 bytes, expected a multiple of 3074"), "{error}");
+    }
+
+    #[test]
+    fn an_input_without_batches_names_what_is_expected() {
+        let listing = listing(&[("README.txt", b"")], CIFAR100.is_list);
+        let error = (CIFAR100.plan)(&listing, &options()).unwrap_err().to_string();
+        assert!(error.contains("expected batches of CIFAR100 (train.bin or train, ...)"), "{error}");
+    }
 }

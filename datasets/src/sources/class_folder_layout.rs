@@ -30,8 +30,8 @@ impl ClassFolderLayout {
     /// Reads the layout from the sorted paths of all images of `input`.
     ///
     /// # Errors
-    /// [`Error::Member`] for an image in an unexpected place and for a duplicate path, [`Error::Format`] if there are no
-    /// images, fewer than two classes or no test images.
+    /// [`Error::Member`] for an image in an unexpected place and for a duplicate path, [`Error::Format`] if
+    /// there are no images, fewer than two classes or no test images.
     pub(super) fn from_paths(input: &Path, images: &[&str], seeded: SeededSplit) -> Result<ClassFolderLayout> {
         check_images(input, images)?;
         let paths: Vec<Vec<&str>> = images.iter().map(|path| path.split('/').collect()).collect();

@@ -28,14 +28,15 @@ pub(super) struct ListedSplit<'a> {
     pub images: Vec<ListedImage>,
 }
 
-/// The plan of a set of photographs whose lists name the images of all splits. Samples keep the order of the lists.
+/// The plan of a set of photographs whose lists name the images of all splits. Samples keep the order of the
+/// lists.
 ///
-/// `folder` is a folder inside the set, such as `images/`, or empty for the whole set. Images in it that no list names
-/// are left out and counted in the notes.
+/// `folder` is a folder inside the set, such as `images/`, or empty for the whole set. Images in it that no
+/// list names are left out and counted in the notes.
 ///
 /// # Errors
-/// [`Error::Member`] for an image that is named twice, with the line; [`Error::Format`] if two folders hold images of
-/// the lists. Images that are named and missing go to [`PackPlan::missing`].
+/// [`Error::Member`] for an image that is named twice, with the line; [`Error::Format`] if two folders hold
+/// images of the lists. Images that are named and missing go to [`PackPlan::missing`].
 pub(super) fn plan(
     name: &str,
     listing: &Listing,
@@ -102,7 +103,8 @@ fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
 }
 
 impl<'a> ListedSplit<'a> {
-    /// Reads the list that ends in `end`. `parse` turns a line into a path below the folder of the set and a label.
+    /// Reads the list that ends in `end`. `parse` turns a line into a path below the folder of the set and a
+    /// label.
     ///
     /// # Errors
     /// [`Error::Format`] for a missing list, [`Error::Member`] for a line that `parse` refuses.

@@ -11,8 +11,8 @@ use crate::formats::text_list::TextList;
 pub struct Listing<'a> {
     /// The folder or archive, for messages.
     pub input: &'a Path,
-    /// Path and size of every regular file, sorted by path. Components are joined by `/`. An archive inside the input
-    /// counts as a folder, as in `n01440764.tar/n01440764_18.JPEG`.
+    /// Path and size of every regular file, sorted by path. Components are joined by `/`. An archive inside
+    /// the input counts as a folder, as in `n01440764.tar/n01440764_18.JPEG`.
     pub members: Vec<(String, u64)>,
     /// The files selected by [`super::Source::is_list`], by path.
     pub lists: BTreeMap<String, Vec<u8>>,
@@ -24,8 +24,8 @@ impl Listing<'_> {
         self.members.iter().map(|(path, _)| path.as_str())
     }
 
-    /// The list whose path ends in `end`, if there is one. Equal copies count as one: ClassName.txt of SUN397 comes with
-    /// the images and with the partitions.
+    /// The list whose path ends in `end`, if there is one. Equal copies count as one: ClassName.txt of SUN397
+    /// comes with the images and with the partitions.
     ///
     /// # Errors
     /// [`Error::Format`] for two lists that differ.

@@ -1,5 +1,5 @@
-//! Questions about the paths of members. Paths are matched from their end, because the folders above depend on where
-//! INPUT points.
+//! Questions about the paths of members. Paths are matched from their end, because the folders above depend
+//! on where INPUT points.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ pub(super) fn last_components<const N: usize>(path: &str) -> Option<[&str; N]> {
     Some(components)
 }
 
-/// Whether the last components of `path` are those of `end`: `a/meta/train.txt` ends in `meta/train.txt`, but not in
-/// `eta/train.txt`.
+/// Whether the last components of `path` are those of `end`: `a/meta/train.txt` ends in `meta/train.txt`, but
+/// not in `eta/train.txt`.
 pub(super) fn ends_in(path: &str, end: &str) -> bool {
     path.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }

@@ -1,5 +1,5 @@
-//! Published data sets, one file per official layout. A [`Source`] decides from the paths and lists of an input which
-//! image goes where; it never reads an image.
+//! Published data sets, one file per official layout. A [`Source`] decides from the paths and lists of an
+//! input which image goes where; it never reads an image.
 //!
 //! A new data set is one new file here, one line in [`SOURCES`], and its tests.
 
@@ -39,9 +39,8 @@ pub use source::{Options, Records, Source, SourceInfo};
 pub use sun397::SUN397;
 
 /// Every set that can be packed.
-pub const SOURCES: [&Source; 11] = [
-    &CIFAR10, &CIFAR100, &FOOD101, &SUN397, &DTD, &PETS, &AIRCRAFT, &IMAGENET, &ADE20K, &DIEBENCH, &CLASS_FOLDERS,
-];
+pub const SOURCES: [&Source; 11] =
+    [&CIFAR10, &CIFAR100, &FOOD101, &SUN397, &DTD, &PETS, &AIRCRAFT, &IMAGENET, &ADE20K, &DIEBENCH, &CLASS_FOLDERS];
 
 /// The source of this KIND.
 pub fn source(kind: &str) -> Option<&'static Source> {

@@ -60,8 +60,8 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     listed_splits::plan("Pets", listing, options, class_names(listing, &breeds)?, "images/", splits)
 }
 
-/// The images of a list. A line is `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the species. Lines
-/// that start with `#` are comments.
+/// The images of a list. A line is `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the
+/// species. Lines that start with `#` are comments.
 fn pets<'a>(list: &TextList<'a>) -> Result<Vec<Pet<'a>>> {
     let lines = list.lines()?.into_iter().filter(|line| !line.text.starts_with('#'));
     lines.map(|line| pet(line).map_err(|reason| list.error_at(line.number, reason))).collect()

@@ -33,12 +33,13 @@ pub struct PackPlan {
     pub kind: SetKind,
     /// Class names; labels index it. In sets with masks, the names of the ids 1, 2, ...; 0 is void.
     pub class_names: Vec<String>,
-    /// Views of each object, renders only. Samples k * views .. (k + 1) * views of a split are the views of object k.
+    /// Views of each object, renders only. Samples k * views .. (k + 1) * views of a split are the views of
+    /// object k.
     pub views: Option<usize>,
     /// The splits of the set out of `train`, `val` and `test`, in this order.
     pub splits: Vec<(String, Vec<Sample>)>,
-    /// Members that a list names and that are missing, each with the reason. They are an error unless the user allows
-    /// to leave images out.
+    /// Members that a list names and that are missing, each with the reason. They are an error unless the
+    /// user allows to leave images out.
     pub missing: Vec<(String, String)>,
     /// Further facts that decided labels and splits, for the provenance.
     pub notes: Value,

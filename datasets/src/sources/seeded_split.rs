@@ -24,8 +24,8 @@ impl SeededSplit {
         Ok(Self { test_fraction, seed })
     }
 
-    /// Positions of the training and of the test samples among the `count` of class `label`, both ascending. With two
-    /// samples or more, neither is empty.
+    /// Positions of the training and of the test samples among the `count` of class `label`, both ascending.
+    /// With two samples or more, neither is empty.
     pub(super) fn split(self, label: usize, count: usize) -> (Vec<usize>, Vec<usize>) {
         let mut test: Vec<usize> = (0..count).collect();
         test.shuffle(&mut rng(self.seed, 0, label as u64, Purpose::Subset));
@@ -37,8 +37,8 @@ impl SeededSplit {
         (train, test)
     }
 
-    /// Splits each class. Class `label` has its samples at position `label` of `classes`. Returns training and test
-    /// samples with their labels.
+    /// Splits each class. Class `label` has its samples at position `label` of `classes`. Returns training
+    /// and test samples with their labels.
     pub(super) fn split_classes<'c, T: Copy + 'c>(
         self,
         classes: impl IntoIterator<Item = &'c [T]>,

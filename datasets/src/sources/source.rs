@@ -31,7 +31,8 @@ pub type Records = fn(member: &str, bytes: &[u8]) -> std::result::Result<Vec<Rgb
 pub struct Source {
     /// KIND of `data pack`.
     pub kind: &'static str,
-    /// Whether the member of this path must be read before any image: lists, labels, splits. Never true for an image.
+    /// Whether the member of this path must be read before any image: lists, labels, splits. Never true for
+    /// an image.
     pub is_list: fn(path: &str) -> bool,
     /// Decides which member goes where.
     ///

@@ -12,8 +12,8 @@ const CLASSES: &str = "ClassName.txt";
 /// Lists of partition 1.
 const SPLITS: [(&str, &str); 2] = [("train", "Training_01.txt"), ("test", "Testing_01.txt")];
 
-/// SUN397 as published: classes in the order of `ClassName.txt`, splits of partition 1. The partition uses 100 images
-/// of each class; the others are left out.
+/// SUN397 as published: classes in the order of `ClassName.txt`, splits of partition 1. The partition uses
+/// 100 images of each class; the others are left out.
 pub const SUN397: Source = Source {
     kind: "sun397",
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),

@@ -1,10 +1,11 @@
 //! The best possible guess of the parameters of a pair, when crop and translation are drawn together.
 //!
-//! Flip, crop, rotation and translation compose to one affine map. Its linear part determines rotation, flip and the size
-//! of the crop. Its offset has two numbers, `o = centre - S R^-1 shift`, but crop centre and shift have four. So the exact
-//! map does not determine the shift. Given the map, the shift is uniform over a convex polygon: all shifts in their range
-//! for which the crop is inside the image. The best guess in the mean square sense is the centroid of this polygon. Its R2
-//! is the ceiling for every probe of pairs that differ by all transforms at once (protocol section 4).
+//! Flip, crop, rotation and translation compose to one affine map. Its linear part determines rotation, flip
+//! and the size of the crop. Its offset has two numbers, `o = centre - S R^-1 shift`, but crop centre and
+//! shift have four. So the exact map does not determine the shift. Given the map, the shift is uniform over a
+//! convex polygon: all shifts in their range for which the crop is inside the image. The best guess in the
+//! mean square sense is the centroid of this polygon. Its R2 is the ceiling for every probe of pairs that
+//! differ by all transforms at once (protocol section 4).
 
 use super::draws::{Crop, Draw, Draws};
 use super::ranges::Ranges;
@@ -14,8 +15,8 @@ use super::transform::Transform;
 type Point = [f64; 2];
 
 impl Draws {
-    /// The best guess of these draws of `active`, given their affine maps: shift and crop centre become their means over
-    /// all draws with the same map. Everything else stays. Views are square.
+    /// The best guess of these draws of `active`, given their affine maps: shift and crop centre become their
+    /// means over all draws with the same map. Everything else stays. Views are square.
     #[must_use]
     pub fn best_guess_from_map(&self, active: &[Transform], ranges: &Ranges) -> Draws {
         // the offset determines each of the two alone
@@ -28,7 +29,8 @@ impl Draws {
 fn guess(draw: &Draw, range: f64) -> Draw {
     let Crop { centre, width, height } = draw.crop;
     let (sin, cos) = draw.angle.to_radians().sin_cos();
-    // a shift moves the centre of the box by S R^-1 shift; the image ranges from -1 to 1, so a fraction counts twice
+    // a shift moves the centre of the box by S R^-1 shift; the image ranges from -1 to 1, so a fraction
+    // counts twice
     let moved = |[x, y]: Point| [2.0 * width * (cos * x - sin * y), 2.0 * height * (sin * x + cos * y)];
     let own = moved(draw.shift);
     let offset = [centre[0] - own[0], centre[1] - own[1]];
@@ -45,7 +47,8 @@ fn guess(draw: &Draw, range: f64) -> Draw {
     Draw { shift, crop: Crop { centre: centre_of(shift), ..draw.crop }, ..*draw }
 }
 
-/// The part of a convex polygon where the affine function `inside` is not negative (Sutherland and Hodgman 1974).
+/// The part of a convex polygon where the affine function `inside` is not negative (Sutherland and Hodgman
+/// 1974).
 fn clipped(polygon: &[Point], inside: impl Fn(Point) -> f64) -> Vec<Point> {
     let mut kept = Vec::with_capacity(polygon.len() + 1);
     for (i, &from) in polygon.iter().enumerate() {

@@ -7,8 +7,8 @@ use super::separable;
 
 /// Blurs `images` (N, 3, H, W), mirrored at their border pixels as in torchvision.
 ///
-/// The kernel of an image has 2 ceil(3 sigma) + 1 taps, but at most 2 min(H, W) - 1, so that one reflection is enough.
-/// Sigma 0 does not change the image at all.
+/// The kernel of an image has 2 ceil(3 sigma) + 1 taps, but at most 2 min(H, W) - 1, so that one reflection
+/// is enough. Sigma 0 does not change the image at all.
 pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
     if draws.all(|draw| draw.sigma == Draw::IDENTITY.sigma) {
         return images.shallow_clone();
@@ -36,8 +36,8 @@ fn half_kernel(sigma: f64, largest_radius: usize) -> Vec<f64> {
     half.into_iter().map(|tap| tap / sum).collect()
 }
 
-/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels `table` (N, taps). The last
-/// column of `table` is 0.
+/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels `table` (N, taps).
+/// The last column of `table` is 0.
 ///
 /// Pixel i gets pixel j directly, from its mirror image -j beyond the first pixel, and from its mirror image
 /// 2 (side - 1) - j beyond the last pixel.

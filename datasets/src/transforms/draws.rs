@@ -59,8 +59,8 @@ impl Draw {
         sigma: 0.0,
     };
 
-    /// Draws all quantities, always in this order, so that none depends on which transforms are active. The crop comes
-    /// last, because it takes a varying number of values from the generator.
+    /// Draws all quantities, always in this order, so that none depends on which transforms are active. The
+    /// crop comes last, because it takes a varying number of values from the generator.
     fn draw_all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
         Draw {
             angle: around(rng, 0.0, ranges.rotation),
@@ -165,11 +165,11 @@ impl Draws {
         Draws { each: vec![Draw::IDENTITY; n] }
     }
 
-    /// Draws for the samples `keys` (their indices in the data set): `active` transforms from `ranges`, the others at the
-    /// identity.
+    /// Draws for the samples `keys` (their indices in the data set): `active` transforms from `ranges`, the
+    /// others at the identity.
     ///
-    /// A value depends only on seed, epoch, sample index and its own range, not on the order of the batch, the rank or the
-    /// other active transforms.
+    /// A value depends only on seed, epoch, sample index and its own range, not on the order of the batch,
+    /// the rank or the other active transforms.
     pub fn sample(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let draw = |&key: &u64| {
             let mut rng = rng(seed, epoch, key, Purpose::Transform);
@@ -203,7 +203,8 @@ impl Draws {
         self.each.is_empty()
     }
 
-    /// Parameter vectors of `transform` in row-major order (N x [`Transform::dim`]), scaled by `ranges` to [-1, 1].
+    /// Parameter vectors of `transform` in row-major order (N x [`Transform::dim`]), scaled by `ranges` to
+    /// [-1, 1].
     ///
     /// | transform | vector | identity |
     /// |---|---|---|
@@ -234,4 +235,34 @@ impl Draws {
 /// `values` as a tensor of this shape, with the type and device of `like`.
 pub(super) fn host_tensor(values: &[f64], shape: &[i64], like: &Tensor) -> Tensor {
     Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device()).view(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inactive_transforms_are_the_identity_and_active_ones_keep_their_values() {
+        let (keys, ranges) = ([3, 4, 5], Ranges::default());
+        let all = Draws::sample(&keys, 1, 2, &Transform::ALL, &ranges);
+        let flips = Draws::sample(&keys, 1, 2, &[Transform::Flip, Transform::Blur], &ranges);
+        for (all, flip) in all.each.iter().zip(&flips.each) {
+            assert_eq!(*flip, Draw { flip: all.flip, sigma: all.sigma, ..Draw::IDENTITY });
+        }
+    }
+
+    #[test]
+    fn targets_have_the_documented_identity_and_range() {
+        let ranges = Ranges::default();
+        let identity = Draws::identity(1);
+        let values = Transform::ALL.map(|transform| identity.target(transform, &ranges));
+        let expected: [&[f32]; 6] = [&[0.0], &[0.0; 2], &[0.0, 0.0, 1.0, 1.0], &[-1.0], &[0.0; 4], &[-1.0]];
+        assert_eq!(values.each_ref().map(Vec::as_slice), expected);
+        let draws = Draws::sample(&(0..500).collect::<Vec<_>>(), 1, 2, &Transform::ALL, &ranges);
+        for transform in Transform::ALL {
+            let target = draws.target(transform, &ranges);
+            assert_eq!(target.len(), 500 * transform.dim());
+            assert!(target.iter().all(|value| value.abs() <= 1.0 + 1e-6), "{transform}");
+        }
+    }
 }

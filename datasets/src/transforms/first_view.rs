@@ -22,7 +22,8 @@ impl FirstView {
         FirstView { field: images.shallow_clone(), size: [height, width] }
     }
 
-    /// View 1 as the middle `side` x `side` pixels of `field` (N, 3, F, F), with F - side even and not negative.
+    /// View 1 as the middle `side` x `side` pixels of `field` (N, 3, F, F), with F - side even and not
+    /// negative.
     pub fn centered_in(field: &Tensor, side: i64) -> FirstView {
         let (_, _, height, width) = field.size4().expect("a field is (N, 3, F, F)");
         assert!(height == width && width >= side && (width - side) % 2 == 0, "{side} in {height} x {width}");
@@ -38,9 +39,9 @@ impl FirstView {
 
     /// View 2 (N, 3, H, W): view 1 transformed by `draws` (one for each image).
     ///
-    /// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage whose
-    /// parameters are the identity for every image of the batch is skipped, so that identity parameters change nothing.
-    /// `border` decides what view 2 shows beyond the surroundings.
+    /// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage
+    /// whose parameters are the identity for every image of the batch is skipped, so that identity parameters
+    /// change nothing. `border` decides what view 2 shows beyond the surroundings.
     pub fn transformed(&self, draws: &Draws, border: Border) -> Tensor {
         let [images, channels, ..] = self.field_shape();
         assert!(images as usize == draws.len() && channels == 3, "{images} images for {} draws", draws.len());

@@ -17,8 +17,8 @@ pub fn apply(view1: &Tensor, draws: &Draws, border: Border) -> Tensor {
 
 /// The two views of a batch of photographs, and the parameters of the transformation between them.
 ///
-/// `images` are (N, 3, H, W), uint8 or floats in [0, 1]; `keys` are their N indices in the data set. All transforms of
-/// `active` are applied together; the others are the identity.
+/// `images` are (N, 3, H, W), uint8 or floats in [0, 1]; `keys` are their N indices in the data set. All
+/// transforms of `active` are applied together; the others are the identity.
 pub fn photo_pair(
     images: &Tensor,
     keys: &[u64],

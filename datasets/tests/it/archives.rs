@@ -11,7 +11,7 @@ use tar::EntryType;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-use crate::common::{Files, write_folder};
+use crate::common::{Files, gz_bytes, write_folder};
 
 fn files(pairs: &[(&str, &[u8])]) -> Files {
     pairs.iter().map(|&(path, bytes)| (path.to_owned(), bytes.to_vec())).collect()
@@ -31,7 +31,7 @@ fn tar_header(name: &[u8], kind: EntryType, declared: u64) -> Vec<u8> {
     header.as_bytes().to_vec()
 }
 
-/// One member as it stands in a tar, which `tar::Builder` would refuse to write for some names.
+/// The bytes of one member of a tar. `tar::Builder` would refuse to write some of these names.
 fn tar_member(name: &[u8], kind: EntryType, bytes: &[u8]) -> Vec<u8> {
     let mut member = tar_header(name, kind, bytes.len() as u64);
     member.extend_from_slice(bytes);
@@ -48,12 +48,6 @@ fn tar_bytes(files: &Files) -> Vec<u8> {
     tar_end(files.iter().flat_map(|(path, bytes)| tar_member(path.as_bytes(), EntryType::Regular, bytes)).collect())
 }
 
-fn gz_bytes(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 fn zip_bytes(files: &Files, method: CompressionMethod) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (path, bytes) in files {
@@ -67,7 +61,7 @@ fn deflated(files: &Files) -> Vec<u8> {
     zip_bytes(files, CompressionMethod::Deflated)
 }
 
-/// Replaces the only or all places of `from` by as many bytes `to`.
+/// Replaces all occurrences of `from` by `to`, which has the same length.
 fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
@@ -107,8 +101,8 @@ fn read(input: &Path) -> eqr_datasets::Result<(Files, Option<blake3::Hash>)> {
     Ok((files, hash))
 }
 
-/// The member and the reason of the refusal to read `input`, which `Tree::list` must give as well unless only contents
-/// are wrong.
+/// The member and the reason of the error about `input`. `Tree::list` must return the same error, unless only the
+/// content of a member is wrong.
 fn member_error(input: &Path) -> (String, String) {
     match read(input) {
         Err(Error::Member { container, member, reason }) => {
@@ -308,7 +302,7 @@ fn a_line_feed_in_a_name_is_refused_everywhere_and_other_odd_names_are_taken() {
         found.sort();
         assert_eq!(found, odd);
     }
-    // lists and packs end a name with it: the names behind would be those of other images
+    // lists and packs end a name with a line feed, so the next names would belong to other images
     let split = files(&[("a/x\ny.jpg", b"1")]);
     let folder = write_folder(&desk.0.path().join("split"), &split);
     for input in [desk.file(&tar_bytes(&split)), desk.file(&deflated(&split)), folder] {
@@ -336,7 +330,7 @@ fn no_cut_of_an_archive_passes_for_a_whole_one() {
     let noise: Vec<u8> = (0..2000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let files = files(&[("a.jpg", &noise), ("b.jpg", &noise[..700])]);
     let tar = tar_bytes(&files);
-    // behind the last member come the mark at the end, of which one block suffices, and padding
+    // after the last member come the end mark, of which one block is enough, and padding
     let needed = tar.len() - 512;
     let nested = tar_bytes(&vec![("in.tar".into(), tar.clone())]);
     let cases = [(tar.clone(), needed), (gz_bytes(&tar), usize::MAX), (deflated(&files), usize::MAX)];
@@ -390,7 +384,7 @@ fn declared_sizes_that_lie_are_refused_and_not_allocated() {
     let tar = [tar_header(b"x.jpg", EntryType::Regular, IMAGE_BYTES), vec![1; 512]].concat();
     let reason = member_error(&desk.file(&tar)).1;
     assert!(reason.contains("67108864 bytes declared, 512 found"), "{reason}");
-    // the size in the directory of a zip, of a member whose 5,000 bytes deflate well
+    // the declared size of a member of 5,000 bytes in the directory of a zip
     let files = files(&[("x.jpg", &[0; 5000])]);
     for (declared, expected) in [(4999u32, "more found"), (5001, "5000 found")] {
         let lying = patched(deflated(&files), &5000u32.to_le_bytes(), &declared.to_le_bytes());
@@ -410,7 +404,7 @@ fn bombs_are_met_with_limits() {
     io::copy(&mut io::repeat(b'x').take(size), &mut zipped).unwrap();
     zipped.write_all(&[0; 1024]).unwrap();
     assert!(format_error(&desk.file(&zipped.finish().unwrap())).contains("bytes of headers for one member"));
-    // a list that deflates 1000 : 1, beyond what may be held
+    // a list that is compressed 1000 : 1 and exceeds the limit
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     writer.start_file("labels.txt", SimpleFileOptions::default().large_file(true)).unwrap();
     io::copy(&mut io::repeat(b'x').take(600 << 20), &mut writer).unwrap();
@@ -419,7 +413,7 @@ fn bombs_are_met_with_limits() {
     let listed = Tree::open(&desk.file(&bomb)).unwrap().list(|path| path.ends_with(".txt"));
     assert!(matches!(listed, Err(Error::Member { member, .. }) if member == "labels.txt"));
     assert!(member_error(&desk.file(&bomb)).1.contains("expected at most 67108864"));
-    // sparse files stand for more bytes than they have
+    // sparse files declare more bytes than they have
     let sparse = tar_end(tar_member(b"x.jpg", EntryType::GNUSparse, b""));
     assert!(read(&desk.file(&sparse)).is_err());
 }

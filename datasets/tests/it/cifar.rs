@@ -1,4 +1,4 @@
-//! CIFAR's batches, binary and pickled: good ones, and any that are damaged or made to do harm.
+//! CIFAR's batches, binary and pickled: valid, damaged and malicious ones.
 
 use eqr_datasets::sources::{CIFAR10, CIFAR100, Source};
 use rand::{Rng, SeedableRng};
@@ -8,7 +8,7 @@ use crate::common::{Files, plan, with, without};
 
 /// Bytes of an image.
 const IMAGE: usize = 3072;
-/// Pickles that scripts/reference/cifar_pickles.py wrote: two images each.
+/// Pickles of two images each, written by scripts/reference/cifar_pickles.py.
 const TEN: [(&str, &[u8]); 5] = [
     ("python2", include_bytes!("../reference/cifar10-batch.python2")),
     ("python3-protocol2", include_bytes!("../reference/cifar10-batch.python3-protocol2")),
@@ -56,7 +56,7 @@ fn ten_python(batch: &[u8], meta: &[u8]) -> Files {
     tree
 }
 
-/// Asserts that `bytes` hold these images, and rows and channels where they belong.
+/// Asserts that `bytes` hold these images, with rows and channels in the right order.
 fn assert_images(source: &Source, member: &str, bytes: &[u8], images: &[usize]) {
     let found = (source.records.unwrap())(member, bytes).unwrap();
     assert_eq!(found.len(), images.len());
@@ -155,13 +155,13 @@ fn archives_and_parents_are_looked_into() {
     };
     let tree = prefixed("sets/cifar-10-binary.tar.gz/", ten_binary());
     assert_eq!(plan(&CIFAR10, &tree).unwrap().splits[0].1.len(), 10);
-    // as torchvision leaves them: the archive beside the folder that it was unpacked to
+    // as torchvision leaves them: the archive beside the unpacked folder
     let python = ten_python(TEN[0].1, TEN_META);
     let both = [python.clone(), prefixed("cifar-10-python.tar.gz/", python.clone())].concat();
     assert_eq!(plan(&CIFAR10, &both).unwrap().splits[0].1.len(), 10);
     let other = with(&both, "cifar-10-batches-py/test_batch", TEN[1].1);
     assert_refused(&CIFAR10, &other, &["two that differ", "test_batch"]);
-    // both versions: one of them is read, and the notes say which
+    // both versions: one of them is read, and the notes name it
     let versions = [python, ten_binary()].concat();
     assert_eq!(plan(&CIFAR10, &versions).unwrap().notes["version"], "binary");
 }
@@ -203,13 +203,13 @@ fn truncated_pickles_are_refused() {
     }
 }
 
-/// A flipped pixel is a good pickle; what counts is that nothing panics, and that no image of another size comes out.
+/// A pickle with a flipped pixel is valid. But nothing may panic, and no image may have another size.
 #[test]
 fn mutated_pickles_do_not_panic() {
     let records = CIFAR10.records.unwrap();
     let mut rng = Pcg64Mcg::seed_from_u64(5);
     for (writer, bytes) in TEN {
-        // all but the pixels, and some of them
+        // everything but the pixels, and some of the pixels
         let pixels = bytes.windows(4).position(|window| window == [0, 7, 14, 21]).expect("the first pixels");
         let places: Vec<usize> = (0..pixels + 8).chain(bytes.len() - 96..bytes.len()).collect();
         let mut refused = 0;
@@ -250,7 +250,7 @@ fn pickles_that_would_fill_memory_or_stack_are_refused() {
     let many = [b"\x80\x02](".to_vec(), b"K\x01".repeat(2 << 20), b"e.".to_vec()].concat();
     assert!(refusal(&many).contains("values"));
     assert!(refusal(&[b"\x80\x02".to_vec(), vec![b'('; 2 << 20]].concat()).contains("values"));
-    // 64 KiB of text, kept once and encoded again and again
+    // 64 KiB of text, stored once and encoded many times
     let text = [b"\x80\x02X\x00\x00\x01\x00".to_vec(), vec![b'a'; 1 << 16], b"q\x000".to_vec()].concat();
     assert!(refusal(&text).contains("0x30"));
     let start = [&text[..text.len() - 1], b"c_codecs\nencode\nq\x01X\x06\x00\x00\x00latin1q\x02"].concat();

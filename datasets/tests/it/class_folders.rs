@@ -9,7 +9,7 @@ use eqr_datasets::sources::{CIFAR10, CIFAR10_CLASSES, CLASS_FOLDERS, Options, So
 use eqr_datasets::{Dataset, Error};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
-use crate::common::{Files, shared_archive, write_folder};
+use crate::common::{Files, encoded, gz_bytes, shared_archive, write_folder};
 
 /// Options for packing class folders.
 #[derive(Clone)]
@@ -51,18 +51,12 @@ fn with_side(side: usize) -> FolderSpec {
     FolderSpec { side: Some(side), ..spec() }
 }
 
-fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.into().write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
-}
-
-/// A flat picture as PNG.
+/// A PNG of one colour.
 fn flat(colour: [u8; 3], width: u32, height: u32) -> Vec<u8> {
     encoded(RgbImage::from_pixel(width, height, Rgb(colour)), ImageFormat::Png)
 }
 
-/// Two classes and two splits, each image of a colour of its own, in an order that is not the alphabet's.
+/// Two classes and two splits, not sorted. Each image has its own colour.
 fn two_splits() -> Files {
     let mut files: Files = Vec::new();
     for (split, count, red) in [("train", 3u8, 10u8), ("test", 2, 200)] {
@@ -92,12 +86,6 @@ fn tar_bytes(files: &Files) -> Vec<u8> {
         builder.append_data(&mut header, path, bytes.as_slice()).unwrap();
     }
     builder.into_inner().unwrap()
-}
-
-fn gz_bytes(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// A `.tar.gz` of `files` in `folder`.
@@ -223,7 +211,7 @@ fn grey_alpha_palette_and_sixteen_bits_become_rgb() {
     assert_eq!([0, 1, 2, 3, 4, 5, 6].map(pixel), expected);
 }
 
-/// A 4 x 4 PNG with a palette of one colour, written chunk by chunk, as the image crate writes none.
+/// A 4 x 4 PNG with a palette of one colour, written chunk by chunk, because the image crate cannot write it.
 fn palette_png() -> Vec<u8> {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     zlib.write_all(&[0; 4 * 5]).unwrap();
@@ -244,7 +232,7 @@ fn palette_png() -> Vec<u8> {
 #[test]
 fn with_a_side_the_central_square_is_resized() {
     let folder = tempfile::tempdir().unwrap();
-    // a red centre between blue wings, and the same upright
+    // a red centre between blue sides, horizontally and vertically
     let wings = |x: u32| if (10..20).contains(&x) { Rgb([250, 0, 0]) } else { Rgb([0, 0, 250]) };
     let files: Files = vec![
         ("a/wide.png".into(), encoded(RgbImage::from_fn(30, 10, |x, _| wings(x)), ImageFormat::Png)),

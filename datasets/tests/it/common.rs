@@ -1,12 +1,14 @@
 //! Helpers of several tests.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use eqr_datasets::Result;
 use eqr_datasets::packing::{PackSpec, Resize};
 use eqr_datasets::sources::{Listing, Options, PackPlan, Source};
+use image::{DynamicImage, ImageFormat};
+use tch::Tensor;
 
 /// Path and content of files.
 pub type Files = Vec<(String, Vec<u8>)>;
@@ -48,8 +50,27 @@ pub fn write_folder(root: &Path, files: &Files) -> PathBuf {
     root.to_owned()
 }
 
-/// The shared archive of this name. If it is not there, a line says so and the test passes, unless EQR_REQUIRE contains
-/// `shared`.
+/// `bytes` compressed with gzip.
+pub fn gz_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// `image` as a file of this format.
+pub fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// Largest absolute difference of two tensors.
+pub fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+/// The shared archive of this name. If it is not there, a line says so and the test passes, unless
+/// EQR_REQUIRE contains `shared`.
 pub fn shared_archive(name: &str) -> Option<PathBuf> {
     let root = std::env::var("EQR_SHARED").map_or_else(|_| PathBuf::from("../../shared"), PathBuf::from);
     let archive = root.join("data").join(name);

@@ -1,4 +1,4 @@
-//! Decoding, resizing and encoding of one image, in files that the tests write themselves, whole and broken.
+//! Decoding, resizing and encoding of valid and broken images.
 
 use std::io::Cursor;
 
@@ -10,11 +10,7 @@ use eqr_datasets::images::resize::{
 use image::imageops;
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
-fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.into().write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
-}
+use crate::common::encoded;
 
 /// A PNG of raw rows.
 fn png(size: (u32, u32), kind: png::ColorType, depth: png::BitDepth, rows: &[u8]) -> Vec<u8> {
@@ -23,7 +19,7 @@ fn png(size: (u32, u32), kind: png::ColorType, depth: png::BitDepth, rows: &[u8]
     encoder.set_color(kind);
     encoder.set_depth(depth);
     if kind == png::ColorType::Indexed {
-        // reds that are not their indices
+        // reds that differ from their indices
         encoder.set_palette((0..1u32 << depth as u32).flat_map(|id| [255 - id as u8, 9, 9]).collect::<Vec<_>>());
     }
     encoder.write_header().unwrap().write_image_data(rows).unwrap();
@@ -45,7 +41,7 @@ impl Bits {
             self.count += 1;
             if self.count == 8 {
                 self.bytes.push(self.pending as u8);
-                // a marker is told from pixels by this
+                // this distinguishes a marker from pixels
                 if self.pending == 0xff {
                     self.bytes.push(0);
                 }
@@ -55,9 +51,9 @@ impl Bits {
     }
 }
 
-/// A baseline JPEG of 8 * `blocks` x 8 pixels, all of one stored value per component, with Adobe's marker of the colour
-/// transform where there is one: written after ITU-T T.81, with a code of four bits for the size of a DC difference and
-/// one bit for the end of a block.
+/// A baseline JPEG of 8 * `blocks` x 8 pixels with one stored value for each component, and optionally Adobe's
+/// marker of the colour transform. Written by ITU-T T.81, with a code of four bits for the size of a DC
+/// difference and one bit for the end of a block.
 fn flat_jpeg(components: &[u8], blocks: u16, adobe: Option<u8>) -> Vec<u8> {
     let count = components.len() as u8;
     let mut bytes = vec![0xff, 0xd8];
@@ -107,7 +103,7 @@ fn scene(width: u32, height: u32) -> RgbImage {
     })
 }
 
-/// Largest and mean difference of two pictures of one size.
+/// Largest and mean difference of two images of one size.
 fn difference(a: &RgbImage, b: &RgbImage) -> (u8, f64) {
     assert_eq!(a.dimensions(), b.dimensions());
     let each = || a.as_raw().iter().zip(b.as_raw()).map(|(&a, &b)| a.abs_diff(b));
@@ -137,7 +133,7 @@ fn every_kind_of_png_becomes_rgb() {
 
 #[test]
 fn jpegs_of_one_three_and_four_components_become_rgb() {
-    // expected: ITU-T T.871 for YCbCr; of CMYK what PIL gives, colour * black / 255 of the stored (inverted) values
+    // expected: ITU-T T.871 for YCbCr; PIL's colour * black / 255 of the stored (inverted) values for CMYK
     let cases: [(&[u8], Option<u8>, [i32; 3]); 9] = [
         (&[93], None, [93, 93, 93]),
         (&[120, 90, 200], None, [221, 82, 53]),
@@ -147,7 +143,7 @@ fn jpegs_of_one_three_and_four_components_become_rgb() {
         (&[200, 100, 50, 128], Some(0), [100, 50, 25]),
         (&[200, 100, 50, 0], Some(0), [0, 0, 0]),
         (&[200, 100, 50, 128], None, [100, 50, 25]),
-        // of YCCK the first three are the YCbCr of 255 - colour
+        // the first three components of YCCK are the YCbCr of 255 - colour
         (&[120, 90, 200, 128], Some(2), [17, 87, 101]),
     ];
     for (components, adobe, expected) in cases {
@@ -166,7 +162,7 @@ fn jpegs_of_one_three_and_four_components_become_rgb() {
 #[test]
 fn the_orientation_of_exif_is_not_applied() {
     let jpeg = encode_jpeg(&scene(40, 24), 90).unwrap();
-    // "turn by 90 degrees", in a TIFF of one entry
+    // "rotate by 90 degrees", in a TIFF with one entry
     let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let segment = [&[0xff, 0xe1], (exif.len() as u16 + 2).to_be_bytes().as_slice(), exif].concat();
     let turned = [&jpeg[..2], &segment, &jpeg[2..]].concat();
@@ -178,7 +174,7 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
     let mask = encode_mask(&GrayImage::from_fn(40, 30, |x, y| Luma([(x * y) as u8]))).unwrap();
     for whole in [encode_jpeg(&scene(40, 30), 80).unwrap(), encode_png(&scene(40, 30)).unwrap(), mask.clone()] {
         assert!(decode(&whole).is_ok());
-        // only the checksum of a PNG's last, empty chunk may be missing
+        // only the checksum of the last, empty chunk of a PNG may be missing
         let needed = if whole.starts_with(b"\x89PNG") { whole.len() - 4 } else { whole.len() };
         for length in 0..needed {
             assert!(decode(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
@@ -198,7 +194,7 @@ fn of_a_gif_the_first_frame_counts_whatever_its_name_or_end_says() {
     image::codecs::gif::GifEncoder::new(&mut bytes).encode_frames(frames.map(image::Frame::new)).unwrap();
     let first = decode(&bytes).unwrap();
     assert!(first.dimensions() == (6, 4) && first.pixels().all(|pixel| pixel.0 == [200, 30, 40]), "{first:?}");
-    // what stands behind the first frame is not needed, all before is
+    // everything up to the end of the first frame is needed
     let shortest = (0..bytes.len()).find(|&length| decode(&bytes[..length]).is_ok()).unwrap();
     assert!(shortest < bytes.len() - 1 && bytes[shortest - 1] == 0, "a frame ends with an empty block");
     for length in shortest..bytes.len() {
@@ -288,7 +284,7 @@ fn a_header_alone_buys_no_memory() {
     }
 }
 
-/// Of PNG's chunks.
+/// The CRC of PNG chunks.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
@@ -314,8 +310,8 @@ fn tiny_and_long_images_are_resized_within_bounds() {
     assert_eq!(resize_short_side(&scene(375, 500), 256, Filter::Bicubic).unwrap().dimensions(), (256, 341));
 }
 
-/// Weights of the pixels from which each of `to` pixels is made out of `from`, as PIL defines them: the filter widens
-/// with the step, is taken at the centres of the pixels that its support reaches, and sums to 1.
+/// Weights of the `from` source pixels for each of `to` pixels, by PIL's definition: the filter is widened by the
+/// step, evaluated at the centres of the pixels in its support, and normalised to a sum of 1.
 fn exact_weights(from: u32, to: u32, filter: Filter) -> Vec<Vec<(u32, f64)>> {
     let step = f64::from(from) / f64::from(to);
     let scale = step.max(1.0);
@@ -337,7 +333,7 @@ fn exact_weights(from: u32, to: u32, filter: Filter) -> Vec<Vec<(u32, f64)>> {
     weights.map(normalised).collect()
 }
 
-/// `image` resized in exact arithmetic, rounded after each of the two directions as PIL does.
+/// Resizes `image` in floating point, rounded after each of the two directions as in PIL.
 fn exact(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
     let (columns, rows) = (exact_weights(image.width(), width, filter), exact_weights(image.height(), height, filter));
     let sum = |weights: &[(u32, f64)], pixel: &dyn Fn(u32) -> Rgb<u8>| {

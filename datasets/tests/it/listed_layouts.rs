@@ -1,4 +1,4 @@
-//! Plans of the photographic sets whose lists name the images, on tiny trees in the official layouts.
+//! Plans of sets of photographs with lists of images, on tiny trees in the official layouts.
 
 use eqr_datasets::sources::{AIRCRAFT, CIFAR10, CIFAR100, DTD, FOOD101, PETS, PackPlan, SUN397, Source};
 use rand::seq::SliceRandom;
@@ -410,7 +410,7 @@ fn aircraft_refuses_what_does_not_fit() {
     assert_refused(&AIRCRAFT, &without(&aircraft(), variants), &["expected a file variants.txt"]);
 }
 
-/// Bytes of lists changed at random: a plan or an error, and never an image that is not there.
+/// Random changes of lists give a plan or an error, but never an image that is not there.
 #[test]
 fn mutated_lists_do_not_panic() {
     let mut rng = Pcg64Mcg::seed_from_u64(3);

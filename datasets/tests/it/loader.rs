@@ -1,4 +1,5 @@
-//! Reading a pack batch by batch: the same images for any number of ranks and threads, and those that loading gives.
+//! Reading a pack batch by batch gives the same images for any number of ranks and threads, and the same as
+//! loading.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,14 +23,14 @@ fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([wave(x, 5), wave(y, 7), wave(x + 2 * y, 9 + salt % 5)]))
 }
 
-/// A pack of two classes of 20 pictures, of the size that `size` gives each.
+/// A pack of two classes of 20 images with the sizes of `size`.
 fn packed(folder: &Path, size: impl Fn(u32) -> (u32, u32), resize: Resize) -> PathBuf {
     let input = folder.join("photos");
     for index in 0..40 {
         let (width, height) = size(index);
         let class = input.join(["cat", "dog"][index as usize % 2]);
         fs::create_dir_all(&class).unwrap();
-        // files of both kinds
+        // both file formats
         let kind = if index % 3 == 0 { "jpg" } else { "png" };
         picture(width, height, index).save(class.join(format!("{index:02}.{kind}"))).unwrap();
     }
@@ -65,7 +66,7 @@ fn ranks_that_read_shares_of_each_batch_read_what_one_reads() {
     let order = order(&alone);
     assert_eq!(order.len(), 30);
     for ranks in [1, 2, 3] {
-        // each rank opens the pack for itself, and all read at once
+        // each rank opens the pack, and all read at the same time
         let read = |rank: usize| -> Vec<[Tensor; 2]> {
             let own = loader(&pack, 16);
             let share = |batch: &[usize]| {
@@ -103,7 +104,7 @@ fn squares_of_images_of_one_size_are_the_images_that_loading_gives() {
     }
 }
 
-/// The two ways to a view 1 differ by what the resizer rounds: 8 bits after each axis here, floats there.
+/// The two computations of view 1 differ in rounding: 8 bits after each axis here, floats there.
 #[test]
 fn streamed_views_are_those_of_images_in_memory() {
     let folder = tempfile::tempdir().unwrap();

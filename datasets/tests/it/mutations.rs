@@ -1,18 +1,21 @@
-//! Every parser of foreign bytes on valid inputs with a few bytes changed, cut out or doubled: errors are fine, panics
-//! and endless loops are not. The changes follow from a seed; `EQR_TEST_FULL=1` makes fifty times as many.
+//! Every parser of foreign bytes, on valid inputs with a few bytes changed, removed or duplicated. Errors are
+//! allowed, panics and endless loops are not. The changes depend on a seed. With `EQR_TEST_FULL=1` there are
+//! fifty times as many.
 
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use eqr_datasets::scene::obj;
+use eqr_datasets::archives::{IMAGE_BYTES, Tree, Visit};
 use eqr_datasets::images::decode::{decode, decode_mask};
 use eqr_datasets::images::encode::{encode_jpeg, encode_mask, encode_png};
-use eqr_datasets::archives::{IMAGE_BYTES, Tree, Visit};
+use eqr_datasets::scene::obj;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// Changed inputs of each valid one.
+use crate::common::gz_bytes;
+
+/// Number of changed inputs for each valid one.
 fn rounds() -> u64 {
     if std::env::var_os("EQR_TEST_FULL").is_some() { 20_000 } else { 400 }
 }
@@ -41,7 +44,7 @@ fn mutated(bytes: &[u8], rng: &mut Pcg64Mcg) -> Vec<u8> {
     bytes
 }
 
-/// Runs `parse` on changes of each of `valid`; those themselves must be taken.
+/// Runs `parse` on changed copies of each of `valid`, which themselves must be accepted.
 fn survive(name: &str, valid: &[Vec<u8>], parse: impl Fn(&[u8]) -> bool) {
     for (index, input) in valid.iter().enumerate() {
         assert!(parse(input), "{name} {index} is not taken as it is");
@@ -60,7 +63,7 @@ fn picture() -> RgbImage {
 
 fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    // a long name has a header of its own
+    // a long name has its own header
     for path in [name.to_owned(), format!("{}/{name}", "x".repeat(120))] {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
@@ -72,12 +75,6 @@ fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
     header.set_size(1);
     builder.append_data(&mut header, "last.txt", b"x".as_slice()).unwrap();
     builder.into_inner().unwrap()
-}
-
-fn gz(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
@@ -111,10 +108,10 @@ fn trees() {
     let plain = tar("a.txt", b"some text");
     let valid = [
         plain.clone(),
-        gz(&plain),
+        gz_bytes(&plain),
         zip("a.txt", b"some text"),
         tar("b.tar", &plain),
-        tar("b.tgz", &gz(&plain)),
+        tar("b.tgz", &gz_bytes(&plain)),
         tar("b.zip", &zip("a.txt", b"some text")),
         zip("b.tar", &plain),
     ];

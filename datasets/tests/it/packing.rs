@@ -1,4 +1,4 @@
-//! Packing: whole or not at all, the same for any number of threads, and on from where it stopped.
+//! Packing is atomic, independent of the number of threads, and continues after an interruption.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ fn a_packing_that_was_cut_off_goes_on_and_ends_with_the_same_bytes() {
     let (whole, cut) = (folder.path().join("whole.h5"), folder.path().join("cut.h5"));
     pack(&CLASS_FOLDERS, &input, &whole, &spec(Resize::ShortSide(12)), &quiet).unwrap();
 
-    // cut off: the process dies in the middle (a panic stands for it), with a torn line at the journal's end
+    // the process dies half-way (simulated by a panic), with a partial last line in the journal
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let stop = |done: usize, _: usize| assert!(done < 10, "stop here");
     let run = || pool.install(|| pack(&CLASS_FOLDERS, &input, &cut, &spec(Resize::ShortSide(12)), &stop));
@@ -116,7 +116,7 @@ fn a_packing_that_was_cut_off_goes_on_and_ends_with_the_same_bytes() {
     bytes.extend([1, 2, 3]);
     fs::write(part.join("bytes"), &bytes).unwrap();
 
-    // what a process left that was killed while it wrote the pack itself
+    // the leftovers of a process that was killed while it wrote the pack
     fs::write(part.join(".eqr-x.part"), [0; 100]).unwrap();
 
     let first = AtomicUsize::new(usize::MAX);
@@ -231,7 +231,7 @@ fn masks_go_with_their_images() {
         assert_eq!(split.size(1), size, "{resize:?}");
         let mask = split.mask(1).unwrap().unwrap();
         assert_eq!([mask.height() as usize, mask.width() as usize], size);
-        // the blocks of 10 pixels: one id each, and the same at every size
+        // blocks of 10 pixels with one id each, the same at every size
         let at = |x: u32, y: u32| ((x / 10 + y / 10 + 1) % 5) as u8;
         if resize != Resize::Square(15) {
             let step = 30 / size[0] as u32;

@@ -1,4 +1,4 @@
-//! Packs: what goes in comes out, and nothing damaged passes for whole.
+//! Packs: a data set is read as it was written, and damage is always found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,14 +52,14 @@ fn format_reason<T: std::fmt::Debug>(result: eqr_datasets::Result<T>) -> String 
     }
 }
 
-/// Writes `path` anew with the byte at `position` flipped.
+/// Rewrites `path` with the byte at `position` flipped.
 fn flip(path: &Path, position: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[position] ^= 0x10;
     fs::write(path, bytes).unwrap();
 }
 
-/// Where `needle` begins in the file, which must hold it once.
+/// The position of `needle` in the file, which must contain it once.
 fn position_of(path: &Path, needle: &[u8]) -> usize {
     let bytes = fs::read(path).unwrap();
     let found: Vec<usize> =
@@ -84,7 +84,7 @@ fn what_goes_in_comes_out() {
 fn the_same_set_gives_the_same_bytes_later_and_on_other_threads() {
     let folder = tempfile::tempdir().unwrap();
     let first = fs::read(packed(folder.path(), SetKind::Renders)).unwrap();
-    // HDF5's time stamps count seconds
+    // HDF5's time stamps have a resolution of seconds
     std::thread::sleep(std::time::Duration::from_millis(1100));
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -163,7 +163,7 @@ fn missing_and_unwritable_paths_are_named() {
     for error in [Dataset::open(&missing).unwrap_err(), dataset(SetKind::Photographs).write(&missing).unwrap_err()] {
         assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("nowhere"), "{error}");
     }
-    // a folder stands where the pack should: the pack is written and cannot take its name
+    // there is a folder with the name of the pack: the pack is written and cannot be renamed
     let taken = folder.path().join("taken.h5");
     fs::create_dir(&taken).unwrap();
     fs::write(taken.join("inside"), "").unwrap();

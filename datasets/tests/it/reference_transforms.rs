@@ -1,9 +1,9 @@
-//! The transforms against torchvision's, whose outputs `scripts/reference/transforms.py` has written down.
+//! Comparison of the transforms with torchvision's outputs, written by `scripts/reference/transforms.py`.
 //!
-//! Where conventions differ: torchvision's `affine` turns clockwise and shifts by pixels, its `rotate` and our rotation
-//! turn counter-clockwise and our shift is a fraction of the side. The order (crop, rotation, shift; brightness,
-//! contrast, saturation, hue) is the same. torchvision's random crops are resized as if nothing lay about the box; so is
-//! the base view, while the crop of view 2, being part of the one affine resampling, sees the pixels beside its box.
+//! Different conventions: torchvision's `affine` rotates clockwise and shifts by pixels; its `rotate` and our
+//! rotation are counter-clockwise, and our shift is a fraction of the side. The order (crop, rotation, shift;
+//! brightness, contrast, saturation, hue) is the same. torchvision's random crops use no pixels outside the
+//! box; nor does the base view. But the crop of view 2 is part of one affine resampling, which does.
 
 use eqr_datasets::transforms::{Border, Crop, Draw, Draws, PixelBox, apply, resized_crop};
 use safetensors::{Dtype, SafeTensors};
@@ -12,11 +12,11 @@ use tch::{Kind, Tensor};
 
 const FILE: &[u8] = include_bytes!("../reference/transforms.safetensors");
 
-/// Largest difference. A step of 8-bit colour, 1/255, would do for the benchmark; where definitions agree, only rounding
-/// is left (1e-5 as the file holds it), and a slip of a coefficient must not hide below a step.
+/// Largest difference. A step of 8-bit colour, 1/255, would be enough for the benchmark. But equal definitions
+/// differ only in rounding (1e-5 in the file), and a wrong coefficient must not hide below a step.
 const CLOSE: f64 = 1e-4;
 
-/// What was done to which image.
+/// The image and its transformation.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Case {
@@ -94,7 +94,7 @@ fn tensor(file: &SafeTensors, name: &str) -> Tensor {
     Tensor::from_slice(&values).view(&shape[..]).unsqueeze(0)
 }
 
-/// Hands every case of `family`, its image and torchvision's result to `check`.
+/// Calls `check` with every case of `family`, its image and torchvision's result.
 fn for_each(family: &str, at_least: usize, check: impl Fn(&Case, &Tensor, &Tensor)) {
     let (_, metadata) = SafeTensors::read_metadata(FILE).unwrap();
     let text = &metadata.metadata().as_ref().unwrap()["reference"];
@@ -134,7 +134,7 @@ fn blur_is_torchvisions() {
 #[test]
 fn a_flip_is_exact() {
     for_each("flip", 3, |case, image, expected| {
-        // bit for bit by torchvision; ours goes through the resampling, whose weights are rounded
+        // exact in torchvision; ours is resampled, with rounded weights
         let difference = (transformed(case, image, Border::Reflection) - image.flip([3])).abs().max().double_value(&[]);
         assert!(difference < 1e-5, "{} of {}: off by {difference}", case.name, case.image);
         assert_close(case, &image.flip([3]), expected);
@@ -151,7 +151,7 @@ fn crop_rotation_and_translation_are_torchvisions() {
 #[test]
 fn the_border_changes_nothing_inside() {
     for_each("affine", 28, |case, image, expected| {
-        // where torchvision, which puts black beyond the border, sees the image alone
+        // only where torchvision, which is black beyond the border, uses no pixels outside the image
         let ones = image.ones_like();
         let inside = transformed(case, &ones, Border::Zeros).gt(1.0 - 1e-4).to_kind(Kind::Float);
         assert!(inside.mean(Kind::Float).double_value(&[]) > 0.25, "{} shows little of the image", case.name);

@@ -1,4 +1,4 @@
-//! Packs whose seal holds and whose content contradicts itself: refused with the part named, whoever wrote them.
+//! Packs with a valid seal and inconsistent content are refused, and the error names the part.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn packed(folder: &Path) -> Vec<u8> {
     fs::read(folder.join("whole.h5")).unwrap()
 }
 
-/// `pack` with the seal that its bytes now have, after the format's description.
+/// `pack` with a new valid seal, computed by the description of the format.
 fn resealed(mut pack: Vec<u8>) -> Vec<u8> {
     let text = String::from_utf8(pack[..SEAL].to_vec()).unwrap();
     let head: String = text.lines().take_while(|line| !line.starts_with("blake3")).map(|l| format!("{l}\n")).collect();
@@ -81,7 +81,7 @@ fn values_that_contradict_each_other_are_refused_behind_the_seal() {
     let Pack { mean, std, .. } = Pack::open(folder.path().join("whole.h5")).unwrap();
     refused(&little(mean, f32::to_le_bytes), &f32::NAN.to_le_bytes(), "attribute mean: expected 3 numbers");
     refused(&little(std, f32::to_le_bytes), &0f32.to_le_bytes(), "attribute std: expected 3 numbers");
-    // three names become two, and the first image is damaged, too: no other image's name is given to it
+    // three names become two, and the first image is damaged: the error must not use another image's name
     changed(b"images/training/0.png\n", b"images/training/0.png ");
     let mut pack = fs::read(&path).unwrap();
     let image = pack.windows(4).position(|window| window == b"\x89PNG").unwrap();
@@ -94,7 +94,7 @@ fn values_that_contradict_each_other_are_refused_behind_the_seal() {
 fn files_of_another_size_than_the_pack_says_are_refused_when_they_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let mut pack = packed(folder.path());
-    // images and masks alike: nothing before their decoding can tell
+    // images and masks have the same wrong size, which only decoding can detect
     let sizes = little([4u32, 5, 4, 5, 4, 5], u32::to_le_bytes);
     let places: Vec<usize> = (0..pack.len() - sizes.len()).filter(|&at| pack[at..].starts_with(&sizes)).collect();
     assert_eq!(places.len(), 2, "sizes of the training images and of their masks");

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use eqr_datasets::dataset::channel_statistics;
-use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::show::{PairChoice, evenly_spaced, default_grid_size, grid_png, pairs_png, predictions_png};
 use eqr_datasets::images::encode::{encode_mask, encode_png};
+use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::show::{PairChoice, default_grid_size, evenly_spaced, grid_png, pairs_png, predictions_png};
 use eqr_datasets::sources::{Options, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Error, Pack, SceneLatents, SetKind, Split};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use ndarray::{Array2, Array4};
 
-/// Images whose flat colour is (80 label, 10 index, 0): three classes of `views * 2` images.
+/// Three classes of `views * 2` images of the colour (80 * label, 10 * index, 0).
 fn packed(folder: &Path, kind: SetKind, views: usize) -> Pack {
     let count = 6 * views;
     let labels: Vec<i32> = (0..count).map(|n| (n / (2 * views)) as i32).collect();
@@ -36,7 +36,7 @@ fn packed(folder: &Path, kind: SetKind, views: usize) -> Pack {
     Pack::open(&path).unwrap()
 }
 
-/// A pack of what is written to `tree` by `write`.
+/// A pack of the files that `write` writes.
 fn packed_tree(folder: &Path, kind: &str, write: impl Fn(&dyn Fn(&str, Vec<u8>))) -> Pack {
     let tree = folder.join("tree");
     write(&|name, bytes| {
@@ -58,7 +58,7 @@ fn pairs(pack: &Pack, choice: &PairChoice, rows: usize, columns: usize) -> RgbIm
     drawn(|path| pairs_png(pack, pack.split("train").unwrap(), choice, rows, columns, path))
 }
 
-/// What `draw` writes, which must be one file.
+/// The picture that `draw` writes. It must be the only file.
 fn drawn(draw: impl FnOnce(&Path) -> eqr_datasets::Result<()>) -> RgbImage {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("grid.png");
@@ -67,7 +67,7 @@ fn drawn(draw: impl FnOnce(&Path) -> eqr_datasets::Result<()>) -> RgbImage {
     image::open(&path).unwrap().into_rgb8()
 }
 
-/// Left, top, width and height of what has exactly this colour, which must fill its box.
+/// Left, top, width and height of the pixels with exactly this colour, which must fill a box.
 #[track_caller]
 fn place(picture: &RgbImage, colour: [u8; 3]) -> [u32; 4] {
     let found: Vec<(u32, u32)> =
@@ -85,7 +85,7 @@ fn has(picture: &RgbImage, colour: [u8; 3]) -> bool {
     picture.pixels().any(|pixel| pixel.0 == colour)
 }
 
-/// Where the images `expected` (rows of indices) lie: each 128 px, in one grid of 134 px.
+/// Asserts that the images `expected` (rows of indices) have 128 px each, in a grid of 134 px.
 #[track_caller]
 fn assert_grid(picture: &RgbImage, expected: &[&[(u8, u8)]]) {
     let colour = |(label, index): (u8, u8)| [80 * label, 10 * index, 0];
@@ -105,7 +105,7 @@ fn assert_grid(picture: &RgbImage, expected: &[&[(u8, u8)]]) {
     assert_eq!(picture.get_pixel(0, 0).0, [255; 3], "the ground is white");
 }
 
-/// Dark pixels of a strip left of the first image: letters.
+/// Number of dark pixels (letters) in a strip left of the first image.
 fn letters(picture: &RgbImage, left: u32, top: u32) -> usize {
     let strip = (0..left).flat_map(|x| (top..top + 128).map(move |y| (x, y)));
     strip.filter(|&(x, y)| picture.get_pixel(x, y)[0] < 100).count()
@@ -177,7 +177,7 @@ fn images_of_any_size_are_fitted_into_one_grid() {
     assert_eq!((second[0] - first[0], second[1].abs_diff(first[1]) <= 1), (134, true));
 }
 
-/// Photographs in grey with masks of halves: void and 1, or 2 and 3.
+/// Grey photographs with masks of two halves: void and 1, or 2 and 3.
 fn packed_masks(folder: &Path) -> Pack {
     packed_tree(folder, "ade20k", |write| {
         for part in ["training", "validation"] {
@@ -197,7 +197,7 @@ fn masks_are_coloured_where_they_say_and_explained() {
     let pack = packed_masks(folder.path());
     assert_eq!(default_grid_size(&pack.splits[0], false), (4, 3));
     let picture = grid(&pack, 1, 2);
-    // three quarters of (31, 119, 180), (255, 127, 14) and (44, 160, 44) on the image's grey
+    // three quarters of (31, 119, 180), (255, 127, 14) and (44, 160, 44) over the image's grey
     let ids = [[48, 114, 160], [216, 120, 36], [58, 145, 58]];
     let [one, two, three] = ids.map(|colour| place(&picture, colour));
     assert_eq!([one[2..].to_vec(), two[2..].to_vec(), three[2..].to_vec()], [[80, 120]; 3]);
@@ -206,7 +206,7 @@ fn masks_are_coloured_where_they_say_and_explained() {
     for x in [left, left + 79, left - 2 - 160, left - 3] {
         assert_eq!(picture.get_pixel(x, top + 60).0, [100; 3], "void and the image itself stay as they are");
     }
-    // the same on a middle grey
+    // the same over a middle grey
     let swatches = [[55, 121, 167], [223, 127, 43], [65, 152, 65]].map(|colour| place(&picture, colour));
     assert!(swatches.iter().all(|swatch| swatch[1] > top + 120 && swatch[2..] == [14, 14]), "{swatches:?}");
     assert!(swatches[0][0] < swatches[1][0] && swatches[1][0] < swatches[2][0]);
@@ -221,7 +221,7 @@ fn predictions_stand_beside_image_and_truth_in_the_same_colours() {
     let [height, width] = split.size(0).map(|side| side as u32);
     let predicted = |id: u8| GrayImage::from_pixel(width, height, Luma([id]));
     let shown = |predictions: &[(usize, GrayImage)]| drawn(|path| predictions_png(&pack, split, predictions, path));
-    // class 3 on the image's grey, and its swatch
+    // class 3 over the image's grey, and its colour in the legend
     let picture = shown(&[(0, predicted(3))]);
     let [left, top, wide, high] = place(&picture, [58, 145, 58]);
     assert_eq!((wide, high), (width * (256 / width.max(height)), height * (256 / width.max(height))));
@@ -267,7 +267,7 @@ fn only_the_asked_transforms_make_view_2() {
         let transforms = Some(transforms.to_vec());
         pairs(&pack, &PairChoice { seed: 3, transforms }, 1, 1)
     };
-    // a flat image does not show how it was turned, but its colour
+    // an image of one colour does not show its rotation, but its colour
     let turned = with(&[Transform::Rotation, Transform::Flip]);
     let coloured = with(&[Transform::Color]);
     let colour = (0..12).map(|n| [n / 4 * 80, 10 * n, 0]).find(|&colour| has(&turned, colour)).unwrap();

@@ -1,11 +1,13 @@
-//! The transforms against what their parameters say: exact identities, landmarks, and references written as loops over
-//! pixels.
+//! Tests of the transforms by their parameters: exact identities, landmarks, and simple loops over pixels as
+//! reference.
 
 use eqr_datasets::transforms::{
     Border, Crop, Draw, Draws, FirstView, PixelBox, Ranges, Transform, apply, base_view, photo_pair, resized_crop,
 };
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
+
+use crate::common::largest_difference;
 
 /// (N, 3, side, side) smooth random images in f64, values inside (0, 1).
 fn smooth_images(n: i64, side: i64) -> Tensor {
@@ -24,10 +26,6 @@ fn noise_images(n: i64, side: i64) -> Tensor {
     Tensor::from_slice(&values).view([n, 3, side, side])
 }
 
-fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
-}
-
 fn same_for_all(n: usize, draw: Draw) -> Draws {
     Draws { each: vec![draw; n] }
 }
@@ -38,7 +36,7 @@ fn centre(images: &Tensor, keep: i64) -> Tensor {
     images.narrow(2, margin, keep).narrow(3, margin, keep)
 }
 
-/// Pixel values as nested loops see them: image, channel, row, column.
+/// Pixel values by image, channel, row and column.
 struct Pixels {
     values: Vec<f64>,
     side: usize,
@@ -126,15 +124,15 @@ fn flip_and_crop_show_the_box_they_name() {
     let images = noise_images(1, 16);
     let flipped = apply(&images, &same_for_all(1, Draw { flip: true, ..Draw::IDENTITY }), Border::Reflection);
     assert!(largest_difference(&flipped, &images.flip([3])) < 1e-12);
-    // columns 8..16 and rows 4..12 doubled; torch's own resize knows nothing of the surroundings, so only the inside
-    // agrees
+    // columns 8..16 and rows 4..12 at twice the size; torch's resize does not use the surroundings, so only the
+    // inside agrees
     let crop = Crop { centre: [0.5, 0.0], width: 0.5, height: 0.5 };
     let cropped = apply(&images, &same_for_all(1, Draw { crop, ..Draw::IDENTITY }), Border::Reflection);
     let doubled = images.narrow(2, 4, 8).narrow(3, 8, 8).upsample_bilinear2d([16, 16], false, None, None);
     assert!(largest_difference(&centre(&cropped, 14), &centre(&doubled, 14)) < 1e-12);
 }
 
-/// Centre of mass (x, y) of the first channel in coordinates that reach from -1 to 1.
+/// Centre of mass (x, y) of the first channel in coordinates from -1 to 1.
 fn centre_of_mass(image: &Tensor) -> [f64; 2] {
     let pixels = Pixels::of(image);
     let (mut x, mut y, mut mass) = (0.0, 0.0, 0.0);
@@ -160,7 +158,7 @@ fn spot(at: [f64; 2], side: i64) -> Tensor {
     plane.expand([1, 3, side, side], false).contiguous()
 }
 
-/// Where `draw` takes a point of view 1: the steps one by one, as a person would do them on paper.
+/// The position in view 2 of a point of view 1, computed step by step.
 fn moved([mut x, mut y]: [f64; 2], draw: &Draw) -> [f64; 2] {
     if draw.flip {
         x = -x;
@@ -168,12 +166,12 @@ fn moved([mut x, mut y]: [f64; 2], draw: &Draw) -> [f64; 2] {
     x = (x - draw.crop.centre[0]) / draw.crop.width;
     y = (y - draw.crop.centre[1]) / draw.crop.height;
     let (sin, cos) = draw.angle.to_radians().sin_cos();
-    // counter-clockwise as seen: a point at the right goes up, where y is negative
+    // counter-clockwise: a point on the right moves up, where y is negative
     [x, y] = [x * cos + y * sin, -x * sin + y * cos];
     [x + 2.0 * draw.shift[0], y + 2.0 * draw.shift[1]]
 }
 
-/// Whether a spot there is seen whole.
+/// Whether a spot there is completely visible.
 fn well_inside(at: [f64; 2]) -> bool {
     at.iter().all(|coordinate| coordinate.abs() <= 0.7)
 }
@@ -235,10 +233,10 @@ fn every_transform_with_an_inverse_is_undone_by_it() {
     };
     let restored = there_and_back(Transform::Translation, |d| Draw { shift: d.shift.map(|s| -s), ..*d });
     assert!(largest_difference(&centre(&restored, 30), &centre(&images, 30)) < 0.01);
-    // twice mirrored
+    // mirrored twice
     let restored = there_and_back(Transform::Flip, |d| *d);
     assert!(largest_difference(&restored, &images) < 1e-12);
-    // a crop of the half, shown in the middle half of what is then twice as wide
+    // a crop of one half, shown in the middle half of the doubled width
     let half = Crop { centre: [0.1, -0.2], width: 0.5, height: 0.5 };
     let double = Crop { centre: [-0.2, 0.4], width: 2.0, height: 2.0 };
     let cropped = apply(&images, &same_for_all(4, Draw { crop: half, ..Draw::IDENTITY }), Border::Reflection);
@@ -294,7 +292,7 @@ fn shifted_hue([r, g, b]: [f64; 3], turns: f64) -> [f64; 3] {
 #[test]
 fn colors_equal_a_scalar_reference() {
     let images = noise_images(12, 8);
-    // flat grey and fully saturated pixels are the special cases of HSV
+    // grey and fully saturated pixels are the special cases of HSV
     let _ = images.get(0).fill_(0.25);
     let _ = images.get(1).narrow(0, 1, 2).fill_(0.0);
     let keys: Vec<u64> = (0..12).collect();
@@ -329,7 +327,7 @@ fn hue_in_single_precision_stays_within_a_thousandth() {
     assert!(largest_difference(&double, &single) < 1e-3);
 }
 
-/// Index mirrored about the first and last pixel.
+/// Mirrors an index at the first and last pixel.
 fn reflected(index: i64, side: i64) -> usize {
     let index = index.abs();
     (if index >= side { 2 * (side - 1) - index } else { index }) as usize

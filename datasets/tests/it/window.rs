@@ -1,9 +1,11 @@
-//! `border = window`: view 2 shows the source itself wherever it reaches, and parameters stay relative to view 1.
+//! `border = window`: view 2 shows only the source itself, and parameters are relative to view 1.
 
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::{Border, Crop, Draw, Draws, FirstView, Ranges, Transform, apply, base_view, photo_pair};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
+
+use crate::common::largest_difference;
 
 const GEOMETRY: [Transform; 4] = [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
 
@@ -18,11 +20,7 @@ fn white(n: i64, side: i64) -> Tensor {
     Tensor::ones([n, 3, side, side], (Kind::Double, Device::Cpu))
 }
 
-fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
-}
-
-/// Random draws, and those at the ends of the ranges where view 2 reaches farthest.
+/// Random draws, and draws at the ends of the ranges, where view 2 reaches farthest.
 fn far_draws(active: &[Transform], ranges: &Ranges) -> Draws {
     let keys: Vec<u64> = (0..100).collect();
     let mut draws = Draws::sample(&keys, 2, 0, active, ranges);
@@ -38,7 +36,7 @@ fn far_draws(active: &[Transform], ranges: &Ranges) -> Draws {
     draws
 }
 
-/// Side of the field about view 1.
+/// Side of the field around view 1.
 fn field_side(side: i64, reach: f64) -> i64 {
     side + 2 * (side as f64 * (reach - 1.0) / 2.0).ceil() as i64
 }
@@ -57,7 +55,7 @@ fn what_lies_beyond_the_source_never_shows() {
             let keys: Vec<u64> = (0..draws.len() as u64).collect();
             let images = white(draws.len() as i64, side);
             let darkest = |reach: f64| {
-                // black beyond the field marks every pixel that shows a part of it
+                // everything beyond the field is black, so a dark pixel shows it
                 let view1 = base_view(&images, &keys, 1, 0, reach);
                 view1.transformed(&draws, Border::Zeros).min().double_value(&[])
             };
@@ -76,7 +74,8 @@ fn crops_and_flips_need_no_window() {
     let images = white(keys.len() as i64, 32);
     let view1 = base_view(&images, &keys, 1, 0, Border::Window.reach(active, &Ranges::default()));
     assert!(view1.pixels().equal(&base_view(&images, &keys, 1, 0, 1.0).pixels()));
-    // a crop that ends at the border reads up to half a pixel past the centre of the last one: still that pixel
+    // a crop that ends at the border reads up to half a pixel past the centre of the last pixel, which is still
+    // the same pixel
     assert!(view1.transformed(&draws, Border::Zeros).min().double_value(&[]) > 0.5);
 }
 
@@ -141,7 +140,7 @@ fn parameters_are_relative_to_the_window() {
     let keys: Vec<u64> = (0..40).collect();
     let draws = Draws::sample(&keys, 6, 0, &GEOMETRY, &Ranges::default());
     let view2 = FirstView::centered_in(&field, side).transformed(&draws, Border::Window);
-    // the same done to the whole field, lengths being that much smaller fractions of it
+    // the same transformation of the whole field, of which all lengths are smaller fractions
     let share = side as f64 / field_side as f64;
     let of_field = |draw: &Draw| Draw {
         shift: draw.shift.map(|shift| shift * share),
@@ -169,7 +168,7 @@ fn a_pair_with_a_window_is_made_like_any_other() {
     let (view1, view2, draws) = photo_pair(&bytes, &keys, 1, 2, &Transform::ALL, &ranges, Border::Window);
     assert_eq!((view1.size(), view2.size()), (vec![4, 3, 32, 32], vec![4, 3, 32, 32]));
     assert_eq!(draws, Draws::sample(&keys, 1, 2, &Transform::ALL, &ranges));
-    // without surroundings a window has nothing but the reflection to show
+    // without surroundings, a window shows the reflection
     assert!(apply(&view1, &draws, Border::Window).equal(&apply(&view1, &draws, Border::Reflection)));
     assert!(largest_difference(&view2, &apply(&view1, &draws, Border::Window)) > 0.05);
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
-use eqr_datasets::{Loader, Scene, view_pairs};
+use eqr_datasets::{Loader, SceneLatents, view_pairs};
 use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
@@ -23,7 +23,7 @@ pub struct PairSource {
     images: Images,
     device: Device,
     labels: Arc<[i64]>,
-    scene: Option<Arc<Scene>>,
+    scene: Option<Arc<SceneLatents>>,
     normalisation: Normalisation,
     transforms: Transforms,
     units: Arc<[usize]>,
@@ -107,7 +107,7 @@ impl PairSource {
     }
 
     /// The scene of renders.
-    pub fn scene(&self) -> Option<&Scene> {
+    pub fn scene(&self) -> Option<&SceneLatents> {
         self.scene.as_deref()
     }
 
@@ -184,7 +184,7 @@ impl PairSource {
             Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch, reach),
             Images::Streamed(loader) => {
                 let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
-                FirstView::amid(&unit(&field), loader.side() as i64)
+                FirstView::centered_in(&unit(&field), loader.side() as i64)
             }
         })
     }
@@ -255,7 +255,7 @@ impl PairSource {
         Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
     }
 
-    fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Result<Pairs> {
+    fn render_pairs(&self, scene: &SceneLatents, pairs: &[[usize; 2]]) -> Result<Pairs> {
         let side = |which: usize| pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>();
         Ok(Pairs {
             view1: self.images(&side(0))?,
@@ -272,7 +272,7 @@ fn unit(images: &Tensor) -> Tensor {
 }
 
 /// (n, 6): relative quaternion (x, y, z, w), then differences of floor hue and light hue.
-pub fn render_parameters(scene: &Scene, pairs: &[[usize; 2]]) -> Tensor {
+pub fn render_parameters(scene: &SceneLatents, pairs: &[[usize; 2]]) -> Tensor {
     let rows = |which: usize| -> Vec<[f32; 7]> {
         let row = |pair: &[usize; 2]| std::array::from_fn(|j| scene.latents[[pair[which], j]]);
         pairs.iter().map(row).collect()

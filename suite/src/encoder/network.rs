@@ -1,6 +1,6 @@
 //! The network of a suite: encoder and method with their parameters.
 
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 use eqr_models::arena::Compute;
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
@@ -42,7 +42,7 @@ pub fn model_config(suite: &Suite, opened: &OpenedPack) -> ModelConfig {
 }
 
 /// The suite's network for images of this kind, side and number of classes.
-pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> ModelConfig {
+pub fn suite_model(suite: &Suite, kind: SetKind, image: i64, classes: i64) -> ModelConfig {
     let model = &suite.model;
     ModelConfig {
         encoder: VitConfig {
@@ -60,6 +60,6 @@ pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> Model
         loss: model.loss,
         classes,
         transforms: tasks(kind, &suite.transforms),
-        sie_constant: model.sie_constant.unwrap_or(kind == Kind::Photographs),
+        sie_constant: model.sie_constant.unwrap_or(kind == SetKind::Photographs),
     }
 }

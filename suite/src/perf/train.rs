@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use eqr_datasets::Kind as DataKind;
+use eqr_datasets::SetKind;
 use eqr_models::arena::Arena;
 use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
@@ -151,15 +151,15 @@ pub(super) fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
             decoder: DecoderConfig::default(),
             loss: LossConfig::default(),
             classes: CLASSES,
-            transforms: tasks(DataKind::Renders, &Transforms::default()),
+            transforms: tasks(SetKind::Renders, &Transforms::default()),
             sie_constant: false,
         };
         return Ok((config, batch));
     };
     let suite = Suite::load(name, &[])?;
     let (kind, image) = match &suite.data {
-        Data::Solids { spec } => (DataKind::Renders, spec.side as i64),
-        Data::Pack { .. } => (DataKind::Photographs, args.img),
+        Data::Solids { spec } => (SetKind::Renders, spec.side as i64),
+        Data::Pack { .. } => (SetKind::Photographs, args.img),
     };
     let batch = i64::try_from(suite.train.batch).context("train.batch")?;
     Ok((suite_model(&suite, kind, image, CLASSES), batch))

@@ -5,7 +5,7 @@
 //! as windows of unknown number are left out), as heads and logistic regression are small beside them.
 
 use anyhow::Result;
-use eqr_datasets::{Kind, known_count};
+use eqr_datasets::{SetKind, known_image_count};
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
@@ -21,7 +21,7 @@ use crate::suite_file::suite::{Probe, Suite};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataSetSize {
     /// Photographs or renders.
-    pub kind: Kind,
+    pub kind: SetKind,
     /// Side of the images that the network sees.
     pub side: usize,
     /// Objects or images of the training split; none where it is not known.
@@ -75,7 +75,7 @@ pub fn training(
     let model = build(&entry.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let known = if entry.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let course = |units| TrainingSteps::new(suite, entry.row.budget, known_count(units, known), units);
+    let course = |units| TrainingSteps::new(suite, entry.row.budget, known_image_count(units, known), units);
     let steps = extent.units.map(|units| course(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
@@ -114,7 +114,7 @@ pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
     let sets =
-        if extent.kind == Kind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
+        if extent.kind == SetKind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
     let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * config.encoder.forward_flops();
     let hidden = regression.hidden as f64;
     let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);

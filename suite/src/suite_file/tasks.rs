@@ -1,6 +1,6 @@
 //! The equivariance tasks of a data set.
 
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 
 use crate::suite_file::suite::Transforms;
 
@@ -8,9 +8,9 @@ use crate::suite_file::suite::Transforms;
 pub type Task = (String, i64);
 
 /// The equivariance tasks of a data set.
-pub fn tasks(kind: Kind, transforms: &Transforms) -> Vec<Task> {
+pub fn tasks(kind: SetKind, transforms: &Transforms) -> Vec<Task> {
     match kind {
-        Kind::Renders => vec![("rotation".into(), 4), ("color".into(), 2)],
-        Kind::Photographs => transforms.active.iter().map(|t| (t.name().to_owned(), t.dim() as i64)).collect(),
+        SetKind::Renders => vec![("rotation".into(), 4), ("color".into(), 2)],
+        SetKind::Photographs => transforms.active.iter().map(|t| (t.name().to_owned(), t.dim() as i64)).collect(),
     }
 }

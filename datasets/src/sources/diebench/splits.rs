@@ -30,11 +30,7 @@ pub(super) struct ObjectSplit<'a> {
 ///
 /// # Errors
 /// [`Error::Format`] and [`Error::Member`] for split files that are incomplete or do not match the objects.
-pub(super) fn split<'a>(
-    listing: &Listing,
-    options: &Options,
-    objects: &[ObjectKey<'a>],
-) -> Result<ObjectSplit<'a>> {
+pub(super) fn split<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<'a>]) -> Result<ObjectSplit<'a>> {
     let mut files = Vec::new();
     for file in FILES {
         files.push(listing.find_list(file)?);
@@ -128,10 +124,7 @@ fn from_files<'a>(
 }
 
 /// The synset of each label. Labels must be 0, 1, ..., with one synset each.
-fn class_names<'a>(
-    listing: &Listing,
-    objects: impl Iterator<Item = &'a ListedObject>,
-) -> Result<Vec<String>> {
+fn class_names<'a>(listing: &Listing, objects: impl Iterator<Item = &'a ListedObject>) -> Result<Vec<String>> {
     let (mut synsets, mut labels) = (BTreeMap::new(), BTreeMap::new());
     for listed in objects {
         let synset = *synsets.entry(listed.label).or_insert(listed.synset.as_str());

@@ -1,4 +1,5 @@
-//! ImageNet of ILSVRC 2012: class folders or the published archives. The validation images may also lie in one folder.
+//! ImageNet of ILSVRC 2012: class folders or the published archives. The validation images may also lie in
+//! one folder.
 
 mod class_words;
 #[cfg(test)]
@@ -117,7 +118,8 @@ fn class_folder(path: &str) -> Option<(&str, &str)> {
     is_wnid(wnid).then_some((wnid, without_archive_ending(above)))
 }
 
-/// Sorts by class and file name, so that the order is the same for every layout. Refuses two copies of an image.
+/// Sorts by class and file name, so that the order is the same for every layout. Refuses two copies of an
+/// image.
 fn sort_and_check(listing: &Listing, split: &mut [Labelled]) -> Result<()> {
     split.sort_unstable();
     let twice = split.windows(2).find(|pair| (pair[0].wnid, pair[0].name) == (pair[1].wnid, pair[1].name));
@@ -127,8 +129,8 @@ fn sort_and_check(listing: &Listing, split: &mut [Labelled]) -> Result<()> {
     })
 }
 
-/// The sorted classes, as torchvision numbers them: those of the training images, or of the validation images if there
-/// are no training images.
+/// The sorted classes, as torchvision numbers them: those of the training images, or of the validation images
+/// if there are no training images.
 fn wnids<'a>(listing: &Listing, images: &Images<'a>) -> Result<Vec<&'a str>> {
     let classes = |split: &[Labelled<'a>]| -> BTreeSet<&'a str> { split.iter().map(|image| image.wnid).collect() };
     let (train, val) = (classes(&images.train), classes(&images.val));

@@ -60,12 +60,7 @@ pub(super) fn ground_truth(listing: &Listing, flat: &mut [(usize, &str)], words:
 }
 
 /// Reads the devkit's list: line k is the class number of image k.
-fn from_devkit(
-    listing: &Listing,
-    list: &TextList,
-    flat: &[(usize, &str)],
-    words: &ClassWords,
-) -> Result<GroundTruth> {
+fn from_devkit(listing: &Listing, list: &TextList, flat: &[(usize, &str)], words: &ClassWords) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if let Some(at) = (0..lines.len()).find(|&at| lines[at].number != at + 1) {
         return Err(list.error_at(at + 1, "expected a class, found an empty line"));
@@ -92,8 +87,8 @@ fn from_devkit(
     Ok(GroundTruth { wnids, origin: TRUTH })
 }
 
-/// Reads Kaggle's CSV. A line is `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`; the class of the first box is the
-/// class of the image.
+/// Reads Kaggle's CSV. A line is `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`; the class of the first
+/// box is the class of the image.
 fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if lines[0].text != "ImageId,PredictionString" {
@@ -116,7 +111,9 @@ fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> 
         let image = name.split_once('.').map_or(name, |(stem, _)| stem);
         match classes.remove(image) {
             Some(wnid) => wnids.push(wnid.to_owned()),
-            None => return Err(Error::member(listing.input, path, format!("{} does not name it", list.path))),
+            None => {
+                return Err(Error::member(listing.input, path, format!("{} does not name it", list.path)));
+            }
         }
     }
     match classes.first_key_value() {

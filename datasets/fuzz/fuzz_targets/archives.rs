@@ -3,12 +3,12 @@
 
 use std::io::Read;
 
-use eqr_datasets::sources::tree::{IMAGE_BYTES, Tree, Visit};
-use eqr_datasets_fuzz::file_of;
+use eqr_datasets::archives::{IMAGE_BYTES, Tree, Visit};
+use eqr_datasets_fuzz::write_input;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let path = file_of(data);
+    let path = write_input(data);
     let Ok(tree) = Tree::open(path) else { return };
     let _ = tree.visit(&mut |path, size, reader: &mut dyn Read| {
         tree.read_member(path, size, reader, IMAGE_BYTES).map(|_| Visit::Continue)

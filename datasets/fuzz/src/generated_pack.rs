@@ -1,5 +1,5 @@
-//! Packs that HDF5 itself wrote and that bear a right seal, whose every value, shape and type a fuzzer may change: what is ours behind
-//! the checksum is reached, and HDF5's own structures stay whole.
+//! Packs written by HDF5 with a valid seal, in which a fuzzer can change every value, shape and type. So the
+//! code after the checksum is reached, and HDF5's own structures stay valid.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
@@ -15,8 +15,9 @@ use crate::choices::Choices;
 /// Bytes of the seal.
 const SEAL: usize = 512;
 
-/// A pack as `choices` want it, until the next call; nothing where HDF5 refuses to write such a one.
-pub fn pack_of(choices: &mut Choices) -> Option<&'static Path> {
+/// Writes the pack that `choices` decide. The file stays until the next call. `None` if HDF5 refuses to write
+/// it.
+pub fn write_pack(choices: &mut Choices) -> Option<&'static Path> {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let path = FILE.get_or_init(|| tempfile::tempdir().expect("a temporary folder").keep().join("pack.h5"));
     hdf5::silence_errors(true);
@@ -25,7 +26,7 @@ pub fn pack_of(choices: &mut Choices) -> Option<&'static Path> {
     Some(path)
 }
 
-/// The HDF5 file behind the seal; gives the places of image and mask bytes.
+/// Writes the HDF5 file without the seal. Returns the positions of image and mask bytes.
 fn write(path: &Path, choices: &mut Choices) -> hdf5::Result<Vec<Range<u64>>> {
     let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL as u64)).create(path)?;
     let renders = choices.below(2) == 1;
@@ -41,7 +42,7 @@ fn write(path: &Path, choices: &mut Choices) -> hdf5::Result<Vec<Range<u64>>> {
     attribute(&file, "class_names", names, choices)?;
     let mut payloads = Vec::new();
     for name in ["train", "test", "val"] {
-        // the first two are there unless chosen otherwise, the third only where chosen
+        // the first two exist by default, the third does not
         if (choices.fault(1) == 1) == (name == "val") {
             split(&file.create_group(name)?, renders, choices, &mut payloads)?;
         }
@@ -104,10 +105,10 @@ fn text(at: &Location, name: &str, value: &str, choices: &mut Choices) -> hdf5::
     attribute(at, name, vec![chosen.parse::<VarLenUnicode>().map_err(|_| "a zero byte")?], choices)
 }
 
-/// An attribute with these values: one as a scalar, several as an array.
+/// Writes an attribute with these values: one value as a scalar, several as an array.
 fn attribute<T: H5Type + Clone>(at: &Location, name: &str, values: Vec<T>, choices: &mut Choices) -> hdf5::Result<()> {
     let values = changed(values, choices);
-    let numbers: Vec<i16> = choices_as(choices, 1);
+    let numbers: Vec<i16> = wrong_type(choices, 1);
     match choices.fault(5) {
         1 => return Ok(()),
         2 => at.new_attr_builder().with_data(&numbers).create(name)?,
@@ -130,7 +131,7 @@ fn attribute<T: H5Type + Clone>(at: &Location, name: &str, values: Vec<T>, choic
     Ok(())
 }
 
-/// A dataset with these values, unless another type, shape, layout or none is chosen.
+/// Writes a dataset with these values, or with another type, shape or layout, or none at all.
 fn array<T: H5Type + Clone>(
     group: &Group,
     name: &str,
@@ -143,13 +144,13 @@ fn array<T: H5Type + Clone>(
     match choices.fault(6) {
         1 => return Ok(None),
         2 => {
-            let numbers: Vec<i16> = choices_as(choices, 4);
+            let numbers: Vec<i16> = wrong_type(choices, 4);
             return group.new_dataset_builder().no_chunk().with_data(&numbers).create(name).map(Some);
         }
         3 => drop(group.create_group(name)?),
         4 => shape.push(1),
         5 => {
-            // room that is announced and never written
+            // space that is declared and never written
             shape[0] = choices.number() as usize >> choices.below(64);
             shape.iter().try_fold(size_of::<T>(), |bytes, &axis| bytes.checked_mul(axis)).ok_or("more than can be")?;
             return group.new_dataset::<T>().no_chunk().shape(shape).create(name).map(Some);
@@ -171,7 +172,7 @@ fn array<T: H5Type + Clone>(
     Ok(Some(dataset))
 }
 
-/// `values` as they are, or one of them in the place of another, or fewer.
+/// `values`, or a changed copy: reversed, shortened or overwritten.
 fn changed<T: Clone>(mut values: Vec<T>, choices: &mut Choices) -> Vec<T> {
     match choices.fault(3) {
         1 => values.reverse(),
@@ -181,7 +182,8 @@ fn changed<T: Clone>(mut values: Vec<T>, choices: &mut Choices) -> Vec<T> {
             let all = size_of::<T>() * values.len();
             if !std::mem::needs_drop::<T>() {
                 let length = bytes.len().min(all);
-                // SAFETY: T is one of the plain numbers of a pack, which any bytes are, and no more than all of them are written
+                // SAFETY: T is a plain number, for which all bytes are valid, and at most `all` bytes are
+                // written
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), values.as_mut_ptr().cast(), length) };
             }
         }
@@ -190,12 +192,12 @@ fn changed<T: Clone>(mut values: Vec<T>, choices: &mut Choices) -> Vec<T> {
     values
 }
 
-/// Numbers of another type than a pack has.
-fn choices_as(choices: &mut Choices, count: usize) -> Vec<i16> {
+/// Numbers of a type that packs do not have.
+fn wrong_type(choices: &mut Choices, count: usize) -> Vec<i16> {
     (0..count).map(|_| i16::from(choices.byte())).collect()
 }
 
-/// Writes a seal that holds, whatever payloads it names.
+/// Writes a valid seal. It may name wrong payloads.
 fn seal(path: &Path, mut payloads: Vec<Range<u64>>, choices: &mut Choices) -> std::io::Result<()> {
     let file = fs::read(path)?;
     if choices.fault(1) == 1 {
