@@ -14,14 +14,18 @@
 //! | dataset | shape | type |
 //! |---|---|---|
 //! | `images` | (N, H, W, 3) | uint8, RGB: images of one size |
-//! | `image_bytes` | (B) | uint8: otherwise, the image files one after the other: JPEG or PNG, or GIF or BMP if the source has such (the content decides, not the name; of several frames the first is used), |
-//! | `image_places` | (N, 2) | uint64, offset in `image_bytes` and length, |
+//! | `image_bytes` | (B) | uint8: otherwise, the image files one after the other |
+//! | `image_places` | (N, 2) | uint64, offset in `image_bytes` and length |
 //! | `image_sizes` | (N, 2) | uint32, height and width |
 //! | `checksums` | (N, 32) | uint8, BLAKE3 of each image's bytes as stored |
 //! | `labels` | (N) | int32, index into `class_names` |
-//! | `names` | (M) | uint8, UTF-8: names of the images in their source, each with a line feed; not in generated sets |
-//! | `masks`, or `mask_bytes`, `mask_places`, `mask_sizes`; `mask_checksums` | as above, (N, H, W) | sets with masks: a class id for each pixel, 0 = void; PNG |
-//! | `latents` | (N, 7) | float32, renders only, with the attribute `views` = views per object |
+//! | `names` | (M) | uint8, UTF-8: names of the images in their source, each with a line feed |
+//! | `masks` | (N, H, W) | uint8: a class id for each pixel, 0 = void |
+//! | `latents` | (N, 7) | float32, with the attribute `views` = views per object |
+//!
+//! Image files are JPEG or PNG, or GIF or BMP if the source has such. Their content decides, not their names;
+//! of several frames the first is used. Generated sets have no `names`. Sets with masks have `masks` or
+//! `mask_bytes` (PNG), `mask_places` and `mask_sizes`, and `mask_checksums`. Only renders have `latents`.
 //!
 //! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, its name,
 //! storage, labels, checksums, views and latents. Texts and arrays come after their length in bytes as a

@@ -266,7 +266,8 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::{Contents, Payload, SplitContents, write};
+    use crate::pack::contents::{Contents, Payload, SplitContents};
+    use crate::pack::write::write;
 
     /// Writes a pack of two images of one pixel.
     fn written(path: &Path) {

@@ -101,8 +101,8 @@ fn read(input: &Path) -> eqr_datasets::Result<(Files, Option<blake3::Hash>)> {
     Ok((files, hash))
 }
 
-/// The member and the reason of the error about `input`. `Tree::list` must return the same error, unless only the
-/// content of a member is wrong.
+/// The member and the reason of the error about `input`. `Tree::list` must return the same error, unless only
+/// the content of a member is wrong.
 fn member_error(input: &Path) -> (String, String) {
     match read(input) {
         Err(Error::Member { container, member, reason }) => {

@@ -1,7 +1,7 @@
 //! Class folders and archives of them, valid and broken.
 
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use eqr_datasets::packing::{PackSpec, Resize, pack};

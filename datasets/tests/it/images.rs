@@ -1,14 +1,12 @@
 //! Decoding, resizing and encoding of valid and broken images.
 
-use std::io::Cursor;
-
 use eqr_datasets::images::decode::{decode, decode_mask};
 use eqr_datasets::images::encode::{encode_jpeg, encode_mask, encode_png};
 use eqr_datasets::images::resize::{
     Filter, resize_mask_short_side, resize_mask_square, resize_short_side, resize_square,
 };
 use image::imageops;
-use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
+use image::{GrayImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
 
 use crate::common::encoded;
 
@@ -51,9 +49,9 @@ impl Bits {
     }
 }
 
-/// A baseline JPEG of 8 * `blocks` x 8 pixels with one stored value for each component, and optionally Adobe's
-/// marker of the colour transform. Written by ITU-T T.81, with a code of four bits for the size of a DC
-/// difference and one bit for the end of a block.
+/// A baseline JPEG of 8 * `blocks` x 8 pixels with one stored value for each component, and optionally
+/// Adobe's marker of the colour transform. Written by ITU-T T.81, with a code of four bits for the size of a
+/// DC difference and one bit for the end of a block.
 fn flat_jpeg(components: &[u8], blocks: u16, adobe: Option<u8>) -> Vec<u8> {
     let count = components.len() as u8;
     let mut bytes = vec![0xff, 0xd8];
@@ -310,8 +308,8 @@ fn tiny_and_long_images_are_resized_within_bounds() {
     assert_eq!(resize_short_side(&scene(375, 500), 256, Filter::Bicubic).unwrap().dimensions(), (256, 341));
 }
 
-/// Weights of the `from` source pixels for each of `to` pixels, by PIL's definition: the filter is widened by the
-/// step, evaluated at the centres of the pixels in its support, and normalised to a sum of 1.
+/// Weights of the `from` source pixels for each of `to` pixels, by PIL's definition: the filter is widened by
+/// the step, evaluated at the centres of the pixels in its support, and normalised to a sum of 1.
 fn exact_weights(from: u32, to: u32, filter: Filter) -> Vec<Vec<(u32, f64)>> {
     let step = f64::from(from) / f64::from(to);
     let scale = step.max(1.0);

@@ -1,6 +1,10 @@
 //! Plans of sets of photographs with lists of images, on tiny trees in the official layouts.
 
-use eqr_datasets::sources::{AIRCRAFT, CIFAR10, CIFAR100, DTD, FOOD101, PETS, PackPlan, SUN397, Source};
+use std::path::Path;
+
+use eqr_datasets::sources::{
+    AIRCRAFT, CIFAR10, CIFAR100, DTD, FOOD101, Listing, Options, PETS, PackPlan, SUN397, Source,
+};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -190,7 +194,7 @@ fn a_name_of_the_users_own_goes_into_the_tables() {
     let members = tree.iter().map(|(path, _)| (path.clone(), 0)).collect::<std::collections::BTreeMap<_, _>>();
     let lists = tree.into_iter().filter(|(path, _)| (FOOD101.is_list)(path)).collect();
     let listing = Listing { input: Path::new("input"), members: members.into_iter().collect(), lists };
-    let named = Options { name: Some("lunch".into()), ..options() };
+    let named = Options { name: Some("lunch".into()), test_fraction: 0.2, seed: 0 };
     assert_eq!((FOOD101.plan)(&listing, &named).unwrap().name, "lunch");
 }
 
@@ -448,8 +452,8 @@ fn no_source_takes_an_image_for_a_list() {
 #[test]
 fn every_source_says_what_it_is() {
     for source in [CIFAR10, CIFAR100, FOOD101, SUN397, DTD, PETS, AIRCRAFT] {
-        let about = &source.about;
-        for text in [about.name, about.expects, about.sizes, about.download, about.described, about.licence] {
+        let info = &source.info;
+        for text in [info.name, info.expects, info.sizes, info.download, info.described, info.licence] {
             assert!(!text.is_empty() && !text.contains("  "), "{}: {text:?}", source.kind);
         }
     }

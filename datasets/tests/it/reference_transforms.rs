@@ -12,8 +12,9 @@ use tch::{Kind, Tensor};
 
 const FILE: &[u8] = include_bytes!("../reference/transforms.safetensors");
 
-/// Largest difference. A step of 8-bit colour, 1/255, would be enough for the benchmark. But equal definitions
-/// differ only in rounding (1e-5 in the file), and a wrong coefficient must not hide below a step.
+/// Largest difference. A step of 8-bit colour, 1/255, would be enough for the benchmark. But equal
+/// definitions differ only in rounding (1e-5 in the file), and a wrong coefficient must not hide below a
+/// step.
 const CLOSE: f64 = 1e-4;
 
 /// The image and its transformation.

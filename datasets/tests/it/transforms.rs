@@ -124,8 +124,8 @@ fn flip_and_crop_show_the_box_they_name() {
     let images = noise_images(1, 16);
     let flipped = apply(&images, &same_for_all(1, Draw { flip: true, ..Draw::IDENTITY }), Border::Reflection);
     assert!(largest_difference(&flipped, &images.flip([3])) < 1e-12);
-    // columns 8..16 and rows 4..12 at twice the size; torch's resize does not use the surroundings, so only the
-    // inside agrees
+    // columns 8..16 and rows 4..12 at twice the size; torch's resize does not use the surroundings, so only
+    // the inside agrees
     let crop = Crop { centre: [0.5, 0.0], width: 0.5, height: 0.5 };
     let cropped = apply(&images, &same_for_all(1, Draw { crop, ..Draw::IDENTITY }), Border::Reflection);
     let doubled = images.narrow(2, 4, 8).narrow(3, 8, 8).upsample_bilinear2d([16, 16], false, None, None);

@@ -74,8 +74,8 @@ fn crops_and_flips_need_no_window() {
     let images = white(keys.len() as i64, 32);
     let view1 = base_view(&images, &keys, 1, 0, Border::Window.reach(active, &Ranges::default()));
     assert!(view1.pixels().equal(&base_view(&images, &keys, 1, 0, 1.0).pixels()));
-    // a crop that ends at the border reads up to half a pixel past the centre of the last pixel, which is still
-    // the same pixel
+    // a crop that ends at the border reads up to half a pixel past the centre of the last pixel, which is
+    // still the same pixel
     assert!(view1.transformed(&draws, Border::Zeros).min().double_value(&[]) > 0.5);
 }
 
