@@ -214,10 +214,11 @@ impl Crate {
     fn uses(&self) -> BTreeMap<&ModulePath, BTreeMap<&ModulePath, String>> {
         let of_file = |module: &ModulePath, source: &Source| {
             // a re-export hands a name on and needs nothing of it
-            let used = source.mentions.iter().filter(|mention| mention.re_exported_as.is_none()).filter_map(|mention| {
-                let definition = self.definition(&self.absolute(module, mention)?)?;
-                Some((definition, mention.segments.join("::")))
-            });
+            let used =
+                source.mentions.iter().filter(|mention| mention.re_exported_as.is_none()).filter_map(|mention| {
+                    let definition = self.definition(&self.absolute(module, mention)?)?;
+                    Some((definition, mention.segments.join("::")))
+                });
             used.filter(|(definition, _)| *definition != module).collect()
         };
         self.files.iter().map(|(module, (_, source))| (module, of_file(module, source))).collect()
