@@ -57,7 +57,12 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));
     metadata.insert("step".into(), manifest.state.step.to_string());
     write_atomic(&args.out, &safetensors::encode(&tensors, Some(metadata))?)?;
-    say(&format!("{}: encoder of {} after {} steps", args.out.display(), folder.display(), manifest.state.step));
+    say(&format!(
+        "{}: encoder of {} after {} steps",
+        args.out.display(),
+        folder.display(),
+        manifest.state.step
+    ));
     Ok(())
 }
 
@@ -69,7 +74,10 @@ fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
     }
     let available = training_names(&trainings)?;
     let Some(method) = &args.method else {
-        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", args.from.display());
+        bail!(
+            "{} holds several trainings\nhint: name one with --method; there are {available}",
+            args.from.display()
+        );
     };
     let slug = EncoderRun { part: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };

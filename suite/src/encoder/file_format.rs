@@ -36,8 +36,8 @@ impl FileFormat {
             // safetensors: the header's length in 8 bytes, then the header, which is JSON
             [_, _, _, _, _, _, _, _, b'{'] => Ok(FileFormat::Safetensors),
             _ => bail!(
-                "neither a safetensors file nor TorchScript\nhint: write one with safetensors.torch.save_file or \
-                 torch.jit.trace(..).save; `--help` lists what is accepted"
+                "neither a safetensors file nor TorchScript\nhint: write one with \
+                 safetensors.torch.save_file or torch.jit.trace(..).save; `--help` lists what is accepted"
             ),
         }
     }
@@ -85,7 +85,9 @@ mod tests {
         assert_eq!(detect(b"PK\x03\x04rest").unwrap(), FileFormat::TorchScript);
         assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}").unwrap(), FileFormat::Safetensors);
         for other in [&b"\x80\x02pickle of old torch"[..], b"PK", b""] {
-            assert!(detect(other).unwrap_err().to_string().contains("neither a safetensors file nor TorchScript"));
+            assert!(
+                detect(other).unwrap_err().to_string().contains("neither a safetensors file nor TorchScript")
+            );
         }
     }
 

@@ -66,12 +66,23 @@ impl FrozenEncoder {
     ///
     /// # Errors
     /// A side that the patches do not divide.
-    pub fn from_network(network: &Network, side: usize, normalisation: Normalisation) -> Result<FrozenEncoder> {
+    pub fn from_network(
+        network: &Network,
+        side: usize,
+        normalisation: Normalisation,
+    ) -> Result<FrozenEncoder> {
         let (arena, config) = (&network.arena, *network.model.encoder.config());
         let named = arena.named(arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
         let parameters = VitParameters::select(Path::new("the trained network"), &named.collect(), &config)?;
         let config = VitConfig { image: side as i64, ..config };
-        Self::from_vit(&parameters, config, Pooling::Cls, normalisation, arena.compute(), arena.master().device())
+        Self::from_vit(
+            &parameters,
+            config,
+            Pooling::Cls,
+            normalisation,
+            arena.compute(),
+            arena.master().device(),
+        )
     }
 
     /// A TorchScript module for images of `side` pixels.
@@ -85,7 +96,14 @@ impl FrozenEncoder {
     }
 
     fn new(backbone: Backbone, side: usize, normalisation: Normalisation, device: Device) -> FrozenEncoder {
-        FrozenEncoder { backbone, name: "encoder".into(), side, normalisation, device, channels: OnceCell::new() }
+        FrozenEncoder {
+            backbone,
+            name: "encoder".into(),
+            side,
+            normalisation,
+            device,
+            channels: OnceCell::new(),
+        }
     }
 
     /// The same encoder, called `name` in messages.
@@ -113,8 +131,8 @@ impl FrozenEncoder {
         self.normalisation.apply(pixels)
     }
 
-    /// Token maps (B, D_i, h_i, w_i), float32, of normalised images (B, 3, S, S): of a ViT after each quarter of its blocks (protocol
-    /// section 6), of a module those that it returns.
+    /// Token maps (B, D_i, h_i, w_i), float32, of normalised images (B, 3, S, S): of a ViT after each quarter
+    /// of its blocks (protocol section 6), of a module those that it returns.
     ///
     /// # Errors
     /// A module that fails or returns no map.
@@ -129,8 +147,8 @@ impl FrozenEncoder {
                 let ModuleOutput { y, maps } = module.run(images)?;
                 ensure!(
                     !maps.is_empty(),
-                    "the module returns features {:?}, and segmentation reads a token map (N, D, h, w)\nhint: script \
-                     a module that returns one, or a tuple of several",
+                    "the module returns features {:?}, and segmentation reads a token map (N, D, h, \
+                     w)\nhint: script a module that returns one, or a tuple of several",
                     y.size()
                 );
                 Ok(maps)
@@ -218,7 +236,10 @@ mod tests {
         // one image, a class token of 9 and 2 x 2 patches of one channel
         let tokens = Tensor::from_slice(&[9f32, 1.0, 2.0, 3.0, 4.0]).view([1, 5, 1]);
         let class = pooled(&tokens, Pooling::Cls);
-        assert_eq!((numbers(&class.y), numbers(&class.grid.unwrap())), (vec![9.0], vec![9.0, 1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(
+            (numbers(&class.y), numbers(&class.grid.unwrap())),
+            (vec![9.0], vec![9.0, 1.0, 2.0, 3.0, 4.0])
+        );
         assert_eq!(numbers(&pooled(&tokens, Pooling::Mean).y), [2.5]);
     }
 

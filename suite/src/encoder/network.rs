@@ -20,7 +20,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of method `kind` as the suite describes it for the data set. `seed` decides its initial parameters.
+    /// The network of method `kind` as the suite describes it for the data set. `seed` decides its initial
+    /// parameters.
     ///
     /// # Errors
     /// A shape that cannot be built, or a transform that the data set does not have.

@@ -1,4 +1,5 @@
-//! Opening a frozen encoder from a file: a checkpoint of ours, any ViT with timm's parameter names, or a TorchScript module.
+//! Opening a frozen encoder from a file: a checkpoint of ours, any ViT with timm's parameter names, or a
+//! TorchScript module.
 
 use std::path::Path;
 
@@ -19,18 +20,23 @@ use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 /// Side of the images of a module, which does not tell its own.
 const DEFAULT_SIDE: usize = 224;
 
-/// Largest difference between features that must be equal, as a share of the largest feature: rounding differs between
-/// batch sizes.
+/// Largest difference between features that must be equal, as a share of the largest feature: rounding
+/// differs between batch sizes.
 const TOLERANCE: f64 = 1e-2;
 
 impl FrozenEncoder {
-    /// Opens the encoder at `path` for images of `side` pixels; without `side`, of `--size`, else of the encoder's own side. Makes
-    /// sure that the features of an image depend on nothing but the image.
+    /// Opens the encoder at `path` for images of `side` pixels; without `side`, of `--size`, else of the
+    /// encoder's own side. Makes sure that the features of an image depend on nothing but the image.
     ///
     /// # Errors
-    /// A file that cannot be read or is of another format; parameters whose names or shapes do not fit, listed; a module that
-    /// fails, returns something else or is not frozen.
-    pub fn open(path: &Path, options: &EncoderOptions, side: Option<usize>, device: Device) -> Result<FrozenEncoder> {
+    /// A file that cannot be read or is of another format; parameters whose names or shapes do not fit,
+    /// listed; a module that fails, returns something else or is not frozen.
+    pub fn open(
+        path: &Path,
+        options: &EncoderOptions,
+        side: Option<usize>,
+        device: Device,
+    ) -> Result<FrozenEncoder> {
         if let Some(std) = options.std.filter(|std| std.iter().any(|&std| std <= 0.0)) {
             bail!("--std {std:?}: must be above 0");
         }
@@ -48,7 +54,12 @@ impl FrozenEncoder {
     ///
     /// # Errors
     /// As [`FrozenEncoder::open`], and an encoder without token maps.
-    pub fn open_for_maps(path: &Path, options: &EncoderOptions, side: usize, device: Device) -> Result<FrozenEncoder> {
+    pub fn open_for_maps(
+        path: &Path,
+        options: &EncoderOptions,
+        side: usize,
+        device: Device,
+    ) -> Result<FrozenEncoder> {
         let encoder = Self::open(path, options, Some(side), device)?;
         encoder.check_maps()?;
         Ok(encoder)
@@ -83,11 +94,12 @@ fn from_checkpoint(
     let checkpoint = Checkpoint::open(folder)?;
     let identity = &checkpoint.manifest.identity;
     let normalisation = given.or(identity.normalisation).context(
-        "no normalisation\nhint: the checkpoint is of an earlier version and does not say what its images were \
-         normalised by: give --mean and --std",
+        "no normalisation\nhint: the checkpoint is of an earlier version and does not say what its images \
+         were normalised by: give --mean and --std",
     )?;
     let parameters = VitParameters::select(folder, &checkpoint.parameters()?, &identity.encoder)?;
-    let config = VitConfig { image: side.map_or(identity.encoder.image, |side| side as i64), ..identity.encoder };
+    let config =
+        VitConfig { image: side.map_or(identity.encoder.image, |side| side as i64), ..identity.encoder };
     FrozenEncoder::from_vit(&parameters, config, Pooling::Cls, normalisation, Compute::F32, device)
 }
 
@@ -108,12 +120,14 @@ fn check_frozen(encoder: &FrozenEncoder, device: Device) -> Result<()> {
     let again = encoder.represent(&images)?.y;
     let half = encoder.represent(&images.narrow(0, 0, 2))?.y;
     let scale = first.abs().max().double_value(&[]).max(1e-6);
-    for (other, change) in [(&again, "a second pass over the same images"), (&half, "fewer images beside them")] {
+    for (other, change) in
+        [(&again, "a second pass over the same images"), (&half, "fewer images beside them")]
+    {
         let difference = (first.narrow(0, 0, other.size()[0]) - other).abs().max().double_value(&[]) / scale;
         ensure!(
             difference < TOLERANCE,
-            "{}: it is not frozen: with {change} its features differ by {difference:.2e} of their largest value\n\
-             hint: put the module into eval mode before it is scripted",
+            "{}: it is not frozen: with {change} its features differ by {difference:.2e} of their largest \
+             value\nhint: put the module into eval mode before it is scripted",
             encoder.name()
         );
     }

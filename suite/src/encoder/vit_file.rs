@@ -85,8 +85,8 @@ impl VitParameters {
     /// The tensors for an encoder of this shape, positions resized to its token map.
     ///
     /// # Errors
-    /// One message with every parameter that is missing, has another shape or does not belong to such an encoder, and another
-    /// number of heads.
+    /// One message with every parameter that is missing, has another shape or does not belong to such an
+    /// encoder, and another number of heads.
     pub fn fitted(&self, config: &VitConfig) -> Result<Named> {
         let mut fitted = Named::new();
         let mut problems = Vec::new();
@@ -107,11 +107,14 @@ impl VitParameters {
                 false => problems.push(format!("  {name}: has {:?}, expected {shape:?}", tensor.size())),
             }
         }
-        let is_used = |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
+        let is_used =
+            |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
         // a layer scale or a register token that is ignored would change the features
         let unused = self.tensors.iter().filter(|(name, _)| !is_used(name));
-        problems
-            .extend(unused.map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())));
+        problems.extend(
+            unused
+                .map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())),
+        );
         if let Some(heads) = self.config.map(|config| config.heads).filter(|&heads| heads != config.heads) {
             problems.push(format!("  heads: has {heads}, expected {}", config.heads));
         }
@@ -126,8 +129,8 @@ impl VitParameters {
         )
     }
 
-    /// Shape of the encoder: as the file says, else by the shapes of its tensors, with `heads` or one head for 64 channels. Without
-    /// a map to y, y is as wide as a token.
+    /// Shape of the encoder: as the file says, else by the shapes of its tensors, with `heads` or one head
+    /// for 64 channels. Without a map to y, y is as wide as a token.
     ///
     /// # Errors
     /// Tensors of something else than a ViT, `heads` that contradict the file.
@@ -139,11 +142,13 @@ impl VitParameters {
         }
         let shape = |name: &str| self.tensors.get(name).map(Tensor::size);
         let (patches, positions) = (shape("patch_embed.proj.weight"), shape(POSITIONS));
-        let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref()) else {
-            let first = self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
+        let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref())
+        else {
+            let first =
+                self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
             bail!(
-                "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed (1, 1 + g², D); the \
-                 file begins with\n{}",
+                "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed \
+                 (1, 1 + g², D); the file begins with\n{}",
                 first.collect::<Vec<_>>().join("\n")
             );
         };
@@ -152,9 +157,11 @@ impl VitParameters {
         let grid = ((tokens - 1).max(1) as f64).sqrt().round() as i64;
         ensure!(
             heads.is_some() || dim % HEAD_WIDTH == 0,
-            "width {dim} is not a multiple of {HEAD_WIDTH}\nhint: give the number of attention heads with --heads"
+            "width {dim} is not a multiple of {HEAD_WIDTH}\nhint: give the number of attention heads \
+             with --heads"
         );
-        let (heads, out) = (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
+        let (heads, out) =
+            (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
         let (pool, positions) = (Pool::default(), Positions::default());
         Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
     }
@@ -188,8 +195,9 @@ fn config_in(metadata: &HashMap<String, String>) -> Option<VitConfig> {
     serde_json::from_value(Value::Object(entries.collect())).ok()
 }
 
-/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by antialiased bicubic
-/// interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is returned as it is, for the caller to refuse.
+/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by
+/// antialiased bicubic interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is
+/// returned as it is, for the caller to refuse.
 fn resized_positions(positions: &Tensor, config: &VitConfig) -> Tensor {
     let unchanged = || positions.shallow_clone();
     let Ok((1, tokens, dim)) = positions.size3() else { return unchanged() };

@@ -65,7 +65,9 @@ pub fn allreduce(args: &AllreduceArgs, ranks: &dyn Collective) -> Result<()> {
         "seconds": reduce,
         "gb_per_s": rate / 1e9,
         "ring_gb_per_s": rate * ring_share / 1e9,
-        "ceiling": {"name": "copy of the gradient by all ranks at once", "value": ceiling / 1e9, "unit": "GB/s"},
+        "ceiling": {
+            "name": "copy of the gradient by all ranks at once", "value": ceiling / 1e9, "unit": "GB/s",
+        },
         "share_of_ceiling": rate / ceiling,
     });
     print(&result, args.json, &["gb_per_s", "ring_gb_per_s", "share_of_ceiling"])

@@ -4,8 +4,8 @@ use clap::ValueEnum;
 
 use super::scaling::Interconnect;
 
-/// An interconnect by its name: rates of the makers' data sheets in one direction for each device, and usual latencies. None was
-/// measured here.
+/// An interconnect by its name: rates of the makers' data sheets in one direction for each device, and usual
+/// latencies. None was measured here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NamedInterconnect {
     /// 4 A100 a node, NVLink 3, an HDR-200 link a GPU (JUWELS Booster).

@@ -1,4 +1,5 @@
-//! `perf probe`: the batched MLP probes against the matrix products that the machine can do, and against probes trained one by one.
+//! `perf probe`: the batched MLP probes against the matrix products that the machine can do, and against
+//! probes trained one by one.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -73,8 +74,9 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     let result = json!({
         "stage": "probe",
         "config": {
-            "transforms": args.transforms, "seeds": args.seeds, "pairs": args.pairs, "dim": args.dim, "hidden": config.hidden,
-            "batch": config.batch, "threads": worker.threads, "precision": format!("{compute:?}").to_lowercase(),
+            "transforms": args.transforms, "seeds": args.seeds, "pairs": args.pairs, "dim": args.dim,
+            "hidden": config.hidden, "batch": config.batch, "threads": worker.threads,
+            "precision": format!("{compute:?}").to_lowercase(),
             "device": format!("{:?}", worker.device),
         },
         "seconds_per_epoch": seconds,
@@ -90,10 +92,11 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     print(&result, args.json, &keys)
 }
 
-/// Seconds of an epoch of all stacks of probes: the sum of the stacks' medians. `ends` are the ends of the epochs, `epochs` for each
-/// stack; a stack's first epoch contains its set-up and does not count.
+/// Seconds of an epoch of all stacks of probes: the sum of the stacks' medians. `ends` are the ends of the
+/// epochs, `epochs` for each stack; a stack's first epoch contains its set-up and does not count.
 fn epoch_seconds(ends: &[Instant], epochs: usize) -> f64 {
-    let stack = |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
+    let stack =
+        |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
     ends.chunks(epochs).map(stack).sum()
 }
 
@@ -109,8 +112,8 @@ fn random_problem(args: &ProbeArgs, device: Device) -> Problem {
     }
 }
 
-/// FLOPs of one pair's step: forward, gradients of the weights, and gradients of the activations, except for the first layer's
-/// input.
+/// FLOPs of one pair's step: forward, gradients of the weights, and gradients of the activations, except for
+/// the first layer's input.
 fn pair_flops(inputs: i64, hidden: i64) -> f64 {
     let deep = hidden * hidden + hidden * OUTPUTS;
     2.0 * (3 * deep + 2 * inputs * hidden) as f64

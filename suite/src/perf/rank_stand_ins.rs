@@ -40,8 +40,8 @@ impl Collective for SumAfterwards<'_> {
     }
 }
 
-/// Rank 0 of `size` ranks that do not exist: it gathers its own rows in place of theirs, and its sums are its own. A step timed with
-/// it is the computation of one device among `size`.
+/// Rank 0 of `size` ranks that do not exist: it gathers its own rows in place of theirs, and its sums are its
+/// own. A step timed with it is the computation of one device among `size`.
 pub(super) struct AbsentRanks {
     pub(super) size: usize,
 }

@@ -53,7 +53,8 @@ pub fn render(args: &RenderArgs) -> Result<()> {
     let triangles = || workload.objects.iter().map(Mesh::triangle_count);
     result["config"] = json!({
         "objects": if args.meshes.is_some() { "meshes" } else { "procedural solids" },
-        "triangles_an_object": triangles().sum::<usize>() / workload.objects.len(), "most_triangles": triangles().max(),
+        "triangles_an_object": triangles().sum::<usize>() / workload.objects.len(),
+        "most_triangles": triangles().max(),
         "side": args.side, "images": workload.objects.len() as u64 * VIEWS, "threads": worker.threads,
     });
     print(&result, args.json, &["images_per_s", "share_of_ceiling"])
@@ -80,14 +81,16 @@ impl Workload {
 
     /// The result without its configuration.
     ///
-    /// The ceiling is the same number of images on the same threads with only a hair on the floor: every pixel is lit, shaded and
-    /// encoded once. No renderer that shades each pixel at least once is faster. The rest is geometry and shading of the object: corners
-    /// projected for camera and shadow, triangles filled at 16 samples a pixel (9 above 128 px), and the soft shadow.
+    /// The ceiling is the same number of images on the same threads with only a hair on the floor: every
+    /// pixel is lit, shaded and encoded once. No renderer that shades each pixel at least once is faster. The
+    /// rest is geometry and shading of the object: corners projected for camera and shadow, triangles filled
+    /// at 16 samples a pixel (9 above 128 px), and the soft shadow.
     fn measure(&self, rounds: usize) -> Result<Value> {
         let mut objects = || self.render_all(|object| &self.objects[object]);
         let mut floor = || self.render_all(|_| &self.hair);
         let images = (self.objects.len() as u64 * VIEWS) as f64;
-        let [rate, ceiling] = interleaved_medians(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
+        let [rate, ceiling] =
+            interleaved_medians(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
         Ok(json!({
             "stage": "render",
             "images_per_s": rate,
@@ -127,7 +130,8 @@ mod tests {
         let workload = Workload::new(&args).unwrap();
         assert_eq!(workload.objects.len(), 64);
         let result = workload.measure(1).unwrap();
-        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let number =
+            |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("render"), &json!("images/s")));

@@ -1,5 +1,5 @@
-//! `perf scale`: a step's time on 1 to 1,024 devices, predicted from its computation measured here and an interconnect that is named
-//! or measured.
+//! `perf scale`: a step's time on 1 to 1,024 devices, predicted from its computation measured here and an
+//! interconnect that is named or measured.
 
 use std::fmt::Write;
 
@@ -35,8 +35,8 @@ pub struct ScaleArgs {
     interconnect: Option<NamedInterconnect>,
 }
 
-/// Measures the computation of one device among 1, 2, 4, ... and prints the predicted steps; on several ranks also the measured step
-/// beside its prediction.
+/// Measures the computation of one device among 1, 2, 4, ... and prints the predicted steps; on several ranks
+/// also the measured step beside its prediction.
 ///
 /// # Errors
 /// As `perf train`, and an interconnect to be measured on one rank.
@@ -57,11 +57,14 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
     let computed: Vec<(usize, f64)> = device_counts.map(|n| (n, time(&AbsentRanks { size: n }))).collect();
     let launch = (ranks.size() > 1).then(|| (time(&AbsentRanks { size: ranks.size() }), time(ranks)));
     let gradient = setup.arena.reduced_bytes();
-    let representations = 2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;
+    let representations =
+        2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;
     let named = args.interconnect.and_then(NamedInterconnect::nominal);
-    let measured = (ranks.size() > 1).then(|| measure(ranks, (gradient as f64).max(representations), worker.device));
-    let interconnect =
-        named.or(measured).context("one rank has no network to measure\nhint: --interconnect NAME, or mpirun -n 2")?;
+    let measured =
+        (ranks.size() > 1).then(|| measure(ranks, (gradient as f64).max(representations), worker.device));
+    let interconnect = named
+        .or(measured)
+        .context("one rank has no network to measure\nhint: --interconnect NAME, or mpirun -n 2")?;
     if !worker.leads() {
         return Ok(());
     }
@@ -107,8 +110,8 @@ fn slowest(ranks: &dyn Collective, seconds: f64) -> f64 {
     all.max().double_value(&[])
 }
 
-/// The interconnect of the ranks, taken as one node: the speed at which a ring would have summed `bytes`, and the latency of a link,
-/// from the time of a sum of one number.
+/// The interconnect of the ranks, taken as one node: the speed at which a ring would have summed `bytes`, and
+/// the latency of a link, from the time of a sum of one number.
 fn measure(ranks: &dyn Collective, bytes: f64, device: Device) -> Interconnect {
     let timed = |bytes: f64| {
         let length = bytes / Kind::Float.elt_size_in_bytes() as f64;
@@ -146,7 +149,8 @@ fn as_lines(result: &Value) -> String {
         number(&network["gb_per_s_within"]),
         number(&network["gb_per_s_between"]),
     );
-    let headings = ["devices", "step ms", "compute", "gather", "exposed", "views/s", "efficiency"].map(str::to_owned);
+    let headings =
+        ["devices", "step ms", "compute", "gather", "exposed", "views/s", "efficiency"].map(str::to_owned);
     let rows = result["steps"].as_array().into_iter().flatten().map(|step| {
         [
             step["devices"].to_string(),
@@ -158,7 +162,8 @@ fn as_lines(result: &Value) -> String {
             format!("{:.3}", number(&step["efficiency"])),
         ]
     });
-    for [devices, step, compute, gather, exposed, views, efficiency] in std::iter::once(headings).chain(rows) {
+    for [devices, step, compute, gather, exposed, views, efficiency] in std::iter::once(headings).chain(rows)
+    {
         let _ = writeln!(
             text,
             "{devices:>8} {step:>11} {compute:>11} {gather:>11} {exposed:>11} {views:>12} {efficiency:>10}"

@@ -1,4 +1,5 @@
-//! A model of the time of a training step on many devices: from the time of its computation and the speed of the interconnect.
+//! A model of the time of a training step on many devices: from the time of its computation and the speed of
+//! the interconnect.
 //!
 //! The global batch is fixed: n devices share its pairs (strong scaling). A step is
 //!
@@ -6,10 +7,11 @@
 //! compute(n) + gather(n) + exposed(n)
 //! ```
 //!
-//! - compute(n): the encoder on a device's share of the batch, the heads on the whole batch (on every device), the optimiser.
+//! - compute(n): the encoder on a device's share of the batch, the heads on the whole batch (on every
+//!   device), the optimiser.
 //! - gather(n): sending the representations of the whole batch to every device.
-//! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient is summed in equal
-//!   segments, each while the next is computed.
+//! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient
+//!   is summed in equal segments, each while the next is computed.
 
 /// The links between devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,7 +46,8 @@ impl Interconnect {
         if n <= self.per_node { (self.within, self.latency[0]) } else { (self.between, self.latency[1]) }
     }
 
-    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, up and down a tree of depth log2 n.
+    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, up and down
+    /// a tree of depth log2 n.
     pub fn sum(&self, n: usize, bytes: f64) -> f64 {
         let (speed, latency) = self.slowest(n);
         let n = n as f64;
@@ -98,7 +101,8 @@ impl PredictedStep {
 mod tests {
     use super::*;
 
-    const FOUR_A_NODE: Interconnect = Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
+    const FOUR_A_NODE: Interconnect =
+        Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
 
     #[test]
     fn a_ring_carries_twice_all_but_one_part() {
@@ -125,11 +129,13 @@ mod tests {
         }
     }
 
-    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30 s all but the last segment's.
+    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30
+    /// s all but the last segment's.
     #[test]
     fn what_the_backward_pass_hides_is_not_exposed() {
         let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };
-        let exposed = |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
+        let exposed =
+            |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
         assert_eq!(exposed(3.0, 1), 3.0);
         assert!((exposed(3.0, 4) - 1.5).abs() < 1e-12);
         assert!((exposed(30.0, 4) - 0.75).abs() < 1e-12);

@@ -7,7 +7,8 @@ use anyhow::Result;
 /// Calls before those that are timed.
 const WARM_UP: usize = 3;
 
-/// Median seconds of `calls` calls of `work`, after some that are not timed. On a device `work` must wait for it.
+/// Median seconds of `calls` calls of `work`, after some that are not timed. On a device `work` must wait for
+/// it.
 pub(super) fn median_seconds(calls: usize, mut work: impl FnMut()) -> f64 {
     let mut seconds = || {
         let start = Instant::now();
@@ -20,8 +21,8 @@ pub(super) fn median_seconds(calls: usize, mut work: impl FnMut()) -> f64 {
     median((0..calls.max(1)).map(|_| seconds()).collect())
 }
 
-/// Median seconds of each of `works` over `rounds` rounds, after one that is not timed. A round calls every work once, so that other
-/// load on the machine affects all of them alike.
+/// Median seconds of each of `works` over `rounds` rounds, after one that is not timed. A round calls every
+/// work once, so that other load on the machine affects all of them alike.
 pub(super) fn interleaved_medians<const N: usize>(
     rounds: usize,
     mut works: [&mut dyn FnMut() -> Result<()>; N],

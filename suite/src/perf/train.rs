@@ -15,8 +15,8 @@ use super::timing::{interleaved_medians, median_seconds};
 use super::training_setup::{TrainArgs, TrainingSetup};
 use crate::cluster::worker::Worker;
 
-/// Times training steps on the ranks of the launch, without transforms and loading, with the optimiser. Where the gradient is summed
-/// beside the backward pass, also times the same steps with the sum after it.
+/// Times training steps on the ranks of the launch, without transforms and loading, with the optimiser. Where
+/// the gradient is summed beside the backward pass, also times the same steps with the sum after it.
 ///
 /// # Errors
 /// An unknown method or a shape that cannot be built.
@@ -71,7 +71,8 @@ fn sum(ranks: &dyn Collective, value: f64) -> f64 {
     sum.double_value(&[0])
 }
 
-/// FLOPs of the matrix products of one step: both views through the encoder, heads and decoder of each pair; backward = 2 x forward.
+/// FLOPs of the matrix products of one step: both views through the encoder, heads and decoder of each pair;
+/// backward = 2 x forward.
 pub fn step_flops(config: &ModelConfig, model: &Model, batch: i64) -> f64 {
     let method = model.method.as_ref().map_or(0.0, |method| method.forward_flops());
     3.0 * batch as f64 * (2.0 * config.encoder.forward_flops() + method)

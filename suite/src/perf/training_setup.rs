@@ -33,7 +33,8 @@ pub struct TrainArgs {
     /// Method.
     #[arg(long, default_value = "Ours")]
     method: String,
-    /// Take network and batch from this suite instead of the options below (--img still sets the side of a pack's images).
+    /// Take network and batch from this suite instead of the options below (--img still sets the side of a
+    /// pack's images).
     #[arg(long)]
     suite: Option<String>,
     /// Side of the image.
@@ -100,7 +101,8 @@ impl<'a> TrainingSetup<'a> {
 
     /// Random pairs: the share of the rank in `ranks`.
     pub(super) fn random_pairs(&self, ranks: &dyn Collective) -> Batch {
-        let rows: Vec<i64> = shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();
+        let rows: Vec<i64> =
+            shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();
         let own = rows[ranks.rank()];
         let side = self.config.encoder.image;
         let parameters: i64 = self.config.transforms.iter().map(|(_, length)| length).sum();
@@ -126,9 +128,10 @@ impl<'a> TrainingSetup<'a> {
     pub(super) fn describe(&self, worker: &Worker) -> Value {
         let VitConfig { image, patch, dim, depth, heads, .. } = self.config.encoder;
         json!({
-            "method": self.args.method, "img": image, "patch": patch, "dim": dim, "depth": depth, "heads": heads,
-            "batch": self.batch, "threads": worker.threads,
-            "precision": format!("{:?}", self.arena.compute()).to_lowercase(), "device": format!("{:?}", self.device),
+            "method": self.args.method, "img": image, "patch": patch, "dim": dim, "depth": depth,
+            "heads": heads, "batch": self.batch, "threads": worker.threads,
+            "precision": format!("{:?}", self.arena.compute()).to_lowercase(),
+            "device": format!("{:?}", self.device),
         })
     }
 }

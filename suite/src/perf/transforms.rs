@@ -33,7 +33,8 @@ pub struct TransformsArgs {
     json: bool,
 }
 
-/// Times the base view and view 2 with all six transforms, drawing and parameter vectors included, in float32.
+/// Times the base view and view 2 with all six transforms, drawing and parameter vectors included, in
+/// float32.
 ///
 /// # Errors
 /// A device that cannot be used.
@@ -82,18 +83,20 @@ impl Workload {
         median_seconds(steps, || {
             epoch += 1;
             let (active, border) = (&Transform::ALL, Border::default());
-            let (_, view2, draws) = photo_pair(&self.images, &self.keys, 0, epoch, active, &self.ranges, border);
+            let (_, view2, draws) =
+                photo_pair(&self.images, &self.keys, 0, epoch, active, &self.ranges, border);
             std::hint::black_box(Transform::ALL.map(|transform| draws.target(transform, &self.ranges)));
             wait_for(&view2);
         })
     }
 
-    /// Seconds of the ceiling: the bytes become floats, which are copied once more, in the same shapes and on the same threads. Two
-    /// views that are stored as floats cannot be made by moving less memory.
+    /// Seconds of the ceiling: the bytes become floats, which are copied once more, in the same shapes and on
+    /// the same threads. Two views that are stored as floats cannot be made by moving less memory.
     ///
-    /// The rest is arithmetic: resize and blur as dense products take 12 S^3 multiply-adds for a pair of views of side S, so that their
-    /// share grows with the side; the colours take some sixty operations over the image, each of which reads and writes one to three
-    /// channels; the affine resampling gathers four neighbours of every pixel.
+    /// The rest is arithmetic: resize and blur as dense products take 12 S^3 multiply-adds for a pair of
+    /// views of side S, so that their share grows with the side; the colours take some sixty operations over
+    /// the image, each of which reads and writes one to three channels; the affine resampling gathers four
+    /// neighbours of every pixel.
     fn copy_seconds(&self, steps: usize) -> f64 {
         median_seconds(steps, || {
             let view1 = self.images.to_kind(Kind::Float);
@@ -142,7 +145,8 @@ mod tests {
     #[test]
     fn the_result_has_the_form_that_scripts_rely_on() {
         let result = Workload::new(8, 2, Device::Cpu).measure(1);
-        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let number =
+            |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["views_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("transforms"), &json!("views/s")));

@@ -36,14 +36,16 @@ pub(super) fn resume(
     agree(ranks, state.map_err(anyhow::Error::from)).map(Some)
 }
 
-/// Copies rank 0's parameters and moments to all ranks. Ranks with different CPUs or thread counts round differently, and a
-/// resumed training starts from rank 0's checkpoint.
+/// Copies rank 0's parameters and moments to all ranks. Ranks with different CPUs or thread counts round
+/// differently, and a resumed training starts from rank 0's checkpoint.
 pub(super) fn broadcast_state(network: &mut Network, adam: &mut Adam, worker: &Worker) {
     if worker.ranks.size() == 1 {
         return;
     }
     tch::no_grad(|| {
-        for mut tensor in [network.arena.master().shallow_clone(), adam.m.shallow_clone(), adam.v.shallow_clone()] {
+        for mut tensor in
+            [network.arena.master().shallow_clone(), adam.m.shallow_clone(), adam.v.shallow_clone()]
+        {
             worker.ranks.broadcast(&mut tensor);
         }
         network.arena.sync();

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 
 use crate::encoder::network::Network;
 
-/// Images that are encoded for the statistics, over all ranks: few, once an epoch, so that they cost next to nothing.
+/// Images that are encoded for the statistics, over all ranks: few, once an epoch, so that they cost next to
+/// nothing.
 const IMAGES: usize = 64;
 
 /// Statistics of y on a batch.
@@ -22,8 +23,14 @@ pub struct CollapseStatistics {
 }
 
 impl CollapseStatistics {
-    /// Measures y on the first of `images` (n, 3, H, W), of which rank r holds `rows[r]`; equal on every rank.
-    pub fn measure(network: &Network, images: &Tensor, rows: &[i64], ranks: &dyn Collective) -> CollapseStatistics {
+    /// Measures y on the first of `images` (n, 3, H, W), of which rank r holds `rows[r]`; equal on every
+    /// rank.
+    pub fn measure(
+        network: &Network,
+        images: &Tensor,
+        rows: &[i64],
+        ranks: &dyn Collective,
+    ) -> CollapseStatistics {
         let compute = network.arena.compute();
         tch::no_grad(|| {
             let most = IMAGES.div_ceil(ranks.size()) as i64;

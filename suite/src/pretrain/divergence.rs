@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// A loss term or gradient that is not finite. Every rank sees the same terms and the same summed gradient, so every rank stops
-/// at the same step.
+/// A loss term or gradient that is not finite. Every rank sees the same terms and the same summed gradient,
+/// so every rank stops at the same step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
     /// The step, counted from 1. At most one more was taken before it was read.
@@ -39,7 +39,8 @@ impl Divergence {
     /// As JSON; numbers that are not finite become text.
     pub fn report(&self) -> Value {
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
-        let terms: BTreeMap<&str, Value> = self.terms.iter().map(|&(name, value)| (name, number(value))).collect();
+        let terms: BTreeMap<&str, Value> =
+            self.terms.iter().map(|&(name, value)| (name, number(value))).collect();
         let not_finite: Vec<&str> = self.terms_not_finite().map(|(name, _)| *name).collect();
         json!({
             "step": self.step,

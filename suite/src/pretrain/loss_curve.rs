@@ -1,4 +1,5 @@
-//! Loss terms and norms of every step. They make the loss curve, and one that is not finite stops the training.
+//! Loss terms and norms of every step. They make the loss curve, and one that is not finite stops the
+//! training.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,8 @@ use crate::run_folder::curve_sums::Sums;
 /// Points of a loss curve.
 const CURVE_POINTS: u64 = 200;
 
-/// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading them waits for
-/// nothing.
+/// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading
+/// them waits for nothing.
 pub struct StepReading {
     step: u64,
     names: Vec<&'static str>,
@@ -28,14 +29,16 @@ impl StepReading {
     pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
         let values = tch::no_grad(|| {
             let norms = [arena.gradient().norm(), arena.master().norm()];
-            let values: Vec<Tensor> = terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
+            let values: Vec<Tensor> =
+                terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
             Tensor::stack(&values, 0)
         });
         StepReading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
     }
 }
 
-/// The loss curve: each point is the mean over the steps since the point before it. An epoch ends with a point.
+/// The loss curve: each point is the mean over the steps since the point before it. An epoch ends with a
+/// point.
 pub struct LossCurve {
     steps_per_point: u64,
     sums: Sums,
@@ -43,7 +46,8 @@ pub struct LossCurve {
 }
 
 impl LossCurve {
-    /// The curve of a training of `total` steps; `sums` are those of a stopped part of it since its last point.
+    /// The curve of a training of `total` steps; `sums` are those of a stopped part of it since its last
+    /// point.
     pub fn new(total: u64, sums: Sums) -> Self {
         LossCurve { steps_per_point: total.div_ceil(CURVE_POINTS).max(1), sums, pending: None }
     }
@@ -57,7 +61,8 @@ impl LossCurve {
         Ok((last.flatten(), std::mem::take(&mut self.sums)))
     }
 
-    /// Takes the reading of a step and reads the step before it, at the end of an epoch both; returns the points that are due.
+    /// Takes the reading of a step and reads the step before it, at the end of an epoch both; returns the
+    /// points that are due.
     ///
     /// # Errors
     /// The first step with a term or a norm that is not finite.
@@ -88,7 +93,8 @@ impl LossCurve {
     fn point(&mut self, step: u64) -> CurvePoint {
         let Sums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
         let count = count as f64;
-        let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
+        let mut terms: BTreeMap<String, f64> =
+            terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
         let gradient_norm = Some(gradient_norms / count);
         CurvePoint { step, terms, gradient_norm }
@@ -160,7 +166,9 @@ mod tests {
         assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
         assert_eq!(found.parameter_norm, 1.0);
 
-        let found = LossCurve::new(10, Sums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        let found = LossCurve::new(10, Sums::default())
+            .push(reading(7, 1.0, &arena(f32::INFINITY)), true)
+            .unwrap_err();
         assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
     }
 }

@@ -24,11 +24,12 @@ use crate::run_folder::checkpoint::{Identity, State};
 /// Batches that are made ahead of the step that uses them.
 const PREFETCHED_BATCHES: usize = 2;
 
-/// Trains to the end, from the newest undamaged checkpoint if there is one. Each epoch, and a requested stop, ends with a
-/// checkpoint.
+/// Trains to the end, from the newest undamaged checkpoint if there is one. Each epoch, and a requested stop,
+/// ends with a checkpoint.
 ///
 /// # Errors
-/// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or written.
+/// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or
+/// written.
 pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTraining, TrainingStop> {
     let worker = job.worker;
     let total_steps = job.steps.schedule.total as u64;
@@ -53,8 +54,8 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
         training.close_epoch(epoch_end)?;
         let Training { network, adam, state, .. } = &mut training;
         state.seconds += start.elapsed().as_secs_f64();
-        let collapse =
-            last_batch.map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
+        let collapse = last_batch
+            .map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
         let saved = if worker.leads() {
             save(network, adam, state, &identity, job)
                 .and_then(|()| log_epoch(job, state, &state.curve[points_before..], collapse))
@@ -120,7 +121,8 @@ impl Training<'_> {
         watch.steps_begin();
         for batch in batches {
             let batch = batch.map_err(Failure::run)?;
-            let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+            let terms =
+                gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
             let reading = StepReading::new(state.step + 1, &terms, &network.arena);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
             state.step += 1;
@@ -138,7 +140,8 @@ impl Training<'_> {
         Ok(outcome)
     }
 
-    /// Counts a whole epoch; of one that was stopped, reads the last step and keeps what belongs to the next point of the curve.
+    /// Counts a whole epoch; of one that was stopped, reads the last step and keeps what belongs to the next
+    /// point of the curve.
     fn close_epoch(&mut self, epoch_end: u64) -> Result<(), TrainingStop> {
         if self.state.step == epoch_end {
             self.state.epoch += 1;
