@@ -10,7 +10,7 @@ use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
-use crate::encoder::network::suite_model;
+use crate::encoder::network::model_config_for;
 use crate::perf::step_flops;
 use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::downstream_sets::SegmentationSet;
@@ -70,7 +70,7 @@ pub fn training(
     devices: usize,
     micro_batch: Option<i64>,
 ) -> Result<Training> {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     let mut registry = Registry::default();
     let model = build(&entry.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
@@ -110,7 +110,7 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 /// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the perceptrons on y (2 out) and on y with the
 /// quadrant means (2 (out + 4 dim)).
 pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
     let sets =
@@ -127,12 +127,12 @@ pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
 
 /// FLOPs of the encoder over `images` of another set.
 pub fn transfer(suite: &Suite, extent: &DataSetSize, images: usize) -> f64 {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     images as f64 * config.encoder.forward_flops()
 }
 
 /// FLOPs of the encoder over the crops that a head is trained on.
 pub fn segmentation(suite: &Suite, extent: &DataSetSize, set: &SegmentationSet) -> f64 {
-    let config = suite_model(suite, extent.kind, set.head.crop, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, set.head.crop, extent.classes as i64);
     (set.head.steps * set.head.batch) as f64 * config.encoder.forward_flops()
 }

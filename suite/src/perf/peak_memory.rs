@@ -1,8 +1,9 @@
-//! What a measurement took of the machine's memory.
+//! The most memory that this process has used.
 
 use std::fs;
 
-/// Most memory that this process has had so far, in bytes (`VmHWM`); nothing where the system does not say.
+/// The most memory that this process has used so far, in bytes (`VmHWM`); `None` where the system does not
+/// report it.
 pub fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
