@@ -22,6 +22,8 @@ use serde_json::Value;
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};
 
+use crate::console::print_text;
+
 /// Calls of a timed work that are not counted.
 const WARM_UP: usize = 3;
 
@@ -62,11 +64,8 @@ fn interleaved<const N: usize>(rounds: usize, mut works: [&mut dyn FnMut() -> Re
 /// Prints all of `result` as JSON, or the numbers under `keys` as lines.
 fn print(result: &Value, json: bool, keys: &[&str]) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(result)?);
-        return Ok(());
+        return print_text(&format!("{result:#}\n"));
     }
-    for key in keys {
-        println!("{key:18} {:.3}", result[key].as_f64().unwrap_or(f64::NAN));
-    }
-    Ok(())
+    let line = |key: &&str| format!("{key:18} {:.3}\n", result[key].as_f64().unwrap_or(f64::NAN));
+    print_text(&keys.iter().map(line).collect::<String>())
 }
