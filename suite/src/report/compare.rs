@@ -15,8 +15,9 @@ use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, we
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::registry::Better;
 use crate::run_folder::cell::{Cell, CellKind};
-use crate::run_folder::metric::{Better, Metric};
+use crate::run_folder::metric::Metric;
 use crate::run_folder::store::RunFolder;
 
 /// Values that a baseline needs before anything is said against it.

@@ -1,10 +1,9 @@
 //! `eqr-bench record`: a finished run becomes a baseline under `results/`, without the bulk: its manifest, cells, values and tables.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 use serde_json::Value;
 
 use crate::console::say;
@@ -17,26 +16,14 @@ const FILES: [&str; 4] = ["manifest.json", "report.json", "metrics.csv", "timing
 
 const FOLDERS: [&str; 2] = ["cells", "tables"];
 
-/// Options of `record`.
-#[derive(Args)]
-pub struct RecordArgs {
-    /// The finished run.
-    run: PathBuf,
-    /// Folder of the baselines of one series, which `compare` takes as a whole; default: results/baselines/<suite>.
-    #[arg(long)]
-    to: Option<PathBuf>,
-    /// Name of the baseline in it; default: when the run began, and the commit of its program.
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-}
-
-/// Copies what a baseline needs.
+/// Copies what a baseline needs of `run` into the folder `series`, by default results/baselines/<suite>, under `name`, by
+/// default the start of the run and the commit of its program.
 ///
 /// # Errors
 /// No run, one that is at work, was stopped or has failed cells; a name that is taken; the file system's.
-pub fn record(args: &RecordArgs) -> Result<()> {
-    let store = RunFolder::at(&args.run);
-    let shown = args.run.display();
+pub fn record(run: &Path, series: Option<&Path>, name: Option<&str>) -> Result<()> {
+    let store = RunFolder::at(run);
+    let shown = run.display();
     ensure!(!store.path(lock::FILE).exists(), "{shown}: a run is at work there\nhint: wait for it");
     let text = fs::read_to_string(store.path("manifest.json"))
         .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
@@ -49,8 +36,8 @@ pub fn record(args: &RecordArgs) -> Result<()> {
     ensure!(failed == 0, "{shown}: {failed} cells have failed, see failed/\n{again}");
 
     let suite = suite_name(&manifest).with_context(|| format!("{shown}: manifest.json names no suite"))?;
-    let series = args.to.clone().unwrap_or_else(|| Path::new("results/baselines").join(&suite));
-    let target = series.join(args.name.clone().unwrap_or_else(|| default_name(&manifest)));
+    let series = series.map_or_else(|| Path::new("results/baselines").join(&suite), Path::to_owned);
+    let target = series.join(name.map_or_else(|| default_name(&manifest), str::to_owned));
     if target.exists() {
         bail!("{} is there already\nhint: give the baseline another --name", target.display());
     }
