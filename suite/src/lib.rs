@@ -11,6 +11,7 @@ pub mod measure;
 pub mod normalisation;
 pub mod perf;
 pub mod pretrain;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod run_folder;

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::registry::{Better, TaskFamily, better};
 use crate::run_folder::cell::CellKind;
-use crate::run_folder::metric::{Better, Metric, ValueOrigin};
+use crate::run_folder::metric::{Metric, ValueOrigin};
 
 /// A line of `metrics.csv`, what nobody but this program needs left out.
 #[derive(Deserialize)]
@@ -78,20 +79,10 @@ pub(crate) fn lines(path: &Path, method: &str) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Which way a metric is better, by its name.
-pub(crate) fn better(metric: &str) -> Better {
-    let lower = metric.starts_with("mse") || metric == "pre" || metric.starts_with("pre_");
-    if lower { Better::Lower } else { Better::Higher }
-}
-
 impl Line {
     /// The kind of cell that such a value stands in.
     fn kind(&self) -> CellKind {
-        match self.task.as_str() {
-            "linear transfer" => CellKind::Transfer,
-            "segmentation" => CellKind::Segment,
-            _ => CellKind::Probe,
-        }
+        TaskFamily::of_task(&self.task).into()
     }
 
     fn metric(&self, origin: &ValueOrigin) -> Metric {
@@ -106,7 +97,7 @@ impl Line {
             eval_seed: self.eval_seed,
             value: self.value,
             unit: self.unit.clone().unwrap_or_else(|| "-".to_owned()),
-            better: self.better.unwrap_or_else(|| better(&self.metric)),
+            better: self.better.unwrap_or_else(|| better(&self.task, &self.metric)),
             cell: origin.cell.to_owned(),
         }
     }

@@ -13,7 +13,8 @@ use tch::Tensor;
 use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::regression::{self, COMBINED, PairFeatures, Regression};
-use crate::run_folder::metric::{Better, MeasuredValue};
+use crate::registry::Better;
+use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::suite::{Probe, Transforms};
 use crate::suite_file::tasks::tasks;
 

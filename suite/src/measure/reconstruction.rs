@@ -8,7 +8,8 @@ use tch::{Kind, Tensor};
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
 use crate::measure::probe::{TEST_PAIRS_SEED, spread};
-use crate::run_folder::metric::{Better, MeasuredValue};
+use crate::registry::Better;
+use crate::run_folder::metric::MeasuredValue;
 
 /// Test pairs that the errors are taken over, at most.
 const RECONSTRUCTED: usize = 512;

@@ -8,7 +8,8 @@ use tch::Tensor;
 
 use crate::encoder::representation::Representation;
 use crate::measure::probe::ProbeScope;
-use crate::run_folder::metric::{Better, MeasuredValue};
+use crate::registry::Better;
+use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::suite::{Probe, ReadoutHalf};
 
 /// Suffix of metrics of pairs that differ by all transforms at once.

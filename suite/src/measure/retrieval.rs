@@ -14,7 +14,8 @@ use tch::Tensor;
 use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::network::Network;
 use crate::encoder::representation::FeatureEncoder;
-use crate::run_folder::metric::{Better, MeasuredValue};
+use crate::registry::Better;
+use crate::run_folder::metric::MeasuredValue;
 
 /// Images that are encoded at a time.
 const ENCODE: usize = 256;
