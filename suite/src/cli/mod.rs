@@ -190,6 +190,11 @@ pub fn main(ranks: &dyn Collective) -> i32 {
     failure.code
 }
 
+/// Checks a command line, the program's name first, without running it.
+pub fn parse<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), clap::Error> {
+    Cli::try_parse_from(args).map(|_| ())
+}
+
 fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
     match command {
         Command::Run(args) => run(&args.request(), ranks),
