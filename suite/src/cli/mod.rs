@@ -13,6 +13,8 @@ mod run;
 mod segment;
 mod transfer;
 
+use std::ffi::OsString;
+
 use anyhow::anyhow;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use eqr_models::Collective;
@@ -62,7 +64,7 @@ pub fn main(ranks: &dyn Collective) -> i32 {
     if !leads {
         console::silence();
     }
-    let (name, command) = match parse() {
+    let (name, command) = match parsed(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
             if leads {
@@ -88,11 +90,19 @@ pub fn main(ranks: &dyn Collective) -> i32 {
     failure.code
 }
 
-/// The subcommand's name and its arguments.
-fn parse() -> Result<(String, Command), clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+/// The subcommand's name and its arguments, from a command line that begins with the program's name.
+fn parsed(args: impl IntoIterator<Item = OsString>) -> Result<(String, Command), clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     Ok((name, Cli::from_arg_matches(&matches)?.command))
+}
+
+/// Checks a command line, the program's name first, without running it.
+///
+/// # Errors
+/// What clap says of it, `--help` and `--version` among them.
+pub fn parse<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), clap::Error> {
+    parsed(args.into_iter().map(OsString::from)).map(drop)
 }
 
 impl Command {
