@@ -18,7 +18,7 @@ use crate::report::{self, ReportContext};
 use crate::run::dry_run::DeviceName;
 use crate::run::{RunRequest, run};
 use crate::run_folder::baseline::{RecordArgs, record};
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::external_rows::ExternalRow;
 
 mod compare;
@@ -273,7 +273,7 @@ fn goes_on(last: &str, part: &str) -> bool {
 }
 
 fn print_report(args: &ReportArgs) -> Result<()> {
-    let store = RunFolder::at(&args.dir);
+    let store = RunFolder::new(&args.dir);
     let all = report::stored_contexts(&store)?;
     let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();

@@ -11,7 +11,7 @@ use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
 use crate::console::Progress;
 use crate::failure::Outcome;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::suite::{Data, Suite};
 

@@ -10,8 +10,9 @@ use serde_json::Value;
 use crate::console::say;
 use crate::encoder::vit_file::parameters;
 use crate::run_folder::atomic_file::write_atomic;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
-use crate::run_folder::safetensors;
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::{layout, safetensors};
 use crate::suite_file::plan::EncoderRun;
 
 /// Options of `export`.
@@ -63,7 +64,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
 
 /// The checkpoint that is meant: `from` itself, or the newest of the run's training.
 fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
-    let trainings = args.from.join("checkpoints");
+    let trainings = args.from.join(layout::CHECKPOINTS);
     if !trainings.is_dir() {
         return Ok(args.from.clone());
     }

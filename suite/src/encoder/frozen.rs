@@ -15,7 +15,9 @@ use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::{Output, Script};
 use crate::encoder::vit_file::{Parameters, overwrite};
 use crate::normalisation::Normalisation;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
+use crate::run_folder::checkpoint::{self, Checkpoint};
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::layout;
 use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 
 /// An encoder that does not change. Images go in normalised; features come out in float32.
@@ -318,14 +320,14 @@ pub fn is_script(path: &Path) -> bool {
 /// # Errors
 /// A folder without one.
 pub fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
-    if folder.join("manifest.json").is_file() && !folder.join("cells").is_dir() {
+    if folder.join(checkpoint::MANIFEST).is_file() && !folder.join(layout::CELLS).is_dir() {
         return Ok(folder.to_owned());
     }
     let checkpoints = Checkpoints { folder: folder.to_owned() };
     if let Some(&newest) = checkpoints.steps()?.first() {
         return Ok(checkpoints.at_step(newest));
     }
-    let trainings = folder.join("checkpoints");
+    let trainings = folder.join(layout::CHECKPOINTS);
     let names = std::fs::read_dir(&trainings).map_or_else(
         |_| Vec::new(),
         |found| found.flatten().map(|entry| entry.path().display().to_string()).collect::<Vec<_>>(),

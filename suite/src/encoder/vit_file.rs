@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::network::Network;
 use crate::normalisation::Normalisation;
-use crate::run_folder::safetensors::{self, Named};
+use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
 
@@ -29,7 +29,7 @@ const WIDTH_OF_A_HEAD: i64 = 64;
 /// The parameters of an encoder as they stand in a file.
 pub struct Parameters {
     path: PathBuf,
-    tensors: Named,
+    tensors: NamedTensors,
     /// Shape of the encoder, as our own files say.
     config: Option<VitConfig>,
     /// What its images were normalised by, as our own files say.
@@ -68,7 +68,7 @@ impl Parameters {
     ///
     /// # Errors
     /// A shape that cannot be built.
-    pub fn of_network(path: &Path, all: &Named, config: &VitConfig) -> Result<Self> {
+    pub fn of_network(path: &Path, all: &NamedTensors, config: &VitConfig) -> Result<Self> {
         let own = parameters(config)?.into_iter().filter_map(|(name, _)| {
             let tensor = all.get(name.as_str())?.shallow_clone();
             Some((Cow::Owned(name), tensor))
@@ -86,8 +86,8 @@ impl Parameters {
     ///
     /// # Errors
     /// Every name that is missing, of another shape or of no parameter of such an encoder, in one message; another number of heads.
-    pub fn fitted(&self, config: &VitConfig) -> Result<Named> {
-        let mut fitted = Named::new();
+    pub fn fitted(&self, config: &VitConfig) -> Result<NamedTensors> {
+        let mut fitted = NamedTensors::new();
         let mut problems = Vec::new();
         let wanted = parameters(config)?;
         for (name, shape) in &wanted {
@@ -173,9 +173,9 @@ impl Parameters {
 ///
 /// # Errors
 /// Other shapes.
-pub fn overwrite(arena: &mut Arena, tensors: Named) -> Result<()> {
+pub fn overwrite(arena: &mut Arena, tensors: NamedTensors) -> Result<()> {
     let own = arena.named(arena.master()).into_iter().map(|(name, tensor)| (Cow::Owned(name), tensor));
-    let mut all: Named = own.collect();
+    let mut all: NamedTensors = own.collect();
     all.extend(tensors);
     Ok(arena.load(&all)?)
 }

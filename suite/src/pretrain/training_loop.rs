@@ -10,19 +10,21 @@ use serde_json::json;
 
 use crate::cluster::agreement::{agree, agree_in_run, from_leader};
 use crate::cluster::stop_signal;
-use crate::cluster::watchdog::Watch;
+use crate::cluster::watchdog::TrainingWatch;
 use crate::cluster::worker::Worker;
 use crate::console::{Progress, say};
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
-use crate::failure::out_of_memory::Encoding;
+use crate::failure::out_of_memory::RunningTraining;
 use crate::failure::{Failure, Outcome};
 use crate::pretrain::collapse::{self, Health};
 use crate::pretrain::divergence::Divergence;
 use crate::pretrain::loss_curve::{Curve, Reading};
 use crate::run_folder::cell::CurvePoint;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, Identity, State};
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::checkpoint::{Checkpoint, TrainingState};
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::training_identity::TrainingIdentity;
 use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::suite::Suite;
 
@@ -83,7 +85,7 @@ pub struct TrainingJob<'a> {
 /// What a training left behind.
 pub struct FinishedTraining {
     /// Counters and curve.
-    pub state: State,
+    pub state: TrainingState,
     /// Whether it continued an interrupted one.
     pub resumed: bool,
 }
@@ -118,16 +120,16 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let TrainingJob { suite, source, course: TrainingSteps { per_epoch, schedule }, seed, worker, .. } = *job;
     let total = schedule.total as u64;
     let encoder = network.model.encoder.config();
-    let identity = Identity::new(&network.arena, encoder, schedule, source.normalisation());
+    let identity = TrainingIdentity::new(&network.arena, encoder, schedule, source.normalisation());
     let mut adam = Adam::new(&network.arena, suite.train.weight_decay);
     let found = resume(network, &mut adam, &identity, job)?;
     let resumed = found.is_some();
     let mut state = found.unwrap_or_default();
     let mut curve = Curve::new(total, std::mem::take(&mut state.since));
-    let mut watch = Watch::begin();
+    let mut watch = TrainingWatch::begin();
     let largest = suite.train.batch.div_ceil(worker.ranks.size());
-    let _encoding =
-        Encoding::begin(suite.train.batch, worker.micro_batch.map_or(largest, |pairs| largest.min(pairs as usize)));
+    let micro_batch = worker.micro_batch.map_or(largest, |pairs| largest.min(pairs as usize));
+    let _running = RunningTraining::begin(suite.train.batch, micro_batch);
     let progress = Progress::new(&job.label);
     let place = Place { rank: worker.ranks.rank(), size: worker.ranks.size() };
     while state.step < total {
@@ -156,7 +158,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
                     last_batch = epoch_ends.then_some(batch);
                     watch.step_done();
                     progress.at(state.step, total);
-                    stopping = stop_signal::asked_of_any(worker.ranks);
+                    stopping = stop_signal::stop_requested_on_any_rank(worker.ranks);
                     if stopping {
                         break;
                     }
@@ -204,19 +206,19 @@ pub fn batch_units(job: &TrainingJob, step: u64) -> Vec<usize> {
 }
 
 /// Restores the newest whole checkpoint: rank 0 chooses, all ranks read the same one.
-fn resume(network: &mut Network, adam: &mut Adam, identity: &Identity, job: &TrainingJob) -> Outcome<Option<State>> {
+fn resume(
+    network: &mut Network,
+    adam: &mut Adam,
+    identity: &TrainingIdentity,
+    job: &TrainingJob,
+) -> Outcome<Option<TrainingState>> {
     let ranks = job.worker.ranks;
     let tell = |what: &str| {
         say(&format!("{}: {what}", job.label));
         job.store.log(&json!({"cell": job.cell, "warning": what}))
     };
-    let newest = if job.worker.leads() { job.checkpoints.newest_whole(identity, &tell) } else { Ok(None) };
-    let newest = agree(ranks, newest)?;
-    // 0 stands for none: a checkpoint has taken steps
-    let step = from_leader(ranks, newest.unwrap_or(0));
-    if step == 0 {
-        return Ok(None);
-    }
+    let newest = if job.worker.leads() { job.checkpoints.newest_undamaged(identity, &tell) } else { Ok(None) };
+    let Some(step) = from_leader(ranks, &agree(ranks, newest)?) else { return Ok(None) };
     let checkpoint = Checkpoint::open(&job.checkpoints.at_step(step));
     let state = checkpoint.and_then(|found| found.restore(identity, &mut network.arena, adam));
     // every rank has read it before one writes the next
@@ -237,7 +239,13 @@ fn align(network: &mut Network, adam: &mut Adam, worker: &Worker) {
     });
 }
 
-fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job: &TrainingJob) -> anyhow::Result<()> {
+fn keep(
+    network: &Network,
+    adam: &Adam,
+    state: &TrainingState,
+    identity: &TrainingIdentity,
+    job: &TrainingJob,
+) -> anyhow::Result<()> {
     if job.curve.contains(&state.step) {
         job.checkpoints.save_parameters(&network.arena, state, identity)?;
     }
@@ -245,7 +253,12 @@ fn keep(network: &Network, adam: &Adam, state: &State, identity: &Identity, job:
 }
 
 /// A line for each new point of the curve, and one for the epoch.
-fn log_epoch(job: &TrainingJob, state: &State, known_points: usize, health: Option<Health>) -> anyhow::Result<()> {
+fn log_epoch(
+    job: &TrainingJob,
+    state: &TrainingState,
+    known_points: usize,
+    health: Option<Health>,
+) -> anyhow::Result<()> {
     for CurvePoint { step, terms, gradient_norm } in &state.curve[known_points..] {
         let line = json!({"cell": job.cell, "step": step, "terms": terms, "gradient_norm": gradient_norm});
         job.store.log(&line)?;

@@ -17,7 +17,7 @@ use values::Values;
 use crate::measure::regression::UNDEFINED;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::scale::Scale;
 
 mod column;

@@ -11,6 +11,7 @@ use eqr_datasets::{Kind, Pack};
 use eqr_models::Compute;
 use tch::Device;
 
+use crate::cluster::accelerator::FIRST_GPU;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 use crate::console::print_text;
@@ -19,8 +20,8 @@ use crate::perf::gemm_ceiling;
 use crate::run::cost::{self, DataSetSize};
 use crate::run::{RunRequest, measure_cells};
 use crate::run_folder::cell::CellKind;
-use crate::run_folder::checkpoint::Checkpoints;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::{entries, rows};
@@ -77,7 +78,7 @@ impl DeviceName {
     fn compute(self, asked: Precision) -> Compute {
         match self {
             DeviceName::Cpu => asked.resolve(Device::Cpu),
-            _ => asked.resolve(Device::Cuda(0)),
+            _ => asked.resolve(FIRST_GPU),
         }
     }
 }
@@ -112,7 +113,7 @@ pub fn describe(parts: &[SubSuite], request: &RunRequest, worker: &Worker) -> Re
         devices: worker.ranks.size(),
         compute,
         rated,
-        store: RunFolder::at(&request.out),
+        store: RunFolder::new(&request.out),
         text: String::new(),
         sum: Sum::default(),
         missing: Vec::new(),
@@ -150,7 +151,7 @@ impl Plan<'_> {
             let id = entry.pretrain_id();
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
-            let at = Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) };
+            let at = self.store.checkpoints(&entry.slug());
             let from = at.steps()?.first().map(|step| format!(", checkpoint at step {step}")).unwrap_or_default();
             let parameters = cost.parameters as f64 / 1e6;
             self.line(&id, cost.flops(), &format!("{steps}, {parameters:.1} M parameters, {memory}{from}"));
@@ -180,7 +181,7 @@ impl Plan<'_> {
             Some(flops) => format!("{}, {}", in_units(flops), hours(flops / self.rated.rate)),
             None => "cost unknown".to_owned(),
         };
-        let done = self.store.has(id);
+        let done = self.store.has_cell(id);
         let more = if more.is_empty() { String::new() } else { format!(", {more}") };
         let _ = writeln!(self.text, "{id}  {cost}{more}{}", if done { ", done" } else { "" });
         self.sum.cells += 1;
@@ -302,7 +303,7 @@ impl Plan<'_> {
 }
 
 fn is_run(path: &Path) -> bool {
-    path.join("manifest.json").exists()
+    path.join(layout::MANIFEST).exists()
 }
 
 /// Images of every split of a pack.

@@ -15,7 +15,7 @@ use eqr_probes::transfer::{Transfer, transfer};
 use serde_json::json;
 use tch::Tensor;
 
-use crate::cluster::agreement::{gathered, same_everywhere};
+use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::stop_signal;
 use crate::console::Progress;
 use crate::data::known_part::known_part;
@@ -36,8 +36,9 @@ use crate::normalisation::Normalisation;
 use crate::run::RunContext;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
 use crate::run_folder::checkpoint;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::run_folder::metric::{Better, MeasuredValue, ValueOrigin};
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::ExternalRow;
@@ -104,13 +105,13 @@ pub(crate) fn all(run: &RunContext, diverged: &[EncoderRun]) -> Outcome<Vec<Fail
     let ranks = run.worker.ranks;
     let of_diverged = |subject: &Subject| matches!(subject, Subject::Own(entry) if diverged.contains(entry));
     let mut missing = measurements(run)?;
-    missing.retain(|measurement| !of_diverged(&measurement.subject) && !run.store.has(&measurement.id));
+    missing.retain(|measurement| !of_diverged(&measurement.subject) && !run.store.has_cell(&measurement.id));
     let names: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
     let progress = Progress::new("measurements");
     let (mut failed, mut stopped) = (Vec::new(), false);
     for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
-        stopped = stop_signal::asked();
+        stopped = stop_signal::stop_requested();
         if stopped {
             break;
         }
@@ -121,18 +122,18 @@ pub(crate) fn all(run: &RunContext, diverged: &[EncoderRun]) -> Outcome<Vec<Fail
             Err(error) => {
                 let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
                 run.store.write_failed(&missing[i].id, &report).map_err(Failure::run)?;
-                failed.extend([i as f64, f64::from(code(&error))]);
+                failed.push((i, code(&error)));
             }
         }
         progress.at(((done + 1) * ranks.size()) as u64, missing.len() as u64);
     }
     progress.finish();
-    if stop_signal::any(ranks, stopped) {
-        return Err(stop_signal::stopped());
+    if on_any_rank(ranks, stopped) {
+        return Err(stop_signal::stopped_by_signal());
     }
     // every rank tells all others
-    let all = gathered(ranks, &failed);
-    Ok(all.chunks(2).map(|pair| Failed { cell: missing[pair[0] as usize].id.clone(), code: pair[1] as i32 }).collect())
+    let all = gather(ranks, &failed).into_iter().flatten();
+    Ok(all.map(|(i, code)| Failed { cell: missing[i].id.clone(), code }).collect())
 }
 
 /// How a run ends in which these measurements failed: with bad input if that is all there was.
@@ -144,7 +145,7 @@ pub fn outcome(store: &RunFolder, failed: &[Failed]) -> Outcome<()> {
         return Ok(());
     }
     let said = |cell: &str| {
-        let text = std::fs::read_to_string(store.path("failed").join(format!("{cell}.json"))).unwrap_or_default();
+        let text = std::fs::read_to_string(store.path(layout::failed_cell(cell))).unwrap_or_default();
         let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         report["error"].as_str().unwrap_or("see failed/").to_owned()
     };
@@ -381,7 +382,7 @@ fn probe_own(run: &RunContext, entry: &EncoderRun, step: Option<u64>) -> Result<
         && entry.seed == 0
         && let Some(images) = reconstruction::pictures(&network, &run.test, 8)?
     {
-        let path = run.store.path("figures").join(format!("reconstruction-{}.png", entry.slug()));
+        let path = run.store.path(layout::figure(&format!("reconstruction-{}", entry.slug())));
         pictures::rows(&images, &path).context(OwnFile("its picture"))?;
     }
     Ok((values, trained_steps))
@@ -517,7 +518,7 @@ fn segment(run: &RunContext, measurement: &Measurement, set: usize, seed: u64) -
     let task = segment::Task { encoder: &frozen, train: &train, test: &test, classes: scenes::classes(pack)? };
     let Segmented { head, confusion, .. } = segment::segment(&task, seed, &asked.head, &Solo)?;
     if seed == 0 && subject.seed() == 0 {
-        let figures = run.store.path("figures");
+        let figures = run.store.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
         segment::draw(pack, &test, (&frozen, &head), &asked.head, PICTURES, &figure).context(OwnFile("its picture"))?;

@@ -15,10 +15,9 @@ use eqr_datasets::Pack;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Collective, Compute};
 use serde_json::json;
-use tch::Tensor;
 
-use crate::cluster::agreement::{agree, gathered, same_everywhere, texts};
-use crate::cluster::allocator::give_back_memory;
+use crate::cluster::agreement::{agree, from_leader, gather, on_any_rank, same_everywhere};
+use crate::cluster::allocator::release_freed_memory;
 use crate::cluster::host::host;
 use crate::cluster::precision::Precision;
 use crate::cluster::stop_signal;
@@ -38,11 +37,12 @@ use crate::report::{self, ReportContext, TransferColumn};
 use crate::run::dry_run::DeviceName;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
-use crate::run_folder::checkpoint::Checkpoints;
+use crate::run_folder::checkpoint;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::lock::RunLock;
 use crate::run_folder::provenance::provenance;
-use crate::run_folder::store::RunFolder;
-use crate::run_folder::{manifest, row_files};
+use crate::run_folder::{layout, manifest, row_files};
 use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::data_sets::{self, SubSuite};
 use crate::suite_file::downstream_sets::TransferSet;
@@ -144,7 +144,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         return agree(ranks, if worker.leads() { dry_run::describe(&parts, request, &worker) } else { Ok(()) });
     }
     agree(ranks, stop_signal::listen())?;
-    let store = RunFolder::at(&request.out);
+    let store = RunFolder::new(&request.out);
     let claimed = if worker.leads() { RunLock::take(store.root()).map(Some) } else { Ok(None) };
     let _claim = agree(ranks, claimed)?;
     let compute = precision(request.precision, &store, &worker);
@@ -177,7 +177,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         phases.data += start.elapsed().as_secs_f64();
         let start = Instant::now();
         let stopped = run.pretrain()?;
-        give_back_memory();
+        release_freed_memory();
         phases.training += start.elapsed().as_secs_f64();
         let start = Instant::now();
         if !request.pretrain_only {
@@ -287,7 +287,7 @@ fn warn_of_scripts(suite: &Suite) {
 
 /// BLAKE3 of a file; of a checkpoint's folder, of its manifest, which holds the hashes of the others.
 fn hash_of(path: &Path) -> Result<String> {
-    let file = if path.is_dir() { frozen::checkpoint_in(path)?.join("manifest.json") } else { path.to_owned() };
+    let file = if path.is_dir() { frozen::checkpoint_in(path)?.join(checkpoint::MANIFEST) } else { path.to_owned() };
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(file)?)?;
     Ok(hasher.finalize().to_hex().to_string())
@@ -296,10 +296,10 @@ fn hash_of(path: &Path) -> Result<String> {
 /// The folder becomes a run, now that nothing is left to refuse.
 fn establish(prepared: &[Prepared], store: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
     let ranks = worker.ranks;
-    let hosts = texts(ranks, &host());
+    let hosts = gather(ranks, &host());
     let established = if worker.leads() {
-        let read = prepared.iter().map(|Prepared { part, opened, init, packs, .. }| manifest::Read {
-            part,
+        let read = prepared.iter().map(|Prepared { part, opened, init, packs, .. }| manifest::HashedSubSuite {
+            sub_suite: part,
             packs,
             data: &opened.pack.content,
             init: init.as_ref().map(|encoder| encoder.blake3.as_str()),
@@ -311,11 +311,11 @@ fn establish(prepared: &[Prepared], store: &RunFolder, compute: Compute, worker:
         Ok(())
     };
     agree(ranks, established)?;
-    let manifest = std::fs::read_to_string(store.path("manifest.json")).map_err(|_| {
+    let manifest = std::fs::read_to_string(store.path(layout::MANIFEST)).map_err(|_| {
         let hint = "hint: --out must lie on a file system that all ranks share";
         anyhow!("{} is not the leading rank's folder\n{hint}", store.root().display())
     });
-    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)
+    same_everywhere(ranks, layout::MANIFEST, &agree(ranks, manifest)?)
 }
 
 /// Writes the report and says how long the phases took.
@@ -323,9 +323,9 @@ fn finish(store: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Resu
     report::write(store, contexts)?;
     let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
     store.log(&line)?;
-    write_atomic(&store.path("timing.json"), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
+    write_atomic(&store.path(layout::TIMING), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
     say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
-    say(&format!("report: {}", store.path("tables").display()));
+    say(&format!("report: {}", store.path(layout::TABLES).display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
     print_text(&report::render(&store.cells()?, &contexts, report::Format::Terminal)?)
 }
@@ -380,7 +380,7 @@ impl RunContext<'_> {
     }
 
     pub(crate) fn checkpoints(&self, entry: &EncoderRun) -> Checkpoints {
-        Checkpoints { folder: self.store.path("checkpoints").join(entry.slug()) }
+        self.store.checkpoints(&entry.slug())
     }
 
     /// The ranks work on the trainings in groups of `ranks_per_cell`, group g on every g-th of them. Returns the entries whose training
@@ -388,7 +388,8 @@ impl RunContext<'_> {
     fn pretrain(&self) -> Outcome<Vec<EncoderRun>> {
         let ranks = self.worker.ranks;
         let wanted: Vec<EncoderRun> = self.entries()?.into_iter().filter(|entry| entry.row.kind.trains()).collect();
-        let missing: Vec<&EncoderRun> = wanted.iter().filter(|entry| !self.store.has(&entry.pretrain_id())).collect();
+        let missing: Vec<&EncoderRun> =
+            wanted.iter().filter(|entry| !self.store.has_cell(&entry.pretrain_id())).collect();
         let names: Vec<String> = missing.iter().map(|entry| entry.pretrain_id()).collect();
         // also: all ranks have looked before one writes
         same_everywhere(ranks, "the list of finished cells", &names.join(" "))?;
@@ -397,7 +398,7 @@ impl RunContext<'_> {
         let own;
         let worker = if groups > 1 {
             own = ranks.split(group);
-            &self.worker.among(&*own)?
+            &self.worker.in_group(&*own)?
         } else {
             self.worker
         };
@@ -405,14 +406,14 @@ impl RunContext<'_> {
         for i in (group..missing.len()).step_by(groups) {
             let set = missing[i].part.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
             let label = format!("[{}/{}] {set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
-            stopped = stop_signal::asked_of_any(worker.ranks);
+            stopped = stop_signal::stop_requested_on_any_rank(worker.ranks);
             if stopped {
                 break;
             }
             let end = self.train_one(missing[i], label, worker);
             // a group's agreement is none of the others', who have to be ended
             match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
-                End::Diverged if worker.leads() => diverged.push(i as f64),
+                End::Diverged if worker.leads() => diverged.push(i),
                 End::Trained | End::Diverged => (),
                 End::Stopped => {
                     stopped = true;
@@ -420,11 +421,11 @@ impl RunContext<'_> {
                 }
             }
         }
-        if stop_signal::any(ranks, stopped) {
-            return Err(stop_signal::stopped());
+        if on_any_rank(ranks, stopped) {
+            return Err(stop_signal::stopped_by_signal());
         }
         // every group's leader tells all ranks
-        Ok(gathered(ranks, &diverged).into_iter().map(|i| missing[i as usize].clone()).collect())
+        Ok(gather(ranks, &diverged).into_iter().flatten().map(|i| missing[i].clone()).collect())
     }
 
     /// Trains one cell and writes it.
@@ -544,7 +545,6 @@ fn initial_encoder(suite: &Suite, opened: &OpenedPack) -> Result<Option<Paramete
 fn precision(asked: Precision, store: &RunFolder, worker: &Worker) -> Compute {
     let frozen = if asked == Precision::Auto { manifest::precision(store) } else { None };
     let own = frozen.unwrap_or_else(|| asked.resolve(worker.device));
-    let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);
-    worker.ranks.broadcast(&mut choice);
-    if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
+    let bf16 = from_leader(worker.ranks, &(own == Compute::Bf16));
+    if bf16 { Compute::Bf16 } else { Compute::F32 }
 }

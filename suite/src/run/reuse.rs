@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::console::say;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, copy_whole};
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::plan::{EncoderRun, entries};
 
@@ -23,7 +23,7 @@ const OF_TRAINING: [&str; 4] = ["data", "transforms", "model", "train"];
 /// A folder that holds no run, one that shares no training with this suite (with what differs), a damaged checkpoint.
 pub fn adopt(store: &RunFolder, parts: &[&SubSuite], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
-        let other = RunFolder::at(run);
+        let other = RunFolder::new(run);
         let (found, own) = (configuration(&other)?, configuration(store)?);
         let mut differing = Vec::new();
         let mut fitting = Vec::new();
@@ -55,17 +55,16 @@ fn take(store: &RunFolder, other: &RunFolder, part: &SubSuite, theirs: Option<St
     let mut taken = 0;
     for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
         let source = EncoderRun { part: theirs.clone(), ..entry.clone() };
-        if store.has(&entry.pretrain_id()) || !other.has(&source.pretrain_id()) {
+        if store.has_cell(&entry.pretrain_id()) || !other.has_cell(&source.pretrain_id()) {
             continue;
         }
         let cell = other.cell(&source.pretrain_id())?;
-        let [from, to] = [(other, &source), (store, &entry)]
-            .map(|(store, entry)| Checkpoints { folder: store.path("checkpoints").join(entry.slug()) });
+        let [from, to] = [(other, &source), (store, &entry)].map(|(store, entry)| store.checkpoints(&entry.slug()));
         let wanted = [from.at_step(cell.step)].into_iter().chain(from.curve()?);
         for folder in wanted {
             let whole = Checkpoint::open(&folder).and_then(|checkpoint| checkpoint.verify());
             whole.map_err(anyhow::Error::from).with_context(|| format!("--pretrained {}", other.root().display()))?;
-            copy_whole(&folder, &to.folder)?;
+            to.adopt(&folder)?;
         }
         // its seconds are of another run: no timing of this one
         let cell = Cell { id: entry.pretrain_id(), part: part.key.clone(), resumed: true, ..cell };
@@ -114,5 +113,5 @@ fn differences(own: &Value, other: &Value) -> Vec<String> {
 /// # Errors
 /// A folder that holds no run.
 pub fn check(runs: &[PathBuf]) -> Result<()> {
-    runs.iter().try_for_each(|path: &PathBuf| configuration(&RunFolder::at(path as &Path)).map(|_| ()))
+    runs.iter().try_for_each(|path: &PathBuf| configuration(&RunFolder::new(path as &Path)).map(|_| ()))
 }

@@ -1,4 +1,4 @@
-//! A measured value before and after it knows its cell.
+//! A measured value, before and after it is assigned to a cell.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,29 +9,29 @@ pub struct Metric {
     pub suite: String,
     /// Number of the paper's table that it belongs to, or `-`.
     pub table: String,
-    /// Data set as it stands in the table.
+    /// Data set as the table names it.
     pub dataset: String,
     /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or `segmentation`.
     pub task: String,
     /// Row of the table.
     pub method: String,
-    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is appended as in `r2_per_output_grid`.
+    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is a suffix, as in `r2_per_output_grid`.
     pub metric: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
-    /// Seed of the probe; none where nothing is drawn.
+    /// Seed of the probe; `None` if it draws nothing.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
     /// `R2`, `fraction`, `MSE`.
     pub unit: String,
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub better: Better,
     /// The cell it comes from.
     pub cell: String,
 }
 
-/// Which way a metric improves.
+/// The direction in which a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
@@ -41,30 +41,30 @@ pub enum Better {
     Lower,
 }
 
-/// A measured value.
+/// A measured value without its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredValue {
-    /// What was asked: `rotation`, `classification`, ...
+    /// `rotation`, `classification`, ...
     pub task: String,
-    /// What of the answer it is: `r2_per_output`, `top1`, ...
+    /// `r2_per_output`, `top1`, ...
     pub metric: String,
-    /// Seed of the probe; none where nothing is drawn.
+    /// Seed of the probe; `None` if it draws nothing.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
     /// Its unit.
     pub unit: &'static str,
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub better: Better,
 }
 
-/// Whose values they are.
+/// What values are of.
 pub struct ValueOrigin<'a> {
     /// Name of the suite.
     pub suite: &'a str,
-    /// The paper's table that they belong to.
+    /// Number of the paper's table that they belong to.
     pub table: Option<u8>,
-    /// The set that was measured on.
+    /// Data set that was measured on.
     pub dataset: &'a str,
     /// Row of the table.
     pub method: String,
@@ -75,7 +75,7 @@ pub struct ValueOrigin<'a> {
 }
 
 impl MeasuredValue {
-    /// As a row of `metrics.csv`.
+    /// The value as a row of `metrics.csv`.
     pub fn metric(self, origin: &ValueOrigin) -> Metric {
         let ValueOrigin { suite, table, dataset, ref method, pretrain_seed, cell } = *origin;
         Metric {
