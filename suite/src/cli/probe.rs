@@ -27,7 +27,8 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::probe::{Evaluation, ProbeScope};
 use crate::measure::regression::Regression;
-use crate::suite_file::suite::{Probe, ReadoutHalf, Transforms};
+use crate::suite_file::probe::{Probe, ReadoutHalf};
+use crate::suite_file::transforms::Transforms;
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]

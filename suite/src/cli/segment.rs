@@ -21,7 +21,7 @@ use super::{print_text, probes_failure};
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
 use crate::console::say;
-use crate::data::scenes::{PackScenes, classes};
+use crate::data::scenes::{PackScenes, class_count};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::segment::{LossPoint, Segmented, Task, draw, segment};
@@ -105,7 +105,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
     let pack = agree(ranks, Pack::open(&args.data).map_err(Into::into))?;
     same_everywhere(ranks, "the data set", &pack.content)?;
-    let classes = classes(&pack).map_err(Failure::bad_input)?;
+    let classes = class_count(&pack).map_err(Failure::bad_input)?;
     let encoder = agree(ranks, open(args, config.crop as usize, worker.device))?;
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
     let train = agree(ranks, PackScenes::open(&pack, "train", &normalise, worker.device))?;

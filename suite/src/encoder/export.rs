@@ -72,7 +72,7 @@ fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
     let Some(method) = &args.method else {
         bail!("{} holds several trainings\nhint: name one with --method; there are {known}", args.from.display());
     };
-    let slug = EncoderRun { part: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
+    let slug = EncoderRun { data_set: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

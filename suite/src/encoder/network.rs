@@ -59,7 +59,7 @@ pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> Model
         decoder: model.decoder,
         loss: model.loss,
         classes,
-        transforms: tasks(kind, &suite.transforms),
+        transforms: tasks(kind, &suite.transforms).into_iter().map(|task| (task.name, task.outputs)).collect(),
         sie_constant: model.sie_constant.unwrap_or(kind == Kind::Photographs),
     }
 }

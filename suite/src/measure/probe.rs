@@ -14,8 +14,9 @@ use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::regression::{self, COMBINED, PairFeatures, Regression};
 use crate::run_folder::metric::{Better, MeasuredValue};
-use crate::suite_file::suite::{Probe, Transforms};
-use crate::suite_file::tasks::tasks;
+use crate::suite_file::probe::Probe;
+use crate::suite_file::tasks::{EquivarianceTask, tasks};
+use crate::suite_file::transforms::Transforms;
 
 /// Seeds of the evaluation's pairs: the same pairs for every method and pretraining seed, so that seeds pair.
 const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
@@ -164,9 +165,9 @@ impl Evaluation<'_> {
         let shared = PairFeatures::of(first, second, parameters);
         let mut start = 0;
         let tasks = tasks(self.pack.kind, self.transforms);
-        let entry = |(_, length): &(String, i64)| {
-            let target = shared.target.narrow(1, start, *length).contiguous();
-            start += length;
+        let entry = |task: &EquivarianceTask| {
+            let target = shared.target.narrow(1, start, task.outputs).contiguous();
+            start += task.outputs;
             let grid = shared.grid.as_ref().map(Tensor::shallow_clone);
             PairFeatures { y: shared.y.shallow_clone(), grid, target }
         };
@@ -179,7 +180,7 @@ impl Evaluation<'_> {
         tasks
             .into_iter()
             .zip(sides)
-            .map(|((task, _), (train, test))| Regression { task, suffix, train, test })
+            .map(|(task, (train, test))| Regression { task: task.name, suffix, train, test })
             .collect()
     }
 

@@ -9,7 +9,7 @@ use tch::Tensor;
 use crate::encoder::representation::Representation;
 use crate::measure::probe::ProbeScope;
 use crate::run_folder::metric::{Better, MeasuredValue};
-use crate::suite_file::suite::{Probe, ReadoutHalf};
+use crate::suite_file::probe::{Probe, ReadoutHalf};
 
 /// Suffix of metrics of pairs that differ by all transforms at once.
 pub const COMBINED: &str = "_combined";

@@ -24,9 +24,11 @@ use super::{interleaved, median_seconds, print};
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 use crate::encoder::network::suite_model;
+use crate::suite_file::data_source::Data;
 use crate::suite_file::suggestions::parse_method;
-use crate::suite_file::suite::{Data, Suite, Transforms};
+use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
+use crate::suite_file::transforms::Transforms;
 
 /// Side of the matrices of the GEMM ceiling.
 const GEMM: i64 = 4096;
@@ -151,7 +153,10 @@ pub(super) fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
             decoder: DecoderConfig::default(),
             loss: LossConfig::default(),
             classes: CLASSES,
-            transforms: tasks(DataKind::Renders, &Transforms::default()),
+            transforms: tasks(DataKind::Renders, &Transforms::default())
+                .into_iter()
+                .map(|task| (task.name, task.outputs))
+                .collect(),
             sie_constant: false,
         };
         return Ok((config, batch));

@@ -25,8 +25,8 @@ use crate::run_folder::checkpoint::{Checkpoint, TrainingState};
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::training_identity::TrainingIdentity;
-use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// Batches that are made ahead of the step that takes them.
 const AHEAD: usize = 2;

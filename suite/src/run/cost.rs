@@ -12,10 +12,11 @@ use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::suite_model;
 use crate::perf::step_flops;
-use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
-use crate::suite_file::suite::{Probe, Suite};
+use crate::suite_file::probe::Probe;
+use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// What is known of a data set before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

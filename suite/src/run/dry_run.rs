@@ -15,7 +15,7 @@ use crate::cluster::accelerator::FIRST_GPU;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 use crate::console::print_text;
-use crate::data::open::find;
+use crate::data::open::find_pack;
 use crate::perf::gemm_ceiling;
 use crate::run::cost::{self, DataSetSize};
 use crate::run::{RunRequest, measure_cells};
@@ -23,9 +23,10 @@ use crate::run_folder::cell::CellKind;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
-use crate::suite_file::plan::{entries, rows};
-use crate::suite_file::suite::{Data, Suite};
+use crate::suite_file::plan::{encoder_runs, rows};
+use crate::suite_file::suite::Suite;
 
 /// A device that costs are told for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,7 +147,7 @@ impl Plan<'_> {
         let _ = writeln!(self.text, "suite {}{set}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
         let extent = self.extent(suite)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
-        for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
+        for entry in encoder_runs(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
             let cost = cost::training(suite, &entry, &extent, self.compute, self.devices, micro_batch)?;
             let id = entry.pretrain_id();
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
@@ -227,7 +228,7 @@ impl Plan<'_> {
     }
 
     fn pack(&self, file: &str) -> Option<Pack> {
-        find(file, "", &self.request.data_roots).ok().and_then(|path| Pack::open(path).ok())
+        find_pack(file, "", &self.request.data_roots).ok().and_then(|path| Pack::open(path).ok())
     }
 
     /// What is known of the suite's data set: from its pack, or what is published of it.
@@ -278,7 +279,7 @@ impl Plan<'_> {
         let transfers = suite.transfer.iter().map(|set| (&set.file, &set.made_by));
         let segmentations = suite.segmentation.iter().map(|set| (&set.file, &set.made_by));
         for (file, made_by) in own.into_iter().chain(transfers).chain(segmentations) {
-            let line = match find(file, made_by, &self.request.data_roots) {
+            let line = match find_pack(file, made_by, &self.request.data_roots) {
                 Ok(path) => match Pack::open(&path) {
                     Ok(_) => continue,
                     Err(error) => format!("  {}: {error}", path.display()),

@@ -18,7 +18,7 @@ use tch::Tensor;
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::stop_signal;
 use crate::console::Progress;
-use crate::data::known_part::known_part;
+use crate::data::known_units::known_units;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::data::scenes::{self, PackScenes};
@@ -42,8 +42,9 @@ use crate::run_folder::metric::{Better, MeasuredValue, ValueOrigin};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::ExternalRow;
-use crate::suite_file::plan::{EncoderRun, curve_steps, entries};
-use crate::suite_file::suite::{Probe, ReadoutHalf, Suite};
+use crate::suite_file::plan::{EncoderRun, curve_steps, encoder_runs};
+use crate::suite_file::probe::{Probe, ReadoutHalf};
+use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
 
 /// Tables of the paper that linear transfer and segmentation stand in.
@@ -221,7 +222,7 @@ pub fn planned(part: &SubSuite) -> Result<Vec<Planned>> {
         },
         external: matches!(subject, Subject::External(_)),
     };
-    Ok(of_rows(part, &entries(part)?).into_iter().map(of).collect())
+    Ok(of_rows(part, &encoder_runs(part)?).into_iter().map(of).collect())
 }
 
 /// Everything that may be asked of the rows at the end of their training.
@@ -369,7 +370,7 @@ fn probe(run: &RunContext, subject: &Subject, step: Option<u64>, trained: &mut u
 
 fn probe_own(run: &RunContext, entry: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
     let (network, trained_steps) = trained(run, entry, step)?;
-    let known = known_part(run.suite(), &run.train, entry.seed)?;
+    let known = known_units(run.suite(), &run.train, entry.seed)?;
     let Suite { transforms, probe, .. } = run.suite();
     let evaluation = Evaluation { transforms, probe, pack: &run.opened.pack, train: &known, test: &run.test };
     let extent = if step.is_none() { ProbeScope::Full } else { ProbeScope::CurvePoint };
@@ -434,8 +435,8 @@ fn probe_features(path: &Path, run: &RunContext) -> Result<Vec<MeasuredValue>> {
     let tasks = tasks(run.opened.pack.kind, &run.suite().transforms);
     let mut sets = file.regressions(device)?;
     let found: Vec<String> = sets.iter().map(|set| set.task.clone()).collect();
-    sets.retain(|set| tasks.iter().any(|(task, _)| *task == set.task));
-    let names = tasks.iter().map(|(task, _)| task.as_str()).collect::<Vec<_>>().join(", ");
+    sets.retain(|set| tasks.iter().any(|task| task.name == set.task));
+    let names = tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
     ensure!(!sets.is_empty(), "{}: targets {}, expected some of {names}", path.display(), found.join(", "));
     let mut values = regression::values(&sets, &probe, ProbeScope::Full)?;
     if file.has_labelled() {
@@ -515,7 +516,7 @@ fn segment(run: &RunContext, measurement: &Measurement, set: usize, seed: u64) -
     let normalise = |pixels: &Tensor| frozen.normalise(pixels);
     let scenes = |split| PackScenes::open(pack, split, &normalise, run.worker.device);
     let (train, test) = (scenes("train")?, scenes("test")?);
-    let task = segment::Task { encoder: &frozen, train: &train, test: &test, classes: scenes::classes(pack)? };
+    let task = segment::Task { encoder: &frozen, train: &train, test: &test, classes: scenes::class_count(pack)? };
     let Segmented { head, confusion, .. } = segment::segment(&task, seed, &asked.head, &Solo)?;
     if seed == 0 && subject.seed() == 0 {
         let figures = run.store.path(layout::FIGURES);

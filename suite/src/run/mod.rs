@@ -23,7 +23,7 @@ use crate::cluster::precision::Precision;
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
-use crate::data::known_part::training_part;
+use crate::data::known_units::training_units;
 use crate::data::open::{self, OpenedPack};
 use crate::data::pairs::PairSource;
 use crate::data::scenes;
@@ -43,13 +43,13 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::lock::RunLock;
 use crate::run_folder::provenance::provenance;
 use crate::run_folder::{layout, manifest, row_files};
-use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::data_sets::{self, SubSuite};
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::external_rows::ExternalRow;
-use crate::suite_file::plan::{EncoderRun, curve_steps, entries, rows};
+use crate::suite_file::plan::{EncoderRun, curve_steps, encoder_runs, rows};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
@@ -236,7 +236,7 @@ fn prepare(
 }
 
 fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
-    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find(file, made_by, roots)?)?);
+    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?);
     let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
@@ -255,7 +255,7 @@ fn open_sets(suite: &Suite, roots: &[PathBuf]) -> Result<Sets> {
 /// Whether the sets of segmentation have masks, and the suite's networks can be brought to the side of the crops.
 fn segmentable(suite: &Suite, opened: &OpenedPack, sets: &Sets) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&sets.segmentation) {
-        scenes::classes(pack)?;
+        scenes::class_count(pack)?;
         for split in ["train", "test"] {
             let (masks, path) = (pack.expect_split(split)?.has_masks(), pack.path().display());
             ensure!(masks, "segmentation, {path}: the {split} images have no masks\nhint: {}", set.made_by);
@@ -334,7 +334,7 @@ impl Prepared {
     /// What the report needs beside the cells.
     fn report_context(&self, precision: &str) -> ReportContext {
         let suite = &self.part.suite;
-        let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
+        let tasks = tasks(self.opened.pack.kind, &suite.transforms).into_iter().map(|task| task.name);
         let own = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
         let column = |(set, pack): (&TransferSet, &Pack)| TransferColumn {
             dataset: pack.name.clone(),
@@ -362,7 +362,7 @@ impl RunContext<'_> {
     }
 
     pub(crate) fn entries(&self) -> Outcome<Vec<EncoderRun>> {
-        entries(self.part).map_err(Failure::bad_input)
+        encoder_runs(self.part).map_err(Failure::bad_input)
     }
 
     pub(crate) fn network(&self, entry: &EncoderRun) -> Result<Network> {
@@ -376,7 +376,7 @@ impl RunContext<'_> {
 
     /// The pairs that `entry` trains on.
     pub(crate) fn training(&self, entry: &EncoderRun) -> Result<PairSource> {
-        training_part(self.suite(), &self.train, &entry.row.kind, entry.seed)
+        training_units(self.suite(), &self.train, &entry.row.kind, entry.seed)
     }
 
     pub(crate) fn checkpoints(&self, entry: &EncoderRun) -> Checkpoints {
@@ -404,7 +404,7 @@ impl RunContext<'_> {
         };
         let (mut diverged, mut stopped) = (Vec::new(), false);
         for i in (group..missing.len()).step_by(groups) {
-            let set = missing[i].part.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+            let set = missing[i].data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
             let label = format!("[{}/{}] {set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
             stopped = stop_signal::stop_requested_on_any_rank(worker.ranks);
             if stopped {
@@ -476,7 +476,7 @@ impl RunContext<'_> {
             schema: SCHEMA,
             id: job.cell.clone(),
             kind: CellKind::Pretrain,
-            part: entry.part.clone(),
+            part: entry.data_set.clone(),
             method: entry.row.to_string(),
             pretrain_seed: entry.seed,
             step: state.step,

@@ -12,7 +12,7 @@ use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::plan::{EncoderRun, entries};
+use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
 /// What a training depends on, beside its method and seed.
 const OF_TRAINING: [&str; 4] = ["data", "transforms", "model", "train"];
@@ -53,8 +53,8 @@ pub fn adopt(store: &RunFolder, parts: &[&SubSuite], runs: &[PathBuf]) -> Result
 /// Copies what is finished there and missing here of one part; their number.
 fn take(store: &RunFolder, other: &RunFolder, part: &SubSuite, theirs: Option<String>) -> Result<usize> {
     let mut taken = 0;
-    for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
-        let source = EncoderRun { part: theirs.clone(), ..entry.clone() };
+    for entry in encoder_runs(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
+        let source = EncoderRun { data_set: theirs.clone(), ..entry.clone() };
         if store.has_cell(&entry.pretrain_id()) || !other.has_cell(&source.pretrain_id()) {
             continue;
         }
