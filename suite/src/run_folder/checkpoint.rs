@@ -287,8 +287,8 @@ mod tests {
         let found = checkpoint.restore(&identity(&target), &mut target, &mut adam);
         assert_eq!(found.unwrap_or_else(|error| panic!("{error:?}")), state);
         assert_eq!(adam.step, 3);
-        assert!(target.master().equal(source.master()) && adam.m.equal(&moments.m));
-        assert_eq!(target.master().narrow(0, 0, 4).sum(Kind::Float).double_value(&[]), 2.0);
+        assert!(target.master().equal(source.master()));
+        assert_eq!(adam.m.narrow(0, 0, 4).sum(Kind::Float).double_value(&[]), 8.0);
 
         let refused = checkpoint.restore(&identity(&other), &mut target, &mut adam);
         assert!(matches!(refused, Err(CheckpointError::Mismatch(_))));
