@@ -1,4 +1,5 @@
-//! What people see: text on stdout, and on stderr messages and the progress of long work. Only the leading rank prints.
+//! What people see: text on stdout, and on stderr messages and the progress of long work. Only the leading
+//! rank prints.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! The GPUs of this process: loading the CUDA half of libtorch, choosing a rank's device, asking what the GPUs are.
+//! The GPUs of this process: loading the CUDA half of libtorch, choosing a rank's device, asking what the
+//! GPUs are.
 
 use std::ffi::{CStr, CString};
 use std::path::Path;
@@ -21,8 +22,9 @@ pub struct Accelerator {
 }
 
 impl Accelerator {
-    /// Loads the CUDA half of libtorch, if the libtorch in use has one, and counts the GPUs. The engine is linked without it, so one
-    /// build serves machines with and without GPUs. libtorch must not be asked about CUDA before this.
+    /// Loads the CUDA half of libtorch, if the libtorch in use has one, and counts the GPUs. The engine is
+    /// linked without it, so one build serves machines with and without GPUs. libtorch must not be asked
+    /// about CUDA before this.
     ///
     /// # Errors
     /// The loader's message if the library exists and does not load.
@@ -32,7 +34,8 @@ impl Accelerator {
         Ok(Accelerator { has_cuda, gpus })
     }
 
-    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU where there are no GPUs.
+    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU
+    /// where there are no GPUs.
     ///
     /// # Errors
     /// More ranks than GPUs.
@@ -72,7 +75,8 @@ fn load_cuda() -> Result<bool, String> {
         return Ok(false);
     }
     let name = CString::new(library.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
-    // SAFETY: `name` is a NUL-terminated path; libtorch_cuda's initialisers only register kernels with the loaded libtorch.
+    // SAFETY: `name` is a NUL-terminated path; libtorch_cuda's initialisers only register kernels with the
+    // loaded libtorch.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     if handle.is_null() {
         // SAFETY: dlerror returns a NUL-terminated message of the failed dlopen of this thread.
@@ -90,7 +94,8 @@ pub fn local_rank() -> (usize, usize) {
     (rank, size.max(1))
 }
 
-/// Model, driver, clocks (MHz) and memory of this node's GPUs, as the driver's own tool prints them; null if `device` is a CPU.
+/// Model, driver, clocks (MHz) and memory of this node's GPUs, as the driver's own tool prints them; null if
+/// `device` is a CPU.
 pub fn gpu_details(device: Device) -> Value {
     if !device.is_cuda() {
         return Value::Null;

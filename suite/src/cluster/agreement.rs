@@ -1,5 +1,5 @@
-//! What the ranks tell each other: small values, whether all hold the same, whether all succeeded. Every rank must make the same calls in
-//! the same order.
+//! What the ranks tell each other: small values, whether all hold the same, whether all succeeded. Every rank
+//! must make the same calls in the same order.
 
 use anyhow::anyhow;
 use eqr_models::Collective;
@@ -43,7 +43,8 @@ pub fn on_any_rank(ranks: &dyn Collective, fact: bool) -> bool {
     count.double_value(&[0]) > 0.0
 }
 
-/// Refuses a `value` that differs between the ranks: they would take different steps and wait for each other forever.
+/// Refuses a `value` that differs between the ranks: they would take different steps and wait for each other
+/// forever.
 ///
 /// # Errors
 /// Says that `what` differs, exit code 2.
@@ -56,8 +57,8 @@ pub fn same_everywhere(ranks: &dyn Collective, what: &str, value: &str) -> Outco
     Err(Failure::bad_input(anyhow!("{what} differs between the ranks\n{hint}")))
 }
 
-/// `Ok` on every rank, or the same `Err` on every rank: the first message, with the rank that it comes from. So no rank waits for one that
-/// has failed.
+/// `Ok` on every rank, or the same `Err` on every rank: the first message, with the rank that it comes from.
+/// So no rank waits for one that has failed.
 ///
 /// # Errors
 /// The first failing rank's message, exit code 2.

@@ -1,7 +1,7 @@
 //! What the C allocator does with freed memory.
 
-/// Keeps freed memory for the next step: by default glibc returns large blocks to the kernel at once, and every step pays for its
-/// pages again (11% of a training step of the quickstart).
+/// Keeps freed memory for the next step: by default glibc returns large blocks to the kernel at once, and
+/// every step pays for its pages again (11% of a training step of the quickstart).
 pub(crate) fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in

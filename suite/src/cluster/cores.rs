@@ -37,9 +37,9 @@ fn core_mask() -> CoreMask {
     mask
 }
 
-/// Number of threads of rank `rank`, given the node and the cores of every rank: its cores, each shared by the ranks of its node that may
-/// run on it too. So it does not matter whether the launcher binds every rank to a part of the node or none, or a container shows a part
-/// of the machine.
+/// Number of threads of rank `rank`, given the node and the cores of every rank: its cores, each shared by
+/// the ranks of its node that may run on it too. So it does not matter whether the launcher binds every rank
+/// to a part of the node or none, or a container shows a part of the machine.
 fn fair_threads(ranks: &[(String, CoreMask)], rank: usize) -> usize {
     let (node, own) = &ranks[rank];
     let holds = |mask: &CoreMask, core: usize| mask[core / 32] >> (core % 32) & 1 == 1;
@@ -48,7 +48,8 @@ fn fair_threads(ranks: &[(String, CoreMask)], rank: usize) -> usize {
     ((share + 1e-9) as usize).max(1)
 }
 
-/// Number of threads of this rank: its fair share of the cores, or its part of a container's quota of processor time where that is less.
+/// Number of threads of this rank: its fair share of the cores, or its part of a container's quota of
+/// processor time where that is less.
 pub(crate) fn default_threads(ranks: &dyn Collective) -> usize {
     let places = gather(ranks, &(host(), core_mask()));
     let (node, _) = &places[ranks.rank()];

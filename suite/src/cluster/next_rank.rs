@@ -1,7 +1,8 @@
 //! Whether the next rank of this node is stopped.
 //!
-//! The process is found in /proc, without any communication, so this works from the first moment on, also while MPI starts. Each rank watches
-//! the one that follows it, and the last the first. So if some ranks are stopped, a running one always sees a stopped one.
+//! The process is found in /proc, without any communication, so this works from the first moment on, also
+//! while MPI starts. Each rank watches the one that follows it, and the last the first. So if some ranks are
+//! stopped, a running one always sees a stopped one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,8 +32,8 @@ impl RankProcess {
     }
 }
 
-/// The process of this launch on this node whose rank follows this one's. `None` for a single rank, and where the launcher does not name
-/// the launch in the environment.
+/// The process of this launch on this node whose rank follows this one's. `None` for a single rank, and where
+/// the launcher does not name the launch in the environment.
 pub fn next_rank() -> Option<RankProcess> {
     let own = read_place(Path::new("/proc/self"))?;
     let processes = std::fs::read_dir("/proc").ok()?.flatten();

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// Seconds that `EQR_WATCHDOG_SECONDS` replaces, for tests.
 const DEFAULT: Duration = Duration::from_secs(40);
 
-/// How long a rank waits for another that does not answer, 40 s; `EQR_WATCHDOG_SECONDS` sets another number of seconds, with fractions.
-/// All other waits are multiples or parts of it.
+/// How long a rank waits for another that does not answer, 40 s; `EQR_WATCHDOG_SECONDS` sets another number
+/// of seconds, with fractions. All other waits are multiples or parts of it.
 pub(crate) fn patience() -> Duration {
     static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
         let text = std::env::var("EQR_WATCHDOG_SECONDS").unwrap_or_default();

@@ -1,5 +1,6 @@
-//! A request to stop early: SIGUSR1, or SIGTERM, which schedulers send before a job's time is up. All ranks stop at the same step, the
-//! training writes a checkpoint, and the program ends with exit code 75. The same command then continues the run.
+//! A request to stop early: SIGUSR1, or SIGTERM, which schedulers send before a job's time is up. All ranks
+//! stop at the same step, the training writes a checkpoint, and the program ends with exit code 75. The same
+//! command then continues the run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,8 +15,9 @@ use crate::failure::{Failure, STOPPED};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on the two signals request a stop. A SIGTERM after a first request ends the process at once, with the same exit code. That is
-/// safe: files are renamed into place when they are complete, so none is left half-written.
+/// From now on the two signals request a stop. A SIGTERM after a first request ends the process at once, with
+/// the same exit code. That is safe: files are renamed into place when they are complete, so none is left
+/// half-written.
 ///
 /// # Errors
 /// The operating system's.

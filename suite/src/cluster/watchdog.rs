@@ -1,13 +1,15 @@
 //! Ends a job in which a rank no longer answers.
 //!
-//! When a rank dies, the launcher ends the job. When a rank hangs or is stopped, it does not, and the other ranks would wait in their
-//! next collective call forever. So each rank has a thread that looks at two things several times a second:
+//! When a rank dies, the launcher ends the job. When a rank hangs or is stopped, it does not, and the other
+//! ranks would wait in their next collective call forever. So each rank has a thread that looks at two things
+//! several times a second:
 //! - whether the process of the next rank on this node is stopped by a signal, at any time;
-//! - during trainings: how long this rank has been waiting for the others. This finds ranks on other nodes, and ranks that are swapped out
-//!   or hang in a driver. Outside trainings a long wait is normal, because ranks do different work there.
+//! - during trainings: how long this rank has been waiting for the others. This finds ranks on other nodes,
+//!   and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal, because
+//!   ranks do different work there.
 //!
-//! Both times are counted in looks, not by the clock, because a job that was suspended as a whole and continued has not waited.
-//! [`patience`] sets how long each may last.
+//! Both times are counted in looks, not by the clock, because a job that was suspended as a whole and
+//! continued has not waited. [`patience`] sets how long each may last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +23,8 @@ const LOOKS: u32 = 160;
 /// Looks between two searches for the next rank's process.
 const LOOKS_BETWEEN_SEARCHES: u32 = 40;
 
-/// Multiple of the patience for waits that may be long: the first step, which builds kernels and warms caches, and a checkpoint.
+/// Multiple of the patience for waits that may be long: the first step, which builds kernels and warms
+/// caches, and a checkpoint.
 const LONG_WAIT: u32 = 10;
 
 /// Multiple of the longest step so far that is added to the patience: ranks may be unequally fast.

@@ -27,8 +27,9 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads. The device is the GPU of the local rank's number, or the only one that the launcher left visible; the
-    /// threads are this rank's fair share of the node's cores where `threads` is unset.
+    /// Chooses device and threads. The device is the GPU of the local rank's number, or the only one that the
+    /// launcher left visible; the threads are this rank's fair share of the node's cores where `threads` is
+    /// unset.
     ///
     /// # Errors
     /// libtorch_cuda that does not load, or fewer GPUs than local ranks.

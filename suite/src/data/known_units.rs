@@ -1,5 +1,5 @@
-//! Units (objects of renders, or photographs) whose transforms and labels are known (protocol section 7), and the units that a method
-//! trains on.
+//! Units (objects of renders, or photographs) whose transforms and labels are known (protocol section 7), and
+//! the units that a method trains on.
 
 use anyhow::Result;
 use eqr_datasets::known_images;
@@ -8,8 +8,8 @@ use eqr_models::MethodKind;
 use crate::data::pairs::PairSource;
 use crate::suite_file::suite::Suite;
 
-/// The units of `train` whose transforms and labels are known: a random choice by the pretraining seed; all without
-/// `train.known_fraction`.
+/// The units of `train` whose transforms and labels are known: a random choice by the pretraining seed; all
+/// without `train.known_fraction`.
 ///
 /// # Errors
 /// A fraction out of range.
@@ -20,7 +20,8 @@ pub fn known_units(suite: &Suite, train: &PairSource, seed: u64) -> Result<PairS
     Ok(train.restricted(&known))
 }
 
-/// The units that `kind` trains on: the known ones if it needs parameters or labels, else all. Pairs are made as the method needs them.
+/// The units that `kind` trains on: the known ones if it needs parameters or labels, else all. Pairs are made
+/// as the method needs them.
 ///
 /// # Errors
 /// As [`known_units`].

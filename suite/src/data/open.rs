@@ -25,10 +25,12 @@ pub struct OpenedPack {
     pub side: usize,
 }
 
-/// Opens the data set of `sub_suite` on every rank. A generated data set is rendered first, unless the run's folder holds it.
+/// Opens the data set of `sub_suite` on every rank. A generated data set is rendered first, unless the run's
+/// folder holds it.
 ///
 /// # Errors
-/// A missing root or pack, a damaged pack, a pack that only some ranks see, a data set that does not fit the suite.
+/// A missing root or pack, a damaged pack, a pack that only some ranks see, a data set that does not fit the
+/// suite.
 pub fn open(sub_suite: &SubSuite, roots: &[PathBuf], run: &RunFolder, worker: &Worker) -> Outcome<OpenedPack> {
     let SubSuite { key, suite } = sub_suite;
     let path = match &suite.data {
@@ -121,8 +123,8 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     let single = suite.method_kinds()?.into_iter().find(|kind| kind.pairs() == PairMode::SingleEach);
     if let (Some(method), Kind::Renders) = (single, pack.kind) {
         bail!(
-            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object differ by all\n\
-             hint: leave it out, or use a set of photographs"
+            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object \
+             differ by all\nhint: leave it out, or use a set of photographs"
         );
     }
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));

@@ -1,5 +1,5 @@
-//! Pairs of views with the parameters of the transformation between them: two renders of an object, or a photograph and its
-//! transformation.
+//! Pairs of views with the parameters of the transformation between them: two renders of an object, or a
+//! photograph and its transformation.
 
 use std::sync::Arc;
 
@@ -52,7 +52,8 @@ pub struct Pairs {
 }
 
 impl PairSource {
-    /// The split `name` of `opened`. Its images are kept on `device` if they are few and of the right size, else read batch by batch.
+    /// The split `name` of `opened`. Its images are kept on `device` if they are few and of the right size,
+    /// else read batch by batch.
     ///
     /// # Errors
     /// A pack that cannot be read.
@@ -81,7 +82,8 @@ impl PairSource {
         })
     }
 
-    /// The same source, for example for another thread: tensors may be sent to a thread, but not shared with it.
+    /// The same source, for example for another thread: tensors may be sent to a thread, but not shared with
+    /// it.
     pub fn share(&self) -> Self {
         let images = match &self.images {
             Images::Resident(images) => Images::Resident(images.shallow_clone()),
@@ -102,7 +104,8 @@ impl PairSource {
         PairSource { mode, ..self.share() }
     }
 
-    /// Whether batches should be made ahead on another thread: images are read and decoded, or the device is a GPU.
+    /// Whether batches should be made ahead on another thread: images are read and decoded, or the device is
+    /// a GPU.
     pub fn wants_prefetch(&self) -> bool {
         matches!(self.images, Images::Streamed(_)) || self.device != Device::Cpu
     }
@@ -173,8 +176,8 @@ impl PairSource {
         Ok(self.normalise(&unit(&images)))
     }
 
-    /// View 1 of the photographs `units`, in [0, 1]: (n, 3, H, W). If the border is a window, it has a margin that is large enough for all
-    /// active transforms, so it does not depend on which of them makes view 2.
+    /// View 1 of the photographs `units`, in [0, 1]: (n, 3, H, W). If the border is a window, it has a margin
+    /// that is large enough for all active transforms, so it does not depend on which of them makes view 2.
     ///
     /// # Errors
     /// Images that cannot be read.
@@ -190,7 +193,8 @@ impl PairSource {
         })
     }
 
-    /// View 2 made from `view1` by the transforms `active` alone, normalised, and their parameter vectors side by side.
+    /// View 2 made from `view1` by the transforms `active` alone, normalised, and their parameter vectors
+    /// side by side.
     pub fn second_views(
         &self,
         view1: &FirstView,

@@ -70,9 +70,8 @@ impl<'a> PackScenes<'a> {
             bail!("{place} have no masks\nhint: `eqr-bench data pack ade20k` packs images with masks");
         }
         if !has_class(split)? {
-            bail!(
-                "{place} have masks of void (0) only, and segmentation needs pixels with a class\nhint: look at them with `eqr-bench data show`"
-            );
+            let hint = "hint: look at them with `eqr-bench data show`";
+            bail!("{place} have masks of void (0) only, and segmentation needs pixels with a class\n{hint}");
         }
         let pixels: usize = (0..split.len()).map(|index| split.size(index)).map(|[height, width]| height * width).sum();
         let places = if pixels.saturating_mul(PIXEL_BYTES) <= CACHE_BYTES { split.len() } else { 0 };

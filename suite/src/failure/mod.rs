@@ -42,8 +42,9 @@ impl Failure {
     }
 }
 
-/// Ends the whole job with `end_job` when any thread of this process panics, because other ranks would wait for it. libtorch reports memory
-/// that ran out as a panic too, in the middle of any operation; that gets a message of its own. `place` precedes the message.
+/// Ends the whole job with `end_job` when any thread of this process panics, because other ranks would wait
+/// for it. libtorch reports memory that ran out as a panic too, in the middle of any operation; that gets a
+/// message of its own. `place` precedes the message.
 pub fn end_on_panic(place: String, end_job: fn(i32) -> !) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

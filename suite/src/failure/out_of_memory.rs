@@ -41,8 +41,8 @@ pub fn hint() -> String {
     let (batch, micro_batch) = (BATCH.load(Ordering::Relaxed), MICRO_BATCH.load(Ordering::Relaxed));
     match smaller_micro_batch(batch, micro_batch) {
         Some(smaller) => format!(
-            "hint: {micro_batch} pairs were encoded at a time: try --micro-batch {smaller}, which changes memory and time alone; the \
-             run goes on from its last checkpoint"
+            "hint: {micro_batch} pairs were encoded at a time: try --micro-batch {smaller}, which changes memory and \
+             time alone; the run goes on from its last checkpoint"
         ),
         None => {
             "hint: a smaller network, image or batch takes less; the run goes on from its last checkpoint".to_owned()

@@ -1,4 +1,5 @@
-//! Files and folders that are either complete or absent: written under another name, synced to disk and renamed.
+//! Files and folders that are either complete or absent: written under another name, synced to disk and
+//! renamed.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -32,7 +33,8 @@ pub fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
-/// Writes a folder, which replaces the one at `path`: `fill` fills a temporary folder beside it with files from [`write_synced`].
+/// Writes a folder, which replaces the one at `path`: `fill` fills a temporary folder beside it with files
+/// from [`write_synced`].
 ///
 /// # Errors
 /// Those of `fill`, and the file system's.

@@ -1,4 +1,5 @@
-//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables) into a folder of baselines.
+//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables) into a
+//! folder of baselines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub struct RecordArgs {
     /// Folder of a series of baselines, which `compare` takes as a whole; default: results/baselines/<suite>.
     #[arg(long)]
     to: Option<PathBuf>,
-    /// Name of the baseline in the series; default: the time when the run began and the commit of its program.
+    /// Name of the baseline in the series; default: the time when the run began and the commit of its
+    /// program.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
@@ -34,7 +36,8 @@ pub struct RecordArgs {
 /// Copies what a baseline keeps.
 ///
 /// # Errors
-/// No run, one that is still running, was stopped or has failed cells; a name that is taken; the file system's.
+/// No run, one that is still running, was stopped or has failed cells; a name that is taken; the file
+/// system's.
 pub fn record(args: &RecordArgs) -> Result<()> {
     let run = RunFolder::new(&args.run);
     let shown = args.run.display();

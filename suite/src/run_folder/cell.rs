@@ -50,7 +50,8 @@ pub struct Cell {
     pub pretrain_seed: u64,
     /// Steps that the encoder was trained for.
     pub step: u64,
-    /// Whether the encoder is that of the training's end; earlier ones are points of the curve of R2 against steps.
+    /// Whether the encoder is that of the training's end; earlier ones are points of the curve of R2 against
+    /// steps.
     pub last: bool,
     /// Values, empty for a pretraining.
     pub metrics: Vec<Metric>,

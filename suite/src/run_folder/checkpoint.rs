@@ -6,7 +6,8 @@
 //! | `optimizer.safetensors` | Adam's moments, as `m.<name>` and `v.<name>`; absent in `curve-N/` |
 //! | `manifest.json` | counters, curve, schedule, precision, names and shapes, and the BLAKE3 of every file and of itself |
 //!
-//! The folder is written atomically, so it is complete or was damaged later. A reader verifies every file before using it.
+//! The folder is written atomically, so it is complete or was damaged later. A reader verifies every file
+//! before using it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The checkpoints of one training: `step-N/` to resume from, of which the newest two stay, and `curve-N/` with the parameters alone, for
-//! the curve of R2 against steps.
+//! The checkpoints of one training: `step-N/` to resume from, of which the newest two stay, and `curve-N/`
+//! with the parameters alone, for the curve of R2 against steps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,8 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Step of the newest undamaged checkpoint. Damaged ones are renamed to `step-N.damaged`, and `warn` gets a sentence about each.
+    /// Step of the newest undamaged checkpoint. Damaged ones are renamed to `step-N.damaged`, and `warn` gets
+    /// a sentence about each.
     ///
     /// # Errors
     /// A complete checkpoint of another training than `wanted`: it must not be overwritten.

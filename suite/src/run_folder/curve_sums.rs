@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Sums since the last point of the curve. They are part of a checkpoint, so that a training stopped between two points gives the same
-/// curve as one that was not.
+/// Sums since the last point of the curve. They are part of a checkpoint, so that a training stopped between
+/// two points gives the same curve as one that was not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurveSums {
     pub(crate) terms: BTreeMap<String, f64>,

@@ -1,7 +1,7 @@
 //! One run at a time in a folder: `running.json` names the process that works there.
 //!
-//! A lock is stale when its process is gone. On the same host the process table shows that. On another host the file's age does: the owner
-//! touches the file every 30 s. A requeued job takes over its own lock.
+//! A lock is stale when its process is gone. On the same host the process table shows that. On another host
+//! the file's age does: the owner touches the file every 30 s. A requeued job takes over its own lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -135,7 +135,8 @@ fn active_owner(path: &Path, own: &LockOwner) -> Option<LockOwner> {
     alive.then_some(owner)
 }
 
-/// Removes a stale lock. It is renamed to a name of this process first, so that only one of several processes succeeds.
+/// Removes a stale lock. It is renamed to a name of this process first, so that only one of several processes
+/// succeeds.
 fn remove_stale(path: &Path) -> Result<()> {
     let aside = path.with_extension(format!("{}-{}", host(), std::process::id()));
     match fs::rename(path, &aside).and_then(|()| fs::remove_file(&aside)) {

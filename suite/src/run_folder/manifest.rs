@@ -1,5 +1,5 @@
-//! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run's folder can only be continued with the
-//! configuration that it was begun with.
+//! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run's folder can only
+//! be continued with the configuration that it was begun with.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,8 @@ fn suite(sub_suite: &SubSuite) -> Value {
     suite
 }
 
-/// One value per sub-suite, by the keys of the data sets; the value itself if there is one data set without a key.
+/// One value per sub-suite, by the keys of the data sets; the value itself if there is one data set without a
+/// key.
 fn by_data_set<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> Option<Value> {
     let mut by_key = Map::new();
     for (sub_suite, value) in values {
@@ -75,7 +76,8 @@ fn by_data_set<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) 
     (!by_key.is_empty()).then_some(Value::Object(by_key))
 }
 
-/// Writes the manifest of a new run, or checks that the run in the folder has the same configuration and adds this call to it.
+/// Writes the manifest of a new run, or checks that the run in the folder has the same configuration and adds
+/// this call to it.
 ///
 /// # Errors
 /// As [`check`], different data included, and a folder that cannot be written.

@@ -11,11 +11,13 @@ pub struct Metric {
     pub table: String,
     /// Data set as the table names it.
     pub dataset: String,
-    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or `segmentation`.
+    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or
+    /// `segmentation`.
     pub task: String,
     /// Row of the table.
     pub method: String,
-    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is a suffix, as in `r2_per_output_grid`.
+    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is a suffix, as in
+    /// `r2_per_output_grid`.
     pub metric: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,

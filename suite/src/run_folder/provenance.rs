@@ -13,7 +13,8 @@ use crate::cluster::worker::Worker;
 /// Dependencies of this program, as it was built.
 const CARGO_LOCK: &[u8] = include_bytes!("../../../Cargo.lock");
 
-/// Program, versions, machine and job of this call, as this rank sees them; `hosts` are the machines of all ranks.
+/// Program, versions, machine and job of this call, as this rank sees them; `hosts` are the machines of all
+/// ranks.
 pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
     let mut nodes = hosts.to_vec();
     nodes.sort_unstable();
@@ -44,7 +45,8 @@ fn first_line(program: &str, args: &[&str]) -> Option<String> {
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// The present state of the checkout that this program lies in, which may have changed since the build; null outside a checkout.
+/// The present state of the checkout that this program lies in, which may have changed since the build; null
+/// outside a checkout.
 fn checkout() -> Value {
     let program = std::env::current_exe().unwrap_or_default();
     let Some(root) = program.ancestors().find(|folder| folder.join(".git").exists() && folder.join("suite").exists())

@@ -8,8 +8,8 @@ use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
-/// Records the hashes of the rows' files, by the rows' slugs. A run may be given further rows at any time, and other files for rows without
-/// finished cells.
+/// Records the hashes of the rows' files, by the rows' slugs. A run may be given further rows at any time,
+/// and other files for rows without finished cells.
 ///
 /// # Errors
 /// A row with finished cells whose file has changed; the file system's.

@@ -1,7 +1,7 @@
 //! A suite file as sub-suites, one a data set.
 //!
-//! `[data]` is one data set. Several `[[data]]` are several: each is trained on and measured separately, with the keys of the whole file,
-//! except for those that its own `set` overrides.
+//! `[data]` is one data set. Several `[[data]]` are several: each is trained on and measured separately, with
+//! the keys of the whole file, except for those that its own `set` overrides.
 //!
 //! ```toml
 //! [[data]]
@@ -28,17 +28,19 @@ use crate::suite_file::suite::Suite;
 /// One data set of a suite, with what is trained and measured on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubSuite {
-    /// Name in cell ids, files and the `dataset` column: `data.key`, by default the name of the pack or of the generated set. `None` if the
-    /// file has a single data set.
+    /// Name in cell ids, files and the `dataset` column: `data.key`, by default the name of the pack or of
+    /// the generated set. `None` if the file has a single data set.
     pub key: Option<String>,
     /// The suite with this data set alone.
     pub suite: Suite,
 }
 
-/// Reads a preset by its name or a TOML file, applies the `key=value` overrides to every sub-suite, and adds `rows` to each.
+/// Reads a preset by its name or a TOML file, applies the `key=value` overrides to every sub-suite, and adds
+/// `rows` to each.
 ///
 /// # Errors
-/// No such preset or file, unknown keys and methods (with the nearest valid name), values out of range, two data sets of the same name.
+/// No such preset or file, unknown keys and methods (with the nearest valid name), values out of range, two
+/// data sets of the same name.
 pub fn load(name: &str, overrides: &[String], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
     let mut sub_suites = read_sub_suites(name, overrides)?;
     for SubSuite { suite, .. } in &mut sub_suites {
@@ -113,9 +115,8 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
     for assignment in overrides {
         let key = assignment.split(['.', '=']).next().unwrap_or_default();
         if key == "data" {
-            bail!(
-                "--set {assignment}: the suite has several data sets\nhint: set it in the file, in one of the sections [[data]]"
-            );
+            let hint = "hint: set it in the file, in one of the sections [[data]]";
+            bail!("--set {assignment}: the suite has several data sets\n{hint}");
         }
         set(&mut table, assignment)?;
     }
@@ -187,11 +188,15 @@ mod tests {
     }
 
     const PACK: &str = "[[data]]\nsource = \"pack\"\nfile = \"Some photos.h5\"\nmade_by = \"x\"\n";
-    const SOLIDS: &str = "[[data]]\nsource = \"solids\"\nspec = { name = \"solids\", side = 32, objects_per_class = 4, views = 2, seed = 0 }\n";
+    const SOLIDS: &str = r#"[[data]]
+source = "solids"
+spec = { name = "solids", side = 32, objects_per_class = 4, views = 2, seed = 0 }
+"#;
 
     #[test]
     fn several_data_sets_differ_by_what_each_sets() {
-        let set = "set = { table = 4, methods = [\"VICReg\"], train = { epochs = 3 }, transforms = { active = [\"flip\"] } }\n";
+        let set = "set = { table = 4, methods = [\"VICReg\"], train = { epochs = 3 }, \
+                   transforms = { active = [\"flip\"] } }\n";
         let found = sub_suites(&format!("{SOLIDS}{PACK}{set}"), &["train.lr=0.5"]).unwrap();
         let keys: Vec<_> = found.iter().map(|sub_suite| sub_suite.key.as_deref().unwrap()).collect();
         assert_eq!(keys, ["solids", "some-photos"]);

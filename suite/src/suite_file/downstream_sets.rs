@@ -1,4 +1,5 @@
-//! `[[transfer]]` and `[[segmentation]]`: data sets that frozen encoders are transferred to, and that they segment.
+//! `[[transfer]]` and `[[segmentation]]`: data sets that frozen encoders are transferred to, and that they
+//! segment.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,8 @@ use crate::suite_file::names::file_name;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preparation {
-    /// Side of the central square that is kept, as a fraction of the shorter side that images are resized to (bicubic): 224 of 256.
+    /// Side of the central square that is kept, as a fraction of the shorter side that images are resized to
+    /// (bicubic): 224 of 256.
     pub crop_pct: f64,
     /// Fraction of every class of the training split that is set aside if there is no validation split.
     pub val_fraction: f64,

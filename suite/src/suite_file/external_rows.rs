@@ -1,4 +1,5 @@
-//! `[[rows]]`: rows of a table that were not pretrained here: an encoder, a file of its features, or results measured elsewhere.
+//! `[[rows]]`: rows of a table that were not pretrained here: an encoder, a file of its features, or results
+//! measured elsewhere.
 //!
 //! ```toml
 //! [[rows]]
@@ -34,8 +35,8 @@ pub struct ExternalRow {
     /// A feature file, as `probe --features` takes it, for the probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,
-    /// For a row of features: files of labelled features (`train`, `val`, `test`), as `transfer --features` takes them, by the names of the
-    /// suite's `transfer` sets (their files without `.h5`).
+    /// For a row of features: files of labelled features (`train`, `val`, `test`), as `transfer --features`
+    /// takes them, by the names of the suite's `transfer` sets (their files without `.h5`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transfer: BTreeMap<String, PathBuf>,
     /// A file with the columns of `metrics.csv`, of which the rows of this data set and this method are used.
@@ -56,7 +57,8 @@ fn is_default(options: &EncoderOptions) -> bool {
 }
 
 impl ExternalRow {
-    /// A row from the file at `path`, by its extension: `.csv` results, `.h5` features, anything else an encoder.
+    /// A row from the file at `path`, by its extension: `.csv` results, `.h5` features, anything else an
+    /// encoder.
     pub fn from_file(name: &str, path: PathBuf) -> ExternalRow {
         let empty = ExternalRow {
             method: ExternalMethod::External,

@@ -53,8 +53,8 @@ impl FromStr for Row {
     }
 }
 
-/// The rows of a suite, in order. If only a fraction of the units is known, the methods that need known units have a second row, trained
-/// for as many steps as the others.
+/// The rows of a suite, in order. If only a fraction of the units is known, the methods that need known units
+/// have a second row, trained for as many steps as the others.
 ///
 /// # Errors
 /// An unknown method name.
@@ -112,8 +112,8 @@ pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun
     Ok((0..suite.seeds).flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
 }
 
-/// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without `train.probe_every`, and for
-/// rows of equal steps, which are no part of the curve.
+/// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without
+/// `train.probe_every`, and for rows of equal steps, which are no part of the curve.
 pub fn curve_steps(suite: &Suite, budget: Budget, steps_per_epoch: u64) -> Vec<u64> {
     let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else { return Vec::new() };
     (1..suite.train.epochs).filter(|epoch| epoch.is_multiple_of(every)).map(|epoch| epoch * steps_per_epoch).collect()

@@ -4,7 +4,8 @@ use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
 use eqr_models::methods::known_names;
 
-/// The error with a hint: serde says `unknown field `x`, expected one of ...`, and the nearest of those is probably meant.
+/// The error with a hint: serde says `unknown field `x`, expected one of ...`, and the nearest of those is
+/// probably meant.
 pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
     let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);

@@ -1,5 +1,5 @@
-//! A suite: what is trained on what, and how it is measured. Every key has the protocol's value as its default where the protocol
-//! gives one.
+//! A suite: what is trained on what, and how it is measured. Every key has the protocol's value as its
+//! default where the protocol gives one.
 
 use anyhow::Result;
 use eqr_models::MethodKind;

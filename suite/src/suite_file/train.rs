@@ -18,15 +18,16 @@ pub struct Train {
     /// L2 term in the gradient.
     #[serde(default = "paper_decay")]
     pub weight_decay: f64,
-    /// Fraction of the training units, above 0 to 1, whose transforms and labels are known (protocol section 7). Methods that need either
-    /// train on these alone, and so do the probes of all methods. Each of these methods is then trained a second time, for as many steps as
-    /// the others. Unset: all.
+    /// Fraction of the training units, above 0 to 1, whose transforms and labels are known (protocol section
+    /// 7). Methods that need either train on these alone, and so do the probes of all methods. Each of these
+    /// methods is then trained a second time, for as many steps as the others. Unset: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_fraction: Option<f64>,
     /// Epochs between points of the probe curve; unset: only the end is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<u64>,
-    /// The encoder that every training starts from: a safetensors file of `eqr-bench export`, or of any ViT with timm's names.
+    /// The encoder that every training starts from: a safetensors file of `eqr-bench export`, or of any ViT
+    /// with timm's names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
 }

@@ -15,8 +15,8 @@ pub struct TrainingSteps {
 }
 
 impl TrainingSteps {
-    /// The steps of a training on `used` of `all` units. With [`Budget::EqualEpochs`] the passes over the used units count, with
-    /// [`Budget::EqualSteps`] the steps are those of a training on all units.
+    /// The steps of a training on `used` of `all` units. With [`Budget::EqualEpochs`] the passes over the
+    /// used units count, with [`Budget::EqualSteps`] the steps are those of a training on all units.
     pub fn new(suite: &Suite, budget: Budget, used: usize, all: usize) -> Self {
         let per_epoch = |units: usize| (units / suite.train.batch) as u64;
         let paced_by = match budget {
