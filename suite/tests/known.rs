@@ -12,7 +12,7 @@ use eqr_bench::data::pairs::PairSource;
 use eqr_bench::suite_file::suite::Suite;
 use eqr_bench::suite_file::transforms::Transforms;
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Dataset, Kind, Pack, Split};
+use eqr_datasets::{Dataset, Pack, SetKind, Split};
 use eqr_models::MethodKind;
 use eqr_models::methods::PairMode;
 use ndarray::Array4;
@@ -30,7 +30,7 @@ fn pack(path: &Path) -> Pack {
     };
     let dataset = Dataset {
         name: "photos".into(),
-        kind: Kind::Photographs,
+        kind: SetKind::Photographs,
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
         mean: [0.5; 3],
         std: [0.25; 3],
@@ -149,7 +149,7 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     let equal = cell(&run_folder, "pretrain-sie-rot-equal-steps-seed0");
     assert_eq!((&equal["step"], &equal["method"]), (&21.into(), &"SIE(rot), equal steps".into()));
     let schedule = |training: &str| {
-        let path = run_folder.join("checkpoints").join(training).join("step-21/manifest.json");
+        let path = run_folder.join(layout::CHECKPOINTS).join(training).join("step-21/manifest.json");
         let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         manifest["identity"]["schedule"].clone()
     };

@@ -163,7 +163,7 @@ pub fn run(command: DataCommand) -> Result<()> {
 fn list() -> Result<()> {
     let mut text = String::new();
     for source in SOURCES {
-        let about = &source.about;
+        let about = &source.info;
         text += &format!("{}: {}\n", source.kind, about.name);
         let lines = [
             ("input", about.expects),
@@ -226,7 +226,7 @@ fn generate(args: GenerateArgs) -> Result<()> {
 fn draw(args: ShowArgs) -> Result<()> {
     let pack = Pack::open(&args.pack)?;
     let split = pack.expect_split(&args.split)?;
-    let (rows, columns) = show::comfortable(split, args.pairs);
+    let (rows, columns) = show::default_grid_size(split, args.pairs);
     let (rows, columns) = (args.rows.unwrap_or(rows), args.columns.unwrap_or(columns));
     if args.pairs {
         let choice = PairChoice { seed: args.seed, transforms: args.transforms };

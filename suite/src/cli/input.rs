@@ -8,7 +8,8 @@ use eqr_datasets::Pack;
 use tch::Device;
 
 use crate::console::say;
-use crate::encoder::frozen::{FrozenEncoder, is_script};
+use crate::encoder::file_format::is_torchscript;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `probe` and `transfer` that say what is measured.
@@ -37,7 +38,7 @@ pub enum Source<'a> {
 
 /// Says that an encoder is a program, if it is one.
 pub fn warn_of_script(encoder: &Path) {
-    if is_script(encoder) {
+    if is_torchscript(encoder) {
         say(&format!("note: {} is TorchScript: it runs code of its author", encoder.display()));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
@@ -126,7 +126,7 @@ fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
     ensure!(whole || encoder.has_halves(), "--parts: this encoder's features have no halves, ours have");
     let of_photographs = args.transforms.is_some() || args.combined;
     ensure!(
-        pack.kind == Kind::Photographs || !of_photographs,
+        pack.kind == SetKind::Photographs || !of_photographs,
         "--transforms, --combined: {} has renders, whose pairs are two views of an object",
         pack.path().display()
     );

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Kind, Pack, known_count};
+use eqr_datasets::{Pack, SetKind, known_image_count};
 use eqr_models::methods::PairMode;
 
 use crate::cluster::agreement::agree;
@@ -112,7 +112,7 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
         bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
     }
     if let Some(fraction) = suite.train.known_fraction {
-        let (known, needed) = (known_count(units, fraction), needed_known_units(suite)?);
+        let (known, needed) = (known_image_count(units, fraction), needed_known_units(suite)?);
         if known < needed {
             let name = unit_name(pack.kind);
             bail!(
@@ -121,7 +121,7 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
         }
     }
     let single = suite.method_kinds()?.into_iter().find(|kind| kind.pairs() == PairMode::SingleEach);
-    if let (Some(method), Kind::Renders) = (single, pack.kind) {
+    if let (Some(method), SetKind::Renders) = (single, pack.kind) {
         bail!(
             "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object \
              differ by all\nhint: leave it out, or use a set of photographs"
@@ -143,9 +143,9 @@ fn needed_known_units(suite: &Suite) -> Result<usize> {
     Ok(if trained { suite.train.batch } else { 2 })
 }
 
-fn unit_name(kind: Kind) -> &'static str {
+fn unit_name(kind: SetKind) -> &'static str {
     match kind {
-        Kind::Renders => "objects",
-        Kind::Photographs => "images",
+        SetKind::Renders => "objects",
+        SetKind::Photographs => "images",
     }
 }

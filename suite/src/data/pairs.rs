@@ -7,7 +7,7 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
-use eqr_datasets::{Loader, Scene, view_pairs};
+use eqr_datasets::{Loader, SceneLatents, view_pairs};
 use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
@@ -24,7 +24,7 @@ pub struct PairSource {
     images: Images,
     device: Device,
     labels: Arc<[i64]>,
-    scene: Option<Arc<Scene>>,
+    scene: Option<Arc<SceneLatents>>,
     normalisation: Normalisation,
     transforms: Transforms,
     units: Arc<[usize]>,
@@ -111,7 +111,7 @@ impl PairSource {
     }
 
     /// The 3D parameters of renders; `None` for photographs.
-    pub fn scene(&self) -> Option<&Scene> {
+    pub fn scene(&self) -> Option<&SceneLatents> {
         self.scene.as_deref()
     }
 
@@ -188,7 +188,7 @@ impl PairSource {
             Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch, reach),
             Images::Streamed(loader) => {
                 let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
-                FirstView::amid(&unit(&field), loader.side() as i64)
+                FirstView::centered_in(&unit(&field), loader.side() as i64)
             }
         })
     }
@@ -260,7 +260,7 @@ impl PairSource {
         Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
     }
 
-    fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Result<Pairs> {
+    fn render_pairs(&self, scene: &SceneLatents, pairs: &[[usize; 2]]) -> Result<Pairs> {
         let side = |which: usize| pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>();
         Ok(Pairs {
             view1: self.images(&side(0))?,
@@ -277,7 +277,7 @@ fn unit(images: &Tensor) -> Tensor {
 }
 
 /// (n, 6): relative quaternion (x, y, z, w), then differences of floor hue and light hue.
-pub fn render_parameters(scene: &Scene, pairs: &[[usize; 2]]) -> Tensor {
+pub fn render_parameters(scene: &SceneLatents, pairs: &[[usize; 2]]) -> Tensor {
     let rows = |which: usize| -> Vec<[f32; 7]> {
         let row = |pair: &[usize; 2]| std::array::from_fn(|j| scene.latents[[pair[which], j]]);
         pairs.iter().map(row).collect()
@@ -294,7 +294,7 @@ fn keys(units: &[usize]) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use eqr_datasets::{Dataset, Kind, Pack, Split};
+    use eqr_datasets::{Dataset, Pack, SetKind, Split};
     use ndarray::{Array2, Array4};
     use tempfile::TempDir;
 
@@ -309,12 +309,12 @@ mod tests {
             labels: (0..12).map(|i| (i / views % 2) as i32).collect(),
             scene: (views > 1).then(|| {
                 let angle = |(i, j): (usize, usize)| (i * 7 + j) as f32 % 6.0 / 6.0;
-                Scene { latents: Array2::from_shape_fn((12, 7), angle), views }
+                SceneLatents { latents: Array2::from_shape_fn((12, 7), angle), views }
             }),
         };
         let dataset = Dataset {
             name: "set".into(),
-            kind: if views > 1 { Kind::Renders } else { Kind::Photographs },
+            kind: if views > 1 { SetKind::Renders } else { SetKind::Photographs },
             class_names: vec!["a".into(), "b".into()],
             mean: [0.4; 3],
             std: [0.2; 3],

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::console::say;
-use crate::encoder::vit_file::parameters;
+use crate::encoder::vit_file::parameter_shapes;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::checkpoints::Checkpoints;
@@ -34,10 +34,10 @@ pub struct ExportArgs {
     out: PathBuf,
 }
 
-/// Writes the encoder: timm's names, our `out.*` beside them, and its shape as metadata.
+/// Writes the encoder with timm's parameter names, our `out.*`, and its shape as metadata.
 ///
 /// # Errors
-/// No such training in the run, a damaged checkpoint, a file that cannot be written.
+/// A training that the run does not have, a damaged checkpoint, a file that cannot be written.
 pub fn export(args: &ExportArgs) -> Result<()> {
     let folder = checkpoint_folder(args)?;
     let checkpoint = Checkpoint::open(&folder)?;
@@ -45,15 +45,15 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let manifest = &checkpoint.manifest;
     let encoder = &manifest.identity.encoder;
     let mut tensors = Vec::new();
-    for (name, _) in parameters(encoder)? {
+    for (name, _) in parameter_shapes(encoder)? {
         let tensor = stored.get(name.as_str()).with_context(|| format!("{}: no {name}", folder.display()))?;
         tensors.push((name, tensor.shallow_clone()));
     }
-    let mut metadata = text_of(&serde_json::to_value(encoder)?);
+    let mut metadata = texts_of_object(&serde_json::to_value(encoder)?);
     if let Some(normalisation) = manifest.identity.normalisation {
         metadata.insert("normalisation".into(), serde_json::to_string(&normalisation)?);
     }
-    // what other readers look for
+    // other readers look for it
     metadata.insert("format".into(), "pt".into());
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));
     metadata.insert("step".into(), manifest.state.step.to_string());
@@ -62,25 +62,25 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint that is meant: `from` itself, or the newest of the run's training.
+/// The checkpoint to export: `from` itself, or the newest of the run's training.
 fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
     let trainings = args.from.join(layout::CHECKPOINTS);
     if !trainings.is_dir() {
         return Ok(args.from.clone());
     }
-    let known = trainings_in(&trainings)?;
+    let available = training_names(&trainings)?;
     let Some(method) = &args.method else {
-        bail!("{} holds several trainings\nhint: name one with --method; there are {known}", args.from.display());
+        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", args.from.display());
     };
     let slug = EncoderRun { data_set: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),
-        None => bail!("{} holds no checkpoint of {slug}\nhint: there are {known}", args.from.display()),
+        None => bail!("{} holds no checkpoint of {slug}\nhint: there are {available}", args.from.display()),
     }
 }
 
-fn trainings_in(folder: &Path) -> Result<String> {
+fn training_names(folder: &Path) -> Result<String> {
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut names: Vec<String> =
         entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -88,9 +88,9 @@ fn trainings_in(folder: &Path) -> Result<String> {
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
-/// A flat JSON object as texts, strings without quotes.
-fn text_of(value: &Value) -> HashMap<String, String> {
+/// The fields of a flat JSON object as texts, strings without quotes.
+fn texts_of_object(value: &Value) -> HashMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let entries = value.as_object().into_iter().flatten();
-    entries.map(|(key, value)| (key.clone(), text(value))).collect()
+    let fields = value.as_object().into_iter().flatten();
+    fields.map(|(key, value)| (key.clone(), text(value))).collect()
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::{Draws, Transform};
-use eqr_datasets::{Kind, Pack, view_pairs};
+use eqr_datasets::{Pack, SetKind, view_pairs};
 use eqr_probes::classify::{LabelledFeatures, Top1, classify};
 use eqr_probes::geometry::{Invariance, effective_rank};
 use eqr_probes::r2::R2;
@@ -86,8 +86,8 @@ impl Evaluation<'_> {
     /// Images that cannot be read, an encoder that fails.
     pub fn sets(&self, encoder: &dyn FeatureEncoder, extent: ProbeScope) -> Result<Vec<Regression>> {
         match self.pack.kind {
-            Kind::Renders => self.render_sets(encoder),
-            Kind::Photographs => self.photo_sets(encoder, extent),
+            SetKind::Renders => self.render_sets(encoder),
+            SetKind::Photographs => self.photo_sets(encoder, extent),
         }
     }
 
@@ -189,8 +189,8 @@ impl Evaluation<'_> {
             Tensor::from_slice(&chosen.iter().map(|&i| source.labels()[i]).collect::<Vec<_>>())
         };
         let chosen = match self.pack.kind {
-            Kind::Renders => self.train.indices(),
-            Kind::Photographs => {
+            SetKind::Renders => self.train.indices(),
+            SetKind::Photographs => {
                 subset(self.train.units(), self.probe.train_pairs.div_ceil(DRAWS as usize), TRAIN_PAIRS_SEED)
             }
         };

@@ -5,7 +5,7 @@
 //! as one batch: exact, and a function of the split alone.
 
 use anyhow::Result;
-use eqr_datasets::Scene;
+use eqr_datasets::SceneLatents;
 use eqr_models::Arena;
 use eqr_models::methods::Predictor;
 use eqr_probes::retrieval::{HITS, Retrieval, ranks};
@@ -68,7 +68,7 @@ fn of_split(network: &Network, source: &PairSource) -> Result<Option<Retrieval>>
 fn of_embeddings(
     predictor: &dyn Predictor,
     arena: &Arena,
-    scene: &Scene,
+    scene: &SceneLatents,
     units: &[usize],
     z: &Tensor,
 ) -> Result<Retrieval> {
@@ -89,7 +89,7 @@ fn of_embeddings(
 }
 
 /// What leads from the first view of each object to each of its views, itself among them: (units, views, parameters).
-fn from_first_view(scene: &Scene, units: &[usize]) -> Tensor {
+fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
     let pairs: Vec<[usize; 2]> =
         units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
@@ -141,13 +141,13 @@ mod tests {
     }
 
     /// Three objects of five views at random poses, with the poses in the world.
-    fn scene() -> (Scene, Tensor) {
+    fn scene() -> (SceneLatents, Tensor) {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
         let latents = Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
         let rows: Vec<[f32; 7]> = latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
         let upright = vec![[0.0; 7]; 15];
         let poses = Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
-        (Scene { latents, views: 5 }, poses)
+        (SceneLatents { latents, views: 5 }, poses)
     }
 
     fn measured(exact: bool, units: &[usize]) -> (Retrieval, Tensor) {

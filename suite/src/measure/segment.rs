@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use eqr_datasets::Pack;
-use eqr_datasets::show::{all_over, predictions_png};
+use eqr_datasets::show::{evenly_spaced, predictions_png};
 use eqr_models::Collective;
 use eqr_probes::Result;
 use eqr_probes::hypernet::HyperNet;
@@ -91,7 +91,8 @@ pub fn draw(
         let (image, _) = scenes.scene(index).map_err(anyhow::Error::from_boxed)?;
         Ok((index, as_mask(&predict(encoder, head, &image, config)?)?))
     };
-    let predictions = all_over(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
+    let predictions =
+        evenly_spaced(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
 }
 

@@ -5,12 +5,12 @@
 //! as windows of unknown number are left out), as heads and logistic regression are small beside them.
 
 use anyhow::Result;
-use eqr_datasets::{Kind, known_count};
+use eqr_datasets::{SetKind, known_image_count};
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
-use crate::encoder::network::suite_model;
+use crate::encoder::network::model_config_for;
 use crate::perf::step_flops;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
@@ -22,7 +22,7 @@ use crate::suite_file::training_steps::TrainingSteps;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataSetSize {
     /// Photographs or renders.
-    pub kind: Kind,
+    pub kind: SetKind,
     /// Side of the images that the network sees.
     pub side: usize,
     /// Objects or images of the training split; none where it is not known.
@@ -71,12 +71,12 @@ pub fn training(
     devices: usize,
     micro_batch: Option<i64>,
 ) -> Result<Training> {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     let mut registry = Registry::default();
     let model = build(&entry.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let known = if entry.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let course = |units| TrainingSteps::new(suite, entry.row.budget, known_count(units, known), units);
+    let course = |units| TrainingSteps::new(suite, entry.row.budget, known_image_count(units, known), units);
     let steps = extent.units.map(|units| course(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
@@ -111,11 +111,11 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 /// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the perceptrons on y (2 out) and on y with the
 /// quadrant means (2 (out + 4 dim)).
 pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
     let sets =
-        if extent.kind == Kind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
+        if extent.kind == SetKind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
     let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * config.encoder.forward_flops();
     let hidden = regression.hidden as f64;
     let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
@@ -128,12 +128,12 @@ pub fn probes(suite: &Suite, extent: &DataSetSize) -> f64 {
 
 /// FLOPs of the encoder over `images` of another set.
 pub fn transfer(suite: &Suite, extent: &DataSetSize, images: usize) -> f64 {
-    let config = suite_model(suite, extent.kind, extent.side as i64, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, extent.side as i64, extent.classes as i64);
     images as f64 * config.encoder.forward_flops()
 }
 
 /// FLOPs of the encoder over the crops that a head is trained on.
 pub fn segmentation(suite: &Suite, extent: &DataSetSize, set: &SegmentationSet) -> f64 {
-    let config = suite_model(suite, extent.kind, set.head.crop, extent.classes as i64);
+    let config = model_config_for(suite, extent.kind, set.head.crop, extent.classes as i64);
     (set.head.steps * set.head.batch) as f64 * config.encoder.forward_flops()
 }

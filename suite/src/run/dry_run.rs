@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use eqr_datasets::solids::CLASS_COUNT;
 use eqr_datasets::sources::source;
-use eqr_datasets::{Kind, Pack};
+use eqr_datasets::{Pack, SetKind};
 use eqr_models::Compute;
 use tch::Device;
 
@@ -239,7 +239,7 @@ impl Plan<'_> {
         Ok(match &suite.data {
             Data::Solids { spec } => {
                 let units = spec.training_objects()?;
-                DataSetSize { kind: Kind::Renders, side: spec.side, units, classes: CLASS_COUNT }
+                DataSetSize { kind: SetKind::Renders, side: spec.side, units, classes: CLASS_COUNT }
             }
             Data::Pack { file, made_by, side } => match self.pack(file) {
                 Some(pack) => {
@@ -255,9 +255,9 @@ impl Plan<'_> {
                 }
                 None => {
                     let kind = if made_by.contains("3diebench") || made_by.contains("solids") {
-                        Kind::Renders
+                        SetKind::Renders
                     } else {
-                        Kind::Photographs
+                        SetKind::Photographs
                     };
                     DataSetSize {
                         kind,
@@ -316,7 +316,7 @@ fn images_of(pack: &Pack) -> usize {
 /// Sizes of the splits, the training split's first, as the kind of source that `made_by` names is published.
 fn published(made_by: &str) -> Option<Vec<usize>> {
     let kind = made_by.split_once("data pack ")?.1.split(' ').next()?;
-    let sizes = source(kind)?.about.sizes.split('(').next()?;
+    let sizes = source(kind)?.info.sizes.split('(').next()?;
     let numbers: Vec<usize> =
         sizes.split('/').filter_map(|split| split.split_whitespace().next()?.replace(',', "").parse().ok()).collect();
     (!numbers.is_empty()).then_some(numbers)

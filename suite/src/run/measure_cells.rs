@@ -25,14 +25,12 @@ use crate::data::scenes::{self, PackScenes};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::network::Network;
 use crate::encoder::representation::FeatureEncoder;
-use crate::encoder::vit_file::Parameters;
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::probe::{Evaluation, ProbeScope, top1};
 use crate::measure::segment::{self, Segmented};
 use crate::measure::transfer::{Reader, transfer_data};
 use crate::measure::{imported_results, pictures, reconstruction, regression, retrieval};
-use crate::normalisation::Normalisation;
 use crate::run::RunContext;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
 use crate::run_folder::checkpoint;
@@ -549,9 +547,5 @@ fn shares_of(score: &SegmentationScore, names: &[String], seed: u64) -> Vec<Meas
 /// A row's encoder for images of another side.
 fn own_at(run: &RunContext, entry: &EncoderRun, side: usize) -> Result<FrozenEncoder> {
     let (network, _) = trained(run, entry, None)?;
-    let config = *network.model.encoder.config();
-    let named = network.arena.named(network.arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
-    let parameters = Parameters::of_network(Path::new(&entry.slug()), &named.collect(), &config)?;
-    let normalisation: Normalisation = run.train.normalisation();
-    FrozenEncoder::ours(&parameters, config, side, normalisation, run.compute, run.worker.device)
+    FrozenEncoder::from_network(&network, side, run.train.normalisation())
 }

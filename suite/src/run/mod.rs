@@ -27,12 +27,14 @@ use crate::data::known_units::training_units;
 use crate::data::open::{self, OpenedPack};
 use crate::data::pairs::PairSource;
 use crate::data::scenes;
-use crate::encoder::frozen;
-use crate::encoder::network::{Network, model_config, network};
-use crate::encoder::vit_file::Parameters;
+use crate::encoder::file_format::{checkpoint_in, is_torchscript};
+use crate::encoder::network::{Network, model_config};
+use crate::encoder::vit_file::VitParameters;
 use crate::failure::{Failure, Outcome};
+use crate::pretrain::batch::global_batch_units;
 use crate::pretrain::divergence::Divergence;
-use crate::pretrain::training_loop::{FinishedTraining, TrainingJob, TrainingStop, batch_units, train};
+use crate::pretrain::training_job::{FinishedTraining, TrainingJob, TrainingStop};
+use crate::pretrain::training_loop::train;
 use crate::report::{self, ReportContext, TransferColumn};
 use crate::run::dry_run::DeviceName;
 use crate::run_folder::atomic_file::write_atomic;
@@ -93,7 +95,7 @@ struct Prepared {
     part: SubSuite,
     opened: OpenedPack,
     /// Where every training starts, if not at random.
-    init: Option<Parameters>,
+    init: Option<VitParameters>,
     sets: Sets,
     /// What identifies the packs of these sets, by name.
     packs: BTreeMap<String, String>,
@@ -105,7 +107,7 @@ struct Prepared {
 pub(crate) struct RunContext<'a> {
     pub(crate) part: &'a SubSuite,
     pub(crate) opened: &'a OpenedPack,
-    init: Option<&'a Parameters>,
+    init: Option<&'a VitParameters>,
     pub(crate) store: &'a RunFolder,
     pub(crate) compute: Compute,
     pub(crate) worker: &'a Worker<'a>,
@@ -218,7 +220,9 @@ fn prepare(
     let opened = open::open(&part, &request.data_roots, store, worker)?;
     // every shape is built once before anything is trained
     let buildable = part.suite.method_kinds().and_then(|kinds| {
-        kinds.iter().try_for_each(|kind| network(kind, &part.suite, &opened, 0, compute, worker.device).map(|_| ()))
+        kinds
+            .iter()
+            .try_for_each(|kind| Network::new(kind, &part.suite, &opened, 0, compute, worker.device).map(|_| ()))
     });
     agree(ranks, buildable)?;
     let init = agree(ranks, initial_encoder(&part.suite, &opened))?;
@@ -280,14 +284,14 @@ fn row_hashes(suite: &Suite) -> Result<BTreeMap<String, String>> {
 /// Says once which rows run code of others, whatever rank measures them.
 fn warn_of_scripts(suite: &Suite) {
     let scripts = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
-    for (row, path) in scripts.filter(|(_, path)| frozen::is_script(path)) {
+    for (row, path) in scripts.filter(|(_, path)| is_torchscript(path)) {
         say(&format!("note: rows: `{}`: {} is TorchScript: it runs code of its author", row.name, path.display()));
     }
 }
 
 /// BLAKE3 of a file; of a checkpoint's folder, of its manifest, which holds the hashes of the others.
 fn hash_of(path: &Path) -> Result<String> {
-    let file = if path.is_dir() { frozen::checkpoint_in(path)?.join(checkpoint::MANIFEST) } else { path.to_owned() };
+    let file = if path.is_dir() { checkpoint_in(path)?.join(checkpoint::MANIFEST) } else { path.to_owned() };
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(file)?)?;
     Ok(hasher.finalize().to_hex().to_string())
@@ -366,7 +370,7 @@ impl RunContext<'_> {
     }
 
     pub(crate) fn network(&self, entry: &EncoderRun) -> Result<Network> {
-        network(&entry.row.kind, self.suite(), self.opened, entry.seed, self.compute, self.worker.device)
+        Network::new(&entry.row.kind, self.suite(), self.opened, entry.seed, self.compute, self.worker.device)
     }
 
     /// The steps of the training of `entry` on `units` units.
@@ -435,18 +439,18 @@ impl RunContext<'_> {
         let job = TrainingJob {
             suite: self.suite(),
             source: &source,
-            course,
+            steps: course,
             seed: entry.seed,
-            curve: curve_steps(self.suite(), entry.row.budget, course.per_epoch),
+            curve_steps: curve_steps(self.suite(), entry.row.budget, course.per_epoch),
             checkpoints: self.checkpoints(entry),
-            store: self.store,
+            run_folder: self.store,
             cell: entry.pretrain_id(),
             label,
             worker,
         };
         let mut network = self.network(entry).map_err(Failure::run)?;
         if let Some(encoder) = self.init {
-            encoder.start(&mut network).map_err(Failure::run)?;
+            encoder.initialise(&mut network).map_err(Failure::run)?;
         }
         let (end, written) = match train(&mut network, &job) {
             Ok(trained) if worker.leads() => (End::Trained, self.write_trained(entry, &job, trained)),
@@ -456,7 +460,7 @@ impl RunContext<'_> {
                 (End::Diverged, self.write_diverged(&job, &divergence))
             }
             Err(TrainingStop::Diverged(_)) => (End::Diverged, Ok(())),
-            Err(TrainingStop::Asked) => (End::Stopped, Ok(())),
+            Err(TrainingStop::Requested) => (End::Stopped, Ok(())),
         };
         written.map_err(Failure::run)?;
         Ok(end)
@@ -500,7 +504,7 @@ impl RunContext<'_> {
         let last_good = job.checkpoints.steps()?.first().map(|&step| job.checkpoints.at_step(step));
         let mut report = divergence.report();
         report["cell"] = json!(job.cell);
-        report["batch"] = json!(batch_units(job, divergence.step));
+        report["batch"] = json!(global_batch_units(job, divergence.step));
         report["last_good_checkpoint"] = json!(last_good);
         let path = self.store.write_failed(&job.cell, &report)?;
         let last_good = last_good.map_or("none".to_owned(), |path| path.display().to_string());
@@ -532,10 +536,10 @@ fn micro_batch(parts: &[SubSuite], request: &RunRequest) -> Result<Option<i64>> 
 }
 
 /// The encoder of `train.init`, which must fit the suite's.
-fn initial_encoder(suite: &Suite, opened: &OpenedPack) -> Result<Option<Parameters>> {
+fn initial_encoder(suite: &Suite, opened: &OpenedPack) -> Result<Option<VitParameters>> {
     let Some(path) = &suite.train.init else { return Ok(None) };
     let place = || format!("train.init = {}", path.display());
-    let encoder = Parameters::read(path).with_context(place)?;
+    let encoder = VitParameters::read(path).with_context(place)?;
     let fitted = encoder.fitted(&model_config(suite, opened).encoder).with_context(place);
     fitted.map_err(|error| anyhow!("{error:#}\nhint: set model.* to the file's shapes"))?;
     Ok(Some(encoder))

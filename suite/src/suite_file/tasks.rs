@@ -1,6 +1,6 @@
 //! The equivariance tasks of a data set.
 
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 
 use crate::suite_file::transforms::Transforms;
 
@@ -14,10 +14,10 @@ pub struct EquivarianceTask {
 }
 
 /// The equivariance tasks of a data set, in the order of the parameters of a pair.
-pub fn tasks(kind: Kind, transforms: &Transforms) -> Vec<EquivarianceTask> {
+pub fn tasks(kind: SetKind, transforms: &Transforms) -> Vec<EquivarianceTask> {
     let task = |name: &str, outputs| EquivarianceTask { name: name.to_owned(), outputs };
     match kind {
-        Kind::Renders => vec![task("rotation", 4), task("color", 2)],
-        Kind::Photographs => transforms.active.iter().map(|t| task(t.name(), t.dim() as i64)).collect(),
+        SetKind::Renders => vec![task("rotation", 4), task("color", 2)],
+        SetKind::Photographs => transforms.active.iter().map(|t| task(t.name(), t.dim() as i64)).collect(),
     }
 }
