@@ -25,6 +25,7 @@ pub mod measure;
 pub mod normalisation;
 pub mod perf;
 pub mod pretrain;
+pub mod registry;
 pub mod report;
 pub mod run;
 pub mod run_folder;

@@ -16,8 +16,7 @@ use eqr_datasets::sources::{Options, SOURCES, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Pack, pack as packs};
 
-use super::print_text;
-use crate::console::{Progress, say};
+use crate::console::{Progress, print_text, say};
 
 /// What can be done with packs.
 #[derive(Subcommand)]
@@ -153,8 +152,7 @@ pub fn run(command: DataCommand) -> Result<()> {
         DataCommand::Generate(args) => generate(args),
         DataCommand::Verify { pack } => {
             packs::verify(&pack)?;
-            println!("{}: whole", pack.display());
-            Ok(())
+            print_text(&format!("{}: whole\n", pack.display()))
         }
         DataCommand::Show(args) => draw(args),
     }

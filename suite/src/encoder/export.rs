@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use serde_json::Value;
 
 use crate::console::say;
@@ -12,34 +11,26 @@ use crate::encoder::vit_file::parameter_shapes;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::checkpoints::Checkpoints;
-use crate::run_folder::{layout, safetensors};
+use crate::run_folder::safetensors;
 use crate::suite_file::plan::EncoderRun;
 
-/// Options of `export`.
-#[derive(Args, Clone, Debug)]
-pub struct ExportArgs {
-    /// A run's folder, or a checkpoint in it (`checkpoints/<method>-seed<n>/step-<n>`).
-    from: PathBuf,
-    /// Row of the table, of a run.
-    #[arg(long)]
-    method: Option<String>,
-    /// The data set that it was trained on, of a run that has several.
-    #[arg(long, value_name = "KEY")]
-    data_set: Option<String>,
-    /// Pretraining seed, of a run.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// The safetensors file.
-    #[arg(long)]
-    out: PathBuf,
+/// A training of a run.
+pub struct Training<'a> {
+    /// Row of the table.
+    pub method: Option<&'a str>,
+    /// Key of the data set, of a run that has several.
+    pub data_set: Option<&'a str>,
+    /// Pretraining seed.
+    pub seed: u64,
 }
 
-/// Writes the encoder with timm's parameter names, our `out.*`, and its shape as metadata.
+/// Writes the encoder of `training` to `out`: timm's names, our `out.*` beside them, and its shape as metadata. `from` is a
+/// run's folder, or a checkpoint in it, which needs no `training`.
 ///
 /// # Errors
-/// A training that the run does not have, a damaged checkpoint, a file that cannot be written.
-pub fn export(args: &ExportArgs) -> Result<()> {
-    let folder = checkpoint_folder(args)?;
+/// No such training in the run, a damaged checkpoint, a file that cannot be written.
+pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
+    let folder = checkpoint_folder(from, training)?;
     let checkpoint = Checkpoint::open(&folder)?;
     let stored = checkpoint.parameters()?;
     let manifest = &checkpoint.manifest;
@@ -49,34 +40,35 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         let tensor = stored.get(name.as_str()).with_context(|| format!("{}: no {name}", folder.display()))?;
         tensors.push((name, tensor.shallow_clone()));
     }
-    let mut metadata = texts_of_object(&serde_json::to_value(encoder)?);
+    let mut metadata = text_of(&serde_json::to_value(encoder)?);
     if let Some(normalisation) = manifest.identity.normalisation {
         metadata.insert("normalisation".into(), serde_json::to_string(&normalisation)?);
     }
-    // other readers look for it
+    // what other readers look for
     metadata.insert("format".into(), "pt".into());
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));
     metadata.insert("step".into(), manifest.state.step.to_string());
-    write_atomic(&args.out, &safetensors::encode(&tensors, Some(metadata))?)?;
-    say(&format!("{}: encoder of {} after {} steps", args.out.display(), folder.display(), manifest.state.step));
+    write_atomic(out, &safetensors::encode(&tensors, Some(metadata))?)?;
+    say(&format!("{}: encoder of {} after {} steps", out.display(), folder.display(), manifest.state.step));
     Ok(())
 }
 
-/// The checkpoint to export: `from` itself, or the newest of the run's training.
-fn checkpoint_folder(args: &ExportArgs) -> Result<PathBuf> {
-    let trainings = args.from.join(layout::CHECKPOINTS);
+/// The checkpoint that is meant: `from` itself, or the newest of the run's training.
+fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
+    let trainings = from.join("checkpoints");
     if !trainings.is_dir() {
-        return Ok(args.from.clone());
+        return Ok(from.to_owned());
     }
     let available = training_names(&trainings)?;
-    let Some(method) = &args.method else {
-        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", args.from.display());
+    let Some(method) = training.method else {
+        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", from.display());
     };
-    let slug = EncoderRun { data_set: args.data_set.clone(), row: method.parse()?, seed: args.seed }.slug();
+    let slug =
+        EncoderRun { data_set: training.data_set.map(str::to_owned), row: method.parse()?, seed: training.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),
-        None => bail!("{} holds no checkpoint of {slug}\nhint: there are {available}", args.from.display()),
+        None => bail!("{} holds no checkpoint of {slug}\nhint: there are {available}", from.display()),
     }
 }
 
@@ -88,9 +80,9 @@ fn training_names(folder: &Path) -> Result<String> {
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
-/// The fields of a flat JSON object as texts, strings without quotes.
-fn texts_of_object(value: &Value) -> HashMap<String, String> {
+/// A flat JSON object as texts, strings without quotes.
+fn text_of(value: &Value) -> HashMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let fields = value.as_object().into_iter().flatten();
-    fields.map(|(key, value)| (key.clone(), text(value))).collect()
+    let entries = value.as_object().into_iter().flatten();
+    entries.map(|(key, value)| (key.clone(), text(value))).collect()
 }

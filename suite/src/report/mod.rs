@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use table::{Note, Section, Table};
 use values::Values;
 
-use crate::measure::regression::UNDEFINED;
+const UNDEFINED: &str = "undefined_outputs";
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;

@@ -2,10 +2,9 @@
 //! folder of baselines.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 use serde_json::Value;
 
 use crate::console::say;
@@ -19,28 +18,15 @@ const FILES: [&str; 4] = [layout::MANIFEST, layout::REPORT, layout::METRICS, lay
 /// Folders that a baseline keeps.
 const FOLDERS: [&str; 2] = [layout::CELLS, layout::TABLES];
 
-/// Options of `record`.
-#[derive(Args)]
-pub struct RecordArgs {
-    /// The finished run.
-    run: PathBuf,
-    /// Folder of a series of baselines, which `compare` takes as a whole; default: results/baselines/<suite>.
-    #[arg(long)]
-    to: Option<PathBuf>,
-    /// Name of the baseline in the series; default: the time when the run began and the commit of its
-    /// program.
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-}
-
-/// Copies what a baseline keeps.
+/// Copies what a baseline keeps of the run in `folder` into the folder `series`, by default
+/// results/baselines/<suite>, under `name`, by default the start of the run and the commit of its program.
 ///
 /// # Errors
 /// No run, one that is still running, was stopped or has failed cells; a name that is taken; the file
 /// system's.
-pub fn record(args: &RecordArgs) -> Result<()> {
-    let run = RunFolder::new(&args.run);
-    let shown = args.run.display();
+pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Result<()> {
+    let run = RunFolder::new(folder);
+    let shown = folder.display();
     ensure!(!run.path(layout::LOCK).exists(), "{shown}: a run is at work there\nhint: wait for it");
     let text = fs::read_to_string(run.path(layout::MANIFEST))
         .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
@@ -52,8 +38,8 @@ pub fn record(args: &RecordArgs) -> Result<()> {
     ensure!(failed == 0, "{shown}: {failed} cells have failed, see failed/\n{again}");
 
     let suite = suite_name(&manifest).with_context(|| format!("{shown}: manifest.json names no suite"))?;
-    let series = args.to.clone().unwrap_or_else(|| Path::new("results/baselines").join(&suite));
-    let target = series.join(args.name.clone().unwrap_or_else(|| default_name(&manifest)));
+    let series = series.map_or_else(|| Path::new("results/baselines").join(&suite), Path::to_owned);
+    let target = series.join(name.map_or_else(|| default_name(&manifest), str::to_owned));
     if target.exists() {
         bail!("{} is there already\nhint: give the baseline another --name", target.display());
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::TaskFamily;
 use crate::run_folder::metric::Metric;
 
 /// What a cell does.
@@ -18,6 +19,17 @@ pub enum CellKind {
     Transfer,
     /// Trains a segmentation head on a frozen encoder.
     Segment,
+}
+
+impl From<TaskFamily> for CellKind {
+    /// The kind of cell that measures such tasks.
+    fn from(family: TaskFamily) -> CellKind {
+        match family {
+            TaskFamily::LinearTransfer => CellKind::Transfer,
+            TaskFamily::Segmentation => CellKind::Segment,
+            _ => CellKind::Probe,
+        }
+    }
 }
 
 /// A point of a training curve.

@@ -1,6 +1,8 @@
-//! A measured value, before and after it is assigned to a cell.
+//! A measured value before and after it knows its cell.
 
 use serde::{Deserialize, Serialize};
+
+use crate::registry::{Better, Measure, R2Metric};
 
 /// One measured value: a row of `metrics.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -9,64 +11,52 @@ pub struct Metric {
     pub suite: String,
     /// Number of the paper's table that it belongs to, or `-`.
     pub table: String,
-    /// Data set as the table names it.
+    /// Data set as it stands in the table.
     pub dataset: String,
-    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or
-    /// `segmentation`.
+    /// A transformation, or the name of another [`TaskFamily`](crate::registry::TaskFamily).
     pub task: String,
     /// Row of the table.
     pub method: String,
-    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is a suffix, as in
-    /// `r2_per_output_grid`.
+    /// Name of a [`Measure`], or of an [`R2Metric`].
     pub metric: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
-    /// Seed of the probe; `None` if it draws nothing.
+    /// Seed of the probe; none where nothing is drawn.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
     /// `R2`, `fraction`, `MSE`.
     pub unit: String,
-    /// Whether higher or lower is better.
+    /// Which way is better.
     pub better: Better,
     /// The cell it comes from.
     pub cell: String,
 }
 
-/// The direction in which a metric improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Better {
-    /// Larger is better.
-    Higher,
-    /// Smaller is better.
-    Lower,
-}
-
-/// A measured value without its origin.
+/// A measured value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredValue {
-    /// `rotation`, `classification`, ...
+    /// As in [`Metric`].
     pub task: String,
-    /// `r2_per_output`, `top1`, ...
+    /// As in [`Metric`].
     pub metric: String,
-    /// Seed of the probe; `None` if it draws nothing.
+    /// Seed of the probe; none where nothing is drawn.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
     /// Its unit.
     pub unit: &'static str,
-    /// Whether higher or lower is better.
+    /// Which way is better.
     pub better: Better,
 }
 
-/// What values are of.
+/// Whose values they are.
 pub struct ValueOrigin<'a> {
     /// Name of the suite.
     pub suite: &'a str,
-    /// Number of the paper's table that they belong to.
+    /// The paper's table that they belong to.
     pub table: Option<u8>,
-    /// Data set that was measured on.
+    /// The set that was measured on.
     pub dataset: &'a str,
     /// Row of the table.
     pub method: String,
@@ -77,7 +67,7 @@ pub struct ValueOrigin<'a> {
 }
 
 impl MeasuredValue {
-    /// The value as a row of `metrics.csv`.
+    /// As a row of `metrics.csv`.
     pub fn metric(self, origin: &ValueOrigin) -> Metric {
         let ValueOrigin { suite, table, dataset, ref method, pretrain_seed, cell } = *origin;
         Metric {
@@ -93,6 +83,33 @@ impl MeasuredValue {
             unit: self.unit.to_owned(),
             better: self.better,
             cell: cell.to_owned(),
+        }
+    }
+}
+
+impl Measure {
+    /// A value of this measure. Of one that ends with a slash, [`Measure::value_of_class`].
+    pub fn value(&self, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        let Measure { family, metric, unit, better, .. } = *self;
+        MeasuredValue { task: family.name().to_owned(), metric: metric.to_owned(), eval_seed, value, unit, better }
+    }
+
+    /// A value of this measure of one class.
+    pub fn value_of_class(&self, class: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        MeasuredValue { metric: format!("{}{class}", self.metric), ..self.value(eval_seed, value) }
+    }
+}
+
+impl R2Metric {
+    /// A value of this metric of a transformation.
+    pub fn value(self, transformation: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        MeasuredValue {
+            task: transformation.to_owned(),
+            metric: self.to_string(),
+            eval_seed,
+            value,
+            unit: self.unit(),
+            better: Better::Higher,
         }
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use eqr_probes::segment::SegmentConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::registry;
 use crate::suite_file::names::file_name;
 
 /// How images are prepared for the encoder, and what is set aside for validation.
@@ -68,8 +69,8 @@ impl Headline {
     /// Name of the metric.
     pub fn name(self) -> &'static str {
         match self {
-            Headline::Top1 => "top1",
-            Headline::MeanPerClass => "mean_per_class",
+            Headline::Top1 => registry::TRANSFER_TOP1.metric,
+            Headline::MeanPerClass => registry::TRANSFER_MEAN_PER_CLASS.metric,
         }
     }
 }
