@@ -69,6 +69,6 @@ impl<'a> RunContext<'a> {
     }
 
     pub(super) fn checkpoints(&self, run: &EncoderRun) -> Checkpoints {
-        Checkpoints { folder: self.folder.path("checkpoints").join(run.slug()) }
+        self.folder.checkpoints(&run.slug())
     }
 }

@@ -83,7 +83,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         schema: SCHEMA,
         id: id.clone(),
         kind: kind.cell_kind(),
-        part: context.prepared.sub_suite.key.clone(),
+        data_set: context.prepared.sub_suite.key.clone(),
         method,
         pretrain_seed,
         step,

@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use crate::console::say;
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::plan::EncoderRun;
 
 /// A measurement that failed. Its message is in `failed/`.
@@ -34,7 +35,7 @@ fn measured(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
         return Ok(());
     }
     let message = |cell: &str| {
-        let text = std::fs::read_to_string(folder.path("failed").join(format!("{cell}.json"))).unwrap_or_default();
+        let text = std::fs::read_to_string(folder.path(layout::failed_cell(cell))).unwrap_or_default();
         let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         report["error"].as_str().unwrap_or("see failed/").to_owned()
     };

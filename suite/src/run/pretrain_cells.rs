@@ -116,7 +116,7 @@ fn write_finished(
         schema: SCHEMA,
         id: job.cell.clone(),
         kind: CellKind::Pretrain,
-        part: run.data_set.clone(),
+        data_set: run.data_set.clone(),
         method: run.row.to_string(),
         pretrain_seed: run.seed,
         step: state.step,

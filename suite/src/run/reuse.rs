@@ -80,7 +80,7 @@ fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_sui
             to.adopt(&checkpoint)?;
         }
         // `resumed`: its seconds are another run's, and no timing of this one
-        let cell = Cell { id: run.pretrain_id(), part: sub_suite.key.clone(), resumed: true, ..cell };
+        let cell = Cell { id: run.pretrain_id(), data_set: sub_suite.key.clone(), resumed: true, ..cell };
         folder.write_cell(&cell)?;
         folder.log(&json!({"cell": cell.id, "taken_from": other.root()}))?;
         copied += 1;
