@@ -1,6 +1,6 @@
 //! Data of eqr-bench: source -> pack (HDF5) -> two views, transform parameters, label.
 //!
-//! From the bottom to the top (each line uses only the lines above it):
+//! From bottom to top. The files of a line use only each other and the lines above:
 //! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set

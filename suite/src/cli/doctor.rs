@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::cluster::accelerator::load_cuda;
+use crate::cluster::accelerator::Accelerator;
 use crate::cluster::cores::{allowed_cores, online_cores};
 use crate::cluster::host::cpu_model;
 use crate::cluster::precision::{Precision, cpu_has_bf16};
@@ -38,18 +38,17 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
 }
 
 fn findings() -> Value {
-    let cuda = match load_cuda() {
-        Ok(true) => "loaded".to_owned(),
-        Ok(false) => "the libtorch in use has none".to_owned(),
-        Err(error) => format!("does not load: {error}"),
+    let (cuda, accelerator) = match Accelerator::load() {
+        Ok(found) if found.has_cuda => ("loaded".to_owned(), found),
+        Ok(found) => ("the libtorch in use has none".to_owned(), found),
+        Err(error) => (format!("does not load: {error}"), Accelerator::default()),
     };
-    let gpus = tch::Cuda::device_count();
-    let device = if gpus > 0 { Device::Cuda(0) } else { Device::Cpu };
+    let device = accelerator.first_device();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "libtorch": std::env::var("EQR_LIBTORCH").unwrap_or_else(|_| "found by the loader".into()),
         "cuda": cuda,
-        "gpus": gpus,
+        "gpus": accelerator.gpus,
         "mpi": mpi(),
         "hdf5": eqr_datasets::hdf5_version(),
         "blas": blas(),

@@ -30,7 +30,8 @@ use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
 use crate::registry::{R2Metric, TaskFamily};
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::{Probe, ReadoutHalf, Transforms};
+use crate::suite_file::probe::{Probe, ReadoutHalf};
+use crate::suite_file::transforms::Transforms;
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::console::print_text;
 use crate::report::{self, ReportContext};
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 
 /// Options of `report`.
 #[derive(Args)]
@@ -37,7 +37,7 @@ enum FormatArg {
 /// # Errors
 /// A folder that holds no run, a table that the run does not mirror.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    let store = RunFolder::at(&args.dir);
+    let store = RunFolder::new(&args.dir);
     let all = report::stored_contexts(&store)?;
     let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();

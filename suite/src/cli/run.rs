@@ -95,7 +95,7 @@ impl RunArgs {
 
 fn external_row(text: &str) -> Result<ExternalRow, String> {
     match text.rsplit_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::of_file(name, file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::from_file(name, file.into())),
         _ => Err("expected NAME=FILE".into()),
     }
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::console::say;
 use crate::encoder::vit_file::parameter_shapes;
 use crate::run_folder::atomic_file::write_atomic;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::safetensors;
 use crate::suite_file::plan::EncoderRun;
 
@@ -63,7 +64,7 @@ fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
         bail!("{} holds several trainings\nhint: name one with --method; there are {available}", from.display());
     };
     let slug =
-        EncoderRun { part: training.data_set.map(str::to_owned), row: method.parse()?, seed: training.seed }.slug();
+        EncoderRun { data_set: training.data_set.map(str::to_owned), row: method.parse()?, seed: training.seed }.slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

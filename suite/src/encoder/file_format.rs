@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::run_folder::checkpoint::Checkpoints;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::{checkpoint, layout};
 
 /// The kinds of encoder files.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,14 +54,14 @@ pub fn is_torchscript(path: &Path) -> bool {
 /// # Errors
 /// A folder without a checkpoint, or with several trainings.
 pub fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
-    if folder.join("manifest.json").is_file() && !folder.join("cells").is_dir() {
+    if folder.join(checkpoint::MANIFEST).is_file() && !folder.join(layout::CELLS).is_dir() {
         return Ok(folder.to_owned());
     }
     let checkpoints = Checkpoints { folder: folder.to_owned() };
     if let Some(&newest) = checkpoints.steps()?.first() {
         return Ok(checkpoints.at_step(newest));
     }
-    let trainings = fs::read_dir(folder.join("checkpoints")).into_iter().flatten().flatten();
+    let trainings = fs::read_dir(folder.join(layout::CHECKPOINTS)).into_iter().flatten().flatten();
     let names: Vec<String> = trainings.map(|training| training.path().display().to_string()).collect();
     match names[..] {
         [] => bail!("the folder holds no checkpoint"),

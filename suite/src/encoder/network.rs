@@ -62,7 +62,7 @@ pub fn model_config_for(suite: &Suite, kind: SetKind, image: i64, classes: i64) 
         decoder: model.decoder,
         loss: model.loss,
         classes,
-        transforms: tasks(kind, &suite.transforms),
+        transforms: tasks(kind, &suite.transforms).into_iter().map(|task| (task.name, task.outputs)).collect(),
         sie_constant: model.sie_constant.unwrap_or(kind == SetKind::Photographs),
     }
 }

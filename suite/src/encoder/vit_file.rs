@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::network::Network;
 use crate::normalisation::Normalisation;
-use crate::run_folder::safetensors::{self, Named};
+use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
 
@@ -29,7 +29,7 @@ const HEAD_WIDTH: i64 = 64;
 /// The parameters of a ViT encoder, from a file or from memory.
 pub struct VitParameters {
     path: PathBuf,
-    tensors: Named,
+    tensors: NamedTensors,
     /// Shape of the encoder, where the file says it: ours does.
     config: Option<VitConfig>,
     /// Normalisation of its images, where the file says it: ours does.
@@ -68,7 +68,7 @@ impl VitParameters {
     ///
     /// # Errors
     /// A shape that cannot be built.
-    pub fn select(path: &Path, all: &Named, config: &VitConfig) -> Result<Self> {
+    pub fn select(path: &Path, all: &NamedTensors, config: &VitConfig) -> Result<Self> {
         let selected = parameter_shapes(config)?.into_iter().filter_map(|(name, _)| {
             let tensor = all.get(name.as_str())?.shallow_clone();
             Some((Cow::Owned(name), tensor))
@@ -87,8 +87,8 @@ impl VitParameters {
     /// # Errors
     /// One message with every parameter that is missing, has another shape or does not belong to such an
     /// encoder, and another number of heads.
-    pub fn fitted(&self, config: &VitConfig) -> Result<Named> {
-        let mut fitted = Named::new();
+    pub fn fitted(&self, config: &VitConfig) -> Result<NamedTensors> {
+        let mut fitted = NamedTensors::new();
         let mut problems = Vec::new();
         let wanted = parameter_shapes(config)?;
         for (name, shape) in &wanted {
@@ -174,9 +174,9 @@ impl VitParameters {
 ///
 /// # Errors
 /// Tensors of other shapes.
-pub(super) fn overwrite(arena: &mut Arena, tensors: Named) -> Result<()> {
+pub(super) fn overwrite(arena: &mut Arena, tensors: NamedTensors) -> Result<()> {
     let current = arena.named(arena.master()).into_iter().map(|(name, tensor)| (Cow::Owned(name), tensor));
-    let mut all: Named = current.collect();
+    let mut all: NamedTensors = current.collect();
     all.extend(tensors);
     Ok(arena.load(&all)?)
 }

@@ -10,7 +10,7 @@ use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::{Evaluation, encode_y};
 use crate::registry::{TOP1, TaskFamily};
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::Probe;
+use crate::suite_file::probe::Probe;
 
 /// Top-1 on all test images, for each probe seed.
 pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {

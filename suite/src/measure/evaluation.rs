@@ -8,8 +8,9 @@ use tch::Tensor;
 
 use crate::data::pairs::PairSource;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::suite_file::suite::{Probe, Transforms};
-use crate::suite_file::tasks::{Task, tasks};
+use crate::suite_file::probe::Probe;
+use crate::suite_file::tasks::{EquivarianceTask, tasks};
+use crate::suite_file::transforms::Transforms;
 
 /// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values can be paired.
 pub(super) const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
@@ -38,7 +39,7 @@ pub struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     /// The equivariance tasks of the data set.
-    pub(super) fn tasks(&self) -> Vec<Task> {
+    pub(super) fn tasks(&self) -> Vec<EquivarianceTask> {
         tasks(self.pack.kind, self.transforms)
     }
 

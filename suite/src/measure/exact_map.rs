@@ -11,7 +11,7 @@ use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::{DRAWS, Evaluation, TEST_PAIRS_SEED};
 use crate::registry::R2Metric;
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::Transforms;
+use crate::suite_file::transforms::Transforms;
 
 /// One value for each transform, of photographs with `probe.combined`. It does not depend on the encoder.
 pub(super) fn measure(evaluation: &Evaluation, _: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::encoder::representation::Representation;
 use crate::registry::Readout;
-use crate::suite_file::suite::ReadoutHalf;
+use crate::suite_file::probe::ReadoutHalf;
 
 /// Training and test pairs of one task.
 pub struct PairSet {

@@ -9,6 +9,7 @@ use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::evaluation::{DRAWS, ENCODE, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, encode};
 use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::suite_file::tasks::EquivarianceTask;
 
 impl Evaluation<'_> {
     /// The pairs of every task. With `combined`, photographs also have pairs that differ by all transforms at once.
@@ -79,9 +80,9 @@ impl Evaluation<'_> {
     fn split_by_task(&self, first: &Representation, second: &Representation, parameters: &Tensor) -> Vec<PairFeatures> {
         let all = PairFeatures::new(first, second, parameters);
         let mut start = 0;
-        let of_task = |(_, length): &(String, i64)| {
-            let target = all.target.narrow(1, start, *length).contiguous();
-            start += length;
+        let of_task = |task: &EquivarianceTask| {
+            let target = all.target.narrow(1, start, task.outputs).contiguous();
+            start += task.outputs;
             all.with_target(target)
         };
         self.tasks().iter().map(of_task).collect()
@@ -90,7 +91,7 @@ impl Evaluation<'_> {
     /// Sets from the pairs of both splits, one pair list for each task.
     fn joined(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, combined: bool) -> Vec<PairSet> {
         let splits = train.into_iter().zip(test);
-        let set = |((task, _), (train, test))| PairSet { task, combined, train, test };
+        let set = |(task, (train, test)): (EquivarianceTask, _)| PairSet { task: task.name, combined, train, test };
         self.tasks().into_iter().zip(splits).map(set).collect()
     }
 }

@@ -9,8 +9,8 @@ use crate::measure::evaluation::Evaluation;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::{classification, exact_map, geometry, reconstruction, regression, retrieval};
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::Probe;
-use crate::suite_file::tasks::Task;
+use crate::suite_file::probe::Probe;
+use crate::suite_file::tasks::EquivarianceTask;
 
 /// A measure of any encoder.
 type EncoderMeasure = fn(&Evaluation, &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>>;
@@ -57,14 +57,14 @@ pub fn measure_curve_point(evaluation: &Evaluation, network: &Network) -> Result
 /// A file without any of the tasks, and those of its reader and of the probes.
 pub fn measure_features(
     file: &FeatureFile,
-    tasks: &[Task],
+    tasks: &[EquivarianceTask],
     probe: &Probe,
     device: Device,
 ) -> Result<Vec<MeasuredValue>> {
     let mut sets = file.pair_sets(device)?;
     let found: Vec<String> = sets.iter().map(|set| set.task.clone()).collect();
-    sets.retain(|set| tasks.iter().any(|(task, _)| *task == set.task));
-    let names = tasks.iter().map(|(task, _)| task.as_str()).collect::<Vec<_>>().join(", ");
+    sets.retain(|set| tasks.iter().any(|task| task.name == set.task));
+    let names = tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
     let path = file.path().display();
     ensure!(!sets.is_empty(), "{path}: targets {}, expected some of {names}", found.join(", "));
     let mut values = regression::measure_sets(&sets, probe)?;

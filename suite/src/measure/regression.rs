@@ -2,16 +2,16 @@
 
 use eqr_datasets::transforms::Transform;
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
+use eqr_probes::quaternion;
 use eqr_probes::r2::{R2, constant_predictor};
-use eqr_probes::ridge::LinearFit;
-use eqr_probes::{quaternion, ridge};
+use eqr_probes::ridge::{self, LinearFit};
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::pair_features::{PairFeatures, PairSet};
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::Probe;
+use crate::suite_file::probe::Probe;
 
 /// One regression problem: a target of a set, and the features that it is predicted from.
 pub struct Question<'a> {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::console::{Progress, say};
-use crate::data::scenes::{PackScenes, VOID, classes};
+use crate::data::scenes::{PackScenes, VOID, class_count};
 use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU};
 use crate::run_folder::metric::MeasuredValue;
 
@@ -46,7 +46,7 @@ impl<'a> SegmentationScenes<'a> {
         device: Device,
     ) -> anyhow::Result<SegmentationScenes<'a>> {
         let open = |split| PackScenes::open(pack, split, normalise, device);
-        Ok(SegmentationScenes { train: open("train")?, test: open("test")?, classes: classes(pack)? })
+        Ok(SegmentationScenes { train: open("train")?, test: open("test")?, classes: class_count(pack)? })
     }
 }
 

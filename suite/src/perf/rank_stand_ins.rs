@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn absent_ranks_repeat_the_rows_that_are_there() {
         let own = Tensor::from_slice(&[1f32, 2.0]).view([2, 1]);
-        let gathered = AbsentRanks { size: 3 }.all_gather(&own, &[2, 2, 1]);
-        assert_eq!(Vec::<f32>::try_from(gathered.flatten(0, -1)).unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0]);
+        let gather = AbsentRanks { size: 3 }.all_gather(&own, &[2, 2, 1]);
+        assert_eq!(Vec::<f32>::try_from(gather.flatten(0, -1)).unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0]);
     }
 }

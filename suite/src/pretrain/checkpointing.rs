@@ -9,27 +9,23 @@ use crate::console::say;
 use crate::encoder::network::Network;
 use crate::failure::Outcome;
 use crate::pretrain::training_job::TrainingJob;
-use crate::run_folder::checkpoint::{Checkpoint, Identity, State};
+use crate::run_folder::checkpoint::{Checkpoint, TrainingState};
+use crate::run_folder::training_identity::TrainingIdentity;
 
 /// Restores the newest undamaged checkpoint: rank 0 chooses it, all ranks read it.
 pub(super) fn resume(
     network: &mut Network,
     adam: &mut Adam,
-    identity: &Identity,
+    identity: &TrainingIdentity,
     job: &TrainingJob,
-) -> Outcome<Option<State>> {
+) -> Outcome<Option<TrainingState>> {
     let ranks = job.worker.ranks;
     let warn = |warning: &str| {
         say(&format!("{}: {warning}", job.label));
         job.run_folder.log(&json!({"cell": job.cell, "warning": warning}))
     };
-    let newest = if job.worker.leads() { job.checkpoints.newest_whole(identity, &warn) } else { Ok(None) };
-    let newest = agree(ranks, newest)?;
-    // 0 means that there is none: every checkpoint has taken a step
-    let step = from_leader(ranks, newest.unwrap_or(0));
-    if step == 0 {
-        return Ok(None);
-    }
+    let newest = if job.worker.leads() { job.checkpoints.newest_undamaged(identity, &warn) } else { Ok(None) };
+    let Some(step) = from_leader(ranks, &agree(ranks, newest)?) else { return Ok(None) };
     let checkpoint = Checkpoint::open(&job.checkpoints.at_step(step));
     let state = checkpoint.and_then(|checkpoint| checkpoint.restore(identity, &mut network.arena, adam));
     // all ranks have read it before rank 0 writes the next one
@@ -54,8 +50,8 @@ pub(super) fn broadcast_state(network: &mut Network, adam: &mut Adam, worker: &W
 pub(super) fn save(
     network: &Network,
     adam: &Adam,
-    state: &State,
-    identity: &Identity,
+    state: &TrainingState,
+    identity: &TrainingIdentity,
     job: &TrainingJob,
 ) -> anyhow::Result<()> {
     if job.curve_steps.contains(&state.step) {

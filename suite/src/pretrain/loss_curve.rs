@@ -10,7 +10,7 @@ use tch::Tensor;
 
 use crate::pretrain::divergence::Divergence;
 use crate::run_folder::cell::CurvePoint;
-use crate::run_folder::curve_sums::Sums;
+use crate::run_folder::curve_sums::CurveSums;
 
 /// Points of a loss curve.
 const CURVE_POINTS: u64 = 200;
@@ -40,14 +40,14 @@ impl StepReading {
 /// point.
 pub struct LossCurve {
     steps_per_point: u64,
-    sums: Sums,
+    sums: CurveSums,
     pending: Option<StepReading>,
 }
 
 impl LossCurve {
     /// The curve of a training of `total` steps; `sums` are those of a stopped part of it since its last
     /// point.
-    pub fn new(total: u64, sums: Sums) -> Self {
+    pub fn new(total: u64, sums: CurveSums) -> Self {
         LossCurve { steps_per_point: total.div_ceil(CURVE_POINTS).max(1), sums, pending: None }
     }
 
@@ -55,7 +55,7 @@ impl LossCurve {
     ///
     /// # Errors
     /// As [`LossCurve::push`].
-    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, Sums), Divergence> {
+    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, CurveSums), Divergence> {
         let last = self.pending.take().map(|reading| self.add(&reading, false)).transpose()?;
         Ok((last.flatten(), std::mem::take(&mut self.sums)))
     }
@@ -90,7 +90,7 @@ impl LossCurve {
     }
 
     fn point(&mut self, step: u64) -> CurvePoint {
-        let Sums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
+        let CurveSums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
         let count = count as f64;
         let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
@@ -105,7 +105,7 @@ mod tests {
     use eqr_models::{Arena, Registry};
     use tch::{Device, Tensor};
 
-    use super::{LossCurve, StepReading, Sums};
+    use super::{CurveSums, LossCurve, StepReading};
 
     fn arena(gradient: f32) -> Arena {
         let mut registry = Registry::default();
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn points_are_means_and_the_last_step_of_an_epoch_is_read_at_once() {
         let arena = arena(3.0);
-        let mut curve = LossCurve::new(400, Sums::default());
+        let mut curve = LossCurve::new(400, CurveSums::default());
         let mut points = Vec::new();
         for step in 1..=5 {
             let reading = StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
@@ -134,7 +134,7 @@ mod tests {
         let arena = arena(3.0);
         let reading = |step: u64| StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
         let drawn = |stop: Option<u64>| {
-            let (mut curve, mut points) = (LossCurve::new(800, Sums::default()), Vec::new());
+            let (mut curve, mut points) = (LossCurve::new(800, CurveSums::default()), Vec::new());
             for step in 1..=8 {
                 points.extend(curve.push(reading(step), step == 8).unwrap());
                 if stop == Some(step) {
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_term_or_a_gradient_that_is_not_finite_is_found_one_step_later_at_most() {
         let good = arena(1.0);
-        let mut curve = LossCurve::new(10, Sums::default());
+        let mut curve = LossCurve::new(10, CurveSums::default());
         let reading = |step, term: f32, arena: &Arena| {
             StepReading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
         };
@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
         assert_eq!(found.parameter_norm, 1.0);
 
-        let found = LossCurve::new(10, Sums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        let found =
+            LossCurve::new(10, CurveSums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
         assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
     }
 }

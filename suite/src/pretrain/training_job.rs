@@ -4,10 +4,11 @@ use crate::cluster::worker::Worker;
 use crate::data::pairs::PairSource;
 use crate::failure::Failure;
 use crate::pretrain::divergence::Divergence;
-use crate::run_folder::checkpoint::{Checkpoints, State};
-use crate::run_folder::store::RunFolder;
-use crate::suite_file::course::TrainingSteps;
+use crate::run_folder::checkpoint::TrainingState;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// One training: its data, its length, and where its results are written.
 pub struct TrainingJob<'a> {
@@ -36,7 +37,7 @@ pub struct TrainingJob<'a> {
 /// A training that took all its steps.
 pub struct FinishedTraining {
     /// Counters and loss curve.
-    pub state: State,
+    pub state: TrainingState,
     /// Whether it continued an interrupted training.
     pub resumed: bool,
 }

@@ -5,12 +5,12 @@ use serde_json::json;
 use crate::pretrain::collapse::CollapseStatistics;
 use crate::pretrain::training_job::TrainingJob;
 use crate::run_folder::cell::CurvePoint;
-use crate::run_folder::checkpoint::State;
+use crate::run_folder::checkpoint::TrainingState;
 
 /// Writes a line for each of `new_points` of the loss curve, and one for the epoch.
 pub(super) fn log_epoch(
     job: &TrainingJob,
-    state: &State,
+    state: &TrainingState,
     new_points: &[CurvePoint],
     collapse: Option<CollapseStatistics>,
 ) -> anyhow::Result<()> {

@@ -8,18 +8,19 @@ use eqr_models::step::{Batch, gradients};
 
 use crate::cluster::agreement::agree_in_run;
 use crate::cluster::stop_signal;
-use crate::cluster::watchdog::Watch;
+use crate::cluster::watchdog::TrainingWatch;
 use crate::console::Progress;
 use crate::encoder::network::Network;
 use crate::failure::Failure;
-use crate::failure::out_of_memory::Encoding;
+use crate::failure::out_of_memory::RunningTraining;
 use crate::pretrain::batch::BatchMaker;
 use crate::pretrain::checkpointing::{broadcast_state, resume, save};
 use crate::pretrain::collapse::CollapseStatistics;
 use crate::pretrain::loss_curve::{LossCurve, StepReading};
 use crate::pretrain::training_job::{FinishedTraining, TrainingJob, TrainingStop};
 use crate::pretrain::training_log::log_epoch;
-use crate::run_folder::checkpoint::{Identity, State};
+use crate::run_folder::checkpoint::TrainingState;
+use crate::run_folder::training_identity::TrainingIdentity;
 
 /// Batches that are made ahead of the step that uses them.
 const PREFETCHED_BATCHES: usize = 2;
@@ -34,13 +35,13 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let worker = job.worker;
     let total_steps = job.steps.schedule.total as u64;
     let encoder = network.model.encoder.config();
-    let identity = Identity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
+    let identity = TrainingIdentity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
     let mut adam = Adam::new(&network.arena, job.suite.train.weight_decay);
     let restored = resume(network, &mut adam, &identity, job)?;
     let resumed = restored.is_some();
     let mut state = restored.unwrap_or_default();
     let curve = LossCurve::new(total_steps, std::mem::take(&mut state.since));
-    let watch = Watch::begin();
+    let watch = TrainingWatch::begin();
     let _encoding = announce_encoding(job);
     let progress = Progress::new(&job.label);
     let mut training = Training { network, adam, state, curve, watch, progress, job };
@@ -76,9 +77,9 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
 struct Training<'a> {
     network: &'a mut Network,
     adam: Adam,
-    state: State,
+    state: TrainingState,
     curve: LossCurve,
-    watch: Watch,
+    watch: TrainingWatch,
     progress: Progress,
     job: &'a TrainingJob<'a>,
 }
@@ -130,7 +131,7 @@ impl Training<'_> {
             outcome.last_batch = epoch_ends.then_some(batch);
             watch.step_done();
             progress.at(state.step, steps.schedule.total as u64);
-            outcome.stop_requested = stop_signal::asked_of_any(worker.ranks);
+            outcome.stop_requested = stop_signal::stop_requested_on_any_rank(worker.ranks);
             if outcome.stop_requested {
                 break;
             }
@@ -154,9 +155,9 @@ impl Training<'_> {
 }
 
 /// Tells the out-of-memory message how many pairs this rank encodes at a time.
-fn announce_encoding(job: &TrainingJob) -> Encoding {
+fn announce_encoding(job: &TrainingJob) -> RunningTraining {
     let batch = job.suite.train.batch;
     let largest_share = batch.div_ceil(job.worker.ranks.size());
     let micro_batch = job.worker.micro_batch.map_or(largest_share, |pairs| largest_share.min(pairs as usize));
-    Encoding::begin(batch, micro_batch)
+    RunningTraining::begin(batch, micro_batch)
 }

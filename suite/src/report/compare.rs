@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::registry::{Better, TaskFamily, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
-use crate::run_folder::store::RunFolder;
 
 /// Values that a baseline needs before anything is said against it.
 const HISTORY: usize = 5;
@@ -162,7 +162,7 @@ impl Record {
                 started: String::new(),
             });
         }
-        let store = RunFolder::at(path);
+        let store = RunFolder::new(path);
         let manifest = store.path(MANIFEST);
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;

@@ -5,16 +5,16 @@ use eqr_models::Compute;
 
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
-use crate::data::known_part::training_part;
+use crate::data::known_units::training_units;
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
 use crate::failure::{Failure, Outcome};
 use crate::run::prepare::Prepared;
-use crate::run_folder::checkpoint::Checkpoints;
-use crate::run_folder::store::RunFolder;
-use crate::suite_file::course::TrainingSteps;
-use crate::suite_file::plan::{EncoderRun, entries};
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
+use crate::suite_file::plan::{EncoderRun, encoder_runs};
 use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// A prepared sub-suite with its images in memory, and what this rank works on it with.
 pub(super) struct RunContext<'a> {
@@ -50,7 +50,7 @@ impl<'a> RunContext<'a> {
 
     /// Every encoder of the sub-suite.
     pub(super) fn encoder_runs(&self) -> Outcome<Vec<EncoderRun>> {
-        entries(&self.prepared.sub_suite).map_err(Failure::bad_input)
+        encoder_runs(&self.prepared.sub_suite).map_err(Failure::bad_input)
     }
 
     /// The network of `run` before its training.
@@ -60,7 +60,7 @@ impl<'a> RunContext<'a> {
 
     /// The pairs that `run` trains on.
     pub(super) fn training_pairs(&self, run: &EncoderRun) -> Result<PairSource> {
-        training_part(self.suite(), &self.train, &run.row.kind, run.seed)
+        training_units(self.suite(), &self.train, &run.row.kind, run.seed)
     }
 
     /// The steps of the training of `run` on `units` units.

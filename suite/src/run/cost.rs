@@ -14,10 +14,11 @@ use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 use crate::encoder::network::model_config_for;
 use crate::perf::step_flops;
 use crate::run::data_set_size::DataSetSize;
-use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
-use crate::suite_file::suite::{Probe, Suite};
+use crate::suite_file::probe::Probe;
+use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
 
 /// What a training costs.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,8 +7,9 @@ use eqr_datasets::solids::CLASS_COUNT;
 use eqr_datasets::sources::source;
 use eqr_datasets::{Pack, PackedSplit, SetKind};
 
-use crate::data::open::find;
-use crate::suite_file::suite::{Data, Suite};
+use crate::data::open::find_pack;
+use crate::suite_file::data_source::Data;
+use crate::suite_file::suite::Suite;
 
 /// Side of images whose pack is missing and whose suite says nothing, in pixels.
 const UNKNOWN_SIDE: usize = 32;
@@ -34,7 +35,7 @@ pub(super) struct DataSetSize {
 
 /// The pack `file`, if one of the folders `roots` has it and it can be read.
 fn pack(file: &str, roots: &[PathBuf]) -> Option<Pack> {
-    find(file, "", roots).ok().and_then(|path| Pack::open(path).ok())
+    find_pack(file, "", roots).ok().and_then(|path| Pack::open(path).ok())
 }
 
 /// The size of the suite's own data set.

@@ -8,18 +8,19 @@ use eqr_datasets::Pack;
 use eqr_models::Compute;
 
 use crate::console::print_text;
-use crate::data::open::find;
+use crate::data::open::find_pack;
 use crate::run::cost;
 use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
 use crate::run::measurements::{MeasurementKind, after_training};
 use crate::run::request::RunRequest;
-use crate::run_folder::checkpoint::Checkpoints;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
-use crate::suite_file::plan::{entries, rows};
-use crate::suite_file::suite::{Data, Suite};
+use crate::suite_file::plan::{encoder_runs, rows};
+use crate::suite_file::suite::Suite;
 
 /// Costs of all cells.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +51,7 @@ pub(super) fn describe(
         devices,
         compute,
         device: device.rate(compute),
-        folder: RunFolder::at(&request.out),
+        folder: RunFolder::new(&request.out),
         text: String::new(),
         total: Total::default(),
         missing: Vec::new(),
@@ -84,7 +85,7 @@ impl DryRun<'_> {
         let _ = writeln!(self.text, "suite {}{key}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
         let size = data_set_size(suite, roots)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
-        let runs = entries(sub_suite)?;
+        let runs = encoder_runs(sub_suite)?;
         for run in runs.iter().filter(|run| run.row.kind.trains()) {
             let cost = cost::training(suite, run, &size, self.compute, self.devices, micro_batch)?;
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
@@ -124,7 +125,7 @@ impl DryRun<'_> {
             Some(flops) => format!("{}, {}", flops_text(flops), duration_text(flops / self.device.rate)),
             None => "cost unknown".to_owned(),
         };
-        let done = self.folder.has(id);
+        let done = self.folder.has_cell(id);
         let _ = writeln!(self.text, "{id}  {cost}{details}{}", if done { ", done" } else { "" });
         self.total.cells += 1;
         self.total.done += usize::from(done);
@@ -172,7 +173,7 @@ impl DryRun<'_> {
         let transfers = suite.transfer.iter().map(|set| (&set.file, &set.made_by));
         let segmentations = suite.segmentation.iter().map(|set| (&set.file, &set.made_by));
         for (file, made_by) in own.into_iter().chain(transfers).chain(segmentations) {
-            let line = match find(file, made_by, &self.request.data_roots) {
+            let line = match find_pack(file, made_by, &self.request.data_roots) {
                 Ok(path) => match Pack::open(&path) {
                     Ok(_) => continue,
                     Err(error) => format!("  {}: {error}", path.display()),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cluster::agreement::{gathered, same_everywhere};
+use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::stop_signal;
 use crate::console::Progress;
 use crate::failure::{Failure, Outcome};
@@ -28,13 +28,13 @@ pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> 
     let (ranks, folder) = (context.worker.ranks, context.folder);
     let has_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
     let mut missing = possible(context)?;
-    missing.retain(|measurement| !has_diverged(&measurement.row) && !folder.has(&measurement.id));
+    missing.retain(|measurement| !has_diverged(&measurement.row) && !folder.has_cell(&measurement.id));
     let ids: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
     let progress = Progress::new("measurements");
     let (mut failed, mut stopped) = (Vec::new(), false);
     for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
-        stopped = stop_signal::asked();
+        stopped = stop_signal::stop_requested();
         if stopped {
             break;
         }
@@ -43,19 +43,17 @@ pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> 
             Err(error) => {
                 let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
                 folder.write_failed(&missing[i].id, &report).map_err(Failure::run)?;
-                failed.extend([i as f64, f64::from(exit_code(&error))]);
+                failed.push((i, exit_code(&error)));
             }
         }
         progress.at(((done + 1) * ranks.size()) as u64, missing.len() as u64);
     }
     progress.finish();
-    if stop_signal::any(ranks, stopped) {
-        return Err(stop_signal::stopped());
+    if on_any_rank(ranks, stopped) {
+        return Err(stop_signal::stopped_by_signal());
     }
-    let all = gathered(ranks, &failed);
-    let failed =
-        |pair: &[f64]| FailedMeasurement { cell: missing[pair[0] as usize].id.clone(), exit_code: pair[1] as i32 };
-    Ok(all.chunks(2).map(failed).collect())
+    let all = gather(ranks, &failed).into_iter().flatten();
+    Ok(all.map(|(i, exit_code)| FailedMeasurement { cell: missing[i].id.clone(), exit_code }).collect())
 }
 
 fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {

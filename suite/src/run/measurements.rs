@@ -176,17 +176,17 @@ fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement
 mod tests {
     use super::*;
     use crate::suite_file::data_sets::load;
-    use crate::suite_file::plan::entries;
+    use crate::suite_file::plan::encoder_runs;
 
     #[test]
     fn probes_come_first_and_imported_results_have_one_head() {
         let rows =
-            [ExternalRow::of_file("Theirs", "theirs.csv".into()), ExternalRow::of_file("DINO", "dino.pt".into())];
+            [ExternalRow::from_file("Theirs", "theirs.csv".into()), ExternalRow::from_file("DINO", "dino.pt".into())];
         let set = "segmentation=[{file=\"d.h5\", made_by=\"x\", seeds=2}]".to_owned();
         let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
         let overrides = [&sets[..], &["methods=[\"Ours\"]".to_owned(), "seeds=1".to_owned()]].concat();
         let sub_suites = load("quickstart", &overrides, &rows).unwrap();
-        let all = after_training(&sub_suites[0], &entries(&sub_suites[0]).unwrap());
+        let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0]).unwrap());
         let ids: Vec<&str> = all.iter().map(|measurement| measurement.id.as_str()).collect();
         assert_eq!(
             ids,

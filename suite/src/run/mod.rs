@@ -29,9 +29,9 @@ pub use crate::run::device_rates::DeviceName;
 use crate::run::prepare::{Prepared, on_leader};
 use crate::run::reporting::{Phases, timed};
 pub use crate::run::request::RunRequest;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::lock::RunLock;
 use crate::run_folder::manifest;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets;
 
 /// Runs the suite, one data set after the other.
@@ -48,7 +48,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     }
 
     agree(ranks, stop_signal::listen())?;
-    let folder = RunFolder::at(&request.out);
+    let folder = RunFolder::new(&request.out);
     let _lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some))?;
     let compute = prepare::compute(request.precision, &folder, &worker);
     on_leader(&worker, || manifest::check(&folder, &sub_suites, compute))?;

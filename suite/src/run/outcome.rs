@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use crate::console::say;
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 use crate::suite_file::plan::EncoderRun;
 
 /// A measurement that failed. Its message is in `failed/`.
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn one_failure_that_is_not_bad_input_makes_a_failed_run() {
         let directory = tempfile::tempdir().unwrap();
-        let folder = RunFolder::at(directory.path());
+        let folder = RunFolder::new(directory.path());
         folder.write_failed("probe-a", &json!({"error": "no such file"})).unwrap();
         let failed = |cell: &str, exit_code| FailedMeasurement { cell: cell.to_owned(), exit_code };
         assert!(outcome(&folder, &[], &[]).is_ok());

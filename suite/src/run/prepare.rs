@@ -9,7 +9,7 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind};
 use tch::Tensor;
 
-use crate::cluster::agreement::{agree, same_everywhere, texts};
+use crate::cluster::agreement::{agree, gather, same_everywhere};
 use crate::cluster::host::host;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
@@ -21,8 +21,8 @@ use crate::encoder::network::{Network, model_config};
 use crate::encoder::vit_file::VitParameters;
 use crate::failure::Outcome;
 use crate::run::request::RunRequest;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::provenance::provenance;
-use crate::run_folder::store::RunFolder;
 use crate::run_folder::{manifest, row_files};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
@@ -112,7 +112,7 @@ fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParamet
 }
 
 fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> {
-    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find(file, made_by, roots)?)?);
+    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?);
     let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
@@ -131,7 +131,7 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
 /// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops' side.
 fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
-        scenes::classes(pack)?;
+        scenes::class_count(pack)?;
         for split in ["train", "test"] {
             let (masks, path) = (pack.expect_split(split)?.has_masks(), pack.path().display());
             ensure!(masks, "segmentation, {path}: the {split} images have no masks\nhint: {}", set.made_by);
@@ -171,10 +171,10 @@ fn hash(path: &Path) -> Result<String> {
 
 fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
     let ranks = worker.ranks;
-    let hosts = texts(ranks, &host());
+    let hosts = gather(ranks, &host());
     on_leader(worker, || {
-        let read = prepared.iter().map(|prepared| manifest::Read {
-            part: &prepared.sub_suite,
+        let read = prepared.iter().map(|prepared| manifest::HashedSubSuite {
+            sub_suite: &prepared.sub_suite,
             packs: &prepared.pack_hashes,
             data: &prepared.data.pack.content,
             init: prepared.initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str()),

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cluster::agreement::{gathered, same_everywhere};
-use crate::cluster::allocator::give_back_memory;
+use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
+use crate::cluster::allocator::release_freed_memory;
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
@@ -29,7 +29,7 @@ enum TrainingEnd {
 pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ranks = context.worker.ranks;
     let mut missing = context.encoder_runs()?;
-    missing.retain(|run| run.row.kind.trains() && !context.folder.has(&run.pretrain_id()));
+    missing.retain(|run| run.row.kind.trains() && !context.folder.has_cell(&run.pretrain_id()));
     let ids: Vec<String> = missing.iter().map(EncoderRun::pretrain_id).collect();
     // this also makes sure that all ranks have looked before one writes
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
@@ -38,22 +38,22 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let group_ranks;
     let worker = if groups > 1 {
         group_ranks = ranks.split(group);
-        &context.worker.among(&*group_ranks)?
+        &context.worker.in_group(&*group_ranks)?
     } else {
         context.worker
     };
     let (mut diverged, mut stopped) = (Vec::new(), false);
     for i in (group..missing.len()).step_by(groups) {
-        stopped = stop_signal::asked_of_any(worker.ranks);
+        stopped = stop_signal::stop_requested_on_any_rank(worker.ranks);
         if stopped {
             break;
         }
-        let data_set = missing[i].part.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        let data_set = missing[i].data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
         let label = format!("[{}/{}] {data_set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
         let end = train_one(context, &missing[i], label, worker);
         // the other groups do not know of a failure in this one, and have to be ended
         match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
-            TrainingEnd::Diverged if worker.leads() => diverged.push(i as f64),
+            TrainingEnd::Diverged if worker.leads() => diverged.push(i),
             TrainingEnd::Finished | TrainingEnd::Diverged => (),
             TrainingEnd::Stopped => {
                 stopped = true;
@@ -61,11 +61,11 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
             }
         }
     }
-    if stop_signal::any(ranks, stopped) {
-        return Err(stop_signal::stopped());
+    if on_any_rank(ranks, stopped) {
+        return Err(stop_signal::stopped_by_signal());
     }
-    let diverged = gathered(ranks, &diverged).into_iter().map(|i| missing[i as usize].clone()).collect();
-    give_back_memory();
+    let diverged = gather(ranks, &diverged).into_iter().flatten().map(|i| missing[i].clone()).collect();
+    release_freed_memory();
     Ok(diverged)
 }
 
@@ -116,7 +116,7 @@ fn write_finished(
         schema: SCHEMA,
         id: job.cell.clone(),
         kind: CellKind::Pretrain,
-        part: run.part.clone(),
+        part: run.data_set.clone(),
         method: run.row.to_string(),
         pretrain_seed: run.seed,
         step: state.step,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::data::known_part::known_part;
+use crate::data::known_units::known_units;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::measure::evaluation::Evaluation;
@@ -15,7 +15,7 @@ use crate::run::measurements::MeasuredRow;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
-use crate::suite_file::suite::{Probe, ReadoutHalf};
+use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::tasks::tasks;
 
 /// Images that are drawn beside their reconstructions.
@@ -32,7 +32,7 @@ pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>
 fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
     let (network, trained_steps) = trained_network(context, run, step)?;
     let suite = context.suite();
-    let known = known_part(suite, &context.train, run.seed)?;
+    let known = known_units(suite, &context.train, run.seed)?;
     let evaluation = Evaluation {
         transforms: &suite.transforms,
         probe: &suite.probe,

@@ -14,8 +14,8 @@ use crate::registry::TaskFamily;
 use crate::report::{self, ReportContext, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::rows;
 use crate::suite_file::tasks::tasks;
@@ -53,7 +53,7 @@ pub(super) fn begin(
 
 fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
     let suite = &prepared.sub_suite.suite;
-    let tasks = tasks(prepared.data.pack.kind, &suite.transforms).into_iter().map(|(name, _)| name);
+    let tasks = tasks(prepared.data.pack.kind, &suite.transforms).into_iter().map(|task| task.name);
     let methods = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
     let column = |(set, pack): (&TransferSet, &Pack)| TransferColumn {
         dataset: pack.name.clone(),

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use crate::console::say;
 use crate::run::prepare::Prepared;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, copy_whole};
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::plan::{EncoderRun, entries};
+use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
 /// The sections of a suite that a training depends on, beside its method and seed.
 const TRAINING_SECTIONS: [&str; 4] = ["data", "transforms", "model", "train"];
@@ -23,7 +23,7 @@ const TRAINING_SECTIONS: [&str; 4] = ["data", "transforms", "model", "train"];
 /// # Errors
 /// A folder that holds no run.
 pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
-    runs.iter().try_for_each(|path| configuration(&RunFolder::at(path)).map(drop))
+    runs.iter().try_for_each(|path| configuration(&RunFolder::new(path)).map(drop))
 }
 
 /// Copies every training that `folder` lacks and one of `runs` has finished: its cell, and the checkpoints that are measured.
@@ -33,7 +33,7 @@ pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
 /// checkpoint.
 pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
-        let other = RunFolder::at(run);
+        let other = RunFolder::new(run);
         let (theirs, own) = (configuration(&other)?, configuration(folder)?);
         let (mut differing, mut equal) = (Vec::new(), Vec::new());
         for sub_suite in prepared.iter().map(|prepared| &prepared.sub_suite) {
@@ -65,20 +65,19 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
 /// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their number.
 fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_suite: &SubSuite) -> Result<usize> {
     let mut copied = 0;
-    for run in entries(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
-        let source = EncoderRun { part: key.clone(), ..run.clone() };
-        if folder.has(&run.pretrain_id()) || !other.has(&source.pretrain_id()) {
+    for run in encoder_runs(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
+        let source = EncoderRun { data_set: key.clone(), ..run.clone() };
+        if folder.has_cell(&run.pretrain_id()) || !other.has_cell(&source.pretrain_id()) {
             continue;
         }
         let cell = other.cell(&source.pretrain_id())?;
-        let [from, to] = [(other, &source), (folder, &run)]
-            .map(|(folder, run)| Checkpoints { folder: folder.path("checkpoints").join(run.slug()) });
+        let [from, to] = [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
         for checkpoint in [from.at_step(cell.step)].into_iter().chain(from.curve()?) {
             let verified = Checkpoint::open(&checkpoint).and_then(|checkpoint| checkpoint.verify());
             verified
                 .map_err(anyhow::Error::from)
                 .with_context(|| format!("--pretrained {}", other.root().display()))?;
-            copy_whole(&checkpoint, &to.folder)?;
+            to.adopt(&checkpoint)?;
         }
         // `resumed`: its seconds are another run's, and no timing of this one
         let cell = Cell { id: run.pretrain_id(), part: sub_suite.key.clone(), resumed: true, ..cell };

@@ -1,13 +1,16 @@
-//! The run store: one folder a run, one immutable JSON file a finished cell. Tables derive from the cells alone.
+//! The folder of a run: its cells, failure reports and log.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::{Cell, SCHEMA};
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::layout;
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -16,28 +19,29 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// The run at `root`; nothing is touched.
-    pub fn at(root: impl Into<PathBuf>) -> Self {
+    /// The run at `root`; no file is touched.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
         RunFolder { root: root.into() }
     }
 
-    /// The run's folder.
+    /// Path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A path inside the run.
+    /// A path inside the folder, by one of the names of [`layout`].
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.join(relative)
     }
 
-    fn cell_path(&self, id: &str) -> PathBuf {
-        self.path("cells").join(format!("{id}.json"))
+    /// The checkpoints of the training called `training`.
+    pub fn checkpoints(&self, training: &str) -> Checkpoints {
+        Checkpoints { folder: self.path(layout::checkpoints(training)) }
     }
 
     /// Whether the cell is finished.
-    pub fn has(&self, id: &str) -> bool {
-        self.cell_path(id).is_file()
+    pub fn has_cell(&self, id: &str) -> bool {
+        self.path(layout::cell(id)).is_file()
     }
 
     /// Writes a finished cell.
@@ -45,37 +49,33 @@ impl RunFolder {
     /// # Errors
     /// The file system's.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
-        write_atomic(&self.cell_path(&cell.id), serde_json::to_string_pretty(cell)?.as_bytes())
+        write_atomic(&self.path(layout::cell(&cell.id)), serde_json::to_string_pretty(cell)?.as_bytes())
     }
 
-    /// A finished cell.
+    /// Reads a finished cell.
     ///
     /// # Errors
-    /// A file that is not there, cannot be read or is of another version.
+    /// A file that is absent, cannot be read or is of another version.
     pub fn cell(&self, id: &str) -> Result<Cell> {
-        read_cell(&self.cell_path(id))
+        read_cell(&self.path(layout::cell(id)))
     }
 
-    fn failed_path(&self, id: &str) -> PathBuf {
-        self.path("failed").join(format!("{id}.json"))
-    }
-
-    /// Writes why a cell could not be finished; returns the file.
+    /// Writes why a cell failed; returns the file.
     ///
     /// # Errors
     /// The file system's.
-    pub fn write_failed(&self, id: &str, report: &serde_json::Value) -> Result<PathBuf> {
-        let path = self.failed_path(id);
+    pub fn write_failed(&self, id: &str, report: &Value) -> Result<PathBuf> {
+        let path = self.path(layout::failed_cell(id));
         write_atomic(&path, serde_json::to_string_pretty(report)?.as_bytes())?;
         Ok(path)
     }
 
-    /// Removes the report of a cell that has been finished since.
+    /// Removes the report of a cell that failed earlier and is now finished.
     ///
     /// # Errors
     /// The file system's.
     pub fn clear_failed(&self, id: &str) -> Result<()> {
-        let path = self.failed_path(id);
+        let path = self.path(layout::failed_cell(id));
         match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", path.display()))
@@ -84,12 +84,12 @@ impl RunFolder {
         }
     }
 
-    /// Appends a line to `log.jsonl`.
+    /// Appends a line to the log.
     ///
     /// # Errors
     /// The file system's.
-    pub fn log(&self, line: &serde_json::Value) -> Result<()> {
-        let path = self.path("log.jsonl");
+    pub fn log(&self, line: &Value) -> Result<()> {
+        let path = self.path(layout::LOG);
         let append = || -> std::io::Result<()> {
             let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
             writeln!(file, "{line}")
@@ -105,26 +105,25 @@ impl RunFolder {
         self.cell_paths()?.iter().map(|path| read_cell(path)).collect()
     }
 
-    /// The finished cells that can be read, by id, and what is wrong with the others.
+    /// The finished cells that can be read, by id, and the errors of those that cannot.
     ///
     /// # Errors
     /// A folder that holds no run.
     pub fn readable_cells(&self) -> Result<(Vec<Cell>, Vec<String>)> {
-        let (mut whole, mut problems) = (Vec::new(), Vec::new());
+        let (mut cells, mut problems) = (Vec::new(), Vec::new());
         for path in self.cell_paths()? {
             match read_cell(&path) {
-                Ok(cell) => whole.push(cell),
+                Ok(cell) => cells.push(cell),
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
-        Ok((whole, problems))
+        Ok((cells, problems))
     }
 
     fn cell_paths(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.path("cells");
-        let entries =
-            fs::read_dir(&folder).with_context(|| format!("{} is not a run directory", self.root.display()))?;
-        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let files = fs::read_dir(self.path(layout::CELLS));
+        let files = files.with_context(|| format!("{} is not a run directory", self.root.display()))?;
+        let mut paths = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         Ok(paths)
