@@ -115,7 +115,7 @@ fn marks(columns: &[Column]) -> Vec<Vec<(usize, Mark)>> {
 
 /// The rows of a table of these columns, which have the same lines.
 pub fn rows(columns: &[Column]) -> Vec<Row> {
-    let entries: Vec<Vec<TableEntry>> = entries(columns);
+    let entries: Vec<Vec<TableEntry>> = encoder_runs(columns);
     let lines = columns.first().map_or(&[][..], |column| &column.lines);
     let row = |(i, line): (usize, &MethodSample)| Row {
         label: line.method.clone(),
@@ -132,11 +132,11 @@ pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
         role: Role::Contestant,
         entries,
     };
-    columns.iter().zip(entries(columns)).map(row).collect()
+    columns.iter().zip(encoder_runs(columns)).map(row).collect()
 }
 
 /// The entries of every column, one a line.
-fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
+fn encoder_runs(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     let usual_n = usual_n(columns);
     let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
         let entry = |(i, line): (usize, &MethodSample)| {

@@ -15,15 +15,13 @@ use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, we
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::registry::{Better, TaskFamily, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
-use crate::run_folder::metric::{Better, Metric};
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::metric::Metric;
 
 /// Values that a baseline needs before anything is said against it.
 const HISTORY: usize = 5;
-
-/// Metrics that stand for a task; the others of a run are details.
-const HEADLINES: [&str; 3] = ["r2_per_output", "top1", "mIoU"];
 
 /// When a difference counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -164,7 +162,7 @@ impl Record {
                 started: String::new(),
             });
         }
-        let store = RunFolder::at(path);
+        let store = RunFolder::new(path);
         let manifest = store.path(MANIFEST);
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
@@ -187,11 +185,9 @@ impl Record {
     /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and method.
     fn headlines(&self) -> Headlines {
         let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
-        for metric in self.metrics.iter().filter(|metric| HEADLINES.contains(&metric.metric.as_str())) {
-            let kind = match metric.task.as_str() {
-                "linear transfer" | "segmentation" => metric.task.as_str(),
-                _ => "probes",
-            };
+        for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {
+            let family = TaskFamily::of_task(&metric.task);
+            let kind = if CellKind::from(family) == CellKind::Probe { "probes" } else { family.name() };
             let table = format!("{}, {kind}", metric.dataset);
             let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
             let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };

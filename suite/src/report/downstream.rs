@@ -164,7 +164,7 @@ mod tests {
         ReportContext { transfers: sets.iter().map(column).collect(), ..context(&[], &methods) }
     }
 
-    fn texts(row: &Row) -> Vec<String> {
+    fn gather(row: &Row) -> Vec<String> {
         row.entries.iter().map(|entry| entry.parts().join(" ")).collect()
     }
 
@@ -191,14 +191,14 @@ mod tests {
         let tables = transfer_tables(&Values::of(&cells), &context);
         let [linear, differences, neighbours] = &tables[..] else { panic!("{} tables", tables.len()) };
         assert_eq!(linear.columns, ["DTD top-1", "Pets mean per class", "mean of 2"]);
-        assert_eq!(texts(&linear.rows[1])[1..], ["-", "-"]);
-        assert!(texts(&linear.rows[2])[2].starts_with("0.650 ± 0.071"), "{:?}", texts(&linear.rows[2]));
+        assert_eq!(gather(&linear.rows[1])[1..], ["-", "-"]);
+        assert!(gather(&linear.rows[2])[2].starts_with("0.650 ± 0.071"), "{:?}", gather(&linear.rows[2]));
         assert_eq!(linear.rows[2].entries[0].mark(), Mark::Significant);
-        assert_eq!((linear.rows[3].role, texts(&linear.rows[3])[0].as_str()), (Role::Reference, "0.900 (n = 1)"));
+        assert_eq!((linear.rows[3].role, gather(&linear.rows[3])[0].as_str()), (Role::Reference, "0.900 (n = 1)"));
         let labels: Vec<&str> = differences.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["DTD: Ours - VICReg"]);
         assert_eq!(neighbours.columns, ["DTD top-1"]);
-        assert!(texts(&neighbours.rows[2])[0].starts_with("0.250"));
+        assert!(gather(&neighbours.rows[2])[0].starts_with("0.250"));
     }
 
     /// Best of its row: the classes are rows. Head seeds are averaged within a pretraining seed.
@@ -216,12 +216,12 @@ mod tests {
         let tables = segmentation_tables(&Values::of(&[ours, of("VICReg", 0.2)]), &context);
         let [segmentation, differences, classes] = &tables[..] else { panic!("{} tables", tables.len()) };
         assert_eq!(segmentation.columns, ["ADE20K mIoU", "ADE20K mAcc", "ADE20K aAcc"]);
-        assert_eq!(texts(&segmentation.rows[2]), ["0.400", "0.300", "0.300"]);
+        assert_eq!(gather(&segmentation.rows[2]), ["0.400", "0.300", "0.300"]);
         assert_eq!(differences.rows.len(), 1);
         assert_eq!(classes.columns, ["Random init (floor)", "VICReg", "Ours", "Direct regression"]);
         let labels: Vec<&str> = classes.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["sky", "wall"]);
-        assert_eq!(texts(&classes.rows[0]), ["-", "0.200", "0.300", "-"]);
+        assert_eq!(gather(&classes.rows[0]), ["-", "0.200", "0.300", "-"]);
         assert_eq!(classes.rows[0].entries[2].mark(), Mark::Best);
         assert_eq!(classes.section.methods_in(), "row");
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{ReportContext, Scale};
+use crate::registry::Better;
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint, SCHEMA};
-use crate::run_folder::metric::{Better, Metric};
+use crate::run_folder::metric::Metric;
 
 /// A context with these columns and rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {

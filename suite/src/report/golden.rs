@@ -78,7 +78,7 @@ fn every_format_is_as_it_was() {
     // a folder without manifest and pictures: a run that was copied in part
     let nothing = tempfile::tempdir().unwrap();
     let problems = ["left out: cells/x.json is damaged".to_owned()];
-    let page = page(&RunFolder::at(nothing.path()), &cells, &[&context], None, &problems).unwrap();
+    let page = page(&RunFolder::new(nothing.path()), &cells, &[&context], None, &problems).unwrap();
     held_against("page.html", &page.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     assert!(!page.contains("<b>50%"), "names are text, not HTML");
 }

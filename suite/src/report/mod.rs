@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use table::{Note, Section, Table};
 use values::Values;
 
-use crate::measure::regression::UNDEFINED;
+const UNDEFINED: &str = "undefined_outputs";
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::scale::Scale;
 
 mod column;
@@ -181,13 +182,13 @@ pub fn write(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
             [("training-curves", curves::training(&own, context)?), ("probe-curve", curves::probes(&own, context)?)];
         for (name, png) in figures {
             if let Some(png) = png {
-                write_atomic(&store.path(format!("figures/{name}{set}.png")), &png)?;
+                write_atomic(&store.path(layout::figure(&format!("{name}{set}"))), &png)?;
             }
         }
     }
-    write_atomic(&store.path("metrics.csv"), csv::metrics(&cells)?.as_bytes())?;
+    write_atomic(&store.path(layout::METRICS), csv::metrics(&cells)?.as_bytes())?;
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
-    write_atomic(&store.path("report.html"), page(store, &cells, &contexts, None, &[])?.as_bytes())
+    write_atomic(&store.path(layout::PAGE), page(store, &cells, &contexts, None, &[])?.as_bytes())
 }
 
 /// The report of these data sets as one HTML page, with the run's figures and provenance where they are there; `number` as in
@@ -214,7 +215,7 @@ pub fn page(
 
 /// What a page shows beside the tables; a copied run may lack any of it.
 fn assets(store: &RunFolder, problems: &[String]) -> html::Assets {
-    let manifest = std::fs::read_to_string(store.path("manifest.json")).ok();
+    let manifest = std::fs::read_to_string(store.path(layout::MANIFEST)).ok();
     let names = |folder: &str| {
         let entries = std::fs::read_dir(store.path(folder)).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -223,7 +224,7 @@ fn assets(store: &RunFolder, problems: &[String]) -> html::Assets {
     };
     let figures = names("figures").into_iter().filter(|name| name.ends_with(".png"));
     let figures =
-        figures.filter_map(|name| Some((name.clone(), std::fs::read(store.path("figures").join(name)).ok()?)));
+        figures.filter_map(|name| Some((name.clone(), std::fs::read(store.path(layout::FIGURES).join(name)).ok()?)));
     let failed = names("failed")
         .into_iter()
         .map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));

@@ -8,7 +8,7 @@ use super::ReportContext;
 use super::column::{self, Column};
 use super::table::{Note, Role, Row, Section, Table, TableEntry, number};
 use super::values::{Quantity, Values};
-use crate::suite_file::plan::method_of;
+use crate::suite_file::plan::method_name;
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
@@ -151,7 +151,7 @@ fn labels_note(context: &ReportContext) -> Option<Note> {
 }
 
 fn budget_note(context: &ReportContext) -> Option<Note> {
-    let twice = context.methods.iter().any(|row| method_of(row) != row);
+    let twice = context.methods.iter().any(|row| method_name(row) != row);
     let text = "Rows that need the parameters or labels train on the known part of the data alone: over as many epochs as the others, or, \
                 under `equal steps`, over more epochs for as many steps.";
     twice.then(|| Note::Plain(text.to_owned()))

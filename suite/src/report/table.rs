@@ -3,7 +3,7 @@
 
 use eqr_probes::stats::{Difference, Summary};
 
-use crate::suite_file::plan::method_of;
+use crate::suite_file::plan::method_name;
 
 /// What a table shows. One document holds at most one of each, save [`Section::Differences`] (one a family of tests), [`Section::Classes`]
 /// (one a data set), [`Section::Retrieval`] (one a split) and [`Section::Paper`] (one a table of the paper).
@@ -128,7 +128,7 @@ pub enum Role {
 impl Role {
     /// The role of a method by its name.
     pub fn of(method: &str) -> Role {
-        match method_of(method) {
+        match method_name(method) {
             "Random init" => Role::Floor,
             "Direct regression" => Role::Ceiling,
             _ => Role::Contestant,

@@ -209,7 +209,7 @@ fn no_cell_is_an_error_that_says_what_to_do() {
 fn a_report_is_written_whole_and_twice_the_same() {
     let (cells, context) = full();
     let folder = tempfile::tempdir().unwrap();
-    let store = RunFolder::at(folder.path());
+    let store = RunFolder::new(folder.path());
     for cell in &cells {
         let id = format!("{}-{}", cell.id, cell.step);
         store.write_cell(&Cell { id, ..cell.clone() }).unwrap();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::registry::{Better, Measure, R2Metric};
+
 /// One measured value: a row of `metrics.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
@@ -11,11 +13,11 @@ pub struct Metric {
     pub table: String,
     /// Data set as it stands in the table.
     pub dataset: String,
-    /// `classification`, `rotation`, `color`, ..., `reconstruction`, `retrieval`, `linear transfer` or `segmentation`.
+    /// A transformation, or the name of another [`TaskFamily`](crate::registry::TaskFamily).
     pub task: String,
     /// Row of the table.
     pub method: String,
-    /// `r2_per_output`, `r2_pooled`, `top1`, ...; a readout other than y is appended as in `r2_per_output_grid`.
+    /// Name of a [`Measure`], or of an [`R2Metric`].
     pub metric: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
@@ -31,22 +33,12 @@ pub struct Metric {
     pub cell: String,
 }
 
-/// Which way a metric improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Better {
-    /// Larger is better.
-    Higher,
-    /// Smaller is better.
-    Lower,
-}
-
 /// A measured value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredValue {
-    /// What was asked: `rotation`, `classification`, ...
+    /// As in [`Metric`].
     pub task: String,
-    /// What of the answer it is: `r2_per_output`, `top1`, ...
+    /// As in [`Metric`].
     pub metric: String,
     /// Seed of the probe; none where nothing is drawn.
     pub eval_seed: Option<u64>,
@@ -91,6 +83,33 @@ impl MeasuredValue {
             unit: self.unit.to_owned(),
             better: self.better,
             cell: cell.to_owned(),
+        }
+    }
+}
+
+impl Measure {
+    /// A value of this measure. Of one that ends with a slash, [`Measure::value_of_class`].
+    pub fn value(&self, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        let Measure { family, metric, unit, better, .. } = *self;
+        MeasuredValue { task: family.name().to_owned(), metric: metric.to_owned(), eval_seed, value, unit, better }
+    }
+
+    /// A value of this measure of one class.
+    pub fn value_of_class(&self, class: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        MeasuredValue { metric: format!("{}{class}", self.metric), ..self.value(eval_seed, value) }
+    }
+}
+
+impl R2Metric {
+    /// A value of this metric of a transformation.
+    pub fn value(self, transformation: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        MeasuredValue {
+            task: transformation.to_owned(),
+            metric: self.to_string(),
+            eval_seed,
+            value,
+            unit: self.unit(),
+            better: Better::Higher,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Names of rows and data sets as names of files.
+//! File names of rows and data sets.
 
-/// Letters and digits of a name in lower case, with dashes between its words.
+/// The letters and digits of a name in lower case, with dashes between its words.
 pub fn file_name(name: &str) -> String {
     let name = name.to_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::{cell, copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
 use eqr_bench::encoder::network::Network;
-use eqr_bench::encoder::vit_file::Parameters;
+use eqr_bench::encoder::vit_file::VitParameters;
 use eqr_bench::run_folder::safetensors;
 use eqr_models::methods::Model;
 use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
@@ -80,7 +80,7 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
         .unwrap();
     let mut started = encoder(TINY, 2);
     assert_ne!(features(&trained), features(&started));
-    Parameters::read(&here.join("encoder.safetensors")).unwrap().start(&mut started).unwrap();
+    VitParameters::read(&here.join("encoder.safetensors")).unwrap().initialise(&mut started).unwrap();
     assert_eq!(features(&trained), features(&started));
 
     // a run that starts from it has another first loss; a changed file makes another configuration
@@ -139,15 +139,15 @@ fn a_vit_without_our_output_map_starts_a_larger_image() {
     let source = encoder(TINY, 3);
     write(&file, &source, |name, tensor| (!name.starts_with("out.")).then_some(tensor));
     let larger = VitConfig { image: 32, ..TINY };
-    let fitted = Parameters::read(&file).unwrap().fitted(&larger).unwrap();
+    let fitted = VitParameters::read(&file).unwrap().fitted(&larger).unwrap();
     assert_eq!(fitted["pos_embed"].size(), [1, 65, 32]);
     assert!(!fitted.contains_key("out.weight"));
     // interpolated positions of a constant are that constant
     write(&file, &source, |name, tensor| Some(if name == "pos_embed" { tensor.ones_like() * 0.25 } else { tensor }));
-    let fitted = Parameters::read(&file).unwrap().fitted(&larger).unwrap();
+    let fitted = VitParameters::read(&file).unwrap().fitted(&larger).unwrap();
     let positions: Vec<f32> = Vec::try_from(fitted["pos_embed"].reshape([-1])).unwrap();
     assert!(positions.iter().all(|value| (value - 0.25).abs() < 1e-6));
     let mut network = encoder(larger, 4);
-    Parameters::read(&file).unwrap().start(&mut network).unwrap();
+    VitParameters::read(&file).unwrap().initialise(&mut network).unwrap();
     assert!(features(&network).iter().all(|value| value.is_finite()));
 }

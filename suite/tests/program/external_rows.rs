@@ -182,8 +182,8 @@ fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
     suite(here);
     for (more, says) in [
         (vec!["--external", "Absent=absent.pt"], vec!["rows: `Absent`", "absent.pt"]),
-        (vec!["--external", "Colours=colours.pt"], vec!["rows: `Colours` stands twice"]),
-        (vec!["--external", "Ours=colours.pt"], vec!["rows: `Ours` stands twice"]),
+        (vec!["--external", "Colours=colours.pt"], vec!["rows: `Colours` is listed twice"]),
+        (vec!["--external", "Ours=colours.pt"], vec!["rows: `Ours` is listed twice"]),
         (vec!["--external", "nothing"], vec!["expected NAME=FILE"]),
         (
             vec!["--set", "transfer=[{file=\"absent.h5\",made_by=\"some command\"}]"],

@@ -4,17 +4,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::common::{TINY, cell, eqr, folder, stderr, succeeded, writing_hdf5};
-use eqr_bench::data::known_part::{known_part, training_part};
+use eqr_bench::data::known_units::{known_units, training_units};
 use eqr_bench::data::open::OpenedPack;
 use eqr_bench::data::pairs::PairSource;
-use eqr_bench::suite_file::suite::{Suite, Transforms};
+use eqr_bench::suite_file::suite::Suite;
+use eqr_bench::suite_file::transforms::Transforms;
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Dataset, Kind, Pack, Split};
+use eqr_datasets::{Dataset, Pack, SetKind, Split};
 use eqr_models::MethodKind;
 use eqr_models::methods::PairMode;
 use ndarray::Array4;
 use tch::{Device, Tensor};
+
+use crate::common::{TINY, cell, eqr, folder, stderr, succeeded, writing_hdf5};
 
 const IMAGES: usize = 60;
 
@@ -28,7 +30,7 @@ fn pack(path: &Path) -> Pack {
     };
     let dataset = Dataset {
         name: "photos".into(),
-        kind: Kind::Photographs,
+        kind: SetKind::Photographs,
         class_names: ["a", "b", "c"].map(str::to_owned).to_vec(),
         mean: [0.5; 3],
         std: [0.25; 3],
@@ -94,10 +96,10 @@ fn single_pairs_differ_by_one_transform_each_and_combined_ones_by_all() {
 fn methods_that_need_targets_train_on_the_known_images_alone() {
     let source = source(&Transforms::default());
     let suite = suite("0.2");
-    let known = known_part(&suite, &source, 7).unwrap();
+    let known = known_units(&suite, &source, 7).unwrap();
     assert_eq!(known.units().len(), 12);
     for name in ["SIE(all)", "SIE(all, single each time)", "Supervised", "Direct regression"] {
-        let part = training_part(&suite, &source, &kind(name), 7).unwrap();
+        let part = training_units(&suite, &source, &kind(name), 7).unwrap();
         assert_eq!(part.units(), known.units(), "{name}");
         let mut order = part.order(7, 3);
         assert_ne!(order, part.order(7, 4), "{name}");
@@ -105,10 +107,10 @@ fn methods_that_need_targets_train_on_the_known_images_alone() {
         assert_eq!(order, known.units(), "{name}");
     }
     for name in ["Ours", "Ours(SimCLR)", "VICReg", "SimCLR", "Barlow Twins"] {
-        let part = training_part(&suite, &source, &kind(name), 7).unwrap();
+        let part = training_units(&suite, &source, &kind(name), 7).unwrap();
         assert_eq!(part.units().len(), IMAGES, "{name}");
     }
-    assert_ne!(known_part(&suite, &source, 8).unwrap().units(), known.units());
+    assert_ne!(known_units(&suite, &source, 8).unwrap().units(), known.units());
     // withholding other images does not change the pair of an image
     let units = &known.units()[..4];
     assert_eq!(known.pairs(7, 0, units).unwrap().view2, source.pairs(7, 0, units).unwrap().view2);
@@ -118,9 +120,9 @@ fn methods_that_need_targets_train_on_the_known_images_alone() {
 fn without_a_fraction_every_method_trains_on_everything() {
     let source = source(&Transforms::default());
     let suite = Suite::load("cifar10-reduced", &[]).unwrap();
-    let part = training_part(&suite, &source, &kind("SIE(all)"), 7).unwrap();
+    let part = training_units(&suite, &source, &kind("SIE(all)"), 7).unwrap();
     assert_eq!((part.units(), part.order(1, 2)), (source.units(), source.order(1, 2)));
-    assert_eq!(known_part(&suite, &source, 7).unwrap().units().len(), IMAGES);
+    assert_eq!(known_units(&suite, &source, 7).unwrap().units().len(), IMAGES);
 }
 
 /// The images of restricted renders are those of their objects.
