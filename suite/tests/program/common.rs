@@ -56,7 +56,7 @@ pub fn run_args<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 /// Arguments of a run whose training is long enough to be interrupted.
 pub fn long_args(out: &str) -> Vec<&str> {
-    run_args(out, &["--methods", "Ours", "--set", "train.epochs=40"])
+    run_args(out, &["--methods", "Ours", "--set", "train.epochs=30"])
 }
 
 /// A folder with `tiny.toml` in it.

@@ -142,7 +142,7 @@ fn finished_runs_become_baselines_and_others_do_not() {
     };
     refused("absent", "holds no run");
     copy(tiny_run(), &here.join("half"));
-    std::fs::remove_file(here.join("half/cells/probe-ours-seed0.json")).unwrap();
+    std::fs::remove_file(here.join("half/timing.json")).unwrap();
     refused("half", "is not finished");
     for name in ["monday", "tuesday"] {
         succeeded(&eqr(here, &["record", "good", "--name", name]));
