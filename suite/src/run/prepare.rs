@@ -23,7 +23,7 @@ use crate::failure::Outcome;
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::provenance::provenance;
-use crate::run_folder::{manifest, row_files};
+use crate::run_folder::{layout, manifest, row_files};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::suite::Suite;
@@ -128,7 +128,8 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
     Ok(DownstreamPacks { transfer, segmentation })
 }
 
-/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops' side.
+/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops'
+/// side.
 fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
         scenes::class_count(pack)?;
@@ -183,9 +184,9 @@ fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, w
         manifest::establish(folder, &read.collect::<Vec<_>>(), compute, provenance(worker, &hosts))?;
         row_files::record(folder, &row_hashes)
     })?;
-    let manifest = std::fs::read_to_string(folder.path("manifest.json")).map_err(|_| {
+    let manifest = std::fs::read_to_string(folder.path(layout::MANIFEST)).map_err(|_| {
         let hint = "hint: --out must lie on a file system that all ranks share";
         anyhow!("{} is not the leading rank's folder\n{hint}", folder.root().display())
     });
-    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)
+    same_everywhere(ranks, layout::MANIFEST, &agree(ranks, manifest)?)
 }
