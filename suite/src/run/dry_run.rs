@@ -1,4 +1,5 @@
-//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are missing.
+//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are
+//! missing.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! How a run ends: trainings that diverged and measurements that failed, as one message and an exit code.
+//! The outcome of a run: diverged trainings and failed measurements as one message and an exit code.
 
 use anyhow::anyhow;
 
@@ -14,9 +14,10 @@ pub(super) struct FailedMeasurement {
     pub(super) exit_code: i32,
 }
 
-/// Success, or what went wrong. A divergence decides the exit code; failed measurements are then only printed.
+/// The failure of a run with diverged trainings or failed measurements. With both, the failed measurements
+/// are printed and the divergence gives the exit code.
 pub(super) fn outcome(folder: &RunFolder, diverged: &[EncoderRun], failed: &[FailedMeasurement]) -> Outcome<()> {
-    let measured = measured(folder, failed);
+    let measured = measurement_outcome(folder, failed);
     if diverged.is_empty() {
         return measured;
     }
@@ -29,8 +30,8 @@ pub(super) fn outcome(folder: &RunFolder, diverged: &[EncoderRun], failed: &[Fai
     Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
-/// Bad input if every failure is one, else a failed run.
-fn measured(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
+/// The failure of failed measurements: bad input if all of them are, else a failed run.
+fn measurement_outcome(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
     if failed.is_empty() {
         return Ok(());
     }

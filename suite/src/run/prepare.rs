@@ -126,7 +126,8 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
     Ok(DownstreamPacks { transfer, segmentation })
 }
 
-/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops' side.
+/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops'
+/// side.
 fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
         scenes::class_count(pack)?;

@@ -24,8 +24,8 @@ enum TrainingEnd {
     Stopped,
 }
 
-/// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of `ranks_per_cell` ranks
-/// train side by side; with g groups, each takes every g-th training.
+/// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of
+/// `ranks_per_cell` ranks train side by side; with g groups, each takes every g-th training.
 pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ranks = context.worker.ranks;
     let mut missing = context.encoder_runs()?;

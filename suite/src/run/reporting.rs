@@ -1,4 +1,4 @@
-//! What a run tells the report, and the end of a run: report, tables on stdout, seconds of its phases.
+//! The report of a run: its contexts at the start; files, tables on stdout and timings at the end.
 
 use std::time::Instant;
 
@@ -74,7 +74,7 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
     }
 }
 
-/// Writes the report and prints it. A run with failures and without any cell has nothing to report.
+/// Writes the report and prints its tables, unless the run is incomplete and has no cell.
 pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Phases, complete: bool) -> Outcome<()> {
     if complete || !folder.cells().map_err(Failure::run)?.is_empty() {
         write_report(folder, contexts, phases).map_err(Failure::run)?;

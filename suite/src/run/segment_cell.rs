@@ -15,7 +15,8 @@ use crate::run_folder::metric::MeasuredValue;
 /// Scenes that are drawn for a row's first head.
 const PICTURES: usize = 6;
 
-/// The scores on the suite's segmentation set at position `set`. The first head of a row also draws `figures/<id>.png`.
+/// The scores on the suite's segmentation set at position `set`. The first head of a row also draws
+/// `figures/<id>.png`.
 pub(super) fn measure(
     context: &RunContext,
     id: &str,
