@@ -1,10 +1,13 @@
-//! What a training step asks of the other ranks.
+//! What a training step and its surroundings ask of the other ranks.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tch::{Device, Tensor};
 
-/// The ranks of a run. Implementations live where MPI lives; the models only speak to this trait.
+/// The ranks of a run. The models only know this trait; its implementations are where MPI is.
 ///
-/// A failing transport ends the whole job: no method returns an error that one rank could see and another could not.
+/// A failing transport ends the whole job: no method returns an error that one rank could see and another
+/// could not.
 pub trait Collective {
     /// This process, `0..size`.
     fn rank(&self) -> usize;
@@ -13,28 +16,31 @@ pub trait Collective {
     /// Called once by every rank when it knows its device, for transports that depend on it.
     ///
     /// # Errors
-    /// What the transport says where it cannot be set up; other ranks may then not have joined, so the job must end.
+    /// What the transport says where it cannot be set up. Other ranks may then not have joined, so the job
+    /// must end.
     fn use_device(&self, _device: Device) -> Result<(), String> {
         Ok(())
     }
     /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
-    /// Bytes of a sum from which it is worth starting beside this rank's computation; `None` where a started sum does not go on by itself.
+    /// Bytes of a sum from which it is worth starting beside this rank's computation. `None` where a started
+    /// sum makes no progress by itself.
     fn overlaps_from(&self) -> Option<usize> {
         None
     }
-    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again, only after
-    /// [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls nothing else in between.
+    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again,
+    /// only after [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls
+    /// nothing else in between.
     fn start_sum(&self, mut tensor: Tensor) {
         self.all_reduce_sum(&mut tensor);
     }
-    /// Returns when the sums that were started are there.
+    /// Returns when all started sums are complete.
     fn finish_sums(&self) {}
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
     /// Replaces `tensor` by rank 0's.
     fn broadcast(&self, tensor: &mut Tensor);
-    /// The ranks that call this with the same `group`, in their order here; every rank must call it.
+    /// The ranks that call this with the same `group`, in their order here. Every rank must call it.
     fn split(&self, group: usize) -> Box<dyn Collective>;
     /// Returns when every rank is here.
     fn barrier(&self);
@@ -78,20 +84,56 @@ impl Collective for Solo {
     }
 }
 
-/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total % ranks` one longer,
-/// so that a batch which does not divide evenly keeps its size and its order.
+/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total %
+/// ranks` one longer, so that a batch which does not divide evenly keeps its size and its order.
 pub fn shares(total: usize, ranks: usize) -> Vec<usize> {
     (0..ranks).map(|rank| total / ranks + usize::from(rank < total % ranks)).collect()
 }
 
+/// The numbers of each rank, any count each, in rank order. Every rank must call it.
+pub fn gather_numbers(ranks: &dyn Collective, own: &[f64]) -> Vec<Vec<f64>> {
+    let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor).expect("a flat tensor of f64");
+    let counts = ranks.all_gather(&Tensor::from_slice(&[own.len() as f64]), &vec![1; ranks.size()]);
+    let rows: Vec<i64> = numbers(counts).iter().map(|&count| count as i64).collect();
+    let all = numbers(ranks.all_gather(&Tensor::from_slice(own), &rows));
+    let mut rest = all.into_iter();
+    rows.iter().map(|&count| rest.by_ref().take(count as usize).collect()).collect()
+}
+
+/// The value of each rank, in rank order. Every rank must call it. Values travel as JSON, which has no NaN.
+///
+/// # Panics
+/// A value that is not the same after a round trip through JSON.
+pub fn gather<T: Serialize + DeserializeOwned>(ranks: &dyn Collective, own: &T) -> Vec<T> {
+    // as f64: the one number type that every collective carries exactly
+    let bytes = serde_json::to_vec(own).expect("a value that JSON can hold");
+    let all = gather_numbers(ranks, &bytes.into_iter().map(f64::from).collect::<Vec<_>>());
+    let value = |numbers: Vec<f64>| {
+        let bytes: Vec<u8> = numbers.into_iter().map(|byte| byte as u8).collect();
+        serde_json::from_slice(&bytes).expect("what the rank has written")
+    };
+    all.into_iter().map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::shares;
+    use super::*;
+    use crate::thread_team::{Sums, run_on_threads};
 
     #[test]
     fn shares_cover_the_batch_and_differ_by_one_at_most() {
         assert_eq!(shares(64, 3), [22, 21, 21]);
         assert_eq!(shares(2, 2), [1, 1]);
         assert_eq!(shares(5, 1), [5]);
+    }
+
+    #[test]
+    fn every_rank_gathers_what_each_has() {
+        let own = |rank: usize| (format!("rang {rank} ü"), vec![0.1 + rank as f64; rank], None::<bool>);
+        for ranks in [1, 3] {
+            let expected: Vec<_> = (0..ranks).map(own).collect();
+            let found = run_on_threads(ranks, Sums::AtOnce, |ranks| gather(ranks, &own(ranks.rank())));
+            assert!(found.iter().all(|found| found == &expected), "{found:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! The methods of the tables. One file a method, which reads like its equation; a new one is a file, a [`MethodKind`] variant with
-//! its name, and a line in [`build`]; a new joint-embedding loss is a file and an [`Ssl`] variant.
+//! The methods of the tables. One file a method, which reads like its equation. A new method is a file, a
+//! [`MethodKind`] variant with its name, and a line in [`build`]; a new joint-embedding loss is a file and an
+//! [`Ssl`] variant.
 
 mod barlow;
 mod direct;
@@ -14,13 +15,14 @@ mod vicreg;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::arena::{Arena, Registry};
+use crate::arena::Arena;
 use crate::decoder::DecoderConfig;
 use crate::error::{Error, Result};
 use crate::heads::HeadConfig;
+use crate::registry::Registry;
 use crate::vit::{Encoded, Vit, VitConfig};
 
-pub use kind::{Known, MethodKind, PairMode, Short, SieKind, known_names};
+pub use kind::{KnownTransforms, MethodKind, PairMode, SieKind, TransformName, method_names};
 pub use ours::ReconstructionPair;
 pub use ssl::Ssl;
 
@@ -42,11 +44,19 @@ pub struct LossConfig {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        LossConfig { lambda_ssl: 1.0, lambda_recon: 1.0, ssl: Ssl::default(), temperature: 0.1, barlow_lambda: 0.0051 }
+        LossConfig {
+            lambda_ssl: 1.0,
+            lambda_recon: 1.0,
+            ssl: Ssl::default(),
+            temperature: 0.1,
+            barlow_lambda: 0.0051,
+        }
     }
 }
 
 impl LossConfig {
+    /// Checks every value against its range.
+    ///
     /// # Errors
     /// Names the value out of range.
     pub fn validate(&self) -> Result<()> {
@@ -65,7 +75,7 @@ impl LossConfig {
     }
 }
 
-/// Everything a method is built from.
+/// What a method is built from.
 #[derive(Clone, Debug)]
 pub struct ModelConfig {
     /// The encoder.
@@ -84,7 +94,7 @@ pub struct ModelConfig {
     pub sie_constant: bool,
 }
 
-/// What the losses may know of a batch beside its images.
+/// What the losses get of a batch beside its images.
 pub struct Targets {
     /// (N), i64.
     pub labels: Tensor,
@@ -100,7 +110,7 @@ pub trait Method {
     /// Terms on the representations of the whole batch: y1, y2 are (N, out), N the global batch.
     fn global_terms(&self, p: &Arena, y1: &Tensor, y2: &Tensor, targets: &Targets) -> Vec<Term>;
 
-    /// Term that is a mean over pairs, on the pairs at hand: view 2 is (n, 3, H, W), normalised.
+    /// Term that is a mean over pairs, on some of the pairs: view 2 is (n, 3, H, W), normalised.
     fn pair_term(&self, _p: &Arena, _view1: &Encoded, _view2: &Encoded, _images2: &Tensor) -> Option<Term> {
         None
     }
@@ -110,23 +120,24 @@ pub trait Method {
         None
     }
 
-    /// What carries the embedding of one view to that of another, for methods that learn it.
+    /// The map from the embedding of one view to that of another, for methods that learn it.
     fn predictor(&self) -> Option<&dyn Predictor> {
         None
     }
 
-    /// Multiplications and additions of the heads' and the decoder's matrix products in one forward pass of one pair.
+    /// Multiplications and additions of the heads' and the decoder's matrix products in one forward pass of
+    /// one pair.
     fn forward_flops(&self) -> f64;
 }
 
 /// The equivariant embedding of a view, and its prediction from another view of the same image or object.
 pub trait Predictor {
-    /// z of all of y at once: (N, out) -> (N, D), fp32. The head has no running statistics, so that z of a view depends on the others it is
-    /// given with: where values are to be compared, y has to be a whole split in one batch.
+    /// z of all of y at once: (N, out) -> (N, D), fp32. The head has no running statistics, so z of a view
+    /// depends on the rest of the batch: where values are compared, y has to be a whole split in one batch.
     fn embed(&self, p: &Arena, y: &Tensor) -> Tensor;
 
-    /// The embeddings of second views from those of the first, z (N, D), and [`Targets::parameters`] of what leads from one to the other:
-    /// (N, D).
+    /// The embeddings (N, D) of second views from those of the first, z (N, D), and the
+    /// [`Targets::parameters`] of the transformations between them.
     fn predict(&self, p: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor;
 }
 
@@ -136,6 +147,15 @@ pub struct Model {
     pub encoder: Vit,
     /// `None` for the untrained floor.
     pub method: Option<Box<dyn Method>>,
+}
+
+impl Model {
+    /// Multiplications and additions of the matrix products of one step on `batch` pairs: both views through
+    /// the encoder, heads and decoder of each pair; backward = 2 x forward.
+    pub fn step_flops(&self, batch: i64) -> f64 {
+        let method = self.method.as_ref().map_or(0.0, |method| method.forward_flops());
+        3.0 * batch as f64 * (2.0 * self.encoder.config().forward_flops() + method)
+    }
 }
 
 /// Registers encoder and method. A method registers only the parameters that it uses.
@@ -149,7 +169,7 @@ pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Res
             Some(Box::new(ours::Ours::new(reg, config, ssl.unwrap_or(config.loss.ssl), *reconstruction)?))
         }
         MethodKind::Sie(kind) => Some(Box::new(sie::Sie::new(reg, config, kind)?)),
-        MethodKind::Ssl(ssl) => Some(Box::new(ssl::Alone::new(reg, config, *ssl))),
+        MethodKind::Ssl(ssl) => Some(Box::new(ssl::JointEmbedding::new(reg, config, *ssl))),
         MethodKind::Supervised => Some(Box::new(supervised::Supervised::new(reg, config))),
         MethodKind::Direct => Some(Box::new(direct::Direct::new(reg, config))),
         MethodKind::RandomInit => None,
@@ -157,25 +177,29 @@ pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Res
     Ok(Model { encoder, method })
 }
 
-/// Columns of [`Targets::parameters`] that belong to `known`: (first column, length) each.
+/// Columns of [`Targets::parameters`] of the known transforms: (first column, length) each.
 ///
 /// # Errors
 /// A transform that the suite does not have.
-fn columns(config: &ModelConfig, known: &Known) -> Result<Vec<(i64, i64)>> {
+fn columns(config: &ModelConfig, known: &KnownTransforms) -> Result<Vec<(i64, i64)>> {
     let mut start = 0;
     let mut all = Vec::new();
     for (name, length) in &config.transforms {
         all.push((name.as_str(), (start, *length)));
         start += length;
     }
-    let find = |short: &Short| {
+    let find = |short: &TransformName| {
         all.iter().find(|(name, _)| *name == short.task()).map(|(_, range)| *range).ok_or_else(|| {
             let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-            Error::Invalid(format!("SIE needs the transform `{}`; the suite has {}", short.task(), names.join(", ")))
+            Error::Invalid(format!(
+                "SIE needs the transform `{}`; the suite has {}",
+                short.task(),
+                names.join(", ")
+            ))
         })
     };
     match known {
-        Known::All => Ok(all.iter().map(|(_, range)| *range).collect()),
-        Known::Some(shorts) => shorts.iter().map(find).collect(),
+        KnownTransforms::All => Ok(all.iter().map(|(_, range)| *range).collect()),
+        KnownTransforms::Some(shorts) => shorts.iter().map(find).collect(),
     }
 }

@@ -1,16 +1,18 @@
-//! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map that carries the equivariant embedding
-//! of view 1 to that of view 2.
+//! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map from the equivariant
+//! embedding of view 1 to that of view 2.
 //!
-//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv, equi). The last term keeps the
-//! prediction from shrinking; a variant goes without it.
+//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv,
+//! equi). The last term keeps the prediction from shrinking; a variant omits it.
 
 use tch::Tensor;
 
 use super::{Method, ModelConfig, Predictor, SieKind, Targets, Term, columns};
-use crate::arena::{Arena, Init, Param, Part, Registry};
+use crate::arena::Arena;
 use crate::error::Result;
 use crate::heads::{HeadConfig, Projector};
+use crate::init::Init;
 use crate::losses::{covariance, mse, variance};
+use crate::registry::{Param, ParameterGroup, Registry};
 
 pub struct Sie {
     g_inv: Projector,
@@ -35,7 +37,7 @@ impl Sie {
         Ok(Sie {
             g_inv: Projector::new(reg, "g_inv", half, heads),
             g_equi: Projector::new(reg, "g_equi", half, heads),
-            hypernetwork: reg.add(Part::Global, "predictor.weight", &shape, Init::linear(length)),
+            hypernetwork: reg.add(ParameterGroup::Global, "predictor.weight", &shape, Init::linear(length)),
             columns,
             constant: config.sie_constant,
             prediction_variance: kind.prediction_variance,
