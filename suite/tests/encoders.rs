@@ -114,7 +114,9 @@ fn torchscript_gives_features_tokens_or_maps() {
 /// Frozen means frozen: nothing that an encoder has seen changes what it says, to the last bit, and its file stays as it is.
 #[test]
 fn what_an_encoder_has_seen_does_not_change_it() {
-    use eqr_bench::frozen::{EncoderOptions, Frozen, Represents};
+    use eqr_bench::encoder::frozen::FrozenEncoder;
+    use eqr_bench::encoder::representation::FeatureEncoder;
+    use eqr_bench::suite_file::encoder_options::EncoderOptions;
     let folder = folder();
     let here = folder.path();
     let run = ["run", "tiny.toml", "--out", "run", "--threads", "1", "--precision", "fp32", "--methods", "Ours"];
@@ -128,7 +130,7 @@ fn what_an_encoder_has_seen_does_not_change_it() {
     };
     for file in [checkpoint, "map.pt"] {
         let options = EncoderOptions { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..EncoderOptions::default() };
-        let frozen = Frozen::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
+        let frozen = FrozenEncoder::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
         let of = |salt| (frozen.represent(&images(salt)).unwrap().y, frozen.token_maps(&images(salt)).unwrap());
         let (y, maps) = of(1);
         for salt in 2..6 {
@@ -213,7 +215,7 @@ fn encoders_that_cannot_be_used_are_refused() {
     let write = |file: &str, named: &[(&str, Tensor)]| {
         let named: Vec<(String, Tensor)> =
             named.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone())).collect();
-        std::fs::write(here.join(file), eqr_bench::tensors::encode(&named, None).unwrap()).unwrap();
+        std::fs::write(here.join(file), eqr_bench::run_folder::safetensors::encode(&named, None).unwrap()).unwrap();
     };
     let vit = [
         ("patch_embed.proj.weight", tensor(&[64, 3, 4, 4])),

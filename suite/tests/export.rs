@@ -5,9 +5,9 @@ mod common;
 use std::path::Path;
 
 use common::{eqr, folder, stderr, succeeded};
-use eqr_bench::import::Parameters;
-use eqr_bench::tensors;
-use eqr_bench::train::Network;
+use eqr_bench::encoder::network::Network;
+use eqr_bench::encoder::vit_file::Parameters;
+use eqr_bench::run_folder::safetensors;
 use eqr_models::methods::Model;
 use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
 use eqr_models::{Arena, Compute, Registry};
@@ -42,7 +42,7 @@ fn features(network: &Network) -> Vec<f32> {
 fn write(path: &Path, network: &Network, change: impl Fn(&str, Tensor) -> Option<Tensor>) {
     let named = network.arena.named(network.arena.master()).into_iter();
     let named: Vec<_> = named.filter_map(|(name, tensor)| Some((name.clone(), change(&name, tensor)?))).collect();
-    std::fs::write(path, tensors::encode(&named, None).unwrap()).unwrap();
+    std::fs::write(path, safetensors::encode(&named, None).unwrap()).unwrap();
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
     succeeded(&eqr(here, &["export", "run", "--method", "Ours", "--out", "encoder.safetensors"]));
     succeeded(&eqr(here, &["export", "run/checkpoints/ours-seed0/step-21", "--out", "again.safetensors"]));
     let bytes = std::fs::read(here.join("encoder.safetensors")).unwrap();
-    let (named, metadata) = tensors::decode(&bytes).unwrap();
-    let (again, same) = tensors::decode(&std::fs::read(here.join("again.safetensors")).unwrap()).unwrap();
+    let (named, metadata) = safetensors::decode(&bytes).unwrap();
+    let (again, same) = safetensors::decode(&std::fs::read(here.join("again.safetensors")).unwrap()).unwrap();
     assert!(metadata == same && named.iter().all(|(name, tensor)| *tensor == again[name]));
     for (key, value) in [
         ("image", "16"),
@@ -77,7 +77,7 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
 
     // features from the file are those from the checkpoint, bit for bit
     let mut trained = encoder(TINY, 1);
-    eqr_bench::checkpoint::Checkpoint::open(&here.join("run/checkpoints/ours-seed0/step-21"))
+    eqr_bench::run_folder::checkpoint::Checkpoint::open(&here.join("run/checkpoints/ours-seed0/step-21"))
         .and_then(|found| found.parameters())
         .map(|all| trained.arena.load(&all).unwrap())
         .unwrap();

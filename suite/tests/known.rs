@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::{cell, eqr, folder, stderr, succeeded};
-use eqr_bench::config::{Suite, Transforms};
-use eqr_bench::data::Opened;
-use eqr_bench::known::{known_part, training_part};
-use eqr_bench::pairs::PairSource;
+use eqr_bench::data::known_part::{known_part, training_part};
+use eqr_bench::data::open::OpenedPack;
+use eqr_bench::data::pairs::PairSource;
+use eqr_bench::suite_file::suite::{Suite, Transforms};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Kind, Pack, Split};
 use eqr_models::MethodKind;
@@ -43,7 +43,7 @@ fn pack(path: &Path) -> Pack {
 
 fn source(transforms: &Transforms) -> PairSource {
     let folder = tempfile::tempdir().unwrap();
-    let opened = Opened { pack: pack(&folder.path().join("photos.h5")), side: 16 };
+    let opened = OpenedPack { pack: pack(&folder.path().join("photos.h5")), side: 16 };
     PairSource::new(&opened, "train", transforms, Device::Cpu).unwrap()
 }
 

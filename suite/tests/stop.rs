@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use eqr_bench::claim::Claim;
-
 use common::{PROGRAM, cell, eqr, folder, mpirun, stderr, succeeded, wait_for_checkpoints};
+use eqr_bench::run_folder::lock::RunLock;
 
 /// Enough epochs to be hit in the middle.
 fn args(out: &str) -> [&str; 8] {
@@ -71,7 +70,7 @@ fn a_signal_stops_a_run_with_75_and_the_next_call_ends_as_if_nothing_had_been() 
 fn a_folder_at_which_another_run_works_is_refused() {
     let folder = folder();
     let here = folder.path();
-    let claim = Claim::take(&here.join("run")).unwrap();
+    let claim = RunLock::take(&here.join("run")).unwrap();
     let output = eqr(here, &args("run"));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("another run is at work there (process"), "{}", stderr(&output));

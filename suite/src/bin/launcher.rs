@@ -9,12 +9,11 @@
 //! error, never passed over. Every error is one message on stderr and exit code 2.
 
 use std::convert::Infallible;
-use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs};
 
 /// The libtorch series that the engine is compiled against.
 const SERIES: &str = "2.11";

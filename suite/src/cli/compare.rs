@@ -7,9 +7,9 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
 use super::print_text;
-use crate::compare::{Baseline, Comparison, Line, Record, Thresholds, compare};
 use crate::failure::{Failure, Outcome};
-use crate::store::write_atomic;
+use crate::report::compare::{Baseline, Comparison, Line, Record, Thresholds, compare};
+use crate::run_folder::atomic_file::write_atomic;
 
 /// Exit code of a regression.
 const REGRESSION: i32 = 1;
@@ -63,7 +63,7 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     if !found.regressed() {
         return Ok(());
     }
-    let worse = found.lines.iter().filter(|line| line.verdict == crate::compare::Verdict::Regression).count();
+    let worse = found.lines.iter().filter(|line| line.verdict == crate::report::compare::Verdict::Regression).count();
     let error = anyhow::anyhow!("{worse} of {} became worse than {}", found.lines.len(), args.baseline.display());
     Err(Failure { error, code: REGRESSION, agreed: true })
 }

@@ -10,14 +10,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use eqr_datasets::pack::SPLITS;
 use eqr_datasets::packing::{PackSpec, Resize, pack};
 use eqr_datasets::scene::Paint;
-use eqr_datasets::show::PairChoice;
+use eqr_datasets::show::{self, PairChoice};
 use eqr_datasets::solids::{self, SolidsSpec};
 use eqr_datasets::sources::{Options, SOURCES, source};
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{Pack, pack as packs, show};
+use eqr_datasets::{Pack, pack as packs};
 
 use super::print_text;
-use crate::progress::{Progress, say};
+use crate::console::{Progress, say};
 
 /// What can be done with packs.
 #[derive(Subcommand)]

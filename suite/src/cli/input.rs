@@ -7,8 +7,9 @@ use clap::Args;
 use eqr_datasets::Pack;
 use tch::Device;
 
-use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen, is_script};
-use crate::progress::say;
+use crate::console::say;
+use crate::encoder::frozen::{FrozenEncoder, is_script};
+use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `probe` and `transfer` that say what is measured.
 #[derive(Args)]
@@ -31,7 +32,7 @@ pub enum Source<'a> {
     /// A feature file.
     Features(&'a Path),
     /// A frozen encoder and a pack.
-    Encoder(Box<Frozen>, Box<Pack>),
+    Encoder(Box<FrozenEncoder>, Box<Pack>),
 }
 
 /// Says that an encoder is a program, if it is one.
@@ -52,7 +53,7 @@ impl Input {
             (None, Some(encoder), Some(data)) => {
                 let pack = Pack::open(data)?;
                 warn_of_script(encoder);
-                let frozen = Frozen::open(encoder, &self.options, None, device)?;
+                let frozen = FrozenEncoder::open(encoder, &self.options, None, device)?;
                 Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))
             }
             _ => unreachable!("the command line asks for one of them"),

@@ -1,32 +1,38 @@
 //! The command line.
 
-mod compare;
-mod data;
-mod input;
-mod probe;
-mod segment;
-mod transfer;
-
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use eqr_models::{Collective, Solo};
 
-use crate::cluster::{Precision, agree};
-use crate::dry_run::DeviceName;
-use crate::export::{ExportArgs, export};
-use crate::external::External;
+use crate::cluster::agreement::agree;
+use crate::cluster::precision::Precision;
+use crate::console::{self, print_text};
+use crate::encoder::export::{ExportArgs, export};
 use crate::failure::{Failure, Outcome};
-use crate::progress;
-use crate::record::{RecordArgs, record};
-use crate::report::ReportContext;
-use crate::run::{Request, run};
-use crate::store::Store;
-use crate::{doctor, perf, report};
+use crate::perf;
+use crate::report::{self, ReportContext};
+use crate::run::dry_run::DeviceName;
+use crate::run::{RunRequest, run};
+use crate::run_folder::baseline::{RecordArgs, record};
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::external_rows::ExternalRow;
+
+mod compare;
+pub mod doctor;
+
+mod data;
+
+mod input;
+
+mod probe;
+
+mod segment;
+
+mod transfer;
 
 /// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
 #[derive(Parser)]
@@ -88,7 +94,7 @@ struct RunArgs {
     /// Another row, measured and not trained: an encoder as `probe --encoder` takes it, a feature file (.h5), or results (.csv with the
     /// columns of metrics.csv); may be given more than once. With `--methods ""` it is the only one.
     #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
-    external: Vec<External>,
+    external: Vec<ExternalRow>,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -161,7 +167,7 @@ enum PerfCommand {
 /// Runs the program as one rank of `ranks` and returns the exit code. A failure that the other ranks do not know of ends them.
 pub fn main(ranks: &dyn Collective) -> i32 {
     if ranks.rank() != 0 {
-        progress::silence();
+        console::silence();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -221,11 +227,11 @@ fn dispatch(command: Command, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 impl RunArgs {
-    fn request(&self) -> Request {
+    fn request(&self) -> RunRequest {
         let mut set = self.set.clone();
         set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
         set.extend(self.methods.as_deref().map(|methods| format!("methods={:?}", split_methods(methods))));
-        Request {
+        RunRequest {
             suite: self.suite.clone(),
             out: self.out.clone(),
             data_roots: self.data_root.clone(),
@@ -242,9 +248,9 @@ impl RunArgs {
     }
 }
 
-fn external_row(text: &str) -> Result<External, String> {
+fn external_row(text: &str) -> Result<ExternalRow, String> {
     match text.rsplit_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(External::of_file(name, file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::of_file(name, file.into())),
         _ => Err("expected NAME=FILE".into()),
     }
 }
@@ -267,7 +273,7 @@ fn goes_on(last: &str, part: &str) -> bool {
 }
 
 fn print_report(args: &ReportArgs) -> Result<()> {
-    let store = Store::at(&args.dir);
+    let store = RunFolder::at(&args.dir);
     let all = report::stored_contexts(&store)?;
     let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
@@ -298,17 +304,6 @@ fn probes_failure(error: eqr_probes::Error) -> Failure {
     match error {
         eqr_probes::Error::Diverged { .. } | eqr_probes::Error::Lapack { .. } => Failure::run(error),
         _ => Failure::bad_input(error),
-    }
-}
-
-/// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.
-///
-/// # Errors
-/// Any other error of stdout.
-pub fn print_text(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
-        _ => Ok(()),
     }
 }
 

@@ -10,24 +10,24 @@ use eqr_datasets::Kind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
-use eqr_probes::quaternion;
 use eqr_probes::r2::{R2, constant_predictor};
-use eqr_probes::ridge;
 use eqr_probes::stats::Summary;
+use eqr_probes::{quaternion, ridge};
 use serde_json::{Map, Value, json};
 use tch::Device;
 
 use super::input::{Input, Source};
 use super::{print_text, probes_failure};
-use crate::cluster::{Precision, Worker};
-use crate::config::{Part, Probe, Transforms};
-use crate::data::Opened;
-use crate::evaluate::{Evaluation, Extent};
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
+use crate::console::{Progress, say};
+use crate::data::open::OpenedPack;
+use crate::data::pairs::PairSource;
 use crate::failure::{Failure, Outcome};
-use crate::features::FeatureFile;
-use crate::pairs::PairSource;
-use crate::progress::{Progress, say};
-use crate::regression::Regression;
+use crate::measure::feature_file::FeatureFile;
+use crate::measure::probe::{Evaluation, ProbeScope};
+use crate::measure::regression::Regression;
+use crate::suite_file::suite::{Probe, ReadoutHalf, Transforms};
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]
@@ -39,7 +39,7 @@ pub struct ProbeArgs {
     transforms: Option<Vec<Transform>>,
     /// Parts of y that are probed, of an encoder of ours: some of all, inv, equi, with commas between.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
-    parts: Vec<Part>,
+    parts: Vec<ReadoutHalf>,
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
@@ -113,7 +113,7 @@ struct Asked {
 /// One problem for each target of a feature file, or for each transform of an encoder's images and each part of y.
 fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
     let parts = &args.parts;
-    let whole = parts == &[Part::All];
+    let whole = parts == &[ReadoutHalf::All];
     let (encoder, pack) = match args.input.open(device)? {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.regressions(device)?;
@@ -137,7 +137,7 @@ fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
         combined: args.combined,
         ..Probe::default()
     };
-    let opened = Opened { pack, side: encoder.side() };
+    let opened = OpenedPack { pack, side: encoder.side() };
     let source = |split: &str| {
         let source = PairSource::new(&opened, split, &transforms, device)?;
         Ok::<_, anyhow::Error>(source.normalised_by(encoder.normalisation))
@@ -146,10 +146,10 @@ fn ask(args: &ProbeArgs, device: Device) -> Result<Asked> {
     say(&format!("features of {}", opened.pack.path().display()));
     let evaluation =
         Evaluation { transforms: &transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
-    let sets = tch::no_grad(|| evaluation.sets(&*encoder, Extent::Full))?;
+    let sets = tch::no_grad(|| evaluation.sets(&*encoder, ProbeScope::Full))?;
     let geometry = tch::no_grad(|| evaluation.geometry(&*encoder))?;
     // the name says the part
-    let of_part = |&part: &Part| sets.iter().map(move |set| set.problem_of(part));
+    let of_part = |&part: &ReadoutHalf| sets.iter().map(move |set| set.problem_of(part));
     Ok(Asked {
         problems: parts.iter().flat_map(of_part).collect(),
         geometry: geometry.into_iter().map(|value| (value.metric, value.value)).collect(),

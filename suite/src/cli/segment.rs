@@ -18,13 +18,15 @@ use tch::{Device, Tensor};
 
 use super::input::warn_of_script;
 use super::{print_text, probes_failure};
-use crate::cluster::{Worker, agree, agree_in_run, same_everywhere};
+use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
+use crate::cluster::worker::Worker;
+use crate::console::say;
+use crate::data::scenes::{PackScenes, classes};
+use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
-use crate::frozen::{ENCODER_HELP, EncoderOptions, Frozen};
-use crate::progress::say;
-use crate::scenes::{PackScenes, classes};
-use crate::segmenting::{LossPoint, Segmented, Task, draw, segment};
-use crate::store::write_atomic;
+use crate::measure::segment::{LossPoint, Segmented, Task, draw, segment};
+use crate::run_folder::atomic_file::write_atomic;
+use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `segment`; the defaults are the protocol's.
 #[derive(Args)]
@@ -136,9 +138,9 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 /// The encoder for crops of `side` pixels; one that gives no map is refused before the first step.
-fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<Frozen> {
+fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<FrozenEncoder> {
     warn_of_script(&args.encoder);
-    Frozen::open_for_maps(&args.encoder, &args.options, side, device)
+    FrozenEncoder::open_for_maps(&args.encoder, &args.options, side, device)
 }
 
 impl SegmentArgs {
@@ -266,8 +268,9 @@ fn cell(values: &[Option<f64>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::Parser;
+
+    use super::*;
 
     #[derive(Parser)]
     struct Alone {

@@ -13,11 +13,13 @@ use tch::Device;
 
 use super::input::{Input, Source};
 use super::{print_text, probes_failure};
-use crate::cluster::{Worker, agree};
+use crate::cluster::agreement::agree;
+use crate::cluster::worker::Worker;
+use crate::console::{Progress, say};
 use crate::failure::{Failure, Outcome};
-use crate::features::FeatureFile;
-use crate::labelled::{Preparation, Reader, transfer_data};
-use crate::progress::{Progress, say};
+use crate::measure::feature_file::FeatureFile;
+use crate::measure::transfer::{Reader, transfer_data};
+use crate::suite_file::downstream_sets::Preparation;
 
 /// Options of `transfer`.
 #[derive(Args)]

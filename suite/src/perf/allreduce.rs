@@ -9,7 +9,7 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 
 use super::{median_seconds, print};
-use crate::cluster::Worker;
+use crate::cluster::worker::Worker;
 
 /// Options of `perf allreduce`.
 #[derive(Args, Clone, Debug)]

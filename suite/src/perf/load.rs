@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::memory::peak_memory;
 use super::{interleaved, print};
-use crate::cluster::Worker;
+use crate::cluster::worker::Worker;
 
 /// Width and height of the synthetic photographs: the most frequent ones of ImageNet.
 const SIZE: [u32; 2] = [500, 375];

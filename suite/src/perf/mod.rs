@@ -6,19 +6,19 @@ mod memory;
 mod probe;
 mod render;
 mod scale;
+pub mod scaling;
 mod train;
 mod transforms;
 
 use std::time::Instant;
 
-use anyhow::Result;
-use serde_json::Value;
-
 pub use allreduce::{AllreduceArgs, allreduce};
+use anyhow::Result;
 pub use load::{LoadArgs, load};
 pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
 pub use scale::{ScaleArgs, scale};
+use serde_json::Value;
 pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
 pub use transforms::{TransformsArgs, transforms};
 

@@ -12,7 +12,8 @@ use tch::nn::{self, Module, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor};
 
 use super::{gemm_ceiling, print};
-use crate::cluster::{Precision, Worker};
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
 
 /// Outputs of a probe: as many as the largest of the photographs' transforms has.
 const OUTPUTS: i64 = 4;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{interleaved, print};
-use crate::cluster::Worker;
+use crate::cluster::worker::Worker;
 
 /// Objects of a class.
 const OBJECTS: usize = 4;

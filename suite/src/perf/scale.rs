@@ -13,10 +13,10 @@ use tch::{Kind, Tensor};
 
 use super::median_seconds;
 use super::train::{TrainArgs, network, random_batch};
-use crate::cli::print_text;
-use crate::cluster::Worker;
-use crate::config::parse_method;
-use crate::scaling::{Interconnect, Step, Traffic};
+use crate::cluster::worker::Worker;
+use crate::console::print_text;
+use crate::perf::scaling::{Interconnect, Step, Traffic};
+use crate::suite_file::suggestions::parse_method;
 
 /// Most devices of the table.
 const LARGEST: usize = 1024;

@@ -21,10 +21,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::memory::peak_memory;
 use super::{interleaved, median_seconds, print};
-use crate::cluster::{Precision, Worker};
-use crate::config::{Data, Suite, Transforms, parse_method};
-use crate::pairs::tasks;
-use crate::train::suite_model;
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
+use crate::encoder::network::suite_model;
+use crate::suite_file::suggestions::parse_method;
+use crate::suite_file::suite::{Data, Suite, Transforms};
+use crate::suite_file::tasks::tasks;
 
 /// Side of the matrices of the GEMM ceiling.
 const GEMM: i64 = 4096;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use super::{median_seconds, print};
-use crate::cluster::Worker;
+use crate::cluster::worker::Worker;
 
 /// Options of `perf transforms`.
 #[derive(Args, Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use eqr_probes::stats::{Summary, holm};
 
-use super::table::{Entry, Mark, Note, Role, Row};
+use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 
 /// Level of the tests.
@@ -15,13 +15,13 @@ pub struct Column {
     /// What it is measured in: `R2`, `top-1`; may be empty.
     pub measure: String,
     /// Every method, in the order of the rows.
-    pub lines: Vec<Line>,
+    pub lines: Vec<MethodSample>,
     /// Whether a smaller value is better.
     pub lower_is_better: bool,
 }
 
 /// A method's place in a column.
-pub struct Line {
+pub struct MethodSample {
     /// The method.
     pub method: String,
     /// What it stands there for.
@@ -43,7 +43,8 @@ struct Best {
 impl Column {
     /// A column of these samples, one a method; larger is better.
     pub fn new(subject: &str, measure: &str, methods: &[String], sample: impl Fn(&str) -> Option<Sample>) -> Self {
-        let line = |method: &String| Line { method: method.clone(), role: Role::of(method), sample: sample(method) };
+        let line =
+            |method: &String| MethodSample { method: method.clone(), role: Role::of(method), sample: sample(method) };
         Column {
             subject: subject.to_owned(),
             measure: measure.to_owned(),
@@ -114,9 +115,9 @@ fn marks(columns: &[Column]) -> Vec<Vec<(usize, Mark)>> {
 
 /// The rows of a table of these columns, which have the same lines.
 pub fn rows(columns: &[Column]) -> Vec<Row> {
-    let entries: Vec<Vec<Entry>> = entries(columns);
+    let entries: Vec<Vec<TableEntry>> = entries(columns);
     let lines = columns.first().map_or(&[][..], |column| &column.lines);
-    let row = |(i, line): (usize, &Line)| Row {
+    let row = |(i, line): (usize, &MethodSample)| Row {
         label: line.method.clone(),
         role: line.role,
         entries: entries.iter().map(|column| column[i].clone()).collect(),
@@ -126,7 +127,7 @@ pub fn rows(columns: &[Column]) -> Vec<Row> {
 
 /// The rows of a table whose columns are the methods: one a column of `columns`.
 pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
-    let row = |(column, entries): (&Column, Vec<Entry>)| Row {
+    let row = |(column, entries): (&Column, Vec<TableEntry>)| Row {
         label: column.subject.clone(),
         role: Role::Contestant,
         entries,
@@ -135,14 +136,14 @@ pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
 }
 
 /// The entries of every column, one a line.
-fn entries(columns: &[Column]) -> Vec<Vec<Entry>> {
+fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     let usual_n = usual_n(columns);
     let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
-        let entry = |(i, line): (usize, &Line)| {
+        let entry = |(i, line): (usize, &MethodSample)| {
             let mark = marked.iter().find(|(line, _)| *line == i).map_or(Mark::None, |(_, mark)| *mark);
             let values = line.sample.as_ref().map(Sample::values).unwrap_or_default();
             let show_n = values.len() != usual_n;
-            Entry::estimate(values, mark, show_n)
+            TableEntry::estimate(values, mark, show_n)
         };
         column.lines.iter().enumerate().map(entry).collect()
     };

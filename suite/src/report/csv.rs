@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Row, Table};
-use crate::store::{Cell, CellKind, Metric};
+use super::table::{Mark, Row, Table, TableEntry};
+use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::metric::Metric;
 
 /// Columns of `metrics.csv`, in the order in which a metric is written.
 const METRICS: [&str; 12] = [
@@ -80,15 +81,15 @@ fn records<'a>(dataset: Option<&'a str>, table: &'a Table, row: &'a Row) -> impl
     table.columns.iter().zip(&row.entries).map(move |(column, entry)| record(place(column), entry))
 }
 
-fn record<'a>(place: Record<'a>, entry: &Entry) -> Record<'a> {
+fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
     let with_interval = |place, ci95: Option<(f64, f64)>| Record {
         ci95_low: ci95.map(|(low, _)| low),
         ci95_high: ci95.map(|(_, high)| high),
         ..place
     };
     match entry {
-        Entry::Missing => place,
-        Entry::Estimate { summary, values, mark, .. } => with_interval(
+        TableEntry::Missing => place,
+        TableEntry::Estimate { summary, values, mark, .. } => with_interval(
             Record {
                 value: Some(summary.mean),
                 std: summary.std,
@@ -99,10 +100,10 @@ fn record<'a>(place: Record<'a>, entry: &Entry) -> Record<'a> {
             },
             summary.ci95,
         ),
-        Entry::Difference(found) => with_interval(Record { value: Some(found.mean), ..place }, found.ci95),
-        Entry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
-        Entry::Number(value) | Entry::Probability(value) => Record { value: Some(*value), ..place },
-        Entry::Text(text) => Record { text: text.clone(), ..place },
+        TableEntry::Difference(found) => with_interval(Record { value: Some(found.mean), ..place }, found.ci95),
+        TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
+        TableEntry::Number(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
+        TableEntry::Text(text) => Record { text: text.clone(), ..place },
     }
 }
 

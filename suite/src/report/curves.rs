@@ -10,7 +10,7 @@ use super::plot::{Figure, Line, Panel, Point, Style, Weight};
 use super::scores::Measure;
 use super::table::Role;
 use super::values::Values;
-use crate::store::{Cell, CellKind};
+use crate::run_folder::cell::{Cell, CellKind};
 
 /// Training curves as PNG: one panel a method, as losses of different methods have different scales. `None` where no
 /// pretraining left a curve.

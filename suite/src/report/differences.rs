@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eqr_probes::stats::holm;
 
 use super::column::Column;
-use super::table::{Entry, Note, Role, Row, Section, Table};
+use super::table::{Note, Role, Row, Section, Table, TableEntry};
 use super::values::{Contrast, Test};
 
 const OURS: &str = "Ours";
@@ -59,19 +59,19 @@ fn pairs<'a>(methods: &[&'a str]) -> Vec<(&'a str, &'a str)> {
 impl Comparison {
     fn row(&self, holm_p: Option<f64>) -> Row {
         let Contrast { difference, test, .. } = &self.contrast;
-        let probability = |p: Option<f64>| p.map_or(Entry::Missing, Entry::Probability);
+        let probability = |p: Option<f64>| p.map_or(TableEntry::Missing, TableEntry::Probability);
         let test = match test {
             _ if difference.p.is_none() => "-",
             Test::Paired => "paired",
             Test::Welch => "Welch",
         };
         let entries = vec![
-            Entry::Difference(difference.clone()),
-            Entry::Text(test.to_owned()),
+            TableEntry::Difference(difference.clone()),
+            TableEntry::Text(test.to_owned()),
             probability(difference.p),
             probability(holm_p),
-            self.contrast.hedges_g().map_or(Entry::Missing, Entry::Number),
-            Entry::Text(self.verdict().to_owned()),
+            self.contrast.hedges_g().map_or(TableEntry::Missing, TableEntry::Number),
+            TableEntry::Text(self.verdict().to_owned()),
         ];
         Row { label: self.label.clone(), role: Role::Contestant, entries }
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::report::ReportContext;
-    use crate::store::Cell;
+    use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
         table("Differences", &columns(&Values::of(cells), context, Section::Main))

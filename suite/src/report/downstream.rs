@@ -2,11 +2,10 @@
 
 use eqr_probes::knn::NEIGHBOURS;
 
-use super::ReportContext;
-use super::column::{self, Column, Line};
-use super::differences;
+use super::column::{self, Column, MethodSample};
 use super::table::{Note, Role, Section, Table};
 use super::values::{Quantity, Sample, Values};
+use super::{ReportContext, differences};
 
 /// Task of transfers.
 pub const TRANSFER: &str = "linear transfer";
@@ -100,7 +99,7 @@ fn class_table(values: &Values, context: &ReportContext, set: &str) -> Table {
         of_quantity(values, context, class, "", &Quantity::on(set, SEGMENTATION, metric))
     };
     let columns: Vec<Column> = classes.map(column).collect();
-    let name = |line: &Line| format!("{}{}", line.method, line.role.suffix());
+    let name = |line: &MethodSample| format!("{}{}", line.method, line.role.suffix());
     let methods = columns.first().map(|column| column.lines.iter().map(name).collect());
     Table {
         stub: "class",
@@ -146,7 +145,8 @@ mod tests {
     use super::super::fixture::{context, probe, value};
     use super::super::table::{Mark, Row};
     use super::*;
-    use crate::store::{Cell, CellKind, Metric};
+    use crate::run_folder::cell::{Cell, CellKind};
+    use crate::run_folder::metric::Metric;
 
     fn cell(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
         let task = if kind == CellKind::Transfer { TRANSFER } else { SEGMENTATION };

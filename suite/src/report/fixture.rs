@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{ReportContext, Scale};
-use crate::store::{Better, Cell, CellKind, CurvePoint, Metric, SCHEMA};
+use crate::run_folder::cell::{Cell, CellKind, CurvePoint, SCHEMA};
+use crate::run_folder::metric::{Better, Metric};
 
 /// A context with these columns and rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {

@@ -1,7 +1,7 @@
 //! What the representations are like, measured without a probe.
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 use super::values::{Quantity, Values};
 
 const COLUMNS: [(&str, &str); 4] = [
@@ -15,7 +15,7 @@ const COLUMNS: [(&str, &str); 4] = [
 pub fn table(values: &Values, context: &ReportContext) -> Table {
     let entry = |method: &str, metric: &str| {
         let sample = values.sample(method, &Quantity::probed("representation", metric));
-        sample.map_or(Entry::Missing, |sample| Entry::estimate(sample.values(), Mark::None, false))
+        sample.map_or(TableEntry::Missing, |sample| TableEntry::estimate(sample.values(), Mark::None, false))
     };
     let row = |method: &String| Row {
         label: method.clone(),

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::fixture::{context, pretrain, probe, value};
 use super::*;
-use crate::store::{CellKind, Metric};
+use crate::run_folder::cell::CellKind;
+use crate::run_folder::metric::Metric;
 
 /// Three seeds of four rows with two tasks, a transfer and a segmentation; one entry missing, one name that every format has to escape.
 fn report() -> (Vec<Cell>, ReportContext) {
@@ -77,7 +78,7 @@ fn every_format_is_as_it_was() {
     // a folder without manifest and pictures: a run that was copied in part
     let nothing = tempfile::tempdir().unwrap();
     let problems = ["left out: cells/x.json is damaged".to_owned()];
-    let page = page(&Store::at(nothing.path()), &cells, &[&context], None, &problems).unwrap();
+    let page = page(&RunFolder::at(nothing.path()), &cells, &[&context], None, &problems).unwrap();
     held_against("page.html", &page.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     assert!(!page.contains("<b>50%"), "names are text, not HTML");
 }

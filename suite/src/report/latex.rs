@@ -1,7 +1,7 @@
 //! Tables in LaTeX with booktabs: a document that compiles, whose `table` environments are made to be copied into a paper.
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 
 /// What stands before the tables of a report.
 const PREAMBLE: &str = r"\documentclass{article}
@@ -69,7 +69,7 @@ fn cells(row: &Row) -> impl Iterator<Item = String> {
     })
 }
 
-fn entry(entry: &Entry) -> String {
+fn entry(entry: &TableEntry) -> String {
     let text = escaped(&entry.parts().join(" "));
     match entry.mark() {
         Mark::None => text,

@@ -1,7 +1,7 @@
 //! Tables in GitHub's Markdown.
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Table};
+use super::table::{Mark, Note, Role, Row, Table, TableEntry};
 
 /// The tables under the report's title and notes.
 pub fn document(context: &ReportContext, tables: &[Table]) -> String {
@@ -47,7 +47,7 @@ fn cells(row: &Row) -> impl Iterator<Item = String> {
     })
 }
 
-fn entry(entry: &Entry) -> String {
+fn entry(entry: &TableEntry) -> String {
     let text = escaped(&entry.parts().join(" "));
     match entry.mark() {
         Mark::None | Mark::Second => text,

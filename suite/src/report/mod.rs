@@ -5,45 +5,72 @@
 //! - [`write`]: everything, as files of the run;
 //! - [`render`] and [`render_table`]: the tables, as text.
 
-mod column;
-mod csv;
-mod curves;
-mod differences;
-mod downstream;
-#[cfg(test)]
-mod fixture;
-mod geometry;
-#[cfg(test)]
-mod golden;
-mod html;
-mod latex;
-mod leaves;
-mod markdown;
-mod paper;
-mod plot;
-mod protocol;
-mod reconstruction;
-mod retrieval;
-mod sanity;
-mod scores;
-mod table;
-mod terminal;
-#[cfg(test)]
-mod tests;
-mod values;
-mod variance;
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
-
-use crate::regression::UNDEFINED;
-use crate::store::{Cell, Store, write_atomic};
 use column::Column;
 pub use protocol::choices;
+use serde::{Deserialize, Serialize};
 use table::{Note, Section, Table};
 use values::Values;
+
+use crate::measure::regression::UNDEFINED;
+use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::cell::Cell;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::scale::Scale;
+
+mod column;
+pub mod compare;
+
+mod csv;
+
+mod curves;
+
+mod differences;
+
+mod downstream;
+
+#[cfg(test)]
+mod fixture;
+
+mod geometry;
+
+#[cfg(test)]
+mod golden;
+
+mod html;
+
+mod latex;
+
+mod leaves;
+
+mod markdown;
+
+mod paper;
+
+mod plot;
+
+mod protocol;
+
+mod reconstruction;
+
+mod retrieval;
+
+mod sanity;
+
+mod scores;
+
+mod table;
+
+mod terminal;
+
+#[cfg(test)]
+mod tests;
+
+mod values;
+
+mod variance;
 
 /// What the cells do not say: which rows and columns belong into the tables, in which order, and how to call them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,16 +121,6 @@ impl ReportContext {
     }
 }
 
-/// Size of a run against the paper's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scale {
-    /// The paper's sizes and budget.
-    Full,
-    /// Anything smaller.
-    Reduced,
-}
-
 /// How tables are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -123,7 +140,7 @@ const CONTEXTS: &str = "report.json";
 ///
 /// # Errors
 /// The file system's.
-pub fn write_contexts(store: &Store, contexts: &[ReportContext]) -> Result<()> {
+pub fn write_contexts(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     write_atomic(&store.path(CONTEXTS), serde_json::to_string_pretty(contexts)?.as_bytes())
 }
 
@@ -131,7 +148,7 @@ pub fn write_contexts(store: &Store, contexts: &[ReportContext]) -> Result<()> {
 ///
 /// # Errors
 /// A folder that holds no run, or one of another version.
-pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
+pub fn stored_contexts(store: &RunFolder) -> Result<Vec<ReportContext>> {
     let path = store.path(CONTEXTS);
     if !path.exists() {
         bail!("{} holds no run: {CONTEXTS} is missing\nhint: `eqr-bench run` writes it", store.root().display());
@@ -147,7 +164,7 @@ pub fn stored_contexts(store: &Store) -> Result<Vec<ReportContext>> {
 ///
 /// # Errors
 /// Without a finished cell, and the file system's errors.
-pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
+pub fn write(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     let cells = store.cells()?;
     for context in contexts {
         let own = cells_of(&cells, context);
@@ -179,7 +196,7 @@ pub fn write(store: &Store, contexts: &[ReportContext]) -> Result<()> {
 /// # Errors
 /// Without a finished cell.
 pub fn page(
-    store: &Store,
+    store: &RunFolder,
     cells: &[Cell],
     contexts: &[&ReportContext],
     number: Option<u8>,
@@ -196,7 +213,7 @@ pub fn page(
 }
 
 /// What a page shows beside the tables; a copied run may lack any of it.
-fn assets(store: &Store, problems: &[String]) -> html::Assets {
+fn assets(store: &RunFolder, problems: &[String]) -> html::Assets {
     let manifest = std::fs::read_to_string(store.path("manifest.json")).ok();
     let names = |folder: &str| {
         let entries = std::fs::read_dir(store.path(folder)).into_iter().flatten().flatten();

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::downstream::{SEGMENTATION, SEGMENTED, TRANSFER};
 use super::scores::Measure;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 use super::values::{Quantity, Sample, Values};
 use super::{ReportContext, Scale};
 
@@ -126,9 +126,9 @@ fn row(label: String, reported: &Reported, found: Option<&Sample>) -> Row {
         label,
         role: Role::Contestant,
         entries: vec![
-            Entry::Reported { value: reported.value, std: reported.std },
-            Entry::estimate(values, Mark::None, show_n),
-            difference.map_or(Entry::Missing, Entry::Number),
+            TableEntry::Reported { value: reported.value, std: reported.std },
+            TableEntry::estimate(values, Mark::None, show_n),
+            difference.map_or(TableEntry::Missing, TableEntry::Number),
         ],
     }
 }
@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn transfer_and_segmentation_find_their_sets_by_name() {
         use super::super::TransferColumn;
-        use crate::store::{Cell, CellKind, Metric};
+        use crate::run_folder::cell::{Cell, CellKind};
+        use crate::run_folder::metric::Metric;
         let cell = |kind, set: &str, task, metric, number| {
             let metric = Metric { dataset: set.to_owned(), ..value(task, metric, 0, number) };
             Cell { kind, ..probe("Ours", 0, &[metric]) }

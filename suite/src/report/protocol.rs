@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ReportContext;
 use super::leaves::{Leaf, leaves};
-use super::table::{Entry, Role, Row, Section, Table};
+use super::table::{Role, Row, Section, Table, TableEntry};
 
 /// A choice, and what was chosen.
 pub type Choice = (String, String);
@@ -63,7 +63,7 @@ pub fn table(context: &ReportContext) -> Table {
     let row = |(choice, chosen): &Choice| Row {
         label: choice.clone(),
         role: Role::Reference,
-        entries: vec![Entry::Text(chosen.clone())],
+        entries: vec![TableEntry::Text(chosen.clone())],
     };
     Table {
         section: Section::Protocol,

@@ -1,7 +1,7 @@
 //! What the reconstruction reads: its error with both views, and with either one taken from another image.
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 use super::values::{Quantity, Sample, Values};
 
 /// Metric and heading of every column.
@@ -35,10 +35,10 @@ pub fn table(values: &Values, context: &ReportContext) -> Table {
 fn row(values: &Values, method: &str) -> Option<Row> {
     let sample = |metric| values.sample(method, &Quantity::probed("reconstruction", metric));
     let entries = COLUMNS.map(|(metric, _)| match sample(metric).map(Sample::values) {
-        Some(values) => Entry::estimate(values.clone(), Mark::None, values.len() == 1),
-        None => Entry::Missing,
+        Some(values) => TableEntry::estimate(values.clone(), Mark::None, values.len() == 1),
+        None => TableEntry::Missing,
     });
-    let measured = entries.iter().any(|entry| !matches!(entry, Entry::Missing));
+    let measured = entries.iter().any(|entry| !matches!(entry, TableEntry::Missing));
     measured.then(|| Row { label: method.to_owned(), role: Role::of(method), entries: entries.to_vec() })
 }
 
@@ -57,6 +57,6 @@ mod tests {
         let found = table(&Values::of(&cells), &context);
         assert_eq!(found.rows.len(), 1);
         assert_eq!(found.rows[0].entries[0].parts(), ["0.110", "(n = 1)"]);
-        assert!(matches!(found.rows[0].entries[1], Entry::Missing));
+        assert!(matches!(found.rows[0].entries[1], TableEntry::Missing));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ReportContext;
 use super::scores::Measure;
-use super::table::{Entry, Note, Role, Row, Section, Table, number};
+use super::table::{Note, Role, Row, Section, Table, TableEntry, number};
 use super::values::Values;
 
 /// Above this a probe has learnt from targets that say nothing.
@@ -12,8 +12,9 @@ const LIMIT: f64 = 0.02;
 pub fn table(values: &Values, context: &ReportContext) -> Table {
     let tasks: Vec<&String> = context.tasks.iter().filter(|task| Measure::of(task) == Measure::R2).collect();
     let worst: Vec<_> = tasks.iter().map(|task| worst(values, context, task)).collect();
-    let value = |worst: &Option<(&str, f64)>| worst.map_or(Entry::Missing, |(_, value)| Entry::Number(value));
-    let name = |worst: &Option<(&str, f64)>| worst.map_or(Entry::Missing, |(name, _)| Entry::Text(name.to_owned()));
+    let value = |worst: &Option<(&str, f64)>| worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Number(value));
+    let name =
+        |worst: &Option<(&str, f64)>| worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()));
     let row = |label: &str, entries| Row { label: label.to_owned(), role: Role::Reference, entries };
     let plain =
         format!("Per-output R2, mean over the seeds of the method where it is largest; it has to be {LIMIT} or less.");

@@ -6,9 +6,9 @@ use eqr_probes::stats::too_few;
 
 use super::ReportContext;
 use super::column::{self, Column};
-use super::table::{Entry, Note, Role, Row, Section, Table, number};
+use super::table::{Note, Role, Row, Section, Table, TableEntry, number};
 use super::values::{Quantity, Values};
-use crate::plan::method_of;
+use crate::suite_file::plan::method_of;
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
@@ -110,7 +110,8 @@ fn metric(section: Section, task: &str) -> Option<String> {
 
 /// What the data alone says, whatever the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: &str) -> Row {
-    let entry = |column: &Column| values.overall(&column.subject, metric).map_or(Entry::Missing, Entry::Number);
+    let entry =
+        |column: &Column| values.overall(&column.subject, metric).map_or(TableEntry::Missing, TableEntry::Number);
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 
@@ -182,7 +183,7 @@ mod tests {
         warnings.collect()
     }
 
-    fn rotation(method: &str, values: &[f64]) -> Vec<crate::store::Cell> {
+    fn rotation(method: &str, values: &[f64]) -> Vec<crate::run_folder::cell::Cell> {
         let cell =
             |(seed, r2): (usize, &f64)| probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)]);
         values.iter().enumerate().map(cell).collect()

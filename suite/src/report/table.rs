@@ -3,7 +3,7 @@
 
 use eqr_probes::stats::{Difference, Summary};
 
-use crate::plan::method_of;
+use crate::suite_file::plan::method_of;
 
 /// What a table shows. One document holds at most one of each, save [`Section::Differences`] (one a family of tests), [`Section::Classes`]
 /// (one a data set), [`Section::Retrieval`] (one a split) and [`Section::Paper`] (one a table of the paper).
@@ -109,7 +109,7 @@ pub struct Row {
     /// What the row is for.
     pub role: Role,
     /// One a column.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TableEntry>,
 }
 
 /// What a row is for.
@@ -147,7 +147,7 @@ impl Role {
 
 /// One place of a table.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum TableEntry {
     /// Not measured, or not yet.
     Missing,
     /// A mean over pretraining seeds.
@@ -200,19 +200,19 @@ pub enum Note {
     Warning(String),
 }
 
-impl Entry {
+impl TableEntry {
     /// The estimate of one value a seed; missing where there is none.
-    pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> Entry {
+    pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> TableEntry {
         match Summary::of(&values) {
-            Ok(summary) => Entry::Estimate { summary, values, mark, show_n },
-            Err(_) => Entry::Missing,
+            Ok(summary) => TableEntry::Estimate { summary, values, mark, show_n },
+            Err(_) => TableEntry::Missing,
         }
     }
 
     /// The mark, where the entry can have one.
     pub fn mark(&self) -> Mark {
         match self {
-            Entry::Estimate { mark, .. } => *mark,
+            TableEntry::Estimate { mark, .. } => *mark,
             _ => Mark::None,
         }
     }
@@ -220,15 +220,15 @@ impl Entry {
     /// The entry in words: the value, then what belongs under it or behind it.
     pub fn parts(&self) -> Vec<String> {
         match self {
-            Entry::Missing => vec!["-".to_owned()],
-            Entry::Estimate { summary, show_n, .. } => estimate_parts(summary, *show_n),
-            Entry::Reported { value, std } => vec![with_std(*value, *std)],
-            Entry::Number(value) => vec![number(*value)],
-            Entry::Difference(difference) => {
+            TableEntry::Missing => vec!["-".to_owned()],
+            TableEntry::Estimate { summary, show_n, .. } => estimate_parts(summary, *show_n),
+            TableEntry::Reported { value, std } => vec![with_std(*value, *std)],
+            TableEntry::Number(value) => vec![number(*value)],
+            TableEntry::Difference(difference) => {
                 [Some(signed(difference.mean)), difference.ci95.map(interval)].into_iter().flatten().collect()
             }
-            Entry::Probability(p) => vec![probability(*p)],
-            Entry::Text(text) => vec![text.clone()],
+            TableEntry::Probability(p) => vec![probability(*p)],
+            TableEntry::Text(text) => vec![text.clone()],
         }
     }
 }
@@ -236,7 +236,7 @@ impl Entry {
 impl Table {
     /// Whether any entry holds something.
     pub fn has_values(&self) -> bool {
-        self.entries().any(|entry| !matches!(entry, Entry::Missing))
+        self.entries().any(|entry| !matches!(entry, TableEntry::Missing))
     }
 
     /// Whether any entry is marked as the best.
@@ -244,7 +244,7 @@ impl Table {
         self.entries().any(|entry| entry.mark() != Mark::None)
     }
 
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &TableEntry> {
         self.rows.iter().flat_map(|row| &row.entries)
     }
 }
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn one_seed_has_neither_std_nor_interval() {
-        let entry = Entry::estimate(vec![0.5], Mark::None, true);
+        let entry = TableEntry::estimate(vec![0.5], Mark::None, true);
         assert_eq!(entry.parts(), ["0.500", "(n = 1)"]);
     }
 }

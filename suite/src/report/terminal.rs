@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, TableComponent as Lines, presets};
 
 use super::ReportContext;
-use super::table::{Entry, Mark, Note, Row, Section, Table};
+use super::table::{Mark, Note, Row, Section, Table, TableEntry};
 
 /// Characters of a line that a usual window holds.
 const WIDTH: usize = 100;
@@ -39,7 +39,7 @@ fn render(table: &Table) -> String {
 
 /// Rows of one text each, as indented paragraphs.
 fn sentences(table: &Table) -> String {
-    let words = |row: &Row| row.entries.iter().flat_map(Entry::parts).collect::<Vec<_>>().join(" ");
+    let words = |row: &Row| row.entries.iter().flat_map(TableEntry::parts).collect::<Vec<_>>().join(" ");
     table.rows.iter().map(|row| wrapped(&format!("{}: {}", row.label, words(row)))).collect()
 }
 
@@ -77,13 +77,13 @@ fn row(row: &Row, separator: &str) -> Vec<Cell> {
     std::iter::once(label).chain(row.entries.iter().map(|found| entry(found, separator))).collect()
 }
 
-fn entry(entry: &Entry, separator: &str) -> Cell {
+fn entry(entry: &TableEntry, separator: &str) -> Cell {
     let stars = match entry.mark() {
         Mark::None | Mark::Second => "",
         Mark::Best => "* ",
         Mark::Significant => "** ",
     };
-    let separator = if matches!(entry, Entry::Estimate { .. }) { separator } else { " " };
+    let separator = if matches!(entry, TableEntry::Estimate { .. }) { separator } else { " " };
     Cell::new(format!("{stars}{}", entry.parts().join(separator)))
 }
 

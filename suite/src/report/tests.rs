@@ -4,7 +4,8 @@ use image::GenericImageView;
 
 use super::fixture::{context, pretrain, probe, value};
 use super::*;
-use crate::store::{CellKind, Metric};
+use crate::run_folder::cell::CellKind;
+use crate::run_folder::metric::Metric;
 
 fn rotation(method: &str, seed: u64, r2: f64) -> Cell {
     probe(method, seed, &[value("rotation", "r2_per_output", 0, r2)])
@@ -208,7 +209,7 @@ fn no_cell_is_an_error_that_says_what_to_do() {
 fn a_report_is_written_whole_and_twice_the_same() {
     let (cells, context) = full();
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::at(folder.path());
+    let store = RunFolder::at(folder.path());
     for cell in &cells {
         let id = format!("{}-{}", cell.id, cell.step);
         store.write_cell(&Cell { id, ..cell.clone() }).unwrap();

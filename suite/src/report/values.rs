@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eqr_probes::stats::{self, Components, Difference, Summary};
 
-use crate::store::{Cell, CellKind, Metric};
+use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::metric::Metric;
 
 /// What the tables draw from: measurements of encoders at the end of their training.
 pub struct Values {

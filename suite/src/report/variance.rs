@@ -1,7 +1,7 @@
 //! Where the variance of the headline values comes from: the encoders' seeds or the probes'.
 
-use super::column::{Column, Line};
-use super::table::{Entry, Note, Row, Section, Table};
+use super::column::{Column, MethodSample};
+use super::table::{Note, Row, Section, Table, TableEntry};
 
 /// A row a column and method that was probed more than once, with both standard deviations.
 pub fn table(columns: &[Column]) -> Table {
@@ -23,14 +23,14 @@ pub fn table(columns: &[Column]) -> Table {
 }
 
 /// None without an encoder that was probed twice.
-fn row(column: &Column, line: &Line) -> Option<Row> {
+fn row(column: &Column, line: &MethodSample) -> Option<Row> {
     let components = line.sample.as_ref()?.components()?;
     let probe = components.probe?;
-    let std = |variance: f64| Entry::Number(variance.sqrt());
+    let std = |variance: f64| TableEntry::Number(variance.sqrt());
     Some(Row {
         label: format!("{}: {}", column.subject, line.method),
         role: line.role,
-        entries: vec![components.pretraining.map_or(Entry::Missing, std), std(probe)],
+        entries: vec![components.pretraining.map_or(TableEntry::Missing, std), std(probe)],
     })
 }
 
@@ -59,9 +59,9 @@ mod tests {
         let found = table(&scores::columns(&Values::of(&cells), &context, Section::Main));
         let labels: Vec<&str> = found.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["rotation: Ours", "rotation: VICReg"]);
-        let number = |entry: &Entry| if let Entry::Number(value) = entry { *value } else { f64::NAN };
+        let number = |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
         let [pretraining, probe] = [number(&found.rows[0].entries[0]), number(&found.rows[0].entries[1])];
         assert!((pretraining - 0.0046f64.sqrt()).abs() < 1e-12 && (probe - 0.0008f64.sqrt()).abs() < 1e-12);
-        assert!(matches!(found.rows[1].entries[0], Entry::Missing));
+        assert!(matches!(found.rows[1].entries[0], TableEntry::Missing));
     }
 }

@@ -8,7 +8,8 @@ mod world;
 
 use std::time::Duration;
 
-use eqr_bench::{failure, watchdog};
+use eqr_bench::cluster::watchdog;
+use eqr_bench::failure;
 use eqr_models::Collective;
 use mpi::Threading;
 use world::World;

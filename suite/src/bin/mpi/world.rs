@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 
-use eqr_bench::watchdog::waiting;
+use eqr_bench::cluster::watchdog::waiting;
 use eqr_models::Collective;
 use mpi::Threading;
 use mpi::collective::SystemOperation;

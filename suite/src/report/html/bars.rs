@@ -1,6 +1,6 @@
 //! Means with their intervals as bars: one SVG a task, a row a method.
 
-use super::super::column::{Column, Line};
+use super::super::column::{Column, MethodSample};
 use super::super::plot::COLOURS;
 use super::super::table::{Role, number};
 use super::escaped;
@@ -23,7 +23,7 @@ pub fn figure(column: &Column) -> Option<String> {
         coloured += usize::from(line.role != Role::Floor);
         (index, line)
     });
-    let lines: Vec<(usize, &Line)> = numbered.filter(|(_, line)| line.sample.is_some()).collect();
+    let lines: Vec<(usize, &MethodSample)> = numbered.filter(|(_, line)| line.sample.is_some()).collect();
     let scale = Scale::of(column)?;
     let height = ROW * lines.len() as f64 + AXIS + 4.0;
     let rows: String =
@@ -78,7 +78,7 @@ impl Scale {
     }
 }
 
-fn bar(line: &Line, index: usize, y: f64, scale: &Scale) -> String {
+fn bar(line: &MethodSample, index: usize, y: f64, scale: &Scale) -> String {
     let Some(summary) = line.sample.as_ref().and_then(|sample| sample.summary()) else { return String::new() };
     let middle = y + ROW / 2.0;
     let (zero, end) = (scale.x(0.0), scale.x(summary.mean));

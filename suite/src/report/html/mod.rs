@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::column::Column;
 use super::leaves::{Leaf, leaves};
-use super::table::{Entry, Mark, Note, Role, Row, Section, Table};
+use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
 use super::{ReportContext, Scale};
 
 const CSS: &str = include_str!("page.css");
@@ -166,18 +166,18 @@ fn row(row: &Row) -> String {
 }
 
 /// An entry: the value, and smaller below it what belongs to it.
-fn cell(entry: &Entry) -> String {
+fn cell(entry: &TableEntry) -> String {
     let class = match (entry, entry.mark()) {
-        (Entry::Text(text), _) if text.chars().count() > SHORT => " class=\"text\"",
+        (TableEntry::Text(text), _) if text.chars().count() > SHORT => " class=\"text\"",
         (_, Mark::None) => "",
         (_, Mark::Second) => " class=\"second\"",
         (_, Mark::Best | Mark::Significant) => " class=\"best\"",
     };
     let value = match entry {
-        Entry::Estimate { summary, .. } => Some(summary.mean),
-        Entry::Reported { value, .. } | Entry::Number(value) | Entry::Probability(value) => Some(*value),
-        Entry::Difference(difference) => Some(difference.mean),
-        Entry::Missing | Entry::Text(_) => None,
+        TableEntry::Estimate { summary, .. } => Some(summary.mean),
+        TableEntry::Reported { value, .. } | TableEntry::Number(value) | TableEntry::Probability(value) => Some(*value),
+        TableEntry::Difference(difference) => Some(difference.mean),
+        TableEntry::Missing | TableEntry::Text(_) => None,
     };
     let value = value.map(|value| format!(" data-value=\"{value}\"")).unwrap_or_default();
     let parts = entry.parts();

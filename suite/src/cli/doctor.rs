@@ -1,0 +1,112 @@
+//! `eqr-bench doctor`: what this machine has, and what a run would use.
+
+use std::ffi::CStr;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use tch::Device;
+
+use crate::cluster::accelerator::load_cuda;
+use crate::cluster::cores::{allowed_cores, online_cores};
+use crate::cluster::host::cpu_model;
+use crate::cluster::precision::{Precision, cpu_has_bf16};
+
+/// Prints the findings.
+///
+/// # Errors
+/// None that a user can cause; JSON is always writable.
+pub fn print(as_json: bool) -> Result<()> {
+    let findings = findings();
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+        return Ok(());
+    }
+    for (key, value) in findings.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        println!("{key:12} {text}");
+    }
+    Ok(())
+}
+
+fn findings() -> Value {
+    let cuda = match load_cuda() {
+        Ok(true) => "loaded".to_owned(),
+        Ok(false) => "the libtorch in use has none".to_owned(),
+        Err(error) => format!("does not load: {error}"),
+    };
+    let gpus = tch::Cuda::device_count();
+    let device = if gpus > 0 { Device::Cuda(0) } else { Device::Cpu };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "libtorch": std::env::var("EQR_LIBTORCH").unwrap_or_else(|_| "found by the loader".into()),
+        "cuda": cuda,
+        "gpus": gpus,
+        "mpi": mpi(),
+        "hdf5": eqr_datasets::hdf5_version(),
+        "blas": blas(),
+        "cpu": cpu_model(),
+        "cores": allowed_cores(),
+        "affinity": if allowed_cores() < online_cores() {
+            format!("{} of {} cores allowed: launch with --bind-to none", allowed_cores(), online_cores())
+        } else {
+            "all cores allowed".to_owned()
+        },
+        "precision": format!("{:?} ({})", Precision::Auto.resolve(device), reason(device)),
+        "untested": "more than one GPU (NCCL, or MPI on device memory): not run on the hardware at hand",
+    })
+}
+
+fn reason(device: Device) -> &'static str {
+    if device != Device::Cpu {
+        "GPU"
+    } else if cpu_has_bf16() {
+        "the CPU multiplies bf16 in hardware"
+    } else {
+        "the CPU has no AVX512-BF16 or AMX"
+    }
+}
+
+/// A BLAS routine that libtorch calls by its usual name, at which another library could put itself in front of libtorch's own.
+const PRODUCT: &CStr = c"sgemm_";
+
+/// The library that gives this process its matrix products.
+fn blas() -> String {
+    // SAFETY: asks the loader for a name that ends in NUL; the answer is not called.
+    let routine = unsafe { libc::dlsym(libc::RTLD_DEFAULT, PRODUCT.as_ptr()) };
+    // SAFETY: a Dl_info is plain pointers, for which zeros are a valid value.
+    let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
+    // SAFETY: dladdr accepts any address and writes to `found` alone.
+    if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null() {
+        return "inside libtorch".to_owned();
+    }
+    // SAFETY: dladdr has set the name, NUL-terminated, which lives as long as the library.
+    unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned()
+}
+
+/// First line of `mpirun --version`, if there is one on the path.
+fn mpi() -> String {
+    let output = std::process::Command::new("mpirun").arg("--version").output();
+    match output {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("unknown").to_owned(),
+        Err(_) => "no mpirun on the path: runs are single processes".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PRODUCT;
+
+    /// Behind a system's OpenBLAS libtorch's fp32 products had half their speed (probes/build.rs).
+    #[test]
+    fn nothing_stands_in_front_of_libtorchs_matrix_products() {
+        // libtorch must be in the process
+        assert_eq!(tch::Tensor::from(1.0).double_value(&[]), 1.0);
+        // SAFETY: finds a library that is loaded already, by a name that ends in NUL.
+        let libtorch = unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+        assert!(!libtorch.is_null(), "libtorch_cpu.so is loaded");
+        // SAFETY: both ask the loader for a name that ends in NUL; the answers are compared, not called.
+        let [own, everybodys] =
+            [libtorch, libc::RTLD_DEFAULT].map(|place| unsafe { libc::dlsym(place, PRODUCT.as_ptr()) });
+        assert_eq!(own, everybodys);
+    }
+}

@@ -1,0 +1,18 @@
+//! This machine and its job.
+
+/// Name of this machine.
+pub fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// Slurm's number of the job, or of the task of an array.
+pub fn slurm_job() -> Option<String> {
+    std::env::var("SLURM_JOB_ID").ok()
+}
+
+/// The CPU's name as the kernel says it.
+pub fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,89 @@
+//! Progress of long work: a bar on a terminal, plain lines with an ETA elsewhere. Only the leading rank makes one.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.
+///
+/// # Errors
+/// Any other error of stdout.
+pub fn print_text(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
+}
+
+/// Seconds between two plain lines.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// A piece of long work.
+pub struct Progress {
+    label: String,
+    bar: Option<ProgressBar>,
+    start: Instant,
+    printed: Mutex<Instant>,
+}
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Silences this process: ranks other than the leading one.
+pub fn silence() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+impl Progress {
+    /// Starts `label`.
+    pub fn new(label: &str) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !quiet();
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed} eta {eta}");
+            bar.set_style(style.expect("a fixed template"));
+            bar.set_message(label.to_owned());
+            bar
+        });
+        let now = Instant::now();
+        Progress { label: label.to_owned(), bar, start: now, printed: Mutex::new(now) }
+    }
+
+    /// `done` of `all` are done.
+    pub fn at(&self, done: u64, all: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(all);
+            bar.set_position(done);
+            return;
+        }
+        let mut printed = self.printed.lock().expect("no holder panics");
+        if quiet() || printed.elapsed() < INTERVAL {
+            return;
+        }
+        *printed = Instant::now();
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let eta = elapsed * (all.saturating_sub(done)) as f64 / done.max(1) as f64;
+        eprintln!("{}: {done}/{all}, {elapsed:.0} s, eta {eta:.0} s", self.label);
+    }
+
+    /// The work is done.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One line for people, from the leading rank alone.
+pub fn say(text: &str) {
+    if !quiet() {
+        eprintln!("{text}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Images of a suite: from its `data` section to pairs of views.
+
+pub mod known_part;
+pub mod open;
+pub mod pairs;
+pub mod scenes;

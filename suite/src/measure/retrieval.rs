@@ -1,0 +1,178 @@
+//! SIE's measures of a predictor on renders (Garrido et al. 2023): the embedding of an object's first view, carried to each of its other
+//! views, has to be nearest to the view that was meant.
+//!
+//! The head that makes embeddings normalises by the statistics of its batch and has no others. All views of a split are therefore embedded
+//! as one batch: exact, and a function of the split alone.
+
+use anyhow::Result;
+use eqr_datasets::Scene;
+use eqr_models::Arena;
+use eqr_models::methods::Predictor;
+use eqr_probes::retrieval::{HITS, Retrieval, ranks};
+use tch::Tensor;
+
+use crate::data::pairs::{PairSource, render_parameters};
+use crate::encoder::network::Network;
+use crate::encoder::representation::FeatureEncoder;
+use crate::run_folder::metric::{Better, MeasuredValue};
+
+/// Images that are encoded at a time.
+const ENCODE: usize = 256;
+
+/// Columns of [`render_parameters`] that are the relative quaternion.
+const POSE: usize = 4;
+
+/// Objects that are searched at a time.
+const OBJECTS: usize = 256;
+
+/// Values of test split and training split; none of a method without a predictor, of photographs, and of objects with a single view.
+///
+/// # Errors
+/// Images that cannot be read, embeddings that are not finite.
+pub fn values(network: &Network, train: &PairSource, test: &PairSource) -> Result<Vec<MeasuredValue>> {
+    let mut values = Vec::new();
+    for (source, suffix) in [(test, ""), (train, "_train")] {
+        if let Some(found) = of_split(network, source)? {
+            values.extend(rows(&found, suffix));
+        }
+    }
+    Ok(values)
+}
+
+fn rows(found: &Retrieval, suffix: &str) -> Vec<MeasuredValue> {
+    let value = |metric: String, value, better| MeasuredValue {
+        task: "retrieval".into(),
+        metric: format!("{metric}{suffix}"),
+        eval_seed: None,
+        value,
+        unit: "fraction",
+        better,
+    };
+    let hits = HITS.iter().zip(found.hits).map(|(k, share)| value(format!("hits_{k}"), share, Better::Higher));
+    let rest = [value("pre".into(), found.pre, Better::Lower), value("mrr".into(), found.mrr, Better::Higher)];
+    rest.into_iter().chain(hits).collect()
+}
+
+fn of_split(network: &Network, source: &PairSource) -> Result<Option<Retrieval>> {
+    let predictor = network.model.method.as_ref().and_then(|method| method.predictor());
+    let (Some(predictor), Some(scene)) = (predictor, source.scene().filter(|scene| scene.views > 1)) else {
+        return Ok(None);
+    };
+    let images = source.indices();
+    let parts = images.chunks(ENCODE).map(|part| Ok(network.represent(&source.images(part)?)?.y));
+    let z = predictor.embed(&network.arena, &Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0));
+    of_embeddings(predictor, &network.arena, scene, source.units(), &z).map(Some)
+}
+
+/// The measures of objects `units` whose views have the embeddings z, (units * views, D), object by object.
+fn of_embeddings(
+    predictor: &dyn Predictor,
+    arena: &Arena,
+    scene: &Scene,
+    units: &[usize],
+    z: &Tensor,
+) -> Result<Retrieval> {
+    let (views, width) = (scene.views as i64, z.size()[1]);
+    let truth: Vec<usize> = (1..scene.views).collect();
+    let mut found = Vec::new();
+    for (i, units) in units.chunks(OBJECTS).enumerate() {
+        let objects = units.len() as i64;
+        let candidates = z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
+        let parameters = from_first_view(scene, units);
+        let others = |of_views: &Tensor| of_views.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
+        let source = candidates.narrow(1, 0, 1).expand_as(&candidates);
+        let predictions = predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
+        let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
+        found.extend(ranks.into_iter().zip(poses(&parameters)?));
+    }
+    Ok(Retrieval::of(&found)?)
+}
+
+/// What leads from the first view of each object to each of its views, itself among them: (units, views, parameters).
+fn from_first_view(scene: &Scene, units: &[usize]) -> Tensor {
+    let views = scene.views;
+    let pairs: Vec<[usize; 2]> =
+        units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
+    render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
+}
+
+/// Poses of every object's views relative to its first, as unit quaternions; distances between two of them are those of the poses in the
+/// world. parameters: (units, views, parameters).
+fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
+    let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
+    let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [2i64], true);
+    let numbers = Vec::<f64>::try_from(unit.reshape([-1]))?;
+    let quaternions: Vec<[f64; POSE]> = numbers.as_chunks().0.to_vec();
+    Ok(quaternions.chunks_exact(parameters.size()[1] as usize).map(<[_]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_datasets::draw::{Purpose, rng};
+    use eqr_models::{Compute, Registry};
+    use ndarray::Array2;
+    use rand::Rng;
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    /// Embeddings are the poses themselves, as quaternions; `exact` carries them by Hamilton's product, else they stay where they are.
+    struct Poses {
+        exact: bool,
+    }
+
+    impl Predictor for Poses {
+        fn embed(&self, _: &Arena, y: &Tensor) -> Tensor {
+            y.shallow_clone()
+        }
+
+        /// (x, y, z, w) of z times those of the parameters.
+        fn predict(&self, _: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor {
+            let column = |tensor: &Tensor, i: i64| tensor.narrow(1, i, 1);
+            let [a, b] = [z, parameters].map(|tensor| [0, 1, 2, 3].map(|i| column(tensor, i)));
+            let product = [
+                &a[3] * &b[0] + &a[0] * &b[3] + &a[1] * &b[2] - &a[2] * &b[1],
+                &a[3] * &b[1] - &a[0] * &b[2] + &a[1] * &b[3] + &a[2] * &b[0],
+                &a[3] * &b[2] + &a[0] * &b[1] - &a[1] * &b[0] + &a[2] * &b[3],
+                &a[3] * &b[3] - &a[0] * &b[0] - &a[1] * &b[1] - &a[2] * &b[2],
+            ];
+            if self.exact { Tensor::cat(&product, 1) } else { z.shallow_clone() }
+        }
+    }
+
+    /// Three objects of five views at random poses, with the poses in the world.
+    fn scene() -> (Scene, Tensor) {
+        let mut rng = rng(1, 0, 0, Purpose::Latents);
+        let latents = Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
+        let rows: Vec<[f32; 7]> = latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
+        let upright = vec![[0.0; 7]; 15];
+        let poses = Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
+        (Scene { latents, views: 5 }, poses)
+    }
+
+    fn measured(exact: bool, units: &[usize]) -> (Retrieval, Tensor) {
+        let (scene, poses) = scene();
+        let arena = Arena::new(Registry::default(), 0, Compute::F32, Device::Cpu);
+        let rows: Vec<i64> = units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
+        let z = poses.index_select(0, &Tensor::from_slice(&rows));
+        (of_embeddings(&Poses { exact }, &arena, &scene, units, &z).unwrap(), z)
+    }
+
+    #[test]
+    fn an_exact_predictor_finds_every_view() {
+        let (found, _) = measured(true, &[0, 2]);
+        assert_eq!((found.n, found.mrr, found.hits), (8, 1.0, [1.0; 4]));
+        assert!(found.pre.abs() < 1e-9, "{}", found.pre);
+    }
+
+    /// The first view is its own nearest: no view is found, and the error is that of taking the first for each of the others.
+    #[test]
+    fn a_predictor_that_does_nothing_finds_the_first_view() {
+        let (found, z) = measured(false, &[0, 1, 2]);
+        assert!(found.hits[0] == 0.0 && found.mrr <= 0.5, "{found:?}");
+        let z = z.view([3, 5, 4]).to_kind(Kind::Double);
+        let cosine = (z.narrow(1, 0, 1) * z.narrow(1, 1, 4)).sum_dim_intlist([2i64].as_slice(), false, Kind::Double);
+        let expected = 1.0 - cosine.square().mean(Kind::Double).double_value(&[]);
+        assert!((found.pre - expected).abs() < 1e-6, "{} {expected}", found.pre);
+    }
+}

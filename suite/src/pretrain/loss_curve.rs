@@ -1,0 +1,167 @@
+//! What is read of every step: loss terms and norms. They draw the training curve, and one that is not finite stops the training.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use eqr_models::Arena;
+use eqr_models::step::LossTerms;
+use tch::Tensor;
+
+use crate::pretrain::divergence::Divergence;
+use crate::run_folder::cell::CurvePoint;
+use crate::run_folder::curve_sums::Sums;
+
+/// Points of a training curve.
+const CURVE_POINTS: u64 = 200;
+
+/// Loss terms and norms of one step in one small tensor, which stays on the device until a later step is under way: reading it then
+/// waits for nothing.
+pub struct Reading {
+    step: u64,
+    names: Vec<&'static str>,
+    /// The terms, then the norms of the gradient and of the parameters that it was taken at.
+    values: Tensor,
+}
+
+impl Reading {
+    /// To be taken between gradient and update of step `step`.
+    pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
+        let values = tch::no_grad(|| {
+            let norms = [arena.gradient().norm(), arena.master().norm()];
+            let values: Vec<Tensor> = terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
+            Tensor::stack(&values, 0)
+        });
+        Reading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
+    }
+}
+
+/// Means of what was read between two points of the curve. A point ends with its epoch at the latest.
+pub struct Curve {
+    every: u64,
+    sums: Sums,
+    pending: Option<Reading>,
+}
+
+impl Curve {
+    /// The curve of a training of `total` steps, from what an earlier part of it had read since the last point.
+    pub fn new(total: u64, sums: Sums) -> Self {
+        let every = total.div_ceil(CURVE_POINTS).max(1);
+        Curve { every, sums, pending: None }
+    }
+
+    /// Reads what is still to be read, at a stop: the point that is due, and what belongs to the next one.
+    ///
+    /// # Errors
+    /// As [`Curve::push`].
+    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, Sums), Divergence> {
+        let last = self.pending.take().map(|reading| self.add(&reading, false)).transpose()?;
+        Ok((last.flatten(), std::mem::take(&mut self.sums)))
+    }
+
+    /// Takes the reading of a step, reads that of the step before, and at the end of an epoch both; the points that are due.
+    ///
+    /// # Errors
+    /// The first step with a term or a norm that is not finite.
+    pub fn push(&mut self, reading: Reading, epoch_ends: bool) -> Result<Vec<CurvePoint>, Divergence> {
+        let before = self.pending.replace(reading).map(|reading| (reading, false));
+        let last = if epoch_ends { self.pending.take().map(|reading| (reading, true)) } else { None };
+        let points = before.into_iter().chain(last).map(|(reading, ends)| self.add(&reading, ends));
+        Ok(points.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    fn add(&mut self, reading: &Reading, epoch_ends: bool) -> Result<Option<CurvePoint>, Divergence> {
+        let Reading { step, names, values } = reading;
+        let values: Vec<f64> = Vec::try_from(values).expect("a row of numbers");
+        let (values, norms) = values.split_at(names.len());
+        let terms: Vec<(&'static str, f64)> = names.iter().copied().zip(values.iter().copied()).collect();
+        let (gradient_norm, parameter_norm) = (norms[0], norms[1]);
+        if !gradient_norm.is_finite() || values.iter().any(|value| !value.is_finite()) {
+            return Err(Divergence { step: *step, terms, gradient_norm, parameter_norm });
+        }
+        for (name, value) in terms {
+            *self.sums.terms.entry(name.to_owned()).or_default() += value;
+        }
+        self.sums.gradient_norms += gradient_norm;
+        self.sums.count += 1;
+        Ok((step.is_multiple_of(self.every) || epoch_ends).then(|| self.point(*step)))
+    }
+
+    fn point(&mut self, step: u64) -> CurvePoint {
+        let Sums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
+        let count = count as f64;
+        let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
+        terms.insert("loss".into(), terms.values().sum());
+        let gradient_norm = Some(gradient_norms / count);
+        CurvePoint { step, terms, gradient_norm }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_models::arena::{Compute, Init, Part};
+    use eqr_models::{Arena, Registry};
+    use tch::{Device, Tensor};
+
+    use super::{Curve, Reading, Sums};
+
+    fn arena(gradient: f32) -> Arena {
+        let mut registry = Registry::default();
+        registry.add(Part::Global, "a", &[4], Init::Constant(0.5));
+        let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
+        arena.store_gradients(Part::Global, &[Tensor::from_slice(&[gradient; 4])]);
+        arena
+    }
+
+    #[test]
+    fn points_are_means_and_the_last_step_of_an_epoch_is_read_at_once() {
+        let arena = arena(3.0);
+        let mut curve = Curve::new(400, Sums::default());
+        let mut points = Vec::new();
+        for step in 1..=5 {
+            let reading = Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+            points.extend(curve.push(reading, step == 5).unwrap());
+        }
+        let steps: Vec<(u64, f64)> = points.iter().map(|point| (point.step, point.terms["mse"])).collect();
+        assert_eq!(steps, [(2, 1.5), (4, 3.5), (5, 5.0)]);
+        assert_eq!(points[0].gradient_norm, Some(6.0));
+    }
+
+    #[test]
+    fn a_stop_between_two_points_leaves_the_curve_as_it_is() {
+        let arena = arena(3.0);
+        let reading = |step: u64| Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+        let drawn = |stop: Option<u64>| {
+            let (mut curve, mut points) = (Curve::new(800, Sums::default()), Vec::new());
+            for step in 1..=8 {
+                points.extend(curve.push(reading(step), step == 8).unwrap());
+                if stop == Some(step) {
+                    let (found, sums) = curve.stop().unwrap();
+                    points.extend(found);
+                    curve = Curve::new(800, sums);
+                }
+            }
+            points
+        };
+        assert_eq!(drawn(None).iter().map(|point| point.step).collect::<Vec<_>>(), [4, 8]);
+        (1..8).for_each(|step| assert_eq!(drawn(Some(step)), drawn(None), "stopped after step {step}"));
+    }
+
+    #[test]
+    fn a_term_or_a_gradient_that_is_not_finite_is_found_one_step_later_at_most() {
+        let good = arena(1.0);
+        let mut curve = Curve::new(10, Sums::default());
+        let reading = |step, term: f32, arena: &Arena| {
+            Reading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
+        };
+        assert!(curve.push(reading(1, 1.0, &good), false).is_ok());
+        assert!(curve.push(reading(2, f32::NAN, &good), false).is_ok());
+        let found = curve.push(reading(3, 1.0, &good), false).unwrap_err();
+        assert_eq!(found.step, 2);
+        assert!(found.to_string().contains("loss term `b` is NaN"), "{found}");
+        assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
+        assert_eq!(found.parameter_norm, 1.0);
+
+        let found = Curve::new(10, Sums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
+    }
+}

@@ -1,0 +1,142 @@
+//! Rows of a table that this program did not pretrain: an encoder, a file of its features, or results that somebody measured.
+//!
+//! ```toml
+//! [[rows]]
+//! method = "external"
+//! name = "DINO, ViT-S/16"
+//! encoder = "dino.safetensors"     # or features = "dino.h5", or metrics = "metrics.csv"
+//! options = { size = 32 }          # of an encoder, as `probe --encoder` takes them
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::suite_file::encoder_options::EncoderOptions;
+use crate::suite_file::names::file_name;
+
+/// A row that is not pretrained here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalRow {
+    /// Says that it is one.
+    pub method: ExternalMethod,
+    /// Name in the tables.
+    pub name: String,
+    /// An encoder, as `probe --encoder` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<PathBuf>,
+    /// How the encoder takes images.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: EncoderOptions,
+    /// A feature file, as `probe --features` takes it; for the probes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
+    /// Of a row of features: labelled features (`train`, `val`, `test`), as `transfer --features` takes them, of sets of the suite's
+    /// `transfer`, by the sets' file names without `.h5`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transfer: BTreeMap<String, PathBuf>,
+    /// A file with the columns of `metrics.csv`: its rows of this data set and this method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<PathBuf>,
+}
+
+/// The one kind of row under `rows`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalMethod {
+    /// Not pretrained here.
+    External,
+}
+
+fn is_default(options: &EncoderOptions) -> bool {
+    *options == EncoderOptions::default()
+}
+
+impl ExternalRow {
+    /// A row of the file at `path`, by its ending: `.csv` results, `.h5` features, anything else an encoder.
+    pub fn of_file(name: &str, path: PathBuf) -> ExternalRow {
+        let empty = ExternalRow {
+            method: ExternalMethod::External,
+            name: name.to_owned(),
+            encoder: None,
+            options: EncoderOptions::default(),
+            features: None,
+            transfer: BTreeMap::new(),
+            metrics: None,
+        };
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("csv") => ExternalRow { metrics: Some(path), ..empty },
+            Some("h5" | "hdf5") => ExternalRow { features: Some(path), ..empty },
+            _ => ExternalRow { encoder: Some(path), ..empty },
+        }
+    }
+
+    /// What its values depend on: what its files hold, by `hash`, and how they are read.
+    ///
+    /// # Errors
+    /// Those of `hash`.
+    pub fn identity(&self, hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
+        let sources = [("encoder", &self.encoder), ("features", &self.features), ("metrics", &self.metrics)];
+        let named = sources.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        let transfer = self.transfer.iter().map(|(set, path)| (set.as_str(), path));
+        let files = named.chain(transfer).map(|(key, path)| Ok(format!("{key} {}", hash(path)?)));
+        let files = files.collect::<Result<Vec<_>>>()?.join(", ");
+        Ok(if is_default(&self.options) {
+            files
+        } else {
+            format!("{files}, {}", serde_json::to_string(&self.options)?)
+        })
+    }
+
+    /// Name for files.
+    pub fn slug(&self) -> String {
+        format!("external-{}", file_name(&self.name))
+    }
+}
+
+/// Checks what can be checked without the files.
+///
+/// # Errors
+/// A row with none or several of its three sources, a name that stands twice, also among the `methods`.
+pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
+    for (i, row) in rows.iter().enumerate() {
+        let place = || format!("rows: `{}`", row.name);
+        let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
+        ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
+        ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are an encoder's", place());
+        ensure!(row.features.is_some() || row.transfer.is_empty(), "{}: transfer is a row of features'", place());
+        ensure!(!file_name(&row.name).is_empty(), "{}: its name has neither letters nor digits", place());
+        let other = rows[..i].iter().any(|other| other.slug() == row.slug());
+        if other || methods.contains(&row.name) {
+            bail!("{} stands twice", place());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_one_source_and_a_name_of_its_own() {
+        let row = |text: &str| -> ExternalRow { toml::from_str(&format!("method = \"external\"\n{text}")).unwrap() };
+        let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
+        assert!(validate(std::slice::from_ref(&good), &["Ours".into()]).is_ok());
+        for (rows, says) in [
+            (vec![row("name = \"A\"")], "not 0"),
+            (vec![row("name = \"A\"\nencoder = \"a\"\nmetrics = \"b\"")], "not 2"),
+            (vec![row("name = \"-\"\nmetrics = \"b\"")], "neither letters nor digits"),
+            (vec![row("name = \"A\"\nmetrics = \"b\"\noptions = { size = 3 }")], "options are an encoder's"),
+            (vec![good.clone(), good.clone()], "stands twice"),
+            (vec![row("name = \"Ours\"\nmetrics = \"b\"")], "stands twice"),
+        ] {
+            let message = format!("{:#}", validate(&rows, &["Ours".into()]).unwrap_err());
+            assert!(message.contains(says), "{message}");
+        }
+        assert!(toml::from_str::<ExternalRow>("method = \"other\"\nname = \"A\"").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! A suite as a list of cells.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Error, Result};
+use eqr_models::MethodKind;
+
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::names::file_name;
+use crate::suite_file::suggestions::parse_method;
+use crate::suite_file::suite::Suite;
+
+/// How long a method that trains on the known part of the data trains (protocol section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// As many passes over its data as the others take over theirs: the headline.
+    EqualEpochs,
+    /// As many steps as the others, which takes more passes over less data.
+    EqualSteps,
+}
+
+/// A row of the tables: a method with its budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The method.
+    pub kind: MethodKind,
+    /// Its budget.
+    pub budget: Budget,
+}
+
+const EQUAL_STEPS: &str = ", equal steps";
+
+/// A row's name without what it says of the budget.
+pub fn method_of(row: &str) -> &str {
+    row.strip_suffix(EQUAL_STEPS).unwrap_or(row)
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let budget = if self.budget == Budget::EqualSteps { EQUAL_STEPS } else { "" };
+        write!(f, "{}{budget}", self.kind)
+    }
+}
+
+impl FromStr for Row {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let method = method_of(name);
+        let budget = if method == name { Budget::EqualEpochs } else { Budget::EqualSteps };
+        Ok(Row { kind: parse_method(method)?, budget })
+    }
+}
+
+/// The rows of a suite, in order. Where a part of the data alone is known, the methods that need it stand there a second time, trained for
+/// as many steps as the others.
+///
+/// # Errors
+/// An unknown method name.
+pub fn rows(suite: &Suite) -> Result<Vec<Row>> {
+    let partly_known = suite.train.known_fraction.is_some_and(|fraction| fraction < 1.0);
+    let of = |kind: MethodKind| {
+        let again = partly_known && kind.needs_targets();
+        let budgets = [Some(Budget::EqualEpochs), again.then_some(Budget::EqualSteps)];
+        budgets.into_iter().flatten().map(move |budget| Row { kind: kind.clone(), budget })
+    };
+    Ok(suite.method_kinds()?.into_iter().flat_map(of).collect())
+}
+
+/// An encoder of the run: a row with a pretraining seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncoderRun {
+    /// The data set's key, where the suite has several.
+    pub part: Option<String>,
+    /// Method and budget.
+    pub row: Row,
+    /// Pretraining seed.
+    pub seed: u64,
+}
+
+impl EncoderRun {
+    /// Name for files: `sie-rot-color-seed0`, the data set's key in front where there is one.
+    pub fn slug(&self) -> String {
+        let key = self.part.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
+        format!("{key}{}-seed{}", file_name(&self.row.to_string()), self.seed)
+    }
+
+    /// Id of the pretraining cell.
+    pub fn pretrain_id(&self) -> String {
+        format!("pretrain-{}", self.slug())
+    }
+
+    /// Id of the final probe cell.
+    pub fn probe_id(&self) -> String {
+        format!("probe-{}", self.slug())
+    }
+
+    /// Id of the probe cell after `step` steps.
+    pub fn probe_id_at(&self, step: u64) -> String {
+        format!("probe-{}-step{step}", self.slug())
+    }
+}
+
+/// Every encoder of a part, seeds outermost: an interrupted run has whole comparisons of its first seeds.
+///
+/// # Errors
+/// An unknown method name.
+pub fn entries(part: &SubSuite) -> Result<Vec<EncoderRun>> {
+    let rows = rows(&part.suite)?;
+    let entry = |seed, row: &Row| EncoderRun { part: part.key.clone(), row: row.clone(), seed };
+    Ok((0..part.suite.seeds).flat_map(|seed| rows.iter().map(move |row| entry(seed, row))).collect())
+}
+
+/// Steps after which an encoder of the curve is probed, the end excluded; empty without `train.probe_every`, and for rows of equal steps,
+/// which stand beside the curve.
+pub fn curve_steps(suite: &Suite, budget: Budget, steps_per_epoch: u64) -> Vec<u64> {
+    let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else { return Vec::new() };
+    (1..suite.train.epochs).filter(|epoch| epoch.is_multiple_of(every)).map(|epoch| epoch * steps_per_epoch).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_file_names_and_differ() {
+        let mut seen = std::collections::BTreeSet::new();
+        for name in eqr_models::methods::known_names() {
+            for (part, name) in [
+                (None, name.clone()),
+                (Some("solids".to_owned()), name.clone()),
+                (None, format!("{name}{EQUAL_STEPS}")),
+            ] {
+                let slug = EncoderRun { part, row: name.parse().unwrap(), seed: 1 }.slug();
+                assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
+                assert!(seen.insert(slug));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_print_and_parse_as_themselves() {
+        for name in ["Ours, no reconstruction", "SIE(all), equal steps", "Supervised, equal steps"] {
+            assert_eq!(name.parse::<Row>().unwrap().to_string(), name);
+        }
+        assert!(", equal steps".parse::<Row>().is_err());
+    }
+
+    #[test]
+    fn methods_that_need_the_known_part_stand_twice_where_it_is_a_part() {
+        let names = |overrides: &[&str]| {
+            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            let rows = rows(&Suite::load("cifar10-reduced", &overrides).unwrap()).unwrap();
+            rows.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let methods = "methods=[\"VICReg\", \"SIE(all)\", \"Ours\"]";
+        assert_eq!(names(&[methods]), ["VICReg", "SIE(all)", "Ours"]);
+        assert_eq!(names(&[methods, "train.known_fraction=1"]), ["VICReg", "SIE(all)", "Ours"]);
+        let twice = ["VICReg", "SIE(all)", "SIE(all), equal steps", "Ours"];
+        assert_eq!(names(&[methods, "train.known_fraction=0.2"]), twice);
+    }
+}

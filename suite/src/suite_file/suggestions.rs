@@ -1,0 +1,35 @@
+//! Error messages that offer the nearest valid name.
+
+use anyhow::{Result, anyhow};
+use eqr_models::MethodKind;
+use eqr_models::methods::known_names;
+
+/// serde says `unknown field `x`, expected one of ...`; the nearest of those is what the writer meant.
+pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
+    let message = error.message();
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let hint = match (message.starts_with("unknown"), quoted.next()) {
+        (true, Some(found)) => nearest(found, quoted).map(|near| format!("\nhint: did you mean `{near}`?")),
+        _ => None,
+    };
+    anyhow!("{origin}: {}{}", error.to_string().trim_end(), hint.unwrap_or_default())
+}
+
+/// Parses a method name.
+///
+/// # Errors
+/// An unknown name, with the nearest valid one.
+pub fn parse_method(name: &str) -> Result<MethodKind> {
+    name.parse().map_err(|_| {
+        let known = known_names();
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
+        anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), known.join("; "))
+    })
+}
+
+/// The candidate nearest to `name`, if one is near.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let scored = candidates.into_iter().map(|candidate| (score(candidate), candidate));
+    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+}
