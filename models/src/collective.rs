@@ -1,7 +1,5 @@
-//! What a training step and its surroundings ask of the other ranks.
+//! What a training step asks of the other ranks.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tch::{Device, Tensor};
 
 /// The ranks of a run. The models only know this trait; its implementations are where MPI is.
@@ -90,50 +88,14 @@ pub fn shares(total: usize, ranks: usize) -> Vec<usize> {
     (0..ranks).map(|rank| total / ranks + usize::from(rank < total % ranks)).collect()
 }
 
-/// The numbers of each rank, any count each, in rank order. Every rank must call it.
-pub fn gather_numbers(ranks: &dyn Collective, own: &[f64]) -> Vec<Vec<f64>> {
-    let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor).expect("a flat tensor of f64");
-    let counts = ranks.all_gather(&Tensor::from_slice(&[own.len() as f64]), &vec![1; ranks.size()]);
-    let rows: Vec<i64> = numbers(counts).iter().map(|&count| count as i64).collect();
-    let all = numbers(ranks.all_gather(&Tensor::from_slice(own), &rows));
-    let mut rest = all.into_iter();
-    rows.iter().map(|&count| rest.by_ref().take(count as usize).collect()).collect()
-}
-
-/// The value of each rank, in rank order. Every rank must call it. Values travel as JSON, which has no NaN.
-///
-/// # Panics
-/// A value that is not the same after a round trip through JSON.
-pub fn gather<T: Serialize + DeserializeOwned>(ranks: &dyn Collective, own: &T) -> Vec<T> {
-    // as f64: the one number type that every collective carries exactly
-    let bytes = serde_json::to_vec(own).expect("a value that JSON can hold");
-    let all = gather_numbers(ranks, &bytes.into_iter().map(f64::from).collect::<Vec<_>>());
-    let value = |numbers: Vec<f64>| {
-        let bytes: Vec<u8> = numbers.into_iter().map(|byte| byte as u8).collect();
-        serde_json::from_slice(&bytes).expect("what the rank has written")
-    };
-    all.into_iter().map(value).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::thread_team::{Sums, run_on_threads};
+    use super::shares;
 
     #[test]
     fn shares_cover_the_batch_and_differ_by_one_at_most() {
         assert_eq!(shares(64, 3), [22, 21, 21]);
         assert_eq!(shares(2, 2), [1, 1]);
         assert_eq!(shares(5, 1), [5]);
-    }
-
-    #[test]
-    fn every_rank_gathers_what_each_has() {
-        let own = |rank: usize| (format!("rang {rank} ü"), vec![0.1 + rank as f64; rank], None::<bool>);
-        for ranks in [1, 3] {
-            let expected: Vec<_> = (0..ranks).map(own).collect();
-            let found = run_on_threads(ranks, Sums::AtOnce, |ranks| gather(ranks, &own(ranks.rank())));
-            assert!(found.iter().all(|found| found == &expected), "{found:?}");
-        }
     }
 }

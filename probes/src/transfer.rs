@@ -10,7 +10,7 @@ use crate::error::{Error, Result, TensorRole};
 use crate::knn;
 use crate::logistic::{Fitter, Logistic, LogisticConfig, StartingPoint, chains, grid, strengths_in};
 use eqr_models::Collective;
-use eqr_models::collective::{gather_numbers, shares};
+use eqr_models::collective::shares;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -84,12 +84,13 @@ pub fn transfer(
     let classes = data.classes as i64;
     let lambdas = grid();
     let chains = divided(chains(lambdas.len()), ranks.size());
-    let own = strengths_in(&chains[ranks.rank()], lambdas.len());
+    let strengths: Vec<Range<usize>> = chains.iter().map(|chains| strengths_in(chains, lambdas.len())).collect();
+    let own = strengths[ranks.rank()].clone();
     let mut tick = |ended: usize| progress(ended, own.len());
     let train = Fitter::new(&data.train.x, &data.train.y, classes);
     let fits = train.fit(&lambdas, chains[ranks.rank()].clone(), None, config, &mut tick);
     let points: Vec<GridPoint> = fits.iter().map(|fit| point(fit, &data.val)).collect();
-    let points = gathered(&points, &lambdas, ranks);
+    let points = gathered(&points, &lambdas, &strengths, ranks);
     let best =
         (0..points.len()).max_by(|&a, &b| points[a].val_top1.total_cmp(&points[b].val_top1)).expect("a grid");
     let start = shared(own.contains(&best).then(|| &fits[best - own.start]), data, ranks);
@@ -121,12 +122,19 @@ fn divided(chains: usize, ranks: usize) -> Vec<Range<usize>> {
     shares(chains, ranks).into_iter().map(next).collect()
 }
 
-/// The points of all ranks, ascending like `lambdas`.
-fn gathered(own: &[GridPoint], lambdas: &[f64], ranks: &dyn Collective) -> Vec<GridPoint> {
+/// The points of all ranks, ascending like `lambdas`, of which each rank has these `strengths`.
+fn gathered(
+    own: &[GridPoint],
+    lambdas: &[f64],
+    strengths: &[Range<usize>],
+    ranks: &dyn Collective,
+) -> Vec<GridPoint> {
     let row =
         |p: &GridPoint| [p.val_top1, p.objective, p.iterations as f64, f64::from(u8::from(p.converged))];
     let own: Vec<f64> = own.iter().flat_map(row).collect();
-    let all = gather_numbers(ranks, &own).concat();
+    let rows: Vec<i64> = strengths.iter().map(|range| range.len() as i64).collect();
+    let all = ranks.all_gather(&Tensor::from_slice(&own).view([rows[ranks.rank()], 4]), &rows);
+    let all: Vec<f64> = Vec::try_from(all.view([-1])).expect("four numbers a strength");
     let point = |(row, &lambda): (&[f64], &f64)| GridPoint {
         lambda,
         val_top1: row[0],

@@ -9,7 +9,7 @@ use eqr_bench::encoder::network::Network;
 use eqr_bench::encoder::vit_file::Parameters;
 use eqr_bench::run_folder::safetensors;
 use eqr_models::methods::Model;
-use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
+use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
 use eqr_models::{Arena, Compute, Registry};
 use tch::{Device, Kind, Tensor};
 
@@ -22,7 +22,7 @@ const TINY: VitConfig = VitConfig {
     heads: 2,
     out: 32,
     pool: Pool::Split,
-    positions: Positions::Timm,
+    positions: PositionInit::Timm,
 };
 
 fn encoder(config: VitConfig, seed: u64) -> Network {

@@ -9,7 +9,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Kind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
-use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
+use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, fit_with_progress};
+use eqr_probes::Problem;
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::stats::Summary;
 use eqr_probes::{quaternion, ridge};
@@ -184,7 +185,7 @@ fn score(args: &ProbeArgs, problems: &[Problem], compute: Compute) -> Outcome<Ve
     };
     let progress = Progress::new("probes, epochs");
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let fits = fit_in(precision, problems, &seeds, &config, &mut tick).map_err(probes_failure)?;
+    let fits = fit_with_progress(precision, problems, &seeds, &config, &mut tick).map_err(probes_failure)?;
     progress.finish();
     let one = |(problem, fits): (&Problem, Vec<eqr_probes::mlp::Fit>)| {
         let linear = ridge::fit(problem)?;
@@ -278,7 +279,7 @@ fn as_table(scores: &[Scores], geometry: &[(String, f64)]) -> String {
 /// A value, with its standard deviation over the seeds where there are several.
 fn cell(values: &[Option<f64>]) -> String {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return number(None) };
-    match Summary::of(&values) {
+    match Summary::from_values(&values) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.3} ± {std:.3}"),
         Ok(Summary { mean, .. }) => number(Some(mean)),
         Err(_) => number(None),

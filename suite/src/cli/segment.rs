@@ -10,8 +10,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Pack;
 use eqr_models::Collective;
 use eqr_probes::Error;
-use eqr_probes::segment::SegmentConfig;
-use eqr_probes::segmentation::{ClassScore, SegmentationScore};
+use eqr_probes::segmentation_head::SegmentConfig;
+use eqr_probes::confusion::{ClassScore, SegmentationScore};
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
@@ -253,13 +253,13 @@ impl Scores {
 
 /// Of scores, which are finite.
 fn summary(values: &[f64]) -> Summary {
-    Summary::of(values).expect("scores of a seed at least")
+    Summary::from_values(values).expect("scores of a seed at least")
 }
 
 /// Mean and deviation over the seeds that have a value.
 fn cell(values: &[Option<f64>]) -> String {
     let defined: Vec<f64> = values.iter().copied().flatten().collect();
-    match Summary::of(&defined) {
+    match Summary::from_values(&defined) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.4} ± {std:.4}"),
         Ok(Summary { mean, .. }) => format!("{mean:.4}"),
         Err(_) => "none".into(),

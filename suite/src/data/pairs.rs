@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
 use crate::data::open::OpenedPack;
-use crate::normalisation::Normalisation;
+use eqr_models::Normalisation;
 use crate::suite_file::suite::Transforms;
 
 /// Bytes of images up to which a split is held on the device.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, bail};
 use eqr_datasets::{Pack, PackedSplit};
-use eqr_probes::segment::{Scene, Scenes};
+use eqr_probes::scenes::{Scene, Scenes};
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};

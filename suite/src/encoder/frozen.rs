@@ -5,16 +5,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use eqr_models::arena::Compute;
+use eqr_models::Compute;
 use eqr_models::vit::{Vit, VitConfig, grid_means};
 use eqr_models::{Arena, Registry};
-use eqr_probes::segment::{Encoder, Maps};
+use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::{Output, Script};
 use crate::encoder::vit_file::{Parameters, overwrite};
-use crate::normalisation::Normalisation;
+use eqr_models::Normalisation;
 use crate::run_folder::checkpoint::{Checkpoint, Checkpoints};
 use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 

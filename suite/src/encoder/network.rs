@@ -1,7 +1,7 @@
 //! The network of a suite: encoder and method with their parameters.
 
 use eqr_datasets::Kind;
-use eqr_models::arena::Compute;
+use eqr_models::Compute;
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};

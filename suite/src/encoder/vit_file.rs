@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use eqr_models::arena::Compute;
-use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
+use eqr_models::Compute;
+use eqr_models::positions::resized;
+use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
 use eqr_models::{Arena, Registry};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::encoder::network::Network;
-use crate::normalisation::Normalisation;
+use eqr_models::Normalisation;
 use crate::run_folder::safetensors::{self, Named};
 
 const POSITIONS: &str = "pos_embed";
@@ -98,7 +99,7 @@ impl Parameters {
                 continue;
             };
             let tensor = match name.as_str() {
-                POSITIONS => resized_positions(tensor, config),
+                POSITIONS => resized(tensor, config.grid(), config.dim),
                 _ => tensor.shallow_clone(),
             };
             match tensor.size() == *shape {
@@ -155,7 +156,7 @@ impl Parameters {
         );
         let (heads, out) =
             (heads.unwrap_or(dim / WIDTH_OF_A_HEAD), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
-        let (pool, positions) = (Pool::default(), Positions::default());
+        let (pool, positions) = (Pool::default(), PositionInit::default());
         Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
     }
 
@@ -186,20 +187,4 @@ fn config_of(metadata: &HashMap<String, String>) -> Option<VitConfig> {
     let named = ["image", "patch", "dim", "depth", "heads", "out", "pool", "positions"];
     let entries = named.iter().filter_map(|&key| Some((key.to_owned(), value(metadata.get(key)?))));
     serde_json::from_value(Value::Object(entries.collect())).ok()
-}
-
-/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by antialiased bicubic
-/// interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is returned as it is, for the caller to refuse.
-fn resized_positions(positions: &Tensor, config: &VitConfig) -> Tensor {
-    let unchanged = || positions.shallow_clone();
-    let Ok((1, tokens, dim)) = positions.size3() else { return unchanged() };
-    let (side, grid) = (((tokens - 1).max(0) as f64).sqrt().round() as i64, config.grid());
-    if side < 1 || side * side != tokens - 1 || side == grid || dim != config.dim {
-        return unchanged();
-    }
-    let map = positions.narrow(1, 1, tokens - 1).to_kind(Kind::Float).reshape([1, side, side, dim]);
-    let map = map.permute([0, 3, 1, 2]).contiguous();
-    let map = map.internal_upsample_bicubic2d_aa([grid, grid], false, None, None);
-    let map = map.permute([0, 2, 3, 1]).reshape([1, grid * grid, dim]);
-    Tensor::cat(&[&positions.narrow(1, 0, 1).to_kind(Kind::Float), &map], 1)
 }

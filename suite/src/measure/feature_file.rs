@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use eqr_probes::classify::LabelledFeatures;
-use eqr_probes::transfer::{Labelled, TransferData};
+use eqr_probes::linear_classification::LabelledFeatures;
+use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File};
 use tch::{Device, Tensor};
@@ -102,7 +102,7 @@ impl FeatureFile {
     }
 
     /// The labelled training part and the number of classes that it names.
-    fn labelled_train(&self, device: Device) -> Result<(Labelled, i64)> {
+    fn labelled_train(&self, device: Device) -> Result<(LabelledSplit, i64)> {
         let train = self.labelled("train", device)?;
         let classes = train.y.max().int64_value(&[]) + 1;
         self.labels_below(&train, "train", classes)?;
@@ -111,7 +111,7 @@ impl FeatureFile {
     }
 
     /// Another labelled part with the training part's features and classes.
-    fn labelled_like(&self, split: &str, train: &Labelled, classes: i64, device: Device) -> Result<Labelled> {
+    fn labelled_like(&self, split: &str, train: &LabelledSplit, classes: i64, device: Device) -> Result<LabelledSplit> {
         let part = self.labelled(split, device)?;
         self.same_width(&format!("{split}/features"), &part.x, &train.x, 1)?;
         self.labels_below(&part, split, classes)?;
@@ -123,15 +123,15 @@ impl FeatureFile {
         format!("{}: {dataset}", self.path.display())
     }
 
-    fn labelled(&self, split: &str, device: Device) -> Result<Labelled> {
+    fn labelled(&self, split: &str, device: Device) -> Result<LabelledSplit> {
         let x = self.matrix(&format!("{split}/features"))?;
         let dataset = format!("{split}/labels");
         let y = self.labels(&dataset)?;
         self.same_length(&dataset, &y, &x, &format!("{split}/features"))?;
-        Ok(Labelled { x: x.to_device(device), y: y.to_device(device) })
+        Ok(LabelledSplit { x: x.to_device(device), y: y.to_device(device) })
     }
 
-    fn labels_below(&self, part: &Labelled, split: &str, classes: i64) -> Result<()> {
+    fn labels_below(&self, part: &LabelledSplit, split: &str, classes: i64) -> Result<()> {
         let (min, max) = (part.y.min().int64_value(&[]), part.y.max().int64_value(&[]));
         ensure!(
             min >= 0 && max < classes,

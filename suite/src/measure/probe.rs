@@ -4,8 +4,8 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::{Draws, Transform};
 use eqr_datasets::{Kind, Pack, view_pairs};
-use eqr_probes::classify::{LabelledFeatures, Top1, classify};
-use eqr_probes::geometry::{Invariance, effective_rank};
+use eqr_probes::linear_classification::{LabelledFeatures, Top1, classify};
+use eqr_probes::{Invariance, effective_rank};
 use eqr_probes::r2::R2;
 use rand::seq::SliceRandom;
 use tch::Tensor;
@@ -102,7 +102,7 @@ impl Evaluation<'_> {
             let target = |draws: &Draws| {
                 Tensor::from_slice(&draws.target(*transform, ranges)).view([-1, transform.dim() as i64])
             };
-            let r2 = R2::of(&target(&guess), &target(&draws))?.per_output;
+            let r2 = R2::new(&target(&guess), &target(&draws))?.per_output;
             Ok(r2.map(|r2| regression::value(transform.name(), format!("r2_per_output{COMBINED}_exact"), None, r2)))
         };
         active.iter().filter_map(|transform| row(transform).transpose()).collect()
@@ -225,7 +225,7 @@ impl Evaluation<'_> {
             second.push(encoder.represent(&pairs.view2)?.y);
         }
         let (first, second) = (Tensor::cat(&first, 0), Tensor::cat(&second, 0));
-        let Invariance { own, others, share } = Invariance::of(&first, &second)?;
+        let Invariance { own, others, share } = Invariance::from_views(&first, &second)?;
         let rows = [
             ("similarity_own", Some(own), "cosine"),
             ("similarity_others", Some(others), "cosine"),

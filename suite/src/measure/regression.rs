@@ -1,7 +1,8 @@
 //! Probes of what features hold of the transformation between two views, as values (protocol section 4).
 
 use anyhow::Result;
-use eqr_probes::mlp::{Fit, ProbeConfig, Problem, fit, permuted};
+use eqr_probes::mlp::{Fit, ProbeConfig, fit, permuted};
+use eqr_probes::Problem;
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::{quaternion, ridge};
 use tch::Tensor;

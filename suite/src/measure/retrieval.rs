@@ -85,7 +85,7 @@ fn of_embeddings(
         let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
         found.extend(ranks.into_iter().zip(poses(&parameters)?));
     }
-    Ok(Retrieval::of(&found)?)
+    Ok(Retrieval::from_rankings(&found)?)
 }
 
 /// What leads from the first view of each object to each of its views, itself among them: (units, views, parameters).

@@ -4,12 +4,12 @@ use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
-use eqr_probes::transfer::{Labelled, TransferData};
+use eqr_probes::transfer::{LabelledSplit, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::representation::FeatureEncoder;
-use crate::normalisation::Normalisation;
+use eqr_models::Normalisation;
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Images that are encoded at a time.
@@ -84,7 +84,7 @@ fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     (kept, aside)
 }
 
-fn features(split: &PackedSplit, indices: &[usize], reader: Reader, preparation: &Preparation) -> Result<Labelled> {
+fn features(split: &PackedSplit, indices: &[usize], reader: Reader, preparation: &Preparation) -> Result<LabelledSplit> {
     let Reader { encoder, side, normalisation, device } = reader;
     let loader = Loader::new(split.clone(), side);
     let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
@@ -94,7 +94,7 @@ fn features(split: &PackedSplit, indices: &[usize], reader: Reader, preparation:
     };
     let x = indices.chunks(ENCODE).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
-    Ok(Labelled { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
+    Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
 pub use scale::{ScaleArgs, scale};
 use serde_json::Value;
-pub use train::{TrainArgs, gemm_ceiling, step_flops, train};
+pub use train::{TrainArgs, gemm_ceiling, train};
 pub use transforms::{TransformsArgs, transforms};
 
 /// Calls of a timed work that are not counted.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use eqr_models::{Compute, Solo};
-use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
+use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, fit_with_progress};
+use eqr_probes::Problem;
 use serde_json::json;
 use tch::nn::{self, Module, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -62,7 +63,7 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     let seeds: Vec<u64> = (0..args.seeds).collect();
     let problems: Vec<Problem> = (0..args.transforms).map(|_| random_problem(args, worker.device)).collect();
     let mut ends = Vec::new();
-    fit_in(precision, &problems, &seeds, &config, &mut |_, _| ends.push(Instant::now()))?;
+    fit_with_progress(precision, &problems, &seeds, &config, &mut |_, _| ends.push(Instant::now()))?;
     let seconds = epoch_seconds(&ends, config.epochs);
     let probes = problems.len() * seeds.len();
     let flops = pair_flops(2 * args.dim, config.hidden as i64) * args.pairs as f64 * probes as f64;

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use eqr_models::arena::Arena;
+use eqr_models::Arena;
 use eqr_models::collective::shares;
 use eqr_models::methods::build;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use eqr_models::step::gradients;
 use eqr_models::{Collective, Registry};
 use serde_json::{Value, json};

@@ -7,14 +7,14 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 use eqr_datasets::Kind as DataKind;
-use eqr_models::arena::Arena;
+use eqr_models::Arena;
 use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
-use eqr_models::methods::{LossConfig, Model, build};
-use eqr_models::optim::Adam;
+use eqr_models::methods::{LossConfig, build};
+use eqr_models::adam::Adam;
 use eqr_models::step::{Batch, gradients};
-use eqr_models::vit::{Pool, Positions, VitConfig};
+use eqr_models::vit::{Pool, PositionInit, VitConfig};
 use eqr_models::{Collective, ModelConfig, Registry};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -110,7 +110,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
     } else {
         (median_seconds(args.steps, || step(ranks).expect("a step's terms are numbers")), None)
     };
-    let flops = step_flops(&config, &model, batch);
+    let flops = model.step_flops(batch);
     // before the ceiling's matrices are there; a device's memory is not this process's
     let peak_memory = peak_memory().filter(|_| worker.device == Device::Cpu);
     let ceiling = total(ranks, gemm_ceiling(compute.kind(), worker.device));
@@ -144,7 +144,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
 pub(super) fn network(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     let Some(name) = &args.suite else {
         let TrainArgs { img: image, patch, dim, depth, heads, batch, .. } = *args;
-        let (pool, positions) = (Pool::Split, Positions::Timm);
+        let (pool, positions) = (Pool::Split, PositionInit::Timm);
         let config = ModelConfig {
             encoder: VitConfig { image, patch, dim, depth, heads, out: 512, pool, positions },
             heads: HeadConfig::default(),
@@ -225,12 +225,6 @@ impl Collective for SumAfter<'_> {
     }
 }
 
-/// Matrix products of one step: both views through the encoder, heads and decoder of each pair; backward = 2 x forward.
-pub fn step_flops(config: &ModelConfig, model: &Model, batch: i64) -> f64 {
-    let method = model.method.as_ref().map_or(0.0, |method| method.forward_flops());
-    3.0 * batch as f64 * (2.0 * config.encoder.forward_flops() + method)
-}
-
 /// FLOP/s of the best of ten products of two `4096 x 4096` matrices of `kind`.
 pub fn gemm_ceiling(kind: Kind, device: Device) -> f64 {
     let matrix = || Tensor::randn([GEMM, GEMM], (Kind::Float, device)).to_kind(kind);
@@ -260,7 +254,7 @@ mod tests {
             heads: 2,
             out: 8,
             pool: Pool::Split,
-            positions: Positions::Timm,
+            positions: PositionInit::Timm,
         };
         // 4 patches of 48 values; 5 tokens; 12 d^2 per token; two attention products; half of y per token
         let products = 4 * 48 * 16 + 5 * 12 * 256 + 2 * 25 * 16 + 5 * 16 * 4;

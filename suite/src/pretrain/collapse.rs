@@ -1,7 +1,7 @@
 //! Whether representations collapse: spread and effective rank of y on one batch.
 
 use eqr_models::Collective;
-use eqr_probes::geometry::effective_rank;
+use eqr_probes::effective_rank;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
@@ -40,7 +40,7 @@ pub fn of(network: &Network, images: &Tensor, rows: &[i64], ranks: &dyn Collecti
 
 #[cfg(test)]
 mod tests {
-    use eqr_probes::geometry::effective_rank;
+    use eqr_probes::effective_rank;
     use tch::{Device, Kind, Tensor};
 
     use super::spread;

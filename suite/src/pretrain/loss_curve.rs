@@ -98,17 +98,17 @@ impl Curve {
 
 #[cfg(test)]
 mod tests {
-    use eqr_models::arena::{Compute, Init, Part};
-    use eqr_models::{Arena, Registry};
+    use eqr_models::init::Init;
+    use eqr_models::{Arena, Compute, ParameterGroup, Registry};
     use tch::{Device, Tensor};
 
     use super::{Curve, Reading, Sums};
 
     fn arena(gradient: f32) -> Arena {
         let mut registry = Registry::default();
-        registry.add(Part::Global, "a", &[4], Init::Constant(0.5));
+        registry.add(ParameterGroup::Global, "a", &[4], Init::Constant(0.5));
         let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
-        arena.store_gradients(Part::Global, &[Tensor::from_slice(&[gradient; 4])]);
+        arena.store_gradients(ParameterGroup::Global, &[Tensor::from_slice(&[gradient; 4])]);
         arena
     }
 

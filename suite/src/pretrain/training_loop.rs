@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use eqr_datasets::Prefetch;
 use eqr_models::collective::shares;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use eqr_models::step::{Batch, gradients};
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, welch};
+use eqr_probes::stats::{Summary, holm, prediction_test, paired, student, welch};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -324,7 +324,7 @@ fn quality(
         let Some(after) = candidate.get(key) else { continue };
         let values = |seeds: &BTreeMap<u64, f64>| seeds.values().copied().collect::<Vec<f64>>();
         let (a, b) = (values(before), values(after));
-        let (summary, found) = (Summary::of(&a)?, Summary::of(&b)?);
+        let (summary, found) = (Summary::from_values(&a)?, Summary::from_values(&b)?);
         let enough = a.len() >= HISTORY;
         let p = if enough { one_sided(&a, &b, before.keys().eq(after.keys()))? } else { None };
         let verdict = if enough { Verdict::Ok } else { Verdict::InsufficientHistory };
@@ -340,9 +340,9 @@ fn quality(
 /// the hypothesis, and the variance is part of it), and of a single value by what the baseline's spread allows one more to be. None without any spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
-        [value] => one_more(before, *value)?,
+        [value] => prediction_test(before, *value)?,
         _ if same_seeds => paired(after, before)?,
-        _ => student_two_samples(after, before)?,
+        _ => student(after, before)?,
     };
     let Some(p) = difference.p else { return Ok(None) };
     let (towards, away) = (p / 2.0, 1.0 - p / 2.0);
@@ -383,7 +383,7 @@ fn speed(
     let mut lines = Vec::new();
     for (name, before) in baseline {
         let Some(after) = candidate.get(name) else { continue };
-        let (summary, found) = (Summary::of(before)?, Summary::of(after)?);
+        let (summary, found) = (Summary::from_values(before)?, Summary::from_values(after)?);
         let gain = found.mean / summary.mean - 1.0;
         let interval = welch(after, before)?.ci95;
         let verdict = match interval {
@@ -409,9 +409,9 @@ fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) 
         if before.is_empty() {
             continue;
         }
-        let (summary, found) = (Summary::of(&before)?, Summary::of(&[mean(after)])?);
+        let (summary, found) = (Summary::from_values(&before)?, Summary::from_values(&[mean(after)])?);
         let gain = found.mean / summary.mean - 1.0;
-        let unlikely = one_more(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
+        let unlikely = prediction_test(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
         let verdict = match () {
             () if before.len() < HISTORY => Verdict::InsufficientHistory,
             () if unlikely && -gain > thresholds.slower => Verdict::Regression,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eqr_probes::stats::too_few;
+use eqr_probes::stats::small_sample_warning;
 
 use super::ReportContext;
 use super::column::{self, Column};
@@ -139,7 +139,7 @@ fn notes(section: Section, context: &ReportContext, columns: &[Column]) -> Vec<N
 /// Why rows of fewer than [`FEW`] seeds say little, once for all of them.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
     let sizes: BTreeSet<usize> = columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
-    let why: Vec<String> = sizes.into_iter().take_while(|n| *n < FEW).filter_map(|n| too_few(n, n, false)).collect();
+    let why: Vec<String> = sizes.into_iter().take_while(|n| *n < FEW).filter_map(|n| small_sample_warning(n, n, false)).collect();
     (!why.is_empty()).then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
 }
 

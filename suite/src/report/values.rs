@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eqr_probes::stats::{self, Components, Difference, Summary};
+use eqr_probes::VarianceComponents;
+use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
@@ -116,7 +117,7 @@ impl Values {
         let wanted = Quantity::probed(task, metric);
         let samples = self.samples.iter().filter(|((_, quantity), sample)| *quantity == wanted && !sample.external);
         let all: Vec<f64> = samples.flat_map(|(_, sample)| sample.values()).collect();
-        Summary::of(&all).ok().map(|summary| summary.mean)
+        Summary::from_values(&all).ok().map(|summary| summary.mean)
     }
 
     /// Names of the metrics of a task on another data set, sorted.
@@ -145,12 +146,12 @@ impl Sample {
 
     /// Mean, spread and interval over the pretraining seeds.
     pub fn summary(&self) -> Option<Summary> {
-        Summary::of(&self.values()).ok()
+        Summary::from_values(&self.values()).ok()
     }
 
     /// Where the variance of the draws comes from.
-    pub fn components(&self) -> Option<Components> {
-        Components::of(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
+    pub fn components(&self) -> Option<VarianceComponents> {
+        VarianceComponents::from_values(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
     }
 
     /// The mean of several samples, seed by seed, of the seeds that all of them have.
@@ -195,7 +196,7 @@ impl Contrast {
     /// Why so few seeds say little; none where they are enough.
     pub fn too_few(&self) -> Option<String> {
         let (a, b) = self.sizes;
-        let why = stats::too_few(a, b, self.test == Test::Paired)?;
+        let why = stats::small_sample_warning(a, b, self.test == Test::Paired)?;
         Some(if self.test == Test::Paired { format!("{why} (paired: of the differences)") } else { why })
     }
 }

@@ -11,7 +11,6 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::suite_model;
-use crate::perf::step_flops;
 use crate::suite_file::course::TrainingSteps;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
@@ -81,7 +80,7 @@ pub fn training(
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
     Ok(Training {
         steps,
-        step_flops: step_flops(&config, &model, suite.train.batch as i64),
+        step_flops: model.step_flops(suite.train.batch as i64),
         parameters,
         memory: state_bytes(parameters, compute) + at_a_time as f64 * pair_bytes(&config, &entry.row.kind, compute),
         disk: parameters as f64 * BYTES_OF_CHECKPOINTS,

@@ -157,7 +157,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let prepared = parts.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
     establish(&prepared, &store, compute, &worker)?;
     let contexts: Vec<ReportContext> =
-        prepared.iter().map(|prepared| prepared.report_context(manifest::precision_name(compute))).collect();
+        prepared.iter().map(|prepared| prepared.report_context(compute.name())).collect();
     if worker.leads() {
         // so that `report` works on a half-finished run too
         report::write_contexts(&store, &contexts).map_err(Failure::run)?;

@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_models::Arena;
-use eqr_models::optim::{Adam, Schedule};
+use eqr_models::adam::Adam;
+use eqr_models::schedule::Schedule;
 use eqr_models::vit::VitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::normalisation::Normalisation;
+use eqr_models::Normalisation;
 use crate::run_folder::cell::CurvePoint;
 use crate::run_folder::curve_sums::Sums;
-use crate::run_folder::manifest::precision_name;
 use crate::run_folder::safetensors::{self, Named};
 
 /// Version of the format.
@@ -75,7 +75,7 @@ impl Identity {
     /// The identity of a training of `arena`.
     pub fn new(arena: &Arena, encoder: &VitConfig, schedule: Schedule, normalisation: Normalisation) -> Self {
         Identity {
-            precision: precision_name(arena.compute()).to_owned(),
+            precision: arena.compute().name().to_owned(),
             schedule,
             encoder: *encoder,
             normalisation: Some(normalisation),

@@ -35,7 +35,7 @@ pub fn check(store: &RunFolder, parts: &[SubSuite], compute: Compute) -> Result<
             found.as_object_mut().and_then(|keys| keys.remove(later));
         }
         let suites = of_parts(parts.iter().map(|part| (part, Some(suite(part)))));
-        return same(&found, &json!({"suite": suites, "precision": precision_name(compute)}))
+        return same(&found, &json!({"suite": suites, "precision": compute.name()}))
             .with_context(|| other(store));
     }
     let root = store.root();
@@ -79,7 +79,7 @@ fn of_parts<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> 
 pub fn establish(store: &RunFolder, read_of: &[Read], compute: Compute, provenance: Value) -> Result<()> {
     let mut configuration = json!({
         "suite": of_parts(read_of.iter().map(|read| (read.part, Some(suite(read.part))))),
-        "precision": precision_name(compute),
+        "precision": compute.name(),
         "data": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.data))))),
     });
     if let Some(init) = of_parts(read_of.iter().map(|read| (read.part, read.init.map(|init| json!(init))))) {
@@ -113,7 +113,7 @@ pub fn establish(store: &RunFolder, read_of: &[Read], compute: Compute, provenan
 /// The number type that the run in the folder was begun with.
 pub fn precision(store: &RunFolder) -> Option<Compute> {
     let found = read(store).ok()??;
-    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == precision_name(compute))
+    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == compute.name())
 }
 
 /// The configuration of the run in the folder, if there is one.
@@ -132,15 +132,6 @@ fn whole(store: &RunFolder) -> Result<Option<Value>> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
-}
-
-/// A number type as manifests and the command line call it.
-pub fn precision_name(compute: Compute) -> &'static str {
-    match compute {
-        Compute::F32 => "fp32",
-        Compute::Bf16 => "bf16",
-        Compute::F64 => "f64",
-    }
 }
 
 fn other(store: &RunFolder) -> String {

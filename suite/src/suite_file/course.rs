@@ -1,6 +1,6 @@
 //! The steps of a training and their learning rates.
 
-use eqr_models::optim::Schedule;
+use eqr_models::schedule::Schedule;
 
 use crate::suite_file::plan::Budget;
 use crate::suite_file::suite::Suite;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use eqr_probes::segment::SegmentConfig;
+use eqr_probes::segmentation_head::SegmentConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::suite_file::names::file_name;

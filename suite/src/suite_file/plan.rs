@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn slugs_are_file_names_and_differ() {
         let mut seen = std::collections::BTreeSet::new();
-        for name in eqr_models::methods::known_names() {
+        for name in eqr_models::methods::method_names() {
             for (part, name) in [
                 (None, name.clone()),
                 (Some("solids".to_owned()), name.clone()),

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
-use eqr_models::methods::known_names;
+use eqr_models::methods::method_names;
 
 /// serde says `unknown field `x`, expected one of ...`; the nearest of those is what the writer meant.
 pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
@@ -21,7 +21,7 @@ pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
 /// An unknown name, with the nearest valid one.
 pub fn parse_method(name: &str) -> Result<MethodKind> {
     name.parse().map_err(|_| {
-        let known = known_names();
+        let known = method_names();
         let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
         anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), known.join("; "))
     })

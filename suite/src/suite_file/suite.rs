@@ -10,8 +10,8 @@ use eqr_models::MethodKind;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::LossConfig;
-use eqr_models::vit::{Pool, Positions, Size};
-use eqr_probes::classify::ClassifyConfig;
+use eqr_models::vit::{Pool, PositionInit, Size};
+use eqr_probes::linear_classification::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ pub struct Model {
     pub pool: Pool,
     /// How the learned position embedding starts.
     #[serde(default)]
-    pub positions: Positions,
+    pub positions: PositionInit,
     /// Heads between y and the losses.
     #[serde(default)]
     pub head: HeadConfig,
