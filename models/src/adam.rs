@@ -12,12 +12,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::arena::Arena;
 
-/// Decay of the moments and the term beside the root: torch's defaults, the protocol's values.
+/// Decay of the moments and the term added to the root: torch's defaults, the protocol's values.
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// Elements that are worth a thread of their own.
+/// Elements that justify a thread.
 const ELEMENTS_PER_THREAD: usize = 1 << 17;
 
 /// Elements whose new values are still in the cache when they are copied.

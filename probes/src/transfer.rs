@@ -84,7 +84,8 @@ pub fn transfer(
     let classes = data.classes as i64;
     let lambdas = grid();
     let chains = divided(chains(lambdas.len()), ranks.size());
-    let strengths: Vec<Range<usize>> = chains.iter().map(|chains| strengths_in(chains, lambdas.len())).collect();
+    let strengths: Vec<Range<usize>> =
+        chains.iter().map(|chains| strengths_in(chains, lambdas.len())).collect();
     let own = strengths[ranks.rank()].clone();
     let mut tick = |ended: usize| progress(ended, own.len());
     let train = Fitter::new(&data.train.x, &data.train.y, classes);

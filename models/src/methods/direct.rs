@@ -3,7 +3,8 @@
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, Targets, Term};
+use super::config::ModelConfig;
+use super::method::{Method, Targets, Term};
 use crate::arena::Arena;
 use crate::init::Init;
 use crate::layers::Linear;

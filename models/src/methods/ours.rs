@@ -3,7 +3,9 @@
 
 use tch::Tensor;
 
-use super::{LossConfig, Method, ModelConfig, Ssl, Targets, Term};
+use super::config::{LossConfig, ModelConfig};
+use super::method::{Method, ReconstructionPair, Targets, Term};
+use super::ssl::Ssl;
 use crate::arena::Arena;
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::Result;
@@ -11,15 +13,6 @@ use crate::heads::{HeadConfig, Projector, TokenHead};
 use crate::losses::mse;
 use crate::registry::Registry;
 use crate::vit::{Encoded, VitConfig, patchify, unpatchify};
-
-/// Whose tokens the decoder reads, (n, T, out/2) each.
-#[derive(Clone, Copy)]
-pub struct ReconstructionPair<'a> {
-    /// Tokens that give keys and values: view 1.
-    pub source: &'a Tensor,
-    /// Tokens that give the query: view 2.
-    pub query: &'a Tensor,
-}
 
 pub struct Ours {
     ssl: Ssl,

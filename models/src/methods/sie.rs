@@ -6,9 +6,11 @@
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, Predictor, SieKind, Targets, Term, columns};
+use super::config::ModelConfig;
+use super::kind::{KnownTransforms, SieKind, TransformName};
+use super::method::{Method, Predictor, Targets, Term};
 use crate::arena::Arena;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heads::{HeadConfig, Projector};
 use crate::init::Init;
 use crate::losses::{covariance, mse, variance};
@@ -98,5 +100,32 @@ impl Method for Sie {
         let length = self.columns.iter().map(|(_, length)| length).sum::<i64>() + i64::from(self.constant);
         let predictor = (self.heads.embed * self.heads.embed * length) as f64;
         2.0 * (4.0 * Projector::products(self.half, self.heads) + predictor)
+    }
+}
+
+/// Columns of [`Targets::parameters`] of the known transforms: (first column, length) each.
+///
+/// # Errors
+/// A transform that the suite does not have.
+fn columns(config: &ModelConfig, known: &KnownTransforms) -> Result<Vec<(i64, i64)>> {
+    let mut start = 0;
+    let mut all = Vec::new();
+    for (name, length) in &config.transforms {
+        all.push((name.as_str(), (start, *length)));
+        start += length;
+    }
+    let find = |short: &TransformName| {
+        all.iter().find(|(name, _)| *name == short.task()).map(|(_, range)| *range).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+            Error::Invalid(format!(
+                "SIE needs the transform `{}`; the suite has {}",
+                short.task(),
+                names.join(", ")
+            ))
+        })
+    };
+    match known {
+        KnownTransforms::All => Ok(all.iter().map(|(_, range)| *range).collect()),
+        KnownTransforms::Some(shorts) => shorts.iter().map(find).collect(),
     }
 }

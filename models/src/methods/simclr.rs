@@ -4,7 +4,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::Term;
+use super::method::Term;
 use crate::losses::cross_entropy;
 
 /// The one term. z1, z2: (N, D).

@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{LossConfig, Method, ModelConfig, Targets, Term, barlow, simclr, vicreg};
+use super::config::{LossConfig, ModelConfig};
+use super::method::{Method, Targets, Term};
+use super::{barlow, simclr, vicreg};
 use crate::arena::Arena;
 use crate::heads::{HeadConfig, Projector};
 use crate::registry::Registry;
