@@ -51,7 +51,9 @@ impl DeviceName {
             DeviceName::Cpu => return cpu(compute),
         };
         let peak = if compute == Compute::Bf16 { bf16 } else { fp32 };
-        let source = format!("{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU");
+        let source = format!(
+            "{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU"
+        );
         DeviceRate { name, rate: peak * 1e12 * GPU_SHARE, memory: Some(gigabytes * 1e9), source }
     }
 
