@@ -204,13 +204,13 @@ pub fn sum(terms: &[(&'static str, Tensor)]) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use super::segments;
+    use super::encoder_segments;
 
     #[test]
     fn small_gradients_are_not_cut() {
         let least = Some(4 << 20);
-        let mib = |mib: usize| segments(mib << 20, least);
+        let mib = |mib: usize| encoder_segments(mib << 20, least);
         assert_eq!([mib(2), mib(7), mib(8), mib(13), mib(87)], [0, 0, 2, 3, 4]);
-        assert_eq!([segments(87 << 20, None), segments(100, Some(0))], [0, 4]);
+        assert_eq!([encoder_segments(87 << 20, None), encoder_segments(100, Some(0))], [0, 4]);
     }
 }
