@@ -18,7 +18,7 @@ const ORDER: [&[&str]; 8] = [
     &["data"],
     &["run_folder"],
     &["suite_file", "cluster"],
-    &["console", "failure", "normalisation", "registry"],
+    &["console", "failure", "registry"],
 ];
 
 const CRATES: [&str; 4] = ["suite", "datasets", "models", "probes"];

@@ -23,6 +23,9 @@ pub use kind::{KnownTransforms, MethodKind, PairMode, SieKind, TransformName, me
 pub use method::{Method, Predictor, ReconstructionPair, Targets, Term};
 pub use ssl::Ssl;
 
+/// Cost of the backward pass through matrix products, as a multiple of the forward pass.
+pub const BACKWARD_COST: f64 = 2.0;
+
 /// An encoder with the method that trains it, both registered.
 pub struct Model {
     /// The encoder.
@@ -33,10 +36,10 @@ pub struct Model {
 
 impl Model {
     /// Multiplications and additions of the matrix products of one step on `batch` pairs: both views through
-    /// the encoder, heads and decoder of each pair; backward = 2 x forward.
+    /// the encoder, heads and decoder of each pair, forward and backward.
     pub fn step_flops(&self, batch: i64) -> f64 {
         let method = self.method.as_ref().map_or(0.0, |method| method.forward_flops());
-        3.0 * batch as f64 * (2.0 * self.encoder.config().forward_flops() + method)
+        (1.0 + BACKWARD_COST) * batch as f64 * (2.0 * self.encoder.config().forward_flops() + method)
     }
 }
 

@@ -13,6 +13,8 @@
 //! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient
 //!   is summed in equal segments, each while the next is computed.
 
+use eqr_models::methods::BACKWARD_COST;
+
 /// The links between devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interconnect {
@@ -37,8 +39,8 @@ pub struct Traffic {
     pub segments: usize,
 }
 
-/// Share of a step's computation that is the backward pass, which costs twice the forward pass.
-const BACKWARD_SHARE: f64 = 2.0 / 3.0;
+/// Share of a step's computation that is the backward pass.
+const BACKWARD_SHARE: f64 = BACKWARD_COST / (1.0 + BACKWARD_COST);
 
 impl Interconnect {
     /// Speed and latency of the slowest link among `n` devices.
