@@ -157,7 +157,7 @@ class TokenHead(nn.Module):
 
 
 def sine_cosine(grid, dim):
-    """MAE's fixed positions: half of a token for the column, half for the row; in each sines, then cosines."""
+    """MAE's fixed positions: half of a token for the column, half for the row; each sines, then cosines."""
     frequency = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
     row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
 
