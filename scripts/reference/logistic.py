@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/logistic.json: multinomial logistic regression by scikit-learn.
+"""Writes probes/tests/it/reference/logistic.json: multinomial logistic regression by scikit-learn.
 
 The fits are Newton steps to convergence, for strengths of the protocol's grid, on features of unequal scales
 that do not separate the classes.
@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "logistic.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "logistic.json"
 TRAIN = 300
 
 

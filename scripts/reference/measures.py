@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/measures.json: measures of fixed inputs.
+"""Writes probes/tests/it/reference/measures.json: measures of fixed inputs.
 
 Accuracies, segmentation scores, R2, retrieval, nearest neighbours, tests and intervals by scikit-learn,
 SciPy, statsmodels and NumPy.
@@ -23,7 +23,7 @@ from sklearn.metrics import (
 from sklearn.neighbors import KNeighborsClassifier
 from statsmodels.stats.multitest import multipletests
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "measures.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "measures.json"
 VOID = 255
 
 
