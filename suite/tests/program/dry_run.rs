@@ -54,7 +54,7 @@ fn what_is_done_is_not_counted_again() {
     let folder = folder();
     let here = folder.path();
     let args = ["tiny.toml", "--out", "run", "--precision", "fp32"];
-    let (_, before, _) = dry(here, &[&args[..], &["--device", "cpu"]].concat());
+    let (_, before, _) = dry(here, &args);
     assert!(before.contains("total: 3 cells, 0 done, 3 left"), "{before}");
     copy(tiny_run(), &here.join("run"));
     for probe in ["random-init", "ours"] {
