@@ -37,8 +37,8 @@ enum FormatArg {
 /// # Errors
 /// A folder that holds no run, a table that the run does not mirror.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    let store = RunFolder::new(&args.dir);
-    let all = report::stored_contexts(&store)?;
+    let folder = RunFolder::new(&args.dir);
+    let all = report::stored_contexts(&folder)?;
     let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
     if let (true, Some(number)) = (contexts.is_empty(), args.table) {
@@ -47,7 +47,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
         return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
-    let (cells, problems) = store.readable_cells()?;
+    let (cells, problems) = folder.readable_cells()?;
     let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
     problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
     let format = match args.format {
@@ -55,7 +55,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Latex => report::Format::Latex,
         FormatArg::Csv => report::Format::Csv,
-        FormatArg::Html => return print_text(&report::page(&store, &cells, &contexts, args.table, &problems)?),
+        FormatArg::Html => return print_text(&report::page(&folder, &cells, &contexts, args.table, &problems)?),
     };
     print_text(&match args.table {
         Some(number) => report::render_table(&cells, &contexts, number, format)?,

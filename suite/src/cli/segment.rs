@@ -47,7 +47,8 @@ pub struct SegmentArgs {
     /// Crops of a step, on all ranks together.
     #[arg(long, default_value_t = SegmentConfig::default().batch)]
     batch: usize,
-    /// Side of the crops and of the windows, in pixels: what the encoder is opened for, whatever --size says.
+    /// Side of the crops and of the windows, in pixels; the encoder takes images of this side in place of
+    /// --size.
     #[arg(long, default_value_t = SegmentConfig::default().crop)]
     crop: i64,
     /// Pixels between two windows; default: two thirds of the crop.
@@ -83,7 +84,7 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
     let number = |part: &str| part.trim().parse().ok();
     text.split_once(',')
         .and_then(|(low, high)| Some((number(low)?, number(high)?)))
-        .ok_or_else(|| "expected two numbers with a comma between".into())
+        .ok_or_else(|| "expected two numbers with a comma between them".into())
 }
 
 /// The scores of all heads.
@@ -98,7 +99,8 @@ struct Scores {
 /// Trains the heads and prints their scores.
 ///
 /// # Errors
-/// An encoder, pack or option that cannot be used (2), a head that diverged, a file that cannot be written (3).
+/// An encoder, pack or option that cannot be used (2), a head that diverged, a file that cannot be written
+/// (3).
 pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let config = args.config();
     config.validate().map_err(Failure::bad_input)?;
@@ -159,7 +161,8 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// Every rank has an error of the configuration or of the training; a scene or a mask that cannot be read is known to one rank.
+/// Errors of configuration and training are the same on every rank. A scene or a mask that cannot be read is
+/// known to one rank alone.
 fn on_rank(error: Error, ranks: &dyn Collective) -> Failure {
     let everywhere = matches!(error, Error::Config { .. } | Error::Empty { .. } | Error::Diverged { .. });
     Failure { agreed: everywhere || ranks.size() == 1, ..failure(error) }

@@ -11,7 +11,7 @@ use crate::encoder::vit_file::parameter_shapes;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::checkpoints::Checkpoints;
-use crate::run_folder::safetensors;
+use crate::run_folder::{layout, safetensors};
 use crate::suite_file::plan::EncoderRun;
 
 /// A training of a run.
@@ -55,7 +55,7 @@ pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
 
 /// The checkpoint that is meant: `from` itself, or the newest of the run's training.
 fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
-    let trainings = from.join("checkpoints");
+    let trainings = from.join(layout::CHECKPOINTS);
     if !trainings.is_dir() {
         return Ok(from.to_owned());
     }

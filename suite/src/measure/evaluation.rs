@@ -1,4 +1,5 @@
-//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from them.
+//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from
+//! them.
 
 use anyhow::Result;
 use eqr_datasets::Pack;
@@ -12,7 +13,8 @@ use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::{EquivarianceTask, tasks};
 use crate::suite_file::transforms::Transforms;
 
-/// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values can be paired.
+/// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values
+/// can be paired.
 pub(super) const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
 
 pub(super) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;

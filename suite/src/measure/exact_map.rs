@@ -1,5 +1,5 @@
-//! The ceiling of pairs that differ by all transforms at once: R2 of the best guess from the exact affine map between the
-//! views.
+//! The ceiling of pairs that differ by all transforms at once: R2 of the best guess from the exact affine map
+//! between the views.
 
 use anyhow::Result;
 use eqr_datasets::SetKind;

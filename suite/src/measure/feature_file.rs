@@ -1,8 +1,8 @@
-//! Feature files: features of a data set by any frozen encoder, written by any program. HDF5, with the groups `train`, `test`
-//! and, for transfer, `val`:
+//! Feature files: features of a data set by any frozen encoder, written by any program. HDF5, with the groups
+//! `train`, `test` and, for transfer, `val`:
 //!
-//! - for probes `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N, k), what leads from
-//!   the first view to the second;
+//! - for probes `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N,
+//!   k), what leads from the first view to the second;
 //! - for transfer `features` (N, D) and `labels` (N), classes from 0.
 //!
 //! Any float type is read as float32, labels of any integer type as int64.
@@ -80,8 +80,8 @@ impl FeatureFile {
     /// The three labelled splits, on `device`. The largest training label gives the number of classes.
     ///
     /// # Errors
-    /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite, labels that no training
-    /// sample has, a single class.
+    /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite,
+    /// labels that no training sample has, a single class.
     pub fn transfer_data(&self, device: Device) -> Result<TransferData> {
         let (train, classes) = self.labelled_train(device)?;
         let labelled = |split: &str| self.labelled_like(split, &train, classes, device);

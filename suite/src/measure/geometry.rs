@@ -1,4 +1,5 @@
-//! Properties of y that need no probe: how similar the views of an image are, and how many dimensions are used.
+//! Properties of y that need no probe: how similar the views of an image are, and how many dimensions are
+//! used.
 
 use anyhow::Result;
 use eqr_probes::geometry::{Invariance, effective_rank};

@@ -26,9 +26,9 @@ struct ImportedValue {
     better: Option<Better>,
 }
 
-/// The values of the method and the data set of `origin` that belong into a cell of `kind`. The file needs the columns
-/// `dataset`, `task`, `metric` and `value`; it may have `method` (rows of other methods are ignored), `pretrain_seed`,
-/// `eval_seed`, `unit` and `better`.
+/// The values of the method and the data set of `origin` that belong into a cell of `kind`. The file needs
+/// the columns `dataset`, `task`, `metric` and `value`; it may have `method` (rows of other methods are
+/// ignored), `pretrain_seed`, `eval_seed`, `unit` and `better`.
 ///
 /// # Errors
 /// A file or a row that cannot be read, a value that is not finite, no row of this method on this data set.

@@ -1,4 +1,5 @@
-//! Pairs of views as probes read them: features of both views, and what leads from the first view to the second.
+//! Pairs of views as probes read them: features of both views, and what leads from the first view to the
+//! second.
 
 use tch::Tensor;
 

@@ -1,4 +1,5 @@
-//! From an encoder to the pairs of every task: two renders of an object, or a photograph and its transformation.
+//! From an encoder to the pairs of every task: two renders of an object, or a photograph and its
+//! transformation.
 
 use anyhow::Result;
 use eqr_datasets::transforms::Transform;
@@ -12,7 +13,8 @@ use crate::measure::pair_features::{PairFeatures, PairSet};
 use crate::suite_file::tasks::EquivarianceTask;
 
 impl Evaluation<'_> {
-    /// The pairs of every task. With `combined`, photographs also have pairs that differ by all transforms at once.
+    /// The pairs of every task. With `combined`, photographs also have pairs that differ by all transforms at
+    /// once.
     ///
     /// # Errors
     /// Images that cannot be read, an encoder that fails.

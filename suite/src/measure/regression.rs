@@ -1,4 +1,4 @@
-//! Probes of what features hold of the transformation between two views (protocol section 4).
+//! Probes that predict the transformation between two views from their features (protocol section 4).
 
 use eqr_datasets::transforms::Transform;
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
@@ -21,7 +21,7 @@ pub struct Question<'a> {
     canonical: bool,
 }
 
-/// What the probes of a question score.
+/// The scores of a question's probes.
 pub struct Scores<'a> {
     /// The question.
     pub question: Question<'a>,
@@ -34,7 +34,8 @@ pub struct Scores<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// The questions of a set: its target, and if that is quaternions and all of y is read, also with canonical signs.
+    /// The questions of a set: its target, and the target with canonical signs if it is quaternions and all
+    /// of y is read.
     pub fn all(set: &'a PairSet, readout: Readout) -> impl Iterator<Item = Question<'a>> {
         let canonical = readout == Readout::Y && !set.combined && set.task == Transform::Rotation.name() && {
             [&set.train.target, &set.test.target].into_iter().all(quaternion::are_unit)
@@ -46,7 +47,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The task with what distinguishes the question, as in `rotation_canonical`.
+    /// The task, followed by what distinguishes the question: `rotation_canonical`.
     pub fn name(&self) -> String {
         let metric = self.metric(R2Definition::PerOutput, Predictor::Mlp).to_string();
         format!("{}{}", self.set.task, &metric[R2Metric::PER_OUTPUT.to_string().len()..])
@@ -77,7 +78,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The R2 of a probe. Those that are undefined have no value.
+    /// The R2 of a probe, where defined.
     fn values(&self, predictor: Predictor, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
         let all = [
             (R2Definition::PerOutput, test.per_output),
@@ -91,11 +92,11 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor. Tells `progress` how
-/// many epochs are done, of how many.
+/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor.
+/// `progress` gets the number of finished epochs and of all epochs.
 ///
 /// # Errors
-/// Features that are not finite, and what else the probes refuse.
+/// Features that are not finite, and the other errors of [`fit_in`] and [`ridge::fit`].
 pub fn score<'a>(
     questions: Vec<Question<'a>>,
     seeds: &[u64],
@@ -113,14 +114,14 @@ pub fn score<'a>(
     questions.into_iter().zip(&problems).zip(fits).map(score).collect()
 }
 
-/// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP probes that were
-/// trained on permuted targets.
+/// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP
+/// probes that were trained on permuted targets.
 pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> anyhow::Result<Vec<MeasuredValue>> {
     let sets = evaluation.pair_sets(encoder, evaluation.probe.combined)?;
     measure_sets(&sets, evaluation.probe)
 }
 
-/// As [`measure`], of pairs.
+/// As [`measure`], from pairs that are encoded already.
 pub(super) fn measure_sets(sets: &[PairSet], probe: &Probe) -> anyhow::Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let mut values = Vec::new();
@@ -153,7 +154,7 @@ pub(super) fn measure_curve_point(
     Ok(values)
 }
 
-/// The questions of all sets, one list for each half of y that the suite names and one for the grid.
+/// The questions of all sets, one list for each half of y in the suite's `probe.parts` and one for the grid.
 fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator<Item = Vec<Question<'a>>> {
     let has_grid = sets.iter().all(PairSet::has_grid);
     let halves = probe.parts.iter().map(|&half| half.into()).collect::<Vec<Readout>>();
@@ -166,7 +167,7 @@ fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredV
     seeds.iter().zip(fits).flat_map(values).collect()
 }
 
-/// Of every set, the constant predictor, and the number of outputs that have no R2.
+/// For every set, R2 of the constant predictor, and the number of outputs without an R2.
 fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for PairSet { task, combined, train, test } in sets {

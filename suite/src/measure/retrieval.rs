@@ -1,8 +1,8 @@
-//! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first view it predicts
-//! those of the other views; a prediction should be nearest to the view that was meant.
+//! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first
+//! view it predicts those of the other views; a prediction should be nearest to the view that was meant.
 //!
-//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are embedded as one batch,
-//! so that the values depend on the split alone.
+//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are
+//! embedded as one batch, so that the values depend on the split alone.
 
 use anyhow::Result;
 use eqr_datasets::SceneLatents;
@@ -23,8 +23,8 @@ const POSE: usize = 4;
 /// Objects that are searched at a time.
 const OBJECTS: usize = 256;
 
-/// Values of the test split and of the training split. There are none of a method without a predictor, of photographs, and of
-/// objects with a single view.
+/// Values of the test split and of the training split. There are none of a method without a predictor, of
+/// photographs, and of objects with a single view.
 pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for (source, suffix) in [(evaluation.test, ""), (evaluation.train, ON_TRAINING_OBJECTS)] {
@@ -54,7 +54,8 @@ fn retrieve(network: &Network, source: &PairSource) -> Result<Option<Retrieval>>
     search(predictor, &network.arena, scene, source.units(), &z).map(Some)
 }
 
-/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by object.
+/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by
+/// object.
 fn search(
     predictor: &dyn Predictor,
     arena: &Arena,
@@ -78,7 +79,8 @@ fn search(
     Ok(Retrieval::of(&found)?)
 }
 
-/// What leads from the first view of each object to each of its views, the first included: (units, views, parameters).
+/// What leads from the first view of each object to each of its views, the first included: (units, views,
+/// parameters).
 fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
     let pairs: Vec<[usize; 2]> =
@@ -86,8 +88,8 @@ fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
 }
 
-/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of the poses in the
-/// world. parameters: (units, views, parameters).
+/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of
+/// the poses in the world. parameters: (units, views, parameters).
 fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
     let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
     let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [2i64], true);
@@ -106,7 +108,8 @@ mod tests {
 
     use super::*;
 
-    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else they stay as they are.
+    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else
+    /// they stay as they are.
     struct Poses {
         exact: bool,
     }
@@ -155,7 +158,8 @@ mod tests {
         assert!(found.pre.abs() < 1e-9, "{}", found.pre);
     }
 
-    /// The first view is its own nearest: no view is found, and the error is that of taking the first for each of the others.
+    /// The first view is its own nearest: no view is found, and the error is that of taking the first for
+    /// each of the others.
     #[test]
     fn a_predictor_that_does_nothing_finds_the_first_view() {
         let (found, z) = measured(false, &[0, 1, 2]);

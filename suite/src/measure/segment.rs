@@ -1,5 +1,5 @@
-//! Segmentation with a frozen encoder (protocol section 6): a head is trained on the training scenes and scored on the test
-//! scenes, on any number of ranks.
+//! Segmentation with a frozen encoder (protocol section 6): a head is trained on the training scenes and
+//! scored on the test scenes, on any number of ranks.
 
 use std::path::Path;
 
@@ -39,7 +39,8 @@ impl<'a> SegmentationScenes<'a> {
     /// Opens both splits; `normalise` makes of pixels (3, H, W) in [0, 1] what the encoder takes.
     ///
     /// # Errors
-    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that cannot be read.
+    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that
+    /// cannot be read.
     pub fn open(
         pack: &'a Pack,
         normalise: &'a dyn Fn(&Tensor) -> Tensor,
@@ -54,7 +55,7 @@ impl<'a> SegmentationScenes<'a> {
 pub struct Segmented {
     /// The head.
     pub head: HyperNet,
-    /// Of all test scenes, summed over the ranks.
+    /// Confusion matrix of all test scenes, summed over the ranks.
     pub confusion: Confusion,
     /// Loss against steps.
     pub curve: Vec<LossPoint>,
@@ -69,7 +70,8 @@ pub struct LossPoint {
     pub loss: f64,
 }
 
-/// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the same.
+/// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the
+/// same.
 ///
 /// # Errors
 /// [`train`]'s and [`evaluate`]'s. An error of a scene is known to one rank alone.
@@ -110,7 +112,8 @@ pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> V
     all.chain(classes).collect()
 }
 
-/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of `head`.
+/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of
+/// `head`.
 ///
 /// # Errors
 /// Scenes that cannot be read, a picture that cannot be written.
@@ -145,7 +148,7 @@ fn is_printed(step: usize, steps: usize) -> bool {
     step == steps || line(step) > line(step.saturating_sub(steps.div_ceil(POINTS)))
 }
 
-/// Mean losses of stretches of equally many steps.
+/// The loss against steps: each point is the mean over equally many steps.
 struct LossCurve {
     points: Vec<LossPoint>,
     steps: usize,

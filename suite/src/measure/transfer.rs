@@ -1,4 +1,5 @@
-//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies as values.
+//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies
+//! as values.
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
@@ -41,10 +42,12 @@ impl<'a> ImageEncoder<'a> {
     }
 }
 
-/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train` is set aside.
+/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train`
+/// is set aside.
 ///
 /// # Errors
-/// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an encoder that fails.
+/// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an
+/// encoder that fails.
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
@@ -82,8 +85,8 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
 }
 
-/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What rounding takes from one
-/// class is added to the next.
+/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What
+/// rounding takes from one class is added to the next.
 fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     let classes = labels.iter().max().map_or(0, |&last| last + 1);
     let mut aside = Vec::new();

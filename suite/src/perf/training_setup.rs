@@ -19,11 +19,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
-use crate::encoder::network::model_config_for;
+use crate::encoder::network::{model_config_for, parameter_counts};
 use crate::suite_file::data_source::Data;
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
-use crate::suite_file::tasks::tasks;
 use crate::suite_file::transforms::Transforms;
 
 /// Classes of the random data.
@@ -148,10 +147,7 @@ fn model_and_batch(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
             decoder: DecoderConfig::default(),
             loss: LossConfig::default(),
             classes: CLASSES,
-            transforms: tasks(SetKind::Renders, &Transforms::default())
-                .into_iter()
-                .map(|task| (task.name, task.outputs))
-                .collect(),
+            transforms: parameter_counts(SetKind::Renders, &Transforms::default()),
             sie_constant: false,
         };
         return Ok((config, batch));

@@ -40,9 +40,9 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let restored = resume(network, &mut adam, &identity, job)?;
     let resumed = restored.is_some();
     let mut state = restored.unwrap_or_default();
-    let curve = LossCurve::new(total_steps, std::mem::take(&mut state.since));
+    let curve = LossCurve::new(total_steps, std::mem::take(&mut state.curve_sums));
     let watch = TrainingWatch::begin();
-    let _encoding = announce_encoding(job);
+    let _running = note_running_training(job);
     let progress = Progress::new(&job.label);
     let mut training = Training { network, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
@@ -148,14 +148,14 @@ impl Training<'_> {
         } else {
             let (point, sums) = self.curve.stop()?;
             self.state.curve.extend(point);
-            self.state.since = sums;
+            self.state.curve_sums = sums;
         }
         Ok(())
     }
 }
 
-/// Tells the out-of-memory message how many pairs this rank encodes at a time.
-fn announce_encoding(job: &TrainingJob) -> RunningTraining {
+/// Tells a later out-of-memory message how many pairs this rank encodes at a time.
+fn note_running_training(job: &TrainingJob) -> RunningTraining {
     let batch = job.suite.train.batch;
     let largest_share = batch.div_ceil(job.worker.ranks.size());
     let micro_batch = job.worker.micro_batch.map_or(largest_share, |pairs| largest_share.min(pairs as usize));

@@ -205,7 +205,7 @@ impl Record {
 fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0) {
-        let part = cell.part.as_ref().map(|part| format!("{part}: ")).unwrap_or_default();
+        let part = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
         all.entry(format!("{part}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
     }
     all

@@ -66,7 +66,7 @@ fn cell(method: &str, seed: u64) -> Cell {
         schema: SCHEMA,
         id: String::new(),
         kind: CellKind::Probe,
-        part: None,
+        data_set: None,
         method: method.to_owned(),
         pretrain_seed: seed,
         step: 100,

@@ -248,7 +248,7 @@ fn table_name(context: &ReportContext, all: &[ReportContext]) -> String {
 }
 
 fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
-    cells.iter().filter(|cell| cell.part == context.part).cloned().collect()
+    cells.iter().filter(|cell| cell.data_set == context.part).cloned().collect()
 }
 
 /// The tables of these data sets one after the other, as [`write`] writes them; in CSV under one header.

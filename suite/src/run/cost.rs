@@ -1,9 +1,10 @@
-//! What the cells of a suite cost: matrix products, memory, disk. The networks that would be trained are built and counted.
+//! What the cells of a suite cost: matrix products, memory, disk. The networks that would be trained are
+//! built and counted.
 //!
-//! FLOPs are counted as by `perf train`: matrix products only, backward = 2 x forward. A probe cell has the encoder's passes
-//! over its pairs and the multilayer perceptrons on y and on `grid`. A transfer or segmentation cell has the encoder's passes
-//! alone, since heads and logistic regression are small beside them; the windows of the test scenes, whose number is unknown,
-//! are left out.
+//! FLOPs are counted as by `perf train`: matrix products only, backward = 2 x forward. A probe cell has the
+//! encoder's passes over its pairs and the multilayer perceptrons on y and on `grid`. A transfer or
+//! segmentation cell has the encoder's passes alone, since heads and logistic regression are small beside
+//! them; the windows of the test scenes, whose number is unknown, are left out.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};
@@ -48,8 +49,8 @@ const STATE_BYTES: f64 = 16.0;
 /// Bytes of a parameter on disk: the two newest checkpoints, each with parameters and two moments in fp32.
 const CHECKPOINT_BYTES: f64 = 2.0 * 12.0;
 
-/// What the training of `run` costs with its batch shared by `devices`. Each device encodes `micro_batch` pairs at a time,
-/// or its whole share of the batch.
+/// What the training of `run` costs with its batch shared by `devices`. Each device encodes `micro_batch`
+/// pairs at a time, or its whole share of the batch.
 ///
 /// # Errors
 /// A network that cannot be built.
@@ -84,8 +85,9 @@ fn state_bytes(parameters: i64, compute: Compute) -> f64 {
     parameters as f64 * (STATE_BYTES + if compute == Compute::Bf16 { 2.0 } else { 0.0 })
 }
 
-/// Activations of a pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a s^2 bytes a block
-/// in half precision, for s tokens of width d and a heads. The blocks of a decoder attend to s tokens of the other view.
+/// Activations of a pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
+/// s^2 bytes a block in half precision, for s tokens of width d and a heads. The blocks of a decoder attend
+/// to s tokens of the other view.
 fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 {
     let VitConfig { dim, depth, heads, .. } = config.encoder;
     // the patches and the class token
@@ -98,8 +100,8 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 
-/// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the perceptrons on y
-/// (2 out) and on y with the quadrant means (2 (out + 4 dim)).
+/// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the
+/// perceptrons on y (2 out) and on y with the quadrant means (2 (out + 4 dim)).
 pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;

@@ -1,4 +1,5 @@
-//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are missing.
+//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are
+//! missing.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,8 +15,8 @@ use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
 use crate::run::measurements::{MeasurementKind, after_training};
 use crate::run::request::RunRequest;
-use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
@@ -90,7 +91,7 @@ impl DryRun<'_> {
             let cost = cost::training(suite, run, &size, self.compute, self.devices, micro_batch)?;
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
-            let checkpoints = Checkpoints { folder: self.folder.path("checkpoints").join(run.slug()) };
+            let checkpoints = self.folder.checkpoints(&run.slug());
             let newest = checkpoints.steps()?.first().map(|step| format!(", checkpoint at step {step}"));
             let details = format!(
                 ", {steps}, {:.1} M parameters, {memory}{}",
@@ -190,7 +191,7 @@ impl DryRun<'_> {
         for path in files.chain(&suite.train.init).filter(|path| !path.exists()) {
             self.missing.push(format!("  {}: no such file", path.display()));
         }
-        let is_run = |path: &Path| path.join("manifest.json").exists();
+        let is_run = |path: &Path| path.join(layout::MANIFEST).exists();
         for run in self.request.pretrained.iter().filter(|run| !is_run(run)) {
             self.missing.push(format!("  --pretrained {}: holds no run", run.display()));
         }

@@ -1,4 +1,4 @@
-//! The measurements of a sub-suite, one cell each: which there are, in which order, and of which row.
+//! The list of a sub-suite's measurements, one cell each.
 
 use std::path::{Path, PathBuf};
 
@@ -102,8 +102,8 @@ impl MeasuredRow {
     }
 }
 
-/// What is measured once the trainings are done, whether or not the row's files have it: probes of every row, then transfer
-/// and segmentation, set by set.
+/// The measurements after the trainings: probes of every row,
+/// then transfer and segmentation, set by set.
 pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<Measurement> {
     let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
     let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
@@ -149,8 +149,8 @@ pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
     Ok(all)
 }
 
-/// Whether the row's files hold what the measurement reads. A file of results without any row for this sub-suite still gets
-/// its probe, which then fails with a message that says so.
+/// Whether the row's files hold what the measurement reads. A file of results without any row for this
+/// sub-suite still gets its probe, which then fails with a message that says so.
 fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement) -> bool {
     let MeasuredRow::External(external) = row else { return true };
     let Some(results) = row.results() else {

@@ -24,8 +24,8 @@ enum TrainingEnd {
     Stopped,
 }
 
-/// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of `ranks_per_cell` ranks
-/// train side by side; with g groups, each takes every g-th training.
+/// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of
+/// `ranks_per_cell` ranks train side by side; with g groups, each takes every g-th training.
 pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ranks = context.worker.ranks;
     let mut missing = context.encoder_runs()?;
@@ -116,7 +116,7 @@ fn write_finished(
         schema: SCHEMA,
         id: job.cell.clone(),
         kind: CellKind::Pretrain,
-        part: run.data_set.clone(),
+        data_set: run.data_set.clone(),
         method: run.row.to_string(),
         pretrain_seed: run.seed,
         step: state.step,

@@ -12,6 +12,7 @@ use crate::measure::{pictures, probe, reconstruction};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
 use crate::run::measurements::MeasuredRow;
+use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
@@ -47,7 +48,7 @@ fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) ->
     if run.seed == 0
         && let Some(images) = reconstruction::pictures(&network, &context.test, PICTURES)?
     {
-        let path = context.folder.path("figures").join(format!("reconstruction-{}.png", run.slug()));
+        let path = context.folder.path(layout::figure(&format!("reconstruction-{}", run.slug())));
         pictures::rows(&images, &path).context(RunFile("its picture"))?;
     }
     Ok((values, trained_steps))

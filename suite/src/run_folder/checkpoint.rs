@@ -51,8 +51,8 @@ pub struct TrainingState {
     /// Training curve so far.
     pub curve: Vec<CurvePoint>,
     /// Sums since the curve's last point, where the training was stopped in the middle of an epoch.
-    #[serde(default, skip_serializing_if = "CurveSums::is_empty")]
-    pub since: CurveSums,
+    #[serde(rename = "since", default, skip_serializing_if = "CurveSums::is_empty")]
+    pub curve_sums: CurveSums,
 }
 
 /// Bytes and BLAKE3 of a file.

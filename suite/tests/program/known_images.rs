@@ -150,7 +150,7 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     let equal = cell(&run_folder, "pretrain-sie-rot-equal-steps-seed0");
     assert_eq!((&equal["step"], &equal["method"]), (&21.into(), &"SIE(rot), equal steps".into()));
     let schedule = |training: &str| {
-        let path = run_folder.join("checkpoints").join(training).join("step-21/manifest.json");
+        let path = run_folder.join(layout::CHECKPOINTS).join(training).join("step-21/manifest.json");
         let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         manifest["identity"]["schedule"].clone()
     };

@@ -136,8 +136,8 @@ fn checkpoints_of_another_architecture_or_precision_are_refused() {
     for (out, extra, says) in cases {
         succeeded(&run(out, extra));
         let folder = here.join(out);
-        std::fs::remove_dir_all(folder.join("checkpoints")).unwrap();
-        copy(&tiny_run().join("checkpoints"), &folder.join("checkpoints"));
+        std::fs::remove_dir_all(folder.join(layout::CHECKPOINTS)).unwrap();
+        copy(&tiny_run().join(layout::CHECKPOINTS), &folder.join(layout::CHECKPOINTS));
         std::fs::remove_file(folder.join("cells/pretrain-ours-seed0.json")).unwrap();
         let output = run(out, extra);
         let text = stderr(&output);
