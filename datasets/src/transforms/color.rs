@@ -56,9 +56,9 @@ fn clamped(mut values: Tensor) -> Tensor {
 
 /// Rotates the hue (HSV) of `images` by `turns` (N, 1, 1, 1).
 ///
-/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c * (1
-/// - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1]:
-/// torchvision's six cases in one.
+/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels
+/// v - c * (1 - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to
+/// [0, 1]: torchvision's six cases in one.
 fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     let [red, green, blue] = channels(images);
     let value = red.maximum(&green).maximum(&blue);

@@ -115,9 +115,9 @@ fn cifar100_binary_takes_the_fine_labels() {
     let labels = |split: usize| good.splits[split].1.iter().map(|item| item.label).collect::<Vec<_>>();
     assert_eq!((labels(0), labels(1)), (vec![99, 4], vec![20]));
     assert_images(&CIFAR100, "train.bin", &train, &[3, 4]);
-    let bad = with(&tree, "cifar-100-binary/test.bin", &binary(&[(&[5, 100], 5)]));
+    let bad = with(&tree, "cifar-100-binary/test.bin", binary(&[(&[5, 100], 5)]));
     assert_refused(&CIFAR100, &bad, &["cifar-100-binary/test.bin", "image 0", "label 100", "0 to 99"]);
-    let ten = with(&tree, "cifar-100-binary/test.bin", &binary(&[(&[5], 5)]));
+    let ten = with(&tree, "cifar-100-binary/test.bin", binary(&[(&[5], 5)]));
     assert_refused(&CIFAR100, &ten, &["3073 bytes", "multiple of 3074"]);
 }
 

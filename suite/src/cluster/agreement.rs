@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn values_come_back_as_they_were() {
         let value = (Some("a \"quoted\" text, ü".to_owned()), vec![(usize::MAX, -3i32)]);
-        assert_eq!(gather(&Solo, &value), [value.clone()]);
+        assert_eq!(gather(&Solo, &value), std::slice::from_ref(&value));
         assert_eq!(from_leader(&Solo, &None::<u64>), None);
     }
 }

@@ -28,8 +28,14 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         let step = RefCell::new(|ranks: &dyn Collective| setup.step(&pairs, ranks));
         if ranks.overlaps_from().is_some() {
             let sum_afterwards = SumAfterwards(ranks);
-            let mut beside = || Ok(step.borrow_mut()(ranks));
-            let mut afterwards = || Ok(step.borrow_mut()(&sum_afterwards));
+            let mut beside = || {
+                step.borrow_mut()(ranks);
+                Ok(())
+            };
+            let mut afterwards = || {
+                step.borrow_mut()(&sum_afterwards);
+                Ok(())
+            };
             let [beside, afterwards] = interleaved_medians(args.steps, [&mut beside, &mut afterwards])?;
             (beside, Some(afterwards))
         } else {
