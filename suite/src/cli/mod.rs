@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
 use eqr_models::{Collective, Solo};
 
 use crate::cluster::agreement::agree;
@@ -14,7 +15,8 @@ use crate::console::{self, print_text};
 use crate::encoder::export::{ExportArgs, export};
 use crate::failure::{Failure, Outcome};
 use crate::perf;
-use crate::report::{self, ReportContext};
+use crate::report::formats::{FORMATS, Format, by_name};
+use crate::report::{self, Report, ReportContext};
 use crate::run::dry_run::DeviceName;
 use crate::run::{RunRequest, run};
 use crate::run_folder::baseline::{RecordArgs, record};
@@ -130,20 +132,16 @@ struct ReportArgs {
     /// A run's folder.
     dir: PathBuf,
     /// Form of the output.
-    #[arg(long, value_enum, default_value = "terminal")]
-    format: FormatArg,
+    #[arg(long, value_parser = format_parser(), default_value = "terminal")]
+    format: &'static dyn Format,
     /// Number of the paper's table; default: all that the suite mirrors.
     #[arg(long)]
     table: Option<u8>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum FormatArg {
-    Terminal,
-    Markdown,
-    Latex,
-    Csv,
-    Html,
+fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
+    let names = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name()));
+    names.map(|name| by_name(&name).expect("one of the possible values"))
 }
 
 #[derive(Subcommand)]
@@ -286,17 +284,8 @@ fn print_report(args: &ReportArgs) -> Result<()> {
     let (cells, problems) = store.readable_cells()?;
     let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
     problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
-    let format = match args.format {
-        FormatArg::Terminal => report::Format::Terminal,
-        FormatArg::Markdown => report::Format::Markdown,
-        FormatArg::Latex => report::Format::Latex,
-        FormatArg::Csv => report::Format::Csv,
-        FormatArg::Html => return print_text(&report::page(&store, &cells, &contexts, args.table, &problems)?),
-    };
-    print_text(&match args.table {
-        Some(number) => report::render_table(&cells, &contexts, number, format)?,
-        None => report::render(&cells, &contexts, format)?,
-    })
+    let report = Report { folder: &store, cells: &cells, contexts: &contexts, table: args.table, problems: &problems };
+    print_text(&report.render(args.format)?)
 }
 
 /// A probe's error as an exit code: what comes of the input is bad input, what happens on the way a failed run.

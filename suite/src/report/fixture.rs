@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{ReportContext, Scale};
-use crate::registry::Better;
+use super::formats::by_name;
+use super::{Report, ReportContext};
+use crate::registry::{Better, TaskFamily};
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint, SCHEMA};
 use crate::run_folder::metric::Metric;
+use crate::run_folder::store::RunFolder;
+use crate::suite_file::scale::Scale;
 
 /// A context with these columns and rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
@@ -17,11 +20,19 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         table: None,
         tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        compare: vec![],
         transfers: vec![],
         segmentations: vec![],
         notes: vec![],
         protocol: vec![],
     }
+}
+
+/// The report of these cells, of a run without anything else.
+pub fn rendered(cells: &[Cell], context: &ReportContext, format: &str) -> String {
+    let folder = RunFolder::at("nowhere");
+    let report = Report { folder: &folder, cells, contexts: &[context], table: None, problems: &[] };
+    report.render(by_name(format).expect("a format's name")).unwrap()
 }
 
 /// A value; [`probe`] fills in whose it is.
@@ -48,6 +59,16 @@ pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
     let owned =
         |metric: &Metric| Metric { method: method.to_owned(), pretrain_seed: seed, cell: id.clone(), ..metric.clone() };
     Cell { kind: CellKind::Probe, metrics: metrics.iter().map(owned).collect(), id: id.clone(), ..cell(method, seed) }
+}
+
+/// A transfer or a segmentation: data set, metric and value of everything that it measured.
+pub fn downstream(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
+    let family = if kind == CellKind::Transfer { TaskFamily::LinearTransfer } else { TaskFamily::Segmentation };
+    let metric = |(set, metric, number): &(&str, &str, f64)| Metric {
+        dataset: (*set).to_owned(),
+        ..value(family.name(), metric, 0, *number)
+    };
+    Cell { kind, ..probe(method, seed, &values.iter().map(metric).collect::<Vec<_>>()) }
 }
 
 /// A pretraining with this loss at these steps.

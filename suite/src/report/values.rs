@@ -1,4 +1,4 @@
-//! The values of the finished cells, by method and by what is measured, with the draws of every pretraining seed.
+//! The values of the finished cells, by method and quantity, with the draws of every pretraining seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,8 +181,8 @@ impl Sample {
 }
 
 impl Contrast {
-    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so that its correction is not
-    /// defined.
+    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so that its
+    /// correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {
         let (a, b) = self.sizes;
         let degrees = match self.test {

@@ -34,7 +34,7 @@ use crate::encoder::vit_file::Parameters;
 use crate::failure::{Failure, Outcome};
 use crate::pretrain::divergence::Divergence;
 use crate::pretrain::training_loop::{FinishedTraining, TrainingJob, TrainingStop, batch_units, train};
-use crate::report::{self, ReportContext, TransferColumn};
+use crate::report::{self, Report, ReportContext, TransferColumn};
 use crate::run::dry_run::DeviceName;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
@@ -327,7 +327,9 @@ fn finish(store: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Resu
     say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
     say(&format!("report: {}", store.path("tables").display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
-    print_text(&report::render(&store.cells()?, &contexts, report::Format::Terminal)?)
+    let cells = store.cells()?;
+    let report = Report { folder: store, cells: &cells, contexts: &contexts, table: None, problems: &[] };
+    print_text(&report.render(report::formats::TERMINAL)?)
 }
 
 impl Prepared {
@@ -348,6 +350,7 @@ impl Prepared {
             table: suite.table,
             tasks: ["classification".to_owned()].into_iter().chain(tasks).collect(),
             methods: own.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
+            compare: suite.compare.clone(),
             transfers: suite.transfer.iter().zip(&self.sets.transfer).map(column).collect(),
             segmentations: self.sets.segmentation.iter().map(|pack| pack.name.clone()).collect(),
             notes: suite.notes.clone(),

@@ -8,6 +8,7 @@ use eqr_models::Compute;
 use serde_json::{Value, json};
 
 use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::json_leaves::{Lists, leaves};
 use crate::run_folder::lock;
 use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
@@ -53,10 +54,13 @@ pub fn check(store: &RunFolder, parts: &[SubSuite], compute: Compute) -> Result<
     Ok(())
 }
 
-/// The suite without the rows that are not pretrained: a run may be given further ones.
+/// The suite without the rows that are not pretrained and without the pairs that a report tests: a run may be given
+/// further ones.
 fn suite(part: &SubSuite) -> Value {
     let mut suite = json!(part.suite);
-    suite.as_object_mut().and_then(|keys| keys.remove("rows"));
+    if let Some(keys) = suite.as_object_mut() {
+        keys.retain(|key, _| key != "rows" && key != "compare");
+    }
     suite
 }
 
@@ -160,9 +164,11 @@ fn same(found: &Value, wanted: &Value) -> Result<()> {
 
 /// A line for every key in which two configurations differ, from the key and both values.
 pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) -> String) -> Vec<String> {
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    flatten("", found, &mut old);
-    flatten("", wanted, &mut new);
+    let flat = |document| -> Vec<(String, String)> {
+        let leaves = leaves(document, Lists::Whole).into_iter();
+        leaves.map(|leaf| (leaf.path.join("."), leaf.value.to_string())).collect()
+    };
+    let (old, new) = (flat(found), flat(wanted));
     let lookup = |list: &[(String, String)], key: &str| {
         list.iter().find(|(k, _)| k == key).map_or("nothing".to_owned(), |(_, value)| value.clone())
     };
@@ -173,19 +179,6 @@ pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) 
         .filter(|key| lookup(&old, key) != lookup(&new, key))
         .map(|key| line(key, &lookup(&old, key), &lookup(&new, key)))
         .collect()
-}
-
-/// (dotted key, value as text) of every leaf; a list is one leaf.
-fn flatten(prefix: &str, value: &Value, into: &mut Vec<(String, String)>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                flatten(&path, value, into);
-            }
-        }
-        leaf => into.push((prefix.to_owned(), leaf.to_string())),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod cell;
 pub mod checkpoint;
 pub mod curve_sums;
+pub mod json_leaves;
 pub mod lock;
 pub mod manifest;
 pub mod metric;

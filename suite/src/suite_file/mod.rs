@@ -1,5 +1,6 @@
 //! A suite as it is read: what is trained on what, and how it is measured.
 
+pub mod compared_pairs;
 pub mod course;
 pub mod data_sets;
 pub mod downstream_sets;

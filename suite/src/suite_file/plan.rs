@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use eqr_models::MethodKind;
 
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::names::file_name;
+use crate::suite_file::names::{EQUAL_STEPS, file_name, method_of};
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
 
@@ -27,13 +27,6 @@ pub struct Row {
     pub kind: MethodKind,
     /// Its budget.
     pub budget: Budget,
-}
-
-const EQUAL_STEPS: &str = ", equal steps";
-
-/// A row's name without what it says of the budget.
-pub fn method_of(row: &str) -> &str {
-    row.strip_suffix(EQUAL_STEPS).unwrap_or(row)
 }
 
 impl fmt::Display for Row {

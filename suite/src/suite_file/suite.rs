@@ -15,6 +15,7 @@ use eqr_probes::classify::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::suite_file::compared_pairs::{self, ComparedPair};
 use crate::suite_file::data_sets;
 use crate::suite_file::downstream_sets::{self, SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::{self, ExternalRow};
@@ -43,6 +44,9 @@ pub struct Suite {
     /// Rows that are not: encoders, features or results of others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<ExternalRow>,
+    /// Pairs of rows that the report tests beside those that it always tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<ComparedPair>,
     /// Pretraining seeds 0 .. seeds.
     pub seeds: u64,
     /// The data set.
@@ -311,6 +315,7 @@ impl Suite {
     pub fn validate(&self) -> Result<()> {
         self.method_kinds()?;
         external_rows::validate(&self.rows, &self.methods)?;
+        compared_pairs::validate(&self.compare, &self.rows)?;
         downstream_sets::validate(&self.transfer, &self.segmentation)?;
         for (i, method) in self.methods.iter().enumerate() {
             if self.methods[..i].contains(method) {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use eqr_probes::stats::Summary;
 
-use super::ReportContext;
-use super::plot::{Figure, Line, Panel, Point, Style, Weight};
-use super::scores::Measure;
-use super::table::Role;
-use super::values::Values;
+use super::plot::{Curve, Figure, Panel, Point, Style, Weight};
+use crate::registry::TaskFamily;
+use crate::report::context::ReportContext;
+use crate::report::table::Role;
+use crate::report::values::Values;
 use crate::run_folder::cell::{Cell, CellKind};
 
 /// Training curves as PNG: one panel a method, as losses of different methods have different scales. `None` where no
@@ -27,19 +27,19 @@ pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8
 
 /// Methods that train, with the number that decides how their lines look.
 fn numbered(context: &ReportContext) -> impl Iterator<Item = (usize, &String)> {
-    context.methods.iter().filter(|method| Role::of(method) != Role::Floor).enumerate()
+    context.methods.iter().filter(|method| Role::of_row(method) != Role::Floor).enumerate()
 }
 
 fn training_panel(cells: &[Cell], index: usize, method: &str) -> Option<Panel> {
     let pretrained = cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && cell.method == method);
-    let line = |cell: &Cell| Line {
+    let curve = |cell: &Cell| Curve {
         label: method.to_owned(),
         style: Style::Method { index, weight: Weight::Thin },
         points: loss_points(cell),
     };
-    let lines: Vec<Line> = pretrained.map(line).filter(|line| !line.points.is_empty()).collect();
-    let panel = Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), lines };
-    (!panel.lines.is_empty()).then_some(panel)
+    let curves: Vec<Curve> = pretrained.map(curve).filter(|curve| !curve.points.is_empty()).collect();
+    let panel = Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), curves };
+    (!panel.curves.is_empty()).then_some(panel)
 }
 
 fn loss_points(cell: &Cell) -> Vec<Point> {
@@ -52,7 +52,7 @@ fn loss_points(cell: &Cell) -> Vec<Point> {
 /// levels. `None` where no encoder was probed during its training.
 pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
     // a task that is only measured at the end has no curve
-    let curved = |panel: &Panel| panel.lines.iter().any(|line| line.points.len() > 1);
+    let curved = |panel: &Panel| panel.curves.iter().any(|curve| curve.points.len() > 1);
     let panels: Vec<Panel> =
         context.tasks.iter().map(|task| probe_panel(cells, context, task)).filter(curved).collect();
     if panels.is_empty() {
@@ -63,35 +63,37 @@ pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>
 }
 
 fn probe_panel(cells: &[Cell], context: &ReportContext, task: &str) -> Panel {
-    let measure = Measure::of(task);
-    let trained = numbered(context).filter(|(_, method)| Role::of(method) == Role::Contestant);
-    let mut lines: Vec<Line> = trained.filter_map(|(index, method)| probe_line(cells, index, method, task)).collect();
-    let bounds = |role: &Role| *role == Role::Floor || (*role == Role::Ceiling && measure == Measure::R2);
-    let levels = context.methods.iter().map(|method| (Role::of(method), method)).filter(|(role, _)| bounds(role));
-    lines.extend(levels.filter_map(|(role, method)| level(cells, role, method, task)));
-    let y_label = match measure {
-        Measure::Top1 => "top-1 (fraction)".to_owned(),
-        Measure::R2 => "R² (per output)".to_owned(),
-    };
-    Panel { title: task.to_owned(), x_label: "training steps", y_label, lines }
+    let family = TaskFamily::of_task(task);
+    let trained = numbered(context).filter(|(_, method)| Role::of_row(method) == Role::Contestant);
+    let mut curves: Vec<Curve> =
+        trained.filter_map(|(index, method)| probe_curve(cells, index, method, task)).collect();
+    let is_r2 = family == TaskFamily::Transformation;
+    let bounds = |role: &Role| *role == Role::Floor || (*role == Role::Ceiling && is_r2);
+    let levels = context.methods.iter().map(|method| (Role::of_row(method), method)).filter(|(role, _)| bounds(role));
+    curves.extend(levels.filter_map(|(role, method)| level(cells, role, method, task)));
+    let headline = family.headline();
+    let y_label =
+        if is_r2 { "R² (per output)".to_owned() } else { format!("{} ({})", headline.heading, headline.unit) };
+    Panel { title: task.to_owned(), x_label: "training steps", y_label, curves }
 }
 
-fn probe_line(cells: &[Cell], index: usize, method: &str, task: &str) -> Option<Line> {
+fn probe_curve(cells: &[Cell], index: usize, method: &str, task: &str) -> Option<Curve> {
     let probed = cells.iter().filter(|cell| cell.kind == CellKind::Probe && cell.method == method);
     let steps: BTreeSet<u64> = probed.map(|cell| cell.step).collect();
     let point = |step: u64| {
-        let summary = Values::at_step(cells, step).summary(method, task, Measure::of(task).headline())?;
+        let summary =
+            Values::at_step(cells, step).summary(method, task, TaskFamily::of_task(task).headline().metric)?;
         Some(Point { x: step as f64, y: summary.mean, spread: summary.std })
     };
     let points: Vec<Point> = steps.into_iter().filter_map(point).collect();
     let style = Style::Method { index, weight: Weight::Marked };
-    (!points.is_empty()).then(|| Line { label: method.to_owned(), style, points })
+    (!points.is_empty()).then(|| Curve { label: method.to_owned(), style, points })
 }
 
-/// The value of a method that stands for the floor or the ceiling, whatever its step.
-fn level(cells: &[Cell], role: Role, method: &str, task: &str) -> Option<Line> {
-    let Summary { mean, .. } = Values::of(cells).summary(method, task, Measure::of(task).headline())?;
+/// The value of the floor or the ceiling, at whatever step.
+fn level(cells: &[Cell], role: Role, method: &str, task: &str) -> Option<Curve> {
+    let Summary { mean, .. } = Values::of(cells).summary(method, task, TaskFamily::of_task(task).headline().metric)?;
     let style = if role == Role::Floor { Style::Floor } else { Style::Ceiling };
     let points = vec![Point { x: 0.0, y: mean, spread: None }];
-    Some(Line { label: format!("{method}{}", role.suffix()), style, points })
+    Some(Curve { label: format!("{method}{}", role.suffix()), style, points })
 }
