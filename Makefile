@@ -43,7 +43,8 @@ test: lint ## set up, lint, all tests (what CI runs)
 	cargo test --release --workspace $(FEATURES)
 
 test-full: export EQR_TEST_FULL = 1
-test-full: test ## also the tests that train for long
+test-full: test ## also the tests that train for long, and the fuzz targets
+	scripts/fuzz.sh
 
 test-slurm: build ## job scripts under a Slurm that is started for it (as root; installs slurm-wlm)
 	@scripts/test-slurm.sh

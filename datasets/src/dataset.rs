@@ -1,26 +1,17 @@
-//! A small set held in memory.
+//! Data sets in memory.
 
 use std::path::Path;
 
-use ndarray::{Array2, Array4, Axis};
+use ndarray::{Array4, Axis};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use crate::atomic_write::parent_folder;
 use crate::error::{Error, Result};
-use crate::files::folder_of;
-use crate::pack::{self, Contents, Form, LATENTS, Pack, Payload, SplitContents};
+use crate::pack::{self, Contents, Pack, PackedSplit, Payload, SplitContents, Storage};
+use crate::scene_latents::SceneLatents;
+use crate::set_kind::SetKind;
 
-/// What the two views of a pair are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Photographs: view 2 is a known transformation of view 1.
-    Photographs,
-    /// Renders of 3D objects with scene latents: a pair is two renders of one object.
-    Renders,
-}
-
-/// One split.
+/// A split in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     /// (N, H, W, 3), RGB, 0..=255.
@@ -28,25 +19,16 @@ pub struct Split {
     /// (N), class index.
     pub labels: Vec<i32>,
     /// Renders only.
-    pub scene: Option<Scene>,
-}
-
-/// The 3D side of a split of renders.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scene {
-    /// (N, 7) in 3DIEBench's order: object angles about x, y, z (radians, extrinsic xyz), floor hue, light theta, light phi, light hue.
-    pub latents: Array2<f32>,
-    /// Views an object has; the views of object k are the images k*views .. (k+1)*views.
-    pub views: usize,
+    pub scene: Option<SceneLatents>,
 }
 
 /// A data set with its two splits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// Name as it stands in tables, such as `solids` or `CIFAR10`.
+    /// Name in tables, such as `solids` or `CIFAR10`.
     pub name: String,
     /// What a pair is.
-    pub kind: Kind,
+    pub kind: SetKind,
     /// Class names; `labels` index it.
     pub class_names: Vec<String>,
     /// Per-channel mean of the training images, in [0, 1].
@@ -55,7 +37,7 @@ pub struct Dataset {
     pub std: [f32; 3],
     /// Training split.
     pub train: Split,
-    /// Test split; no object of it is in the training split.
+    /// Test split. It shares no object with the training split.
     pub test: Split,
     /// How the set was made (source archive and checksum, options), as JSON.
     pub provenance: serde_json::Value,
@@ -65,13 +47,13 @@ impl Dataset {
     /// Writes the set to a pack at `path`, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the set contradicts itself (counts, labels out of range, ...), [`Error::Io`] and [`Error::Hdf5`] where
-    /// it cannot be written.
+    /// [`Error::Invalid`] if the set is inconsistent (counts, labels out of range, ...), [`Error::Io`] and
+    /// [`Error::Hdf5`] if the pack cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         self.check().map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
         pack::write(
             path.as_ref(),
-            folder_of(path.as_ref()),
+            parent_folder(path.as_ref()),
             &Contents {
                 name: &self.name,
                 kind: self.kind,
@@ -79,20 +61,20 @@ impl Dataset {
                 mean: self.mean,
                 std: self.std,
                 provenance: &self.provenance,
-                splits: vec![self.train.contents("train"), self.test.contents("test")],
+                splits: vec![self.train.pack_contents("train"), self.test.pack_contents("test")],
             },
         )
     }
 
-    /// Reads the pack at `path` into memory; [`Pack::open`] and [`Pack::load`] say what is checked.
+    /// Reads the pack at `path` into memory.
     ///
     /// # Errors
-    /// As theirs.
+    /// Those of [`Pack::open`] and [`Pack::load`].
     pub fn open(path: impl AsRef<Path>) -> Result<Dataset> {
         Pack::open(path)?.load()
     }
 
-    /// What a set must fulfil; the reason where it does not.
+    /// Checks that the set is consistent. The error says what is wrong.
     fn check(&self) -> std::result::Result<(), String> {
         if self.class_names.is_empty() {
             return Err("no class names".into());
@@ -112,44 +94,44 @@ impl Dataset {
 }
 
 impl Split {
-    /// [`Dataset::check`] for one split.
-    fn check(&self, kind: Kind, classes: usize) -> std::result::Result<(), String> {
+    /// Checks that the split is consistent. The error says what is wrong.
+    fn check(&self, kind: SetKind, classes: usize) -> std::result::Result<(), String> {
         let count = self.len();
         let &[images, height, width, channels] = self.images.shape() else { unreachable!("Array4 has four axes") };
         if count == 0 || images != count {
             return Err(format!("{images} images and {count} labels"));
         }
         if height != width || height == 0 || channels != 3 {
-            return Err(format!("images of {height} x {width} x {channels}, expected square RGB ones"));
+            return Err(format!("images of {height} x {width} x {channels}, expected square RGB images"));
         }
         if let Some(image) = self.labels.iter().position(|&label| label < 0 || label as usize >= classes) {
             return Err(format!("image {image} has label {}, expected 0 to {}", self.labels[image], classes - 1));
         }
         match (&self.scene, kind) {
-            (None, Kind::Photographs) => Ok(()),
-            (Some(scene), Kind::Renders) => scene.check(count),
+            (None, SetKind::Photographs) => Ok(()),
+            (Some(scene), SetKind::Renders) => scene.check(count),
             (scene, kind) => {
                 let has = if scene.is_some() { "has" } else { "lacks" };
-                Err(format!("a set of {} that {has} scene latents", kind.pack_name()))
+                Err(format!("a set of {} that {has} scene latents", kind.name()))
             }
         }
     }
 
-    /// The split for a pack.
-    fn contents<'a>(&'a self, name: &'a str) -> SplitContents<'a> {
+    /// The contents of this split in a pack.
+    fn pack_contents<'a>(&'a self, name: &'a str) -> SplitContents<'a> {
         let (labels, scene, images) = (&self.labels, self.scene.as_ref(), self.payload());
         SplitContents { name, labels, names: None, scene, images, masks: None }
     }
 
-    /// The images for a pack.
+    /// The images of this split in a pack.
     fn payload(&self) -> Payload<'_> {
         let images = self.images.as_standard_layout();
         let bytes = images.len() / self.len();
         let pixels = images.as_slice().expect("standard layout");
         Payload {
-            form: Form::Pixels { height: self.side(), width: self.images.len_of(Axis(2)), channels: 3 },
-            checksums: pack::checksums_of(pixels.par_chunks_exact(bytes)),
-            copy: Box::new(move |to| to.write_all(images.as_slice().expect("standard layout"))),
+            storage: Storage::Pixels { height: self.side(), width: self.images.len_of(Axis(2)), channels: 3 },
+            checksums: pack::blake3_rows(pixels.par_chunks_exact(bytes)),
+            write: Box::new(move |to| to.write_all(images.as_slice().expect("standard layout"))),
         }
     }
 
@@ -158,7 +140,7 @@ impl Split {
         self.labels.len()
     }
 
-    /// Whether the split holds no image.
+    /// Whether the split has no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -168,25 +150,51 @@ impl Split {
         self.images.shape()[1]
     }
 
-    /// Number of units a training epoch walks over: objects of renders, images of photographs.
+    /// Number of units of a training epoch: objects for renders, images for photographs.
     pub fn units(&self) -> usize {
         self.scene.as_ref().map_or(self.len(), |scene| self.len() / scene.views)
     }
 }
 
-impl Scene {
-    /// What the scene of a split of `count` images must fulfil; the reason where it does not.
-    pub(crate) fn check(&self, count: usize) -> std::result::Result<(), String> {
-        if self.latents.shape() != [count, LATENTS] {
-            return Err(format!("latents of shape {:?}, expected [{count}, {LATENTS}]", self.latents.shape()));
+impl Pack {
+    /// Reads training and test split into memory.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if a split is missing; those of [`PackedSplit::load`].
+    pub fn load(&self) -> Result<Dataset> {
+        let split = |name| self.expect_split(name)?.load();
+        Ok(Dataset {
+            name: self.name.clone(),
+            kind: self.kind,
+            class_names: self.class_names.clone(),
+            mean: self.mean,
+            std: self.std,
+            train: split("train")?,
+            test: split("test")?,
+            provenance: self.provenance.clone(),
+        })
+    }
+}
+
+impl PackedSplit {
+    /// Reads all images and labels into memory.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for images that are not squares of one size, or that cannot be decoded.
+    pub fn load(&self) -> Result<Split> {
+        let Some(side) = self.side() else {
+            let reason = format!("the {} images are not squares of one size\nhint: pack them with --side N", self.name);
+            return Err(self.error(reason));
+        };
+        let mut images = Array4::zeros((self.len(), side, side, 3));
+        let pixels = images.as_slice_mut().expect("a new array has standard layout");
+        if self.is_decoded() {
+            self.read_arrays(pixels)?;
+        } else {
+            let all = pixels.par_chunks_exact_mut(side * side * 3).enumerate();
+            all.try_for_each(|(index, to)| self.image(index).map(|image| to.copy_from_slice(image.as_raw())))?;
         }
-        if self.views == 0 || !count.is_multiple_of(self.views) {
-            return Err(format!("{count} images are no multiple of {} views per object", self.views));
-        }
-        match self.latents.rows().into_iter().position(|row| row.iter().any(|value| !value.is_finite())) {
-            Some(image) => Err(format!("the latents of image {image} are not finite")),
-            None => Ok(()),
-        }
+        Ok(Split { images, labels: self.labels.clone(), scene: self.scene.clone() })
     }
 }
 
@@ -209,4 +217,50 @@ pub fn channel_statistics(images: &Array4<u8>) -> ([f32; 3], [f32; 3]) {
         std[channel] = (second - mean[channel] * mean[channel]).max(1e-12).sqrt() as f32;
     }
     (mean.map(|m| m as f32), std)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(side: usize) -> Split {
+        Split { images: Array4::zeros((2, side, side, 3)), labels: vec![0, 1], scene: None }
+    }
+
+    fn dataset() -> Dataset {
+        Dataset {
+            name: "tiny".into(),
+            kind: SetKind::Photographs,
+            class_names: vec!["a".into(), "b".into()],
+            mean: [0.5; 3],
+            std: [0.2; 3],
+            train: split(4),
+            test: split(4),
+            provenance: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn inconsistent_sets_are_refused_with_the_reason() {
+        assert_eq!(dataset().check(), Ok(()));
+        let reason = |change: &dyn Fn(&mut Dataset)| {
+            let mut set = dataset();
+            change(&mut set);
+            set.check().unwrap_err()
+        };
+        assert!(reason(&|set| set.std[1] = 0.0).contains("std above 0"));
+        assert!(reason(&|set| set.test = split(5)).contains("4 px in train and of 5 px in test"));
+        assert!(reason(&|set| set.train.labels = vec![0]).contains("train: 2 images and 1 labels"));
+        assert!(reason(&|set| set.test.labels[1] = 2).contains("test: image 1 has label 2, expected 0 to 1"));
+        assert!(reason(&|set| set.kind = SetKind::Renders).contains("renders that lacks scene latents"));
+        assert!(reason(&|set| set.class_names.clear()).contains("no class names"));
+    }
+
+    #[test]
+    fn statistics_are_those_of_each_channel() {
+        let images = Array4::from_shape_fn((1, 2, 2, 3), |(_, y, _, c)| if c == 0 { y as u8 * 255 } else { 51 });
+        let (mean, std) = channel_statistics(&images);
+        assert_eq!(mean, [0.5, 0.2, 0.2]);
+        assert!((std[0] - 0.5).abs() < 1e-6 && std[1] < 1e-5, "{std:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Random draws as functions of their keys.
 //!
-//! Every draw is keyed by (seed, epoch, sample index, purpose), never by the rank, the thread or the order of calls, so that
-//! 1, 2 or 4 ranks see the same batches and the same views.
+//! Every draw is keyed by (seed, epoch, sample index, purpose), never by the rank, the thread or the order of
+//! calls, so that 1, 2 or 4 ranks see the same batches and the same views.
 
 use rand_pcg::Pcg64Mcg;
 

@@ -1,9 +1,9 @@
-//! The crate's error: what, where, and what to do.
+//! The error type: what is wrong, where, and what to do.
 
 use std::path::{Path, PathBuf};
 
-/// Anything that can go wrong between a file and a batch. Each message is whole in itself: what the system or HDF5 said stands in it, and is
-/// no further link of a chain, which would say it twice.
+/// Any error between a file and a batch. The message includes the message of the cause, so `source()` is
+/// empty: otherwise the cause would be printed twice.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
@@ -11,7 +11,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// A member of a folder or archive cannot be used.
@@ -21,7 +21,7 @@ pub enum Error {
         container: PathBuf,
         /// Path inside it.
         member: String,
-        /// What is wrong with it.
+        /// What is wrong with the member.
         reason: String,
     },
     /// A pack, mesh or source tree does not have the expected form.
@@ -32,12 +32,12 @@ pub enum Error {
         /// What was expected and what was found.
         reason: String,
     },
-    /// HDF5 refused.
+    /// HDF5 failed.
     #[error("{path}: HDF5: {cause}")]
     Hdf5 {
         /// The pack.
         path: PathBuf,
-        /// What HDF5 said.
+        /// The error of HDF5.
         cause: hdf5::Error,
     },
     /// A value outside its range.
@@ -45,7 +45,7 @@ pub enum Error {
     Invalid(String),
 }
 
-/// The crate's result.
+/// The result type of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

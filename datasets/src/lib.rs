@@ -1,28 +1,44 @@
 //! Data of eqr-bench: source -> pack (HDF5) -> two views, transform parameters, label.
+//!
+//! From bottom to top. The files of a line use only each other and the lines above:
+//! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
+//! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
+//! - [`sources`]: the official layout of each published data set
+//! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
+//! - [`transforms`], [`targets`], [`view_pairs`], [`known_images`], [`loader`], [`prefetch`]: the input of training
+//! - [`scene`], [`solids`]: the 3D renderer and the data set that it generates
+//! - [`show`]: pictures of a pack
 
+pub mod archives;
+mod atomic_write;
 pub mod dataset;
 pub mod draw;
 pub mod error;
-mod files;
-pub mod known;
+mod formats;
+pub mod images;
+pub mod known_images;
 pub mod loader;
 pub mod pack;
 pub mod packing;
 pub mod prefetch;
 pub mod scene;
+pub mod scene_latents;
+pub mod set_kind;
 pub mod show;
 pub mod solids;
 pub mod sources;
 pub mod targets;
 pub mod transforms;
-mod view_pairs;
+pub mod view_pairs;
 
-pub use dataset::{Dataset, Kind, Scene, Split};
+pub use dataset::{Dataset, Split};
 pub use error::{Error, Result};
-pub use known::{known_count, known_images};
+pub use known_images::{known_image_count, known_images};
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};
 pub use prefetch::Prefetch;
+pub use scene_latents::SceneLatents;
+pub use set_kind::SetKind;
 pub use view_pairs::view_pairs;
 
 /// Version of the HDF5 library in use, as `1.10.8`.

@@ -1,4 +1,4 @@
-//! Images out of a pack that stays in its file: read where they lie, decoded and cut by all threads at once.
+//! Batches of images from a pack on disk, read, decoded and cropped by all threads.
 
 use image::RgbImage;
 use rayon::prelude::*;
@@ -6,14 +6,14 @@ use tch::Tensor;
 
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
+use crate::images::resize::{Filter, resize_box, resize_short_side, resize_square};
 use crate::pack::PackedSplit;
-use crate::sources::resize::{Filter, resize_box, resize_short_side, resize_square};
 use crate::transforms::{PixelBox, field_side};
 
-/// Reads square images of one side out of a split whose images may have any size.
+/// Reads square images of one side from a split with images of any size.
 ///
-/// Holds labels and places only, about 20 bytes an image; an image is read when it is asked for. Any number of loaders, threads and
-/// processes may read one pack: nothing is shared but the operating system's file cache.
+/// It holds only labels and positions, about 20 bytes per image, and reads an image on request. Any number of
+/// loaders, threads and processes may read one pack; they share only the file cache of the operating system.
 #[derive(Clone, Debug)]
 pub struct Loader {
     split: PackedSplit,
@@ -21,17 +21,17 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Images of `side` x `side` pixels out of `split`.
+    /// A loader of images of `side` x `side` pixels from `split`.
     pub fn new(split: PackedSplit, side: usize) -> Self {
         Loader { split, side }
     }
 
-    /// The split that is read.
+    /// The split.
     pub fn split(&self) -> &PackedSplit {
         &self.split
     }
 
-    /// Side of the images that come out.
+    /// Side of the loaded images.
     pub fn side(&self) -> usize {
         self.side
     }
@@ -44,20 +44,21 @@ impl Loader {
         self.batch(indices, self.side, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
     }
 
-    /// Images `indices` resized to a shorter side of `short` pixels (bicubic, antialiased), and the central squares of these, as
-    /// torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
+    /// The central squares of images `indices` after a resize to a shorter side of `short` pixels (bicubic,
+    /// antialiased), as torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
     ///
     /// # Errors
-    /// As [`Loader::squares`]; a `short` below the loader's side.
+    /// Those of [`Loader::squares`]; [`Error::Invalid`] for a `short` below the loader's side.
     pub fn centre_crops(&self, indices: &[usize], short: usize) -> Result<Tensor> {
         self.batch(indices, self.side, |image, _| centre_crop(image, short as u32, self.side as u32))
     }
 
-    /// View 1 of images `indices` and `reach` times as much around it, as [`crate::transforms::base_view`] makes them of images in memory,
-    /// but cut out of the image in its own size: (n, 3, F, F), uint8, with F = [`field_side`].
+    /// View 1 of images `indices` with its surroundings (`reach` times as wide), as
+    /// [`crate::transforms::base_view`] for images in memory, but cropped at the full resolution of the
+    /// image: (n, 3, F, F), uint8, with F = [`field_side`].
     ///
     /// # Errors
-    /// As [`Loader::squares`].
+    /// Those of [`Loader::squares`].
     pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64, reach: f64) -> Result<Tensor> {
         let field = field_side(self.side, reach);
         self.batch(indices, field, |image, index| cut_view(image, field, [seed, epoch, index as u64]))
@@ -73,9 +74,10 @@ impl Loader {
         let shape = [indices.len(), side, side, 3].map(|axis| axis as i64);
         let batch = Tensor::zeros(shape, (tch::Kind::Uint8, tch::Device::Cpu));
         let pixels: &mut [u8] = match batch.numel() {
-            // it has no place in memory
+            // an empty tensor has no memory
             0 => &mut [],
-            // SAFETY: a new tensor of so many bytes, one after the other, which nobody else holds until this function returns it
+            // SAFETY: a new contiguous tensor of `all` bytes, which nothing else uses until this function
+            // returns it
             all => unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast(), all) },
         };
         pixels.par_chunks_exact_mut(bytes).zip(indices).try_for_each(|(to, &index)| {
@@ -98,11 +100,11 @@ fn centre_crop(image: &RgbImage, short: u32, side: u32) -> std::result::Result<R
     Ok(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
 }
 
-/// View 1 of an image with what surrounds it, as a square of `field` pixels: a box drawn by (seed, epoch, index), resized (bilinear,
-/// antialiased), and flipped by the same draw.
+/// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip by (seed,
+/// epoch, index), resized (bilinear, antialiased).
 ///
 /// # Errors
-/// A field of no pixels or too many.
+/// A field of 0 or too many pixels.
 pub fn cut_view(
     image: &RgbImage,
     field: usize,
@@ -122,7 +124,7 @@ pub fn cut_view(
 mod tests {
     use super::*;
 
-    /// Without a resize the crop alone remains; its place is torchvision's, which rounds halves to even.
+    /// Tests the crop without a resize. Its position is torchvision's, which rounds halves to even.
     #[test]
     fn the_centre_is_torchvisions() {
         let image = RgbImage::from_fn(10, 6, |x, y| image::Rgb([x as u8, y as u8, 0]));
@@ -132,7 +134,8 @@ mod tests {
             assert_eq!(crop.get_pixel(0, 0).0, [left, top, 0], "side {side}");
             assert_eq!(crop.get_pixel(side - 1, side - 1).0, [left + side as u8 - 1, top + side as u8 - 1, 0]);
         }
-        // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2 = 0.5 -> 0
+        // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2
+        // = 0.5 -> 0
         assert!(centre_crop(&image, 3, 4).is_err());
         assert_eq!(centre_crop(&image, 3, 3).unwrap().dimensions(), (3, 3));
     }

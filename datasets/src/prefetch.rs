@@ -1,18 +1,17 @@
-//! Making the next batches while the last one is worked on.
+//! Preparing the next batches in a thread while the current one is used.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// What a thread of its own makes, at most `ahead` items before they are asked for.
+/// An iterator that is run in a separate thread, at most `ahead` items in advance.
 ///
-/// The items are those of the iterator, in its order: what overlaps is the time, not the result. The thread ends with the iterator, or
-/// when this is dropped.
+/// Items and order are those of the source. The thread ends with the source, or when this is dropped.
 pub struct Prefetch<T> {
     items: Receiver<T>,
 }
 
 impl<T: Send> Prefetch<T> {
-    /// Starts to make the items of `source` in a thread of `scope`.
+    /// Starts a thread of `scope` that runs `source`.
     pub fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         ahead: usize,
@@ -21,7 +20,7 @@ impl<T: Send> Prefetch<T> {
     where
         T: 'scope,
     {
-        // the item being made counts as one
+        // the item in the making counts as one
         let (to, items) = sync_channel(ahead.saturating_sub(1));
         scope.spawn(move || {
             for item in source {
@@ -49,7 +48,7 @@ mod tests {
     use super::Prefetch;
 
     #[test]
-    fn items_come_in_order_and_no_more_than_asked_for_are_made() {
+    fn items_come_in_order_and_at_most_ahead_items_are_made() {
         let made = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             let source = (0..100).inspect(|_| {

@@ -1,4 +1,4 @@
-//! The embedded data set `solids`: renders of procedural objects, or of given meshes, in 3DIEBench's scene.
+//! The generated data set `solids`: renders of procedural objects or given meshes in 3DIEBench's scene.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +9,19 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::dataset::channel_statistics;
+use crate::dataset::{Dataset, Split, channel_statistics};
 use crate::draw::{Purpose, rng};
-use crate::scene::{Class, LATENTS, Latents, Mesh, Paint, Renderer, Scratch, obj};
-use crate::{Dataset, Error, Kind, Result, Scene, Split};
+use crate::error::{Error, Result};
+use crate::scene::{Class, Latents, Mesh, Paint, Renderer, Scratch, obj};
+use crate::scene_latents::{LATENTS, SceneLatents};
+use crate::set_kind::SetKind;
 
-/// Version of the renders: the same specification gives the same bytes only under the same version.
+/// Version of the generator. The same specification gives the same bytes only with the same version.
 pub const GENERATOR_VERSION: u32 = 1;
-/// Most bytes of images that a set may have, since it is held in memory.
+/// Most bytes of the images of a set, which is held in memory.
 const IMAGE_LIMIT: usize = 64 << 30;
 
-/// What [`generate`] makes.
+/// Specification of a set for [`generate`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolidsSpec {
@@ -27,17 +29,18 @@ pub struct SolidsSpec {
     pub name: String,
     /// Side of the images in pixels, 8 to 1024.
     pub side: usize,
-    /// Objects of each class, at least 2; with `meshes`, the most that are taken.
+    /// Objects of each class, at least 2. With `meshes`, the most objects that are used.
     pub objects_per_class: usize,
     /// Views of each object, at least 2.
     pub views: usize,
-    /// Share of every class's objects that is held out, above 0 and below 1; at least one object goes to either side.
+    /// Share of each class's objects for the test split, above 0 and below 1. Both splits get at least one
+    /// object.
     pub test_fraction: f64,
     /// Seed of shapes, latents and split.
     pub seed: u64,
-    /// What the objects' surfaces are made of.
+    /// Reflectance of the objects.
     pub paint: Paint,
-    /// Meshes to take instead of the procedural ones: a folder of class folders with .obj files, or a .tar.gz of one.
+    /// Meshes instead of procedural objects: a folder of class folders with .obj files, or a .tar.gz of one.
     pub meshes: Option<PathBuf>,
 }
 
@@ -57,23 +60,23 @@ impl Default for SolidsSpec {
     }
 }
 
-/// Classes of procedural objects.
+/// Number of classes of procedural objects.
 pub const CLASS_COUNT: usize = Class::ALL.len();
 
 impl SolidsSpec {
-    /// Objects of a class of `size`, two or more, that go to the test split.
+    /// Number of test objects of a class with `size` objects, at least two.
     pub fn held_out(&self, size: usize) -> usize {
         ((size as f64 * self.test_fraction).round() as usize).clamp(1, size - 1)
     }
 
-    /// Objects of the training split; none where that depends on meshes.
+    /// Number of training objects; `None` if it depends on meshes.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a value out of range.
     pub fn training_objects(&self) -> Result<Option<usize>> {
         self.validate()?;
-        let of_class = self.objects_per_class - self.held_out(self.objects_per_class);
-        Ok(self.meshes.is_none().then_some(CLASS_COUNT * of_class))
+        let per_class = self.objects_per_class - self.held_out(self.objects_per_class);
+        Ok(self.meshes.is_none().then_some(CLASS_COUNT * per_class))
     }
 
     /// Checks every value against its range.
@@ -105,14 +108,14 @@ impl SolidsSpec {
 
 /// Renders a data set.
 ///
-/// `progress` gets the number of finished images and of all images, from several threads and so not always in order.
-/// The result is a function of `spec` (and the meshes) alone, whatever the number of threads.
+/// `progress` gets the number of finished images and of all images. It is called by several threads, so not
+/// always in order. The result depends only on `spec` and the meshes, not on the number of threads.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a value out of range or a set above 64 GiB; what [`obj::collect`] says about meshes.
+/// [`Error::Invalid`] for a value out of range or a set above 64 GiB; those of [`obj::collect`].
 pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Dataset> {
     spec.validate()?;
-    let source = Source::open(spec)?;
+    let source = ObjectSource::open(spec)?;
     let [train, test] = source.split(spec)?;
     let objects = train.len() + test.len();
     let bytes = [objects, spec.views, spec.side, spec.side, 3].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
@@ -132,7 +135,7 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     let (mean, std) = channel_statistics(&train.images);
     Ok(Dataset {
         name: spec.name.clone(),
-        kind: Kind::Renders,
+        kind: SetKind::Renders,
         class_names: source.class_names(),
         mean,
         std,
@@ -142,15 +145,15 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     })
 }
 
-/// Where objects come from; object k of the set has the label and the shape that the source gives it.
-enum Source {
+/// The source of labels and shapes of the objects.
+enum ObjectSource {
     /// Object k is of class k / objects per class.
     Procedural { per_class: usize, seed: u64 },
     /// Object k is mesh k of the collection.
     Meshes { name: String, collection: obj::Collection },
 }
 
-impl Source {
+impl ObjectSource {
     fn open(spec: &SolidsSpec) -> Result<Self> {
         match &spec.meshes {
             None => Ok(Self::Procedural { per_class: spec.objects_per_class, seed: spec.seed }),
@@ -167,7 +170,7 @@ impl Source {
         }
     }
 
-    /// Objects of each class, which follow one another.
+    /// Number of objects of each class. Objects are numbered class by class.
     fn class_sizes(&self) -> Vec<usize> {
         match self {
             Self::Procedural { per_class, .. } => vec![*per_class; Class::ALL.len()],
@@ -179,7 +182,7 @@ impl Source {
         }
     }
 
-    /// Objects (index, label) of the training and of the test split, in the order of their indices.
+    /// Objects (index, label) of the training and of the test split. Each class is in ascending order.
     fn split(&self, spec: &SolidsSpec) -> Result<[Vec<(usize, usize)>; 2]> {
         let mut splits = [Vec::new(), Vec::new()];
         let mut first = 0;
@@ -203,7 +206,7 @@ impl Source {
         Ok(splits)
     }
 
-    /// Renders the views of some objects, (index, label) each.
+    /// Renders the views of `objects` (index, label).
     fn render(
         &self,
         spec: &SolidsSpec,
@@ -234,10 +237,10 @@ impl Source {
             },
         )?;
         let labels = objects.iter().flat_map(|&(_, class)| std::iter::repeat_n(class as i32, views)).collect();
-        Ok(Split { images, labels, scene: Some(Scene { latents, views }) })
+        Ok(Split { images, labels, scene: Some(SceneLatents { latents, views }) })
     }
 
-    /// How the set was made, without the paths of this machine.
+    /// How the set was made, without paths of this machine.
     fn provenance(&self, spec: &SolidsSpec) -> serde_json::Value {
         let meshes = match self {
             Self::Procedural { .. } => serde_json::Value::Null,
@@ -343,7 +346,7 @@ mod tests {
     #[test]
     fn images_are_those_of_their_latents() {
         let set = quiet(&small()).unwrap();
-        let source = Source::Procedural { per_class: 3, seed: 5 };
+        let source = ObjectSource::Procedural { per_class: 3, seed: 5 };
         let [_, test] = source.split(&small()).unwrap();
         let (object, class) = test[4];
         let mesh = Class::ALL[class].build(&mut rng(5, 0, object as u64, Purpose::Shape)).unwrap();

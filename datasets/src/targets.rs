@@ -1,43 +1,45 @@
-//! What lies between two renders of an object: the targets of probes and the parameters of SIE's predictor.
+//! The difference between two renders of an object: targets of probes and parameters of SIE's predictor.
 
-/// Latents in 3DIEBench's order: object angles about x, y, z (radians, extrinsic), floor hue, light theta, light phi,
-/// light hue.
-pub type Latents = [f32; 7];
+use crate::scene_latents::LATENTS;
 
-/// Index of the floor's hue among the latents.
+/// The latents of a render, in the order of [`crate::SceneLatents::latents`].
+pub type Latents = [f32; LATENTS];
+
+/// Index of the floor hue among the latents.
 const FLOOR_HUE: usize = 3;
-/// Index of the light's hue among the latents.
+/// Index of the light hue among the latents.
 const LIGHT_HUE: usize = 6;
 
 /// A rotation as a unit quaternion in scipy's order x, y, z, w.
 type Quaternion = [f64; 4];
 
-/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w), row after row (N x 4), with R = Rz Ry Rx from the three
-/// angles (scipy's `from_euler("xyz")`).
+/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w) in row-major order (N x 4), with R = Rz Ry Rx
+/// from the three angles (scipy's `from_euler("xyz")`).
 ///
-/// The sign is the one that the products of half-angle quaternions give, as in SIE's code; q and -q are the same
-/// rotation, see [`canonical`].
+/// The sign is that of the product of half-angle quaternions, as in SIE's code. q and -q are the same
+/// rotation; see [`canonical_quaternions`].
 pub fn relative_quaternions(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let relative = |(a, b): (&Latents, &Latents)| product(inverse(orientation(a)), orientation(b));
     first.iter().zip(second).flat_map(relative).map(|value| value as f32).collect()
 }
 
-/// The same rotations with w >= 0: of q and -q the one of the smaller angle. `quaternions` is N x 4, row after row.
-pub fn canonical(quaternions: &[f32]) -> Vec<f32> {
+/// The same rotations with w >= 0, which has the smaller angle of q and -q. `quaternions` is N x 4 in
+/// row-major order.
+pub fn canonical_quaternions(quaternions: &[f32]) -> Vec<f32> {
     let sign = |q: &[f32]| if q[3] < 0.0 { -1.0 } else { 1.0 };
     quaternions.chunks_exact(4).flat_map(|q| q.iter().map(move |value| sign(q) * value)).collect()
 }
 
-/// Differences second - first of floor hue and light hue of every pair, row after row (N x 2), in turns and not
-/// unwrapped, as in SIE's code.
+/// Differences second - first of floor hue and light hue of every pair, in row-major order (N x 2), in turns.
+/// They are not unwrapped, as in SIE's code.
 pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let difference = |(a, b): (&Latents, &Latents)| [b[FLOOR_HUE] - a[FLOOR_HUE], b[LIGHT_HUE] - a[LIGHT_HUE]];
     first.iter().zip(second).flat_map(difference).collect()
 }
 
-/// The object's rotation: about x first, then y, then z, all about the fixed axes of the world.
+/// The rotation of the object: first about x, then y, then z, all fixed axes of the world.
 fn orientation(latents: &Latents) -> Quaternion {
     let about = |axis: usize| {
         let (sin, cos) = (f64::from(latents[axis]) / 2.0).sin_cos();
@@ -87,14 +89,14 @@ mod tests {
         let none = [latents([0.0; 3])];
         assert_close(&relative_quaternions(&none, &none), [0.0, 0.0, 0.0, 1.0]);
         assert_close(&relative_quaternions(&none, &[latents([0.0, quarter, 0.0])]), [0.0, half, 0.0, half]);
-        // x first, then z about the world's axis: the unit vector y goes to z and stays there
+        // first about x, then about the world's z: the unit vector y is moved to z and stays there
         assert_close(&relative_quaternions(&none, &[latents([quarter, 0.0, quarter])]), [0.5, 0.5, 0.5, 0.5]);
-        // from a turn about x to none is the turn back
+        // from a rotation about x to none: the inverse rotation
         assert_close(&relative_quaternions(&[latents([quarter, 0.0, 0.0])], &none), [-half, 0.0, 0.0, half]);
     }
 
     #[test]
-    fn quaternions_turn_as_the_matrices_do() {
+    fn quaternions_agree_with_rotation_matrices() {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
         for _ in 0..100 {
             let mut angles = || [0; 3].map(|_| rng.gen_range(-1.57..1.57f32));
@@ -112,7 +114,7 @@ mod tests {
     #[test]
     fn canonical_flips_the_whole_row_and_only_where_w_is_negative() {
         assert_eq!(
-            canonical(&[0.5, -0.5, 0.5, -0.5, 0.5, -0.5, -0.5, 0.5]),
+            canonical_quaternions(&[0.5, -0.5, 0.5, -0.5, 0.5, -0.5, -0.5, 0.5]),
             [-0.5, 0.5, -0.5, 0.5, 0.5, -0.5, -0.5, 0.5]
         );
     }

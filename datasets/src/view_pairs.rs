@@ -4,7 +4,8 @@ use rand::Rng;
 
 use crate::draw::{Purpose, rng};
 
-/// Distinct views of each of `units` (objects of `views` >= 2 renders), as indices of images: a function of seed, epoch and unit.
+/// Two different views of each of `units` (objects with `views` >= 2 renders), as indices of images. A pair
+/// depends only on seed, epoch and unit.
 pub fn view_pairs(views: usize, seed: u64, epoch: u64, units: &[usize]) -> Vec<[usize; 2]> {
     let pair = |&unit: &usize| {
         let mut draw = rng(seed, epoch, unit as u64, Purpose::ViewPair);

@@ -55,7 +55,7 @@ pub fn gradients(
     let master = arena.compute().master_kind();
     let local = batch.rows[cluster.rank()];
     let parts = micro_batches(local, micro_batch);
-    let segments = segments(arena.reduced_bytes(), cluster.overlaps_from());
+    let segments = encoder_segments(arena.reduced_bytes(), cluster.overlaps_from());
 
     // the graph of a batch encoded at once is kept; of micro-batches only y is
     let mut kept = (parts.len() == 1).then(|| encode(arena, model, batch, &parts[0], segments));
@@ -127,8 +127,9 @@ pub fn gradients(
     terms
 }
 
-/// Pieces of the encoder's blocks that `bytes` of gradient are worth, if a piece of `least` is; none where there would be one.
-fn segments(bytes: usize, least: Option<usize>) -> usize {
+/// Segments of the encoder's blocks whose gradients are summed on their own: as many as have `least` of the gradient's `bytes` each, at most
+/// four. 0 where there would be one, and where `least` is `None`: then the gradient is summed after the backward pass.
+pub fn encoder_segments(bytes: usize, least: Option<usize>) -> usize {
     let worth = least.map_or(0, |least| bytes / least.max(1)).min(SEGMENTS);
     if worth < 2 { 0 } else { worth }
 }
@@ -198,13 +199,13 @@ pub fn sum(terms: &[(&'static str, Tensor)]) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use super::segments;
+    use super::encoder_segments;
 
     #[test]
     fn small_gradients_are_not_cut() {
         let least = Some(4 << 20);
-        let mib = |mib: usize| segments(mib << 20, least);
+        let mib = |mib: usize| encoder_segments(mib << 20, least);
         assert_eq!([mib(2), mib(7), mib(8), mib(13), mib(87)], [0, 0, 2, 3, 4]);
-        assert_eq!([segments(87 << 20, None), segments(100, Some(0))], [0, 4]);
+        assert_eq!([encoder_segments(87 << 20, None), encoder_segments(100, Some(0))], [0, 4]);
     }
 }

@@ -1,4 +1,5 @@
-//! Progress of long work: a bar on a terminal, plain lines with an ETA elsewhere. Only the leading rank makes one.
+//! What people see: text on stdout, and on stderr messages and the progress of long work. Only the leading
+//! rank prints.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Prints to stdout. A reader that has seen enough (`| head`) is nobody's failure.
+/// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
 ///
 /// # Errors
 /// Any other error of stdout.
@@ -19,10 +20,10 @@ pub fn print_text(text: &str) -> Result<()> {
     }
 }
 
-/// Seconds between two plain lines.
+/// Time between two plain lines.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// A piece of long work.
+/// The progress of one piece of long work: a bar on a terminal, plain lines with an ETA elsewhere.
 pub struct Progress {
     label: String,
     bar: Option<ProgressBar>,
@@ -32,7 +33,7 @@ pub struct Progress {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Silences this process: ranks other than the leading one.
+/// Silences this process, for ranks other than the leading one.
 pub fn silence() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -42,7 +43,7 @@ fn quiet() -> bool {
 }
 
 impl Progress {
-    /// Starts `label`.
+    /// The work called `label` starts.
     pub fn new(label: &str) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet();
         let bar = terminal.then(|| {
@@ -56,14 +57,14 @@ impl Progress {
         Progress { label: label.to_owned(), bar, start: now, printed: Mutex::new(now) }
     }
 
-    /// `done` of `all` are done.
+    /// `done` of `all` steps are done.
     pub fn at(&self, done: u64, all: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
             bar.set_position(done);
             return;
         }
-        let mut printed = self.printed.lock().expect("no holder panics");
+        let mut printed = self.printed.lock().expect("no thread panics while it prints");
         if quiet() || printed.elapsed() < INTERVAL {
             return;
         }
@@ -81,7 +82,7 @@ impl Progress {
     }
 }
 
-/// One line for people, from the leading rank alone.
+/// Prints a line to stderr, on the leading rank alone.
 pub fn say(text: &str) {
     if !quiet() {
         eprintln!("{text}");

@@ -1,7 +1,7 @@
 //! Image files.
 #![no_main]
 
-use eqr_datasets::sources::decode::decode;
+use eqr_datasets::images::decode::decode;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! Masks.
 #![no_main]
 
-use eqr_datasets::sources::decode::decode_mask;
+use eqr_datasets::images::decode::decode_mask;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

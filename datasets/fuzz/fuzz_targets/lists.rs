@@ -1,4 +1,4 @@
-//! Lists of the sources; the first byte chooses a layout, `====` stands between the lists.
+//! Lists of the sources. The first byte selects a layout; `====` separates the lists.
 #![no_main]
 
 use eqr_datasets_fuzz::{LAYOUTS, parts, plan};

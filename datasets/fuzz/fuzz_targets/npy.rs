@@ -1,4 +1,4 @@
-//! Arrays of NumPy.
+//! Latents in NumPy's format.
 #![no_main]
 
 use eqr_datasets::sources::read_latents;

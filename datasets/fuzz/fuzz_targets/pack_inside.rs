@@ -1,13 +1,14 @@
-//! Packs behind their seal: attributes, shapes, types, places, labels, latents, names, and what is read by them.
+//! Packs with a valid seal: attributes, shapes, types, places, labels, latents, names, and all that is read
+//! from them.
 #![no_main]
 
 use eqr_datasets::{Loader, Pack, pack};
 use eqr_datasets_fuzz::choices::Choices;
-use eqr_datasets_fuzz::pack::pack_of;
+use eqr_datasets_fuzz::generated_pack::write_pack;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some(path) = pack_of(&mut Choices::new(data)) else { return };
+    let Some(path) = write_pack(&mut Choices::new(data)) else { return };
     let _ = pack::verify(path);
     let pack = match Pack::open(path) {
         Ok(pack) => pack,

@@ -1,15 +1,15 @@
-//! A fuzzer's bytes as decisions: where they end, and where they are 0, everything is as it should be.
+//! Decisions from the bytes of a fuzzer. Bytes that are 0 or missing decide for the valid case.
 
-/// Bytes that are used up one decision after the other.
+/// The bytes that are not used yet.
 pub struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
-    /// Decisions out of `data`.
+    /// Decisions from `data`.
     pub fn new(data: &'a [u8]) -> Self {
         Choices(data)
     }
 
-    /// The next byte, 0 behind the last.
+    /// The next byte, 0 after the last one.
     pub fn byte(&mut self) -> u8 {
         match self.0.split_first() {
             Some((&byte, rest)) => {
@@ -20,12 +20,13 @@ impl<'a> Choices<'a> {
         }
     }
 
-    /// One of 0 to `count` - 1.
+    /// A number from 0 to `count` - 1.
     pub fn below(&mut self, count: u8) -> u8 {
         self.byte() % count
     }
 
-    /// One of 0 to `count`: 0 seven times of eight, so that a pack may be right but for one thing.
+    /// A number from 0 to `count`. It is 0 in seven of eight cases, so that a pack may be valid but for one
+    /// fault.
     pub fn fault(&mut self, count: u8) -> u8 {
         match self.byte() {
             byte if byte % 8 == 7 => 1 + byte / 8 % count,
@@ -38,7 +39,7 @@ impl<'a> Choices<'a> {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// As many bytes as the next one says.
+    /// The next byte as a length, then that many bytes.
     pub fn bytes(&mut self) -> Vec<u8> {
         (0..self.byte()).map(|_| self.byte()).collect()
     }

@@ -1,7 +1,7 @@
-//! What the fuzz targets share.
+//! Code that the fuzz targets share.
 
 pub mod choices;
-pub mod pack;
+pub mod generated_pack;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,23 +11,23 @@ use eqr_datasets::sources::{
     ADE20K, AIRCRAFT, CIFAR10, CIFAR100, DIEBENCH, DTD, FOOD101, IMAGENET, Listing, Options, PETS, SUN397, Source,
 };
 
-/// A file that holds `data`, until the next call.
-pub fn file_of(data: &[u8]) -> &'static Path {
+/// Writes `data` to a file. It stays until the next call.
+pub fn write_input(data: &[u8]) -> &'static Path {
     static FILE: OnceLock<PathBuf> = OnceLock::new();
     let path = FILE.get_or_init(|| tempfile::tempdir().expect("a temporary folder").keep().join("input"));
     fs::write(path, data).expect("a file in a temporary folder");
     path
 }
 
-/// Files of a source.
+/// The files of a source.
 pub struct Layout {
     pub source: &'static Source,
-    /// Those that are read before any image.
+    /// The files that are read before any image.
     pub lists: &'static [&'static str],
     pub others: &'static [&'static str],
 }
 
-/// Layouts in which lists decide.
+/// Layouts with lists.
 pub const LAYOUTS: [Layout; 12] = [
     Layout {
         source: &CIFAR10,
@@ -101,7 +101,7 @@ pub const LAYOUTS: [Layout; 12] = [
 const FOOD: [&str; 3] = ["images/apple_pie/1.jpg", "images/apple_pie/2.jpg", "images/waffles/3.jpg"];
 const VALIDATION: [&str; 2] = ["train/n01440764/n01440764_1.JPEG", "val/ILSVRC2012_val_00000001.JPEG"];
 
-/// The parts of `data` between `====`, and then the last one for ever.
+/// The parts of `data` between `====`, then the last one again and again.
 pub fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(data);
     let mut last = data;
@@ -115,7 +115,7 @@ pub fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Plans `source` with these members and lists.
+/// Calls the plan of `source` with these members and lists.
 pub fn plan(source: &Source, mut paths: Vec<String>, lists: Vec<(&str, &[u8])>) {
     paths.extend(lists.iter().map(|(path, _)| path.to_string()));
     paths.sort();

@@ -1,39 +1,42 @@
-//! The text in front of a pack by which a whole one is known.
+//! The seal: text at the start of a pack that tells whether the pack is complete and undamaged.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use super::{FORMAT, REPACK, VERSION};
+use super::format::{FORMAT, REPACK, VERSION, wrong_version};
 use crate::error::{Error, Result};
 
 /// Bytes of the seal, the smallest user block that HDF5 allows.
 pub(super) const SEAL_BYTES: usize = 512;
 
-/// What the seal says.
+/// The content of the seal.
 #[derive(Debug, PartialEq)]
 pub(super) struct Seal {
-    /// Bytes of the file, the seal's own included.
+    /// Bytes of the file, including the seal.
     pub length: u64,
-    /// Where image and mask bytes lie, in the order of the file. Their own checksums watch over them.
+    /// The positions of image and mask bytes, in ascending order. These have their own checksums.
     payloads: Vec<Range<u64>>,
-    /// Of the lines above and everything after the seal but the payloads.
+    /// Hash of the lines above and of everything after the seal but the payloads.
     hash: blake3::Hash,
 }
 
 impl Seal {
     /// Seals the finished HDF5 file at `path`.
-    pub fn set(path: &Path, mut payloads: Vec<Range<u64>>) -> std::io::Result<()> {
+    pub fn write(path: &Path, mut payloads: Vec<Range<u64>>) -> std::io::Result<()> {
         payloads.sort_by_key(|range| range.start);
         let mut file = File::options().read(true).write(true).open(path)?;
         let mut seal = Seal { length: file.metadata()?.len(), payloads, hash: blake3::Hash::from_bytes([0; 32]) };
-        seal.hash = seal.hash_of(&mut file)?;
+        seal.hash = seal.compute_hash(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(&seal.block())
+        file.write_all(&seal.to_block())
     }
 
-    /// Reads the seal of the pack at `path` and holds the file against it.
+    /// Reads the seal of the pack at `path` and compares the file with it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not a pack, truncated or damaged.
     pub fn check(path: &Path) -> Result<Seal> {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let found = file.metadata().map_err(Error::io(path))?.len();
@@ -44,22 +47,22 @@ impl Seal {
             let reason = format!("expected {} bytes, found {found}: truncated or altered", seal.length);
             return Err(Error::format(path, format!("{reason}\n{REPACK}")));
         }
-        if seal.hash_of(&mut file).map_err(Error::io(path))? != seal.hash {
+        if seal.compute_hash(&mut file).map_err(Error::io(path))? != seal.hash {
             let reason = "damaged outside its images: seal, labels, names, latents, checksums or the HDF5 structure";
             return Err(Error::format(path, format!("{reason} do not have the recorded checksum\n{REPACK}")));
         }
         Ok(seal)
     }
 
-    /// The lines above the hash.
+    /// The lines before the hash.
     fn head(&self) -> String {
-        let place = |range: &Range<u64>| format!("payload {} {}\n", range.start, range.end - range.start);
-        let payloads: String = self.payloads.iter().map(place).collect();
+        let line = |range: &Range<u64>| format!("payload {} {}\n", range.start, range.end - range.start);
+        let payloads: String = self.payloads.iter().map(line).collect();
         format!("{FORMAT} {VERSION}\nlength {}\n{payloads}", self.length)
     }
 
-    /// The hash that the seal of `file` should hold.
-    fn hash_of(&self, file: &mut File) -> std::io::Result<blake3::Hash> {
+    /// The hash of `file`.
+    fn compute_hash(&self, file: &mut File) -> std::io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.head().as_bytes());
         let mut from = SEAL_BYTES as u64;
@@ -71,24 +74,31 @@ impl Seal {
         Ok(hasher.finalize())
     }
 
-    /// The seal as it stands in the file.
-    fn block(&self) -> [u8; SEAL_BYTES] {
+    /// The bytes of the seal.
+    fn to_block(&self) -> [u8; SEAL_BYTES] {
         let text = format!("{}blake3 {}\n", self.head(), self.hash.to_hex());
         let mut block = [b' '; SEAL_BYTES];
-        // three splits with images and masks each, at 20 digits a number, stay below it
+        // three splits with images and masks and numbers of 20 digits fit
         block[..text.len()].copy_from_slice(text.as_bytes());
         block
     }
 
-    /// The seal that `block` holds, or why it holds none.
+    /// Parses a seal.
+    ///
+    /// # Errors
+    /// Why `block` is not a seal.
     fn parse(block: &[u8]) -> std::result::Result<Seal, String> {
         let text = String::from_utf8_lossy(block);
         let mut lines = text.lines();
         match lines.next().and_then(|line| line.strip_prefix(FORMAT)).map(str::trim) {
             Some(version) if version == VERSION.to_string() => {}
-            Some(version) => return Err(other_version(version)),
-            None if block.is_empty() => return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}")),
-            None => return Err(format!("expected an {FORMAT} file, found something else\n{}", hint_no_pack(block))),
+            Some(version) => return Err(wrong_version(version)),
+            None if block.is_empty() => {
+                return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}"));
+            }
+            None => {
+                return Err(format!("expected an {FORMAT} file, found something else\n{}", hint_for_other_file(block)));
+            }
         }
         let seal = (|| {
             let length = lines.next()?.strip_prefix("length ")?.parse().ok()?;
@@ -96,36 +106,31 @@ impl Seal {
             loop {
                 let line = lines.next()?;
                 if let Some(place) = line.strip_prefix("payload ") {
-                    payloads.push(range(place)?);
+                    payloads.push(parse_range(place)?);
                 } else {
                     let hash = blake3::Hash::from_hex(line.strip_prefix("blake3 ")?).ok()?;
                     return Some(Seal { length, payloads, hash });
                 }
             }
         })();
-        // only what this program would have written
-        seal.filter(|seal| seal.head().len() + 80 < SEAL_BYTES && seal.block() == block)
+        // accept only what this program writes
+        seal.filter(|seal| seal.head().len() + 80 < SEAL_BYTES && seal.to_block() == block)
             .ok_or_else(|| format!("its first {SEAL_BYTES} bytes are damaged\n{REPACK}"))
     }
 }
 
-/// The range that a line of the seal gives as offset and length.
-fn range(text: &str) -> Option<Range<u64>> {
+/// A range given as offset and length.
+fn parse_range(text: &str) -> Option<Range<u64>> {
     let (start, length) = text.split_once(' ')?;
     let start: u64 = start.parse().ok()?;
     Some(start..start.checked_add(length.parse().ok()?)?)
 }
 
-/// What to do about a file that starts with `block` and is no pack.
-fn hint_no_pack(block: &[u8]) -> &'static str {
+/// The hint for a file that is not a pack.
+fn hint_for_other_file(block: &[u8]) -> &'static str {
     if block.starts_with(b"\x89HDF") {
         "hint: this is an HDF5 file of another kind; `eqr-bench data pack` makes packs"
     } else {
         "hint: `eqr-bench data pack` makes packs out of folders and archives"
     }
-}
-
-/// About a pack of another version.
-pub(super) fn other_version(found: impl std::fmt::Display) -> String {
-    format!("expected {FORMAT} version {VERSION}, found version {found}\nhint: pack the set again with this program")
 }

@@ -1,15 +1,17 @@
-//! Every byte of a pack against what was recorded.
+//! Checking every byte of a pack.
 
 use std::path::Path;
 
-use super::REPACK;
-use super::read::{Pack, Reader};
+use super::format::REPACK;
+use super::opened::Pack;
+use super::reader::Reader;
 use crate::error::{Error, Result};
 
 /// Reads the pack at `path` and checks every byte of it.
 ///
 /// # Errors
-/// As [`Pack::open`]; where an image or mask is damaged [`Error::Format`] names the first one, as `train image 17 (cat/0012.jpg)`.
+/// Those of [`Pack::open`]; [`Error::Format`] for the first damaged image or mask, as `train image 17
+/// (cat/0012.jpg)`.
 pub fn verify(path: impl AsRef<Path>) -> Result<Pack> {
     let path = path.as_ref();
     let reader = Reader::open(path)?;

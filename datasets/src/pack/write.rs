@@ -1,4 +1,5 @@
-//! Writing a pack: the HDF5 structure first, then the bytes of images and masks into the places that it leaves for them.
+//! Writing a pack: first the HDF5 structure, then the bytes of images and masks into the space that it
+//! reserves.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -8,78 +9,31 @@ use std::path::Path;
 use hdf5::plist::dataset_create::{AllocTime, FillTime};
 use hdf5::types::VarLenUnicode;
 use ndarray::{Array, Array2, Dimension};
-use rayon::prelude::*;
 
-use super::read::Form;
+use super::contents::{Contents, Payload, SplitContents};
+use super::format::{FORMAT, VERSION};
 use super::seal::{SEAL_BYTES, Seal};
-use super::{FORMAT, VERSION, content};
-use crate::dataset::{Kind, Scene};
+use super::storage::Storage;
+use crate::atomic_write::write_atomically_in;
 use crate::error::{Error, Result};
-use crate::files::write_by_way_of;
 
 /// Bytes written at once.
 const BUFFER: usize = 1 << 20;
 
-/// What a pack will hold.
-pub(crate) struct Contents<'a> {
-    pub name: &'a str,
-    pub kind: Kind,
-    pub class_names: &'a [String],
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
-    pub provenance: &'a serde_json::Value,
-    pub splits: Vec<SplitContents<'a>>,
-}
-
-/// What a split of it will hold.
-pub(crate) struct SplitContents<'a> {
-    pub name: &'a str,
-    pub labels: &'a [i32],
-    /// Names in the source; none of a generated set.
-    pub names: Option<Vec<&'a str>>,
-    pub scene: Option<&'a Scene>,
-    pub images: Payload<'a>,
-    pub masks: Option<Payload<'a>>,
-}
-
-/// Writes bytes to where it is told.
-pub(crate) type Copy<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
-
-/// Images or masks that lie elsewhere until they are copied into the pack.
-pub(crate) struct Payload<'a> {
-    pub form: Form,
-    /// (N, 32), BLAKE3 of each.
-    pub checksums: Array2<u8>,
-    /// Writes the bytes of all, in order.
-    pub copy: Copy<'a>,
-}
-
-/// Writes the pack, whole or not at all, by way of a file in the folder `temporaries`.
+/// Writes the pack, whole or not at all, with the temporary file in the folder `temporaries`.
 ///
 /// # Errors
-/// [`Error::Io`] and [`Error::Hdf5`] where it cannot be written.
+/// [`Error::Io`] and [`Error::Hdf5`] if it cannot be written.
 pub(crate) fn write(path: &Path, temporaries: &Path, contents: &Contents) -> Result<()> {
-    write_by_way_of(temporaries, path, |temporary| {
+    write_atomically_in(temporaries, path, |temporary| {
         let places = write_structure(contents, temporary).map_err(Error::hdf5(path))?;
         fill(contents, &places, temporary).map_err(Error::io(path))?;
-        Seal::set(temporary, places).map_err(Error::io(path))
+        Seal::write(temporary, places).map_err(Error::io(path))
     })
 }
 
-/// BLAKE3 of each of `parts`: (N, 32).
-pub(crate) fn checksums_of<'b>(parts: impl IndexedParallelIterator<Item = &'b [u8]>) -> Array2<u8> {
-    let hashes: Vec<[u8; blake3::OUT_LEN]> = parts.map(|part| *blake3::hash(part).as_bytes()).collect();
-    Array2::from(hashes)
-}
-
-impl<'a> SplitContents<'a> {
-    /// Images and masks with the prefix of their datasets' names.
-    fn payloads(&self) -> impl Iterator<Item = (&'static str, &Payload<'a>)> {
-        std::iter::once(("image", &self.images)).chain(self.masks.iter().map(|masks| ("mask", masks)))
-    }
-}
-
-/// Writes everything but seal and payloads; gives the places of the payloads, in the order of splits, images before masks.
+/// Writes everything but the seal and the payloads. Returns the positions of the payloads in the order of the
+/// splits, images before masks.
 fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u64>>> {
     hdf5::silence_errors(true);
     let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL_BYTES as u64)).create(path)?;
@@ -105,26 +59,26 @@ fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u
     Ok(places)
 }
 
-/// Makes room for a payload and writes what says how to read it.
+/// Reserves space for a payload and writes its index datasets.
 fn write_payload(group: &hdf5::Group, prefix: &str, payload: &Payload) -> hdf5::Result<Range<u64>> {
-    let room = |name: &str, shape: Vec<usize>| -> hdf5::Result<Range<u64>> {
+    let reserve = |name: &str, shape: Vec<usize>| -> hdf5::Result<Range<u64>> {
         let builder = group.new_dataset::<u8>().no_chunk().obj_track_times(false);
         let builder = builder.alloc_time(Some(AllocTime::Early)).fill_time(FillTime::Never);
         let dataset = builder.shape(shape).create(name)?;
-        let start = dataset.offset().ok_or("the images have no place of their own in the file")?;
+        let start = dataset.offset().ok_or("the images are not contiguous in the file")?;
         Ok(start..start + dataset.storage_size())
     };
     let count = payload.checksums.nrows();
-    let place = match &payload.form {
-        Form::Pixels { height, width, channels } => {
+    let place = match &payload.storage {
+        Storage::Pixels { height, width, channels } => {
             let mut shape = vec![count, *height, *width];
             shape.extend((*channels > 1).then_some(*channels));
-            room(&format!("{prefix}s"), shape)?
+            reserve(&format!("{prefix}s"), shape)?
         }
-        Form::Encoded { places, sizes } => {
+        Storage::Encoded { places, sizes } => {
             write_array(group, &format!("{prefix}_places"), &Array2::from(places.clone()))?;
             write_array(group, &format!("{prefix}_sizes"), &Array2::from(sizes.clone()))?;
-            room(&format!("{prefix}_bytes"), vec![places.iter().map(|place| place[1] as usize).sum()])?
+            reserve(&format!("{prefix}_bytes"), vec![places.iter().map(|place| place[1] as usize).sum()])?
         }
     };
     let name = if prefix == "image" { "checksums".to_owned() } else { format!("{prefix}_checksums") };
@@ -132,14 +86,14 @@ fn write_payload(group: &hdf5::Group, prefix: &str, payload: &Payload) -> hdf5::
     Ok(place)
 }
 
-/// Copies the payloads to their places.
+/// Writes the payloads to their positions.
 fn fill(contents: &Contents, places: &[Range<u64>], path: &Path) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
     let mut out = BufWriter::with_capacity(BUFFER, &file);
     let payloads = contents.splits.iter().flat_map(SplitContents::payloads);
     for ((_, payload), place) in payloads.zip(places) {
         out.seek(SeekFrom::Start(place.start))?;
-        (payload.copy)(&mut out)?;
+        (payload.write)(&mut out)?;
         let end = out.stream_position()?;
         if end != place.end {
             return Err(io::Error::other(format!(
@@ -157,9 +111,9 @@ fn write_attributes(contents: &Contents, file: &hdf5::File) -> hdf5::Result<()> 
     let texts = [
         ("format", FORMAT),
         ("name", contents.name),
-        ("kind", contents.kind.pack_name()),
+        ("kind", contents.kind.name()),
         ("provenance", &contents.provenance.to_string()),
-        ("content", &content::hash(contents)),
+        ("content", &contents.hash()),
     ];
     for (name, value) in texts {
         file.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text(value)?)?;
@@ -172,12 +126,12 @@ fn write_attributes(contents: &Contents, file: &hdf5::File) -> hdf5::Result<()> 
     Ok(())
 }
 
-/// A string as HDF5 holds it, which knows no zero bytes.
+/// A string of HDF5, which cannot hold zero bytes.
 fn text(value: &str) -> hdf5::Result<VarLenUnicode> {
     value.parse().map_err(|_| hdf5::Error::from(format!("{value:?} cannot be stored: it holds a zero byte")))
 }
 
-/// A contiguous dataset without time stamps.
+/// Writes a contiguous dataset without time stamps.
 fn write_array<T: hdf5::H5Type + Clone, D: Dimension>(
     group: &hdf5::Group,
     name: &str,

@@ -1,55 +1,63 @@
-//! The spooled images in the order of the plan, as a pack.
+//! Writing the pack out of the spooled images, in the order of the plan.
 
 use std::path::Path;
 
 use ndarray::Array2;
 use serde_json::{Value, json};
 
-use super::spool::{Outcome, Spool, Stored};
-use super::{NAMED, PackSpec, Resize, Role, Slot};
-use crate::dataset::Scene;
+use super::slot::{Role, Slot, all_slots};
+use super::spec::{PackSpec, Resize};
+use super::spool::{Outcome, Spool, SpooledImage};
 use crate::error::{Error, Result};
-use crate::pack::{Contents, Form, LATENTS, Payload, SplitContents, write};
-use crate::sources::{Plan, Source};
+use crate::pack::{Contents, Payload, SplitContents, Storage, write};
+use crate::scene_latents::{LATENTS, SceneLatents};
+use crate::sources::{PackPlan, Source};
 
-/// Writes the pack out of everything that is spooled.
+/// Most members that an error lists.
+const LISTED_MEMBERS: usize = 10;
+
+/// Writes the pack.
+///
+/// # Errors
+/// [`Error::Member`] for unusable members, [`Error::Format`] for a split without usable images, [`Error::Io`]
+/// and [`Error::Hdf5`] if the pack cannot be written.
 pub(super) fn assemble(
     source: &Source,
     input: &Path,
     out: &Path,
-    plan: &Plan,
+    plan: &PackPlan,
     spec: &PackSpec,
     spool: &Spool,
     archive: Option<blake3::Hash>,
 ) -> Result<()> {
-    let bad = bad_members(plan, spool);
+    let unusable = unusable_members(plan, spool);
     if !spec.skip_bad {
-        refuse(input, plan, &bad)?;
+        refuse(input, plan, &unusable)?;
     }
-    let kept: Vec<Vec<usize>> = (0..plan.splits.len()).map(|split| kept_items(plan, split, spool)).collect();
+    let kept: Vec<Vec<usize>> = (0..plan.splits.len()).map(|split| usable_samples(plan, split, spool)).collect();
     if let Some(split) = kept.iter().position(Vec::is_empty) {
         return Err(Error::format(input, format!("no image of the {} split can be used", plan.splits[split].0)));
     }
-    let scenes: Vec<Option<Scene>> = kept
+    let scenes: Vec<Option<SceneLatents>> = kept
         .iter()
         .enumerate()
-        .map(|(split, items)| plan.views.map(|views| scene(spool, split, items, views)))
+        .map(|(split, samples)| plan.views.map(|views| scene_latents(spool, split, samples, views)))
         .collect();
     let labels: Vec<Vec<i32>> = kept
         .iter()
         .zip(&plan.splits)
-        .map(|(items, (_, all))| items.iter().map(|&item| all[item].label).collect())
+        .map(|(samples, (_, all))| samples.iter().map(|&index| all[index].label).collect())
         .collect();
-    let (mean, std) = statistics(spool, &kept[0]);
-    let provenance = provenance(source, input, plan, spec, spool, archive, &bad);
+    let (mean, std) = channel_statistics(spool, &kept[0]);
+    let provenance = provenance(source, input, plan, spec, spool, archive, &unusable);
     let mut splits = Vec::new();
-    for (split, (name, items)) in plan.splits.iter().enumerate() {
-        let masked = items.iter().any(|item| item.mask.is_some());
+    for (split, (name, samples)) in plan.splits.iter().enumerate() {
+        let masked = samples.iter().any(|sample| sample.mask.is_some());
         let payload = |role| payload(input, plan, spool, split, &kept[split], role);
         splits.push(SplitContents {
             name,
             labels: &labels[split],
-            names: Some(kept[split].iter().map(|&item| items[item].image.as_str()).collect()),
+            names: Some(kept[split].iter().map(|&index| samples[index].image.as_str()).collect()),
             scene: scenes[split].as_ref(),
             images: payload(Role::Image)?,
             masks: if masked { Some(payload(Role::Mask)?) } else { None },
@@ -60,38 +68,28 @@ pub(super) fn assemble(
 }
 
 /// Members that cannot be used, with the reason.
-pub(super) type Bad = Vec<(String, String)>;
+pub(super) type UnusableMembers = Vec<(String, String)>;
 
-/// Members that are not there or cannot be used, in the order of the plan.
-fn bad_members(plan: &Plan, spool: &Spool) -> Bad {
-    let mut bad = plan.absent.clone();
-    for (split, (_, items)) in plan.splits.iter().enumerate() {
-        for (index, item) in items.iter().enumerate() {
-            let members = [
-                (Role::Image, Some(&item.image)),
-                (Role::Mask, item.mask.as_ref()),
-                (Role::Latents, item.latents.as_ref()),
-            ];
-            for (role, member) in members {
-                let Some(member) = member else { continue };
-                match spool.outcome(Slot(split, index, role)) {
-                    Some(Outcome::Bad { reason }) => bad.push((member.clone(), reason.clone())),
-                    None => bad.push((member.clone(), "it is not there".into())),
-                    Some(Outcome::Stored(mask)) if role == Role::Mask => {
-                        if let Some(reason) = unfit(plan, spool, Slot(split, index, Role::Image), mask) {
-                            bad.push((member.clone(), reason));
-                        }
-                    }
-                    Some(_) => {}
-                }
+/// Members that are missing or cannot be used, in the order of the plan.
+fn unusable_members(plan: &PackPlan, spool: &Spool) -> UnusableMembers {
+    let mut unusable = plan.missing.clone();
+    for (slot, member) in all_slots(plan) {
+        let Slot(split, index, role) = slot;
+        let reason = match spool.outcome(slot) {
+            Some(Outcome::Bad { reason }) => Some(reason.clone()),
+            None => Some("it is not there".into()),
+            Some(Outcome::Stored(mask)) if role == Role::Mask => {
+                mask_error(plan, spool, Slot(split, index, Role::Image), mask)
             }
-        }
+            Some(_) => None,
+        };
+        unusable.extend(reason.map(|reason| (member.to_owned(), reason)));
     }
-    bad
+    unusable
 }
 
-/// How a mask does not fit its image or the set's classes.
-fn unfit(plan: &Plan, spool: &Spool, image: Slot, mask: &Stored) -> Option<String> {
+/// Why a mask does not match its image or the classes of the set, if it does not.
+fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) -> Option<String> {
     let classes = plan.class_names.len();
     if usize::from(mask.largest_id) > classes {
         return Some(format!("class id {}, expected 0 (void) to {classes}", mask.largest_id));
@@ -102,63 +100,63 @@ fn unfit(plan: &Plan, spool: &Spool, image: Slot, mask: &Stored) -> Option<Strin
         .then(|| format!("a mask of {width} x {height} pixels for an image of {expected_width} x {expected_height}"))
 }
 
-/// The error about images that cannot be used, where there are some.
-pub(super) fn refuse(input: &Path, plan: &Plan, bad: &Bad) -> Result<()> {
-    let Some((first, reason)) = bad.first() else { return Ok(()) };
-    let all = plan.absent.len() + plan.splits.iter().map(|(_, items)| items.len()).sum::<usize>();
+/// Returns the error about images that cannot be used, if there are any.
+pub(super) fn refuse(input: &Path, plan: &PackPlan, unusable: &UnusableMembers) -> Result<()> {
+    let Some((first, reason)) = unusable.first() else { return Ok(()) };
+    let all = plan.missing.len() + plan.splits.iter().map(|(_, samples)| samples.len()).sum::<usize>();
     let mut text = reason.clone();
-    for (member, reason) in bad.iter().skip(1).take(NAMED - 1) {
+    for (member, reason) in unusable.iter().skip(1).take(LISTED_MEMBERS - 1) {
         text += &format!("\nand {member}: {reason}");
     }
-    if bad.len() > NAMED {
-        text += &format!("\nand {} more", bad.len() - NAMED);
+    if unusable.len() > LISTED_MEMBERS {
+        text += &format!("\nand {} more", unusable.len() - LISTED_MEMBERS);
     }
     text += &format!(
         "\nhint: {} of {all} images cannot be used; --skip-bad packs the others and lists these in the pack",
-        bad.len()
+        unusable.len()
     );
     Err(Error::member(input, first, text))
 }
 
-/// The items of a split of which everything can be used; of renders whole objects only.
-fn kept_items(plan: &Plan, split: usize, spool: &Spool) -> Vec<usize> {
-    let items = &plan.splits[split].1;
+/// Indices of the samples of a split whose members can all be used. Of renders, only complete objects.
+fn usable_samples(plan: &PackPlan, split: usize, spool: &Spool) -> Vec<usize> {
+    let samples = &plan.splits[split].1;
     let usable = |index: usize| {
         let usable = |role| !matches!(spool.outcome(Slot(split, index, role)), None | Some(Outcome::Bad { .. }));
-        let item = &items[index];
+        let sample = &samples[index];
         let image = Slot(split, index, Role::Image);
-        let fits = |mask: Slot| stored(spool, mask).is_some_and(|mask| unfit(plan, spool, image, mask).is_none());
+        let fits = |mask: Slot| stored(spool, mask).is_some_and(|mask| mask_error(plan, spool, image, mask).is_none());
         usable(Role::Image)
-            && (item.mask.is_none() || fits(Slot(split, index, Role::Mask)))
-            && (item.latents.is_none() || usable(Role::Latents))
+            && (sample.mask.is_none() || fits(Slot(split, index, Role::Mask)))
+            && (sample.latents.is_none() || usable(Role::Latents))
     };
     let views = plan.views.unwrap_or(1);
-    let all: Vec<usize> = (0..items.len()).collect();
+    let all: Vec<usize> = (0..samples.len()).collect();
     all.chunks(views).filter(|object| object.iter().all(|&index| usable(index))).flatten().copied().collect()
 }
 
-/// The scene of the kept renders.
-fn scene(spool: &Spool, split: usize, items: &[usize], views: usize) -> Scene {
-    let mut latents = Array2::zeros((items.len(), LATENTS));
-    for (mut row, &item) in latents.rows_mut().into_iter().zip(items) {
-        if let Some(Outcome::Latents { values, .. }) = spool.outcome(Slot(split, item, Role::Latents)) {
+/// The latents of the given samples.
+fn scene_latents(spool: &Spool, split: usize, samples: &[usize], views: usize) -> SceneLatents {
+    let mut latents = Array2::zeros((samples.len(), LATENTS));
+    for (mut row, &index) in latents.rows_mut().into_iter().zip(samples) {
+        if let Some(Outcome::Latents { values, .. }) = spool.outcome(Slot(split, index, Role::Latents)) {
             row.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
         }
     }
-    Scene { latents, views }
+    SceneLatents { latents, views }
 }
 
-fn stored(spool: &Spool, slot: Slot) -> Option<&Stored> {
+fn stored(spool: &Spool, slot: Slot) -> Option<&SpooledImage> {
     match spool.outcome(slot) {
         Some(Outcome::Stored(stored)) => Some(stored),
         _ => None,
     }
 }
 
-/// Mean and standard deviation a channel over all pixels of the first split's images, in [0, 1] units.
-fn statistics(spool: &Spool, items: &[usize]) -> ([f32; 3], [f32; 3]) {
+/// Mean and standard deviation of each channel over all pixels of the first split, in [0, 1] units.
+fn channel_statistics(spool: &Spool, samples: &[usize]) -> ([f32; 3], [f32; 3]) {
     let (mut sums, mut squares, mut count) = ([0u128; 3], [0u128; 3], 0u128);
-    for image in items.iter().filter_map(|&item| stored(spool, Slot(0, item, Role::Image))) {
+    for image in samples.iter().filter_map(|&index| stored(spool, Slot(0, index, Role::Image))) {
         count += u128::from(image.size[0]) * u128::from(image.size[1]);
         for channel in 0..3 {
             sums[channel] += u128::from(image.sums[channel]);
@@ -172,63 +170,67 @@ fn statistics(spool: &Spool, items: &[usize]) -> ([f32; 3], [f32; 3]) {
     (mean.map(|mean| mean as f32), std)
 }
 
-/// Images or masks of a split: as pixels where all are arrays of one size, as files where all are files.
+/// The images or masks of a split: as pixels if all are arrays of one size, otherwise as files.
 fn payload<'a>(
     input: &Path,
-    plan: &Plan,
+    plan: &PackPlan,
     spool: &'a Spool,
     split: usize,
-    items: &[usize],
+    samples: &[usize],
     role: Role,
 ) -> Result<Payload<'a>> {
-    let slots: Vec<Slot> = items.iter().map(|&item| Slot(split, item, role)).collect();
-    let all: Vec<&Stored> = slots.iter().filter_map(|&slot| stored(spool, slot)).collect();
-    let form = if all[0].pixels {
+    let slots: Vec<Slot> = samples.iter().map(|&index| Slot(split, index, role)).collect();
+    let all: Vec<&SpooledImage> = slots.iter().filter_map(|&slot| stored(spool, slot)).collect();
+    let storage = if all[0].pixels {
         if let Some(other) = all.iter().position(|image| image.size != all[0].size) {
             let ([height, width], [first_height, first_width]) = (all[other].size, all[0].size);
-            let reason = format!(
-                "{width} x {height} pixels where others have {first_width} x {first_height}\nhint: --side N resizes all images"
-            );
-            return Err(Error::member(input, &plan.splits[split].1[items[other]].image, reason));
+            let reason = format!("{width} x {height} pixels where others have {first_width} x {first_height}");
+            let reason = format!("{reason}\nhint: --side N resizes all images");
+            return Err(Error::member(input, &plan.splits[split].1[samples[other]].image, reason));
         }
         let [height, width] = all[0].size.map(|side| side as usize);
-        Form::Pixels { height, width, channels: if role == Role::Image { 3 } else { 1 } }
+        Storage::Pixels { height, width, channels: if role == Role::Image { 3 } else { 1 } }
     } else {
         let mut offset = 0;
-        let place = |image: &&Stored| {
+        let place = |image: &&SpooledImage| {
             let place = [offset, image.bytes];
             offset += image.bytes;
             place
         };
-        Form::Encoded { places: all.iter().map(place).collect(), sizes: all.iter().map(|image| image.size).collect() }
+        Storage::Encoded {
+            places: all.iter().map(place).collect(),
+            sizes: all.iter().map(|image| image.size).collect(),
+        }
     };
     let mut checksums = Array2::zeros((all.len(), blake3::OUT_LEN));
     for (mut row, image) in checksums.rows_mut().into_iter().zip(&all) {
         let hash = blake3::Hash::from_hex(&image.hash).unwrap_or_else(|_| blake3::hash(b""));
         row.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
     }
-    Ok(Payload { form, checksums, copy: Box::new(move |to| spool.copy(&slots, to)) })
+    Ok(Payload { storage, checksums, write: Box::new(move |to| spool.copy(&slots, to)) })
 }
 
-/// What is recorded about the source: names and checksums, no paths of this machine.
+/// The provenance: names and checksums, but no paths of this machine.
 fn provenance(
     source: &Source,
     input: &Path,
-    plan: &Plan,
+    plan: &PackPlan,
     spec: &PackSpec,
     spool: &Spool,
     archive: Option<blake3::Hash>,
-    bad: &Bad,
+    unusable: &UnusableMembers,
 ) -> Value {
     let name = input.canonicalize().unwrap_or_else(|_| input.to_owned());
     let name = name.file_name().map(|name| name.to_string_lossy().into_owned());
     let resize = match spec.resize {
         Resize::Keep => json!("as in the source"),
         Resize::Square(side) => json!({ "central_square": side, "filter": "bilinear, antialiased" }),
-        Resize::ShortSide(side) => json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 }),
+        Resize::ShortSide(side) => {
+            json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 })
+        }
     };
     let left_out: Vec<Value> =
-        bad.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
+        unusable.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
     json!({
         "source": source.kind,
         "input": name,
@@ -240,22 +242,69 @@ fn provenance(
     })
 }
 
-/// BLAKE3 over name and checksum of every member, in the order of the plan: the same for a folder and its archive.
-fn members_hash(plan: &Plan, spool: &Spool) -> String {
+/// BLAKE3 over name and checksum of every member, in the order of the plan. It is equal for a folder and its
+/// archive.
+fn members_hash(plan: &PackPlan, spool: &Spool) -> String {
     let mut hasher = blake3::Hasher::new();
-    for (split, (_, items)) in plan.splits.iter().enumerate() {
-        for (index, item) in items.iter().enumerate() {
-            for role in [Role::Image, Role::Mask, Role::Latents] {
-                let source = match spool.outcome(Slot(split, index, role)) {
-                    Some(Outcome::Stored(stored)) => &stored.source,
-                    Some(Outcome::Latents { source, .. }) => source,
-                    _ => continue,
-                };
-                hasher.update(&(item.image.len() as u64).to_le_bytes());
-                hasher.update(item.image.as_bytes());
-                hasher.update(source.as_bytes());
-            }
-        }
+    for (slot, _) in all_slots(plan) {
+        let Slot(split, index, _) = slot;
+        let source = match spool.outcome(slot) {
+            Some(Outcome::Stored(stored)) => &stored.source,
+            Some(Outcome::Latents { source, .. }) => source,
+            _ => continue,
+        };
+        let image = &plan.splits[split].1[index].image;
+        hasher.update(&(image.len() as u64).to_le_bytes());
+        hasher.update(image.as_bytes());
+        hasher.update(source.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set_kind::SetKind;
+    use crate::sources::Sample;
+
+    /// Two objects of two views.
+    fn plan() -> PackPlan {
+        let sample = |index| Sample { image: format!("{index}.png"), label: 0, mask: None, latents: None };
+        PackPlan {
+            name: "tiny".into(),
+            kind: SetKind::Renders,
+            class_names: vec!["a".into()],
+            views: Some(2),
+            splits: vec![("train".into(), (0..4).map(sample).collect())],
+            missing: vec![("x.png".into(), "a list names it".into())],
+            notes: Value::Null,
+        }
+    }
+
+    fn bad() -> Outcome {
+        Outcome::Bad { reason: "broken".into() }
+    }
+
+    #[test]
+    fn an_object_with_an_unusable_view_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(&folder.path().join("set.h5"), "key").unwrap();
+        let usable = || Outcome::Latents { values: [0.0; LATENTS], source: String::new() };
+        for (index, outcome) in [usable(), bad(), usable(), usable()].into_iter().enumerate() {
+            spool.add(Slot(0, index, Role::Image), outcome, b"").unwrap();
+        }
+        assert_eq!(usable_samples(&plan(), 0, &spool), [2, 3]);
+        let named: Vec<String> = unusable_members(&plan(), &spool).into_iter().map(|(member, _)| member).collect();
+        assert_eq!(named, ["x.png", "1.png"]);
+    }
+
+    #[test]
+    fn the_error_lists_some_members_and_counts_the_others() {
+        let unusable: UnusableMembers = (0..13).map(|index| (format!("{index}.png"), "broken".to_owned())).collect();
+        let message = refuse(Path::new("in"), &plan(), &unusable).unwrap_err().to_string();
+        assert!(message.starts_with("in: member 0.png: broken\nand 1.png: broken\n"), "{message}");
+        assert!(message.contains("and 9.png") && !message.contains("and 10.png"), "{message}");
+        assert!(message.contains("and 3 more\nhint: 13 of 5 images cannot be used"), "{message}");
+        assert!(refuse(Path::new("in"), &plan(), &Vec::new()).is_ok());
+    }
 }

@@ -1,85 +1,49 @@
-//! From a source to a pack: read one member after the other, decode in parallel, spool, assemble.
+//! From a source to a pack: read the members one after the other, decode in parallel, spool, assemble.
 //!
-//! What is done is kept beside the pack, in `FILE.h5.part/`, until the pack is whole: a packing that was killed or met a full disk goes
-//! on where it stopped when the same command is given again. Images are spooled in the order in which the source yields them, which
-//! the number of threads does not change, and lie in the pack in the order of its [`Plan`].
+//! Finished images are kept beside the pack in `FILE.h5.part/` until the pack is complete. If packing was
+//! killed or the disk was full, the same command continues where it stopped. Images are spooled in the order
+//! in which the source yields them, whatever the number of threads, and stored in the order of the
+//! [`PackPlan`].
 
 mod assemble;
+mod slot;
+mod spec;
 mod spool;
-mod work;
+mod worker;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::archives::{IMAGE_BYTES, Tree, Visit};
 use crate::error::{Error, Result};
 use crate::pack::Pack;
-use crate::sources::tree::IMAGE_BYTES;
-use crate::sources::{Listing, Options, Plan, Source, Tree, Visit};
+use crate::sources::{Listing, PackPlan, Source};
+use slot::{Slot, SlotUse, slots_by_member};
 use spool::{Outcome, Spool};
-use work::Worker;
+use worker::Worker;
 
-/// Largest side of the images of a pack.
-const LARGEST_SIDE: usize = 4096;
-/// Largest file with several images; CIFAR-100's training batch has 155 MB.
+pub use spec::{PackSpec, Resize};
+
+/// Most bytes of a member with several images. CIFAR-100's training batch has 155 MB.
 const RECORDS_BYTES: u64 = 256 << 20;
-/// Members after which a batch is handed over.
+/// Members in a batch.
 const BATCH_MEMBERS: usize = 512;
-/// Bytes after which a batch is handed over.
+/// Bytes in a batch.
 const BATCH_BYTES: usize = 16 << 20;
-/// Batches that wait for decoding at most.
+/// Most batches that wait for decoding.
 const WAITING_BATCHES: usize = 2;
-/// Members that are left out of an error's list.
-const NAMED: usize = 10;
 
-/// What becomes of the images' sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resize {
-    /// Every image keeps its size and its bytes; those of a set of one small size become arrays of pixels.
-    Keep,
-    /// The central square, resized to this side (bilinear, antialiased), as an array of pixels; masks by the nearest pixel.
-    Square(usize),
-    /// Images whose shorter side is longer than this are resized to it (bicubic, antialiased) and stored as JPEG of quality 95; masks by
-    /// the nearest pixel, as PNG. The others keep their bytes.
-    ShortSide(usize),
-}
-
-/// How a source is packed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PackSpec {
-    /// About labels and splits.
-    pub options: Options,
-    /// About sizes.
-    pub resize: Resize,
-    /// Leave out images that cannot be used, and say so in the provenance, where otherwise nothing is packed.
-    pub skip_bad: bool,
-}
-
-impl PackSpec {
-    fn validate(&self) -> Result<()> {
-        let fraction = self.options.test_fraction;
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::Invalid(format!("the test fraction must be above 0 and below 1, and is {fraction}")));
-        }
-        match self.resize {
-            Resize::Square(side) | Resize::ShortSide(side) if !(1..=LARGEST_SIDE).contains(&side) => {
-                Err(Error::Invalid(format!("the side must be 1 to {LARGEST_SIDE} pixels, and is {side}")))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Packs `input`, which lies as `source` says, to `out`. `progress` gets the number of finished and of all members.
+/// Packs `input`, which has the layout of `source`, to `out`. `progress` gets the number of finished and of
+/// all members.
 ///
 /// # Errors
-/// What the source and [`Tree`] say about the input, [`Error::Member`] for images that cannot be used (all of them are looked for
-/// first), [`Error::Io`] where the pack cannot be written or another process is packing to it.
+/// Those of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all images
+/// were checked; [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another process is packing
+/// to it.
 pub fn pack(
     source: &Source,
     input: &Path,
@@ -93,18 +57,18 @@ pub fn pack(
     let listing = Listing { input, members, lists };
     let plan = (source.plan)(&listing, &spec.options)?;
     if !spec.skip_bad {
-        // said before an hour of decoding rather than after it
-        assemble::refuse(input, &plan, &plan.absent)?;
+        // report missing members before an hour of decoding, not after it
+        assemble::refuse(input, &plan, &plan.missing)?;
     }
-    check(&plan, input)?;
-    let key = key(source, &listing, &plan, spec);
+    check_plan(&plan, input)?;
+    let key = resume_key(source, &listing, &plan, spec);
     drop(listing);
     let mut spool = Spool::open(out, &key)?;
     let packed = spool_all(source, &tree, &plan, spec, &mut spool, progress)
         .and_then(|hash| assemble::assemble(source, input, out, &plan, spec, &spool, hash));
     match packed {
-        // what stopped half-way goes on later; what cannot be packed leaves nothing behind
-        Err(error @ (Error::Io { .. } | Error::Hdf5 { .. })) => Err(spool.keep(error)),
+        // after an interruption packing can continue; after another error nothing is kept
+        Err(error @ (Error::Io { .. } | Error::Hdf5 { .. })) => Err(spool.with_resume_hint(error)),
         other => {
             spool.remove();
             other?;
@@ -113,28 +77,29 @@ pub fn pack(
     }
 }
 
-/// What every source's plan must fulfil.
-fn check(plan: &Plan, input: &Path) -> Result<()> {
+/// Checks what the plans of all sources must fulfil.
+fn check_plan(plan: &PackPlan, input: &Path) -> Result<()> {
     let refuse = |reason: String| Err(Error::format(input, reason));
-    for (split, items) in &plan.splits {
-        if items.is_empty() {
+    for (split, samples) in &plan.splits {
+        if samples.is_empty() {
             return refuse(format!("nothing is left for the {split} split"));
         }
-        if let Some(item) = items.iter().find(|item| item.label < 0 || item.label as usize >= plan.class_names.len()) {
-            let classes = plan.class_names.len();
-            return Err(Error::member(input, &item.image, format!("label {} of {classes} classes", item.label)));
+        let classes = plan.class_names.len();
+        if let Some(sample) = samples.iter().find(|sample| sample.label < 0 || sample.label as usize >= classes) {
+            let reason = format!("label {} of {classes} classes", sample.label);
+            return Err(Error::member(input, &sample.image, reason));
         }
         if let Some(views) = plan.views
-            && !items.len().is_multiple_of(views)
+            && !samples.len().is_multiple_of(views)
         {
-            return refuse(format!("{} images of the {split} split are no multiple of {views} views", items.len()));
+            return refuse(format!("{} images of the {split} split are no multiple of {views} views", samples.len()));
         }
     }
     if plan.splits.is_empty() { refuse("no split".into()) } else { Ok(()) }
 }
 
-/// What must be the same for a packing to go on where another stopped.
-fn key(source: &Source, listing: &Listing, plan: &Plan, spec: &PackSpec) -> String {
+/// A hash of everything that must be equal to continue an interrupted packing.
+fn resume_key(source: &Source, listing: &Listing, plan: &PackPlan, spec: &PackSpec) -> String {
     let mut hasher = blake3::Hasher::new();
     let options = (&spec.options.name, spec.options.test_fraction.to_bits(), spec.options.seed);
     let head = json!([source.kind, options, spec.resize, plan.name, plan.class_names, plan.notes]);
@@ -147,91 +112,54 @@ fn key(source: &Source, listing: &Listing, plan: &Plan, spec: &PackSpec) -> Stri
     hasher.finalize().to_hex().to_string()
 }
 
-/// What a member is to an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Role {
-    Image,
-    Mask,
-    Latents,
-}
-
-/// A place in the pack: split, item, role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-struct Slot(usize, usize, Role);
-
-/// What a member is needed for.
-struct Use {
-    slot: Slot,
-    /// Which of the member's images.
-    record: Option<usize>,
-}
-
-/// Every member that is needed, with what for.
-fn uses<'a>(source: &Source, plan: &'a Plan) -> HashMap<&'a str, Vec<Use>> {
-    let mut uses: HashMap<&str, Vec<Use>> = HashMap::new();
-    let mut add = |name: &'a str, slot: Slot| {
-        let numbered = name.rsplit_once('#').filter(|_| source.records.is_some());
-        let numbered = numbered.and_then(|(member, record)| Some((member, record.parse().ok()?)));
-        let (member, record) = numbered.map_or((name, None), |(member, record)| (member, Some(record)));
-        uses.entry(member).or_default().push(Use { slot, record });
-    };
-    for (split, (_, items)) in plan.splits.iter().enumerate() {
-        for (index, item) in items.iter().enumerate() {
-            add(&item.image, Slot(split, index, Role::Image));
-            item.mask.iter().for_each(|mask| add(mask, Slot(split, index, Role::Mask)));
-            item.latents.iter().for_each(|latents| add(latents, Slot(split, index, Role::Latents)));
-        }
-    }
-    uses
-}
-
-/// A member that waits for decoding, or why it cannot be read.
-struct Waiting {
+/// A member that was read and waits for decoding.
+struct ReadMember {
     path: String,
+    /// The content, or why it cannot be read.
     bytes: std::result::Result<Vec<u8>, String>,
 }
 
-/// Spools every slot of the plan that is not spooled yet; gives the BLAKE3 of an archive.
+/// Spools every slot of the plan that is not spooled yet. Returns the BLAKE3 of the input if it is an
+/// archive.
 fn spool_all(
     source: &Source,
     tree: &Tree,
-    plan: &Plan,
+    plan: &PackPlan,
     spec: &PackSpec,
     spool: &mut Spool,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Option<blake3::Hash>> {
-    let uses = uses(source, plan);
-    let missing: HashMap<&str, &Vec<Use>> = uses
+    let members = slots_by_member(source, plan);
+    let missing: HashMap<&str, &Vec<SlotUse>> = members
         .iter()
-        .filter(|(_, of)| of.iter().any(|wanted| !spool.has(wanted.slot)))
-        .map(|(member, of)| (*member, of))
+        .filter(|(_, uses)| uses.iter().any(|used| !spool.has(used.slot)))
+        .map(|(member, uses)| (*member, uses))
         .collect();
-    let mut done = uses.len() - missing.len();
+    let mut done = members.len() - missing.len();
     let (to, from) = sync_channel(WAITING_BATCHES);
     let wanted = |path: &str| missing.contains_key(path);
     std::thread::scope(|scope| {
         let limit = if source.records.is_some() { RECORDS_BYTES } else { IMAGE_BYTES };
-        let reader = scope.spawn(move || read(tree, limit, &wanted, to));
+        let reader = scope.spawn(move || read_members(tree, limit, &wanted, to));
         let worker = Worker { records: source.records, resize: spec.resize, side: source.side };
-        let spooled = spool_batches(&worker, &missing, from, spool, &mut |members| {
-            done += members;
-            progress(done, uses.len());
+        let spooled = spool_batches(&worker, &missing, from, spool, &mut |finished| {
+            done += finished;
+            progress(done, members.len());
         });
-        // a panic of the reader goes on here; it has none of its own
+        // pass on a panic of the reader
         let hash = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         spooled.and(hash)
     })
 }
 
-/// Hands the wanted members to `to` in batches of bounded size, in the tree's order.
-fn read(
+/// Sends the wanted members to `to` in batches of bounded size, in the order of the tree.
+fn read_members(
     tree: &Tree,
     limit: u64,
     wanted: &dyn Fn(&str) -> bool,
-    to: SyncSender<Vec<Waiting>>,
+    to: SyncSender<Vec<ReadMember>>,
 ) -> Result<Option<blake3::Hash>> {
-    let mut batch: Vec<Waiting> = Vec::new();
+    let mut batch: Vec<ReadMember> = Vec::new();
     let mut bytes = 0;
     let hash = tree.visit(&mut |path, size, reader| {
         if !wanted(path) {
@@ -239,33 +167,33 @@ fn read(
         }
         let read = match tree.read_member(path, size, reader, limit) {
             Ok(read) => Ok(read),
-            // one image; where it is the archive that ends here the tree says so itself
+            // the error of one image; if the archive itself is damaged, the tree returns an error later
             Err(Error::Member { reason, .. }) => Err(reason),
             Err(other) => return Err(other),
         };
         bytes += read.as_ref().map_or(0, Vec::len);
-        batch.push(Waiting { path: path.to_owned(), bytes: read });
+        batch.push(ReadMember { path: path.to_owned(), bytes: read });
         if batch.len() < BATCH_MEMBERS && bytes < BATCH_BYTES {
             return Ok(Visit::Continue);
         }
         bytes = 0;
-        // nobody listens where the other side met an error, which it reports itself
+        // if the receiver stopped, it reports its own error
         Ok(if to.send(std::mem::take(&mut batch)).is_ok() { Visit::Continue } else { Visit::Stop })
     })?;
     let _ = to.send(batch);
     Ok(hash)
 }
 
-/// Decodes batch after batch and spools what comes out, in the order of the members.
+/// Decodes batch after batch and spools the results in the order of the members.
 fn spool_batches(
     worker: &Worker,
-    missing: &HashMap<&str, &Vec<Use>>,
-    from: Receiver<Vec<Waiting>>,
+    missing: &HashMap<&str, &Vec<SlotUse>>,
+    from: Receiver<Vec<ReadMember>>,
     spool: &mut Spool,
     finished: &mut dyn FnMut(usize),
 ) -> Result<()> {
     for batch in from {
-        // a few at a time: decoded images may be much larger than their files
+        // a few at a time, because decoded images may be much larger than their files
         for members in batch.chunks(4 * rayon::current_num_threads()) {
             let results: Vec<Vec<(Slot, Outcome, Vec<u8>)>> = members
                 .par_iter()
@@ -279,11 +207,4 @@ fn spool_batches(
         }
     }
     Ok(())
-}
-
-/// Where the unfinished pack of `out` is kept.
-fn part_of(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
 }

@@ -1,4 +1,4 @@
-//! What is done of a pack that is not whole yet: a file of image bytes and a journal that says what they are.
+//! The finished images of an unfinished pack: a file of image bytes, and a journal that describes them.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -8,43 +8,44 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Slot, part_of};
+use super::slot::Slot;
+use crate::atomic_write::parent_folder;
 use crate::error::{Error, Result};
-use crate::files::folder_of;
 
 /// Bytes written at once.
 const BUFFER: usize = 1 << 20;
 
-/// What came of a member for one slot.
+/// The result of a member for one slot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
-    /// Bytes in the spool.
-    Stored(Stored),
+    /// An image or a mask, with bytes in the spool.
+    Stored(SpooledImage),
     /// Scene latents.
     Latents {
         values: [f32; 7],
         /// BLAKE3 (hex) of the member.
         source: String,
     },
-    /// It cannot be used.
+    /// The member cannot be used.
     Bad { reason: String },
 }
 
 /// An image or a mask in the spool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(super) struct SpooledImage {
     pub bytes: u64,
     /// Height and width.
     pub size: [u32; 2],
-    /// Those that it had in the source.
+    /// Height and width in the source.
     pub original: [u32; 2],
     /// Largest class id of a mask.
     pub largest_id: u8,
-    /// An array of pixels, not a file.
+    /// Whether the bytes are an array of pixels, not a file.
     pub pixels: bool,
-    /// Sums of the channels' values, and of their squares.
+    /// Sums of the values of each channel.
     pub sums: [u64; 3],
+    /// Sums of the squared values of each channel.
     pub squares: [u64; 3],
     /// BLAKE3 (hex) of the bytes as stored.
     pub hash: String,
@@ -52,35 +53,38 @@ pub(super) struct Stored {
     pub source: String,
 }
 
-/// An entry of the journal.
+/// A line of the journal.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct JournalEntry {
     slot: Slot,
     outcome: Outcome,
 }
 
-/// First line of the journal.
+/// The first line of the journal.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct JournalHead {
     key: String,
 }
 
 /// The unfinished pack.
 pub(super) struct Spool {
     folder: PathBuf,
-    /// Locked as long as this process packs.
+    /// Locked while this process packs.
     journal: BufWriter<File>,
     bytes: BufWriter<File>,
     length: u64,
-    /// By slot: what came of it, and where its bytes begin.
+    /// Position of the first byte and result, by slot.
     done: HashMap<Slot, (u64, Outcome)>,
 }
 
 impl Spool {
-    /// Goes on with the unfinished pack of `out` where its key is the same, else begins anew.
+    /// Continues the unfinished pack of `out` if it has the same `key`, otherwise starts a new one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Format`] if another process is packing to `out`.
     pub fn open(out: &Path, key: &str) -> Result<Spool> {
-        let folder = part_of(out);
-        let parent = folder_of(out);
+        let folder = spool_folder(out);
+        let parent = parent_folder(out);
         if !parent.is_dir() {
             return Err(Error::io(parent)(io::Error::new(io::ErrorKind::NotFound, "no such folder")));
         }
@@ -91,7 +95,7 @@ impl Spool {
         };
         let mut journal = open("journal")?;
         lock(&journal, out)?;
-        // whoever held the lock may have finished and removed what was opened here
+        // the process that held the lock may have finished and removed the file that was opened here
         let opened = journal.metadata().map_err(Error::io(&folder))?.ino();
         if !fs::metadata(folder.join("journal")).is_ok_and(|found| found.ino() == opened) {
             return Err(in_use(out));
@@ -110,41 +114,41 @@ impl Spool {
             done,
         };
         if journal_length == 0 {
-            spool.line(&Head { key: key.to_owned() }).map_err(Error::io(&spool.folder))?;
+            spool.write_line(&JournalHead { key: key.to_owned() }).map_err(Error::io(&spool.folder))?;
         }
         Ok(spool)
     }
 
-    /// Where it lies, and where the pack is written before it is whole.
+    /// The folder of the spool. The temporary file of the pack goes there, too.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether something came of the slot.
+    /// Whether the slot has a result.
     pub fn has(&self, slot: Slot) -> bool {
         self.done.contains_key(&slot)
     }
 
-    /// What came of the slot.
+    /// The result of the slot.
     pub fn outcome(&self, slot: Slot) -> Option<&Outcome> {
         self.done.get(&slot).map(|(_, outcome)| outcome)
     }
 
-    /// Adds what came of a slot; it counts after the next [`Spool::commit`].
+    /// Adds the result of a slot. It is safe after the next [`Spool::commit`].
     pub fn add(&mut self, slot: Slot, outcome: Outcome, bytes: &[u8]) -> Result<()> {
-        let entry = Entry { slot, outcome };
-        self.bytes.write_all(bytes).and_then(|()| self.line(&entry)).map_err(Error::io(&self.folder))?;
+        let entry = JournalEntry { slot, outcome };
+        self.bytes.write_all(bytes).and_then(|()| self.write_line(&entry)).map_err(Error::io(&self.folder))?;
         self.done.insert(slot, (self.length, entry.outcome));
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// Hands what was added to the system, bytes before what speaks of them.
+    /// Flushes the additions: first the bytes, then the journal that refers to them.
     pub fn commit(&mut self) -> Result<()> {
         self.bytes.flush().and_then(|()| self.journal.flush()).map_err(Error::io(&self.folder))
     }
 
-    /// Writes the bytes of `slots`, one after the other.
+    /// Writes the bytes of `slots` to `to`, one after the other.
     pub fn copy(&self, slots: &[Slot], to: &mut dyn Write) -> io::Result<()> {
         let mut buffer = Vec::new();
         for slot in slots {
@@ -157,14 +161,14 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes the unfinished pack, which is whole now or never will be.
+    /// Removes the spool after the pack is complete, or cannot be completed.
     pub fn remove(&self) {
-        // a leftover is no failure: the next packing to this name takes it up or overwrites it
+        // leftovers do no harm: the next packing to this name continues or overwrites them
         let _ = fs::remove_dir_all(&self.folder);
     }
 
-    /// `error` with what is kept and how to go on.
-    pub fn keep(&self, error: Error) -> Error {
+    /// Adds to `error` where the finished images are and how to continue.
+    pub fn with_resume_hint(&self, error: Error) -> Error {
         let kept = |cause: &dyn std::fmt::Display| {
             format!("{cause}\nhint: what is done is kept in {}; the same command goes on", self.folder.display())
         };
@@ -178,10 +182,17 @@ impl Spool {
         }
     }
 
-    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
+    fn write_line(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.journal, value)?;
         self.journal.write_all(b"\n")
     }
+}
+
+/// The folder of the unfinished pack of `out`.
+fn spool_folder(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
 }
 
 /// Makes this process the only one that packs to `out`.
@@ -189,13 +200,13 @@ fn lock(journal: &File, out: &Path) -> Result<()> {
     match journal.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(in_use(out)),
-        // a file system without locks: nothing can be known
+        // the file system has no locks, so other processes cannot be detected
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(Error::io(out)(error)),
     }
 }
 
-/// Removes what is no part of the unfinished pack: a pack in the middle of whose writing a process was killed.
+/// Removes all files but journal and bytes: temporary packs that a killed process left.
 fn remove_half_written(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -210,26 +221,26 @@ fn in_use(out: &Path) -> Error {
     Error::format(out, "another process is packing to this file\nhint: wait for it, or give another --out")
 }
 
-/// Reads the journal as far as it belongs to `key` and to bytes that are there and whole; gives the slots with their first byte, and
-/// the lengths to which journal and bytes are good.
+/// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns
+/// the slots with the positions of their bytes, and the valid lengths of journal and bytes.
 #[allow(clippy::type_complexity)]
 fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashMap<Slot, (u64, Outcome)>, u64, u64)> {
     let mut done = HashMap::new();
     let mut lines = BufReader::with_capacity(BUFFER, journal);
     let mut bytes = BufReader::with_capacity(BUFFER, bytes);
     let mut line = String::new();
-    let head: Option<Head> = lines.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+    let head: Option<JournalHead> = lines.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
     if head.is_none_or(|head| head.key != key) {
         return Ok((done, 0, 0));
     }
-    let (mut good, mut length) = (line.len() as u64, 0);
+    let (mut valid, mut length) = (line.len() as u64, 0);
     loop {
         line.clear();
-        // a line that a crash cut short ends the journal
+        // the journal ends at a line that a crash cut short
         if lines.read_line(&mut line).unwrap_or(0) == 0 || !line.ends_with('\n') {
             break;
         }
-        let Ok(Entry { slot, outcome }) = serde_json::from_str(&line) else { break };
+        let Ok(JournalEntry { slot, outcome }) = serde_json::from_str(&line) else { break };
         let start = length;
         if let Outcome::Stored(stored) = &outcome {
             let mut hasher = blake3::Hasher::new();
@@ -239,8 +250,77 @@ fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashM
             }
             length += stored.bytes;
         }
-        good += line.len() as u64;
+        valid += line.len() as u64;
         done.insert(slot, (start, outcome));
     }
-    Ok((done, good, length))
+    Ok((done, valid, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Role;
+    use super::*;
+
+    fn slot(index: usize) -> Slot {
+        Slot(0, index, Role::Image)
+    }
+
+    fn image(bytes: &[u8]) -> Outcome {
+        let hash = blake3::hash(bytes).to_hex().to_string();
+        let (size, source, bytes) = ([1, 1], hash.clone(), bytes.len() as u64);
+        let (sums, squares) = ([0; 3], [0; 3]);
+        Outcome::Stored(SpooledImage {
+            bytes,
+            size,
+            original: size,
+            largest_id: 0,
+            pixels: true,
+            sums,
+            squares,
+            hash,
+            source,
+        })
+    }
+
+    /// A spool with two images, and its output path.
+    fn filled(folder: &Path) -> PathBuf {
+        let out = folder.join("set.h5");
+        let mut spool = Spool::open(&out, "key").unwrap();
+        spool.add(slot(0), image(b"first"), b"first").unwrap();
+        spool.add(slot(1), image(b"second"), b"second").unwrap();
+        spool.commit().unwrap();
+        out
+    }
+
+    fn copied(spool: &Spool, slots: &[Slot]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        spool.copy(slots, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn an_unfinished_pack_is_continued_with_the_same_key_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = filled(folder.path());
+        let spool = Spool::open(&out, "key").unwrap();
+        assert_eq!(copied(&spool, &[slot(1), slot(0)]), b"secondfirst");
+        let locked = Spool::open(&out, "key").err().unwrap().to_string();
+        assert!(locked.contains("another process is packing"), "{locked}");
+        drop(spool);
+        assert!(!Spool::open(&out, "other key").unwrap().has(slot(0)));
+    }
+
+    #[test]
+    fn a_cut_journal_and_damaged_bytes_end_what_is_recovered() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = filled(folder.path());
+        let journal = spool_folder(&out).join("journal");
+        let text = fs::read(&journal).unwrap();
+        fs::write(&journal, &text[..text.len() - 1]).unwrap();
+        let spool = Spool::open(&out, "key").unwrap();
+        assert!(spool.has(slot(0)) && !spool.has(slot(1)));
+        drop(spool);
+        fs::write(spool_folder(&out).join("bytes"), b"fi?st").unwrap();
+        assert!(!Spool::open(&out, "key").unwrap().has(slot(0)));
+    }
 }

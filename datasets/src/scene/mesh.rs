@@ -1,49 +1,49 @@
-//! Triangle meshes: the building blocks of procedural shapes and the normalised form that the renderer takes.
+//! Triangle meshes in the normalised form of the renderer.
 
 use std::collections::HashMap;
-use std::f32::consts::TAU;
 
-use glam::{Mat3, Vec2, Vec3};
+use glam::{Vec2, Vec3};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Faces that meet at less than this angle are shaded as one smooth surface; cos(40 degrees).
+/// Cosine of 40 degrees. Faces that meet at a smaller angle are shaded as one smooth surface.
 const CREASE_COSINE: f32 = 0.766;
-/// Around a point with more faces than this normals stay flat: smoothing costs the square of this number.
+/// Most faces around a point with smooth normals. The cost of smoothing grows with the square of this number.
 const SMOOTHED_FACES: usize = 256;
-/// Longest polygon that is cut by ears; a longer one is fanned, since ears cost the square of its corners.
+/// Most corners of a polygon that is triangulated by ear clipping, whose cost grows with the square of this
+/// number. A larger one is triangulated as a fan.
 const EAR_CORNERS: usize = 512;
 
-/// Whether the inside of a mesh can be seen.
+/// Whether the inside of a mesh is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// Made of watertight parts with counter-clockwise outer faces: faces that look away are not drawn.
+    /// Watertight solids with counter-clockwise outer faces: faces that look away are not drawn.
     Closed,
     /// Anything else: both sides of every face are drawn.
     Open,
 }
 
-/// An object centred at the origin (its bounding box), with a largest extent of 1.
+/// A mesh whose bounding box is centred at the origin, with a largest extent of 1.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// (V) corner positions.
     pub(super) positions: Vec<Vec3>,
     /// (V) unit normals.
     pub(super) normals: Vec<Vec3>,
-    /// (T) corners of triangles, indices into the two above.
+    /// (T) corners of the triangles, as indices of positions and normals.
     pub(super) triangles: Vec<[u32; 3]>,
     pub(super) surface: Surface,
 }
 
 impl Mesh {
-    /// Welds equal points, drops triangles without area, computes normals (smooth below 40 degrees), centres and
-    /// scales.
+    /// Merges equal points, drops triangles without area, computes normals (smooth below 40 degrees), centres
+    /// and scales.
     ///
-    /// `points` has any unit; `triangles` index it.
+    /// `points` have any unit; `triangles` index them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a coordinate that is not finite, an index without a point, or a mesh without extent or
-    /// area.
+    /// [`Error::Invalid`] for a coordinate that is not finite, an index out of range, or a mesh without
+    /// extent or area.
     pub fn new(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Result<Self> {
         if let Some(point) = points.iter().find(|point| !point.is_finite()) {
             return Err(Error::Invalid(format!("a mesh needs finite coordinates, found {point}")));
@@ -77,7 +77,7 @@ fn bounds(points: impl Iterator<Item = Vec3>) -> (Vec3, Vec3) {
 /// Moves the bounding box of the points in use to the origin and scales its largest extent to 1.
 fn normalised(points: &[Vec3], triangles: &[[u32; 3]]) -> Result<Vec<Vec3>> {
     let (low, high) = bounds(triangles.iter().flatten().map(|&index| points[index as usize]));
-    // Halved first, so that coordinates near the largest float do not overflow.
+    // halved first, so that coordinates near the largest float do not overflow
     let extent = (high * 0.5 - low * 0.5).max_element();
     if triangles.is_empty() || extent < f32::MIN_POSITIVE {
         return Err(Error::Invalid("a mesh needs an extent above zero, found a single point or nothing".to_owned()));
@@ -92,7 +92,7 @@ fn weld(points: &[Vec3], triangles: &[[u32; 3]]) -> (Vec<Vec3>, Vec<[u32; 3]>) {
     let mut merged = Vec::with_capacity(points.len());
     let mut remap = Vec::with_capacity(points.len());
     for &point in points {
-        // 2^-20 of the unit box; seams of revolved parts meet up to rounding only.
+        // 2^-20 of the unit box, because the seams of revolved solids meet only up to rounding
         let key = (point * 1_048_576.0).round().as_ivec3();
         remap.push(*index_of.entry(key).or_insert_with(|| {
             merged.push(point);
@@ -107,23 +107,23 @@ fn weld(points: &[Vec3], triangles: &[[u32; 3]]) -> (Vec<Vec3>, Vec<[u32; 3]>) {
     (merged, triangles)
 }
 
-/// The normal of a triangle times twice its area.
+/// The normal of a triangle, with twice the area as its length.
 fn cross(points: &[Vec3], [a, b, c]: [u32; 3]) -> Vec3 {
     let [a, b, c] = [a, b, c].map(|corner| points[corner as usize]);
     (b - a).cross(c - a)
 }
 
-/// Splits points where faces meet at a crease, so that each corner carries one normal.
+/// Computes normals, and splits points at creases, so that each point has one normal.
 fn with_normals(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Mesh {
     let face_normals: Vec<Vec3> = triangles.iter().map(|&corners| cross(points, corners)).collect();
-    let (starts, faces_of) = faces_around(points.len(), triangles);
+    let (starts, faces) = faces_around(points.len(), triangles);
     let mut mesh = Mesh { positions: Vec::new(), normals: Vec::new(), triangles: triangles.to_vec(), surface };
     for (point, &position) in points.iter().enumerate() {
-        let around = &faces_of[starts[point]..starts[point + 1]];
+        let around = &faces[starts[point]..starts[point + 1]];
         let first = mesh.positions.len();
         for &face in around {
             let normal = corner_normal(face, around, &face_normals, surface);
-            // A point that no crease crosses keeps one normal; 0.9999 is below one degree.
+            // points that are not on a crease keep one normal; 0.9999 is the cosine of less than one degree
             let shared = (first..mesh.normals.len().min(first + SMOOTHED_FACES))
                 .find(|&index| mesh.normals[index].dot(normal) > 0.9999);
             let index = shared.unwrap_or_else(|| {
@@ -158,7 +158,7 @@ fn faces_around(points: usize, triangles: &[[u32; 3]]) -> (Vec<usize>, Vec<usize
     (starts, faces)
 }
 
-/// The area-weighted mean of the normals around a point that lie within the crease angle of `face`.
+/// The area-weighted mean of those normals around a point that are within the crease angle of `face`.
 fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: Surface) -> Vec3 {
     let own = face_normals[face].normalize();
     if around.len() > SMOOTHED_FACES {
@@ -169,7 +169,7 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
         let normal = face_normals[other];
         let cosine = own.dot(normal) / normal.length();
         match surface {
-            // Files mix windings: a neighbour wound the other way round counts with its normal turned.
+            // files mix windings, so a neighbour with the opposite winding counts with its normal inverted
             Surface::Open if cosine < -CREASE_COSINE => sum -= normal,
             _ if cosine > CREASE_COSINE => sum += normal,
             _ => {}
@@ -178,7 +178,7 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
     sum.normalize_or(own)
 }
 
-/// Cuts a simple polygon (corners indexing `points`, planar up to noise, either winding) into triangles of the same
+/// Triangulates a simple polygon (indices of `points`, planar up to noise, either winding), keeping its
 /// winding.
 pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
     let fan = |polygon: &[u32]| polygon.windows(2).skip(1).map(|pair| [polygon[0], pair[0], pair[1]]).collect();
@@ -199,19 +199,19 @@ pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
         triangles.push(neighbours(at));
         left.remove(at);
     }
-    // More than three corners are left only of a polygon that crosses itself.
+    // more than three corners are left only if the polygon crosses itself
     triangles.extend::<Vec<_>>(fan(&left));
     triangles
 }
 
-/// Newell's normal of a polygon, which exists for concave and slightly bent ones too.
+/// Newell's normal of a polygon, which works for concave and slightly bent polygons, too.
 fn newell(points: &[Vec3], polygon: &[u32]) -> Vec3 {
     let next = polygon.iter().skip(1).chain(polygon.first());
     let sum: Vec3 = polygon.iter().zip(next).map(|(&a, &b)| points[a as usize].cross(points[b as usize])).sum();
     sum.normalize_or(Vec3::Z)
 }
 
-/// Whether a corner is convex and no other corner of the polygon lies inside its triangle.
+/// Whether a corner is convex and its triangle contains no other corner of the polygon.
 fn is_ear(corners: [u32; 3], polygon: &[u32], flat: impl Fn(u32) -> Vec2) -> bool {
     let [a, b, c] = corners.map(&flat);
     if (b - a).perp_dot(c - b) <= 0.0 {
@@ -223,197 +223,14 @@ fn is_ear(corners: [u32; 3], polygon: &[u32], flat: impl Fn(u32) -> Vec2) -> boo
     })
 }
 
-/// How a tube ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
-    /// A flat lid at both ends.
-    Capped,
-    /// The last ring is joined to the first one.
-    Joined,
-}
-
-/// A part of a procedural object: watertight, outer faces counter-clockwise, any unit, z up.
-#[derive(Clone, Debug, Default)]
-pub struct Part {
-    points: Vec<Vec3>,
-    triangles: Vec<[u32; 3]>,
-}
-
-impl Part {
-    /// A box by its centre and its edges.
-    pub fn cuboid(centre: Vec3, edges: Vec3) -> Self {
-        Self::wedge(centre, edges, Vec2::ONE)
-    }
-
-    /// A box by its centre and its edges whose top face is scaled by `top` in x and y.
-    pub fn wedge(centre: Vec3, edges: Vec3, top: Vec2) -> Self {
-        let half = edges * 0.5;
-        let ring = |z: f32, scale: Vec2| {
-            [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
-                .map(|(x, y)| centre + half * Vec3::new(x * scale.x, y * scale.y, z))
-                .to_vec()
-        };
-        Self::loft(&[ring(-1.0, Vec2::ONE), ring(1.0, top)], Ends::Capped)
-    }
-
-    /// Joins two or more rings of equally many points, each counter-clockwise when seen from the next one.
-    ///
-    /// Lids must be convex.
-    pub fn loft(rings: &[Vec<Vec3>], ends: Ends) -> Self {
-        let sides = rings[0].len() as u32;
-        let count = rings.len() as u32;
-        let mut triangles = Vec::new();
-        let bands = if ends == Ends::Joined { count } else { count - 1 };
-        for band in 0..bands {
-            for side in 0..sides {
-                let [low, high] = [band * sides, (band + 1) % count * sides];
-                let next = (side + 1) % sides;
-                triangles.push([low + side, low + next, high + next]);
-                triangles.push([low + side, high + next, high + side]);
-            }
-        }
-        if ends == Ends::Capped {
-            let last = (count - 1) * sides;
-            for side in 1..sides - 1 {
-                triangles.push([0, side + 1, side]);
-                triangles.push([last, last + side, last + side + 1]);
-            }
-        }
-        Self { points: rings.concat(), triangles }
-    }
-
-    /// A round tube along `path`, two or more points, with one radius for each of them.
-    pub fn tube(path: &[Vec3], radii: &[f32], sides: usize, ends: Ends) -> Self {
-        let count = path.len();
-        let tangent = |at: usize| match ends {
-            Ends::Joined => path[(at + 1) % count] - path[(at + count - 1) % count],
-            Ends::Capped => path[(at + 1).min(count - 1)] - path[at.saturating_sub(1)],
-        };
-        let mut u = tangent(0).normalize().any_orthonormal_vector();
-        let rings: Vec<Vec<Vec3>> = (0..count)
-            .map(|at| {
-                let along = tangent(at).normalize();
-                // The frame is carried along the path, so that the tube does not twist.
-                u = (u - along * u.dot(along)).normalize();
-                let v = along.cross(u);
-                let direction = |angle: f32| u * angle.cos() + v * angle.sin();
-                turns(sides).map(|angle| path[at] + direction(angle) * radii[at]).collect()
-            })
-            .collect();
-        Self::loft(&rings, ends)
-    }
-
-    /// A round rod between two points with a radius at each.
-    pub fn rod(from: Vec3, to: Vec3, radii: [f32; 2], sides: usize) -> Self {
-        Self::tube(&[from, to], &radii, sides, Ends::Capped)
-    }
-
-    /// Revolves a profile of (radius, z) about z; it starts on the axis at the bottom and ends on the axis.
-    pub fn lathe(profile: &[(f32, f32)], sides: usize) -> Self {
-        let ring = |&(radius, z): &(f32, f32)| {
-            turns(sides).map(|angle| Vec3::new(radius * angle.cos(), radius * angle.sin(), z)).collect()
-        };
-        Self::loft(&profile.iter().map(ring).collect::<Vec<_>>(), Ends::Capped)
-    }
-
-    /// An ellipsoid by its centre and its half axes, with `sides` meridians and half as many parallels.
-    pub fn ellipsoid(centre: Vec3, half_axes: Vec3, sides: usize) -> Self {
-        let bands = sides / 2;
-        let profile: Vec<(f32, f32)> = (0..=bands)
-            .map(|band| {
-                let angle = band as f32 / bands as f32 * TAU / 2.0;
-                (angle.sin(), -angle.cos())
-            })
-            .collect();
-        Self::lathe(&profile, sides).scaled(half_axes).moved(centre)
-    }
-
-    /// Raises a simple counter-clockwise polygon in the xy plane to a prism from z = 0 to `height`.
-    pub fn prism(outline: &[(f32, f32)], height: f32) -> Self {
-        let count = outline.len() as u32;
-        let level = |z: f32| outline.iter().map(move |&(x, y)| Vec3::new(x, y, z));
-        let points: Vec<Vec3> = level(0.0).chain(level(height)).collect();
-        let mut triangles = triangulate(&points, &(count..2 * count).collect::<Vec<_>>());
-        let floor: Vec<_> = triangles.iter().map(|&[a, b, c]| [a - count, c - count, b - count]).collect();
-        triangles.extend(floor);
-        for side in 0..count {
-            let next = (side + 1) % count;
-            triangles.push([side, next, count + next]);
-            triangles.push([side, count + next, count + side]);
-        }
-        Self { points, triangles }
-    }
-
-    /// The part shifted by `offset`.
-    pub fn moved(mut self, offset: Vec3) -> Self {
-        self.points.iter_mut().for_each(|point| *point += offset);
-        self
-    }
-
-    /// The part turned about the origin.
-    pub fn turned(mut self, rotation: Mat3) -> Self {
-        self.points.iter_mut().for_each(|point| *point = rotation * *point);
-        self
-    }
-
-    /// The part scaled along the axes, all factors above 0.
-    pub fn scaled(mut self, factors: Vec3) -> Self {
-        self.points.iter_mut().for_each(|point| *point *= factors);
-        self
-    }
-
-    /// One part made of several, which may touch or overlap.
-    pub fn union(parts: impl IntoIterator<Item = Part>) -> Self {
-        parts.into_iter().fold(Self::default(), |mut all, part| {
-            let base = all.points.len() as u32;
-            all.points.extend(part.points);
-            all.triangles.extend(part.triangles.iter().map(|corners| corners.map(|corner| corner + base)));
-            all
-        })
-    }
-
-    /// The normalised mesh of the part.
-    ///
-    /// # Errors
-    /// Those of [`Mesh::new`].
-    pub fn mesh(&self) -> Result<Mesh> {
-        Mesh::new(&self.points, &self.triangles, Surface::Closed)
-    }
-}
-
-/// `count` angles that share a turn equally.
-fn turns(count: usize) -> impl Iterator<Item = f32> {
-    (0..count).map(move |step| step as f32 / count as f32 * TAU)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Signed volume by the divergence theorem: positive where all faces of a watertight part look outwards.
-    fn volume(part: &Part) -> f32 {
-        let corner = |index: u32| part.points[index as usize];
-        part.triangles.iter().map(|&[a, b, c]| corner(a).dot(corner(b).cross(corner(c))) / 6.0).sum()
-    }
-
-    #[test]
-    fn parts_look_outwards_and_enclose_their_volume() {
-        let box_volume = volume(&Part::cuboid(Vec3::splat(3.0), Vec3::new(1.0, 2.0, 3.0)));
-        assert!((box_volume - 6.0).abs() < 1e-3);
-        let sphere = volume(&Part::ellipsoid(Vec3::ZERO, Vec3::ONE, 48));
-        assert!((sphere - 4.189).abs() < 0.05, "{sphere}");
-        let rod = volume(&Part::rod(Vec3::ZERO, Vec3::new(0.0, 3.0, 4.0), [1.0, 1.0], 64));
-        assert!((rod - 15.708).abs() < 0.05, "{rod}");
-        let ring: Vec<Vec3> = turns(64).map(|a| Vec3::new(2.0 * a.cos(), 0.0, 2.0 * a.sin())).collect();
-        let torus = volume(&Part::tube(&ring, &[0.5; 64], 32, Ends::Joined));
-        assert!((torus - 9.87).abs() < 0.2, "{torus}");
-        let corner = [(0.0, 0.0), (3.0, 0.0), (3.0, 1.0), (1.0, 1.0), (1.0, 2.0), (0.0, 2.0)];
-        assert!((volume(&Part::prism(&corner, 2.0)) - 8.0).abs() < 1e-4);
-    }
+    use crate::scene::solid::Solid;
 
     #[test]
     fn a_mesh_is_centred_in_the_unit_box_and_keeps_its_proportions() {
-        let mesh = Part::cuboid(Vec3::new(7.0, -3.0, 1.0), Vec3::new(1.0, 4.0, 2.0)).mesh().unwrap();
+        let mesh = Solid::cuboid(Vec3::new(7.0, -3.0, 1.0), Vec3::new(1.0, 4.0, 2.0)).mesh().unwrap();
         let (low, high) = mesh.bounds();
         assert!((high - Vec3::new(0.125, 0.5, 0.25)).length() < 1e-6);
         assert!((low + high).length() < 1e-6);
@@ -421,9 +238,9 @@ mod tests {
 
     #[test]
     fn edges_of_a_box_stay_sharp_and_a_sphere_is_smooth() {
-        let cuboid = Part::cuboid(Vec3::ZERO, Vec3::ONE).mesh().unwrap();
+        let cuboid = Solid::cuboid(Vec3::ZERO, Vec3::ONE).mesh().unwrap();
         assert_eq!((cuboid.positions.len(), cuboid.triangles.len()), (24, 12));
-        let sphere = Part::ellipsoid(Vec3::ZERO, Vec3::ONE, 32).mesh().unwrap();
+        let sphere = Solid::ellipsoid(Vec3::ZERO, Vec3::ONE, 32).mesh().unwrap();
         for (normal, position) in sphere.normals.iter().zip(&sphere.positions) {
             assert!(normal.dot(position.normalize()) > 0.98);
         }

@@ -1,7 +1,7 @@
 //! Wavefront .obj meshes: single files, folders of classes, and archives of such folders.
 //!
-//! Of a file `v` and `f` count (Wavefront's "Object Files (.obj)" specification, version 3.0); colours, texture
-//! coordinates, normals, groups and materials are passed over.
+//! Only the lines `v` and `f` of a file are used (Wavefront's "Object Files (.obj)" specification, version
+//! 3.0). Colours, texture coordinates, normals, groups and materials are ignored.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,15 +12,15 @@ use flate2::bufread::MultiGzDecoder;
 use glam::Vec3;
 
 use super::mesh::{Mesh, Surface, triangulate};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// Largest .obj file that is read, in bytes.
+/// Most bytes of an .obj file.
 const FILE_LIMIT: u64 = 64 << 20;
-/// Most bytes that an archive may unpack to.
+/// Most unpacked bytes of an archive.
 const ARCHIVE_LIMIT: u64 = 64 << 30;
-/// Most triangles that a collection holds in memory, about 5 GiB with their corners.
+/// Most triangles of a collection in memory: about 5 GiB with their corners.
 const TRIANGLE_LIMIT: usize = 50_000_000;
-/// Deepest folder below the root that is searched.
+/// Most levels of folders that are searched.
 const DEPTH_LIMIT: usize = 8;
 
 /// Meshes with their classes.
@@ -30,14 +30,14 @@ pub struct Collection {
     pub class_names: Vec<String>,
     /// Class index and mesh, sorted by class and then by path.
     pub meshes: Vec<(usize, Mesh)>,
-    /// blake3 checksum, hexadecimal: of an archive's bytes, or of the paths and contents of a folder's files in use.
+    /// BLAKE3 (hex) of the archive, or of the paths and contents of the folder's files that were used.
     pub checksum: String,
 }
 
-/// Reads the text of one .obj file.
+/// Parses the text of an .obj file.
 ///
 /// # Errors
-/// What is wrong, with the number of the line where one line is to blame.
+/// What is wrong, with the number of the line if it is about one line.
 pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
     let mut points = Vec::new();
     let mut triangles = Vec::new();
@@ -45,9 +45,9 @@ pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = line.split('#').next().unwrap_or_default().trim();
-        // A backslash at the end joins a line to the next one.
-        if let Some(part) = line.strip_suffix('\\') {
-            pending.push_str(part);
+        // a backslash at the end joins a line to the next one
+        if let Some(start) = line.strip_suffix('\\') {
+            pending.push_str(start);
             pending.push(' ');
             continue;
         }
@@ -90,7 +90,8 @@ fn vertex<'a>(mut words: impl Iterator<Item = &'a str>) -> std::result::Result<V
     Ok(Vec3::from_array(coordinates))
 }
 
-/// The point of a corner written `v`, `v/vt`, `v//vn` or `v/vt/vn`; negative numbers count back from the latest vertex.
+/// The index of the point of a corner `v`, `v/vt`, `v//vn` or `v/vt/vn`. Negative numbers count back from the
+/// last vertex.
 fn corner(word: &str, points: usize) -> std::result::Result<u32, String> {
     let malformed = || format!("expected a corner such as 7, 7/1, 7//3 or 7/1/3, found `{word}`");
     let mut fields = word.split('/');
@@ -127,44 +128,45 @@ fn too_large() -> String {
     format!("an .obj file may have {} MiB at most, this one has more", FILE_LIMIT >> 20)
 }
 
-/// Reads the .obj files of a folder with one sub-folder per class, or of a .tar or .tar.gz of such a folder, without
-/// unpacking it.
+/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder,
+/// without unpacking it.
 ///
-/// The class of a file is the folder that it lies in; of each class the first `per_class` files by path are taken.
+/// The class of a file is the name of its folder. Of each class, the first `per_class` files by path are
+/// used.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Format`] or [`Error::Member`] for a file that is not a mesh, a link, an absolute path, or
-/// too much data.
+/// [`Error::Io`]; [`Error::Format`] or [`Error::Member`] for a file that is not a mesh, a link, an absolute
+/// path, or too much data.
 pub fn collect(path: &Path, per_class: usize) -> Result<Collection> {
-    let mut shelf = Shelf { per_class, triangles: 0, classes: BTreeMap::new() };
-    let checksum = if path.is_dir() { shelf.fill_from_folder(path)? } else { shelf.fill_from_archive(path)? };
-    if shelf.classes.is_empty() {
+    let mut builder = CollectionBuilder { per_class, triangles: 0, classes: BTreeMap::new() };
+    let checksum = if path.is_dir() { builder.add_folder(path)? } else { builder.add_archive(path)? };
+    if builder.classes.is_empty() {
         let reason = "expected .obj files in one folder per class (class/name.obj), found none";
         return Err(Error::format(path, reason));
     }
-    let class_names = shelf.classes.keys().cloned().collect();
-    let classes = shelf.classes.into_values().enumerate();
+    let class_names = builder.classes.keys().cloned().collect();
+    let classes = builder.classes.into_values().enumerate();
     let meshes = classes.flat_map(|(class, files)| files.into_values().map(move |mesh| (class, mesh))).collect();
     Ok(Collection { class_names, meshes, checksum })
 }
 
-/// Meshes by class and path while they are read.
-struct Shelf {
+/// A collection while it is read: meshes by class and path.
+struct CollectionBuilder {
     per_class: usize,
     triangles: usize,
     classes: BTreeMap<String, BTreeMap<PathBuf, Mesh>>,
 }
 
-impl Shelf {
-    /// Whether a file would be among the first of its class.
+impl CollectionBuilder {
+    /// Whether a file is among the first of its class so far.
     fn wants(&self, class: &str, member: &Path) -> bool {
         self.classes.get(class).is_none_or(|files| {
             files.len() < self.per_class || files.last_key_value().is_some_and(|(last, _)| member < last)
         })
     }
 
-    /// Adds a mesh, which may push the last one of its class out.
-    fn put(&mut self, class: String, member: PathBuf, mesh: Mesh) -> std::result::Result<(), String> {
+    /// Adds a mesh. If its class then has too many, the last one is removed.
+    fn insert(&mut self, class: String, member: PathBuf, mesh: Mesh) -> std::result::Result<(), String> {
         self.triangles += mesh.triangle_count();
         let files = self.classes.entry(class).or_default();
         files.insert(member, mesh);
@@ -177,26 +179,26 @@ impl Shelf {
         Ok(())
     }
 
-    fn fill_from_folder(&mut self, root: &Path) -> Result<String> {
+    fn add_folder(&mut self, root: &Path) -> Result<String> {
         let mut files = Vec::new();
-        list(root, DEPTH_LIMIT, &mut files)?;
+        list_files(root, DEPTH_LIMIT, &mut files)?;
         files.sort();
         let mut hash = blake3::Hasher::new();
         for path in files {
             let member = path.strip_prefix(root).unwrap_or(&path).to_owned();
-            let Some(class) = class_of(&member) else { continue };
+            let Some(class) = class_folder(&member) else { continue };
             if !self.wants(&class, &member) {
                 continue;
             }
             let text = read_text(&path)?;
             hash.update(member.to_string_lossy().as_bytes()).update(&(text.len() as u64).to_le_bytes()).update(&text);
             let mesh = parse(&text).map_err(|reason| Error::format(&path, reason))?;
-            self.put(class, member, mesh).map_err(|reason| Error::format(&path, reason))?;
+            self.insert(class, member, mesh).map_err(|reason| Error::format(&path, reason))?;
         }
         Ok(hash.finalize().to_hex().to_string())
     }
 
-    fn fill_from_archive(&mut self, path: &Path) -> Result<String> {
+    fn add_archive(&mut self, path: &Path) -> Result<String> {
         let open = || File::open(path).map_err(Error::io(path)).map(BufReader::new);
         let mut hash = blake3::Hasher::new();
         hash.update_reader(open()?).map_err(Error::io(path))?;
@@ -207,23 +209,23 @@ impl Shelf {
         let broken =
             |error: std::io::Error| Error::format(path, format!("expected a .tar or .tar.gz archive: {error}"));
         for entry in archive.entries().map_err(broken)? {
-            self.take_member(path, entry.map_err(broken)?)?;
+            self.add_member(path, entry.map_err(broken)?)?;
         }
         Ok(hash.finalize().to_hex().to_string())
     }
 
-    fn take_member(&mut self, container: &Path, entry: tar::Entry<'_, impl Read>) -> Result<()> {
+    fn add_member(&mut self, container: &Path, entry: tar::Entry<'_, impl Read>) -> Result<()> {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let refuse = |reason: String| Error::Member { container: container.to_owned(), member: name.clone(), reason };
         let kind = entry.header().entry_type();
         if kind.is_symlink() || kind.is_hard_link() {
-            return Err(refuse("links are refused, since they can lead out of the archive".to_owned()));
+            return Err(refuse("links are refused, because they can lead out of the archive".to_owned()));
         }
         let member: PathBuf = Path::new(&name).components().filter(|part| *part != Component::CurDir).collect();
         if !member.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(refuse("paths must be relative and without `..`".to_owned()));
         }
-        let Some(class) = class_of(&member).filter(|class| kind.is_file() && self.wants(class, &member)) else {
+        let Some(class) = class_folder(&member).filter(|class| kind.is_file() && self.wants(class, &member)) else {
             return Ok(());
         };
         if entry.size() > FILE_LIMIT {
@@ -232,26 +234,26 @@ impl Shelf {
         let mut text = Vec::new();
         entry.take(FILE_LIMIT).read_to_end(&mut text).map_err(|error| refuse(error.to_string()))?;
         let mesh = parse(&text).map_err(&refuse)?;
-        self.put(class, member, mesh).map_err(&refuse)
+        self.insert(class, member, mesh).map_err(&refuse)
     }
 }
 
-/// The folder of an .obj file; nothing for other files, hidden ones, and those without a folder.
-fn class_of(member: &Path) -> Option<String> {
+/// The folder of an .obj file; `None` for other files, hidden files, and files without a folder.
+fn class_folder(member: &Path) -> Option<String> {
     let name = member.file_name()?.to_string_lossy();
     let is_mesh = member.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("obj"));
     let folder = member.parent()?.file_name()?;
     (is_mesh && !name.starts_with('.')).then(|| folder.to_string_lossy().into_owned())
 }
 
-/// All files below a folder, at most `depth` folders down.
-fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+/// All files below a folder, at most `depth` levels down.
+fn list_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
         if !path.is_dir() {
             files.push(path);
         } else if depth > 0 {
-            list(&path, depth - 1, files)?;
+            list_files(&path, depth - 1, files)?;
         }
     }
     Ok(())
@@ -324,7 +326,8 @@ mod tests {
         for (name, contents) in members {
             let mut header = tar::Header::new_gnu();
             header.set_size(contents.len() as u64);
-            // Written into the header itself, since the builder refuses the names that the reader must refuse.
+            // written into the header directly, because the builder refuses the names that the reader must
+            // refuse
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_mode(0o644);
             header.set_cksum();

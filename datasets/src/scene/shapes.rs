@@ -1,7 +1,7 @@
 //! Sixteen classes of procedural objects with random proportions.
 //!
-//! Every object has a front, a top and a side that can be told apart (a handle, one armrest, a railing, unequal arms), so
-//! that no rotation maps it onto itself. z is up; units are free, since a mesh is scaled to the unit box.
+//! Every object has a distinct front, top and side (a handle, one armrest, a railing, unequal arms), so that
+//! no rotation maps it onto itself. z is up. Units are arbitrary, because meshes are scaled to the unit box.
 
 use std::f32::consts::{FRAC_PI_2, PI, TAU};
 
@@ -9,8 +9,9 @@ use glam::{Mat3, Vec2, Vec3};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use super::mesh::{Ends, Mesh, Part};
-use crate::Result;
+use super::mesh::Mesh;
+use super::solid::{Ends, Solid};
+use crate::error::Result;
 
 /// A class of objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Class {
         Self::House,
     ];
 
-    /// The name that stands in tables.
+    /// Name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mug => "mug",
@@ -92,13 +93,13 @@ impl Class {
         }
     }
 
-    /// An object of the class; its proportions are a function of the generator's state alone.
+    /// An object of the class with random proportions.
     ///
     /// # Errors
-    /// Those of [`Mesh::new`], which no draw is known to cause.
+    /// Those of [`Mesh::new`]. No draw is known to cause one.
     pub fn build(self, rng: &mut Pcg64Mcg) -> Result<Mesh> {
-        let mut draw = Draw(rng);
-        let part = match self {
+        let mut draw = Proportions(rng);
+        let solid = match self {
             Self::Mug => mug(&mut draw),
             Self::Chair => chair(&mut draw),
             Self::Lamp => lamp(&mut draw),
@@ -116,14 +117,14 @@ impl Class {
             Self::Bicycle => bicycle(&mut draw),
             Self::House => house(&mut draw),
         };
-        part.mesh()
+        solid.mesh()
     }
 }
 
-/// Shape parameters.
-struct Draw<'a>(&'a mut Pcg64Mcg);
+/// A generator of random proportions.
+struct Proportions<'a>(&'a mut Pcg64Mcg);
 
-impl Draw<'_> {
+impl Proportions<'_> {
     fn between(&mut self, low: f32, high: f32) -> f32 {
         self.0.gen_range(low..high)
     }
@@ -137,7 +138,7 @@ fn v(x: f32, y: f32, z: f32) -> Vec3 {
     Vec3::new(x, y, z)
 }
 
-/// Points on an arc in the plane of `u` and `w`, from one angle to another (radians).
+/// Points on an arc in the plane of `u` and `w` between two angles (radians).
 fn arc(centre: Vec3, [u, w]: [Vec3; 2], angles: [f32; 2], steps: usize) -> Vec<Vec3> {
     (0..=steps)
         .map(|step| {
@@ -148,42 +149,42 @@ fn arc(centre: Vec3, [u, w]: [Vec3; 2], angles: [f32; 2], steps: usize) -> Vec<V
 }
 
 /// A tube of one radius.
-fn pipe(path: &[Vec3], radius: f32, sides: usize) -> Part {
-    Part::tube(path, &vec![radius; path.len()], sides, Ends::Capped)
+fn pipe(path: &[Vec3], radius: f32, sides: usize) -> Solid {
+    Solid::tube(path, &vec![radius; path.len()], sides, Ends::Capped)
 }
 
 /// A closed ring of tube in the plane of `u` and `w`.
-fn ring(centre: Vec3, [u, w]: [Vec3; 2], radius: f32, steps: usize) -> Part {
+fn ring(centre: Vec3, [u, w]: [Vec3; 2], radius: f32, steps: usize) -> Solid {
     let path = &arc(centre, [u, w], [0.0, TAU], steps)[..steps];
-    Part::tube(path, &vec![radius; steps], 6, Ends::Joined)
+    Solid::tube(path, &vec![radius; steps], 6, Ends::Joined)
 }
 
-/// Elliptic rings along y for a hull or a fuselage: (y, half width, half height, height of the middle).
-fn hull(sections: &[(f32, f32, f32, f32)], sides: usize) -> Part {
+/// A hull or fuselage of elliptic rings along y: (y, half width, half height, height of the middle).
+fn hull(sections: &[(f32, f32, f32, f32)], sides: usize) -> Solid {
     let section = |&(y, width, height, middle): &(f32, f32, f32, f32)| {
         (0..sides)
             .map(|step| {
-                // Seen from larger y, x grows to the left: this way round the ring is counter-clockwise.
+                // seen from larger y, x grows to the left, so this order is counter-clockwise
                 let angle = step as f32 / sides as f32 * TAU;
                 v(-width * angle.cos(), y, middle + height * angle.sin())
             })
             .collect()
     };
-    Part::loft(&sections.iter().map(section).collect::<Vec<_>>(), Ends::Capped)
+    Solid::loft(&sections.iter().map(section).collect::<Vec<_>>(), Ends::Capped)
 }
 
 /// A prism whose outline lies in the yz plane, from x to x + width.
-fn slab_x(outline: &[(f32, f32)], x: f32, width: f32) -> Part {
-    // (x, y, z) -> (z, x, y), a rotation.
-    Part::prism(outline, width).turned(Mat3::from_cols(Vec3::Y, Vec3::Z, Vec3::X)).moved(v(x, 0.0, 0.0))
+fn slab_x(outline: &[(f32, f32)], x: f32, width: f32) -> Solid {
+    // a rotation: (x, y, z) -> (z, x, y)
+    Solid::prism(outline, width).turned(Mat3::from_cols(Vec3::Y, Vec3::Z, Vec3::X)).moved(v(x, 0.0, 0.0))
 }
 
 /// A prism whose outline lies in the xz plane, from y to y - depth.
-fn slab_y(outline: &[(f32, f32)], y: f32, depth: f32) -> Part {
-    Part::prism(outline, depth).turned(Mat3::from_rotation_x(FRAC_PI_2)).moved(v(0.0, y, 0.0))
+fn slab_y(outline: &[(f32, f32)], y: f32, depth: f32) -> Solid {
+    Solid::prism(outline, depth).turned(Mat3::from_rotation_x(FRAC_PI_2)).moved(v(0.0, y, 0.0))
 }
 
-fn mug(draw: &mut Draw) -> Part {
+fn mug(draw: &mut Proportions) -> Solid {
     let (radius, height) = (draw.between(0.36, 0.48), draw.between(0.8, 1.15));
     let (foot, wall) = (radius * draw.between(0.72, 1.0), 0.05);
     let profile = [
@@ -205,58 +206,58 @@ fn mug(draw: &mut Draw) -> Part {
     );
     let tip = v(-radius * 0.9, draw.between(0.2, 0.4), height * draw.between(1.25, 1.45));
     let bottom = v(radius * 0.3, -radius * 0.4, 0.15);
-    let spoon = Part::rod(bottom, tip, [0.045, 0.035], 6);
-    let end = Part::ellipsoid(tip, v(0.1, 0.05, 0.13), 8);
-    Part::union([Part::lathe(&profile, 24), pipe(&handle, draw.between(0.055, 0.085), 8), spoon, end])
+    let spoon = Solid::rod(bottom, tip, [0.045, 0.035], 6);
+    let end = Solid::ellipsoid(tip, v(0.1, 0.05, 0.13), 8);
+    Solid::union([Solid::lathe(&profile, 24), pipe(&handle, draw.between(0.055, 0.085), 8), spoon, end])
 }
 
-fn chair(draw: &mut Draw) -> Part {
+fn chair(draw: &mut Proportions) -> Solid {
     let (width, depth) = (draw.between(0.85, 1.1), draw.between(0.8, 1.0));
     let (seat, back) = (draw.between(0.75, 1.0), draw.between(0.75, 1.15));
     let leg = draw.between(0.07, 0.12);
     let (x, y) = (width / 2.0 - leg / 2.0, depth / 2.0 - leg / 2.0);
-    let mut parts = vec![Part::cuboid(v(0.0, 0.0, seat), v(width, depth, 0.1))];
+    let mut parts = vec![Solid::cuboid(v(0.0, 0.0, seat), v(width, depth, 0.1))];
     for (sx, sy) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)] {
-        parts.push(Part::cuboid(v(sx * x, sy * y, seat / 2.0), v(leg, leg, seat)));
+        parts.push(Solid::cuboid(v(sx * x, sy * y, seat / 2.0), v(leg, leg, seat)));
     }
     let lean = draw.between(0.05, 0.22);
     for side in [-x, x] {
-        parts.push(Part::rod(v(side, -y, seat), v(side, -y - lean, seat + back), [leg * 0.6, leg * 0.5], 8));
+        parts.push(Solid::rod(v(side, -y, seat), v(side, -y - lean, seat + back), [leg * 0.6, leg * 0.5], 8));
     }
     let slats = draw.count(2, 3);
     for slat in 0..slats {
         let share = 0.4 + 0.5 * slat as f32 / (slats - 1) as f32;
-        parts.push(Part::cuboid(v(0.0, -y - lean * share, seat + back * share), v(width, 0.05, back * 0.2)));
+        parts.push(Solid::cuboid(v(0.0, -y - lean * share, seat + back * share), v(width, 0.05, back * 0.2)));
     }
     let arm = seat + draw.between(0.28, 0.4);
-    parts.push(Part::cuboid(v(x, -lean * 0.3, arm), v(leg * 1.5, depth * 0.95, 0.07)));
-    parts.push(Part::cuboid(v(x, y * 0.8, (seat + arm) / 2.0), v(leg * 0.8, leg * 0.8, arm - seat)));
-    Part::union(parts)
+    parts.push(Solid::cuboid(v(x, -lean * 0.3, arm), v(leg * 1.5, depth * 0.95, 0.07)));
+    parts.push(Solid::cuboid(v(x, y * 0.8, (seat + arm) / 2.0), v(leg * 0.8, leg * 0.8, arm - seat)));
+    Solid::union(parts)
 }
 
-fn lamp(draw: &mut Draw) -> Part {
+fn lamp(draw: &mut Proportions) -> Solid {
     let base = draw.between(0.3, 0.42);
     let elbow = v(-draw.between(0.3, 0.5), 0.0, draw.between(0.65, 0.85));
     let head = elbow + v(draw.between(0.6, 0.85), draw.between(0.1, 0.25), draw.between(0.2, 0.45));
-    let foot = Part::lathe(&[(0.0, 0.0), (base, 0.0), (base, 0.06), (base * 0.8, 0.1), (0.0, 0.1)], 20);
-    let knob = Part::ellipsoid(v(base * 0.2, base * 0.75, 0.12), v(0.07, 0.07, 0.06), 8);
+    let foot = Solid::lathe(&[(0.0, 0.0), (base, 0.0), (base, 0.06), (base * 0.8, 0.1), (0.0, 0.1)], 20);
+    let knob = Solid::ellipsoid(v(base * 0.2, base * 0.75, 0.12), v(0.07, 0.07, 0.06), 8);
     let thick = draw.between(0.035, 0.05);
     let (mouth, long) = (draw.between(0.26, 0.36), draw.between(0.34, 0.48));
     let wall = 0.03;
     let cone =
         [(0.0, -0.12), (0.07, -0.1), (0.1, 0.0), (mouth, long), (mouth - wall, long), (0.1 - wall, 0.03), (0.0, 0.03)];
-    let shade = Part::lathe(&cone, 20);
+    let shade = Solid::lathe(&cone, 20);
     // The mouth of the shade, along +z so far, looks down and forward.
     let tilt = Mat3::from_rotation_y(PI - draw.between(0.35, 0.7)) * Mat3::from_rotation_x(0.2);
-    let bulb = Part::ellipsoid(v(0.0, 0.0, long * 0.55), Vec3::splat(0.11), 10);
-    let shade = Part::union([shade, bulb]).turned(tilt).moved(head);
-    let joint = Part::ellipsoid(elbow, Vec3::splat(thick * 2.0), 10);
-    let lower = Part::rod(v(0.0, 0.0, 0.08), elbow, [thick; 2], 8);
-    let upper = Part::rod(elbow, head, [thick; 2], 8);
-    Part::union([foot, knob, lower, joint, upper, shade])
+    let bulb = Solid::ellipsoid(v(0.0, 0.0, long * 0.55), Vec3::splat(0.11), 10);
+    let shade = Solid::union([shade, bulb]).turned(tilt).moved(head);
+    let joint = Solid::ellipsoid(elbow, Vec3::splat(thick * 2.0), 10);
+    let lower = Solid::rod(v(0.0, 0.0, 0.08), elbow, [thick; 2], 8);
+    let upper = Solid::rod(elbow, head, [thick; 2], 8);
+    Solid::union([foot, knob, lower, joint, upper, shade])
 }
 
-fn airplane(draw: &mut Draw) -> Part {
+fn airplane(draw: &mut Proportions) -> Solid {
     let r = draw.between(0.085, 0.13);
     let body = hull(
         &[
@@ -269,7 +270,7 @@ fn airplane(draw: &mut Draw) -> Part {
         ],
         14,
     );
-    let cockpit = Part::ellipsoid(v(0.0, 0.5, r * 0.7), v(r * 0.65, 0.17, r * 0.75), 10);
+    let cockpit = Solid::ellipsoid(v(0.0, 0.5, r * 0.7), v(r * 0.65, 0.17, r * 0.75), 10);
     let (span, sweep, chord) = (draw.between(0.75, 1.0), draw.between(0.15, 0.5), draw.between(0.3, 0.42));
     let wing = |side: f32, span: f32, chord: f32, sweep: f32, rise: f32, thick: f32| {
         let section = |x: f32, y: f32, chord: f32, z: f32| {
@@ -279,7 +280,7 @@ fn airplane(draw: &mut Draw) -> Part {
         let tip = section(side * span, -sweep, chord * 0.45, rise);
         let root = section(0.0, 0.0, chord, 0.0);
         let rings = if side > 0.0 { [root, tip] } else { [tip, root] };
-        Part::loft(&rings, Ends::Capped)
+        Solid::loft(&rings, Ends::Capped)
     };
     let rise = draw.between(0.02, 0.14);
     let wings = [1.0, -1.0].map(|side| wing(side, span, chord, sweep, rise, 0.025).moved(v(0.0, 0.25, -r * 0.3)));
@@ -291,10 +292,10 @@ fn airplane(draw: &mut Draw) -> Part {
     let y = 0.25 - sweep * 0.45;
     let engine =
         hull(&[(-0.17, 0.04, 0.04, 0.0), (0.0, 0.075, 0.075, 0.0), (0.2, 0.07, 0.07, 0.0)], 10).moved(v(x, y, -0.09));
-    Part::union([body, cockpit, fin, engine].into_iter().chain(wings).chain(tail))
+    Solid::union([body, cockpit, fin, engine].into_iter().chain(wings).chain(tail))
 }
 
-fn bracket(draw: &mut Draw) -> Part {
+fn bracket(draw: &mut Proportions) -> Solid {
     let (long, short) = (draw.between(0.95, 1.2), draw.between(0.5, 0.75));
     let (thick, width) = (draw.between(0.1, 0.17), draw.between(0.45, 0.65));
     let angle = [
@@ -314,25 +315,25 @@ fn bracket(draw: &mut Draw) -> Part {
         thick * 0.8,
     );
     let peg_height = draw.between(0.15, 0.3);
-    let peg = Part::rod(
+    let peg = Solid::rod(
         v(width * 0.66, thick * 0.5, long * 0.78),
         v(width * 0.66, thick + peg_height, long * 0.78),
         [width * 0.16; 2],
         14,
     );
-    let stud = Part::rod(
+    let stud = Solid::rod(
         v(width * 0.68, short * 0.7, thick * 0.5),
         v(width * 0.68, short * 0.7, thick * 1.8),
         [width * 0.2, width * 0.16],
         6,
     );
-    Part::union([plate, rib, peg, stud])
+    Solid::union([plate, rib, peg, stud])
 }
 
-fn teapot(draw: &mut Draw) -> Part {
+fn teapot(draw: &mut Proportions) -> Solid {
     let (belly, height) = (draw.between(0.42, 0.54), draw.between(0.55, 0.75));
     let neck = belly * draw.between(0.5, 0.65);
-    let body = Part::lathe(
+    let body = Solid::lathe(
         &[
             (0.0, 0.0),
             (belly * 0.65, 0.0),
@@ -347,9 +348,9 @@ fn teapot(draw: &mut Draw) -> Part {
         ],
         24,
     );
-    let knob = Part::ellipsoid(v(0.0, 0.0, height + 0.16), v(0.08, 0.08, 0.07), 10);
+    let knob = Solid::ellipsoid(v(0.0, 0.0, height + 0.16), v(0.08, 0.08, 0.07), 10);
     let (reach, lift) = (draw.between(0.3, 0.45), draw.between(0.85, 1.1));
-    let spout = Part::tube(
+    let spout = Solid::tube(
         &[
             v(belly * 0.7, 0.0, height * 0.3),
             v(belly + reach * 0.35, 0.0, height * 0.38),
@@ -361,11 +362,11 @@ fn teapot(draw: &mut Draw) -> Part {
         Ends::Capped,
     );
     let end = v(0.05, belly + draw.between(0.4, 0.6), height * draw.between(0.8, 1.1));
-    let handle = Part::rod(v(0.0, belly * 0.7, height * 0.5), end, [0.07, 0.1], 10);
-    Part::union([body, knob, spout, handle])
+    let handle = Solid::rod(v(0.0, belly * 0.7, height * 0.5), end, [0.07, 0.1], 10);
+    Solid::union([body, knob, spout, handle])
 }
 
-fn truck(draw: &mut Draw) -> Part {
+fn truck(draw: &mut Proportions) -> Solid {
     let (length, width) = (draw.between(1.6, 2.0), draw.between(0.7, 0.85));
     let wheel = draw.between(0.17, 0.23);
     let floor = wheel * 1.1;
@@ -376,33 +377,37 @@ fn truck(draw: &mut Draw) -> Part {
     let bed = cab_end + front;
     let wall = draw.between(0.16, 0.28);
     let mut parts = vec![
-        Part::cuboid(v(0.0, 0.0, floor + 0.06), v(width, length, 0.14)),
-        Part::wedge(v(0.0, front - nose / 2.0, floor + 0.22), v(width * 0.96, nose * 0.98, 0.22), Vec2::new(0.92, 0.9)),
-        Part::wedge(
+        Solid::cuboid(v(0.0, 0.0, floor + 0.06), v(width, length, 0.14)),
+        Solid::wedge(
+            v(0.0, front - nose / 2.0, floor + 0.22),
+            v(width * 0.96, nose * 0.98, 0.22),
+            Vec2::new(0.92, 0.9),
+        ),
+        Solid::wedge(
             v(0.0, cab_end + cab_length / 2.0, floor + 0.1 + cab_height / 2.0),
             v(width * 0.98, cab_length, cab_height),
             Vec2::new(0.85, 0.68),
         ),
-        Part::cuboid(v(0.0, 0.03 - front, floor + 0.12 + wall / 2.0), v(width, 0.06, wall)),
+        Solid::cuboid(v(0.0, 0.03 - front, floor + 0.12 + wall / 2.0), v(width, 0.06, wall)),
     ];
     for side in [-1.0, 1.0] {
         let centre = v(side * (width / 2.0 - 0.03), cab_end - bed / 2.0, floor + 0.12 + wall / 2.0);
-        parts.push(Part::cuboid(centre, v(0.06, bed, wall)));
+        parts.push(Solid::cuboid(centre, v(0.06, bed, wall)));
         for y in [front - nose * 0.8, 0.25 - front] {
             let hub = v(side * (width / 2.0 - 0.05), y, wheel);
-            parts.push(Part::rod(hub, hub + v(side * 0.13, 0.0, 0.0), [wheel; 2], 14));
+            parts.push(Solid::rod(hub, hub + v(side * 0.13, 0.0, 0.0), [wheel; 2], 14));
         }
     }
     let top = floor + cab_height + draw.between(0.3, 0.45);
     let stack = v(width / 2.0 - 0.13, cab_end - 0.07, floor);
-    parts.push(Part::rod(stack, v(stack.x, stack.y, top), [0.055, 0.05], 8));
+    parts.push(Solid::rod(stack, v(stack.x, stack.y, top), [0.055, 0.05], 8));
     let load = draw.between(0.25, 0.36);
     let crate_at = v(-width * 0.18, 0.12 + load / 2.0 - front, floor + 0.1 + load / 2.0);
-    parts.push(Part::cuboid(crate_at, Vec3::splat(load)));
-    Part::union(parts)
+    parts.push(Solid::cuboid(crate_at, Vec3::splat(load)));
+    Solid::union(parts)
 }
 
-fn sailboat(draw: &mut Draw) -> Part {
+fn sailboat(draw: &mut Proportions) -> Solid {
     let (beam, depth) = (draw.between(0.2, 0.28), draw.between(0.16, 0.24));
     // A section is the lower half of an ellipse under a flat deck.
     let section = |y: f32, width: f32, keel: f32, deck: f32| -> Vec<Vec3> {
@@ -413,7 +418,7 @@ fn sailboat(draw: &mut Draw) -> Part {
             })
             .collect()
     };
-    let boat = Part::loft(
+    let boat = Solid::loft(
         &[
             section(-0.7, beam * 0.7, depth * 0.6, 0.02),
             section(-0.3, beam, depth, 0.0),
@@ -424,23 +429,23 @@ fn sailboat(draw: &mut Draw) -> Part {
         Ends::Capped,
     );
     let height = draw.between(1.05, 1.35);
-    let mast = Part::rod(v(0.0, 0.12, -0.02), v(0.0, 0.12, height), [0.028, 0.018], 6);
+    let mast = Solid::rod(v(0.0, 0.12, -0.02), v(0.0, 0.12, height), [0.028, 0.018], 6);
     let (boom, swing) = (draw.between(0.6, 0.8), draw.between(0.45, 0.8));
     let turn = Mat3::from_rotation_z(swing);
     let sail = slab_x(&[(0.0, 0.16), (0.0, height - 0.14), (-boom, 0.16)], -0.012, 0.024);
-    let spar = Part::rod(v(0.0, 0.0, 0.15), v(0.0, -boom * 1.05, 0.15), [0.025; 2], 6);
-    let main = Part::union([sail, spar]).turned(turn).moved(v(0.0, 0.12, 0.0));
+    let spar = Solid::rod(v(0.0, 0.0, 0.15), v(0.0, -boom * 1.05, 0.15), [0.025; 2], 6);
+    let main = Solid::union([sail, spar]).turned(turn).moved(v(0.0, 0.12, 0.0));
     let jib =
         slab_x(&[(0.14, height * 0.8), (0.25, 0.1), (0.82, 0.12)], -0.01, 0.02).turned(Mat3::from_rotation_z(0.12));
-    let cabin = Part::wedge(v(0.0, -0.12, 0.05), v(beam * 1.1, 0.38, 0.12), Vec2::new(0.8, 0.8));
+    let cabin = Solid::wedge(v(0.0, -0.12, 0.05), v(beam * 1.1, 0.38, 0.12), Vec2::new(0.8, 0.8));
     let rudder = slab_x(&[(-0.86, -depth * 1.5), (-0.66, -depth * 1.3), (-0.68, 0.05), (-0.78, 0.05)], -0.02, 0.04);
-    Part::union([boat, mast, main, jib, cabin, rudder])
+    Solid::union([boat, mast, main, jib, cabin, rudder])
 }
 
-fn hammer(draw: &mut Draw) -> Part {
+fn hammer(draw: &mut Proportions) -> Solid {
     let length = draw.between(1.1, 1.4);
     let grip = draw.between(0.065, 0.085);
-    let handle = Part::tube(
+    let handle = Solid::tube(
         &[v(0.0, 0.0, 0.0), v(0.0, 0.0, length * 0.35), v(0.0, 0.0, length * 0.5), v(0.0, 0.0, length)],
         &[grip, grip, grip * 0.65, grip * 0.65],
         10,
@@ -448,8 +453,8 @@ fn hammer(draw: &mut Draw) -> Part {
     );
     let (face, neck) = (draw.between(0.13, 0.18), draw.between(0.28, 0.4));
     let top = length - 0.06;
-    let block = Part::cuboid(v(0.0, 0.0, top), v(0.24, 0.2, 0.22));
-    let shaft = Part::tube(
+    let block = Solid::cuboid(v(0.0, 0.0, top), v(0.24, 0.2, 0.22));
+    let shaft = Solid::tube(
         &[v(0.1, 0.0, top), v(neck * 0.75, 0.0, top), v(neck * 0.8, 0.0, top), v(neck + 0.1, 0.0, top)],
         &[0.09, 0.09, face, face],
         12,
@@ -463,35 +468,35 @@ fn hammer(draw: &mut Draw) -> Part {
             [FRAC_PI_2, 0.25],
             6,
         );
-        Part::tube(&path, &[0.085, 0.08, 0.07, 0.06, 0.05, 0.04, 0.025], 6, Ends::Capped)
+        Solid::tube(&path, &[0.085, 0.08, 0.07, 0.06, 0.05, 0.04, 0.025], 6, Ends::Capped)
     };
     let rest = v(0.0, grip * 0.6, length * draw.between(0.3, 0.4));
-    let thumb = Part::cuboid(rest, v(0.1, grip * 1.8, 0.16));
-    Part::union([handle, block, shaft, claw(1.0), claw(-1.0), thumb])
+    let thumb = Solid::cuboid(rest, v(0.1, grip * 1.8, 0.16));
+    Solid::union([handle, block, shaft, claw(1.0), claw(-1.0), thumb])
 }
 
-fn key(draw: &mut Draw) -> Part {
+fn key(draw: &mut Proportions) -> Solid {
     let (bow, long) = (draw.between(0.24, 0.32), draw.between(0.85, 1.1));
     let thick = draw.between(0.055, 0.075);
     let loop_of = ring(Vec3::ZERO, [v(bow, 0.0, 0.0), v(0.0, 0.0, bow * draw.between(0.75, 1.15))], thick * 1.1, 20);
-    let shaft = Part::rod(v(bow, 0.0, 0.0), v(bow + long, 0.0, 0.0), [thick; 2], 10);
-    let collar = Part::rod(v(bow + 0.1, 0.0, 0.0), v(bow + 0.18, 0.0, 0.0), [thick * 1.9; 2], 12);
+    let shaft = Solid::rod(v(bow, 0.0, 0.0), v(bow + long, 0.0, 0.0), [thick; 2], 10);
+    let collar = Solid::rod(v(bow + 0.1, 0.0, 0.0), v(bow + 0.18, 0.0, 0.0), [thick * 1.9; 2], 12);
     let mut parts = vec![loop_of, shaft, collar];
     let teeth = draw.count(3, 4);
     for tooth in 0..teeth {
         // The last tooth is always the longest, so that the end of the key shows.
         let depth = if tooth + 1 == teeth { 0.34 } else { draw.between(0.14, 0.28) };
         let x = bow + long - 0.06 - (teeth - 1 - tooth) as f32 * 0.13;
-        parts.push(Part::cuboid(v(x, 0.0, -depth / 2.0), v(0.085, thick * 1.3, depth)));
+        parts.push(Solid::cuboid(v(x, 0.0, -depth / 2.0), v(0.085, thick * 1.3, depth)));
     }
     let rib = long * draw.between(0.35, 0.5);
-    parts.push(Part::cuboid(v(bow + 0.2 + rib / 2.0, thick * 1.2, 0.02), v(rib, thick * 1.6, thick)));
+    parts.push(Solid::cuboid(v(bow + 0.2 + rib / 2.0, thick * 1.2, 0.02), v(rib, thick * 1.6, thick)));
     let tag = v(-bow * 0.9, thick * 1.1, -bow * 0.45);
-    parts.push(Part::ellipsoid(tag, v(0.11, 0.1, 0.11), 10));
-    Part::union(parts)
+    parts.push(Solid::ellipsoid(tag, v(0.11, 0.1, 0.11), 10));
+    Solid::union(parts)
 }
 
-fn dog(draw: &mut Draw) -> Part {
+fn dog(draw: &mut Proportions) -> Solid {
     let (long, girth) = (draw.between(0.42, 0.56), draw.between(0.17, 0.24));
     let leg = draw.between(0.38, 0.55);
     let middle = leg + girth * 0.7;
@@ -509,24 +514,24 @@ fn dog(draw: &mut Draw) -> Part {
     for (x, y) in [(-1.0, -0.72), (1.0, -0.72), (-1.0, 0.65)] {
         let hip = v(x * girth * 0.55, y * long, middle);
         let paw = v(hip.x, hip.y + 0.02, 0.04);
-        parts.push(Part::rod(hip, paw, [girth * 0.42, girth * 0.26], 8));
-        parts.push(Part::ellipsoid(paw + v(0.0, 0.05, 0.0), v(girth * 0.34, 0.11, 0.06), 8));
+        parts.push(Solid::rod(hip, paw, [girth * 0.42, girth * 0.26], 8));
+        parts.push(Solid::ellipsoid(paw + v(0.0, 0.05, 0.0), v(girth * 0.34, 0.11, 0.06), 8));
     }
     // The fourth leg is lifted.
     let shoulder = v(girth * 0.55, long * 0.65, middle);
     let knee = shoulder + v(0.03, 0.22, -leg * 0.35);
-    parts.push(Part::rod(shoulder, knee, [girth * 0.42, girth * 0.3], 8));
-    parts.push(Part::rod(knee, knee + v(0.0, 0.06, -leg * 0.4), [girth * 0.3, girth * 0.22], 8));
+    parts.push(Solid::rod(shoulder, knee, [girth * 0.42, girth * 0.3], 8));
+    parts.push(Solid::rod(knee, knee + v(0.0, 0.06, -leg * 0.4), [girth * 0.3, girth * 0.22], 8));
     let head = v(0.02, long + 0.16, middle + draw.between(0.32, 0.45));
-    parts.push(Part::rod(v(0.0, long * 0.75, middle + 0.05), head, [girth * 0.65, girth * 0.5], 10));
+    parts.push(Solid::rod(v(0.0, long * 0.75, middle + 0.05), head, [girth * 0.65, girth * 0.5], 10));
     let size = draw.between(0.16, 0.2);
     let ear = draw.between(0.14, 0.24);
-    let face = Part::union([
-        Part::ellipsoid(Vec3::ZERO, v(size * 0.9, size * 1.1, size * 0.95), 12),
-        Part::rod(v(0.0, size * 0.5, -0.03), v(0.0, size * 2.0, -0.06), [size * 0.6, size * 0.4], 10),
-        Part::ellipsoid(v(0.0, size * 2.0, -0.02), Vec3::splat(size * 0.28), 8),
-        Part::rod(v(size * 0.6, -0.02, size * 0.5), v(size * 0.8, -0.03, size * 0.6 + ear), [0.08, 0.02], 6),
-        Part::rod(v(-size * 0.6, -0.02, size * 0.6), v(-size * 1.3, -0.03, -ear * 0.6), [0.06, 0.05], 6),
+    let face = Solid::union([
+        Solid::ellipsoid(Vec3::ZERO, v(size * 0.9, size * 1.1, size * 0.95), 12),
+        Solid::rod(v(0.0, size * 0.5, -0.03), v(0.0, size * 2.0, -0.06), [size * 0.6, size * 0.4], 10),
+        Solid::ellipsoid(v(0.0, size * 2.0, -0.02), Vec3::splat(size * 0.28), 8),
+        Solid::rod(v(size * 0.6, -0.02, size * 0.5), v(size * 0.8, -0.03, size * 0.6 + ear), [0.08, 0.02], 6),
+        Solid::rod(v(-size * 0.6, -0.02, size * 0.6), v(-size * 1.3, -0.03, -ear * 0.6), [0.06, 0.05], 6),
     ]);
     parts.push(face.turned(Mat3::from_rotation_z(-draw.between(0.35, 0.7))).moved(head));
     let curl = draw.between(0.2, 0.32);
@@ -536,11 +541,11 @@ fn dog(draw: &mut Draw) -> Part {
         [FRAC_PI_2, -0.8],
         6,
     );
-    parts.push(Part::tube(&tail, &[0.06, 0.055, 0.05, 0.045, 0.04, 0.03, 0.02], 6, Ends::Capped));
-    Part::union(parts)
+    parts.push(Solid::tube(&tail, &[0.06, 0.055, 0.05, 0.045, 0.04, 0.03, 0.02], 6, Ends::Capped));
+    Solid::union(parts)
 }
 
-fn stairs(draw: &mut Draw) -> Part {
+fn stairs(draw: &mut Proportions) -> Solid {
     let steps = draw.count(4, 6);
     let (run, rise) = (draw.between(0.18, 0.24), draw.between(0.13, 0.2));
     let width = draw.between(0.5, 0.8);
@@ -558,20 +563,20 @@ fn stairs(draw: &mut Draw) -> Part {
     let tread = |step: usize| v(x, -(step as f32 + 0.5) * run, (step as f32 + 1.0) * rise);
     let mut parts = vec![flight];
     for step in (0..steps).step_by(2) {
-        parts.push(Part::rod(tread(step), tread(step) + Vec3::Z * height, [0.028; 2], 6));
+        parts.push(Solid::rod(tread(step), tread(step) + Vec3::Z * height, [0.028; 2], 6));
     }
     let (low, high) = (tread(0), tread(steps - 1));
     let last = v(x, end - run * 0.8, top);
-    parts.push(Part::rod(last, last + Vec3::Z * height, [0.028; 2], 6));
+    parts.push(Solid::rod(last, last + Vec3::Z * height, [0.028; 2], 6));
     let rail: Vec<Vec3> = [low + v(0.0, 0.1, -0.08), low, high, last].map(|at| at + Vec3::Z * height).to_vec();
     parts.push(pipe(&rail, 0.045, 8));
-    Part::union(parts)
+    Solid::union(parts)
 }
 
-fn hook(draw: &mut Draw) -> Part {
+fn hook(draw: &mut Proportions) -> Solid {
     let (r, shank) = (draw.between(0.085, 0.115), draw.between(0.6, 0.8));
     let thread_end = shank * 0.78;
-    let core = Part::lathe(&[(0.0, 0.0), (r * 0.55, 0.12), (r, 0.22), (r, shank), (0.0, shank)], 12);
+    let core = Solid::lathe(&[(0.0, 0.0), (r * 0.55, 0.12), (r, 0.22), (r, shank), (0.0, shank)], 12);
     let (turns, steps) = (draw.count(4, 6), 12);
     let spiral: Vec<Vec3> = (0..=turns * steps)
         .map(|step| {
@@ -582,7 +587,7 @@ fn hook(draw: &mut Draw) -> Part {
         })
         .collect();
     let thread = pipe(&spiral, r * 0.3, 4);
-    let collar = Part::rod(v(0.0, 0.0, shank - 0.05), v(0.0, 0.0, shank + 0.03), [r * 2.3, r * 1.9], 16);
+    let collar = Solid::rod(v(0.0, 0.0, shank - 0.05), v(0.0, 0.0, shank + 0.03), [r * 2.3, r * 1.9], 16);
     let bend = draw.between(0.26, 0.34);
     let mut path = vec![v(0.0, 0.0, shank)];
     path.extend(arc(
@@ -597,18 +602,18 @@ fn hook(draw: &mut Draw) -> Part {
     for (at, point) in path.iter_mut().enumerate() {
         point.y += lean * (at as f32 / (count - 1) as f32).powi(2);
     }
-    let tip = Part::ellipsoid(path[count - 1], Vec3::splat(r * 1.25), 10);
-    Part::union([core, thread, collar, pipe(&path, r * 0.85, 10), tip])
+    let tip = Solid::ellipsoid(path[count - 1], Vec3::splat(r * 1.25), 10);
+    Solid::union([core, thread, collar, pipe(&path, r * 0.85, 10), tip])
 }
 
-fn sofa(draw: &mut Draw) -> Part {
+fn sofa(draw: &mut Proportions) -> Solid {
     let (width, depth) = (draw.between(1.6, 2.0), draw.between(0.7, 0.85));
     let (seat, back) = (draw.between(0.34, 0.42), draw.between(0.75, 0.95));
     let (arm, long) = (draw.between(0.14, 0.2), draw.between(0.5, 0.75));
     let half = width / 2.0;
     let chaise = width * 0.38;
     let cushion = |x: f32, wide: f32, reach: f32| {
-        Part::wedge(
+        Solid::wedge(
             v(x, reach / 2.0 - depth / 2.0 + 0.1, seat + 0.05),
             v(wide * 0.96, reach - 0.22, 0.14),
             Vec2::splat(0.93),
@@ -616,35 +621,35 @@ fn sofa(draw: &mut Draw) -> Part {
     };
     let couch = width - chaise - arm;
     let mut parts = vec![
-        Part::cuboid(v(0.0, 0.0, seat / 2.0 + 0.06), v(width, depth, seat - 0.12)),
-        Part::cuboid(
+        Solid::cuboid(v(0.0, 0.0, seat / 2.0 + 0.06), v(width, depth, seat - 0.12)),
+        Solid::cuboid(
             v(half - chaise / 2.0, (depth + long) / 2.0 - 0.02, seat / 2.0 + 0.06),
             v(chaise, long + 0.04, seat - 0.12),
         ),
-        Part::wedge(v(0.0, -depth / 2.0 + 0.09, back / 2.0 + 0.03), v(width, 0.2, back - 0.06), Vec2::new(0.98, 0.7)),
-        Part::wedge(v(arm / 2.0 - half, 0.0, seat * 0.85 + 0.06), v(arm, depth, seat * 1.6), Vec2::new(0.9, 0.96)),
+        Solid::wedge(v(0.0, -depth / 2.0 + 0.09, back / 2.0 + 0.03), v(width, 0.2, back - 0.06), Vec2::new(0.98, 0.7)),
+        Solid::wedge(v(arm / 2.0 - half, 0.0, seat * 0.85 + 0.06), v(arm, depth, seat * 1.6), Vec2::new(0.9, 0.96)),
         cushion(half - chaise / 2.0, chaise, depth + long),
         cushion(arm + couch / 4.0 - half, couch / 2.0, depth),
         cushion(arm + couch * 0.75 - half, couch / 2.0, depth),
     ];
     let lean = Mat3::from_rotation_z(draw.between(0.2, 0.6)) * Mat3::from_rotation_x(0.4);
-    let pillow = Part::ellipsoid(Vec3::ZERO, v(0.22, 0.09, 0.2), 10).turned(lean);
+    let pillow = Solid::ellipsoid(Vec3::ZERO, v(0.22, 0.09, 0.2), 10).turned(lean);
     parts.push(pillow.moved(v(arm + 0.25 - half, 0.02 - depth * 0.1, seat + 0.3)));
     for (x, y) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0)] {
-        parts.push(Part::cuboid(v(x * (half - 0.1), y * (depth / 2.0 - 0.1), 0.03), v(0.1, 0.1, 0.1)));
+        parts.push(Solid::cuboid(v(x * (half - 0.1), y * (depth / 2.0 - 0.1), 0.03), v(0.1, 0.1, 0.1)));
     }
-    parts.push(Part::cuboid(v(half - 0.1, depth / 2.0 + long - 0.1, 0.03), v(0.1, 0.1, 0.1)));
-    Part::union(parts)
+    parts.push(Solid::cuboid(v(half - 0.1, depth / 2.0 + long - 0.1, 0.03), v(0.1, 0.1, 0.1)));
+    Solid::union(parts)
 }
 
-fn bicycle(draw: &mut Draw) -> Part {
+fn bicycle(draw: &mut Proportions) -> Solid {
     let wheel = draw.between(0.34, 0.42);
     let base = draw.between(0.52, 0.62);
     let (rear, front) = (v(0.0, -base, wheel), v(0.0, base, wheel));
     let crank = v(0.0, -0.06, wheel * 0.85);
     let seat = v(0.0, -0.2, wheel + draw.between(0.48, 0.62));
     let head = v(0.0, base - 0.16, wheel + draw.between(0.5, 0.62));
-    let tube = |from: Vec3, to: Vec3| Part::rod(from, to, [0.036; 2], 6);
+    let tube = |from: Vec3, to: Vec3| Solid::rod(from, to, [0.036; 2], 6);
     let low_head = head * 0.75 + front * 0.25;
     let mut parts = vec![
         tube(crank, seat),
@@ -656,32 +661,32 @@ fn bicycle(draw: &mut Draw) -> Part {
     ];
     for hub in [rear, front] {
         parts.push(ring(hub, [v(0.0, wheel - 0.04, 0.0), v(0.0, 0.0, wheel - 0.04)], 0.045, 20));
-        parts.push(Part::rod(hub - Vec3::X * 0.06, hub + Vec3::X * 0.06, [0.05; 2], 8));
+        parts.push(Solid::rod(hub - Vec3::X * 0.06, hub + Vec3::X * 0.06, [0.05; 2], 8));
         for spoke in 0..3 {
             let angle = spoke as f32 / 3.0 * PI + 0.3;
             let reach = v(0.0, angle.cos(), angle.sin()) * (wheel - 0.05);
-            parts.push(Part::rod(hub - reach, hub + reach, [0.014; 2], 4));
+            parts.push(Solid::rod(hub - reach, hub + reach, [0.014; 2], 4));
         }
     }
     let bar = draw.between(0.24, 0.32);
     let top = head + v(0.0, 0.0, 0.1);
     let grips = [v(-bar, -0.16, 0.04), v(-bar * 0.7, 0.0, 0.03), v(bar * 0.7, 0.0, 0.03), v(bar, -0.16, 0.04)];
     parts.push(pipe(&grips.map(|at| top + at), 0.034, 6));
-    parts.push(Part::ellipsoid(seat + v(0.0, -0.02, 0.03), v(0.1, 0.19, 0.05), 10));
+    parts.push(Solid::ellipsoid(seat + v(0.0, -0.02, 0.03), v(0.1, 0.19, 0.05), 10));
     // On the right: chain wheel and pedal. On the left: the kickstand and the other pedal.
     let right = Vec3::X * 0.09;
-    parts.push(Part::rod(crank + right * 0.5, crank + right, [draw.between(0.11, 0.15); 2], 12));
+    parts.push(Solid::rod(crank + right * 0.5, crank + right, [draw.between(0.11, 0.15); 2], 12));
     parts.push(tube(crank + right * 1.2, crank + v(0.11, 0.12, -0.13)));
-    parts.push(Part::cuboid(crank + v(0.17, 0.12, -0.14), v(0.12, 0.09, 0.035)));
+    parts.push(Solid::cuboid(crank + v(0.17, 0.12, -0.14), v(0.12, 0.09, 0.035)));
     parts.push(tube(crank - right * 0.6, crank + v(-0.08, -0.12, 0.13)));
-    parts.push(Part::cuboid(crank + v(-0.13, -0.12, 0.14), v(0.12, 0.09, 0.035)));
-    parts.push(Part::rod(crank - right * 0.3, v(-0.26, -0.22, 0.02), [0.024; 2], 6));
+    parts.push(Solid::cuboid(crank + v(-0.13, -0.12, 0.14), v(0.12, 0.09, 0.035)));
+    parts.push(Solid::rod(crank - right * 0.3, v(-0.26, -0.22, 0.02), [0.024; 2], 6));
     let basket = v(0.0, head.y + 0.2, head.z - 0.06);
-    parts.push(Part::wedge(basket, v(0.27, 0.22, 0.2), Vec2::splat(1.25)));
-    Part::union(parts)
+    parts.push(Solid::wedge(basket, v(0.27, 0.22, 0.2), Vec2::splat(1.25)));
+    Solid::union(parts)
 }
 
-fn house(draw: &mut Draw) -> Part {
+fn house(draw: &mut Proportions) -> Solid {
     let (width, depth) = (draw.between(0.8, 1.0), draw.between(0.65, 0.8));
     let (wall, roof) = (draw.between(0.48, 0.66), draw.between(0.38, 0.52));
     let eave = 0.07;
@@ -691,9 +696,9 @@ fn house(draw: &mut Draw) -> Part {
     let annex = draw.between(0.28, 0.4);
     let (shed, x) = (wall * draw.between(0.55, 0.75), width / 2.0 + annex / 2.0);
     let mut parts = vec![
-        Part::cuboid(v(0.0, 0.0, wall / 2.0), v(width, depth, wall)),
+        Solid::cuboid(v(0.0, 0.0, wall / 2.0), v(width, depth, wall)),
         gable(0.0, width + 2.0 * eave, depth + 2.0 * eave, wall, roof),
-        Part::cuboid(v(x - 0.02, -0.06, shed / 2.0), v(annex + 0.04, depth * 0.7, shed)),
+        Solid::cuboid(v(x - 0.02, -0.06, shed / 2.0), v(annex + 0.04, depth * 0.7, shed)),
         slab_x(
             &[(-depth * 0.47, shed), (depth * 0.34, shed), (depth * 0.34, shed + 0.05), (-depth * 0.47, shed + 0.2)],
             width / 2.0,
@@ -701,31 +706,31 @@ fn house(draw: &mut Draw) -> Part {
         ),
     ];
     let chimney = v(-width * draw.between(0.2, 0.32), -depth * 0.2, wall + roof * 0.8);
-    parts.push(Part::cuboid(chimney, v(0.17, 0.17, roof * 1.1)));
-    parts.push(Part::cuboid(chimney + v(0.0, 0.0, roof * 0.55), v(0.23, 0.23, 0.06)));
-    // A dormer in the front slope of the roof, under a roof of its own.
+    parts.push(Solid::cuboid(chimney, v(0.17, 0.17, roof * 1.1)));
+    parts.push(Solid::cuboid(chimney + v(0.0, 0.0, roof * 0.55), v(0.23, 0.23, 0.06)));
+    // a dormer with its own roof in the front slope
     let (dormer, sill) = (width * draw.between(0.12, 0.25), wall + roof * 0.3);
-    parts.push(Part::cuboid(v(dormer, depth * 0.18, sill), v(0.24, depth * 0.4, roof * 0.5)));
+    parts.push(Solid::cuboid(v(dormer, depth * 0.18, sill), v(0.24, depth * 0.4, roof * 0.5)));
     let hood = slab_y(&[(-0.17, 0.0), (0.17, 0.0), (0.0, 0.14)], depth * 0.42, depth * 0.42);
     parts.push(hood.moved(v(dormer, 0.0, sill + roof * 0.25)));
-    parts.push(Part::cuboid(v(dormer, depth * 0.38, sill + roof * 0.06), v(0.13, 0.04, roof * 0.24)));
+    parts.push(Solid::cuboid(v(dormer, depth * 0.38, sill + roof * 0.06), v(0.13, 0.04, roof * 0.24)));
     let door = -width * draw.between(0.05, 0.2);
     let front = depth / 2.0;
-    parts.push(Part::cuboid(v(door, front + 0.09, 0.03), v(0.34, 0.22, 0.06)));
-    parts.push(Part::cuboid(v(door, front, wall * 0.32), v(0.17, 0.05, wall * 0.6)));
+    parts.push(Solid::cuboid(v(door, front + 0.09, 0.03), v(0.34, 0.22, 0.06)));
+    parts.push(Solid::cuboid(v(door, front, wall * 0.32), v(0.17, 0.05, wall * 0.6)));
     let porch = slab_y(&[(-0.2, 0.0), (0.2, 0.0), (0.0, 0.14)], front + 0.2, 0.25);
     parts.push(porch.moved(v(door, 0.0, wall * 0.7)));
     for post in [-0.15, 0.15] {
-        parts.push(Part::rod(
+        parts.push(Solid::rod(
             v(door + post, front + 0.16, 0.0),
             v(door + post, front + 0.16, wall * 0.72),
             [0.022; 2],
             6,
         ));
     }
-    let pane = |x: f32| Part::cuboid(v(x, front, wall * 0.55), v(0.18, 0.04, wall * 0.3));
+    let pane = |x: f32| Solid::cuboid(v(x, front, wall * 0.55), v(0.18, 0.04, wall * 0.3));
     parts.extend([pane(width * 0.25), pane(width * 0.42 - width * 0.8)]);
-    Part::union(parts)
+    Solid::union(parts)
 }
 
 #[cfg(test)]
@@ -750,7 +755,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_are_functions_of_the_generator_and_differ_between_objects() {
+    fn shapes_depend_on_the_generator_alone() {
         for class in Class::ALL {
             assert_eq!(object(class, 1).positions, object(class, 1).positions);
             assert_ne!(object(class, 1).positions, object(class, 2).positions);

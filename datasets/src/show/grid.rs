@@ -1,4 +1,4 @@
-//! Images in rows of one class or one object.
+//! A picture of images in rows of one class or one object.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,30 +6,33 @@ use std::path::Path;
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::grid_size::check_grid_size;
+use super::labels::{class_name, summary, undrawable};
 use super::masks::{classes, legend, overlaid};
 use super::sheet::{Block, Row, Sheet, fitted};
-use super::{about, check, class_name, undrawable};
 use crate::error::Result;
 use crate::pack::{Pack, PackedSplit};
 
-/// Longest side of an image as it is drawn.
+/// Largest side of an image in the picture.
 const CELL: u32 = 128;
-/// Of one with a mask, whose regions may be small.
+/// Largest side of an image with a mask, whose regions may be small.
 const MASKED_CELL: u32 = 160;
 
-/// Writes a PNG with `rows` x `columns` images of `split` (one of `pack`'s) on a white ground to `path`.
+/// Writes a PNG with `rows` x `columns` images of `split` (a split of `pack`) on white to `path`.
 ///
-/// A row of renders shows views of one object, a row of photographs images of one class, whose name stands beside it; rows go through
-/// the classes evenly, again from the first where there are more rows than classes. Images are fitted into cells of 128 px: small ones
-/// enlarged by whole factors, large ones made smaller with antialiasing. Of a set with masks, images from all over the split are shown,
-/// each beside itself under its mask, a colour a class, with a legend of the classes that occur.
+/// A row of renders shows views of one object. A row of photographs shows images of one class, with its name
+/// on the left. Rows cover the classes evenly, and start again if there are more rows than classes. Images
+/// are fitted into cells of 128 px: small ones are enlarged by whole factors, large ones made smaller with
+/// antialiasing. For sets with masks, images are evenly spaced over the split. Each is shown with and without
+/// its mask, with one colour per class and a legend.
 ///
 /// # Errors
-/// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and [`crate::Error::Format`] where an image cannot
-/// be read or the picture cannot be written.
+/// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and
+/// [`crate::Error::Format`] if an image cannot be read or the picture cannot be written.
 pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, path: &Path) -> Result<()> {
-    check(rows, columns)?;
-    let chosen = if split.has_masks() { spread(split, rows, columns) } else { by_class(pack, split, rows, columns) };
+    check_grid_size(rows, columns)?;
+    let chosen =
+        if split.has_masks() { spread_rows(split, rows, columns) } else { class_rows(pack, split, rows, columns) };
     let drawn: Vec<Vec<Drawn>> = chosen
         .par_iter()
         .map(|images| images.par_iter().map(|&image| draw(split, image)).collect())
@@ -41,17 +44,17 @@ pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, p
     };
     let sheet = Sheet {
         title: pack.name.clone(),
-        about: about(pack, split),
+        subtitle: summary(pack, split),
         rows: chosen.iter().zip(drawn).map(row).collect(),
         legend: legend(pack, &present),
     };
     sheet.write_png(path)
 }
 
-/// An image as it is shown.
+/// An image in the picture.
 struct Drawn {
     pictures: Vec<RgbImage>,
-    /// Those in its mask.
+    /// Classes in its mask.
     classes: BTreeSet<u8>,
 }
 
@@ -65,20 +68,21 @@ fn draw(split: &PackedSplit, index: usize) -> Result<Drawn> {
     Ok(Drawn { pictures, classes: classes(&mask) })
 }
 
-/// Rows of images from all over the split.
-fn spread(split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
-    all_over(split, rows * columns).chunks(columns).map(<[usize]>::to_vec).collect()
+/// Rows of evenly spaced images.
+fn spread_rows(split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
+    evenly_spaced(split, rows * columns).chunks(columns).map(<[usize]>::to_vec).collect()
 }
 
-/// `count` images from all over the split, or as many as it has: those of a video resemble their neighbours.
-pub fn all_over(split: &PackedSplit, count: usize) -> Vec<usize> {
-    let shown = count.min(split.len());
-    (0..shown).map(|at| at * split.len() / shown).collect()
+/// Indices of `count` evenly spaced images, or of all images if there are fewer. In videos, neighbours are
+/// similar.
+pub fn evenly_spaced(split: &PackedSplit, count: usize) -> Vec<usize> {
+    let count = count.min(split.len());
+    (0..count).map(|position| position * split.len() / count).collect()
 }
 
-/// The images of each row, of one class or one object.
-fn by_class(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
-    // a unit is what a row of its own would show: an object, or an image
+/// Rows of images of one class or one object.
+fn class_rows(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
+    // a unit is an object or an image
     let views = split.scene.as_ref().map_or(1, |scene| scene.views.max(1));
     let mut units: Vec<Vec<usize>> = vec![Vec::new(); pack.class_names.len()];
     for unit in 0..split.len() / views {
@@ -102,7 +106,7 @@ fn by_class(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize) -> Ve
     (0..filled).map(row).filter(|images| !images.is_empty()).collect()
 }
 
-/// Fewer rows than classes are spread over all classes; more go round.
+/// The class of a row. Fewer rows than classes are spread over all classes; more rows start again.
 fn class_of_row(row: usize, rows: usize, classes: usize) -> usize {
     if rows < classes { row * classes / rows } else { row % classes }
 }

@@ -1,4 +1,4 @@
-//! Pairs of views with what leads from the first to the second, in words.
+//! A picture of pairs of views, with the transformation in words.
 
 use std::path::Path;
 
@@ -7,39 +7,42 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use tch::{Kind as Element, Tensor};
 
+use super::grid_size::check_grid_size;
+use super::labels::{class_name, summary, undrawable};
 use super::sheet::{Block, Caption, Row, Sheet, fitted};
-use super::{about, check, class_name, undrawable};
-use crate::dataset::Scene;
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 use crate::loader::Loader;
 use crate::pack::{Pack, PackedSplit};
-use crate::targets::{Latents, canonical, color_difference, relative_quaternions};
+use crate::scene_latents::SceneLatents;
+use crate::targets::{Latents, canonical_quaternions, color_difference, relative_quaternions};
 use crate::transforms::{Border, Draw, Draws, FirstView, Ranges, Transform};
 use crate::view_pairs::view_pairs;
 
-/// Longest side of a view as it is drawn.
+/// Largest side of a view in the picture.
 const CELL: u32 = 160;
-/// Largest side at which photographs are transformed, that of the encoders at ImageNet's size: a blur is in pixels.
+/// Largest side at which photographs are transformed, because a blur is in pixels. It is the side of
+/// ImageNet's encoders.
 const LARGEST_SIDE: usize = 224;
 
-/// Which pairs are drawn.
+/// The pairs to show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PairChoice {
-    /// Everything that is drawn by chance depends on it alone.
+    /// Seed of all random draws.
     pub seed: u64,
-    /// Photographs only: what makes view 2 of view 1; all transforms where none are given.
+    /// Transforms from view 1 to view 2, for photographs only; `None` for all transforms.
     pub transforms: Option<Vec<Transform>>,
 }
 
-/// Writes a PNG with `rows` x `columns` pairs of views of `split` (one of `pack`'s) to `path`, each with its class and, in words, its
-/// parameters: of photographs the transformation of view 1 that makes view 2, drawn from the default ranges, border reflected; of renders
-/// the rotation from view 1 to view 2 and the differences of the hues.
+/// Writes a PNG with `rows` x `columns` pairs of views of `split` (a split of `pack`) to `path`. Below each
+/// pair is its class and its parameters in words. For photographs these are the transformation from view 1 to
+/// view 2, drawn from the default ranges, with reflected border; for renders the rotation between the views
+/// and the differences of the hues.
 ///
 /// Photographs of one size up to 224 px are transformed at that size, others at 224 px.
 ///
 /// # Errors
-/// [`Error::Invalid`] for rows or columns out of range, transforms of renders, or objects of one view; as [`super::grid_png`] else.
+/// Those of [`super::grid_png`]; [`Error::Invalid`] for transforms of renders, or objects with one view.
 pub fn pairs_png(
     pack: &Pack,
     split: &PackedSplit,
@@ -48,7 +51,7 @@ pub fn pairs_png(
     columns: usize,
     path: &Path,
 ) -> Result<()> {
-    check(rows, columns)?;
+    check_grid_size(rows, columns)?;
     let mut units: Vec<usize> = (0..split.units()).collect();
     units.shuffle(&mut rng(choice.seed, 0, 0, Purpose::Shuffle));
     units.truncate(rows * columns);
@@ -61,35 +64,35 @@ pub fn pairs_png(
         let rest = blocks.split_off(columns.min(blocks.len()));
         grid.push(Row { name: None, blocks: std::mem::replace(&mut blocks, rest) });
     }
-    let about = format!("{}; {how}, seed {}", about(pack, split), choice.seed);
-    Sheet { title: pack.name.clone(), about, rows: grid, legend: Vec::new() }.write_png(path)
+    let subtitle = format!("{}; {how}, seed {}", summary(pack, split), choice.seed);
+    Sheet { title: pack.name.clone(), subtitle, rows: grid, legend: Vec::new() }.write_png(path)
 }
 
-/// Photograph after photograph with its transformed self.
+/// Pairs of photographs and their transformed versions.
 fn photographs(pack: &Pack, split: &PackedSplit, choice: &PairChoice, units: &[usize]) -> Result<Vec<Block>> {
     let side = split.side().unwrap_or(LARGEST_SIDE).min(LARGEST_SIDE);
     let active = choice.transforms.as_deref().unwrap_or(&Transform::ALL);
     let loader = Loader::new(split.clone(), side);
     let block = |&unit: &usize| {
-        // one at a time: a batch of the largest picture would take gigabytes
+        // one at a time, because a batch of the largest picture would take gigabytes
         let key = [unit as u64];
         let draws = Draws::sample(&key, choice.seed, 0, active, &Ranges::default());
         let border = Border::default();
         let field = loader.base_views(&[unit], choice.seed, 0, border.reach(active, &Ranges::default()))?;
-        let view1 = FirstView::amid(&(field.to_kind(Element::Float) / 255.0), side as i64);
+        let view1 = FirstView::centered_in(&(field.to_kind(Element::Float) / 255.0), side as i64);
         let view2 = view1.transformed(&draws, border);
         let pictures = [view1.pixels(), view2].iter().map(picture).collect::<Result<Vec<_>>>()?;
-        let phrases = active_phrases(&draws.each[0], active);
-        bound(split, unit, &pictures, class_name(pack, split, unit), phrases)
+        let phrases = transform_phrases(&draws.each[0], active);
+        pair_block(split, unit, &pictures, class_name(pack, split, unit), phrases)
     };
     units.iter().map(block).collect()
 }
 
-/// Two renders of each object.
+/// Pairs of renders of objects.
 fn renders(
     pack: &Pack,
     split: &PackedSplit,
-    scene: &Scene,
+    scene: &SceneLatents,
     choice: &PairChoice,
     units: &[usize],
 ) -> Result<Vec<Block>> {
@@ -104,13 +107,13 @@ fn renders(
     let block = |pair: &[usize; 2]| {
         let pictures = pair.iter().map(|&image| split.image(image)).collect::<Result<Vec<_>>>()?;
         let latents = pair.map(|image| std::array::from_fn(|value| scene.latents[[image, value]]));
-        bound(split, pair[0], &pictures, class_name(pack, split, pair[0]), render_phrases(latents))
+        pair_block(split, pair[0], &pictures, class_name(pack, split, pair[0]), render_phrases(latents))
     };
     pairs.par_iter().map(block).collect()
 }
 
 /// A block of two views and their caption.
-fn bound(
+fn pair_block(
     split: &PackedSplit,
     index: usize,
     views: &[RgbImage],
@@ -130,8 +133,8 @@ fn picture(image: &Tensor) -> Result<RgbImage> {
     RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Error::Invalid("a view has no pixels".into()))
 }
 
-/// What was done, transform by transform.
-fn active_phrases(draw: &Draw, active: &[Transform]) -> Vec<String> {
+/// The parameters of the active transforms in words.
+fn transform_phrases(draw: &Draw, active: &[Transform]) -> Vec<String> {
     Transform::ALL.iter().filter(|transform| active.contains(transform)).map(|&t| phrase(draw, t)).collect()
 }
 
@@ -139,7 +142,9 @@ fn phrase(draw: &Draw, transform: Transform) -> String {
     let crop = draw.crop;
     match transform {
         Transform::Rotation => format!("rotation {}°", signed(draw.angle, 0)),
-        Transform::Translation => format!("translation {} {}", signed(draw.shift[0], 2), signed(draw.shift[1], 2)),
+        Transform::Translation => {
+            format!("translation {} {}", signed(draw.shift[0], 2), signed(draw.shift[1], 2))
+        }
         Transform::Crop => {
             let [x, y] = crop.centre.map(|place| signed(place, 2));
             format!("crop {:.2} × {:.2} at {x} {y}", crop.width, crop.height)
@@ -153,9 +158,9 @@ fn phrase(draw: &Draw, transform: Transform) -> String {
     }
 }
 
-/// What lies between two renders.
+/// The difference between two renders in words.
 fn render_phrases([first, second]: [Latents; 2]) -> Vec<String> {
-    let q = canonical(&relative_quaternions(&[first], &[second]));
+    let q = canonical_quaternions(&relative_quaternions(&[first], &[second]));
     let axis = q[..3].iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
     let sine = axis.iter().map(|value| value * value).sum::<f64>().sqrt();
     let angle = 2.0 * sine.atan2(f64::from(q[3])).to_degrees();
@@ -165,7 +170,7 @@ fn render_phrases([first, second]: [Latents; 2]) -> Vec<String> {
     vec![format!("rotation {angle:.0}° about ({axis})"), hue("floor", hues[0]), hue("light", hues[1])]
 }
 
-/// With a sign that is as wide as a plus; no minus before zeros alone.
+/// A number with a sign. The minus is as wide as the plus, and zero has a plus.
 fn signed(value: f64, places: usize) -> String {
     let digits = format!("{:.places$}", value.abs());
     let zero = digits.chars().all(|digit| matches!(digit, '0' | '.'));
@@ -179,7 +184,7 @@ mod tests {
     use crate::transforms::Crop;
 
     #[test]
-    fn photographs_say_what_was_done_in_the_order_of_tables() {
+    fn transforms_are_described_in_the_order_of_tables() {
         let draw = Draw {
             angle: 37.4,
             shift: [0.12, -0.034],
@@ -191,16 +196,16 @@ mod tests {
             hue: -0.004,
             sigma: 1.31,
         };
-        let said = active_phrases(&draw, &[Transform::Blur, Transform::Rotation]);
+        let said = transform_phrases(&draw, &[Transform::Blur, Transform::Rotation]);
         assert_eq!(said, ["rotation +37°", "blur 1.3 px"]);
-        let said = active_phrases(&draw, &Transform::ALL).join(", ");
+        let said = transform_phrases(&draw, &Transform::ALL).join(", ");
         let expected = "rotation +37°, translation +0.12 −0.03, crop 0.50 × 0.75 at −0.10 +0.25, flipped, \
                         color b 1.2 c 0.9 s 1.1 h +0.00, blur 1.3 px";
         assert_eq!(said, expected);
     }
 
     #[test]
-    fn renders_say_angle_axis_and_hues() {
+    fn renders_are_described_by_angle_axis_and_hues() {
         let quarter = std::f32::consts::FRAC_PI_2;
         let none = [0.0, 0.0, 0.0, 0.9, 1.0, 2.0, 0.2];
         let turned = [0.0, -quarter, 0.0, 0.1, 1.0, 2.0, 0.5];

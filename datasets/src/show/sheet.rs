@@ -1,67 +1,68 @@
-//! Pictures in rows on a white page: a heading, a name beside each row, captions below the pictures, a legend at the end.
+//! A white page of pictures in rows: a heading, a name beside each row, captions below the pictures, a legend
+//! at the end.
 
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, ImageError, Rgb, RgbImage, imageops};
 
-use super::text::Pen;
+use super::pen::Pen;
+use crate::atomic_write::write_atomically;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
-use crate::sources::resize::{Filter, resize_whole};
+use crate::images::resize::{Filter, resize_whole};
 
-/// Space about everything.
+/// Space around the page.
 const MARGIN: u32 = 16;
-/// Space between pictures that have nothing to do with one another.
+/// Space between unrelated pictures.
 const GAP: u32 = 6;
-/// Space between blocks of several pictures, so that it shows which belong together.
+/// Space between blocks of several pictures.
 const WIDE_GAP: u32 = 18;
 /// Space between the pictures of a block.
 const SEAM: u32 = 2;
-/// Space between text and what it belongs to.
-const NEAR: u32 = 8;
+/// Space between a text and its object.
+const TEXT_GAP: u32 = 8;
 /// Widest name of a row.
 const WIDEST_NAME: u32 = 150;
-/// A page is at least this wide, so that its heading can be read.
+/// Least width of a page with a long heading.
 const NARROWEST: u32 = 360;
-/// Side of a legend's squares.
+/// Side of the squares of the legend.
 const SWATCH: u32 = 14;
 
 const INK: [u8; 3] = [32, 32, 32];
 const GREY: [u8; 3] = [105, 105, 105];
 
-/// What is on a page.
+/// The content of a page.
 pub(super) struct Sheet {
     pub title: String,
     /// A line below the title.
-    pub about: String,
+    pub subtitle: String,
     pub rows: Vec<Row>,
-    /// Colours and what they mean.
+    /// Colours and their names.
     pub legend: Vec<([u8; 3], String)>,
 }
 
-/// Blocks side by side.
+/// A row of blocks.
 pub(super) struct Row {
-    /// Written to the left.
+    /// Text to the left.
     pub name: Option<String>,
     pub blocks: Vec<Block>,
 }
 
 /// Pictures that belong together.
 pub(super) struct Block {
-    /// As many in every block.
+    /// The same number in every block.
     pub pictures: Vec<RgbImage>,
     pub caption: Option<Caption>,
 }
 
-/// What stands below pictures.
+/// The text below a block.
 pub(super) struct Caption {
     pub name: Option<String>,
     pub phrases: Vec<String>,
 }
 
-/// Width and height at which an image is drawn in a square of `cell` pixels: small ones are enlarged by a whole factor, so that their
-/// pixels can be told apart.
+/// Width and height of an image that is fitted into a square of `cell` pixels. Small images are enlarged by a
+/// whole factor, so that their pixels stay visible.
 pub(super) fn fitted_size(width: u32, height: u32, cell: u32) -> (u32, u32) {
     let longest = width.max(height).max(1);
     match cell / longest {
@@ -91,9 +92,9 @@ pub(super) fn grouped(number: usize) -> String {
 }
 
 impl Sheet {
-    /// Draws the page and writes it to `path` as a PNG, whole or not at all.
+    /// Writes the page to `path` as a PNG, whole or not at all.
     pub fn write_png(&self, path: &Path) -> Result<()> {
-        let canvas = self.drawn();
+        let canvas = self.draw();
         let mut png = Vec::new();
         PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
             .write_image(canvas.as_raw(), canvas.width(), canvas.height(), ExtendedColorType::Rgb8)
@@ -104,17 +105,17 @@ impl Sheet {
         write_atomically(path, |temporary| std::fs::write(temporary, &png).map_err(Error::io(path)))
     }
 
-    fn drawn(&self) -> RgbImage {
-        let layout = Layout::of(self);
+    fn draw(&self) -> RgbImage {
+        let layout = Layout::new(self);
         let mut canvas = RgbImage::from_pixel(layout.width, layout.height, Rgb([255; 3]));
         let room = layout.width - 2 * MARGIN;
-        let Pens { title, about, name, .. } = &layout.pens;
+        let Pens { title, subtitle, name, .. } = &layout.pens;
         title.write(&mut canvas, &title.elided(&self.title, room), [MARGIN, MARGIN]);
-        about.write(&mut canvas, &about.elided(&self.about, room), [MARGIN, MARGIN + title.height()]);
+        subtitle.write(&mut canvas, &subtitle.elided(&self.subtitle, room), [MARGIN, MARGIN + title.height()]);
         for (row, &top) in self.rows.iter().zip(&layout.tops) {
             if let Some(text) = &row.name {
                 let text = name.elided(text, WIDEST_NAME);
-                let left = layout.left - NEAR - name.width(&text);
+                let left = layout.left - TEXT_GAP - name.width(&text);
                 let middle = top + layout.cell.1.saturating_sub(name.height()) / 2;
                 name.write(&mut canvas, &text, [left, middle]);
             }
@@ -127,7 +128,7 @@ impl Sheet {
             let swatch = RgbImage::from_pixel(SWATCH, SWATCH, Rgb(*colour));
             let down = name.height().saturating_sub(SWATCH) / 2;
             imageops::replace(&mut canvas, &swatch, left.into(), (top + down).into());
-            name.write(&mut canvas, &name.elided(text, WIDEST_NAME), [left + SWATCH + NEAR, top]);
+            name.write(&mut canvas, &name.elided(text, WIDEST_NAME), [left + SWATCH + TEXT_GAP, top]);
         }
         canvas
     }
@@ -142,7 +143,7 @@ impl Block {
         }
         let Some(caption) = &self.caption else { return };
         let Pens { name, note, .. } = &layout.pens;
-        let mut top = top + height + NEAR / 2;
+        let mut top = top + height + TEXT_GAP / 2;
         if let Some(text) = &caption.name {
             name.write(canvas, &name.elided(text, layout.block), [left, top]);
             top += name.height();
@@ -154,15 +155,15 @@ impl Block {
     }
 }
 
-/// The sizes of letters.
+/// The text styles of a page.
 struct Pens {
     title: Pen,
-    about: Pen,
+    subtitle: Pen,
     name: Pen,
     note: Pen,
 }
 
-/// Where everything is.
+/// The positions on a page.
 struct Layout {
     width: u32,
     height: u32,
@@ -172,20 +173,20 @@ struct Layout {
     block: u32,
     /// Space between blocks.
     gap: u32,
-    /// Where the first block begins.
+    /// Left edge of the first block.
     left: u32,
-    /// Where each row begins.
+    /// Top edge of each row.
     tops: Vec<u32>,
-    /// Where each entry of the legend begins.
+    /// Top left corner of each entry of the legend.
     legend: Vec<[u32; 2]>,
     pens: Pens,
 }
 
 impl Layout {
-    fn of(sheet: &Sheet) -> Layout {
+    fn new(sheet: &Sheet) -> Layout {
         let pens = Pens {
             title: Pen::new(22.0, INK),
-            about: Pen::new(14.0, GREY),
+            subtitle: Pen::new(14.0, GREY),
             name: Pen::new(15.0, INK),
             note: Pen::new(13.0, GREY),
         };
@@ -196,46 +197,46 @@ impl Layout {
         let pictures = blocks().map(|block| block.pictures.len()).max().unwrap_or_default() as u32;
         let block = pictures * (cell.0 + SEAM) - SEAM.min(pictures * SEAM);
         let names = sheet.rows.iter().filter_map(|row| row.name.as_ref());
-        let widest = names.map(|text| pens.name.width(&pens.name.elided(text, WIDEST_NAME)) + NEAR).max();
+        let widest = names.map(|text| pens.name.width(&pens.name.elided(text, WIDEST_NAME)) + TEXT_GAP).max();
         let left = MARGIN + widest.unwrap_or_default();
         let columns = sheet.rows.iter().map(|row| row.blocks.len()).max().unwrap_or_default() as u32;
         let gap = if pictures > 1 { WIDE_GAP } else { GAP };
         let grid = left + columns * (block + gap) - gap.min(columns * gap);
-        let heading = pens.title.width(&sheet.title).max(pens.about.width(&sheet.about));
+        let heading = pens.title.width(&sheet.title).max(pens.subtitle.width(&sheet.subtitle));
         let width = (MARGIN + heading).min(NARROWEST).max(grid) + MARGIN;
-        let mut top = MARGIN + pens.title.height() + pens.about.height() + NEAR;
+        let mut top = MARGIN + pens.title.height() + pens.subtitle.height() + TEXT_GAP;
         let mut tops = Vec::with_capacity(sheet.rows.len());
         for row in &sheet.rows {
             tops.push(top);
-            let caption = row.blocks.iter().map(|block_of| pens.caption_height(&block_of.caption, block)).max();
+            let caption = row.blocks.iter().map(|each| pens.caption_height(&each.caption, block)).max();
             top += cell.1 + caption.unwrap_or_default() + GAP;
         }
-        let (legend, bottom) = pens.legend(&sheet.legend, width, top + NEAR);
+        let (legend, bottom) = pens.legend(&sheet.legend, width, top + TEXT_GAP);
         let height = if legend.is_empty() { top - GAP.min(top) } else { bottom } + MARGIN;
         Layout { width, height, cell, block, gap, left, tops, legend, pens }
     }
 }
 
 impl Pens {
-    /// Height that a caption takes below pictures of `width` pixels.
+    /// Height of a caption below a block of `width` pixels.
     fn caption_height(&self, caption: &Option<Caption>, width: u32) -> u32 {
         caption.as_ref().map_or(0, |caption| {
             let name = if caption.name.is_some() { self.name.height() } else { 0 };
             let lines = self.note.lines(&caption.phrases, width).len() as u32;
-            NEAR / 2 + name + lines * self.note.height() + NEAR
+            TEXT_GAP / 2 + name + lines * self.note.height() + TEXT_GAP
         })
     }
 
-    /// Places of a legend's entries, line after line below `top`, and where the last line ends.
+    /// Positions of the entries of a legend, in lines below `top`, and the end of the last line.
     fn legend(&self, entries: &[([u8; 3], String)], width: u32, mut top: u32) -> (Vec<[u32; 2]>, u32) {
         let (mut left, mut places) = (MARGIN, Vec::with_capacity(entries.len()));
         for (_, text) in entries {
-            let taken = SWATCH + NEAR + self.name.width(&self.name.elided(text, WIDEST_NAME));
+            let taken = SWATCH + TEXT_GAP + self.name.width(&self.name.elided(text, WIDEST_NAME));
             if left > MARGIN && left + taken > width - MARGIN {
                 (left, top) = (MARGIN, top + self.name.height() + GAP);
             }
             places.push([left, top]);
-            left += taken + 2 * NEAR;
+            left += taken + 2 * TEXT_GAP;
         }
         (places, top + self.name.height())
     }
@@ -268,12 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn a_legend_breaks_its_lines_within_the_page() {
+    fn a_legend_is_wrapped_within_the_page() {
         let picture = RgbImage::new(100, 50);
         let row = Row { name: None, blocks: vec![Block { pictures: vec![picture], caption: None }] };
         let legend: Vec<_> = (0..40).map(|id| ([id, 0, 0], format!("class {id}"))).collect();
-        let sheet = Sheet { title: "t".into(), about: "a".into(), rows: vec![row], legend };
-        let (layout, canvas) = (Layout::of(&sheet), sheet.drawn());
+        let sheet = Sheet { title: "t".into(), subtitle: "a".into(), rows: vec![row], legend };
+        let (layout, canvas) = (Layout::new(&sheet), sheet.draw());
         assert_eq!(canvas.dimensions(), (layout.width, layout.height));
         for (id, &[left, top]) in layout.legend.iter().enumerate() {
             assert_eq!(canvas.get_pixel(left + 7, top + 9).0, [id as u8, 0, 0]);

@@ -1,22 +1,21 @@
-//! ADE20K as the scene parsing benchmark publishes it, and other sets in its layout: photographs with masks of class ids.
+//! ADE20K of the scene parsing benchmark, and other sets in its layout: photographs with masks of class ids.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::json;
 
-use super::lists::{self, Line, List};
-use super::members::is_image;
-use super::plan::{About, Item, Listing, Options, Plan, Source};
-use super::suffix::{file_name, last_parts};
-use crate::dataset::Kind;
+use super::listing::Listing;
+use super::member_path::{file_name, is_image, last_components};
+use super::plan::{PackPlan, Sample};
+use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
+use crate::formats::text_list::{TextLine, TextList};
 
 /// The list of class names.
 const NAMES: &str = "objectInfo150.txt";
-/// Classes where no list names them.
+/// Number of classes if no list names them.
 const CLASSES: usize = 150;
-/// Most classes of 8-bit masks with 0 for void.
+/// Most classes that 8-bit masks can have, with 0 for void.
 const MOST_CLASSES: usize = 255;
 /// Splits and their folders.
 const SPLITS: [(&str, &str); 2] = [("train", "training"), ("test", "validation")];
@@ -28,7 +27,7 @@ pub const ADE20K: Source = Source {
     plan,
     records: None,
     side: None,
-    about: About {
+    info: SourceInfo {
         name: "ADE20K",
         expects: "\
 ADEChallengeData2016.zip, or its tree
@@ -42,34 +41,27 @@ ADEChallengeData2016.zip, or its tree
     },
 };
 
-/// Pairs images and masks by their names.
-fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
-    let (class_names, named) = match lists::find(listing, NAMES)? {
-        Some(list) => (names(&list)?, true),
+/// Matches images and masks by their names.
+fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
+    let (class_names, named) = match listing.find_list(NAMES)? {
+        Some(list) => (class_names(&list)?, true),
         None => ((1..=CLASSES).map(|id| format!("class {id}")).collect(), false),
     };
     let pairs = pairs(listing)?;
-    let (mut splits, mut absent) = (Vec::new(), Vec::new());
+    let (mut splits, mut missing) = (Vec::new(), Vec::new());
     for (split, folder) in SPLITS {
-        let items = items(&pairs, folder, &mut absent);
-        if items.is_empty() && absent.is_empty() {
+        let samples = samples(&pairs, folder, &mut missing);
+        if samples.is_empty() && missing.is_empty() {
             let reason = format!("expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none");
             return Err(Error::format(listing.input, reason));
         }
-        splits.push((split.to_owned(), items));
+        splits.push((split.to_owned(), samples));
     }
-    Ok(Plan {
-        name: options.name.clone().unwrap_or_else(|| "ADE20K".into()),
-        kind: Kind::Photographs,
-        class_names,
-        views: None,
-        splits,
-        absent,
-        notes: json!({ "split": "as in the source", "class_names": if named { NAMES } else { "numbers" } }),
-    })
+    let notes = json!({ "split": "as in the source", "class_names": if named { NAMES } else { "numbers" } });
+    Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or("ADE20K"), class_names, splits, notes) })
 }
 
-/// Image and mask of one name.
+/// The image and the mask of one name.
 #[derive(Default)]
 struct Pair<'a> {
     image: Option<&'a str>,
@@ -79,14 +71,14 @@ struct Pair<'a> {
 /// Images and masks by folder and name.
 type Pairs<'a> = BTreeMap<(&'a str, &'a str), Pair<'a>>;
 
-/// What lies in `images/` and `annotations/`.
+/// The files in `images/` and `annotations/`.
 fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
     let mut pairs = Pairs::new();
-    for (path, _) in &listing.members {
-        let Some([kind @ ("images" | "annotations"), folder, file]) = last_parts(path) else {
+    for path in listing.paths() {
+        let Some([kind @ ("images" | "annotations"), folder, file]) = last_components(path) else {
             continue;
         };
-        if !is_image(Path::new(path)) || !SPLITS.iter().any(|(_, name)| *name == folder) {
+        if !is_image(path) || !SPLITS.iter().any(|(_, name)| *name == folder) {
             continue;
         }
         let (stem, ending) = file.rsplit_once('.').unwrap_or((file, ""));
@@ -102,30 +94,28 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
     Ok(pairs)
 }
 
-/// The whole pairs of a folder, in the order of their names; what the others lack goes to `absent`.
-fn items(pairs: &Pairs, folder: &str, absent: &mut Vec<(String, String)>) -> Vec<Item> {
-    let of_folder = pairs.iter().filter(|((of, _), _)| *of == folder);
-    let item = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
-        (Some(image), Some(mask)) => {
-            Some(Item { image: image.to_owned(), label: 0, mask: Some(mask.to_owned()), latents: None })
-        }
+/// The complete pairs of a folder, ordered by name. Missing partners go to `missing`.
+fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+    let in_folder = pairs.iter().filter(|((other, _), _)| *other == folder);
+    let sample = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
+        (Some(image), Some(mask)) => Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) }),
         (image, mask) => {
-            let missing = match image {
+            let absent = match image {
                 Some(_) => format!("annotations/{folder}/{stem}.png"),
                 None => format!("images/{folder}/{stem}.jpg"),
             };
             let partner = image.or(mask).unwrap_or(stem);
-            absent.push((missing, format!("it is not there, and {partner} needs it")));
+            missing.push((absent, format!("it is not there, and {partner} needs it")));
             None
         }
     };
-    of_folder.filter_map(item).collect()
+    in_folder.filter_map(sample).collect()
 }
 
-/// The names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
-fn names(list: &List) -> Result<Vec<String>> {
+/// The class names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
+fn class_names(list: &TextList) -> Result<Vec<String>> {
     let lines = list.lines()?;
-    let cells = |line: &Line| -> Vec<String> { line.text.split('\t').map(|cell| cell.trim().to_owned()).collect() };
+    let cells = |line: &TextLine| -> Vec<String> { line.text.split('\t').map(|cell| cell.trim().to_owned()).collect() };
     let header = cells(&lines[0]);
     let column = |name: &str| header.iter().position(|cell| cell == name);
     let (Some(index), Some(name)) = (column("Idx"), column("Name")) else {
@@ -167,14 +157,14 @@ mod tests {
         ]
     }
 
-    fn planned(files: &[(&str, &[u8])]) -> Result<Plan> {
+    fn planned(files: &[(&str, &[u8])]) -> Result<PackPlan> {
         plan(&listing(files, ADE20K.is_list), &options())
     }
 
-    /// The error, or what is absent.
+    /// The error, or the missing members.
     fn refused(files: &[(&str, &[u8])]) -> String {
         match planned(files) {
-            Ok(plan) => plan.absent.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+            Ok(plan) => plan.missing.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
             Err(error) => error.to_string(),
         }
     }
@@ -188,17 +178,15 @@ mod tests {
         );
         let [(train, two), (test, one)] = plan.splits.as_slice() else { panic!("two splits") };
         assert_eq!((train.as_str(), two.len(), test.as_str(), one.len()), ("train", 2, "test", 1));
-        let expected = Item {
-            image: "ADEChallengeData2016/images/training/ADE_train_00000002.jpg".into(),
-            label: 0,
+        let expected = Sample {
             mask: Some("ADEChallengeData2016/annotations/training/ADE_train_00000002.png".into()),
-            latents: None,
+            ..Sample::labelled("ADEChallengeData2016/images/training/ADE_train_00000002.jpg", 0)
         };
         assert_eq!(two[1], expected);
     }
 
     #[test]
-    fn a_set_of_the_layout_without_names_has_numbered_classes() {
+    fn a_set_without_class_names_has_numbered_classes() {
         let files: Vec<(&str, &[u8])> = vec![
             ("annotations/training/0001 TÜ.png", b""),
             ("annotations/validation/0016E5_08129.png", b""),
@@ -211,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_partner_is_named_and_so_is_the_partner() {
+    fn a_missing_partner_is_named_together_with_the_member_that_needs_it() {
         for missing in 0..6 {
             let mut files = official();
             let (path, _) = files.remove(missing);
@@ -237,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_another_form_are_refused_by_their_line() {
+    fn malformed_tables_are_refused_with_the_line() {
         let with = |info: &'static str| {
             let mut files = official();
             files[6].1 = info.as_bytes();

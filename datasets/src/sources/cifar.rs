@@ -1,26 +1,27 @@
 //! CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their binary and their python version.
 //!
-//! Both hold thousands of images a member, with the labels beside the pixels. So a member is read as a list first, for
-//! its labels, and decoded by `records` later.
+//! Each member holds thousands of images with their labels. It is read as a list first, for its labels, and
+//! its images are decoded by `records` later.
 
 use image::RgbImage;
 use serde_json::json;
 
-use super::class_folder_sets;
-use super::lists::{self, List};
-use super::pickle;
-use super::plan::{About, Item, Listing, Options, Plan, Source};
-use super::suffix::file_name;
-use crate::dataset::Kind;
+use super::class_folders;
+use super::listing::Listing;
+use super::member_path::file_name;
+use super::plan::{PackPlan, Sample};
+use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
+use crate::formats::pickle;
+use crate::formats::text_list::TextList;
 
 /// Side of the images in pixels.
 const SIDE: usize = 32;
-/// Bytes of an image: its red, green and blue plane.
-const IMAGE: usize = 3 * SIDE * SIDE;
+/// Bytes of an image: the red, the green and the blue plane.
+const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
 
-/// What tells the two sets apart.
-struct Set {
+/// The differences between the two sets.
+struct CifarSet {
     name: &'static str,
     /// Bytes before the image in a record of the binary version; the last of them is the label.
     label_bytes: usize,
@@ -37,7 +38,7 @@ struct Set {
     python_names: &'static str,
 }
 
-static TEN: Set = Set {
+static TEN: CifarSet = CifarSet {
     name: "CIFAR10",
     label_bytes: 1,
     labels_key: "labels",
@@ -48,7 +49,7 @@ static TEN: Set = Set {
     python_names: "batches.meta",
 };
 
-static HUNDRED: Set = Set {
+static HUNDRED: CifarSet = CifarSet {
     name: "CIFAR100",
     label_bytes: 2, // the coarse label, then the fine one
     labels_key: "fine_labels",
@@ -59,20 +60,16 @@ static HUNDRED: Set = Set {
     python_names: "meta",
 };
 
-/// CIFAR-10 as published, binary or python version, or as class folders of pictures.
+/// CIFAR-10: the published binary or python version, or pictures in class folders.
 pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
     plan: |listing, options| {
-        if is_cifar10_batches(listing) {
-            TEN.plan(listing, options)
-        } else {
-            class_folder_sets::cifar10(listing, options)
-        }
+        if is_cifar10_batches(listing) { TEN.plan(listing, options) } else { class_folders::cifar10(listing, options) }
     },
     records: Some(|member, bytes| TEN.records(member, bytes)),
     side: Some(SIDE),
-    about: About {
+    info: SourceInfo {
         name: "CIFAR10",
         expects: "cifar-10-binary.tar.gz, cifar-10-python.tar.gz, or the folder that one of them holds:\n\
                   cifar-10-batches-bin/{data_batch_{1,2,3,4,5},test_batch}.bin, batches.meta.txt\n\
@@ -86,14 +83,14 @@ pub const CIFAR10: Source = Source {
     },
 };
 
-/// CIFAR-100 as published, binary or python version, with its 100 fine labels.
+/// CIFAR-100 with its 100 fine labels: the published binary or python version.
 pub const CIFAR100: Source = Source {
     kind: "cifar100",
     is_list: |path| HUNDRED.owns(path),
     plan: |listing, options| HUNDRED.plan(listing, options),
     records: Some(|member, bytes| HUNDRED.records(member, bytes)),
     side: Some(SIDE),
-    about: About {
+    info: SourceInfo {
         name: "CIFAR100",
         expects: "cifar-100-binary.tar.gz, cifar-100-python.tar.gz, or the folder that one of them holds:\n\
                   cifar-100-binary/{train.bin,test.bin,fine_label_names.txt}\n\
@@ -111,30 +108,30 @@ fn is_cifar10_batches(listing: &Listing) -> bool {
     listing.members.iter().any(|(path, _)| TEN.is_batch(file_name(path)))
 }
 
-/// Whether the member is of the binary version.
+/// Whether the member belongs to the binary version.
 fn is_binary(path: &str) -> bool {
     path.ends_with(".bin")
 }
 
-impl Set {
+impl CifarSet {
     fn batches(&self) -> impl Iterator<Item = &'static str> {
         self.train.iter().copied().chain([self.test])
     }
 
-    /// Whether a file of this name is a batch, of either version.
+    /// Whether a file of this name is a batch of either version.
     fn is_batch(&self, name: &str) -> bool {
         let stem = name.strip_suffix(".bin").unwrap_or(name);
         self.batches().any(|batch| batch == stem)
     }
 
-    /// Whether the set has a file at this path.
+    /// Whether this path is a file of the set.
     fn owns(&self, path: &str) -> bool {
         let name = file_name(path);
         self.is_batch(name) || name == self.binary_names || name == self.python_names
     }
 
-    /// Which image goes where. Where both versions are there it is the binary one that is read.
-    fn plan(&self, listing: &Listing, options: &Options) -> Result<Plan> {
+    /// Decides which image goes where. If both versions are there, the binary one is read.
+    fn plan(&self, listing: &Listing, options: &Options) -> Result<PackPlan> {
         let binary = listing.lists.keys().any(|path| is_binary(path) && self.is_batch(file_name(path)));
         if !binary && !listing.lists.keys().any(|path| self.is_batch(file_name(path))) {
             let (name, first) = (self.name, self.train[0]);
@@ -143,49 +140,39 @@ impl Set {
             return Err(Error::format(listing.input, reason));
         }
         let class_names = self.class_names(listing, binary)?;
-        let split = |name: &str, batches: &[&str]| -> Result<(String, Vec<Item>)> {
-            let mut items = Vec::new();
+        let split = |name: &str, batches: &[&str]| -> Result<(String, Vec<Sample>)> {
+            let mut samples = Vec::new();
             for batch in batches {
                 let end = if binary { format!("{batch}.bin") } else { batch.to_string() };
-                items.extend(self.items(&lists::require(listing, &end)?, class_names.len())?);
+                samples.extend(self.samples(&listing.require_list(&end)?, class_names.len())?);
             }
-            Ok((name.to_string(), items))
+            Ok((name.to_string(), samples))
         };
         let splits = vec![split("train", self.train)?, split("test", &[self.test])?];
-        Ok(Plan {
-            name: options.name.clone().unwrap_or_else(|| self.name.to_string()),
-            kind: Kind::Photographs,
-            class_names,
-            views: None,
-            splits,
-            absent: Vec::new(),
-            notes: json!({ "version": if binary { "binary" } else { "python" } }),
-        })
+        let notes = json!({ "version": if binary { "binary" } else { "python" } });
+        Ok(PackPlan::photographs(options.name_or(self.name), class_names, splits, notes))
     }
 
     fn class_names(&self, listing: &Listing, binary: bool) -> Result<Vec<String>> {
         if binary {
-            return Ok(lists::require(listing, self.binary_names)?.classes()?.to_names());
+            return Ok(listing.require_list(self.binary_names)?.classes()?.to_names());
         }
-        let list = lists::require(listing, self.python_names)?;
+        let list = listing.require_list(self.python_names)?;
         let names = pickle::read(list.bytes).and_then(|dict| dict.strings(self.names_key));
         names.map_err(|reason| list.error(reason))
     }
 
-    /// The images of a batch, by their number in it.
-    fn items(&self, batch: &List, classes: usize) -> Result<Vec<Item>> {
+    /// The samples of a batch. Images are named by their number in it.
+    fn samples(&self, batch: &TextList, classes: usize) -> Result<Vec<Sample>> {
         let labels = match is_binary(batch.path) {
             true => self.binary_labels(batch.bytes),
             false => self.python_labels(batch.bytes),
         };
-        let item = |(record, label): (usize, i64)| match usize::try_from(label).is_ok_and(|label| label < classes) {
-            true => {
-                let image = format!("{}#{record}", batch.path);
-                Ok(Item { image, label: label as i32, mask: None, latents: None })
-            }
+        let sample = |(record, label): (usize, i64)| match usize::try_from(label).is_ok_and(|label| label < classes) {
+            true => Ok(Sample::labelled(format!("{}#{record}", batch.path), label as i32)),
             false => Err(batch.error(format!("image {record}: label {label}, expected 0 to {}", classes - 1))),
         };
-        labels.map_err(|reason| batch.error(reason))?.into_iter().enumerate().map(item).collect()
+        labels.map_err(|reason| batch.error(reason))?.into_iter().enumerate().map(sample).collect()
     }
 
     fn binary_labels(&self, bytes: &[u8]) -> std::result::Result<Vec<i64>, String> {
@@ -194,7 +181,7 @@ impl Set {
 
     /// Records of the binary version: labels, then an image.
     fn binary_records<'a>(&self, bytes: &'a [u8]) -> std::result::Result<std::slice::ChunksExact<'a, u8>, String> {
-        let record = self.label_bytes + IMAGE;
+        let record = self.label_bytes + IMAGE_BYTES;
         match !bytes.is_empty() && bytes.len().is_multiple_of(record) {
             true => Ok(bytes.chunks_exact(record)),
             false => {
@@ -214,30 +201,61 @@ impl Set {
         }
     }
 
-    /// The images of a member in their order.
+    /// The images of a member, in order.
     fn records(&self, member: &str, bytes: &[u8]) -> std::result::Result<Vec<RgbImage>, String> {
         if is_binary(member) {
             return Ok(self.binary_records(bytes)?.map(|record| rgb(&record[self.label_bytes..])).collect());
         }
         let dict = pickle::read(bytes)?;
-        Ok(python_images(&dict)?.bytes().chunks_exact(IMAGE).map(rgb).collect())
+        Ok(python_images(&dict)?.bytes().chunks_exact(IMAGE_BYTES).map(rgb).collect())
     }
 }
 
-/// The images of the python version, one a row.
+/// The images of the python version, one in each row.
 fn python_images<'d>(dict: &'d pickle::Dict) -> std::result::Result<&'d pickle::Array<'d>, String> {
     let images = dict.array("data")?;
-    match images.columns == IMAGE {
+    match images.columns == IMAGE_BYTES {
         true => Ok(images),
-        false => Err(format!("expected rows of {IMAGE} bytes at \"data\", found {}", images.columns)),
+        false => Err(format!("expected rows of {IMAGE_BYTES} bytes at \"data\", found {}", images.columns)),
     }
 }
 
-/// Three planes of [`SIDE`] x [`SIDE`] as pixels.
+/// An image from its three planes of [`SIDE`] x [`SIDE`].
 fn rgb(planes: &[u8]) -> RgbImage {
     let plane = SIDE * SIDE;
     RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
         let pixel = y as usize * SIDE + x as usize;
         image::Rgb([planes[pixel], planes[plane + pixel], planes[2 * plane + pixel]])
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::testing::{listing, options};
+
+    /// A record of CIFAR-100 with these labels.
+    fn record(coarse: u8, fine: u8) -> Vec<u8> {
+        let mut record = vec![coarse, fine];
+        record.extend((0..IMAGE_BYTES).map(|at| (at / (SIDE * SIDE)) as u8 * 50 + (at % SIDE) as u8));
+        record
+    }
+
+    #[test]
+    fn a_binary_record_is_a_label_and_three_planes() {
+        let bytes = [record(9, 3), record(8, 4)].concat();
+        assert_eq!(HUNDRED.binary_labels(&bytes).unwrap(), [3, 4]);
+        let images = HUNDRED.records("train.bin", &bytes).unwrap();
+        assert_eq!((images.len(), images[1].dimensions()), (2, (32, 32)));
+        assert_eq!(images[1].get_pixel(7, 20).0, [7, 57, 107]);
+        let error = HUNDRED.binary_labels(&bytes[1..]).unwrap_err();
+        assert!(error.contains("6147 bytes, expected a multiple of 3074"), "{error}");
+    }
+
+    #[test]
+    fn an_input_without_batches_names_what_is_expected() {
+        let listing = listing(&[("README.txt", b"")], CIFAR100.is_list);
+        let error = (CIFAR100.plan)(&listing, &options()).unwrap_err().to_string();
+        assert!(error.contains("expected batches of CIFAR100 (train.bin or train, ...)"), "{error}");
+    }
 }

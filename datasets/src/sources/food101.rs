@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{self, Entry, SplitList};
-use super::lists::{self, Classes, List, ends_in};
-use super::plan::{About, Listing, Options, Plan, Source};
+use super::listed_splits::{self, ListedImage, ListedSplit};
+use super::listing::Listing;
+use super::member_path::ends_in;
+use super::plan::PackPlan;
+use super::source::{Options, Source, SourceInfo};
 use crate::error::Result;
+use crate::formats::text_list::{ClassList, TextList};
 
-/// Food-101 as published: classes in the order of `classes.txt`, splits from the `.txt` lists, else from the `.json` ones.
+/// Food-101 as published: classes in the order of `classes.txt`, splits from the `.txt` lists, or else
+/// from the `.json` lists.
 pub const FOOD101: Source = Source {
     kind: "food101",
     is_list: |path| {
@@ -17,7 +21,7 @@ pub const FOOD101: Source = Source {
     plan,
     records: None,
     side: None,
-    about: About {
+    info: SourceInfo {
         name: "Food101",
         expects: "food-101.tar.gz, or the folder food-101 that it holds:\n\
                   images/<class>/<id>.jpg\n\
@@ -31,43 +35,34 @@ pub const FOOD101: Source = Source {
     },
 };
 
-fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
-    let classes = lists::require(listing, "meta/classes.txt")?.classes()?;
+fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
+    let classes = listing.require_list("meta/classes.txt")?.classes()?;
     let splits = vec![split(listing, "train", &classes)?, split(listing, "test", &classes)?];
-    layout::plan("Food101", listing, options, classes.to_names(), "images/", splits)
+    listed_splits::plan("Food101", listing, options, classes.to_names(), "images/", splits)
 }
 
-fn split<'a>(listing: &'a Listing, split: &'static str, classes: &Classes) -> Result<SplitList<'a>> {
+/// A split from its text list, or from its JSON list if there is no text list.
+fn split<'a>(listing: &'a Listing, split: &'static str, classes: &ClassList) -> Result<ListedSplit<'a>> {
     let text = format!("meta/{split}.txt");
-    let (list, entries) = match (lists::find(listing, &text)?, lists::find(listing, &format!("meta/{split}.json"))?) {
-        (None, Some(list)) => (list, from_json(&list, classes)?),
-        _ => {
-            let list = lists::require(listing, &text)?;
-            (list, from_text(&list, classes)?)
-        }
-    };
-    Ok(SplitList { split, list, entries })
+    match (listing.find_list(&text)?, listing.find_list(&format!("meta/{split}.json"))?) {
+        (None, Some(list)) => Ok(ListedSplit { split, images: from_json(&list, classes)?, list }),
+        _ => ListedSplit::read(listing, split, &text, |name| listed(name, classes)),
+    }
 }
 
-/// Lines `apple_pie/1005649`.
-fn from_text(list: &List, classes: &Classes) -> Result<Vec<Entry>> {
-    let entry = |line: lists::Line| {
-        entry(line.text, classes)
-            .map(|entry| Entry { line: Some(line.number), ..entry })
-            .map_err(|reason| list.error_at(line.number, reason))
-    };
-    list.lines()?.into_iter().map(entry).collect()
-}
-
-/// One object `{"apple_pie": ["apple_pie/1005649", ...], ...}`.
-fn from_json(list: &List, classes: &Classes) -> Result<Vec<Entry>> {
+/// The images of one object `{"apple_pie": ["apple_pie/1005649", ...], ...}`.
+fn from_json(list: &TextList, classes: &ClassList) -> Result<Vec<ListedImage>> {
     let names: BTreeMap<String, Vec<String>> = serde_json::from_slice(list.bytes)
         .map_err(|error| list.error(format!("expected an object of lists of images by class: {error}")))?;
-    names.values().flatten().map(|name| entry(name, classes).map_err(|reason| list.error(reason))).collect()
+    let image = |name: &String| match listed(name, classes) {
+        Ok((image, label)) => Ok(ListedImage { image, label, line: None }),
+        Err(reason) => Err(list.error(reason)),
+    };
+    names.values().flatten().map(image).collect()
 }
 
-/// The image `apple_pie/1005649`.
-fn entry(name: &str, classes: &Classes) -> std::result::Result<Entry, String> {
+/// Path and label of the image `apple_pie/1005649`.
+fn listed(name: &str, classes: &ClassList) -> std::result::Result<(String, i32), String> {
     let (class, _) = name.split_once('/').ok_or_else(|| format!("expected <class>/<id>, found {name:?}"))?;
-    Ok(Entry { image: format!("images/{name}.jpg"), label: classes.label(class)?, line: None })
+    Ok((format!("images/{name}.jpg"), classes.label(class)?))
 }

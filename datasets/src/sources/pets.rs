@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::{self, Entry, SplitList};
-use super::lists::{self, Line, List, ends_in};
-use super::plan::{About, Listing, Options, Plan, Source};
+use super::listed_splits::{self, ListedImage, ListedSplit};
+use super::listing::Listing;
+use super::member_path::ends_in;
+use super::plan::PackPlan;
+use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
+use crate::formats::text_list::{TextLine, TextList};
 
 /// The lists of the splits.
 const SPLITS: [(&str, &str); 2] = [("train", "annotations/trainval.txt"), ("test", "annotations/test.txt")];
 
-/// Oxford-IIIT Pets as published: breeds in the order of their ids, `trainval` as the training split.
+/// Oxford-IIIT Pets as published: breeds in the order of their classes, `trainval` as the training split.
 pub const PETS: Source = Source {
     kind: "pets",
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
     plan,
     records: None,
     side: None,
-    about: About {
+    info: SourceInfo {
         name: "Pets",
         expects: "a folder with images.tar.gz and annotations.tar.gz, or with what they hold:\n\
                   images/<Breed>_<number>.jpg\n\
@@ -29,42 +32,42 @@ pub const PETS: Source = Source {
     },
 };
 
-/// A line of a list.
+/// An image of a list.
 struct Pet<'a> {
     /// Name of the image.
     image: &'a str,
-    /// Id of the breed, from 1.
+    /// Class of the breed, from 1.
     class: usize,
     line: usize,
 }
 
-fn plan(listing: &Listing, options: &Options) -> Result<Plan> {
+fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let mut splits = Vec::new();
     let mut breeds = BTreeMap::new();
     for (split, end) in SPLITS {
-        let list = lists::require(listing, end)?;
+        let list = listing.require_list(end)?;
         let pets = pets(&list)?;
         for pet in &pets {
-            name_breed(&mut breeds, pet).map_err(|reason| list.error_at(pet.line, reason))?;
+            add_breed(&mut breeds, pet).map_err(|reason| list.error_at(pet.line, reason))?;
         }
-        let entry = |pet: &Pet| Entry {
+        let image = |pet: &Pet| ListedImage {
             image: format!("images/{}.jpg", pet.image),
             label: pet.class as i32 - 1,
             line: Some(pet.line),
         };
-        splits.push(SplitList { split, list, entries: pets.iter().map(entry).collect() });
+        splits.push(ListedSplit { split, images: pets.iter().map(image).collect(), list });
     }
-    layout::plan("Pets", listing, options, class_names(listing, &breeds)?, "images/", splits)
+    listed_splits::plan("Pets", listing, options, class_names(listing, &breeds)?, "images/", splits)
 }
 
-/// Lines `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the species. Lines that start with `#` are
-/// comments.
-fn pets<'a>(list: &List<'a>) -> Result<Vec<Pet<'a>>> {
+/// The images of a list. A line is `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the
+/// species. Lines that start with `#` are comments.
+fn pets<'a>(list: &TextList<'a>) -> Result<Vec<Pet<'a>>> {
     let lines = list.lines()?.into_iter().filter(|line| !line.text.starts_with('#'));
     lines.map(|line| pet(line).map_err(|reason| list.error_at(line.number, reason))).collect()
 }
 
-fn pet(line: Line) -> std::result::Result<Pet, String> {
+fn pet(line: TextLine) -> std::result::Result<Pet, String> {
     // from the right, so that a name may hold spaces
     let mut fields = line.text.rsplitn(4, char::is_whitespace);
     let (_breed, _species) = (fields.next(), fields.next());
@@ -76,19 +79,19 @@ fn pet(line: Line) -> std::result::Result<Pet, String> {
     }
 }
 
-/// Adds the breed that the image's name gives (`Abyssinian` of `Abyssinian_100`) to the names of the ids.
-fn name_breed<'a>(breeds: &mut BTreeMap<usize, &'a str>, pet: &Pet<'a>) -> std::result::Result<(), String> {
+/// Adds the breed in the name of the image (`Abyssinian` in `Abyssinian_100`) to the names by class.
+fn add_breed<'a>(breeds: &mut BTreeMap<usize, &'a str>, pet: &Pet<'a>) -> std::result::Result<(), String> {
     let breed = match pet.image.rsplit_once('_') {
         Some((breed, number)) if number.parse::<u32>().is_ok() => breed,
         _ => return Err(format!("expected an image <Breed>_<number>, found {:?}", pet.image)),
     };
     match *breeds.entry(pet.class).or_insert(breed) {
-        known if known == breed => Ok(()),
-        known => Err(format!("{} has class {}, which is {known} before", pet.image, pet.class)),
+        name if name == breed => Ok(()),
+        name => Err(format!("{} has class {}, which is {name} before", pet.image, pet.class)),
     }
 }
 
-/// The names of the ids 1, 2, ...: none left out, none twice.
+/// The names of the classes 1, 2, ..., without gaps and duplicates.
 fn class_names(listing: &Listing, breeds: &BTreeMap<usize, &str>) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for (&class, breed) in breeds {

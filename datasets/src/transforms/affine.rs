@@ -2,31 +2,19 @@
 
 use tch::Tensor;
 
-use super::draws::{Draw, Draws, host_tensor};
+use super::border::Border;
+use super::draws::{Crop, Draw, Draws, host_tensor};
 use super::first_view::FirstView;
-use super::{Border, Crop};
 
-/// Bilinear, in libtorch's numbering of grid_sampler's modes.
+/// The number of grid_sampler's bilinear mode in libtorch.
 const BILINEAR: i64 = 0;
-
-impl Border {
-    /// libtorch's number of grid_sampler's padding mode. Its reflection (without align_corners) mirrors about the outer
-    /// edges of the border pixels.
-    const fn padding_mode(self) -> i64 {
-        match self {
-            Border::Zeros => 0,
-            // view 2 stays inside the field; of an image without one nothing is known beyond its border
-            Border::Reflection | Border::Window => 2,
-        }
-    }
-}
 
 /// View 1 flipped, cropped, rotated and shifted: (N, 3, H, W).
 pub(super) fn resample(view1: &FirstView, draws: &Draws, border: Border) -> Tensor {
     if draws.all(is_identity) {
         return view1.pixels();
     }
-    let (field, ratio) = view1.surroundings();
+    let (field, ratio) = view1.field();
     let shape = view1.shape();
     let [n, _, height, width] = shape;
     let aspect = width as f64 / height as f64;
@@ -36,18 +24,19 @@ pub(super) fn resample(view1: &FirstView, draws: &Draws, border: Border) -> Tens
     field.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
 }
 
-/// Whether the geometry of `draw` moves nothing.
+/// Whether the geometric parameters of `draw` are the identity.
 fn is_identity(draw: &Draw) -> bool {
     let Draw { angle, shift, crop, flip, .. } = Draw::IDENTITY;
     draw.angle == angle && draw.shift == shift && draw.crop == crop && draw.flip == flip
 }
 
-/// The 2x3 matrix, row after row, that takes a point of view 2 to the point of the field that it shows, both in
-/// coordinates that reach from -1 to 1 across (x to the right, y down); `aspect` is width / height of the views, `ratio`
-/// the field's width and height in those of view 1.
+/// The 2x3 matrix, in row-major order, from a point of view 2 to the point of the field that it shows.
+/// Coordinates range from -1 to 1 (x to the right, y down). `aspect` is width / height of the views; `ratio`
+/// has the ratios of the field's width and height to those of view 1.
 ///
-/// View 2 = shift(rotate(crop(flip(view 1)))), so a point p of it shows flip(centre + size * R^-1 (p - shift)). With y
-/// pointing down, the inverse of a counter-clockwise turn by a is [[cos a, -sin a], [sin a, cos a]].
+/// View 2 = shift(rotate(crop(flip(view 1)))), so its point p shows flip(centre + size * R^-1 (p - shift)).
+/// With y pointing down, the inverse of a counter-clockwise rotation by a is [[cos a, -sin a], [sin a, cos
+/// a]].
 pub(super) fn source_of_output(draw: &Draw, aspect: f64, ratio: [f64; 2]) -> [f64; 6] {
     let (sin, cos) = draw.angle.to_radians().sin_cos();
     let turn = [[cos, -sin / aspect], [sin * aspect, cos]];

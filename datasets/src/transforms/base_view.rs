@@ -9,14 +9,14 @@ use super::first_view::FirstView;
 use super::separable;
 use crate::draw::{Purpose, rng};
 
-/// Smallest area of the crop as a fraction of the image.
+/// Smallest area of the crop, as a fraction of the image.
 const SMALLEST_AREA: f64 = 0.5;
 /// Smallest and largest width / height of the crop.
 const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-/// Attempts to place a crop before the largest possible one is taken, as in torchvision.
+/// Attempts to place a crop before the largest possible one is used, as in torchvision.
 const ATTEMPTS: usize = 10;
 
-/// A box of whole pixels, and whether it is shown mirrored.
+/// A box of whole pixels that may be flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PixelBox {
     /// First row.
@@ -27,7 +27,7 @@ pub struct PixelBox {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// Whether left and right change places.
+    /// Whether left and right are exchanged.
     pub flip: bool,
 }
 
@@ -51,33 +51,35 @@ impl PixelBox {
     }
 }
 
-/// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box of 0.5 to
-/// 1 of the area resized with antialiasing, and a random flip.
+/// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box
+/// with 0.5 to 1 of the area, resized with antialiasing, and a random flip.
 ///
-/// With a `reach` above 1 (see [`super::Border::reach`]) the box becomes a field that many times wider than view 1, and
-/// view 1 is its middle: a window of 1 / reach of the box's sides. The field has (reach S)^2 pixels an image.
+/// With a `reach` above 1 (see [`super::Border::reach`]) the box becomes a field that is `reach` times wider
+/// than view 1, and view 1 is its middle: a window with 1 / reach of the box's sides. The field has (reach
+/// S)^2 pixels per image.
 ///
-/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8 images give
-/// float32 views in [0, 1].
+/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8
+/// images give float32 views in [0, 1].
 pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64, reach: f64) -> FirstView {
     let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
     let draw =
         |&key: &u64| PixelBox::draw(&mut rng(seed, epoch, key, Purpose::BaseView), height as usize, width as usize);
     let boxes: Vec<PixelBox> = keys.iter().map(draw).collect();
     let side = height.min(width);
-    FirstView::amid(&resized_crop(images, &boxes, field_side(side as usize, reach)), side)
+    FirstView::centered_in(&resized_crop(images, &boxes, field_side(side as usize, reach)), side)
 }
 
-/// Side of the field about a view 1 of `side` pixels for this reach: as many whole pixels on either side, so that view 1 is cut out
-/// of the field and not resampled.
+/// Side of the field around a view 1 of `side` pixels. It has equally many whole pixels on all sides of view
+/// 1, so that view 1 can be cropped from it without resampling.
 pub fn field_side(side: usize, reach: f64) -> usize {
     side + 2 * (side as f64 * (reach - 1.0) / 2.0).max(0.0).ceil() as usize
 }
 
-/// The box of each image (one per image, inside it) resized to `side` x `side`: `images` (N, 3, H, W), uint8 or floats
-/// in [0, 1] -> (N, 3, side, side).
+/// Resizes one box of each image to `side` x `side`: `images` (N, 3, H, W), uint8 or floats in [0, 1] ->
+/// (N, 3, side, side). Boxes must be inside their images.
 ///
-/// Bilinear, with the kernel widened where the box is shrunk: torchvision's `resized_crop` with `antialias=True`.
+/// Bilinear, with a wider kernel if the box is made smaller: torchvision's `resized_crop` with
+/// `antialias=True`.
 pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor {
     let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
     assert_eq!(n as usize, boxes.len(), "one box per image");
@@ -102,8 +104,8 @@ struct Span {
     flip: bool,
 }
 
-/// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and multiply by
-/// `scale`.
+/// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and
+/// multiply it by `scale`.
 fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &Tensor) -> Tensor {
     let mut weights = vec![0.0; spans.len() * side * source as usize];
     for (span, matrix) in spans.iter().zip(weights.chunks_exact_mut(side * source as usize)) {
@@ -116,8 +118,8 @@ fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &
 }
 
 impl Span {
-    /// Weights of the source pixels in pixel `out` of `side`: a triangle about its centre, normalised over the pixels
-    /// of the span.
+    /// Weights of the source pixels in pixel `out` of `side`: a triangle around its centre, normalised over
+    /// the pixels of the span.
     fn write_weights(&self, out: usize, side: usize, scale: f64, row: &mut [f64]) {
         let step = self.length as f64 / side as f64;
         let reach = step.max(1.0);

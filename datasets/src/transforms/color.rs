@@ -1,4 +1,4 @@
-//! Brightness, contrast, saturation and hue by torchvision's definitions, a factor per image.
+//! Brightness, contrast, saturation and hue by torchvision's definitions, with a factor for each image.
 
 use tch::Tensor;
 
@@ -7,10 +7,10 @@ use super::draws::{Draw, Draws};
 /// Weights of red, green and blue in grey (ITU-R 601-2, as torchvision rounds them).
 const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
 
-/// Stands in for the chroma of a grey pixel where it is divided by; far below one step of 8-bit colour.
+/// Divisor instead of the chroma of grey pixels; far below one step of 8-bit colour.
 const SMALLEST_CHROMA: f64 = 1e-6;
 
-/// `images` (N, 3, H, W) with brightness, contrast, saturation and hue changed, in this order.
+/// Changes brightness, contrast, saturation and hue of `images` (N, 3, H, W), in this order.
 pub(super) fn jitter(images: &Tensor, draws: &Draws) -> Tensor {
     let mut out = images.shallow_clone();
     if !draws.all(|draw| draw.brightness == Draw::IDENTITY.brightness) {
@@ -49,16 +49,16 @@ fn blend(image: &Tensor, other: &Tensor, factor: &Tensor) -> Tensor {
     clamped(image * factor + rest)
 }
 
-/// `values` brought into [0, 1], in their own memory.
+/// Clamps `values` to [0, 1] in place.
 fn clamped(mut values: Tensor) -> Tensor {
     values.clamp_(0.0, 1.0)
 }
 
-/// `images` with the hue of HSV turned by `turns` (N, 1, 1, 1).
+/// Rotates the hue (HSV) of `images` by `turns` (N, 1, 1, 1).
 ///
-/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c * (1 - w(h))
-/// with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1]: torchvision's six
-/// cases in one.
+/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c * (1
+/// - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1]:
+/// torchvision's six cases in one.
 fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     let [red, green, blue] = channels(images);
     let value = red.maximum(&green).maximum(&blue);
@@ -73,16 +73,16 @@ fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     out
 }
 
-/// Hue in sixths of a turn, in [-1, 5]; of grey pixels any (their chroma is 0).
+/// Hue in sixths of a turn, in [-1, 5]. It is arbitrary for grey pixels, whose chroma is 0.
 fn sixths([red, green, blue]: &[Tensor; 3], value: &Tensor, chroma: &Tensor) -> Tensor {
     let chroma = chroma.clamp_min(SMALLEST_CHROMA);
-    let of_red = (green - blue) / &chroma;
-    let of_green = (blue - red) / &chroma + 2.0;
-    let of_blue = (red - green) / &chroma + 4.0;
-    of_red.where_self(&value.eq_tensor(red), &of_green.where_self(&value.eq_tensor(green), &of_blue))
+    let from_red = (green - blue) / &chroma;
+    let from_green = (blue - red) / &chroma + 2.0;
+    let from_blue = (red - green) / &chroma + 4.0;
+    from_red.where_self(&value.eq_tensor(red), &from_green.where_self(&value.eq_tensor(green), &from_blue))
 }
 
-/// Hue in sixths of a turn brought into [0, 6].
+/// Wraps a hue in sixths of a turn to [0, 6].
 fn wrap(hue: Tensor) -> Tensor {
     let turns = (&hue / 6.0).floor_();
     hue - turns * 6.0

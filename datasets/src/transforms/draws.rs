@@ -1,19 +1,20 @@
-//! Parameters of the transforms: drawn from their keys, and written down as target vectors.
+//! Parameters of the transforms: random draws, and target vectors.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
-use super::{Ranges, Transform};
+use super::ranges::Ranges;
+use super::transform::Transform;
 use crate::draw::{Purpose, rng};
 
-/// Attempts to place a crop of the drawn area and ratio before the largest possible one is taken, as in torchvision.
+/// Attempts to place a crop before the largest possible one is used, as in torchvision.
 const CROP_ATTEMPTS: usize = 10;
 
-/// A box of the image.
+/// The box of a crop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Crop {
-    /// Centre (x, y), with the image reaching from -1 (left, top) to 1 (right, bottom).
+    /// Centre (x, y). The image ranges from -1 (left, top) to 1 (right, bottom).
     pub centre: [f64; 2],
     /// Width as a fraction of the image's.
     pub width: f64,
@@ -21,16 +22,16 @@ pub struct Crop {
     pub height: f64,
 }
 
-/// What is done to one image.
+/// The parameters for one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// Rotation in degrees, counter-clockwise as seen.
     pub angle: f64,
     /// Shift of the content to the right and down, as fractions of the side.
     pub shift: [f64; 2],
-    /// The box that becomes the whole image.
+    /// The box that becomes the full image.
     pub crop: Crop,
-    /// Whether left and right change places.
+    /// Whether left and right are exchanged.
     pub flip: bool,
     /// Factor on every value.
     pub brightness: f64,
@@ -40,7 +41,7 @@ pub struct Draw {
     pub saturation: f64,
     /// Shift of the hue in turns.
     pub hue: f64,
-    /// Standard deviation of the Gaussian in pixels; 0 blurs nothing.
+    /// Standard deviation of the blur in pixels; 0 means no blur.
     pub sigma: f64,
 }
 
@@ -58,9 +59,9 @@ impl Draw {
         sigma: 0.0,
     };
 
-    /// Every quantity, always all of them and in this order, so that none depends on which transforms are active. The
-    /// crop comes last because it takes a varying number of values from the stream.
-    fn all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
+    /// Draws all quantities, always in this order, so that none depends on which transforms are active. The
+    /// crop comes last, because it takes a varying number of values from the generator.
+    fn draw_all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
         Draw {
             angle: around(rng, 0.0, ranges.rotation),
             shift: [around(rng, 0.0, ranges.translation), around(rng, 0.0, ranges.translation)],
@@ -74,7 +75,7 @@ impl Draw {
         }
     }
 
-    /// This draw where `active` holds the transform, the identity elsewhere.
+    /// Sets the parameters of all transforms but `active` to the identity.
     fn restricted(self, active: &[Transform]) -> Draw {
         let mut kept = Draw::IDENTITY;
         for transform in active {
@@ -95,7 +96,7 @@ impl Draw {
         kept
     }
 
-    /// Appends the parameter vector of `transform`, each entry in [-1, 1] for draws from `ranges`.
+    /// Appends the parameter vector of `transform`. Its values are in [-1, 1] for draws from `ranges`.
     fn write_target(&self, transform: Transform, ranges: &Ranges, out: &mut Vec<f32>) {
         let mut push = |value: f64| out.push(value as f32);
         match transform {
@@ -112,7 +113,7 @@ impl Draw {
                 push((self.saturation - 1.0) / ranges.saturation);
                 push(self.hue / ranges.hue);
             }
-            // no blur at all is put where the weakest drawn one is
+            // no blur has the value of the weakest blur
             Transform::Blur if self.sigma == 0.0 => push(-1.0),
             Transform::Blur => {
                 let middle = (ranges.blur_max + ranges.blur_min) / 2.0;
@@ -124,7 +125,7 @@ impl Draw {
 }
 
 impl Crop {
-    /// torchvision's RandomResizedCrop, in fractions of the side in place of whole pixels.
+    /// torchvision's RandomResizedCrop, in fractions of the side instead of whole pixels.
     fn draw(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Crop {
         let (low, high) = (ranges.crop_ratio_min.ln(), ranges.crop_ratio_max.ln());
         for _ in 0..CROP_ATTEMPTS {
@@ -151,7 +152,7 @@ fn around(rng: &mut Pcg64Mcg, middle: f64, half: f64) -> f64 {
     between(rng, middle - half, middle + half)
 }
 
-/// The parameters of a batch, one [`Draw`] per image.
+/// The parameters of a batch, one [`Draw`] for each image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draws {
     /// In the order of the batch.
@@ -164,31 +165,30 @@ impl Draws {
         Draws { each: vec![Draw::IDENTITY; n] }
     }
 
-    /// Draws for the samples `keys` (their indices in the data set): the transforms of `active` from `ranges`, the
-    /// others at their identity.
+    /// Draws for the samples `keys` (their indices in the data set): `active` transforms from `ranges`, the
+    /// others at the identity.
     ///
-    /// A value depends on seed, epoch, sample index and its own range alone: not on the order of the batch, the rank or
-    /// the other active transforms.
+    /// A value depends only on seed, epoch, sample index and its own range, not on the order of the batch,
+    /// the rank or the other active transforms.
     pub fn sample(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let draw = |&key: &u64| {
             let mut rng = rng(seed, epoch, key, Purpose::Transform);
             let _choice: f64 = rng.r#gen();
-            Draw::all(&mut rng, ranges).restricted(active)
+            Draw::draw_all(&mut rng, ranges).restricted(active)
         };
         Draws { each: keys.iter().map(draw).collect() }
     }
 
-    /// As [`Draws::sample`], but each sample keeps one transform of `active`, chosen at random; the others are at their
-    /// identity.
+    /// As [`Draws::sample`], but each sample keeps only one random transform of `active`.
     ///
-    /// The quantities are those that [`Draws::sample`] draws with the same keys.
+    /// The kept values are those that [`Draws::sample`] draws with the same keys.
     pub fn single_each(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let active: Vec<Transform> = Transform::ALL.into_iter().filter(|t| active.contains(t)).collect();
         let draw = |&key: &u64| {
             let mut rng = rng(seed, epoch, key, Purpose::Transform);
             let choice = (rng.r#gen::<f64>() * active.len() as f64) as usize;
             let kept = active.get(choice).map_or(&[][..], std::slice::from_ref);
-            Draw::all(&mut rng, ranges).restricted(kept)
+            Draw::draw_all(&mut rng, ranges).restricted(kept)
         };
         Draws { each: keys.iter().map(draw).collect() }
     }
@@ -203,7 +203,8 @@ impl Draws {
         self.each.is_empty()
     }
 
-    /// Parameter vectors of `transform`, row after row (N x [`Transform::dim`]), scaled by `ranges` to [-1, 1].
+    /// Parameter vectors of `transform` in row-major order (N x [`Transform::dim`]), scaled by `ranges` to
+    /// [-1, 1].
     ///
     /// | transform | vector | identity |
     /// |---|---|---|
@@ -224,14 +225,44 @@ impl Draws {
         self.each.iter().all(identity)
     }
 
-    /// One quantity of every image as a tensor (N, 1, 1, 1) of the kind and on the device of `like`.
+    /// One quantity of every image as a tensor (N, 1, 1, 1), with the type and device of `like`.
     pub(super) fn column(&self, like: &Tensor, quantity: impl Fn(&Draw) -> f64) -> Tensor {
         let values: Vec<f64> = self.each.iter().map(quantity).collect();
         host_tensor(&values, &[self.len() as i64, 1, 1, 1], like)
     }
 }
 
-/// `values` as a tensor of this shape, of the kind and on the device of `like`.
+/// `values` as a tensor of this shape, with the type and device of `like`.
 pub(super) fn host_tensor(values: &[f64], shape: &[i64], like: &Tensor) -> Tensor {
     Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device()).view(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inactive_transforms_are_the_identity_and_active_ones_keep_their_values() {
+        let (keys, ranges) = ([3, 4, 5], Ranges::default());
+        let all = Draws::sample(&keys, 1, 2, &Transform::ALL, &ranges);
+        let flips = Draws::sample(&keys, 1, 2, &[Transform::Flip, Transform::Blur], &ranges);
+        for (all, flip) in all.each.iter().zip(&flips.each) {
+            assert_eq!(*flip, Draw { flip: all.flip, sigma: all.sigma, ..Draw::IDENTITY });
+        }
+    }
+
+    #[test]
+    fn targets_have_the_documented_identity_and_range() {
+        let ranges = Ranges::default();
+        let identity = Draws::identity(1);
+        let values = Transform::ALL.map(|transform| identity.target(transform, &ranges));
+        let expected: [&[f32]; 6] = [&[0.0], &[0.0; 2], &[0.0, 0.0, 1.0, 1.0], &[-1.0], &[0.0; 4], &[-1.0]];
+        assert_eq!(values.each_ref().map(Vec::as_slice), expected);
+        let draws = Draws::sample(&(0..500).collect::<Vec<_>>(), 1, 2, &Transform::ALL, &ranges);
+        for transform in Transform::ALL {
+            let target = draws.target(transform, &ranges);
+            assert_eq!(target.len(), 500 * transform.dim());
+            assert!(target.iter().all(|value| value.abs() <= 1.0 + 1e-6), "{transform}");
+        }
+    }
 }

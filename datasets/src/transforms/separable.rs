@@ -1,12 +1,12 @@
-//! Linear operations along rows and columns, with matrices of each image's own.
+//! Linear operations along rows and columns, with separate matrices for each image.
 
 use tch::Tensor;
 
-/// `columns` x image x `rows`^T for every channel: `images` (N, C, H, W), `columns` (N, H', H), `rows` (N, W', W) ->
-/// (N, C, H', W').
+/// `columns` x image x `rows`^T for every channel: `images` (N, C, H, W), `columns` (N, H', H), `rows` (N,
+/// W', W) -> (N, C, H', W').
 ///
-/// At the sizes of this crate a dense product beats the shifted sums of a short kernel, and each image may have a
-/// kernel of its own.
+/// At the image sizes here, a dense product is faster than the shifted sums of a short kernel, and each image
+/// can have its own kernel.
 pub(super) fn apply(images: &Tensor, columns: &Tensor, rows: &Tensor) -> Tensor {
     let (n, channels, height, width) = images.size4().expect("images are (N, C, H, W)");
     let along_rows = images.reshape([n, channels * height, width]).bmm(&rows.transpose(1, 2));

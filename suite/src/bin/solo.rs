@@ -1,4 +1,4 @@
-//! The engine as one process.
+//! The engine as a single process.
 
 fn main() {
     eqr_bench::failure::end_on_panic(String::new(), |code| std::process::exit(code));

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 
-use super::print_text;
+use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
 use crate::report::compare::{Baseline, ComparedMetric, Comparison, Record, Thresholds, compare};
 use crate::run_folder::atomic_file::write_atomic;

@@ -16,8 +16,7 @@ use eqr_datasets::sources::{Options, SOURCES, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Pack, pack as packs};
 
-use super::print_text;
-use crate::console::{Progress, say};
+use crate::console::{Progress, print_text, say};
 
 /// What can be done with packs.
 #[derive(Subcommand)]
@@ -153,8 +152,7 @@ pub fn run(command: DataCommand) -> Result<()> {
         DataCommand::Generate(args) => generate(args),
         DataCommand::Verify { pack } => {
             packs::verify(&pack)?;
-            println!("{}: whole", pack.display());
-            Ok(())
+            print_text(&format!("{}: whole\n", pack.display()))
         }
         DataCommand::Show(args) => draw(args),
     }
@@ -163,7 +161,7 @@ pub fn run(command: DataCommand) -> Result<()> {
 fn list() -> Result<()> {
     let mut text = String::new();
     for source in SOURCES {
-        let about = &source.about;
+        let about = &source.info;
         text += &format!("{}: {}\n", source.kind, about.name);
         let lines = [
             ("input", about.expects),
@@ -226,7 +224,7 @@ fn generate(args: GenerateArgs) -> Result<()> {
 fn draw(args: ShowArgs) -> Result<()> {
     let pack = Pack::open(&args.pack)?;
     let split = pack.expect_split(&args.split)?;
-    let (rows, columns) = show::comfortable(split, args.pairs);
+    let (rows, columns) = show::default_grid_size(split, args.pairs);
     let (rows, columns) = (args.rows.unwrap_or(rows), args.columns.unwrap_or(columns));
     if args.pairs {
         let choice = PairChoice { seed: args.seed, transforms: args.transforms };

@@ -3,44 +3,52 @@
 use std::ffi::CStr;
 
 use anyhow::Result;
+use clap::Args;
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::cluster::accelerator::load_cuda;
+use crate::cluster::accelerator::Accelerator;
 use crate::cluster::cores::{allowed_cores, online_cores};
 use crate::cluster::host::cpu_model;
 use crate::cluster::precision::{Precision, cpu_has_bf16};
+use crate::console::print_text;
+
+/// Options of `doctor`.
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// JSON instead of lines.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Prints the findings.
 ///
 /// # Errors
-/// None that a user can cause; JSON is always writable.
-pub fn print(as_json: bool) -> Result<()> {
+/// Those of stdout.
+pub fn run(args: &DoctorArgs) -> Result<()> {
     let findings = findings();
-    if as_json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-        return Ok(());
+    if args.json {
+        return print_text(&format!("{findings:#}\n"));
     }
-    for (key, value) in findings.as_object().into_iter().flatten() {
+    let line = |(key, value): (&String, &Value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        println!("{key:12} {text}");
-    }
-    Ok(())
+        format!("{key:12} {text}\n")
+    };
+    print_text(&findings.as_object().into_iter().flatten().map(line).collect::<String>())
 }
 
 fn findings() -> Value {
-    let cuda = match load_cuda() {
-        Ok(true) => "loaded".to_owned(),
-        Ok(false) => "the libtorch in use has none".to_owned(),
-        Err(error) => format!("does not load: {error}"),
+    let (cuda, accelerator) = match Accelerator::load() {
+        Ok(found) if found.has_cuda => ("loaded".to_owned(), found),
+        Ok(found) => ("the libtorch in use has none".to_owned(), found),
+        Err(error) => (format!("does not load: {error}"), Accelerator::default()),
     };
-    let gpus = tch::Cuda::device_count();
-    let device = if gpus > 0 { Device::Cuda(0) } else { Device::Cpu };
+    let device = accelerator.first_device();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "libtorch": std::env::var("EQR_LIBTORCH").unwrap_or_else(|_| "found by the loader".into()),
         "cuda": cuda,
-        "gpus": gpus,
+        "gpus": accelerator.gpus,
         "mpi": mpi(),
         "hdf5": eqr_datasets::hdf5_version(),
         "blas": blas(),

@@ -1,4 +1,4 @@
-//! What is measured: a file of features, or an encoder with a pack of images.
+//! What `probe` and `transfer` measure: a file of features, or an encoder with a pack of images.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use eqr_datasets::Pack;
 use tch::Device;
 
 use crate::console::say;
-use crate::encoder::frozen::{FrozenEncoder, is_script};
+use crate::encoder::file_format::is_torchscript;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `probe` and `transfer` that say what is measured.
@@ -27,7 +28,7 @@ pub struct Input {
     options: EncoderOptions,
 }
 
-/// The one or the other.
+/// What is measured, opened.
 pub enum Source<'a> {
     /// A feature file.
     Features(&'a Path),
@@ -35,9 +36,9 @@ pub enum Source<'a> {
     Encoder(Box<FrozenEncoder>, Box<Pack>),
 }
 
-/// Says that an encoder is a program, if it is one.
+/// Warns of an encoder that is code.
 pub fn warn_of_script(encoder: &Path) {
-    if is_script(encoder) {
+    if is_torchscript(encoder) {
         say(&format!("note: {} is TorchScript: it runs code of its author", encoder.display()));
     }
 }
@@ -56,7 +57,7 @@ impl Input {
                 let frozen = FrozenEncoder::open(encoder, &self.options, None, device)?;
                 Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))
             }
-            _ => unreachable!("the command line asks for one of them"),
+            _ => unreachable!("clap requires one of them"),
         }
     }
 }

@@ -16,15 +16,15 @@ use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
-use super::input::warn_of_script;
-use super::{print_text, probes_failure};
+use crate::cli::input::warn_of_script;
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
-use crate::console::say;
-use crate::data::scenes::{PackScenes, classes};
+use crate::console::{print_text, say};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
-use crate::measure::segment::{LossPoint, Segmented, Task, draw, segment};
+use crate::measure::exit_code::failure;
+use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, segment};
+use crate::registry::{AACC, MACC, MIOU};
 use crate::run_folder::atomic_file::write_atomic;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
@@ -86,12 +86,12 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
         .ok_or_else(|| "expected two numbers with a comma between".into())
 }
 
-/// What the seeds' heads scored.
+/// The scores of all heads.
 struct Scores {
     class_names: Vec<String>,
-    /// One a seed.
+    /// One for each seed.
     seeds: Vec<SegmentationScore>,
-    /// One a seed.
+    /// One for each seed.
     curves: Vec<Vec<LossPoint>>,
 }
 
@@ -105,24 +105,21 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
     let pack = agree(ranks, Pack::open(&args.data).map_err(Into::into))?;
     same_everywhere(ranks, "the data set", &pack.content)?;
-    let classes = classes(&pack).map_err(Failure::bad_input)?;
     let encoder = agree(ranks, open(args, config.crop as usize, worker.device))?;
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
-    let train = agree(ranks, PackScenes::open(&pack, "train", &normalise, worker.device))?;
-    let test = agree(ranks, PackScenes::open(&pack, "test", &normalise, worker.device))?;
+    let scenes = agree(ranks, SegmentationScenes::open(&pack, &normalise, worker.device))?;
     let folder = args.out.as_deref().filter(|_| worker.leads());
     agree(ranks, folder.map_or(Ok(()), make_folder))?;
 
-    let task = Task { encoder: &encoder, train: &train, test: &test, classes };
     let mut scores = Scores { class_names: pack.class_names.clone(), seeds: Vec::new(), curves: Vec::new() };
     for seed in 0..args.seeds {
         let Segmented { head, confusion, curve } =
-            segment(&task, seed, &config, ranks).map_err(|error| failure(error, ranks))?;
+            segment(&encoder, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
         scores.seeds.push(confusion.score().map_err(Failure::bad_input)?);
         scores.curves.push(curve);
         let drawn = folder.filter(|_| seed == 0 && args.pictures > 0).map_or(Ok(()), |folder| {
             let count = args.pictures as usize;
-            draw(&pack, &test, (&encoder, &head), &config, count, &folder.join("scenes.png"))
+            draw(&pack, &scenes.test, (&encoder, &head), &config, count, &folder.join("scenes.png"))
         });
         agree_in_run(ranks, drawn)?;
     }
@@ -137,7 +134,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     print_text(&if args.json { scores.as_json(&pack.name) } else { scores.as_table() }).map_err(Failure::run)
 }
 
-/// The encoder for crops of `side` pixels; one that gives no map is refused before the first step.
+/// The encoder for crops of `side` pixels. One that gives no token map is refused.
 fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<FrozenEncoder> {
     warn_of_script(&args.encoder);
     FrozenEncoder::open_for_maps(&args.encoder, &args.options, side, device)
@@ -162,28 +159,25 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// What every rank finds by itself is agreed; a scene or a mask is read by one.
-fn failure(error: Error, ranks: &dyn Collective) -> Failure {
+/// Every rank has an error of the configuration or of the training; a scene or a mask that cannot be read is known to one rank.
+fn on_rank(error: Error, ranks: &dyn Collective) -> Failure {
     let everywhere = matches!(error, Error::Config { .. } | Error::Empty { .. } | Error::Diverged { .. });
-    Failure { agreed: everywhere || ranks.size() == 1, ..probes_failure(error) }
+    Failure { agreed: everywhere || ranks.size() == 1, ..failure(error) }
 }
 
 impl Scores {
-    /// A metric of every seed.
-    fn values(&self, of: impl Fn(&SegmentationScore) -> f64) -> Vec<f64> {
-        self.seeds.iter().map(of).collect()
+    /// A score of `class` for every seed.
+    fn class(&self, class: usize, score: impl Fn(&ClassScore) -> Option<f64>) -> Vec<Option<f64>> {
+        self.seeds.iter().map(|seed| score(&seed.classes[class])).collect()
     }
 
-    /// A metric of class `class`, of every seed.
-    fn of_class(&self, class: usize, of: impl Fn(&ClassScore) -> Option<f64>) -> Vec<Option<f64>> {
-        self.seeds.iter().map(|score| of(&score.classes[class])).collect()
-    }
-
+    /// The scores over all classes for every seed.
     fn metrics(&self) -> [(&'static str, Vec<f64>); 3] {
+        let values = |score: fn(&SegmentationScore) -> f64| self.seeds.iter().map(score).collect();
         [
-            ("mIoU", self.values(|score| score.miou)),
-            ("mAcc", self.values(|score| score.macc)),
-            ("aAcc", self.values(|score| score.aacc)),
+            (MIOU.metric, values(|seed| seed.miou)),
+            (MACC.metric, values(|seed| seed.macc)),
+            (AACC.metric, values(|seed| seed.aacc)),
         ]
     }
 
@@ -197,8 +191,8 @@ impl Scores {
         let class = |(class, name): (usize, &String)| {
             json!({
                 "name": name,
-                "iou": self.of_class(class, |score| score.iou),
-                "accuracy": self.of_class(class, |score| score.accuracy),
+                "iou": self.class(class, |score| score.iou),
+                "accuracy": self.class(class, |score| score.accuracy),
                 "pixels": self.seeds[0].classes[class].pixels,
             })
         };
@@ -226,12 +220,12 @@ impl Scores {
         table.load_preset(ASCII_MARKDOWN).set_header(["class", "IoU", "accuracy", "pixels"]);
         let mut absent = 0;
         for (class, name) in self.class_names.iter().enumerate() {
-            let iou = self.of_class(class, |score| score.iou);
+            let iou = self.class(class, |score| score.iou);
             if iou.iter().all(Option::is_none) {
                 absent += 1;
                 continue;
             }
-            let accuracy = self.of_class(class, |score| score.accuracy);
+            let accuracy = self.class(class, |score| score.accuracy);
             table.add_row([name, &cell(&iou), &cell(&accuracy), &self.seeds[0].classes[class].pixels.to_string()]);
         }
         let spread = |(name, values): (&str, Vec<f64>)| {
@@ -251,9 +245,9 @@ impl Scores {
     }
 }
 
-/// Of scores, which are finite.
+/// Mean and deviation of scores, which are finite.
 fn summary(values: &[f64]) -> Summary {
-    Summary::of(values).expect("scores of a seed at least")
+    Summary::of(values).expect("at least one seed")
 }
 
 /// Mean and deviation over the seeds that have a value.

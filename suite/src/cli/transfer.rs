@@ -11,14 +11,15 @@ use eqr_probes::transfer::{Transfer, TransferData, transfer};
 use serde_json::json;
 use tch::Device;
 
-use super::input::{Input, Source};
-use super::{print_text, probes_failure};
+use crate::cli::input::{Input, Source};
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
-use crate::console::{Progress, say};
+use crate::console::{Progress, print_text, say};
 use crate::failure::{Failure, Outcome};
+use crate::measure::exit_code::failure;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::transfer::{Reader, transfer_data};
+use crate::measure::transfer::{ImageEncoder, transfer_data};
+use crate::registry::{LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Options of `transfer`.
@@ -43,17 +44,17 @@ pub struct TransferArgs {
     json: bool,
 }
 
-/// Fits the grid, shared out to the ranks, and prints the test accuracies.
+/// Fits the grid, which the ranks share, and prints the test accuracies.
 ///
 /// # Errors
-/// A feature file that cannot be used (2).
+/// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
     let data = agree(ranks, data(args, worker.device))?;
     let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
     let progress = Progress::new("logistic regression, fits ended");
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let result = transfer(&data, &config, ranks, &mut tick).map_err(probes_failure)?;
+    let result = transfer(&data, &config, ranks, &mut tick).map_err(failure)?;
     progress.finish();
     if !worker.leads() {
         return Ok(());
@@ -70,24 +71,24 @@ fn data(args: &TransferArgs, device: Device) -> Result<TransferData> {
         Source::Features(path) => FeatureFile::open(path)?.transfer_data(device),
         Source::Encoder(encoder, pack) => {
             say(&format!("features of {}", pack.path().display()));
-            let reader =
-                Reader { encoder: &*encoder, side: encoder.side(), normalisation: encoder.normalisation, device };
             let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
-            tch::no_grad(|| transfer_data(&pack, reader, &preparation))
+            transfer_data(&pack, ImageEncoder::frozen(&encoder, device), &preparation)
         }
     }
 }
 
 fn as_json(result: &Transfer) -> String {
+    let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
+    let Transfer { accuracy, lambda, knn, grid } = result;
     let value = json!({
-        "top1": result.accuracy.top1,
-        "mean_per_class": result.accuracy.mean_per_class,
-        "lambda": result.lambda,
+        (top1): accuracy.top1,
+        (mean_per_class): accuracy.mean_per_class,
+        (LAMBDA.metric): lambda,
         "knn": {
             "k": NEIGHBOURS, "similarity": "cosine",
-            "top1": result.knn.top1, "mean_per_class": result.knn.mean_per_class,
+            (top1): knn.top1, (mean_per_class): knn.mean_per_class,
         },
-        "grid": result.grid,
+        "grid": grid,
     });
     format!("{value:#}\n")
 }

@@ -1,12 +1,92 @@
-//! GPUs: loading the CUDA half of libtorch, and the device of a rank.
+//! The GPUs of this process: loading the CUDA half of libtorch, choosing a rank's device, asking what the
+//! GPUs are.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::anyhow;
+use anyhow::{Result, anyhow};
+use serde_json::{Value, json};
 use tch::Device;
 
-/// A launcher's number for this process among those of the node, and how many there are.
+/// The first GPU that this process sees.
+pub const FIRST_GPU: Device = Device::Cuda(0);
+
+/// What the libtorch of this process can compute on beside the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accelerator {
+    /// Whether libtorch has a CUDA half.
+    pub has_cuda: bool,
+    /// Number of GPUs that this process sees.
+    pub gpus: usize,
+}
+
+impl Accelerator {
+    /// Loads the CUDA half of libtorch, if the libtorch in use has one, and counts the GPUs. The engine is
+    /// linked without it, so one build serves machines with and without GPUs. libtorch must not be asked
+    /// about CUDA before this.
+    ///
+    /// # Errors
+    /// The loader's message if the library exists and does not load.
+    pub fn load() -> Result<Self, String> {
+        let has_cuda = load_cuda()?;
+        let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        Ok(Accelerator { has_cuda, gpus })
+    }
+
+    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU
+    /// where there are no GPUs.
+    ///
+    /// # Errors
+    /// More ranks than GPUs.
+    pub fn device(self, local_rank: usize, local_ranks: usize) -> Result<Device> {
+        // some launchers give the rank and not the number of ranks
+        let local_ranks = local_ranks.max(local_rank + 1);
+        match self.gpus {
+            0 => Ok(Device::Cpu),
+            gpus if local_ranks > gpus => {
+                Err(anyhow!("{local_ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
+            }
+            _ => Ok(Device::Cuda(local_rank)),
+        }
+    }
+
+    /// The first GPU, or the CPU where there is none.
+    pub fn first_device(self) -> Device {
+        if self.gpus > 0 { FIRST_GPU } else { Device::Cpu }
+    }
+
+    /// Version of the CUDA runtime, where there is one.
+    pub fn cuda_version(self) -> Option<i64> {
+        self.has_cuda.then(tch::utils::version_cudart)
+    }
+
+    /// Version of cuDNN, where there is one.
+    pub fn cudnn_version(self) -> Option<i64> {
+        self.has_cuda.then(tch::utils::version_cudnn)
+    }
+}
+
+/// Whether libtorch's CUDA half was found and loaded.
+fn load_cuda() -> Result<bool, String> {
+    let Some(root) = std::env::var_os("EQR_LIBTORCH") else { return Ok(false) };
+    let library = Path::new(&root).join("lib/libtorch_cuda.so");
+    if !library.exists() {
+        return Ok(false);
+    }
+    let name = CString::new(library.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
+    // SAFETY: `name` is a NUL-terminated path; libtorch_cuda's initialisers only register kernels with the
+    // loaded libtorch.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if handle.is_null() {
+        // SAFETY: dlerror returns a NUL-terminated message of the failed dlopen of this thread.
+        let text = unsafe { CStr::from_ptr(libc::dlerror()) };
+        return Err(text.to_string_lossy().into_owned());
+    }
+    Ok(true)
+}
+
+/// Rank of this process among those of its node, and how many there are, as the launcher says.
 pub fn local_rank() -> (usize, usize) {
     let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
     let rank = read(&["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]).unwrap_or(0);
@@ -14,53 +94,36 @@ pub fn local_rank() -> (usize, usize) {
     (rank, size.max(1))
 }
 
-/// Loads the CUDA half of libtorch where the libtorch in use has one; then `tch::Cuda` sees the GPUs. The engine is linked
-/// without it so that one build serves both kinds of machine.
-///
-/// # Errors
-/// The loader's message where the library is there and does not load.
-pub fn load_cuda() -> Result<bool, String> {
-    let Some(root) = std::env::var_os("EQR_LIBTORCH") else { return Ok(false) };
-    let library = Path::new(&root).join("lib/libtorch_cuda.so");
-    if !library.exists() {
-        return Ok(false);
+/// Model, driver, clocks (MHz) and memory of this node's GPUs, as the driver's own tool prints them; null if
+/// `device` is a CPU.
+pub fn gpu_details(device: Device) -> Value {
+    if !device.is_cuda() {
+        return Value::Null;
     }
-    let name = CString::new(library.as_os_str().as_encoded_bytes()).map_err(|e| e.to_string())?;
-    // SAFETY: `name` is a NUL-terminated path; libtorch_cuda's initialisers only register kernels with the loaded libtorch.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    if handle.is_null() {
-        // SAFETY: dlerror returns a NUL-terminated message of the failed dlopen of this thread.
-        let text = unsafe { std::ffi::CStr::from_ptr(libc::dlerror()) };
-        return Err(text.to_string_lossy().into_owned());
-    }
-    Ok(true)
-}
-
-/// The device of rank `local` of `local_size` on a node with `gpus` GPUs.
-pub(crate) fn device(gpus: usize, local: usize, local_size: usize) -> anyhow::Result<Device> {
-    // a launcher may say the rank and not how many there are
-    let local_size = local_size.max(local + 1);
-    match gpus {
-        0 => Ok(Device::Cpu),
-        _ if local_size > gpus => {
-            Err(anyhow!("{local_size} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
-        }
-        _ => Ok(Device::Cuda(local)),
-    }
+    let keys = ["name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "memory.total"];
+    let query = format!("--query-gpu={}", keys.join(","));
+    let output = Command::new("nvidia-smi").args([&query, "--format=csv,noheader"]).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let gpu = |line: &str| -> Value {
+        keys.iter().zip(line.split(", ")).map(|(key, value)| ((*key).to_owned(), json!(value.trim()))).collect()
+    };
+    text.lines().map(gpu).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use tch::Device;
 
-    use super::device;
+    use super::Accelerator;
 
     #[test]
     fn every_local_rank_has_a_gpu_of_its_own_or_is_refused() {
+        let device =
+            |gpus, local_rank, local_ranks| Accelerator { has_cuda: gpus > 0, gpus }.device(local_rank, local_ranks);
         assert_eq!(device(0, 3, 4).unwrap(), Device::Cpu);
         assert_eq!(device(4, 3, 4).unwrap(), Device::Cuda(3));
-        for (gpus, local, local_size) in [(2, 0, 3), (2, 2, 1)] {
-            let text = device(gpus, local, local_size).unwrap_err().to_string();
+        for (gpus, local_rank, local_ranks) in [(2, 0, 3), (2, 2, 1)] {
+            let text = device(gpus, local_rank, local_ranks).unwrap_err().to_string();
             assert!(text.contains("3 ranks on this node, 2 GPU(s)") && text.contains("hint:"), "{text}");
         }
     }

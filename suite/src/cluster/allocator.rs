@@ -1,7 +1,7 @@
 //! What the C allocator does with freed memory.
 
-/// Keeps freed memory for the next step: by default glibc gives large blocks back to the kernel at once and every step pays for its
-/// pages anew (11% of a training step of the quickstart).
+/// Keeps freed memory for the next step: by default glibc returns large blocks to the kernel at once, and
+/// every step pays for its pages again (11% of a training step of the quickstart).
 pub(crate) fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in
@@ -12,8 +12,8 @@ pub(crate) fn keep_freed_memory() {
     }
 }
 
-/// Gives what was kept of freed memory back to the kernel: what follows the trainings asks for it in other ways than they did.
-pub fn give_back_memory() {
+/// Returns freed memory to the kernel: the measurements after the trainings allocate blocks of other sizes.
+pub fn release_freed_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the allocator's own function; it touches free memory alone.
     unsafe {

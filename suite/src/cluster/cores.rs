@@ -1,29 +1,28 @@
-//! Cores of this process and the threads that a rank gets of them.
+//! Cores of this process, and the threads that a rank gets of them.
 
 use std::num::NonZeroUsize;
 
 use eqr_models::Collective;
-use tch::Tensor;
 
-use crate::cluster::agreement::short_hash;
+use crate::cluster::agreement::gather;
 use crate::cluster::host::host;
 
-/// Cores that this process may run on.
+/// Number of cores that this process may run on.
 pub fn allowed_cores() -> usize {
     core_mask().iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Cores that the machine has.
+/// Number of cores of the machine.
 pub fn online_cores() -> usize {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
-/// 32 cores a word: exact as a float.
-pub(crate) type CoreMask = [u32; 32];
+/// A bit a core, 32 cores a word.
+type CoreMask = [u32; 32];
 
 /// The cores that this process may run on, as the kernel says.
-pub(crate) fn core_mask() -> CoreMask {
+fn core_mask() -> CoreMask {
     // SAFETY: cpu_set_t is plain bits, for which zeros are a valid value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes at most the given size into `set`.
@@ -38,26 +37,23 @@ pub(crate) fn core_mask() -> CoreMask {
     mask
 }
 
-/// Threads of rank `me`: its cores, each shared by the ranks of its node that may run on it too. A launcher that binds every rank to a part
-/// of the node, one that binds none, and a container that shows a part of the machine all come out right.
-pub(crate) fn fair_threads(ranks: &[(u32, CoreMask)], me: usize) -> usize {
-    let (node, mine) = ranks[me];
+/// Number of threads of rank `rank`, given the node and the cores of every rank: its cores, each shared by
+/// the ranks of its node that may run on it too. So it does not matter whether the launcher binds every rank
+/// to a part of the node or none, or a container shows a part of the machine.
+fn fair_threads(ranks: &[(String, CoreMask)], rank: usize) -> usize {
+    let (node, own) = &ranks[rank];
     let holds = |mask: &CoreMask, core: usize| mask[core / 32] >> (core % 32) & 1 == 1;
-    let sharers = |core| ranks.iter().filter(|(other, mask)| *other == node && holds(mask, core)).count();
-    let share: f64 = (0..1024).filter(|&core| holds(&mine, core)).map(|core| 1.0 / sharers(core) as f64).sum();
+    let sharers = |core| ranks.iter().filter(|(other, mask)| other == node && holds(mask, core)).count();
+    let share: f64 = (0..1024).filter(|&core| holds(own, core)).map(|core| 1.0 / sharers(core) as f64).sum();
     ((share + 1e-9) as usize).max(1)
 }
 
-/// [`fair_threads`] of this rank, or its part of a container's quota of processor time where that is less.
+/// Number of threads of this rank: its fair share of the cores, or its part of a container's quota of
+/// processor time where that is less.
 pub(crate) fn default_threads(ranks: &dyn Collective) -> usize {
-    let mut row = vec![f64::from(short_hash(&host()))];
-    row.extend(core_mask().map(f64::from));
-    let all = ranks.all_gather(&Tensor::from_slice(&row).unsqueeze(0), &vec![1; ranks.size()]);
-    let all: Vec<Vec<f64>> = Vec::try_from(all).expect("one row a rank");
-    let places: Vec<(u32, CoreMask)> =
-        all.iter().map(|row| (row[0] as u32, std::array::from_fn(|word| row[1 + word] as u32))).collect();
-    let node = places[ranks.rank()].0;
-    let neighbours = places.iter().filter(|place| place.0 == node).count();
+    let places = gather(ranks, &(host(), core_mask()));
+    let (node, _) = &places[ranks.rank()];
+    let neighbours = places.iter().filter(|(other, _)| other == node).count();
     let quota = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let limit = if quota < allowed_cores() { (quota / neighbours).max(1) } else { usize::MAX };
     fair_threads(&places, ranks.rank()).min(limit)
@@ -65,25 +61,30 @@ pub(crate) fn default_threads(ranks: &dyn Collective) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::{CoreMask, fair_threads};
 
-    fn cores(range: std::ops::Range<usize>) -> CoreMask {
-        let mut mask = CoreMask::default();
-        range.for_each(|core| mask[core / 32] |= 1 << (core % 32));
-        mask
+    fn threads(ranks: &[(&str, Range<usize>)], rank: usize) -> usize {
+        let mask = |cores: &Range<usize>| {
+            let mut mask = CoreMask::default();
+            cores.clone().for_each(|core| mask[core / 32] |= 1 << (core % 32));
+            mask
+        };
+        let places: Vec<_> = ranks.iter().map(|(node, cores)| ((*node).to_owned(), mask(cores))).collect();
+        fair_threads(&places, rank)
     }
 
     #[test]
     fn ranks_share_the_cores_they_may_run_on() {
         // a container that shows 2 of 64 cores to both ranks
-        assert_eq!(fair_threads(&[(7, cores(3..5)), (7, cores(3..5))], 0), 1);
+        assert_eq!(threads(&[("a", 3..5), ("a", 3..5)], 0), 1);
         // bound to a part each: all of it
-        assert_eq!(fair_threads(&[(7, cores(0..16)), (7, cores(16..32))], 1), 16);
+        assert_eq!(threads(&[("a", 0..16), ("a", 16..32)], 1), 16);
         // two ranks a socket
-        let sockets = [(7, cores(0..24)), (7, cores(24..48)), (7, cores(0..24)), (7, cores(24..48))];
-        assert_eq!(fair_threads(&sockets, 2), 12);
+        assert_eq!(threads(&[("a", 0..24), ("a", 24..48), ("a", 0..24), ("a", 24..48)], 2), 12);
         // other nodes do not count, and a crowded core still gives a thread
-        assert_eq!(fair_threads(&[(7, cores(0..40)), (8, cores(0..40))], 0), 40);
-        assert_eq!(fair_threads(&[(7, cores(0..1)), (7, cores(0..1)), (7, cores(0..1))], 2), 1);
+        assert_eq!(threads(&[("a", 0..40), ("b", 0..40)], 0), 40);
+        assert_eq!(threads(&[("a", 0..1), ("a", 0..1), ("a", 0..1)], 2), 1);
     }
 }

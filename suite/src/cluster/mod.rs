@@ -1,4 +1,5 @@
-//! Ranks and machines: what the ranks agree on, what each computes with, and how a job that hangs or is told to stop ends.
+//! Ranks and machines: what the ranks tell each other, what each computes with (the only folder that knows
+//! CUDA), and how a job ends that hangs or is asked to stop.
 
 pub mod accelerator;
 pub mod agreement;
@@ -6,6 +7,7 @@ pub mod allocator;
 pub mod cores;
 pub mod host;
 pub mod next_rank;
+pub(crate) mod patience;
 pub mod precision;
 pub mod stop_signal;
 pub mod watchdog;

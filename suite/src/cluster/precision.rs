@@ -1,10 +1,10 @@
-//! Number types of a run: as the user asks for them, and as the device resolves them.
+//! The number type of a run: as requested, and as resolved for the device.
 
 use eqr_models::Compute;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-/// Number type of a run as asked for.
+/// The number type that a user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -18,7 +18,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What is computed in on `device`.
+    /// The number type of the computations on `device`.
     pub fn resolve(self, device: Device) -> Compute {
         match self {
             Precision::Fp32 => Compute::F32,

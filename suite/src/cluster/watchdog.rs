@@ -1,48 +1,43 @@
-//! Ends a job whose ranks wait in vain.
+//! Ends a job in which a rank no longer answers.
 //!
-//! A rank that dies takes the job with it: the launcher sees to that. One that stands still does not, and the others would wait in their
-//! next collective for ever. So a thread beside each rank looks at two things:
-//! - whether the next rank of the node is stopped, at any time;
-//! - how long it has been waiting for the others, which tells of ranks on other nodes and of those that are swapped out or hung in a driver. Only
-//!   trainings are watched so: there all ranks do the same work at the same time, whereas elsewhere one may honestly wait for another that
-//!   renders data or probes a larger share.
+//! When a rank dies, the launcher ends the job. When a rank hangs or is stopped, it does not, and the other
+//! ranks would wait in their next collective call forever. So each rank has a thread that looks at two things
+//! several times a second:
+//! - whether the process of the next rank on this node is stopped by a signal, at any time;
+//! - during trainings: how long this rank has been waiting for the others. This finds ranks on other nodes,
+//!   and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal, because
+//!   ranks do different work there.
 //!
-//! Both are counted in looks, not by the clock: a job that was suspended as a whole and continued has not waited.
+//! Both times are counted in looks, not by the clock, because a job that was suspended as a whole and
+//! continued has not waited. [`patience`] sets how long each may last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cluster::next_rank::{RankProcess, next_rank};
+use crate::cluster::patience::patience;
 
-/// Time that a rank waits beyond what the steps so far explain, and twice that for which another may be stopped; `EQR_WATCHDOG_SECONDS` sets
-/// another, for tests.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Times that patience where a wait may be long: for the first step, which builds kernels and warms caches, and for a checkpoint.
-const SLACK: u32 = 10;
-
-/// Longest steps that are waited for beside: ranks need not be equally fast.
-const STEPS: u32 = 3;
-
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(250);
+/// Looks within the patience: one every 250 ms.
+const LOOKS: u32 = 160;
 
 /// Looks between two searches for the next rank's process.
-const SEARCH: u32 = 40;
+const LOOKS_BETWEEN_SEARCHES: u32 = 40;
 
-/// Begins and ends of calls that wait for other ranks: odd inside one.
+/// Multiple of the patience for waits that may be long: the first step, which builds kernels and warms
+/// caches, and a checkpoint.
+const LONG_WAIT: u32 = 10;
+
+/// Multiple of the longest step so far that is added to the patience: ranks may be unequally fast.
+const LONGEST_STEPS: u32 = 3;
+
+/// Number of begins and ends of calls that wait for other ranks: odd during one.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Milliseconds that one may take; 0 where nothing is watched.
+/// Milliseconds that one call may wait; 0 outside trainings.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn patience() -> Duration {
-    let set = std::env::var("EQR_WATCHDOG_SECONDS").ok().and_then(|text| text.parse().ok());
-    set.map_or(PATIENCE, Duration::from_secs)
 }
 
 /// Runs a call that returns when other ranks answer.
@@ -53,38 +48,39 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Starts the thread. `end` gets what was seen, and must end the job.
-pub fn start(end: impl Fn(&str) + Send + 'static) {
+/// Starts the thread. `end_job` gets a sentence that says what was seen, and must end the job.
+pub fn start(end_job: impl Fn(&str) + Send + 'static) {
     std::thread::spawn(move || {
-        let (mut waits, mut next) = (Waits::default(), NextRank::default());
+        let look = patience() / LOOKS;
+        let (mut own_wait, mut next) = (OwnWait::default(), NextRank::default());
         loop {
-            std::thread::sleep(LOOK);
-            if let Some(seen) = next.look().or_else(|| waits.look()) {
-                return end(&seen);
+            std::thread::sleep(look);
+            if let Some(seen) = next.check(look).or_else(|| own_wait.check(look)) {
+                return end_job(&seen);
             }
         }
     });
 }
 
-/// What has been seen of this rank's waiting.
+/// How long this rank has been waiting in one call.
 #[derive(Default)]
-struct Waits {
-    call: u64,
-    waited: u64,
+struct OwnWait {
+    calls: u64,
+    waited: Duration,
 }
 
-impl Waits {
-    fn look(&mut self) -> Option<String> {
-        let (now, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
-        let still = now == self.call && now % 2 == 1 && limit > 0;
-        self.waited = if still { self.waited + milliseconds(LOOK) } else { 0 };
-        self.call = now;
-        let too_long = still && self.waited > limit;
-        too_long.then(|| format!("another rank has not answered for {} s", self.waited / 1000))
+impl OwnWait {
+    fn check(&mut self, look: Duration) -> Option<String> {
+        let (calls, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
+        let same_call = calls == self.calls && calls % 2 == 1 && limit > 0;
+        self.waited = if same_call { self.waited + look } else { Duration::ZERO };
+        self.calls = calls;
+        let too_long = same_call && milliseconds(self.waited) > limit;
+        too_long.then(|| format!("another rank has not answered for {} s", self.waited.as_secs()))
     }
 }
 
-/// What has been seen of the next rank of this node.
+/// How long the next rank of this node has been stopped.
 #[derive(Default)]
 struct NextRank {
     looks: u32,
@@ -93,54 +89,54 @@ struct NextRank {
 }
 
 impl NextRank {
-    fn look(&mut self) -> Option<String> {
-        if self.looks.is_multiple_of(SEARCH) {
+    fn check(&mut self, look: Duration) -> Option<String> {
+        if self.looks.is_multiple_of(LOOKS_BETWEEN_SEARCHES) {
             self.process = next_rank();
         }
         self.looks = self.looks.wrapping_add(1);
         let process = self.process?;
-        self.stopped = if process.is_stopped() { self.stopped + LOOK } else { Duration::ZERO };
+        self.stopped = if process.is_stopped() { self.stopped + look } else { Duration::ZERO };
         let RankProcess { rank, pid } = process;
         let too_long = self.stopped > patience() / 2;
         too_long.then(|| format!("rank {rank} (process {pid}) has been stopped for {} s", self.stopped.as_secs()))
     }
 }
 
-/// A training is being watched, until this is dropped.
-pub struct Watch {
-    patience: Duration,
-    longest: Option<Duration>,
-    began: Instant,
+/// Limits the waits of a training until it is dropped.
+pub struct TrainingWatch {
+    longest_step: Option<Duration>,
+    step_began: Instant,
 }
 
-impl Watch {
+impl TrainingWatch {
     /// The training begins.
     pub fn begin() -> Self {
-        let watch = Watch { patience: patience(), longest: None, began: Instant::now() };
-        watch.limit();
+        let watch = TrainingWatch { longest_step: None, step_began: Instant::now() };
+        watch.limit_step();
         watch
     }
 
     /// The steps of an epoch begin.
     pub fn steps_begin(&mut self) {
-        self.began = Instant::now();
-        self.limit();
+        self.step_began = Instant::now();
+        self.limit_step();
     }
 
     /// A step is done and the next begins.
     pub fn step_done(&mut self) {
-        self.longest = Some(self.longest.unwrap_or_default().max(self.began.elapsed()));
-        self.began = Instant::now();
-        self.limit();
+        self.longest_step = Some(self.longest_step.unwrap_or_default().max(self.step_began.elapsed()));
+        self.step_began = Instant::now();
+        self.limit_step();
     }
 
-    /// What follows are no steps: ranks wait for the one that writes.
+    /// The steps of an epoch are done: the ranks now wait for the one that writes the checkpoint.
     pub fn steps_end(&mut self) {
-        set_limit(self.patience * SLACK);
+        set_limit(patience() * LONG_WAIT);
     }
 
-    fn limit(&self) {
-        set_limit(self.longest.map_or(self.patience * SLACK, |longest| self.patience + longest * STEPS));
+    fn limit_step(&self) {
+        let limit = |longest| patience() + longest * LONGEST_STEPS;
+        set_limit(self.longest_step.map_or(patience() * LONG_WAIT, limit));
     }
 }
 
@@ -148,7 +144,7 @@ fn set_limit(limit: Duration) {
     LIMIT.store(milliseconds(limit), Ordering::Release);
 }
 
-impl Drop for Watch {
+impl Drop for TrainingWatch {
     fn drop(&mut self) {
         set_limit(Duration::ZERO);
     }

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use eqr_models::Collective;
 use tch::Device;
 
-use crate::cluster::accelerator::{device, load_cuda, local_rank};
+use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
 use crate::cluster::agreement::agree;
 use crate::cluster::allocator::keep_freed_memory;
 use crate::cluster::cores::default_threads;
@@ -14,56 +14,63 @@ use crate::failure::{Failure, Outcome};
 
 /// A rank and what it computes with.
 pub struct Worker<'a> {
-    /// The other ranks.
+    /// All ranks.
     pub ranks: &'a dyn Collective,
+    /// The GPUs that this rank could use.
+    pub accelerator: Accelerator,
     /// This rank's device.
     pub device: Device,
-    /// Threads of a CPU rank.
+    /// Number of threads on the CPU.
     pub threads: usize,
-    /// Pairs that a rank encodes at a time; all of its part of the batch where unset.
+    /// Pairs that a rank encodes at a time; unset: its whole share of the batch.
     pub micro_batch: Option<i64>,
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads: local rank to GPU, or the only one that a launcher left visible; threads by [`fair_threads`].
+    /// Chooses device and threads. The device is the GPU of the local rank's number, or the only one that the
+    /// launcher left visible; the threads are this rank's fair share of the node's cores where `threads` is
+    /// unset.
     ///
     /// # Errors
     /// libtorch_cuda that does not load, or fewer GPUs than local ranks.
     pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
         keep_freed_memory();
-        let loaded = load_cuda().map_err(|text| {
-            anyhow!("libtorch_cuda.so does not load: {text}\nhint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete")
+        let accelerator = Accelerator::load().map_err(|text| {
+            let hint = "hint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete";
+            anyhow!("libtorch_cuda.so does not load: {text}\n{hint}")
         });
-        agree(ranks, loaded)?;
-        let (local, local_size) = local_rank();
-        let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+        let accelerator = agree(ranks, accelerator)?;
+        let (local_rank, local_ranks) = local_rank();
         // a launcher may show each rank its own GPU alone
-        let own_gpu = gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
-        let device = agree(ranks, if own_gpu { Ok(Device::Cuda(0)) } else { device(gpus, local, local_size) })?;
-        ranks
-            .use_device(device)
-            .map_err(|text| Failure::run(anyhow!("the GPUs' collective cannot be set up: {text}")))?;
+        let own_gpu = accelerator.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
+        let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(local_rank, local_ranks) };
+        let device = agree(ranks, device)?;
+        use_device(ranks, device)?;
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-        // images are decoded by as many; a pool that a caller has set up already stays
+        // for decoding images; it fails where the caller has made a pool already, which then stays
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        Ok(Worker { ranks, device, threads, micro_batch: None })
+        Ok(Worker { ranks, accelerator, device, threads, micro_batch: None })
     }
 
-    /// The same rank among the `ranks` of its group.
+    /// This rank as one of `ranks`, its group.
     ///
     /// # Errors
-    /// A transport among GPUs that cannot be set up.
-    pub fn among<'b>(&self, ranks: &'b dyn Collective) -> Outcome<Worker<'b>> {
-        ranks
-            .use_device(self.device)
-            .map_err(|text| Failure::run(anyhow!("the GPUs' collective cannot be set up: {text}")))?;
-        Ok(Worker { ranks, device: self.device, threads: self.threads, micro_batch: self.micro_batch })
+    /// A transport between GPUs that cannot be set up.
+    pub fn in_group<'b>(&self, ranks: &'b dyn Collective) -> Outcome<Worker<'b>> {
+        use_device(ranks, self.device)?;
+        let Worker { accelerator, device, threads, micro_batch, .. } = *self;
+        Ok(Worker { ranks, accelerator, device, threads, micro_batch })
     }
 
-    /// Whether this rank speaks and writes.
+    /// Whether this is the rank that prints and writes.
     pub fn leads(&self) -> bool {
         self.ranks.rank() == 0
     }
+}
+
+fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
+    let failure = |text| Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"));
+    ranks.use_device(device).map_err(failure)
 }

@@ -1,54 +1,58 @@
-//! From a suite's `[data]` section to an open pack, the same on every rank.
+//! From a suite's `[data]` section to an open pack, the same on all ranks.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Kind, Pack, known_count};
+use eqr_datasets::{Pack, SetKind, known_image_count};
 use eqr_models::methods::PairMode;
 
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
 use crate::console::Progress;
 use crate::failure::Outcome;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::suite::{Data, Suite};
+use crate::suite_file::data_source::Data;
+use crate::suite_file::suite::Suite;
 
-/// A pack as a suite reads it.
+/// A pack with the image side that a suite uses.
 pub struct OpenedPack {
     /// The pack.
     pub pack: Pack,
-    /// Side of the images that the network sees.
+    /// Side of the images that the network gets.
     pub side: usize,
 }
 
-/// Opens the part's data set on every rank; renders it first where it is a generated one.
+/// Opens the data set of `sub_suite` on every rank. A generated data set is rendered first, unless the run's
+/// folder holds it.
 ///
 /// # Errors
-/// A missing root or pack, a damaged pack, a pack that only some ranks see, a set that does not fit the suite.
-pub fn open(part: &SubSuite, roots: &[PathBuf], store: &RunFolder, worker: &Worker) -> Outcome<OpenedPack> {
-    let suite = &part.suite;
+/// A missing root or pack, a damaged pack, a pack that only some ranks see, a data set that does not fit the
+/// suite.
+pub fn open(sub_suite: &SubSuite, roots: &[PathBuf], run: &RunFolder, worker: &Worker) -> Outcome<OpenedPack> {
+    let SubSuite { key, suite } = sub_suite;
     let path = match &suite.data {
         Data::Solids { spec } => {
-            let path = store.path("data").join(format!("{}.h5", part.key.as_ref().unwrap_or(&spec.name)));
-            let made = if worker.leads() { render(spec, &path) } else { Ok(()) };
-            agree(worker.ranks, made)?;
+            let path = run.path(layout::rendered(key.as_ref().unwrap_or(&spec.name)));
+            let rendered = if worker.leads() { render(spec, &path) } else { Ok(()) };
+            agree(worker.ranks, rendered)?;
             Ok(path)
         }
-        Data::Pack { file, made_by, .. } => find(file, made_by, roots),
+        Data::Pack { file, made_by, .. } => find_pack(file, made_by, roots),
     };
     let opened = path.and_then(|path| {
         let pack = Pack::open(&path)?;
-        let side = side(suite, &pack)?;
-        check(suite, &pack).with_context(|| path.display().to_string())?;
+        let side = image_side(suite, &pack)?;
+        ensure_fits(suite, &pack).with_context(|| path.display().to_string())?;
         Ok(OpenedPack { pack, side })
     });
     agree(worker.ranks, opened)
 }
 
-/// The side that the suite asks for, or that all images have.
-fn side(suite: &Suite, pack: &Pack) -> Result<usize> {
+/// The side that the suite sets, or that all images have.
+fn image_side(suite: &Suite, pack: &Pack) -> Result<usize> {
     if let Data::Pack { side: Some(side), .. } = &suite.data {
         return Ok(*side);
     }
@@ -62,7 +66,7 @@ fn side(suite: &Suite, pack: &Pack) -> Result<usize> {
     }
 }
 
-/// Renders the set unless the run's folder holds it already; the pack is written whole or not at all.
+/// Renders the data set, unless `path` holds it already. The pack is written atomically.
 fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     if path.exists()
         && Pack::open(path)
@@ -79,45 +83,48 @@ fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The pack `file` in one of the `roots`.
+/// The path of the pack `file` in the first of the `roots` that holds it.
 ///
 /// # Errors
-/// A missing root or pack; `made_by` is the command that makes it.
-pub fn find(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
+/// A missing root or pack; the message names the command `made_by`.
+pub fn find_pack(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
     for root in roots {
         std::fs::read_dir(root).with_context(|| format!("data root {}", root.display()))?;
         if root.join(file).is_file() {
             return Ok(root.join(file));
         }
     }
-    let looked = match roots {
+    let searched = match roots {
         [] => "no --data-root was given".to_owned(),
         roots => {
             format!("looked in {}", roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", "))
         }
     };
-    bail!("no pack {file}: {looked}\nhint: make it with `{made_by}` and pass its folder as --data-root")
+    bail!("no pack {file}: {searched}\nhint: make it with `{made_by}` and pass its folder as --data-root")
 }
 
-/// What the suite asks of the set.
-fn check(suite: &Suite, pack: &Pack) -> Result<()> {
+/// # Errors
+/// What the suite needs and the data set does not have.
+fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     let units = train.units();
     if units < suite.train.batch {
         bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
     }
     if let Some(fraction) = suite.train.known_fraction {
-        let (known, needed) = (known_count(units, fraction), needed_known(suite)?);
+        let (known, needed) = (known_image_count(units, fraction), needed_known_units(suite)?);
         if known < needed {
-            let of = unit_name(pack.kind);
-            bail!("train.known_fraction = {fraction} leaves {known} of {units} {of}, and {needed} are needed at least");
+            let name = unit_name(pack.kind);
+            bail!(
+                "train.known_fraction = {fraction} leaves {known} of {units} {name}, and {needed} are needed at least"
+            );
         }
     }
     let single = suite.method_kinds()?.into_iter().find(|kind| kind.pairs() == PairMode::SingleEach);
-    if let (Some(method), Kind::Renders) = (single, pack.kind) {
+    if let (Some(method), SetKind::Renders) = (single, pack.kind) {
         bail!(
-            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object differ by all\n\
-             hint: leave it out, or use a set of photographs"
+            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object \
+             differ by all\nhint: leave it out, or use a set of photographs"
         );
     }
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
@@ -130,15 +137,15 @@ fn check(suite: &Suite, pack: &Pack) -> Result<()> {
     Ok(())
 }
 
-/// Known units that a batch of the methods trained on them takes, and the probes.
-fn needed_known(suite: &Suite) -> Result<usize> {
+/// Number of known units that the methods and the probes need at least.
+fn needed_known_units(suite: &Suite) -> Result<usize> {
     let trained = suite.method_kinds()?.iter().any(|kind| kind.needs_targets());
     Ok(if trained { suite.train.batch } else { 2 })
 }
 
-fn unit_name(kind: Kind) -> &'static str {
+fn unit_name(kind: SetKind) -> &'static str {
     match kind {
-        Kind::Renders => "objects",
-        Kind::Photographs => "images",
+        SetKind::Renders => "objects",
+        SetKind::Photographs => "images",
     }
 }

@@ -1,4 +1,5 @@
-//! Pairs of views with what leads from one to the other: two renders of an object, or a photograph and its transformation.
+//! Pairs of views with the parameters of the transformation between them: two renders of an object, or a
+//! photograph and its transformation.
 
 use std::sync::Arc;
 
@@ -6,24 +7,24 @@ use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
-use eqr_datasets::{Loader, Scene, view_pairs};
+use eqr_datasets::{Loader, SceneLatents, view_pairs};
 use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
 use crate::data::open::OpenedPack;
 use crate::normalisation::Normalisation;
-use crate::suite_file::suite::Transforms;
+use crate::suite_file::transforms::Transforms;
 
-/// Bytes of images up to which a split is held on the device.
+/// Bytes up to which the images of a split are kept on the device.
 const RESIDENT_BYTES: u64 = 4 << 30;
 
-/// A split, ready to give pairs.
+/// Makes pairs of a split of a data set. Pairs are made of units: objects of renders, or photographs.
 pub struct PairSource {
     images: Images,
     device: Device,
     labels: Arc<[i64]>,
-    scene: Option<Arc<Scene>>,
+    scene: Option<Arc<SceneLatents>>,
     normalisation: Normalisation,
     transforms: Transforms,
     units: Arc<[usize]>,
@@ -46,12 +47,13 @@ pub struct Pairs {
     pub view2: Tensor,
     /// (n), class index.
     pub labels: Tensor,
-    /// (n, parameters), the tasks' vectors side by side.
+    /// (n, P), the parameter vectors of all tasks side by side.
     pub parameters: Tensor,
 }
 
 impl PairSource {
-    /// The split `name` of `opened`: on `device` where it is small and of the right size, else read from the pack batch by batch.
+    /// The split `name` of `opened`. Its images are kept on `device` if they are few and of the right size,
+    /// else read batch by batch.
     ///
     /// # Errors
     /// A pack that cannot be read.
@@ -80,7 +82,8 @@ impl PairSource {
         })
     }
 
-    /// The same source for another thread: tensors may be sent to one, but not shared with it.
+    /// The same source, for example for another thread: tensors may be sent to a thread, but not shared with
+    /// it.
     pub fn share(&self) -> Self {
         let images = match &self.images {
             Images::Resident(images) => Images::Resident(images.shallow_clone()),
@@ -91,32 +94,33 @@ impl PairSource {
         PairSource { images, device, labels, scene, normalisation, transforms, units, mode }
     }
 
-    /// The same source with these of its units alone.
+    /// The same source with some of its units.
     pub fn restricted(&self, units: &[usize]) -> Self {
         PairSource { units: units.into(), ..self.share() }
     }
 
-    /// The same source with pairs made as `mode` says; only photographs can be paired by a single transform.
+    /// The same source with pairs made by `mode`. Renders always differ by all transforms.
     pub fn paired(&self, mode: PairMode) -> Self {
         PairSource { mode, ..self.share() }
     }
 
-    /// Whether making a batch costs more than the device's work on it hides: images are read and decoded, or the CPU feeds a GPU.
+    /// Whether batches should be made ahead on another thread: images are read and decoded, or the device is
+    /// a GPU.
     pub fn wants_prefetch(&self) -> bool {
         matches!(self.images, Images::Streamed(_)) || self.device != Device::Cpu
     }
 
-    /// The scene of renders.
-    pub fn scene(&self) -> Option<&Scene> {
+    /// The 3D parameters of renders; `None` for photographs.
+    pub fn scene(&self) -> Option<&SceneLatents> {
         self.scene.as_deref()
     }
 
-    /// Objects of renders, images of photographs: those that pairs are made of, ascending.
+    /// The units that pairs are made of, ascending.
     pub fn units(&self) -> &[usize] {
         &self.units
     }
 
-    /// Views of a unit: those of an object, or 1.
+    /// Images of a unit: the views of an object, or 1.
     pub fn views(&self) -> usize {
         self.scene.as_ref().map_or(1, |scene| scene.views)
     }
@@ -126,17 +130,17 @@ impl PairSource {
         &self.labels
     }
 
-    /// Number of images, those of other units included.
+    /// Number of images of the split, including those of units that were left out.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether the split has no image.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The images of the units, view by view.
+    /// Indices of the units' images, unit by unit.
     pub fn indices(&self) -> Vec<usize> {
         let views = self.views();
         self.units.iter().flat_map(|unit| unit * views..(unit + 1) * views).collect()
@@ -149,7 +153,7 @@ impl PairSource {
         order
     }
 
-    /// One pair of each unit, drawn by (seed, epoch, unit).
+    /// One pair of each unit, a function of seed, epoch and unit.
     ///
     /// # Errors
     /// Images that cannot be read.
@@ -160,7 +164,7 @@ impl PairSource {
         }
     }
 
-    /// Images `indices` without augmentation, normalised: (n, 3, H, W).
+    /// The images `indices` without augmentation, normalised: (n, 3, H, W).
     ///
     /// # Errors
     /// Images that cannot be read.
@@ -172,8 +176,8 @@ impl PairSource {
         Ok(self.normalise(&unit(&images)))
     }
 
-    /// View 1 of photographs `units`, in [0, 1]: (n, 3, H, W), with surroundings for all active transforms where the border is a
-    /// window, so that it is the same whichever of them makes view 2.
+    /// View 1 of the photographs `units`, in [0, 1]: (n, 3, H, W). If the border is a window, it has a margin
+    /// that is large enough for all active transforms, so it does not depend on which of them makes view 2.
     ///
     /// # Errors
     /// Images that cannot be read.
@@ -184,12 +188,13 @@ impl PairSource {
             Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch, reach),
             Images::Streamed(loader) => {
                 let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
-                FirstView::amid(&unit(&field), loader.side() as i64)
+                FirstView::centered_in(&unit(&field), loader.side() as i64)
             }
         })
     }
 
-    /// View 2 made of `view1` by `active` alone, normalised, and the parameter vectors of `active` side by side.
+    /// View 2 made from `view1` by the transforms `active` alone, normalised, and their parameter vectors
+    /// side by side.
     pub fn second_views(
         &self,
         view1: &FirstView,
@@ -202,7 +207,7 @@ impl PairSource {
         self.transformed(view1, &draws, active)
     }
 
-    /// View 2 made of `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.
+    /// View 2 made from `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.
     fn transformed(&self, view1: &FirstView, draws: &Draws, active: &[Transform]) -> (Tensor, Tensor) {
         let Transforms { border, ranges, .. } = &self.transforms;
         let view2 = view1.transformed(draws, *border);
@@ -213,17 +218,17 @@ impl PairSource {
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
 
-    /// The same source for an encoder whose images are normalised otherwise than by the set's own statistics.
+    /// The same source with other statistics to normalise images by.
     pub fn normalised_by(&self, normalisation: Normalisation) -> Self {
         PairSource { normalisation, ..self.share() }
     }
 
-    /// What images are normalised by: the statistics of the set's training images, if not said otherwise.
+    /// What images are normalised by; by default the statistics of the training images.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
     }
 
-    /// Images in [0, 1] to mean 0 and deviation 1 a channel.
+    /// Maps images in [0, 1] to mean 0 and deviation 1 per channel.
     pub fn normalise(&self, images: &Tensor) -> Tensor {
         self.normalisation.apply(images)
     }
@@ -255,7 +260,7 @@ impl PairSource {
         Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
     }
 
-    fn render_pairs(&self, scene: &Scene, pairs: &[[usize; 2]]) -> Result<Pairs> {
+    fn render_pairs(&self, scene: &SceneLatents, pairs: &[[usize; 2]]) -> Result<Pairs> {
         let side = |which: usize| pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>();
         Ok(Pairs {
             view1: self.images(&side(0))?,
@@ -272,7 +277,7 @@ fn unit(images: &Tensor) -> Tensor {
 }
 
 /// (n, 6): relative quaternion (x, y, z, w), then differences of floor hue and light hue.
-pub fn render_parameters(scene: &Scene, pairs: &[[usize; 2]]) -> Tensor {
+pub fn render_parameters(scene: &SceneLatents, pairs: &[[usize; 2]]) -> Tensor {
     let rows = |which: usize| -> Vec<[f32; 7]> {
         let row = |pair: &[usize; 2]| std::array::from_fn(|j| scene.latents[[pair[which], j]]);
         pairs.iter().map(row).collect()
@@ -285,4 +290,99 @@ pub fn render_parameters(scene: &Scene, pairs: &[[usize; 2]]) -> Tensor {
 
 fn keys(units: &[usize]) -> Vec<u64> {
     units.iter().map(|&unit| unit as u64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_datasets::{Dataset, Pack, SetKind, Split};
+    use ndarray::{Array2, Array4};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const SIDE: usize = 8;
+
+    /// A pack of 12 images; of renders if `views` is above 1.
+    fn opened(views: usize, side: usize) -> (TempDir, OpenedPack) {
+        let split = || Split {
+            images: Array4::from_shape_fn((12, SIDE, SIDE, 3), |(i, y, x, c)| (i * 37 + y * 9 + x * 5 + c * 50) as u8),
+            labels: (0..12).map(|i| (i / views % 2) as i32).collect(),
+            scene: (views > 1).then(|| {
+                let angle = |(i, j): (usize, usize)| (i * 7 + j) as f32 % 6.0 / 6.0;
+                SceneLatents { latents: Array2::from_shape_fn((12, 7), angle), views }
+            }),
+        };
+        let dataset = Dataset {
+            name: "set".into(),
+            kind: if views > 1 { SetKind::Renders } else { SetKind::Photographs },
+            class_names: vec!["a".into(), "b".into()],
+            mean: [0.4; 3],
+            std: [0.2; 3],
+            train: split(),
+            test: split(),
+            provenance: serde_json::Value::Null,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.h5");
+        dataset.write(&path).unwrap();
+        let pack = Pack::open(&path).unwrap();
+        (folder, OpenedPack { pack, side })
+    }
+
+    fn source(opened: &OpenedPack) -> PairSource {
+        PairSource::new(opened, "train", &Transforms::default(), Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn a_pair_depends_on_its_seed_epoch_and_unit_alone() {
+        for views in [1, 3] {
+            let (_folder, opened) = opened(views, SIDE);
+            let source = source(&opened);
+            let pairs = |seed, epoch, units: &[usize]| source.pairs(seed, epoch, units).unwrap();
+            let (together, alone) = (pairs(1, 2, &[3, 0, 2]), pairs(1, 2, &[0]));
+            assert!(together.view2.get(1).allclose(&alone.view2.get(0), 1e-5, 1e-6, false), "{views} views");
+            assert!(together.parameters.get(1).equal(&alone.parameters.get(0)), "{views} views");
+            assert!(!pairs(1, 3, &[3, 0, 2]).parameters.equal(&together.parameters), "{views} views");
+            assert!(!pairs(2, 2, &[3, 0, 2]).parameters.equal(&together.parameters), "{views} views");
+        }
+    }
+
+    #[test]
+    fn views_of_renders_are_two_images_of_the_object() {
+        let (_folder, opened) = opened(3, SIDE);
+        let source = source(&opened).restricted(&[1, 3]);
+        assert_eq!(source.indices(), [3, 4, 5, 9, 10, 11]);
+        let pairs = source.pairs(0, 0, source.units()).unwrap();
+        for (row, unit) in [(0, 1), (1, 3)] {
+            let views = source.images(&[unit * 3, unit * 3 + 1, unit * 3 + 2]).unwrap();
+            let index = |view: &Tensor| (0..3).find(|&i| views.get(i).equal(&view.get(row)));
+            let (first, second) = (index(&pairs.view1).unwrap(), index(&pairs.view2).unwrap());
+            assert_ne!(first, second);
+            assert_eq!(pairs.labels.int64_value(&[row]), source.labels()[unit * 3]);
+        }
+    }
+
+    #[test]
+    fn streamed_images_are_those_kept_on_the_device_resized() {
+        let (_folder, opened) = opened(1, SIDE);
+        let resident = source(&opened);
+        let streamed = source(&OpenedPack { side: 2 * SIDE, ..opened });
+        assert!(!resident.wants_prefetch() && streamed.wants_prefetch());
+        let (small, large) = (resident.images(&[0, 5]).unwrap(), streamed.images(&[0, 5]).unwrap());
+        assert_eq!(large.size(), [2, 3, 2 * SIDE as i64, 2 * SIDE as i64]);
+        let means = |images: &Tensor| images.mean_dim([2i64, 3].as_slice(), false, tch::Kind::Float);
+        assert!(means(&small).allclose(&means(&large), 0.0, 0.1, false));
+    }
+
+    #[test]
+    fn an_epoch_has_every_unit_once_and_denormalising_inverts() {
+        let (_folder, opened) = opened(1, SIDE);
+        let source = source(&opened).restricted(&[0, 2, 4, 6, 8, 10]);
+        let mut order = source.order(5, 1);
+        assert_ne!(order, source.order(5, 2));
+        order.sort_unstable();
+        assert_eq!(order, source.units());
+        let images = source.images(&[1]).unwrap();
+        assert!(source.normalise(&source.denormalise(&images)).allclose(&images, 1e-5, 1e-5, false));
+    }
 }

@@ -1,4 +1,4 @@
-//! Scenes for segmentation: images with their masks out of a pack, each at its own size.
+//! Scenes for segmentation: the images of a pack with their masks, each at its own size.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,14 +9,14 @@ use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-/// A mask's value of pixels that have no class; classes are 0..C. In a pack these are 0 and 1..=C.
+/// Mask value of pixels without a class; classes are 0..C. In a pack, void is 0 and the classes are 1..=C.
 pub const VOID: i64 = -1;
 
-/// Bytes up to which a split's decoded scenes are kept in memory: each is needed once an epoch.
-const KEPT: usize = 2 << 30;
+/// Bytes up to which the decoded scenes of a split are kept in memory, since each is needed once an epoch.
+const CACHE_BYTES: usize = 2 << 30;
 
-/// Bytes of a decoded pixel: red, green, blue and the mask's.
-const PIXEL: usize = 4;
+/// Bytes of a decoded pixel: red, green, blue and mask.
+const PIXEL_BYTES: usize = 4;
 
 /// The scenes of a split, on one device.
 pub struct PackScenes<'a> {
@@ -25,24 +25,24 @@ pub struct PackScenes<'a> {
     device: Device,
 }
 
-/// What threads may share.
+/// The part of [`PackScenes`] that threads may share.
 struct Decoder<'a> {
     split: &'a PackedSplit,
-    /// A place for each scene; none where they take too much memory.
-    kept: Vec<OnceLock<Arc<Decoded>>>,
+    /// A place for each scene; empty if all scenes would take too much memory.
+    cache: Vec<OnceLock<Arc<Decoded>>>,
 }
 
 struct Decoded {
     image: RgbImage,
-    /// Class ids, 0 = void.
+    /// Class ids; 0 is void.
     mask: GrayImage,
 }
 
-/// Number of classes of the masks of `pack`, at least 2.
+/// Number of classes in the masks of `pack`, at least 2.
 ///
 /// # Errors
-/// A pack of one class.
-pub fn classes(pack: &Pack) -> Result<i64> {
+/// A pack with one class.
+pub fn class_count(pack: &Pack) -> Result<i64> {
     match pack.class_names.len() {
         1 => bail!(
             "{}: one class only, `{}`: segmentation needs at least two",
@@ -54,10 +54,10 @@ pub fn classes(pack: &Pack) -> Result<i64> {
 }
 
 impl<'a> PackScenes<'a> {
-    /// The scenes of the split `name`; `normalise` makes of pixels (3, H, W) in [0, 1] what the encoder takes.
+    /// The scenes of the split `name`; `normalise` turns pixels (3, H, W) in [0, 1] into the encoder's input.
     ///
     /// # Errors
-    /// A split that is not there or has no masks, masks without any class, an image that cannot be read.
+    /// A split that is absent or has no masks, masks without any class, an image that cannot be read.
     pub fn open(
         pack: &'a Pack,
         name: &str,
@@ -69,14 +69,13 @@ impl<'a> PackScenes<'a> {
         if !split.has_masks() {
             bail!("{place} have no masks\nhint: `eqr-bench data pack ade20k` packs images with masks");
         }
-        if !any_class(split)? {
-            bail!(
-                "{place} have masks of void (0) only, and segmentation needs pixels with a class\nhint: look at them with `eqr-bench data show`"
-            );
+        if !has_class(split)? {
+            let hint = "hint: look at them with `eqr-bench data show`";
+            bail!("{place} have masks of void (0) only, and segmentation needs pixels with a class\n{hint}");
         }
         let pixels: usize = (0..split.len()).map(|index| split.size(index)).map(|[height, width]| height * width).sum();
-        let places = if pixels.saturating_mul(PIXEL) <= KEPT { split.len() } else { 0 };
-        let decoder = Decoder { split, kept: (0..places).map(|_| OnceLock::new()).collect() };
+        let places = if pixels.saturating_mul(PIXEL_BYTES) <= CACHE_BYTES { split.len() } else { 0 };
+        let decoder = Decoder { split, cache: (0..places).map(|_| OnceLock::new()).collect() };
         Ok(PackScenes { decoder, normalise, device })
     }
 
@@ -111,9 +110,9 @@ impl Scenes for PackScenes<'_> {
 }
 
 impl Decoder<'_> {
-    /// Scene `index`, kept where there is a place for it.
+    /// Scene `index`, cached if there is a place for it.
     fn decoded(&self, index: usize) -> eqr_datasets::Result<Arc<Decoded>> {
-        let place = self.kept.get(index);
+        let place = self.cache.get(index);
         if let Some(found) = place.and_then(OnceLock::get) {
             return Ok(found.clone());
         }
@@ -121,15 +120,15 @@ impl Decoder<'_> {
         let mask = self.split.mask(index)?.expect("a split with masks");
         let decoded = Arc::new(Decoded { image, mask });
         if let Some(place) = place {
-            // another thread may have put the same there
+            // another thread may have cached it meanwhile
             let _ = place.set(decoded.clone());
         }
         Ok(decoded)
     }
 }
 
-/// Whether a pixel of the masks has a class; most sets say so with the first one.
-fn any_class(split: &PackedSplit) -> eqr_datasets::Result<bool> {
+/// Whether any pixel of the masks has a class; in most data sets the first mask shows it.
+fn has_class(split: &PackedSplit) -> eqr_datasets::Result<bool> {
     for index in 0..split.len() {
         if split.mask(index)?.is_some_and(|mask| mask.iter().any(|&id| id != 0)) {
             return Ok(true);

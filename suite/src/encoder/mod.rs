@@ -1,8 +1,15 @@
-//! Encoders with their weights, whoever trained them.
+//! Encoders with their weights: the network that a suite trains, and frozen encoders from files.
+//!
+//! [`network`] builds the network of a suite. [`frozen`] is an encoder that does not change; [`open`] makes
+//! one of a checkpoint, a safetensors file ([`vit_file`]) or a TorchScript module ([`torchscript`]), told
+//! apart by [`file_format`]. Both give a [`representation`], which the measures read. [`export`] writes a
+//! trained encoder for other programs.
 
 pub mod export;
+pub mod file_format;
 pub mod frozen;
 pub mod network;
+pub mod open;
 pub mod representation;
 pub mod torchscript;
 pub mod vit_file;

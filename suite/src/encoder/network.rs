@@ -1,6 +1,6 @@
-//! The network of a suite: encoder and method with their parameters.
+//! The network of a suite: an encoder and a method with their parameters.
 
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 use eqr_models::arena::Compute;
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
@@ -11,7 +11,7 @@ use crate::data::open::OpenedPack;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
 
-/// A method with its parameters, ready to be trained or probed.
+/// An encoder and a method with their parameters, ready to be trained or measured.
 pub struct Network {
     /// Parameters.
     pub arena: Arena,
@@ -19,30 +19,33 @@ pub struct Network {
     pub model: Model,
 }
 
-/// Builds `kind` as the suite describes it for the data set; everything drawn is a function of `seed`.
-///
-/// # Errors
-/// A shape that cannot be built, or a transform that the data set does not have.
-pub fn network(
-    kind: &MethodKind,
-    suite: &Suite,
-    opened: &OpenedPack,
-    seed: u64,
-    compute: Compute,
-    device: Device,
-) -> anyhow::Result<Network> {
-    let mut registry = Registry::default();
-    let model = build(kind, &model_config(suite, opened), &mut registry)?;
-    Ok(Network { arena: Arena::new(registry, seed, compute, device), model })
+impl Network {
+    /// The network of method `kind` as the suite describes it for the data set. `seed` decides its initial
+    /// parameters.
+    ///
+    /// # Errors
+    /// A shape that cannot be built, or a transform that the data set does not have.
+    pub fn new(
+        kind: &MethodKind,
+        suite: &Suite,
+        opened: &OpenedPack,
+        seed: u64,
+        compute: Compute,
+        device: Device,
+    ) -> anyhow::Result<Network> {
+        let mut registry = Registry::default();
+        let model = build(kind, &model_config(suite, opened), &mut registry)?;
+        Ok(Network { arena: Arena::new(registry, seed, compute, device), model })
+    }
 }
 
-/// The suite's network for the data set's image side, classes and tasks.
+/// Shape of the suite's network for a data set.
 pub fn model_config(suite: &Suite, opened: &OpenedPack) -> ModelConfig {
-    suite_model(suite, opened.pack.kind, opened.side as i64, opened.pack.class_names.len() as i64)
+    model_config_for(suite, opened.pack.kind, opened.side as i64, opened.pack.class_names.len() as i64)
 }
 
-/// The suite's network for images of this kind, side and number of classes.
-pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> ModelConfig {
+/// Shape of the suite's network for a data set of this kind, image side and number of classes.
+pub fn model_config_for(suite: &Suite, kind: SetKind, image: i64, classes: i64) -> ModelConfig {
     let model = &suite.model;
     ModelConfig {
         encoder: VitConfig {
@@ -59,7 +62,7 @@ pub fn suite_model(suite: &Suite, kind: Kind, image: i64, classes: i64) -> Model
         decoder: model.decoder,
         loss: model.loss,
         classes,
-        transforms: tasks(kind, &suite.transforms),
-        sie_constant: model.sie_constant.unwrap_or(kind == Kind::Photographs),
+        transforms: tasks(kind, &suite.transforms).into_iter().map(|task| (task.name, task.outputs)).collect(),
+        sie_constant: model.sie_constant.unwrap_or(kind == SetKind::Photographs),
     }
 }

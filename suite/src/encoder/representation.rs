@@ -1,38 +1,40 @@
-//! What probes read of an encoder.
+//! What probes read of an encoder: the representation of an image.
 
 use anyhow::Result;
 use eqr_models::vit::Encoded;
 use tch::{Kind, Tensor};
 
-/// What an encoder says of a batch, float32.
+use crate::encoder::network::Network;
+
+/// The representations of a batch, float32.
 pub struct Representation {
     /// (B, D): the representation, y of our encoders.
     pub y: Tensor,
-    /// (B, D + 4 D'): y and the quadrant means of the token map, where there is one of 2 x 2 at least.
+    /// (B, D + 4 D'): y and the quadrant means of the token map, where that is at least 2 x 2.
     pub grid: Option<Tensor>,
 }
 
-/// Anything whose representation can be measured.
+/// An encoder whose representations can be measured.
 pub trait FeatureEncoder {
-    /// Normalised images (B, 3, S, S) of float32 -> what is read.
+    /// The representations of normalised images (B, 3, S, S), float32.
     ///
     /// # Errors
-    /// A TorchScript module's.
+    /// A TorchScript module that fails.
     fn represent(&self, images: &Tensor) -> Result<Representation>;
 }
 
 impl Representation {
-    /// Of our encoder.
-    pub fn of(encoded: &Encoded) -> Representation {
+    /// The representation that our encoders have a map to.
+    pub fn from_encoded(encoded: &Encoded) -> Representation {
         let float = Encoded { y: encoded.y.to_kind(Kind::Float), tokens: encoded.tokens.to_kind(Kind::Float) };
         let grid = Some(float.grid_readout());
         Representation { y: float.y, grid }
     }
 
-    /// Batches one after the other.
-    pub fn concatenated(parts: &[Representation]) -> Representation {
-        let grids: Option<Vec<&Tensor>> = parts.iter().map(|part| part.grid.as_ref()).collect();
-        let y: Vec<&Tensor> = parts.iter().map(|part| &part.y).collect();
+    /// Concatenates batches.
+    pub fn concatenated(batches: &[Representation]) -> Representation {
+        let grids: Option<Vec<&Tensor>> = batches.iter().map(|batch| batch.grid.as_ref()).collect();
+        let y: Vec<&Tensor> = batches.iter().map(|batch| &batch.y).collect();
         Representation { y: Tensor::cat(&y, 0), grid: grids.map(|grids| Tensor::cat(&grids, 0)) }
     }
 
@@ -43,9 +45,9 @@ impl Representation {
     }
 }
 
-impl FeatureEncoder for crate::encoder::network::Network {
+impl FeatureEncoder for Network {
     fn represent(&self, images: &Tensor) -> Result<Representation> {
         let images = images.to_kind(self.arena.compute().kind());
-        Ok(Representation::of(&tch::no_grad(|| self.model.encoder.forward(&self.arena, &images))))
+        Ok(Representation::from_encoded(&tch::no_grad(|| self.model.encoder.forward(&self.arena, &images))))
     }
 }

@@ -1,4 +1,4 @@
-//! A TorchScript module as an encoder: an image batch in, features or token maps out.
+//! A TorchScript module as an encoder: it takes a batch of images and returns features or token maps.
 
 use std::path::Path;
 
@@ -8,54 +8,55 @@ use tch::{CModule, Device, IValue, Kind, Tensor};
 use crate::suite_file::encoder_options::Pooling;
 
 /// A loaded module, in eval mode.
-pub struct Script {
+pub struct TorchScriptModule {
     module: CModule,
     pooling: Pooling,
 }
 
-/// What a module says of a batch, float32.
-pub struct Output {
-    /// (B, D): the features that it returns, or what is read of its tokens or its last map.
+/// What a module returns for a batch, float32.
+pub struct ModuleOutput {
+    /// (B, D): the features that it returns, or those read of its tokens or its last map.
     pub y: Tensor,
-    /// Each (B, D_i, h_i, w_i), in the module's order; none where it returns features alone.
+    /// Each (B, D_i, h_i, w_i), in the module's order; none where it returns only features.
     pub maps: Vec<Tensor>,
 }
 
-impl Script {
-    /// Loads the module at `path`. Of tokens that are no map, `pooling` says what is read.
+impl TorchScriptModule {
+    /// Loads the module at `path`. `pooling` says how features are read of tokens.
     ///
     /// # Errors
     /// A file that is not TorchScript.
-    pub fn load(path: &Path, pooling: Pooling, device: Device) -> Result<Script> {
-        let hint = "hint: torch.jit.script(model.eval()).save(..) or torch.jit.trace(model.eval(), images).save(..) writes TorchScript; a state dict or a pickled model is none";
+    pub fn load(path: &Path, pooling: Pooling, device: Device) -> Result<TorchScriptModule> {
+        let hint = "hint: torch.jit.script(model.eval()).save(..) or torch.jit.trace(model.eval(), \
+                    images).save(..) writes TorchScript; a state dict or a pickled model is not TorchScript";
         let mut module = CModule::load_on_device(path, device)
-            .map_err(|error| anyhow!("not a TorchScript module: {}\n{hint}", first_lines(&error.to_string())))?;
+            .map_err(|error| anyhow!("not a TorchScript module: {}\n{hint}", without_frames(&error.to_string())))?;
         module.f_set_eval()?;
-        Ok(Script { module, pooling })
+        Ok(TorchScriptModule { module, pooling })
     }
 
-    /// Images (B, 3, S, S) through the module.
+    /// Runs images (B, 3, S, S) through the module.
     ///
     /// # Errors
-    /// What the module says where it fails, and something else than tensors of the shapes that [`Output`] has.
-    pub fn run(&self, images: &Tensor) -> Result<Output> {
+    /// A module that fails, or that returns anything but tensors of the shapes of [`ModuleOutput`].
+    pub fn run(&self, images: &Tensor) -> Result<ModuleOutput> {
         let size = images.size();
         let returned = self.module.forward_is(&[IValue::Tensor(images.shallow_clone())]).map_err(|error| {
-            let hint = "hint: --size sets the side of the images; a traced module may take one side only";
-            anyhow!("the module fails on images {size:?}: {}\n{hint}", first_lines(&error.to_string()))
+            let hint = "hint: --size sets the side of the images; a traced module may accept only one side";
+            anyhow!("the module fails on images {size:?}: {}\n{hint}", without_frames(&error.to_string()))
         })?;
         let expected = "expected features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple of maps";
         let tensors = match returned {
-            IValue::Tensor(tensor) => return self.single(&tensor, size[0], expected),
+            IValue::Tensor(tensor) => return self.read_tensor(&tensor, size[0], expected),
             IValue::TensorList(tensors) => tensors,
             IValue::Tuple(values) | IValue::GenericList(values) => {
                 let tensor = |value| match value {
                     IValue::Tensor(tensor) => Ok(tensor),
-                    other => Err(anyhow!("the module returns {} among others, {expected}", kind_of(&other))),
+                    other => Err(anyhow!("the module returns {} in a tuple, {expected}", type_name(&other))),
                 };
                 values.into_iter().map(tensor).collect::<Result<Vec<_>>>()?
             }
-            other => bail!("the module returns {}, {expected}", kind_of(&other)),
+            other => bail!("the module returns {}, {expected}", type_name(&other)),
         };
         ensure!(!tensors.is_empty(), "the module returns an empty tuple, {expected}");
         for tensor in &tensors {
@@ -63,24 +64,25 @@ impl Script {
             let is_map = matches!(shape[..], [batch, ..] if batch == size[0] && shape.len() == 4) && tensor.numel() > 0;
             ensure!(is_map, "the module returns a tuple with {shape:?} for images {size:?}, {expected}");
         }
-        let maps = tensors.iter().map(floats).collect::<Result<Vec<_>>>()?;
-        Ok(Output { y: mean(maps.last().expect("not empty")), maps })
+        let maps = tensors.iter().map(as_float).collect::<Result<Vec<_>>>()?;
+        Ok(ModuleOutput { y: spatial_mean(maps.last().expect("not empty")), maps })
     }
 
-    fn single(&self, tensor: &Tensor, batch: i64, expected: &str) -> Result<Output> {
-        let tensor = floats(tensor)?;
+    fn read_tensor(&self, tensor: &Tensor, batch: i64, expected: &str) -> Result<ModuleOutput> {
+        let tensor = as_float(tensor)?;
         let shape = tensor.size();
         let fits = tensor.numel() > 0 && shape.first() == Some(&batch);
         match shape.len() {
-            2 if fits => Ok(Output { y: tensor, maps: Vec::new() }),
-            3 if fits => Ok(self.tokens(&tensor)),
-            4 if fits => Ok(Output { y: mean(&tensor), maps: vec![tensor] }),
+            2 if fits => Ok(ModuleOutput { y: tensor, maps: Vec::new() }),
+            3 if fits => Ok(self.read_tokens(&tensor)),
+            4 if fits => Ok(ModuleOutput { y: spatial_mean(&tensor), maps: vec![tensor] }),
             _ => bail!("the module returns {shape:?} for {batch} images, {expected}"),
         }
     }
 
-    /// Tokens (B, T, D): a square number of them is a map, one more a class token and a map, any other number no map.
-    fn tokens(&self, tokens: &Tensor) -> Output {
+    /// Reads tokens (B, T, D): a square number of tokens is a map, one token more a class token and a map,
+    /// any other number is no map.
+    fn read_tokens(&self, tokens: &Tensor) -> ModuleOutput {
         let (batch, count, width) = tokens.size3().expect("tokens are (B, T, D)");
         let root = |count: i64| Some((count as f64).sqrt().round() as i64).filter(|root| root * root == count);
         let (side, first) = match (root(count), root(count - 1)) {
@@ -93,22 +95,22 @@ impl Script {
             Pooling::Cls | Pooling::Mean => patches.mean_dim([1i64].as_slice(), false, None),
         };
         let map = side.map(|side| patches.transpose(1, 2).reshape([batch, width, side, side]));
-        Output { y, maps: map.into_iter().collect() }
+        ModuleOutput { y, maps: map.into_iter().collect() }
     }
 }
 
 /// (B, D, h, w) -> (B, D)
-fn mean(map: &Tensor) -> Tensor {
+fn spatial_mean(map: &Tensor) -> Tensor {
     map.mean_dim([2i64, 3].as_slice(), false, None)
 }
 
-fn floats(tensor: &Tensor) -> Result<Tensor> {
+fn as_float(tensor: &Tensor) -> Result<Tensor> {
     let kind = tensor.kind();
     ensure!(tensor.is_floating_point(), "the module returns a tensor of {kind:?}, expected floats");
     Ok(tensor.to_kind(Kind::Float))
 }
 
-fn kind_of(value: &IValue) -> &'static str {
+fn type_name(value: &IValue) -> &'static str {
     match value {
         IValue::None => "nothing",
         IValue::GenericDict(_) => "a dictionary",
@@ -120,13 +122,13 @@ fn kind_of(value: &IValue) -> &'static str {
     }
 }
 
-/// What libtorch says, without its stack of C++ frames.
-fn first_lines(text: &str) -> String {
-    let said = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> = said.take_while(|line| !line.starts_with("Exception raised from")).collect();
+/// The message of a libtorch error, without its stack of C++ frames.
+fn without_frames(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.take_while(|line| !line.starts_with("Exception raised from")).collect();
     // TorchScript's tracebacks end with the error itself
-    match said.iter().rposition(|line| line.contains("Error: ")) {
-        Some(error) if said.len() > 3 => said[error..].join(" "),
-        _ => said.into_iter().take(3).collect::<Vec<_>>().join(" "),
+    match lines.iter().rposition(|line| line.contains("Error: ")) {
+        Some(error) if lines.len() > 3 => lines[error..].join(" "),
+        _ => lines.into_iter().take(3).collect::<Vec<_>>().join(" "),
     }
 }

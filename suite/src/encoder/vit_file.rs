@@ -1,4 +1,4 @@
-//! The parameters of an encoder from a file: ours, or any ViT with timm's names.
+//! The parameters of a ViT encoder from a safetensors file: ours, or any with timm's names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,28 +13,28 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::network::Network;
 use crate::normalisation::Normalisation;
-use crate::run_folder::safetensors::{self, Named};
+use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
 
-/// The map to y is ours: other ViTs do not have it, and it then starts at random.
+/// The map to y: our encoders have it, other ViTs do not.
 const OUT: &str = "out.";
 
-/// A classifier is not the encoder's.
+/// The classifier of a ViT, which is not part of the encoder.
 const CLASSIFIER: &str = "head.";
 
-/// Of all of timm's plain ViTs.
-const WIDTH_OF_A_HEAD: i64 = 64;
+/// Width of an attention head in all of timm's plain ViTs.
+const HEAD_WIDTH: i64 = 64;
 
-/// The parameters of an encoder as they stand in a file.
-pub struct Parameters {
+/// The parameters of a ViT encoder, from a file or from memory.
+pub struct VitParameters {
     path: PathBuf,
-    tensors: Named,
-    /// Shape of the encoder, as our own files say.
+    tensors: NamedTensors,
+    /// Shape of the encoder, where the file says it: ours does.
     config: Option<VitConfig>,
-    /// What its images were normalised by, as our own files say.
+    /// Normalisation of its images, where the file says it: ours does.
     pub normalisation: Option<Normalisation>,
-    /// Hash of the file; of a checkpoint's, empty.
+    /// BLAKE3 of the file; empty for parameters that are not from a safetensors file.
     pub blake3: String,
 }
 
@@ -42,54 +42,55 @@ pub struct Parameters {
 ///
 /// # Errors
 /// A shape that cannot be built.
-pub fn parameters(config: &VitConfig) -> Result<Vec<(String, Vec<i64>)>> {
+pub fn parameter_shapes(config: &VitConfig) -> Result<Vec<(String, Vec<i64>)>> {
     let mut registry = Registry::default();
     Vit::new(&mut registry, *config)?;
     let arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
     Ok(arena.names().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect())
 }
 
-impl Parameters {
+impl VitParameters {
     /// Reads a safetensors file.
     ///
     /// # Errors
-    /// A file that cannot be read or is not of floats in safetensors.
+    /// A file that cannot be read or is not safetensors of floats.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path)?;
         let (tensors, metadata) = safetensors::decode(&bytes)?;
-        // shapes do not tell the number of heads; our own files do
-        let config = config_of(&metadata);
+        // shapes do not tell the number of heads; the metadata of our files do
+        let config = config_in(&metadata);
         let normalisation = metadata.get("normalisation").and_then(|text| serde_json::from_str(text).ok());
         let blake3 = blake3::hash(&bytes).to_hex().to_string();
-        Ok(Parameters { path: path.to_owned(), tensors, config, normalisation, blake3 })
+        Ok(VitParameters { path: path.to_owned(), tensors, config, normalisation, blake3 })
     }
 
-    /// Those of an encoder in memory, or of a checkpoint, at `path`; what they hold beside the encoder's is left out.
+    /// The encoder's parameters among `all` parameters of a network; `path` is their origin in messages.
     ///
     /// # Errors
     /// A shape that cannot be built.
-    pub fn of_network(path: &Path, all: &Named, config: &VitConfig) -> Result<Self> {
-        let own = parameters(config)?.into_iter().filter_map(|(name, _)| {
+    pub fn select(path: &Path, all: &NamedTensors, config: &VitConfig) -> Result<Self> {
+        let selected = parameter_shapes(config)?.into_iter().filter_map(|(name, _)| {
             let tensor = all.get(name.as_str())?.shallow_clone();
             Some((Cow::Owned(name), tensor))
         });
-        let (path, tensors) = (path.to_owned(), own.collect());
-        Ok(Parameters { path, tensors, config: Some(*config), normalisation: None, blake3: String::new() })
+        let (path, tensors) = (path.to_owned(), selected.collect());
+        Ok(VitParameters { path, tensors, config: Some(*config), normalisation: None, blake3: String::new() })
     }
 
-    /// Whether the map to y is among them.
+    /// Whether there is a map to y.
     pub fn has_out(&self) -> bool {
         self.tensors.keys().any(|name| name.starts_with(OUT))
     }
 
-    /// The file's tensors for an encoder of this shape, positions brought to its token map.
+    /// The tensors for an encoder of this shape, positions resized to its token map.
     ///
     /// # Errors
-    /// Every name that is missing, of another shape or of no parameter of such an encoder, in one message; another number of heads.
-    pub fn fitted(&self, config: &VitConfig) -> Result<Named> {
-        let mut fitted = Named::new();
+    /// One message with every parameter that is missing, has another shape or does not belong to such an
+    /// encoder, and another number of heads.
+    pub fn fitted(&self, config: &VitConfig) -> Result<NamedTensors> {
+        let mut fitted = NamedTensors::new();
         let mut problems = Vec::new();
-        let wanted = parameters(config)?;
+        let wanted = parameter_shapes(config)?;
         for (name, shape) in &wanted {
             let Some(tensor) = self.tensors.get(name.as_str()) else {
                 if !name.starts_with(OUT) {
@@ -106,13 +107,12 @@ impl Parameters {
                 false => problems.push(format!("  {name}: has {:?}, expected {shape:?}", tensor.size())),
             }
         }
-        let known = |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
-        // left out, a layer scale or a register token would make other features of it
-        let unknown = self.tensors.iter().filter(|(name, _)| !known(name));
-        problems.extend(
-            unknown.map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())),
-        );
-        if let Some(heads) = self.config.map(|own| own.heads).filter(|&heads| heads != config.heads) {
+        let is_used = |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
+        // a layer scale or a register token that is ignored would change the features
+        let unused = self.tensors.iter().filter(|(name, _)| !is_used(name));
+        problems
+            .extend(unused.map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())));
+        if let Some(heads) = self.config.map(|config| config.heads).filter(|&heads| heads != config.heads) {
             problems.push(format!("  heads: has {heads}, expected {}", config.heads));
         }
         if problems.is_empty() {
@@ -126,11 +126,11 @@ impl Parameters {
         )
     }
 
-    /// Shape of the encoder: as our own files say, of others by the tensors' shapes, with `heads` or a head for every 64 channels. y is
-    /// as wide as a token where there is no map to it.
+    /// Shape of the encoder: as the file says, else by the shapes of its tensors, with `heads` or one head
+    /// for 64 channels. Without a map to y, y is as wide as a token.
     ///
     /// # Errors
-    /// Tensors that are no ViT's, other `heads` than the file says.
+    /// Tensors of something else than a ViT, `heads` that contradict the file.
     pub fn config(&self, heads: Option<i64>) -> Result<VitConfig> {
         if let Some(config) = self.config {
             let fits = heads.is_none_or(|heads| heads == config.heads);
@@ -140,21 +140,22 @@ impl Parameters {
         let shape = |name: &str| self.tensors.get(name).map(Tensor::size);
         let (patches, positions) = (shape("patch_embed.proj.weight"), shape(POSITIONS));
         let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref()) else {
-            let found = self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
+            let first = self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
             bail!(
-                "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed (1, 1 + g², D); the file begins with\n{}",
-                found.collect::<Vec<_>>().join("\n")
+                "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed \
+                 (1, 1 + g², D); the file begins with\n{}",
+                first.collect::<Vec<_>>().join("\n")
             );
         };
-        let block = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<i64>().ok();
-        let depth = self.tensors.keys().filter_map(|name| block(name)).max().map_or(0, |last| last + 1);
+        let block_index = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<i64>().ok();
+        let depth = self.tensors.keys().filter_map(|name| block_index(name)).max().map_or(0, |last| last + 1);
         let grid = ((tokens - 1).max(1) as f64).sqrt().round() as i64;
         ensure!(
-            heads.is_some() || dim % WIDTH_OF_A_HEAD == 0,
-            "width {dim} is no multiple of {WIDTH_OF_A_HEAD}\nhint: give the number of attention heads by --heads"
+            heads.is_some() || dim % HEAD_WIDTH == 0,
+            "width {dim} is not a multiple of {HEAD_WIDTH}\nhint: give the number of attention heads \
+             with --heads"
         );
-        let (heads, out) =
-            (heads.unwrap_or(dim / WIDTH_OF_A_HEAD), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
+        let (heads, out) = (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
         let (pool, positions) = (Pool::default(), Positions::default());
         Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
     }
@@ -162,8 +163,8 @@ impl Parameters {
     /// Overwrites the network's encoder; its other parameters stay.
     ///
     /// # Errors
-    /// As [`Parameters::fitted`].
-    pub fn start(&self, network: &mut Network) -> Result<()> {
+    /// As [`VitParameters::fitted`].
+    pub fn initialise(&self, network: &mut Network) -> Result<()> {
         let fitted = self.fitted(network.model.encoder.config())?;
         overwrite(&mut network.arena, fitted)
     }
@@ -172,24 +173,25 @@ impl Parameters {
 /// Overwrites these parameters of the arena; the others stay.
 ///
 /// # Errors
-/// Other shapes.
-pub fn overwrite(arena: &mut Arena, tensors: Named) -> Result<()> {
-    let own = arena.named(arena.master()).into_iter().map(|(name, tensor)| (Cow::Owned(name), tensor));
-    let mut all: Named = own.collect();
+/// Tensors of other shapes.
+pub(super) fn overwrite(arena: &mut Arena, tensors: NamedTensors) -> Result<()> {
+    let current = arena.named(arena.master()).into_iter().map(|(name, tensor)| (Cow::Owned(name), tensor));
+    let mut all: NamedTensors = current.collect();
     all.extend(tensors);
     Ok(arena.load(&all)?)
 }
 
-/// The encoder's shape among the texts of `eqr-bench export`.
-fn config_of(metadata: &HashMap<String, String>) -> Option<VitConfig> {
+/// The encoder's shape in the metadata that `eqr-bench export` writes.
+fn config_in(metadata: &HashMap<String, String>) -> Option<VitConfig> {
     let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
-    let named = ["image", "patch", "dim", "depth", "heads", "out", "pool", "positions"];
-    let entries = named.iter().filter_map(|&key| Some((key.to_owned(), value(metadata.get(key)?))));
+    let keys = ["image", "patch", "dim", "depth", "heads", "out", "pool", "positions"];
+    let entries = keys.iter().filter_map(|&key| Some((key.to_owned(), value(metadata.get(key)?))));
     serde_json::from_value(Value::Object(entries.collect())).ok()
 }
 
-/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by antialiased bicubic
-/// interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is returned as it is, for the caller to refuse.
+/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by
+/// antialiased bicubic interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is
+/// returned as it is, for the caller to refuse.
 fn resized_positions(positions: &Tensor, config: &VitConfig) -> Tensor {
     let unchanged = || positions.shallow_clone();
     let Ok((1, tokens, dim)) = positions.size3() else { return unchanged() };

@@ -1,10 +1,11 @@
-//! Feature files: what a frozen encoder made of a set, from whatever program. HDF5, with the groups `train`, `test` and, for transfer, `val`:
+//! Feature files: features of a data set by any frozen encoder, written by any program. HDF5, with the groups `train`, `test`
+//! and, for transfer, `val`:
 //!
 //! - for probes `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N, k), what leads from
 //!   the first view to the second;
 //! - for transfer `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! Numbers of any float type are read as float32, labels of any integer type as int64.
+//! Any float type is read as float32, labels of any integer type as int64.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,8 @@ use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File};
 use tch::{Device, Tensor};
 
-use crate::measure::regression::{PairFeatures, Regression};
+use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::registry::TaskFamily;
 
 /// An open feature file.
 pub struct FeatureFile {
@@ -40,56 +42,61 @@ impl FeatureFile {
         Ok(FeatureFile { file, path: path.to_owned() })
     }
 
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether it holds labelled features beside those of pairs.
     pub fn has_labelled(&self) -> bool {
         self.file.dataset("train/labels").is_ok()
     }
 
-    /// One regression for each target, by name, on `device`: the features of both views side by side.
+    /// The pairs of each target, ordered by the targets' names, on `device`.
     ///
     /// # Errors
     /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite.
-    pub fn regressions(&self, device: Device) -> Result<Vec<Regression>> {
+    pub fn pair_sets(&self, device: Device) -> Result<Vec<PairSet>> {
         let names = self.target_names()?;
-        let train = self.pair_features("train")?.to_device(device);
-        let test = self.pair_features("test")?.to_device(device);
+        let train = self.both_views("train")?.to_device(device);
+        let test = self.both_views("test")?.to_device(device);
         self.same_width("test/features_1", &test, &train, 2)?;
-        let problem = |name: String| {
+        let set = |task: String| {
             let target = |split: &str, features: &Tensor| {
-                let dataset = format!("{split}/targets/{name}");
+                let dataset = format!("{split}/targets/{task}");
                 let target = self.matrix(&dataset)?;
                 self.same_length(&dataset, &target, features, &format!("{split}/features_1"))?;
                 Ok::<_, anyhow::Error>(target.to_device(device))
             };
             let (train_t, test_t) = (target("train", &train)?, target("test", &test)?);
-            self.same_width(&format!("test/targets/{name}"), &test_t, &train_t, 1)?;
+            self.same_width(&format!("test/targets/{task}"), &test_t, &train_t, 1)?;
             let pairs = |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target };
             let (train, test) = (pairs(&train, train_t), pairs(&test, test_t));
-            Ok(Regression { task: name, suffix: "", train, test })
+            Ok(PairSet { task, combined: false, train, test })
         };
-        names.into_iter().map(problem).collect()
+        names.into_iter().map(set).collect()
     }
 
-    /// The three labelled parts, on `device`. As many classes as the training labels' largest says.
+    /// The three labelled splits, on `device`. The largest training label gives the number of classes.
     ///
     /// # Errors
     /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite, labels that no training
-    /// sample has, one class only.
+    /// sample has, a single class.
     pub fn transfer_data(&self, device: Device) -> Result<TransferData> {
         let (train, classes) = self.labelled_train(device)?;
-        let part = |split: &str| self.labelled_like(split, &train, classes, device);
-        let (val, test) = (part("val")?, part("test")?);
+        let labelled = |split: &str| self.labelled_like(split, &train, classes, device);
+        let (val, test) = (labelled("val")?, labelled("test")?);
         Ok(TransferData { name: self.path.display().to_string(), train, val, test, classes: usize::try_from(classes)? })
     }
 
-    /// The labelled training and test parts as a classification problem, on `device`.
+    /// The labelled training and test splits as a classification problem, on `device`.
     ///
     /// # Errors
-    /// As [`FeatureFile::transfer_data`], `val` aside.
+    /// As [`FeatureFile::transfer_data`], without `val`.
     pub fn classification(&self, device: Device) -> Result<LabelledFeatures> {
         let (train, classes) = self.labelled_train(device)?;
         let test = self.labelled_like("test", &train, classes, device)?;
-        let (name, classes) = ("classification".to_owned(), usize::try_from(classes)?);
+        let (name, classes) = (TaskFamily::Classification.name().to_owned(), usize::try_from(classes)?);
         Ok(LabelledFeatures {
             name,
             train_x: train.x,
@@ -101,7 +108,7 @@ impl FeatureFile {
         })
     }
 
-    /// The labelled training part and the number of classes that it names.
+    /// The labelled training split and its number of classes.
     fn labelled_train(&self, device: Device) -> Result<(Labelled, i64)> {
         let train = self.labelled("train", device)?;
         let classes = train.y.max().int64_value(&[]) + 1;
@@ -110,12 +117,12 @@ impl FeatureFile {
         Ok((train, classes))
     }
 
-    /// Another labelled part with the training part's features and classes.
+    /// Another labelled split, which must have the training split's width and classes.
     fn labelled_like(&self, split: &str, train: &Labelled, classes: i64, device: Device) -> Result<Labelled> {
-        let part = self.labelled(split, device)?;
-        self.same_width(&format!("{split}/features"), &part.x, &train.x, 1)?;
-        self.labels_below(&part, split, classes)?;
-        Ok(part)
+        let labelled = self.labelled(split, device)?;
+        self.same_width(&format!("{split}/features"), &labelled.x, &train.x, 1)?;
+        self.labels_below(&labelled, split, classes)?;
+        Ok(labelled)
     }
 
     /// `path: dataset`, as messages begin.
@@ -131,8 +138,8 @@ impl FeatureFile {
         Ok(Labelled { x: x.to_device(device), y: y.to_device(device) })
     }
 
-    fn labels_below(&self, part: &Labelled, split: &str, classes: i64) -> Result<()> {
-        let (min, max) = (part.y.min().int64_value(&[]), part.y.max().int64_value(&[]));
+    fn labels_below(&self, labelled: &Labelled, split: &str, classes: i64) -> Result<()> {
+        let (min, max) = (labelled.y.min().int64_value(&[]), labelled.y.max().int64_value(&[]));
         ensure!(
             min >= 0 && max < classes,
             "{}: labels lie in {min}..={max}, expected 0..{classes} (classes from 0, as many as train/labels names)",
@@ -142,7 +149,7 @@ impl FeatureFile {
     }
 
     /// Features of both views of a split, (N, 2 D).
-    fn pair_features(&self, split: &str) -> Result<Tensor> {
+    fn both_views(&self, split: &str) -> Result<Tensor> {
         let names = [format!("{split}/features_1"), format!("{split}/features_2")];
         let [first, second] = [self.matrix(&names[0])?, self.matrix(&names[1])?];
         ensure!(
@@ -158,14 +165,14 @@ impl FeatureFile {
 
     /// Names under `train/targets`, which must be those under `test/targets`.
     fn target_names(&self) -> Result<Vec<String>> {
-        let of = |split: &str| {
+        let names = |split: &str| {
             let group = format!("{split}/targets");
             let found = self.file.group(&group).map_err(|_| self.missing(&group))?;
             let mut names = found.member_names().with_context(|| self.at(&group))?;
             names.sort();
             Ok::<_, anyhow::Error>(names)
         };
-        let (train, test) = (of("train")?, of("test")?);
+        let (train, test) = (names("train")?, names("test")?);
         ensure!(!train.is_empty(), "{}: no target, expected at least one dataset (N, k)", self.at("train/targets"));
         ensure!(
             train == test,
@@ -181,11 +188,11 @@ impl FeatureFile {
         self.file.dataset(name).map_err(|_| self.missing(name))
     }
 
-    /// The error of a missing dataset or group: says what there is where the path breaks off.
+    /// The error of a missing dataset or group, with what the deepest group on its path holds.
     fn missing(&self, name: &str) -> anyhow::Error {
         let mut parent = String::new();
-        for part in name.split('/') {
-            let path = if parent.is_empty() { part.to_owned() } else { format!("{parent}/{part}") };
+        for step in name.split('/') {
+            let path = if parent.is_empty() { step.to_owned() } else { format!("{parent}/{step}") };
             if self.file.group(&path).is_err() {
                 break;
             }
@@ -203,7 +210,7 @@ impl FeatureFile {
         )
     }
 
-    /// A dataset (N, D) of finite floats, neither side empty, as float32.
+    /// A dataset (N, D) of finite floats, N and D at least 1, as float32.
     fn matrix(&self, name: &str) -> Result<Tensor> {
         let dataset = self.dataset(name)?;
         let shape = dataset.shape();
@@ -220,7 +227,7 @@ impl FeatureFile {
         Ok(Tensor::from_slice(&values).view([i64::try_from(rows)?, i64::try_from(columns)?]))
     }
 
-    /// A dataset (N) of integers, not empty, as int64.
+    /// A dataset (N) of integers, N at least 1, as int64.
     fn labels(&self, name: &str) -> Result<Tensor> {
         let dataset = self.dataset(name)?;
         let shape = dataset.shape();
@@ -232,17 +239,73 @@ impl FeatureFile {
         Ok(Tensor::from_slice(&values))
     }
 
-    fn same_length(&self, name: &str, found: &Tensor, features: &Tensor, of: &str) -> Result<()> {
+    fn same_length(&self, name: &str, found: &Tensor, features: &Tensor, like: &str) -> Result<()> {
         let (rows, expected) = (found.size()[0], features.size()[0]);
-        ensure!(rows == expected, "{}: {rows} rows, expected {expected}, as {of} has", self.at(name));
+        ensure!(rows == expected, "{}: {rows} rows, expected {expected}, as {like} has", self.at(name));
         Ok(())
     }
 
-    /// Fails where `found` has other columns than `expected`, each in `views` parts.
+    /// Fails if `found` has other columns a view than `expected`.
     fn same_width(&self, name: &str, found: &Tensor, expected: &Tensor, views: i64) -> Result<()> {
         let (columns, expected) = (found.size()[1] / views, expected.size()[1] / views);
-        let of = name.replacen("test/", "train/", 1).replacen("val/", "train/", 1);
-        ensure!(columns == expected, "{}: {columns} columns, expected {expected}, as {of} has", self.at(name));
+        let like = name.replacen("test/", "train/", 1).replacen("val/", "train/", 1);
+        ensure!(columns == expected, "{}: {columns} columns, expected {expected}, as {like} has", self.at(name));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array1, Array2};
+
+    use super::*;
+
+    /// A file with the given labels, and pairs of width 3 whose test targets have `columns` columns.
+    fn written(folder: &tempfile::TempDir, labels: [[i64; 4]; 2], columns: usize) -> FeatureFile {
+        let path = folder.path().join("features.h5");
+        let file = File::create(&path).unwrap();
+        for (split, labels, columns) in [("train", labels[0], 2), ("test", labels[1], columns)] {
+            let matrix = |name: &str, width: usize, start: f32| {
+                let values = Array2::from_shape_fn((4, width), |(i, j)| start + (i * width + j) as f32);
+                file.new_dataset_builder().with_data(&values).create(format!("{split}/{name}").as_str()).unwrap();
+            };
+            matrix("features_1", 3, 0.0);
+            matrix("features_2", 3, 100.0);
+            matrix("targets/color", columns, 0.0);
+            matrix("features", 3, 0.0);
+            let labels = Array1::from_vec(labels.to_vec());
+            file.new_dataset_builder().with_data(&labels).create(format!("{split}/labels").as_str()).unwrap();
+        }
+        drop(file);
+        FeatureFile::open(&path).unwrap()
+    }
+
+    #[test]
+    fn both_views_stand_side_by_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = written(&folder, [[0, 1, 2, 0], [0, 1, 2, 2]], 2);
+        let sets = file.pair_sets(Device::Cpu).unwrap();
+        assert_eq!((sets.len(), sets[0].task.as_str(), sets[0].train.target.size()), (1, "color", vec![4, 2]));
+        let first_row = Vec::<f32>::try_from(sets[0].train.y.get(0)).unwrap();
+        assert_eq!(first_row, [0.0, 1.0, 2.0, 100.0, 101.0, 102.0]);
+        assert!(file.has_labelled());
+        assert_eq!(file.classification(Device::Cpu).unwrap().classes, 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (labels, columns, says) in [
+            ([[0, 1, 0, 1], [0, 1, 2, 0]], 2, "test/labels: labels lie in 0..=2, expected 0..2"),
+            ([[0, 0, 0, 0], [0, 0, 0, 0]], 2, "train/labels: one class only"),
+            ([[0, 1, 0, 1], [0, 1, 0, 1]], 3, "test/targets/color: 3 columns, expected 2"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = written(&folder, labels, columns);
+            let errors = [file.pair_sets(Device::Cpu).err(), file.classification(Device::Cpu).err()];
+            let text = errors.into_iter().flatten().map(|error| format!("{error:#}")).collect::<String>();
+            assert!(text.contains(says), "{says}: {text}");
+            let missing = format!("{:#}", file.transfer_data(Device::Cpu).unwrap_err());
+            assert!(missing.contains("val/features: missing") || missing.contains("one class"), "{missing}");
+        }
     }
 }

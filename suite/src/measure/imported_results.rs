@@ -10,9 +10,9 @@ use crate::registry::{Better, TaskFamily, better};
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::metric::{Metric, ValueOrigin};
 
-/// A line of `metrics.csv`, what nobody but this program needs left out.
+/// A row of the file.
 #[derive(Deserialize)]
-pub(crate) struct Line {
+struct ImportedValue {
     dataset: String,
     task: String,
     #[serde(default)]
@@ -26,62 +26,62 @@ pub(crate) struct Line {
     better: Option<Better>,
 }
 
-/// The values of a method on a data set, those of `origin` that belong into a cell of this kind, out of a CSV file with the columns of `metrics.csv`: `dataset`, `task`,
-/// `metric` and `value`, and where there are such `method` (rows of other names are passed over), `pretrain_seed`, `eval_seed`, `unit`
-/// and `better`.
+/// The values of the method and the data set of `origin` that belong into a cell of `kind`. The file needs the columns
+/// `dataset`, `task`, `metric` and `value`; it may have `method` (rows of other methods are ignored), `pretrain_seed`,
+/// `eval_seed`, `unit` and `better`.
 ///
 /// # Errors
-/// A file that cannot be read, a line that is not such, a value that is not finite, no row at all of this method and this set.
+/// A file or a row that cannot be read, a value that is not finite, no row of this method on this data set.
 pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<Metric>> {
-    let lines = lines(path, &origin.method)?;
-    let of_method = |line: &&Line| line.method == origin.method;
-    let others =
-        lines.iter().map(|line| format!("{}, {} on {}", line.method, line.task, line.dataset)).collect::<BTreeSet<_>>();
-    let wanted = |line: &&Line| line.dataset == origin.dataset && line.kind() == kind;
-    let own = lines.iter().filter(of_method).filter(wanted);
-    let found: Vec<Metric> = own.map(|line| line.metric(origin)).collect();
+    let all = read(path, &origin.method)?;
+    let wanted = |value: &&ImportedValue| {
+        value.method == origin.method && value.dataset == origin.dataset && value.cell_kind() == kind
+    };
+    let found: Vec<Metric> = all.iter().filter(wanted).map(|value| value.metric(origin)).collect();
+    let names = all.iter().map(|value| format!("{}, {} on {}", value.method, value.task, value.dataset));
+    let names = names.collect::<BTreeSet<_>>();
     ensure!(
         !found.is_empty(),
         "{}: no row of `{}` on {}\nhint: the file has {}",
         path.display(),
         origin.method,
         origin.dataset,
-        if others.is_empty() { "no row at all".to_owned() } else { Vec::from_iter(others).join(", ") }
+        if names.is_empty() { "no row at all".to_owned() } else { Vec::from_iter(names).join(", ") }
     );
     Ok(found)
 }
 
-/// The data sets that a method has rows of this kind on.
+/// The data sets on which `method` has values that belong into a cell of `kind`.
 ///
 /// # Errors
-/// As [`metrics`], but for the last.
-pub fn datasets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<String>> {
-    let own = lines(path, method)?.into_iter().filter(|line| line.method == method && line.kind() == kind);
-    Ok(own.map(|line| line.dataset).collect())
+/// A file or a row that cannot be read, a value that is not finite.
+pub fn data_sets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<String>> {
+    let own = read(path, method)?.into_iter().filter(|value| value.method == method && value.cell_kind() == kind);
+    Ok(own.map(|value| value.dataset).collect())
 }
 
-/// All lines; those without a method are of `method`.
-pub(crate) fn lines(path: &Path, method: &str) -> Result<Vec<Line>> {
+/// All rows. Those without a method get `method`.
+fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
     let place = || path.display().to_string();
     let mut reader = csv::Reader::from_path(path).with_context(place)?;
-    let mut lines = Vec::new();
-    for (i, line) in reader.deserialize().enumerate() {
-        let mut line: Line = line.map_err(|error| {
+    let mut values = Vec::new();
+    for (i, row) in reader.deserialize().enumerate() {
+        let mut value: ImportedValue = row.map_err(|error| {
             let hint = "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv";
             anyhow!("{}: {error}\n{hint}", place())
         })?;
-        ensure!(line.value.is_finite(), "{}: row {}: value {} is not a finite number", place(), i + 1, line.value);
-        if line.method.is_empty() {
-            method.clone_into(&mut line.method);
+        ensure!(value.value.is_finite(), "{}: row {}: value {} is not a finite number", place(), i + 1, value.value);
+        if value.method.is_empty() {
+            method.clone_into(&mut value.method);
         }
-        lines.push(line);
+        values.push(value);
     }
-    Ok(lines)
+    Ok(values)
 }
 
-impl Line {
-    /// The kind of cell that such a value stands in.
-    fn kind(&self) -> CellKind {
+impl ImportedValue {
+    /// The kind of cell that such values belong into.
+    fn cell_kind(&self) -> CellKind {
         TaskFamily::of_task(&self.task).into()
     }
 
@@ -107,7 +107,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    fn read(text: &str, row: &str, dataset: &str) -> Result<Vec<Metric>> {
+    fn imported(text: &str, row: &str, dataset: &str) -> Result<Vec<Metric>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.csv");
         std::fs::write(&path, text).unwrap();
@@ -121,11 +121,11 @@ mod tests {
         let text = "dataset,task,method,metric,pretrain_seed,value\n\
                     CIFAR10,rotation,DINO,r2_per_output,0,0.5\nCIFAR10,rotation,DINO,r2_per_output,1,0.6\n\
                     CIFAR10,rotation,MAE,r2_per_output,0,0.4\nSTL,rotation,DINO,r2_per_output,0,0.9\n";
-        let found = read(text, "DINO", "CIFAR10").unwrap();
+        let found = imported(text, "DINO", "CIFAR10").unwrap();
         let values: Vec<(u64, f64)> = found.iter().map(|metric| (metric.pretrain_seed, metric.value)).collect();
         assert_eq!(values, [(0, 0.5), (1, 0.6)]);
         assert_eq!((found[0].suite.as_str(), found[0].table.as_str(), found[0].better), ("own", "4", Better::Higher));
-        let message = format!("{:#}", read(text, "DINOv2", "CIFAR10").unwrap_err());
+        let message = format!("{:#}", imported(text, "DINOv2", "CIFAR10").unwrap_err());
         assert!(
             message.contains("no row of `DINOv2` on CIFAR10") && message.contains("MAE, rotation on CIFAR10"),
             "{message}"
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn broken_lines_are_refused() {
+    fn broken_rows_are_refused() {
         for (text, says) in [
             ("dataset,task,metric\nC,rotation,r2\n", "value"),
             ("dataset,task,metric,value\nC,rotation,r2,much\n", "line: 2"),
             ("dataset,task,metric,value\nC,rotation,r2,NaN\n", "row 1: value NaN"),
             ("dataset,task,metric,value\n", "no row of `X` on C"),
         ] {
-            let message = format!("{:#}", read(text, "X", "C").unwrap_err());
+            let message = format!("{:#}", imported(text, "X", "C").unwrap_err());
             assert!(message.contains(says), "{message}");
         }
     }

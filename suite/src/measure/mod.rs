@@ -1,7 +1,15 @@
-//! One file for each kind of measurement of a frozen encoder.
+//! One file for each kind of measurement of a frozen encoder. `probe` lists what a probe cell measures: a new measure is a new
+//! file here, a line in that list, and a line in the registry.
 
+pub mod classification;
+pub mod evaluation;
+pub mod exact_map;
+pub mod exit_code;
 pub mod feature_file;
+pub mod geometry;
 pub mod imported_results;
+pub mod pair_features;
+pub mod pair_sets;
 pub mod pictures;
 pub mod probe;
 pub mod reconstruction;

@@ -1,26 +1,24 @@
-//! What a method that reconstructs makes of view 2, with the right inputs and with others (protocol section 2).
+//! Errors of a method's reconstruction of view 2, from the right inputs and from wrong ones (protocol section 2).
 
 use anyhow::Result;
 use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
-use crate::measure::probe::{TEST_PAIRS_SEED, spread};
-use crate::registry::Better;
+use crate::measure::evaluation::{Evaluation, TEST_PAIRS_SEED, evenly_spaced};
+use crate::registry::{MSE_COPY_VIEW1, MSE_MEAN_IMAGE, MSE_OTHER_VIEW1, MSE_OTHER_VIEW2, MSE_OWN};
 use crate::run_folder::metric::MeasuredValue;
 
 /// Test pairs that the errors are taken over, at most.
 const RECONSTRUCTED: usize = 512;
 
-/// The test MSEs of protocol section 2, for methods that reconstruct.
-///
-/// # Errors
-/// Images that cannot be read.
-pub fn errors(network: &Network, test: &PairSource) -> Result<Vec<MeasuredValue>> {
+/// The test MSEs, of methods that reconstruct.
+pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
+    let test = evaluation.test;
     let count = test.units().len().min(RECONSTRUCTED);
-    let pairs = test.pairs(TEST_PAIRS_SEED, 0, &spread(test, count))?;
+    let pairs = test.pairs(TEST_PAIRS_SEED, 0, &evenly_spaced(test, count))?;
     let tokens = |images: &Tensor| encode(network, images).tokens.to_kind(Kind::Float);
     let (view1, view2) = (tokens(&pairs.view1), tokens(&pairs.view2));
     // half a turn: classes may lie side by side, and the neighbour would then be of the same class
@@ -29,46 +27,34 @@ pub fn errors(network: &Network, test: &PairSource) -> Result<Vec<MeasuredValue>
     let mse = |source: &Tensor, query: &Tensor| {
         let pair = ReconstructionPair { source: &source.to_kind(kind), query: &query.to_kind(kind) };
         let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?;
-        Some(image.to_kind(tch::Kind::Float).mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]))
+        Some(image.to_kind(Kind::Float).mse_loss(&pairs.view2, Reduction::Mean).double_value(&[]))
     };
     let Some(own) = mse(&view1, &view2) else { return Ok(Vec::new()) };
     let mean = pairs.view2.mean_dim([0i64].as_slice(), true, None).expand_as(&pairs.view2);
-    let plain = |image: &Tensor| Some(image.mse_loss(&pairs.view2, tch::Reduction::Mean).double_value(&[]));
-    let rows = [
-        ("mse_own", Some(own)),
-        ("mse_other_view1", mse(&other(&view1), &view2)),
-        ("mse_other_view2", mse(&view1, &other(&view2))),
-        ("mse_mean_image", plain(&mean)),
-        ("mse_copy_view1", plain(&pairs.view1)),
-    ]
-    .into_iter()
-    .filter_map(|(metric, value)| {
-        Some(MeasuredValue {
-            task: "reconstruction".into(),
-            metric: metric.into(),
-            eval_seed: None,
-            value: value?,
-            unit: "MSE",
-            better: Better::Lower,
-        })
-    })
-    .collect();
-    Ok(rows)
+    let mse_of_image = |image: &Tensor| Some(image.mse_loss(&pairs.view2, Reduction::Mean).double_value(&[]));
+    let values = [
+        (MSE_OWN, Some(own)),
+        (MSE_OTHER_VIEW1, mse(&other(&view1), &view2)),
+        (MSE_OTHER_VIEW2, mse(&view1, &other(&view2))),
+        (MSE_MEAN_IMAGE, mse_of_image(&mean)),
+        (MSE_COPY_VIEW1, mse_of_image(&pairs.view1)),
+    ];
+    Ok(values.into_iter().filter_map(|(measure, value)| Some(measure.value(None, value?))).collect())
 }
 
-/// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none where the method does not
-/// reconstruct.
+/// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none of a method that does
+/// not reconstruct.
 ///
 /// # Errors
 /// Images that cannot be read.
 pub fn pictures(network: &Network, test: &PairSource, count: usize) -> Result<Option<[Tensor; 3]>> {
     tch::no_grad(|| {
-        let pairs = test.pairs(TEST_PAIRS_SEED, 0, &spread(test, count.min(test.units().len())))?;
+        let pairs = test.pairs(TEST_PAIRS_SEED, 0, &evenly_spaced(test, count.min(test.units().len())))?;
         let (view1, view2) = (encode(network, &pairs.view1), encode(network, &pairs.view2));
         let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
         let image = network.model.method.as_ref().and_then(|method| method.reconstruct(&network.arena, pair));
         Ok(image.map(|image| {
-            let images = [pairs.view1, pairs.view2, image.to_kind(tch::Kind::Float)];
+            let images = [pairs.view1, pairs.view2, image.to_kind(Kind::Float)];
             images.map(|image| test.denormalise(&image).clamp(0.0, 1.0))
         }))
     })

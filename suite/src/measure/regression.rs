@@ -1,204 +1,236 @@
-//! Probes of what features hold of the transformation between two views, as values (protocol section 4).
+//! Probes of what features hold of the transformation between two views (protocol section 4).
 
-use anyhow::Result;
-use eqr_probes::mlp::{Fit, ProbeConfig, Problem, fit, permuted};
+use eqr_datasets::transforms::Transform;
+use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
+use eqr_probes::quaternion;
 use eqr_probes::r2::{R2, constant_predictor};
-use eqr_probes::{quaternion, ridge};
-use tch::Tensor;
+use eqr_probes::ridge::{self, LinearFit};
 
-use crate::encoder::representation::Representation;
-use crate::measure::probe::ProbeScope;
-use crate::registry::Better;
+use crate::encoder::representation::FeatureEncoder;
+use crate::measure::evaluation::Evaluation;
+use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::MeasuredValue;
-use crate::suite_file::suite::{Probe, ReadoutHalf};
+use crate::suite_file::probe::Probe;
 
-/// Suffix of metrics of pairs that differ by all transforms at once.
-pub const COMBINED: &str = "_combined";
-
-/// Metric that counts the outputs of a target that do not vary on the test split, so that they have no R2.
-pub const UNDEFINED: &str = "undefined_outputs";
-
-/// What a representation is read as.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Readout {
-    /// y, or a half of it.
-    Y(ReadoutHalf),
-    /// y and the quadrant means of the equivariant token map.
-    Grid,
+/// One regression problem: a target of a set, and the features that it is predicted from.
+pub struct Question<'a> {
+    set: &'a PairSet,
+    readout: Readout,
+    /// Whether quaternions have signs such that w >= 0, as q and -q are one rotation.
+    canonical: bool,
 }
 
-impl Readout {
-    fn suffix(self) -> &'static str {
-        match self {
-            Readout::Y(ReadoutHalf::All) => "",
-            Readout::Y(ReadoutHalf::Inv) => "_inv",
-            Readout::Y(ReadoutHalf::Equi) => "_equi",
-            Readout::Grid => "_grid",
-        }
-    }
+/// What the probes of a question score.
+pub struct Scores<'a> {
+    /// The question.
+    pub question: Question<'a>,
+    /// MLP probes, one for each seed.
+    pub mlp: Vec<Fit>,
+    /// The linear probe.
+    pub linear: LinearFit,
+    /// The constant predictor, on test pairs.
+    pub constant: R2,
 }
 
-/// Features of both views of pairs and what lies between the views.
-pub struct Regression {
-    /// Name of the task.
-    pub task: String,
-    /// [`COMBINED`] where the pairs differ by all transforms at once, else nothing.
-    pub suffix: &'static str,
-    /// What probes are fitted to.
-    pub train: PairFeatures,
-    /// What they are measured on.
-    pub test: PairFeatures,
-}
-
-impl Regression {
-    /// As a problem of all of y.
-    pub fn problem(&self) -> Problem {
-        self.problem_of(ReadoutHalf::All)
+impl<'a> Question<'a> {
+    /// The questions of a set: its target, and if that is quaternions and all of y is read, also with canonical signs.
+    pub fn all(set: &'a PairSet, readout: Readout) -> impl Iterator<Item = Question<'a>> {
+        let canonical = readout == Readout::Y && !set.combined && set.task == Transform::Rotation.name() && {
+            [&set.train.target, &set.test.target].into_iter().all(quaternion::are_unit)
+        };
+        [Some(false), canonical.then_some(true)].into_iter().flatten().map(move |canonical| Question {
+            set,
+            readout,
+            canonical,
+        })
     }
 
-    /// As a problem of a part of y, which must have two halves where it is not all of it.
-    pub fn problem_of(&self, part: ReadoutHalf) -> Problem {
-        Asked { set: self, readout: Readout::Y(part), canonical: false }.problem()
+    /// The task with what distinguishes the question, as in `rotation_canonical`.
+    pub fn name(&self) -> String {
+        let metric = self.metric(R2Definition::PerOutput, Predictor::Mlp).to_string();
+        format!("{}{}", self.set.task, &metric[R2Metric::PER_OUTPUT.to_string().len()..])
     }
-}
 
-/// Pairs as probes read them.
-pub struct PairFeatures {
-    /// (N, 2 D): y of both views.
-    pub y: Tensor,
-    /// (N, 2 D + 8 D'): y and quadrant means of both views, where there is a token map.
-    pub grid: Option<Tensor>,
-    /// (N, k): what leads from the first view to the second.
-    pub target: Tensor,
-}
-
-impl PairFeatures {
-    /// Of the representations of first and second views, N each.
-    pub fn of(first: &Representation, second: &Representation, target: &Tensor) -> PairFeatures {
-        let beside = |first: &Tensor, second: &Tensor| Tensor::cat(&[first, second], 1);
-        let grids = first.grid.as_ref().zip(second.grid.as_ref());
-        PairFeatures {
-            y: beside(&first.y, &second.y),
-            grid: grids.map(|(first, second)| beside(first, second)),
-            target: target.shallow_clone(),
+    fn metric(&self, definition: R2Definition, predictor: Predictor) -> R2Metric {
+        R2Metric {
+            definition,
+            predictor,
+            canonical: self.canonical,
+            combined: self.set.combined,
+            readout: self.readout,
         }
     }
 
-    /// (N, columns of both views); the readout is one that they have
-    fn read(&self, readout: Readout) -> Tensor {
-        let half = self.y.size()[1] / 4;
-        let halves =
-            |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
-        match readout {
-            Readout::Y(ReadoutHalf::All) => self.y.shallow_clone(),
-            Readout::Y(ReadoutHalf::Inv) => halves(0),
-            Readout::Y(ReadoutHalf::Equi) => halves(half),
-            Readout::Grid => self.grid.as_ref().expect("asked only where there is one").shallow_clone(),
+    fn problem(&self) -> Problem {
+        let Question { set: PairSet { train, test, .. }, readout, canonical } = *self;
+        let target = |pairs: &PairFeatures| match canonical {
+            true => quaternion::canonical(&pairs.target),
+            false => pairs.target.shallow_clone(),
+        };
+        Problem {
+            name: self.name(),
+            train_x: train.read(readout),
+            train_t: target(train),
+            test_x: test.read(readout),
+            test_t: target(test),
         }
+    }
+
+    /// The R2 of a probe. Those that are undefined have no value.
+    fn values(&self, predictor: Predictor, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
+        let all = [
+            (R2Definition::PerOutput, test.per_output),
+            (R2Definition::Pooled, test.pooled),
+            (R2Definition::PerOutputTrain, train.per_output),
+        ];
+        let value = |(definition, value): (R2Definition, Option<f64>)| {
+            Some(self.metric(definition, predictor).value(&self.set.task, seed, value?))
+        };
+        all.into_iter().filter_map(value).collect()
     }
 }
 
-/// R2 of every set: of MLP probes with each seed, and, to the full extent, of linear probes, of the constant predictor, and of probes of
-/// permuted targets.
+/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor. Tells `progress` how
+/// many epochs are done, of how many.
 ///
 /// # Errors
 /// Features that are not finite, and what else the probes refuse.
-pub fn values(sets: &[Regression], probe: &Probe, extent: ProbeScope) -> Result<Vec<MeasuredValue>> {
-    let seeds: Vec<u64> = match extent {
-        ProbeScope::Full => (0..probe.seeds).collect(),
-        ProbeScope::CurvePoint => vec![0],
+pub fn score<'a>(
+    questions: Vec<Question<'a>>,
+    seeds: &[u64],
+    config: &ProbeConfig,
+    precision: Precision,
+    progress: &mut dyn FnMut(usize, usize),
+) -> eqr_probes::Result<Vec<Scores<'a>>> {
+    let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
+    let fits = fit_in(precision, &problems, seeds, config, progress)?;
+    let score = |((question, problem), mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
+        let linear = ridge::fit(problem)?;
+        let constant = constant_predictor(&problem.train_t, &problem.test_t)?;
+        Ok(Scores { question, mlp, linear, constant })
     };
+    questions.into_iter().zip(&problems).zip(fits).map(score).collect()
+}
+
+/// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP probes that were
+/// trained on permuted targets.
+pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> anyhow::Result<Vec<MeasuredValue>> {
+    let sets = evaluation.pair_sets(encoder, evaluation.probe.combined)?;
+    measure_sets(&sets, evaluation.probe)
+}
+
+/// As [`measure`], of pairs.
+pub(super) fn measure_sets(sets: &[PairSet], probe: &Probe) -> anyhow::Result<Vec<MeasuredValue>> {
+    let seeds: Vec<u64> = (0..probe.seeds).collect();
     let mut values = Vec::new();
-    let has_grid = sets.iter().all(|set| set.train.grid.is_some() && set.test.grid.is_some());
-    let parts = probe.parts.iter().map(|&part| Readout::Y(part));
-    for readout in parts.chain(has_grid.then_some(Readout::Grid)) {
-        let asked = sets.iter().flat_map(|set| Asked::of(set, readout)).collect::<Vec<_>>();
-        let problems: Vec<Problem> = asked.iter().map(Asked::problem).collect();
-        let fits = fit(&problems, &seeds, &probe.regression)?;
-        for ((asked, problem), fits) in asked.iter().zip(&problems).zip(fits) {
-            let of_seeds = seeds.iter().zip(&fits);
-            values.extend(of_seeds.flat_map(|(&seed, fit)| asked.values("", Some(seed), &fit.train, &fit.test)));
-            if extent == ProbeScope::Full {
-                let linear = ridge::fit(problem)?;
-                values.extend(asked.values("_linear", None, &linear.train, &linear.test));
-            }
+    for questions in questions_by_readout(sets, probe) {
+        for Scores { question, mlp, linear, .. } in
+            score(questions, &seeds, &probe.regression, Precision::Fp32, &mut |_, _| {})?
+        {
+            values.extend(mlp_values(&question, &seeds, &mlp));
+            values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
         }
     }
-    for set in sets {
-        let constant = constant_predictor(&set.train.target, &set.test.target)?;
-        let metric = format!("r2_pooled_constant{}", set.suffix);
-        values.extend(constant.pooled.map(|r2| value(&set.task, metric, None, r2)));
+    values.extend(constant_values(sets)?);
+    values.extend(shuffled_values(sets, &probe.regression)?);
+    Ok(values)
+}
+
+/// A point of the curve of R2 against steps: MLP probes of one seed, and the constant predictor.
+pub(super) fn measure_curve_point(
+    evaluation: &Evaluation,
+    encoder: &dyn FeatureEncoder,
+) -> anyhow::Result<Vec<MeasuredValue>> {
+    let (sets, seeds) = (evaluation.pair_sets(encoder, false)?, [0]);
+    let mut values = Vec::new();
+    for questions in questions_by_readout(&sets, evaluation.probe) {
+        let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
+        let fits = fit(&problems, &seeds, &evaluation.probe.regression)?;
+        values.extend(questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)));
+    }
+    values.extend(constant_values(&sets)?);
+    Ok(values)
+}
+
+/// The questions of all sets, one list for each half of y that the suite names and one for the grid.
+fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator<Item = Vec<Question<'a>>> {
+    let has_grid = sets.iter().all(PairSet::has_grid);
+    let halves = probe.parts.iter().map(|&half| half.into()).collect::<Vec<Readout>>();
+    let readouts = halves.into_iter().chain(has_grid.then_some(Readout::Grid));
+    readouts.map(|readout| sets.iter().flat_map(|set| Question::all(set, readout)).collect())
+}
+
+fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredValue> {
+    let values = |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
+    seeds.iter().zip(fits).flat_map(values).collect()
+}
+
+/// Of every set, the constant predictor, and the number of outputs that have no R2.
+fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
+    let mut values = Vec::new();
+    for PairSet { task, combined, train, test } in sets {
+        let constant = constant_predictor(&train.target, &test.target)?;
+        let metric = |metric: R2Metric| R2Metric { combined: *combined, ..metric };
+        values.extend(constant.pooled.map(|pooled| metric(R2Metric::CONSTANT).value(task, None, pooled)));
         let undefined = constant.outputs.iter().filter(|r2| r2.is_none()).count();
         if undefined > 0 {
-            let metric = format!("{UNDEFINED}{}", set.suffix);
-            values.push(MeasuredValue { unit: "outputs", ..value(&set.task, metric, None, undefined as f64) });
+            values.push(metric(R2Metric::UNDEFINED_OUTPUTS).value(task, None, undefined as f64));
         }
-    }
-    if extent == ProbeScope::Full {
-        values.extend(shuffled(sets, &probe.regression)?);
     }
     Ok(values)
 }
 
-/// The sanity row: probes of y trained on permuted targets, tested on intact ones.
-fn shuffled(sets: &[Regression], config: &ProbeConfig) -> Result<Vec<MeasuredValue>> {
-    let single: Vec<&Regression> = sets.iter().filter(|set| set.suffix.is_empty()).collect();
-    let problem = |set: &&Regression| {
-        let asked = Asked { set, readout: Readout::Y(ReadoutHalf::All), canonical: false };
-        Problem { train_t: permuted(&set.train.target, 0), ..asked.problem() }
+/// The sanity row: probes of y that are trained on permuted targets and tested on intact ones.
+fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result<Vec<MeasuredValue>> {
+    let single: Vec<&PairSet> = sets.iter().filter(|set| !set.combined).collect();
+    let problem = |&set: &&PairSet| {
+        let question = Question { set, readout: Readout::Y, canonical: false };
+        Problem { train_t: permuted(&set.train.target, 0), ..question.problem() }
     };
     let problems: Vec<Problem> = single.iter().map(problem).collect();
     let fits = fit(&problems, &[0], config)?;
-    let row = |(set, fits): (&&Regression, Vec<Fit>)| {
-        let r2 = fits[0].test.per_output?;
-        Some(value(&set.task, "r2_per_output_shuffled".into(), Some(0), r2))
+    let value = |(set, fits): (&&PairSet, Vec<Fit>)| {
+        Some(R2Metric::SHUFFLED.value(&set.task, Some(0), fits[0].test.per_output?))
     };
-    Ok(single.iter().zip(fits).filter_map(row).collect())
+    Ok(single.iter().zip(fits).filter_map(value).collect())
 }
 
-/// A question to the features of a set.
-struct Asked<'a> {
-    set: &'a Regression,
-    readout: Readout,
-    /// Whether quaternions are read with signs such that w >= 0, as q and -q are one rotation.
-    canonical: bool,
-}
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, Tensor};
 
-impl<'a> Asked<'a> {
-    /// What is asked of a set: its target, and where that is quaternions, read from all of y, also with canonical signs.
-    fn of(set: &'a Regression, readout: Readout) -> impl Iterator<Item = Asked<'a>> {
-        let quaternions = readout == Readout::Y(ReadoutHalf::All) && quaternion::are_unit(&set.train.target);
-        let both = [Some(false), quaternions.then_some(true)];
-        both.into_iter().flatten().map(move |canonical| Asked { set, readout, canonical })
+    use super::*;
+
+    fn pairs(target: &[f32], columns: i64) -> PairFeatures {
+        let target = Tensor::from_slice(target).view([-1, columns]);
+        PairFeatures { y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)), grid: None, target }
     }
 
-    fn problem(&self) -> Problem {
-        let target = |side: &PairFeatures| match self.canonical {
-            true => quaternion::canonical(&side.target),
-            false => side.target.shallow_clone(),
-        };
-        let Asked { set, readout, .. } = *self;
-        Problem {
-            name: format!("{}{}{}", set.task, set.suffix, readout.suffix()),
-            train_x: set.train.read(readout),
-            train_t: target(&set.train),
-            test_x: set.test.read(readout),
-            test_t: target(&set.test),
-        }
+    fn set(task: &str, combined: bool, target: &[f32], columns: i64) -> PairSet {
+        PairSet { task: task.to_owned(), combined, train: pairs(target, columns), test: pairs(target, columns) }
     }
 
-    /// The R2 of a probe as values; those that are undefined are none.
-    fn values(&self, probe: &str, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
-        let canonical = if self.canonical { "_canonical" } else { "" };
-        let suffix = format!("{probe}{canonical}{}{}", self.set.suffix, self.readout.suffix());
-        let all =
-            [("r2_per_output", test.per_output), ("r2_pooled", test.pooled), ("r2_per_output_train", train.per_output)];
-        let row = |(name, r2): (&str, Option<f64>)| Some(value(&self.set.task, format!("{name}{suffix}"), seed, r2?));
-        all.into_iter().filter_map(row).collect()
+    fn names(set: &PairSet, readout: Readout) -> Vec<String> {
+        Question::all(set, readout).map(|question| question.name()).collect()
     }
-}
 
-/// A value of R2.
-pub fn value(task: &str, metric: String, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
-    MeasuredValue { task: task.to_owned(), metric, eval_seed, value, unit: "R2", better: Better::Higher }
+    #[test]
+    fn quaternions_are_also_read_with_canonical_signs_from_all_of_y() {
+        let rotation = set("rotation", false, &[0.6, 0.0, 0.0, -0.8], 4);
+        assert_eq!(names(&rotation, Readout::Y), ["rotation", "rotation_canonical"]);
+        assert_eq!(names(&rotation, Readout::Equivariant), ["rotation_equi"]);
+        let target = |question: Question| Vec::<f32>::try_from(question.problem().train_t.view([-1])).unwrap();
+        let targets: Vec<Vec<f32>> = Question::all(&rotation, Readout::Y).map(target).collect();
+        assert_eq!(targets, [[0.6, 0.0, 0.0, -0.8], [-0.6, 0.0, 0.0, 0.8]]);
+        assert_eq!(names(&set("rotation", false, &[0.6, 0.0, 0.0, 0.0], 4), Readout::Y), ["rotation"]);
+        assert_eq!(names(&set("color", true, &[1.0, 0.0], 2), Readout::Grid), ["color_combined_grid"]);
+    }
+
+    #[test]
+    fn outputs_that_do_not_vary_are_counted() {
+        let values = constant_values(&[set("flip", true, &[1.0, 2.0, 1.0, 3.0], 2)]).unwrap();
+        let last = values.last().unwrap();
+        assert_eq!((last.metric.as_str(), last.value, last.unit), ("undefined_outputs_combined", 1.0, "outputs"));
+    }
 }

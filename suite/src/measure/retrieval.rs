@@ -1,24 +1,21 @@
-//! SIE's measures of a predictor on renders (Garrido et al. 2023): the embedding of an object's first view, carried to each of its other
-//! views, has to be nearest to the view that was meant.
+//! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first view it predicts
+//! those of the other views; a prediction should be nearest to the view that was meant.
 //!
-//! The head that makes embeddings normalises by the statistics of its batch and has no others. All views of a split are therefore embedded
-//! as one batch: exact, and a function of the split alone.
+//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are embedded as one batch,
+//! so that the values depend on the split alone.
 
 use anyhow::Result;
-use eqr_datasets::Scene;
+use eqr_datasets::SceneLatents;
 use eqr_models::Arena;
 use eqr_models::methods::Predictor;
-use eqr_probes::retrieval::{HITS, Retrieval, ranks};
+use eqr_probes::retrieval::{Retrieval, ranks};
 use tch::Tensor;
 
 use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::network::Network;
-use crate::encoder::representation::FeatureEncoder;
-use crate::registry::Better;
+use crate::measure::evaluation::{Evaluation, encode_y};
+use crate::registry::{HITS, MRR, Measure, ON_TRAINING_OBJECTS, PRE};
 use crate::run_folder::metric::MeasuredValue;
-
-/// Images that are encoded at a time.
-const ENCODE: usize = 256;
 
 /// Columns of [`render_parameters`] that are the relative quaternion.
 const POSE: usize = 4;
@@ -26,50 +23,42 @@ const POSE: usize = 4;
 /// Objects that are searched at a time.
 const OBJECTS: usize = 256;
 
-/// Values of test split and training split; none of a method without a predictor, of photographs, and of objects with a single view.
-///
-/// # Errors
-/// Images that cannot be read, embeddings that are not finite.
-pub fn values(network: &Network, train: &PairSource, test: &PairSource) -> Result<Vec<MeasuredValue>> {
+/// Values of the test split and of the training split. There are none of a method without a predictor, of photographs, and of
+/// objects with a single view.
+pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
-    for (source, suffix) in [(test, ""), (train, "_train")] {
-        if let Some(found) = of_split(network, source)? {
-            values.extend(rows(&found, suffix));
+    for (source, suffix) in [(evaluation.test, ""), (evaluation.train, ON_TRAINING_OBJECTS)] {
+        if let Some(retrieval) = retrieve(network, source)? {
+            values.extend(values_of(&retrieval, suffix));
         }
     }
     Ok(values)
 }
 
-fn rows(found: &Retrieval, suffix: &str) -> Vec<MeasuredValue> {
-    let value = |metric: String, value, better| MeasuredValue {
-        task: "retrieval".into(),
-        metric: format!("{metric}{suffix}"),
-        eval_seed: None,
-        value,
-        unit: "fraction",
-        better,
+fn values_of(retrieval: &Retrieval, suffix: &str) -> Vec<MeasuredValue> {
+    let hits = HITS.into_iter().zip(retrieval.hits);
+    let all = [(PRE, retrieval.pre), (MRR, retrieval.mrr)].into_iter().chain(hits);
+    let value = |(measure, value): (Measure, f64)| MeasuredValue {
+        metric: format!("{}{suffix}", measure.metric),
+        ..measure.value(None, value)
     };
-    let hits = HITS.iter().zip(found.hits).map(|(k, share)| value(format!("hits_{k}"), share, Better::Higher));
-    let rest = [value("pre".into(), found.pre, Better::Lower), value("mrr".into(), found.mrr, Better::Higher)];
-    rest.into_iter().chain(hits).collect()
+    all.map(value).collect()
 }
 
-fn of_split(network: &Network, source: &PairSource) -> Result<Option<Retrieval>> {
+fn retrieve(network: &Network, source: &PairSource) -> Result<Option<Retrieval>> {
     let predictor = network.model.method.as_ref().and_then(|method| method.predictor());
     let (Some(predictor), Some(scene)) = (predictor, source.scene().filter(|scene| scene.views > 1)) else {
         return Ok(None);
     };
-    let images = source.indices();
-    let parts = images.chunks(ENCODE).map(|part| Ok(network.represent(&source.images(part)?)?.y));
-    let z = predictor.embed(&network.arena, &Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0));
-    of_embeddings(predictor, &network.arena, scene, source.units(), &z).map(Some)
+    let z = predictor.embed(&network.arena, &encode_y(network, source, &source.indices())?);
+    search(predictor, &network.arena, scene, source.units(), &z).map(Some)
 }
 
-/// The measures of objects `units` whose views have the embeddings z, (units * views, D), object by object.
-fn of_embeddings(
+/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by object.
+fn search(
     predictor: &dyn Predictor,
     arena: &Arena,
-    scene: &Scene,
+    scene: &SceneLatents,
     units: &[usize],
     z: &Tensor,
 ) -> Result<Retrieval> {
@@ -80,7 +69,7 @@ fn of_embeddings(
         let objects = units.len() as i64;
         let candidates = z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
         let parameters = from_first_view(scene, units);
-        let others = |of_views: &Tensor| of_views.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
+        let others = |all: &Tensor| all.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
         let source = candidates.narrow(1, 0, 1).expand_as(&candidates);
         let predictions = predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
         let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
@@ -89,15 +78,15 @@ fn of_embeddings(
     Ok(Retrieval::of(&found)?)
 }
 
-/// What leads from the first view of each object to each of its views, itself among them: (units, views, parameters).
-fn from_first_view(scene: &Scene, units: &[usize]) -> Tensor {
+/// What leads from the first view of each object to each of its views, the first included: (units, views, parameters).
+fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
     let pairs: Vec<[usize; 2]> =
         units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
     render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
 }
 
-/// Poses of every object's views relative to its first, as unit quaternions; distances between two of them are those of the poses in the
+/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of the poses in the
 /// world. parameters: (units, views, parameters).
 fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
     let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
@@ -117,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// Embeddings are the poses themselves, as quaternions; `exact` carries them by Hamilton's product, else they stay where they are.
+    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else they stay as they are.
     struct Poses {
         exact: bool,
     }
@@ -127,7 +116,7 @@ mod tests {
             y.shallow_clone()
         }
 
-        /// (x, y, z, w) of z times those of the parameters.
+        /// The product of the quaternions (x, y, z, w) of z and of the parameters.
         fn predict(&self, _: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor {
             let column = |tensor: &Tensor, i: i64| tensor.narrow(1, i, 1);
             let [a, b] = [z, parameters].map(|tensor| [0, 1, 2, 3].map(|i| column(tensor, i)));
@@ -142,13 +131,13 @@ mod tests {
     }
 
     /// Three objects of five views at random poses, with the poses in the world.
-    fn scene() -> (Scene, Tensor) {
+    fn scene() -> (SceneLatents, Tensor) {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
         let latents = Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
         let rows: Vec<[f32; 7]> = latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
         let upright = vec![[0.0; 7]; 15];
         let poses = Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
-        (Scene { latents, views: 5 }, poses)
+        (SceneLatents { latents, views: 5 }, poses)
     }
 
     fn measured(exact: bool, units: &[usize]) -> (Retrieval, Tensor) {
@@ -156,7 +145,7 @@ mod tests {
         let arena = Arena::new(Registry::default(), 0, Compute::F32, Device::Cpu);
         let rows: Vec<i64> = units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
         let z = poses.index_select(0, &Tensor::from_slice(&rows));
-        (of_embeddings(&Poses { exact }, &arena, &scene, units, &z).unwrap(), z)
+        (search(&Poses { exact }, &arena, &scene, units, &z).unwrap(), z)
     }
 
     #[test]

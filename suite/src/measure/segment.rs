@@ -1,40 +1,56 @@
-//! Segmentation with a frozen encoder (protocol section 6): a head is trained on scenes and scored on others, on any number of ranks.
+//! Segmentation with a frozen encoder (protocol section 6): a head is trained on the training scenes and scored on the test
+//! scenes, on any number of ranks.
 
 use std::path::Path;
 
 use eqr_datasets::Pack;
-use eqr_datasets::show::{all_over, predictions_png};
+use eqr_datasets::show::{evenly_spaced, predictions_png};
 use eqr_models::Collective;
 use eqr_probes::Result;
 use eqr_probes::hypernet::HyperNet;
 use eqr_probes::segment::{Encoder, Scenes, SegmentConfig, evaluate, predict, train};
-use eqr_probes::segmentation::Confusion;
+use eqr_probes::segmentation::{Confusion, SegmentationScore};
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::console::{Progress, say};
-use crate::data::scenes::{PackScenes, VOID};
+use crate::data::scenes::{PackScenes, VOID, class_count};
+use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU};
+use crate::run_folder::metric::MeasuredValue;
 
 /// Points of a curve of losses, at most.
 const POINTS: usize = 50;
 
-/// Lines that say the loss of a training.
+/// Lines that print the loss of a training.
 const LINES: usize = 10;
 
-/// What is segmented by what.
-pub struct Task<'a> {
-    /// Makes the token maps.
-    pub encoder: &'a dyn Encoder,
-    /// What the head is trained on; masks hold 0..`classes` and [`VOID`].
-    pub train: &'a dyn Scenes,
+/// The scenes of a pack. Masks hold the classes 0..`classes` and [`VOID`].
+pub struct SegmentationScenes<'a> {
+    /// What the head is trained on.
+    pub train: PackScenes<'a>,
     /// What it is scored on.
-    pub test: &'a dyn Scenes,
+    pub test: PackScenes<'a>,
     /// Number of classes, at least 2.
     pub classes: i64,
 }
 
-/// A trained head and how it did.
+impl<'a> SegmentationScenes<'a> {
+    /// Opens both splits; `normalise` makes of pixels (3, H, W) in [0, 1] what the encoder takes.
+    ///
+    /// # Errors
+    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that cannot be read.
+    pub fn open(
+        pack: &'a Pack,
+        normalise: &'a dyn Fn(&Tensor) -> Tensor,
+        device: Device,
+    ) -> anyhow::Result<SegmentationScenes<'a>> {
+        let open = |split| PackScenes::open(pack, split, normalise, device);
+        Ok(SegmentationScenes { train: open("train")?, test: open("test")?, classes: class_count(pack)? })
+    }
+}
+
+/// A trained head and its scores.
 pub struct Segmented {
     /// The head.
     pub head: HyperNet,
@@ -44,10 +60,10 @@ pub struct Segmented {
     pub curve: Vec<LossPoint>,
 }
 
-/// Mean loss of some steps.
+/// Mean loss of the steps since the last point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossPoint {
-    /// The last of them, from 1.
+    /// The last of these steps, from 1.
     pub step: usize,
     /// Mean cross-entropy of a pixel that is not void.
     pub loss: f64,
@@ -56,26 +72,45 @@ pub struct LossPoint {
 /// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the same.
 ///
 /// # Errors
-/// [`train`]'s and [`evaluate`]'s; those of a scene are of one rank alone.
-pub fn segment(task: &Task, seed: u64, config: &SegmentConfig, ranks: &dyn Collective) -> Result<Segmented> {
-    let mut curve = Curve::new(config.steps);
+/// [`train`]'s and [`evaluate`]'s. An error of a scene is known to one rank alone.
+pub fn segment(
+    encoder: &dyn Encoder,
+    scenes: &SegmentationScenes,
+    seed: u64,
+    config: &SegmentConfig,
+    ranks: &dyn Collective,
+) -> Result<Segmented> {
+    let classes = (scenes.classes, VOID);
+    let mut curve = LossCurve::new(config.steps);
     let progress = Progress::new(&format!("segmentation head of seed {seed}, steps"));
     let mut tick = |step: usize, loss: f64| {
         progress.at(step as u64 + 1, config.steps as u64);
-        if let Some(point) = curve.add(loss).filter(|point| said(point.step, config.steps)) {
+        if let Some(point) = curve.add(loss).filter(|point| is_printed(point.step, config.steps)) {
             say(&format!("seed {seed}, step {}/{}: loss {:.4}", point.step, config.steps, point.loss));
         }
     };
-    let head = train(task.encoder, task.train, (task.classes, VOID), seed, config, ranks, &mut tick)?;
+    let head = train(encoder, &scenes.train, classes, seed, config, ranks, &mut tick)?;
     progress.finish();
     let progress = Progress::new(&format!("segmentation of seed {seed}, test scenes"));
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let confusion = evaluate(task.encoder, &head, task.test, (task.classes, VOID), config, ranks, &mut tick)?;
+    let confusion = evaluate(encoder, &head, &scenes.test, classes, config, ranks, &mut tick)?;
     progress.finish();
     Ok(Segmented { head, confusion, curve: curve.points })
 }
 
-/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and what `head` predicts.
+/// The scores of the head of `seed`, then those of every class that has them.
+pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> Vec<MeasuredValue> {
+    let all = [(MIOU, score.miou), (MACC, score.macc), (AACC, score.aacc)];
+    let all = all.into_iter().map(|(measure, value)| measure.value(Some(seed), value));
+    let classes = score.classes.iter().zip(class_names).flat_map(|(class, name)| {
+        [(CLASS_IOU, class.iou), (CLASS_ACCURACY, class.accuracy)]
+            .into_iter()
+            .filter_map(move |(measure, value)| Some(measure.value_of_class(name, Some(seed), value?)))
+    });
+    all.chain(classes).collect()
+}
+
+/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of `head`.
 ///
 /// # Errors
 /// Scenes that cannot be read, a picture that cannot be written.
@@ -91,49 +126,50 @@ pub fn draw(
         let (image, _) = scenes.scene(index).map_err(anyhow::Error::from_boxed)?;
         Ok((index, as_mask(&predict(encoder, head, &image, config)?)?))
     };
-    let predictions = all_over(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
+    let predictions =
+        evenly_spaced(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
 }
 
-/// Class ids as a pack's masks have them, of classes (H, W) as a head has them.
+/// Classes (H, W) of a head as the class ids of a pack's masks.
 fn as_mask(classes: &Tensor) -> anyhow::Result<GrayImage> {
     let (height, width) = classes.size2()?;
-    let ids = (classes - VOID).to_kind(Kind::Uint8).to_device(tch::Device::Cpu).reshape([-1]);
+    let ids = (classes - VOID).to_kind(Kind::Uint8).to_device(Device::Cpu).reshape([-1]);
     let mask = GrayImage::from_raw(width as u32, height as u32, Vec::try_from(ids)?);
     Ok(mask.expect("a byte a pixel"))
 }
 
-/// Whether the point that ends with `step` is worth a line.
-fn said(step: usize, steps: usize) -> bool {
+/// Whether the point at `step` is printed: about [`LINES`] of the points are.
+fn is_printed(step: usize, steps: usize) -> bool {
     let line = |step: usize| step * LINES / steps;
     step == steps || line(step) > line(step.saturating_sub(steps.div_ceil(POINTS)))
 }
 
-/// A curve that grows.
-struct Curve {
+/// Mean losses of stretches of equally many steps.
+struct LossCurve {
     points: Vec<LossPoint>,
+    steps: usize,
     /// Steps of a point.
     stretch: usize,
-    steps: usize,
     /// Losses since the last point.
-    open: Vec<f64>,
+    losses: Vec<f64>,
     done: usize,
 }
 
-impl Curve {
-    fn new(steps: usize) -> Curve {
-        Curve { points: Vec::new(), stretch: steps.div_ceil(POINTS).max(1), steps, open: Vec::new(), done: 0 }
+impl LossCurve {
+    fn new(steps: usize) -> LossCurve {
+        LossCurve { points: Vec::new(), steps, stretch: steps.div_ceil(POINTS).max(1), losses: Vec::new(), done: 0 }
     }
 
-    /// Adds a step's loss; returns the point that it ends.
+    /// Adds the loss of a step. Returns the point that it completes.
     fn add(&mut self, loss: f64) -> Option<LossPoint> {
-        self.open.push(loss);
+        self.losses.push(loss);
         self.done += 1;
-        if self.open.len() < self.stretch && self.done < self.steps {
+        if self.losses.len() < self.stretch && self.done < self.steps {
             return None;
         }
-        let point = LossPoint { step: self.done, loss: self.open.iter().sum::<f64>() / self.open.len() as f64 };
-        self.open.clear();
+        let point = LossPoint { step: self.done, loss: self.losses.iter().sum::<f64>() / self.losses.len() as f64 };
+        self.losses.clear();
         self.points.push(point);
         Some(point)
     }
@@ -146,15 +182,15 @@ mod tests {
     #[test]
     fn a_curve_has_every_step_in_one_of_fifty_points_at_most() {
         for steps in [1, 20, 50, 51, 149, 40_000] {
-            let mut curve = Curve::new(steps);
+            let mut curve = LossCurve::new(steps);
             for step in 0..steps {
                 curve.add(step as f64);
             }
             assert!(curve.points.len() <= POINTS && curve.points.last().unwrap().step == steps, "{steps}");
-            let lines = curve.points.iter().filter(|point| said(point.step, steps)).count();
+            let lines = curve.points.iter().filter(|point| is_printed(point.step, steps)).count();
             assert!((1..=LINES + 1).contains(&lines), "{steps}: {lines}");
         }
-        let mut curve = Curve::new(101);
+        let mut curve = LossCurve::new(101);
         for step in 0..101 {
             curve.add(f64::from(step));
         }

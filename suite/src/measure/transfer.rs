@@ -1,26 +1,29 @@
-//! A labelled pack as features of a frozen encoder, in the three parts that linear transfer takes (protocol section 5).
+//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies as values.
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
-use eqr_probes::transfer::{Labelled, TransferData};
+use eqr_probes::transfer::{Labelled, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
+use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::normalisation::Normalisation;
+use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
+use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Images that are encoded at a time.
 const ENCODE: usize = 256;
 
-/// Seed of the validation part where the set has none.
+/// Seed of the validation split of a set that has none.
 const VAL_SEED: u64 = 0;
 
-/// An encoder with how it takes images.
+/// An encoder and the images that it takes.
 #[derive(Clone, Copy)]
-pub struct Reader<'a> {
+pub struct ImageEncoder<'a> {
     /// The encoder.
     pub encoder: &'a dyn FeatureEncoder,
     /// Side of its images in pixels.
@@ -31,15 +34,22 @@ pub struct Reader<'a> {
     pub device: Device,
 }
 
-/// Features and labels of `pack`: `train`, `val` and `test` where it has them; without `val`, a part of `train`.
+impl<'a> ImageEncoder<'a> {
+    /// An encoder from a file.
+    pub fn frozen(encoder: &'a FrozenEncoder, device: Device) -> ImageEncoder<'a> {
+        ImageEncoder { encoder, side: encoder.side(), normalisation: encoder.normalisation, device }
+    }
+}
+
+/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train` is set aside.
 ///
 /// # Errors
 /// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an encoder that fails.
-pub fn transfer_data(pack: &Pack, reader: Reader, preparation: &Preparation) -> Result<TransferData> {
+pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     let read = |split: &PackedSplit, indices: &[usize]| {
-        features(split, indices, reader, preparation).with_context(|| pack.path().display().to_string())
+        features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())
     };
     let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
     let (train_rows, val) = match pack.split("val") {
@@ -55,17 +65,25 @@ pub fn transfer_data(pack: &Pack, reader: Reader, preparation: &Preparation) -> 
             (kept, read(train, &aside)?)
         }
     };
-    Ok(TransferData {
-        name: pack.name.clone(),
-        train: read(train, &train_rows)?,
-        val,
-        test: read(test, &all(test))?,
-        classes: pack.class_names.len(),
-    })
+    let (train, test) = (read(train, &train_rows)?, read(test, &all(test))?);
+    Ok(TransferData { name: pack.name.clone(), train, val, test, classes: pack.class_names.len() })
 }
 
-/// Rows that stay and rows that are set aside, ascending both: `fraction` of every class, at random; what rounding leaves of one class goes
-/// to the next.
+/// The accuracies of logistic regression and of nearest neighbours, and the strength of the penalty.
+pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
+    let Transfer { accuracy, knn, lambda, .. } = result;
+    let values = [
+        (TRANSFER_TOP1, accuracy.top1),
+        (TRANSFER_MEAN_PER_CLASS, accuracy.mean_per_class),
+        (KNN_TOP1, knn.top1),
+        (KNN_MEAN_PER_CLASS, knn.mean_per_class),
+        (LAMBDA, *lambda),
+    ];
+    values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
+}
+
+/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What rounding takes from one
+/// class is added to the next.
 fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     let classes = labels.iter().max().map_or(0, |&last| last + 1);
     let mut aside = Vec::new();
@@ -84,13 +102,18 @@ fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     (kept, aside)
 }
 
-fn features(split: &PackedSplit, indices: &[usize], reader: Reader, preparation: &Preparation) -> Result<Labelled> {
-    let Reader { encoder, side, normalisation, device } = reader;
+fn features(
+    split: &PackedSplit,
+    indices: &[usize],
+    encoder: ImageEncoder,
+    preparation: &Preparation,
+) -> Result<Labelled> {
+    let ImageEncoder { encoder, side, normalisation, device } = encoder;
     let loader = Loader::new(split.clone(), side);
     let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
     let encode = |indices: &[usize]| {
         let pixels = loader.centre_crops(indices, short)?.to_device(device).to_kind(Kind::Float) / 255.0;
-        Ok(encoder.represent(&normalisation.apply(&pixels))?.y)
+        tch::no_grad(|| Ok(encoder.represent(&normalisation.apply(&pixels))?.y))
     };
     let x = indices.chunks(ENCODE).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
@@ -111,7 +134,7 @@ mod tests {
         assert!(kept.iter().all(|row| aside.binary_search(row).is_err()));
     }
 
-    /// Of classes of three, every third gives one: rounding neither takes one of each nor none at all.
+    /// Of classes with three rows, every third gives one row.
     #[test]
     fn small_classes_share_what_is_set_aside() {
         let labels: Vec<i32> = (0..300).map(|row| row / 3).collect();

@@ -8,7 +8,8 @@ use eqr_models::Collective;
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::{median_seconds, print};
+use super::result::print;
+use super::timing::median_seconds;
 use crate::cluster::worker::Worker;
 
 /// Options of `perf allreduce`.
@@ -17,7 +18,7 @@ pub struct AllreduceArgs {
     /// Size of the gradient in MiB of fp32; ViT-Small's is 87.
     #[arg(long, default_value_t = 87, value_parser = clap::value_parser!(i64).range(1..=65_536))]
     mib: i64,
-    /// Threads a rank; default: allowed cores / ranks of the node.
+    /// Threads of a rank; default: allowed cores / ranks of the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
     /// Reductions that are timed, after three that are not.
@@ -53,8 +54,8 @@ pub fn allreduce(args: &AllreduceArgs, ranks: &dyn Collective) -> Result<()> {
         return Ok(());
     }
     let (rate, ceiling) = (bytes as f64 / reduce, bytes as f64 / copy);
-    // what every link carries in a ring: 2 (n - 1) / n of the gradient
-    let ring = 2.0 * (ranks.size() as f64 - 1.0) / ranks.size() as f64;
+    // every link of a ring carries 2 (n - 1) / n of the gradient
+    let ring_share = 2.0 * (ranks.size() as f64 - 1.0) / ranks.size() as f64;
     let result = json!({
         "stage": "allreduce",
         "config": {
@@ -63,8 +64,10 @@ pub fn allreduce(args: &AllreduceArgs, ranks: &dyn Collective) -> Result<()> {
         },
         "seconds": reduce,
         "gb_per_s": rate / 1e9,
-        "ring_gb_per_s": rate * ring / 1e9,
-        "ceiling": {"name": "copy of the gradient by all ranks at once", "value": ceiling / 1e9, "unit": "GB/s"},
+        "ring_gb_per_s": rate * ring_share / 1e9,
+        "ceiling": {
+            "name": "copy of the gradient by all ranks at once", "value": ceiling / 1e9, "unit": "GB/s",
+        },
         "share_of_ceiling": rate / ceiling,
     });
     print(&result, args.json, &["gb_per_s", "ring_gb_per_s", "share_of_ceiling"])

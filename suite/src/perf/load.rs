@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use eqr_datasets::draw::{Purpose, rng};
+use eqr_datasets::images::decode::decode;
+use eqr_datasets::images::encode::encode_jpeg;
 use eqr_datasets::loader::cut_view;
 use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::sources::decode::decode;
-use eqr_datasets::sources::encode::encode_jpeg;
 use eqr_datasets::sources::{CLASS_FOLDERS, Options};
 use eqr_datasets::{Loader, Pack, PackedSplit};
 use eqr_models::Solo;
@@ -20,26 +20,28 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::memory::peak_memory;
-use super::{interleaved, print};
+use super::peak_memory::peak_memory;
+use super::result::print;
+use super::timing::interleaved_medians;
 use crate::cluster::worker::Worker;
 
 /// Width and height of the synthetic photographs: the most frequent ones of ImageNet.
 const SIZE: [u32; 2] = [500, 375];
-/// Synthetic photographs that differ; each stands in the pack several times, in bytes of its own.
+/// Different synthetic photographs; the pack holds several copies of each.
 const DISTINCT: usize = 64;
-/// Quality of their JPEG files.
+/// Quality of the JPEG files.
 const QUALITY: u8 = 90;
-/// Contrast at each scale, by which a file has 0.57 bytes a pixel; ImageNet's have 0.6 on average.
+/// Contrast at each scale: it makes files of 0.57 bytes a pixel; ImageNet's have 0.6 on average.
 const CONTRAST: f32 = 40.0;
-/// What is said about them.
+/// Description in the result.
 const CONTENT: &str =
     "synthetic: noise of 7 scales, alike at each (spectrum 1/f, as photographs); JPEG of quality 90, 4:4:4";
 
 /// Options of `perf load`.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// A pack whose images lie there as files; default: one of synthetic photographs of 500 x 375, written for this.
+    /// A pack that stores its images as files; default: a temporary one of synthetic photographs of 500 x
+    /// 375.
     #[arg(long)]
     pack: Option<PathBuf>,
     /// Side of the views.
@@ -48,13 +50,14 @@ pub struct LoadArgs {
     /// Images at once.
     #[arg(long, default_value = "64")]
     batch: NonZeroUsize,
-    /// Images that are read, at random places of the training split.
+    /// Images that are read, drawn at random from the training split.
     #[arg(long, default_value = "512")]
     images: NonZeroUsize,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Rounds over all images that are timed, after one that is not and that brings the pack into the file cache.
+    /// Rounds over all images that are timed, after one that is not, which brings the pack into the file
+    /// cache.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// JSON instead of lines.
@@ -62,55 +65,56 @@ pub struct LoadArgs {
     json: bool,
 }
 
-/// Times [`Loader::base_views`], the views that a training takes.
+/// Times [`Loader::base_views`], which makes the views of a training.
 ///
 /// # Errors
-/// A pack that cannot be read or that holds no files, no room for the synthetic one.
+/// A pack that cannot be read or that stores pixels; no space for the synthetic one.
 pub fn load(args: &LoadArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let (pack, content) = match &args.pack {
         Some(path) => (Pack::open(path)?, path.file_name().unwrap_or_default().to_string_lossy()),
-        None => (synthetic(folder.path(), args.images.get())?, CONTENT.into()),
+        None => (synthetic_pack(folder.path(), args.images.get())?, CONTENT.into()),
     };
-    let work = Work::new(pack.expect_split("train")?, args)?;
-    let mut result = work.measure(args.rounds)?;
+    let workload = Workload::new(pack.expect_split("train")?, args)?;
+    let mut result = workload.measure(args.rounds)?;
     result["config"] = json!({
-        "pack": content, "images": work.indices.len(), "bytes_an_image": work.mean(Vec::len),
-        "pixels_an_image": work.mean_pixels(), "side": args.side, "batch": args.batch, "threads": worker.threads,
+        "pack": content, "images": workload.indices.len(), "bytes_an_image": workload.mean_bytes(),
+        "pixels_an_image": workload.mean_pixels(), "side": args.side, "batch": args.batch,
+        "threads": worker.threads,
     });
     result["peak_memory_mib"] = json!(peak_memory().map(|bytes| bytes as f64 / f64::from(1 << 20)));
     print(&result, args.json, &["images_per_s", "share_of_ceiling"])
 }
 
 /// Images of a pack, by their indices and as files in memory.
-struct Work {
+struct Workload {
     loader: Loader,
     indices: Vec<usize>,
     files: Vec<Vec<u8>>,
     batch: usize,
 }
 
-impl Work {
-    fn new(split: &PackedSplit, args: &LoadArgs) -> Result<Work> {
+impl Workload {
+    fn new(split: &PackedSplit, args: &LoadArgs) -> Result<Workload> {
         let mut indices: Vec<usize> = (0..split.len()).collect();
         indices.shuffle(&mut rng(0, 0, 0, Purpose::Subset));
         indices.truncate(args.images.get());
         let files: Option<Vec<Vec<u8>>> =
             indices.iter().map(|&index| split.image_file(index)).collect::<eqr_datasets::Result<_>>()?;
         let Some(files) = files else {
-            bail!("the images of this pack lie there as pixels: there is nothing to decode\nhint: pack without --side")
+            bail!("this pack stores its images as pixels: there is nothing to decode\nhint: pack without --side")
         };
         let (loader, batch) = (Loader::new(split.clone(), args.side.into()), args.batch.get());
-        Ok(Work { loader, indices, files, batch })
+        Ok(Workload { loader, indices, files, batch })
     }
 
-    /// Everything but the configuration.
+    /// The result without its configuration.
     ///
-    /// The ceiling is the same files, already in memory, through the same decoder and the same boxes on the same threads, with no batch
-    /// to wait for. What holds us below it: reading, the copy into the batch's tensor, and threads that wait for a batch's last image.
+    /// The ceiling decodes and crops the same files, already in memory, on the same threads, without batches.
+    /// The rest is reading, the copy into the batch's tensor, and threads that wait for a batch's last image.
     fn measure(&self, rounds: usize) -> Result<Value> {
-        let (mut epoch, mut epoch_alone) = (0, 0);
+        let (mut epoch, mut ceiling_epoch) = (0, 0);
         let mut loading = || {
             epoch += 1;
             for batch in self.indices.chunks(self.batch) {
@@ -118,16 +122,17 @@ impl Work {
             }
             Ok(())
         };
-        let mut alone = || {
-            epoch_alone += 1;
+        let mut ceiling = || {
+            ceiling_epoch += 1;
             self.files.par_iter().zip(&self.indices).try_for_each(|(file, &index)| {
-                let view =
-                    decode(file).and_then(|image| cut_view(&image, self.loader.side(), [0, epoch_alone, index as u64]));
+                let view = decode(file)
+                    .and_then(|image| cut_view(&image, self.loader.side(), [0, ceiling_epoch, index as u64]));
                 view.map(|view| drop(std::hint::black_box(view))).map_err(|reason| anyhow!("image {index}: {reason}"))
             })
         };
         let images = self.indices.len() as f64;
-        let [rate, ceiling] = interleaved(rounds, [&mut loading, &mut alone])?.map(|seconds| images / seconds);
+        let [rate, ceiling] =
+            interleaved_medians(rounds, [&mut loading, &mut ceiling])?.map(|seconds| images / seconds);
         Ok(json!({
             "stage": "load",
             "images_per_s": rate,
@@ -136,8 +141,8 @@ impl Work {
         }))
     }
 
-    fn mean(&self, of: impl Fn(&Vec<u8>) -> usize) -> usize {
-        self.files.iter().map(of).sum::<usize>() / self.files.len()
+    fn mean_bytes(&self) -> usize {
+        self.files.iter().map(Vec::len).sum::<usize>() / self.files.len()
     }
 
     fn mean_pixels(&self) -> usize {
@@ -147,7 +152,7 @@ impl Work {
 }
 
 /// A pack of `images` synthetic photographs in its training split.
-fn synthetic(folder: &Path, images: usize) -> Result<Pack> {
+fn synthetic_pack(folder: &Path, images: usize) -> Result<Pack> {
     let distinct: Vec<Vec<u8>> = (0..images.min(DISTINCT) as u64)
         .into_par_iter()
         .map(|index| encode_jpeg(&photograph(index), QUALITY).map_err(|reason| anyhow!(reason)))
@@ -159,7 +164,7 @@ fn synthetic(folder: &Path, images: usize) -> Result<Pack> {
             .and_then(|()| fs::write(class.join(format!("{index}.jpg")), &distinct[index % distinct.len()]))?;
         Ok(())
     };
-    // two classes with an image in each split, as every set must have
+    // every data set has two classes with an image in each split
     (0..images.max(2)).try_for_each(|index| write("train", index))?;
     (0..2).try_for_each(|index| write("test", index))?;
     let options = Options { name: None, test_fraction: 0.5, seed: 0 };
@@ -167,7 +172,7 @@ fn synthetic(folder: &Path, images: usize) -> Result<Pack> {
     Ok(pack(&CLASS_FOLDERS, &input, &folder.join("photographs.h5"), &spec, &|_, _| ())?)
 }
 
-/// Noise whose spectrum falls as that of photographs: at each scale random values on a grid, and between them the bilinear ones.
+/// Noise with the spectrum of photographs: at each scale random values on a grid, interpolated bilinearly.
 fn photograph(index: u64) -> RgbImage {
     let mut draw = rng(0, 0, index, Purpose::Shape);
     let [width, height] = SIZE.map(|side| side as usize);
@@ -176,7 +181,7 @@ fn photograph(index: u64) -> RgbImage {
         let (columns, rows) = (width / cell + 2, height / cell + 2);
         let grid: Vec<[f32; 3]> = (0..columns * rows)
             .map(|_| {
-                // channels of photographs go together
+                // the channels of photographs are correlated
                 let grey = draw.gen_range(-CONTRAST..CONTRAST);
                 [(); 3].map(|()| grey + 0.3 * draw.gen_range(-CONTRAST..CONTRAST))
             })
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn the_result_has_the_form_that_scripts_rely_on() {
         let folder = tempfile::tempdir().unwrap();
-        let pack = synthetic(folder.path(), 3).unwrap();
+        let pack = synthetic_pack(folder.path(), 3).unwrap();
         let args = LoadArgs {
             pack: None,
             side: 16,
@@ -211,9 +216,9 @@ mod tests {
             rounds: 1,
             json: true,
         };
-        let work = Work::new(pack.expect_split("train").unwrap(), &args).unwrap();
-        assert_eq!((work.indices.len(), work.mean_pixels()), (3, 500 * 375));
-        let result = work.measure(1).unwrap();
+        let workload = Workload::new(pack.expect_split("train").unwrap(), &args).unwrap();
+        assert_eq!((workload.indices.len(), workload.mean_pixels()), (3, 500 * 375));
+        let result = workload.measure(1).unwrap();
         let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);

@@ -1,4 +1,5 @@
-//! `perf probe`: the batched MLP probes against the matrix products that the machine can do, and against one probe after the other.
+//! `perf probe`: the batched MLP probes against the matrix products that the machine can do, and against
+//! probes trained one by one.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -11,17 +12,19 @@ use serde_json::json;
 use tch::nn::{self, Module, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor};
 
-use super::{gemm_ceiling, print};
+use super::gemm::gemm_ceiling;
+use super::result::print;
+use super::timing::median;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 
-/// Outputs of a probe: as many as the largest of the photographs' transforms has.
+/// Outputs of a probe: as many as the largest transform of photographs has parameters.
 const OUTPUTS: i64 = 4;
 
 /// Options of `perf probe`.
 #[derive(Args, Clone, Debug)]
 pub struct ProbeArgs {
-    /// Transforms, each with features of its own.
+    /// Transforms, each with its own features.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
     transforms: u64,
     /// Probe seeds of each transform.
@@ -39,7 +42,7 @@ pub struct ProbeArgs {
     /// Number type.
     #[arg(long, value_enum, default_value = "auto")]
     precision: Precision,
-    /// Also time the same probes one after the other, with autograd and torch's Adam in fp32.
+    /// Also time the same probes one by one, with autograd and torch's Adam in fp32.
     #[arg(long)]
     sequential: bool,
     /// Threads; default: all allowed cores.
@@ -50,7 +53,7 @@ pub struct ProbeArgs {
     json: bool,
 }
 
-/// Times an epoch of all probes; the test split is left small.
+/// Times an epoch of all probes. The test split is small, so that it costs next to nothing.
 ///
 /// # Errors
 /// Options that the probes refuse.
@@ -61,9 +64,9 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     let config = ProbeConfig { epochs: args.epochs as usize + 1, ..ProbeConfig::default() };
     let seeds: Vec<u64> = (0..args.seeds).collect();
     let problems: Vec<Problem> = (0..args.transforms).map(|_| random_problem(args, worker.device)).collect();
-    let mut ends = Vec::new();
-    fit_in(precision, &problems, &seeds, &config, &mut |_, _| ends.push(Instant::now()))?;
-    let seconds = epoch_seconds(&ends, config.epochs);
+    let mut epoch_ends = Vec::new();
+    fit_in(precision, &problems, &seeds, &config, &mut |_, _| epoch_ends.push(Instant::now()))?;
+    let seconds = epoch_seconds(&epoch_ends, config.epochs);
     let probes = problems.len() * seeds.len();
     let flops = pair_flops(2 * args.dim, config.hidden as i64) * args.pairs as f64 * probes as f64;
     let ceiling = gemm_ceiling(compute.kind(), worker.device);
@@ -71,8 +74,9 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     let result = json!({
         "stage": "probe",
         "config": {
-            "transforms": args.transforms, "seeds": args.seeds, "pairs": args.pairs, "dim": args.dim, "hidden": config.hidden,
-            "batch": config.batch, "threads": worker.threads, "precision": format!("{compute:?}").to_lowercase(),
+            "transforms": args.transforms, "seeds": args.seeds, "pairs": args.pairs, "dim": args.dim,
+            "hidden": config.hidden, "batch": config.batch, "threads": worker.threads,
+            "precision": format!("{compute:?}").to_lowercase(),
             "device": format!("{:?}", worker.device),
         },
         "seconds_per_epoch": seconds,
@@ -88,15 +92,11 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     print(&result, args.json, &keys)
 }
 
-/// Seconds of an epoch of all stacks, from the ends of the epochs, `epochs` of them a stack: the sum over the stacks of their medians,
-/// the first epochs, which hold the making of a stack, left out.
+/// Seconds of an epoch of all stacks of probes: the sum of the stacks' medians. `ends` are the ends of the
+/// epochs, `epochs` for each stack; a stack's first epoch contains its set-up and does not count.
 fn epoch_seconds(ends: &[Instant], epochs: usize) -> f64 {
-    let median = |ends: &[Instant]| {
-        let mut seconds: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
-    };
-    ends.chunks(epochs).map(median).sum()
+    let stack = |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
+    ends.chunks(epochs).map(stack).sum()
 }
 
 fn random_problem(args: &ProbeArgs, device: Device) -> Problem {
@@ -111,14 +111,14 @@ fn random_problem(args: &ProbeArgs, device: Device) -> Problem {
     }
 }
 
-/// Products of one pair's step: forward, gradients of the weights, and gradients of the activations, which the first layer's input
-/// does not need.
+/// FLOPs of one pair's step: forward, gradients of the weights, and gradients of the activations, except for
+/// the first layer's input.
 fn pair_flops(inputs: i64, hidden: i64) -> f64 {
     let deep = hidden * hidden + hidden * OUTPUTS;
     2.0 * (3 * deep + 2 * inputs * hidden) as f64
 }
 
-/// Seconds of an epoch of every probe, each trained alone as one would write it with autograd.
+/// Seconds of an epoch of every probe, each trained on its own with autograd.
 fn one_by_one(problems: &[Problem], seeds: usize, config: &ProbeConfig) -> f64 {
     let mut seconds = 0.0;
     for problem in problems {

@@ -11,14 +11,15 @@ use eqr_models::Solo;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{interleaved, print};
+use super::result::print;
+use super::timing::interleaved_medians;
 use crate::cluster::worker::Worker;
 
-/// Objects of a class.
+/// Objects of each class.
 const OBJECTS: usize = 4;
-/// Views of an object.
+/// Views of each object.
 const VIEWS: u64 = 20;
-/// An object of a hair's width, which covers next to no sample.
+/// An object of a hair's width, which covers almost no sample.
 const HAIR: &[u8] = b"v 0 0 0\nv 1 0 0\nv 0 0.001 0\nf 1 2 3\n";
 
 /// Options of `perf render`.
@@ -47,46 +48,48 @@ pub struct RenderArgs {
 /// Meshes that cannot be read.
 pub fn render(args: &RenderArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
-    let work = Work::new(args)?;
-    let mut result = work.measure(args.rounds)?;
-    let triangles = || work.objects.iter().map(Mesh::triangle_count);
+    let workload = Workload::new(args)?;
+    let mut result = workload.measure(args.rounds)?;
+    let triangles = || workload.objects.iter().map(Mesh::triangle_count);
     result["config"] = json!({
         "objects": if args.meshes.is_some() { "meshes" } else { "procedural solids" },
-        "triangles_an_object": triangles().sum::<usize>() / work.objects.len(), "most_triangles": triangles().max(),
-        "side": args.side, "images": work.objects.len() as u64 * VIEWS, "threads": worker.threads,
+        "triangles_an_object": triangles().sum::<usize>() / workload.objects.len(),
+        "most_triangles": triangles().max(),
+        "side": args.side, "images": workload.objects.len() as u64 * VIEWS, "threads": worker.threads,
     });
     print(&result, args.json, &["images_per_s", "share_of_ceiling"])
 }
 
-struct Work {
+/// The objects to render.
+struct Workload {
     objects: Vec<Mesh>,
     hair: Mesh,
     renderer: Renderer,
     side: usize,
 }
 
-impl Work {
-    fn new(args: &RenderArgs) -> Result<Work> {
+impl Workload {
+    fn new(args: &RenderArgs) -> Result<Workload> {
         let objects = match &args.meshes {
             Some(path) => obj::collect(path, OBJECTS)?.meshes.into_iter().map(|(_, mesh)| mesh).collect(),
-            None => procedural()?,
+            None => procedural_solids()?,
         };
         let hair = obj::parse(HAIR).map_err(|reason| anyhow!(reason))?;
         let side = usize::from(args.side);
-        Ok(Work { objects, hair, renderer: Renderer::new(side, Paint::Plain), side })
+        Ok(Workload { objects, hair, renderer: Renderer::new(side, Paint::Plain), side })
     }
 
-    /// Everything but the configuration.
+    /// The result without its configuration.
     ///
-    /// The ceiling is the same number of images on the same threads with nothing on the floor but a hair: every pixel is lit, shaded and
-    /// encoded once, and no object costs anything. No renderer of this scene that shades each pixel at least once is faster; what holds
-    /// us below it is geometry and shading of the object: corners projected for camera and shadow, triangles filled at 16 samples a
-    /// pixel (9 above 128 px), and a soft shadow wherever it falls.
+    /// The ceiling is the same number of images on the same threads with only a hair on the floor: every
+    /// pixel is lit, shaded and encoded once. No renderer that shades each pixel at least once is faster. The
+    /// rest is geometry and shading of the object: corners projected for camera and shadow, triangles filled
+    /// at 16 samples a pixel (9 above 128 px), and the soft shadow.
     fn measure(&self, rounds: usize) -> Result<Value> {
-        let mut objects = || self.round(|object| &self.objects[object]);
-        let mut floor = || self.round(|_| &self.hair);
+        let mut objects = || self.render_all(|object| &self.objects[object]);
+        let mut floor = || self.render_all(|_| &self.hair);
         let images = (self.objects.len() as u64 * VIEWS) as f64;
-        let [rate, ceiling] = interleaved(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
+        let [rate, ceiling] = interleaved_medians(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
         Ok(json!({
             "stage": "render",
             "images_per_s": rate,
@@ -95,8 +98,8 @@ impl Work {
         }))
     }
 
-    /// All views of all objects.
-    fn round<'a>(&'a self, mesh: impl Fn(usize) -> &'a Mesh + Sync) -> Result<()> {
+    /// Renders all views of `mesh(i)` for every object i.
+    fn render_all<'a>(&'a self, mesh: impl Fn(usize) -> &'a Mesh + Sync) -> Result<()> {
         let buffers = || (Scratch::default(), vec![0; self.side * self.side * 3]);
         (0..self.objects.len()).into_par_iter().for_each_init(buffers, |(scratch, image), object| {
             for view in 0..VIEWS {
@@ -109,8 +112,8 @@ impl Work {
     }
 }
 
-/// The objects that `data generate solids` makes, some of each class.
-fn procedural() -> Result<Vec<Mesh>> {
+/// Objects that `data generate solids` makes, some of each class.
+fn procedural_solids() -> Result<Vec<Mesh>> {
     let objects = Class::ALL.into_iter().flat_map(|class| std::iter::repeat_n(class, OBJECTS)).enumerate();
     let built = objects.map(|(object, class)| class.build(&mut rng(0, 0, object as u64, Purpose::Shape)));
     Ok(built.collect::<eqr_datasets::Result<_>>()?)
@@ -123,9 +126,9 @@ mod tests {
     #[test]
     fn the_result_has_the_form_that_scripts_rely_on() {
         let args = RenderArgs { side: 8, threads: None, meshes: None, rounds: 1, json: true };
-        let work = Work::new(&args).unwrap();
-        assert_eq!(work.objects.len(), 64);
-        let result = work.measure(1).unwrap();
+        let workload = Workload::new(&args).unwrap();
+        assert_eq!(workload.objects.len(), 64);
+        let result = workload.measure(1).unwrap();
         let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);

@@ -1,4 +1,5 @@
-//! The time of a training step on many devices, from the time of its computation and the speed of what connects them.
+//! A model of the time of a training step on many devices: from the time of its computation and the speed of
+//! the interconnect.
 //!
 //! The global batch is fixed: n devices share its pairs (strong scaling). A step is
 //!
@@ -6,11 +7,13 @@
 //! compute(n) + gather(n) + exposed(n)
 //! ```
 //!
-//! compute(n): a device's part of the batch through the encoder, the heads on the whole batch (on every device alike), the optimiser.
-//! gather(n): the representations of the whole batch to every device. exposed(n): the sum of the gradient, less what is hidden behind the backward
-//! pass: it goes in equal segments, each summed while the next is computed.
+//! - compute(n): the encoder on a device's share of the batch, the heads on the whole batch (on every
+//!   device), the optimiser.
+//! - gather(n): sending the representations of the whole batch to every device.
+//! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient
+//!   is summed in equal segments, each while the next is computed.
 
-/// What connects devices.
+/// The links between devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interconnect {
     /// Devices of a node.
@@ -19,23 +22,23 @@ pub struct Interconnect {
     pub within: f64,
     /// Bytes a second that a device sends out of its node.
     pub between: f64,
-    /// Seconds until the first byte arrives, within a node and between two.
+    /// Seconds until the first byte arrives, within a node and between two nodes.
     pub latency: [f64; 2],
 }
 
-/// What is moved in a step.
+/// The data that is moved in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traffic {
     /// Bytes of the gradient.
     pub gradient: f64,
     /// Bytes of the representations of the whole batch.
     pub representations: f64,
-    /// Parts that the gradient is summed in; 1: after the backward pass, nothing is hidden.
+    /// Segments that the gradient is summed in; 1 is a sum after the backward pass.
     pub segments: usize,
 }
 
-/// Part of a step's computation that is the backward pass: twice the forward.
-const BACKWARD: f64 = 2.0 / 3.0;
+/// Share of a step's computation that is the backward pass, which costs twice the forward pass.
+const BACKWARD_SHARE: f64 = 2.0 / 3.0;
 
 impl Interconnect {
     /// Speed and latency of the slowest link among `n` devices.
@@ -43,15 +46,15 @@ impl Interconnect {
         if n <= self.per_node { (self.within, self.latency[0]) } else { (self.between, self.latency[1]) }
     }
 
-    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, and a tree of depth log2 n is climbed and
-    /// descended.
+    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, up and down
+    /// a tree of depth log2 n.
     pub fn sum(&self, n: usize, bytes: f64) -> f64 {
         let (speed, latency) = self.slowest(n);
         let n = n as f64;
         2.0 * (n - 1.0) / n * bytes / speed + 2.0 * n.log2().ceil() * latency
     }
 
-    /// Seconds until each of `n` devices has all of `bytes`, of which it held a part.
+    /// Seconds until each of `n` devices has all of `bytes`, of which each held an equal share.
     pub fn gather(&self, n: usize, bytes: f64) -> f64 {
         let (speed, latency) = self.slowest(n);
         let n = n as f64;
@@ -59,38 +62,38 @@ impl Interconnect {
     }
 }
 
-/// A step on `n` devices, in seconds.
+/// The predicted times of a step, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// Devices.
+pub struct PredictedStep {
+    /// Number of devices.
     pub devices: usize,
     /// Computation of a device.
     pub compute: f64,
     /// Gathering of the representations.
     pub gather: f64,
-    /// Part of the gradient's sum that nothing hides.
+    /// The part of the gradient's sum that does not run during the backward pass.
     pub exposed: f64,
 }
 
-impl Step {
+impl PredictedStep {
     /// A step whose computation takes `compute` seconds on each of `n` devices.
-    pub fn predicted(n: usize, compute: f64, traffic: &Traffic, network: &Interconnect) -> Step {
+    pub fn new(n: usize, compute: f64, traffic: &Traffic, interconnect: &Interconnect) -> PredictedStep {
         let Traffic { gradient, representations, segments } = *traffic;
-        let (sum, parts) = (network.sum(n, gradient), segments.max(1) as f64);
-        // the last segment has nothing left to hide behind
-        let hidden = BACKWARD * compute * (parts - 1.0) / parts;
-        let exposed = if n == 1 { 0.0 } else { (sum / parts).max(sum - hidden) };
-        Step { devices: n, compute, gather: network.gather(n, representations), exposed }
+        let (sum, segments) = (interconnect.sum(n, gradient), segments.max(1) as f64);
+        // the last segment is summed after the backward pass
+        let hidden = BACKWARD_SHARE * compute * (segments - 1.0) / segments;
+        let exposed = if n == 1 { 0.0 } else { (sum / segments).max(sum - hidden) };
+        PredictedStep { devices: n, compute, gather: interconnect.gather(n, representations), exposed }
     }
 
-    /// All of it.
+    /// Seconds of the whole step.
     pub fn seconds(&self) -> f64 {
         self.compute + self.gather + self.exposed
     }
 
-    /// Speed against n times that of one device, whose step takes `alone` seconds.
-    pub fn efficiency(&self, alone: f64) -> f64 {
-        alone / (self.devices as f64 * self.seconds())
+    /// Speed as a share of n times that of one device, whose step takes `one_device` seconds.
+    pub fn efficiency(&self, one_device: f64) -> f64 {
+        one_device / (self.devices as f64 * self.seconds())
     }
 }
 
@@ -116,20 +119,21 @@ mod tests {
     #[test]
     fn one_device_only_computes_and_a_perfect_network_costs_nothing() {
         let traffic = Traffic { gradient: 1e9, representations: 1e6, segments: 4 };
-        let one = Step::predicted(1, 3.0, &traffic, &FOUR_A_NODE);
+        let one = PredictedStep::new(1, 3.0, &traffic, &FOUR_A_NODE);
         assert_eq!((one.seconds(), one.efficiency(3.0)), (3.0, 1.0));
         let perfect = Interconnect { within: f64::INFINITY, between: f64::INFINITY, ..FOUR_A_NODE };
         for n in [2, 16, 1024] {
-            let step = Step::predicted(n, 3.0 / n as f64, &traffic, &perfect);
+            let step = PredictedStep::new(n, 3.0 / n as f64, &traffic, &perfect);
             assert!((step.efficiency(3.0) - 1.0).abs() < 1e-12);
         }
     }
 
-    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30 s all but the last segment's.
+    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30
+    /// s all but the last segment's.
     #[test]
     fn what_the_backward_pass_hides_is_not_exposed() {
         let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };
-        let exposed = |compute, segments| Step::predicted(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
+        let exposed = |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
         assert_eq!(exposed(3.0, 1), 3.0);
         assert!((exposed(3.0, 4) - 1.5).abs() < 1e-12);
         assert!((exposed(30.0, 4) - 0.75).abs() < 1e-12);
@@ -138,8 +142,9 @@ mod tests {
     #[test]
     fn efficiency_falls_with_every_doubling() {
         let traffic = Traffic { gradient: 1e3, representations: 10.0, segments: 4 };
-        let of = |n: usize| Step::predicted(n, 50.0 / n as f64 + 0.1, &traffic, &FOUR_A_NODE).efficiency(50.1);
-        let all: Vec<f64> = (0..=10).map(|k| of(1 << k)).collect();
+        let efficiency =
+            |n: usize| PredictedStep::new(n, 50.0 / n as f64 + 0.1, &traffic, &FOUR_A_NODE).efficiency(50.1);
+        let all: Vec<f64> = (0..=10).map(|k| efficiency(1 << k)).collect();
         assert!(all.is_sorted_by(|a, b| a > b), "{all:?}");
     }
 }

@@ -9,7 +9,8 @@ use eqr_models::Solo;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use super::{median_seconds, print};
+use super::result::print;
+use super::timing::median_seconds;
 use crate::cluster::worker::Worker;
 
 /// Options of `perf transforms`.
@@ -32,14 +33,15 @@ pub struct TransformsArgs {
     json: bool,
 }
 
-/// Times the base view and view 2 with all six transforms, drawing and parameter vectors included, in float32.
+/// Times the base view and view 2 with all six transforms, drawing and parameter vectors included, in
+/// float32.
 ///
 /// # Errors
 /// A device that cannot be used.
 pub fn transforms(args: &TransformsArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
     let TransformsArgs { img, batch, steps, .. } = *args;
-    let mut result = Work::new(img, batch, worker.device).measure(steps);
+    let mut result = Workload::new(img, batch, worker.device).measure(steps);
     result["config"] = json!({
         "img": img, "batch": batch, "threads": worker.threads, "precision": "fp32",
         "device": format!("{:?}", worker.device),
@@ -48,35 +50,35 @@ pub fn transforms(args: &TransformsArgs) -> Result<()> {
 }
 
 /// A batch of photographs.
-struct Work {
+struct Workload {
     /// (N, 3, H, W), uint8.
     images: Tensor,
     keys: Vec<u64>,
     ranges: Ranges,
 }
 
-impl Work {
-    fn new(side: i64, batch: i64, device: Device) -> Work {
+impl Workload {
+    fn new(side: i64, batch: i64, device: Device) -> Workload {
         let images = Tensor::randint(256, [batch, 3, side, side], (Kind::Uint8, device));
-        Work { images, keys: (0..batch as u64).collect(), ranges: Ranges::default() }
+        Workload { images, keys: (0..batch as u64).collect(), ranges: Ranges::default() }
     }
 
-    /// Everything but the configuration.
+    /// The result without its configuration.
     fn measure(&self, steps: usize) -> Value {
         let views = 2.0 * self.keys.len() as f64;
-        let rate = views / self.pair(steps);
-        let ceiling = views / self.copies(steps);
+        let rate = views / self.pair_seconds(steps);
+        let ceiling = views / self.copy_seconds(steps);
         json!({
             "stage": "transforms",
             "views_per_s": rate,
             "ceiling": {"name": "plain copies of both views", "value": ceiling, "unit": "views/s"},
             "share_of_ceiling": rate / ceiling,
-            "milliseconds": self.parts(steps),
+            "milliseconds": self.milliseconds_by_part(steps),
         })
     }
 
     /// Seconds of two views and their parameters.
-    fn pair(&self, steps: usize) -> f64 {
+    fn pair_seconds(&self, steps: usize) -> f64 {
         let mut epoch = 0;
         median_seconds(steps, || {
             epoch += 1;
@@ -87,21 +89,22 @@ impl Work {
         })
     }
 
-    /// Seconds of the ceiling: the bytes become floats and these are copied once more, in the same shapes and on the same
-    /// threads. No way of making two views that are stored as floats moves less memory.
+    /// Seconds of the ceiling: the bytes become floats, which are copied once more, in the same shapes and on
+    /// the same threads. Two views that are stored as floats cannot be made by moving less memory.
     ///
-    /// What holds us below it is arithmetic: resize and blur as dense products take 12 S^3 multiply-adds a pair of views
-    /// of side S, so that their share grows with the side; the colours go over the image in some sixty operations, each of
-    /// which reads and writes one to three channels; the affine resampling gathers four neighbours of every pixel.
-    fn copies(&self, steps: usize) -> f64 {
+    /// The rest is arithmetic: resize and blur as dense products take 12 S^3 multiply-adds for a pair of
+    /// views of side S, so that their share grows with the side; the colours take some sixty operations over
+    /// the image, each of which reads and writes one to three channels; the affine resampling gathers four
+    /// neighbours of every pixel.
+    fn copy_seconds(&self, steps: usize) -> f64 {
         median_seconds(steps, || {
             let view1 = self.images.to_kind(Kind::Float);
             wait_for(&view1.copy());
         })
     }
 
-    /// Milliseconds of each part alone, which add up to about the whole.
-    fn parts(&self, steps: usize) -> Value {
+    /// Milliseconds of each part, timed on its own. They add up to about the whole.
+    fn milliseconds_by_part(&self, steps: usize) -> Value {
         let base = |epoch: u64| base_view(&self.images, &self.keys, 0, epoch, 1.0);
         let mut epoch = 0;
         let base_view = median_seconds(steps, || {
@@ -109,8 +112,8 @@ impl Work {
             wait_for(&base(epoch).pixels());
         });
         let view1 = base(0);
-        let [geometry, color, blur] =
-            [&Transform::ALL[..4], &Transform::ALL[4..5], &Transform::ALL[5..]].map(|t| self.part(&view1, t, steps));
+        let [geometry, color, blur] = [&Transform::ALL[..4], &Transform::ALL[4..5], &Transform::ALL[5..]]
+            .map(|t| self.part_seconds(&view1, t, steps));
         let rounded = |seconds: f64| (seconds * 1e6).round() / 1e3;
         json!({
             "base_view": rounded(base_view), "geometry": rounded(geometry), "color": rounded(color),
@@ -118,8 +121,8 @@ impl Work {
         })
     }
 
-    /// Seconds of view 2 with `active` alone.
-    fn part(&self, view1: &FirstView, active: &[Transform], steps: usize) -> f64 {
+    /// Seconds of view 2 with only the transforms `active`.
+    fn part_seconds(&self, view1: &FirstView, active: &[Transform], steps: usize) -> f64 {
         let mut epoch = 0;
         median_seconds(steps, || {
             epoch += 1;
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_result_has_the_form_that_scripts_rely_on() {
-        let result = Work::new(8, 2, Device::Cpu).measure(1);
+        let result = Workload::new(8, 2, Device::Cpu).measure(1);
         let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["views_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);

@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// A training that came to something that is not a number. Every rank sees the same terms and summed gradients, so every rank stops at
-/// the same step.
+/// A loss term or gradient that is not finite. Every rank sees the same terms and the same summed gradient,
+/// so every rank stops at the same step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
-    /// The step, counted from 1; at most one more has been taken.
+    /// The step, counted from 1. At most one more was taken before it was read.
     pub step: u64,
     /// Loss terms of the global batch.
     pub terms: Vec<(&'static str, f64)>,
@@ -21,23 +21,26 @@ pub struct Divergence {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let terms = self.terms.iter().filter(|(_, value)| !value.is_finite());
-        let mut what: Vec<String> = terms.map(|(name, value)| format!("loss term `{name}` is {value}")).collect();
+        let mut causes: Vec<String> =
+            self.terms_not_finite().map(|(name, value)| format!("loss term `{name}` is {value}")).collect();
         if !self.gradient_norm.is_finite() {
-            what.push(format!("the gradient's norm is {}", self.gradient_norm));
+            causes.push(format!("the gradient's norm is {}", self.gradient_norm));
         }
         let (step, norm) = (self.step, self.parameter_norm);
-        write!(f, "diverged at step {step}: {} (norm of the parameters {norm:.3e})", what.join(", "))
+        write!(f, "diverged at step {step}: {} (norm of the parameters {norm:.3e})", causes.join(", "))
     }
 }
 
 impl Divergence {
-    /// The report: JSON, in which numbers that are not finite stand as text.
+    fn terms_not_finite(&self) -> impl Iterator<Item = &(&'static str, f64)> {
+        self.terms.iter().filter(|(_, value)| !value.is_finite())
+    }
+
+    /// As JSON; numbers that are not finite become text.
     pub fn report(&self) -> Value {
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
         let terms: BTreeMap<&str, Value> = self.terms.iter().map(|&(name, value)| (name, number(value))).collect();
-        let not_finite: Vec<&str> =
-            self.terms.iter().filter(|(_, value)| !value.is_finite()).map(|(name, _)| *name).collect();
+        let not_finite: Vec<&str> = self.terms_not_finite().map(|(name, _)| *name).collect();
         json!({
             "step": self.step,
             "not_finite": not_finite,

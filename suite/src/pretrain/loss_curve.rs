@@ -1,4 +1,5 @@
-//! What is read of every step: loss terms and norms. They draw the training curve, and one that is not finite stops the training.
+//! Loss terms and norms of every step. They make the loss curve, and one that is not finite stops the
+//! training.
 
 use std::collections::BTreeMap;
 
@@ -9,68 +10,70 @@ use tch::Tensor;
 
 use crate::pretrain::divergence::Divergence;
 use crate::run_folder::cell::CurvePoint;
-use crate::run_folder::curve_sums::Sums;
+use crate::run_folder::curve_sums::CurveSums;
 
-/// Points of a training curve.
+/// Points of a loss curve.
 const CURVE_POINTS: u64 = 200;
 
-/// Loss terms and norms of one step in one small tensor, which stays on the device until a later step is under way: reading it then
-/// waits for nothing.
-pub struct Reading {
+/// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading
+/// them waits for nothing.
+pub struct StepReading {
     step: u64,
     names: Vec<&'static str>,
-    /// The terms, then the norms of the gradient and of the parameters that it was taken at.
+    /// The terms, the norm of the gradient, and the norm of the parameters before the update.
     values: Tensor,
 }
 
-impl Reading {
-    /// To be taken between gradient and update of step `step`.
+impl StepReading {
+    /// Takes the reading of step `step`, between gradient and update.
     pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
         let values = tch::no_grad(|| {
             let norms = [arena.gradient().norm(), arena.master().norm()];
             let values: Vec<Tensor> = terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
             Tensor::stack(&values, 0)
         });
-        Reading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
+        StepReading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
     }
 }
 
-/// Means of what was read between two points of the curve. A point ends with its epoch at the latest.
-pub struct Curve {
-    every: u64,
-    sums: Sums,
-    pending: Option<Reading>,
+/// The loss curve: each point is the mean over the steps since the point before it. An epoch ends with a
+/// point.
+pub struct LossCurve {
+    steps_per_point: u64,
+    sums: CurveSums,
+    pending: Option<StepReading>,
 }
 
-impl Curve {
-    /// The curve of a training of `total` steps, from what an earlier part of it had read since the last point.
-    pub fn new(total: u64, sums: Sums) -> Self {
-        let every = total.div_ceil(CURVE_POINTS).max(1);
-        Curve { every, sums, pending: None }
+impl LossCurve {
+    /// The curve of a training of `total` steps; `sums` are those of a stopped part of it since its last
+    /// point.
+    pub fn new(total: u64, sums: CurveSums) -> Self {
+        LossCurve { steps_per_point: total.div_ceil(CURVE_POINTS).max(1), sums, pending: None }
     }
 
-    /// Reads what is still to be read, at a stop: the point that is due, and what belongs to the next one.
+    /// Reads the last step, when the training stops: the point that is due, and the sums for the next one.
     ///
     /// # Errors
-    /// As [`Curve::push`].
-    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, Sums), Divergence> {
+    /// As [`LossCurve::push`].
+    pub fn stop(&mut self) -> Result<(Option<CurvePoint>, CurveSums), Divergence> {
         let last = self.pending.take().map(|reading| self.add(&reading, false)).transpose()?;
         Ok((last.flatten(), std::mem::take(&mut self.sums)))
     }
 
-    /// Takes the reading of a step, reads that of the step before, and at the end of an epoch both; the points that are due.
+    /// Takes the reading of a step and reads the step before it, at the end of an epoch both; returns the
+    /// points that are due.
     ///
     /// # Errors
     /// The first step with a term or a norm that is not finite.
-    pub fn push(&mut self, reading: Reading, epoch_ends: bool) -> Result<Vec<CurvePoint>, Divergence> {
+    pub fn push(&mut self, reading: StepReading, epoch_ends: bool) -> Result<Vec<CurvePoint>, Divergence> {
         let before = self.pending.replace(reading).map(|reading| (reading, false));
         let last = if epoch_ends { self.pending.take().map(|reading| (reading, true)) } else { None };
         let points = before.into_iter().chain(last).map(|(reading, ends)| self.add(&reading, ends));
         Ok(points.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    fn add(&mut self, reading: &Reading, epoch_ends: bool) -> Result<Option<CurvePoint>, Divergence> {
-        let Reading { step, names, values } = reading;
+    fn add(&mut self, reading: &StepReading, epoch_ends: bool) -> Result<Option<CurvePoint>, Divergence> {
+        let StepReading { step, names, values } = reading;
         let values: Vec<f64> = Vec::try_from(values).expect("a row of numbers");
         let (values, norms) = values.split_at(names.len());
         let terms: Vec<(&'static str, f64)> = names.iter().copied().zip(values.iter().copied()).collect();
@@ -83,11 +86,11 @@ impl Curve {
         }
         self.sums.gradient_norms += gradient_norm;
         self.sums.count += 1;
-        Ok((step.is_multiple_of(self.every) || epoch_ends).then(|| self.point(*step)))
+        Ok((step.is_multiple_of(self.steps_per_point) || epoch_ends).then(|| self.point(*step)))
     }
 
     fn point(&mut self, step: u64) -> CurvePoint {
-        let Sums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
+        let CurveSums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
         let count = count as f64;
         let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
@@ -102,7 +105,7 @@ mod tests {
     use eqr_models::{Arena, Registry};
     use tch::{Device, Tensor};
 
-    use super::{Curve, Reading, Sums};
+    use super::{CurveSums, LossCurve, StepReading};
 
     fn arena(gradient: f32) -> Arena {
         let mut registry = Registry::default();
@@ -115,10 +118,10 @@ mod tests {
     #[test]
     fn points_are_means_and_the_last_step_of_an_epoch_is_read_at_once() {
         let arena = arena(3.0);
-        let mut curve = Curve::new(400, Sums::default());
+        let mut curve = LossCurve::new(400, CurveSums::default());
         let mut points = Vec::new();
         for step in 1..=5 {
-            let reading = Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+            let reading = StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
             points.extend(curve.push(reading, step == 5).unwrap());
         }
         let steps: Vec<(u64, f64)> = points.iter().map(|point| (point.step, point.terms["mse"])).collect();
@@ -129,15 +132,15 @@ mod tests {
     #[test]
     fn a_stop_between_two_points_leaves_the_curve_as_it_is() {
         let arena = arena(3.0);
-        let reading = |step: u64| Reading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+        let reading = |step: u64| StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
         let drawn = |stop: Option<u64>| {
-            let (mut curve, mut points) = (Curve::new(800, Sums::default()), Vec::new());
+            let (mut curve, mut points) = (LossCurve::new(800, CurveSums::default()), Vec::new());
             for step in 1..=8 {
                 points.extend(curve.push(reading(step), step == 8).unwrap());
                 if stop == Some(step) {
                     let (found, sums) = curve.stop().unwrap();
                     points.extend(found);
-                    curve = Curve::new(800, sums);
+                    curve = LossCurve::new(800, sums);
                 }
             }
             points
@@ -149,9 +152,9 @@ mod tests {
     #[test]
     fn a_term_or_a_gradient_that_is_not_finite_is_found_one_step_later_at_most() {
         let good = arena(1.0);
-        let mut curve = Curve::new(10, Sums::default());
+        let mut curve = LossCurve::new(10, CurveSums::default());
         let reading = |step, term: f32, arena: &Arena| {
-            Reading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
+            StepReading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
         };
         assert!(curve.push(reading(1, 1.0, &good), false).is_ok());
         assert!(curve.push(reading(2, f32::NAN, &good), false).is_ok());
@@ -161,7 +164,8 @@ mod tests {
         assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
         assert_eq!(found.parameter_norm, 1.0);
 
-        let found = Curve::new(10, Sums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        let found =
+            LossCurve::new(10, CurveSums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
         assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
     }
 }

@@ -1,4 +1,5 @@
-//! Columns of tables: one quantity of every method, which of them is best, and the rows and notes that columns make together.
+//! Columns of tables: one quantity of every method, the best of them, and the rows and notes of several
+//! columns.
 
 use eqr_probes::stats::{Summary, holm};
 
@@ -9,7 +10,7 @@ use crate::registry::Better;
 
 /// A quantity of every method.
 pub struct Column {
-    /// What it is of: a task, a data set.
+    /// A task or a data set.
     pub subject: String,
     /// What it is measured in: `R2`, `top-1`; may be empty.
     pub measure: String,
@@ -55,7 +56,8 @@ impl Column {
         }
     }
 
-    /// The same column without a ceiling: what was trained to read transformations is none to the reading of classes.
+    /// The same column without a ceiling: what was trained to read transformations is none to the reading of
+    /// classes.
     pub fn without_ceiling(mut self) -> Self {
         for method in self.samples.iter_mut().filter(|method| method.role == Role::Ceiling) {
             method.role = Role::Reference;
@@ -163,7 +165,8 @@ fn usual_n(columns: &[Column]) -> usize {
     columns.iter().flat_map(Column::summaries).map(|summary| summary.n).max().unwrap_or(0)
 }
 
-/// How to read the entries of these columns. `draws` says what a seed's value is the mean over, if it has several.
+/// How to read the entries of these columns. `draws` says what a seed's value is the mean over, if it has
+/// several.
 pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     let usual_n = usual_n(columns);
     if usual_n == 0 {

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
 use crate::run_folder::atomic_file::write_atomic;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::compared_pairs::ComparedPair;
 use crate::suite_file::scale::Scale;
-
-const FILE: &str = "report.json";
 
 /// A choice of the protocol, and what was chosen.
 pub type Choice = (String, String);
@@ -73,7 +72,7 @@ impl ReportContext {
 /// # Errors
 /// The file system's.
 pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
-    write_atomic(&folder.path(FILE), serde_json::to_string_pretty(contexts)?.as_bytes())
+    write_atomic(&folder.path(layout::REPORT), serde_json::to_string_pretty(contexts)?.as_bytes())
 }
 
 /// Reads the contexts of a run, which may be unfinished.
@@ -81,9 +80,13 @@ pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<
 /// # Errors
 /// A folder that holds no run, or one of another version.
 pub fn stored_contexts(folder: &RunFolder) -> Result<Vec<ReportContext>> {
-    let path = folder.path(FILE);
+    let path = folder.path(layout::REPORT);
     if !path.exists() {
-        bail!("{} holds no run: {FILE} is missing\nhint: `eqr-bench run` writes it", folder.root().display());
+        bail!(
+            "{} holds no run: {} is missing\nhint: `eqr-bench run` writes it",
+            folder.root().display(),
+            layout::REPORT
+        );
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| {

@@ -6,8 +6,8 @@ use super::formats::by_name;
 use super::{Report, ReportContext};
 use crate::registry::{Better, TaskFamily};
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint, SCHEMA};
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::scale::Scale;
 
 /// A context with these columns and rows.
@@ -30,9 +30,8 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
 
 /// The report of these cells, of a run without anything else.
 pub fn rendered(cells: &[Cell], context: &ReportContext, format: &str) -> String {
-    let folder = RunFolder::at("nowhere");
-    let report = Report { folder: &folder, cells, contexts: &[context], table: None, problems: &[] };
-    report.render(by_name(format).expect("a format's name")).unwrap()
+    let folder = RunFolder::new("nowhere");
+    Report::new(&folder, cells, &[context]).render(by_name(format).expect("a format's name")).unwrap()
 }
 
 /// A value; [`probe`] fills in whose it is.

@@ -1,6 +1,8 @@
-//! Every format against a file of this folder's `golden/`: a whole report of made-up cells, letter for letter.
+//! Every format against a file of this folder's `golden/`: a whole report of made-up cells, letter for
+//! letter.
 //!
-//! `EQR_RENEW_GOLDEN=1 cargo test --release -p eqr-bench --lib golden` writes the files anew, for a change that is meant.
+//! `EQR_RENEW_GOLDEN=1 cargo test --release -p eqr-bench --lib golden` writes the files anew, for a change
+//! that is meant.
 
 use std::path::Path;
 
@@ -9,7 +11,8 @@ use super::formats::by_name;
 use super::*;
 use crate::run_folder::cell::CellKind;
 
-/// Three seeds of four rows with two tasks, a transfer and a segmentation; one entry missing, one name that every format has to escape.
+/// Three seeds of four rows with two tasks, a transfer and a segmentation; one entry is missing, and one name
+/// has to be escaped in every format.
 fn report() -> (Vec<Cell>, ReportContext) {
     let odd = "Mine & <b>50%</b>_|x|";
     let of_row = |method: &'static str, rotation: f64, top1: f64| {
@@ -73,9 +76,10 @@ fn every_format_is_as_it_was() {
     ];
     // a folder without manifest and pictures: a run that was copied in part
     let nothing = tempfile::tempdir().unwrap();
-    let folder = RunFolder::at(nothing.path());
+    let folder = RunFolder::new(nothing.path());
+    let contexts = [&context];
     let problems = ["left out: cells/x.json is damaged".to_owned()];
-    let report = Report { folder: &folder, cells: &cells, contexts: &[&context], table: None, problems: &problems };
+    let report = Report { problems: &problems, ..Report::new(&folder, &cells, &contexts) };
     for (format, name) in files {
         let text = report.render(by_name(format).unwrap()).unwrap();
         held_against(name, &text.replace(env!("CARGO_PKG_VERSION"), "VERSION"));

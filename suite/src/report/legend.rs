@@ -14,8 +14,8 @@ pub struct Legend {
 }
 
 impl Legend {
-    /// The sentence below a table whose methods stand in one `place` (`column` or `row`), without its full stop;
-    /// `which` is `this`, or `its` where the sentence is about several tables.
+    /// The sentence below a table whose methods stand in one `place` (`column` or `row`), without its full
+    /// stop; `which` is `this`, or `its` where the sentence is about several tables.
     pub fn sentence(&self, place: &str, which: &str) -> String {
         let Legend { best, runner_up, significant } = self;
         let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! A table before it has a look: titles, rows, typed entries and notes. Formats know nothing of cells, and the
-//! sections that build tables know nothing of Markdown.
+//! A table independent of its format: title, rows, typed entries and notes. Formats know nothing of cells,
+//! and the sections that build tables know nothing of Markdown.
 
 use eqr_models::MethodKind;
 use eqr_probes::stats::{Difference, Summary};
 
-use crate::suite_file::names::method_of;
+use crate::suite_file::plan::method_name;
 
 /// How a table lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub enum Role {
 impl Role {
     /// The role of the row of this name.
     pub fn of_row(row: &str) -> Role {
-        match method_of(row).parse() {
+        match method_name(row).parse() {
             Ok(MethodKind::RandomInit) => Role::Floor,
             Ok(MethodKind::Direct) => Role::Ceiling,
             _ => Role::Contestant,

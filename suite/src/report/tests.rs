@@ -163,10 +163,10 @@ fn the_transfer_table_can_be_printed_alone() {
     let headings = |text: String| -> Vec<String> {
         text.lines().filter_map(|line| Some(line.strip_prefix("### ")?.split([':', '(']).next()?.to_owned())).collect()
     };
-    let folder = RunFolder::at("nowhere");
+    let folder = RunFolder::new("nowhere");
+    let contexts = [&context];
     let of_table = |table| {
-        let report =
-            Report { folder: &folder, cells: &cells, contexts: &[&context], table: Some(table), problems: &[] };
+        let report = Report { table: Some(table), ..Report::new(&folder, &cells, &contexts) };
         report.render(by_name("markdown").unwrap())
     };
     let alone = headings(of_table(5).unwrap());
@@ -207,9 +207,8 @@ fn values_that_are_no_numbers_are_left_out_and_told() {
 #[test]
 fn no_cell_is_an_error_that_says_what_to_do() {
     let (_, context) = tiny();
-    let folder = RunFolder::at("nowhere");
-    let report = Report { folder: &folder, cells: &[], contexts: &[&context], table: None, problems: &[] };
-    let error = report.render(formats::TERMINAL).unwrap_err().to_string();
+    let folder = RunFolder::new("nowhere");
+    let error = Report::new(&folder, &[], &[&context]).render(formats::TERMINAL).unwrap_err().to_string();
     assert!(error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"), "{error}");
 }
 
@@ -217,7 +216,7 @@ fn no_cell_is_an_error_that_says_what_to_do() {
 fn a_report_is_written_whole_and_twice_the_same() {
     let (cells, context) = full();
     let folder = tempfile::tempdir().unwrap();
-    let store = RunFolder::at(folder.path());
+    let store = RunFolder::new(folder.path());
     for cell in &cells {
         let id = format!("{}-{}", cell.id, cell.step);
         store.write_cell(&Cell { id, ..cell.clone() }).unwrap();

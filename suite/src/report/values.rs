@@ -7,7 +7,7 @@ use eqr_probes::stats::{self, Components, Difference, Summary};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
 
-/// What the tables draw from: measurements of encoders at the end of their training.
+/// The measurements that tables show: of encoders at the end of their training, or after some steps.
 pub struct Values {
     samples: BTreeMap<(String, Quantity), Sample>,
     datasets: BTreeSet<String>,
@@ -41,11 +41,11 @@ impl Quantity {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     draws: BTreeMap<u64, Vec<f64>>,
-    /// Of an encoder that was not pretrained here: its seeds are its own.
+    /// Whether the encoder was pretrained elsewhere, so that its seeds do not pair with those of this run.
     external: bool,
 }
 
-/// How two samples were held against each other.
+/// How two samples were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// By pretraining seed, as both ran the same ones.
@@ -54,7 +54,7 @@ pub enum Test {
     Welch,
 }
 
-/// Two samples held against each other.
+/// A comparison of two samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
     /// The first less the second.
@@ -181,8 +181,8 @@ impl Sample {
 }
 
 impl Contrast {
-    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so that its
-    /// correction is not defined.
+    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so
+    /// that its correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {
         let (a, b) = self.sizes;
         let degrees = match self.test {

@@ -1,39 +1,51 @@
-//! Trainings of other runs: `run --pretrained DIR` takes over those that are the very ones of this suite, so that encoders pretrained once, or
-//! side by side in several folders, are measured without being trained again.
+//! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's, so that encoders which were pretrained
+//! once, or side by side in several folders, are measured without another training.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::console::say;
+use crate::run::prepare::Prepared;
 use crate::run_folder::cell::Cell;
-use crate::run_folder::checkpoint::{Checkpoint, Checkpoints, copy_whole};
+use crate::run_folder::checkpoint::Checkpoint;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
-use crate::run_folder::store::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::plan::{EncoderRun, entries};
+use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
-/// What a training depends on, beside its method and seed.
-const OF_TRAINING: [&str; 4] = ["data", "transforms", "model", "train"];
+/// The sections of a suite that a training depends on, beside its method and seed.
+const TRAINING_SECTIONS: [&str; 4] = ["data", "transforms", "model", "train"];
 
-/// Copies every training that `store` lacks and one of `runs` has finished: its cell, and the checkpoint of its end.
+/// Checks that every one of `runs` is a run, before anything is written.
 ///
 /// # Errors
-/// A folder that holds no run, one that shares no training with this suite (with what differs), a damaged checkpoint.
-pub fn adopt(store: &RunFolder, parts: &[&SubSuite], runs: &[PathBuf]) -> Result<()> {
+/// A folder that holds no run.
+pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
+    runs.iter().try_for_each(|path| configuration(&RunFolder::new(path)).map(drop))
+}
+
+/// Copies every training that `folder` lacks and one of `runs` has finished: its cell, and the checkpoints that are measured.
+///
+/// # Errors
+/// A folder that holds no run, a run that shares no training with this suite (the differences are listed), a damaged
+/// checkpoint.
+pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
-        let other = RunFolder::at(run);
-        let (found, own) = (configuration(&other)?, configuration(store)?);
-        let mut differing = Vec::new();
-        let mut fitting = Vec::new();
-        for (part, theirs) in parts.iter().flat_map(|part| keys(&found).into_iter().map(move |key| (*part, key))) {
-            match differences(&training(&own, part.key.as_deref()), &training(&found, theirs.as_deref())) {
-                lines if lines.is_empty() => fitting.push((part, theirs)),
-                lines => differing.extend(lines),
+        let other = RunFolder::new(run);
+        let (theirs, own) = (configuration(&other)?, configuration(folder)?);
+        let (mut differing, mut equal) = (Vec::new(), Vec::new());
+        for sub_suite in prepared.iter().map(|prepared| &prepared.sub_suite) {
+            for key in sub_suite_keys(&theirs) {
+                let own_training = training(&own, sub_suite.key.as_deref());
+                match differences(&own_training, &training(&theirs, key.as_deref())) {
+                    lines if lines.is_empty() => equal.push((sub_suite, key)),
+                    lines => differing.extend(lines),
+                }
             }
         }
-        if fitting.is_empty() {
+        if equal.is_empty() {
             differing.dedup();
             let hint = "hint: its data, transforms, model, train and precision must be this suite's";
             bail!(
@@ -42,77 +54,69 @@ pub fn adopt(store: &RunFolder, parts: &[&SubSuite], runs: &[PathBuf]) -> Result
                 differing.join("\n")
             );
         }
-        for (part, theirs) in fitting {
-            let taken = take(store, &other, part, theirs)?;
-            say(&format!("{taken} trainings taken over from {}", run.display()));
+        for (sub_suite, key) in equal {
+            let copied = copy_from(&other, key, folder, sub_suite)?;
+            say(&format!("{copied} trainings taken over from {}", run.display()));
         }
     }
     Ok(())
 }
 
-/// Copies what is finished there and missing here of one part; their number.
-fn take(store: &RunFolder, other: &RunFolder, part: &SubSuite, theirs: Option<String>) -> Result<usize> {
-    let mut taken = 0;
-    for entry in entries(part)?.into_iter().filter(|entry| entry.row.kind.trains()) {
-        let source = EncoderRun { part: theirs.clone(), ..entry.clone() };
-        if store.has(&entry.pretrain_id()) || !other.has(&source.pretrain_id()) {
+/// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their number.
+fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_suite: &SubSuite) -> Result<usize> {
+    let mut copied = 0;
+    for run in encoder_runs(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
+        let source = EncoderRun { data_set: key.clone(), ..run.clone() };
+        if folder.has_cell(&run.pretrain_id()) || !other.has_cell(&source.pretrain_id()) {
             continue;
         }
         let cell = other.cell(&source.pretrain_id())?;
-        let [from, to] = [(other, &source), (store, &entry)]
-            .map(|(store, entry)| Checkpoints { folder: store.path("checkpoints").join(entry.slug()) });
-        let wanted = [from.at_step(cell.step)].into_iter().chain(from.curve()?);
-        for folder in wanted {
-            let whole = Checkpoint::open(&folder).and_then(|checkpoint| checkpoint.verify());
-            whole.map_err(anyhow::Error::from).with_context(|| format!("--pretrained {}", other.root().display()))?;
-            copy_whole(&folder, &to.folder)?;
+        let [from, to] = [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
+        for checkpoint in [from.at_step(cell.step)].into_iter().chain(from.curve()?) {
+            let verified = Checkpoint::open(&checkpoint).and_then(|checkpoint| checkpoint.verify());
+            verified
+                .map_err(anyhow::Error::from)
+                .with_context(|| format!("--pretrained {}", other.root().display()))?;
+            to.adopt(&checkpoint)?;
         }
-        // its seconds are of another run: no timing of this one
-        let cell = Cell { id: entry.pretrain_id(), part: part.key.clone(), resumed: true, ..cell };
-        store.write_cell(&cell)?;
-        store.log(&json!({"cell": cell.id, "taken_from": other.root()}))?;
-        taken += 1;
+        // `resumed`: its seconds are another run's, and no timing of this one
+        let cell = Cell { id: run.pretrain_id(), part: sub_suite.key.clone(), resumed: true, ..cell };
+        folder.write_cell(&cell)?;
+        folder.log(&json!({"cell": cell.id, "taken_from": other.root()}))?;
+        copied += 1;
     }
-    Ok(taken)
+    Ok(copied)
 }
 
-fn configuration(store: &RunFolder) -> Result<Value> {
-    let found = manifest::read(store)?;
-    found.with_context(|| format!("{} holds no run: manifest.json is missing", store.root().display()))
+fn configuration(folder: &RunFolder) -> Result<Value> {
+    let found = manifest::read(folder)?;
+    found.with_context(|| format!("{} holds no run: manifest.json is missing", folder.root().display()))
 }
 
-/// Keys of the parts of a configuration; none for a run with one data set.
-fn keys(configuration: &Value) -> Vec<Option<String>> {
+/// Keys of the sub-suites of a configuration; a single `None` for a run with one data set.
+fn sub_suite_keys(configuration: &Value) -> Vec<Option<String>> {
     match configuration["suite"].as_object() {
-        Some(parts) if !parts.contains_key("name") => parts.keys().cloned().map(Some).collect(),
+        Some(suites) if !suites.contains_key("name") => suites.keys().cloned().map(Some).collect(),
         _ => vec![None],
     }
 }
 
-/// What the trainings of a part depend on.
-fn training(configuration: &Value, part: Option<&str>) -> Value {
-    let of_part = |key: &str| part.map_or(&configuration[key], |part| &configuration[key][part]);
-    let suite = of_part("suite");
+/// Everything that the trainings of a sub-suite depend on.
+fn training(configuration: &Value, key: Option<&str>) -> Value {
+    let entry = |name: &str| key.map_or(&configuration[name], |key| &configuration[name][key]);
+    let suite = entry("suite");
     let mut all: serde_json::Map<String, Value> =
-        OF_TRAINING.iter().map(|&key| (key.to_owned(), suite[key].clone())).collect();
-    // how often the curve is probed, and how a pack is made, is no part of the training
+        TRAINING_SECTIONS.iter().map(|&section| (section.to_owned(), suite[section].clone())).collect();
+    // neither how often the curve is probed nor how a pack is made changes the training
     for (section, key) in [("train", "probe_every"), ("data", "made_by")] {
         all[section].as_object_mut().and_then(|keys| keys.remove(key));
     }
     all.insert("precision".into(), configuration["precision"].clone());
-    all.insert("content of the data".into(), of_part("data").clone());
-    all.insert("content of train.init".into(), of_part("init").clone());
+    all.insert("content of the data".into(), entry("data").clone());
+    all.insert("content of train.init".into(), entry("init").clone());
     Value::Object(all)
 }
 
-fn differences(own: &Value, other: &Value) -> Vec<String> {
-    manifest::differing(other, own, |key, theirs, ours| format!("  {key}: it has {theirs}, this suite {ours}"))
-}
-
-/// Whether `path` is a folder that may be named: said before anything is written.
-///
-/// # Errors
-/// A folder that holds no run.
-pub fn check(runs: &[PathBuf]) -> Result<()> {
-    runs.iter().try_for_each(|path: &PathBuf| configuration(&RunFolder::at(path as &Path)).map(|_| ()))
+fn differences(own: &Value, theirs: &Value) -> Vec<String> {
+    manifest::differing(theirs, own, |key, theirs, ours| format!("  {key}: it has {theirs}, this suite {ours}"))
 }

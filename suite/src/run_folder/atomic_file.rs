@@ -1,13 +1,14 @@
-//! Files that are whole or not there.
+//! Files and folders that are either complete or absent: written under another name, synced to disk and
+//! renamed.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes to a temporary name in the same folder (made where absent), syncs, renames.
+/// Writes a file; its folder is made if it is absent.
 ///
 /// # Errors
 /// The file system's, with the path.
@@ -24,10 +25,48 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A file that is not there yet: as readable as any other new file, where tempfile's default would shut out the group.
+/// A new file in `folder`, with the permissions of any new file: tempfile's default would shut out the group.
 ///
 /// # Errors
 /// The file system's.
 pub fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
+}
+
+/// Writes a folder, which replaces the one at `path`: `fill` fills a temporary folder beside it with files
+/// from [`write_synced`].
+///
+/// # Errors
+/// Those of `fill`, and the file system's.
+pub(crate) fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    let written = (|| -> Result<()> {
+        remove_folder(&temporary)?;
+        fs::create_dir_all(&temporary)?;
+        fill(&temporary)?;
+        File::open(&temporary)?.sync_all()?;
+        remove_folder(path)?;
+        fs::rename(&temporary, path)?;
+        Ok(File::open(path.parent().expect("a folder lies in another"))?.sync_all()?)
+    })();
+    if written.is_err() {
+        // an incomplete folder would only fill the disk
+        let _ = remove_folder(&temporary);
+    }
+    written
+}
+
+/// Writes a file and syncs it to disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Removes a folder, if it exists.
+pub(crate) fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

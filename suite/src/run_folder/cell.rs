@@ -1,4 +1,4 @@
-//! A finished cell: what one unit of work of a run found.
+//! A finished cell: the result of one unit of work of a run.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::run_folder::metric::Metric;
 pub enum CellKind {
     /// Trains an encoder.
     Pretrain,
-    /// Probes a frozen one.
+    /// Probes a frozen encoder.
     Probe,
-    /// Transfers a frozen one to a set by logistic regression.
+    /// Transfers a frozen encoder to a data set by logistic regression.
     Transfer,
-    /// Trains a segmentation head on a frozen one.
+    /// Trains a segmentation head on a frozen encoder.
     Segment,
 }
 
@@ -37,7 +37,7 @@ impl From<TaskFamily> for CellKind {
 pub struct CurvePoint {
     /// Steps taken.
     pub step: u64,
-    /// Loss terms by name, means over the steps since the last point, with `loss` their sum.
+    /// Loss terms by name, means over the steps since the last point; `loss` is their sum.
     pub terms: BTreeMap<String, f64>,
     /// Norm of the gradient, mean over the same steps; absent in cells of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,20 +49,21 @@ pub struct CurvePoint {
 pub struct Cell {
     /// Format of this file.
     pub schema: u32,
-    /// Unique in the run; also the file's name.
+    /// Unique in the run; the file is `cells/<id>.json`.
     pub id: String,
     /// What was done.
     pub kind: CellKind,
-    /// Key of the data set, where the suite has several.
+    /// Key of the data set, if the suite has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
     /// Row of the table.
     pub method: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
-    /// Steps the probed encoder had been trained for (of a pretraining: steps in all).
+    /// Steps that the encoder was trained for.
     pub step: u64,
-    /// Whether this is the end of the training; earlier probes only stand in the curve of R2 against steps.
+    /// Whether the encoder is that of the training's end; earlier ones are points of the curve of R2 against
+    /// steps.
     pub last: bool,
     /// Values, empty for a pretraining.
     pub metrics: Vec<Metric>,
@@ -70,9 +71,9 @@ pub struct Cell {
     pub curve: Vec<CurvePoint>,
     /// Wall time in seconds.
     pub seconds: f64,
-    /// Whether the work was interrupted and resumed: then `seconds` is no timing.
+    /// Whether the work was interrupted and resumed; `seconds` is no timing then.
     pub resumed: bool,
-    /// Whether the encoder is not this run's: its seeds do not pair with those of others.
+    /// Whether the encoder was pretrained elsewhere: its seeds do not pair with those of other rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
 }

@@ -1,138 +1,91 @@
-//! Checkpoints: a folder `step-N/` of safetensors beside a manifest that proves them whole.
+//! One checkpoint: a folder of safetensors beside a manifest with their checksums.
 //!
 //! | file | content |
 //! |---|---|
 //! | `parameters.safetensors` | fp32 masters under their own names; the encoder's are timm's |
-//! | `optimizer.safetensors` | Adam's moments, as `m.<name>` and `v.<name>` |
+//! | `optimizer.safetensors` | Adam's moments, as `m.<name>` and `v.<name>`; absent in `curve-N/` |
 //! | `manifest.json` | counters, curve, schedule, precision, names and shapes, and the BLAKE3 of every file and of itself |
 //!
-//! A folder is written under the name `step-N.tmp`, synced and renamed, so `step-N` is whole or has been damaged since; a reader finds
-//! out which before it uses a byte. The two newest stay. `curve-N/` holds the parameters alone, for the curve of R2 against steps.
+//! The folder is written atomically, so it is complete or was damaged later. A reader verifies every file
+//! before using it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use eqr_models::Arena;
-use eqr_models::optim::{Adam, Schedule};
-use eqr_models::vit::VitConfig;
+use eqr_models::optim::Adam;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tch::Tensor;
 
-use crate::normalisation::Normalisation;
+use crate::run_folder::atomic_file::{write_folder_atomic, write_synced};
 use crate::run_folder::cell::CurvePoint;
-use crate::run_folder::curve_sums::Sums;
-use crate::run_folder::manifest::precision_name;
-use crate::run_folder::safetensors::{self, Named};
+use crate::run_folder::curve_sums::CurveSums;
+use crate::run_folder::safetensors::{self, NamedTensors};
+use crate::run_folder::training_identity::{TrainingIdentity, ensure_same_shapes, shapes};
 
 /// Version of the format.
 const FORMAT: u32 = 1;
 
-/// Training checkpoints that stay: one may turn out damaged.
-const KEPT: usize = 2;
+/// File of the counters and checksums.
+pub const MANIFEST: &str = "manifest.json";
 
-const MANIFEST: &str = "manifest.json";
+/// File of the parameters.
+pub(crate) const PARAMETERS: &str = "parameters.safetensors";
 
-const PARAMETERS: &str = "parameters.safetensors";
+/// File of Adam's moments.
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
-const OPTIMIZER: &str = "optimizer.safetensors";
-
-/// Where a training stands.
+/// How far a training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct TrainingState {
     /// Epochs finished.
     pub epoch: u64,
     /// Steps taken: also the position in the schedule.
     pub step: u64,
-    /// Seconds spent, over all parts of an interrupted training.
+    /// Seconds spent, over all calls that worked on the training.
     pub seconds: f64,
     /// Training curve so far.
     pub curve: Vec<CurvePoint>,
-    /// What was read since its last point, where the training was stopped in the middle of an epoch.
-    #[serde(default, skip_serializing_if = "Sums::is_empty")]
-    pub since: Sums,
-}
-
-/// What a checkpoint is of. One of another identity is refused, not passed over.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
-    /// `fp32`, `bf16`.
-    pub precision: String,
-    /// Learning rates of the whole training.
-    pub schedule: Schedule,
-    /// The encoder, so that it can be rebuilt without the suite.
-    pub encoder: VitConfig,
-    /// What its images are normalised by; earlier versions did not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub normalisation: Option<Normalisation>,
-    /// Shape of every parameter.
-    pub shapes: BTreeMap<String, Vec<i64>>,
-}
-
-impl Identity {
-    /// The identity of a training of `arena`.
-    pub fn new(arena: &Arena, encoder: &VitConfig, schedule: Schedule, normalisation: Normalisation) -> Self {
-        Identity {
-            precision: precision_name(arena.compute()).to_owned(),
-            schedule,
-            encoder: *encoder,
-            normalisation: Some(normalisation),
-            shapes: shapes(arena),
-        }
-    }
-
-    /// # Errors
-    /// What differs from `wanted`; of shapes every one.
-    fn same_as(&self, wanted: &Identity) -> Result<()> {
-        same_shapes(&self.shapes, &wanted.shapes)?;
-        let (found, precision) = (&self.precision, &wanted.precision);
-        ensure!(
-            found == precision,
-            "the checkpoint is of precision {found}, this run of {precision}\nhint: --precision {found}"
-        );
-        ensure!(
-            self.schedule == wanted.schedule,
-            "the checkpoint follows {:?}, this run {:?}",
-            self.schedule,
-            wanted.schedule
-        );
-        Ok(())
-    }
+    /// Sums since the curve's last point, where the training was stopped in the middle of an epoch.
+    #[serde(default, skip_serializing_if = "CurveSums::is_empty")]
+    pub since: CurveSums,
 }
 
 /// Bytes and BLAKE3 of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Sum {
+struct FileChecksum {
     bytes: u64,
     blake3: String,
 }
 
-/// What `manifest.json` says.
+/// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct CheckpointManifest {
     format: u32,
     /// Counters and curve.
-    pub state: State,
+    pub state: TrainingState,
     /// What it is a checkpoint of.
-    pub identity: Identity,
-    files: BTreeMap<String, Sum>,
+    pub identity: TrainingIdentity,
+    files: BTreeMap<String, FileChecksum>,
 }
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug)]
-pub enum Fault {
-    /// Bytes are missing or are not those that were written: an older one may serve.
+pub enum CheckpointError {
+    /// Bytes are missing or have changed: an older checkpoint may be good.
     Damaged(anyhow::Error),
-    /// It is whole, and of something else.
-    Other(anyhow::Error),
+    /// It is complete and belongs to another training or version.
+    Mismatch(anyhow::Error),
 }
 
-impl From<Fault> for anyhow::Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Damaged(error) | Fault::Other(error) => error,
+impl From<CheckpointError> for anyhow::Error {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Damaged(error) | CheckpointError::Mismatch(error) => error,
         }
     }
 }
@@ -141,7 +94,7 @@ impl From<Fault> for anyhow::Error {
 pub struct Checkpoint {
     folder: PathBuf,
     /// Its manifest.
-    pub manifest: Manifest,
+    pub manifest: CheckpointManifest,
 }
 
 impl Checkpoint {
@@ -149,63 +102,69 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A manifest that is absent, damaged or of another version.
-    pub fn open(folder: &Path) -> Result<Self, Fault> {
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(MANIFEST);
-        let at = || path.display().to_string();
-        let value = read_manifest(&path).with_context(at).map_err(Fault::Damaged)?;
-        if value["format"] != FORMAT {
-            let error = anyhow!("{}: checkpoint format {}, this program reads {FORMAT}", at(), value["format"]);
-            return Err(Fault::Other(error));
+        let place = || path.display().to_string();
+        let content = read_manifest(&path).with_context(place).map_err(CheckpointError::Damaged)?;
+        if content["format"] != FORMAT {
+            let found = &content["format"];
+            let error = anyhow!("{}: checkpoint format {found}, this program reads {FORMAT}", place());
+            return Err(CheckpointError::Mismatch(error));
         }
-        let manifest = serde_json::from_value(value).with_context(at).map_err(Fault::Other)?;
+        let manifest = serde_json::from_value(content).with_context(place).map_err(CheckpointError::Mismatch)?;
         Ok(Checkpoint { folder: folder.to_owned(), manifest })
     }
 
-    /// Reads every file against its checksum.
+    /// Reads every file and compares its checksum.
     ///
     /// # Errors
-    /// The first file that is not as it was written.
-    pub fn verify(&self) -> Result<(), Fault> {
-        self.manifest.files.iter().try_for_each(|(name, sum)| {
+    /// The first file that has changed.
+    pub fn verify(&self) -> Result<(), CheckpointError> {
+        self.manifest.files.iter().try_for_each(|(name, expected)| {
             let path = self.folder.join(name);
-            check_sum(&path, sum).with_context(|| path.display().to_string()).map_err(Fault::Damaged)
+            verify_file(&path, expected).with_context(|| path.display().to_string()).map_err(CheckpointError::Damaged)
         })
     }
 
     /// The parameters.
     ///
     /// # Errors
-    /// A file that is not as it was written.
-    pub fn parameters(&self) -> Result<Named, Fault> {
+    /// A file that has changed.
+    pub fn parameters(&self) -> Result<NamedTensors, CheckpointError> {
         self.read(PARAMETERS)
     }
 
-    fn read(&self, name: &str) -> Result<Named, Fault> {
+    fn read(&self, name: &str) -> Result<NamedTensors, CheckpointError> {
         let path = self.folder.join(name);
-        let read = || -> Result<Named> {
-            let sum = self.manifest.files.get(name).ok_or_else(|| anyhow!("not in the checkpoint's manifest"))?;
+        let read = || -> Result<NamedTensors> {
+            let expected = self.manifest.files.get(name).context("not in the checkpoint's manifest")?;
             let bytes = fs::read(&path)?;
-            same_sum(sum, bytes.len() as u64, &blake3::hash(&bytes))?;
+            ensure_same_checksum(expected, bytes.len() as u64, &blake3::hash(&bytes))?;
             Ok(safetensors::decode(&bytes)?.0)
         };
-        read().with_context(|| path.display().to_string()).map_err(Fault::Damaged)
+        read().with_context(|| path.display().to_string()).map_err(CheckpointError::Damaged)
     }
 
-    /// Restores parameters and moments and returns the counters; nothing has been changed on an error.
+    /// Restores parameters and moments, and returns the counters. On an error nothing has been changed.
     ///
     /// # Errors
-    /// A damaged file, or a checkpoint of something else than `wanted`.
-    pub fn restore(&self, wanted: &Identity, arena: &mut Arena, adam: &mut Adam) -> Result<State, Fault> {
+    /// A damaged file, or a checkpoint of another training than `wanted`.
+    pub fn restore(
+        &self,
+        wanted: &TrainingIdentity,
+        arena: &mut Arena,
+        adam: &mut Adam,
+    ) -> Result<TrainingState, CheckpointError> {
         let place = || self.folder.display().to_string();
-        self.manifest.identity.same_as(wanted).with_context(place).map_err(Fault::Other)?;
+        self.manifest.identity.ensure_matches(wanted).with_context(place).map_err(CheckpointError::Mismatch)?;
         let (parameters, moments) = (self.parameters()?, self.read(OPTIMIZER)?);
-        let moment = |prefix: &str| -> Named {
-            let strip = |(name, tensor): (&std::borrow::Cow<str>, &tch::Tensor)| {
+        let moment = |prefix: &str| -> NamedTensors {
+            let strip = |(name, tensor): (&Cow<str>, &Tensor)| {
                 name.strip_prefix(prefix).map(|name| (name.to_owned().into(), tensor.shallow_clone()))
             };
             moments.iter().filter_map(strip).collect()
         };
-        let mut restore = || -> Result<State> {
+        let mut restore = || -> Result<TrainingState> {
             let step = i64::try_from(self.manifest.state.step)?;
             tch::no_grad(|| {
                 arena.fill_from(&mut adam.m, &moment("m."))?;
@@ -215,11 +174,11 @@ impl Checkpoint {
             adam.step = step;
             Ok(self.manifest.state.clone())
         };
-        restore().with_context(place).map_err(Fault::Other)
+        restore().with_context(place).map_err(CheckpointError::Mismatch)
     }
 }
 
-/// Restores the parameters of `arena` from a checkpoint that has taken `step` steps.
+/// Restores the parameters of `arena` from a checkpoint after `step` steps.
 ///
 /// # Errors
 /// A damaged checkpoint, another number of steps, other shapes.
@@ -227,226 +186,134 @@ pub fn load_parameters(folder: &Path, arena: &mut Arena, step: u64) -> Result<()
     let checkpoint = Checkpoint::open(folder)?;
     let place = || folder.display().to_string();
     let found = checkpoint.manifest.state.step;
-    ensure!(found == step, "{}: stands at step {found}, expected {step}", place());
-    same_shapes(&checkpoint.manifest.identity.shapes, &shapes(arena)).with_context(place)?;
+    ensure!(found == step, "{}: is after step {found}, expected {step}", place());
+    ensure_same_shapes(&checkpoint.manifest.identity.shapes, &shapes(arena)).with_context(place)?;
     arena.load(&checkpoint.parameters()?).with_context(place)
 }
 
-/// The checkpoints of one training.
-#[derive(Clone, Debug)]
-pub struct Checkpoints {
-    /// Folder of this training alone.
-    pub folder: PathBuf,
-}
-
-impl Checkpoints {
-    /// The training after `step` steps.
-    pub fn at_step(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("step-{step}"))
-    }
-
-    /// Parameters after `step` steps, for the curve of R2 against steps.
-    pub fn on_curve(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("curve-{step}"))
-    }
-
-    /// Steps of the training's checkpoints, newest first, whole or not.
-    ///
-    /// # Errors
-    /// A folder that cannot be listed.
-    pub fn steps(&self) -> Result<Vec<u64>> {
-        self.numbered("step-")
-    }
-
-    /// The parameters kept for points of the curve.
-    ///
-    /// # Errors
-    /// A folder that cannot be listed.
-    pub fn curve(&self) -> Result<Vec<PathBuf>> {
-        Ok(self.numbered("curve-")?.into_iter().map(|step| self.on_curve(step)).collect())
-    }
-
-    /// Numbers behind `prefix` in the names of the folder, largest first.
-    fn numbered(&self, prefix: &str) -> Result<Vec<u64>> {
-        if !self.folder.exists() {
-            return Ok(Vec::new());
-        }
-        let entries = fs::read_dir(&self.folder).with_context(|| self.folder.display().to_string())?;
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut steps: Vec<u64> = names.filter_map(|name| name.strip_prefix(prefix)?.parse().ok()).collect();
-        steps.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(steps)
-    }
-
-    /// The newest checkpoint of `wanted` that verifies. `say` hears of every damaged one, which is set aside as `step-N.damaged`.
-    ///
-    /// # Errors
-    /// A whole checkpoint of something else: it is not this training's to pass over.
-    pub fn newest_whole(&self, wanted: &Identity, say: &dyn Fn(&str) -> Result<()>) -> Result<Option<u64>> {
-        let steps = self.steps()?;
-        for (i, &step) in steps.iter().enumerate() {
-            let folder = self.at_step(step);
-            let verified = Checkpoint::open(&folder).and_then(|found| {
-                let same = found.manifest.identity.same_as(wanted).with_context(|| folder.display().to_string());
-                same.map_err(Fault::Other)?;
-                found.verify()
-            });
-            let error = match verified {
-                Ok(()) => return Ok(Some(step)),
-                Err(Fault::Other(error)) => return Err(error),
-                Err(Fault::Damaged(error)) => error,
-            };
-            let next = match steps.get(i + 1) {
-                Some(older) => format!("falling back to step-{older}"),
-                None => "no older one is left, the training starts anew".to_owned(),
-            };
-            say(&format!("damaged checkpoint set aside: {error:#}; {next}"))?;
-            let aside = self.folder.join(format!("step-{step}.damaged"));
-            remove(&aside).and_then(|()| fs::rename(&folder, &aside)).with_context(|| aside.display().to_string())?;
-        }
-        Ok(None)
-    }
-
-    /// Writes the training's checkpoint and removes those that are too many.
-    ///
-    /// # Errors
-    /// The file system's, with the path; older checkpoints are as they were then.
-    pub fn save(&self, arena: &Arena, adam: &Adam, state: &State, identity: &Identity) -> Result<()> {
-        let mut moments = Vec::new();
-        for (prefix, moment) in [("m.", &adam.m), ("v.", &adam.v)] {
-            moments.extend(arena.named(moment).into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-        }
-        let files = [(PARAMETERS, arena.named(arena.master())), (OPTIMIZER, moments)];
-        write(&self.at_step(state.step), &files, state, identity)?;
-        for step in self.steps()?.into_iter().filter(|&step| step < state.step).skip(KEPT - 1) {
-            let old = self.at_step(step);
-            remove(&old).with_context(|| format!("cannot remove {}", old.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Writes the parameters alone, for a point of the curve.
-    ///
-    /// # Errors
-    /// The file system's, with the path.
-    pub fn save_parameters(&self, arena: &Arena, state: &State, identity: &Identity) -> Result<()> {
-        write(&self.on_curve(state.step), &[(PARAMETERS, arena.named(arena.master()))], state, identity)
-    }
-}
-
-fn shapes(arena: &Arena) -> BTreeMap<String, Vec<i64>> {
-    arena.names().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect()
-}
-
-fn same_shapes(found: &BTreeMap<String, Vec<i64>>, wanted: &BTreeMap<String, Vec<i64>>) -> Result<()> {
-    let text = |shape: Option<&Vec<i64>>| shape.map_or("nothing".to_owned(), |shape| format!("{shape:?}"));
-    let mut names: Vec<&String> = found.keys().chain(wanted.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let differing = names.into_iter().filter(|name| found.get(*name) != wanted.get(*name));
-    let lines = differing.map(|name| {
-        format!("  {name}: the checkpoint has {}, this run {}", text(found.get(name)), text(wanted.get(name)))
-    });
-    let lines: Vec<String> = lines.collect();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    bail!("checkpoint of another architecture:\n{}", lines.join("\n"))
-}
-
-/// Writes a checkpoint under a temporary name, syncs it and renames it.
-fn write(
+/// Writes a checkpoint of `files`, tensors by file name.
+pub(crate) fn write(
     folder: &Path,
-    files: &[(&str, Vec<(String, tch::Tensor)>)],
-    state: &State,
-    identity: &Identity,
+    files: &[(&str, Vec<(String, Tensor)>)],
+    state: &TrainingState,
+    identity: &TrainingIdentity,
 ) -> Result<()> {
-    written_whole(folder, |temporary| {
-        let mut sums = BTreeMap::new();
+    let fill = |temporary: &Path| {
+        let mut checksums = BTreeMap::new();
         for (name, tensors) in files {
             let bytes = safetensors::encode(tensors, None)?;
             write_synced(&temporary.join(name), &bytes)?;
-            let sum = Sum { bytes: bytes.len() as u64, blake3: blake3::hash(&bytes).to_hex().to_string() };
-            sums.insert((*name).to_owned(), sum);
+            let blake3 = blake3::hash(&bytes).to_hex().to_string();
+            checksums.insert((*name).to_owned(), FileChecksum { bytes: bytes.len() as u64, blake3 });
         }
-        let manifest = Manifest { format: FORMAT, state: state.clone(), identity: identity.clone(), files: sums };
-        let value = serde_json::to_value(&manifest)?;
-        let whole = json!({"blake3": value_sum(&value), "checkpoint": value});
-        Ok(write_synced(&temporary.join(MANIFEST), serde_json::to_string_pretty(&whole)?.as_bytes())?)
-    })
+        let (state, identity) = (state.clone(), identity.clone());
+        let manifest = serde_json::to_value(CheckpointManifest { format: FORMAT, state, identity, files: checksums })?;
+        let content = json!({"blake3": json_checksum(&manifest), "checkpoint": manifest});
+        Ok(write_synced(&temporary.join(MANIFEST), serde_json::to_string_pretty(&content)?.as_bytes())?)
+    };
+    write_folder_atomic(folder, fill).with_context(|| format!("cannot write checkpoint {}", folder.display()))
 }
 
-/// Fills a folder of another name, syncs it and renames it.
-fn written_whole(folder: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let temporary = folder.with_extension("tmp");
-    let written = (|| -> Result<()> {
-        remove(&temporary)?;
-        fs::create_dir_all(&temporary)?;
-        fill(&temporary)?;
-        File::open(&temporary)?.sync_all()?;
-        remove(folder)?;
-        fs::rename(&temporary, folder)?;
-        Ok(File::open(folder.parent().expect("a checkpoint has a folder"))?.sync_all()?)
-    })();
-    if written.is_err() {
-        // what was written of it would only fill the disk
-        let _ = remove(&temporary);
-    }
-    written.with_context(|| format!("cannot write checkpoint {}", folder.display()))
-}
-
-/// Copies a checkpoint with its name into the folder `training`.
-///
-/// # Errors
-/// The file system's, with the path.
-pub fn copy_whole(checkpoint: &Path, training: &Path) -> Result<()> {
-    let name = checkpoint.file_name().expect("a checkpoint has a name");
-    written_whole(&training.join(name), |temporary| {
-        for file in fs::read_dir(checkpoint)? {
-            let file = file?;
-            write_synced(&temporary.join(file.file_name()), &fs::read(file.path())?)?;
-        }
-        Ok(())
-    })
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Removes a folder if it is there.
-fn remove(folder: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The `checkpoint` part of a manifest whose checksum is right.
+/// The `checkpoint` section of a manifest, if its checksum is right.
 fn read_manifest(path: &Path) -> Result<Value> {
-    let mut whole: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
-    let value = whole["checkpoint"].take();
-    ensure!(whole["blake3"] == value_sum(&value), "does not match its checksum");
-    Ok(value)
+    let mut content: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let manifest = content["checkpoint"].take();
+    ensure!(content["blake3"] == json_checksum(&manifest), "does not match its checksum");
+    Ok(manifest)
 }
 
 /// BLAKE3 of a JSON value's shortest text.
-fn value_sum(value: &Value) -> String {
+fn json_checksum(value: &Value) -> String {
     blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
 }
 
-fn check_sum(path: &Path, sum: &Sum) -> Result<()> {
+fn verify_file(path: &Path, expected: &FileChecksum) -> Result<()> {
     let file = File::open(path)?;
-    let length = file.metadata()?.len();
+    let bytes = file.metadata()?.len();
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
-    same_sum(sum, length, &hasher.finalize())
+    ensure_same_checksum(expected, bytes, &hasher.finalize())
 }
 
-fn same_sum(sum: &Sum, length: u64, hash: &blake3::Hash) -> Result<()> {
-    ensure!(length == sum.bytes, "has {length} bytes, {} were written", sum.bytes);
-    ensure!(hash.to_hex().as_str() == sum.blake3, "does not match its checksum");
+fn ensure_same_checksum(expected: &FileChecksum, bytes: u64, hash: &blake3::Hash) -> Result<()> {
+    ensure!(bytes == expected.bytes, "has {bytes} bytes, {} were written", expected.bytes);
+    ensure!(hash.to_hex().as_str() == expected.blake3, "does not match its checksum");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_models::Registry;
+    use eqr_models::arena::{Compute, Init, Part};
+    use eqr_models::optim::Schedule;
+    use eqr_models::vit::{Pool, Positions, VitConfig};
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::normalisation::Normalisation;
+    use crate::run_folder::checkpoints::Checkpoints;
+
+    fn arena(start: f64, length: i64) -> Arena {
+        let mut registry = Registry::default();
+        registry.add(Part::Global, "weight", &[length], Init::Constant(start));
+        Arena::new(registry, 0, Compute::F32, Device::Cpu)
+    }
+
+    fn identity(arena: &Arena) -> TrainingIdentity {
+        let schedule = Schedule { peak: 0.1, warmup: 1, total: 9 };
+        let (pool, positions) = (Pool::default(), Positions::default());
+        let encoder = VitConfig { image: 4, patch: 2, dim: 4, depth: 1, heads: 1, out: 4, pool, positions };
+        TrainingIdentity::new(arena, &encoder, schedule, Normalisation::IMAGENET)
+    }
+
+    /// A checkpoint after step 3 in `folder`.
+    fn saved(folder: &Path, arena: &Arena, adam: &Adam) -> (PathBuf, TrainingState) {
+        let checkpoints = Checkpoints { folder: folder.to_owned() };
+        let state = TrainingState { step: 3, ..TrainingState::default() };
+        checkpoints.save(arena, adam, &state, &identity(arena)).unwrap();
+        (checkpoints.at_step(3), state)
+    }
+
+    #[test]
+    fn what_was_written_is_restored_and_other_trainings_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = arena(0.5, 4);
+        let moments = Adam::new(&source, 0.0);
+        let _ = tch::no_grad(|| moments.m.shallow_clone().fill_(2.0));
+        let (path, state) = saved(folder.path(), &source, &moments);
+
+        let checkpoint = Checkpoint::open(&path).unwrap_or_else(|error| panic!("{error:?}"));
+        let (mut target, other) = (arena(0.0, 4), arena(0.0, 5));
+        let mut adam = Adam::new(&target, 0.0);
+        let found = checkpoint.restore(&identity(&target), &mut target, &mut adam);
+        assert_eq!(found.unwrap_or_else(|error| panic!("{error:?}")), state);
+        assert_eq!(adam.step, 3);
+        assert!(target.master().equal(source.master()));
+        assert_eq!(adam.m.narrow(0, 0, 4).sum(Kind::Float).double_value(&[]), 8.0);
+
+        let refused = checkpoint.restore(&identity(&other), &mut target, &mut adam);
+        assert!(matches!(refused, Err(CheckpointError::Mismatch(_))));
+        let message = format!("{:#}", load_parameters(&path, &mut target, 4).unwrap_err());
+        assert!(message.contains("is after step 3, expected 4"), "{message}");
+    }
+
+    #[test]
+    fn a_byte_that_changed_is_noticed_in_every_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = arena(0.5, 4);
+        let (path, _) = saved(folder.path(), &source, &Adam::new(&source, 0.0));
+        for name in [PARAMETERS, OPTIMIZER] {
+            let whole = fs::read(path.join(name)).unwrap();
+            let mut changed = whole.clone();
+            *changed.last_mut().unwrap() ^= 1;
+            fs::write(path.join(name), &changed).unwrap();
+            let verified = Checkpoint::open(&path).and_then(|checkpoint| checkpoint.verify());
+            let Err(CheckpointError::Damaged(error)) = verified else { panic!("{name}: not noticed") };
+            assert!(format!("{error:#}").contains(name), "{error:#}");
+            fs::write(path.join(name), &whole).unwrap();
+        }
+        let manifest = fs::read_to_string(path.join(MANIFEST)).unwrap().replace("\"step\": 3", "\"step\": 4");
+        fs::write(path.join(MANIFEST), manifest).unwrap();
+        assert!(matches!(Checkpoint::open(&path), Err(CheckpointError::Damaged(_))));
+    }
 }

@@ -1,20 +1,20 @@
-//! What was read of a training since the last point of its loss curve.
+//! Sums of what a training has read since the last point of its loss curve.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What was read since the last point of the curve. It goes into checkpoints, so that a training stopped between two points draws the same
-/// curve.
+/// Sums since the last point of the curve. They are part of a checkpoint, so that a training stopped between
+/// two points gives the same curve as one that was not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Sums {
+pub struct CurveSums {
     pub(crate) terms: BTreeMap<String, f64>,
     pub(crate) gradient_norms: f64,
     pub(crate) count: u64,
 }
 
-impl Sums {
-    /// Whether nothing was read.
+impl CurveSums {
+    /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -1,51 +1,54 @@
-//! What a run is: its resolved configuration and where it was made. A run's folder is continued only with the configuration that
-//! it was begun with.
+//! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run's folder can only
+//! be continued with the configuration that it was begun with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::json_leaves::{Lists, leaves};
-use crate::run_folder::lock;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 
-/// A part with what was read from files for it.
-pub struct Read<'a> {
-    /// The part.
-    pub part: &'a SubSuite,
-    /// Identifies the content of the data set.
+/// Keys of the configuration that are known only when the files have been read.
+const FROM_FILES: [&str; 3] = ["data", "init", "packs"];
+
+/// A sub-suite with hashes of the files that it depends on.
+pub struct HashedSubSuite<'a> {
+    /// The sub-suite.
+    pub sub_suite: &'a SubSuite,
+    /// Hash of its data set's content.
     pub data: &'a str,
-    /// Identifies the content of the packs that are measured on beside the part's own, by name.
+    /// Hashes of the other packs that are measured on, by name.
     pub packs: &'a BTreeMap<String, String>,
-    /// Identifies the file of `train.init`.
+    /// Hash of the file of `train.init`.
     pub init: Option<&'a str>,
 }
 
-/// Whether the folder may become, or already is, a run of this configuration. Nothing is written.
+/// Whether the folder can become, or already is, a run of this configuration. Nothing is written.
 ///
 /// # Errors
 /// A folder that is no run, or a run of another configuration (differing keys named).
-pub fn check(store: &RunFolder, parts: &[SubSuite], compute: Compute) -> Result<()> {
-    if let Some(mut found) = read(store)? {
-        // what is read from files is not known yet
-        for later in ["data", "init", "packs"] {
-            found.as_object_mut().and_then(|keys| keys.remove(later));
+pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Result<()> {
+    if let Some(mut found) = read(run)? {
+        for key in FROM_FILES {
+            found.as_object_mut().and_then(|keys| keys.remove(key));
         }
-        let suites = of_parts(parts.iter().map(|part| (part, Some(suite(part)))));
-        return same(&found, &json!({"suite": suites, "precision": precision_name(compute)}))
-            .with_context(|| other(store));
+        let suites = by_data_set(sub_suites.iter().map(|sub_suite| (sub_suite, Some(suite(sub_suite)))));
+        let wanted = json!({"suite": suites, "precision": precision_name(compute)});
+        return ensure_same(&found, &wanted).with_context(|| another_configuration(run));
     }
-    let root = store.root();
+    let root = run.root();
     if !root.exists() {
         return Ok(());
     }
-    // `data` may be there: a set that was rendered for a call that was then refused; and this call's own claim
-    let entries = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
-    if entries.flatten().any(|entry| entry.file_name() != "data" && entry.file_name() != lock::FILE) {
+    // a call that was refused may have left rendered data; the lock is this call's own
+    let allowed = [layout::DATA, layout::LOCK];
+    let files = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
+    if files.flatten().any(|file| allowed.iter().all(|name| file.file_name() != *name)) {
         bail!(
             "{} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out",
             root.display()
@@ -54,21 +57,22 @@ pub fn check(store: &RunFolder, parts: &[SubSuite], compute: Compute) -> Result<
     Ok(())
 }
 
-/// The suite without the rows that are not pretrained and without the pairs that a report tests: a run may be given
-/// further ones.
-fn suite(part: &SubSuite) -> Value {
-    let mut suite = json!(part.suite);
+/// The suite without its external rows and without the pairs that the report tests: further ones may be added to a
+/// run.
+fn suite(sub_suite: &SubSuite) -> Value {
+    let mut suite = json!(sub_suite.suite);
     if let Some(keys) = suite.as_object_mut() {
         keys.retain(|key, _| key != "rows" && key != "compare");
     }
     suite
 }
 
-/// One value of each part: by the keys of the parts, or the value itself where there is one part.
-fn of_parts<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> Option<Value> {
-    let mut by_key = serde_json::Map::new();
-    for (part, value) in values {
-        match &part.key {
+/// One value per sub-suite, by the keys of the data sets; the value itself if there is one data set without a
+/// key.
+fn by_data_set<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> Option<Value> {
+    let mut by_key = Map::new();
+    for (sub_suite, value) in values {
+        match &sub_suite.key {
             None => return value,
             Some(key) => by_key.extend(value.map(|value| (key.clone(), value))),
         }
@@ -76,28 +80,31 @@ fn of_parts<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) -> 
     (!by_key.is_empty()).then_some(Value::Object(by_key))
 }
 
-/// Writes the manifest of a new run, or checks that the run in the folder is the same one and adds where it goes on.
+/// Writes the manifest of a new run, or checks that the run in the folder has the same configuration and adds
+/// this call to it.
 ///
 /// # Errors
-/// As [`check`], other data included, and a folder that cannot be written.
-pub fn establish(store: &RunFolder, read_of: &[Read], compute: Compute, provenance: Value) -> Result<()> {
+/// As [`check`], different data included, and a folder that cannot be written.
+pub fn establish(run: &RunFolder, sub_suites: &[HashedSubSuite], compute: Compute, provenance: Value) -> Result<()> {
+    let of_each = |value: &dyn Fn(&HashedSubSuite) -> Option<Value>| {
+        by_data_set(sub_suites.iter().map(|hashed| (hashed.sub_suite, value(hashed))))
+    };
     let mut configuration = json!({
-        "suite": of_parts(read_of.iter().map(|read| (read.part, Some(suite(read.part))))),
+        "suite": of_each(&|hashed| Some(suite(hashed.sub_suite))),
         "precision": precision_name(compute),
-        "data": of_parts(read_of.iter().map(|read| (read.part, Some(json!(read.data))))),
+        "data": of_each(&|hashed| Some(json!(hashed.data))),
     });
-    if let Some(init) = of_parts(read_of.iter().map(|read| (read.part, read.init.map(|init| json!(init))))) {
+    if let Some(init) = of_each(&|hashed| hashed.init.map(|init| json!(init))) {
         configuration["init"] = init;
     }
-    let packs = |read: &Read| (!read.packs.is_empty()).then(|| json!(read.packs));
-    if let Some(packs) = of_parts(read_of.iter().map(|read| (read.part, packs(read)))) {
+    if let Some(packs) = of_each(&|hashed| (!hashed.packs.is_empty()).then(|| json!(hashed.packs))) {
         configuration["packs"] = packs;
     }
-    std::fs::create_dir_all(store.path("cells"))
-        .with_context(|| format!("cannot create {}", store.root().display()))?;
-    let manifest = match whole(store)? {
+    std::fs::create_dir_all(run.path(layout::CELLS))
+        .with_context(|| format!("cannot create {}", run.root().display()))?;
+    let manifest = match read_whole(run)? {
         Some(mut manifest) => {
-            same(&manifest["configuration"], &configuration).with_context(|| other(store))?;
+            ensure_same(&manifest["configuration"], &configuration).with_context(|| another_configuration(run))?;
             match manifest["continued"].as_array_mut() {
                 Some(calls) => calls.push(provenance),
                 None => manifest["continued"] = json!([provenance]),
@@ -111,12 +118,12 @@ pub fn establish(store: &RunFolder, read_of: &[Read], compute: Compute, provenan
             "provenance": provenance,
         }),
     };
-    write_atomic(&store.path("manifest.json"), serde_json::to_string_pretty(&manifest)?.as_bytes())
+    write_atomic(&run.path(layout::MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())
 }
 
 /// The number type that the run in the folder was begun with.
-pub fn precision(store: &RunFolder) -> Option<Compute> {
-    let found = read(store).ok()??;
+pub fn precision(run: &RunFolder) -> Option<Compute> {
+    let found = read(run).ok()??;
     [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == precision_name(compute))
 }
 
@@ -124,13 +131,12 @@ pub fn precision(store: &RunFolder) -> Option<Compute> {
 ///
 /// # Errors
 /// A manifest that cannot be read or is damaged.
-pub fn read(store: &RunFolder) -> Result<Option<Value>> {
-    Ok(whole(store)?.map(|mut manifest| manifest["configuration"].take()))
+pub fn read(run: &RunFolder) -> Result<Option<Value>> {
+    Ok(read_whole(run)?.map(|mut manifest| manifest["configuration"].take()))
 }
 
-/// The manifest of the run in the folder, if there is one.
-fn whole(store: &RunFolder) -> Result<Option<Value>> {
-    let path = store.path("manifest.json");
+fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
+    let path = run.path(layout::MANIFEST);
     if !path.exists() {
         return Ok(None);
     }
@@ -147,13 +153,13 @@ pub fn precision_name(compute: Compute) -> &'static str {
     }
 }
 
-fn other(store: &RunFolder) -> String {
-    format!("{} holds a run of another configuration", store.root().display())
+fn another_configuration(run: &RunFolder) -> String {
+    format!("{} holds a run of another configuration", run.root().display())
 }
 
 /// # Errors
 /// Names every key that differs, with both values.
-fn same(found: &Value, wanted: &Value) -> Result<()> {
+fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
     let differing =
         differing(found, wanted, |key, has, wants| format!("  {key}: the folder has {has}, this call {wants}"));
     if differing.is_empty() {
@@ -164,21 +170,16 @@ fn same(found: &Value, wanted: &Value) -> Result<()> {
 
 /// A line for every key in which two configurations differ, from the key and both values.
 pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) -> String) -> Vec<String> {
-    let flat = |document| -> Vec<(String, String)> {
+    let flat = |document| -> BTreeMap<String, String> {
         let leaves = leaves(document, Lists::Whole).into_iter();
         leaves.map(|leaf| (leaf.path.join("."), leaf.value.to_string())).collect()
     };
     let (old, new) = (flat(found), flat(wanted));
-    let lookup = |list: &[(String, String)], key: &str| {
-        list.iter().find(|(k, _)| k == key).map_or("nothing".to_owned(), |(_, value)| value.clone())
-    };
-    let mut keys: Vec<&String> = old.iter().chain(&new).map(|(key, _)| key).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter()
-        .filter(|key| lookup(&old, key) != lookup(&new, key))
-        .map(|key| line(key, &lookup(&old, key), &lookup(&new, key)))
-        .collect()
+    let text =
+        |leaves: &BTreeMap<String, String>, key: &String| leaves.get(key).map_or("nothing", String::as_str).to_owned();
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differing = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
+    differing.map(|key| line(key, &text(&old, key), &text(&new, key))).collect()
 }
 
 #[cfg(test)]
@@ -189,11 +190,11 @@ mod tests {
     fn differing_keys_are_named_with_both_values() {
         let message = format!(
             "{:#}",
-            same(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": 1, "c": 3, "d": [1]}})).unwrap_err()
+            ensure_same(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": 1, "c": 3, "d": [1]}})).unwrap_err()
         );
         assert!(message.contains("a.c: the folder has 2, this call 3"), "{message}");
         assert!(message.contains("a.d: the folder has nothing, this call [1]"), "{message}");
         assert!(!message.contains("a.b"), "{message}");
-        assert!(same(&json!({"a": 1}), &json!({"a": 1})).is_ok());
+        assert!(ensure_same(&json!({"a": 1}), &json!({"a": 1})).is_ok());
     }
 }

@@ -1,15 +1,18 @@
-//! What lies in the folder of a run.
+//! The folder of a run: its path names, cells, manifest, lock and checkpoints.
 
 pub mod atomic_file;
 pub mod baseline;
 pub mod cell;
 pub mod checkpoint;
+pub mod checkpoints;
 pub mod curve_sums;
+pub mod folder;
 pub mod json_leaves;
+pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod metric;
 pub mod provenance;
 pub mod row_files;
 pub mod safetensors;
-pub mod store;
+pub mod training_identity;

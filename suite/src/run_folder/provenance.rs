@@ -1,20 +1,20 @@
-//! Where and by what a run is made, as found when it starts.
+//! The program and the machine that make a run, as found when it starts.
 
 use std::fs::File;
 use std::process::Command;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
-use tch::Device;
 
-use crate::cluster::accelerator::load_cuda;
+use crate::cluster::accelerator::gpu_details;
 use crate::cluster::host::{cpu_model, host, slurm_job};
 use crate::cluster::worker::Worker;
 
 /// Dependencies of this program, as it was built.
 const CARGO_LOCK: &[u8] = include_bytes!("../../../Cargo.lock");
 
-/// What this call of the program is: program, versions, machine, job. Of one rank; the ranks' hosts are `hosts`.
+/// Program, versions, machine and job of this call, as this rank sees them; `hosts` are the machines of all
+/// ranks.
 pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
     let mut nodes = hosts.to_vec();
     nodes.sort_unstable();
@@ -32,20 +32,21 @@ pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
         "slurm": slurm(),
         "modules": list("LOADEDMODULES"),
         "cpu": cpu_model(),
-        "gpus": gpus(worker.device),
+        "gpus": gpu_details(worker.device),
         "ranks": worker.ranks.size(),
         "threads": worker.threads,
         "device": format!("{:?}", worker.device),
     })
 }
 
-/// First line of what a program prints; none where there is no such program or it fails.
+/// First line that a program prints; `None` if the program is absent or fails.
 fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// The checkout that this program lies in, as it is now: it may have changed since the program was built. Null elsewhere.
+/// The present state of the checkout that this program lies in, which may have changed since the build; null
+/// outside a checkout.
 fn checkout() -> Value {
     let program = std::env::current_exe().unwrap_or_default();
     let Some(root) = program.ancestors().find(|folder| folder.join(".git").exists() && folder.join("suite").exists())
@@ -65,24 +66,22 @@ fn program_hash() -> Option<String> {
 }
 
 fn versions(worker: &Worker) -> Value {
-    let cuda = load_cuda() == Ok(true);
-    let of_cuda = |version: fn() -> i64| cuda.then(version);
     json!({
         "rustc": env!("EQR_RUSTC"),
         "libtorch": libtorch(),
-        "cuda": of_cuda(tch::utils::version_cudart),
-        "cudnn": of_cuda(tch::utils::version_cudnn),
+        "cuda": worker.accelerator.cuda_version(),
+        "cudnn": worker.accelerator.cudnn_version(),
         "transport": worker.ranks.transport(),
         "hdf5": eqr_datasets::hdf5_version(),
     })
 }
 
-/// Version of the libtorch in use, which the launcher has read.
+/// Version of the libtorch in use, which the launcher reads.
 fn libtorch() -> String {
     std::env::var("EQR_LIBTORCH_VERSION").unwrap_or_else(|_| "not said by the launcher".to_owned())
 }
 
-/// What the scheduler says of the job; null outside one.
+/// The scheduler's data about the job; null outside a job.
 fn slurm() -> Value {
     let Some(job) = slurm_job() else { return Value::Null };
     let named = [
@@ -99,23 +98,8 @@ fn slurm() -> Value {
     Value::Object(all)
 }
 
-/// The entries of a variable that is a list, separated by colons.
+/// The items of an environment variable that is a list separated by colons.
 fn list(variable: &str) -> Vec<String> {
     let text = std::env::var(variable).unwrap_or_default();
-    text.split(':').filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
-}
-
-/// Model, driver, clocks (MHz) and memory of this node's GPUs, as the driver's own tool prints them; null on a CPU.
-fn gpus(device: Device) -> Value {
-    if !device.is_cuda() {
-        return Value::Null;
-    }
-    let keys = ["name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "memory.total"];
-    let query = format!("--query-gpu={}", keys.join(","));
-    let output = Command::new("nvidia-smi").args([&query, "--format=csv,noheader"]).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let gpu = |line: &str| -> Value {
-        keys.iter().zip(line.split(", ")).map(|(key, value)| ((*key).to_owned(), json!(value.trim()))).collect()
-    };
-    text.lines().map(gpu).collect()
+    text.split(':').filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }

@@ -1,4 +1,4 @@
-//! Named tensors as safetensors, with the file's text metadata.
+//! NamedTensors tensors as safetensors, with the file's text metadata.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use safetensors::{SafeTensors, serialize};
 use tch::{Kind, Tensor};
 
 /// Tensors by name, as `Arena::load` takes them.
-pub type Named = BTreeMap<Cow<'static, str>, Tensor>;
+pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
 
 const KINDS: [(Kind, Dtype); 4] =
     [(Kind::Float, Dtype::F32), (Kind::Double, Dtype::F64), (Kind::BFloat16, Dtype::BF16), (Kind::Half, Dtype::F16)];
@@ -17,7 +17,7 @@ const KINDS: [(Kind, Dtype); 4] =
 /// The bytes of a safetensors file.
 ///
 /// # Errors
-/// A tensor that is not of floats.
+/// A tensor whose elements are not floats.
 pub fn encode(tensors: &[(String, Tensor)], metadata: Option<HashMap<String, String>>) -> Result<Vec<u8>> {
     let raw = tensors.iter().map(|(name, tensor)| raw(tensor).with_context(|| name.clone()));
     let raw = raw.collect::<Result<Vec<Raw>>>()?;
@@ -29,8 +29,8 @@ pub fn encode(tensors: &[(String, Tensor)], metadata: Option<HashMap<String, Str
 /// Reads the bytes of a safetensors file: its float tensors, on the CPU, and its metadata.
 ///
 /// # Errors
-/// Bytes that are not safetensors; a tensor that is not of floats.
-pub fn decode(bytes: &[u8]) -> Result<(Named, HashMap<String, String>)> {
+/// Bytes that are not safetensors; a tensor whose elements are not floats.
+pub fn decode(bytes: &[u8]) -> Result<(NamedTensors, HashMap<String, String>)> {
     let (_, header) = SafeTensors::read_metadata(bytes).context("not a safetensors file")?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let tensor = |(name, view): (String, TensorView)| {
@@ -52,7 +52,7 @@ struct Raw {
 
 fn raw(tensor: &Tensor) -> Result<Raw> {
     let kind = tensor.kind();
-    let Some((_, dtype)) = KINDS.iter().find(|(known, _)| *known == kind) else { bail!("cannot write {kind:?}") };
+    let Some((_, dtype)) = KINDS.iter().find(|(kept, _)| *kept == kind) else { bail!("cannot write {kind:?}") };
     let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     let shape = tensor.size().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;

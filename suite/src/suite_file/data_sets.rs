@@ -1,7 +1,7 @@
-//! A suite file as its parts, one a data set.
+//! A suite file as sub-suites, one a data set.
 //!
-//! `[data]` is one data set. `[[data]]`, given several times, is several: each is trained on and measured by itself, by the keys that
-//! the file has for all, save those that its own `set` says otherwise.
+//! `[data]` is one data set. Several `[[data]]` are several: each is trained on and measured separately, with
+//! the keys of the whole file, except for those that its own `set` overrides.
 //!
 //! ```toml
 //! [[data]]
@@ -18,69 +18,86 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use toml::{Table, Value};
 
+use crate::suite_file::data_source::Data;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::names::file_name;
 use crate::suite_file::presets::read;
 use crate::suite_file::suggestions::explain;
-use crate::suite_file::suite::{Data, Suite};
+use crate::suite_file::suite::Suite;
 
-/// A data set with what is trained and measured on it.
+/// One data set of a suite, with what is trained and measured on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubSuite {
-    /// Name in cell ids, files and the `dataset` column: `data.key`, or else the pack's or the generated set's own name. `None` where the
-    /// file has one data set alone, which needs no telling apart.
+    /// Name in cell ids, files and the `dataset` column: `data.key`, by default the name of the pack or of
+    /// the generated set. `None` if the file has a single data set.
     pub key: Option<String>,
-    /// The keys that hold for it.
+    /// The suite with this data set alone.
     pub suite: Suite,
 }
 
-/// Reads a preset by its name or a TOML file, applies `key=value` overrides to every part, and adds `rows` to each.
+/// Reads a preset by its name or a TOML file, applies the `key=value` overrides to every sub-suite, and adds
+/// `rows` to each.
 ///
 /// # Errors
-/// No such preset or file, unknown keys and methods (nearest valid name offered), values out of range, two data sets of one name.
+/// No such preset or file, unknown keys and methods (with the nearest valid name), values out of range, two
+/// data sets of the same name.
 pub fn load(name: &str, overrides: &[String], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
-    let mut parts = read_parts(name, overrides)?;
-    for part in &mut parts {
-        part.suite.rows.extend_from_slice(rows);
-        part.suite.validate()?;
-        let count = part.suite.methods.len() + part.suite.rows.len();
+    let mut sub_suites = read_sub_suites(name, overrides)?;
+    for SubSuite { suite, .. } in &mut sub_suites {
+        suite.rows.extend_from_slice(rows);
+        suite.validate()?;
+        let count = suite.methods.len() + suite.rows.len();
         ensure!(count > 0, "number of methods = 0, and there are no other rows: must be at least 1");
     }
-    Ok(parts)
+    Ok(sub_suites)
 }
 
-fn read_parts(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
+impl Suite {
+    /// The suite of a preset or TOML file with one data set ([`load`] reads every file).
+    ///
+    /// # Errors
+    /// As [`load`], and several data sets.
+    pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
+        let mut sub_suites = load(name, overrides, &[])?;
+        match (sub_suites.pop(), sub_suites.is_empty()) {
+            (Some(only), true) => Ok(only.suite),
+            _ => bail!("{name} has several data sets, and one is needed here"),
+        }
+    }
+}
+
+fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
     let (text, origin) = read(name)?;
     let mut table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
     let sets = match table.remove("data") {
         Some(Value::Array(sets)) => sets,
         single => {
             table.extend(single.map(|data| ("data".to_owned(), data)));
-            for entry in overrides {
-                set(&mut table, entry)?;
+            for assignment in overrides {
+                set(&mut table, assignment)?;
             }
-            // through the file's own text where it can be: serde's messages then name its lines
+            // the file's own text if possible: serde's messages then name its lines
             let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
             return Ok(vec![SubSuite { key: None, suite: parse(&text, &origin)? }]);
         }
     };
     ensure!(!sets.is_empty(), "{origin}: `data` is an empty list\nhint: name a data set, see suite/presets");
-    let mut parts: Vec<SubSuite> = Vec::new();
+    let mut sub_suites: Vec<SubSuite> = Vec::new();
     for (i, data) in sets.into_iter().enumerate() {
         let origin = format!("{origin}, data set {}", i + 1);
         let Value::Table(data) = data else { bail!("{origin}: expected a section [[data]]") };
-        let part = part(&table, data, overrides, &origin)?;
-        if parts.iter().any(|other| other.key == part.key) {
-            let key = part.key.unwrap_or_default();
+        let sub_suite = read_sub_suite(&table, data, overrides, &origin)?;
+        if sub_suites.iter().any(|other| other.key == sub_suite.key) {
+            let key = sub_suite.key.unwrap_or_default();
             bail!("{origin}: another data set is called `{key}` too\nhint: tell them apart by `key = \"...\"`");
         }
-        parts.push(part);
+        sub_suites.push(sub_suite);
     }
-    Ok(parts)
+    Ok(sub_suites)
 }
 
-/// The part of one of several data sets.
-fn part(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
+/// The sub-suite of one of several data sets.
+fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
     let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a text"));
     let key = data.remove("key").map(text).transpose()?;
     let own = match data.remove("set") {
@@ -89,20 +106,19 @@ fn part(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> 
         Some(_) => bail!("{origin}: `set` is not a section"),
     };
     if let Some(fixed) = ["name", "data"].into_iter().find(|fixed| own.contains_key(*fixed)) {
-        bail!("{origin}: `set.{fixed}`: this key is the whole file's");
+        bail!("{origin}: `set.{fixed}`: this key belongs to the whole file");
     }
     let named = own.contains_key("title");
     let mut table = common.clone();
     merge(&mut table, own);
     table.insert("data".to_owned(), Value::Table(data));
-    for entry in overrides {
-        let key = entry.split(['.', '=']).next().unwrap_or_default();
+    for assignment in overrides {
+        let key = assignment.split(['.', '=']).next().unwrap_or_default();
         if key == "data" {
-            bail!(
-                "--set {entry}: the suite has several data sets\nhint: set it in the file, at the data set that is meant"
-            );
+            let hint = "hint: set it in the file, in one of the sections [[data]]";
+            bail!("--set {assignment}: the suite has several data sets\n{hint}");
         }
-        set(&mut table, entry)?;
+        set(&mut table, assignment)?;
     }
     let mut suite = parse(&toml::to_string(&table)?, origin)?;
     let key = file_name(&key.unwrap_or_else(|| match &suite.data {
@@ -121,7 +137,7 @@ fn parse(text: &str, origin: &str) -> Result<Suite> {
     suite.completed().with_context(|| origin.to_owned())
 }
 
-/// Lays `own` over `base`: sections key by key, anything else as a whole.
+/// Overwrites keys of `base` by those of `own`; sections are merged.
 fn merge(base: &mut Table, own: Table) {
     for (key, value) in own {
         match (base.get_mut(&key), value) {
@@ -134,20 +150,20 @@ fn merge(base: &mut Table, own: Table) {
 }
 
 /// Sets `a.b.c=value` in a table; the value is read as TOML, else as a string.
-fn set(table: &mut Table, entry: &str) -> Result<()> {
-    let (key, value) = entry.split_once('=').ok_or_else(|| anyhow!("--set {entry}: expected key=value"))?;
+fn set(table: &mut Table, assignment: &str) -> Result<()> {
+    let (key, value) = assignment.split_once('=').ok_or_else(|| anyhow!("--set {assignment}: expected key=value"))?;
     let value = format!("x = {value}")
         .parse::<Table>()
         .map_or(Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
-    let mut parts: Vec<&str> = key.split('.').collect();
-    let last = parts.pop().expect("split yields at least one part");
+    let mut sections: Vec<&str> = key.split('.').collect();
+    let last = sections.pop().expect("split yields at least one item");
     let mut here = table;
-    for part in parts {
+    for section in sections {
         here = here
-            .entry(part)
+            .entry(section)
             .or_insert_with(|| Table::new().into())
             .as_table_mut()
-            .ok_or_else(|| anyhow!("--set {entry}: `{part}` is a value, not a section"))?;
+            .ok_or_else(|| anyhow!("--set {assignment}: `{section}` is a value, not a section"))?;
     }
     here.insert(last.to_owned(), value);
     Ok(())
@@ -158,25 +174,33 @@ mod tests {
     use super::*;
 
     /// The quickstart with these data sets in place of its own.
-    fn parts(data: &str, overrides: &[&str]) -> Result<Vec<SubSuite>> {
+    fn sub_suites(data: &str, overrides: &[&str]) -> Result<Vec<SubSuite>> {
         let quickstart = include_str!("../../presets/quickstart.toml");
         let (before, rest) = quickstart.split_once("[data]\n").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.toml");
         std::fs::write(&path, format!("{before}{data}\n{}", &rest[rest.find("[model]").unwrap()..])).unwrap();
-        load(path.to_str().unwrap(), &overrides.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>(), &[])
+        load(
+            path.to_str().unwrap(),
+            &overrides.iter().map(|&assignment| assignment.to_owned()).collect::<Vec<_>>(),
+            &[],
+        )
     }
 
     const PACK: &str = "[[data]]\nsource = \"pack\"\nfile = \"Some photos.h5\"\nmade_by = \"x\"\n";
-    const SOLIDS: &str = "[[data]]\nsource = \"solids\"\nspec = { name = \"solids\", side = 32, objects_per_class = 4, views = 2, seed = 0 }\n";
+    const SOLIDS: &str = r#"[[data]]
+source = "solids"
+spec = { name = "solids", side = 32, objects_per_class = 4, views = 2, seed = 0 }
+"#;
 
     #[test]
     fn several_data_sets_differ_by_what_each_sets() {
-        let set = "set = { table = 4, methods = [\"VICReg\"], train = { epochs = 3 }, transforms = { active = [\"flip\"] } }\n";
-        let parts = parts(&format!("{SOLIDS}{PACK}{set}"), &["train.lr=0.5"]).unwrap();
-        let keys: Vec<_> = parts.iter().map(|part| part.key.as_deref().unwrap()).collect();
+        let set = "set = { table = 4, methods = [\"VICReg\"], train = { epochs = 3 }, \
+                   transforms = { active = [\"flip\"] } }\n";
+        let found = sub_suites(&format!("{SOLIDS}{PACK}{set}"), &["train.lr=0.5"]).unwrap();
+        let keys: Vec<_> = found.iter().map(|sub_suite| sub_suite.key.as_deref().unwrap()).collect();
         assert_eq!(keys, ["solids", "some-photos"]);
-        let [solids, photos] = [&parts[0].suite, &parts[1].suite];
+        let [solids, photos] = [&found[0].suite, &found[1].suite];
         let one = Suite::load("quickstart", &[]).unwrap();
         assert_eq!((solids.train.epochs, solids.table, &solids.methods), (one.train.epochs, one.table, &one.methods));
         assert_eq!((photos.train.epochs, photos.table, photos.train.batch), (3, Some(4), one.train.batch));
@@ -187,23 +211,35 @@ mod tests {
 
     #[test]
     fn data_sets_of_one_name_are_told_apart_by_their_keys() {
-        let message = format!("{:#}", parts(&format!("{PACK}{PACK}"), &[]).unwrap_err());
+        let message = format!("{:#}", sub_suites(&format!("{PACK}{PACK}"), &[]).unwrap_err());
         assert!(message.contains("another data set is called `some-photos`") && message.contains("key ="), "{message}");
-        let parts = parts(&format!("{PACK}{PACK}key = \"again\"\n"), &[]).unwrap();
-        assert_eq!(parts[1].key.as_deref(), Some("again"));
+        let found = sub_suites(&format!("{PACK}{PACK}key = \"again\"\n"), &[]).unwrap();
+        assert_eq!(found[1].key.as_deref(), Some("again"));
     }
 
     #[test]
     fn mistakes_name_the_data_set() {
-        for (data, overrides, part) in [
+        for (data, overrides, expected) in [
             (format!("{SOLIDS}{PACK}set = {{ name = \"other\" }}\n"), vec![], "data set 2: `set.name`"),
             (format!("{SOLIDS}{PACK}set = 3\n"), vec![], "data set 2: `set` is not a section"),
             (format!("{SOLIDS}set = {{ train = {{ epoch = 3 }} }}\n{PACK}"), vec![], "did you mean `epochs`"),
             (format!("{SOLIDS}{PACK}"), vec!["data.side=32"], "several data sets"),
             ("data = []\n".to_owned(), vec![], "empty list"),
         ] {
-            let message = format!("{:#}", parts(&data, &overrides).unwrap_err());
-            assert!(message.contains(part), "{message}");
+            let message = format!("{:#}", sub_suites(&data, &overrides).unwrap_err());
+            assert!(message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys_and_unknown_keys_are_refused_with_the_nearest() {
+        let suite = Suite::load("quickstart", &["train.epochs=7".into(), "methods=[\"VICReg\"]".into()]).unwrap();
+        assert_eq!((suite.train.epochs, suite.methods.len()), (7, 1));
+        let message = format!("{:#}", Suite::load("quickstart", &["train.epoch=7".into()]).unwrap_err());
+        assert!(message.contains("did you mean `epochs`"), "{message}");
+        let message = format!("{:#}", Suite::load("quickstart", &["methods=[\"VICRge\"]".into()]).unwrap_err());
+        assert!(message.contains("did you mean `VICReg`"), "{message}");
+        let message = format!("{:#}", Suite::load("quickstrat", &[]).unwrap_err());
+        assert!(message.contains("did you mean `quickstart`"), "{message}");
     }
 }

@@ -1,4 +1,5 @@
-//! Sets that a frozen encoder is transferred to, and sets that it segments, as a suite file names them.
+//! `[[transfer]]` and `[[segmentation]]`: data sets that frozen encoders are transferred to, and that they
+//! segment.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::registry;
 use crate::suite_file::names::file_name;
 
-/// How images are brought to the encoder, and what is set aside for validation.
+/// How images are prepared for the encoder, and what is set aside for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preparation {
-    /// Side of the central square that is kept, as a part of the shorter side that images are resized to (bicubic): 224 of 256.
+    /// Side of the central square that is kept, as a fraction of the shorter side that images are resized to
+    /// (bicubic): 224 of 256.
     pub crop_pct: f64,
-    /// Part of every class of the training split that is set aside where the set has no validation split.
+    /// Fraction of every class of the training split that is set aside if there is no validation split.
     pub val_fraction: f64,
 }
 
@@ -36,30 +38,30 @@ impl Preparation {
     }
 }
 
-/// A set of linear transfer (protocol section 5).
+/// A data set of linear transfer (protocol section 5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSet {
-    /// File name of the pack, looked for in every data root.
+    /// File name of the pack, searched in every data root.
     pub file: String,
-    /// The command that makes it, for the message when it is missing.
+    /// The command that makes it, for the error message when it is missing.
     pub made_by: String,
-    /// What the table shows of it.
+    /// The metric that the table shows.
     #[serde(default)]
     pub metric: Headline,
-    /// How images are brought to the encoder, and what is set aside.
+    /// How images are prepared.
     #[serde(default)]
     pub preparation: Preparation,
 }
 
-/// The accuracy that stands for a set.
+/// The accuracy that a table shows of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Headline {
-    /// Share of the test images that are right.
+    /// Fraction of the test images that are classified correctly.
     #[default]
     Top1,
-    /// Mean of this over the classes: Pets and Aircraft.
+    /// Mean over the classes of that fraction: Pets and Aircraft.
     MeanPerClass,
 }
 
@@ -73,23 +75,23 @@ impl Headline {
     }
 }
 
-/// A set with masks (protocol section 6).
+/// A data set with masks (protocol section 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentationSet {
-    /// File name of the pack, looked for in every data root.
+    /// File name of the pack, searched in every data root.
     pub file: String,
-    /// The command that makes it, for the message when it is missing.
+    /// The command that makes it, for the error message when it is missing.
     pub made_by: String,
     /// Seeds 0 .. seeds of the head.
-    #[serde(default = "three")]
+    #[serde(default = "three_seeds")]
     pub seeds: u64,
     /// The head and its training.
     #[serde(default)]
     pub head: SegmentConfig,
 }
 
-fn three() -> u64 {
+fn three_seeds() -> u64 {
     3
 }
 
@@ -114,7 +116,7 @@ fn slug(file: &str) -> String {
 /// Checks what can be checked without the data.
 ///
 /// # Errors
-/// A value out of range, a set that stands twice.
+/// A value out of range, a set that is listed twice.
 pub fn validate(transfer: &[TransferSet], segmentation: &[SegmentationSet]) -> Result<()> {
     for set in transfer {
         set.preparation.validate().with_context(|| format!("transfer, {}", set.file))?;
@@ -123,14 +125,14 @@ pub fn validate(transfer: &[TransferSet], segmentation: &[SegmentationSet]) -> R
         set.head.validate().with_context(|| format!("segmentation, {}", set.file))?;
         ensure!(set.seeds > 0, "segmentation, {}: seeds = 0: must be at least 1", set.file);
     }
-    twice("transfer", transfer.iter().map(TransferSet::slug))?;
-    twice("segmentation", segmentation.iter().map(SegmentationSet::slug))
+    ensure_distinct("transfer", transfer.iter().map(TransferSet::slug))?;
+    ensure_distinct("segmentation", segmentation.iter().map(SegmentationSet::slug))
 }
 
-fn twice(key: &str, mut slugs: impl Iterator<Item = String>) -> Result<()> {
+fn ensure_distinct(key: &str, mut slugs: impl Iterator<Item = String>) -> Result<()> {
     let mut seen = BTreeSet::new();
     match slugs.find(|slug| !seen.insert(slug.clone())) {
-        Some(slug) => bail!("{key}: {slug} stands twice"),
+        Some(slug) => bail!("{key}: {slug} is listed twice"),
         None => Ok(()),
     }
 }

@@ -1,11 +1,12 @@
-//! Rows of a table that this program did not pretrain: an encoder, a file of its features, or results that somebody measured.
+//! `[[rows]]`: rows of a table that were not pretrained here: an encoder, a file of its features, or results
+//! measured elsewhere.
 //!
 //! ```toml
 //! [[rows]]
 //! method = "external"
 //! name = "DINO, ViT-S/16"
 //! encoder = "dino.safetensors"     # or features = "dino.h5", or metrics = "metrics.csv"
-//! options = { size = 32 }          # of an encoder, as `probe --encoder` takes them
+//! options = { size = 32 }          # for an encoder, as `probe --encoder` takes them
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::suite_file::encoder_options::EncoderOptions;
 use crate::suite_file::names::file_name;
 
-/// A row that is not pretrained here.
+/// A row that was not pretrained here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalRow {
-    /// Says that it is one.
+    /// Always `external`.
     pub method: ExternalMethod,
     /// Name in the tables.
     pub name: String,
@@ -31,14 +32,14 @@ pub struct ExternalRow {
     /// How the encoder takes images.
     #[serde(default, skip_serializing_if = "is_default")]
     pub options: EncoderOptions,
-    /// A feature file, as `probe --features` takes it; for the probes alone.
+    /// A feature file, as `probe --features` takes it, for the probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,
-    /// Of a row of features: labelled features (`train`, `val`, `test`), as `transfer --features` takes them, of sets of the suite's
-    /// `transfer`, by the sets' file names without `.h5`.
+    /// For a row of features: files of labelled features (`train`, `val`, `test`), as `transfer --features`
+    /// takes them, by the names of the suite's `transfer` sets (their files without `.h5`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transfer: BTreeMap<String, PathBuf>,
-    /// A file with the columns of `metrics.csv`: its rows of this data set and this method.
+    /// A file with the columns of `metrics.csv`, of which the rows of this data set and this method are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<PathBuf>,
 }
@@ -56,8 +57,9 @@ fn is_default(options: &EncoderOptions) -> bool {
 }
 
 impl ExternalRow {
-    /// A row of the file at `path`, by its ending: `.csv` results, `.h5` features, anything else an encoder.
-    pub fn of_file(name: &str, path: PathBuf) -> ExternalRow {
+    /// A row from the file at `path`, by its extension: `.csv` results, `.h5` features, anything else an
+    /// encoder.
+    pub fn from_file(name: &str, path: PathBuf) -> ExternalRow {
         let empty = ExternalRow {
             method: ExternalMethod::External,
             name: name.to_owned(),
@@ -74,7 +76,7 @@ impl ExternalRow {
         }
     }
 
-    /// What its values depend on: what its files hold, by `hash`, and how they are read.
+    /// What the row's values depend on: the `hash` of each file, and the options.
     ///
     /// # Errors
     /// Those of `hash`.
@@ -100,18 +102,18 @@ impl ExternalRow {
 /// Checks what can be checked without the files.
 ///
 /// # Errors
-/// A row with none or several of its three sources, a name that stands twice, also among the `methods`.
+/// A row with none or several of the three sources; a name that is used twice, also among the `methods`.
 pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
     for (i, row) in rows.iter().enumerate() {
         let place = || format!("rows: `{}`", row.name);
         let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
         ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
-        ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are an encoder's", place());
-        ensure!(row.features.is_some() || row.transfer.is_empty(), "{}: transfer is a row of features'", place());
+        ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are for encoders", place());
+        ensure!(row.features.is_some() || row.transfer.is_empty(), "{}: transfer is for rows of features", place());
         ensure!(!file_name(&row.name).is_empty(), "{}: its name has neither letters nor digits", place());
         let other = rows[..i].iter().any(|other| other.slug() == row.slug());
         if other || methods.contains(&row.name) {
-            bail!("{} stands twice", place());
+            bail!("{} is listed twice", place());
         }
     }
     Ok(())
@@ -130,9 +132,9 @@ mod tests {
             (vec![row("name = \"A\"")], "not 0"),
             (vec![row("name = \"A\"\nencoder = \"a\"\nmetrics = \"b\"")], "not 2"),
             (vec![row("name = \"-\"\nmetrics = \"b\"")], "neither letters nor digits"),
-            (vec![row("name = \"A\"\nmetrics = \"b\"\noptions = { size = 3 }")], "options are an encoder's"),
-            (vec![good.clone(), good.clone()], "stands twice"),
-            (vec![row("name = \"Ours\"\nmetrics = \"b\"")], "stands twice"),
+            (vec![row("name = \"A\"\nmetrics = \"b\"\noptions = { size = 3 }")], "options are for encoders"),
+            (vec![good.clone(), good.clone()], "is listed twice"),
+            (vec![row("name = \"Ours\"\nmetrics = \"b\"")], "is listed twice"),
         ] {
             let message = format!("{:#}", validate(&rows, &["Ours".into()]).unwrap_err());
             assert!(message.contains(says), "{message}");

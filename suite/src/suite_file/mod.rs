@@ -1,15 +1,21 @@
-//! A suite as it is read: what is trained on what, and how it is measured.
+//! A suite as it is read from a file or preset: what is trained on what, and how it is measured.
 
 pub mod compared_pairs;
-pub mod course;
 pub mod data_sets;
+pub mod data_source;
 pub mod downstream_sets;
 pub mod encoder_options;
 pub mod external_rows;
+pub mod model;
 pub mod names;
 pub mod plan;
 pub mod presets;
+pub mod probe;
 pub mod scale;
 pub mod suggestions;
 pub mod suite;
 pub mod tasks;
+pub mod train;
+pub mod training_steps;
+pub mod transforms;
+mod validate;

@@ -1,4 +1,4 @@
-//! A suite as a list of cells.
+//! The encoders of a suite, and the ids of their cells.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,16 +7,16 @@ use anyhow::{Error, Result};
 use eqr_models::MethodKind;
 
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::names::{EQUAL_STEPS, file_name, method_of};
+use crate::suite_file::names::file_name;
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
 
-/// How long a method that trains on the known part of the data trains (protocol section 7).
+/// How long a method trains that only uses the known units (protocol section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// As many passes over its data as the others take over theirs: the headline.
+    /// As many passes over its units as the other methods make over theirs: the headline.
     EqualEpochs,
-    /// As many steps as the others, which takes more passes over less data.
+    /// As many steps as the other methods, that is more passes over fewer units.
     EqualSteps,
 }
 
@@ -27,6 +27,13 @@ pub struct Row {
     pub kind: MethodKind,
     /// Its budget.
     pub budget: Budget,
+}
+
+const EQUAL_STEPS: &str = ", equal steps";
+
+/// The method's name in a row's name.
+pub fn method_name(row: &str) -> &str {
+    row.strip_suffix(EQUAL_STEPS).unwrap_or(row)
 }
 
 impl fmt::Display for Row {
@@ -40,32 +47,32 @@ impl FromStr for Row {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let method = method_of(name);
+        let method = method_name(name);
         let budget = if method == name { Budget::EqualEpochs } else { Budget::EqualSteps };
         Ok(Row { kind: parse_method(method)?, budget })
     }
 }
 
-/// The rows of a suite, in order. Where a part of the data alone is known, the methods that need it stand there a second time, trained for
-/// as many steps as the others.
+/// The rows of a suite, in order. If only a fraction of the units is known, the methods that need known units
+/// have a second row, trained for as many steps as the others.
 ///
 /// # Errors
 /// An unknown method name.
 pub fn rows(suite: &Suite) -> Result<Vec<Row>> {
     let partly_known = suite.train.known_fraction.is_some_and(|fraction| fraction < 1.0);
-    let of = |kind: MethodKind| {
+    let rows_of_method = |kind: MethodKind| {
         let again = partly_known && kind.needs_targets();
         let budgets = [Some(Budget::EqualEpochs), again.then_some(Budget::EqualSteps)];
         budgets.into_iter().flatten().map(move |budget| Row { kind: kind.clone(), budget })
     };
-    Ok(suite.method_kinds()?.into_iter().flat_map(of).collect())
+    Ok(suite.method_kinds()?.into_iter().flat_map(rows_of_method).collect())
 }
 
 /// An encoder of the run: a row with a pretraining seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderRun {
-    /// The data set's key, where the suite has several.
-    pub part: Option<String>,
+    /// Key of the data set, if the suite has several.
+    pub data_set: Option<String>,
     /// Method and budget.
     pub row: Row,
     /// Pretraining seed.
@@ -73,9 +80,9 @@ pub struct EncoderRun {
 }
 
 impl EncoderRun {
-    /// Name for files: `sie-rot-color-seed0`, the data set's key in front where there is one.
+    /// Name for files, as `sie-rot-color-seed0`, after the data set's key if there is one.
     pub fn slug(&self) -> String {
-        let key = self.part.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
+        let key = self.data_set.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
         format!("{key}{}-seed{}", file_name(&self.row.to_string()), self.seed)
     }
 
@@ -95,18 +102,18 @@ impl EncoderRun {
     }
 }
 
-/// Every encoder of a part, seeds outermost: an interrupted run has whole comparisons of its first seeds.
+/// Every encoder of a sub-suite, seed by seed: an interrupted run has all methods of its first seeds.
 ///
 /// # Errors
 /// An unknown method name.
-pub fn entries(part: &SubSuite) -> Result<Vec<EncoderRun>> {
-    let rows = rows(&part.suite)?;
-    let entry = |seed, row: &Row| EncoderRun { part: part.key.clone(), row: row.clone(), seed };
-    Ok((0..part.suite.seeds).flat_map(|seed| rows.iter().map(move |row| entry(seed, row))).collect())
+pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun>> {
+    let rows = rows(suite)?;
+    let run = |seed, row: &Row| EncoderRun { data_set: key.clone(), row: row.clone(), seed };
+    Ok((0..suite.seeds).flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
 }
 
-/// Steps after which an encoder of the curve is probed, the end excluded; empty without `train.probe_every`, and for rows of equal steps,
-/// which stand beside the curve.
+/// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without
+/// `train.probe_every`, and for rows of equal steps, which are no part of the curve.
 pub fn curve_steps(suite: &Suite, budget: Budget, steps_per_epoch: u64) -> Vec<u64> {
     let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else { return Vec::new() };
     (1..suite.train.epochs).filter(|epoch| epoch.is_multiple_of(every)).map(|epoch| epoch * steps_per_epoch).collect()
@@ -120,12 +127,12 @@ mod tests {
     fn slugs_are_file_names_and_differ() {
         let mut seen = std::collections::BTreeSet::new();
         for name in eqr_models::methods::known_names() {
-            for (part, name) in [
+            for (data_set, name) in [
                 (None, name.clone()),
                 (Some("solids".to_owned()), name.clone()),
                 (None, format!("{name}{EQUAL_STEPS}")),
             ] {
-                let slug = EncoderRun { part, row: name.parse().unwrap(), seed: 1 }.slug();
+                let slug = EncoderRun { data_set, row: name.parse().unwrap(), seed: 1 }.slug();
                 assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
                 assert!(seen.insert(slug));
             }
@@ -141,9 +148,9 @@ mod tests {
     }
 
     #[test]
-    fn methods_that_need_the_known_part_stand_twice_where_it_is_a_part() {
+    fn methods_that_need_known_units_have_two_rows_if_not_all_are_known() {
         let names = |overrides: &[&str]| {
-            let overrides: Vec<String> = overrides.iter().map(|&entry| entry.to_owned()).collect();
+            let overrides: Vec<String> = overrides.iter().map(|&assignment| assignment.to_owned()).collect();
             let rows = rows(&Suite::load("cifar10-reduced", &overrides).unwrap()).unwrap();
             rows.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -26,7 +26,7 @@ pub const PRESETS: [(&str, &str); 16] = [
     ("paper-reduced", include_str!("../../presets/paper-reduced.toml")),
 ];
 
-/// Text of a preset or file, and what to call it.
+/// Text of a preset or file, and its name for messages.
 ///
 /// # Errors
 /// No such preset or file.
@@ -45,4 +45,77 @@ pub fn read(name: &str) -> Result<(String, String)> {
     }
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read suite file {name}"))?;
     Ok((text, name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::PRESETS;
+    use crate::suite_file::data_sets;
+    use crate::suite_file::scale::Scale;
+    use crate::suite_file::suite::Suite;
+
+    /// The sub-suites of a preset.
+    fn preset(name: &str) -> Vec<Suite> {
+        data_sets::load(name, &[], &[]).unwrap().into_iter().map(|sub_suite| sub_suite.suite).collect()
+    }
+
+    /// (table, method) of every row of the paper's tables.
+    fn paper() -> BTreeSet<(u8, String)> {
+        let mut lines = csv::Reader::from_reader(include_str!("../../../results/paper/tables.csv").as_bytes());
+        lines.records().map(Result::unwrap).map(|line| (line[0].parse().unwrap(), line[3].to_owned())).collect()
+    }
+
+    #[test]
+    fn presets_load_and_are_of_the_scale_that_their_names_say() {
+        for (name, _) in PRESETS {
+            for suite in preset(name) {
+                assert_eq!(suite.name, name);
+                let small = name.ends_with("-reduced") || ["quickstart", "weekly"].contains(&name);
+                assert_eq!(suite.scale == Scale::Reduced, small, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn presets_have_every_row_of_the_papers_tables() {
+        let tables =
+            [("3diebench", 1), ("imagenet", 2), ("cifar10-unknown", 3), ("cifar10", 4), ("transfer", 5), ("ade20k", 6)];
+        for (name, table) in tables {
+            let suite = &preset(name)[0];
+            assert_eq!(suite.table, Some(table));
+            for (_, method) in paper().iter().filter(|(number, _)| *number == table) {
+                assert!(suite.methods.contains(method), "{name}: {method}");
+            }
+        }
+        let all = preset("paper");
+        assert_eq!(all.iter().map(|suite| suite.table.unwrap()).collect::<Vec<_>>(), [1, 2, 4, 3]);
+        for (table, method) in paper() {
+            // Tables 5 and 6 are of the encoders of Table 2
+            let table = if table > 4 { 2 } else { table };
+            let suite = all.iter().find(|suite| suite.table == Some(table)).unwrap();
+            assert!(suite.methods.contains(&method), "paper, table {table}: {method}");
+        }
+    }
+
+    /// `--pretrained` can then take over the trainings of one into the other.
+    #[test]
+    fn presets_of_one_pretraining_share_it() {
+        let training =
+            |suite: &Suite| (suite.data.clone(), suite.transforms.clone(), suite.model.clone(), suite.train.clone());
+        let one = |name: &str| training(&preset(name)[0]);
+        for (name, other) in [("transfer", "imagenet"), ("ade20k", "imagenet")] {
+            assert_eq!(one(name), one(other), "{name}");
+            assert_eq!(one(&format!("{name}-reduced")), one(&format!("{other}-reduced")), "{name}-reduced");
+        }
+        let all = preset("paper");
+        for (suite, name) in all.iter().zip(["3diebench", "imagenet", "cifar10", "cifar10-unknown"]) {
+            assert_eq!(training(suite), one(name), "{name}");
+            let own = &preset(name)[0];
+            let measured =
+                |suite: &Suite| (suite.seeds, suite.methods.clone(), suite.probe.clone(), suite.transfer.clone());
+            assert_eq!((measured(suite), &suite.segmentation), (measured(own), &own.segmentation), "{name}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! The size of a run against the paper's.
+//! The size of a run compared with the paper.
 
 use serde::{Deserialize, Serialize};
 
-/// Size of a run against the paper's.
+/// Size of a run compared with the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {

@@ -4,7 +4,8 @@ use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
 use eqr_models::methods::known_names;
 
-/// serde says `unknown field `x`, expected one of ...`; the nearest of those is what the writer meant.
+/// The error with a hint: serde says `unknown field `x`, expected one of ...`, and the nearest of those is
+/// probably meant.
 pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
     let message = error.message();
     let mut quoted = message.split('`').skip(1).step_by(2);
@@ -21,13 +22,13 @@ pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
 /// An unknown name, with the nearest valid one.
 pub fn parse_method(name: &str) -> Result<MethodKind> {
     name.parse().map_err(|_| {
-        let known = known_names();
-        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
-        anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), known.join("; "))
+        let names = known_names();
+        let near = nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
+        anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), names.join("; "))
     })
 }
 
-/// The candidate nearest to `name`, if one is near.
+/// The candidate most similar to `name`, if one is similar enough.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
     let scored = candidates.into_iter().map(|candidate| (score(candidate), candidate));

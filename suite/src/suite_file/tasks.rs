@@ -1,16 +1,23 @@
 //! The equivariance tasks of a data set.
 
-use eqr_datasets::Kind;
+use eqr_datasets::SetKind;
 
-use crate::suite_file::suite::Transforms;
+use crate::suite_file::transforms::Transforms;
 
-/// A column of an equivariance table and the length of its target.
-pub type Task = (String, i64);
+/// A column of an equivariance table: a transformation whose parameters a probe predicts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EquivarianceTask {
+    /// `rotation`, `color`, ...
+    pub name: String,
+    /// Length of the parameter vector.
+    pub outputs: i64,
+}
 
-/// The equivariance tasks of a data set.
-pub fn tasks(kind: Kind, transforms: &Transforms) -> Vec<Task> {
+/// The equivariance tasks of a data set, in the order of the parameters of a pair.
+pub fn tasks(kind: SetKind, transforms: &Transforms) -> Vec<EquivarianceTask> {
+    let task = |name: &str, outputs| EquivarianceTask { name: name.to_owned(), outputs };
     match kind {
-        Kind::Renders => vec![("rotation".into(), 4), ("color".into(), 2)],
-        Kind::Photographs => transforms.active.iter().map(|t| (t.name().to_owned(), t.dim() as i64)).collect(),
+        SetKind::Renders => vec![task("rotation", 4), task("color", 2)],
+        SetKind::Photographs => transforms.active.iter().map(|t| task(t.name(), t.dim() as i64)).collect(),
     }
 }

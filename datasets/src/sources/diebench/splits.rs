@@ -1,41 +1,47 @@
-//! Which object is for training and which for the test: by SIE's files where they are there, else by the seed.
+//! Training and test objects: from SIE's split files, or drawn by the seed if they are not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::ObjectKey;
 use crate::error::{Error, Result};
-use crate::sources::by_seed::BySeed;
-use crate::sources::lists::{self, List};
-use crate::sources::npy::{self, Values};
-use crate::sources::plan::{Listing, Options};
-use crate::sources::suffix::last_parts;
+use crate::formats::npy::{self, Values};
+use crate::formats::text_list::TextList;
+use crate::sources::listing::Listing;
+use crate::sources::member_path::last_components;
+use crate::sources::seeded_split::SeededSplit;
+use crate::sources::source::Options;
 
 /// SIE's files: object paths and labels of the training split, then of the test split.
 pub(super) const FILES: [&str; 4] = ["train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy"];
 
-/// Objects with their labels.
-pub(super) struct Split<'a> {
+/// Synset and name of an object.
+pub(super) type ObjectKey<'a> = (&'a str, &'a str);
+
+/// Training and test objects with their labels.
+pub(super) struct ObjectSplit<'a> {
     pub class_names: Vec<String>,
     pub train: Vec<(ObjectKey<'a>, i32)>,
     pub test: Vec<(ObjectKey<'a>, i32)>,
     pub notes: Value,
 }
 
-/// The split of `objects`, which are sorted.
-pub(super) fn of<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<'a>]) -> Result<Split<'a>> {
+/// The split of the sorted `objects`.
+///
+/// # Errors
+/// [`Error::Format`] and [`Error::Member`] for split files that are incomplete or do not match the objects.
+pub(super) fn split<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<'a>]) -> Result<ObjectSplit<'a>> {
     let mut files = Vec::new();
     for file in FILES {
-        files.push(lists::find(listing, file)?);
+        files.push(listing.find_list(file)?);
     }
     match files[..] {
         [Some(train), Some(train_labels), Some(val), Some(val_labels)] => {
-            let train = entries(&train, &train_labels)?;
-            let test = entries(&val, &val_labels)?;
-            by_files(listing, objects, &train, &test)
+            let train = listed_objects(&train, &train_labels)?;
+            let test = listed_objects(&val, &val_labels)?;
+            from_files(listing, objects, &train, &test)
         }
-        [None, None, None, None] => by_seed(BySeed::of(options)?, listing, objects),
+        [None, None, None, None] => from_seed(SeededSplit::from_options(options)?, listing, objects),
         _ => {
             let missing = FILES.iter().zip(&files).find(|(_, file)| file.is_none()).map_or("", |(name, _)| name);
             let reason = format!("{missing} is missing beside SIE's other split files\nhint: give all four or none");
@@ -44,28 +50,20 @@ pub(super) fn of<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<
     }
 }
 
-/// Of each class's objects a share, drawn by the seed, is for the test.
-fn by_seed<'a>(by_seed: BySeed, listing: &Listing, objects: &[ObjectKey<'a>]) -> Result<Split<'a>> {
-    let (mut train, mut test) = (Vec::new(), Vec::new());
-    let mut class_names = Vec::new();
-    for (label, class) in objects.chunk_by(|a, b| a.0 == b.0).enumerate() {
-        class_names.push(class[0].0.to_owned());
-        let (in_train, in_test) = by_seed.split(label, class.len());
-        let labelled = |position: usize| (class[position], label as i32);
-        train.extend(in_train.into_iter().map(labelled));
-        test.extend(in_test.into_iter().map(labelled));
-    }
+/// A random split of each class's objects.
+fn from_seed<'a>(seeded: SeededSplit, listing: &Listing, objects: &[ObjectKey<'a>]) -> Result<ObjectSplit<'a>> {
+    let classes: Vec<&[ObjectKey]> = objects.chunk_by(|a, b| a.0 == b.0).collect();
+    let (train, test) = seeded.split_classes(classes.iter().copied());
     if test.is_empty() {
-        return Err(Error::format(
-            listing.input,
-            "every synset has but one object: nothing is left for the test split",
-        ));
+        let reason = "every synset has only one object: nothing is left for the test split";
+        return Err(Error::format(listing.input, reason));
     }
-    Ok(Split { class_names, train, test, notes: json!({ "split": by_seed.note() }) })
+    let class_names = classes.iter().map(|class| class[0].0.to_owned()).collect();
+    Ok(ObjectSplit { class_names, train, test, notes: json!({ "split": seeded.note() }) })
 }
 
 /// An object of a split file.
-struct Entry {
+struct ListedObject {
     synset: String,
     name: String,
     label: i64,
@@ -74,8 +72,8 @@ struct Entry {
 }
 
 /// The objects of a split file with their labels.
-fn entries(images: &List, labels: &List) -> Result<Vec<Entry>> {
-    let array = |list: &List| npy::read(list.bytes).map_err(|reason| list.error(reason));
+fn listed_objects(images: &TextList, labels: &TextList) -> Result<Vec<ListedObject>> {
+    let array = |list: &TextList| npy::read(list.bytes).map_err(|reason| list.error(reason));
     let Values::Texts(objects) = array(images)?.values else {
         return Err(images.error("expected paths of objects, found numbers"));
     };
@@ -86,26 +84,33 @@ fn entries(images: &List, labels: &List) -> Result<Vec<Entry>> {
         let reason = format!("{} labels for the {} objects of {}", numbers.len(), objects.len(), images.path);
         return Err(labels.error(reason));
     }
-    let entry = |(object, label): (&String, i64)| match last_parts(object.trim_end_matches('/')) {
-        Some([synset, name]) => Ok(Entry { synset: synset.into(), name: name.into(), label, file: labels.path.into() }),
+    let listed = |(object, label): (&String, i64)| match last_components(object.trim_end_matches('/')) {
+        Some([synset, name]) => {
+            Ok(ListedObject { synset: synset.into(), name: name.into(), label, file: labels.path.into() })
+        }
         None => Err(images.error(format!("expected paths that end in <synset>/<object>, found {object:?}"))),
     };
-    objects.iter().zip(numbers).map(entry).collect()
+    objects.iter().zip(numbers).map(listed).collect()
 }
 
-/// The split that the files name. Objects that none names are left out and counted.
-fn by_files<'a>(listing: &Listing, objects: &[ObjectKey<'a>], train: &[Entry], test: &[Entry]) -> Result<Split<'a>> {
+/// The split of SIE's files. Objects that no file names are left out and counted.
+fn from_files<'a>(
+    listing: &Listing,
+    objects: &[ObjectKey<'a>],
+    train: &[ListedObject],
+    test: &[ListedObject],
+) -> Result<ObjectSplit<'a>> {
     let class_names = class_names(listing, train.iter().chain(test))?;
     let mut taken = BTreeSet::new();
-    let mut find = |entry: &Entry| {
-        let key = (entry.synset.as_str(), entry.name.as_str());
-        let named = format!("{}/{}", entry.synset, entry.name);
+    let mut find = |listed: &ListedObject| {
+        let key = (listed.synset.as_str(), listed.name.as_str());
+        let named = format!("{}/{}", listed.synset, listed.name);
         let Ok(at) = objects.binary_search(&key) else {
             return Err(Error::member(listing.input, named, "is named by the split files and is not there"));
         };
         match taken.insert(at) {
-            true => Ok((objects[at], entry.label as i32)),
-            false => Err(Error::member(listing.input, named, "stands in the split files twice")),
+            true => Ok((objects[at], listed.label as i32)),
+            false => Err(Error::member(listing.input, named, "is in the split files twice")),
         }
     };
     let train = train.iter().map(&mut find).collect::<Result<Vec<_>>>()?;
@@ -115,20 +120,20 @@ fn by_files<'a>(listing: &Listing, objects: &[ObjectKey<'a>], train: &[Entry], t
     }
     let unnamed = objects.len() - taken.len();
     let notes = json!({ "split": "SIE's split files", "objects_in_no_split": unnamed });
-    Ok(Split { class_names, train, test, notes })
+    Ok(ObjectSplit { class_names, train, test, notes })
 }
 
-/// The synset of each label. Labels must be 0, 1, ... and mean one synset each.
-fn class_names<'a>(listing: &Listing, entries: impl Iterator<Item = &'a Entry>) -> Result<Vec<String>> {
+/// The synset of each label. Labels must be 0, 1, ..., with one synset each.
+fn class_names<'a>(listing: &Listing, objects: impl Iterator<Item = &'a ListedObject>) -> Result<Vec<String>> {
     let (mut synsets, mut labels) = (BTreeMap::new(), BTreeMap::new());
-    for entry in entries {
-        let synset = *synsets.entry(entry.label).or_insert(entry.synset.as_str());
-        let label = *labels.entry(entry.synset.as_str()).or_insert(entry.label);
-        if synset != entry.synset || label != entry.label {
-            let object = format!("{}/{}", entry.synset, entry.name);
+    for listed in objects {
+        let synset = *synsets.entry(listed.label).or_insert(listed.synset.as_str());
+        let label = *labels.entry(listed.synset.as_str()).or_insert(listed.label);
+        if synset != listed.synset || label != listed.label {
+            let object = format!("{}/{}", listed.synset, listed.name);
             let other = format!("elsewhere label {label} means synset {synset}");
-            let reason = format!("label {} of {object}, but {other}", entry.label);
-            return Err(Error::member(listing.input, &entry.file, reason));
+            let reason = format!("label {} of {object}, but {other}", listed.label);
+            return Err(Error::member(listing.input, &listed.file, reason));
         }
     }
     match synsets.keys().zip(0..).find(|&(&label, expected)| label != expected) {

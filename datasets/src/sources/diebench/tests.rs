@@ -1,7 +1,8 @@
-//! 3DIEBench's tree and SIE's files in small, whole and broken.
+//! Small copies of 3DIEBench's tree and of SIE's files, valid and broken.
 
 use super::*;
-use crate::sources::testing::{listing, npy, options, utf32};
+use crate::formats::testing::{npy, utf32};
+use crate::sources::testing::{listing, options};
 
 type Files = Vec<(String, Vec<u8>)>;
 
@@ -46,7 +47,7 @@ fn with_sie(train: &[&str], train_labels: &[i64], val: &[&str], val_labels: &[i6
     files
 }
 
-fn planned(files: &Files) -> Result<Plan> {
+fn planned(files: &Files) -> Result<PackPlan> {
     let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
     plan(&listing(&files, DIEBENCH.is_list), &options())
 }
@@ -55,7 +56,7 @@ fn refused(files: &Files) -> String {
     planned(files).unwrap_err().to_string()
 }
 
-fn images(plan: &Plan, split: usize) -> Vec<(&str, i32)> {
+fn images(plan: &PackPlan, split: usize) -> Vec<(&str, i32)> {
     plan.splits[split].1.iter().map(|item| (item.image.as_str(), item.label)).collect()
 }
 
@@ -68,7 +69,7 @@ fn sie_s_files_say_split_and_labels() {
         &[0],
     );
     let plan = planned(&files).unwrap();
-    assert_eq!((plan.name.as_str(), plan.kind, plan.views), ("3DIEBench", Kind::Renders, Some(3)));
+    assert_eq!((plan.name.as_str(), plan.kind, plan.views), ("3DIEBench", SetKind::Renders, Some(3)));
     assert_eq!(plan.class_names, [CHAIR, PLANE]);
     assert_eq!((plan.splits[0].0.as_str(), plan.splits[1].0.as_str()), ("train", "test"));
     let train = images(&plan, 0);
@@ -81,7 +82,7 @@ fn sie_s_files_say_split_and_labels() {
 }
 
 #[test]
-fn without_sie_s_files_objects_are_split_by_the_seed_and_never_torn() {
+fn without_sie_s_files_whole_objects_are_split_by_the_seed() {
     let plan = planned(&tree()).unwrap();
     assert_eq!(plan.class_names, [PLANE, CHAIR]);
     assert_eq!((plan.splits[0].1.len(), plan.splits[1].1.len()), (9, 6));
@@ -89,7 +90,7 @@ fn without_sie_s_files_objects_are_split_by_the_seed_and_never_torn() {
     let test: Vec<String> = images(&plan, 1).iter().map(object).collect();
     assert!(images(&plan, 0).iter().all(|image| !test.contains(&object(image))));
     for views in test.chunks(3) {
-        assert!(views.iter().all(|view| *view == views[0]), "views of an object lie together");
+        assert!(views.iter().all(|view| *view == views[0]), "the views of an object are together");
     }
     assert_eq!(plan.notes["split"]["seed"], 3);
 }
@@ -118,11 +119,11 @@ fn an_object_that_lacks_a_view_is_named() {
     assert!(message.contains("03001627/c0: image_2.jpg is missing"), "{message}");
     let mut more = tree();
     more.push(("3DIEBench/03001627/c1/image_4000000000.jpg".into(), Vec::new()));
-    assert!(refused(&more).contains("a0: image_3.jpg is missing"), "a number that lies costs nothing");
+    assert!(refused(&more).contains("a0: image_3.jpg is missing"), "a wrong number must not cost memory");
 }
 
 #[test]
-fn two_copies_one_view_and_no_object_are_refused() {
+fn copies_single_views_and_empty_inputs_are_refused() {
     let mut files = tree();
     files.push(("copy/03001627/c1/image_0.jpg".into(), Vec::new()));
     assert!(refused(&files).contains("is there twice"));
@@ -136,7 +137,7 @@ fn split_files_that_do_not_fit_the_tree_are_refused() {
     let train = ["/02691156/a0", "/03001627/c0"];
     let with = |val: &[&str], labels: &[i64]| refused(&with_sie(&train, &[1, 0], val, labels));
     assert!(with(&["/03001627/c9"], &[0]).contains("03001627/c9: is named by the split files and is not there"));
-    assert!(with(&["/03001627/c0"], &[0]).contains("03001627/c0: stands in the split files twice"));
+    assert!(with(&["/03001627/c0"], &[0]).contains("03001627/c0: is in the split files twice"));
     assert!(with(&["/03001627/c1"], &[0, 1]).contains("val_labels.npy: 2 labels for the 1 objects"));
     assert!(with(&["/03001627/c1"], &[1]).contains("label 1 of 03001627/c1"));
     assert!(with(&["/03001627/c1"], &[2]).contains("label 2 of 03001627/c1"));
@@ -149,7 +150,7 @@ fn split_files_that_do_not_fit_the_tree_are_refused() {
 }
 
 #[test]
-fn split_files_of_another_form_are_named() {
+fn malformed_split_files_are_named() {
     let whole = || with_sie(&["/02691156/a0"], &[0], &["/02691156/a1"], &[0]);
     let mut files = whole();
     files.retain(|(path, _)| !path.ends_with("val_labels.npy"));

@@ -1,6 +1,7 @@
-//! ImageNet's layouts in small, whole and broken.
+//! Small copies of ImageNet's layouts, valid and broken.
 
 use super::*;
+use crate::set_kind::SetKind;
 use crate::sources::testing::{listing, options};
 
 type Files<'a> = Vec<(&'a str, &'a [u8])>;
@@ -10,7 +11,7 @@ const META: &[u8] = include_bytes!("../../../tests/reference/meta.mat");
 
 const TRUTH: &str = "ILSVRC2012_devkit_t12.tar.gz/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
 
-/// Both splits in class folders, as torchvision wants them.
+/// Both splits in class folders, as torchvision expects them.
 fn folders() -> Files<'static> {
     vec![
         ("imagenet/train/n01440764/n01440764_18.JPEG", b""),
@@ -34,7 +35,7 @@ fn archives() -> Files<'static> {
     ]
 }
 
-/// What Kaggle gives.
+/// Kaggle's tree.
 fn kaggle() -> Files<'static> {
     vec![
         ("ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000001.xml", b""),
@@ -52,7 +53,7 @@ fn kaggle() -> Files<'static> {
     ]
 }
 
-fn planned(files: &Files) -> Result<Plan> {
+fn planned(files: &Files) -> Result<PackPlan> {
     plan(&listing(files, IMAGENET.is_list), &options())
 }
 
@@ -60,7 +61,7 @@ fn refused(files: &Files) -> String {
     planned(files).unwrap_err().to_string()
 }
 
-/// `files` with the one that ends in `ending` holding `bytes`.
+/// `files` with the content of one file replaced: the one that ends in `ending`.
 fn with<'a>(mut files: Files<'a>, ending: &str, bytes: &'a [u8]) -> Files<'a> {
     files.iter_mut().find(|(path, _)| path.ends_with(ending)).unwrap().1 = bytes;
     files
@@ -74,7 +75,7 @@ fn without<'a>(mut files: Files<'a>, ending: &str) -> Files<'a> {
     files
 }
 
-fn images<'a>(plan: &'a Plan, split: &str) -> Vec<(&'a str, i32)> {
+fn images<'a>(plan: &'a PackPlan, split: &str) -> Vec<(&'a str, i32)> {
     let (_, items) = plan.splits.iter().find(|(name, _)| name == split).unwrap();
     items.iter().map(|item| (file_name(&item.image), item.label)).collect()
 }
@@ -82,7 +83,7 @@ fn images<'a>(plan: &'a Plan, split: &str) -> Vec<(&'a str, i32)> {
 #[test]
 fn class_folders_are_numbered_as_torchvision_does() {
     let plan = planned(&folders()).unwrap();
-    assert_eq!((plan.name.as_str(), plan.kind), ("ImageNet", Kind::Photographs));
+    assert_eq!((plan.name.as_str(), plan.kind), ("ImageNet", SetKind::Photographs));
     assert_eq!(plan.class_names, ["n01440764", "n01443537"]);
     let train = [("n01440764_18.JPEG", 0), ("n01440764_2.JPEG", 0), ("n01443537_7.JPEG", 1)];
     assert_eq!(images(&plan, "train"), train);
@@ -115,7 +116,7 @@ fn kaggle_s_tree_is_labelled_by_its_csv() {
 }
 
 #[test]
-fn one_archive_gives_its_split() {
+fn one_archive_alone_gives_its_split() {
     let train: Files = archives().into_iter().filter(|(path, _)| path.contains("train")).collect();
     let plan = planned(&train).unwrap();
     assert_eq!((plan.splits.len(), plan.splits[0].0.as_str()), (1, "train"));
@@ -146,7 +147,7 @@ fn ground_truth_that_does_not_fit_the_images_is_refused() {
     for bad in ["1\n5\n1\n", "1\n0\n1\n", "1\n1001\n1\n", "1\n-1\n1\n", "1\nx\n1\n"] {
         assert!(truth(bad.as_bytes()).contains("line 2: expected a class of 1 to 4"), "{bad:?}");
     }
-    // an image without a class must not shift those of all behind it
+    // an image without a class must not shift the classes of all later images
     for gap in ["1\n\n1\n", "1\n\n1\n2\n"] {
         assert!(truth(gap.as_bytes()).contains("line 2: expected a class, found an empty line"), "{gap:?}");
     }
@@ -181,7 +182,7 @@ fn a_csv_that_does_not_fit_the_images_is_refused() {
 }
 
 #[test]
-fn copies_strangers_and_nothing_are_refused() {
+fn copies_unexpected_images_and_empty_inputs_are_refused() {
     let mut files = folders();
     files.push(("ILSVRC2012_img_train.tar/n01440764.tar/n01440764_2.JPEG", b""));
     assert!(refused(&files).contains("is there twice"));

@@ -1,48 +1,51 @@
-//! Ground truth of validation images that lie flat: of the devkit, or Kaggle's.
+//! Classes of validation images outside class folders: from the devkit or from Kaggle's CSV.
 
 use std::collections::BTreeMap;
 
-use super::classes::{META, Words};
-use super::{file_name, is_wnid};
+use super::class_words::{ClassWords, META, is_wnid};
 use crate::error::{Error, Result};
-use crate::sources::lists::{self, Line, List};
-use crate::sources::plan::Listing;
+use crate::formats::text_list::{TextLine, TextList};
+use crate::sources::listing::Listing;
+use crate::sources::member_path::file_name;
 
-/// The devkit's numbers of classes, one line an image.
+/// The devkit's class numbers, one line for each image.
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
-/// Kaggle's boxes, each with its class.
+/// Kaggle's boxes with their classes.
 const SOLUTION: &str = "LOC_val_solution.csv";
-/// Files with the classes of validation images.
+/// Files that give the classes of validation images.
 pub(super) const LISTS: [&str; 2] = [TRUTH, SOLUTION];
 
-/// The classes of flat validation images.
-pub(super) struct Truth {
-    /// Of each image, in their order.
+/// The classes of the validation images outside class folders.
+pub(super) struct GroundTruth {
+    /// One for each image, in the order of the images.
     pub wnids: Vec<String>,
-    /// Where they are from, for the provenance.
-    pub from: &'static str,
+    /// The file that gives them, for the provenance.
+    pub origin: &'static str,
 }
 
 /// `K` of `ILSVRC2012_val_0000000K.JPEG`.
-pub(super) fn number(name: &str) -> Option<usize> {
+pub(super) fn image_number(name: &str) -> Option<usize> {
     let (digits, _) = name.strip_prefix("ILSVRC2012_val_")?.split_once('.')?;
     let is_number = digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()
 }
 
-/// Sorts the `flat` images (number and path) by number and gives their classes.
-pub(super) fn labels(listing: &Listing, flat: &mut [(usize, &str)], words: &Words) -> Result<Truth> {
+/// Sorts the `flat` images (number and path) by number, and returns their classes.
+///
+/// # Errors
+/// [`Error::Format`] if no file gives the classes; [`Error::Member`] if a file does not match the images.
+pub(super) fn ground_truth(listing: &Listing, flat: &mut [(usize, &str)], words: &ClassWords) -> Result<GroundTruth> {
     if flat.is_empty() {
-        return Ok(Truth { wnids: Vec::new(), from: "folders" });
+        return Ok(GroundTruth { wnids: Vec::new(), origin: "folders" });
     }
     flat.sort_unstable();
     if let Some(pair) = flat.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         let reason = format!("is there twice, as {}, too\nhint: point INPUT at one copy", pair[0].1);
         return Err(Error::member(listing.input, pair[1].1, reason));
     }
-    match (lists::find(listing, TRUTH)?, lists::find(listing, SOLUTION)?) {
-        (Some(list), _) if !words.wnids.is_empty() => of_devkit(listing, &list, flat, words),
-        (_, Some(list)) => of_solution(listing, &list, flat),
+    match (listing.find_list(TRUTH)?, listing.find_list(SOLUTION)?) {
+        (Some(list), _) if !words.wnids.is_empty() => from_devkit(listing, &list, flat, words),
+        (_, Some(list)) => from_solution(listing, &list, flat),
         (Some(list), None) => {
             Err(list.error(format!("its numbers mean nothing without the devkit's {META}, which is missing")))
         }
@@ -56,8 +59,8 @@ pub(super) fn labels(listing: &Listing, flat: &mut [(usize, &str)], words: &Word
     }
 }
 
-/// Line k is the number of the class of image k.
-fn of_devkit(listing: &Listing, list: &List, flat: &[(usize, &str)], words: &Words) -> Result<Truth> {
+/// Reads the devkit's list: line k is the class number of image k.
+fn from_devkit(listing: &Listing, list: &TextList, flat: &[(usize, &str)], words: &ClassWords) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if let Some(at) = (0..lines.len()).find(|&at| lines[at].number != at + 1) {
         return Err(list.error_at(at + 1, "expected a class, found an empty line"));
@@ -81,17 +84,18 @@ fn of_devkit(listing: &Listing, list: &List, flat: &[(usize, &str)], words: &Wor
             }
         }
     }
-    Ok(Truth { wnids, from: TRUTH })
+    Ok(GroundTruth { wnids, origin: TRUTH })
 }
 
-/// Lines of `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`: the class of the first box is that of the image.
-fn of_solution(listing: &Listing, list: &List, flat: &[(usize, &str)]) -> Result<Truth> {
+/// Reads Kaggle's CSV. A line is `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`; the class of the first
+/// box is the class of the image.
+fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if lines[0].text != "ImageId,PredictionString" {
         return Err(list.error_at(lines[0].number, "expected ImageId,PredictionString"));
     }
     let mut classes = BTreeMap::new();
-    for &Line { number, text } in &lines[1..] {
+    for &TextLine { number, text } in &lines[1..] {
         let (image, boxes) = text.split_once(',').unwrap_or((text, ""));
         let wnid = boxes.split(' ').next().unwrap_or_default();
         if !is_wnid(wnid) {
@@ -107,11 +111,13 @@ fn of_solution(listing: &Listing, list: &List, flat: &[(usize, &str)]) -> Result
         let image = name.split_once('.').map_or(name, |(stem, _)| stem);
         match classes.remove(image) {
             Some(wnid) => wnids.push(wnid.to_owned()),
-            None => return Err(Error::member(listing.input, path, format!("{} does not name it", list.path))),
+            None => {
+                return Err(Error::member(listing.input, path, format!("{} does not name it", list.path)));
+            }
         }
     }
     match classes.first_key_value() {
-        None => Ok(Truth { wnids, from: SOLUTION }),
+        None => Ok(GroundTruth { wnids, origin: SOLUTION }),
         Some((image, _)) => Err(list.error(format!("names {image}, which is not there"))),
     }
 }

@@ -1,7 +1,7 @@
-//! Sums over the ranks that run beside the computation: a thread with a communicator of its own.
+//! Sums over the ranks that run beside the computation, on a thread with its own communicator.
 //!
-//! Between the first sum that is started and the end of the last, the other threads call nothing of MPI, so that a library suffices which
-//! serialises its callers (`MPI_THREAD_SERIALIZED`).
+//! From the start of the first sum to the end of the last, no other thread calls MPI. So the library needs to
+//! support only serialised calls (`MPI_THREAD_SERIALIZED`).
 
 use std::cell::Cell;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,35 +14,38 @@ use tch::Tensor;
 
 use super::calls;
 
-/// Between two looks whether the other ranks have come as far. MPI itself waits by spinning, on a core that computes.
-const LOOK: Duration = Duration::from_micros(50);
+/// Time between two checks whether all ranks have started the sum. MPI itself would wait by spinning, on a
+/// core that computes.
+const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
-/// The thread, and what it has been given.
-pub struct Background {
-    work: Option<Sender<Tensor>>,
-    done: Receiver<()>,
-    started: Cell<usize>,
+/// The thread, and the sums that it was given.
+pub struct BackgroundSums {
+    queue: Option<Sender<Tensor>>,
+    finished: Receiver<()>,
+    /// Sums that were started since the last [`BackgroundSums::finish`].
+    pending: Cell<usize>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A communicator on its way to the thread that alone will use it.
-struct Own(SimpleCommunicator);
+/// The communicator of the thread.
+struct ThreadCommunicator(SimpleCommunicator);
 
-// SAFETY: a handle to a communicator belongs to no thread; MPI is told of more than one (`Threading::Serialized`).
-unsafe impl Send for Own {}
+// SAFETY: a communicator's handle is not bound to a thread, only this thread uses it, and MPI was initialised
+// for several threads (`Threading::Serialized`).
+unsafe impl Send for ThreadCommunicator {}
 
-impl Own {
+impl ThreadCommunicator {
     /// Replaces `tensor` by its sum over the ranks; `scratch` is at least as long.
     fn sum(&self, tensor: &Tensor, scratch: &Tensor) {
-        let mut arrived = self.0.immediate_barrier();
-        while let Err(request) = arrived.test() {
-            arrived = request;
-            std::thread::sleep(LOOK);
+        let mut barrier = self.0.immediate_barrier();
+        while let Err(request) = barrier.test() {
+            barrier = request;
+            std::thread::sleep(POLL_INTERVAL);
         }
         let summand = scratch.narrow(0, 0, tensor.numel() as i64);
         let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
-        // by hand: torch would start threads of its own for this one
-        // SAFETY: two contiguous host tensors of as many bytes, which share none.
+        // not by torch, which would start more threads for this one
+        // SAFETY: both are contiguous host tensors of at least `bytes` bytes, and they do not overlap.
         unsafe {
             std::ptr::copy_nonoverlapping(tensor.data_ptr().cast::<u8>(), summand.data_ptr().cast::<u8>(), bytes);
         }
@@ -50,48 +53,48 @@ impl Own {
     }
 }
 
-impl Background {
+impl BackgroundSums {
     /// Starts the thread; every rank of `comm` must call this.
-    pub fn start(comm: &SimpleCommunicator) -> Self {
-        let own = Own(comm.duplicate());
-        let (work, given) = channel::<Tensor>();
-        let (tell, done) = channel();
+    pub fn start_thread(comm: &SimpleCommunicator) -> Self {
+        let communicator = ThreadCommunicator(comm.duplicate());
+        let (queue, tensors) = channel::<Tensor>();
+        let (report, finished) = channel();
         let thread = std::thread::spawn(move || {
             let mut scratch: Option<Tensor> = None;
-            for tensor in given {
+            for tensor in tensors {
                 let fits = |scratch: &Tensor| scratch.numel() >= tensor.numel() && scratch.kind() == tensor.kind();
                 let scratch = match scratch.take().filter(fits) {
-                    Some(long) => scratch.insert(long),
+                    Some(large) => scratch.insert(large),
                     None => scratch.insert(tensor.empty_like()),
                 };
-                own.sum(&tensor, scratch);
-                if tell.send(()).is_err() {
+                communicator.sum(&tensor, scratch);
+                if report.send(()).is_err() {
                     return;
                 }
             }
         });
-        Background { work: Some(work), done, started: Cell::new(0), thread: Some(thread) }
+        BackgroundSums { queue: Some(queue), finished, pending: Cell::new(0), thread: Some(thread) }
     }
 
-    /// Begins to replace `tensor`, contiguous on the host, by its sum over the ranks.
-    pub fn sum(&self, tensor: Tensor) {
-        let work = self.work.as_ref().expect("there until this is dropped");
-        work.send(tensor).expect("the thread ends with the job");
-        self.started.set(self.started.get() + 1);
+    /// Starts to replace `tensor`, contiguous on the host, by its sum over the ranks.
+    pub fn start_sum(&self, tensor: Tensor) {
+        let queue = self.queue.as_ref().expect("open until this is dropped");
+        queue.send(tensor).expect("the thread ends with the job");
+        self.pending.set(self.pending.get() + 1);
     }
 
-    /// Returns when all sums that were begun are there.
+    /// Returns when all started sums are finished.
     pub fn finish(&self) {
-        for _ in 0..self.started.take() {
-            self.done.recv().expect("the thread ends with the job");
+        for _ in 0..self.pending.take() {
+            self.finished.recv().expect("the thread ends with the job");
         }
     }
 }
 
-impl Drop for Background {
-    /// The thread gives its communicator back before MPI ends.
+impl Drop for BackgroundSums {
+    /// The thread frees its communicator before MPI is finalised.
     fn drop(&mut self) {
-        drop(self.work.take());
+        drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

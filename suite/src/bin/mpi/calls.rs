@@ -1,4 +1,5 @@
-//! MPI's calls on the memory of tensors: the host's, or a GPU's where MPI reads it. A failing call ends the job, as MPI does by default.
+//! MPI calls on the memory of tensors: of the host, or of a GPU where MPI is CUDA-aware. A failing call ends
+//! the job, which is the default of MPI.
 
 use std::ffi::c_void;
 
@@ -9,10 +10,11 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::Equivalence;
 use tch::{Kind, Tensor};
 
-/// `into` becomes the sum of the ranks' `from`: contiguous tensors of one kind and length, which share no memory.
+/// Sets `into` to the sum of the ranks' `from`. Both are contiguous, of one kind and length, and do not
+/// overlap.
 pub fn sum(comm: &SimpleCommunicator, from: &Tensor, into: &Tensor) {
     let operation = SystemOperation::sum();
-    // SAFETY: both hold `count` elements of the datatype and live until the call returns.
+    // SAFETY: both tensors hold `count` elements of the datatype and outlive the call.
     unsafe {
         ffi::MPI_Allreduce(
             from.data_ptr(),
@@ -25,11 +27,11 @@ pub fn sum(comm: &SimpleCommunicator, from: &Tensor, into: &Tensor) {
     }
 }
 
-/// `all` becomes the ranks' `own`, one after another; rank r's has `counts[r]` elements.
+/// Sets `all` to the concatenated `own` of all ranks; rank r has `counts[r]` elements.
 pub fn gather(comm: &SimpleCommunicator, own: &Tensor, all: &Tensor, counts: &[i32]) {
     let displacements: Vec<i32> =
         counts.iter().scan(0, |end, &count| Some(std::mem::replace(end, *end + count))).collect();
-    // SAFETY: `all` has room for the sum of the counts, which MPI writes behind each other.
+    // SAFETY: `all` has room for the sum of the counts, and the displacements follow from the counts.
     unsafe {
         ffi::MPI_Allgatherv(
             own.data_ptr(),
@@ -44,10 +46,10 @@ pub fn gather(comm: &SimpleCommunicator, own: &Tensor, all: &Tensor, counts: &[i
     }
 }
 
-/// `tensor` becomes rank 0's.
+/// Sets `tensor` to that of rank 0.
 pub fn broadcast(comm: &SimpleCommunicator, tensor: &Tensor) {
     let data: *mut c_void = tensor.data_ptr();
-    // SAFETY: a contiguous tensor of `count` elements on every rank.
+    // SAFETY: `tensor` is contiguous and has `count` elements on every rank.
     unsafe { ffi::MPI_Bcast(data, count(tensor), datatype(tensor), 0, comm.as_raw()) };
 }
 

@@ -1,26 +1,27 @@
-//! Whether MPI reads and writes the memory of GPUs itself.
+//! Whether MPI is CUDA-aware: whether it reads and writes the memory of GPUs.
 //!
 //! UNTESTED on hardware: no GPU was at hand.
 
 use std::ffi::c_int;
 
-/// What the library says (`MPIX_Query_cuda_support`, of Open MPI and its kin), or what `EQR_CUDA_AWARE_MPI` says where it is 0 or 1: a library may
-/// be built with what the machine then lacks, or not know the question.
-pub fn is_there() -> bool {
+/// `EQR_CUDA_AWARE_MPI` where it is 0 or 1, else the answer of the library (`MPIX_Query_cuda_support` of Open
+/// MPI and its relatives). The variable is for libraries without that function, and for those built with
+/// support that the machine does not have.
+pub fn is_cuda_aware() -> bool {
     match std::env::var("EQR_CUDA_AWARE_MPI").as_deref() {
         Ok("0") => false,
         Ok("1") => true,
-        _ => library_says_so(),
+        _ => library_supports_cuda(),
     }
 }
 
-fn library_says_so() -> bool {
-    // SAFETY: the name is NUL-terminated; MPI is linked, so its symbols are in the process.
+fn library_supports_cuda() -> bool {
+    // SAFETY: the name is NUL-terminated.
     let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"MPIX_Query_cuda_support".as_ptr()) };
     if symbol.is_null() {
         return false;
     }
-    // SAFETY: `int MPIX_Query_cuda_support(void)` wherever there is one.
+    // SAFETY: every MPI that has this symbol declares it as `int MPIX_Query_cuda_support(void)`.
     let query = unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> c_int>(symbol) };
     query() == 1
 }

@@ -15,12 +15,10 @@ use mpi::Threading;
 use world::World;
 
 fn main() {
-    // also while MPI starts: there is nothing to abort then but this process, which takes the launcher's others with it
-    watchdog::start(|why| {
-        let text =
-            format!("error: {why}; ending the job\nhint: the same command again goes on from the last checkpoint\n");
-        eprint!("{text}");
-        // the main thread sits in MPI: should the abort wait for it, the launcher still sees this process go
+    // before MPI starts: while it starts, ending this process makes the launcher end the others
+    watchdog::start(|reason| {
+        eprintln!("error: {reason}; ending the job\nhint: the same command again goes on from the last checkpoint");
+        // the main thread may be blocked in MPI: where the abort waits for it, this process still ends
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_secs(5));
             std::process::abort();
@@ -34,7 +32,8 @@ fn main() {
     let world = World::new(universe.world(), threading);
     if threading < Threading::Serialized && world.size() > 1 && world.rank() == 0 {
         eprintln!(
-            "note: this MPI serves the main thread alone: gradients are summed after the backward pass, not beside it"
+            "note: this MPI allows calls only from the main thread: gradients are summed after the \
+             backward pass, not beside it"
         );
     }
     failure::end_on_panic(format!("rank {} of {}: ", world.rank(), world.size()), world::abort_job);

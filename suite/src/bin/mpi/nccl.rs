@@ -1,16 +1,17 @@
-//! The collective among GPUs: NCCL, loaded at run time, bootstrapped over MPI.
+//! Collectives among GPUs: NCCL, loaded at run time; its id is broadcast over MPI.
 //!
 //! UNTESTED with more than one GPU: none were at hand.
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError};
+use cudarc::driver::{CudaContext, CudaStream};
 use cudarc::nccl::{result, sys};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Root};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-/// torch's default stream: NCCL's work is queued behind what computed its input and before what reads its output.
+/// torch's default stream: NCCL's work is queued after the work that computes its input and before the work
+/// that reads its output.
 const DEFAULT_STREAM: sys::cudaStream_t = std::ptr::null_mut();
 
 /// A communicator of all ranks, each on its own GPU.
@@ -19,56 +20,57 @@ pub struct Nccl {
     ranks: usize,
     /// torch's default stream, as cudarc names it.
     computation: Arc<CudaStream>,
-    /// Sums that were started run here, beside the computation.
-    beside: Arc<CudaStream>,
-    /// NCCL works on the device of the current context.
+    /// Runs the started sums, beside the computation.
+    sums: Arc<CudaStream>,
+    /// Kept alive: NCCL works on the device of the current context.
     _context: Arc<CudaContext>,
 }
 
 /// Whether this process finds NCCL.
-pub fn is_there() -> bool {
-    // SAFETY: loads a library whose initialisers only register functions.
+pub fn is_available() -> bool {
+    // SAFETY: the initialisers of the library only register functions.
     unsafe { sys::is_culib_present() }
 }
 
-/// Version of the NCCL that is there: 22703 is 2.27.3.
+/// Version of the loaded NCCL: 22703 is 2.27.3.
 pub fn version() -> String {
     let number = result::get_nccl_version().unwrap_or_default();
     format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
 }
 
 impl Nccl {
-    /// Joins the ranks of `world`, all of which must call this; `gpu` is this rank's.
+    /// The communicator of the ranks of `world`, all of which must call this; `gpu` is the device of this
+    /// rank.
     ///
     /// # Errors
-    /// What CUDA or NCCL says.
+    /// Of CUDA or NCCL.
     pub fn join(world: &SimpleCommunicator, gpu: usize) -> Result<Self, String> {
         let context = CudaContext::new(gpu).map_err(|error| format!("CUDA device {gpu}: {error:?}"))?;
         let mut id = [0i8; 128];
         if world.rank() == 0 {
-            let made = result::get_uniqueid().map_err(|error| refused("ncclGetUniqueId", &error))?;
-            id = made.internal;
+            let unique = result::get_uniqueid().map_err(|error| failure_message("ncclGetUniqueId", &error))?;
+            id = unique.internal;
         }
         world.process_at_rank(0).broadcast_into(&mut id[..]);
         let mut comm = std::ptr::null_mut();
         let id = sys::ncclUniqueId { internal: id };
-        // SAFETY: `comm` is written before it is read; the ranks agree on number and id.
+        // SAFETY: the call writes `comm` before it is read, and all ranks pass the same size and id.
         let joined = unsafe { result::comm_init_rank(&raw mut comm, world.size(), id, world.rank()) };
-        joined.map_err(|error| refused("ncclCommInitRank", &error))?;
-        let beside = context.new_stream().map_err(|error| format!("CUDA stream: {error:?}"))?;
+        joined.map_err(|error| failure_message("ncclCommInitRank", &error))?;
+        let sums = context.new_stream().map_err(|error| format!("CUDA stream: {error:?}"))?;
         let computation = context.default_stream();
-        Ok(Nccl { comm, ranks: world.size() as usize, computation, beside, _context: context })
+        Ok(Nccl { comm, ranks: world.size() as usize, computation, sums, _context: context })
     }
 
-    /// Begins to replace `tensor` by its sum over the ranks, behind what has been queued to compute it.
+    /// Starts to replace `tensor` by its sum over the ranks, after the work that was queued to compute it.
     pub fn start_sum(&self, tensor: &Tensor) {
-        ordered(after(&self.beside, &self.computation));
-        self.sum_on(self.beside.cu_stream().cast(), tensor);
+        run_after(&self.sums, &self.computation);
+        self.sum_on(self.sums.cu_stream().cast(), tensor);
     }
 
-    /// What is queued from now on sees the sums that were begun.
+    /// Work that is queued from now on sees the started sums.
     pub fn finish_sums(&self) {
-        ordered(after(&self.computation, &self.beside));
+        run_after(&self.computation, &self.sums);
     }
 
     /// Replaces `tensor` by its sum over the ranks.
@@ -78,21 +80,21 @@ impl Nccl {
 
     fn sum_on(&self, stream: sys::cudaStream_t, tensor: &Tensor) {
         let (data, sum) = (tensor.data_ptr(), sys::ncclRedOp_t::ncclSum);
-        // SAFETY: a contiguous tensor of this rank's GPU; the sum may overwrite its summand.
+        // SAFETY: a contiguous tensor on this rank's GPU; NCCL may sum in place.
         let done = unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, stream) };
-        finished("ncclAllReduce", &done);
+        expect_nccl("ncclAllReduce", &done);
     }
 
-    /// Replaces `tensor` by rank 0's.
+    /// Replaces `tensor` by that of rank 0.
     pub fn broadcast(&self, tensor: &Tensor) {
         let data = tensor.data_ptr();
-        // SAFETY: as above.
+        // SAFETY: a contiguous tensor on this rank's GPU; NCCL may broadcast in place.
         let done = unsafe { result::broadcast(data, data, tensor.numel(), kind(tensor), 0, self.comm, DEFAULT_STREAM) };
-        finished("ncclBroadcast", &done);
+        expect_nccl("ncclBroadcast", &done);
     }
 
-    /// Concatenates the ranks' tensors along dim 0; `rows[r]` is the length of rank r's. NCCL gathers equal parts only: shorter ones
-    /// are padded.
+    /// Concatenates the ranks' tensors along dim 0; `rows[r]` is the length of rank r's. NCCL gathers tensors
+    /// of equal size, so shorter ones are padded.
     pub fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
         let longest = rows.iter().copied().max().unwrap_or(0);
         let mut shape = tensor.size();
@@ -101,40 +103,28 @@ impl Nccl {
         own.narrow(0, 0, tensor.size()[0]).copy_(tensor);
         shape.insert(0, self.ranks as i64);
         let all = own.new_empty(shape.as_slice(), (own.kind(), own.device()));
-        // SAFETY: `all` has room for every rank's part of `own`'s size.
+        // SAFETY: `all` has room for a tensor of `own`'s size from every rank.
         let done = unsafe {
             result::all_gather(own.data_ptr(), all.data_ptr(), own.numel(), kind(&own), self.comm, DEFAULT_STREAM)
         };
-        finished("ncclAllGather", &done);
-        let part = |(rank, &rows): (usize, &i64)| all.select(0, rank as i64).narrow(0, 0, rows);
-        Tensor::cat(&rows.iter().enumerate().map(part).collect::<Vec<_>>(), 0)
+        expect_nccl("ncclAllGather", &done);
+        let unpadded = |(rank, &rows): (usize, &i64)| all.select(0, rank as i64).narrow(0, 0, rows);
+        Tensor::cat(&rows.iter().enumerate().map(unpadded).collect::<Vec<_>>(), 0)
     }
 }
 
 impl Drop for Nccl {
     fn drop(&mut self) {
-        // SAFETY: the communicator is this value's own and not used again.
+        // SAFETY: only this value uses the communicator, and not after this.
         let _ = unsafe { result::comm_destroy(self.comm) };
     }
 }
 
-/// What is queued on `stream` from now on runs after what has been queued on `other`.
-fn after(stream: &CudaStream, other: &CudaStream) -> Result<(), DriverError> {
-    stream.wait(&other.record_event(None)?)
-}
-
-/// As [`finished`], of CUDA.
-fn ordered(done: Result<(), DriverError>) {
-    if let Err(error) = done {
+/// Work queued on `stream` from now on runs after the work that is queued on `other`. A failure ends the job,
+/// as in [`expect_nccl`].
+fn run_after(stream: &CudaStream, other: &CudaStream) {
+    if let Err(error) = other.record_event(None).and_then(|event| stream.wait(&event)) {
         panic!("CUDA event between streams: {error:?}");
-    }
-}
-
-/// The GPU of `device`.
-pub fn gpu(device: Device) -> Option<usize> {
-    match device {
-        Device::Cuda(gpu) => Some(gpu),
-        _ => None,
     }
 }
 
@@ -146,13 +136,13 @@ fn kind(tensor: &Tensor) -> sys::ncclDataType_t {
     }
 }
 
-fn refused(call: &str, error: &result::NcclError) -> String {
+fn failure_message(call: &str, error: &result::NcclError) -> String {
     format!("{call}: {:?}\nhint: NCCL_DEBUG=INFO says more", error.0)
 }
 
-/// A failing transport ends the job: the panic hook aborts every rank.
-fn finished(call: &str, done: &Result<result::NcclStatus, result::NcclError>) {
+/// Ends the job where NCCL failed: the panic hook aborts every rank.
+fn expect_nccl(call: &str, done: &Result<result::NcclStatus, result::NcclError>) {
     if let Err(error) = done {
-        panic!("{}", refused(call, error));
+        panic!("{}", failure_message(call, error));
     }
 }

@@ -1,51 +1,49 @@
-//! The collective over MPI, and over NCCL where every rank has a GPU.
+//! Collectives over MPI, and over NCCL where every rank has a GPU.
 
 use std::cell::{Cell, OnceCell};
 
 use eqr_bench::cluster::watchdog::waiting;
 use eqr_models::Collective;
+use eqr_models::collective::OVERLAPPED_BYTES;
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use tch::{Device, Tensor};
 
-use crate::background::Background;
+use crate::background::BackgroundSums;
+use crate::calls;
+use crate::cuda_aware::is_cuda_aware;
 use crate::nccl::{self, Nccl};
-use crate::{calls, cuda_aware};
-
-/// Bytes of a sum from which it is started beside the computation: two ranks of one thread took 10 to 18% longer for a step of the
-/// quickstart (2 MiB of gradient in five sums) and as long as without for one of 87 MiB.
-const WORTH_OVERLAPPING: usize = 4 << 20;
 
 /// All ranks of the launch, or a group of them.
 pub struct World {
     comm: SimpleCommunicator,
     threading: Threading,
-    /// This rank's, once it is known.
+    /// The device of this rank, once it is known.
     device: Cell<Device>,
-    /// Where every rank computes on a GPU and finds NCCL.
+    /// Set where every rank computes on a GPU and finds NCCL.
     nccl: OnceCell<Nccl>,
-    /// Sums of host memory beside the computation.
-    background: OnceCell<Background>,
+    /// Sums host memory beside the computation; started by the first sum.
+    background: OnceCell<BackgroundSums>,
 }
 
 impl World {
-    /// The ranks of `comm`; `threading` is what MPI grants this process.
+    /// The ranks of `comm`; `threading` is the thread support that MPI granted.
     pub fn new(comm: SimpleCommunicator, threading: Threading) -> Self {
         let device = Cell::new(Device::Cpu);
         World { comm, threading, device, nccl: OnceCell::new(), background: OnceCell::new() }
     }
 
-    /// NCCL, for a tensor that it can carry.
+    /// NCCL, for tensors that it can send.
     fn nccl(&self, tensor: &Tensor) -> Option<&Nccl> {
         self.nccl.get().filter(|_| tensor.device().is_cuda() && tensor.is_contiguous())
     }
 
-    /// Whether `fact` holds on every rank.
-    fn everywhere(&self, fact: bool) -> bool {
+    /// Whether `condition` holds on every rank.
+    fn all_ranks(&self, condition: bool) -> bool {
         let mut least = 0u8;
-        self.comm.all_reduce_into(&u8::from(fact), &mut least, SystemOperation::min());
+        self.comm.all_reduce_into(&u8::from(condition), &mut least, SystemOperation::min());
         least == 1
     }
 }
@@ -53,18 +51,18 @@ impl World {
 /// Ends every rank of the launch with `code`.
 pub fn abort_job(code: i32) -> ! {
     if !mpi::is_initialized() {
-        // a launcher ends the others with the one that goes like this
+        // the launcher ends the other processes when one of them ends like this
         std::process::exit(code);
     }
     SimpleCommunicator::world().abort(code)
 }
 
-/// The tensor itself where it is contiguous in memory that MPI reads, else such a copy.
-fn readable(tensor: &Tensor) -> Tensor {
+/// The tensor itself where MPI can read it, else a contiguous copy in memory that it can read.
+fn readable_by_mpi(tensor: &Tensor) -> Tensor {
     match tensor.device() {
-        Device::Cuda(gpu) if cuda_aware::is_there() => {
+        Device::Cuda(gpu) if is_cuda_aware() => {
             let tensor = tensor.contiguous();
-            // MPI knows nothing of streams
+            // MPI does not wait for CUDA streams
             tch::Cuda::synchronize(gpu as i64);
             tensor
         }
@@ -83,14 +81,13 @@ impl Collective for World {
 
     fn use_device(&self, device: Device) -> Result<(), String> {
         self.device.set(device);
-        // all ranks take the same turn, or they would wait for each other
-        if self.size() == 1 || !self.everywhere(device.is_cuda() && nccl::is_there()) {
+        // all ranks must decide alike: one that joins waits for the others
+        if self.size() == 1 || !self.all_ranks(device.is_cuda() && nccl::is_available()) {
             return Ok(());
         }
-        let Some(gpu) = nccl::gpu(device) else { return Ok(()) };
-        let joined = Nccl::join(&self.comm, gpu)?;
-        // a second call finds the first one's
-        let _ = self.nccl.set(joined);
+        let Device::Cuda(gpu) = device else { return Ok(()) };
+        // a second call keeps the communicator of the first
+        let _ = self.nccl.set(Nccl::join(&self.comm, gpu)?);
         Ok(())
     }
 
@@ -107,23 +104,23 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_reduce_sum(tensor);
         }
-        let own = readable(tensor);
+        let own = readable_by_mpi(tensor);
         let sum = own.empty_like();
         waiting(|| calls::sum(&self.comm, &own, &sum));
         tensor.copy_(&sum);
     }
 
-    /// Between GPUs by NCCL's own stream, between CPUs by a thread where MPI allows one to call it.
+    /// GPUs overlap on NCCL's own stream, CPUs on a thread where MPI allows it to call.
     fn overlaps_from(&self) -> Option<usize> {
-        let by_thread = !self.device.get().is_cuda() && self.threading >= Threading::Serialized;
-        (self.size() > 1 && (self.nccl.get().is_some() || by_thread)).then_some(WORTH_OVERLAPPING)
+        let on_thread = !self.device.get().is_cuda() && self.threading >= Threading::Serialized;
+        (self.size() > 1 && (self.nccl.get().is_some() || on_thread)).then_some(OVERLAPPED_BYTES)
     }
 
     fn start_sum(&self, mut tensor: Tensor) {
         if let Some(nccl) = self.nccl(&tensor) {
             nccl.start_sum(&tensor);
         } else if self.overlaps_from().is_some() {
-            self.background.get_or_init(|| Background::start(&self.comm)).sum(tensor);
+            self.background.get_or_init(|| BackgroundSums::start_thread(&self.comm)).start_sum(tensor);
         } else {
             self.all_reduce_sum(&mut tensor);
         }
@@ -142,14 +139,16 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.all_gather(&tensor.detach(), rows);
         }
-        let own = readable(&tensor.detach());
+        let own = readable_by_mpi(&tensor.detach());
         let mut shape = own.size();
         let row: i64 = shape[1..].iter().product();
         shape[0] = rows.iter().sum();
         let all = Tensor::empty(shape.as_slice(), (own.kind(), own.device()));
         let counts: Vec<i32> = rows
             .iter()
-            .map(|rows| i32::try_from(rows * row).expect("a gathered part has fewer than 2^31 elements"))
+            .map(|rows| {
+                i32::try_from(rows * row).expect("a gathered tensor has fewer than 2^31 elements from each rank")
+            })
             .collect();
         waiting(|| calls::gather(&self.comm, &own, &all, &counts));
         all.to_device(tensor.device())
@@ -159,7 +158,7 @@ impl Collective for World {
         if let Some(nccl) = self.nccl(tensor) {
             return nccl.broadcast(tensor);
         }
-        let sent = readable(tensor);
+        let sent = readable_by_mpi(tensor);
         waiting(|| calls::broadcast(&self.comm, &sent));
         if sent.data_ptr() != tensor.data_ptr() {
             tensor.copy_(&sent);
@@ -177,7 +176,7 @@ impl Collective for World {
     }
 
     fn abort(&self, code: i32) -> ! {
-        // also of a group: the others' ranks would wait for it at the end
+        // a group ends the whole job: the ranks of other groups would wait for it
         abort_job(code)
     }
 }

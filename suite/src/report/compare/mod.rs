@@ -1,12 +1,13 @@
 //! A run against a recorded one: which methods became worse, and which trainings slower.
 //!
-//! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a pretraining
-//! seed, tested one-sided for a drop and for a gain, each corrected by Holm within its table (a data set with a kind of
-//! measurement). Speed: the steps a second of every training that was not interrupted, on the same hardware only.
+//! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a
+//! pretraining seed, tested one-sided for a drop and for a gain, each corrected by Holm within its table (a
+//! data set with a kind of measurement). Speed: the steps a second of every training that was not
+//! interrupted, on the same hardware only.
 //!
-//! A baseline is one run, or a folder of recorded runs (a series). In a series the newest run gives the quality to
-//! compare with. Every run of it gives one value of speed, as the trainings of one run share the state of the machine on
-//! that day.
+//! A baseline is one run, or a folder of recorded runs (a series). In a series the newest run gives the
+//! quality to compare with. Every run of it gives one value of speed, as the trainings of one run share the
+//! state of the machine on that day.
 
 mod junit;
 mod record;
@@ -182,9 +183,9 @@ fn quality(
     Ok(tables.into_values().flat_map(|table| judged(table, thresholds)).collect())
 }
 
-/// p values of a drop and of a gain from `before` to `after`: paired where both are of the same seeds, Student's
-/// otherwise (the hypothesis is that nothing changed, which includes the variance), and of a single value by what the
-/// baseline's spread allows one more to be. None without any spread.
+/// p values of a drop and of a gain from `before` to `after`: paired where both are of the same seeds,
+/// Student's otherwise (the hypothesis is that nothing changed, which includes the variance), and of a single
+/// value by what the baseline's spread allows one more to be. None without any spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
         [value] => one_more(before, *value)?,
@@ -247,8 +248,8 @@ fn speed(
     Ok(metrics)
 }
 
-/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold and one
-/// more run of the series would be so slow with a probability below `alpha` only.
+/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold
+/// and one more run of the series would be so slow with a probability below `alpha` only.
 fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) -> Result<Vec<ComparedMetric>> {
     let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
     let mut metrics = Vec::new();
@@ -298,7 +299,8 @@ mod tests {
         (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
     }
 
-    /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift` standard deviations.
+    /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift`
+    /// standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
         let mut metrics = Vec::new();
         for (i, (task, method)) in
@@ -326,8 +328,8 @@ mod tests {
         Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None, started: String::new() }
     }
 
-    /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of three standard deviations at
-    /// five seeds is found in 90%.
+    /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of
+    /// three standard deviations at five seeds is found in 90%.
     #[test]
     fn alarms_are_as_rare_as_promised_and_drops_are_found() {
         let mut state = 7;
@@ -416,7 +418,8 @@ mod tests {
         assert!(found.metrics.iter().all(|metric| metric.verdict == Verdict::Ok), "{found:?}");
     }
 
-    /// One new value 0.02 below five of standard deviation 0.0158: t = -0.02 / (0.0158 sqrt(1.2)) = -1.155 on 4 degrees of freedom, p = 0.156.
+    /// One new value 0.02 below five of standard deviation 0.0158: t = -0.02 / (0.0158 sqrt(1.2)) = -1.155 on
+    /// 4 degrees of freedom, p = 0.156.
     #[test]
     fn a_single_value_is_held_against_the_spread_of_the_baseline() {
         let before = [0.48, 0.49, 0.50, 0.51, 0.52];

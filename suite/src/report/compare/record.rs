@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::registry::{Better, TaskFamily, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::run_folder::metric::Metric;
-use crate::run_folder::store::RunFolder;
 
 /// A run as `compare` reads it.
 pub struct Record {
@@ -41,12 +42,12 @@ impl Baseline {
     /// # Errors
     /// As [`Record::read`].
     pub fn read(path: &Path) -> Result<Baseline> {
-        if !path.is_dir() || path.join(MANIFEST).exists() {
+        if !path.is_dir() || path.join(layout::MANIFEST).exists() {
             return Record::read(path).map(Baseline::Run);
         }
         let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
         let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        runs.retain(|run| run.join(MANIFEST).exists());
+        runs.retain(|run| run.join(layout::MANIFEST).exists());
         ensure!(
             !runs.is_empty(),
             "{} holds neither a run nor recorded runs\n\
@@ -60,10 +61,9 @@ impl Baseline {
     }
 }
 
-const MANIFEST: &str = "manifest.json";
-
 impl Record {
-    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor speeds.
+    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor
+    /// speeds.
     ///
     /// # Errors
     /// A folder that holds no run or no finished cell, a file that is none.
@@ -82,8 +82,8 @@ impl Record {
                 started: String::new(),
             });
         }
-        let store = RunFolder::at(path);
-        let manifest = store.path(MANIFEST);
+        let store = RunFolder::new(path);
+        let manifest = store.path(layout::MANIFEST);
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
         let manifest: Value =
@@ -102,7 +102,8 @@ impl Record {
         })
     }
 
-    /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and method.
+    /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and
+    /// method.
     pub(super) fn headlines(&self) -> Headlines {
         let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
         for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {

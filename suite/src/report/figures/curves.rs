@@ -1,4 +1,4 @@
-//! What goes into the figures: the loss against the step, and the probe's R2 against the step.
+//! The curves of a run: the loss against the step, and the headline of every task against the step.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::report::table::Role;
 use crate::report::values::Values;
 use crate::run_folder::cell::{Cell, CellKind};
 
-/// Training curves as PNG: one panel a method, as losses of different methods have different scales. `None` where no
-/// pretraining left a curve.
+/// Training curves as PNG: one panel a method, as losses of different methods have different scales. `None`
+/// where no pretraining left a curve.
 pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
     let panels: Vec<Panel> =
         numbered(context).filter_map(|(index, method)| training_panel(cells, index, method)).collect();
@@ -48,8 +48,8 @@ fn loss_points(cell: &Cell) -> Vec<Point> {
     points.filter(|point| point.y.is_finite()).collect()
 }
 
-/// The headline metric of every task against the step as PNG: one panel a task, one line a method, floor and ceiling as
-/// levels. `None` where no encoder was probed during its training.
+/// The headline metric of every task against the step as PNG: one panel a task, one line a method, floor and
+/// ceiling as levels. `None` where no encoder was probed during its training.
 pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
     // a task that is only measured at the end has no curve
     let curved = |panel: &Panel| panel.curves.iter().any(|curve| curve.points.len() > 1);

@@ -1,4 +1,5 @@
-//! Small multiples of line charts as PNG: fixed sizes, one embedded font, colours that colour-blind readers can tell apart.
+//! Small multiples of line charts as PNG: fixed sizes, one embedded font, colours that colour-blind readers
+//! can tell apart.
 
 use std::io::Cursor;
 use std::ops::Range;

@@ -28,8 +28,8 @@ struct Record<'a> {
 
 const RECORD: [&str; 10] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
 
-/// One entry a row, at full precision: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the values being
-/// those of the pretraining seeds.
+/// One entry a row, at full precision: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the
+/// values being those of the pretraining seeds.
 pub struct Csv;
 
 impl Format for Csv {

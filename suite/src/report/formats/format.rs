@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
 use crate::report::table::Table;
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
 
 /// A form that a report is written in.
 pub trait Format: Sync {

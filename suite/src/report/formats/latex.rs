@@ -1,4 +1,4 @@
-//! Tables in LaTeX with booktabs: a document that compiles, whose `table` environments are made to be copied into a paper.
+//! Tables in LaTeX with booktabs: a document that compiles, with `table` environments to copy into a paper.
 
 use anyhow::Result;
 

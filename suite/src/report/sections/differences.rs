@@ -27,7 +27,7 @@ pub fn of_segmentation(section: &Section, values: &Values, context: &ReportConte
     vec![table(section, context, &segmentation::headline_columns(values, context))]
 }
 
-/// The differences in these columns, one after the other. They are corrected together, and no others with them.
+/// The differences in these columns, one after the other. Their tests are one family for Holm's correction.
 fn table(section: &Section, context: &ReportContext, columns: &[Column]) -> Table {
     let pairs = pairs(context);
     let in_column = |column| pairs.iter().filter_map(move |pair| Comparison::new(column, *pair));
@@ -116,9 +116,10 @@ mod tests {
         row.entries.iter().map(|entry| entry.words().join(" ")).collect()
     }
 
-    /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees of freedom,
-    /// interval 0.12 ± 4.3027 * 0.011547, p = 0.00913, doubled by Holm beside a second test; d_z = 6, times gamma(1) / gamma(1/2)
-    /// = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) = 5.364 and 1/sqrt(3) such tests find 3.1 standard deviations.
+    /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees
+    /// of freedom, interval 0.12 ± 4.3027 * 0.011547, p = 0.00913, doubled by Holm beside a second test; d_z
+    /// = 6, times gamma(1) / gamma(1/2) = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) = 5.364 and
+    /// 1/sqrt(3) such tests find 3.1 standard deviations.
     #[test]
     fn a_clear_difference_separates() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);

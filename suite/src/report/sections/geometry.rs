@@ -1,4 +1,4 @@
-//! What the representations are like, measured without a probe.
+//! Properties of the representations that need no probe.
 
 use super::section::Section;
 use crate::registry::{Measure, shown_in};

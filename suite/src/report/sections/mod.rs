@@ -22,7 +22,8 @@ use crate::report::context::ReportContext;
 use crate::report::table::Table;
 use crate::report::values::Values;
 
-/// Every section, in the order of the report: name in CSV, title, data that it is about, and what makes its tables.
+/// Every section, in the order of the report: name in CSV, title, data that it is about, and what makes its
+/// tables.
 const SECTIONS: &[Section] = &[
     Section {
         name: scores::MAIN,
@@ -165,8 +166,8 @@ pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     groups.concat().into_iter().chain(of_group(Group::Protocol, values, context)).collect()
 }
 
-/// The tables that mirror the paper's table `number`: all of a suite that mirrors it as a whole, else those of transfer
-/// or segmentation alone.
+/// The tables that mirror the paper's table `number`: all of a suite that mirrors it as a whole, else those
+/// of transfer or segmentation alone.
 ///
 /// # Errors
 /// Where none of them has a value of this run.

@@ -1,14 +1,15 @@
 //! The pairs of methods that are tested against each other.
 //!
-//! They follow from what the methods are, so that a new one is tested without a change here: every trained method against
-//! its ablation, its baseline and the floor, and the paper's method against every SIE. A suite may ask for further pairs.
+//! They are derived from the methods, so that a new method is tested without a change here: every trained
+//! method against its ablation, its baseline and the floor, and the paper's method against every SIE. A suite
+//! may ask for further pairs.
 
 use eqr_models::MethodKind;
 
 use crate::report::context::ReportContext;
 use crate::report::table::Role;
 use crate::suite_file::compared_pairs::ComparedPair;
-use crate::suite_file::names::method_of;
+use crate::suite_file::plan::method_name;
 
 /// A row that is trained, with its name.
 struct Trained<'a> {
@@ -17,12 +18,13 @@ struct Trained<'a> {
 }
 
 /// The pairs among the rows of the report, each once.
-pub fn pairs(context: &ReportContext) -> Vec<(&str, &str)> {
+pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     let names = || context.methods.iter().map(String::as_str);
-    let parsed = names().filter_map(|name| Some(Trained { name, kind: method_of(name).parse().ok()? }));
-    let contestants: Vec<Trained> = parsed.filter(|row| Role::of_row(row.name) == Role::Contestant).collect();
+    let parsed = names().filter_map(|name| Some(Trained { name, kind: method_name(name).parse().ok()? }));
+    let contestants: Vec<Trained<'a>> = parsed.filter(|row| Role::of_row(row.name) == Role::Contestant).collect();
     let against = |other: fn(&MethodKind) -> Option<MethodKind>| {
-        contestants.iter().filter_map(move |row| Some((row.name, named(&contestants, row, &other(&row.kind)?)?)))
+        let pair = |row: &Trained<'a>| Some((row.name, named(&contestants, row, &other(&row.kind)?)?));
+        contestants.iter().filter_map(pair).collect::<Vec<(&str, &str)>>()
     };
     let ours = contestants.iter().filter(|row| row.kind == MethodKind::OURS);
     let sie = || contestants.iter().filter(|row| matches!(row.kind, MethodKind::Sie(_)));
@@ -31,7 +33,7 @@ pub fn pairs(context: &ReportContext) -> Vec<(&str, &str)> {
     let asked =
         asked.filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
-    let mut pairs: Vec<(&str, &str)> = against(MethodKind::ablation).collect();
+    let mut pairs = against(MethodKind::ablation);
     pairs.extend(against(MethodKind::baseline));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
@@ -45,7 +47,7 @@ pub fn pairs(context: &ReportContext) -> Vec<(&str, &str)> {
 
 /// The row of a method that `row` is held against: of the same budget, or else of the usual one.
 fn named<'a>(contestants: &[Trained<'a>], row: &Trained, kind: &MethodKind) -> Option<&'a str> {
-    let budget = |name: &str| name != method_of(name);
+    let budget = |name: &str| name != method_name(name);
     let of_kind = || contestants.iter().filter(|other| other.kind == *kind);
     let same_budget = of_kind().find(|other| budget(other.name) == budget(row.name));
     same_budget.or_else(|| of_kind().find(|other| !budget(other.name))).map(|other| other.name)

@@ -34,7 +34,8 @@ impl Reported {
         Reported { value: self.value / 100.0, std: self.std.map(|std| std / 100.0), ..self }
     }
 
-    /// Whether it can be held against this quantity of a run. Of a task the paper gives one metric, save in its table of segmentation.
+    /// Whether it can be compared with this quantity of a run. The paper gives one metric of a task, except
+    /// in its table of segmentation.
     fn is_of(&self, quantity: &Quantity) -> bool {
         let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
         self.task == quantity.task && same_set && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
@@ -76,8 +77,8 @@ fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String,
     }
 }
 
-/// The table of the section's group beside this run's values, for the methods and tasks of the suite; without rows where
-/// they have none in common.
+/// The table of the section's group beside this run's values, for the methods and tasks of the suite; without
+/// rows where they have none in common.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = |number| {
         let (reported, quantities) = (reported(number), quantities(section.group, context, number));

@@ -1,4 +1,5 @@
-//! Every choice that the numbers of a report rest on: the suite's keys as they were resolved, and what is the same for every suite.
+//! Every choice that the numbers of a report rest on: the resolved keys of the suite, and what is the same
+//! for every suite.
 
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use crate::report::table::{Layout, Role, Row, Table, TableEntry};
 use crate::report::values::Values;
 use crate::run_folder::json_leaves::{Leaf, Lists, leaves};
 
-/// What no suite chooses otherwise, with the sections of the protocol that say more.
+/// What is the same for every suite.
 const FIXED: [(&str, &str); 7] = [
     ("encoders", "frozen; read at the end of their training, none is chosen by a test score"),
     (
@@ -37,7 +38,7 @@ const FIXED: [(&str, &str); 7] = [
     ),
 ];
 
-/// What the suite chooses itself: one line a section, its keys in order.
+/// What the suite chooses, one line a section, then what is the same for every suite.
 pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
     let of_training = ["data", "transforms", "model", "train"].map(|key| (key, &suite[key]));
     let of_measuring = ["probe", "transfer", "segmentation"].map(|key| (key, &suite[key]));

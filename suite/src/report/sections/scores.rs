@@ -11,7 +11,7 @@ use crate::report::column::{self, Column};
 use crate::report::context::ReportContext;
 use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
 use crate::report::values::{Quantity, Values};
-use crate::suite_file::names::method_of;
+use crate::suite_file::plan::method_name;
 
 /// Name of the section that every report has.
 pub const MAIN: &str = "main";
@@ -42,7 +42,8 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     vec![section.table("method", columns.iter().map(Column::heading).collect(), column::rows(&columns), notes)]
 }
 
-/// The table of the metric that the registry gives to the section, of the transformations that have values of it.
+/// The table of the metric that the registry gives to the section, of the transformations that have values of
+/// it.
 pub fn of_transformations(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let metric = r2_shown_in(section.name).expect("the registry gives a metric to every section of transformations");
     let tasks = context.tasks.iter().filter(|task| TaskFamily::of_task(task) == TaskFamily::Transformation);
@@ -125,7 +126,7 @@ fn labels_note(context: &ReportContext) -> Option<Note> {
 }
 
 fn budget_note(context: &ReportContext) -> Option<Note> {
-    let twice = context.methods.iter().any(|row| method_of(row) != row);
+    let twice = context.methods.iter().any(|row| method_name(row) != row);
     let text = "Rows that need the parameters or labels train on the known part of the data alone: over as many epochs as the others, or, \
                 under `equal steps`, over more epochs for as many steps.";
     twice.then(|| Note::Plain(text.to_owned()))
@@ -236,7 +237,8 @@ mod tests {
         assert_eq!(mark_of(&table(MAIN, &cells, &alone), "Ours", 0), Mark::Significant);
     }
 
-    /// t(0.975, 2) + t(0.8, 2) = 4.303 + 1.061, the standard error of a difference of two means of two being 1.
+    /// t(0.975, 2) + t(0.8, 2) = 4.303 + 1.061, the standard error of a difference of two means of two being
+    /// 1.
     #[test]
     fn few_seeds_are_warned_of_once() {
         let context = context(&["rotation"], &["Ours", "VICReg", "SimCLR", "Supervised"]);

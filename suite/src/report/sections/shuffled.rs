@@ -1,4 +1,4 @@
-//! Probes trained on permuted targets: what they read above zero, the protocol makes up.
+//! Probes trained on permuted targets. An R2 above zero is an artefact of the protocol.
 
 use super::section::Section;
 use crate::registry::{R2Metric, TaskFamily};
@@ -6,13 +6,14 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
 use crate::report::values::Values;
 
-/// Above this a probe has learnt from targets that say nothing.
+/// Above this the protocol is not to be trusted: permuted targets hold no information.
 const LIMIT: f64 = 0.02;
 
 /// The worst of a task: a method, and its mean.
 type Worst<'a> = Option<(&'a str, f64)>;
 
-/// The largest shuffled-target R2 of every transformation, and whose it is; with a warning where it is above the limit.
+/// The largest shuffled-target R2 of every transformation, and whose it is; with a warning where it is above
+/// the limit.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let tasks: Vec<&String> = transformations(context).collect();
     let worst: Vec<Worst> = tasks.iter().map(|task| worst(values, context, task)).collect();

@@ -25,7 +25,8 @@ pub fn linear_columns(values: &Values, context: &ReportContext) -> Vec<Column> {
     columns(values, context, "")
 }
 
-/// One column a set that any method has values of, and, of several sets, their mean, of the methods that have them all.
+/// One column a set that any method has values of. Of several sets also the mean, of the methods that have
+/// all sets.
 fn columns(values: &Values, context: &ReportContext, prefix: &str) -> Vec<Column> {
     let task = TaskFamily::LinearTransfer.name();
     let column = |TransferColumn { dataset, metric }: &TransferColumn| {

@@ -44,8 +44,9 @@ mod tests {
     use super::*;
     use crate::report::fixture::{context, probe, value};
 
-    /// Two encoders, two probes each: 0.50, 0.54 and 0.60, 0.64. Within 2 * 0.0008 on 2 degrees of freedom; the means differ by 0.10, so
-    /// that n times their variance is 2 * 0.005 = 0.01, and (0.01 - 0.0008) / 2 = 0.0046.
+    /// Two encoders, two probes each: 0.50, 0.54 and 0.60, 0.64. Within 2 * 0.0008 on 2 degrees of freedom;
+    /// the means differ by 0.10, so that n times their variance is 2 * 0.005 = 0.01, and (0.01 - 0.0008) / 2
+    /// = 0.0046.
     #[test]
     fn components_of_two_encoders_by_hand() {
         let cell = |method, seed, draws: &[f64]| {

@@ -1,5 +1,5 @@
-//! The report as one page that needs no network: tables that sort, bars, a map of colours, the run's pictures, its
-//! provenance.
+//! The report as one page that needs no network: tables that sort, bars, a map of colours, the run's
+//! pictures, its provenance.
 
 mod bars;
 mod heat_map;
@@ -16,6 +16,7 @@ use crate::registry::TaskFamily;
 use crate::report::column::Column;
 use crate::report::legend::Legend;
 use crate::report::table::{Layout, Note, Table};
+use crate::run_folder::layout;
 use crate::suite_file::scale::Scale;
 
 const CSS: &str = include_str!("page.css");
@@ -32,7 +33,7 @@ impl Format for Html {
     }
 
     fn output_file(&self) -> Option<OutputFile> {
-        Some(OutputFile::Page("report.html"))
+        Some(OutputFile::Page(layout::PAGE))
     }
 
     fn render(&self, document: &Document) -> Result<String> {
@@ -49,7 +50,7 @@ struct Section {
 
 fn page(document: &Document) -> Markup {
     let data_sets = &document.data_sets;
-    let manifest = std::fs::read_to_string(document.folder.path("manifest.json")).ok();
+    let manifest = std::fs::read_to_string(document.folder.path(layout::MANIFEST)).ok();
     let manifest: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
     let title = match &data_sets[..] {
         [one] => one.context.title.as_str(),
@@ -166,7 +167,7 @@ fn results(data_set: &DataSetReport) -> Markup {
 
 /// Why not to trust what follows: what is not whole, and the main tables' warnings.
 fn warnings(document: &Document) -> Markup {
-    let failed = pictures::file_names(document.folder, "failed").into_iter();
+    let failed = pictures::file_names(document.folder, layout::FAILED).into_iter();
     let failed = failed.map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
     let mut all: Vec<String> = document.problems.iter().cloned().chain(failed).collect();
     for data_set in &document.data_sets {
@@ -191,7 +192,7 @@ mod tests {
     use crate::report::Report;
     use crate::report::context::ReportContext;
     use crate::report::fixture::{context, probe, value};
-    use crate::run_folder::store::RunFolder;
+    use crate::run_folder::folder::RunFolder;
 
     #[test]
     fn data_sets_are_told_apart_and_what_failed_is_said_first() {
@@ -206,9 +207,8 @@ mod tests {
             ReportContext { part: Some(key.to_owned()), title, ..context(&["rotation"], &["Ours"]) }
         });
         let contexts: Vec<&ReportContext> = contexts.iter().collect();
-        let folder = RunFolder::at(folder.path());
-        let report = Report { folder: &folder, cells: &cells, contexts: &contexts, table: None, problems: &[] };
-        let text = report.render(&Html).unwrap();
+        let folder = RunFolder::new(folder.path());
+        let text = Report::new(&folder, &cells, &contexts).render(&Html).unwrap();
         for part in [
             "<title>tiny</title>",
             "<a href=\"#results-1\">Tiny: photos</a>",

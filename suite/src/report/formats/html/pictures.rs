@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use maud::{Markup, html};
 
-use crate::run_folder::store::RunFolder;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 
 /// Pictures that stand together.
 pub struct Group {
@@ -28,8 +29,10 @@ pub const GROUPS: [Group; 3] = [
 
 /// Name and content of every PNG in `figures/`; a copied run may lack them.
 pub fn read(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
-    let names = file_names(folder, "figures").into_iter().filter(|name| name.ends_with(".png"));
-    names.filter_map(|name| Some((name.clone(), std::fs::read(folder.path("figures").join(name)).ok()?))).collect()
+    let names = file_names(folder, layout::FIGURES).into_iter().filter(|name| name.ends_with(".png"));
+    names
+        .filter_map(|name| Some((name.clone(), std::fs::read(folder.path(layout::FIGURES).join(name)).ok()?)))
+        .collect()
 }
 
 /// Names in a folder of the run, sorted; none where it is not there.
@@ -90,7 +93,7 @@ mod tests {
         for name in ["reconstruction-ours-seed0.png", "segment-x-ours-seed0-head0.png", "notes.txt"] {
             std::fs::write(folder.path().join("figures").join(name), b"no picture").unwrap();
         }
-        let all = read(&RunFolder::at(folder.path()));
+        let all = read(&RunFolder::new(folder.path()));
         assert_eq!(all.len(), 2);
         let markup = |group: &Group| group.markup(&all).map(Markup::into_string);
         assert!(markup(&GROUPS[0]).is_none());

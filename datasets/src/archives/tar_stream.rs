@@ -1,0 +1,90 @@
+//! Reading a tar from front to back.
+
+use std::cell::Cell;
+use std::fmt::Display;
+use std::io::{self, Read};
+
+use tar::{Archive, Entry, EntryType};
+
+use super::names;
+use super::place::{Place, Visit, Visitor};
+use super::stream::drain;
+use crate::error::Result;
+
+/// Most bytes of the headers of one member. Long names come in blocks of a declared size, which the parser
+/// reads into memory at once.
+const HEADER_BYTES: u64 = 1 << 20;
+
+/// Calls `visit` for each member of the tar at `place`.
+pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) -> Result<Visit> {
+    let (left, ended) = (Cell::new(HEADER_BYTES), Cell::new(false));
+    let mut archive = Archive::new(HeaderLimit { inner: from, left: &left, ended: &ended });
+    let mut last = Vec::new();
+    for entry in archive.entries().map_err(|error| place.damaged(error))? {
+        // the parser skips the rest of a member here, and notices only now if its end is missing
+        let mut entry = entry.map_err(|error| place.damaged(after(&last, &error)))?;
+        left.set(u64::MAX);
+        last = entry.path_bytes().into_owned();
+        if let Visit::Stop = read_member(place, &mut entry, visit)? {
+            return Ok(Visit::Stop);
+        }
+        // after this, only headers are left to read before the next member
+        drain(entry).map_err(|error| place.damaged(after(&last, &error)))?;
+        left.set(HEADER_BYTES);
+    }
+    match ended.get() {
+        false => Ok(Visit::Continue),
+        true => Err(place.damaged(after(&last, &"it ends without the mark at the end of a tar"))),
+    }
+}
+
+/// `reason` with the name of the member that was read last.
+fn after(last: &[u8], reason: &dyn Display) -> String {
+    if last.is_empty() { reason.to_string() } else { format!("at {}: {reason}", names::lossy(last)) }
+}
+
+/// Hands the member to `visit` if it is a file.
+fn read_member<R: Read>(place: &Place, entry: &mut Entry<R>, visit: &mut Visitor<'_>) -> Result<Visit> {
+    let kind = entry.header().entry_type();
+    if kind == EntryType::XGlobalHeader {
+        return Ok(Visit::Continue);
+    }
+    let name = entry.path_bytes().into_owned();
+    // tars from before POSIX mark folders by their names alone
+    let is_folder = kind == EntryType::Directory || name.ends_with(b"/");
+    let refuse = |reason: &str| Err(place.member_error(&names::lossy(&name), reason));
+    let path = match names::normalized(&name) {
+        Ok(Some(path)) => path,
+        Ok(None) => return Ok(Visit::Continue),
+        Err(reason) => return refuse(&reason),
+    };
+    match kind {
+        _ if is_folder => Ok(Visit::Continue),
+        EntryType::Regular | EntryType::Continuous => visit(&path, entry.size(), entry),
+        EntryType::Link | EntryType::Symlink => refuse("a link, expected plain files and folders"),
+        _ => refuse("a special file, expected plain files and folders"),
+    }
+}
+
+/// Lets `left` bytes through, and records whether the end of the file was reached.
+struct HeaderLimit<'a> {
+    inner: &'a mut dyn Read,
+    left: &'a Cell<u64>,
+    ended: &'a Cell<bool>,
+}
+
+impl Read for HeaderLimit<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        if read == 0 && !buffer.is_empty() {
+            self.ended.set(true);
+        }
+        match self.left.get().checked_sub(read as u64) {
+            Some(left) => {
+                self.left.set(left);
+                Ok(read)
+            }
+            None => Err(io::Error::other(format!("more than {HEADER_BYTES} bytes of headers for one member"))),
+        }
+    }
+}

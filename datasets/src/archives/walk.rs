@@ -1,0 +1,136 @@
+//! One pass over all members of a folder or archive, nested archives included.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::folder::{self, LazyFile};
+use super::input_format::InputFormat;
+use super::names::{self, SeenNames};
+use super::place::{Place, Visit, Visitor};
+use super::stream::{Limited, drain, peek};
+use super::{tar_stream, zip_file};
+use crate::error::{Error, Result};
+
+/// Most bytes of an archive inside another archive, packed and unpacked.
+const NESTED_BYTES: u64 = 1 << 30;
+/// Most bytes of a zip inside another archive. It is held in memory, because its directory is at its end.
+const NESTED_ZIP_BYTES: u64 = 64 << 20;
+/// Most archives around a file.
+const MAX_DEPTH: usize = 3;
+/// Bytes read at once.
+pub(super) const BUFFER: usize = 1 << 17;
+/// What to do about an archive inside another one.
+const UNPACK: &str = "hint: unpack the outer archive and give the folder";
+
+/// The state of a pass.
+pub(super) struct Walk<'v, 'f> {
+    seen: SeenNames,
+    visit: &'v mut Visitor<'f>,
+}
+
+impl<'v, 'f> Walk<'v, 'f> {
+    /// A pass that calls `visit` for every file.
+    pub fn new(visit: &'v mut Visitor<'f>) -> Self {
+        Walk { seen: SeenNames::default(), visit }
+    }
+
+    /// Visits the files of the folder that is the input.
+    pub fn folder(&mut self, place: &Place) -> Result<Visit> {
+        for (path, size) in folder::files(place.input)? {
+            let file = place.input.join(&path);
+            let visit = match names::is_archive(&path) {
+                true => self.archive_file(&place.archive(&path), &file)?,
+                false => self.file(place, &path, size, &mut LazyFile::new(file))?,
+            };
+            if visit == Visit::Stop {
+                return Ok(Visit::Stop);
+            }
+        }
+        Ok(Visit::Continue)
+    }
+
+    /// Visits the members of a zip that can be read at any position.
+    pub fn zip(&mut self, place: &Place, from: impl Read + std::io::Seek) -> Result<Visit> {
+        zip_file::read(place, from, &mut |member, size, from| self.member(place, member, size, from))
+    }
+
+    /// Visits the members of an archive that is read from front to back.
+    pub fn archive(&mut self, place: &Place, from: &mut dyn Read) -> Result<Visit> {
+        if place.depth > MAX_DEPTH {
+            return Err(place.error(format!("more than {MAX_DEPTH} archives inside one another\n{UNPACK}")));
+        }
+        let (head, mut from) = peek(from).map_err(|error| place.damaged(error))?;
+        match InputFormat::from_head(&head) {
+            Some(InputFormat::Tar) => self.tar(place, &mut from),
+            Some(InputFormat::Gzip) => self.gzip(place, from),
+            Some(InputFormat::Zip) => self.nested_zip(place, from),
+            _ => Err(place.error("neither tar nor gzip nor zip inside")),
+        }
+    }
+
+    /// An archive in a folder. It may have any size and can be read at any position.
+    fn archive_file(&mut self, place: &Place, path: &Path) -> Result<Visit> {
+        let format = InputFormat::read(path).map_err(Error::io(path))?;
+        let file = File::open(path).map_err(Error::io(path))?;
+        match format {
+            Some(InputFormat::Zip) => self.zip(place, BufReader::new(file)),
+            _ => self.archive(place, &mut BufReader::with_capacity(BUFFER, file)),
+        }
+    }
+
+    /// A member of an archive: a file, or an archive itself.
+    fn member(&mut self, place: &Place, member: &str, size: u64, from: &mut dyn Read) -> Result<Visit> {
+        if !names::is_archive(member) {
+            return self.file(place, member, size, from);
+        }
+        let place = place.archive(member);
+        if size > NESTED_BYTES {
+            let reason = format!("{size} bytes, expected at most {NESTED_BYTES} of an archive inside another");
+            return Err(place.error(format!("{reason}\n{UNPACK}")));
+        }
+        self.archive(&place, &mut Limited { inner: from, left: NESTED_BYTES })
+    }
+
+    /// Hands a file to the visitor, at most one byte more than its declared size.
+    fn file(&mut self, place: &Place, member: &str, size: u64, from: &mut dyn Read) -> Result<Visit> {
+        let path = place.join(member);
+        if !self.seen.insert(path.as_bytes()) {
+            return Err(Error::member(place.input, path, "there are two members of this name"));
+        }
+        (self.visit)(&path, size, &mut from.take(size.saturating_add(1)))
+    }
+
+    fn tar(&mut self, place: &Place, from: &mut dyn Read) -> Result<Visit> {
+        tar_stream::read(place, from, &mut |member, size, from| self.member(place, member, size, from))
+    }
+
+    /// The members of a gzipped tar.
+    fn gzip(&mut self, place: &Place, from: impl Read) -> Result<Visit> {
+        let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, from));
+        // an archive that is not nested may be as large as the published sets are
+        let left = if place.depth > 1 { NESTED_BYTES } else { u64::MAX };
+        let (head, mut unpacked) = peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
+        if InputFormat::from_head(&head) != Some(InputFormat::Tar) {
+            return Err(place.error("expected a tar inside the gzip, found something else"));
+        }
+        if let Visit::Stop = self.tar(place, &mut unpacked)? {
+            return Ok(Visit::Stop);
+        }
+        drain(unpacked).map_err(|error| place.damaged(error))?;
+        Ok(Visit::Continue)
+    }
+
+    /// The members of a zip inside another archive.
+    fn nested_zip(&mut self, place: &Place, from: impl Read) -> Result<Visit> {
+        let mut bytes = Vec::new();
+        from.take(NESTED_ZIP_BYTES + 1).read_to_end(&mut bytes).map_err(|error| place.damaged(error))?;
+        if bytes.len() as u64 > NESTED_ZIP_BYTES {
+            let reason = format!("a zip inside another archive may have at most {NESTED_ZIP_BYTES} bytes");
+            return Err(place.error(format!("{reason}\n{UNPACK}")));
+        }
+        self.zip(place, Cursor::new(bytes))
+    }
+}

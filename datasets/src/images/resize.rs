@@ -1,0 +1,142 @@
+//! Resizing images and masks.
+
+use std::borrow::Cow;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::{GrayImage, RgbImage};
+
+use super::decode::{LONGEST_SIDE, MOST_PIXELS};
+
+/// The weights of the source pixels. Both filters are widened when an image is made smaller (antialiased), as
+/// in PIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// A triangle of radius 1: PIL's and torchvision's `BILINEAR`.
+    Bilinear,
+    /// A cubic of radius 2 with a = -0.5: PIL's and torchvision's `BICUBIC`.
+    Bicubic,
+}
+
+/// The central square of `image`, resized to `side` pixels. It is cropped first, so that a long strip costs
+/// no more.
+///
+/// # Errors
+/// A side of 0 or too many pixels.
+pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
+    let bytes = square(image.as_raw(), PixelType::U8x3, image.dimensions(), side, filter.into())?;
+    RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+/// Resizes `image` to `width` x `height` pixels.
+///
+/// # Errors
+/// A size of 0 or too many pixels.
+pub(crate) fn resize_whole(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> Result<RgbImage, String> {
+    let bytes = resize(image.as_raw(), PixelType::U8x3, image.dimensions(), (width, height), filter.into())?;
+    RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+/// Resizes the box (left, top, width, height) of `image` to a square of `side` pixels.
+///
+/// # Errors
+/// A side of 0 or too many pixels, or a box that is not inside the image.
+pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) -> Result<RgbImage, String> {
+    let [left, top, width, height] = cut;
+    let inside = |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
+    if !inside(left, width, image.width()) || !inside(top, height, image.height()) {
+        return Err(format!("the box {cut:?} reaches out of {} x {} pixels", image.width(), image.height()));
+    }
+    let pixels = crop(image.as_raw(), PixelType::U8x3, image.dimensions(), cut);
+    let bytes = resize(&pixels, PixelType::U8x3, (width, height), (side, side), filter.into())?;
+    RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+/// Resizes the shorter side of `image` to `side` pixels and the longer side in proportion, rounded down (as
+/// torchvision's `Resize(side)`).
+///
+/// # Errors
+/// A result of 0 or too many pixels, for example of a strip of 20,000 x 1 with a shorter side of 256.
+pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
+    let (width, height) = short_side_size(image.dimensions(), side)?;
+    resize_whole(image, [width, height], filter)
+}
+
+/// As [`resize_square`] for class ids, by the nearest pixel.
+///
+/// # Errors
+/// Those of [`resize_square`].
+pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
+    let bytes = square(mask.as_raw(), PixelType::U8, mask.dimensions(), side, ResizeAlg::Nearest)?;
+    GrayImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+/// As [`resize_short_side`] for class ids, by the nearest pixel.
+///
+/// # Errors
+/// Those of [`resize_short_side`].
+pub fn resize_mask_short_side(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
+    let (width, height) = short_side_size(mask.dimensions(), side)?;
+    let bytes = resize(mask.as_raw(), PixelType::U8, mask.dimensions(), (width, height), ResizeAlg::Nearest)?;
+    GrayImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
+}
+
+impl From<Filter> for ResizeAlg {
+    fn from(filter: Filter) -> Self {
+        ResizeAlg::Convolution(match filter {
+            Filter::Bilinear => FilterType::Bilinear,
+            Filter::Bicubic => FilterType::CatmullRom,
+        })
+    }
+}
+
+/// Width and height after the shorter side becomes `side`.
+fn short_side_size((width, height): (u32, u32), side: u32) -> Result<(u32, u32), String> {
+    let (short, long) = (width.min(height), width.max(height));
+    let longer = (u64::from(long) * u64::from(side)).checked_div(short.into());
+    match longer.and_then(|longer| u32::try_from(longer).ok()) {
+        Some(longer) if width >= height => Ok((longer, side)),
+        Some(longer) => Ok((side, longer)),
+        None => Err(format!("{width} x {height} pixels cannot be resized to a short side of {side}")),
+    }
+}
+
+/// Resizes the central square of an image.
+fn square(bytes: &[u8], kind: PixelType, size: (u32, u32), to: u32, how: ResizeAlg) -> Result<Vec<u8>, String> {
+    let side = size.0.min(size.1);
+    let cut = [(size.0 - side) / 2, (size.1 - side) / 2, side, side];
+    resize(&crop(bytes, kind, size, cut), kind, (side, side), (to, to), how)
+}
+
+/// The pixels of a box (left, top, width, height). The resizer's own crop would also use pixels outside the
+/// box.
+fn crop<'a>(bytes: &'a [u8], kind: PixelType, size: (u32, u32), [left, top, width, height]: [u32; 4]) -> Cow<'a, [u8]> {
+    if (width, height) == size {
+        return Cow::Borrowed(bytes);
+    }
+    let in_row = |pixels: u32| pixels as usize * kind.size();
+    let rows = bytes.chunks_exact(in_row(size.0).max(1)).skip(top as usize).take(height as usize);
+    let mut cut = Vec::with_capacity(in_row(width) * height as usize);
+    rows.for_each(|row| cut.extend_from_slice(&row[in_row(left)..in_row(left + width)]));
+    Cow::Owned(cut)
+}
+
+/// Resizes an image from `from` to `to` pixels. Rows are resized before columns, as in PIL. The order matters
+/// where a cubic filter overshoots 0 or 255.
+fn resize(bytes: &[u8], kind: PixelType, from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
+    let pixels = u64::from(to.0) * u64::from(to.1);
+    // the rows may be widened before the columns are shortened
+    let between = u64::from(to.0) * u64::from(from.1);
+    if pixels == 0 || from.0.min(from.1) == 0 || pixels.max(between) > MOST_PIXELS || to.0.max(to.1) > LONGEST_SIDE {
+        return Err(format!("{} x {} pixels cannot be resized to {} x {}", from.0, from.1, to.0, to.1));
+    }
+    let options = ResizeOptions::new().resize_alg(how);
+    let pass = |bytes: &[u8], from: (u32, u32), to: (u32, u32)| {
+        let source = ImageRef::new(from.0, from.1, bytes, kind).map_err(|error| error.to_string())?;
+        let mut target = Image::new(to.0, to.1, kind);
+        Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        Ok(target.into_vec())
+    };
+    let narrow = pass(bytes, from, (to.0, from.1))?;
+    pass(&narrow, (to.0, from.1), to)
+}

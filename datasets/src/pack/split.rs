@@ -1,0 +1,162 @@
+//! A split whose images stay in the file.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{GrayImage, RgbImage};
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+
+use super::format::REPACK;
+use super::storage::Storage;
+use crate::error::{Error, Result};
+use crate::images::decode::{decode, decode_mask};
+use crate::scene_latents::SceneLatents;
+
+/// A split whose images stay in the file. Any number of threads and processes may read it at the same time.
+#[derive(Clone, Debug)]
+pub struct PackedSplit {
+    /// `train`, `val` or `test`.
+    pub name: &'static str,
+    /// (N), class index.
+    pub labels: Vec<i32>,
+    /// Renders only.
+    pub scene: Option<SceneLatents>,
+    pub(super) images: StoredImages,
+    pub(super) masks: Option<StoredImages>,
+    pub(super) file: Arc<File>,
+    pub(super) path: Arc<Path>,
+}
+
+/// The images or the masks of a split in the file.
+#[derive(Clone, Debug)]
+pub(super) struct StoredImages {
+    pub storage: Storage,
+    /// Position of the first byte in the file.
+    pub start: u64,
+}
+
+impl PackedSplit {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether the split has no image. No such pack can be written.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Number of units of a training epoch: objects for renders, images for photographs.
+    pub fn units(&self) -> usize {
+        self.scene.as_ref().map_or(self.len(), |scene| self.len() / scene.views)
+    }
+
+    /// Whether every image has a mask.
+    pub fn has_masks(&self) -> bool {
+        self.masks.is_some()
+    }
+
+    /// Height and width of image `index`.
+    pub fn size(&self, index: usize) -> [usize; 2] {
+        self.images.storage.size(index)
+    }
+
+    /// The side of all images, if they are squares of one size.
+    pub fn side(&self) -> Option<usize> {
+        let [height, width] = self.size(0);
+        let same = |index| self.size(index) == [height, width];
+        (height == width && (matches!(self.images.storage, Storage::Pixels { .. }) || (0..self.len()).all(same)))
+            .then_some(height)
+    }
+
+    /// Bytes of all images in the file.
+    pub fn image_bytes(&self) -> u64 {
+        let [last, bytes] = self.images.storage.place(self.len() - 1);
+        last + bytes
+    }
+
+    /// Whether the images are stored as arrays and need no decoding.
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.images.storage, Storage::Pixels { .. })
+    }
+
+    /// The file of image `index`; `None` if the images are stored as arrays.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read.
+    pub fn image_file(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        if self.is_decoded() { Ok(None) } else { self.bytes(&self.images, index).map(Some) }
+    }
+
+    /// Image `index`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is damaged.
+    pub fn image(&self, index: usize) -> Result<RgbImage> {
+        let bytes = self.bytes(&self.images, index)?;
+        let image = match &self.images.storage {
+            Storage::Pixels { height, width, .. } => RgbImage::from_raw(*width as u32, *height as u32, bytes),
+            Storage::Encoded { .. } => Some(decode(&bytes).map_err(|reason| self.damaged("image", index, &reason))?),
+        };
+        let image = image.filter(|image| [image.height() as usize, image.width() as usize] == self.size(index));
+        image.ok_or_else(|| self.damaged("image", index, "its size differs from the size in the pack"))
+    }
+
+    /// The mask of image `index`: a class id for each pixel, 0 = void. `None` for sets without masks.
+    ///
+    /// # Errors
+    /// Those of [`PackedSplit::image`].
+    pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
+        let Some(masks) = &self.masks else { return Ok(None) };
+        let bytes = self.bytes(masks, index)?;
+        let mask = match &masks.storage {
+            Storage::Pixels { height, width, .. } => GrayImage::from_raw(*width as u32, *height as u32, bytes),
+            Storage::Encoded { .. } => {
+                Some(decode_mask(&bytes).map_err(|reason| self.damaged("mask", index, &reason))?)
+            }
+        };
+        let mask = mask.filter(|mask| [mask.height() as usize, mask.width() as usize] == masks.storage.size(index));
+        mask.map(Some).ok_or_else(|| self.damaged("mask", index, "its size differs from the size in the pack"))
+    }
+
+    /// Reads all images into `pixels`. They must be stored as arrays, of which `pixels` has the size.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if they cannot be read.
+    pub(crate) fn read_arrays(&self, pixels: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(pixels, self.images.start).map_err(Error::io(&*self.path))
+    }
+
+    /// An [`Error::Format`] about the pack.
+    pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
+        Error::format(&*self.path, reason)
+    }
+
+    /// The stored bytes of image or mask `index`.
+    fn bytes(&self, stored: &StoredImages, index: usize) -> Result<Vec<u8>> {
+        let [offset, length] = stored.storage.place(index);
+        let mut bytes = vec![0; length as usize];
+        self.file.read_exact_at(&mut bytes, stored.start + offset).map_err(Error::io(&*self.path))?;
+        Ok(bytes)
+    }
+
+    /// The first image or mask whose bytes do not match the `recorded` checksums (N, 32).
+    pub(super) fn first_damaged(&self, masks: bool, recorded: &Array2<u8>) -> Result<Option<usize>> {
+        let Some(stored) = (if masks { self.masks.as_ref() } else { Some(&self.images) }) else {
+            return Ok(None);
+        };
+        let differs = |index: usize| -> Result<bool> {
+            let hash = blake3::hash(&self.bytes(stored, index)?);
+            Ok(recorded.index_axis(Axis(0), index).iter().ne(hash.as_bytes()))
+        };
+        let damaged = (0..self.len()).into_par_iter().map(|index| differs(index).map(|bad| bad.then_some(index)));
+        damaged.find_first(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+    }
+
+    fn damaged(&self, what: &str, index: usize, reason: &str) -> Error {
+        self.error(format!("{} {what} {index} is damaged: {reason}\n{REPACK}", self.name))
+    }
+}

@@ -1,0 +1,197 @@
+//! Sets with a folder for each class: any set, and CIFAR-10 as pictures.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::class_folder_layout::ClassFolderLayout;
+use super::listing::Listing;
+use super::member_path::{is_image, without_archive_ending};
+use super::plan::{PackPlan, Sample};
+use super::seeded_split::SeededSplit;
+use super::source::{Options, Source, SourceInfo};
+use crate::error::{Error, Result};
+
+/// Classes of CIFAR-10 in the order of its labels, which is alphabetical.
+pub const CIFAR10_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
+/// Any set with a folder for each class.
+pub const CLASS_FOLDERS: Source = Source {
+    kind: "class-folders",
+    is_list: |_| false,
+    plan: |listing, options| plan(listing, options, &stem(listing.input)),
+    records: None,
+    side: None,
+    info: SourceInfo {
+        name: "the name of INPUT",
+        expects: "\
+a folder, .tar, .tar.gz or .zip with
+  {train,test}/<class>/<image>, {train,val}/<class>/<image>, or all three; or
+  <class>/<image>, of which a share of each class becomes the test split
+images: .jpg, .jpeg, .png",
+        sizes: "as found",
+        download: "none",
+        described: "the layout of torchvision's ImageFolder",
+        licence: "that of the images",
+    },
+};
+
+/// CIFAR-10 in class folders.
+///
+/// # Errors
+/// [`Error::Format`] for other classes; those of [`CLASS_FOLDERS`].
+pub(super) fn cifar10(listing: &Listing, options: &Options) -> Result<PackPlan> {
+    let plan = plan(listing, options, "CIFAR10")?;
+    if plan.class_names == CIFAR10_CLASSES {
+        return Ok(plan);
+    }
+    let (expected, found) = (CIFAR10_CLASSES.join(", "), plan.class_names.join(", "));
+    Err(Error::format(listing.input, format!("expected the classes {expected}, found {found}")))
+}
+
+/// The plan of class folders. `name` is used if the options give none.
+fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
+    let seeded = SeededSplit::from_options(options)?;
+    let images: Vec<&str> = listing.paths().filter(|path| is_image(path)).collect();
+    let layout = ClassFolderLayout::from_paths(listing.input, &images, seeded)?;
+    let samples = |split: &[(usize, i32)]| -> Vec<Sample> {
+        split.iter().map(|&(index, label)| Sample::labelled(images[index], label)).collect()
+    };
+    let splits = [("train", &layout.train), ("val", &layout.val), ("test", &layout.test)];
+    let splits = splits.into_iter().filter(|(_, split)| !split.is_empty());
+    let splits = splits.map(|(name, split)| (name.to_owned(), samples(split))).collect();
+    let notes = json!({
+        "split": if layout.split_by_seed { seeded.note() } else { json!("as in the source") },
+        "images_outside_splits": layout.outside,
+        "files_passed_over": listing.members.len() - images.len(),
+        "classes_without_test_images": layout.untested(),
+    });
+    Ok(PackPlan::photographs(options.name_or(name), layout.class_names, splits, notes))
+}
+
+/// The name of the input without the ending of an archive; for `.`, the name of the folder.
+fn stem(input: &Path) -> String {
+    let whole = input.canonicalize().unwrap_or_else(|_| input.to_owned());
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    without_archive_ending(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::set_kind::SetKind;
+    use crate::sources::testing::{listing, options};
+
+    fn listed(paths: &[&str]) -> Listing<'static> {
+        let files: Vec<(&str, &[u8])> = paths.iter().map(|path| (*path, b"".as_slice())).collect();
+        listing(&files, CLASS_FOLDERS.is_list)
+    }
+
+    fn planned(paths: &[&str]) -> PackPlan {
+        (CLASS_FOLDERS.plan)(&listed(paths), &options()).unwrap()
+    }
+
+    fn refused(paths: &[&str]) -> String {
+        (CLASS_FOLDERS.plan)(&listed(paths), &options()).unwrap_err().to_string()
+    }
+
+    /// Path and label of a split's images.
+    fn images<'a>(plan: &'a PackPlan, split: &str) -> Vec<(&'a str, i32)> {
+        let (_, items) = plan.splits.iter().find(|(name, _)| name == split).unwrap();
+        items.iter().map(|item| (item.image.as_str(), item.label)).collect()
+    }
+
+    #[test]
+    fn named_splits_are_used_with_classes_in_alphabetical_order() {
+        let plan = planned(&[
+            "set/test/zebra ä/1.JPEG",
+            "set/train/zebra ä/1.png",
+            "set/train/ant/2.jpg",
+            "set/train/ant/10.jpeg",
+            "set/train/ant/.hidden.jpg",
+            "set/README.txt",
+            "set/overview.png",
+        ]);
+        assert_eq!((plan.name.as_str(), plan.kind, plan.views), ("input", SetKind::Photographs, None));
+        assert_eq!(plan.class_names, ["ant", "zebra ä"]);
+        let train = [("set/train/ant/10.jpeg", 0), ("set/train/ant/2.jpg", 0), ("set/train/zebra ä/1.png", 1)];
+        assert_eq!(images(&plan, "train"), train);
+        assert_eq!(images(&plan, "test"), [("set/test/zebra ä/1.JPEG", 1)]);
+        assert_eq!(plan.notes["split"], "as in the source");
+        assert_eq!(plan.notes["images_outside_splits"], 1);
+        assert_eq!(plan.notes["files_passed_over"], 2);
+        assert_eq!(plan.notes["classes_without_test_images"], json!(["ant"]));
+    }
+
+    #[test]
+    fn val_is_a_split_of_its_own_only_beside_test() {
+        let both = planned(&["train/a/0.png", "train/b/0.png", "val/a/0.png", "test/b/0.png"]);
+        assert_eq!(both.splits.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["train", "val", "test"]);
+        assert_eq!(images(&both, "val"), [("val/a/0.png", 0)]);
+        let alone = planned(&["train/a/0.png", "train/b/0.png", "val/a/0.png"]);
+        assert_eq!(images(&alone, "test"), [("val/a/0.png", 0)]);
+        assert_eq!(alone.splits.len(), 2);
+    }
+
+    #[test]
+    fn archives_instead_of_folders_are_named_as_folders() {
+        let plan = planned(&["train.zip/a.tar/0.png", "train.zip/b.tar/0.png", "val.zip/a/0.png"]);
+        assert_eq!(plan.class_names, ["a", "b"]);
+        assert_eq!(images(&plan, "test"), [("val.zip/a/0.png", 0)]);
+    }
+
+    #[test]
+    fn a_tree_without_splits_is_split_by_the_seed() {
+        let paths: Vec<String> = (0..16).map(|index| format!("top/class {}/{index:02}.png", index % 2)).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let plan = planned(&paths);
+        for label in [0, 1] {
+            assert_eq!(images(&plan, "train").iter().filter(|(_, l)| *l == label).count(), 6);
+            assert_eq!(images(&plan, "test").iter().filter(|(_, l)| *l == label).count(), 2);
+        }
+        assert_eq!(plan.notes["split"], json!({ "test_fraction": 0.25, "seed": 3 }));
+        let other = (CLASS_FOLDERS.plan)(&listed(&paths), &Options { seed: 4, ..options() }).unwrap();
+        assert_ne!(other.splits, plan.splits);
+    }
+
+    #[test]
+    fn anything_but_class_folders_is_refused_by_name() {
+        assert!(refused(&["a/0.txt"]).contains("no .jpg"));
+        assert!(refused(&["a/0.png", "b/0.png", "stray.png"]).contains("stray.png: expected <class>/<image>"));
+        assert!(refused(&["train/a/0.png", "train/b/0.png", "test/c/0.png"]).contains("class `c` has test images"));
+        assert!(refused(&["a/0.png", "a/1.png"]).contains("at least two class folders, found [\"a\"]"));
+        assert!(refused(&["a/0.png", "b/0.png"]).contains("nothing is left for the test split"));
+        assert!(refused(&["a/0.png", "a/0.png", "b/0.png"]).contains("a/0.png: there are two members"));
+    }
+
+    #[test]
+    fn options_name_the_set_and_limit_the_share() {
+        let listing = listed(&["a/0.png", "a/1.png", "b/0.png"]);
+        let named = Options { name: Some("mine".into()), ..options() };
+        assert_eq!((CLASS_FOLDERS.plan)(&listing, &named).unwrap().name, "mine");
+        let bad = Options { test_fraction: 1.0, ..options() };
+        assert!(matches!((CLASS_FOLDERS.plan)(&listing, &bad), Err(Error::Invalid(_))));
+        assert_eq!(stem(Path::new("no/such/tiny set.tar.gz")), "tiny set");
+        assert_eq!(stem(Path::new("no/such/v1.2")), "v1.2");
+    }
+
+    #[test]
+    fn cifar10_has_its_ten_classes() {
+        let tree = |classes: &[&str]| -> Vec<String> {
+            classes
+                .iter()
+                .flat_map(|class| ["train", "test"].map(|split| format!("{split}/{class}/0001.jpg")))
+                .collect()
+        };
+        let read = |classes: &[&str]| {
+            let paths = tree(classes);
+            let listing = listed(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+            cifar10(&listing, &options())
+        };
+        let plan = read(&CIFAR10_CLASSES).unwrap();
+        assert_eq!((plan.name.as_str(), plan.class_names.len()), ("CIFAR10", 10));
+        assert_eq!(images(&plan, "test")[9], ("test/truck/0001.jpg", 9));
+        assert!(read(&CIFAR10_CLASSES[..9]).unwrap_err().to_string().contains("ship, truck, found airplane"));
+    }
+}

@@ -1,0 +1,151 @@
+//! 3DIEBench: renders of objects, with the latents of each scene.
+
+mod splits;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use self::splits::ObjectKey;
+use super::listing::Listing;
+use super::member_path::{file_name, is_image, last_components};
+use super::plan::{PackPlan, Sample};
+use super::source::{Options, Source, SourceInfo};
+use crate::error::{Error, Result};
+use crate::formats::npy::{self, Values};
+use crate::scene_latents::LATENTS;
+use crate::set_kind::SetKind;
+
+/// Renders with latents.
+pub const DIEBENCH: Source = Source {
+    kind: "3diebench",
+    is_list: |path| splits::FILES.contains(&file_name(path)),
+    plan,
+    records: None,
+    side: None,
+    info: SourceInfo {
+        name: "3DIEBench",
+        expects: "\
+3DIEBench.tar.gz, or its tree
+  <synset>/<object>/image_0.jpg .. image_49.jpg
+  <synset>/<object>/latent_0.npy .. latent_49.npy    7 values: 3 angles, floor hue, light theta, light phi, light hue
+or a folder that holds it and, from data/ of github.com/facebookresearch/SIE,
+  train_images.npy, train_labels.npy, val_images.npy, val_labels.npy
+without which a share of each class's objects becomes the test split",
+        sizes: "41,920 train / 10,552 test objects x 50 views",
+        download: "17 GB",
+        described: "Garrido et al. 2023, Self-Supervised Learning of Split Invariant Equivariant Representations; \
+                    arXiv:2302.10283; github.com/facebookresearch/SIE",
+        licence: "CC BY-NC (its version not stated in the set's README)",
+    },
+};
+
+/// The seven latents of a render, in the order of [`crate::SceneLatents::latents`].
+///
+/// # Errors
+/// What is wrong, unless `bytes` are a `.npy` file of seven finite floats.
+pub fn read_latents(bytes: &[u8]) -> std::result::Result<[f32; LATENTS], String> {
+    let array = npy::read(bytes)?;
+    let values: [f64; LATENTS] = match array.values {
+        Values::Floats(values) if array.shape.len() == 1 => {
+            values.try_into().map_err(|values: Vec<f64>| format!("expected 7 latents, found {}", values.len()))?
+        }
+        _ => return Err("expected 7 latents as floats in one dimension, found another array".into()),
+    };
+    let latents = values.map(|value| value as f32);
+    match latents.iter().position(|latent| !latent.is_finite()) {
+        None => Ok(latents),
+        Some(at) => Err(format!("latent {} of 7 is {:?}, expected a finite number of 32 bits", at + 1, values[at])),
+    }
+}
+
+/// The files of an object, with the number of the view.
+#[derive(Default)]
+struct Object<'a> {
+    images: Vec<(u32, &'a str)>,
+    latents: Vec<(u32, &'a str)>,
+}
+
+/// All objects, by synset and name.
+type Objects<'a> = BTreeMap<ObjectKey<'a>, Object<'a>>;
+
+/// Finds the objects and their views, and splits the objects.
+fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
+    let objects = objects(listing)?;
+    let views = views(listing, &objects)?;
+    let split = splits::split(listing, options, &objects.keys().copied().collect::<Vec<_>>())?;
+    let samples = |keys: &[(ObjectKey, i32)]| -> Vec<Sample> {
+        keys.iter().filter_map(|(key, label)| Some(renders(objects.get(key)?, *label))).flatten().collect()
+    };
+    Ok(PackPlan {
+        name: options.name_or("3DIEBench"),
+        kind: SetKind::Renders,
+        class_names: split.class_names,
+        views: Some(views),
+        splits: vec![("train".into(), samples(&split.train)), ("test".into(), samples(&split.test))],
+        missing: Vec::new(),
+        notes: split.notes,
+    })
+}
+
+/// The renders of an object. Its views are complete and sorted.
+fn renders<'a>(object: &'a Object, label: i32) -> impl Iterator<Item = Sample> + 'a {
+    object.images.iter().zip(&object.latents).map(move |((_, image), (_, latents))| Sample {
+        latents: Some(latents.to_string()),
+        ..Sample::labelled(*image, label)
+    })
+}
+
+/// The files of all objects, sorted by the number of the view.
+fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
+    let mut objects = Objects::new();
+    for path in listing.paths() {
+        let Some([synset, name, file]) = last_components(path) else {
+            continue;
+        };
+        if let Some(view) = view(file, "image_").filter(|_| is_image(path)) {
+            objects.entry((synset, name)).or_default().images.push((view, path));
+        } else if let Some(view) = view(file, "latent_").filter(|_| file.ends_with(".npy")) {
+            objects.entry((synset, name)).or_default().latents.push((view, path));
+        }
+    }
+    if objects.is_empty() {
+        let reason = "expected <synset>/<object>/image_0.jpg and latent_0.npy, found none";
+        return Err(Error::format(listing.input, reason));
+    }
+    for files in objects.values_mut().flat_map(|object| [&mut object.images, &mut object.latents]) {
+        files.sort_unstable();
+        if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Error::member(listing.input, pair[1].1, format!("is there twice, as {}, too", pair[0].1)));
+        }
+    }
+    Ok(objects)
+}
+
+/// `K` of `image_K.jpg` or `latent_K.npy`. 3DIEBench writes it without leading zeros.
+fn view(file: &str, start: &str) -> Option<u32> {
+    let (digits, _) = file.strip_prefix(start)?.split_once('.')?;
+    let number: u32 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
+}
+
+/// The number of views, which must be the same for all objects.
+fn views(listing: &Listing, objects: &Objects) -> Result<usize> {
+    let last = |object: &Object| object.images.iter().chain(&object.latents).map(|&(view, _)| view).max();
+    let views = objects.values().filter_map(last).max().map_or(0, |last| last as usize + 1);
+    if views < 2 {
+        return Err(Error::format(listing.input, "expected at least two views of each object, found one"));
+    }
+    for ((synset, name), object) in objects {
+        for (files, form) in [(&object.images, "image_K.jpg"), (&object.latents, "latent_K.npy")] {
+            // sorted and without duplicates, so the first gap is where number and position differ
+            let found = files.iter().zip(0..).take_while(|((view, _), at)| view == at).count();
+            if found < views {
+                let file = form.replace('K', &found.to_string());
+                let reason = format!("{file} is missing, expected {views} views of every object, as the largest has");
+                return Err(Error::member(listing.input, format!("{synset}/{name}"), reason));
+            }
+        }
+    }
+    Ok(views)
+}

@@ -1,0 +1,150 @@
+//! Sets of photographs whose splits are lists of images.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::json;
+
+use super::listing::Listing;
+use super::member_path::is_image;
+use super::plan::{PackPlan, Sample};
+use super::source::Options;
+use crate::error::{Error, Result};
+use crate::formats::text_list::TextList;
+
+/// An image that a list names.
+pub(super) struct ListedImage {
+    /// Path below the folder of the set, such as `images/banded/banded_0002.jpg`.
+    pub image: String,
+    /// Class index.
+    pub label: i32,
+    /// Line of the list; `None` in a list without lines.
+    pub line: Option<usize>,
+}
+
+/// A split and the list of its images.
+pub(super) struct ListedSplit<'a> {
+    pub split: &'static str,
+    pub list: TextList<'a>,
+    pub images: Vec<ListedImage>,
+}
+
+/// The plan of a set of photographs whose lists name the images of all splits. Samples keep the order of the
+/// lists.
+///
+/// `folder` is a folder inside the set, such as `images/`, or empty for the whole set. Images in it that no
+/// list names are left out and counted in the notes.
+///
+/// # Errors
+/// [`Error::Member`] for an image that is named twice, with the line; [`Error::Format`] if two folders hold
+/// images of the lists. Images that are named and missing go to [`PackPlan::missing`].
+pub(super) fn plan(
+    name: &str,
+    listing: &Listing,
+    options: &Options,
+    class_names: Vec<String>,
+    folder: &str,
+    splits: Vec<ListedSplit>,
+) -> Result<PackPlan> {
+    let named = named_images(&splits)?;
+    let root = root(listing, &named)?;
+    let mut missing = Vec::new();
+    let samples = splits.iter().map(|split| (split.split.to_string(), split.samples(listing, &root, &mut missing)));
+    let samples = samples.collect();
+    let lists: Vec<&str> = splits.iter().map(|split| split.list.path).collect();
+    let unnamed = count_unnamed(listing, &named, &root, folder);
+    let notes = json!({ "lists": lists, "images_that_no_list_names": unnamed });
+    Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or(name), class_names, samples, notes) })
+}
+
+/// The number of images in `folder` that no list names.
+fn count_unnamed<T>(listing: &Listing, named: &HashMap<&str, T>, root: &str, folder: &str) -> usize {
+    let is_unnamed = |path: &&str| {
+        let name = path.strip_prefix(root).filter(|name| name.starts_with(folder));
+        name.is_some_and(|name| is_image(name) && !named.contains_key(name))
+    };
+    listing.paths().filter(is_unnamed).count()
+}
+
+/// Every named image, with the list and the line that name it. An image may be named only once in all lists.
+fn named_images<'s>(splits: &'s [ListedSplit]) -> Result<HashMap<&'s str, (&'s str, Option<usize>)>> {
+    let mut named = HashMap::new();
+    for ListedSplit { list, images, .. } in splits {
+        if images.is_empty() {
+            return Err(list.error("expected the names of images, found none"));
+        }
+        for listed in images {
+            if let Some((other, line)) = named.insert(listed.image.as_str(), (list.path, listed.line)) {
+                let line = line.map(|line| format!(" line {line}")).unwrap_or_default();
+                return Err(listed.error(list, format!("names {}, as does {other}{line}", listed.image)));
+            }
+        }
+    }
+    Ok(named)
+}
+
+/// The folder of the set: the part of the members' paths before the names. Empty, or ends in `/`.
+fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
+    let mut roots = BTreeSet::new();
+    for path in listing.paths() {
+        let starts = std::iter::once(0).chain(path.match_indices('/').map(|(slash, _)| slash + 1));
+        roots.extend(starts.filter(|&start| named.contains_key(&path[start..])).map(|start| &path[..start]));
+    }
+    let mut roots = roots.into_iter();
+    match (roots.next(), roots.next()) {
+        (Some(root), None) => Ok(root.to_string()),
+        (Some(one), Some(other)) => {
+            let place = |root: &str| if root.is_empty() { "the top".to_string() } else { root.to_string() };
+            let reason = format!("images of the lists lie in two places: {} and {}", place(one), place(other));
+            Err(Error::format(listing.input, format!("{reason}\nhint: point INPUT at the folder or archive to use")))
+        }
+        // no image is there: with any root, all of them will be missing
+        (None, _) => Ok(String::new()),
+    }
+}
+
+impl<'a> ListedSplit<'a> {
+    /// Reads the list that ends in `end`. `parse` turns a line into a path below the folder of the set and a
+    /// label.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a missing list, [`Error::Member`] for a line that `parse` refuses.
+    pub fn read(
+        listing: &'a Listing,
+        split: &'static str,
+        end: &str,
+        parse: impl Fn(&str) -> std::result::Result<(String, i32), String>,
+    ) -> Result<Self> {
+        let list = listing.require_list(end)?;
+        let images = list.lines()?.into_iter().map(|line| match parse(line.text) {
+            Ok((image, label)) => Ok(ListedImage { image, label, line: Some(line.number) }),
+            Err(reason) => Err(list.error_at(line.number, reason)),
+        });
+        Ok(ListedSplit { split, images: images.collect::<Result<_>>()?, list })
+    }
+
+    /// The samples of the split. Named images that are not there go to `missing`.
+    fn samples(&self, listing: &Listing, root: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+        let sample = |listed: &ListedImage| {
+            let path = format!("{root}{}", listed.image);
+            match listing.members.binary_search_by(|(member, _)| member.as_str().cmp(&path)) {
+                Ok(_) => Some(Sample::labelled(path, listed.label)),
+                Err(_) => {
+                    let line = listed.line.map(|line| format!(" line {line}")).unwrap_or_default();
+                    missing.push((path, format!("it is not there, and {}{line} names it", self.list.path)));
+                    None
+                }
+            }
+        };
+        self.images.iter().filter_map(sample).collect()
+    }
+}
+
+impl ListedImage {
+    /// An error at the line that names the image.
+    fn error(&self, list: &TextList, reason: String) -> Error {
+        match self.line {
+            Some(line) => list.error_at(line, reason),
+            None => list.error(reason),
+        }
+    }
+}

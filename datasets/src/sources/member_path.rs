@@ -1,0 +1,67 @@
+//! Questions about the paths of members. Paths are matched from their end, because the folders above depend
+//! on where INPUT points.
+
+use std::path::Path;
+
+use crate::archives::ARCHIVE_ENDINGS;
+
+/// The last component of a path.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The last `N` components of a path, in its order; `None` if it has fewer.
+pub(super) fn last_components<const N: usize>(path: &str) -> Option<[&str; N]> {
+    let mut components = [""; N];
+    let mut from_the_end = path.rsplit('/');
+    for component in components.iter_mut().rev() {
+        *component = from_the_end.next()?;
+    }
+    Some(components)
+}
+
+/// Whether the last components of `path` are those of `end`: `a/meta/train.txt` ends in `meta/train.txt`, but
+/// not in `eta/train.txt`.
+pub(super) fn ends_in(path: &str, end: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+}
+
+/// The name of a file or folder without the ending of an archive.
+pub(super) fn without_archive_ending(name: &str) -> &str {
+    ARCHIVE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+}
+
+/// Whether the name is that of a JPEG or PNG. Lists and notes beside the images are skipped.
+pub(super) fn is_image(path: &str) -> bool {
+    let path = Path::new(path);
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    !hidden && matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_counted_from_the_end() {
+        assert_eq!(last_components::<2>("a/b/c"), Some(["b", "c"]));
+        assert_eq!(last_components::<3>("b/c"), None);
+        assert_eq!(file_name("c"), "c");
+        assert_eq!(without_archive_ending("a.tar.gz"), "a");
+        assert_eq!(without_archive_ending("v1.2"), "v1.2");
+    }
+
+    #[test]
+    fn the_end_of_a_path_begins_at_a_folder() {
+        assert!(ends_in("meta/train.txt", "meta/train.txt") && ends_in("x/y/meta/train.txt", "meta/train.txt"));
+        assert!(!ends_in("x/y/some-meta/train.txt", "meta/train.txt"));
+        assert!(!ends_in("meta/train.txt.bak", "train.txt"));
+    }
+
+    #[test]
+    fn images_are_told_by_their_extension() {
+        assert!(is_image("a/b.JPEG") && is_image("b.png"));
+        assert!(!is_image("a/.b.png") && !is_image("a/b.txt") && !is_image("png"));
+    }
+}

@@ -1,0 +1,70 @@
+//! `eqr-bench`: finds libtorch, picks the engine beside it, and becomes that engine.
+//!
+//! A program that is linked to libtorch, HDF5 and MPI dies in the dynamic loader, before its `main`, when one
+//! of them is missing. The launcher is linked to none of them, so it can say what is missing and what to do.
+//! It hands over by `exec`: same process, so `mpirun`, signals and exit codes reach the engine as if it had
+//! been started directly.
+//!
+//! libtorch is looked for in a documented order; an MPI launch (`mpi_launch`) picks the MPI engine. Every
+//! error is one message on stderr and exit code 2.
+
+mod engine;
+mod libtorch;
+mod mpi_launch;
+mod problem;
+
+use std::convert::Infallible;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use libtorch::Libtorch;
+use problem::Problem;
+
+/// Whether HDF5 locks the files that it opens; read once, when the library is loaded.
+const HDF5_LOCKING: &str = "HDF5_USE_FILE_LOCKING";
+
+/// Options of glibc's allocator; read once, when a process starts.
+const GLIBC_TUNABLES: &str = "GLIBC_TUNABLES";
+
+fn main() -> ExitCode {
+    let Err(problem) = start();
+    // the version needs no library, and it is the first thing that a bug report asks for
+    let mut args = env::args_os().skip(1);
+    if let (Some(first), None) = (args.next(), args.next())
+        && (first == "--version" || first == "-V")
+    {
+        println!("eqr-bench {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    if mpi_launch::is_first_rank_of_its_node() {
+        eprintln!("error: {}{}\nhint: {}", mpi_launch::node_prefix(), problem.error, problem.hint);
+    }
+    ExitCode::from(2)
+}
+
+/// Becomes the engine; returns only with the reason why it could not.
+fn start() -> Result<Infallible, Problem> {
+    let launcher = env::current_exe()
+        .map_err(|error| Problem::new(format!("cannot find the path of eqr-bench: {error}"), "is /proc mounted?"))?;
+    let libtorch = Libtorch::find(&launcher)?;
+    let engine = engine::find(&launcher)?;
+    let loader_path = libtorch.loader_path(&launcher)?;
+    let command = || {
+        let mut command = Command::new(&engine);
+        command.env("LD_LIBRARY_PATH", &loader_path).env("EQR_LIBTORCH", &libtorch.root);
+        command.env("EQR_LIBTORCH_VERSION", &libtorch.version);
+        if env::var_os(HDF5_LOCKING).is_none() {
+            // Lustre and GPFS are often mounted without locks; packs are never written in place and need none
+            command.env(HDF5_LOCKING, "BEST_EFFORT");
+        }
+        if env::var_os(GLIBC_TUNABLES).is_none() {
+            // the tensors of a step fill more small pages than the processor's page table cache holds
+            command.env(GLIBC_TUNABLES, "glibc.malloc.hugetlb=1");
+        }
+        command
+    };
+    engine::check_libraries(command(), &engine, &libtorch.root)?;
+    let failure = command().args(env::args_os().skip(1)).exec();
+    Err(engine::cannot_start(&engine, &failure))
+}

@@ -1,0 +1,53 @@
+//! `eqr-bench report`: prints what a run wrote.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::console::print_text;
+use crate::report::formats::{FORMATS, Format, by_name};
+use crate::report::{self, Report, ReportContext};
+use crate::run_folder::folder::RunFolder;
+
+/// Options of `report`.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// A run's folder.
+    dir: PathBuf,
+    /// Form of the output.
+    #[arg(long, value_parser = format_parser(), default_value = "terminal")]
+    format: &'static dyn Format,
+    /// Number of the paper's table; default: all that the suite mirrors.
+    #[arg(long)]
+    table: Option<u8>,
+}
+
+fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
+    let names = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name()));
+    names.map(|name| by_name(&name).expect("one of the possible values"))
+}
+
+/// Prints the report in the format that was asked for.
+///
+/// # Errors
+/// A folder that holds no run, a table that the run does not mirror.
+pub fn run(args: &ReportArgs) -> Result<()> {
+    let store = RunFolder::new(&args.dir);
+    let all = report::stored_contexts(&store)?;
+    let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
+    let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
+    if let (true, Some(number)) = (contexts.is_empty(), args.table) {
+        let has: BTreeSet<u8> = all.iter().flat_map(ReportContext::mirrored).collect();
+        let has: Vec<String> = has.iter().map(|number| format!("Table {number}")).collect();
+        let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
+        return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
+    }
+    let (cells, problems) = store.readable_cells()?;
+    let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
+    problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
+    let (table, problems) = (args.table, &problems[..]);
+    print_text(&Report { folder: &store, cells: &cells, contexts: &contexts, table, problems }.render(args.format)?)
+}

@@ -1,0 +1,134 @@
+//! `eqr-bench run`: the options, as a request.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use eqr_models::{Collective, MethodKind};
+
+use crate::cluster::precision::Precision;
+use crate::failure::Outcome;
+use crate::run::{self, DeviceName, RunRequest};
+use crate::suite_file::external_rows::ExternalRow;
+
+/// Options of `run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// A preset (quickstart, weekly; 3diebench, imagenet, cifar10, cifar10-unknown, transfer, ade20k, paper, each of these also with -reduced) or a
+    /// TOML file.
+    suite: String,
+    /// The run's folder; an existing one is continued.
+    #[arg(long)]
+    out: PathBuf,
+    /// Folder with data packs; may be given more than once.
+    #[arg(long)]
+    data_root: Vec<PathBuf>,
+    /// Number of pretraining seeds.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Rows of the table, separated by commas; commas inside a name are understood.
+    #[arg(long)]
+    methods: Option<String>,
+    /// Another row, measured and not trained: an encoder as `probe --encoder` takes it, a feature file (.h5), or results (.csv with the
+    /// columns of metrics.csv); may be given more than once. With `--methods ""` it is the only one.
+    #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
+    external: Vec<ExternalRow>,
+    /// Set a key of the suite, as in train.epochs=10; may be given more than once.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Number type of the forward and backward passes.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Precision,
+    /// Threads a rank; default: allowed cores / ranks of the node.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    /// Pairs that a rank encodes at a time, a divisor of train.batch; default: its whole part of the batch. Smaller ones take less
+    /// memory and more time, the losses stay the same.
+    #[arg(long)]
+    micro_batch: Option<NonZeroUsize>,
+    /// Ranks that work on one training, a divisor of all: small trainings are done side by side; default: all ranks on each.
+    #[arg(long)]
+    ranks_per_cell: Option<NonZeroUsize>,
+    /// A run whose finished trainings are taken over, where data, network and training are this suite's; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pretrained: Vec<PathBuf>,
+    /// Train and stop: the same command without it measures and reports.
+    #[arg(long)]
+    pretrain_only: bool,
+    /// Only say what would be done: the cells in their order, what each costs, what is there already, and which data is missing (exit code 2).
+    #[arg(long)]
+    dry_run: bool,
+    /// Device whose hours and memory --dry-run speaks of.
+    #[arg(long, value_enum, default_value = "a100", requires = "dry_run")]
+    device: DeviceName,
+}
+
+/// Runs the suite.
+///
+/// # Errors
+/// As [`run::run`].
+pub fn run(args: &RunArgs, ranks: &dyn Collective) -> Outcome<()> {
+    run::run(&args.request(), ranks)
+}
+
+impl RunArgs {
+    fn request(&self) -> RunRequest {
+        let mut set = self.set.clone();
+        set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
+        set.extend(self.methods.as_deref().map(|methods| format!("methods={:?}", split_methods(methods))));
+        RunRequest {
+            suite: self.suite.clone(),
+            out: self.out.clone(),
+            data_roots: self.data_root.clone(),
+            set,
+            rows: self.external.clone(),
+            precision: self.precision,
+            threads: self.threads,
+            micro_batch: self.micro_batch,
+            ranks_per_cell: self.ranks_per_cell,
+            pretrained: self.pretrained.clone(),
+            pretrain_only: self.pretrain_only,
+            dry_run: self.dry_run.then_some(self.device),
+        }
+    }
+}
+
+fn external_row(text: &str) -> Result<ExternalRow, String> {
+    match text.rsplit_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::from_file(name, file.into())),
+        _ => Err("expected NAME=FILE".into()),
+    }
+}
+
+/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`, `SIE(all, single each time)`.
+fn split_methods(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match names.last_mut() {
+            Some(last) if goes_on(last, part) => *last = format!("{last}, {part}"),
+            _ => names.push(part.to_owned()),
+        }
+    }
+    names
+}
+
+/// Whether `part` belongs to the name that begins with `last`: an open parenthesis, or a name that is longer than it.
+fn goes_on(last: &str, part: &str) -> bool {
+    last.contains('(') && !last.contains(')') || format!("{last}, {part}").parse::<MethodKind>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_split_at_commas_but_not_inside_names() {
+        assert_eq!(
+            split_methods("Ours, no reconstruction,VICReg, SIE(rot)"),
+            ["Ours, no reconstruction", "VICReg", "SIE(rot)"]
+        );
+        assert_eq!(split_methods("Ours,VICReg"), ["Ours", "VICReg"]);
+        let names = ["SIE(all, single each time, no prediction variance)", "Ours(SimCLR), no reconstruction", "SimCLR"];
+        assert_eq!(split_methods(&names.join(",")), names);
+    }
+}

@@ -1,0 +1,37 @@
+//! How long this program waits for a process that does not answer.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Seconds that `EQR_WATCHDOG_SECONDS` replaces, for tests.
+const DEFAULT: Duration = Duration::from_secs(40);
+
+/// How long a rank waits for another that does not answer, 40 s; `EQR_WATCHDOG_SECONDS` sets another number
+/// of seconds, with fractions. All other waits are multiples or parts of it.
+pub(crate) fn patience() -> Duration {
+    static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+        let text = std::env::var("EQR_WATCHDOG_SECONDS").unwrap_or_default();
+        parse(&text).unwrap_or(DEFAULT)
+    });
+    *PATIENCE
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok().filter(|seconds| !seconds.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::parse;
+
+    #[test]
+    fn seconds_may_have_fractions_and_anything_else_is_ignored() {
+        assert_eq!(parse("0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(parse("3"), Some(Duration::from_secs(3)));
+        for text in ["", "0", "-1", "inf", "a while"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

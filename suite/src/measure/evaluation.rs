@@ -1,0 +1,95 @@
+//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from them.
+
+use anyhow::Result;
+use eqr_datasets::Pack;
+use eqr_datasets::draw::{Purpose, rng};
+use rand::seq::SliceRandom;
+use tch::Tensor;
+
+use crate::data::pairs::PairSource;
+use crate::encoder::representation::{FeatureEncoder, Representation};
+use crate::suite_file::probe::Probe;
+use crate::suite_file::tasks::{EquivarianceTask, tasks};
+use crate::suite_file::transforms::Transforms;
+
+/// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values can be paired.
+pub(super) const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
+
+pub(super) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
+
+/// Pairs that are drawn from each photograph (protocol section 4).
+pub(super) const DRAWS: u64 = 2;
+
+/// Images that are encoded at a time.
+pub(super) const ENCODE: usize = 256;
+
+/// A data set and how it is probed.
+pub struct Evaluation<'a> {
+    /// Transforms of photographs.
+    pub transforms: &'a Transforms,
+    /// How the probes are set up.
+    pub probe: &'a Probe,
+    /// The data set.
+    pub pack: &'a Pack,
+    /// Training split.
+    pub train: &'a PairSource,
+    /// Test split.
+    pub test: &'a PairSource,
+}
+
+impl Evaluation<'_> {
+    /// The equivariance tasks of the data set.
+    pub(super) fn tasks(&self) -> Vec<EquivarianceTask> {
+        tasks(self.pack.kind, self.transforms)
+    }
+
+    /// The photographs that training pairs are made of.
+    pub(super) fn train_photographs(&self) -> Vec<usize> {
+        photographs(self.train.units(), self.probe.train_pairs, TRAIN_PAIRS_SEED)
+    }
+
+    /// The photographs that test pairs are made of.
+    pub(super) fn test_photographs(&self) -> Vec<usize> {
+        photographs(self.test.units(), self.probe.test_pairs, TEST_PAIRS_SEED)
+    }
+}
+
+/// Random photographs for `pairs` pairs, all of `units` if there are too few. They depend on the seed alone.
+fn photographs(units: &[usize], pairs: usize, seed: u64) -> Vec<usize> {
+    let mut order = units.to_vec();
+    order.shuffle(&mut rng(seed, 0, 0, Purpose::Subset));
+    order.truncate(pairs.div_ceil(DRAWS as usize));
+    order
+}
+
+/// `count` units of `source` at even distances, so that all classes are among them.
+pub(super) fn evenly_spaced(source: &PairSource, count: usize) -> Vec<usize> {
+    let units = source.units();
+    (0..count).map(|i| units[i * units.len() / count]).collect()
+}
+
+/// Representations of the images `indices` of `source`, without augmentation.
+pub(super) fn encode(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Representation> {
+    let batches = indices.chunks(ENCODE).map(|batch| encoder.represent(&source.images(batch)?));
+    Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
+}
+
+/// As [`encode`], y alone, (N, D).
+pub(super) fn encode_y(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Tensor> {
+    let batches = indices.chunks(ENCODE).map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
+    Ok(Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn photographs_are_drawn_without_repetition() {
+        let mut chosen = photographs(&[3, 5, 9, 11], 6, 1);
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert!(chosen.len() == 3 && chosen.iter().all(|unit| [3, 5, 9, 11].contains(unit)), "{chosen:?}");
+        assert_eq!(photographs(&[3, 5], 18, 1).len(), 2);
+    }
+}

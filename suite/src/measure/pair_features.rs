@@ -1,0 +1,98 @@
+//! Pairs of views as probes read them: features of both views, and what leads from the first view to the second.
+
+use tch::Tensor;
+
+use crate::encoder::representation::Representation;
+use crate::registry::Readout;
+use crate::suite_file::probe::ReadoutHalf;
+
+/// Training and test pairs of one task.
+pub struct PairSet {
+    /// Name of the task.
+    pub task: String,
+    /// Whether the pairs differ by all transforms at once.
+    pub combined: bool,
+    /// What probes are fitted to.
+    pub train: PairFeatures,
+    /// What they are measured on.
+    pub test: PairFeatures,
+}
+
+/// The pairs of one split.
+pub struct PairFeatures {
+    /// (N, 2 D): y of both views.
+    pub y: Tensor,
+    /// (N, 2 D + 8 D'): y and quadrant means of both views, of an encoder with a token map.
+    pub grid: Option<Tensor>,
+    /// (N, k): what leads from the first view to the second.
+    pub target: Tensor,
+}
+
+impl PairSet {
+    /// Whether the encoder has a token map.
+    pub(super) fn has_grid(&self) -> bool {
+        self.train.grid.is_some() && self.test.grid.is_some()
+    }
+}
+
+impl PairFeatures {
+    /// Pairs of the representations of first and second views, N each, with targets (N, k).
+    pub(super) fn new(first: &Representation, second: &Representation, target: &Tensor) -> PairFeatures {
+        let beside = |first: &Tensor, second: &Tensor| Tensor::cat(&[first, second], 1);
+        let grids = first.grid.as_ref().zip(second.grid.as_ref());
+        PairFeatures {
+            y: beside(&first.y, &second.y),
+            grid: grids.map(|(first, second)| beside(first, second)),
+            target: target.shallow_clone(),
+        }
+    }
+
+    /// The same features with other targets. The tensors share their memory.
+    pub(super) fn with_target(&self, target: Tensor) -> PairFeatures {
+        let grid = self.grid.as_ref().map(Tensor::shallow_clone);
+        PairFeatures { y: self.y.shallow_clone(), grid, target }
+    }
+
+    /// The features that a readout reads, (N, columns of both views).
+    ///
+    /// # Panics
+    /// [`Readout::Grid`] of features without a token map.
+    pub(super) fn read(&self, readout: Readout) -> Tensor {
+        let half = self.y.size()[1] / 4;
+        let half_from =
+            |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
+        match readout {
+            Readout::Y => self.y.shallow_clone(),
+            Readout::Invariant => half_from(0),
+            Readout::Equivariant => half_from(half),
+            Readout::Grid => self.grid.as_ref().expect("the encoder has a token map").shallow_clone(),
+        }
+    }
+}
+
+impl From<ReadoutHalf> for Readout {
+    fn from(half: ReadoutHalf) -> Readout {
+        match half {
+            ReadoutHalf::All => Readout::Y,
+            ReadoutHalf::Inv => Readout::Invariant,
+            ReadoutHalf::Equi => Readout::Equivariant,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_is_taken_from_both_views() {
+        let view = |start: f32| Tensor::from_slice(&[start, start + 1.0, start + 2.0, start + 3.0]).view([1, 4]);
+        let [first, second] = [view(0.0), view(10.0)].map(|y| Representation { y, grid: None });
+        let pairs = PairFeatures::new(&first, &second, &Tensor::zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu)));
+        let read = |readout| Vec::<f32>::try_from(pairs.read(readout).reshape([-1])).unwrap();
+        assert_eq!(read(Readout::Y), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0]);
+        assert_eq!(read(Readout::Invariant), [0.0, 1.0, 10.0, 11.0]);
+        assert_eq!(read(Readout::Equivariant), [2.0, 3.0, 12.0, 13.0]);
+        assert!(pairs.grid.is_none());
+    }
+}

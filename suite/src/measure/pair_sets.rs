@@ -1,0 +1,156 @@
+//! From an encoder to the pairs of every task: two renders of an object, or a photograph and its transformation.
+
+use anyhow::Result;
+use eqr_datasets::transforms::Transform;
+use eqr_datasets::{SetKind, view_pairs};
+use tch::Tensor;
+
+use crate::data::pairs::{PairSource, render_parameters};
+use crate::encoder::representation::{FeatureEncoder, Representation};
+use crate::measure::evaluation::{DRAWS, ENCODE, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, encode};
+use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::suite_file::tasks::EquivarianceTask;
+
+impl Evaluation<'_> {
+    /// The pairs of every task. With `combined`, photographs also have pairs that differ by all transforms at once.
+    ///
+    /// # Errors
+    /// Images that cannot be read, an encoder that fails.
+    pub fn pair_sets(&self, encoder: &dyn FeatureEncoder, combined: bool) -> Result<Vec<PairSet>> {
+        match self.pack.kind {
+            SetKind::Renders => self.render_sets(encoder),
+            SetKind::Photographs => self.photograph_sets(encoder, combined),
+        }
+    }
+
+    /// All tasks have the same pairs.
+    fn render_sets(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<PairSet>> {
+        let train = self.render_pairs(encoder, self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = self.render_pairs(encoder, self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
+        Ok(self.joined(train, test, false))
+    }
+
+    fn render_pairs(
+        &self,
+        encoder: &dyn FeatureEncoder,
+        source: &PairSource,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<PairFeatures>> {
+        let scene = source.scene().expect("renders have scenes");
+        let pairs = unit_draws(source.units(), count)
+            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
+            .collect::<Vec<_>>();
+        let images = source.indices();
+        let features = encode(encoder, source, &images)?;
+        let view = |which: usize| {
+            let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
+            let indices: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
+            features.select(&Tensor::from_slice(&indices).to_device(features.y.device()))
+        };
+        let parameters = render_parameters(scene, &pairs).to_device(features.y.device());
+        Ok(self.split_by_task(&view(0), &view(1), &parameters))
+    }
+
+    /// Every task has pairs of its own, which differ by its transform alone.
+    fn photograph_sets(&self, encoder: &dyn FeatureEncoder, combined: bool) -> Result<Vec<PairSet>> {
+        let active = &self.transforms.active;
+        let train = Photographs::encode(encoder, self.train, self.train_photographs(), TRAIN_PAIRS_SEED)?;
+        let test = Photographs::encode(encoder, self.test, self.test_photographs(), TEST_PAIRS_SEED)?;
+        let mut sets = Vec::new();
+        for transform in active {
+            let pairs = |photographs: &Photographs| -> Result<PairFeatures> {
+                let (second, target) = photographs.second_views(encoder, &[*transform])?;
+                Ok(PairFeatures::new(&photographs.first, &second, &target))
+            };
+            let (train, test) = (pairs(&train)?, pairs(&test)?);
+            sets.push(PairSet { task: transform.name().to_owned(), combined: false, train, test });
+        }
+        if combined {
+            let pairs = |photographs: &Photographs| -> Result<Vec<PairFeatures>> {
+                let (second, target) = photographs.second_views(encoder, active)?;
+                Ok(self.split_by_task(&photographs.first, &second, &target))
+            };
+            sets.extend(self.joined(pairs(&train)?, pairs(&test)?, true));
+        }
+        Ok(sets)
+    }
+
+    /// The same pairs for every task, with the task's columns of `parameters` (N, all) as targets.
+    fn split_by_task(&self, first: &Representation, second: &Representation, parameters: &Tensor) -> Vec<PairFeatures> {
+        let all = PairFeatures::new(first, second, parameters);
+        let mut start = 0;
+        let of_task = |task: &EquivarianceTask| {
+            let target = all.target.narrow(1, start, task.outputs).contiguous();
+            start += task.outputs;
+            all.with_target(target)
+        };
+        self.tasks().iter().map(of_task).collect()
+    }
+
+    /// Sets from the pairs of both splits, one pair list for each task.
+    fn joined(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, combined: bool) -> Vec<PairSet> {
+        let splits = train.into_iter().zip(test);
+        let set = |(task, (train, test)): (EquivarianceTask, _)| PairSet { task: task.name, combined, train, test };
+        self.tasks().into_iter().zip(splits).map(set).collect()
+    }
+}
+
+/// Photographs of a split with the representations of their first views, draw by draw.
+struct Photographs<'a> {
+    source: &'a PairSource,
+    units: Vec<usize>,
+    seed: u64,
+    first: Representation,
+}
+
+impl<'a> Photographs<'a> {
+    fn encode(
+        encoder: &dyn FeatureEncoder,
+        source: &'a PairSource,
+        units: Vec<usize>,
+        seed: u64,
+    ) -> Result<Photographs<'a>> {
+        let mut first = Vec::new();
+        for (draw, units) in batches(&units) {
+            let view1 = source.first_views(seed, draw, units)?;
+            first.push(encoder.represent(&source.normalise(&view1.pixels()))?);
+        }
+        Ok(Photographs { source, units, seed, first: Representation::concatenated(&first) })
+    }
+
+    /// Representations of second views made by `transforms`, and the transforms' parameters.
+    fn second_views(&self, encoder: &dyn FeatureEncoder, transforms: &[Transform]) -> Result<(Representation, Tensor)> {
+        let (mut second, mut parameters) = (Vec::new(), Vec::new());
+        for (draw, units) in batches(&self.units) {
+            let view1 = self.source.first_views(self.seed, draw, units)?;
+            let (view2, target) = self.source.second_views(&view1, self.seed, draw, units, transforms);
+            parameters.push(target);
+            second.push(encoder.represent(&view2)?);
+        }
+        Ok((Representation::concatenated(&second), Tensor::cat(&parameters, 0)))
+    }
+}
+
+/// (draw, units) of the batches in which photographs are encoded.
+fn batches(units: &[usize]) -> impl Iterator<Item = (u64, &[usize])> {
+    (0..DRAWS).flat_map(move |draw| units.chunks(ENCODE).map(move |batch| (draw, batch)))
+}
+
+/// (draw, units) until `count` pairs are drawn, one pair for each unit and draw.
+fn unit_draws(units: &[usize], count: usize) -> impl Iterator<Item = (u64, &[usize])> {
+    let rows = units.len();
+    (0..count.div_ceil(rows)).map(move |draw| (draw as u64, &units[..rows.min(count - draw * rows)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_drawn_again_until_there_are_enough_pairs() {
+        let draws: Vec<(u64, Vec<usize>)> =
+            unit_draws(&[3, 5, 9], 7).map(|(draw, units)| (draw, units.to_vec())).collect();
+        assert_eq!(draws, [(0, vec![3, 5, 9]), (1, vec![3, 5, 9]), (2, vec![3])]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Stand-ins for the ranks of a launch, to time a step without overlap or without other devices.
+
+use eqr_models::Collective;
+use tch::{Kind, Tensor};
+
+/// The same ranks without overlap: they sum the gradient after the backward pass.
+pub(super) struct SumAfterwards<'a>(pub(super) &'a dyn Collective);
+
+impl Collective for SumAfterwards<'_> {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn all_reduce_sum(&self, tensor: &mut Tensor) {
+        self.0.all_reduce_sum(tensor);
+    }
+
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        self.0.all_gather(tensor, rows)
+    }
+
+    fn broadcast(&self, tensor: &mut Tensor) {
+        self.0.broadcast(tensor);
+    }
+
+    fn split(&self, group: usize) -> Box<dyn Collective> {
+        self.0.split(group)
+    }
+
+    fn barrier(&self) {
+        self.0.barrier();
+    }
+
+    fn abort(&self, code: i32) -> ! {
+        self.0.abort(code)
+    }
+}
+
+/// Rank 0 of `size` ranks that do not exist: it gathers its own rows in place of theirs, and its sums are its
+/// own. A step timed with it is the computation of one device among `size`.
+pub(super) struct AbsentRanks {
+    pub(super) size: usize,
+}
+
+impl Collective for AbsentRanks {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn all_reduce_sum(&self, _tensor: &mut Tensor) {}
+
+    fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
+        let own = tensor.size()[0].max(1);
+        let rows = Tensor::arange(rows.iter().sum::<i64>(), (Kind::Int64, tensor.device())).remainder(own);
+        tensor.index_select(0, &rows)
+    }
+
+    fn broadcast(&self, _tensor: &mut Tensor) {}
+
+    fn split(&self, _group: usize) -> Box<dyn Collective> {
+        Box::new(AbsentRanks { size: self.size })
+    }
+
+    fn barrier(&self) {}
+
+    fn abort(&self, code: i32) -> ! {
+        std::process::exit(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_models::Collective;
+    use tch::Tensor;
+
+    use super::AbsentRanks;
+
+    #[test]
+    fn absent_ranks_repeat_the_rows_that_are_there() {
+        let own = Tensor::from_slice(&[1f32, 2.0]).view([2, 1]);
+        let gather = AbsentRanks { size: 3 }.all_gather(&own, &[2, 2, 1]);
+        assert_eq!(Vec::<f32>::try_from(gather.flatten(0, -1)).unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0]);
+    }
+}

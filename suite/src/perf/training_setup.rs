@@ -1,0 +1,212 @@
+//! The training step that `perf train` and `perf scale` time: its options, network and random batch.
+
+use std::num::NonZeroUsize;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use eqr_datasets::SetKind;
+use eqr_models::arena::Arena;
+use eqr_models::collective::shares;
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{LossConfig, Model, build};
+use eqr_models::optim::Adam;
+use eqr_models::step::{Batch, gradients};
+use eqr_models::vit::{Pool, Positions, VitConfig};
+use eqr_models::{Collective, ModelConfig, Registry};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
+use crate::encoder::network::model_config_for;
+use crate::suite_file::data_source::Data;
+use crate::suite_file::suggestions::parse_method;
+use crate::suite_file::suite::Suite;
+use crate::suite_file::tasks::tasks;
+use crate::suite_file::transforms::Transforms;
+
+/// Classes of the random data.
+const CLASSES: i64 = 10;
+
+/// Options of `perf train`.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// Method.
+    #[arg(long, default_value = "Ours")]
+    method: String,
+    /// Take network and batch from this suite instead of the options below (--img still sets the side of a
+    /// pack's images).
+    #[arg(long)]
+    suite: Option<String>,
+    /// Side of the image.
+    #[arg(long, default_value_t = 32)]
+    img: i64,
+    /// Side of a patch.
+    #[arg(long, default_value_t = 4)]
+    patch: i64,
+    /// Width.
+    #[arg(long, default_value_t = 192)]
+    dim: i64,
+    /// Blocks.
+    #[arg(long, default_value_t = 4)]
+    depth: i64,
+    /// Attention heads.
+    #[arg(long, default_value_t = 3)]
+    heads: i64,
+    /// Pairs of a step.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(i64).range(2..))]
+    batch: i64,
+    /// Pairs encoded at a time, a divisor of the batch; default: all.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+    pub(super) micro_batch: Option<i64>,
+    /// Threads; default: all allowed cores.
+    #[arg(long)]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// Number type.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(super) precision: Precision,
+    /// Steps that are timed, after three that are not.
+    #[arg(long, default_value_t = 20)]
+    pub(super) steps: usize,
+    /// JSON instead of lines.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A network and its optimiser, ready to take steps.
+pub(super) struct TrainingSetup<'a> {
+    pub(super) args: &'a TrainArgs,
+    pub(super) config: ModelConfig,
+    pub(super) model: Model,
+    pub(super) arena: Arena,
+    /// Pairs of a step, over all ranks.
+    pub(super) batch: i64,
+    adam: Adam,
+    device: Device,
+}
+
+impl<'a> TrainingSetup<'a> {
+    /// # Errors
+    /// An unknown method, one that is not trained, or a shape that cannot be built; fewer pairs than ranks.
+    pub(super) fn new(args: &'a TrainArgs, worker: &Worker) -> Result<TrainingSetup<'a>> {
+        let (config, batch) = model_and_batch(args)?;
+        let mut registry = Registry::default();
+        let model = build(&parse_method(&args.method)?, &config, &mut registry)?;
+        ensure!(model.method.is_some(), "{} is not trained: there is no step to time", args.method);
+        let ranks = worker.ranks.size();
+        ensure!(batch >= ranks as i64, "a batch of {batch} is smaller than the {ranks} ranks");
+        let arena = Arena::new(registry, 0, args.precision.resolve(worker.device), worker.device);
+        let adam = Adam::new(&arena, 1e-6);
+        Ok(TrainingSetup { args, config, model, arena, batch, adam, device: worker.device })
+    }
+
+    /// Random pairs: the share of the rank in `ranks`.
+    pub(super) fn random_pairs(&self, ranks: &dyn Collective) -> Batch {
+        let rows: Vec<i64> = shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();
+        let own = rows[ranks.rank()];
+        let side = self.config.encoder.image;
+        let parameters: i64 = self.config.transforms.iter().map(|(_, length)| length).sum();
+        let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, self.device));
+        Batch {
+            view1: normal(&[own, 3, side, side]),
+            view2: normal(&[own, 3, side, side]),
+            labels: Tensor::zeros([own], (Kind::Float, self.device)),
+            parameters: normal(&[own, parameters]),
+            rows,
+        }
+    }
+
+    /// Takes one step and waits for the device.
+    pub(super) fn step(&mut self, pairs: &Batch, ranks: &dyn Collective) {
+        let terms = gradients(&mut self.arena, &self.model, pairs, self.args.micro_batch, ranks);
+        self.adam.update(&mut self.arena, 1e-4);
+        // reading a value waits for the device
+        let _ = terms[0].1.double_value(&[]);
+    }
+
+    /// The part of the result's `config` that describes the step.
+    pub(super) fn describe(&self, worker: &Worker) -> Value {
+        let VitConfig { image, patch, dim, depth, heads, .. } = self.config.encoder;
+        json!({
+            "method": self.args.method, "img": image, "patch": patch, "dim": dim, "depth": depth,
+            "heads": heads, "batch": self.batch, "threads": worker.threads,
+            "precision": format!("{:?}", self.arena.compute()).to_lowercase(),
+            "device": format!("{:?}", self.device),
+        })
+    }
+}
+
+/// The network and the batch that the options describe.
+fn model_and_batch(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
+    let Some(name) = &args.suite else {
+        let TrainArgs { img: image, patch, dim, depth, heads, batch, .. } = *args;
+        let (pool, positions) = (Pool::Split, Positions::Timm);
+        let config = ModelConfig {
+            encoder: VitConfig { image, patch, dim, depth, heads, out: 512, pool, positions },
+            heads: HeadConfig::default(),
+            decoder: DecoderConfig::default(),
+            loss: LossConfig::default(),
+            classes: CLASSES,
+            transforms: tasks(SetKind::Renders, &Transforms::default())
+                .into_iter()
+                .map(|task| (task.name, task.outputs))
+                .collect(),
+            sie_constant: false,
+        };
+        return Ok((config, batch));
+    };
+    let suite = Suite::load(name, &[])?;
+    let (kind, image) = match &suite.data {
+        Data::Solids { spec } => (SetKind::Renders, spec.side as i64),
+        Data::Pack { .. } => (SetKind::Photographs, args.img),
+    };
+    let batch = i64::try_from(suite.train.batch).context("train.batch")?;
+    Ok((model_config_for(&suite, kind, image, CLASSES), batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use eqr_models::Solo;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    fn args(text: &str) -> TrainArgs {
+        Line::parse_from(std::iter::once("train").chain(text.split_whitespace())).args
+    }
+
+    #[test]
+    fn a_step_changes_the_parameters() {
+        let worker = Worker::start(&Solo, None).map_err(|failure| failure.error).unwrap();
+        let args = args("--img 8 --patch 4 --dim 16 --depth 1 --heads 2 --batch 4 --precision fp32");
+        let mut setup = TrainingSetup::new(&args, &worker).unwrap();
+        let pairs = setup.random_pairs(&Solo);
+        assert_eq!((pairs.view1.size(), pairs.rows.as_slice()), (vec![4, 3, 8, 8], &[4][..]));
+        let before = setup.arena.master().copy();
+        setup.step(&pairs, &Solo);
+        assert!(setup.arena.master() != &before);
+    }
+
+    #[test]
+    fn a_suite_gives_network_and_batch() {
+        let suite = Suite::load("quickstart", &[]).unwrap();
+        let (config, batch) = model_and_batch(&args("--suite quickstart --dim 16")).unwrap();
+        assert_eq!((config.encoder.dim, batch as usize), (suite.model.dim, suite.train.batch));
+    }
+
+    #[test]
+    fn a_method_that_is_not_trained_has_no_step() {
+        let worker = Worker::start(&Solo, None).map_err(|failure| failure.error).unwrap();
+        let mut args = args("--dim 16 --depth 1 --heads 2");
+        args.method = "Random init".into();
+        let error = TrainingSetup::new(&args, &worker).err().unwrap().to_string();
+        assert!(error.contains("Random init is not trained"), "{error}");
+    }
+}

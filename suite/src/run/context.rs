@@ -1,0 +1,74 @@
+//! A sub-suite at work on this rank: its data, where its results go, and what it computes with.
+
+use anyhow::Result;
+use eqr_models::Compute;
+
+use crate::cluster::agreement::agree;
+use crate::cluster::worker::Worker;
+use crate::data::known_units::training_units;
+use crate::data::pairs::PairSource;
+use crate::encoder::network::Network;
+use crate::failure::{Failure, Outcome};
+use crate::run::prepare::Prepared;
+use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::folder::RunFolder;
+use crate::suite_file::plan::{EncoderRun, encoder_runs};
+use crate::suite_file::suite::Suite;
+use crate::suite_file::training_steps::TrainingSteps;
+
+/// A prepared sub-suite with its images in memory, and what this rank works on it with.
+pub(super) struct RunContext<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) folder: &'a RunFolder,
+    pub(super) compute: Compute,
+    pub(super) worker: &'a Worker<'a>,
+    /// Ranks that work on one training.
+    pub(super) ranks_per_cell: usize,
+    pub(super) train: PairSource,
+    pub(super) test: PairSource,
+}
+
+impl<'a> RunContext<'a> {
+    /// Reads the images of both splits.
+    pub(super) fn open(
+        prepared: &'a Prepared,
+        folder: &'a RunFolder,
+        compute: Compute,
+        worker: &'a Worker<'a>,
+        ranks_per_cell: usize,
+    ) -> Outcome<RunContext<'a>> {
+        let transforms = &prepared.sub_suite.suite.transforms;
+        let source = |split| PairSource::new(&prepared.data, split, transforms, worker.device);
+        let train = agree(worker.ranks, source("train"))?;
+        let test = agree(worker.ranks, source("test"))?;
+        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, train, test })
+    }
+
+    pub(super) fn suite(&self) -> &'a Suite {
+        &self.prepared.sub_suite.suite
+    }
+
+    /// Every encoder of the sub-suite.
+    pub(super) fn encoder_runs(&self) -> Outcome<Vec<EncoderRun>> {
+        encoder_runs(&self.prepared.sub_suite).map_err(Failure::bad_input)
+    }
+
+    /// The network of `run` before its training.
+    pub(super) fn new_network(&self, run: &EncoderRun) -> Result<Network> {
+        Network::new(&run.row.kind, self.suite(), &self.prepared.data, run.seed, self.compute, self.worker.device)
+    }
+
+    /// The pairs that `run` trains on.
+    pub(super) fn training_pairs(&self, run: &EncoderRun) -> Result<PairSource> {
+        training_units(self.suite(), &self.train, &run.row.kind, run.seed)
+    }
+
+    /// The steps of the training of `run` on `units` units.
+    pub(super) fn training_steps(&self, run: &EncoderRun, units: usize) -> TrainingSteps {
+        TrainingSteps::new(self.suite(), run.row.budget, units, self.train.units().len())
+    }
+
+    pub(super) fn checkpoints(&self, run: &EncoderRun) -> Checkpoints {
+        Checkpoints { folder: self.folder.path("checkpoints").join(run.slug()) }
+    }
+}

@@ -1,0 +1,208 @@
+//! The measurements of a sub-suite, one cell each: which there are, in which order, and of which row.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, Outcome};
+use crate::measure::imported_results;
+use crate::registry::TaskFamily;
+use crate::run::context::RunContext;
+use crate::run_folder::cell::CellKind;
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::downstream_sets::TransferSet;
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::plan::{EncoderRun, curve_steps};
+use crate::suite_file::suite::Suite;
+
+/// What is measured: an encoder of this run, or an external row.
+#[derive(Clone)]
+pub(super) enum MeasuredRow {
+    Trained(EncoderRun),
+    External(ExternalRow),
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum MeasurementKind {
+    /// Probes after some steps of the training, or at its end.
+    Probe { step: Option<u64> },
+    /// Transfer to a set of the suite, by its position.
+    Transfer { set: usize },
+    /// Segmentation of a set of the suite, by its position, with a seed of the head.
+    Segment { set: usize, seed: u64 },
+}
+
+/// A cell that is to be measured.
+pub(super) struct Measurement {
+    pub(super) id: String,
+    pub(super) row: MeasuredRow,
+    pub(super) kind: MeasurementKind,
+}
+
+impl MeasurementKind {
+    pub(super) fn cell_kind(self) -> CellKind {
+        match self {
+            MeasurementKind::Probe { .. } => CellKind::Probe,
+            MeasurementKind::Transfer { .. } => CellKind::Transfer,
+            MeasurementKind::Segment { .. } => CellKind::Segment,
+        }
+    }
+
+    /// The data set that is measured on, as tables call it, and the paper's table that the values belong to.
+    pub(super) fn data_set<'a>(self, context: &'a RunContext) -> (&'a str, Option<u8>) {
+        let prepared = context.prepared;
+        let downstream = &prepared.downstream;
+        match self {
+            MeasurementKind::Probe { .. } => {
+                (prepared.sub_suite.key.as_ref().unwrap_or(&prepared.data.pack.name), context.suite().table)
+            }
+            MeasurementKind::Transfer { set } => {
+                (&downstream.transfer[set].name, TaskFamily::LinearTransfer.paper_table())
+            }
+            MeasurementKind::Segment { set, .. } => {
+                (&downstream.segmentation[set].name, TaskFamily::Segmentation.paper_table())
+            }
+        }
+    }
+}
+
+impl MeasuredRow {
+    /// Name in the tables.
+    pub(super) fn name(&self) -> String {
+        match self {
+            MeasuredRow::Trained(run) => run.row.to_string(),
+            MeasuredRow::External(row) => row.name.clone(),
+        }
+    }
+
+    /// Seed of the pretraining.
+    pub(super) fn pretrain_seed(&self) -> u64 {
+        match self {
+            MeasuredRow::Trained(run) => run.seed,
+            MeasuredRow::External(_) => 0,
+        }
+    }
+
+    pub(super) fn is_external(&self) -> bool {
+        matches!(self, MeasuredRow::External(_))
+    }
+
+    /// The file of results, of a row that was measured elsewhere.
+    pub(super) fn results(&self) -> Option<&Path> {
+        match self {
+            MeasuredRow::External(row) => row.metrics.as_deref(),
+            MeasuredRow::Trained(_) => None,
+        }
+    }
+
+    /// The row's file of labelled features of `set`.
+    pub(super) fn transfer_features(&self, set: &TransferSet) -> Option<&Path> {
+        match self {
+            MeasuredRow::External(row) => row.transfer.get(&set.slug()).map(PathBuf::as_path),
+            MeasuredRow::Trained(_) => None,
+        }
+    }
+}
+
+/// What is measured once the trainings are done, whether or not the row's files have it: probes of every row, then transfer
+/// and segmentation, set by set.
+pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<Measurement> {
+    let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
+    let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
+    let trained = runs.iter().map(|run| (run.slug(), MeasuredRow::Trained(run.clone())));
+    let external = rows.iter().map(|row| (format!("{key}{}", row.slug()), MeasuredRow::External(row.clone())));
+    let rows: Vec<(String, MeasuredRow)> = trained.chain(external).collect();
+    let mut all = Vec::new();
+    let mut add = |id: String, row: &MeasuredRow, kind| all.push(Measurement { id, row: row.clone(), kind });
+    for (slug, row) in rows.iter().filter(|_| probe.seeds > 0) {
+        add(format!("probe-{slug}"), row, MeasurementKind::Probe { step: None });
+    }
+    for (i, set) in transfer.iter().enumerate() {
+        for (slug, row) in &rows {
+            add(format!("transfer-{}-{slug}", set.slug()), row, MeasurementKind::Transfer { set: i });
+        }
+    }
+    for (i, set) in segmentation.iter().enumerate() {
+        for (slug, row) in &rows {
+            // imported results have the seeds of their file
+            let seeds = if row.results().is_some() { 1 } else { set.seeds };
+            for seed in 0..seeds {
+                let kind = MeasurementKind::Segment { set: i, seed };
+                add(format!("segment-{}-{slug}-head{seed}", set.slug()), row, kind);
+            }
+        }
+    }
+    all
+}
+
+/// The measurements that the rows' files allow: those after training, then the probes of the curves.
+pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
+    let runs = context.encoder_runs()?;
+    let mut all = after_training(&context.prepared.sub_suite, &runs);
+    all.retain(|measurement| is_possible(context, measurement));
+    for run in runs.iter().filter(|run| run.row.kind.trains()) {
+        let units = context.training_pairs(run).map_err(Failure::run)?.units().len();
+        let per_epoch = context.training_steps(run, units).per_epoch;
+        for step in curve_steps(context.suite(), run.row.budget, per_epoch) {
+            let (id, row) = (run.probe_id_at(step), MeasuredRow::Trained(run.clone()));
+            all.push(Measurement { id, row, kind: MeasurementKind::Probe { step: Some(step) } });
+        }
+    }
+    Ok(all)
+}
+
+/// Whether the row's files hold what the measurement reads. A file of results without any row for this sub-suite still gets
+/// its probe, which then fails with a message that says so.
+fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement) -> bool {
+    let MeasuredRow::External(external) = row else { return true };
+    let Some(results) = row.results() else {
+        return match *kind {
+            MeasurementKind::Probe { .. } => true,
+            MeasurementKind::Transfer { set } => {
+                external.encoder.is_some() || row.transfer_features(&context.suite().transfer[set]).is_some()
+            }
+            MeasurementKind::Segment { .. } => external.encoder.is_some(),
+        };
+    };
+    let has = |kind: MeasurementKind| {
+        let data_sets = imported_results::data_sets(results, &external.name, kind.cell_kind());
+        data_sets.is_ok_and(|found| found.contains(kind.data_set(context).0))
+    };
+    let downstream = &context.prepared.downstream;
+    let transfers = (0..downstream.transfer.len()).map(|set| MeasurementKind::Transfer { set });
+    let segmentations = (0..downstream.segmentation.len()).map(|set| MeasurementKind::Segment { set, seed: 0 });
+    has(*kind) || (matches!(kind, MeasurementKind::Probe { .. }) && !transfers.chain(segmentations).any(has))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite_file::data_sets::load;
+    use crate::suite_file::plan::encoder_runs;
+
+    #[test]
+    fn probes_come_first_and_imported_results_have_one_head() {
+        let rows =
+            [ExternalRow::from_file("Theirs", "theirs.csv".into()), ExternalRow::from_file("DINO", "dino.pt".into())];
+        let set = "segmentation=[{file=\"d.h5\", made_by=\"x\", seeds=2}]".to_owned();
+        let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
+        let overrides = [&sets[..], &["methods=[\"Ours\"]".to_owned(), "seeds=1".to_owned()]].concat();
+        let sub_suites = load("quickstart", &overrides, &rows).unwrap();
+        let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0]).unwrap());
+        let ids: Vec<&str> = all.iter().map(|measurement| measurement.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "probe-ours-seed0",
+                "probe-external-theirs",
+                "probe-external-dino",
+                "transfer-p-ours-seed0",
+                "transfer-p-external-theirs",
+                "transfer-p-external-dino",
+                "segment-d-ours-seed0-head0",
+                "segment-d-ours-seed0-head1",
+                "segment-d-external-theirs-head0",
+                "segment-d-external-dino-head0",
+                "segment-d-external-dino-head1",
+            ]
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Opens everything that a run reads, and checks everything that can be refused, before the first cell.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use eqr_datasets::Pack;
+use eqr_models::vit::VitConfig;
+use eqr_models::{Compute, MethodKind};
+use tch::Tensor;
+
+use crate::cluster::agreement::{agree, gather, same_everywhere};
+use crate::cluster::host::host;
+use crate::cluster::precision::Precision;
+use crate::cluster::worker::Worker;
+use crate::console::say;
+use crate::data::open::{self, OpenedPack};
+use crate::data::scenes;
+use crate::encoder::file_format::{checkpoint_in, is_torchscript};
+use crate::encoder::network::{Network, model_config};
+use crate::encoder::vit_file::VitParameters;
+use crate::failure::Outcome;
+use crate::run::request::RunRequest;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::provenance::provenance;
+use crate::run_folder::{manifest, row_files};
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::suite::Suite;
+
+/// A sub-suite with its files open.
+pub(super) struct Prepared {
+    pub(super) sub_suite: SubSuite,
+    pub(super) data: OpenedPack,
+    /// Where every training starts, if not at random.
+    pub(super) initial_encoder: Option<VitParameters>,
+    pub(super) downstream: DownstreamPacks,
+    /// Content hashes of the downstream packs, by name.
+    pack_hashes: BTreeMap<String, String>,
+    /// Hashes of the files of external rows, by slug.
+    row_hashes: BTreeMap<String, String>,
+}
+
+/// The packs of the suite's `transfer` and `segmentation`, in the suite's order.
+pub(super) struct DownstreamPacks {
+    pub(super) transfer: Vec<Pack>,
+    pub(super) segmentation: Vec<Pack>,
+}
+
+/// Does `work` on the leading rank; every rank gets its error.
+pub(super) fn on_leader<T: Default>(worker: &Worker, work: impl FnOnce() -> Result<T>) -> Outcome<T> {
+    agree(worker.ranks, if worker.leads() { work() } else { Ok(T::default()) })
+}
+
+/// The number type of the run, chosen by rank 0. With `auto`, an existing run keeps the type in its manifest.
+pub(super) fn compute(requested: Precision, folder: &RunFolder, worker: &Worker) -> Compute {
+    let recorded = if requested == Precision::Auto { manifest::precision(folder) } else { None };
+    let own = recorded.unwrap_or_else(|| requested.resolve(worker.device));
+    let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);
+    worker.ranks.broadcast(&mut choice);
+    if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
+}
+
+/// Opens the files of every sub-suite, then writes the manifest: from here on the folder is a run.
+pub(super) fn prepare_all(
+    sub_suites: Vec<SubSuite>,
+    request: &RunRequest,
+    folder: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<Vec<Prepared>> {
+    let prepare = |sub_suite| prepare(sub_suite, request, folder, compute, worker);
+    let prepared = sub_suites.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
+    write_manifest(&prepared, folder, compute, worker)?;
+    Ok(prepared)
+}
+
+fn prepare(
+    sub_suite: SubSuite,
+    request: &RunRequest,
+    folder: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<Prepared> {
+    let ranks = worker.ranks;
+    let suite = &sub_suite.suite;
+    let data = open::open(&sub_suite, &request.data_roots, folder, worker)?;
+    let build = |kind: &MethodKind| Network::new(kind, suite, &data, 0, compute, worker.device).map(drop);
+    agree(ranks, suite.method_kinds().and_then(|kinds| kinds.iter().try_for_each(build)))?;
+    let initial_encoder = agree(ranks, initial_encoder(suite, &data))?;
+    let initial_hash = initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str());
+    same_everywhere(ranks, "train.init", initial_hash.unwrap_or_default())?;
+    same_everywhere(ranks, "the data set", &data.pack.content)?;
+    let downstream = agree(ranks, open_downstream(suite, &request.data_roots))?;
+    agree(ranks, check_segmentation(suite, &data, &downstream))?;
+    let packs = downstream.transfer.iter().chain(&downstream.segmentation);
+    let pack_hashes = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
+    warn_of_scripts(suite);
+    let row_hashes = agree(ranks, hash_rows(suite))?;
+    same_everywhere(ranks, "the files of rows and sets", &format!("{pack_hashes:?} {row_hashes:?}"))?;
+    Ok(Prepared { sub_suite, data, initial_encoder, downstream, pack_hashes, row_hashes })
+}
+
+/// The encoder of `train.init`, which must fit the suite's.
+fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParameters>> {
+    let Some(path) = &suite.train.init else { return Ok(None) };
+    let place = || format!("train.init = {}", path.display());
+    let encoder = VitParameters::read(path).with_context(place)?;
+    let fitted = encoder.fitted(&model_config(suite, data).encoder).with_context(place);
+    fitted.map_err(|error| anyhow!("{error:#}\nhint: set model.* to the file's shapes"))?;
+    Ok(Some(encoder))
+}
+
+fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> {
+    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?);
+    let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let segmentation: Vec<Pack> =
+        suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let all: Vec<&Pack> = transfer.iter().chain(&segmentation).collect();
+    for (i, pack) in all.iter().enumerate() {
+        let twice = all[..i].iter().any(|other| other.name == pack.name);
+        ensure!(
+            !twice,
+            "transfer, segmentation: two of the packs are called {}\nhint: pack one of them again with another --name",
+            pack.name
+        );
+    }
+    Ok(DownstreamPacks { transfer, segmentation })
+}
+
+/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops' side.
+fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
+    for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
+        scenes::class_count(pack)?;
+        for split in ["train", "test"] {
+            let (masks, path) = (pack.expect_split(split)?.has_masks(), pack.path().display());
+            ensure!(masks, "segmentation, {path}: the {split} images have no masks\nhint: {}", set.made_by);
+        }
+        if !suite.methods.is_empty() {
+            let crops = VitConfig { image: set.head.crop, ..model_config(suite, data).encoder };
+            crops.validate().with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
+        }
+    }
+    Ok(())
+}
+
+/// Says which rows run code of other authors.
+fn warn_of_scripts(suite: &Suite) {
+    let encoders = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
+    for (row, path) in encoders.filter(|(_, path)| is_torchscript(path)) {
+        say(&format!("note: rows: `{}`: {} is TorchScript: it runs code of its author", row.name, path.display()));
+    }
+}
+
+/// Hashes of the files of external rows, by slug.
+fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
+    let identity = |row: &ExternalRow| {
+        let hash = |path: &Path| hash(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
+        Ok((row.slug(), row.identity(hash)?))
+    };
+    suite.rows.iter().map(identity).collect()
+}
+
+/// BLAKE3 of a file. Of a checkpoint's folder, that of its manifest, which holds the hashes of its files.
+fn hash(path: &Path) -> Result<String> {
+    let file = if path.is_dir() { checkpoint_in(path)?.join("manifest.json") } else { path.to_owned() };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(file)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
+    let ranks = worker.ranks;
+    let hosts = gather(ranks, &host());
+    on_leader(worker, || {
+        let read = prepared.iter().map(|prepared| manifest::HashedSubSuite {
+            sub_suite: &prepared.sub_suite,
+            packs: &prepared.pack_hashes,
+            data: &prepared.data.pack.content,
+            init: prepared.initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str()),
+        });
+        let row_hashes = prepared.iter().flat_map(|prepared| prepared.row_hashes.clone()).collect();
+        manifest::establish(folder, &read.collect::<Vec<_>>(), compute, provenance(worker, &hosts))?;
+        row_files::record(folder, &row_hashes)
+    })?;
+    let manifest = std::fs::read_to_string(folder.path("manifest.json")).map_err(|_| {
+        let hint = "hint: --out must lie on a file system that all ranks share";
+        anyhow!("{} is not the leading rank's folder\n{hint}", folder.root().display())
+    });
+    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)
+}

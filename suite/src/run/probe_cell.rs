@@ -1,0 +1,77 @@
+//! A probe cell: probes of an encoder of this run, of an external encoder, or of a feature file.
+
+use anyhow::{Context, Result};
+
+use crate::data::known_units::known_units;
+use crate::data::open::OpenedPack;
+use crate::data::pairs::PairSource;
+use crate::measure::evaluation::Evaluation;
+use crate::measure::exit_code::RunFile;
+use crate::measure::feature_file::FeatureFile;
+use crate::measure::{pictures, probe, reconstruction};
+use crate::run::context::RunContext;
+use crate::run::encoders::{external_encoder, trained_network};
+use crate::run::measurements::MeasuredRow;
+use crate::run_folder::metric::MeasuredValue;
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::plan::EncoderRun;
+use crate::suite_file::probe::{Probe, ReadoutHalf};
+use crate::suite_file::tasks::tasks;
+
+/// Images that are drawn beside their reconstructions.
+const PICTURES: usize = 8;
+
+/// The values, and the steps that an encoder of this run had been trained for.
+pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+    match row {
+        MeasuredRow::Trained(run) => measure_trained(context, run, step),
+        MeasuredRow::External(row) => Ok((measure_external(context, row)?, 0)),
+    }
+}
+
+fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+    let (network, trained_steps) = trained_network(context, run, step)?;
+    let suite = context.suite();
+    let known = known_units(suite, &context.train, run.seed)?;
+    let evaluation = Evaluation {
+        transforms: &suite.transforms,
+        probe: &suite.probe,
+        pack: &context.prepared.data.pack,
+        train: &known,
+        test: &context.test,
+    };
+    if step.is_some() {
+        return Ok((probe::measure_curve_point(&evaluation, &network)?, trained_steps));
+    }
+    let values = probe::measure_network(&evaluation, &network)?;
+    if run.seed == 0
+        && let Some(images) = reconstruction::pictures(&network, &context.test, PICTURES)?
+    {
+        let path = context.folder.path("figures").join(format!("reconstruction-{}.png", run.slug()));
+        pictures::rows(&images, &path).context(RunFile("its picture"))?;
+    }
+    Ok((values, trained_steps))
+}
+
+fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Vec<MeasuredValue>> {
+    let (suite, data) = (context.suite(), &context.prepared.data);
+    // other encoders have no halves
+    let probe = Probe { parts: vec![ReadoutHalf::All], ..suite.probe.clone() };
+    if let Some(path) = &row.features {
+        let tasks = tasks(data.pack.kind, &suite.transforms);
+        return probe::measure_features(&FeatureFile::open(path)?, &tasks, &probe, context.worker.device);
+    }
+    let encoder = external_encoder(context, row, Some(data.side))?;
+    let at_its_side = OpenedPack { pack: data.pack.clone(), side: encoder.side() };
+    let source = |own: &PairSource, split| {
+        let images = match encoder.side() == data.side {
+            true => own.share(),
+            false => PairSource::new(&at_its_side, split, &suite.transforms, context.worker.device)?,
+        };
+        Ok::<_, anyhow::Error>(images.normalised_by(encoder.normalisation))
+    };
+    let (train, test) = (source(&context.train, "train")?, source(&context.test, "test")?);
+    let transforms = &suite.transforms;
+    let evaluation = Evaluation { transforms, probe: &probe, pack: &data.pack, train: &train, test: &test };
+    probe::measure_encoder(&evaluation, &encoder)
+}

@@ -1,0 +1,96 @@
+//! What a run tells the report, and the end of a run: report, tables on stdout, seconds of its phases.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use eqr_datasets::Pack;
+use eqr_models::Compute;
+use serde_json::json;
+
+use crate::cluster::worker::Worker;
+use crate::console::{print_text, say};
+use crate::failure::{Failure, Outcome};
+use crate::registry::TaskFamily;
+use crate::report::{self, Report, ReportContext, TransferColumn};
+use crate::run::prepare::Prepared;
+use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::manifest;
+use crate::suite_file::downstream_sets::TransferSet;
+use crate::suite_file::plan::rows;
+use crate::suite_file::tasks::tasks;
+
+/// Seconds of the phases of one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Phases {
+    pub(super) data: f64,
+    pub(super) training: f64,
+    pub(super) probes: f64,
+}
+
+/// Does `work` and adds its seconds.
+pub(super) fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    *seconds += start.elapsed().as_secs_f64();
+    result
+}
+
+/// The contexts of the report. They are written at the start, so that `report` works on a half-finished run.
+pub(super) fn begin(
+    prepared: &[Prepared],
+    folder: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<Vec<ReportContext>> {
+    let precision = manifest::precision_name(compute);
+    let contexts: Vec<ReportContext> = prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
+    if worker.leads() {
+        report::write_contexts(folder, &contexts).map_err(Failure::run)?;
+    }
+    Ok(contexts)
+}
+
+fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
+    let suite = &prepared.sub_suite.suite;
+    let tasks = tasks(prepared.data.pack.kind, &suite.transforms).into_iter().map(|task| task.name);
+    let methods = rows(suite).expect("loading checked the names").into_iter().map(|row| row.to_string());
+    let column = |(set, pack): (&TransferSet, &Pack)| TransferColumn {
+        dataset: pack.name.clone(),
+        metric: set.metric.name().to_owned(),
+    };
+    ReportContext {
+        part: prepared.sub_suite.key.clone(),
+        suite: suite.name.clone(),
+        title: suite.title.clone(),
+        scale: suite.scale,
+        table: suite.table,
+        tasks: [TaskFamily::Classification.name().to_owned()].into_iter().chain(tasks).collect(),
+        methods: methods.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
+        compare: suite.compare.clone(),
+        transfers: suite.transfer.iter().zip(&prepared.downstream.transfer).map(column).collect(),
+        segmentations: prepared.downstream.segmentation.iter().map(|pack| pack.name.clone()).collect(),
+        notes: suite.notes.clone(),
+        protocol: report::choices(&json!(suite), precision),
+    }
+}
+
+/// Writes the report and prints it. A run with failures and without any cell has nothing to report.
+pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Phases, complete: bool) -> Outcome<()> {
+    if complete || !folder.cells().map_err(Failure::run)?.is_empty() {
+        write_report(folder, contexts, phases).map_err(Failure::run)?;
+    }
+    Ok(())
+}
+
+fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Result<()> {
+    report::write(folder, contexts)?;
+    let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
+    folder.log(&line)?;
+    write_atomic(&folder.path("timing.json"), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
+    say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
+    say(&format!("report: {}", folder.path("tables").display()));
+    let contexts: Vec<&ReportContext> = contexts.iter().collect();
+    let cells = folder.cells()?;
+    print_text(&Report::new(folder, &cells, &contexts).render(report::formats::TERMINAL)?)
+}

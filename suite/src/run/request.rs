@@ -1,0 +1,67 @@
+//! What `run` is asked for, and the options that must fit the suite and the launch.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::cluster::precision::Precision;
+use crate::run::device_rates::DeviceName;
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::external_rows::ExternalRow;
+
+/// The options of `run`.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Preset or TOML file.
+    pub suite: String,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Folders with packs.
+    pub data_roots: Vec<PathBuf>,
+    /// `key=value` overrides of the suite.
+    pub set: Vec<String>,
+    /// Rows beside the suite's own.
+    pub rows: Vec<ExternalRow>,
+    /// Number type.
+    pub precision: Precision,
+    /// Threads of a rank.
+    pub threads: Option<NonZeroUsize>,
+    /// Pairs that a rank encodes at a time.
+    pub micro_batch: Option<NonZeroUsize>,
+    /// Ranks that work on one training; all of them if unset.
+    pub ranks_per_cell: Option<NonZeroUsize>,
+    /// Finished runs whose trainings are reused where they equal this suite's.
+    pub pretrained: Vec<PathBuf>,
+    /// Train, and measure nothing.
+    pub pretrain_only: bool,
+    /// Only print what would be done, with its cost on this device.
+    pub dry_run: Option<DeviceName>,
+}
+
+impl RunRequest {
+    /// The micro-batch. It must divide the batch of every sub-suite.
+    pub(super) fn valid_micro_batch(&self, sub_suites: &[SubSuite]) -> Result<Option<i64>> {
+        let Some(pairs) = self.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
+        let mut batches = sub_suites.iter().map(|sub_suite| sub_suite.suite.train.batch);
+        if let Some(batch) = batches.find(|batch| !batch.is_multiple_of(pairs)) {
+            bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
+        }
+        Ok(Some(pairs as i64))
+    }
+
+    /// The number of ranks that work on one training. It must divide the ranks of the launch, and every rank needs a pair.
+    pub(super) fn valid_ranks_per_cell(&self, sub_suites: &[SubSuite], size: usize) -> Result<usize> {
+        let ranks = self.ranks_per_cell.map_or(size, NonZeroUsize::get);
+        if !size.is_multiple_of(ranks) {
+            bail!("--ranks-per-cell {ranks} does not divide the {size} ranks");
+        }
+        let mut batches = sub_suites.iter().map(|sub_suite| sub_suite.suite.train.batch);
+        if let Some(batch) = batches.find(|&batch| batch < ranks) {
+            bail!(
+                "train.batch = {batch} is smaller than the {ranks} ranks\nhint: start fewer ranks or raise train.batch"
+            );
+        }
+        Ok(ranks)
+    }
+}

@@ -1,0 +1,41 @@
+//! A segmentation cell: a head of one seed on a row's encoder.
+
+use anyhow::{Context, Result};
+use eqr_models::Solo;
+use tch::Tensor;
+
+use crate::measure::exit_code::RunFile;
+use crate::measure::segment::{SegmentationScenes, Segmented, draw, segment, values};
+use crate::run::context::RunContext;
+use crate::run::encoders::{external_encoder_for_maps, trained_encoder_for_maps};
+use crate::run::measurements::MeasuredRow;
+use crate::run_folder::metric::MeasuredValue;
+
+/// Scenes that are drawn for a row's first head.
+const PICTURES: usize = 6;
+
+/// The scores on the suite's segmentation set at position `set`. The first head of a row also draws `figures/<id>.png`.
+pub(super) fn measure(
+    context: &RunContext,
+    id: &str,
+    row: &MeasuredRow,
+    set: usize,
+    seed: u64,
+) -> Result<Vec<MeasuredValue>> {
+    let (pack, config) = (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
+    let crop = usize::try_from(config.crop)?;
+    let encoder = match row {
+        MeasuredRow::Trained(run) => trained_encoder_for_maps(context, run, crop)?,
+        MeasuredRow::External(row) => external_encoder_for_maps(context, row, crop)?,
+    };
+    let normalise = |pixels: &Tensor| encoder.normalise(pixels);
+    let scenes = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
+    let Segmented { head, confusion, .. } = segment(&encoder, &scenes, seed, config, &Solo)?;
+    if seed == 0 && row.pretrain_seed() == 0 {
+        let figures = context.folder.path("figures");
+        std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
+        let figure = figures.join(format!("{id}.png"));
+        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure).context(RunFile("its picture"))?;
+    }
+    Ok(values(&confusion.score()?, &pack.class_names, seed))
+}

@@ -1,0 +1,75 @@
+//! Names of the files and folders of a run, relative to its folder.
+
+use std::path::{Path, PathBuf};
+
+/// Resolved configuration and provenance.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Folder of the finished cells.
+pub const CELLS: &str = "cells";
+
+/// Folder of the reports of failed cells.
+pub const FAILED: &str = "failed";
+
+/// Folder of the checkpoints, one folder a training.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Folder of the data sets that were rendered for the run.
+pub const DATA: &str = "data";
+
+/// Folder of the pictures.
+pub const FIGURES: &str = "figures";
+
+/// Folder of the tables.
+pub const TABLES: &str = "tables";
+
+/// All values, one a row.
+pub const METRICS: &str = "metrics.csv";
+
+/// What the report needs beside the cells.
+pub const REPORT: &str = "report.json";
+
+/// The report as one page.
+pub const PAGE: &str = "report.html";
+
+/// Hashes of the files of external rows.
+pub const ROW_FILES: &str = "rows.json";
+
+/// The process that is working in the folder.
+pub const LOCK: &str = "running.json";
+
+/// Seconds of each phase; the last file that a run writes.
+pub const TIMING: &str = "timing.json";
+
+/// Log, one JSON object a line.
+pub const LOG: &str = "log.jsonl";
+
+/// File of a finished cell.
+pub fn cell(id: &str) -> PathBuf {
+    Path::new(CELLS).join(format!("{id}.json"))
+}
+
+/// Report of a failed cell.
+pub fn failed_cell(id: &str) -> PathBuf {
+    Path::new(FAILED).join(format!("{id}.json"))
+}
+
+/// Folder of the checkpoints of the training called `training`.
+pub fn checkpoints(training: &str) -> PathBuf {
+    Path::new(CHECKPOINTS).join(training)
+}
+
+/// Pack of a rendered data set.
+pub fn rendered(data_set: &str) -> PathBuf {
+    Path::new(DATA).join(format!("{data_set}.h5"))
+}
+
+/// A picture.
+pub fn figure(name: &str) -> PathBuf {
+    Path::new(FIGURES).join(format!("{name}.png"))
+}
+
+/// A table in one of its formats.
+pub fn table(name: &str, extension: &str) -> PathBuf {
+    Path::new(TABLES).join(format!("table-{name}.{extension}"))
+}

@@ -1,0 +1,72 @@
+//! `[probe]`: evaluation of a frozen encoder.
+
+use std::fmt;
+
+use eqr_probes::classify::ClassifyConfig;
+use eqr_probes::mlp::ProbeConfig;
+use serde::{Deserialize, Serialize};
+
+/// Evaluation of a frozen encoder (protocol section 4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Probe seeds 0 .. seeds; 0: encoders are not probed, only used for transfer and segmentation.
+    pub seeds: u64,
+    /// Training pairs.
+    pub train_pairs: usize,
+    /// Test pairs.
+    pub test_pairs: usize,
+    /// The regression probe.
+    #[serde(default)]
+    pub regression: ProbeConfig,
+    /// The classification probe.
+    #[serde(default)]
+    pub classification: ClassifyConfig,
+    /// Halves of y that are probed separately.
+    #[serde(default = "all_of_y")]
+    pub parts: Vec<ReadoutHalf>,
+    /// Also measure pairs that differ by all transforms at once (photographs).
+    #[serde(default)]
+    pub combined: bool,
+}
+
+impl Default for Probe {
+    /// The protocol's.
+    fn default() -> Self {
+        Probe {
+            seeds: 3,
+            train_pairs: 40_000,
+            test_pairs: 10_000,
+            regression: ProbeConfig::default(),
+            classification: ClassifyConfig::default(),
+            parts: all_of_y(),
+            combined: false,
+        }
+    }
+}
+
+/// The part of y that a probe reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadoutHalf {
+    /// All of y: the headline.
+    All,
+    /// The invariant half.
+    Inv,
+    /// The equivariant half.
+    Equi,
+}
+
+impl fmt::Display for ReadoutHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReadoutHalf::All => "all",
+            ReadoutHalf::Inv => "inv",
+            ReadoutHalf::Equi => "equi",
+        })
+    }
+}
+
+fn all_of_y() -> Vec<ReadoutHalf> {
+    vec![ReadoutHalf::All]
+}

@@ -1,0 +1,41 @@
+//! `[train]`: pretraining.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Pretraining (protocol section 2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Pairs of a step, over all ranks.
+    pub batch: usize,
+    /// Passes over the objects (renders) or images (photographs).
+    pub epochs: u64,
+    /// Learning rate at batch 256; scaled linearly with the batch.
+    #[serde(default = "paper_lr")]
+    pub lr: f64,
+    /// L2 term in the gradient.
+    #[serde(default = "paper_decay")]
+    pub weight_decay: f64,
+    /// Fraction of the training units, above 0 to 1, whose transforms and labels are known (protocol section
+    /// 7). Methods that need either train on these alone, and so do the probes of all methods. Each of these
+    /// methods is then trained a second time, for as many steps as the others. Unset: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_fraction: Option<f64>,
+    /// Epochs between points of the probe curve; unset: only the end is probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_every: Option<u64>,
+    /// The encoder that every training starts from: a safetensors file of `eqr-bench export`, or of any ViT
+    /// with timm's names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+}
+
+fn paper_lr() -> f64 {
+    1e-4
+}
+
+fn paper_decay() -> f64 {
+    1e-6
+}

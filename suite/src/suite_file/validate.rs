@@ -1,0 +1,117 @@
+//! Checks of a suite that need no data.
+
+use std::fmt::Display;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::plan::Row;
+use crate::suite_file::probe::ReadoutHalf;
+use crate::suite_file::suite::Suite;
+use crate::suite_file::{downstream_sets, external_rows};
+
+impl Suite {
+    /// Checks everything that can be checked without the data.
+    ///
+    /// # Errors
+    /// The first value out of range, with what is allowed.
+    pub fn validate(&self) -> Result<()> {
+        self.method_kinds()?;
+        external_rows::validate(&self.rows, &self.methods)?;
+        self.compare.iter().try_for_each(|pair| self.validate_pair(pair))?;
+        downstream_sets::validate(&self.transfer, &self.segmentation)?;
+        ensure_distinct("methods", &self.methods)?;
+        let at_least_one = [
+            ("seeds", self.seeds),
+            ("train.epochs", self.train.epochs),
+            ("train.probe_every", self.train.probe_every.unwrap_or(1)),
+            ("model.head.hidden", self.model.head.hidden.max(0) as u64),
+            ("model.head.embed", self.model.head.embed.max(0) as u64),
+            ("number of active transforms", self.transforms.active.len() as u64),
+        ];
+        for (key, value) in at_least_one {
+            ensure!(value >= 1, "{key} = {value}: must be at least 1");
+        }
+        if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
+            bail!("probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured");
+        }
+        let at_least_two = [
+            ("train.batch", self.train.batch),
+            ("probe.train_pairs", self.probe.train_pairs),
+            ("probe.test_pairs", self.probe.test_pairs),
+        ];
+        for (key, value) in at_least_two {
+            ensure!(value >= 2, "{key} = {value}: must be at least 2");
+        }
+        let (lr, decay) = (self.train.lr, self.train.weight_decay);
+        ensure!(lr > 0.0 && lr.is_finite(), "train.lr = {lr}: must be above 0");
+        ensure!(decay >= 0.0 && decay.is_finite(), "train.weight_decay = {decay}: must be 0 or above");
+        self.model.loss.validate()?;
+        if let Some(fraction) = self.train.known_fraction {
+            let valid = fraction > 0.0 && fraction <= 1.0;
+            ensure!(valid, "train.known_fraction = {fraction}: must be above 0 and at most 1");
+        }
+        ensure_distinct("transforms.active", &self.transforms.active)?;
+        ensure_distinct("probe.parts", &self.probe.parts)?;
+        if !self.probe.parts.contains(&ReadoutHalf::All) {
+            bail!("probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]");
+        }
+        self.probe.regression.validate().context("probe.regression")?;
+        self.probe.classification.validate().context("probe.classification")?;
+        self.transforms.ranges.validate()?;
+        Ok(())
+    }
+}
+
+impl Suite {
+    /// The names of a pair are known. The suite need not have both rows, as `--methods` may leave rows out.
+    fn validate_pair(&self, ComparedPair { first, second }: &ComparedPair) -> Result<()> {
+        ensure!(first != second, "compare: `{first}` is compared with itself\nhint: name two rows");
+        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name)) {
+            name.parse::<Row>().context("compare")?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure_distinct<T: PartialEq + Display>(key: &str, list: &[T]) -> Result<()> {
+    match list.iter().enumerate().find(|(i, item)| list[..*i].contains(item)) {
+        Some((_, item)) => bail!("{key}: `{item}` is listed twice"),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::suite_file::suite::Suite;
+
+    #[test]
+    fn pairs_may_name_rows_that_the_suite_leaves_out() {
+        let pairs = "compare=[{first=\"Ours\", second=\"SIE(rot), equal steps\"}]";
+        let suite = Suite::load("quickstart", &[pairs.into(), "methods=[\"VICReg\"]".into()]).unwrap();
+        assert_eq!(suite.compare[0].second, "SIE(rot), equal steps");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (assignment, message) in [
+            ("train.batch=0", "train.batch = 0: must be at least 2"),
+            ("train.lr=0", "train.lr = 0: must be above 0"),
+            ("methods=[\"VICReg\", \"VICReg\"]", "methods: `VICReg` is listed twice"),
+            ("transforms.active=[\"flip\", \"flip\"]", "transforms.active: `flip` is listed twice"),
+            ("probe.parts=[\"all\", \"inv\", \"inv\"]", "probe.parts: `inv` is listed twice"),
+            ("probe.parts=[\"inv\"]", "probe.parts: `all` is missing"),
+            ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
+            ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
+            ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),
+            ("train.known_fraction=0", "train.known_fraction = 0: must be above 0 and at most 1"),
+            ("train.known_fraction=1.5", "at most 1"),
+            ("compare=[{first=\"Ours\", second=\"VICRge\"}]", "did you mean `VICReg`"),
+            ("compare=[{first=\"Ours\", second=\"Ours\"}]", "compare: `Ours` is compared with itself"),
+            ("compare=[{first=\"Ours\", secnd=\"VICReg\"}]", "did you mean `second`"),
+        ] {
+            let found = format!("{:#}", Suite::load("quickstart", &[assignment.into()]).unwrap_err());
+            assert!(found.contains(message), "{found}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `run --dry-run`: the cost of a suite, what is done and what is missing.
+
+use crate::common::{copy, eqr, folder, stderr, tiny_run};
+
+fn dry(here: &std::path::Path, more: &[&str]) -> (Option<i32>, String, String) {
+    let output = eqr(here, &[&["run"][..], more, &["--dry-run"]].concat());
+    (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output))
+}
+
+#[test]
+fn every_missing_pack_is_named_with_its_command() {
+    let folder = folder();
+    let here = folder.path();
+    let (code, text, said) = dry(here, &["imagenet", "--out", "run", "--device", "h100"]);
+    assert_eq!(code, Some(2));
+    let packs = ["imagenet", "cifar10", "cifar100", "food101", "sun397", "dtd", "pets", "aircraft", "ade20k"];
+    for pack in packs {
+        assert!(said.contains(&format!("{pack}.h5: make it with `eqr-bench data pack {pack} ")), "{pack}: {said}");
+    }
+    assert!(said.contains("9 packs or files are missing"), "{said}");
+    // 1,281,167 photographs in batches of 2048, 800 times
+    let line = text.lines().find(|line| line.starts_with("pretrain-ours-seed2 ")).unwrap();
+    assert!(line.contains(" 500000 steps, ") && line.contains("EFLOP, ") && line.contains("GB a device"), "{line}");
+    assert!(text.contains("nothing was measured on a GPU"), "{text}");
+    assert!(!text.contains("cost unknown"), "sizes of public sets are known: {text}");
+    assert!(!here.join("run").exists());
+}
+
+/// 80 objects of 16 classes x 6, one held out each; batches of 25, 7 epochs: 21 steps.
+#[test]
+fn flops_are_those_of_a_hand_count() {
+    let folder = folder();
+    let here = folder.path();
+    let (code, text, said) =
+        dry(here, &["tiny.toml", "--out", "run", "--methods", "VICReg", "--set", "train.epochs=70000"]);
+    assert_eq!(code, Some(0), "{said}");
+    // encoder: 16 patches of 48 values, 17 tokens of width 32, 2 blocks, half of y (32) a token and the class
+    // token
+    let (tokens, dim) = (17.0, 32.0);
+    let block = tokens * 12.0 * dim * dim + 2.0 * tokens * tokens * dim;
+    let encoder = 2.0 * (16.0 * 48.0 * dim + 2.0 * block);
+    let out_per_token = 2.0 * tokens * dim * 16.0;
+    // the projector of both views: 32 -> 32 -> 32 -> 16
+    let lower = 3.0 * 25.0 * 2.0 * encoder * 210_000.0;
+    let upper = lower + 3.0 * 25.0 * 2.0 * (out_per_token + 2.0 * 4.0 * 32.0 * 32.0) * 210_000.0;
+    let line = text.lines().find(|line| line.starts_with("pretrain-vicreg-seed0  ")).unwrap();
+    assert!(line.contains(" 210000 steps, "), "{line}");
+    let tflop: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((lower..=upper).contains(&(tflop * 1e12)), "{line}: between {lower:e} and {upper:e}");
+}
+
+#[test]
+fn what_is_done_is_not_counted_again() {
+    let folder = folder();
+    let here = folder.path();
+    let args = ["tiny.toml", "--out", "run", "--precision", "fp32"];
+    let (_, before, _) = dry(here, &[&args[..], &["--device", "cpu"]].concat());
+    assert!(before.contains("total: 3 cells, 0 done, 3 left"), "{before}");
+    copy(tiny_run(), &here.join("run"));
+    for probe in ["random-init", "ours"] {
+        std::fs::remove_file(here.join(format!("run/cells/probe-{probe}-seed0.json"))).unwrap();
+    }
+    let (code, after, said) = dry(here, &args);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(after.contains("total: 3 cells, 1 done, 2 left"), "{after}");
+    let line = after.lines().find(|line| line.starts_with("pretrain-ours-seed0 ")).unwrap();
+    assert!(line.ends_with(", checkpoint at step 21, done"), "{line}");
+    let (code, _, said) =
+        dry(here, &["tiny.toml", "--out", "x", "--pretrained", "absent", "--external", "A=absent.pt"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("absent.pt: no such file") && said.contains("--pretrained absent: holds no run"), "{said}");
+}

@@ -1,0 +1,32 @@
+//! Tests that run the program as a user does. None of them changes its own process (threads, environment), so
+//! one binary holds them all and libtorch is linked once.
+//!
+//! A test that needs MPI, the shared data, a browser, LaTeX or a Python package is skipped where that is
+//! missing, unless `EQR_REQUIRE` names it.
+
+mod bad_input;
+mod broken_data;
+mod common;
+mod compare;
+mod data_sets;
+mod divergence;
+mod dry_run;
+mod encoders;
+mod export;
+mod external_rows;
+mod feature_files;
+mod known_images;
+mod measures;
+mod memory_of_packs;
+mod out_of_memory;
+mod perf_scale;
+mod rank_failures;
+mod ranks;
+mod real_data;
+mod report;
+mod resume;
+mod retrieval;
+mod segmentation;
+mod skip;
+mod stop;
+mod streamed_pack;

@@ -1,0 +1,70 @@
+//! Losses do not depend on the number of ranks, groups of ranks or micro-batches. The batch is divisible by
+//! neither 2 nor 3.
+
+use crate::common::{
+    FOUR_METHODS, cell, eqr, eqr_ranks, folder, has_mpi, run_args, run_of_four_methods, same_losses, stderr, succeeded,
+};
+
+const CELLS: [&str; 4] =
+    ["pretrain-vicreg-seed0", "pretrain-ours-seed0", "pretrain-sie-rot-seed0", "pretrain-sie-rot-color-seed0"];
+
+#[test]
+fn losses_of_the_first_twenty_steps_do_not_depend_on_the_number_of_ranks() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    for ranks in [2, 3] {
+        let out = format!("run-{ranks}");
+        let args = run_args(&out, &["--methods", FOUR_METHODS, "--pretrain-only"]);
+        succeeded(&eqr_ranks(folder.path(), ranks, &args));
+        for id in CELLS {
+            same_losses(run_of_four_methods(), &folder.path().join(&out), id, 20);
+        }
+    }
+}
+
+#[test]
+fn groups_of_ranks_train_as_one_process_does() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let args = run_args("grouped", &["--methods", FOUR_METHODS, "--ranks-per-cell", "1"]);
+    succeeded(&eqr_ranks(folder.path(), 2, &args));
+    let (alone, grouped) = (run_of_four_methods(), folder.path().join("grouped"));
+    for id in CELLS {
+        assert!(cell(alone, id)["curve"].as_array().is_some_and(|points| !points.is_empty()));
+        assert_eq!(cell(alone, id)["curve"], cell(&grouped, id)["curve"], "{id}");
+    }
+    let [alone, grouped] = [alone, &grouped].map(|run| std::fs::read_to_string(run.join("metrics.csv")).unwrap());
+    assert_eq!(alone, grouped);
+}
+
+#[test]
+fn groups_and_micro_batches_that_do_not_divide_are_refused_on_every_rank() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let cases = [
+        (["--ranks-per-cell", "2"], "does not divide the 3 ranks"),
+        (["--micro-batch", "7"], "does not divide train.batch"),
+    ];
+    for (option, part) in cases {
+        let output = eqr_ranks(folder.path(), 3, &run_args("refused", &option));
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+        assert!(!folder.path().join("refused").exists());
+    }
+}
+
+#[test]
+fn micro_batches_do_not_change_the_losses() {
+    let folder = folder();
+    let more = ["--methods", FOUR_METHODS, "--micro-batch", "5", "--pretrain-only"];
+    succeeded(&eqr(folder.path(), &run_args("small", &more)));
+    for id in CELLS {
+        same_losses(run_of_four_methods(), &folder.path().join("small"), id, 20);
+    }
+}

@@ -1,0 +1,159 @@
+//! Reports: the page in a browser, the tables in LaTeX, and reports of incomplete runs.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{copy, eqr, folder, is_installed, output, run_args, stderr, succeeded, tiny_run};
+use crate::skip::skip;
+
+/// A tiny run with imported results whose name is HTML.
+fn run(here: &Path) {
+    let results = "dataset,task,metric,value\nsolids,rotation,r2_per_output,0.3\nsolids,color,r2_per_output,0.7\n";
+    std::fs::write(here.join("results.csv"), results).unwrap();
+    let hostile = "<script>document.title='owned'</script> & \"x\"=results.csv";
+    copy(tiny_run(), &here.join("run"));
+    succeeded(&eqr(here, &run_args("run", &["--external", hostile])));
+}
+
+fn browser() -> Option<&'static str> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names.into_iter().find(|name| is_installed(name));
+    if found.is_none() {
+        skip("browser", "no Chromium on this machine: the page was not opened");
+    }
+    found
+}
+
+/// The JSON value of `script` in the page, opened in a window of this width.
+fn said_by(browser: &str, page: &Path, width: u32, script: &str) -> serde_json::Value {
+    let text = std::fs::read_to_string(page).unwrap();
+    let watch = "<script>window.wrong=[];addEventListener('error',e=>wrong.push(String(e.message||e.target.src)),true)</script>";
+    let tell = format!(
+        "<script>const said=(()=>{{{script}}})();const out=document.createElement('pre');out.id='said';\
+         out.textContent=btoa(unescape(encodeURIComponent(JSON.stringify(said))));document.body.append(out)</script></body>"
+    );
+    let copy = page.with_extension("watched.html");
+    let watched = text.replacen("<head>", &format!("<head>{watch}"), 1);
+    let (before, after) = watched.rsplit_once("</body>").unwrap();
+    std::fs::write(&copy, format!("{before}{tell}{after}")).unwrap();
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--virtual-time-budget=4000",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--window-size={width},900"))
+        .args(["--dump-dom", &format!("file://{}", copy.display())]);
+    let output = output(&mut command);
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let encoded = dom.rsplit_once("<pre id=\"said\">").and_then(|(_, rest)| rest.split_once("</pre>"));
+    let (encoded, _) = encoded.unwrap_or_else(|| panic!("the page said nothing: {}", stderr(&output)));
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn the_page_works_in_a_browser_and_asks_for_nothing() {
+    let folder = folder();
+    let here = folder.path();
+    run(here);
+    let page = here.join("run/report.html");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let outside = ["src=\"http", "href=\"http", "url(http", "@import"];
+    assert!(outside.iter().all(|outside| !text.contains(outside)), "the page names nothing outside itself");
+    let printed = eqr(here, &["report", "run", "--format", "html"]);
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), text, "`report` prints what `run` wrote");
+    let Some(browser) = browser() else { return };
+
+    let script = "
+        const table = document.querySelector('table.sortable'), head = table.tHead.rows[0].cells[2];
+        const column = () => [...table.tBodies[0].rows].map(row => row.cells[2].dataset.value ?? null);
+        const orders = [column()];
+        for (let i = 0; i < 2; i++) { head.querySelector('button').click(); orders.push([column(), head.getAttribute('aria-sort')]); }
+        return {wrong, orders, title: document.title, wide: document.documentElement.scrollWidth - innerWidth,
+            broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).length, images: document.images.length,
+            asked: performance.getEntriesByType('resource').filter(entry => !entry.name.startsWith('data:')).length};";
+    let found = said_by(browser, &page, 1200, script);
+    assert_eq!(found["wrong"], serde_json::json!([]));
+    assert_eq!(found["asked"], 0);
+    assert_eq!(found["title"], "A tiny suite");
+    assert_eq!(found["broken"], 0);
+    assert!(found["images"].as_u64().unwrap() >= 2, "curves and reconstructions: {found}");
+    let numbers = |order: &serde_json::Value| -> Vec<f64> {
+        order.as_array().unwrap().iter().filter_map(|value| value.as_str()?.parse().ok()).collect()
+    };
+    let [down, up] = [&found["orders"][1], &found["orders"][2]];
+    assert_eq!((&down[1], &up[1]), (&"descending".into(), &"ascending".into()));
+    assert!(numbers(&down[0]).is_sorted_by(|a, b| a >= b) && numbers(&down[0]).len() == 3, "{found}");
+    assert!(numbers(&up[0]).is_sorted(), "{found}");
+
+    // on a phone, wide tables scroll inside their own frames
+    let found = said_by(browser, &page, 390, script);
+    assert!(found["wide"].as_i64().unwrap() <= 0, "the page scrolls sideways: {found}");
+}
+
+#[test]
+fn the_latex_compiles() {
+    let folder = folder();
+    let here = folder.path();
+    run(here);
+    if !is_installed("pdflatex") {
+        return skip("latex", "no pdflatex on this machine: the tables were not set");
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden/latex.tex");
+    for tex in [here.join("run/tables/table-main.tex"), golden] {
+        let options = ["-interaction=nonstopmode", "-halt-on-error", "-jobname=table", "-output-directory"];
+        let output = output(Command::new("pdflatex").args(options).args([here, &tex]));
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}: {log}", tex.display());
+        assert!(!log.contains("Overfull"), "{}: a line is wider than the page: {log}", tex.display());
+    }
+}
+
+#[test]
+fn a_run_that_is_not_whole_is_reported_as_far_as_it_goes() {
+    let folder = folder();
+    let here = folder.path();
+    run(here);
+    let cells = here.join("run/cells");
+    std::fs::write(cells.join("probe-random-init-seed0.json"), "{").unwrap();
+    let ours = cells.join("pretrain-ours-seed0.json");
+    let other = std::fs::read_to_string(&ours).unwrap().replace("\"schema\": 1", "\"schema\": 99");
+    std::fs::write(&ours, other).unwrap();
+    for format in ["terminal", "markdown", "csv", "latex", "html"] {
+        let output = eqr(here, &["report", "run", "--format", format]);
+        succeeded(&output);
+        let (said, text) = (stderr(&output), String::from_utf8(output.stdout).unwrap());
+        assert!(said.contains("probe-random-init-seed0.json is damaged"), "{said}");
+        assert!(said.contains("cell format 99, this program reads 1"), "{said}");
+        assert!(text.contains("Ours"), "{format}: {text}");
+        if format == "html" {
+            assert!(text.contains("left out: ") && text.contains("is damaged"), "the page says it too");
+        }
+    }
+    let refused = |args: &[&str], says: &str| {
+        let output = eqr(here, args);
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    };
+    refused(&["report", "run", "--table", "9"], "not Table 9");
+    // a table without a measured value
+    let contexts = std::fs::read_to_string(here.join("run/report.json")).unwrap();
+    let transfers = "\"transfers\": [{\"dataset\": \"Pets\", \"metric\": \"top1\"}], \"notes\":";
+    std::fs::write(here.join("run/report.json"), contexts.replacen("\"notes\":", transfers, 1)).unwrap();
+    for format in ["terminal", "html"] {
+        refused(&["report", "run", "--table", "5", "--format", format], "Table 5 has no finished cell yet");
+    }
+    // `compare` takes complete runs only
+    refused(&["compare", "run", "run"], "is damaged");
+    refused(&["compare", "run", "run"], "cell format 99");
+    std::fs::write(here.join("run/report.json"), "[").unwrap();
+    refused(&["report", "run"], "report.json is damaged or of another version");
+    std::fs::remove_file(here.join("run/report.json")).unwrap();
+    refused(&["report", "run"], "holds no run: report.json is missing");
+}
