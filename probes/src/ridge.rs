@@ -15,7 +15,6 @@ use crate::r2::R2;
 use crate::standardise::{expect_shape, finite, matrix, shape};
 use ndarray::{Array1, Array2};
 use ndarray_linalg::{FactorizeCInto, InverseCInto, SolveC, UPLO};
-use openblas_src as _; // links the LAPACK that ndarray-linalg calls
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

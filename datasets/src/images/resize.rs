@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{GrayImage, RgbImage};
 
 use super::decode::{LONGEST_SIDE, MOST_PIXELS};
@@ -24,7 +25,7 @@ pub enum Filter {
 /// # Errors
 /// A side of 0 or too many pixels.
 pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
-    let bytes = square(image.as_raw(), PixelType::U8x3, image.dimensions(), side, filter.into())?;
+    let bytes = square::<U8x3>(image.as_raw(), image.dimensions(), side, filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -33,7 +34,7 @@ pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbI
 /// # Errors
 /// A size of 0 or too many pixels.
 pub(crate) fn resize_whole(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> Result<RgbImage, String> {
-    let bytes = resize(image.as_raw(), PixelType::U8x3, image.dimensions(), (width, height), filter.into())?;
+    let bytes = resize::<U8x3>(image.as_raw(), image.dimensions(), (width, height), filter.into())?;
     RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -47,8 +48,8 @@ pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) ->
     if !inside(left, width, image.width()) || !inside(top, height, image.height()) {
         return Err(format!("the box {cut:?} reaches out of {} x {} pixels", image.width(), image.height()));
     }
-    let pixels = crop(image.as_raw(), PixelType::U8x3, image.dimensions(), cut);
-    let bytes = resize(&pixels, PixelType::U8x3, (width, height), (side, side), filter.into())?;
+    let pixels = crop::<U8x3>(image.as_raw(), image.dimensions(), cut);
+    let bytes = resize::<U8x3>(&pixels, (width, height), (side, side), filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -67,7 +68,7 @@ pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<
 /// # Errors
 /// Those of [`resize_square`].
 pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
-    let bytes = square(mask.as_raw(), PixelType::U8, mask.dimensions(), side, ResizeAlg::Nearest)?;
+    let bytes = square::<U8>(mask.as_raw(), mask.dimensions(), side, ResizeAlg::Nearest)?;
     GrayImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -77,7 +78,7 @@ pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, Stri
 /// Those of [`resize_short_side`].
 pub fn resize_mask_short_side(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
     let (width, height) = short_side_size(mask.dimensions(), side)?;
-    let bytes = resize(mask.as_raw(), PixelType::U8, mask.dimensions(), (width, height), ResizeAlg::Nearest)?;
+    let bytes = resize::<U8>(mask.as_raw(), mask.dimensions(), (width, height), ResizeAlg::Nearest)?;
     GrayImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
@@ -101,29 +102,28 @@ fn short_side_size((width, height): (u32, u32), side: u32) -> Result<(u32, u32),
     }
 }
 
-/// Resizes the central square of an image.
-fn square(bytes: &[u8], kind: PixelType, size: (u32, u32), to: u32, how: ResizeAlg) -> Result<Vec<u8>, String> {
+/// The central square of an image of `bytes`, resized.
+fn square<P: PixelTrait>(bytes: &[u8], size: (u32, u32), to: u32, how: ResizeAlg) -> Result<Vec<u8>, String> {
     let side = size.0.min(size.1);
     let cut = [(size.0 - side) / 2, (size.1 - side) / 2, side, side];
-    resize(&crop(bytes, kind, size, cut), kind, (side, side), (to, to), how)
+    resize::<P>(&crop::<P>(bytes, size, cut), (side, side), (to, to), how)
 }
 
-/// The pixels of a box (left, top, width, height). The resizer's own crop would also use pixels outside the
-/// box.
-fn crop<'a>(bytes: &'a [u8], kind: PixelType, size: (u32, u32), [left, top, width, height]: [u32; 4]) -> Cow<'a, [u8]> {
+/// The pixels of a box (left, top, width, height): the resizer's own crop would weigh in the pixels beyond its edges.
+fn crop<P: PixelTrait>(bytes: &[u8], size: (u32, u32), [left, top, width, height]: [u32; 4]) -> Cow<'_, [u8]> {
     if (width, height) == size {
         return Cow::Borrowed(bytes);
     }
-    let in_row = |pixels: u32| pixels as usize * kind.size();
+    let in_row = |pixels: u32| pixels as usize * P::size();
     let rows = bytes.chunks_exact(in_row(size.0).max(1)).skip(top as usize).take(height as usize);
     let mut cut = Vec::with_capacity(in_row(width) * height as usize);
     rows.for_each(|row| cut.extend_from_slice(&row[in_row(left)..in_row(left + width)]));
     Cow::Owned(cut)
 }
 
-/// Resizes an image from `from` to `to` pixels. Rows are resized before columns, as in PIL. The order matters
-/// where a cubic filter overshoots 0 or 255.
-fn resize(bytes: &[u8], kind: PixelType, from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
+/// `bytes` of `from` pixels as `to` pixels. Rows are resized before columns, as PIL does: where a cubic overshoots 0 or
+/// 255 the order shows. The type of the pixels is fixed at compile time: `Resizer::resize` would be compiled for all 13.
+fn resize<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
     let pixels = u64::from(to.0) * u64::from(to.1);
     // the rows may be widened before the columns are shortened
     let between = u64::from(to.0) * u64::from(from.1);
@@ -132,10 +132,11 @@ fn resize(bytes: &[u8], kind: PixelType, from: (u32, u32), to: (u32, u32), how: 
     }
     let options = ResizeOptions::new().resize_alg(how);
     let pass = |bytes: &[u8], from: (u32, u32), to: (u32, u32)| {
-        let source = ImageRef::new(from.0, from.1, bytes, kind).map_err(|error| error.to_string())?;
-        let mut target = Image::new(to.0, to.1, kind);
-        Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
-        Ok(target.into_vec())
+        let source = TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).map_err(|error| error.to_string())?;
+        let mut resized = vec![0; to.0 as usize * to.1 as usize * P::size()];
+        let mut target = TypedImage::<P>::from_buffer(to.0, to.1, &mut resized).map_err(|error| error.to_string())?;
+        Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
+        Ok(resized)
     };
     let narrow = pass(bytes, from, (to.0, from.1))?;
     pass(&narrow, (to.0, from.1), to)

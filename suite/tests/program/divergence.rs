@@ -43,7 +43,7 @@ fn a_retry_goes_on_from_the_last_good_checkpoint() {
         let output = eqr(folder.path(), &args("train.lr=1e3"));
         check(&run, output.status.code(), &stderr(&output));
         let good = report(&run)["last_good_checkpoint"].as_str().expect("it survives the first epoch").to_owned();
-        assert!(folder.path().join(good).join(layout::MANIFEST).exists());
+        assert!(folder.path().join(good).join("manifest.json").exists());
     }
     // only the first call logs the first epoch
     let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
