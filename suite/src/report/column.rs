@@ -45,7 +45,7 @@ impl Column {
     pub fn new(subject: &str, measure: &str, methods: &[String], sample: impl Fn(&str) -> Option<Sample>) -> Self {
         let of_method = |method: &String| MethodSample {
             method: method.clone(),
-            role: Role::of_row(method),
+            role: Role::from_row(method),
             sample: sample(method),
         };
         Column {

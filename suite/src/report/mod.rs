@@ -70,7 +70,7 @@ impl<'a> Report<'a> {
     }
 
     fn data_set(&self, context: &'a ReportContext) -> Result<DataSetReport<'a>> {
-        let values = Values::of(&cells_of(self.cells, context));
+        let values = Values::at_end(&cells_of(self.cells, context));
         let tables = match self.table {
             Some(number) => sections::mirroring(number, &values, context)?,
             None => sections::all(&values, context),

@@ -62,7 +62,7 @@ pub enum Role {
 
 impl Role {
     /// The role of the row of this name.
-    pub fn of_row(row: &str) -> Role {
+    pub fn from_row(row: &str) -> Role {
         match method_name(row).parse() {
             Ok(MethodKind::RandomInit) => Role::Floor,
             Ok(MethodKind::Direct) => Role::Ceiling,

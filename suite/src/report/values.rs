@@ -67,7 +67,7 @@ pub struct Contrast {
 
 impl Values {
     /// Values of the measurements among `cells` whose encoder was fully trained.
-    pub fn of(cells: &[Cell]) -> Self {
+    pub fn at_end(cells: &[Cell]) -> Self {
         Self::select(cells.iter().filter(|cell| cell.last))
     }
 
@@ -154,7 +154,7 @@ impl Sample {
     }
 
     /// The mean of several samples, seed by seed, of the seeds that all of them have.
-    pub fn mean_of(samples: &[&Sample]) -> Option<Sample> {
+    pub fn mean(samples: &[&Sample]) -> Option<Sample> {
         let by_seed =
             |sample: &Sample| sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>();
         let external = samples.iter().any(|sample| sample.external);
@@ -211,7 +211,7 @@ mod tests {
             probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.2), value("rotation", "r2_per_output", 1, 0.4)]),
             probe("Ours", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
         ];
-        let values = Values::of(&cells);
+        let values = Values::at_end(&cells);
         let summary = values.summary("Ours", "rotation", "r2_per_output").unwrap();
         assert_eq!(summary.n, 2);
         assert!((summary.mean - 0.4).abs() < 1e-12);
@@ -224,7 +224,7 @@ mod tests {
         early.step = 5;
         let broken = probe("Ours", 1, &[value("rotation", "r2_per_output", 0, f64::NAN)]);
         let cells = [early, broken, pretrain("Ours", 0, &[])];
-        let values = Values::of(&cells);
+        let values = Values::at_end(&cells);
         let rotation = Quantity::probed("rotation", "r2_per_output");
         assert!(values.sample("Ours", &rotation).is_none());
         assert_eq!(values.not_finite(), 1);
@@ -257,15 +257,15 @@ mod tests {
     #[test]
     fn means_over_sets_take_the_seeds_that_all_have() {
         let (a, b) = (sample(&[(0, 0.5), (1, 0.7), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.1)]));
-        assert_eq!(Sample::mean_of(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
-        assert_eq!(Sample::mean_of(&[&a, &sample(&[(7, 0.5)])]), None);
+        assert_eq!(Sample::mean(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
+        assert_eq!(Sample::mean(&[&a, &sample(&[(7, 0.5)])]), None);
     }
 
     #[test]
     fn transfers_stand_apart_by_their_data_set() {
         let on = |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };
         let cell = Cell { kind: CellKind::Transfer, ..probe("Ours", 0, &[on("DTD", 0.5), on("Pets", 0.75)]) };
-        let values = Values::of(&[cell]);
+        let values = Values::at_end(&[cell]);
         let of = |set| values.sample("Ours", &Quantity::on(set, "linear transfer", "top1")).map(Sample::values);
         assert_eq!((of("DTD"), of("Pets"), of("Food101")), (Some(vec![0.5]), Some(vec![0.75]), None));
         assert!(values.datasets().next().is_none() && values.summary("Ours", "linear transfer", "top1").is_none());

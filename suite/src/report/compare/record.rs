@@ -82,13 +82,13 @@ impl Record {
                 started: String::new(),
             });
         }
-        let store = RunFolder::new(path);
-        let manifest = store.path(layout::MANIFEST);
+        let folder = RunFolder::new(path);
+        let manifest = folder.path(layout::MANIFEST);
         let text = std::fs::read_to_string(&manifest)
             .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
         let manifest: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
-        let (cells, problems) = store.readable_cells()?;
+        let (cells, problems) = folder.readable_cells()?;
         ensure!(problems.is_empty(), "{} is not whole:\n{}", path.display(), problems.join("\n"));
         if cells.is_empty() {
             bail!("{} has no finished cell", path.display());

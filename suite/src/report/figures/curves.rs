@@ -27,7 +27,7 @@ pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8
 
 /// Methods that train, with the number that decides how their lines look.
 fn numbered(context: &ReportContext) -> impl Iterator<Item = (usize, &String)> {
-    context.methods.iter().filter(|method| Role::of_row(method) != Role::Floor).enumerate()
+    context.methods.iter().filter(|method| Role::from_row(method) != Role::Floor).enumerate()
 }
 
 fn training_panel(cells: &[Cell], index: usize, method: &str) -> Option<Panel> {
@@ -64,12 +64,12 @@ pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>
 
 fn probe_panel(cells: &[Cell], context: &ReportContext, task: &str) -> Panel {
     let family = TaskFamily::of_task(task);
-    let trained = numbered(context).filter(|(_, method)| Role::of_row(method) == Role::Contestant);
+    let trained = numbered(context).filter(|(_, method)| Role::from_row(method) == Role::Contestant);
     let mut curves: Vec<Curve> =
         trained.filter_map(|(index, method)| probe_curve(cells, index, method, task)).collect();
     let is_r2 = family == TaskFamily::Transformation;
     let bounds = |role: &Role| *role == Role::Floor || (*role == Role::Ceiling && is_r2);
-    let levels = context.methods.iter().map(|method| (Role::of_row(method), method)).filter(|(role, _)| bounds(role));
+    let levels = context.methods.iter().map(|method| (Role::from_row(method), method)).filter(|(role, _)| bounds(role));
     curves.extend(levels.filter_map(|(role, method)| level(cells, role, method, task)));
     let headline = family.headline();
     let y_label =
@@ -92,7 +92,8 @@ fn probe_curve(cells: &[Cell], index: usize, method: &str, task: &str) -> Option
 
 /// The value of the floor or the ceiling, at whatever step.
 fn level(cells: &[Cell], role: Role, method: &str, task: &str) -> Option<Curve> {
-    let Summary { mean, .. } = Values::of(cells).summary(method, task, TaskFamily::of_task(task).headline().metric)?;
+    let Summary { mean, .. } =
+        Values::at_end(cells).summary(method, task, TaskFamily::of_task(task).headline().metric)?;
     let style = if role == Role::Floor { Style::Floor } else { Style::Ceiling };
     let points = vec![Point { x: 0.0, y: mean, spread: None }];
     Some(Curve { label: format!("{method}{}", role.suffix()), style, points })

@@ -13,17 +13,17 @@ use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Contrast, Test, Values};
 
 /// The headline of every task.
-pub fn of_headlines(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+pub fn in_headlines(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &scores::headline_columns(values, context))]
 }
 
 /// Linear transfer.
-pub fn of_transfer(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+pub fn in_transfer(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &transfer::linear_columns(values, context))]
 }
 
 /// The headline of segmentation.
-pub fn of_segmentation(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+pub fn in_segmentation(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &segmentation::headline_columns(values, context))]
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
         let section = section("differences", Group::Training);
-        (section.tables)(section, &Values::of(cells), context).remove(0)
+        (section.tables)(section, &Values::at_end(cells), context).remove(0)
     }
 
     fn text(row: &Row) -> Vec<String> {

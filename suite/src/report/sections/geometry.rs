@@ -14,7 +14,7 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     };
     let row = |method: &String| Row {
         label: method.clone(),
-        role: Role::of_row(method),
+        role: Role::from_row(method),
         entries: shown_in(section.name).map(|measure| entry(method, measure)).collect(),
     };
     let note = "Mean cosine similarity of y between the two views of a test image, and between views of different images; \

@@ -35,7 +35,7 @@ const SECTIONS: &[Section] = &[
         name: "differences",
         title: "Differences between methods, headline metric",
         group: Group::Training,
-        tables: differences::of_headlines,
+        tables: differences::in_headlines,
     },
     Section {
         name: "variance",
@@ -47,43 +47,43 @@ const SECTIONS: &[Section] = &[
         name: "grid",
         title: "Readout `grid`: y and the 2x2 quadrant means of the token map, per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "inv",
         title: "Invariant half of y, per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "equi",
         title: "Equivariant half of y, per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "linear",
         title: "Linear probes of y (ridge regression in closed form), per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "canonical",
         title: "Quaternions with w >= 0, per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "combined",
         title: "Pairs that differ by all transforms at once, per-output R2",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "pooled",
         title: "Pooled R2 beside the constant predictor's",
         group: Group::Training,
-        tables: scores::of_transformations,
+        tables: scores::transformations,
     },
     Section {
         name: "retrieval",
@@ -120,7 +120,7 @@ const SECTIONS: &[Section] = &[
         name: "differences",
         title: "Differences between methods, linear transfer",
         group: Group::Transfer,
-        tables: differences::of_transfer,
+        tables: differences::in_transfer,
     },
     Section {
         name: "neighbours",
@@ -139,7 +139,7 @@ const SECTIONS: &[Section] = &[
         name: "differences",
         title: "Differences between methods, segmentation, mIoU",
         group: Group::Segmentation,
-        tables: differences::of_segmentation,
+        tables: differences::in_segmentation,
     },
     Section { name: "classes", title: "Segmentation", group: Group::Segmentation, tables: segmentation::classes },
     Section { name: "paper", title: "Beside the paper's Table", group: Group::Segmentation, tables: paper::tables },
@@ -153,9 +153,9 @@ const SECTIONS: &[Section] = &[
 
 /// What the encoders read of the data that they were trained on, then of others.
 pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
-    let mut training = of_group(Group::Training, values, context);
+    let mut training = group_tables(Group::Training, values, context);
     let elsewhere =
-        [of_group(Group::Transfer, values, context), of_group(Group::Segmentation, values, context)].concat();
+        [group_tables(Group::Transfer, values, context), group_tables(Group::Segmentation, values, context)].concat();
     // a suite may transfer its encoders and probe nothing: then the transfer comes first
     let groups = if training[0].has_values() || !elsewhere.iter().any(Table::has_estimates) {
         [training, elsewhere]
@@ -163,7 +163,7 @@ pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
         training.remove(0);
         [elsewhere, training]
     };
-    groups.concat().into_iter().chain(of_group(Group::Protocol, values, context)).collect()
+    groups.concat().into_iter().chain(group_tables(Group::Protocol, values, context)).collect()
 }
 
 /// The tables that mirror the paper's table `number`: all of a suite that mirrors it as a whole, else those
@@ -175,7 +175,7 @@ pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result
     let mirrors = |group: &Group| group.paper_table(context) == Some(number);
     let tables = match [Group::Transfer, Group::Segmentation].into_iter().find(mirrors) {
         _ if context.table == Some(number) => all(values, context),
-        Some(group) => of_group(group, values, context),
+        Some(group) => group_tables(group, values, context),
         None => vec![],
     };
     if !tables.iter().any(Table::has_estimates) {
@@ -188,7 +188,7 @@ pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result
 }
 
 /// The main table in any case, the others where they hold values.
-fn of_group(group: Group, values: &Values, context: &ReportContext) -> Vec<Table> {
+fn group_tables(group: Group, values: &Values, context: &ReportContext) -> Vec<Table> {
     let sections = SECTIONS.iter().filter(|section| section.group == group);
     let tables = sections.flat_map(|section| (section.tables)(section, values, context));
     tables.filter(|table| table.section == scores::MAIN || table.has_values()).collect()

@@ -21,23 +21,23 @@ struct Trained<'a> {
 pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     let names = || context.methods.iter().map(String::as_str);
     let parsed = names().filter_map(|name| Some(Trained { name, kind: method_name(name).parse().ok()? }));
-    let contestants: Vec<Trained<'a>> = parsed.filter(|row| Role::of_row(row.name) == Role::Contestant).collect();
+    let contestants: Vec<Trained<'a>> = parsed.filter(|row| Role::from_row(row.name) == Role::Contestant).collect();
     let against = |other: fn(&MethodKind) -> Option<MethodKind>| {
         let pair = |row: &Trained<'a>| Some((row.name, named(&contestants, row, &other(&row.kind)?)?));
         contestants.iter().filter_map(pair).collect::<Vec<(&str, &str)>>()
     };
     let ours = contestants.iter().filter(|row| row.kind == MethodKind::OURS);
     let sie = || contestants.iter().filter(|row| matches!(row.kind, MethodKind::Sie(_)));
-    let floor = names().filter(|name| Role::of_row(name) == Role::Floor);
-    let asked = context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
-    let asked =
-        asked.filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
+    let floor = names().filter(|name| Role::from_row(name) == Role::Floor);
+    let requested = context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
+    let requested =
+        requested.filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
     let mut pairs = against(MethodKind::ablation);
     pairs.extend(against(MethodKind::baseline));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
-    for (first, second) in asked {
+    for (first, second) in requested {
         if !pairs.contains(&(first, second)) && !pairs.contains(&(second, first)) {
             pairs.push((first, second));
         }

@@ -158,7 +158,7 @@ mod tests {
     use crate::run_folder::cell::CellKind;
 
     fn table(group: Group, cells: &[crate::run_folder::cell::Cell], context: &ReportContext) -> Table {
-        tables(section("paper", group), &Values::of(cells), context).remove(0)
+        tables(section("paper", group), &Values::at_end(cells), context).remove(0)
     }
 
     #[test]

@@ -59,7 +59,8 @@ mod tests {
             cell("SIE(rot)", 0, 0.6, 0.2),
             cell("SIE(rot+color)", 0, 0.5, 0.1),
         ];
-        let [test, train] = &tables(section("retrieval", Group::Training), &Values::of(&cells), &context)[..] else {
+        let [test, train] = &tables(section("retrieval", Group::Training), &Values::at_end(&cells), &context)[..]
+        else {
             panic!("two splits")
         };
         let labels: Vec<&str> = test.rows.iter().map(|row| row.label.as_str()).collect();

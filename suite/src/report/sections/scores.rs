@@ -44,7 +44,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
 
 /// The table of the metric that the registry gives to the section, of the transformations that have values of
 /// it.
-pub fn of_transformations(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+pub fn transformations(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let metric = r2_shown_in(section.name).expect("the registry gives a metric to every section of transformations");
     let tasks = context.tasks.iter().filter(|task| TaskFamily::of_task(task) == TaskFamily::Transformation);
     let columns = tasks.map(|task| column(values, context, task, R2.heading, &metric.to_string()));
@@ -156,7 +156,7 @@ mod tests {
 
     fn table(name: &str, cells: &[Cell], context: &ReportContext) -> Table {
         let section = section(name, Group::Training);
-        (section.tables)(section, &Values::of(cells), context).remove(0)
+        (section.tables)(section, &Values::at_end(cells), context).remove(0)
     }
 
     fn warnings(table: &Table) -> Vec<&str> {

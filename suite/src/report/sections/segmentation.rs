@@ -99,7 +99,7 @@ mod tests {
         };
         let mut ours = of("Ours", 0.3);
         ours.metrics.push(Metric { eval_seed: Some(1), value: 0.5, ..ours.metrics[0].clone() });
-        let values = Values::of(&[ours, of("VICReg", 0.2)]);
+        let values = Values::at_end(&[ours, of("VICReg", 0.2)]);
         let table = |name| {
             let section = section(name, Group::Segmentation);
             (section.tables)(section, &values, &context).remove(0)

@@ -76,7 +76,7 @@ mod tests {
             probe("Ours", 0, &[shuffled("rotation", -0.01), shuffled("color", -0.02)]),
             probe("VICReg", 0, &[shuffled("rotation", 0.05), shuffled("color", -0.03)]),
         ];
-        let found = tables(section("shuffled", Group::Training), &Values::of(&cells), &context).remove(0);
+        let found = tables(section("shuffled", Group::Training), &Values::at_end(&cells), &context).remove(0);
         assert_eq!(found.rows[0].entries[1].words(), ["-0.020"]);
         assert_eq!(found.rows[1].entries[0].words(), ["VICReg"]);
         let warnings: Vec<_> = found.notes.iter().filter(|note| matches!(note, Note::Warning(_))).collect();

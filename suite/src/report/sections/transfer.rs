@@ -39,7 +39,7 @@ fn columns(values: &Values, context: &ReportContext, prefix: &str) -> Vec<Column
     let mut columns: Vec<Column> = context.transfers.iter().map(column).filter(Column::has_values).collect();
     if columns.len() > 1 {
         let of_all = |method: &str| {
-            Sample::mean_of(&columns.iter().map(|column| column.sample(method)).collect::<Option<Vec<_>>>()?)
+            Sample::mean(&columns.iter().map(|column| column.sample(method)).collect::<Option<Vec<_>>>()?)
         };
         let subject = format!("mean of {}", columns.len());
         let mean = Column::new(&subject, "", &context.methods, of_all).without_ceiling();
@@ -98,7 +98,7 @@ mod tests {
             downstream(CellKind::Transfer, "VICReg", 1, &[("DTD", "top1", 0.401)]),
             of("Direct regression", 0, 0.9, 0.9),
         ];
-        let values = Values::of(&cells);
+        let values = Values::at_end(&cells);
         let table = |name| {
             let section = section(name, Group::Transfer);
             (section.tables)(section, &values, &context).remove(0)
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_table() {
-        let tables = linear(section("transfer", Group::Transfer), &Values::of(&[]), &transfers(&[("DTD", "top1")]));
+        let tables = linear(section("transfer", Group::Transfer), &Values::at_end(&[]), &transfers(&[("DTD", "top1")]));
         assert!(!tables[0].has_values());
     }
 }

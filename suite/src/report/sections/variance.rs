@@ -61,7 +61,7 @@ mod tests {
         ];
         let context = context(&["rotation", "color"], &["Ours", "VICReg", "SimCLR"]);
         let section = section("variance", Group::Training);
-        let found = tables(section, &Values::of(&cells), &context).remove(0);
+        let found = tables(section, &Values::at_end(&cells), &context).remove(0);
         let labels: Vec<&str> = found.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["rotation: Ours", "rotation: VICReg"]);
         let number = |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };

@@ -25,7 +25,7 @@ pub fn figure(column: &Column) -> Option<Markup> {
         (index, method)
     });
     let measured: Vec<(usize, &MethodSample)> = numbered.filter(|(_, method)| method.sample.is_some()).collect();
-    let scale = Scale::of_column(column)?;
+    let scale = Scale::new(column)?;
     let height = ROW * measured.len() as f64 + AXIS + 4.0;
     let levels = [(Role::Floor, "level"), (Role::Ceiling, "level ceiling-level")];
     let levels = levels.into_iter().filter_map(|(role, class)| Some((scale.x(column.level(role)?), class)));
@@ -52,7 +52,7 @@ struct Scale {
 
 impl Scale {
     /// From 0, or the lowest end of an interval that is worth drawing, to the highest.
-    fn of_column(column: &Column) -> Option<Scale> {
+    fn new(column: &Column) -> Option<Scale> {
         let ends = column.summaries().flat_map(|summary| {
             let (low, high) = summary.ci95.unwrap_or((summary.mean, summary.mean));
             // an interval of two seeds may be wider than the whole scale
@@ -142,7 +142,7 @@ mod tests {
         let context = context(&["rotation"], &methods);
         let cell = |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
         let cells: Vec<_> = values.iter().map(cell).collect();
-        figure(&headline_columns(&Values::of(&cells), &context)[0]).map(Markup::into_string)
+        figure(&headline_columns(&Values::at_end(&cells), &context)[0]).map(Markup::into_string)
     }
 
     /// All below -1, all the same, all zero: every place is a number inside the picture.
