@@ -6,12 +6,13 @@
 
     python scripts/reference/gradients.py [FOLDER]
 
-FOLDER (models/tests/reference) receives
+FOLDER (models/tests/it/reference) receives
 
 gradients.safetensors   parameters and a batch (f32), `gradient/<method>` (f64): the flat gradient of every method's loss, and under `reference`
                         of its metadata, as JSON, the configuration and, by method, the names of the parameters in the order of the flat
                         gradient and the values of the loss's terms
-vit.safetensors         weights of timm's VisionTransformer, images and the tokens it makes of them; position embeddings that torch interpolated
+vit.safetensors         weights of timm's VisionTransformer, images and the tokens it makes of them; its position embedding as
+                        timm resizes it (bicubic, antialiased) to other token maps
 
 The losses are written down from the papers (VICReg, SIE, SimCLR, Barlow Twins, and the reconstruction method of the benchmark) as
 PyTorch modules in f64 and differentiated by autograd through the whole network at once.
@@ -27,6 +28,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -419,19 +421,16 @@ def vit(folder):
         tokens = model.forward_features(images)
     tensors = {f"parameter/{key}": value.detach().contiguous() for key, value in model.named_parameters()}
     tensors |= {"images": images, "tokens": tokens}
-    positions = model.pos_embed.detach()
-    grid = shape["image"] // shape["patch"]
-    table = positions[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
     for side in (2, 3, 7, 14):
-        resized = F.interpolate(table, size=(side, side), mode="bicubic", align_corners=False, antialias=False)
-        tensors[f"positions/{side}"] = torch.cat([positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1).contiguous()
+        resized = resample_abs_pos_embed(model.pos_embed.detach(), [side, side])
+        tensors[f"positions/{side}"] = resized.contiguous()
     about = {"torch": torch.__version__, "timm": timm.__version__, "config": shape}
     save_file(tensors, os.path.join(folder, "vit.safetensors"), metadata={"reference": json.dumps(about)})
 
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "..", "..", "models", "tests", "reference")
+    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "..", "..", "models", "tests", "it", "reference")
     os.makedirs(folder, exist_ok=True)
     gradients(folder)
     vit(folder)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/logistic.json: multinomial logistic regression by scikit-learn (Newton steps, to the end) for
+"""Writes probes/tests/it/reference/logistic.json: multinomial logistic regression by scikit-learn (Newton steps, to the end) for
 strengths of the protocol's grid, on features of unequal scales that do not separate the classes.
 
     pip install numpy scikit-learn && scripts/reference/logistic.py
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "logistic.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "logistic.json"
 TRAIN = 300
 
 

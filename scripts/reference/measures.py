@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/measures.json: accuracies, segmentation scores, R2, retrieval, k-NN, tests and intervals of fixed inputs by
+"""Writes probes/tests/it/reference/measures.json: accuracies, segmentation scores, R2, retrieval, k-NN, tests and intervals of fixed inputs by
 scikit-learn, SciPy, statsmodels and plain NumPy.
 
     pip install numpy scipy scikit-learn statsmodels && scripts/reference/measures.py
@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from sklearn.neighbors import KNeighborsClassifier
 from statsmodels.stats.multitest import multipletests
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "measures.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "measures.json"
 VOID = 255
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/ridge.json: ridge regression by scikit-learn on standardised features, the strength of each
+"""Writes probes/tests/it/reference/ridge.json: ridge regression by scikit-learn on standardised features, the strength of each
 output chosen by generalised cross-validation with the hat matrix written out.
 
     pip install numpy scikit-learn && scripts/reference/ridge.py
@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "ridge.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "ridge.json"
 
 
 def case(name, rows, x, t):

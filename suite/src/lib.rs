@@ -13,7 +13,8 @@
 //! - [`data`]: opened packs, and the pairs of views that a training takes from them.
 //! - [`run_folder`]: what a run writes and reads again: cells, manifest, checkpoints.
 //! - [`suite_file`]: a suite as it is written, and its plan. [`cluster`]: ranks, devices, cores and signals.
-//! - [`console`], [`failure`], [`normalisation`]: small things that every folder may use.
+//! - [`registry`]: what is measured. [`console`], [`failure`]: progress lines and exit codes. Every folder may
+//!   use these.
 
 pub mod cli;
 pub mod cluster;
@@ -22,7 +23,6 @@ pub mod data;
 pub mod encoder;
 pub mod failure;
 pub mod measure;
-pub mod normalisation;
 pub mod perf;
 pub mod pretrain;
 pub mod registry;

@@ -64,8 +64,11 @@ fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     let value = red.maximum(&green).maximum(&blue);
     let chroma = &value - red.minimum(&green).minimum(&blue);
     let hue = wrap(sixths(&[red, green, blue], &value, &chroma) + turns * 6.0);
-    let weight =
-        [clamped((&hue - 3.0).abs_() - 1.0), clamped(2.0 - (&hue - 2.0).abs_()), clamped(2.0 - (&hue - 4.0).abs_())];
+    let weight = [
+        clamped((&hue - 3.0).abs_() - 1.0),
+        clamped(2.0 - (&hue - 2.0).abs_()),
+        clamped(2.0 - (&hue - 4.0).abs_()),
+    ];
     let mut out = Tensor::cat(&weight, 1);
     out -= 1.0;
     out *= chroma;

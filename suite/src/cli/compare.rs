@@ -17,22 +17,24 @@ const REGRESSION: i32 = 1;
 /// Options of `compare`.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// The recorded run: its folder, or its metrics.csv (quality alone); or a folder of recorded runs, of which the newest stands for quality
-    /// and each for one value of speed. Fewer than five pretraining seeds, or runs, say nothing.
+    /// The recorded run: its folder, or its metrics.csv (quality alone); or a folder of recorded runs, where
+    /// the newest gives the quality and each run gives one value of the speed. Fewer than five pretraining
+    /// seeds, or runs, are too few to judge.
     baseline: PathBuf,
-    /// The run that is judged, as the baseline.
+    /// The run that is judged: its folder, or its metrics.csv.
     candidate: PathBuf,
-    /// Chance of one or more false alarms in a table: a data set with its probes, its transfer or its segmentation. The more lines a table
-    /// has, the larger a drop must be: of six lines, three standard deviations at five seeds are found nine times in ten.
-    #[arg(long, default_value_t = 0.05, value_parser = part)]
+    /// Chance of a false alarm in a table: a data set with its probes, its transfer or its segmentation. The
+    /// more lines a table has, the larger a drop must be: with six lines and five seeds, a drop of three
+    /// standard deviations is found nine times in ten.
+    #[arg(long, default_value_t = 0.05, value_parser = fraction)]
     alpha: f64,
     /// Smallest drop of a metric that counts, in its own unit.
-    #[arg(long, default_value_t = 0.0, value_parser = part)]
+    #[arg(long, default_value_t = 0.0, value_parser = fraction)]
     tolerance: f64,
-    /// Smallest slow-down that counts, as a part of the baseline's steps a second.
-    #[arg(long, default_value_t = 0.03, value_parser = part)]
+    /// Smallest slow-down that counts, as a fraction of the baseline's steps a second.
+    #[arg(long, default_value_t = 0.03, value_parser = fraction)]
     slower: f64,
-    /// Write the verdicts as JUnit XML, too.
+    /// Also write the verdicts as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
     /// JSON instead of a table.
@@ -40,7 +42,7 @@ pub struct CompareArgs {
     json: bool,
 }
 
-fn part(text: &str) -> Result<f64, String> {
+fn fraction(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|value| (0.0..1.0).contains(value))
@@ -55,7 +57,8 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     let CompareArgs { alpha, tolerance, slower, .. } = *args;
     let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;
     let candidate = Record::read(&args.candidate).map_err(Failure::bad_input)?;
-    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower }).map_err(Failure::bad_input)?;
+    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower })
+        .map_err(Failure::bad_input)?;
     if let Some(path) = &args.junit {
         write_atomic(path, found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
     }
@@ -63,14 +66,26 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     if !found.regressed() {
         return Ok(());
     }
-    let worse = found.metrics.iter().filter(|line| line.verdict == crate::report::compare::Verdict::Regression).count();
-    let error = anyhow::anyhow!("{worse} of {} became worse than {}", found.metrics.len(), args.baseline.display());
+    let worse = found
+        .metrics
+        .iter()
+        .filter(|metric| metric.verdict == crate::report::compare::Verdict::Regression)
+        .count();
+    let error =
+        anyhow::anyhow!("{worse} of {} became worse than {}", found.metrics.len(), args.baseline.display());
     Err(Failure { error, code: REGRESSION, agreed: true })
 }
 
 fn as_table(found: &Comparison) -> String {
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(["", "baseline", "candidate", "gain", "p of a drop", "verdict"]);
+    table.load_preset(ASCII_MARKDOWN).set_header([
+        "",
+        "baseline",
+        "candidate",
+        "gain",
+        "p of a drop",
+        "verdict",
+    ]);
     for ComparedMetric { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.metrics {
         let mean = |summary: &eqr_probes::stats::Summary| match summary.std {
             Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),

@@ -1,4 +1,4 @@
-//! `eqr-bench data`: making, checking and looking at packs.
+//! `eqr-bench data`: makes, checks and draws packs.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use eqr_datasets::{Pack, pack as packs};
 
 use crate::console::{Progress, print_text, say};
 
-/// What can be done with packs.
+/// The commands for packs.
 #[derive(Subcommand)]
 pub enum DataCommand {
-    /// Say what sets can be packed, what is expected where, and where they come from.
+    /// List the sets that can be packed: what input is expected, and where to get it.
     List,
     /// Pack a set as it lies on disk or in its archive.
     Pack(PackArgs),
@@ -53,13 +53,14 @@ pub struct ShowArgs {
     /// Columns; default: 10, of masks and pairs 3.
     #[arg(long)]
     columns: Option<usize>,
-    /// Draw pairs of views, and write what leads from the first to the second below them.
+    /// Draw pairs of views, with the parameters of the transformation below them.
     #[arg(long)]
     pairs: bool,
     /// Seed of the pairs.
     #[arg(long, default_value_t = 0, requires = "pairs")]
     seed: u64,
-    /// What makes view 2 of a photograph: some of rotation, translation, crop, flip, color, blur, with commas between; default: all.
+    /// Transforms that make view 2 of a photograph: a comma-separated list of rotation, translation, crop,
+    /// flip, color, blur; default: all.
     #[arg(long, value_delimiter = ',', requires = "pairs")]
     transforms: Option<Vec<Transform>>,
 }
@@ -67,10 +68,10 @@ pub struct ShowArgs {
 /// Options of `data pack`.
 #[derive(Args)]
 pub struct PackArgs {
-    /// What INPUT is; `data list` tells more.
+    /// What INPUT is; see `data list`.
     #[arg(value_parser = PossibleValuesParser::new(SOURCES.map(|source| source.kind)))]
     kind: String,
-    /// A folder, .tar, .tar.gz or .zip, read as it is; archives inside it are read, too.
+    /// A folder, .tar, .tar.gz or .zip, read in place; archives inside it are also read.
     input: PathBuf,
     /// The pack.
     #[arg(long)]
@@ -84,7 +85,7 @@ pub struct PackArgs {
     /// Resize images whose shorter side is longer than this; stored as JPEG.
     #[arg(long)]
     short_side: Option<usize>,
-    /// Share of each class that is set aside where the input has no test split.
+    /// Fraction of each class that is set aside if the input has no test split.
     #[arg(long, default_value_t = 0.2)]
     test_fraction: f64,
     /// Seed of that split.
@@ -109,10 +110,10 @@ pub struct GenerateArgs {
     /// Side of the images in pixels.
     #[arg(long, default_value_t = 64)]
     side: usize,
-    /// Objects a class.
+    /// Objects of each class.
     #[arg(long, default_value_t = 40)]
     objects: usize,
-    /// Views an object.
+    /// Views of each object.
     #[arg(long, default_value_t = 20)]
     views: usize,
     /// Seed of shapes and scenes.
@@ -180,7 +181,7 @@ fn list() -> Result<()> {
 }
 
 fn pack_set(args: PackArgs) -> Result<()> {
-    writable(&args.out)?;
+    check_writable(&args.out)?;
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
     }
@@ -191,28 +192,33 @@ fn pack_set(args: PackArgs) -> Result<()> {
     };
     let options = Options { name: args.name, test_fraction: args.test_fraction, seed: args.seed };
     let spec = PackSpec { options, resize, skip_bad: args.skip_bad };
-    let source = source(&args.kind).expect("the command line knows the kinds");
+    let source = source(&args.kind).expect("clap checked the kind");
     let start = Instant::now();
     let progress = Progress::new("packing");
-    let packed = pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
+    let packed =
+        pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
     let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
     if left_out > 0 {
-        say(&format!("{left_out} images that cannot be used were left out; the pack's provenance lists them"));
+        say(&format!(
+            "{left_out} images that cannot be used were left out; the pack's provenance lists them"
+        ));
     }
     describe(&packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
 fn generate(args: GenerateArgs) -> Result<()> {
-    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } = args;
-    writable(&out)?;
+    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } =
+        args;
+    check_writable(&out)?;
     let paint = match paint {
         PaintArg::Plain => Paint::Plain,
         PaintArg::Axes => Paint::Axes,
     };
     let objects_per_class = objects;
-    let spec = SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
+    let spec =
+        SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
     let progress = Progress::new("rendering");
     let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
@@ -233,8 +239,8 @@ fn draw(args: ShowArgs) -> Result<()> {
     Ok(show::grid_png(&pack, split, rows, columns, &args.out)?)
 }
 
-/// Says so before an hour of packing rather than after it.
-fn writable(out: &Path) -> Result<()> {
+/// Checks that `out` can be written, before an hour of packing.
+fn check_writable(out: &Path) -> Result<()> {
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -242,12 +248,48 @@ fn writable(out: &Path) -> Result<()> {
     tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
 }
 
+/// Prints the number and size of the images.
 fn describe(pack: &Pack, took: &str) {
     let first = &pack.splits[0];
     let [height, width] = first.size(0);
     let one_size = (1..first.len()).all(|image| first.size(image) == [height, width]);
     let size = if one_size { format!("{width} x {height}") } else { "several sizes".to_owned() };
-    let splits: Vec<String> = pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
+    let splits: Vec<String> =
+        pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
     let classes = pack.class_names.len();
-    say(&format!("{}: {} images of {size} in {classes} classes{took}", pack.path().display(), splits.join(" and ")));
+    say(&format!(
+        "{}: {} images of {size} in {classes} classes{took}",
+        pack.path().display(),
+        splits.join(" and ")
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(subcommand)]
+        command: DataCommand,
+    }
+
+    #[test]
+    fn a_pack_has_one_way_of_resizing_and_a_kind_that_exists() {
+        let parses = |line: &str| Alone::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("data pack cifar10 in --out out.h5 --side 32"));
+        assert!(!parses("data pack cifar10 in --out out.h5 --side 32 --short-side 64"));
+        assert!(!parses("data pack cifar11 in --out out.h5"));
+        assert!(!parses("data show out.h5 --out out.png --seed 1"), "photographs without pairs have no seed");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_writable(&folder.path().join("out.h5")).is_ok());
+        let message = format!("{:#}", check_writable(&folder.path().join("absent/out.h5")).unwrap_err());
+        assert!(message.contains("cannot write to") && message.contains("absent"), "{message}");
+    }
 }

@@ -74,20 +74,22 @@ fn reason(device: Device) -> &'static str {
     }
 }
 
-/// A BLAS routine that libtorch calls by its usual name, at which another library could put itself in front of libtorch's own.
+/// A BLAS routine that libtorch calls by its usual name. Another library could define it and take the place
+/// of libtorch's own.
 const PRODUCT: &CStr = c"sgemm_";
 
-/// The library that gives this process its matrix products.
+/// The library whose matrix products this process uses.
 fn blas() -> String {
     // SAFETY: asks the loader for a name that ends in NUL; the answer is not called.
     let routine = unsafe { libc::dlsym(libc::RTLD_DEFAULT, PRODUCT.as_ptr()) };
     // SAFETY: a Dl_info is plain pointers, for which zeros are a valid value.
     let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
     // SAFETY: dladdr accepts any address and writes to `found` alone.
-    if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null() {
+    if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null()
+    {
         return "inside libtorch".to_owned();
     }
-    // SAFETY: dladdr has set the name, NUL-terminated, which lives as long as the library.
+    // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library.
     unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned()
 }
 
@@ -106,11 +108,12 @@ mod tests {
 
     /// Behind a system's OpenBLAS libtorch's fp32 products had half their speed (probes/build.rs).
     #[test]
-    fn nothing_stands_in_front_of_libtorchs_matrix_products() {
+    fn no_other_library_takes_the_place_of_libtorchs_matrix_products() {
         // libtorch must be in the process
         assert_eq!(tch::Tensor::from(1.0).double_value(&[]), 1.0);
         // SAFETY: finds a library that is loaded already, by a name that ends in NUL.
-        let libtorch = unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+        let libtorch =
+            unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
         assert!(!libtorch.is_null(), "libtorch_cpu.so is loaded");
         // SAFETY: both ask the loader for a name that ends in NUL; the answers are compared, not called.
         let [own, everybodys] =

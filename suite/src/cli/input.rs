@@ -15,8 +15,9 @@ use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 /// Options of `probe` and `transfer` that say what is measured.
 #[derive(Args)]
 pub struct Input {
-    /// HDF5 file of features from anywhere. For `probe`: `train/features_1`, `train/features_2` (N, D), `train/targets/<name>` (N, k), and the
-    /// same under `test/`. For `transfer`: `train|val|test/features` (N, D) and `train|val|test/labels` (N), classes from 0.
+    /// HDF5 file of features from anywhere. For `probe`: `train/features_1`, `train/features_2` (N, D),
+    /// `train/targets/<name>` (N, k), and the same under `test/`. For `transfer`: `train|val|test/features`
+    /// (N, D) and `train|val|test/labels` (N), classes from 0.
     #[arg(long, required_unless_present = "encoder", conflicts_with = "encoder")]
     features: Option<PathBuf>,
     #[arg(long, requires = "data", help = ENCODER_HELP)]

@@ -1,4 +1,4 @@
-//! The command line: one file for each subcommand; here its arguments and which file carries it out.
+//! The command line. Each subcommand has a file with its options; this one parses and dispatches.
 
 mod compare;
 mod data;
@@ -36,15 +36,15 @@ enum Command {
     Run(run::RunArgs),
     /// Print what a run wrote.
     Report(report::ReportArgs),
-    /// Hold a run against a recorded one: exit code 1 where quality or speed became worse.
+    /// Compare a run with a recorded one: exit code 1 if quality or speed became worse.
     Compare(compare::CompareArgs),
     /// Keep a finished run as a baseline for `compare`.
     Record(record::RecordArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(export::ExportArgs),
-    /// R2 of probes on an encoder, or a file of features: what they hold of the transformation between two views.
+    /// R2 of probes that predict the transformation between two views from an encoder's features.
     Probe(probe::ProbeArgs),
-    /// Accuracy of logistic regression and nearest neighbours on an encoder, or a file of features.
+    /// Accuracy of logistic regression and nearest neighbours on an encoder's features.
     Transfer(transfer::TransferArgs),
     /// Segmentation of scenes by a head on a frozen encoder: mIoU, mAcc, aAcc.
     Segment(segment::SegmentArgs),
@@ -54,11 +54,12 @@ enum Command {
     /// Measure speed against a ceiling taken in the same process.
     #[command(subcommand)]
     Perf(perf::PerfCommand),
-    /// Say what this machine has and what `run` would use.
+    /// Print what this machine has and what `run` would use.
     Doctor(doctor::DoctorArgs),
 }
 
-/// Runs the program as one rank of `ranks` and returns the exit code. A failure that only this rank knows of ends the others.
+/// Runs the program as one rank of `ranks` and returns the exit code. A failure that only this rank knows of
+/// ends the others.
 pub fn main(ranks: &dyn Collective) -> i32 {
     let leads = ranks.rank() == 0;
     if !leads {
@@ -100,7 +101,7 @@ fn parsed(args: impl IntoIterator<Item = OsString>) -> Result<(String, Command),
 /// Checks a command line, the program's name first, without running it.
 ///
 /// # Errors
-/// What clap says of it, `--help` and `--version` among them.
+/// Clap's, which include `--help` and `--version`.
 pub fn parse<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), clap::Error> {
     parsed(args.into_iter().map(OsString::from)).map(drop)
 }
@@ -145,8 +146,11 @@ mod tests {
 
     #[test]
     fn mpirun_is_for_the_commands_that_share_their_work() {
-        let runs_on_ranks = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.runs_on_ranks();
-        assert!(runs_on_ranks("eqr-bench run quickstart --out x") && runs_on_ranks("eqr-bench perf allreduce"));
+        let runs_on_ranks =
+            |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.runs_on_ranks();
+        assert!(
+            runs_on_ranks("eqr-bench run quickstart --out x") && runs_on_ranks("eqr-bench perf allreduce")
+        );
         assert!(!runs_on_ranks("eqr-bench report x") && !runs_on_ranks("eqr-bench perf transforms"));
     }
 }

@@ -1,4 +1,4 @@
-//! `eqr-bench probe`: what an encoder's features, or features from anywhere, hold of the transformation between two views.
+//! `eqr-bench probe`: R2 of probes that predict the transformation between two views from features.
 
 use std::num::NonZeroUsize;
 
@@ -38,19 +38,20 @@ use crate::suite_file::transforms::Transforms;
 pub struct ProbeArgs {
     #[command(flatten)]
     input: Input,
-    /// What makes view 2 of photographs, each alone: some of rotation, translation, crop, flip, color, blur, with commas between; default: all.
+    /// Transforms that make view 2 of photographs, one at a time: a comma-separated list of rotation,
+    /// translation, crop, flip, color, blur; default: all.
     #[arg(long, value_delimiter = ',', requires = "encoder")]
     transforms: Option<Vec<Transform>>,
-    /// Parts of y that are probed, of an encoder of ours: some of all, inv, equi, with commas between.
+    /// Halves of y that are probed, of an encoder with halves: a comma-separated list of all, inv, equi.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     parts: Vec<ReadoutHalf>,
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
-    /// Training pairs that an encoder is asked for.
+    /// Training pairs that are encoded.
     #[arg(long, default_value_t = 40_000, value_parser = at_least_two)]
     train_pairs: usize,
-    /// Test pairs that an encoder is asked for.
+    /// Test pairs that are encoded.
     #[arg(long, default_value_t = 10_000, value_parser = at_least_two)]
     test_pairs: usize,
     /// Number of seeds of the MLP probe: 0, 1, ...
@@ -131,7 +132,7 @@ fn features(args: &ProbeArgs, device: Device) -> Result<(Vec<PairSet>, Vec<Measu
     Ok((sets, geometry))
 }
 
-/// Scores of every target of `sets`, read from each part of y that was asked for.
+/// Scores of every target of `sets`, from each half of y in `--parts`.
 fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], compute: Compute) -> Outcome<Vec<Scores<'a>>> {
     let config = ProbeConfig { hidden: args.hidden, epochs: args.epochs, batch: args.batch, lr: args.lr };
     let seeds: Vec<u64> = (0..args.seeds).collect();
@@ -139,8 +140,8 @@ fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], compute: Compute) -> Outcome
         Compute::Bf16 => ProbePrecision::Bf16,
         _ => ProbePrecision::Fp32,
     };
-    let of_part = |&part: &ReadoutHalf| sets.iter().flat_map(move |set| Question::all(set, part.into()));
-    let questions: Vec<Question<'a>> = args.parts.iter().flat_map(of_part).collect();
+    let of_half = |&half: &ReadoutHalf| sets.iter().flat_map(move |set| Question::all(set, half.into()));
+    let questions: Vec<Question<'a>> = args.parts.iter().flat_map(of_half).collect();
     let progress = Progress::new("probes, epochs");
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
     let scores = regression::score(questions, &seeds, &config, precision, &mut tick).map_err(failure)?;
@@ -154,7 +155,9 @@ fn warn_of_undefined(Scores { question, constant, .. }: &Scores) {
     let columns: Vec<String> = undefined.map(|(column, _)| column.to_string()).collect();
     if !columns.is_empty() {
         let (name, columns) = (question.name(), columns.join(", "));
-        say(&format!("note: target {name}: column {columns} does not vary on the test split: its R2 is undefined"));
+        say(&format!(
+            "note: target {name}: column {columns} does not vary on the test split: its R2 is undefined"
+        ));
     }
 }
 
@@ -207,14 +210,22 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     for scores in scores {
         let name = scores.question.name();
-        let (mlp, linear, constant) = (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
+        let (mlp, linear, constant) =
+            (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
         for (probe, all) in [("MLP", &mlp[..]), ("linear", &linear), ("constant", &constant)] {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>| cell(&all.iter().map(value).collect::<Vec<_>>());
-            table.add_row([&name, probe, &spread(|r2| r2.pooled), &spread(|r2| r2.per_output), &outputs.join(" ")]);
+            table.add_row([
+                &name,
+                probe,
+                &spread(|r2| r2.pooled),
+                &spread(|r2| r2.per_output),
+                &outputs.join(" "),
+            ]);
         }
     }
-    let geometry: Vec<String> = geometry.iter().map(|value| format!("{} {:.3}", value.metric, value.value)).collect();
+    let geometry: Vec<String> =
+        geometry.iter().map(|value| format!("{} {:.3}", value.metric, value.value)).collect();
     let geometry = if geometry.is_empty() { String::new() } else { format!("y: {}\n", geometry.join(", ")) };
     format!("{table}\n{geometry}")
 }
@@ -222,7 +233,7 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
 /// A value, with its standard deviation over several seeds.
 fn cell(values: &[Option<f64>]) -> String {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return number(None) };
-    match Summary::of(&values) {
+    match Summary::from_values(&values) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.3} ± {std:.3}"),
         Ok(Summary { mean, .. }) => number(Some(mean)),
         Err(_) => number(None),

@@ -12,7 +12,8 @@ use crate::run_folder::baseline::record;
 pub struct RecordArgs {
     /// The finished run.
     run: PathBuf,
-    /// Folder of the baselines of one series, which `compare` takes as a whole; default: results/baselines/<suite>.
+    /// Folder of the baselines of one series, which `compare` takes as a whole; default:
+    /// results/baselines/<suite>.
     #[arg(long)]
     to: Option<PathBuf>,
     /// Name of the baseline in it; default: when the run began, and the commit of its program.

@@ -35,9 +35,10 @@ fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
 /// # Errors
 /// A folder that holds no run, a table that the run does not mirror.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    let store = RunFolder::new(&args.dir);
-    let all = report::stored_contexts(&store)?;
-    let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
+    let folder = RunFolder::new(&args.dir);
+    let all = report::stored_contexts(&folder)?;
+    let wanted =
+        |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
     if let (true, Some(number)) = (contexts.is_empty(), args.table) {
         let has: BTreeSet<u8> = all.iter().flat_map(ReportContext::mirrored).collect();
@@ -45,9 +46,12 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
         return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
-    let (cells, problems) = store.readable_cells()?;
+    let (cells, problems) = folder.readable_cells()?;
     let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
     problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
     let (table, problems) = (args.table, &problems[..]);
-    print_text(&Report { folder: &store, cells: &cells, contexts: &contexts, table, problems }.render(args.format)?)
+    print_text(
+        &Report { folder: &folder, cells: &cells, contexts: &contexts, table, problems }
+            .render(args.format)?,
+    )
 }

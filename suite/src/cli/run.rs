@@ -14,8 +14,8 @@ use crate::suite_file::external_rows::ExternalRow;
 /// Options of `run`.
 #[derive(Args)]
 pub struct RunArgs {
-    /// A preset (quickstart, weekly; 3diebench, imagenet, cifar10, cifar10-unknown, transfer, ade20k, paper, each of these also with -reduced) or a
-    /// TOML file.
+    /// A preset (quickstart, weekly; 3diebench, imagenet, cifar10, cifar10-unknown, transfer, ade20k, paper,
+    /// each of these also with -reduced) or a TOML file.
     suite: String,
     /// The run's folder; an existing one is continued.
     #[arg(long)]
@@ -26,11 +26,12 @@ pub struct RunArgs {
     /// Number of pretraining seeds.
     #[arg(long)]
     seeds: Option<u64>,
-    /// Rows of the table, separated by commas; commas inside a name are understood.
+    /// Rows of the table, separated by commas; names may contain commas.
     #[arg(long)]
     methods: Option<String>,
-    /// Another row, measured and not trained: an encoder as `probe --encoder` takes it, a feature file (.h5), or results (.csv with the
-    /// columns of metrics.csv); may be given more than once. With `--methods ""` it is the only one.
+    /// Another row, measured without training: an encoder as `probe --encoder` takes it, a feature file
+    /// (.h5), or results (.csv with the columns of metrics.csv); may be given more than once. With `--methods
+    /// ""` it is the only one.
     #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
     external: Vec<ExternalRow>,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
@@ -42,23 +43,26 @@ pub struct RunArgs {
     /// Threads a rank; default: allowed cores / ranks of the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Pairs that a rank encodes at a time, a divisor of train.batch; default: its whole part of the batch. Smaller ones take less
-    /// memory and more time, the losses stay the same.
+    /// Pairs that a rank encodes at a time, a divisor of train.batch; default: its whole share of the batch.
+    /// Fewer pairs take less memory and more time, and the losses stay the same.
     #[arg(long)]
     micro_batch: Option<NonZeroUsize>,
-    /// Ranks that work on one training, a divisor of all: small trainings are done side by side; default: all ranks on each.
+    /// Ranks that work on one training, a divisor of all ranks: small trainings then run side by side;
+    /// default: all ranks.
     #[arg(long)]
     ranks_per_cell: Option<NonZeroUsize>,
-    /// A run whose finished trainings are taken over, where data, network and training are this suite's; may be given more than once.
+    /// A run whose finished trainings are reused if data, network and training equal this suite's; may be
+    /// given more than once.
     #[arg(long, value_name = "DIR")]
     pretrained: Vec<PathBuf>,
     /// Train and stop: the same command without it measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only say what would be done: the cells in their order, what each costs, what is there already, and which data is missing (exit code 2).
+    /// Only print the cells in their order with their costs, which are done, and which data is missing (exit
+    /// code 2).
     #[arg(long)]
     dry_run: bool,
-    /// Device whose hours and memory --dry-run speaks of.
+    /// Device whose hours and memory --dry-run estimates.
     #[arg(long, value_enum, default_value = "a100", requires = "dry_run")]
     device: DeviceName,
 }
@@ -95,26 +99,28 @@ impl RunArgs {
 
 fn external_row(text: &str) -> Result<ExternalRow, String> {
     match text.rsplit_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::from_file(name, file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok(ExternalRow::from_file(name, file.into()))
+        }
         _ => Err("expected NAME=FILE".into()),
     }
 }
 
-/// Splits at commas, but leaves the names together that hold one: `Ours, no reconstruction`, `SIE(all, single each time)`.
+/// Splits at commas, except those inside a name: `Ours, no reconstruction`, `SIE(all, single each time)`.
 fn split_methods(text: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
         match names.last_mut() {
-            Some(last) if goes_on(last, part) => *last = format!("{last}, {part}"),
-            _ => names.push(part.to_owned()),
+            Some(last) if continues(last, piece) => *last = format!("{last}, {piece}"),
+            _ => names.push(piece.to_owned()),
         }
     }
     names
 }
 
-/// Whether `part` belongs to the name that begins with `last`: an open parenthesis, or a name that is longer than it.
-fn goes_on(last: &str, part: &str) -> bool {
-    last.contains('(') && !last.contains(')') || format!("{last}, {part}").parse::<MethodKind>().is_ok()
+/// Whether `piece` continues the name `last`: a parenthesis is open, or both together are a method.
+fn continues(last: &str, piece: &str) -> bool {
+    last.contains('(') && !last.contains(')') || format!("{last}, {piece}").parse::<MethodKind>().is_ok()
 }
 
 #[cfg(test)]
@@ -128,7 +134,11 @@ mod tests {
             ["Ours, no reconstruction", "VICReg", "SIE(rot)"]
         );
         assert_eq!(split_methods("Ours,VICReg"), ["Ours", "VICReg"]);
-        let names = ["SIE(all, single each time, no prediction variance)", "Ours(SimCLR), no reconstruction", "SimCLR"];
+        let names = [
+            "SIE(all, single each time, no prediction variance)",
+            "Ours(SimCLR), no reconstruction",
+            "SimCLR",
+        ];
         assert_eq!(split_methods(&names.join(",")), names);
     }
 }

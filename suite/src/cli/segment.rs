@@ -10,8 +10,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Pack;
 use eqr_models::Collective;
 use eqr_probes::Error;
-use eqr_probes::segment::SegmentConfig;
-use eqr_probes::segmentation::{ClassScore, SegmentationScore};
+use eqr_probes::confusion::{ClassScore, SegmentationScore};
+use eqr_probes::segmentation_head::SegmentConfig;
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
@@ -47,7 +47,8 @@ pub struct SegmentArgs {
     /// Crops of a step, on all ranks together.
     #[arg(long, default_value_t = SegmentConfig::default().batch)]
     batch: usize,
-    /// Side of the crops and of the windows, in pixels: what the encoder is opened for, whatever --size says.
+    /// Side of the crops and of the windows, in pixels; the encoder takes images of this side in place of
+    /// --size.
     #[arg(long, default_value_t = SegmentConfig::default().crop)]
     crop: i64,
     /// Pixels between two windows; default: two thirds of the crop.
@@ -83,7 +84,7 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
     let number = |part: &str| part.trim().parse().ok();
     text.split_once(',')
         .and_then(|(low, high)| Some((number(low)?, number(high)?)))
-        .ok_or_else(|| "expected two numbers with a comma between".into())
+        .ok_or_else(|| "expected two numbers with a comma between them".into())
 }
 
 /// The scores of all heads.
@@ -98,7 +99,8 @@ struct Scores {
 /// Trains the heads and prints their scores.
 ///
 /// # Errors
-/// An encoder, pack or option that cannot be used (2), a head that diverged, a file that cannot be written (3).
+/// An encoder, pack or option that cannot be used (2), a head that diverged, a file that cannot be written
+/// (3).
 pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let config = args.config();
     config.validate().map_err(Failure::bad_input)?;
@@ -123,7 +125,8 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
         });
         agree_in_run(ranks, drawn)?;
     }
-    let written = folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
+    let written =
+        folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
     agree_in_run(ranks, written)?;
     if !worker.leads() {
         return Ok(());
@@ -159,7 +162,8 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// Every rank has an error of the configuration or of the training; a scene or a mask that cannot be read is known to one rank.
+/// Errors of configuration and training are the same on every rank. A scene or a mask that cannot be read is
+/// known to one rank alone.
 fn on_rank(error: Error, ranks: &dyn Collective) -> Failure {
     let everywhere = matches!(error, Error::Config { .. } | Error::Empty { .. } | Error::Diverged { .. });
     Failure { agreed: everywhere || ranks.size() == 1, ..failure(error) }
@@ -209,7 +213,13 @@ impl Scores {
         for (class, name) in self.class_names.iter().enumerate() {
             for (seed, score) in self.seeds.iter().enumerate() {
                 let ClassScore { iou, accuracy, pixels } = score.classes[class];
-                csv.write_record([name, &pixels.to_string(), &seed.to_string(), &text(iou), &text(accuracy)])?;
+                csv.write_record([
+                    name,
+                    &pixels.to_string(),
+                    &seed.to_string(),
+                    &text(iou),
+                    &text(accuracy),
+                ])?;
             }
         }
         csv.into_inner().map_err(|error| anyhow!("{error}"))
@@ -226,7 +236,12 @@ impl Scores {
                 continue;
             }
             let accuracy = self.class(class, |score| score.accuracy);
-            table.add_row([name, &cell(&iou), &cell(&accuracy), &self.seeds[0].classes[class].pixels.to_string()]);
+            table.add_row([
+                name,
+                &cell(&iou),
+                &cell(&accuracy),
+                &self.seeds[0].classes[class].pixels.to_string(),
+            ]);
         }
         let spread = |(name, values): (&str, Vec<f64>)| {
             format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
@@ -247,13 +262,13 @@ impl Scores {
 
 /// Mean and deviation of scores, which are finite.
 fn summary(values: &[f64]) -> Summary {
-    Summary::of(values).expect("at least one seed")
+    Summary::from_values(values).expect("at least one seed")
 }
 
 /// Mean and deviation over the seeds that have a value.
 fn cell(values: &[Option<f64>]) -> String {
     let defined: Vec<f64> = values.iter().copied().flatten().collect();
-    match Summary::of(&defined) {
+    match Summary::from_values(&defined) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.4} ± {std:.4}"),
         Ok(Summary { mean, .. }) => format!("{mean:.4}"),
         Err(_) => "none".into(),

@@ -1,4 +1,4 @@
-//! `eqr-bench transfer`: linear transfer of an encoder's features, or of features from anywhere.
+//! `eqr-bench transfer`: linear transfer of features to labels.
 
 use std::num::NonZeroUsize;
 
@@ -27,10 +27,11 @@ use crate::suite_file::downstream_sets::Preparation;
 pub struct TransferArgs {
     #[command(flatten)]
     input: Input,
-    /// Side of the square that an encoder sees, as a part of the shorter side that images are resized to.
+    /// Side of the square crop that an encoder takes, as a fraction of the shorter side of the resized image.
     #[arg(long, default_value_t = Preparation::default().crop_pct, requires = "encoder")]
     crop_pct: f64,
-    /// Part of each class of the training images that is set aside for validation where the pack has no validation split.
+    /// Fraction of each class of the training images that is set aside for validation if the pack has no
+    /// validation split.
     #[arg(long, default_value_t = Preparation::default().val_fraction, requires = "encoder")]
     val_fraction: f64,
     /// L-BFGS iterations that a fit may take.
@@ -61,7 +62,11 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     }
     let unfinished = result.grid.iter().filter(|point| !point.converged).count();
     if unfinished > 0 {
-        say(&format!("note: {unfinished} of {} fits stopped at {} iterations", result.grid.len(), args.iterations));
+        say(&format!(
+            "note: {unfinished} of {} fits stopped at {} iterations",
+            result.grid.len(),
+            args.iterations
+        ));
     }
     print_text(&if args.json { as_json(&result) } else { as_lines(&result) }).map_err(Failure::run)
 }

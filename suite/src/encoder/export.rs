@@ -11,7 +11,7 @@ use crate::encoder::vit_file::parameter_shapes;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::checkpoints::Checkpoints;
-use crate::run_folder::safetensors;
+use crate::run_folder::{layout, safetensors};
 use crate::suite_file::plan::EncoderRun;
 
 /// A training of a run.
@@ -55,16 +55,23 @@ pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
 
 /// The checkpoint that is meant: `from` itself, or the newest of the run's training.
 fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
-    let trainings = from.join("checkpoints");
+    let trainings = from.join(layout::CHECKPOINTS);
     if !trainings.is_dir() {
         return Ok(from.to_owned());
     }
     let available = training_names(&trainings)?;
     let Some(method) = training.method else {
-        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", from.display());
+        bail!(
+            "{} holds several trainings\nhint: name one with --method; there are {available}",
+            from.display()
+        );
     };
-    let slug =
-        EncoderRun { data_set: training.data_set.map(str::to_owned), row: method.parse()?, seed: training.seed }.slug();
+    let slug = EncoderRun {
+        data_set: training.data_set.map(str::to_owned),
+        row: method.parse()?,
+        seed: training.seed,
+    }
+    .slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

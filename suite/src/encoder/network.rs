@@ -1,15 +1,15 @@
 //! The network of a suite: an encoder and a method with their parameters.
 
 use eqr_datasets::SetKind;
-use eqr_models::arena::Compute;
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
-use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};
+use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, Registry};
 use tch::Device;
 
 use crate::data::open::OpenedPack;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::tasks::tasks;
+use crate::suite_file::transforms::Transforms;
 
 /// An encoder and a method with their parameters, ready to be trained or measured.
 pub struct Network {
@@ -62,7 +62,12 @@ pub fn model_config_for(suite: &Suite, kind: SetKind, image: i64, classes: i64) 
         decoder: model.decoder,
         loss: model.loss,
         classes,
-        transforms: tasks(kind, &suite.transforms).into_iter().map(|task| (task.name, task.outputs)).collect(),
+        transforms: parameter_counts(kind, &suite.transforms),
         sie_constant: model.sie_constant.unwrap_or(kind == SetKind::Photographs),
     }
+}
+
+/// Number of parameters of each transform between the views of a data set, by the transform's name.
+pub fn parameter_counts(kind: SetKind, transforms: &Transforms) -> Vec<(String, i64)> {
+    tasks(kind, transforms).into_iter().map(|task| (task.name, task.outputs)).collect()
 }

@@ -1,4 +1,5 @@
-//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from them.
+//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from
+//! them.
 
 use anyhow::Result;
 use eqr_datasets::Pack;
@@ -12,7 +13,8 @@ use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::{EquivarianceTask, tasks};
 use crate::suite_file::transforms::Transforms;
 
-/// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values can be paired.
+/// Seeds of the pairs. All methods and pretraining seeds are measured on the same pairs, so that their values
+/// can be paired.
 pub(super) const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
 
 pub(super) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
@@ -69,13 +71,21 @@ pub(super) fn evenly_spaced(source: &PairSource, count: usize) -> Vec<usize> {
 }
 
 /// Representations of the images `indices` of `source`, without augmentation.
-pub(super) fn encode(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Representation> {
+pub(super) fn encode(
+    encoder: &dyn FeatureEncoder,
+    source: &PairSource,
+    indices: &[usize],
+) -> Result<Representation> {
     let batches = indices.chunks(ENCODE).map(|batch| encoder.represent(&source.images(batch)?));
     Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
 }
 
 /// As [`encode`], y alone, (N, D).
-pub(super) fn encode_y(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Tensor> {
+pub(super) fn encode_y(
+    encoder: &dyn FeatureEncoder,
+    source: &PairSource,
+    indices: &[usize],
+) -> Result<Tensor> {
     let batches = indices.chunks(ENCODE).map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
     Ok(Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0))
 }

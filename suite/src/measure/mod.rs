@@ -1,5 +1,5 @@
-//! One file for each kind of measurement of a frozen encoder. `probe` lists what a probe cell measures: a new measure is a new
-//! file here, a line in that list, and a line in the registry.
+//! One file for each kind of measurement of a frozen encoder. `probe` lists what a probe cell measures: a new
+//! measure is a new file here, a line in that list, and a line in the registry.
 
 pub mod classification;
 pub mod evaluation;

@@ -1,4 +1,4 @@
-//! A probe cell: everything that is measured of a frozen encoder on its own data set (protocol section 4).
+//! A probe cell: all measures of a frozen encoder on the suite's own data set (protocol section 4).
 
 use anyhow::{Result, ensure};
 use tch::Device;
@@ -51,10 +51,11 @@ pub fn measure_curve_point(evaluation: &Evaluation, network: &Network) -> Result
     tch::no_grad(|| regression::measure_curve_point(evaluation, network))
 }
 
-/// The values of a feature file: R2 of those of its targets that are `tasks`, and top-1 if it holds labelled features.
+/// The values of a feature file: R2 of its targets that are among `tasks`, and top-1 if it holds labelled
+/// features.
 ///
 /// # Errors
-/// A file without any of the tasks, and those of its reader and of the probes.
+/// A file without any of the tasks, and the errors of its reader and of the probes.
 pub fn measure_features(
     file: &FeatureFile,
     tasks: &[EquivarianceTask],

@@ -1,4 +1,5 @@
-//! Errors of a method's reconstruction of view 2, from the right inputs and from wrong ones (protocol section 2).
+//! Errors of a method's reconstruction of view 2, from the right inputs and from wrong ones (protocol section
+//! 2).
 
 use anyhow::Result;
 use eqr_models::methods::ReconstructionPair;
@@ -42,8 +43,8 @@ pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<
     Ok(values.into_iter().filter_map(|(measure, value)| Some(measure.value(None, value?))).collect())
 }
 
-/// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none of a method that does
-/// not reconstruct.
+/// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none of a
+/// method that does not reconstruct.
 ///
 /// # Errors
 /// Images that cannot be read.

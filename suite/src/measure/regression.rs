@@ -1,10 +1,10 @@
-//! Probes of what features hold of the transformation between two views (protocol section 4).
+//! Probes that predict the transformation between two views from their features (protocol section 4).
 
 use eqr_datasets::transforms::Transform;
-use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
-use eqr_probes::quaternion;
+use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::ridge::{self, LinearFit};
+use eqr_probes::{Problem, quaternion};
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
@@ -21,7 +21,7 @@ pub struct Question<'a> {
     canonical: bool,
 }
 
-/// What the probes of a question score.
+/// The scores of a question's probes.
 pub struct Scores<'a> {
     /// The question.
     pub question: Question<'a>,
@@ -34,7 +34,8 @@ pub struct Scores<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// The questions of a set: its target, and if that is quaternions and all of y is read, also with canonical signs.
+    /// The questions of a set: its target, and the target with canonical signs if it is quaternions and all
+    /// of y is read.
     pub fn all(set: &'a PairSet, readout: Readout) -> impl Iterator<Item = Question<'a>> {
         let canonical = readout == Readout::Y && !set.combined && set.task == Transform::Rotation.name() && {
             [&set.train.target, &set.test.target].into_iter().all(quaternion::are_unit)
@@ -46,7 +47,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// The task with what distinguishes the question, as in `rotation_canonical`.
+    /// The task, followed by what distinguishes the question: `rotation_canonical`.
     pub fn name(&self) -> String {
         let metric = self.metric(R2Definition::PerOutput, Predictor::Mlp).to_string();
         format!("{}{}", self.set.task, &metric[R2Metric::PER_OUTPUT.to_string().len()..])
@@ -77,7 +78,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The R2 of a probe. Those that are undefined have no value.
+    /// The R2 of a probe, where defined.
     fn values(&self, predictor: Predictor, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
         let all = [
             (R2Definition::PerOutput, test.per_output),
@@ -91,11 +92,11 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor. Tells `progress` how
-/// many epochs are done, of how many.
+/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor.
+/// `progress` gets the number of finished epochs and of all epochs.
 ///
 /// # Errors
-/// Features that are not finite, and what else the probes refuse.
+/// Features that are not finite, and the other errors of [`fit_with_progress`] and [`ridge::fit`].
 pub fn score<'a>(
     questions: Vec<Question<'a>>,
     seeds: &[u64],
@@ -104,7 +105,7 @@ pub fn score<'a>(
     progress: &mut dyn FnMut(usize, usize),
 ) -> eqr_probes::Result<Vec<Scores<'a>>> {
     let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
-    let fits = fit_in(precision, &problems, seeds, config, progress)?;
+    let fits = fit_with_progress(precision, &problems, seeds, config, progress)?;
     let score = |((question, problem), mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
         let linear = ridge::fit(problem)?;
         let constant = constant_predictor(&problem.train_t, &problem.test_t)?;
@@ -113,14 +114,17 @@ pub fn score<'a>(
     questions.into_iter().zip(&problems).zip(fits).map(score).collect()
 }
 
-/// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP probes that were
-/// trained on permuted targets.
-pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> anyhow::Result<Vec<MeasuredValue>> {
+/// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP
+/// probes that were trained on permuted targets.
+pub(super) fn measure(
+    evaluation: &Evaluation,
+    encoder: &dyn FeatureEncoder,
+) -> anyhow::Result<Vec<MeasuredValue>> {
     let sets = evaluation.pair_sets(encoder, evaluation.probe.combined)?;
     measure_sets(&sets, evaluation.probe)
 }
 
-/// As [`measure`], of pairs.
+/// As [`measure`], from pairs that are encoded already.
 pub(super) fn measure_sets(sets: &[PairSet], probe: &Probe) -> anyhow::Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let mut values = Vec::new();
@@ -147,13 +151,15 @@ pub(super) fn measure_curve_point(
     for questions in questions_by_readout(&sets, evaluation.probe) {
         let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
         let fits = fit(&problems, &seeds, &evaluation.probe.regression)?;
-        values.extend(questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)));
+        values.extend(
+            questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)),
+        );
     }
     values.extend(constant_values(&sets)?);
     Ok(values)
 }
 
-/// The questions of all sets, one list for each half of y that the suite names and one for the grid.
+/// The questions of all sets, one list for each half of y in the suite's `probe.parts` and one for the grid.
 fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator<Item = Vec<Question<'a>>> {
     let has_grid = sets.iter().all(PairSet::has_grid);
     let halves = probe.parts.iter().map(|&half| half.into()).collect::<Vec<Readout>>();
@@ -162,11 +168,12 @@ fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator
 }
 
 fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredValue> {
-    let values = |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
+    let values =
+        |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
     seeds.iter().zip(fits).flat_map(values).collect()
 }
 
-/// Of every set, the constant predictor, and the number of outputs that have no R2.
+/// For every set, R2 of the constant predictor, and the number of outputs without an R2.
 fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for PairSet { task, combined, train, test } in sets {
@@ -204,11 +211,20 @@ mod tests {
 
     fn pairs(target: &[f32], columns: i64) -> PairFeatures {
         let target = Tensor::from_slice(target).view([-1, columns]);
-        PairFeatures { y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)), grid: None, target }
+        PairFeatures {
+            y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)),
+            grid: None,
+            target,
+        }
     }
 
     fn set(task: &str, combined: bool, target: &[f32], columns: i64) -> PairSet {
-        PairSet { task: task.to_owned(), combined, train: pairs(target, columns), test: pairs(target, columns) }
+        PairSet {
+            task: task.to_owned(),
+            combined,
+            train: pairs(target, columns),
+            test: pairs(target, columns),
+        }
     }
 
     fn names(set: &PairSet, readout: Readout) -> Vec<String> {
@@ -220,7 +236,8 @@ mod tests {
         let rotation = set("rotation", false, &[0.6, 0.0, 0.0, -0.8], 4);
         assert_eq!(names(&rotation, Readout::Y), ["rotation", "rotation_canonical"]);
         assert_eq!(names(&rotation, Readout::Equivariant), ["rotation_equi"]);
-        let target = |question: Question| Vec::<f32>::try_from(question.problem().train_t.view([-1])).unwrap();
+        let target =
+            |question: Question| Vec::<f32>::try_from(question.problem().train_t.view([-1])).unwrap();
         let targets: Vec<Vec<f32>> = Question::all(&rotation, Readout::Y).map(target).collect();
         assert_eq!(targets, [[0.6, 0.0, 0.0, -0.8], [-0.6, 0.0, 0.0, 0.8]]);
         assert_eq!(names(&set("rotation", false, &[0.6, 0.0, 0.0, 0.0], 4), Readout::Y), ["rotation"]);
@@ -231,6 +248,9 @@ mod tests {
     fn outputs_that_do_not_vary_are_counted() {
         let values = constant_values(&[set("flip", true, &[1.0, 2.0, 1.0, 3.0], 2)]).unwrap();
         let last = values.last().unwrap();
-        assert_eq!((last.metric.as_str(), last.value, last.unit), ("undefined_outputs_combined", 1.0, "outputs"));
+        assert_eq!(
+            (last.metric.as_str(), last.value, last.unit),
+            ("undefined_outputs_combined", 1.0, "outputs")
+        );
     }
 }

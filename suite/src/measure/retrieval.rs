@@ -1,8 +1,8 @@
-//! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first view it predicts
-//! those of the other views; a prediction should be nearest to the view that was meant.
+//! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first
+//! view it predicts those of the other views; a prediction should be nearest to the view that was meant.
 //!
-//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are embedded as one batch,
-//! so that the values depend on the split alone.
+//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are
+//! embedded as one batch, so that the values depend on the split alone.
 
 use anyhow::Result;
 use eqr_datasets::SceneLatents;
@@ -23,8 +23,8 @@ const POSE: usize = 4;
 /// Objects that are searched at a time.
 const OBJECTS: usize = 256;
 
-/// Values of the test split and of the training split. There are none of a method without a predictor, of photographs, and of
-/// objects with a single view.
+/// Values of the test split and of the training split. There are none of a method without a predictor, of
+/// photographs, and of objects with a single view.
 pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for (source, suffix) in [(evaluation.test, ""), (evaluation.train, ON_TRAINING_OBJECTS)] {
@@ -54,7 +54,8 @@ fn retrieve(network: &Network, source: &PairSource) -> Result<Option<Retrieval>>
     search(predictor, &network.arena, scene, source.units(), &z).map(Some)
 }
 
-/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by object.
+/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by
+/// object.
 fn search(
     predictor: &dyn Predictor,
     arena: &Arena,
@@ -67,27 +68,32 @@ fn search(
     let mut found = Vec::new();
     for (i, units) in units.chunks(OBJECTS).enumerate() {
         let objects = units.len() as i64;
-        let candidates = z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
+        let candidates =
+            z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
         let parameters = from_first_view(scene, units);
         let others = |all: &Tensor| all.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
         let source = candidates.narrow(1, 0, 1).expand_as(&candidates);
-        let predictions = predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
+        let predictions =
+            predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
         let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
         found.extend(ranks.into_iter().zip(poses(&parameters)?));
     }
-    Ok(Retrieval::of(&found)?)
+    Ok(Retrieval::from_rankings(&found)?)
 }
 
-/// What leads from the first view of each object to each of its views, the first included: (units, views, parameters).
+/// What leads from the first view of each object to each of its views, the first included: (units, views,
+/// parameters).
 fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
-    let pairs: Vec<[usize; 2]> =
-        units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
+    let pairs: Vec<[usize; 2]> = units
+        .iter()
+        .flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view]))
+        .collect();
     render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
 }
 
-/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of the poses in the
-/// world. parameters: (units, views, parameters).
+/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of
+/// the poses in the world. parameters: (units, views, parameters).
 fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
     let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
     let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [2i64], true);
@@ -106,7 +112,8 @@ mod tests {
 
     use super::*;
 
-    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else they stay as they are.
+    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else
+    /// they stay as they are.
     struct Poses {
         exact: bool,
     }
@@ -133,17 +140,21 @@ mod tests {
     /// Three objects of five views at random poses, with the poses in the world.
     fn scene() -> (SceneLatents, Tensor) {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
-        let latents = Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
-        let rows: Vec<[f32; 7]> = latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
+        let latents =
+            Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
+        let rows: Vec<[f32; 7]> =
+            latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
         let upright = vec![[0.0; 7]; 15];
-        let poses = Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
+        let poses =
+            Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
         (SceneLatents { latents, views: 5 }, poses)
     }
 
     fn measured(exact: bool, units: &[usize]) -> (Retrieval, Tensor) {
         let (scene, poses) = scene();
         let arena = Arena::new(Registry::default(), 0, Compute::F32, Device::Cpu);
-        let rows: Vec<i64> = units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
+        let rows: Vec<i64> =
+            units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
         let z = poses.index_select(0, &Tensor::from_slice(&rows));
         (search(&Poses { exact }, &arena, &scene, units, &z).unwrap(), z)
     }
@@ -155,13 +166,15 @@ mod tests {
         assert!(found.pre.abs() < 1e-9, "{}", found.pre);
     }
 
-    /// The first view is its own nearest: no view is found, and the error is that of taking the first for each of the others.
+    /// The first view is its own nearest: no view is found, and the error is that of taking the first for
+    /// each of the others.
     #[test]
     fn a_predictor_that_does_nothing_finds_the_first_view() {
         let (found, z) = measured(false, &[0, 1, 2]);
         assert!(found.hits[0] == 0.0 && found.mrr <= 0.5, "{found:?}");
         let z = z.view([3, 5, 4]).to_kind(Kind::Double);
-        let cosine = (z.narrow(1, 0, 1) * z.narrow(1, 1, 4)).sum_dim_intlist([2i64].as_slice(), false, Kind::Double);
+        let cosine =
+            (z.narrow(1, 0, 1) * z.narrow(1, 1, 4)).sum_dim_intlist([2i64].as_slice(), false, Kind::Double);
         let expected = 1.0 - cosine.square().mean(Kind::Double).double_value(&[]);
         assert!((found.pre - expected).abs() < 1e-6, "{} {expected}", found.pre);
     }

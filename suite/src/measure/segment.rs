@@ -1,5 +1,5 @@
-//! Segmentation with a frozen encoder (protocol section 6): a head is trained on the training scenes and scored on the test
-//! scenes, on any number of ranks.
+//! Segmentation with a frozen encoder (protocol section 6): a head is trained on the training scenes and
+//! scored on the test scenes, on any number of ranks.
 
 use std::path::Path;
 
@@ -7,9 +7,10 @@ use eqr_datasets::Pack;
 use eqr_datasets::show::{evenly_spaced, predictions_png};
 use eqr_models::Collective;
 use eqr_probes::Result;
+use eqr_probes::confusion::{Confusion, SegmentationScore};
 use eqr_probes::hypernet::HyperNet;
-use eqr_probes::segment::{Encoder, Scenes, SegmentConfig, evaluate, predict, train};
-use eqr_probes::segmentation::{Confusion, SegmentationScore};
+use eqr_probes::scenes::Scenes;
+use eqr_probes::segmentation_head::{Encoder, SegmentConfig, evaluate, predict, train};
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -39,7 +40,8 @@ impl<'a> SegmentationScenes<'a> {
     /// Opens both splits; `normalise` makes of pixels (3, H, W) in [0, 1] what the encoder takes.
     ///
     /// # Errors
-    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that cannot be read.
+    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that
+    /// cannot be read.
     pub fn open(
         pack: &'a Pack,
         normalise: &'a dyn Fn(&Tensor) -> Tensor,
@@ -54,7 +56,7 @@ impl<'a> SegmentationScenes<'a> {
 pub struct Segmented {
     /// The head.
     pub head: HyperNet,
-    /// Of all test scenes, summed over the ranks.
+    /// Confusion matrix of all test scenes, summed over the ranks.
     pub confusion: Confusion,
     /// Loss against steps.
     pub curve: Vec<LossPoint>,
@@ -69,7 +71,8 @@ pub struct LossPoint {
     pub loss: f64,
 }
 
-/// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the same.
+/// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the
+/// same.
 ///
 /// # Errors
 /// [`train`]'s and [`evaluate`]'s. An error of a scene is known to one rank alone.
@@ -110,7 +113,8 @@ pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> V
     all.chain(classes).collect()
 }
 
-/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of `head`.
+/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of
+/// `head`.
 ///
 /// # Errors
 /// Scenes that cannot be read, a picture that cannot be written.
@@ -126,8 +130,10 @@ pub fn draw(
         let (image, _) = scenes.scene(index).map_err(anyhow::Error::from_boxed)?;
         Ok((index, as_mask(&predict(encoder, head, &image, config)?)?))
     };
-    let predictions =
-        evenly_spaced(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
+    let predictions = evenly_spaced(scenes.split(), count)
+        .into_iter()
+        .map(predicted)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
 }
 
@@ -145,7 +151,7 @@ fn is_printed(step: usize, steps: usize) -> bool {
     step == steps || line(step) > line(step.saturating_sub(steps.div_ceil(POINTS)))
 }
 
-/// Mean losses of stretches of equally many steps.
+/// The loss against steps: each point is the mean over equally many steps.
 struct LossCurve {
     points: Vec<LossPoint>,
     steps: usize,
@@ -158,7 +164,13 @@ struct LossCurve {
 
 impl LossCurve {
     fn new(steps: usize) -> LossCurve {
-        LossCurve { points: Vec::new(), steps, stretch: steps.div_ceil(POINTS).max(1), losses: Vec::new(), done: 0 }
+        LossCurve {
+            points: Vec::new(),
+            steps,
+            stretch: steps.div_ceil(POINTS).max(1),
+            losses: Vec::new(),
+            done: 0,
+        }
     }
 
     /// Adds the loss of a step. Returns the point that it completes.
@@ -168,7 +180,8 @@ impl LossCurve {
         if self.losses.len() < self.stretch && self.done < self.steps {
             return None;
         }
-        let point = LossPoint { step: self.done, loss: self.losses.iter().sum::<f64>() / self.losses.len() as f64 };
+        let point =
+            LossPoint { step: self.done, loss: self.losses.iter().sum::<f64>() / self.losses.len() as f64 };
         self.losses.clear();
         self.points.push(point);
         Some(point)

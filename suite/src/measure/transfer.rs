@@ -1,16 +1,17 @@
-//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies as values.
+//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies
+//! as values.
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
-use eqr_probes::transfer::{Labelled, Transfer, TransferData};
+use eqr_models::Normalisation;
+use eqr_probes::transfer::{LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
-use crate::normalisation::Normalisation;
 use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::downstream_sets::Preparation;
@@ -41,10 +42,12 @@ impl<'a> ImageEncoder<'a> {
     }
 }
 
-/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train` is set aside.
+/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train`
+/// is set aside.
 ///
 /// # Errors
-/// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an encoder that fails.
+/// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an
+/// encoder that fails.
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
@@ -82,8 +85,8 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
 }
 
-/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What rounding takes from one
-/// class is added to the next.
+/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What
+/// rounding takes from one class is added to the next.
 fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     let classes = labels.iter().max().map_or(0, |&last| last + 1);
     let mut aside = Vec::new();
@@ -107,7 +110,7 @@ fn features(
     indices: &[usize],
     encoder: ImageEncoder,
     preparation: &Preparation,
-) -> Result<Labelled> {
+) -> Result<LabelledSplit> {
     let ImageEncoder { encoder, side, normalisation, device } = encoder;
     let loader = Loader::new(split.clone(), side);
     let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
@@ -117,7 +120,7 @@ fn features(
     };
     let x = indices.chunks(ENCODE).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
-    Ok(Labelled { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
+    Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ impl PredictedStep {
 mod tests {
     use super::*;
 
-    const FOUR_A_NODE: Interconnect = Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
+    const FOUR_A_NODE: Interconnect =
+        Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
 
     #[test]
     fn a_ring_carries_twice_all_but_one_part() {
@@ -133,7 +134,8 @@ mod tests {
     #[test]
     fn what_the_backward_pass_hides_is_not_exposed() {
         let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };
-        let exposed = |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
+        let exposed =
+            |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
         assert_eq!(exposed(3.0, 1), 3.0);
         assert!((exposed(3.0, 4) - 1.5).abs() < 1e-12);
         assert!((exposed(30.0, 4) - 0.75).abs() < 1e-12);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use eqr_datasets::Prefetch;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use eqr_models::step::{Batch, gradients};
 
 use crate::cluster::agreement::agree_in_run;
@@ -35,14 +35,15 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let worker = job.worker;
     let total_steps = job.steps.schedule.total as u64;
     let encoder = network.model.encoder.config();
-    let identity = TrainingIdentity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
+    let identity =
+        TrainingIdentity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
     let mut adam = Adam::new(&network.arena, job.suite.train.weight_decay);
     let restored = resume(network, &mut adam, &identity, job)?;
     let resumed = restored.is_some();
     let mut state = restored.unwrap_or_default();
-    let curve = LossCurve::new(total_steps, std::mem::take(&mut state.since));
+    let curve = LossCurve::new(total_steps, std::mem::take(&mut state.curve_sums));
     let watch = TrainingWatch::begin();
-    let _encoding = announce_encoding(job);
+    let _running = note_running_training(job);
     let progress = Progress::new(&job.label);
     let mut training = Training { network, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
@@ -55,8 +56,8 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
         training.close_epoch(epoch_end)?;
         let Training { network, adam, state, .. } = &mut training;
         state.seconds += start.elapsed().as_secs_f64();
-        let collapse =
-            last_batch.map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
+        let collapse = last_batch
+            .map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
         let saved = if worker.leads() {
             save(network, adam, state, &identity, job)
                 .and_then(|()| log_epoch(job, state, &state.curve[points_before..], collapse))
@@ -122,7 +123,8 @@ impl Training<'_> {
         watch.steps_begin();
         for batch in batches {
             let batch = batch.map_err(Failure::run)?;
-            let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+            let terms =
+                gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
             let reading = StepReading::new(state.step + 1, &terms, &network.arena);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
             state.step += 1;
@@ -148,14 +150,14 @@ impl Training<'_> {
         } else {
             let (point, sums) = self.curve.stop()?;
             self.state.curve.extend(point);
-            self.state.since = sums;
+            self.state.curve_sums = sums;
         }
         Ok(())
     }
 }
 
-/// Tells the out-of-memory message how many pairs this rank encodes at a time.
-fn announce_encoding(job: &TrainingJob) -> RunningTraining {
+/// Tells a later out-of-memory message how many pairs this rank encodes at a time.
+fn note_running_training(job: &TrainingJob) -> RunningTraining {
     let batch = job.suite.train.batch;
     let largest_share = batch.div_ceil(job.worker.ranks.size());
     let micro_batch = job.worker.micro_batch.map_or(largest_share, |pairs| largest_share.min(pairs as usize));

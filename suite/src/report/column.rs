@@ -42,7 +42,12 @@ struct Best {
 
 impl Column {
     /// A column of these samples, one a method; larger is better.
-    pub fn new(subject: &str, measure: &str, methods: &[String], sample: impl Fn(&str) -> Option<Sample>) -> Self {
+    pub fn new(
+        subject: &str,
+        measure: &str,
+        methods: &[String],
+        sample: impl Fn(&str) -> Option<Sample>,
+    ) -> Self {
         let of_method = |method: &String| MethodSample {
             method: method.clone(),
             role: Role::from_row(method),
@@ -96,7 +101,8 @@ impl Column {
         let sign = if self.better == Better::Lower { -1.0 } else { 1.0 };
         let methods = self.samples.iter().enumerate().filter(|(_, method)| method.role == Role::Contestant);
         let samples = methods.filter_map(|(place, method)| Some((place, method.sample.as_ref()?)));
-        let ranked = samples.filter_map(|(place, sample)| Some((place, sample, sign * sample.summary()?.mean)));
+        let ranked =
+            samples.filter_map(|(place, sample)| Some((place, sample, sign * sample.summary()?.mean)));
         let mut ranking: Vec<(usize, &Sample, f64)> = ranked.collect();
         ranking.sort_by(|(.., a), (.., b)| b.total_cmp(a));
         match ranking[..] {
@@ -150,7 +156,8 @@ fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     let usual_n = usual_n(columns);
     let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
         let entry = |(place, method): (usize, &MethodSample)| {
-            let mark = marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
+            let mark =
+                marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
             let values = method.sample.as_ref().map(Sample::values).unwrap_or_default();
             let show_n = values.len() != usual_n;
             TableEntry::estimate(values, mark, show_n)
@@ -175,7 +182,8 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     let varies = columns.iter().flat_map(Column::summaries).any(|summary| summary.n != usual_n);
     let unless = if varies { " unless another n is given" } else { "" };
     let seeds = if usual_n == 1 { "seed" } else { "seeds" };
-    let draws = draws.map(|draws| format!("; a seed's value is the mean over its {draws}")).unwrap_or_default();
+    let draws =
+        draws.map(|draws| format!("; a seed's value is the mean over its {draws}")).unwrap_or_default();
     Note::Plain(format!(
         "Mean ± sample standard deviation [95% Student interval] over {usual_n} pretraining {seeds}{unless}{draws}."
     ))
@@ -184,7 +192,9 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
 /// That a single seed has no spread.
 pub fn single_note(columns: &[Column]) -> Option<Note> {
     let single = columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1);
-    single.then(|| Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned()))
+    single.then(|| {
+        Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned())
+    })
 }
 
 /// How many entries are still missing.

@@ -55,14 +55,24 @@ pub fn value(task: &str, metric: &str, eval_seed: u64, value: f64) -> Metric {
 /// A probe of a fully trained encoder.
 pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
     let id = format!("probe-{method}-{seed}");
-    let owned =
-        |metric: &Metric| Metric { method: method.to_owned(), pretrain_seed: seed, cell: id.clone(), ..metric.clone() };
-    Cell { kind: CellKind::Probe, metrics: metrics.iter().map(owned).collect(), id: id.clone(), ..cell(method, seed) }
+    let owned = |metric: &Metric| Metric {
+        method: method.to_owned(),
+        pretrain_seed: seed,
+        cell: id.clone(),
+        ..metric.clone()
+    };
+    Cell {
+        kind: CellKind::Probe,
+        metrics: metrics.iter().map(owned).collect(),
+        id: id.clone(),
+        ..cell(method, seed)
+    }
 }
 
 /// A transfer or a segmentation: data set, metric and value of everything that it measured.
 pub fn downstream(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
-    let family = if kind == CellKind::Transfer { TaskFamily::LinearTransfer } else { TaskFamily::Segmentation };
+    let family =
+        if kind == CellKind::Transfer { TaskFamily::LinearTransfer } else { TaskFamily::Segmentation };
     let metric = |(set, metric, number): &(&str, &str, f64)| Metric {
         dataset: (*set).to_owned(),
         ..value(family.name(), metric, 0, *number)
@@ -86,7 +96,7 @@ fn cell(method: &str, seed: u64) -> Cell {
         schema: SCHEMA,
         id: String::new(),
         kind: CellKind::Probe,
-        part: None,
+        data_set: None,
         method: method.to_owned(),
         pretrain_seed: seed,
         step: 100,

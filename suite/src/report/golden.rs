@@ -45,7 +45,10 @@ fn report() -> (Vec<Cell>, ReportContext) {
         segmentations: vec!["ADE20K".to_owned()],
         notes: vec!["Reduced: 100% made up.".to_owned()],
         protocol: choices(&suite, "fp32"),
-        ..context(&["classification", "rotation"], &["Random init", "VICReg", "Ours", odd, "Direct regression"])
+        ..context(
+            &["classification", "rotation"],
+            &["Random init", "VICReg", "Ours", odd, "Direct regression"],
+        )
     };
     (cells, context)
 }

@@ -68,7 +68,11 @@ mod tests {
         constant.eval_seed = None;
         let cells = [
             probe("VICReg", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
-            probe("SIE(all, single each time)", 0, &[value("rotation", "r2_per_output", 1, -0.125), constant]),
+            probe(
+                "SIE(all, single each time)",
+                0,
+                &[value("rotation", "r2_per_output", 1, -0.125), constant],
+            ),
             early,
             pretrain("Ours", 0, &[(1, 2.0)]),
         ];
@@ -77,7 +81,8 @@ mod tests {
             tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_per_output,0,1,-0.125,R2,higher,probe-SIE(all, single each time)-0\n\
             tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_pooled_constant,0,,0.25,R2,higher,probe-SIE(all, single each time)-0\n\
             tiny,1,solids,rotation,VICReg,r2_per_output,1,0,0.5,R2,higher,probe-VICReg-1\n";
-        let expected = expected.replace("probe-SIE(all, single each time)-0", "\"probe-SIE(all, single each time)-0\"");
+        let expected =
+            expected.replace("probe-SIE(all, single each time)-0", "\"probe-SIE(all, single each time)-0\"");
         assert_eq!(metrics(&cells).unwrap(), expected);
         assert_eq!(metrics(&[]).unwrap(), format!("{}\n", METRICS.join(",")));
     }

@@ -63,9 +63,13 @@ impl<'a> Report<'a> {
     /// Without a finished cell; where none of the tables that are asked for has a value.
     pub fn render(&self, format: &dyn Format) -> Result<String> {
         if let ([], Some(context)) = (self.cells, self.contexts.first()) {
-            bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
+            bail!(
+                "suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work",
+                context.suite
+            );
         }
-        let data_sets = self.contexts.iter().map(|context| self.data_set(context)).collect::<Result<Vec<_>>>()?;
+        let data_sets =
+            self.contexts.iter().map(|context| self.data_set(context)).collect::<Result<Vec<_>>>()?;
         format.render(&Document { data_sets, folder: self.folder, problems: self.problems })
     }
 
@@ -131,5 +135,5 @@ fn table_name(context: &ReportContext, all: &[ReportContext]) -> String {
 }
 
 fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
-    cells.iter().filter(|cell| cell.part == context.part).cloned().collect()
+    cells.iter().filter(|cell| cell.data_set == context.part).cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! A sub-suite at work on this rank: its data, where its results go, and what it computes with.
+//! One sub-suite of a run on this rank: its images, its folder, and the device that computes.
 
 use anyhow::Result;
 use eqr_models::Compute;
@@ -16,7 +16,7 @@ use crate::suite_file::plan::{EncoderRun, encoder_runs};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
-/// A prepared sub-suite with its images in memory, and what this rank works on it with.
+/// A prepared sub-suite with its images, and what the work on it needs.
 pub(super) struct RunContext<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) folder: &'a RunFolder,
@@ -55,7 +55,14 @@ impl<'a> RunContext<'a> {
 
     /// The network of `run` before its training.
     pub(super) fn new_network(&self, run: &EncoderRun) -> Result<Network> {
-        Network::new(&run.row.kind, self.suite(), &self.prepared.data, run.seed, self.compute, self.worker.device)
+        Network::new(
+            &run.row.kind,
+            self.suite(),
+            &self.prepared.data,
+            run.seed,
+            self.compute,
+            self.worker.device,
+        )
     }
 
     /// The pairs that `run` trains on.
@@ -69,6 +76,6 @@ impl<'a> RunContext<'a> {
     }
 
     pub(super) fn checkpoints(&self, run: &EncoderRun) -> Checkpoints {
-        Checkpoints { folder: self.folder.path("checkpoints").join(run.slug()) }
+        self.folder.checkpoints(&run.slug())
     }
 }

@@ -1,9 +1,10 @@
-//! What the cells of a suite cost: matrix products, memory, disk. The networks that would be trained are built and counted.
+//! What the cells of a suite cost: matrix products, memory, disk. The networks that would be trained are
+//! built and counted.
 //!
-//! FLOPs are counted as by `perf train`: matrix products only, backward = 2 x forward. A probe cell has the encoder's passes
-//! over its pairs and the multilayer perceptrons on y and on `grid`. A transfer or segmentation cell has the encoder's passes
-//! alone, since heads and logistic regression are small beside them; the windows of the test scenes, whose number is unknown,
-//! are left out.
+//! FLOPs are counted as by `perf train`: matrix products only, backward = 2 x forward. A probe cell has the
+//! encoder's passes over its pairs and the multilayer perceptrons on y and on `grid`. A transfer or
+//! segmentation cell has the encoder's passes alone, since heads and logistic regression are small beside
+//! them; the windows of the test scenes, whose number is unknown, are left out.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};
@@ -12,7 +13,6 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::model_config_for;
-use crate::perf::step_flops;
 use crate::run::data_set_size::DataSetSize;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
@@ -48,8 +48,8 @@ const STATE_BYTES: f64 = 16.0;
 /// Bytes of a parameter on disk: the two newest checkpoints, each with parameters and two moments in fp32.
 const CHECKPOINT_BYTES: f64 = 2.0 * 12.0;
 
-/// What the training of `run` costs with its batch shared by `devices`. Each device encodes `micro_batch` pairs at a time,
-/// or its whole share of the batch.
+/// What the training of `run` costs with its batch shared by `devices`. Each device encodes `micro_batch`
+/// pairs at a time, or its whole share of the batch.
 ///
 /// # Errors
 /// A network that cannot be built.
@@ -66,15 +66,17 @@ pub(super) fn training(
     let model = build(&run.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let fraction = if run.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let schedule = |units| TrainingSteps::new(suite, run.row.budget, known_image_count(units, fraction), units);
+    let schedule =
+        |units| TrainingSteps::new(suite, run.row.budget, known_image_count(units, fraction), units);
     let steps = size.units.map(|units| schedule(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
     Ok(TrainingCost {
         steps,
-        step_flops: step_flops(&config, &model, suite.train.batch as i64),
+        step_flops: model.step_flops(suite.train.batch as i64),
         parameters,
-        memory: state_bytes(parameters, compute) + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute),
+        memory: state_bytes(parameters, compute)
+            + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute),
         disk: parameters as f64 * CHECKPOINT_BYTES,
     })
 }
@@ -84,8 +86,9 @@ fn state_bytes(parameters: i64, compute: Compute) -> f64 {
     parameters as f64 * (STATE_BYTES + if compute == Compute::Bf16 { 2.0 } else { 0.0 })
 }
 
-/// Activations of a pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a s^2 bytes a block
-/// in half precision, for s tokens of width d and a heads. The blocks of a decoder attend to s tokens of the other view.
+/// Activations of a pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
+/// s^2 bytes a block in half precision, for s tokens of width d and a heads. The blocks of a decoder attend
+/// to s tokens of the other view.
 fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 {
     let VitConfig { dim, depth, heads, .. } = config.encoder;
     // the patches and the class token
@@ -98,18 +101,22 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 
-/// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the perceptrons on y
-/// (2 out) and on y with the quadrant means (2 (out + 4 dim)).
+/// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the
+/// perceptrons on y (2 out) and on y with the quadrant means (2 (out + 4 dim)).
 pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
-    let sets =
-        if size.kind == SetKind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
+    let sets = if size.kind == SetKind::Renders {
+        1
+    } else {
+        config.transforms.len() + usize::from(suite.probe.combined)
+    };
     let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * config.encoder.forward_flops();
     let hidden = regression.hidden as f64;
     let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
-    let (y, grid) = (2.0 * config.encoder.out as f64, 2.0 * (config.encoder.out + 4 * config.encoder.dim) as f64);
+    let (y, grid) =
+        (2.0 * config.encoder.out as f64, 2.0 * (config.encoder.out + 4 * config.encoder.dim) as f64);
     let rows_trained_on = 3.0 * (regression.epochs * train_pairs) as f64 * *seeds as f64;
     let task = |(_, outputs): &(String, i64)| {
         rows_trained_on * (perceptron(y, *outputs as f64) + perceptron(grid, *outputs as f64))

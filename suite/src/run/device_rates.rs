@@ -25,7 +25,8 @@ pub enum DeviceName {
 /// Share of a GPU's peak that a training step is assumed to reach. Nothing was measured on a GPU.
 const GPU_SHARE: f64 = 0.35;
 
-/// Share of the CPU's measured products that the steps under results/reference/perf reached at width 192, in bf16 and fp32.
+/// Share of the CPU's measured products that the steps under results/reference/perf reached at width 192, in
+/// bf16 and fp32.
 const CPU_SHARE: [f64; 2] = [0.34, 0.58];
 
 /// A device in numbers.
@@ -50,7 +51,9 @@ impl DeviceName {
             DeviceName::Cpu => return cpu(compute),
         };
         let peak = if compute == Compute::Bf16 { bf16 } else { fp32 };
-        let source = format!("{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU");
+        let source = format!(
+            "{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU"
+        );
         DeviceRate { name, rate: peak * 1e12 * GPU_SHARE, memory: Some(gigabytes * 1e9), source }
     }
 

@@ -1,4 +1,5 @@
-//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are missing.
+//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are
+//! missing.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -14,8 +15,8 @@ use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
 use crate::run::measurements::{MeasurementKind, after_training};
 use crate::run::request::RunRequest;
-use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
@@ -82,7 +83,13 @@ impl DryRun<'_> {
         let suite = &sub_suite.suite;
         let roots = &self.request.data_roots;
         let key = sub_suite.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
-        let _ = writeln!(self.text, "suite {}{key}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
+        let _ = writeln!(
+            self.text,
+            "suite {}{key}: {} rows x {} seeds",
+            suite.name,
+            rows(suite)?.len(),
+            suite.seeds
+        );
         let size = data_set_size(suite, roots)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
         let runs = encoder_runs(sub_suite)?;
@@ -90,7 +97,7 @@ impl DryRun<'_> {
             let cost = cost::training(suite, run, &size, self.compute, self.devices, micro_batch)?;
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
-            let checkpoints = Checkpoints { folder: self.folder.path("checkpoints").join(run.slug()) };
+            let checkpoints = self.folder.checkpoints(&run.slug());
             let newest = checkpoints.steps()?.first().map(|step| format!(", checkpoint at step {step}"));
             let details = format!(
                 ", {steps}, {:.1} M parameters, {memory}{}",
@@ -139,7 +146,8 @@ impl DryRun<'_> {
         let Total { flops, unknown, disk, done, cells } = self.total;
         let DeviceRate { name, rate, source, .. } = &self.device;
         let left = cells - done;
-        let unknown = if unknown > 0 { format!(" (and {unknown} cells of unknown cost)") } else { String::new() };
+        let unknown =
+            if unknown > 0 { format!(" (and {unknown} cells of unknown cost)") } else { String::new() };
         let device_seconds = flops / rate;
         let wall = match self.devices {
             1 => String::new(),
@@ -186,11 +194,14 @@ impl DryRun<'_> {
                 self.missing.push(line);
             }
         }
-        let files = suite.rows.iter().flat_map(|row| [&row.encoder, &row.features, &row.metrics].into_iter().flatten());
+        let files = suite
+            .rows
+            .iter()
+            .flat_map(|row| [&row.encoder, &row.features, &row.metrics].into_iter().flatten());
         for path in files.chain(&suite.train.init).filter(|path| !path.exists()) {
             self.missing.push(format!("  {}: no such file", path.display()));
         }
-        let is_run = |path: &Path| path.join("manifest.json").exists();
+        let is_run = |path: &Path| path.join(layout::MANIFEST).exists();
         for run in self.request.pretrained.iter().filter(|run| !is_run(run)) {
             self.missing.push(format!("  --pretrained {}: holds no run", run.display()));
         }

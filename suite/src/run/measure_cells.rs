@@ -1,5 +1,5 @@
-//! Does the measurements of a sub-suite. They are independent of each other: with n ranks, each takes every n-th of them, and
-//! one that fails does not keep the others from being done.
+//! Does the measurements of a sub-suite. They are independent: of n ranks, each takes every n-th measurement,
+//! and the others are done even if one fails.
 
 use std::time::Instant;
 
@@ -20,11 +20,15 @@ use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::metric::ValueOrigin;
 use crate::suite_file::plan::EncoderRun;
 
-/// Measures every cell that is missing and returns those that failed. Encoders whose training diverged are left out.
+/// Measures every cell that is missing and returns those that failed. Encoders whose training diverged are
+/// left out.
 ///
 /// # Errors
 /// Ranks that see different cells, a cell that cannot be written, a stop request with measurements left.
-pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> Outcome<Vec<FailedMeasurement>> {
+pub(super) fn measure_missing(
+    context: &RunContext,
+    diverged: &[EncoderRun],
+) -> Outcome<Vec<FailedMeasurement>> {
     let (ranks, folder) = (context.worker.ranks, context.folder);
     let has_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
     let mut missing = possible(context)?;
@@ -39,7 +43,9 @@ pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> 
             break;
         }
         match measure(context, &missing[i]) {
-            Ok(cell) => folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?,
+            Ok(cell) => {
+                folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?
+            }
             Err(error) => {
                 let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
                 folder.write_failed(&missing[i].id, &report).map_err(Failure::run)?;
@@ -83,7 +89,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         schema: SCHEMA,
         id: id.clone(),
         kind: kind.cell_kind(),
-        part: context.prepared.sub_suite.key.clone(),
+        data_set: context.prepared.sub_suite.key.clone(),
         method,
         pretrain_seed,
         step,

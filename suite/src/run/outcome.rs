@@ -1,10 +1,11 @@
-//! How a run ends: trainings that diverged and measurements that failed, as one message and an exit code.
+//! The outcome of a run: diverged trainings and failed measurements as one message and an exit code.
 
 use anyhow::anyhow;
 
 use crate::console::say;
 use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::plan::EncoderRun;
 
 /// A measurement that failed. Its message is in `failed/`.
@@ -13,9 +14,14 @@ pub(super) struct FailedMeasurement {
     pub(super) exit_code: i32,
 }
 
-/// Success, or what went wrong. A divergence decides the exit code; failed measurements are then only printed.
-pub(super) fn outcome(folder: &RunFolder, diverged: &[EncoderRun], failed: &[FailedMeasurement]) -> Outcome<()> {
-    let measured = measured(folder, failed);
+/// The failure of a run with diverged trainings or failed measurements. With both, the failed measurements
+/// are printed and the divergence gives the exit code.
+pub(super) fn outcome(
+    folder: &RunFolder,
+    diverged: &[EncoderRun],
+    failed: &[FailedMeasurement],
+) -> Outcome<()> {
+    let measured = measurement_outcome(folder, failed);
     if diverged.is_empty() {
         return measured;
     }
@@ -28,13 +34,13 @@ pub(super) fn outcome(folder: &RunFolder, diverged: &[EncoderRun], failed: &[Fai
     Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
-/// Bad input if every failure is one, else a failed run.
-fn measured(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
+/// The failure of failed measurements: bad input if all of them are, else a failed run.
+fn measurement_outcome(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
     if failed.is_empty() {
         return Ok(());
     }
     let message = |cell: &str| {
-        let text = std::fs::read_to_string(folder.path("failed").join(format!("{cell}.json"))).unwrap_or_default();
+        let text = std::fs::read_to_string(folder.path(layout::failed_cell(cell))).unwrap_or_default();
         let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         report["error"].as_str().unwrap_or("see failed/").to_owned()
     };

@@ -7,9 +7,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use eqr_datasets::Pack;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind};
-use tch::Tensor;
 
-use crate::cluster::agreement::{agree, gather, same_everywhere};
+use crate::cluster::agreement::{agree, from_leader, gather, same_everywhere};
 use crate::cluster::host::host;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
@@ -23,7 +22,7 @@ use crate::failure::Outcome;
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::provenance::provenance;
-use crate::run_folder::{manifest, row_files};
+use crate::run_folder::{layout, manifest, row_files};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::suite::Suite;
@@ -56,9 +55,8 @@ pub(super) fn on_leader<T: Default>(worker: &Worker, work: impl FnOnce() -> Resu
 pub(super) fn compute(requested: Precision, folder: &RunFolder, worker: &Worker) -> Compute {
     let recorded = if requested == Precision::Auto { manifest::precision(folder) } else { None };
     let own = recorded.unwrap_or_else(|| requested.resolve(worker.device));
-    let mut choice = Tensor::from_slice(&[f64::from(u8::from(own == Compute::Bf16))]);
-    worker.ranks.broadcast(&mut choice);
-    if choice.double_value(&[0]) > 0.5 { Compute::Bf16 } else { Compute::F32 }
+    let bf16 = from_leader(worker.ranks, &(own == Compute::Bf16));
+    if bf16 { Compute::Bf16 } else { Compute::F32 }
 }
 
 /// Opens the files of every sub-suite, then writes the manifest: from here on the folder is a run.
@@ -112,8 +110,11 @@ fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParamet
 }
 
 fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> {
-    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?);
-    let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let open = |file: &str, made_by: &str| {
+        Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?)
+    };
+    let transfer: Vec<Pack> =
+        suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let all: Vec<&Pack> = transfer.iter().chain(&segmentation).collect();
@@ -128,7 +129,8 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
     Ok(DownstreamPacks { transfer, segmentation })
 }
 
-/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops' side.
+/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops'
+/// side.
 fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
         scenes::class_count(pack)?;
@@ -138,7 +140,9 @@ fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamP
         }
         if !suite.methods.is_empty() {
             let crops = VitConfig { image: set.head.crop, ..model_config(suite, data).encoder };
-            crops.validate().with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
+            crops
+                .validate()
+                .with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
         }
     }
     Ok(())
@@ -148,14 +152,19 @@ fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamP
 fn warn_of_scripts(suite: &Suite) {
     let encoders = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
     for (row, path) in encoders.filter(|(_, path)| is_torchscript(path)) {
-        say(&format!("note: rows: `{}`: {} is TorchScript: it runs code of its author", row.name, path.display()));
+        say(&format!(
+            "note: rows: `{}`: {} is TorchScript: it runs code of its author",
+            row.name,
+            path.display()
+        ));
     }
 }
 
 /// Hashes of the files of external rows, by slug.
 fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
     let identity = |row: &ExternalRow| {
-        let hash = |path: &Path| hash(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
+        let hash =
+            |path: &Path| hash(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
         Ok((row.slug(), row.identity(hash)?))
     };
     suite.rows.iter().map(identity).collect()
@@ -169,7 +178,12 @@ fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
+fn write_manifest(
+    prepared: &[Prepared],
+    folder: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<()> {
     let ranks = worker.ranks;
     let hosts = gather(ranks, &host());
     on_leader(worker, || {
@@ -183,9 +197,9 @@ fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, w
         manifest::establish(folder, &read.collect::<Vec<_>>(), compute, provenance(worker, &hosts))?;
         row_files::record(folder, &row_hashes)
     })?;
-    let manifest = std::fs::read_to_string(folder.path("manifest.json")).map_err(|_| {
+    let manifest = std::fs::read_to_string(folder.path(layout::MANIFEST)).map_err(|_| {
         let hint = "hint: --out must lie on a file system that all ranks share";
         anyhow!("{} is not the leading rank's folder\n{hint}", folder.root().display())
     });
-    same_everywhere(ranks, "manifest.json", &agree(ranks, manifest)?)
+    same_everywhere(ranks, layout::MANIFEST, &agree(ranks, manifest)?)
 }

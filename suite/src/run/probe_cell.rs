@@ -12,6 +12,7 @@ use crate::measure::{pictures, probe, reconstruction};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
 use crate::run::measurements::MeasuredRow;
+use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
@@ -22,14 +23,22 @@ use crate::suite_file::tasks::tasks;
 const PICTURES: usize = 8;
 
 /// The values, and the steps that an encoder of this run had been trained for.
-pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+pub(super) fn measure(
+    context: &RunContext,
+    row: &MeasuredRow,
+    step: Option<u64>,
+) -> Result<(Vec<MeasuredValue>, u64)> {
     match row {
         MeasuredRow::Trained(run) => measure_trained(context, run, step),
         MeasuredRow::External(row) => Ok((measure_external(context, row)?, 0)),
     }
 }
 
-fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+fn measure_trained(
+    context: &RunContext,
+    run: &EncoderRun,
+    step: Option<u64>,
+) -> Result<(Vec<MeasuredValue>, u64)> {
     let (network, trained_steps) = trained_network(context, run, step)?;
     let suite = context.suite();
     let known = known_units(suite, &context.train, run.seed)?;
@@ -47,7 +56,7 @@ fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) ->
     if run.seed == 0
         && let Some(images) = reconstruction::pictures(&network, &context.test, PICTURES)?
     {
-        let path = context.folder.path("figures").join(format!("reconstruction-{}.png", run.slug()));
+        let path = context.folder.path(layout::figure(&format!("reconstruction-{}", run.slug())));
         pictures::rows(&images, &path).context(RunFile("its picture"))?;
     }
     Ok((values, trained_steps))

@@ -1,4 +1,4 @@
-//! What a run tells the report, and the end of a run: report, tables on stdout, seconds of its phases.
+//! The report of a run: its contexts at the start; files, tables on stdout and timings at the end.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::report::{self, Report, ReportContext, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::manifest;
+use crate::run_folder::layout;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::rows;
 use crate::suite_file::tasks::tasks;
@@ -43,8 +43,9 @@ pub(super) fn begin(
     compute: Compute,
     worker: &Worker,
 ) -> Outcome<Vec<ReportContext>> {
-    let precision = manifest::precision_name(compute);
-    let contexts: Vec<ReportContext> = prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
+    let precision = compute.name();
+    let contexts: Vec<ReportContext> =
+        prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
     if worker.leads() {
         report::write_contexts(folder, &contexts).map_err(Failure::run)?;
     }
@@ -75,8 +76,13 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
     }
 }
 
-/// Writes the report and prints it. A run with failures and without any cell has nothing to report.
-pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Phases, complete: bool) -> Outcome<()> {
+/// Writes the report and prints its tables, unless the run is incomplete and has no cell.
+pub(super) fn finish(
+    folder: &RunFolder,
+    contexts: &[ReportContext],
+    phases: Phases,
+    complete: bool,
+) -> Outcome<()> {
     if complete || !folder.cells().map_err(Failure::run)?.is_empty() {
         write_report(folder, contexts, phases).map_err(Failure::run)?;
     }
@@ -85,11 +91,18 @@ pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Pha
 
 fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Result<()> {
     report::write(folder, contexts)?;
-    let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
+    let line =
+        json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
     folder.log(&line)?;
-    write_atomic(&folder.path("timing.json"), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
-    say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
-    say(&format!("report: {}", folder.path("tables").display()));
+    write_atomic(
+        &folder.path(layout::TIMING),
+        serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes(),
+    )?;
+    say(&format!(
+        "data {:.1} s, training {:.1} s, probes {:.1} s",
+        phases.data, phases.training, phases.probes
+    ));
+    say(&format!("report: {}", folder.path(layout::TABLES).display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
     let cells = folder.cells()?;
     print_text(&Report::new(folder, &cells, &contexts).render(report::formats::TERMINAL)?)

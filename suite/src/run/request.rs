@@ -50,7 +50,8 @@ impl RunRequest {
         Ok(Some(pairs as i64))
     }
 
-    /// The number of ranks that work on one training. It must divide the ranks of the launch, and every rank needs a pair.
+    /// The number of ranks that work on one training. It must divide the ranks of the launch, and every rank
+    /// needs a pair.
     pub(super) fn valid_ranks_per_cell(&self, sub_suites: &[SubSuite], size: usize) -> Result<usize> {
         let ranks = self.ranks_per_cell.map_or(size, NonZeroUsize::get);
         if !size.is_multiple_of(ranks) {

@@ -1,5 +1,5 @@
-//! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's, so that encoders which were pretrained
-//! once, or side by side in several folders, are measured without another training.
+//! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's, so that encoders which
+//! were pretrained once, or side by side in several folders, are measured without another training.
 
 use std::path::PathBuf;
 
@@ -26,11 +26,12 @@ pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
     runs.iter().try_for_each(|path| configuration(&RunFolder::new(path)).map(drop))
 }
 
-/// Copies every training that `folder` lacks and one of `runs` has finished: its cell, and the checkpoints that are measured.
+/// Copies every training that `folder` lacks and one of `runs` has finished: its cell, and the checkpoints
+/// that are measured.
 ///
 /// # Errors
-/// A folder that holds no run, a run that shares no training with this suite (the differences are listed), a damaged
-/// checkpoint.
+/// A folder that holds no run, a run that shares no training with this suite (the differences are listed), a
+/// damaged checkpoint.
 pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
         let other = RunFolder::new(run);
@@ -62,8 +63,14 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
     Ok(())
 }
 
-/// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their number.
-fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_suite: &SubSuite) -> Result<usize> {
+/// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their
+/// number.
+fn copy_from(
+    other: &RunFolder,
+    key: Option<String>,
+    folder: &RunFolder,
+    sub_suite: &SubSuite,
+) -> Result<usize> {
     let mut copied = 0;
     for run in encoder_runs(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
         let source = EncoderRun { data_set: key.clone(), ..run.clone() };
@@ -71,7 +78,8 @@ fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_sui
             continue;
         }
         let cell = other.cell(&source.pretrain_id())?;
-        let [from, to] = [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
+        let [from, to] =
+            [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
         for checkpoint in [from.at_step(cell.step)].into_iter().chain(from.curve()?) {
             let verified = Checkpoint::open(&checkpoint).and_then(|checkpoint| checkpoint.verify());
             verified
@@ -80,7 +88,7 @@ fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_sui
             to.adopt(&checkpoint)?;
         }
         // `resumed`: its seconds are another run's, and no timing of this one
-        let cell = Cell { id: run.pretrain_id(), part: sub_suite.key.clone(), resumed: true, ..cell };
+        let cell = Cell { id: run.pretrain_id(), data_set: sub_suite.key.clone(), resumed: true, ..cell };
         folder.write_cell(&cell)?;
         folder.log(&json!({"cell": cell.id, "taken_from": other.root()}))?;
         copied += 1;
@@ -118,5 +126,7 @@ fn training(configuration: &Value, key: Option<&str>) -> Value {
 }
 
 fn differences(own: &Value, theirs: &Value) -> Vec<String> {
-    manifest::differing(theirs, own, |key, theirs, ours| format!("  {key}: it has {theirs}, this suite {ours}"))
+    manifest::differing(theirs, own, |key, theirs, ours| {
+        format!("  {key}: it has {theirs}, this suite {ours}")
+    })
 }

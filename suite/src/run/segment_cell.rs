@@ -9,12 +9,14 @@ use crate::measure::segment::{SegmentationScenes, Segmented, draw, segment, valu
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder_for_maps, trained_encoder_for_maps};
 use crate::run::measurements::MeasuredRow;
+use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValue;
 
 /// Scenes that are drawn for a row's first head.
 const PICTURES: usize = 6;
 
-/// The scores on the suite's segmentation set at position `set`. The first head of a row also draws `figures/<id>.png`.
+/// The scores on the suite's segmentation set at position `set`. The first head of a row also draws
+/// `figures/<id>.png`.
 pub(super) fn measure(
     context: &RunContext,
     id: &str,
@@ -22,7 +24,8 @@ pub(super) fn measure(
     set: usize,
     seed: u64,
 ) -> Result<Vec<MeasuredValue>> {
-    let (pack, config) = (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
+    let (pack, config) =
+        (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
     let crop = usize::try_from(config.crop)?;
     let encoder = match row {
         MeasuredRow::Trained(run) => trained_encoder_for_maps(context, run, crop)?,
@@ -32,10 +35,11 @@ pub(super) fn measure(
     let scenes = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
     let Segmented { head, confusion, .. } = segment(&encoder, &scenes, seed, config, &Solo)?;
     if seed == 0 && row.pretrain_seed() == 0 {
-        let figures = context.folder.path("figures");
+        let figures = context.folder.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
-        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure).context(RunFile("its picture"))?;
+        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure)
+            .context(RunFile("its picture"))?;
     }
     Ok(values(&confusion.score()?, &pack.class_names, seed))
 }

@@ -54,8 +54,8 @@ pub struct Cell {
     /// What was done.
     pub kind: CellKind,
     /// Key of the data set, if the suite has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<String>,
+    #[serde(rename = "part", default, skip_serializing_if = "Option::is_none")]
+    pub data_set: Option<String>,
     /// Row of the table.
     pub method: String,
     /// Seed of the pretraining.

@@ -57,12 +57,14 @@ mod tests {
 
     #[test]
     fn lists_of_objects_are_entered_where_that_is_asked_for() {
-        let document = json!({"a": {"b": 1, "c": null}, "d": [{"e": "x"}, {"e": []}], "f": ["y", 2], "g": {}});
+        let document =
+            json!({"a": {"b": 1, "c": null}, "d": [{"e": "x"}, {"e": []}], "f": ["y", 2], "g": {}});
         let found = |lists| -> Vec<(String, Vec<String>)> {
             leaves(&document, lists).iter().map(|leaf| (leaf.path.join("."), leaf.words())).collect()
         };
-        let leaf =
-            |path: &str, words: &[&str]| (path.to_owned(), words.iter().map(|word| (*word).to_owned()).collect());
+        let leaf = |path: &str, words: &[&str]| {
+            (path.to_owned(), words.iter().map(|word| (*word).to_owned()).collect())
+        };
         let [b, c, f] = [leaf("a.b", &["1"]), leaf("a.c", &[]), leaf("f", &["y", "2"])];
         let entered = [b.clone(), c.clone(), leaf("d.1.e", &["x"]), leaf("d.2.e", &[]), f.clone()];
         assert_eq!(found(Lists::Entered), entered);

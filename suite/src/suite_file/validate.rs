@@ -33,7 +33,9 @@ impl Suite {
             ensure!(value >= 1, "{key} = {value}: must be at least 1");
         }
         if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
-            bail!("probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured");
+            bail!(
+                "probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured"
+            );
         }
         let at_least_two = [
             ("train.batch", self.train.batch),
@@ -54,7 +56,9 @@ impl Suite {
         ensure_distinct("transforms.active", &self.transforms.active)?;
         ensure_distinct("probe.parts", &self.probe.parts)?;
         if !self.probe.parts.contains(&ReadoutHalf::All) {
-            bail!("probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]");
+            bail!(
+                "probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]"
+            );
         }
         self.probe.regression.validate().context("probe.regression")?;
         self.probe.classification.validate().context("probe.classification")?;
@@ -67,7 +71,8 @@ impl Suite {
     /// The names of a pair are known. The suite need not have both rows, as `--methods` may leave rows out.
     fn validate_pair(&self, ComparedPair { first, second }: &ComparedPair) -> Result<()> {
         ensure!(first != second, "compare: `{first}` is compared with itself\nhint: name two rows");
-        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name)) {
+        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name))
+        {
             name.parse::<Row>().context("compare")?;
         }
         Ok(())

@@ -22,7 +22,8 @@ const IMAGES: usize = 60;
 
 /// A set of `IMAGES` photographs, three classes, 16 pixels.
 fn pack(path: &Path) -> Pack {
-    let value = |(i, y, x, c): (usize, usize, usize, usize)| (i * 37 + y * (5 + i % 3) + x * 11 + c * 60) as u8;
+    let value =
+        |(i, y, x, c): (usize, usize, usize, usize)| (i * 37 + y * (5 + i % 3) + x * 11 + c * 60) as u8;
     let split = || Split {
         images: Array4::from_shape_fn((IMAGES, 16, 16, 3), value),
         labels: (0..IMAGES as i32).map(|i| i % 3).collect(),
@@ -150,7 +151,7 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     let equal = cell(&run_folder, "pretrain-sie-rot-equal-steps-seed0");
     assert_eq!((&equal["step"], &equal["method"]), (&21.into(), &"SIE(rot), equal steps".into()));
     let schedule = |training: &str| {
-        let path = run_folder.join("checkpoints").join(training).join("step-21/manifest.json");
+        let path = run_folder.join(layout::CHECKPOINTS).join(training).join("step-21/manifest.json");
         let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         manifest["identity"]["schedule"].clone()
     };

@@ -10,6 +10,7 @@ mod common;
 mod compare;
 mod data_sets;
 mod divergence;
+mod documents;
 mod dry_run;
 mod encoders;
 mod export;

@@ -14,7 +14,8 @@ impl Comparison {
     /// # Errors
     /// None that can be caused: the text is written to memory.
     pub fn as_junit(&self) -> Result<String> {
-        let count = |verdict| self.metrics.iter().filter(|metric| metric.verdict == verdict).count().to_string();
+        let count =
+            |verdict| self.metrics.iter().filter(|metric| metric.verdict == verdict).count().to_string();
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
         writer
@@ -23,7 +24,9 @@ impl Comparison {
             .with_attribute(("tests", self.metrics.len().to_string().as_str()))
             .with_attribute(("failures", count(Verdict::Regression).as_str()))
             .with_attribute(("skipped", count(Verdict::InsufficientHistory).as_str()))
-            .write_inner_content(|writer| self.metrics.iter().try_for_each(|metric| test_case(writer, metric)))?;
+            .write_inner_content(|writer| {
+                self.metrics.iter().try_for_each(|metric| test_case(writer, metric))
+            })?;
         Ok(String::from_utf8(writer.into_inner())? + "\n")
     }
 }
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_a_case_and_names_are_escaped() {
-        let summary = |value| Summary::of(&[value]).unwrap();
+        let summary = |value| Summary::from_values(&[value]).unwrap();
         let metric = |name: &str, verdict| ComparedMetric {
             series: "quality",
             name: name.to_owned(),

@@ -15,7 +15,7 @@ mod record;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, welch};
+use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
 use record::Headlines;
 pub use record::{Baseline, Record};
 use serde::Serialize;
@@ -110,15 +110,22 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
     let defined: Vec<&Record> =
         all.iter().copied().filter(|run| !differs(&run.definition, &candidate.definition)).collect();
     let Some(newest) = defined.last() else {
-        notes
-            .push("the definition is another one than the baseline's: a new series begins, nothing is compared".into());
+        notes.push(
+            "the definition is another one than the baseline's: a new series begins, nothing is compared"
+                .into(),
+        );
         return Ok(Comparison { metrics: Vec::new(), notes });
     };
     if defined.len() < all.len() {
-        notes.push(format!("{} of {} recorded runs are of another definition", all.len() - defined.len(), all.len()));
+        notes.push(format!(
+            "{} of {} recorded runs are of another definition",
+            all.len() - defined.len(),
+            all.len()
+        ));
     }
     let mut metrics = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
-    let alike: Vec<&Record> = defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
+    let alike: Vec<&Record> =
+        defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
     if alike.is_empty() {
         return Ok(Comparison { metrics, notes });
     }
@@ -136,7 +143,9 @@ fn same_hardware(run: &Record, candidate: &Record, notes: &mut Vec<String>) -> b
         _ if mixed(candidate) => {
             "the candidate was continued on other hardware than it began on: no speeds are compared"
         }
-        _ if mixed(run) => "a recorded run was continued on other hardware than it began on: its speeds do not count",
+        _ if mixed(run) => {
+            "a recorded run was continued on other hardware than it began on: its speeds do not count"
+        }
         (Some(a), Some(b)) if a != b => {
             "the hardware is another one than the baseline's: a new series of speeds begins"
         }
@@ -170,7 +179,7 @@ fn quality(
         let Some(after) = candidate.get(key) else { continue };
         let values = |seeds: &BTreeMap<u64, f64>| seeds.values().copied().collect::<Vec<f64>>();
         let (a, b) = (values(before), values(after));
-        let (summary, found) = (Summary::of(&a)?, Summary::of(&b)?);
+        let (summary, found) = (Summary::from_values(&a)?, Summary::from_values(&b)?);
         let enough = a.len() >= HISTORY;
         let p = if enough { one_sided(&a, &b, before.keys().eq(after.keys()))? } else { None };
         let verdict = if enough { Verdict::Ok } else { Verdict::InsufficientHistory };
@@ -188,9 +197,9 @@ fn quality(
 /// value by what the baseline's spread allows one more to be. None without any spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
-        [value] => one_more(before, *value)?,
+        [value] => prediction_test(before, *value)?,
         _ if same_seeds => paired(after, before)?,
-        _ => student_two_samples(after, before)?,
+        _ => student(after, before)?,
     };
     let Some(p) = difference.p else { return Ok(None) };
     let (towards, away) = (p / 2.0, 1.0 - p / 2.0);
@@ -205,7 +214,8 @@ fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(
 /// The metrics of a table with their verdicts: drops and gains corrected for all that were tested.
 fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<ComparedMetric> {
     let tested: Vec<(f64, f64)> = table.iter().filter_map(|(_, p)| *p).collect();
-    let corrected = |side: fn(&(f64, f64)) -> f64| holm(&tested.iter().map(side).collect::<Vec<_>>()).into_iter();
+    let corrected =
+        |side: fn(&(f64, f64)) -> f64| holm(&tested.iter().map(side).collect::<Vec<_>>()).into_iter();
     let (mut drops, mut gains) = (corrected(|p| p.0), corrected(|p| p.1));
     let judged = |(metric, p): Tested| {
         if p.is_none() {
@@ -231,7 +241,7 @@ fn speed(
     let mut metrics = Vec::new();
     for (name, before) in baseline {
         let Some(after) = candidate.get(name) else { continue };
-        let (summary, found) = (Summary::of(before)?, Summary::of(after)?);
+        let (summary, found) = (Summary::from_values(before)?, Summary::from_values(after)?);
         let gain = found.mean / summary.mean - 1.0;
         let interval = welch(after, before)?.ci95;
         let verdict = match interval {
@@ -250,7 +260,11 @@ fn speed(
 
 /// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold
 /// and one more run of the series would be so slow with a probability below `alpha` only.
-fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) -> Result<Vec<ComparedMetric>> {
+fn speed_of_runs(
+    runs: &[&Record],
+    candidate: &Record,
+    thresholds: &Thresholds,
+) -> Result<Vec<ComparedMetric>> {
     let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
     let mut metrics = Vec::new();
     for (name, after) in &candidate.speeds {
@@ -258,9 +272,9 @@ fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) 
         if before.is_empty() {
             continue;
         }
-        let (summary, found) = (Summary::of(&before)?, Summary::of(&[mean(after)])?);
+        let (summary, found) = (Summary::from_values(&before)?, Summary::from_values(&[mean(after)])?);
         let gain = found.mean / summary.mean - 1.0;
-        let unlikely = one_more(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
+        let unlikely = prediction_test(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
         let verdict = match () {
             () if before.len() < HISTORY => Verdict::InsufficientHistory,
             () if unlikely && -gain > thresholds.slower => Verdict::Regression,
@@ -303,8 +317,10 @@ mod tests {
     /// standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
         let mut metrics = Vec::new();
-        for (i, (task, method)) in
-            ["rotation", "color"].iter().flat_map(|task| ["A", "B", "C"].map(|method| (task, method))).enumerate()
+        for (i, (task, method)) in ["rotation", "color"]
+            .iter()
+            .flat_map(|task| ["A", "B", "C"].map(|method| (task, method)))
+            .enumerate()
         {
             for seed in seeds.clone() {
                 let (mean, std) = (0.1 * i as f64, 0.01 + 0.01 * i as f64);
@@ -351,7 +367,10 @@ mod tests {
     fn slow_downs_are_found() {
         let mut state = 3;
         let mut speeds = |rate: f64| {
-            BTreeMap::from([("Ours".to_owned(), (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect())])
+            BTreeMap::from([(
+                "Ours".to_owned(),
+                (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect(),
+            )])
         };
         let mut verdicts = |rate: f64| {
             (0..1000)
@@ -379,11 +398,13 @@ mod tests {
         let mut verdicts = |runs: usize, rate: f64, wanted: Verdict| {
             let found = (0..1000).filter(|_| {
                 let series = Baseline::Series((0..runs).map(|_| week(100.0, "x", &mut state)).collect());
-                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().metrics[0].verdict == wanted
+                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().metrics[0].verdict
+                    == wanted
             });
             found.count()
         };
-        let (slower, same) = (verdicts(5, 95.0, Verdict::Regression), verdicts(5, 100.0, Verdict::Regression));
+        let (slower, same) =
+            (verdicts(5, 95.0, Verdict::Regression), verdicts(5, 100.0, Verdict::Regression));
         assert!(slower >= 900 && same <= 10, "{slower} {same}");
         assert_eq!(verdicts(4, 50.0, Verdict::InsufficientHistory), 1000);
     }
@@ -399,7 +420,10 @@ mod tests {
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
         let continued = Record { hardware: Some(Value::Null), ..week(100.0, "x", &mut state) };
         let found = compare(&Baseline::Run(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
-        assert!(found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"), "{found:?}");
+        assert!(
+            found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -408,9 +432,11 @@ mod tests {
         let (before, after) = (record(0..4, 0.0, &mut state), record(4..9, -50.0, &mut state));
         let found = compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap();
         assert!(
-            found.metrics.iter().all(|metric| metric.verdict == Verdict::InsufficientHistory) && !found.regressed()
+            found.metrics.iter().all(|metric| metric.verdict == Verdict::InsufficientHistory)
+                && !found.regressed()
         );
-        let of = |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
+        let of =
+            |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
         let found = compare(&Baseline::Run(of("a")), &of("b"), &THRESHOLDS).unwrap();
         assert!(found.metrics.is_empty() && found.notes[0].contains("a new series begins"));
         // the same seeds again, bit for bit

@@ -84,8 +84,9 @@ impl Record {
         }
         let folder = RunFolder::new(path);
         let manifest = folder.path(layout::MANIFEST);
-        let text = std::fs::read_to_string(&manifest)
-            .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
+        let text = std::fs::read_to_string(&manifest).with_context(|| {
+            format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display())
+        })?;
         let manifest: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
         let (cells, problems) = folder.readable_cells()?;
@@ -112,7 +113,12 @@ impl Record {
             let table = format!("{}, {kind}", metric.dataset);
             let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
             let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };
-            draws.entry((table, name)).or_default().entry(metric.pretrain_seed).or_default().push(sign * metric.value);
+            draws
+                .entry((table, name))
+                .or_default()
+                .entry(metric.pretrain_seed)
+                .or_default()
+                .push(sign * metric.value);
         }
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         draws
@@ -125,9 +131,11 @@ impl Record {
 /// Steps a second of the trainings that ran in one piece.
 fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0) {
-        let part = cell.part.as_ref().map(|part| format!("{part}: ")).unwrap_or_default();
-        all.entry(format!("{part}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
+    for cell in
+        cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0)
+    {
+        let key = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        all.entry(format!("{key}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
     }
     all
 }
@@ -135,10 +143,12 @@ fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
 /// What a speed depends on; `null` where the calls of a run differ in it.
 pub(super) fn hardware(manifest: &Value) -> Value {
     let hardware_of_call = |call: &Value| -> Value {
-        let gpus = call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
+        let gpus =
+            call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
         let key_and_value = |&key: &&str| (key.to_owned(), call[key].clone());
         let all = ["cpu", "device", "ranks", "threads"].iter().map(key_and_value);
-        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus))).collect()
+        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus)))
+            .collect()
     };
     let first = hardware_of_call(&manifest["provenance"]);
     let mut later = manifest["continued"].as_array().into_iter().flatten();
@@ -155,7 +165,11 @@ fn definition(configuration: &Value) -> Value {
     };
     match definition["suite"].get("name") {
         Some(_) => drop(&mut definition["suite"]),
-        None => definition["suite"].as_object_mut().into_iter().flat_map(|parts| parts.values_mut()).for_each(drop),
+        None => definition["suite"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|parts| parts.values_mut())
+            .for_each(drop),
     }
     definition
 }

@@ -38,7 +38,8 @@ fn training_panel(cells: &[Cell], index: usize, method: &str) -> Option<Panel> {
         points: loss_points(cell),
     };
     let curves: Vec<Curve> = pretrained.map(curve).filter(|curve| !curve.points.is_empty()).collect();
-    let panel = Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), curves };
+    let panel =
+        Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), curves };
     (!panel.curves.is_empty()).then_some(panel)
 }
 
@@ -58,7 +59,8 @@ pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>
     if panels.is_empty() {
         return Ok(None);
     }
-    let title = format!("{}: what a probe reads during training (mean ± std over pretraining seeds)", context.suite);
+    let title =
+        format!("{}: what a probe reads during training (mean ± std over pretraining seeds)", context.suite);
     Figure { title, legend: true, panels }.png()
 }
 
@@ -69,11 +71,18 @@ fn probe_panel(cells: &[Cell], context: &ReportContext, task: &str) -> Panel {
         trained.filter_map(|(index, method)| probe_curve(cells, index, method, task)).collect();
     let is_r2 = family == TaskFamily::Transformation;
     let bounds = |role: &Role| *role == Role::Floor || (*role == Role::Ceiling && is_r2);
-    let levels = context.methods.iter().map(|method| (Role::from_row(method), method)).filter(|(role, _)| bounds(role));
+    let levels = context
+        .methods
+        .iter()
+        .map(|method| (Role::from_row(method), method))
+        .filter(|(role, _)| bounds(role));
     curves.extend(levels.filter_map(|(role, method)| level(cells, role, method, task)));
     let headline = family.headline();
-    let y_label =
-        if is_r2 { "R² (per output)".to_owned() } else { format!("{} ({})", headline.heading, headline.unit) };
+    let y_label = if is_r2 {
+        "R² (per output)".to_owned()
+    } else {
+        format!("{} ({})", headline.heading, headline.unit)
+    };
     Panel { title: task.to_owned(), x_label: "training steps", y_label, curves }
 }
 
@@ -81,8 +90,11 @@ fn probe_curve(cells: &[Cell], index: usize, method: &str, task: &str) -> Option
     let probed = cells.iter().filter(|cell| cell.kind == CellKind::Probe && cell.method == method);
     let steps: BTreeSet<u64> = probed.map(|cell| cell.step).collect();
     let point = |step: u64| {
-        let summary =
-            Values::at_step(cells, step).summary(method, task, TaskFamily::of_task(task).headline().metric)?;
+        let summary = Values::at_step(cells, step).summary(
+            method,
+            task,
+            TaskFamily::of_task(task).headline().metric,
+        )?;
         Some(Point { x: step as f64, y: summary.mean, spread: summary.std })
     };
     let points: Vec<Point> = steps.into_iter().filter_map(point).collect();

@@ -13,7 +13,9 @@ use crate::run_folder::cell::Cell;
 /// # Errors
 /// Where drawing or encoding fails.
 pub fn all(cells: &[Cell], context: &ReportContext) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let figures =
-        [("training-curves", curves::training(cells, context)?), ("probe-curve", curves::probes(cells, context)?)];
+    let figures = [
+        ("training-curves", curves::training(cells, context)?),
+        ("probe-curve", curves::probes(cells, context)?),
+    ];
     Ok(figures.into_iter().filter_map(|(name, png)| Some((name, png?))).collect())
 }

@@ -26,7 +26,8 @@ struct Record<'a> {
     values: String,
 }
 
-const RECORD: [&str; 10] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
+const RECORD: [&str; 10] =
+    ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
 
 /// One entry a row, at full precision: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the
 /// values being those of the pretraining seeds.
@@ -45,7 +46,8 @@ impl Format for Csv {
         let several = document.data_sets.iter().any(|data_set| data_set.context.part.is_some());
         let header = several.then_some("dataset").into_iter().chain(RECORD);
         let rows = document.data_sets.iter().flat_map(|data_set| {
-            let rows = data_set.tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
+            let rows =
+                data_set.tables.iter().flat_map(|table| table.rows.iter().map(move |row| (table, row)));
             rows.flat_map(|(table, row)| records(data_set.context.part.as_deref(), table, row))
         });
         csv_text(header, rows)
@@ -77,7 +79,9 @@ fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
             },
             summary.ci95,
         ),
-        TableEntry::Difference(found) => with_interval(Record { value: Some(found.mean), ..place }, found.ci95),
+        TableEntry::Difference(found) => {
+            with_interval(Record { value: Some(found.mean), ..place }, found.ci95)
+        }
         TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
         TableEntry::Number(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
         TableEntry::Text(text) => Record { text: text.clone(), ..place },

@@ -16,8 +16,11 @@ const PREAMBLE: &str = r"\documentclass{article}
 \begin{document}
 ";
 
-const LEGEND: Legend =
-    Legend { best: "\\textbf{bold}:", runner_up: Some("\\underline{underlined}:"), significant: "$\\dagger$:" };
+const LEGEND: Legend = Legend {
+    best: "\\textbf{bold}:",
+    runner_up: Some("\\underline{underlined}:"),
+    significant: "$\\dagger$:",
+};
 
 /// A LaTeX document with booktabs.
 pub struct Latex;

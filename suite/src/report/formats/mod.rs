@@ -10,7 +10,8 @@ mod terminal;
 pub use format::{DataSetReport, Document, Format, OutputFile};
 
 /// Every format, in the order of `report --help`.
-pub const FORMATS: &[&dyn Format] = &[&terminal::Terminal, &markdown::Markdown, &latex::Latex, &csv::Csv, &html::Html];
+pub const FORMATS: &[&dyn Format] =
+    &[&terminal::Terminal, &markdown::Markdown, &latex::Latex, &csv::Csv, &html::Html];
 
 /// The format of this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Format> {

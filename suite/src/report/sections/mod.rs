@@ -109,7 +109,12 @@ const SECTIONS: &[Section] = &[
         group: Group::Training,
         tables: shuffled::tables,
     },
-    Section { name: "paper", title: "Beside the paper's Table", group: Group::Training, tables: paper::tables },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Training,
+        tables: paper::tables,
+    },
     Section {
         name: "transfer",
         title: "Linear transfer: logistic regression on frozen features, accuracy",
@@ -128,7 +133,12 @@ const SECTIONS: &[Section] = &[
         group: Group::Transfer,
         tables: transfer::neighbours,
     },
-    Section { name: "paper", title: "Beside the paper's Table", group: Group::Transfer, tables: paper::tables },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Transfer,
+        tables: paper::tables,
+    },
     Section {
         name: "segmentation",
         title: "Segmentation: a head on frozen token maps",
@@ -141,8 +151,18 @@ const SECTIONS: &[Section] = &[
         group: Group::Segmentation,
         tables: differences::in_segmentation,
     },
-    Section { name: "classes", title: "Segmentation", group: Group::Segmentation, tables: segmentation::classes },
-    Section { name: "paper", title: "Beside the paper's Table", group: Group::Segmentation, tables: paper::tables },
+    Section {
+        name: "classes",
+        title: "Segmentation",
+        group: Group::Segmentation,
+        tables: segmentation::classes,
+    },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Segmentation,
+        tables: paper::tables,
+    },
     Section {
         name: "protocol",
         title: "Protocol: every choice behind these numbers",
@@ -155,7 +175,8 @@ const SECTIONS: &[Section] = &[
 pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     let mut training = group_tables(Group::Training, values, context);
     let elsewhere =
-        [group_tables(Group::Transfer, values, context), group_tables(Group::Segmentation, values, context)].concat();
+        [group_tables(Group::Transfer, values, context), group_tables(Group::Segmentation, values, context)]
+            .concat();
     // a suite may transfer its encoders and probe nothing: then the transfer comes first
     let groups = if training[0].has_values() || !elsewhere.iter().any(Table::has_estimates) {
         [training, elsewhere]
@@ -196,7 +217,10 @@ fn group_tables(group: Group, values: &Values, context: &ReportContext) -> Vec<T
 
 #[cfg(test)]
 pub fn section(name: &str, group: Group) -> &'static Section {
-    SECTIONS.iter().find(|section| section.name == name && section.group == group).expect("a section of SECTIONS")
+    SECTIONS
+        .iter()
+        .find(|section| section.name == name && section.group == group)
+        .expect("a section of SECTIONS")
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ struct Trained<'a> {
 pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     let names = || context.methods.iter().map(String::as_str);
     let parsed = names().filter_map(|name| Some(Trained { name, kind: method_name(name).parse().ok()? }));
-    let contestants: Vec<Trained<'a>> = parsed.filter(|row| Role::from_row(row.name) == Role::Contestant).collect();
+    let contestants: Vec<Trained<'a>> =
+        parsed.filter(|row| Role::from_row(row.name) == Role::Contestant).collect();
     let against = |other: fn(&MethodKind) -> Option<MethodKind>| {
         let pair = |row: &Trained<'a>| Some((row.name, named(&contestants, row, &other(&row.kind)?)?));
         contestants.iter().filter_map(pair).collect::<Vec<(&str, &str)>>()
@@ -29,9 +30,10 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     let ours = contestants.iter().filter(|row| row.kind == MethodKind::OURS);
     let sie = || contestants.iter().filter(|row| matches!(row.kind, MethodKind::Sie(_)));
     let floor = names().filter(|name| Role::from_row(name) == Role::Floor);
-    let requested = context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
     let requested =
-        requested.filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
+        context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
+    let requested = requested
+        .filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
     let mut pairs = against(MethodKind::ablation);
     pairs.extend(against(MethodKind::baseline));
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_suite_asks_for_pairs_of_its_own() {
-        let pair = |first: &str, second: &str| ComparedPair { first: first.to_owned(), second: second.to_owned() };
+        let pair =
+            |first: &str, second: &str| ComparedPair { first: first.to_owned(), second: second.to_owned() };
         let context = ReportContext {
             compare: vec![pair("Theirs", "SimCLR"), pair("VICReg", "Ours"), pair("Ours", "Supervised")],
             ..fixture::context(&[], &["VICReg", "SimCLR", "Ours", "Theirs"])

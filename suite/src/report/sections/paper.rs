@@ -38,14 +38,17 @@ impl Reported {
     /// in its table of segmentation.
     fn is_of(&self, quantity: &Quantity) -> bool {
         let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
-        self.task == quantity.task && same_set && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
+        self.task == quantity.task
+            && same_set
+            && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
     }
 }
 
 /// Whether two names of data sets differ by case and punctuation alone.
 fn same_name(a: &str, b: &str) -> bool {
-    let plain =
-        |name: &str| -> String { name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
+    let plain = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
     plain(a) == plain(b)
 }
 
@@ -82,27 +85,33 @@ fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String,
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = |number| {
         let (reported, quantities) = (reported(number), quantities(section.group, context, number));
-        let rows = context.methods.iter().flat_map(|method| rows(values, method, &quantities, &reported)).collect();
+        let rows =
+            context.methods.iter().flat_map(|method| rows(values, method, &quantities, &reported)).collect();
         let columns = ["paper", "this run", "difference"].map(str::to_owned).to_vec();
         let scale = match context.scale {
             Scale::Full => "full scale",
             Scale::Reduced => "reduced",
         };
         let title = format!("{} {number} (paper: full scale; this run: {scale})", section.title);
-        Table { title, ..section.table("method: task", columns, rows, notes(values, context, number, &reported)) }
+        Table {
+            title,
+            ..section.table("method: task", columns, rows, notes(values, context, number, &reported))
+        }
     };
     section.group.paper_table(context).map(table).into_iter().collect()
 }
 
 fn reported(number: u8) -> Vec<Reported> {
     let lines = csv::Reader::from_reader(TABLES.as_bytes()).into_deserialize();
-    let all = lines.map(|line: Result<Reported, _>| line.expect("the file is part of the program, and tested"));
+    let all =
+        lines.map(|line: Result<Reported, _>| line.expect("the file is part of the program, and tested"));
     all.filter(|reported| reported.table == number).map(Reported::into_fraction).collect()
 }
 
 fn rows(values: &Values, method: &str, quantities: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
     let row = |(name, quantity): &(String, Quantity)| {
-        let reported = reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
+        let reported =
+            reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
         Some(row(format!("{method}: {name}"), reported, values.sample(method, quantity)))
     };
     quantities.iter().filter_map(row).collect()
@@ -169,23 +178,26 @@ mod tests {
 
     #[test]
     fn table_1_is_held_against_pooled_values() {
-        let context = ReportContext { table: Some(1), ..context(&["classification", "rotation"], &["Ours", "VICReg"]) };
-        let cells =
-            [probe("Ours", 0, &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)])];
+        let context =
+            ReportContext { table: Some(1), ..context(&["classification", "rotation"], &["Ours", "VICReg"]) };
+        let cells = [probe(
+            "Ours",
+            0,
+            &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)],
+        )];
         let found = table(Group::Training, &cells, &context);
         let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.words().join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
         assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
-        assert!(
-            found
-                .notes
-                .contains(&Note::Plain("In the paper's table and not in this suite: SIE(rot); SIE(rot+color).".into()))
-        );
+        assert!(found.notes.contains(&Note::Plain(
+            "In the paper's table and not in this suite: SIE(rot); SIE(rot+color).".into()
+        )));
     }
 
     #[test]
     fn transfer_and_segmentation_find_their_sets_by_name() {
-        let set = |dataset: &str, metric: &str| TransferColumn { dataset: dataset.into(), metric: metric.into() };
+        let set =
+            |dataset: &str, metric: &str| TransferColumn { dataset: dataset.into(), metric: metric.into() };
         let context = ReportContext {
             transfers: vec![set("cifar-10", "top1"), set("Pets", "mean_per_class"), set("Flowers", "top1")],
             segmentations: vec!["ade20k".to_owned()],
@@ -197,8 +209,9 @@ mod tests {
         ];
         let texts = |group| {
             let rows = table(group, &cells, &context).rows;
-            let text =
-                |row: &Row| (row.label.clone(), row.entries.iter().map(|e| e.words().join(" ")).collect::<Vec<_>>());
+            let text = |row: &Row| {
+                (row.label.clone(), row.entries.iter().map(|e| e.words().join(" ")).collect::<Vec<_>>())
+            };
             rows.iter().map(text).collect::<Vec<_>>()
         };
         let row = |label: &str, entries: [&str; 3]| (label.to_owned(), entries.map(str::to_owned).to_vec());

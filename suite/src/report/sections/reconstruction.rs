@@ -46,7 +46,8 @@ mod tests {
             probe("Ours", 0, &[value("reconstruction", "mse_own", 0, 0.11)]),
             probe("VICReg", 0, &[value("rotation", "r2_per_output", 0, 0.4)]),
         ];
-        let found = tables(section("reconstruction", Group::Training), &Values::at_end(&cells), &context).remove(0);
+        let found =
+            tables(section("reconstruction", Group::Training), &Values::at_end(&cells), &context).remove(0);
         assert_eq!(found.rows.len(), 1);
         assert_eq!(found.rows[0].entries[0].words(), ["0.110", "(n = 1)"]);
         assert!(matches!(found.rows[0].entries[1], TableEntry::Missing));

@@ -8,7 +8,8 @@ use crate::report::table::{Note, Table};
 use crate::report::values::{Quantity, Values};
 
 /// Split in the title, suffix of its metrics, and what stands before its headings.
-const SPLITS: [(&str, &str, &str); 2] = [("test objects", "", ""), ("training objects", ON_TRAINING_OBJECTS, "train")];
+const SPLITS: [(&str, &str, &str); 2] =
+    [("test objects", "", ""), ("training objects", ON_TRAINING_OBJECTS, "train")];
 
 /// A table a split, of the methods that have a predictor.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
@@ -21,7 +22,8 @@ fn table(
     context: &ReportContext,
     (objects, suffix, before): (&str, &str, &str),
 ) -> Table {
-    let quantity = |measure: &Measure| Quantity::probed(measure.family.name(), &format!("{}{suffix}", measure.metric));
+    let quantity =
+        |measure: &Measure| Quantity::probed(measure.family.name(), &format!("{}{suffix}", measure.metric));
     let predicts = |method: &&String| values.sample(method, &quantity(&MRR)).is_some();
     let methods: Vec<String> = context.methods.iter().filter(predicts).cloned().collect();
     let column = |measure: &Measure| {
@@ -33,10 +35,14 @@ fn table(
                 and the views ranked by cosine similarity to it, the first among them. MRR: mean of 1 / rank of the view \
                 meant; H@k: share of ranks up to k, which is 1 for objects of k views; PRE: mean of 1 - (q . p)^2 of the \
                 poses of the view meant and of the nearest, less is better.";
-    let notes =
-        [Some(Note::Plain(note.to_owned())), Some(column::reading_note(&columns, None)), column::single_note(&columns)];
+    let notes = [
+        Some(Note::Plain(note.to_owned())),
+        Some(column::reading_note(&columns, None)),
+        column::single_note(&columns),
+    ];
     let headings = columns.iter().map(Column::heading).collect();
-    let table = section.table("method", headings, column::rows(&columns), notes.into_iter().flatten().collect());
+    let table =
+        section.table("method", headings, column::rows(&columns), notes.into_iter().flatten().collect());
     Table { title: format!("{}, {objects}", section.title), ..table }
 }
 
@@ -59,7 +65,8 @@ mod tests {
             cell("SIE(rot)", 0, 0.6, 0.2),
             cell("SIE(rot+color)", 0, 0.5, 0.1),
         ];
-        let [test, train] = &tables(section("retrieval", Group::Training), &Values::at_end(&cells), &context)[..]
+        let [test, train] =
+            &tables(section("retrieval", Group::Training), &Values::at_end(&cells), &context)[..]
         else {
             panic!("two splits")
         };

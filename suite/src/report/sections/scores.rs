@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eqr_probes::stats::too_few;
+use eqr_probes::stats::small_sample_warning;
 
 use super::section::Section;
 use super::shuffled;
@@ -37,15 +37,24 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(shuffled::missing_note(values, context));
     notes.extend(undefined_notes(values, context));
     if values.not_finite() > 0 {
-        notes.push(Note::Warning(format!("{} values are NaN or infinite and are left out.", values.not_finite())));
+        notes.push(Note::Warning(format!(
+            "{} values are NaN or infinite and are left out.",
+            values.not_finite()
+        )));
     }
-    vec![section.table("method", columns.iter().map(Column::heading).collect(), column::rows(&columns), notes)]
+    vec![section.table(
+        "method",
+        columns.iter().map(Column::heading).collect(),
+        column::rows(&columns),
+        notes,
+    )]
 }
 
 /// The table of the metric that the registry gives to the section, of the transformations that have values of
 /// it.
 pub fn transformations(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
-    let metric = r2_shown_in(section.name).expect("the registry gives a metric to every section of transformations");
+    let metric =
+        r2_shown_in(section.name).expect("the registry gives a metric to every section of transformations");
     let tasks = context.tasks.iter().filter(|task| TaskFamily::of_task(task) == TaskFamily::Transformation);
     let columns = tasks.map(|task| column(values, context, task, R2.heading, &metric.to_string()));
     let columns: Vec<Column> = columns.filter(Column::has_values).collect();
@@ -79,7 +88,9 @@ fn measured_columns(values: &Values, context: &ReportContext, wanted: fn(&Measur
     let of_task = |task: &String| {
         let family = TaskFamily::of_task(task);
         let measures = shown_in(MAIN).filter(|measure| measure.family == family && wanted(measure));
-        measures.map(|measure| column(values, context, task, measure.heading, measure.metric)).collect::<Vec<_>>()
+        measures
+            .map(|measure| column(values, context, task, measure.heading, measure.metric))
+            .collect::<Vec<_>>()
     };
     context.tasks.iter().flat_map(of_task).collect()
 }
@@ -104,7 +115,9 @@ fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
         let methods = context.methods.iter().filter(|method| values.summary(method, task, &metric).is_some());
         let methods = methods.map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = || {
-            format!("R2 of {task} is undefined for {methods}: an output of the target does not vary on the test split.")
+            format!(
+                "R2 of {task} is undefined for {methods}: an output of the target does not vary on the test split."
+            )
         };
         (!methods.is_empty()).then(|| Note::Warning(text()))
     };
@@ -113,16 +126,23 @@ fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
 
 /// Why rows of fewer than [`FEW`] seeds say little, once for all of them.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
-    let sizes: BTreeSet<usize> = columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
-    let why: Vec<String> = sizes.into_iter().take_while(|n| *n < FEW).filter_map(|n| too_few(n, n, false)).collect();
-    (!why.is_empty()).then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
+    let sizes: BTreeSet<usize> =
+        columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
+    let why: Vec<String> = sizes
+        .into_iter()
+        .take_while(|n| *n < FEW)
+        .filter_map(|n| small_sample_warning(n, n, false))
+        .collect();
+    (!why.is_empty())
+        .then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
 }
 
 fn labels_note(context: &ReportContext) -> Option<Note> {
     let has = |names: &[String], wanted: &str| names.iter().any(|name| name == wanted);
     let reads_labels = has(&context.methods, "Supervised") && has(&context.tasks, TOP1.family.name());
-    reads_labels
-        .then(|| Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned()))
+    reads_labels.then(|| {
+        Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned())
+    })
 }
 
 fn budget_note(context: &ReportContext) -> Option<Note> {
@@ -168,8 +188,9 @@ mod tests {
     }
 
     fn rotation(method: &str, values: &[f64]) -> Vec<Cell> {
-        let cell =
-            |(seed, r2): (usize, &f64)| probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)]);
+        let cell = |(seed, r2): (usize, &f64)| {
+            probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)])
+        };
         values.iter().enumerate().map(cell).collect()
     }
 
@@ -181,7 +202,8 @@ mod tests {
     fn a_column_without_room_is_called_uninformative() {
         let context = context(&["rotation"], &["Random init", "Ours", "Direct regression"]);
         let low =
-            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])].concat();
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])]
+                .concat();
         let table_of = |cells: &[_]| table(MAIN, cells, &context);
         let table_low = table_of(&low);
         assert_eq!(
@@ -189,7 +211,8 @@ mod tests {
             ["rotation is uninformative at this budget: its ceiling 0.225 is not 0.1 above its floor 0.150."]
         );
         let high =
-            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])].concat();
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])]
+                .concat();
         assert!(warnings(&table_of(&high)).is_empty());
     }
 

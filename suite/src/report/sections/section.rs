@@ -34,7 +34,9 @@ impl Group {
     /// Number of the paper's table that the group mirrors.
     pub fn paper_table(self, context: &ReportContext) -> Option<u8> {
         match self {
-            Group::Training => context.table.filter(|number| ![TRANSFER_TABLE, SEGMENTATION_TABLE].contains(number)),
+            Group::Training => {
+                context.table.filter(|number| ![TRANSFER_TABLE, SEGMENTATION_TABLE].contains(number))
+            }
             Group::Transfer => Some(TRANSFER_TABLE),
             Group::Segmentation => Some(SEGMENTATION_TABLE),
             Group::Protocol => None,

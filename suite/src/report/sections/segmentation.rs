@@ -37,9 +37,16 @@ pub fn classes(section: &Section, values: &Values, context: &ReportContext) -> V
     context.segmentations.iter().flat_map(of_set).collect()
 }
 
-fn class_table(section: &Section, values: &Values, context: &ReportContext, set: &str, measure: &Measure) -> Table {
+fn class_table(
+    section: &Section,
+    values: &Values,
+    context: &ReportContext,
+    set: &str,
+    measure: &Measure,
+) -> Table {
     let metrics = values.metrics_on(set, measure.family.name());
-    let classes = metrics.into_iter().filter_map(|metric| Some((metric, metric.strip_prefix(measure.metric)?)));
+    let classes =
+        metrics.into_iter().filter_map(|metric| Some((metric, metric.strip_prefix(measure.metric)?)));
     let columns: Vec<Column> =
         classes.map(|(metric, class)| column(values, context, set, (class, ""), metric)).collect();
     let name = |method: &MethodSample| format!("{}{}", method.method, method.role.suffix());

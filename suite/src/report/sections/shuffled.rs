@@ -18,10 +18,12 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     let tasks: Vec<&String> = transformations(context).collect();
     let worst: Vec<Worst> = tasks.iter().map(|task| worst(values, context, task)).collect();
     let value = |worst: &Worst| worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Number(value));
-    let name = |worst: &Worst| worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()));
+    let name =
+        |worst: &Worst| worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()));
     let row = |label: &str, entries| Row { label: label.to_owned(), role: Role::Reference, entries };
-    let plain =
-        format!("Per-output R2, mean over the seeds of the method where it is largest; it has to be {LIMIT} or less.");
+    let plain = format!(
+        "Per-output R2, mean over the seeds of the method where it is largest; it has to be {LIMIT} or less."
+    );
     let notes = std::iter::once(Note::Plain(plain)).chain(warnings(values, context)).collect();
     let rows = vec![
         row("Shuffled targets, maximum", worst.iter().map(value).collect()),

@@ -50,10 +50,16 @@ fn columns(values: &Values, context: &ReportContext, prefix: &str) -> Vec<Column
 
 fn table(section: &Section, columns: &[Column]) -> Table {
     let mean = "The mean is of the methods that have every set, seed by seed.";
-    let mean =
-        columns.iter().any(|column| column.subject.starts_with("mean of ")).then(|| Note::Plain(mean.to_owned()));
-    let notes =
-        [Some(column::reading_note(columns, None)), column::single_note(columns), column::missing_note(columns), mean];
+    let mean = columns
+        .iter()
+        .any(|column| column.subject.starts_with("mean of "))
+        .then(|| Note::Plain(mean.to_owned()));
+    let notes = [
+        Some(column::reading_note(columns, None)),
+        column::single_note(columns),
+        column::missing_note(columns),
+        mean,
+    ];
     let headings = columns.iter().map(Column::heading).collect();
     section.table("method", headings, column::rows(columns), notes.into_iter().flatten().collect())
 }
@@ -72,8 +78,10 @@ mod tests {
     }
 
     fn transfers(sets: &[(&str, &str)]) -> ReportContext {
-        let column =
-            |(dataset, metric): &(&str, &str)| TransferColumn { dataset: (*dataset).into(), metric: (*metric).into() };
+        let column = |(dataset, metric): &(&str, &str)| TransferColumn {
+            dataset: (*dataset).into(),
+            metric: (*metric).into(),
+        };
         let methods = ["Random init", "VICReg", "Ours", "Direct regression"];
         ReportContext { transfers: sets.iter().map(column).collect(), ..context(&[], &methods) }
     }
@@ -108,7 +116,10 @@ mod tests {
         assert_eq!(texts(&linear.rows[1])[1..], ["-", "-"]);
         assert!(texts(&linear.rows[2])[2].starts_with("0.650 ± 0.071"), "{:?}", texts(&linear.rows[2]));
         assert_eq!(linear.rows[2].entries[0].mark(), Mark::Significant);
-        assert_eq!((linear.rows[3].role, texts(&linear.rows[3])[0].as_str()), (Role::Reference, "0.900 (n = 1)"));
+        assert_eq!(
+            (linear.rows[3].role, texts(&linear.rows[3])[0].as_str()),
+            (Role::Reference, "0.900 (n = 1)")
+        );
         let labels: Vec<&str> = differences.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["DTD: Ours - VICReg"]);
         assert_eq!(neighbours.columns, ["DTD top-1"]);
@@ -117,7 +128,11 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_table() {
-        let tables = linear(section("transfer", Group::Transfer), &Values::at_end(&[]), &transfers(&[("DTD", "top1")]));
+        let tables = linear(
+            section("transfer", Group::Transfer),
+            &Values::at_end(&[]),
+            &transfers(&[("DTD", "top1")]),
+        );
         assert!(!tables[0].has_values());
     }
 }

@@ -64,7 +64,8 @@ mod tests {
         let found = tables(section, &Values::at_end(&cells), &context).remove(0);
         let labels: Vec<&str> = found.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["rotation: Ours", "rotation: VICReg"]);
-        let number = |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
+        let number =
+            |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
         let [pretraining, probe] = [number(&found.rows[0].entries[0]), number(&found.rows[0].entries[1])];
         assert!((pretraining - 0.0046f64.sqrt()).abs() < 1e-12 && (probe - 0.0008f64.sqrt()).abs() < 1e-12);
         assert!(matches!(found.rows[1].entries[0], TableEntry::Missing));

@@ -24,7 +24,8 @@ pub fn figure(column: &Column) -> Option<Markup> {
         coloured += usize::from(method.role != Role::Floor);
         (index, method)
     });
-    let measured: Vec<(usize, &MethodSample)> = numbered.filter(|(_, method)| method.sample.is_some()).collect();
+    let measured: Vec<(usize, &MethodSample)> =
+        numbered.filter(|(_, method)| method.sample.is_some()).collect();
     let scale = Scale::new(column)?;
     let height = ROW * measured.len() as f64 + AXIS + 4.0;
     let levels = [(Role::Floor, "level"), (Role::Ceiling, "level ceiling-level")];
@@ -91,8 +92,11 @@ fn bar(method: &MethodSample, index: usize, y: f64, scale: &Scale) -> Markup {
         format!("M{a:.1} {top:.1}v6M{a:.1} {middle:.1}H{b:.1}M{b:.1} {top:.1}v6")
     });
     let name: Vec<char> = method.method.chars().collect();
-    let shown: String =
-        if name.len() > LETTERS { name[..LETTERS - 1].iter().chain(&['…']).collect() } else { method.method.clone() };
+    let shown: String = if name.len() > LETTERS {
+        name[..LETTERS - 1].iter().chain(&['…']).collect()
+    } else {
+        method.method.clone()
+    };
     let mean = number(summary.mean);
     html! {
         g {
@@ -140,7 +144,8 @@ mod tests {
     fn drawn(values: &[(&str, f64)]) -> Option<String> {
         let methods: Vec<&str> = values.iter().map(|(method, _)| *method).collect();
         let context = context(&["rotation"], &methods);
-        let cell = |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
+        let cell =
+            |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
         let cells: Vec<_> = values.iter().map(cell).collect();
         figure(&headline_columns(&Values::at_end(&cells), &context)[0]).map(Markup::into_string)
     }
@@ -150,8 +155,11 @@ mod tests {
     fn any_values_can_be_drawn() {
         for values in [[-5.0, -1.3], [0.5, 0.5], [0.0, 0.0], [-0.2, 0.9], [1e-9, 1e9]] {
             let svg = drawn(&[("Random init", values[0]), ("Ours", values[1])]).unwrap();
-            let places =
-                svg.split(" x=\"").chain(svg.split(" width=\"")).skip(1).filter_map(|rest| rest.split('"').next());
+            let places = svg
+                .split(" x=\"")
+                .chain(svg.split(" width=\""))
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
             for place in places.filter_map(|place| place.parse::<f64>().ok()) {
                 assert!((0.0..=WIDTH).contains(&place), "{values:?}: {place} in {svg}");
             }

@@ -35,7 +35,8 @@ pub fn map(columns: &[&Column]) -> Option<Markup> {
 fn cell(value: Option<f64>) -> Markup {
     let Some(value) = value else { return html! { td { "-" } } };
     let share = value.clamp(0.0, 1.0);
-    let ground = if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + share * (HOT[i] - COLD[i])) };
+    let ground =
+        if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + share * (HOT[i] - COLD[i])) };
     let ink = if luminance(ground) > 0.18 { "#111" } else { "#fff" };
     let [r, g, b] = ground.map(f64::round);
     html! { td style=(format!("background:rgb({r} {g} {b});color:{ink}")) { (number(value)) } }

@@ -22,7 +22,8 @@ use crate::suite_file::scale::Scale;
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 
-const LEGEND: Legend = Legend { best: "<b>bold</b>:", runner_up: Some("<u>underlined</u>:"), significant: "†:" };
+const LEGEND: Legend =
+    Legend { best: "<b>bold</b>:", runner_up: Some("<u>underlined</u>:"), significant: "†:" };
 
 /// One self-contained page.
 pub struct Html;
@@ -168,10 +169,15 @@ fn results(data_set: &DataSetReport) -> Markup {
 /// Why not to trust what follows: what is not whole, and the main tables' warnings.
 fn warnings(document: &Document) -> Markup {
     let failed = pictures::file_names(document.folder, layout::FAILED).into_iter();
-    let failed = failed.map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
+    let failed =
+        failed.map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
     let mut all: Vec<String> = document.problems.iter().cloned().chain(failed).collect();
     for data_set in &document.data_sets {
-        let which = if document.data_sets.len() > 1 { format!("{}: ", data_set.context.title) } else { String::new() };
+        let which = if document.data_sets.len() > 1 {
+            format!("{}: ", data_set.context.title)
+        } else {
+            String::new()
+        };
         // those of the further tables stand under them
         for note in data_set.tables.first().iter().flat_map(|table| &table.notes) {
             if let Note::Warning(text) = note {
@@ -202,7 +208,7 @@ mod tests {
         let mut cells = vec![];
         let contexts = ["solids", "photos"].map(|key| {
             let cell = probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.5)]);
-            cells.push(crate::run_folder::cell::Cell { part: Some(key.to_owned()), ..cell });
+            cells.push(crate::run_folder::cell::Cell { data_set: Some(key.to_owned()), ..cell });
             let title = format!("Tiny: {key}");
             ReportContext { part: Some(key.to_owned()), title, ..context(&["rotation"], &["Ours"]) }
         });

@@ -22,8 +22,18 @@ pub struct Group {
 
 /// In the order of the page.
 pub const GROUPS: [Group; 3] = [
-    Group { id: "curves", name: "Training", prefixes: &["training-curves", "probe-curve"], class: "pictures" },
-    Group { id: "reconstructions", name: "Reconstructions", prefixes: &["reconstruction-"], class: "pictures" },
+    Group {
+        id: "curves",
+        name: "Training",
+        prefixes: &["training-curves", "probe-curve"],
+        class: "pictures",
+    },
+    Group {
+        id: "reconstructions",
+        name: "Reconstructions",
+        prefixes: &["reconstruction-"],
+        class: "pictures",
+    },
     Group { id: "segmentation", name: "Segmented scenes", prefixes: &["segment-"], class: "pictures many" },
 ];
 
@@ -38,7 +48,8 @@ pub fn read(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
 /// Names in a folder of the run, sorted; none where it is not there.
 pub fn file_names(folder: &RunFolder, name: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder.path(name)).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -48,7 +59,8 @@ impl Group {
     pub fn markup(&self, all: &[(String, Vec<u8>)]) -> Option<Markup> {
         let own = |name: &str| self.prefixes.iter().any(|prefix| name.starts_with(prefix));
         let pictures: Vec<&(String, Vec<u8>)> = all.iter().filter(|(name, _)| own(name)).collect();
-        let markup = || html! { div class=(self.class) { @for (name, png) in &pictures { (picture(name, png)) } } };
+        let markup =
+            || html! { div class=(self.class) { @for (name, png) in &pictures { (picture(name, png)) } } };
         (!pictures.is_empty()).then(markup)
     }
 }
@@ -98,9 +110,14 @@ mod tests {
         let markup = |group: &Group| group.markup(&all).map(Markup::into_string);
         assert!(markup(&GROUPS[0]).is_none());
         let reconstructions = markup(&GROUPS[1]).unwrap();
-        assert!(reconstructions.contains("<figcaption>ours seed0: view 1, view 2, view 2 rebuilt from both<"));
+        assert!(
+            reconstructions.contains("<figcaption>ours seed0: view 1, view 2, view 2 rebuilt from both<")
+        );
         let scenes = markup(&GROUPS[2]).unwrap();
-        assert!(scenes.contains("data:image/png;base64,") && scenes.contains("class=\"pictures many\""), "{scenes}");
+        assert!(
+            scenes.contains("data:image/png;base64,") && scenes.contains("class=\"pictures many\""),
+            "{scenes}"
+        );
     }
 
     #[test]

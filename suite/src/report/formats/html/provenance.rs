@@ -34,7 +34,8 @@ pub fn markup(manifest: Option<&Value>) -> Markup {
 fn described(prefix: &str, value: &Value) -> Vec<(String, String)> {
     let leaves = leaves(value, Lists::Entered).into_iter().filter(|leaf| !leaf.words().is_empty());
     let line = leaves.map(|leaf| {
-        let words = std::iter::once(prefix.to_owned()).chain(leaf.path.iter().map(|key| key.replace('_', " ")));
+        let words =
+            std::iter::once(prefix.to_owned()).chain(leaf.path.iter().map(|key| key.replace('_', " ")));
         let words: Vec<String> = words.filter(|words| !words.is_empty()).collect();
         (words.join(" "), leaf.words().join(", "))
     });

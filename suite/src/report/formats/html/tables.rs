@@ -56,7 +56,9 @@ fn entry(entry: &TableEntry) -> Markup {
     };
     let value = match entry {
         TableEntry::Estimate { summary, .. } => Some(summary.mean),
-        TableEntry::Reported { value, .. } | TableEntry::Number(value) | TableEntry::Probability(value) => Some(*value),
+        TableEntry::Reported { value, .. } | TableEntry::Number(value) | TableEntry::Probability(value) => {
+            Some(*value)
+        }
         TableEntry::Difference(difference) => Some(difference.mean),
         TableEntry::Missing | TableEntry::Text(_) => None,
     };
