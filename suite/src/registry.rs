@@ -1,7 +1,7 @@
 //! The registry of what is measured: every task, metric, unit and direction, and where the report shows it.
 //!
-//! A new measure of a cell is one line of [`MEASURES`], or a combination of the fields of [`R2Metric`]. Cells,
-//! reports, `compare` and imported results read the names here and write them nowhere else.
+//! A new measure of a cell is one line of [`MEASURES`], or a combination of the fields of [`R2Metric`].
+//! Cells, reports, `compare` and imported results read the names here and write them nowhere else.
 
 use std::fmt;
 
@@ -328,7 +328,8 @@ impl R2Metric {
 }
 
 impl fmt::Display for R2Metric {
-    /// Definition, predictor, signs, pairs, readout; the exact map, which reads no features, comes after the pairs.
+    /// Definition, predictor, signs, pairs, readout; the exact map, which reads no features, comes after the
+    /// pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = match self.definition {
             R2Definition::PerOutput => "r2_per_output",

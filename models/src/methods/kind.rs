@@ -59,7 +59,7 @@ pub enum PairMode {
     SingleEach,
 }
 
-/// TransformName transform names of the paper's tables.
+/// Short transform names of the paper's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum TransformName {
@@ -203,6 +203,39 @@ fn take_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
 }
 
 impl MethodKind {
+    /// The paper's method with the suite's joint-embedding loss.
+    pub const OURS: MethodKind = MethodKind::Ours { ssl: None, reconstruction: true };
+
+    /// The same method without one of its ingredients: without the reconstruction, or with the parameters of
+    /// one transform fewer.
+    pub fn ablation(&self) -> Option<MethodKind> {
+        match self {
+            MethodKind::Ours { ssl, reconstruction: true } => {
+                Some(MethodKind::Ours { ssl: *ssl, reconstruction: false })
+            }
+            MethodKind::Sie(SieKind { known: KnownTransforms::Some(names), pairs, prediction_variance })
+                if names.len() > 1 =>
+            {
+                let (known, pairs) = (KnownTransforms::Some(names[..names.len() - 1].to_vec()), *pairs);
+                Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: *prediction_variance }))
+            }
+            _ => None,
+        }
+    }
+
+    /// The established method to compare with: VICReg, except for ablations, for joint-embedding losses and
+    /// for what is trained on labels or parameters only.
+    pub fn baseline(&self) -> Option<MethodKind> {
+        match self {
+            MethodKind::Ours { reconstruction: false, .. }
+            | MethodKind::Ssl(_)
+            | MethodKind::Supervised
+            | MethodKind::RandomInit
+            | MethodKind::Direct => None,
+            _ => Some(MethodKind::Ssl(Ssl::Vicreg)),
+        }
+    }
+
     /// Whether there is anything to train.
     pub fn trains(&self) -> bool {
         *self != MethodKind::RandomInit
@@ -257,6 +290,26 @@ mod tests {
         let kinds: std::collections::BTreeSet<MethodKind> =
             method_names().iter().map(|name| name.parse().unwrap()).collect();
         assert_eq!(kinds.len(), method_names().len());
+    }
+
+    #[test]
+    fn ablations_and_baselines_are_methods() {
+        let name = |kind: Option<MethodKind>| kind.map(|kind| kind.to_string());
+        for (method, ablation, baseline) in [
+            ("Ours", Some("Ours, no reconstruction"), Some("VICReg")),
+            ("Ours(SimCLR)", Some("Ours(SimCLR), no reconstruction"), Some("VICReg")),
+            ("Ours, no reconstruction", None, None),
+            ("SIE(rot+color, single each time)", Some("SIE(rot, single each time)"), Some("VICReg")),
+            ("SIE(rot)", None, Some("VICReg")),
+            ("SIE(all)", None, Some("VICReg")),
+            ("VICReg", None, None),
+            ("Direct regression", None, None),
+        ] {
+            let kind: MethodKind = method.parse().unwrap();
+            assert_eq!(name(kind.ablation()).as_deref(), ablation, "{method}");
+            assert_eq!(name(kind.baseline()).as_deref(), baseline, "{method}");
+        }
+        assert_eq!(MethodKind::OURS.to_string(), "Ours");
     }
 
     #[test]

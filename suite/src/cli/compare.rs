@@ -8,7 +8,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 
 use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
-use crate::report::compare::{Baseline, Comparison, Line, Record, Thresholds, compare};
+use crate::report::compare::{Baseline, ComparedMetric, Comparison, Record, Thresholds, compare};
 use crate::run_folder::atomic_file::write_atomic;
 
 /// Exit code of a regression.
@@ -60,16 +60,19 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower })
         .map_err(Failure::bad_input)?;
     if let Some(path) = &args.junit {
-        write_atomic(path, found.as_junit().as_bytes()).map_err(Failure::run)?;
+        write_atomic(path, found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
     }
     print_text(&if args.json { found.as_json() } else { as_table(&found) }).map_err(Failure::run)?;
     if !found.regressed() {
         return Ok(());
     }
-    let worse =
-        found.lines.iter().filter(|line| line.verdict == crate::report::compare::Verdict::Regression).count();
+    let worse = found
+        .metrics
+        .iter()
+        .filter(|metric| metric.verdict == crate::report::compare::Verdict::Regression)
+        .count();
     let error =
-        anyhow::anyhow!("{worse} of {} became worse than {}", found.lines.len(), args.baseline.display());
+        anyhow::anyhow!("{worse} of {} became worse than {}", found.metrics.len(), args.baseline.display());
     Err(Failure { error, code: REGRESSION, agreed: true })
 }
 
@@ -83,7 +86,7 @@ fn as_table(found: &Comparison) -> String {
         "p of a drop",
         "verdict",
     ]);
-    for Line { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.lines {
+    for ComparedMetric { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.metrics {
         let mean = |summary: &eqr_probes::stats::Summary| match summary.std {
             Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),
             None => format!("{:.4} (n = {})", summary.mean, summary.n),
@@ -91,7 +94,7 @@ fn as_table(found: &Comparison) -> String {
         let p = p_drop.map_or("-".to_owned(), |p| format!("{p:.4}"));
         table.add_row([name, &mean(baseline), &mean(candidate), &format!("{gain:+.4}"), &p, verdict.text()]);
     }
-    let table = if found.lines.is_empty() { String::new() } else { format!("{table}\n") };
+    let table = if found.metrics.is_empty() { String::new() } else { format!("{table}\n") };
     let notes = found.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>();
     format!("{table}{notes}")
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::console::print_text;
-use crate::report::{self, ReportContext};
+use crate::report::formats::{FORMATS, Format, by_name};
+use crate::report::{self, Report, ReportContext};
 use crate::run_folder::folder::RunFolder;
 
 /// Options of `report`.
@@ -16,20 +18,16 @@ pub struct ReportArgs {
     /// A run's folder.
     dir: PathBuf,
     /// Form of the output.
-    #[arg(long, value_enum, default_value = "terminal")]
-    format: FormatArg,
+    #[arg(long, value_parser = format_parser(), default_value = "terminal")]
+    format: &'static dyn Format,
     /// Number of the paper's table; default: all that the suite mirrors.
     #[arg(long)]
     table: Option<u8>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum FormatArg {
-    Terminal,
-    Markdown,
-    Latex,
-    Csv,
-    Html,
+fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
+    let names = PossibleValuesParser::new(FORMATS.iter().map(|format| format.name()));
+    names.map(|name| by_name(&name).expect("one of the possible values"))
 }
 
 /// Prints the report in the format that was asked for.
@@ -51,17 +49,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let (cells, problems) = folder.readable_cells()?;
     let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
     problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
-    let format = match args.format {
-        FormatArg::Terminal => report::Format::Terminal,
-        FormatArg::Markdown => report::Format::Markdown,
-        FormatArg::Latex => report::Format::Latex,
-        FormatArg::Csv => report::Format::Csv,
-        FormatArg::Html => {
-            return print_text(&report::page(&folder, &cells, &contexts, args.table, &problems)?);
-        }
-    };
-    print_text(&match args.table {
-        Some(number) => report::render_table(&cells, &contexts, number, format)?,
-        None => report::render(&cells, &contexts, format)?,
-    })
+    let (table, problems) = (args.table, &problems[..]);
+    print_text(
+        &Report { folder: &folder, cells: &cells, contexts: &contexts, table, problems }
+            .render(args.format)?,
+    )
 }

@@ -1,30 +1,30 @@
-//! Columns of tables: one quantity of every method, which of them is best, and the rows and notes that columns make together.
+//! Columns of tables: one quantity of every method, the best of them, and the rows and notes of several
+//! columns.
 
 use eqr_probes::stats::{Summary, holm};
 
+use super::legend::LEVEL;
 use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
-
-/// Level of the tests.
-const LEVEL: f64 = 0.05;
+use crate::registry::Better;
 
 /// A quantity of every method.
 pub struct Column {
-    /// What it is of: a task, a data set.
+    /// A task or a data set.
     pub subject: String,
     /// What it is measured in: `R2`, `top-1`; may be empty.
     pub measure: String,
     /// Every method, in the order of the rows.
-    pub lines: Vec<MethodSample>,
-    /// Whether a smaller value is better.
-    pub lower_is_better: bool,
+    pub samples: Vec<MethodSample>,
+    /// Which way it improves.
+    pub better: Better,
 }
 
-/// A method's place in a column.
+/// A method in a column.
 pub struct MethodSample {
     /// The method.
     pub method: String,
-    /// What it stands there for.
+    /// What its row is for.
     pub role: Role,
     /// Its values, where it has some.
     pub sample: Option<Sample>,
@@ -32,10 +32,10 @@ pub struct MethodSample {
 
 /// The best contestant of a column.
 struct Best {
-    /// Its line.
-    line: usize,
-    /// The line of the runner-up, where it is alone.
-    second: Option<usize>,
+    /// Its place among the methods.
+    place: usize,
+    /// The place of the runner-up, where it is alone.
+    runner_up: Option<usize>,
     /// p value of their difference.
     p: Option<f64>,
 }
@@ -48,17 +48,26 @@ impl Column {
         methods: &[String],
         sample: impl Fn(&str) -> Option<Sample>,
     ) -> Self {
-        let line = |method: &String| MethodSample {
+        let of_method = |method: &String| MethodSample {
             method: method.clone(),
-            role: Role::of(method),
+            role: Role::from_row(method),
             sample: sample(method),
         };
         Column {
             subject: subject.to_owned(),
             measure: measure.to_owned(),
-            lines: methods.iter().map(line).collect(),
-            lower_is_better: false,
+            samples: methods.iter().map(of_method).collect(),
+            better: Better::Higher,
         }
+    }
+
+    /// The same column without a ceiling: what was trained to read transformations is none to the reading of
+    /// classes.
+    pub fn without_ceiling(mut self) -> Self {
+        for method in self.samples.iter_mut().filter(|method| method.role == Role::Ceiling) {
+            method.role = Role::Reference;
+        }
+        self
     }
 
     /// Subject and measure.
@@ -68,69 +77,68 @@ impl Column {
 
     /// Whether any method has a value.
     pub fn has_values(&self) -> bool {
-        self.lines.iter().any(|line| line.sample.is_some())
+        self.samples.iter().any(|method| method.sample.is_some())
     }
 
     /// The values of a method, where it has some.
     pub fn sample(&self, method: &str) -> Option<&Sample> {
-        self.lines.iter().find(|line| line.method == method)?.sample.as_ref()
+        self.samples.iter().find(|found| found.method == method)?.sample.as_ref()
     }
 
     /// Summaries of the methods that have values.
     pub fn summaries(&self) -> impl Iterator<Item = Summary> {
-        self.lines.iter().filter_map(|line| line.sample.as_ref()?.summary())
+        self.samples.iter().filter_map(|method| method.sample.as_ref()?.summary())
     }
 
     /// The largest mean of the rows of this role: a ceiling may have been trained by several budgets.
-    pub fn mean_of(&self, role: Role) -> Option<f64> {
-        let of_role = self.lines.iter().filter(|line| line.role == role);
-        of_role.filter_map(|line| Some(line.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
+    pub fn level(&self, role: Role) -> Option<f64> {
+        let methods = self.samples.iter().filter(|method| method.role == role);
+        methods.filter_map(|method| Some(method.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
     }
 
     /// The best contestant, where there are two or more and it is no tie.
     fn best(&self) -> Option<Best> {
-        let sign = if self.lower_is_better { -1.0 } else { 1.0 };
-        let contestants = self.lines.iter().enumerate().filter(|(_, line)| line.role == Role::Contestant);
-        let mut ranking: Vec<(usize, &Sample, f64)> = contestants
-            .filter_map(|(i, line)| {
-                line.sample.as_ref().and_then(|sample| Some((i, sample, sign * sample.summary()?.mean)))
-            })
-            .collect();
+        let sign = if self.better == Better::Lower { -1.0 } else { 1.0 };
+        let methods = self.samples.iter().enumerate().filter(|(_, method)| method.role == Role::Contestant);
+        let samples = methods.filter_map(|(place, method)| Some((place, method.sample.as_ref()?)));
+        let ranked =
+            samples.filter_map(|(place, sample)| Some((place, sample, sign * sample.summary()?.mean)));
+        let mut ranking: Vec<(usize, &Sample, f64)> = ranked.collect();
         ranking.sort_by(|(.., a), (.., b)| b.total_cmp(a));
         match ranking[..] {
-            [(line, first, a), (second, runner_up, b), ref others @ ..] if a > b => {
+            [(place, first, a), (second, runner_up, b), ref others @ ..] if a > b => {
                 let alone = others.first().is_none_or(|(.., c)| b > *c);
                 let p = first.minus(runner_up).and_then(|contrast| contrast.difference.p);
-                Some(Best { line, second: alone.then_some(second), p })
+                Some(Best { place, runner_up: alone.then_some(second), p })
             }
             _ => None,
         }
     }
 }
 
-/// For every column the marked lines; the tests are corrected together.
+/// For every column the places of the marked methods. The tests are corrected together.
 fn marks(columns: &[Column]) -> Vec<Vec<(usize, Mark)>> {
     let best: Vec<Option<Best>> = columns.iter().map(Column::best).collect();
     let p: Vec<f64> = best.iter().filter_map(|best| best.as_ref()?.p).collect();
     let mut corrected = holm(&p).into_iter();
     let mut mark = |best: Best| {
         let significant = best.p.and_then(|_| corrected.next()).is_some_and(|p| p < LEVEL);
-        let first = (best.line, if significant { Mark::Significant } else { Mark::Best });
-        std::iter::once(first).chain(best.second.map(|line| (line, Mark::Second))).collect()
+        let first = (best.place, if significant { Mark::Significant } else { Mark::Best });
+        std::iter::once(first).chain(best.runner_up.map(|place| (place, Mark::Second))).collect()
     };
     best.into_iter().map(|best| best.map_or_else(Vec::new, &mut mark)).collect()
 }
 
-/// The rows of a table of these columns, which have the same lines.
+/// The rows of a table of these columns, which have the same methods.
 pub fn rows(columns: &[Column]) -> Vec<Row> {
-    let entries: Vec<Vec<TableEntry>> = encoder_runs(columns);
-    let lines = columns.first().map_or(&[][..], |column| &column.lines);
-    let row = |(i, line): (usize, &MethodSample)| Row {
-        label: line.method.clone(),
-        role: line.role,
-        entries: entries.iter().map(|column| column[i].clone()).collect(),
+    let entries: Vec<Vec<TableEntry>> = entries(columns);
+    let methods = columns.first().map_or(&[][..], |column| &column.samples);
+    let row = |(place, method): (usize, &MethodSample)| Row {
+        label: method.method.clone(),
+        role: method.role,
+        entries: entries.iter().map(|column| column[place].clone()).collect(),
     };
-    lines.iter().enumerate().map(row).collect()
+    methods.iter().enumerate().map(row).collect()
 }
 
 /// The rows of a table whose columns are the methods: one a column of `columns`.
@@ -140,20 +148,21 @@ pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
         role: Role::Contestant,
         entries,
     };
-    columns.iter().zip(encoder_runs(columns)).map(row).collect()
+    columns.iter().zip(entries(columns)).map(row).collect()
 }
 
-/// The entries of every column, one a line.
-fn encoder_runs(columns: &[Column]) -> Vec<Vec<TableEntry>> {
+/// The entries of every column, one a method.
+fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     let usual_n = usual_n(columns);
     let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
-        let entry = |(i, line): (usize, &MethodSample)| {
-            let mark = marked.iter().find(|(line, _)| *line == i).map_or(Mark::None, |(_, mark)| *mark);
-            let values = line.sample.as_ref().map(Sample::values).unwrap_or_default();
+        let entry = |(place, method): (usize, &MethodSample)| {
+            let mark =
+                marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
+            let values = method.sample.as_ref().map(Sample::values).unwrap_or_default();
             let show_n = values.len() != usual_n;
             TableEntry::estimate(values, mark, show_n)
         };
-        column.lines.iter().enumerate().map(entry).collect()
+        column.samples.iter().enumerate().map(entry).collect()
     };
     columns.iter().zip(marks(columns)).map(of_column).collect()
 }
@@ -163,7 +172,8 @@ fn usual_n(columns: &[Column]) -> usize {
     columns.iter().flat_map(Column::summaries).map(|summary| summary.n).max().unwrap_or(0)
 }
 
-/// How to read the entries of these columns, each seed's value being the mean over its `draws`, if it has several.
+/// How to read the entries of these columns. `draws` says what a seed's value is the mean over, if it has
+/// several.
 pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     let usual_n = usual_n(columns);
     if usual_n == 0 {
@@ -189,7 +199,7 @@ pub fn single_note(columns: &[Column]) -> Option<Note> {
 
 /// How many entries are still missing.
 pub fn missing_note(columns: &[Column]) -> Option<Note> {
-    let all: usize = columns.iter().map(|column| column.lines.len()).sum();
+    let all: usize = columns.iter().map(|column| column.samples.len()).sum();
     let missing = all - columns.iter().flat_map(Column::summaries).count();
     (missing > 0).then(|| Note::Plain(format!("{missing} of {all} entries are not measured (`-`).")))
 }

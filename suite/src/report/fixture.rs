@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{ReportContext, Scale};
-use crate::registry::Better;
+use super::formats::by_name;
+use super::{Report, ReportContext};
+use crate::registry::{Better, TaskFamily};
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint, SCHEMA};
+use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
+use crate::suite_file::scale::Scale;
 
 /// A context with these columns and rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
@@ -17,11 +20,18 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         table: None,
         tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        compare: vec![],
         transfers: vec![],
         segmentations: vec![],
         notes: vec![],
         protocol: vec![],
     }
+}
+
+/// The report of these cells, of a run without anything else.
+pub fn rendered(cells: &[Cell], context: &ReportContext, format: &str) -> String {
+    let folder = RunFolder::new("nowhere");
+    Report::new(&folder, cells, &[context]).render(by_name(format).expect("a format's name")).unwrap()
 }
 
 /// A value; [`probe`] fills in whose it is.
@@ -57,6 +67,17 @@ pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
         id: id.clone(),
         ..cell(method, seed)
     }
+}
+
+/// A transfer or a segmentation: data set, metric and value of everything that it measured.
+pub fn downstream(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
+    let family =
+        if kind == CellKind::Transfer { TaskFamily::LinearTransfer } else { TaskFamily::Segmentation };
+    let metric = |(set, metric, number): &(&str, &str, f64)| Metric {
+        dataset: (*set).to_owned(),
+        ..value(family.name(), metric, 0, *number)
+    };
+    Cell { kind, ..probe(method, seed, &values.iter().map(metric).collect::<Vec<_>>()) }
 }
 
 /// A pretraining with this loss at these steps.

@@ -1,94 +1,29 @@
-//! A table before it has a look: titles, rows, typed entries and notes. The renderers know nothing of cells, and the sections
-//! that build tables know nothing of Markdown.
+//! A table independent of its format: title, rows, typed entries and notes. Formats know nothing of cells,
+//! and the sections that build tables know nothing of Markdown.
 
+use eqr_models::MethodKind;
 use eqr_probes::stats::{Difference, Summary};
 
 use crate::suite_file::plan::method_name;
 
-/// What a table shows. One document holds at most one of each, save [`Section::Differences`] (one a family of tests), [`Section::Classes`]
-/// (one a data set), [`Section::Retrieval`] (one a split) and [`Section::Paper`] (one a table of the paper).
+/// How a table lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
-    /// Headline metrics of the representation y.
-    Main,
-    /// The same with the quadrant means beside y.
-    Grid,
-    /// Linear probes of y in closed form.
-    Linear,
-    /// Probes of the invariant half of y.
-    Inv,
-    /// Probes of the equivariant half of y.
-    Equi,
-    /// Rotations as quaternions with w >= 0.
-    Canonical,
-    /// Measures of y that need no probe.
-    Geometry,
-    /// Probes on pairs that differ by all transforms at once.
-    Combined,
-    /// Pooled R2 beside the constant predictor's.
-    Pooled,
-    /// Probes trained on permuted targets.
-    Shuffled,
-    /// Pairs of methods.
-    Differences,
-    /// Spread between pretraining seeds and between probe seeds.
-    Variance,
-    /// Views of an object found by a predictor.
-    Retrieval,
-    /// Errors of the reconstruction with exchanged inputs.
-    Reconstruction,
-    /// Linear classification of other data sets.
-    Transfer,
-    /// Nearest neighbours on other data sets.
-    Neighbours,
-    /// Segmentation of other data sets.
-    Segmentation,
-    /// Segmentation class by class.
-    Classes,
-    /// The paper's values beside this run's.
-    Paper,
-    /// Every choice behind the numbers.
-    Protocol,
-}
-
-impl Section {
-    /// Name in the CSV of a table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Section::Main => "main",
-            Section::Grid => "grid",
-            Section::Linear => "linear",
-            Section::Inv => "inv",
-            Section::Equi => "equi",
-            Section::Canonical => "canonical",
-            Section::Geometry => "geometry",
-            Section::Combined => "combined",
-            Section::Pooled => "pooled",
-            Section::Shuffled => "shuffled",
-            Section::Differences => "differences",
-            Section::Variance => "variance",
-            Section::Retrieval => "retrieval",
-            Section::Reconstruction => "reconstruction",
-            Section::Transfer => "transfer",
-            Section::Neighbours => "neighbours",
-            Section::Segmentation => "segmentation",
-            Section::Classes => "classes",
-            Section::Paper => "paper",
-            Section::Protocol => "protocol",
-        }
-    }
-
-    /// Where the methods stand beside each other.
-    pub fn methods_in(self) -> &'static str {
-        if self == Section::Classes { "row" } else { "column" }
-    }
+pub enum Layout {
+    /// A row a method, or anything else that has columns of numbers.
+    MethodsInRows,
+    /// A column a method.
+    MethodsInColumns,
+    /// Rows of one sentence each.
+    Sentences,
 }
 
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// What it shows.
-    pub section: Section,
+    /// Name of its section, as the CSV has it.
+    pub section: &'static str,
+    /// How it lies.
+    pub layout: Layout,
     /// Heading.
     pub title: String,
     /// Heading of the row labels.
@@ -126,11 +61,11 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role of a method by its name.
-    pub fn of(method: &str) -> Role {
-        match method_name(method) {
-            "Random init" => Role::Floor,
-            "Direct regression" => Role::Ceiling,
+    /// The role of the row of this name.
+    pub fn from_row(row: &str) -> Role {
+        match method_name(row).parse() {
+            Ok(MethodKind::RandomInit) => Role::Floor,
+            Ok(MethodKind::Direct) => Role::Ceiling,
             _ => Role::Contestant,
         }
     }
@@ -218,10 +153,10 @@ impl TableEntry {
     }
 
     /// The entry in words: the value, then what belongs under it or behind it.
-    pub fn parts(&self) -> Vec<String> {
+    pub fn words(&self) -> Vec<String> {
         match self {
             TableEntry::Missing => vec!["-".to_owned()],
-            TableEntry::Estimate { summary, show_n, .. } => estimate_parts(summary, *show_n),
+            TableEntry::Estimate { summary, show_n, .. } => estimate_words(summary, *show_n),
             TableEntry::Reported { value, std } => vec![with_std(*value, *std)],
             TableEntry::Number(value) => vec![number(*value)],
             TableEntry::Difference(difference) => {
@@ -239,6 +174,16 @@ impl Table {
         self.entries().any(|entry| !matches!(entry, TableEntry::Missing))
     }
 
+    /// Whether any entry is a mean over pretraining seeds of this run.
+    pub fn has_estimates(&self) -> bool {
+        self.entries().any(|entry| matches!(entry, TableEntry::Estimate { .. }))
+    }
+
+    /// Where the methods stand that compete for a mark.
+    pub fn contest(&self) -> &'static str {
+        if self.layout == Layout::MethodsInColumns { "row" } else { "column" }
+    }
+
     /// Whether any entry is marked as the best.
     pub fn has_marks(&self) -> bool {
         self.entries().any(|entry| entry.mark() != Mark::None)
@@ -249,7 +194,7 @@ impl Table {
     }
 }
 
-fn estimate_parts(summary: &Summary, show_n: bool) -> Vec<String> {
+fn estimate_words(summary: &Summary, show_n: bool) -> Vec<String> {
     let n = show_n.then(|| format!("(n = {})", summary.n));
     [Some(with_std(summary.mean, summary.std)), summary.ci95.map(interval), n].into_iter().flatten().collect()
 }
@@ -298,6 +243,6 @@ mod tests {
     #[test]
     fn one_seed_has_neither_std_nor_interval() {
         let entry = TableEntry::estimate(vec![0.5], Mark::None, true);
-        assert_eq!(entry.parts(), ["0.500", "(n = 1)"]);
+        assert_eq!(entry.words(), ["0.500", "(n = 1)"]);
     }
 }

@@ -2,7 +2,8 @@
 
 use image::GenericImageView;
 
-use super::fixture::{context, pretrain, probe, value};
+use super::fixture::{context, pretrain, probe, rendered, value};
+use super::formats::by_name;
 use super::*;
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::metric::Metric;
@@ -54,7 +55,7 @@ const MARKDOWN: &str = "\
 #[test]
 fn a_tiny_table_in_markdown() {
     let (cells, context) = tiny();
-    let found = render(&cells, &[&context], Format::Markdown).unwrap();
+    let found = rendered(&cells, &context, "markdown");
     assert!(found.starts_with(MARKDOWN), "{found}");
     assert!(
         found.contains("| rotation: Ours - VICReg | +0.150 | - | - | - | - | not testable |\n"),
@@ -80,7 +81,7 @@ Representation y: per-output R2 of a probe, top-1 of a linear classifier
 #[test]
 fn a_tiny_table_in_a_terminal() {
     let (cells, context) = tiny();
-    let found = render(&cells, &[&context], Format::Terminal).unwrap();
+    let found = rendered(&cells, &context, "terminal");
     assert!(found.starts_with(TERMINAL), "{found}");
 }
 
@@ -97,7 +98,7 @@ fn wide_tables_put_intervals_on_a_line_of_their_own() {
             cell
         })
         .collect();
-    let found = render(&all, &[&ReportContext { tasks, ..context }], Format::Terminal).unwrap();
+    let found = rendered(&all, &ReportContext { tasks, ..context }, "terminal");
     let lines: Vec<&str> = found.lines().collect();
     let ours = lines.iter().position(|line| line.starts_with(" Ours")).unwrap();
     assert!(lines[ours].ends_with("* 0.550 ± 0.071"), "{found}");
@@ -119,7 +120,7 @@ fn a_tiny_table_in_csv() {
         differences,rotation: Ours - VICReg,Holm p,,,,,,,\n\
         differences,rotation: Ours - VICReg,Hedges' g,,,,,,,\n\
         differences,rotation: Ours - VICReg,verdict,,,,,,not testable,\n";
-    assert_eq!(render(&cells, &[&context], Format::Csv).unwrap(), expected);
+    assert_eq!(rendered(&cells, &context, "csv"), expected);
 }
 
 /// Cells of every kind: all metrics, probes during training, pretrainings.
@@ -152,7 +153,7 @@ fn full() -> (Vec<Cell>, ReportContext) {
 #[test]
 fn every_section_stands_once_and_warnings_reach_the_main_table() {
     let (cells, context) = full();
-    let found = render(&cells, &[&context], Format::Markdown).unwrap();
+    let found = rendered(&cells, &context, "markdown");
     let headings: Vec<&str> = found.lines().filter(|line| line.starts_with("### ")).collect();
     assert_eq!(headings.len(), 8, "{headings:?}");
     let main = found.split("### ").nth(1).unwrap();
@@ -173,46 +174,52 @@ fn the_transfer_table_can_be_printed_alone() {
             .filter_map(|line| Some(line.strip_prefix("### ")?.split([':', '(']).next()?.to_owned()))
             .collect()
     };
-    let alone = headings(render_table(&cells, &[&context], 5, Format::Markdown).unwrap());
+    let folder = RunFolder::new("nowhere");
+    let contexts = [&context];
+    let of_table = |table| {
+        let report = Report { table: Some(table), ..Report::new(&folder, &cells, &contexts) };
+        report.render(by_name("markdown").unwrap())
+    };
+    let alone = headings(of_table(5).unwrap());
     assert_eq!(alone, ["Linear transfer", "Beside the paper's Table 5 "]);
-    let all = headings(render(&cells, &[&context], Format::Markdown).unwrap());
+    let all = headings(rendered(&cells, &context, "markdown"));
     assert!(all.ends_with(&alone) && all.len() > 3, "{all:?}");
-    assert_eq!(headings(render_table(&cells, &[&context], 1, Format::Markdown).unwrap()), all);
-    assert!(csv::metrics(&cells).unwrap().contains("CIFAR10,linear transfer,Ours,top1,0,0,0.75"));
+    assert_eq!(headings(of_table(1).unwrap()), all);
+    assert!(metrics_csv::metrics(&cells).unwrap().contains("CIFAR10,linear transfer,Ours,top1,0,0,0.75"));
 }
 
 #[test]
 fn any_part_of_the_cells_can_be_reported() {
     let (cells, context) = full();
-    for formats in [Format::Terminal, Format::Markdown, Format::Csv] {
+    for format in FORMATS.iter().map(|format| format.name()) {
         for cell in &cells {
-            render(std::slice::from_ref(cell), &[&context], formats).unwrap();
+            rendered(std::slice::from_ref(cell), &context, format);
         }
         for end in 1..cells.len() {
-            render(&cells[..end], &[&context], formats).unwrap();
+            rendered(&cells[..end], &context, format);
         }
     }
     for cell in &cells {
-        curves::training(std::slice::from_ref(cell), &context).unwrap();
-        curves::probes(std::slice::from_ref(cell), &context).unwrap();
+        figures::all(std::slice::from_ref(cell), &context).unwrap();
     }
     let nothing = ReportContext { tasks: vec![], methods: vec![], ..context };
-    render(&cells, &[&nothing], Format::Terminal).unwrap();
-    assert!(curves::training(&cells, &nothing).unwrap().is_none());
+    rendered(&cells, &nothing, "terminal");
+    assert!(figures::all(&cells, &nothing).unwrap().is_empty());
 }
 
 #[test]
 fn values_that_are_no_numbers_are_left_out_and_told() {
     let (mut cells, context) = tiny();
     cells[2].metrics[0].value = f64::NAN;
-    let found = render(&cells, &[&context], Format::Markdown).unwrap();
+    let found = rendered(&cells, &context, "markdown");
     assert!(found.contains("1 values are NaN or infinite and are left out."), "{found}");
 }
 
 #[test]
 fn no_cell_is_an_error_that_says_what_to_do() {
     let (_, context) = tiny();
-    let error = render(&[], &[&context], Format::Terminal).unwrap_err().to_string();
+    let folder = RunFolder::new("nowhere");
+    let error = Report::new(&folder, &[], &[&context]).render(formats::TERMINAL).unwrap_err().to_string();
     assert!(
         error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"),
         "{error}"
@@ -260,7 +267,8 @@ fn losses_without_spread_or_of_any_size_can_be_drawn() {
     ];
     for (first, last) in ends {
         let cells = [pretrain("Ours", 0, &[(1, first), (u64::MAX, last)])];
-        let png = curves::training(&cells, &context).unwrap().unwrap();
-        assert_eq!(image::load_from_memory(&png).unwrap().dimensions(), (520, 44 + 390));
+        let figures = figures::all(&cells, &context).unwrap();
+        let [("training-curves", png)] = &figures[..] else { panic!("{} figures", figures.len()) };
+        assert_eq!(image::load_from_memory(png).unwrap().dimensions(), (520, 44 + 390));
     }
 }

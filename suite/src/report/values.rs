@@ -1,4 +1,4 @@
-//! The values of the finished cells, by method and by what is measured, with the draws of every pretraining seed.
+//! The values of the finished cells, by method and quantity, with the draws of every pretraining seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use eqr_probes::stats::{self, Difference, Summary};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
 
-/// What the tables draw from: measurements of encoders at the end of their training.
+/// The measurements that tables show: of encoders at the end of their training, or after some steps.
 pub struct Values {
     samples: BTreeMap<(String, Quantity), Sample>,
     datasets: BTreeSet<String>,
@@ -42,11 +42,11 @@ impl Quantity {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     draws: BTreeMap<u64, Vec<f64>>,
-    /// Of an encoder that was not pretrained here: its seeds are its own.
+    /// Whether the encoder was pretrained elsewhere, so that its seeds do not pair with those of this run.
     external: bool,
 }
 
-/// How two samples were held against each other.
+/// How two samples were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
     /// By pretraining seed, as both ran the same ones.
@@ -55,7 +55,7 @@ pub enum Test {
     Welch,
 }
 
-/// Two samples held against each other.
+/// A comparison of two samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
     /// The first less the second.
@@ -68,7 +68,7 @@ pub struct Contrast {
 
 impl Values {
     /// Values of the measurements among `cells` whose encoder was fully trained.
-    pub fn of(cells: &[Cell]) -> Self {
+    pub fn at_end(cells: &[Cell]) -> Self {
         Self::select(cells.iter().filter(|cell| cell.last))
     }
 
@@ -159,7 +159,7 @@ impl Sample {
     }
 
     /// The mean of several samples, seed by seed, of the seeds that all of them have.
-    pub fn mean_of(samples: &[&Sample]) -> Option<Sample> {
+    pub fn mean(samples: &[&Sample]) -> Option<Sample> {
         let by_seed = |sample: &Sample| {
             sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>()
         };
@@ -188,8 +188,8 @@ impl Sample {
 }
 
 impl Contrast {
-    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so that its correction is not
-    /// defined.
+    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so
+    /// that its correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {
         let (a, b) = self.sizes;
         let degrees = match self.test {
@@ -222,7 +222,7 @@ mod tests {
             ),
             probe("Ours", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
         ];
-        let values = Values::of(&cells);
+        let values = Values::at_end(&cells);
         let summary = values.summary("Ours", "rotation", "r2_per_output").unwrap();
         assert_eq!(summary.n, 2);
         assert!((summary.mean - 0.4).abs() < 1e-12);
@@ -235,7 +235,7 @@ mod tests {
         early.step = 5;
         let broken = probe("Ours", 1, &[value("rotation", "r2_per_output", 0, f64::NAN)]);
         let cells = [early, broken, pretrain("Ours", 0, &[])];
-        let values = Values::of(&cells);
+        let values = Values::at_end(&cells);
         let rotation = Quantity::probed("rotation", "r2_per_output");
         assert!(values.sample("Ours", &rotation).is_none());
         assert_eq!(values.not_finite(), 1);
@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn means_over_sets_take_the_seeds_that_all_have() {
         let (a, b) = (sample(&[(0, 0.5), (1, 0.7), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.1)]));
-        assert_eq!(Sample::mean_of(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
-        assert_eq!(Sample::mean_of(&[&a, &sample(&[(7, 0.5)])]), None);
+        assert_eq!(Sample::mean(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
+        assert_eq!(Sample::mean(&[&a, &sample(&[(7, 0.5)])]), None);
     }
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
         let on =
             |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };
         let cell = Cell { kind: CellKind::Transfer, ..probe("Ours", 0, &[on("DTD", 0.5), on("Pets", 0.75)]) };
-        let values = Values::of(&[cell]);
+        let values = Values::at_end(&[cell]);
         let of =
             |set| values.sample("Ours", &Quantity::on(set, "linear transfer", "top1")).map(Sample::values);
         assert_eq!((of("DTD"), of("Pets"), of("Food101")), (Some(vec![0.5]), Some(vec![0.75]), None));

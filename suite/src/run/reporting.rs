@@ -11,7 +11,7 @@ use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::failure::{Failure, Outcome};
 use crate::registry::TaskFamily;
-use crate::report::{self, ReportContext, TransferColumn};
+use crate::report::{self, Report, ReportContext, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
@@ -68,6 +68,7 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
         table: suite.table,
         tasks: [TaskFamily::Classification.name().to_owned()].into_iter().chain(tasks).collect(),
         methods: methods.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
+        compare: suite.compare.clone(),
         transfers: suite.transfer.iter().zip(&prepared.downstream.transfer).map(column).collect(),
         segmentations: prepared.downstream.segmentation.iter().map(|pack| pack.name.clone()).collect(),
         notes: suite.notes.clone(),
@@ -103,5 +104,6 @@ fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) 
     ));
     say(&format!("report: {}", folder.path(layout::TABLES).display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
-    print_text(&report::render(&folder.cells()?, &contexts, report::Format::Terminal)?)
+    let cells = folder.cells()?;
+    print_text(&Report::new(folder, &cells, &contexts).render(report::formats::TERMINAL)?)
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::json_leaves::{Lists, leaves};
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 
@@ -56,10 +57,13 @@ pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Resu
     Ok(())
 }
 
-/// The suite without its external rows: further ones may be added to a run.
+/// The suite without its external rows and the pairs that the report tests: further ones may be added to a
+/// run.
 fn suite(sub_suite: &SubSuite) -> Value {
     let mut suite = json!(sub_suite.suite);
-    suite.as_object_mut().and_then(|keys| keys.remove("rows"));
+    if let Some(keys) = suite.as_object_mut() {
+        keys.retain(|key, _| key != "rows" && key != "compare");
+    }
     suite
 }
 
@@ -145,6 +149,7 @@ fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
 }
+
 fn another_configuration(run: &RunFolder) -> String {
     format!("{} holds a run of another configuration", run.root().display())
 }
@@ -166,30 +171,17 @@ fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
 
 /// A line for every key in which two configurations differ, from the key and both values.
 pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) -> String) -> Vec<String> {
-    let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
-    flatten("", found, &mut old);
-    flatten("", wanted, &mut new);
+    let flat = |document| -> BTreeMap<String, String> {
+        let leaves = leaves(document, Lists::Whole).into_iter();
+        leaves.map(|leaf| (leaf.path.join("."), leaf.value.to_string())).collect()
+    };
+    let (old, new) = (flat(found), flat(wanted));
     let text = |leaves: &BTreeMap<String, String>, key: &String| {
         leaves.get(key).map_or("nothing", String::as_str).to_owned()
     };
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let differing = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
     differing.map(|key| line(key, &text(&old, key), &text(&new, key))).collect()
-}
-
-/// Text of every leaf by its dotted key; a list is one leaf.
-fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-                flatten(&path, value, into);
-            }
-        }
-        leaf => {
-            into.insert(prefix.to_owned(), leaf.to_string());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod checkpoints;
 pub mod curve_sums;
 pub mod folder;
+pub mod json_leaves;
 pub mod layout;
 pub mod lock;
 pub mod manifest;

@@ -1,5 +1,6 @@
 //! A suite as it is read from a file or preset: what is trained on what, and how it is measured.
 
+pub mod compared_pairs;
 pub mod data_sets;
 pub mod data_source;
 pub mod downstream_sets;

@@ -5,6 +5,7 @@ use anyhow::Result;
 use eqr_models::MethodKind;
 use serde::{Deserialize, Serialize};
 
+use crate::suite_file::compared_pairs::ComparedPair;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::ExternalRow;
@@ -37,6 +38,9 @@ pub struct Suite {
     /// Rows that were made elsewhere: encoders, features or results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<ExternalRow>,
+    /// Pairs of rows that the report tests beside those that it always tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<ComparedPair>,
     /// Pretraining seeds 0 .. seeds.
     pub seeds: u64,
     /// The data set.

@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::plan::Row;
 use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::{downstream_sets, external_rows};
@@ -16,6 +18,7 @@ impl Suite {
     pub fn validate(&self) -> Result<()> {
         self.method_kinds()?;
         external_rows::validate(&self.rows, &self.methods)?;
+        self.compare.iter().try_for_each(|pair| self.validate_pair(pair))?;
         downstream_sets::validate(&self.transfer, &self.segmentation)?;
         ensure_distinct("methods", &self.methods)?;
         let at_least_one = [
@@ -64,6 +67,18 @@ impl Suite {
     }
 }
 
+impl Suite {
+    /// The names of a pair are known. The suite need not have both rows, as `--methods` may leave rows out.
+    fn validate_pair(&self, ComparedPair { first, second }: &ComparedPair) -> Result<()> {
+        ensure!(first != second, "compare: `{first}` is compared with itself\nhint: name two rows");
+        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name))
+        {
+            name.parse::<Row>().context("compare")?;
+        }
+        Ok(())
+    }
+}
+
 fn ensure_distinct<T: PartialEq + Display>(key: &str, list: &[T]) -> Result<()> {
     match list.iter().enumerate().find(|(i, item)| list[..*i].contains(item)) {
         Some((_, item)) => bail!("{key}: `{item}` is listed twice"),
@@ -74,6 +89,13 @@ fn ensure_distinct<T: PartialEq + Display>(key: &str, list: &[T]) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use crate::suite_file::suite::Suite;
+
+    #[test]
+    fn pairs_may_name_rows_that_the_suite_leaves_out() {
+        let pairs = "compare=[{first=\"Ours\", second=\"SIE(rot), equal steps\"}]";
+        let suite = Suite::load("quickstart", &[pairs.into(), "methods=[\"VICReg\"]".into()]).unwrap();
+        assert_eq!(suite.compare[0].second, "SIE(rot), equal steps");
+    }
 
     #[test]
     fn values_out_of_range_are_refused() {
@@ -89,6 +111,9 @@ mod tests {
             ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),
             ("train.known_fraction=0", "train.known_fraction = 0: must be above 0 and at most 1"),
             ("train.known_fraction=1.5", "at most 1"),
+            ("compare=[{first=\"Ours\", second=\"VICRge\"}]", "did you mean `VICReg`"),
+            ("compare=[{first=\"Ours\", second=\"Ours\"}]", "compare: `Ours` is compared with itself"),
+            ("compare=[{first=\"Ours\", secnd=\"VICReg\"}]", "did you mean `second`"),
         ] {
             let found = format!("{:#}", Suite::load("quickstart", &[assignment.into()]).unwrap_err());
             assert!(found.contains(message), "{found}");

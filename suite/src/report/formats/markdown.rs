@@ -1,10 +1,32 @@
 //! Tables in GitHub's Markdown.
 
-use super::ReportContext;
-use super::table::{Mark, Note, Role, Row, Table, TableEntry};
+use anyhow::Result;
+
+use super::format::{DataSetReport, Document, Format, OutputFile};
+use crate::report::legend::Legend;
+use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
+
+const LEGEND: Legend = Legend { best: "**bold**:", runner_up: None, significant: "†:" };
+
+/// GitHub's Markdown.
+pub struct Markdown;
+
+impl Format for Markdown {
+    fn name(&self) -> &'static str {
+        "markdown"
+    }
+
+    fn output_file(&self) -> Option<OutputFile> {
+        Some(OutputFile::Tables("md"))
+    }
+
+    fn render(&self, document: &Document) -> Result<String> {
+        Ok(document.joined(data_set))
+    }
+}
 
 /// The tables under the report's title and notes.
-pub fn document(context: &ReportContext, tables: &[Table]) -> String {
+fn data_set(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
     let notes = context.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
     let space = if notes.is_empty() { "" } else { "\n" };
     let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
@@ -22,11 +44,7 @@ fn render(table: &Table) -> String {
     table.rows.iter().for_each(|row| text.push_str(&line(cells(row))));
     text.push('\n');
     if table.has_marks() {
-        text.push_str(&format!(
-            "- **bold**: best of its {}, floor and ceiling aside; †: significantly better than the runner-up (p < 0.05, \
-             Holm-corrected within this table).\n",
-            table.section.methods_in()
-        ));
+        text.push_str(&format!("- {}.\n", LEGEND.sentence(table.contest(), "this")));
     }
     for note in &table.notes {
         text.push_str(&match note {
@@ -50,7 +68,7 @@ fn cells(row: &Row) -> impl Iterator<Item = String> {
 }
 
 fn entry(entry: &TableEntry) -> String {
-    let text = escaped(&entry.parts().join(" "));
+    let text = escaped(&entry.words().join(" "));
     match entry.mark() {
         Mark::None | Mark::Second => text,
         Mark::Best => format!("**{text}**"),

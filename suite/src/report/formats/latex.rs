@@ -1,7 +1,10 @@
-//! Tables in LaTeX with booktabs: a document that compiles, whose `table` environments are made to be copied into a paper.
+//! Tables in LaTeX with booktabs: a document that compiles, with `table` environments to copy into a paper.
 
-use super::ReportContext;
-use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
+use anyhow::Result;
+
+use super::format::{DataSetReport, Document, Format, OutputFile};
+use crate::report::legend::Legend;
+use crate::report::table::{Layout, Mark, Note, Role, Row, Table, TableEntry};
 
 /// What stands before the tables of a report.
 const PREAMBLE: &str = r"\documentclass{article}
@@ -13,14 +16,32 @@ const PREAMBLE: &str = r"\documentclass{article}
 \begin{document}
 ";
 
-/// A whole document of these reports.
-pub fn document(reports: &[(&ReportContext, Vec<Table>)]) -> String {
-    let body = reports.iter().map(|(context, tables)| section(context, tables)).collect::<String>();
-    format!("{PREAMBLE}{body}\\end{{document}}\n")
+const LEGEND: Legend = Legend {
+    best: "\\textbf{bold}:",
+    runner_up: Some("\\underline{underlined}:"),
+    significant: "$\\dagger$:",
+};
+
+/// A LaTeX document with booktabs.
+pub struct Latex;
+
+impl Format for Latex {
+    fn name(&self) -> &'static str {
+        "latex"
+    }
+
+    fn output_file(&self) -> Option<OutputFile> {
+        Some(OutputFile::Tables("tex"))
+    }
+
+    fn render(&self, document: &Document) -> Result<String> {
+        let body = document.data_sets.iter().map(section).collect::<String>();
+        Ok(format!("{PREAMBLE}{body}\\end{{document}}\n"))
+    }
 }
 
 /// A report under its title and notes.
-fn section(context: &ReportContext, tables: &[Table]) -> String {
+fn section(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
     let notes = context.notes.iter().map(|note| format!("{}\n\n", escaped(note))).collect::<String>();
     let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
     format!("\\section*{{{}}}\n{notes}{tables}\\clearpage\n", escaped(&context.title))
@@ -29,19 +50,16 @@ fn section(context: &ReportContext, tables: &[Table]) -> String {
 /// One `table` environment: caption above, notes below.
 fn render(table: &Table) -> String {
     // sentences are broken into lines of a column as wide as the page allows
-    let columns = match table.section {
-        Section::Protocol => "p{0.78\\linewidth}".to_owned(),
+    let columns = match table.layout {
+        Layout::Sentences => "p{0.78\\linewidth}".to_owned(),
         _ => "r".repeat(table.columns.len()),
     };
     let headings = std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str)).map(escaped);
     let rows = table.rows.iter().map(|row| line(cells(row))).collect::<String>();
     let mut notes = Vec::new();
     if table.has_marks() {
-        notes.push(format!(
-            "\\textbf{{bold}}: best of its {}, floor and ceiling aside; \\underline{{underlined}}: runner-up; $\\dagger$: significantly \
-             better than the runner-up ($p < 0.05$, Holm-corrected within this table).",
-            escaped(table.section.methods_in())
-        ));
+        let legend = LEGEND.sentence(table.contest(), "this");
+        notes.push(format!("{}.", legend.replace("p < 0.05", "$p < 0.05$")));
     }
     notes.extend(table.notes.iter().map(|note| match note {
         Note::Plain(note) => escaped(note),
@@ -70,7 +88,7 @@ fn cells(row: &Row) -> impl Iterator<Item = String> {
 }
 
 fn entry(entry: &TableEntry) -> String {
-    let text = escaped(&entry.parts().join(" "));
+    let text = escaped(&entry.words().join(" "));
     match entry.mark() {
         Mark::None => text,
         Mark::Second => format!("\\underline{{{text}}}"),
@@ -104,9 +122,8 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{context, probe, value};
-    use super::super::{Format, render};
-    use super::escaped;
+    use super::*;
+    use crate::report::fixture::{context, probe, rendered, value};
 
     #[test]
     fn what_latex_reads_otherwise_is_escaped() {
@@ -119,7 +136,7 @@ mod tests {
         let context = context(&["rotation"], &["Ours", "VICReg", "SIE(rot)"]);
         let cell = |method, r2| probe(method, 0, &[value("rotation", "r2_per_output", 0, r2)]);
         let cells = [cell("Ours", 0.5), cell("VICReg", 0.4), cell("SIE(rot)", 0.3)];
-        let text = render(&cells, &[&context], Format::Latex).unwrap();
+        let text = rendered(&cells, &context, "latex");
         for part in [
             "Ours & \\textbf{0.500} \\\\",
             "VICReg & \\underline{0.400} \\\\",

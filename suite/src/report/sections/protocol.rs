@@ -1,21 +1,21 @@
-//! Every choice that the numbers of a report rest on: the suite's keys as they were resolved, and what is the same for every suite.
+//! Every choice that the numbers of a report rest on: the resolved keys of the suite, and what is the same
+//! for every suite.
 
 use serde_json::Value;
 
-use super::ReportContext;
-use super::leaves::{Leaf, leaves};
-use super::table::{Role, Row, Section, Table, TableEntry};
+use super::section::Section;
+use crate::report::context::{Choice, ReportContext};
+use crate::report::table::{Layout, Role, Row, Table, TableEntry};
+use crate::report::values::Values;
+use crate::run_folder::json_leaves::{Leaf, Lists, leaves};
 
-/// A choice, and what was chosen.
-pub type Choice = (String, String);
-
-/// What no suite chooses otherwise, with the sections of the protocol that say more.
+/// What is the same for every suite.
 const FIXED: [(&str, &str); 7] = [
     ("encoders", "frozen; read at the end of their training, none is chosen by a test score"),
     (
         "R2",
-        "per output and averaged (the headline), and pooled over outputs (SIE's definition); of a multilayer perceptron on the features of both \
-         views, on test pairs; a constant predictor reads 0 or less",
+        "per output and averaged (the headline), and pooled over outputs (SIE's definition); of a multilayer perceptron \
+         on the features of both views, on test pairs; a constant predictor reads 0 or less",
     ),
     (
         "floor and ceiling",
@@ -31,21 +31,26 @@ const FIXED: [(&str, &str); 7] = [
     ),
     (
         "linear transfer",
-        "multinomial logistic regression, 45 strengths of the l2 penalty from 1e-6 to 1e5, chosen on the validation part, fitted again with it",
+        "multinomial logistic regression, 45 strengths of the l2 penalty from 1e-6 to 1e5, chosen on the validation \
+         part, fitted again with it",
     ),
     (
         "segmentation",
-        "a head on the token map of the frozen encoder, sliding windows, void pixels left out; mIoU, mAcc, aAcc over the test split",
+        "a head on the token map of the frozen encoder, sliding windows, void pixels left out; mIoU, mAcc, aAcc over the \
+         test split",
     ),
 ];
 
-/// What the suite chooses itself: one line a section, its keys in order.
+/// What the suite chooses, one line a section, then what is the same for every suite.
 pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
     let of_training = ["data", "transforms", "model", "train"].map(|key| (key, &suite[key]));
     let of_measuring = ["probe", "transfer", "segmentation"].map(|key| (key, &suite[key]));
-    let set = |leaf: &Leaf| format!("{} = {}", leaf.path.join("."), leaf.words.join(" "));
+    let key_and_value = |leaf: &Leaf| {
+        let words = leaf.words();
+        (!words.is_empty()).then(|| format!("{} = {}", leaf.path.join("."), words.join(" ")))
+    };
     let line = |(key, value): (&str, &Value)| {
-        let keys: Vec<String> = leaves(value).iter().map(set).collect();
+        let keys: Vec<String> = leaves(value, Lists::Entered).iter().filter_map(key_and_value).collect();
         (!keys.is_empty()).then(|| (key.to_owned(), keys.join(", ")))
     };
     let seeds =
@@ -63,20 +68,17 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
 }
 
 /// The table of choices; without rows where the run does not say them.
-pub fn table(context: &ReportContext) -> Table {
+pub fn tables(section: &Section, _values: &Values, context: &ReportContext) -> Vec<Table> {
     let row = |(choice, chosen): &Choice| Row {
         label: choice.clone(),
         role: Role::Reference,
         entries: vec![TableEntry::Text(chosen.clone())],
     };
-    Table {
-        section: Section::Protocol,
-        title: "Protocol: every choice behind these numbers".to_owned(),
-        stub: "choice",
-        columns: vec!["chosen".to_owned()],
-        rows: context.protocol.iter().map(row).collect(),
-        notes: vec![],
-    }
+    let rows = context.protocol.iter().map(row).collect();
+    vec![Table {
+        layout: Layout::Sentences,
+        ..section.table("choice", vec!["chosen".to_owned()], rows, vec![])
+    }]
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Small multiples of line charts as PNG: fixed sizes, one embedded font, colours that colour-blind readers can tell apart.
+//! Small multiples of line charts as PNG: fixed sizes, one embedded font, colours that colour-blind readers
+//! can tell apart.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -44,7 +45,7 @@ const GRID: RGBColor = RGBColor(228, 228, 228);
 pub struct Figure {
     /// Heading.
     pub title: String,
-    /// Whether the lines are explained below the panels.
+    /// Whether the curves are explained below the panels.
     pub legend: bool,
     /// Charts, drawn row by row.
     pub panels: Vec<Panel>,
@@ -59,11 +60,11 @@ pub struct Panel {
     /// Name of the vertical axis.
     pub y_label: String,
     /// What is drawn.
-    pub lines: Vec<Line>,
+    pub curves: Vec<Curve>,
 }
 
-/// A line.
-pub struct Line {
+/// A line through points, or a level.
+pub struct Curve {
     /// Name in the legend.
     pub label: String,
     /// How it looks.
@@ -72,7 +73,7 @@ pub struct Line {
     pub points: Vec<Point>,
 }
 
-/// A point of a line; all finite.
+/// A point of a curve; all finite.
 pub struct Point {
     /// Horizontal place.
     pub x: f64,
@@ -82,7 +83,7 @@ pub struct Point {
     pub spread: Option<f64>,
 }
 
-/// How a line looks.
+/// How a curve looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// A method by its place among all, so that it looks the same in every panel and figure.
@@ -101,7 +102,7 @@ pub enum Style {
 /// Thickness of a method's line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// Many points, no markers.
+    /// Many points without markers.
     Thin,
     /// Few points, each with a marker.
     Marked,
@@ -147,12 +148,12 @@ impl Figure {
         if self.legend { lines * LEGEND_LINE + LEGEND_LINE / 2 } else { 0 }
     }
 
-    /// Every line's look once, in the order of the panels.
-    fn legend_entries(&self) -> Vec<&Line> {
-        let mut entries: Vec<&Line> = vec![];
-        for line in self.panels.iter().flat_map(|panel| &panel.lines) {
-            if entries.iter().all(|known| known.label != line.label) {
-                entries.push(line);
+    /// The first curve of every label, in the order of the panels.
+    fn legend_entries(&self) -> Vec<&Curve> {
+        let mut entries: Vec<&Curve> = vec![];
+        for curve in self.panels.iter().flat_map(|panel| &panel.curves) {
+            if entries.iter().all(|entry| entry.label != curve.label) {
+                entries.push(curve);
             }
         }
         entries
@@ -172,16 +173,16 @@ impl Figure {
     }
 
     fn draw_legend(&self, area: &Area) -> Result<()> {
-        for (i, line) in self.legend_entries().into_iter().enumerate() {
+        for (i, curve) in self.legend_entries().into_iter().enumerate() {
             let x = scaled(PANEL.0) * (i % self.columns()) as i32 + scaled(24);
             let y = scaled(LEGEND_LINE) * (i / self.columns()) as i32 + scaled(LEGEND_LINE / 2);
             let ends = [(x, y), (x + scaled(44), y)];
-            area.draw(&stroke(line.style, ends.to_vec()))?;
-            if let Style::Method { index, weight: Weight::Marked } = line.style {
+            area.draw(&stroke(curve.style, ends.to_vec()))?;
+            if let Style::Method { index, weight: Weight::Marked } = curve.style {
                 area.draw(&marker(index, (x + scaled(22), y)))?;
             }
             area.draw_text(
-                &line.label,
+                &curve.label,
                 &text(15.0).pos(Pos::new(HPos::Left, VPos::Center)),
                 (x + scaled(54), y),
             )?;
@@ -213,14 +214,14 @@ impl Panel {
             .x_label_formatter(&|x| format!("{x:.0}"))
             .y_label_formatter(&|y| format!("{}", (y * 1e6).round() / 1e6))
             .draw()?;
-        self.lines.iter().try_for_each(|line| self.draw_line(&mut chart, line))
+        self.curves.iter().try_for_each(|curve| self.draw_curve(&mut chart, curve))
     }
 
-    fn draw_line(&self, chart: &mut Chart, line: &Line) -> Result<()> {
-        let Style::Method { index, weight } = line.style else { return self.draw_level(chart, line) };
-        let points: Vec<(f64, f64)> = line.points.iter().map(|point| (point.x, point.y)).collect();
-        chart.plotting_area().draw(&stroke(line.style, points.clone()))?;
-        for (at, point) in points.iter().zip(&line.points) {
+    fn draw_curve(&self, chart: &mut Chart, curve: &Curve) -> Result<()> {
+        let Style::Method { index, weight } = curve.style else { return self.draw_level(chart, curve) };
+        let points: Vec<(f64, f64)> = curve.points.iter().map(|point| (point.x, point.y)).collect();
+        chart.plotting_area().draw(&stroke(curve.style, points.clone()))?;
+        for (at, point) in points.iter().zip(&curve.points) {
             if let Some(spread) = point.spread {
                 let bar = vec![(at.0, at.1 - spread), (at.0, at.1 + spread)];
                 chart
@@ -234,10 +235,10 @@ impl Panel {
         Ok(())
     }
 
-    fn draw_level(&self, chart: &mut Chart, line: &Line) -> Result<()> {
+    fn draw_level(&self, chart: &mut Chart, curve: &Curve) -> Result<()> {
         let Range { start, end } = self.x_range();
-        for point in &line.points {
-            chart.plotting_area().draw(&stroke(line.style, vec![(start, point.y), (end, point.y)]))?;
+        for point in &curve.points {
+            chart.plotting_area().draw(&stroke(curve.style, vec![(start, point.y), (end, point.y)]))?;
         }
         Ok(())
     }
@@ -262,7 +263,7 @@ impl Panel {
     }
 
     fn points(&self) -> impl Iterator<Item = &Point> {
-        self.lines.iter().flat_map(|line| &line.points)
+        self.curves.iter().flat_map(|curve| &curve.points)
     }
 }
 
@@ -313,5 +314,48 @@ fn marker<'a, C: Clone + 'a>(index: usize, at: C) -> DynElement<'a, BitMapBacken
         2 => shape(&[(0, -r - 2), (r + 2, r), (-r - 2, r)]),
         3 => shape(&[(0, -r - 4), (r + 4, 0), (0, r + 4), (-r - 4, 0)]),
         _ => shape(&[(0, r + 2), (r + 2, -r), (-r - 2, -r)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(label: &str, index: usize, points: &[(f64, f64, Option<f64>)]) -> Curve {
+        let points = points.iter().map(|&(x, y, spread)| Point { x, y, spread }).collect();
+        Curve { label: label.to_owned(), style: Style::Method { index, weight: Weight::Marked }, points }
+    }
+
+    fn panel(curves: Vec<Curve>) -> Panel {
+        Panel { title: "rotation".to_owned(), x_label: "steps", y_label: "R2".to_owned(), curves }
+    }
+
+    #[test]
+    fn ranges_hold_every_error_bar_and_are_never_empty() {
+        let found = panel(vec![curve("Ours", 0, &[(10.0, 0.5, Some(0.2)), (20.0, 0.6, None)])]);
+        let (x, y) = (found.x_range(), found.y_range());
+        assert!(x.start == 0.0 && x.end > 20.0 && y.start < 0.3 && y.end > 0.7, "{x:?} {y:?}");
+        for level in [0.0, 1e-300, -1e300, 0.5] {
+            let found = panel(vec![curve("Ours", 0, &[(5.0, level, None)])]);
+            let (x, y) = (found.x_range(), found.y_range());
+            assert!(x.start < x.end && y.start < level && level < y.end, "{level}: {x:?} {y:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_explained_once_and_gives_the_picture_its_height() {
+        let points = [(0.0, 1.0, None)];
+        let panels = vec![
+            panel(vec![curve("Ours", 0, &points), curve("VICReg", 1, &points)]),
+            panel(vec![curve("Ours", 0, &points)]),
+        ];
+        let mut figure = Figure { title: "tiny".to_owned(), legend: true, panels };
+        let labels: Vec<&str> = figure.legend_entries().iter().map(|entry| entry.label.as_str()).collect();
+        assert_eq!(labels, ["Ours", "VICReg"]);
+        assert_eq!(figure.size(), (2 * PANEL.0, TITLE + PANEL.1 + LEGEND_LINE + LEGEND_LINE / 2));
+        figure.legend = false;
+        assert_eq!(figure.size().1, TITLE + PANEL.1);
+        figure.panels.clear();
+        assert!(figure.png().unwrap().is_none());
     }
 }

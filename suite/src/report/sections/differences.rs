@@ -1,64 +1,61 @@
-//! Differences between the methods that the paper's claims are about.
+//! Differences between methods, tested.
 
 use std::collections::BTreeSet;
 
 use eqr_probes::stats::holm;
 
-use super::column::Column;
-use super::table::{Note, Role, Row, Section, Table, TableEntry};
-use super::values::{Contrast, Test};
+use super::pairs::pairs;
+use super::section::Section;
+use super::{scores, segmentation, transfer};
+use crate::report::column::Column;
+use crate::report::context::ReportContext;
+use crate::report::table::{Note, Role, Row, Table, TableEntry};
+use crate::report::values::{Contrast, Test, Values};
 
-const OURS: &str = "Ours";
-const VICREG: &str = "VICReg";
+/// The headline of every task.
+pub fn in_headlines(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+    vec![table(section, context, &scores::headline_columns(values, context))]
+}
 
-/// The table of differences in these columns, one after the other. Its tests are corrected together, and no others with them.
-pub fn table(title: &str, columns: &[Column]) -> Table {
-    let comparisons: Vec<Comparison> = columns.iter().flat_map(of_column).collect();
+/// Linear transfer.
+pub fn in_transfer(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+    vec![table(section, context, &transfer::linear_columns(values, context))]
+}
+
+/// The headline of segmentation.
+pub fn in_segmentation(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+    vec![table(section, context, &segmentation::headline_columns(values, context))]
+}
+
+/// The differences in these columns, one after the other. Their tests are one family for Holm's correction.
+fn table(section: &Section, context: &ReportContext, columns: &[Column]) -> Table {
+    let pairs = pairs(context);
+    let in_column = |column| pairs.iter().filter_map(move |pair| Comparison::new(column, *pair));
+    let comparisons: Vec<Comparison> = columns.iter().flat_map(in_column).collect();
     let p: Vec<f64> = comparisons.iter().filter_map(|comparison| comparison.contrast.difference.p).collect();
     let mut corrected = holm(&p).into_iter();
     let rows = comparisons.iter().map(|comparison| {
         let holm_p = comparison.contrast.difference.p.and_then(|_| corrected.next());
         comparison.row(holm_p)
     });
-    Table {
-        section: Section::Differences,
-        title: title.to_owned(),
-        stub: "what: first - second",
-        columns: ["difference [95%]", "test", "p", "Holm p", "Hedges' g", "verdict"]
-            .map(str::to_owned)
-            .to_vec(),
-        rows: rows.collect(),
-        notes: notes(p.len(), &comparisons),
-    }
+    let columns =
+        ["difference [95%]", "test", "p", "Holm p", "Hedges' g", "verdict"].map(str::to_owned).to_vec();
+    section.table("what: first - second", columns, rows.collect(), notes(p.len(), &comparisons))
 }
 
-/// One column, two methods.
+/// Two methods in one column.
 struct Comparison {
     label: String,
     contrast: Contrast,
 }
 
-fn of_column(column: &Column) -> Vec<Comparison> {
-    let methods: Vec<&str> = column.lines.iter().map(|line| line.method.as_str()).collect();
-    let compare = |(first, second): (&str, &str)| {
+impl Comparison {
+    /// None where one of the methods has no value.
+    fn new(column: &Column, (first, second): (&str, &str)) -> Option<Comparison> {
         let contrast = column.sample(first)?.minus(column.sample(second)?)?;
         Some(Comparison { label: format!("{}: {first} - {second}", column.subject), contrast })
-    };
-    pairs(&methods).into_iter().filter_map(compare).collect()
-}
+    }
 
-/// The pairs worth a question among the methods of the suite, each once.
-fn pairs<'a>(methods: &[&'a str]) -> Vec<(&'a str, &'a str)> {
-    let sie: Vec<&str> = methods.iter().copied().filter(|method| method.starts_with("SIE(")).collect();
-    let mut pairs = vec![(OURS, "Ours, no reconstruction"), (OURS, VICREG)];
-    pairs.extend(sie.iter().map(|sie| (*sie, VICREG)));
-    pairs.extend(sie.iter().map(|sie| (OURS, *sie)));
-    pairs.push(("SIE(rot+color)", "SIE(rot)"));
-    pairs.retain(|(first, second)| methods.contains(first) && methods.contains(second));
-    pairs
-}
-
-impl Comparison {
     fn row(&self, holm_p: Option<f64>) -> Row {
         let Contrast { difference, test, .. } = &self.contrast;
         let probability = |p: Option<f64>| p.map_or(TableEntry::Missing, TableEntry::Probability);
@@ -106,41 +103,25 @@ fn notes(tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{context, probe, value};
-    use super::super::scores::columns;
-    use super::super::values::Values;
+    use super::super::section;
+    use super::super::section::Group;
     use super::*;
-    use crate::report::ReportContext;
+    use crate::report::fixture::{context, probe, value};
     use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
-        table("Differences", &columns(&Values::of(cells), context, Section::Main))
+        let section = section("differences", Group::Training);
+        (section.tables)(section, &Values::at_end(cells), context).remove(0)
     }
 
     fn text(row: &Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.parts().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
     }
 
-    #[test]
-    fn every_pair_of_the_claims_is_asked_once() {
-        let methods =
-            ["VICReg", "SIE(rot)", "SIE(rot+color)", "Ours", "Ours, no reconstruction", "Supervised"];
-        let expected = [
-            ("Ours", "Ours, no reconstruction"),
-            ("Ours", "VICReg"),
-            ("SIE(rot)", "VICReg"),
-            ("SIE(rot+color)", "VICReg"),
-            ("Ours", "SIE(rot)"),
-            ("Ours", "SIE(rot+color)"),
-            ("SIE(rot+color)", "SIE(rot)"),
-        ];
-        assert_eq!(pairs(&methods), expected);
-        assert!(pairs(&["Ours"]).is_empty());
-    }
-
-    /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees of freedom,
-    /// interval 0.12 ± 4.3027 * 0.011547, p = 0.00913, doubled by Holm beside a second test; d_z = 6, times gamma(1) / gamma(1/2)
-    /// = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) = 5.364 and 1/sqrt(3) such tests find 3.1 standard deviations.
+    /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees
+    /// of freedom, interval 0.12 ± 4.3027 * 0.011547, p = 0.00913, doubled by Holm beside a second test; d_z
+    /// = 6, times gamma(1) / gamma(1/2) = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) = 5.364 and
+    /// 1/sqrt(3) such tests find 3.1 standard deviations.
     #[test]
     fn a_clear_difference_separates() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);

@@ -1,15 +1,32 @@
 //! Tables for a terminal.
 
+use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, TableComponent as Lines, presets};
 
-use super::ReportContext;
-use super::table::{Mark, Note, Row, Section, Table, TableEntry};
+use super::format::{DataSetReport, Document, Format};
+use crate::report::legend::Legend;
+use crate::report::table::{Layout, Mark, Note, Row, Table, TableEntry};
 
 /// Characters of a line that a usual window holds.
 const WIDTH: usize = 100;
 
+const LEGEND: Legend = Legend { best: "*", runner_up: None, significant: "**" };
+
+/// Boxes, for a terminal.
+pub struct Terminal;
+
+impl Format for Terminal {
+    fn name(&self) -> &'static str {
+        "terminal"
+    }
+
+    fn render(&self, document: &Document) -> Result<String> {
+        Ok(document.joined(data_set))
+    }
+}
+
 /// The tables under the report's title and notes.
-pub fn document(context: &ReportContext, tables: &[Table]) -> String {
+fn data_set(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
     let notes = context.notes.iter().map(|note| wrapped(note)).collect::<String>();
     let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
     format!("{}\n{notes}\n{tables}", context.title)
@@ -18,14 +35,11 @@ pub fn document(context: &ReportContext, tables: &[Table]) -> String {
 /// The table with its title above and its notes below.
 fn render(table: &Table) -> String {
     // sentences would make a line of a grid as long as the longest of them
-    let body = if table.section == Section::Protocol { sentences(table) } else { grid(table) + "\n" };
+    let body = if table.layout == Layout::Sentences { sentences(table) } else { grid(table) + "\n" };
     let mut text = format!("{}\n{body}", table.title);
     if table.has_marks() {
-        let place = table.section.methods_in();
-        text.push_str(&format!(
-            "  * best of its {place}, floor and ceiling aside; ** significantly better than the runner-up\n"
-        ));
-        text.push_str("    (p < 0.05, Holm-corrected within this table)\n");
+        let legend = LEGEND.sentence(table.contest(), "this").replacen(" (", "\n    (", 1);
+        text.push_str(&format!("  {legend}\n"));
     }
     for note in &table.notes {
         let line = match note {
@@ -39,7 +53,7 @@ fn render(table: &Table) -> String {
 
 /// Rows of one text each, as indented paragraphs.
 fn sentences(table: &Table) -> String {
-    let words = |row: &Row| row.entries.iter().flat_map(TableEntry::parts).collect::<Vec<_>>().join(" ");
+    let words = |row: &Row| row.entries.iter().flat_map(TableEntry::words).collect::<Vec<_>>().join(" ");
     table.rows.iter().map(|row| wrapped(&format!("{}: {}", row.label, words(row)))).collect()
 }
 
@@ -84,7 +98,7 @@ fn entry(entry: &TableEntry, separator: &str) -> Cell {
         Mark::Significant => "** ",
     };
     let separator = if matches!(entry, TableEntry::Estimate { .. }) { separator } else { " " };
-    Cell::new(format!("{stars}{}", entry.parts().join(separator)))
+    Cell::new(format!("{stars}{}", entry.words().join(separator)))
 }
 
 /// A note, indented, in lines that fit.

@@ -1,24 +1,25 @@
 //! A run against a recorded one: which methods became worse, and which trainings slower.
 //!
-//! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a pretraining seed, tested one-sided
-//! for a drop and for a gain, each corrected by Holm within its table (a data set with a kind of measurement). Speed: the steps a second of
-//! every training that was not interrupted, on the same hardware only.
+//! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a
+//! pretraining seed, tested one-sided for a drop and for a gain, each corrected by Holm within its table (a
+//! data set with a kind of measurement). Speed: the steps a second of every training that was not
+//! interrupted, on the same hardware only.
 //!
-//! A baseline is one run, or a folder of recorded runs (a series). Of a series the newest run says what quality was; of speed every run gives
-//! one value, as the trainings of one run share the machine's mood of that day.
+//! A baseline is one run, or a folder of recorded runs (a series). In a series the newest run gives the
+//! quality to compare with. Every run of it gives one value of speed, as the trainings of one run share the
+//! state of the machine on that day.
+
+mod junit;
+mod record;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
+use record::Headlines;
+pub use record::{Baseline, Record};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::registry::{Better, TaskFamily, is_headline};
-use crate::run_folder::cell::{Cell, CellKind};
-use crate::run_folder::folder::RunFolder;
-use crate::run_folder::metric::Metric;
 
 /// Values that a baseline needs before anything is said against it.
 const HISTORY: usize = 5;
@@ -34,7 +35,7 @@ pub struct Thresholds {
     pub slower: f64,
 }
 
-/// What is said of one line.
+/// What is said of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -60,9 +61,9 @@ impl Verdict {
     }
 }
 
-/// One quantity held against its baseline.
+/// A metric of a method held against its baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Line {
+pub struct ComparedMetric {
     /// `quality` or `speed`.
     pub series: &'static str,
     /// Data set, task and method; of a speed the method.
@@ -82,8 +83,8 @@ pub struct Line {
 /// Everything that was held against the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Line by line.
-    pub lines: Vec<Line>,
+    /// Quality by table, then speed.
+    pub metrics: Vec<ComparedMetric>,
     /// What could not be compared, and why: another definition, other hardware, values on one side alone.
     pub notes: Vec<String>,
 }
@@ -91,170 +92,8 @@ pub struct Comparison {
 impl Comparison {
     /// Whether anything became worse.
     pub fn regressed(&self) -> bool {
-        self.lines.iter().any(|line| line.verdict == Verdict::Regression)
+        self.metrics.iter().any(|metric| metric.verdict == Verdict::Regression)
     }
-}
-
-/// A run as `compare` reads it.
-pub struct Record {
-    metrics: Vec<Metric>,
-    /// Views a second of the trainings, by method.
-    speeds: BTreeMap<String, Vec<f64>>,
-    /// What was measured: the configuration without what may differ between runs of one series.
-    definition: Option<Value>,
-    /// What it was measured on; `null` where it was continued on something else.
-    hardware: Option<Value>,
-    /// When it was begun, as text that sorts; of a file nothing.
-    started: String,
-}
-
-/// What a run is held against.
-pub enum Baseline {
-    /// One run, or its metrics.csv.
-    Run(Record),
-    /// Recorded runs, oldest first.
-    Series(Vec<Record>),
-}
-
-impl Baseline {
-    /// Reads what [`Record::read`] reads, or a folder of run folders.
-    ///
-    /// # Errors
-    /// As [`Record::read`].
-    pub fn read(path: &Path) -> Result<Baseline> {
-        if !path.is_dir() || path.join(MANIFEST).exists() {
-            return Record::read(path).map(Baseline::Run);
-        }
-        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
-        let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        runs.retain(|run| run.join(MANIFEST).exists());
-        ensure!(
-            !runs.is_empty(),
-            "{} holds neither a run nor recorded runs\nhint: name a run's folder, its metrics.csv, or a folder that `eqr-bench record` fills",
-            path.display()
-        );
-        runs.sort();
-        let mut records = runs.iter().map(|run| Record::read(run)).collect::<Result<Vec<Record>>>()?;
-        records.sort_by(|a, b| a.started.cmp(&b.started));
-        Ok(Baseline::Series(records))
-    }
-}
-
-const MANIFEST: &str = "manifest.json";
-
-impl Record {
-    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor speeds.
-    ///
-    /// # Errors
-    /// A folder that holds no run or no finished cell, a file that is none.
-    pub fn read(path: &Path) -> Result<Record> {
-        if !path.is_dir() {
-            let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
-            let metrics = reader.deserialize().collect::<Result<Vec<Metric>, _>>();
-            let hint = "hint: a run's folder, or its metrics.csv";
-            let metrics = metrics.with_context(|| format!("{} is no metrics.csv\n{hint}", path.display()))?;
-            ensure!(!metrics.is_empty(), "{} holds no value", path.display());
-            return Ok(Record {
-                metrics,
-                speeds: BTreeMap::new(),
-                definition: None,
-                hardware: None,
-                started: String::new(),
-            });
-        }
-        let store = RunFolder::new(path);
-        let manifest = store.path(MANIFEST);
-        let text = std::fs::read_to_string(&manifest).with_context(|| {
-            format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display())
-        })?;
-        let manifest: Value =
-            serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
-        let (cells, problems) = store.readable_cells()?;
-        ensure!(problems.is_empty(), "{} is not whole:\n{}", path.display(), problems.join("\n"));
-        if cells.is_empty() {
-            bail!("{} has no finished cell", path.display());
-        }
-        Ok(Record {
-            metrics: cells.iter().filter(|cell| cell.last).flat_map(|cell| cell.metrics.clone()).collect(),
-            speeds: speeds(&cells),
-            definition: Some(definition(&manifest["configuration"])),
-            hardware: Some(hardware(&manifest)),
-            started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
-        })
-    }
-
-    /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and method.
-    fn headlines(&self) -> Headlines {
-        let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
-        for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {
-            let family = TaskFamily::of_task(&metric.task);
-            let kind = if CellKind::from(family) == CellKind::Probe { "probes" } else { family.name() };
-            let table = format!("{}, {kind}", metric.dataset);
-            let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
-            let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };
-            draws
-                .entry((table, name))
-                .or_default()
-                .entry(metric.pretrain_seed)
-                .or_default()
-                .push(sign * metric.value);
-        }
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        draws
-            .into_iter()
-            .map(|(key, seeds)| (key, seeds.into_iter().map(|(seed, draws)| (seed, mean(draws))).collect()))
-            .collect()
-    }
-}
-
-/// Views a second of the trainings that ran in one piece.
-fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
-    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for cell in
-        cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0)
-    {
-        let part = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
-        all.entry(format!("{part}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
-    }
-    all
-}
-
-/// What a speed depends on; `null` where the calls of a run differ in it.
-fn hardware(manifest: &Value) -> Value {
-    let of_call = |call: &Value| -> Value {
-        let gpus =
-            call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
-        let of_key = |&key: &&str| (key.to_owned(), call[key].clone());
-        let all = ["cpu", "device", "ranks", "threads"].iter().map(of_key);
-        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus)))
-            .collect()
-    };
-    let first = of_call(&manifest["provenance"]);
-    let mut later = manifest["continued"].as_array().into_iter().flatten();
-    if later.all(|call| of_call(call) == first) { first } else { Value::Null }
-}
-
-/// A configuration without rows and seeds, which runs of one series may have more or fewer of.
-fn definition(configuration: &Value) -> Value {
-    let mut definition = configuration.clone();
-    let drop = |suite: &mut Value| {
-        if let Some(keys) = suite.as_object_mut() {
-            ["methods", "seeds", "title", "notes"].iter().for_each(|key| drop_key(keys, key));
-        }
-    };
-    match definition["suite"].get("name") {
-        Some(_) => drop(&mut definition["suite"]),
-        None => definition["suite"]
-            .as_object_mut()
-            .into_iter()
-            .flat_map(|parts| parts.values_mut())
-            .for_each(drop),
-    }
-    definition
-}
-
-fn drop_key(keys: &mut serde_json::Map<String, Value>, key: &str) {
-    keys.remove(key);
 }
 
 /// Holds `candidate` against `baseline`.
@@ -275,7 +114,7 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
             "the definition is another one than the baseline's: a new series begins, nothing is compared"
                 .into(),
         );
-        return Ok(Comparison { lines: Vec::new(), notes });
+        return Ok(Comparison { metrics: Vec::new(), notes });
     };
     if defined.len() < all.len() {
         notes.push(format!(
@@ -284,17 +123,17 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
             all.len()
         ));
     }
-    let mut lines = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
+    let mut metrics = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
     let alike: Vec<&Record> =
         defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
     if alike.is_empty() {
-        return Ok(Comparison { lines, notes });
+        return Ok(Comparison { metrics, notes });
     }
-    lines.extend(match baseline {
+    metrics.extend(match baseline {
         Baseline::Run(run) => speed(&run.speeds, &candidate.speeds, thresholds)?,
         Baseline::Series(_) => speed_of_runs(&alike, candidate, thresholds)?,
     });
-    Ok(Comparison { lines, notes })
+    Ok(Comparison { metrics, notes })
 }
 
 /// Whether the speeds of two runs can be held against each other; a note says why not, once.
@@ -318,18 +157,15 @@ fn same_hardware(run: &Record, candidate: &Record, notes: &mut Vec<String>) -> b
     false
 }
 
-/// A line before its verdict, with the p values of a drop and of a gain.
-type Tested = (Line, Option<(f64, f64)>);
-
-/// Values by table and name, one a pretraining seed.
-type Headlines = BTreeMap<(String, String), BTreeMap<u64, f64>>;
+/// A metric before its verdict, with the p values of a drop and of a gain.
+type Tested = (ComparedMetric, Option<(f64, f64)>);
 
 fn quality(
     baseline: &Headlines,
     candidate: &Headlines,
     thresholds: &Thresholds,
     notes: &mut Vec<String>,
-) -> Result<Vec<Line>> {
+) -> Result<Vec<ComparedMetric>> {
     for (key, side) in
         baseline.keys().map(|key| (key, "candidate")).chain(candidate.keys().map(|key| (key, "baseline")))
     {
@@ -349,22 +185,16 @@ fn quality(
         let verdict = if enough { Verdict::Ok } else { Verdict::InsufficientHistory };
         let gain = found.mean - summary.mean;
         let name = key.1.clone();
-        let line = Line {
-            series: "quality",
-            name,
-            baseline: summary,
-            candidate: found,
-            gain,
-            p_drop: None,
-            verdict,
-        };
-        tables.entry(&key.0).or_default().push((line, p));
+        let (series, baseline, candidate) = ("quality", summary, found);
+        let metric = ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict };
+        tables.entry(&key.0).or_default().push((metric, p));
     }
     Ok(tables.into_values().flat_map(|table| judged(table, thresholds)).collect())
 }
 
-/// p values of a drop and of a gain from `before` to `after`: paired where both are of the same seeds, Student's otherwise (that nothing changed is
-/// the hypothesis, and the variance is part of it), and of a single value by what the baseline's spread allows one more to be. None without any spread.
+/// p values of a drop and of a gain from `before` to `after`: paired where both are of the same seeds,
+/// Student's otherwise (the hypothesis is that nothing changed, which includes the variance), and of a single
+/// value by what the baseline's spread allows one more to be. None without any spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
         [value] => prediction_test(before, *value)?,
@@ -381,25 +211,25 @@ fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(
     }))
 }
 
-/// The lines of a table with their verdicts: drops and gains corrected for all lines that were tested.
-fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<Line> {
+/// The metrics of a table with their verdicts: drops and gains corrected for all that were tested.
+fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<ComparedMetric> {
     let tested: Vec<(f64, f64)> = table.iter().filter_map(|(_, p)| *p).collect();
     let corrected =
         |side: fn(&(f64, f64)) -> f64| holm(&tested.iter().map(side).collect::<Vec<_>>()).into_iter();
     let (mut drops, mut gains) = (corrected(|p| p.0), corrected(|p| p.1));
-    let line = |(line, p): Tested| {
+    let judged = |(metric, p): Tested| {
         if p.is_none() {
-            return line;
+            return metric;
         }
         let (drop, gain) = (drops.next().unwrap_or(1.0), gains.next().unwrap_or(1.0));
         let verdict = match () {
-            () if drop < thresholds.alpha && -line.gain > thresholds.tolerance => Verdict::Regression,
-            () if gain < thresholds.alpha && line.gain > thresholds.tolerance => Verdict::Improvement,
+            () if drop < thresholds.alpha && -metric.gain > thresholds.tolerance => Verdict::Regression,
+            () if gain < thresholds.alpha && metric.gain > thresholds.tolerance => Verdict::Improvement,
             () => Verdict::Ok,
         };
-        Line { p_drop: Some(drop), verdict, ..line }
+        ComparedMetric { p_drop: Some(drop), verdict, ..metric }
     };
-    table.into_iter().map(line).collect()
+    table.into_iter().map(judged).collect()
 }
 
 /// A slow-down counts where it is larger than the threshold and the interval of the difference excludes none.
@@ -407,8 +237,8 @@ fn speed(
     baseline: &BTreeMap<String, Vec<f64>>,
     candidate: &BTreeMap<String, Vec<f64>>,
     thresholds: &Thresholds,
-) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
+) -> Result<Vec<ComparedMetric>> {
+    let mut metrics = Vec::new();
     for (name, before) in baseline {
         let Some(after) = candidate.get(name) else { continue };
         let (summary, found) = (Summary::from_values(before)?, Summary::from_values(after)?);
@@ -422,24 +252,21 @@ fn speed(
             Some(_) => Verdict::Ok,
         };
         let name = format!("{name}, steps/s");
-        lines.push(Line {
-            series: "speed",
-            name,
-            baseline: summary,
-            candidate: found,
-            gain,
-            p_drop: None,
-            verdict,
-        });
+        let (series, baseline, candidate) = ("speed", summary, found);
+        metrics.push(ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict });
     }
-    Ok(lines)
+    Ok(metrics)
 }
 
-/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold and one more run of the series
-/// would be so slow in less than one of twenty cases.
-fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) -> Result<Vec<Line>> {
+/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold
+/// and one more run of the series would be so slow with a probability below `alpha` only.
+fn speed_of_runs(
+    runs: &[&Record],
+    candidate: &Record,
+    thresholds: &Thresholds,
+) -> Result<Vec<ComparedMetric>> {
     let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-    let mut lines = Vec::new();
+    let mut metrics = Vec::new();
     for (name, after) in &candidate.speeds {
         let before: Vec<f64> = runs.iter().filter_map(|run| run.speeds.get(name)).map(mean).collect();
         if before.is_empty() {
@@ -455,55 +282,24 @@ fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) 
             () => Verdict::Ok,
         };
         let name = format!("{name}, steps/s of a run");
-        lines.push(Line {
-            series: "speed",
-            name,
-            baseline: summary,
-            candidate: found,
-            gain,
-            p_drop: None,
-            verdict,
-        });
+        let (series, baseline, candidate) = ("speed", summary, found);
+        metrics.push(ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict });
     }
-    Ok(lines)
+    Ok(metrics)
 }
 
 impl Comparison {
     /// As JSON.
     pub fn as_json(&self) -> String {
-        format!("{:#}\n", json!({"regressed": self.regressed(), "lines": self.lines, "notes": self.notes}))
-    }
-
-    /// As JUnit's XML: a test case a line, a failure where it became worse, skipped where too little is known.
-    pub fn as_junit(&self) -> String {
-        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
-        let case = |line: &Line| {
-            let said = escaped(&format!("{} to {}", line.baseline.mean, line.candidate.mean));
-            let inside = match line.verdict {
-                Verdict::Regression => format!("<failure message=\"{said}\"/>"),
-                Verdict::InsufficientHistory => "<skipped message=\"insufficient history\"/>".to_owned(),
-                Verdict::Ok | Verdict::Improvement => String::new(),
-            };
-            format!(
-                "  <testcase classname=\"{}\" name=\"{}\">{inside}</testcase>\n",
-                line.series,
-                escaped(&line.name)
-            )
-        };
-        let count = |verdict| self.lines.iter().filter(|line| line.verdict == verdict).count();
-        format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"eqr-bench compare\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{}</testsuite>\n",
-            self.lines.len(),
-            count(Verdict::Regression),
-            count(Verdict::InsufficientHistory),
-            self.lines.iter().map(case).collect::<String>()
-        )
+        format!("{:#}\n", json!({"regressed": self.regressed(), "lines": self.metrics, "notes": self.notes}))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Better;
+    use crate::run_folder::metric::Metric;
 
     const THRESHOLDS: Thresholds = Thresholds { alpha: 0.05, tolerance: 0.0, slower: 0.03 };
 
@@ -517,7 +313,8 @@ mod tests {
         (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
     }
 
-    /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift` standard deviations.
+    /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift`
+    /// standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
         let mut metrics = Vec::new();
         for (i, (task, method)) in ["rotation", "color"]
@@ -547,8 +344,8 @@ mod tests {
         Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None, started: String::new() }
     }
 
-    /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of three standard deviations at
-    /// five seeds is found in 90%.
+    /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of
+    /// three standard deviations at five seeds is found in 90%.
     #[test]
     fn alarms_are_as_rare_as_promised_and_drops_are_found() {
         let mut state = 7;
@@ -578,8 +375,8 @@ mod tests {
         let mut verdicts = |rate: f64| {
             (0..1000)
                 .filter(|_| {
-                    let lines = speed(&speeds(100.0), &speeds(rate), &THRESHOLDS).unwrap();
-                    lines[0].verdict == Verdict::Regression
+                    let found = speed(&speeds(100.0), &speeds(rate), &THRESHOLDS).unwrap();
+                    found[0].verdict == Verdict::Regression
                 })
                 .count()
         };
@@ -601,7 +398,7 @@ mod tests {
         let mut verdicts = |runs: usize, rate: f64, wanted: Verdict| {
             let found = (0..1000).filter(|_| {
                 let series = Baseline::Series((0..runs).map(|_| week(100.0, "x", &mut state)).collect());
-                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().lines[0].verdict
+                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().metrics[0].verdict
                     == wanted
             });
             found.count()
@@ -619,22 +416,14 @@ mod tests {
         runs.push(week(1.0, "y", &mut state));
         runs.push(Record { definition: Some("b".into()), ..week(1.0, "x", &mut state) });
         let found = compare(&Baseline::Series(runs), &week(100.0, "x", &mut state), &THRESHOLDS).unwrap();
-        assert_eq!((found.lines[0].baseline.n, found.lines[0].verdict), (5, Verdict::Ok));
+        assert_eq!((found.metrics[0].baseline.n, found.metrics[0].verdict), (5, Verdict::Ok));
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
         let continued = Record { hardware: Some(Value::Null), ..week(100.0, "x", &mut state) };
         let found = compare(&Baseline::Run(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
         assert!(
-            found.lines.is_empty() && found.notes[0].contains("continued on other hardware"),
+            found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
             "{found:?}"
         );
-    }
-
-    #[test]
-    fn calls_on_other_hardware_are_no_hardware_at_all() {
-        let call = |threads: u64| json!({"cpu": "c", "device": "Cpu", "ranks": 1, "threads": threads});
-        let manifest = |later: &[u64]| json!({"provenance": call(2), "continued": later.iter().map(|&threads| call(threads)).collect::<Vec<_>>()});
-        assert_eq!(hardware(&manifest(&[2, 2])), hardware(&json!({"provenance": call(2)})));
-        assert!(hardware(&manifest(&[2, 1])).is_null());
     }
 
     #[test]
@@ -643,18 +432,20 @@ mod tests {
         let (before, after) = (record(0..4, 0.0, &mut state), record(4..9, -50.0, &mut state));
         let found = compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap();
         assert!(
-            found.lines.iter().all(|line| line.verdict == Verdict::InsufficientHistory) && !found.regressed()
+            found.metrics.iter().all(|metric| metric.verdict == Verdict::InsufficientHistory)
+                && !found.regressed()
         );
         let of =
             |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
         let found = compare(&Baseline::Run(of("a")), &of("b"), &THRESHOLDS).unwrap();
-        assert!(found.lines.is_empty() && found.notes[0].contains("a new series begins"));
+        assert!(found.metrics.is_empty() && found.notes[0].contains("a new series begins"));
         // the same seeds again, bit for bit
         let found = compare(&Baseline::Run(of("a")), &of("a"), &THRESHOLDS).unwrap();
-        assert!(found.lines.iter().all(|line| line.verdict == Verdict::Ok), "{found:?}");
+        assert!(found.metrics.iter().all(|metric| metric.verdict == Verdict::Ok), "{found:?}");
     }
 
-    /// One new value 0.02 below five of standard deviation 0.0158: t = -0.02 / (0.0158 sqrt(1.2)) = -1.155 on 4 degrees of freedom, p = 0.156.
+    /// One new value 0.02 below five of standard deviation 0.0158: t = -0.02 / (0.0158 sqrt(1.2)) = -1.155 on
+    /// 4 degrees of freedom, p = 0.156.
     #[test]
     fn a_single_value_is_held_against_the_spread_of_the_baseline() {
         let before = [0.48, 0.49, 0.50, 0.51, 0.52];

@@ -1,9 +1,10 @@
 //! Means with their intervals as bars: one SVG a task, a row a method.
 
-use super::super::column::{Column, MethodSample};
-use super::super::plot::COLOURS;
-use super::super::table::{Role, number};
-use super::escaped;
+use maud::{Markup, html};
+
+use crate::report::column::{Column, MethodSample};
+use crate::report::figures::plot::COLOURS;
+use crate::report::table::{Role, number};
 
 /// Sizes in the SVG's own units, which are pixels at its natural width.
 const WIDTH: f64 = 400.0;
@@ -15,35 +16,33 @@ const LETTERS: usize = 24;
 const AXIS: f64 = 18.0;
 
 /// The bars of a column under its heading; nothing where it has no value.
-pub fn figure(column: &Column) -> Option<String> {
+pub fn figure(column: &Column) -> Option<Markup> {
     // the floor has no colour of its own, here as in the curves
     let mut coloured = 0;
-    let numbered = column.lines.iter().map(|line| {
+    let numbered = column.samples.iter().map(|method| {
         let index = coloured;
-        coloured += usize::from(line.role != Role::Floor);
-        (index, line)
+        coloured += usize::from(method.role != Role::Floor);
+        (index, method)
     });
-    let lines: Vec<(usize, &MethodSample)> = numbered.filter(|(_, line)| line.sample.is_some()).collect();
-    let scale = Scale::of(column)?;
-    let height = ROW * lines.len() as f64 + AXIS + 4.0;
-    let rows: String = lines
-        .iter()
-        .enumerate()
-        .map(|(row, (index, line))| bar(line, *index, ROW * row as f64, &scale))
-        .collect();
-    let levels = [(Role::Floor, ""), (Role::Ceiling, " ceiling-level")];
-    let levels: String = levels
-        .into_iter()
-        .filter_map(|(role, class)| Some((scale.x(column.mean_of(role)?), class)))
-        .map(|(x, class)| vertical(x, height - AXIS, &format!("level{class}")))
-        .collect();
-    let ticks: String =
-        scale.ticks().into_iter().map(|tick| axis_tick(tick, scale.x(tick), height)).collect();
-    let heading = escaped(&column.heading());
-    Some(format!(
-        "<figure><figcaption>{heading} <small>mean, 95% interval</small></figcaption>\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
-         aria-label=\"{heading} of every method\">{ticks}{levels}{rows}</svg></figure>\n"
-    ))
+    let measured: Vec<(usize, &MethodSample)> =
+        numbered.filter(|(_, method)| method.sample.is_some()).collect();
+    let scale = Scale::new(column)?;
+    let height = ROW * measured.len() as f64 + AXIS + 4.0;
+    let levels = [(Role::Floor, "level"), (Role::Ceiling, "level ceiling-level")];
+    let levels = levels.into_iter().filter_map(|(role, class)| Some((scale.x(column.level(role)?), class)));
+    let heading = column.heading();
+    Some(html! {
+        figure {
+            figcaption { (heading) " " small { "mean, 95% interval" } }
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{heading} of every method")) {
+                @for tick in scale.ticks() { (axis_tick(tick, scale.x(tick), height)) }
+                @for (x, class) in levels { (vertical(x, height - AXIS, class)) }
+                @for (row, (index, method)) in measured.iter().enumerate() {
+                    (bar(method, *index, ROW * row as f64, &scale))
+                }
+            }
+        }
+    })
 }
 
 /// Values to places.
@@ -54,7 +53,7 @@ struct Scale {
 
 impl Scale {
     /// From 0, or the lowest end of an interval that is worth drawing, to the highest.
-    fn of(column: &Column) -> Option<Scale> {
+    fn new(column: &Column) -> Option<Scale> {
         let ends = column.summaries().flat_map(|summary| {
             let (low, high) = summary.ci95.unwrap_or((summary.mean, summary.mean));
             // an interval of two seeds may be wider than the whole scale
@@ -82,49 +81,39 @@ impl Scale {
     }
 }
 
-fn bar(line: &MethodSample, index: usize, y: f64, scale: &Scale) -> String {
-    let Some(summary) = line.sample.as_ref().and_then(|sample| sample.summary()) else {
-        return String::new();
-    };
-    let middle = y + ROW / 2.0;
+/// A bar whose row begins at y; nothing without a value.
+fn bar(method: &MethodSample, index: usize, y: f64, scale: &Scale) -> Markup {
+    let Some(summary) = method.sample.as_ref().and_then(|sample| sample.summary()) else { return html! {} };
+    let (middle, contends) = (y + ROW / 2.0, method.role == Role::Contestant);
     let (zero, end) = (scale.x(0.0), scale.x(summary.mean));
-    let fill = match line.role {
-        Role::Contestant => colour(index),
-        _ => "var(--soft)".to_owned(),
-    };
-    let opacity = if line.role == Role::Contestant { 0.9 } else { 0.35 };
+    let (fill, opacity) = if contends { (colour(index), 0.9) } else { ("var(--soft)".to_owned(), 0.35) };
     let whisker = summary.ci95.map(|(low, high)| {
-        let (a, b) = (scale.x(low), scale.x(high));
-        format!(
-            "<path class=\"whisker\" fill=\"none\" d=\"M{a:.1} {:.1}v6M{a:.1} {middle:.1}H{b:.1}M{b:.1} {:.1}v6\"/>",
-            middle - 3.0,
-            middle - 3.0
-        )
+        let (a, b, top) = (scale.x(low), scale.x(high), middle - 3.0);
+        format!("M{a:.1} {top:.1}v6M{a:.1} {middle:.1}H{b:.1}M{b:.1} {top:.1}v6")
     });
-    let label = format!("{}{}", line.method, line.role.suffix());
-    // the floor and the ceiling are grey and dashed already
-    let name: Vec<char> = line.method.chars().collect();
+    let name: Vec<char> = method.method.chars().collect();
     let shown: String = if name.len() > LETTERS {
         name[..LETTERS - 1].iter().chain(&['…']).collect()
     } else {
-        line.method.clone()
+        method.method.clone()
     };
-    format!(
-        "<g><title>{}: {}</title><text x=\"0\" y=\"{:.1}\"{}>{}</text><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"1.5\" \
-         fill=\"{fill}\" fill-opacity=\"{opacity}\"/>{}<text x=\"{WIDTH}\" y=\"{:.1}\" text-anchor=\"end\">{}</text></g>",
-        escaped(&label),
-        number(summary.mean),
-        middle + 4.0,
-        if line.role == Role::Contestant { "" } else { " class=\"soft\"" },
-        escaped(&shown),
-        zero.min(end),
-        y + 4.0,
-        (end - zero).abs(),
-        ROW - 8.0,
-        whisker.unwrap_or_default(),
-        middle + 4.0,
-        number(summary.mean),
-    )
+    let mean = number(summary.mean);
+    html! {
+        g {
+            title { (method.method) (method.role.suffix()) ": " (mean) }
+            // the floor and the ceiling are grey and dashed already
+            text x="0" y=(rounded(middle + 4.0)) class=[(!contends).then_some("soft")] { (shown) }
+            rect x=(rounded(zero.min(end))) y=(rounded(y + 4.0)) width=(rounded((end - zero).abs()))
+                height=(rounded(ROW - 8.0)) rx="1.5" fill=(fill) fill-opacity=(opacity) {}
+            @if let Some(path) = whisker { path class="whisker" fill="none" d=(path) {} }
+            text x=(WIDTH) y=(rounded(middle + 4.0)) text-anchor="end" { (mean) }
+        }
+    }
+}
+
+/// A length to a tenth of a pixel.
+fn rounded(length: f64) -> String {
+    format!("{length:.1}")
 }
 
 /// The method's colour in every figure of a report.
@@ -134,26 +123,23 @@ fn colour(index: usize) -> String {
     if (r, g, b) == (0, 0, 0) { "var(--ink)".to_owned() } else { format!("#{r:02x}{g:02x}{b:02x}") }
 }
 
-fn vertical(x: f64, height: f64, class: &str) -> String {
-    format!("<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height:.1}\"/>")
+fn vertical(x: f64, height: f64, class: &str) -> Markup {
+    html! { line class=(class) x1=(rounded(x)) x2=(rounded(x)) y1="0" y2=(rounded(height)) {} }
 }
 
-fn axis_tick(value: f64, x: f64, height: f64) -> String {
-    let line = vertical(x, height - AXIS, "axis");
-    let text = format!("{}", (value * 1e4).round() / 1e4);
-    format!(
-        "{line}<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>",
-        height - 4.0
-    )
+fn axis_tick(value: f64, x: f64, height: f64) -> Markup {
+    html! {
+        (vertical(x, height - AXIS, "axis"))
+        text class="soft" x=(rounded(x)) y=(rounded(height - 4.0)) text-anchor="middle" { ((value * 1e4).round() / 1e4) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::fixture::{context, probe, value};
-    use super::super::super::scores;
-    use super::super::super::table::Section;
-    use super::super::super::values::Values;
     use super::*;
+    use crate::report::fixture::{context, probe, value};
+    use crate::report::sections::scores::headline_columns;
+    use crate::report::values::Values;
 
     fn drawn(values: &[(&str, f64)]) -> Option<String> {
         let methods: Vec<&str> = values.iter().map(|(method, _)| *method).collect();
@@ -161,7 +147,7 @@ mod tests {
         let cell =
             |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
         let cells: Vec<_> = values.iter().map(cell).collect();
-        figure(&scores::columns(&Values::of(&cells), &context, Section::Main)[0])
+        figure(&headline_columns(&Values::at_end(&cells), &context)[0]).map(Markup::into_string)
     }
 
     /// All below -1, all the same, all zero: every place is a number inside the picture.

@@ -1,21 +1,17 @@
 //! The paper's values beside this run's.
 
-use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::downstream::{SEGMENTATION, SEGMENTED, TRANSFER};
-use super::scores::Measure;
-use super::table::{Mark, Note, Role, Row, Section, Table, TableEntry};
-use super::values::{Quantity, Sample, Values};
-use super::{ReportContext, Scale};
+use super::section::{Group, Section};
+use crate::registry::{R2, R2Metric, SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
+use crate::report::context::{ReportContext, TransferColumn};
+use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
+use crate::report::values::{Quantity, Sample, Values};
+use crate::suite_file::scale::Scale;
 
-const TABLES: &str = include_str!("../../../results/paper/tables.csv");
+const TABLES: &str = include_str!("../../../../results/paper/tables.csv");
 /// The table whose R2 the paper takes over from SIE, which pools.
 const POOLED_TABLE: u8 = 1;
-/// The paper's table of linear transfer.
-pub const TRANSFER_TABLE: u8 = 5;
-/// The paper's table of segmentation.
-pub const SEGMENTATION_TABLE: u8 = 6;
 
 /// A line of the paper's tables.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,7 +34,8 @@ impl Reported {
         Reported { value: self.value / 100.0, std: self.std.map(|std| std / 100.0), ..self }
     }
 
-    /// Whether it can be held against this quantity of a run. Of a task the paper gives one metric, save in its table of segmentation.
+    /// Whether it can be compared with this quantity of a run. The paper gives one metric of a task, except
+    /// in its table of segmentation.
     fn is_of(&self, quantity: &Quantity) -> bool {
         let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
         self.task == quantity.task
@@ -56,71 +53,68 @@ fn same_name(a: &str, b: &str) -> bool {
 }
 
 /// What a run may measure of the paper's table `number`: how a row calls it, and the quantity.
-fn asked(context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
-    match number {
-        TRANSFER_TABLE => {
-            let of_set = |set: &super::TransferColumn| {
-                (set.dataset.clone(), Quantity::on(&set.dataset, TRANSFER, &set.metric))
+fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
+    match group {
+        Group::Transfer => {
+            let task = TaskFamily::LinearTransfer.name();
+            let of_set = |TransferColumn { dataset, metric }: &TransferColumn| {
+                (dataset.clone(), Quantity::on(dataset, task, metric))
             };
             context.transfers.iter().map(of_set).collect()
         }
-        SEGMENTATION_TABLE => {
+        Group::Segmentation => {
             let of_set = |set: &String| {
-                SEGMENTED.map(|metric| (format!("{set} {metric}"), Quantity::on(set, SEGMENTATION, metric)))
+                let quantity = |metric| Quantity::on(set, TaskFamily::Segmentation.name(), metric);
+                let measures = shown_in("segmentation").map(|measure| measure.metric);
+                measures.map(|metric| (format!("{set} {metric}"), quantity(metric))).collect::<Vec<_>>()
             };
             context.segmentations.iter().flat_map(of_set).collect()
         }
-        _ => {
-            let metric = |task: &str| match Measure::of(task) {
-                Measure::R2 if number == POOLED_TABLE => "r2_pooled",
-                measure => measure.headline(),
+        Group::Training | Group::Protocol => {
+            let metric = |task: &str| match TaskFamily::of_task(task).headline() {
+                headline if *headline == R2 && number == POOLED_TABLE => R2Metric::POOLED.to_string(),
+                headline => headline.metric.to_owned(),
             };
-            context.tasks.iter().map(|task| (task.clone(), Quantity::probed(task, metric(task)))).collect()
+            context.tasks.iter().map(|task| (task.clone(), Quantity::probed(task, &metric(task)))).collect()
         }
     }
 }
 
-/// The paper's table `number` beside this run's values, for the methods and tasks of the suite; without rows where they have none in common.
-///
-/// # Errors
-/// Where the paper's values, which are part of the program, cannot be read.
-pub fn table(values: &Values, context: &ReportContext, number: u8) -> Result<Table> {
-    let reported = reported(number)?;
-    let asked = asked(context, number);
-    let rows = context.methods.iter().flat_map(|method| rows(values, method, &asked, &reported)).collect();
-    Ok(Table {
-        section: Section::Paper,
-        title: title(number, context.scale),
-        stub: "method: task",
-        columns: ["paper", "this run", "difference"].map(str::to_owned).to_vec(),
-        rows,
-        notes: notes(values, context, number, &reported),
-    })
-}
-
-fn reported(number: u8) -> Result<Vec<Reported>> {
-    let all: Vec<Reported> = csv::Reader::from_reader(TABLES.as_bytes())
-        .into_deserialize()
-        .collect::<Result<_, _>>()
-        .context("results/paper/tables.csv, as built into this program, is damaged")?;
-    Ok(all.into_iter().filter(|reported| reported.table == number).map(Reported::into_fraction).collect())
-}
-
-fn title(number: u8, scale: Scale) -> String {
-    let scale = match scale {
-        Scale::Full => "full scale",
-        Scale::Reduced => "reduced",
+/// The table of the section's group beside this run's values, for the methods and tasks of the suite; without
+/// rows where they have none in common.
+pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+    let table = |number| {
+        let (reported, quantities) = (reported(number), quantities(section.group, context, number));
+        let rows =
+            context.methods.iter().flat_map(|method| rows(values, method, &quantities, &reported)).collect();
+        let columns = ["paper", "this run", "difference"].map(str::to_owned).to_vec();
+        let scale = match context.scale {
+            Scale::Full => "full scale",
+            Scale::Reduced => "reduced",
+        };
+        let title = format!("{} {number} (paper: full scale; this run: {scale})", section.title);
+        Table {
+            title,
+            ..section.table("method: task", columns, rows, notes(values, context, number, &reported))
+        }
     };
-    format!("Beside the paper's Table {number} (paper: full scale; this run: {scale})")
+    section.group.paper_table(context).map(table).into_iter().collect()
 }
 
-fn rows(values: &Values, method: &str, asked: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
+fn reported(number: u8) -> Vec<Reported> {
+    let lines = csv::Reader::from_reader(TABLES.as_bytes()).into_deserialize();
+    let all =
+        lines.map(|line: Result<Reported, _>| line.expect("the file is part of the program, and tested"));
+    all.filter(|reported| reported.table == number).map(Reported::into_fraction).collect()
+}
+
+fn rows(values: &Values, method: &str, quantities: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
     let row = |(name, quantity): &(String, Quantity)| {
         let reported =
             reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
         Some(row(format!("{method}: {name}"), reported, values.sample(method, quantity)))
     };
-    asked.iter().filter_map(row).collect()
+    quantities.iter().filter_map(row).collect()
 }
 
 fn row(label: String, reported: &Reported, found: Option<&Sample>) -> Row {
@@ -145,7 +139,7 @@ fn notes(values: &Values, context: &ReportContext, number: u8, reported: &[Repor
         _ => own_data_notes(values, number, reported),
     };
     let mut absent: Vec<&str> = reported.iter().map(|reported| reported.method.as_str()).collect();
-    absent.retain(|method| !context.methods.iter().any(|known| known == method));
+    absent.retain(|method| !context.methods.iter().any(|row| row == method));
     absent.dedup();
     if !absent.is_empty() {
         notes.push(format!("In the paper's table and not in this suite: {}.", absent.join("; ")));
@@ -167,25 +161,32 @@ fn own_data_notes(values: &Values, number: u8, reported: &[Reported]) -> Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{context, probe, value};
+    use super::super::section;
     use super::*;
+    use crate::report::fixture::{context, downstream, probe, value};
+    use crate::run_folder::cell::CellKind;
+
+    fn table(group: Group, cells: &[crate::run_folder::cell::Cell], context: &ReportContext) -> Table {
+        tables(section("paper", group), &Values::at_end(cells), context).remove(0)
+    }
 
     #[test]
     fn the_built_in_tables_can_be_read() {
-        let sizes: Vec<usize> = (1..=6).map(|number| reported(number).unwrap().len()).collect();
+        let sizes: Vec<usize> = (1..=6).map(|number| reported(number).len()).collect();
         assert_eq!(sizes, [9, 60, 12, 24, 42, 9]);
     }
 
     #[test]
     fn table_1_is_held_against_pooled_values() {
-        let context = context(&["classification", "rotation"], &["Ours", "VICReg"]);
+        let context =
+            ReportContext { table: Some(1), ..context(&["classification", "rotation"], &["Ours", "VICReg"]) };
         let cells = [probe(
             "Ours",
             0,
             &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)],
         )];
-        let found = table(&Values::of(&cells), &context, 1).unwrap();
-        let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.parts().join(" ")).collect();
+        let found = table(Group::Training, &cells, &context);
+        let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.words().join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
         assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
         assert!(found.notes.contains(&Note::Plain(
@@ -195,13 +196,6 @@ mod tests {
 
     #[test]
     fn transfer_and_segmentation_find_their_sets_by_name() {
-        use super::super::TransferColumn;
-        use crate::run_folder::cell::{Cell, CellKind};
-        use crate::run_folder::metric::Metric;
-        let cell = |kind, set: &str, task, metric, number| {
-            let metric = Metric { dataset: set.to_owned(), ..value(task, metric, 0, number) };
-            Cell { kind, ..probe("Ours", 0, &[metric]) }
-        };
         let set =
             |dataset: &str, metric: &str| TransferColumn { dataset: dataset.into(), metric: metric.into() };
         let context = ReportContext {
@@ -210,13 +204,13 @@ mod tests {
             ..context(&[], &["Ours"])
         };
         let cells = [
-            cell(CellKind::Transfer, "cifar-10", TRANSFER, "top1", 0.75),
-            cell(CellKind::Segment, "ade20k", SEGMENTATION, "mAcc", 0.4),
+            downstream(CellKind::Transfer, "Ours", 0, &[("cifar-10", "top1", 0.75)]),
+            downstream(CellKind::Segment, "Ours", 0, &[("ade20k", "mAcc", 0.4)]),
         ];
-        let texts = |number| {
-            let rows = table(&Values::of(&cells), &context, number).unwrap().rows;
+        let texts = |group| {
+            let rows = table(group, &cells, &context).rows;
             let text = |row: &Row| {
-                (row.label.clone(), row.entries.iter().map(|e| e.parts().join(" ")).collect::<Vec<_>>())
+                (row.label.clone(), row.entries.iter().map(|e| e.words().join(" ")).collect::<Vec<_>>())
             };
             rows.iter().map(text).collect::<Vec<_>>()
         };
@@ -225,12 +219,12 @@ mod tests {
             row("Ours: cifar-10", ["0.811 ± 0.001", "0.750 (n = 1)", "-0.061"]),
             row("Ours: Pets", ["0.843 ± 0.001", "-", "-"]),
         ];
-        assert_eq!(texts(TRANSFER_TABLE), transfer);
+        assert_eq!(texts(Group::Transfer), transfer);
         let segmentation = [
             row("Ours: ade20k mIoU", ["0.312", "-", "-"]),
             row("Ours: ade20k mAcc", ["0.379", "0.400 (n = 1)", "0.021"]),
             row("Ours: ade20k aAcc", ["0.802", "-", "-"]),
         ];
-        assert_eq!(texts(SEGMENTATION_TABLE), segmentation);
+        assert_eq!(texts(Group::Segmentation), segmentation);
     }
 }

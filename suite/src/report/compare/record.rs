@@ -1,0 +1,190 @@
+//! A run as `compare` reads it: its folder, its `metrics.csv`, or a folder of recorded runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::registry::{Better, TaskFamily, is_headline};
+use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
+use crate::run_folder::metric::Metric;
+
+/// A run as `compare` reads it.
+pub struct Record {
+    pub(super) metrics: Vec<Metric>,
+    /// Steps a second of the trainings, by method.
+    pub(super) speeds: BTreeMap<String, Vec<f64>>,
+    /// What was measured: the configuration without what may differ between runs of one series.
+    pub(super) definition: Option<Value>,
+    /// What it was measured on; `null` where it was continued on something else.
+    pub(super) hardware: Option<Value>,
+    /// When it was begun, as text that sorts; empty of a file.
+    pub(super) started: String,
+}
+
+/// Values by table and name, one a pretraining seed.
+pub(super) type Headlines = BTreeMap<(String, String), BTreeMap<u64, f64>>;
+
+/// What a run is held against.
+pub enum Baseline {
+    /// One run, or its metrics.csv.
+    Run(Record),
+    /// Recorded runs, oldest first.
+    Series(Vec<Record>),
+}
+
+impl Baseline {
+    /// Reads what [`Record::read`] reads, or a folder of run folders.
+    ///
+    /// # Errors
+    /// As [`Record::read`].
+    pub fn read(path: &Path) -> Result<Baseline> {
+        if !path.is_dir() || path.join(layout::MANIFEST).exists() {
+            return Record::read(path).map(Baseline::Run);
+        }
+        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        runs.retain(|run| run.join(layout::MANIFEST).exists());
+        ensure!(
+            !runs.is_empty(),
+            "{} holds neither a run nor recorded runs\n\
+             hint: name a run's folder, its metrics.csv, or a folder that `eqr-bench record` fills",
+            path.display()
+        );
+        runs.sort();
+        let mut records = runs.iter().map(|run| Record::read(run)).collect::<Result<Vec<Record>>>()?;
+        records.sort_by(|a, b| a.started.cmp(&b.started));
+        Ok(Baseline::Series(records))
+    }
+}
+
+impl Record {
+    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor
+    /// speeds.
+    ///
+    /// # Errors
+    /// A folder that holds no run or no finished cell, a file that is none.
+    pub fn read(path: &Path) -> Result<Record> {
+        if !path.is_dir() {
+            let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
+            let metrics = reader.deserialize().collect::<Result<Vec<Metric>, _>>();
+            let hint = "hint: a run's folder, or its metrics.csv";
+            let metrics = metrics.with_context(|| format!("{} is no metrics.csv\n{hint}", path.display()))?;
+            ensure!(!metrics.is_empty(), "{} holds no value", path.display());
+            return Ok(Record {
+                metrics,
+                speeds: BTreeMap::new(),
+                definition: None,
+                hardware: None,
+                started: String::new(),
+            });
+        }
+        let folder = RunFolder::new(path);
+        let manifest = folder.path(layout::MANIFEST);
+        let text = std::fs::read_to_string(&manifest).with_context(|| {
+            format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display())
+        })?;
+        let manifest: Value =
+            serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
+        let (cells, problems) = folder.readable_cells()?;
+        ensure!(problems.is_empty(), "{} is not whole:\n{}", path.display(), problems.join("\n"));
+        if cells.is_empty() {
+            bail!("{} has no finished cell", path.display());
+        }
+        Ok(Record {
+            metrics: cells.iter().filter(|cell| cell.last).flat_map(|cell| cell.metrics.clone()).collect(),
+            speeds: speeds(&cells),
+            definition: Some(definition(&manifest["configuration"])),
+            hardware: Some(hardware(&manifest)),
+            started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and
+    /// method.
+    pub(super) fn headlines(&self) -> Headlines {
+        let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+        for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {
+            let family = TaskFamily::of_task(&metric.task);
+            let kind = if CellKind::from(family) == CellKind::Probe { "probes" } else { family.name() };
+            let table = format!("{}, {kind}", metric.dataset);
+            let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
+            let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };
+            draws
+                .entry((table, name))
+                .or_default()
+                .entry(metric.pretrain_seed)
+                .or_default()
+                .push(sign * metric.value);
+        }
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        draws
+            .into_iter()
+            .map(|(key, seeds)| (key, seeds.into_iter().map(|(seed, draws)| (seed, mean(draws))).collect()))
+            .collect()
+    }
+}
+
+/// Steps a second of the trainings that ran in one piece.
+fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
+    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for cell in
+        cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0)
+    {
+        let key = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        all.entry(format!("{key}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
+    }
+    all
+}
+
+/// What a speed depends on; `null` where the calls of a run differ in it.
+pub(super) fn hardware(manifest: &Value) -> Value {
+    let hardware_of_call = |call: &Value| -> Value {
+        let gpus =
+            call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
+        let key_and_value = |&key: &&str| (key.to_owned(), call[key].clone());
+        let all = ["cpu", "device", "ranks", "threads"].iter().map(key_and_value);
+        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus)))
+            .collect()
+    };
+    let first = hardware_of_call(&manifest["provenance"]);
+    let mut later = manifest["continued"].as_array().into_iter().flatten();
+    if later.all(|call| hardware_of_call(call) == first) { first } else { Value::Null }
+}
+
+/// A configuration without rows and seeds, which runs of one series may have more or fewer of.
+fn definition(configuration: &Value) -> Value {
+    let mut definition = configuration.clone();
+    let drop = |suite: &mut Value| {
+        if let Some(keys) = suite.as_object_mut() {
+            keys.retain(|key, _| !["methods", "seeds", "title", "notes"].contains(&key.as_str()));
+        }
+    };
+    match definition["suite"].get("name") {
+        Some(_) => drop(&mut definition["suite"]),
+        None => definition["suite"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|parts| parts.values_mut())
+            .for_each(drop),
+    }
+    definition
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn calls_on_other_hardware_are_no_hardware_at_all() {
+        let call = |threads: u64| json!({"cpu": "c", "device": "Cpu", "ranks": 1, "threads": threads});
+        let manifest = |later: &[u64]| json!({"provenance": call(2), "continued": later.iter().map(|&threads| call(threads)).collect::<Vec<_>>()});
+        assert_eq!(hardware(&manifest(&[2, 2])), hardware(&json!({"provenance": call(2)})));
+        assert!(hardware(&manifest(&[2, 1])).is_null());
+    }
+}

@@ -1,0 +1,95 @@
+//! What the cells do not say: which rows and columns belong into the tables, in which order, and their names.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
+use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
+use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::scale::Scale;
+
+/// A choice of the protocol, and what was chosen.
+pub type Choice = (String, String);
+
+/// What a report of one data set needs beside the cells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReportContext {
+    /// Key of the data set, where the suite has several: only its cells are reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// Name of the suite.
+    pub suite: String,
+    /// Heading of the report.
+    pub title: String,
+    /// Whether the run is as large as the paper's.
+    pub scale: Scale,
+    /// The paper's table that the suite mirrors, if any.
+    pub table: Option<u8>,
+    /// Columns, in order. Every task is shown by the headline of its family.
+    pub tasks: Vec<String>,
+    /// Rows, in order; `Random init` is the floor and `Direct regression` the ceiling.
+    pub methods: Vec<String>,
+    /// Pairs of methods that the suite itself asks to be tested against each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<ComparedPair>,
+    /// Other data sets that are classified, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<TransferColumn>,
+    /// Other data sets that are segmented, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segmentations: Vec<String>,
+    /// Lines below the title, such as what is reduced against the paper.
+    pub notes: Vec<String>,
+    /// Every choice behind the numbers. Runs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protocol: Vec<Choice>,
+}
+
+/// A column of the table of linear transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferColumn {
+    /// The data set.
+    pub dataset: String,
+    /// The metric that is shown: `top1` or `mean_per_class`.
+    pub metric: String,
+}
+
+impl ReportContext {
+    /// Numbers of the paper's tables that the suite mirrors.
+    pub fn mirrored(&self) -> BTreeSet<u8> {
+        let transfer = (!self.transfers.is_empty()).then_some(TRANSFER_TABLE);
+        let segmentation = (!self.segmentations.is_empty()).then_some(SEGMENTATION_TABLE);
+        self.table.into_iter().chain(transfer).chain(segmentation).collect()
+    }
+}
+
+/// Writes down what a report of the run needs beside its cells, one context a data set.
+///
+/// # Errors
+/// The file system's.
+pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
+    write_atomic(&folder.path(layout::REPORT), serde_json::to_string_pretty(contexts)?.as_bytes())
+}
+
+/// Reads the contexts of a run, which may be unfinished.
+///
+/// # Errors
+/// A folder that holds no run, or one of another version.
+pub fn stored_contexts(folder: &RunFolder) -> Result<Vec<ReportContext>> {
+    let path = folder.path(layout::REPORT);
+    if !path.exists() {
+        bail!(
+            "{} holds no run: {} is missing\nhint: `eqr-bench run` writes it",
+            folder.root().display(),
+            layout::REPORT
+        );
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| {
+        format!("{} is damaged or of another version\nhint: `eqr-bench run` writes it anew", path.display())
+    })
+}

@@ -1,0 +1,21 @@
+//! The pictures that a report draws.
+
+mod curves;
+pub mod plot;
+
+use anyhow::Result;
+
+use crate::report::context::ReportContext;
+use crate::run_folder::cell::Cell;
+
+/// Name and PNG of every figure of a data set that has something to show.
+///
+/// # Errors
+/// Where drawing or encoding fails.
+pub fn all(cells: &[Cell], context: &ReportContext) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let figures = [
+        ("training-curves", curves::training(cells, context)?),
+        ("probe-curve", curves::probes(cells, context)?),
+    ];
+    Ok(figures.into_iter().filter_map(|(name, png)| Some((name, png?))).collect())
+}

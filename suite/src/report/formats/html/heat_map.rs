@@ -1,0 +1,68 @@
+//! R2 of every method and transform as a map of colours with the numbers in them.
+
+use maud::{Markup, html};
+
+use crate::report::column::Column;
+use crate::report::table::number;
+
+/// From 0 to 1: light to dark blue, so that it also reads in grey.
+const COLD: [f64; 3] = [237.0, 244.0, 251.0];
+const HOT: [f64; 3] = [8.0, 64.0, 129.0];
+/// Below 0: a constant would have done better.
+const BELOW: [f64; 3] = [250.0, 219.0, 199.0];
+
+/// The map of these columns, which have the same methods; nothing without a value.
+pub fn map(columns: &[&Column]) -> Option<Markup> {
+    let methods = &columns.iter().find(|column| column.has_values())?.samples;
+    let mean = |column: &Column, row: usize| Some(column.samples[row].sample.as_ref()?.summary()?.mean);
+    Some(html! {
+        div.heat {
+            table {
+                thead { tr { td {} @for column in columns { th scope="col" { (column.subject) } } } }
+                tbody {
+                    @for (row, method) in methods.iter().enumerate() {
+                        tr {
+                            th scope="row" { (method.method) (method.role.suffix()) }
+                            @for column in columns { (cell(mean(column, row))) }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn cell(value: Option<f64>) -> Markup {
+    let Some(value) = value else { return html! { td { "-" } } };
+    let share = value.clamp(0.0, 1.0);
+    let ground =
+        if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + share * (HOT[i] - COLD[i])) };
+    let ink = if luminance(ground) > 0.18 { "#111" } else { "#fff" };
+    let [r, g, b] = ground.map(f64::round);
+    html! { td style=(format!("background:rgb({r} {g} {b});color:{ink}")) { (number(value)) } }
+}
+
+/// Relative luminance of sRGB (WCAG 2.1): at 0.18 black and white have the same contrast, 4.6 to 1.
+fn luminance(colour: [f64; 3]) -> f64 {
+    let linear = |value: f64| {
+        let value = value / 255.0;
+        if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * linear(colour[0]) + 0.7152 * linear(colour[1]) + 0.0722 * linear(colour[2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_can_be_read_on_their_ground() {
+        assert_eq!(cell(None).into_string(), "<td>-</td>");
+        let [low, high, below] = [0.0, 1.0, -0.5].map(|value| cell(Some(value)).into_string());
+        assert!(
+            low.contains("rgb(237 244 251);color:#111") && high.contains("rgb(8 64 129);color:#fff"),
+            "{low} {high}"
+        );
+        assert!(below.contains("rgb(250 219 199)") && below.contains(">-0.500<"), "{below}");
+    }
+}

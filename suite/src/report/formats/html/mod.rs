@@ -1,0 +1,228 @@
+//! The report as one page that needs no network: tables that sort, bars, a map of colours, the run's
+//! pictures, its provenance.
+
+mod bars;
+mod heat_map;
+mod pictures;
+mod provenance;
+mod tables;
+
+use anyhow::Result;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::format::{DataSetReport, Document, Format, OutputFile};
+use crate::registry::TaskFamily;
+use crate::report::column::Column;
+use crate::report::legend::Legend;
+use crate::report::table::{Layout, Note, Table};
+use crate::run_folder::layout;
+use crate::suite_file::scale::Scale;
+
+const CSS: &str = include_str!("page.css");
+const JS: &str = include_str!("page.js");
+
+const LEGEND: Legend =
+    Legend { best: "<b>bold</b>:", runner_up: Some("<u>underlined</u>:"), significant: "†:" };
+
+/// One self-contained page.
+pub struct Html;
+
+impl Format for Html {
+    fn name(&self) -> &'static str {
+        "html"
+    }
+
+    fn output_file(&self) -> Option<OutputFile> {
+        Some(OutputFile::Page(layout::PAGE))
+    }
+
+    fn render(&self, document: &Document) -> Result<String> {
+        Ok(page(document).into_string())
+    }
+}
+
+/// A section of the page.
+struct Section {
+    id: String,
+    name: String,
+    content: Markup,
+}
+
+fn page(document: &Document) -> Markup {
+    let data_sets = &document.data_sets;
+    let manifest = std::fs::read_to_string(document.folder.path(layout::MANIFEST)).ok();
+    let manifest: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
+    let title = match &data_sets[..] {
+        [one] => one.context.title.as_str(),
+        several => several.first().map_or("eqr-bench", |data_set| data_set.context.suite.as_str()),
+    };
+    let sections = sections(document, manifest.as_ref());
+    let legend = LEGEND.sentence("column or row", "its").replace("p < ", "p &lt; ");
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(CSS)) }
+            }
+            body {
+                header {
+                    h1 { (title) " " @if let Some(first) = data_sets.first() { (badge(first.context.scale)) } }
+                    p.meta { (run_in_a_line(data_sets, manifest.as_ref())) }
+                    nav aria-label="Sections" {
+                        ul { @for section in &sections { li { a href=(format!("#{}", section.id)) { (section.name) } } } }
+                    }
+                    (warnings(document))
+                }
+                main {
+                    @for Section { id, name, content } in &sections { section id=(id) { h2 { (name) } (content) } "\n" }
+                }
+                footer {
+                    "eqr-bench " (env!("CARGO_PKG_VERSION"))
+                    ". Mean ± sample standard deviation, 95% Student interval over pretraining seeds; "
+                    (PreEscaped(legend)) "."
+                }
+                script { (PreEscaped(JS)) }
+            }
+        }
+    }
+}
+
+fn badge(scale: Scale) -> Markup {
+    match scale {
+        Scale::Full => html! { span.badge.full { "full scale" } },
+        Scale::Reduced => html! { span.badge { "reduced" } },
+    }
+}
+
+/// What was run, when and where.
+fn run_in_a_line(data_sets: &[DataSetReport], manifest: Option<&Value>) -> String {
+    let suite = data_sets.first().map(|data_set| format!("suite {}", data_set.context.suite));
+    let rest = [("started", ""), ("cpu", ""), ("git", "commit ")];
+    let rest = rest.into_iter().filter_map(|(key, before)| {
+        let value = manifest?["provenance"][key].as_str()?;
+        Some(format!("{before}{value}"))
+    });
+    suite.into_iter().chain(rest).collect::<Vec<_>>().join(" · ")
+}
+
+fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
+    let several = document.data_sets.len() > 1;
+    let mut all = Vec::new();
+    for (i, data_set) in document.data_sets.iter().enumerate() {
+        let name = if several { data_set.context.title.clone() } else { "Results".to_owned() };
+        all.push(Section { id: format!("results-{i}"), name, content: results(data_set) });
+    }
+    let pictures = pictures::read(document.folder);
+    for group in pictures::GROUPS {
+        let section = |content| Section { id: group.id.to_owned(), name: group.name.to_owned(), content };
+        all.extend(group.markup(&pictures).map(section));
+    }
+    for (i, data_set) in document.data_sets.iter().enumerate() {
+        let choices: Vec<&Table> = data_set.tables.iter().filter(|table| is_protocol(table)).collect();
+        if !choices.is_empty() {
+            let which = if several { format!(": {}", data_set.context.title) } else { String::new() };
+            let content = html! { @for table in choices { (tables::table(table)) } };
+            all.push(Section { id: format!("protocol-{i}"), name: format!("Protocol{which}"), content });
+        }
+    }
+    all.push(Section {
+        id: "provenance".to_owned(),
+        name: "Provenance".to_owned(),
+        content: provenance::markup(manifest),
+    });
+    all
+}
+
+/// Whether a table is made of sentences, which have a section of their own.
+fn is_protocol(table: &Table) -> bool {
+    table.layout == Layout::Sentences
+}
+
+/// Bars, colours, tables of a data set.
+fn results(data_set: &DataSetReport) -> Markup {
+    let notes = &data_set.context.notes;
+    let mut all = data_set.tables.iter().filter(|table| !is_protocol(table));
+    let first = all.next();
+    let bars: Vec<Markup> = data_set.headlines.iter().filter_map(bars::figure).collect();
+    let is_r2 = |column: &&Column| TaskFamily::of_task(&column.subject) == TaskFamily::Transformation;
+    let r2: Vec<&Column> = data_set.headlines.iter().filter(is_r2).collect();
+    html! {
+        @if !notes.is_empty() { ul.notes { @for note in notes { li { (note) } } } }
+        @if let Some(table) = first { (tables::table(table)) }
+        @if !bars.is_empty() {
+            h3 { "Means and intervals" }
+            div.bars { @for figure in bars { (figure) } }
+        }
+        @if let Some(map) = heat_map::map(&r2) {
+            h3 { "Which method keeps which transform: R2" }
+            (map)
+        }
+        @for table in all { (tables::table(table)) }
+    }
+}
+
+/// Why not to trust what follows: what is not whole, and the main tables' warnings.
+fn warnings(document: &Document) -> Markup {
+    let failed = pictures::file_names(document.folder, layout::FAILED).into_iter();
+    let failed =
+        failed.map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
+    let mut all: Vec<String> = document.problems.iter().cloned().chain(failed).collect();
+    for data_set in &document.data_sets {
+        let which = if document.data_sets.len() > 1 {
+            format!("{}: ", data_set.context.title)
+        } else {
+            String::new()
+        };
+        // those of the further tables stand under them
+        for note in data_set.tables.first().iter().flat_map(|table| &table.notes) {
+            if let Note::Warning(text) = note {
+                all.push(format!("{which}{text}"));
+            }
+        }
+    }
+    html! {
+        @if !all.is_empty() {
+            div.warnings role="note" { h2 { "Before you read on" } ul { @for text in all { li { (text) } } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Report;
+    use crate::report::context::ReportContext;
+    use crate::report::fixture::{context, probe, value};
+    use crate::run_folder::folder::RunFolder;
+
+    #[test]
+    fn data_sets_are_told_apart_and_what_failed_is_said_first() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("failed")).unwrap();
+        std::fs::write(folder.path().join("failed/probe-ours-seed0.json"), "{}").unwrap();
+        let mut cells = vec![];
+        let contexts = ["solids", "photos"].map(|key| {
+            let cell = probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.5)]);
+            cells.push(crate::run_folder::cell::Cell { data_set: Some(key.to_owned()), ..cell });
+            let title = format!("Tiny: {key}");
+            ReportContext { part: Some(key.to_owned()), title, ..context(&["rotation"], &["Ours"]) }
+        });
+        let contexts: Vec<&ReportContext> = contexts.iter().collect();
+        let folder = RunFolder::new(folder.path());
+        let text = Report::new(&folder, &cells, &contexts).render(&Html).unwrap();
+        for part in [
+            "<title>tiny</title>",
+            "<a href=\"#results-1\">Tiny: photos</a>",
+            "<section id=\"results-0\"><h2>Tiny: solids</h2>",
+            "<li>probe-ours-seed0 has failed: see failed/probe-ours-seed0.json.</li>",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.find("Before you read on") < text.find("<main>"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The run's pictures, inside the page.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use maud::{Markup, html};
+
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
+
+/// Pictures that stand together.
+pub struct Group {
+    /// Id of their section.
+    pub id: &'static str,
+    /// Its heading.
+    pub name: &'static str,
+    /// What the names of their files begin with.
+    prefixes: &'static [&'static str],
+    /// Class of the frame around them.
+    class: &'static str,
+}
+
+/// In the order of the page.
+pub const GROUPS: [Group; 3] = [
+    Group {
+        id: "curves",
+        name: "Training",
+        prefixes: &["training-curves", "probe-curve"],
+        class: "pictures",
+    },
+    Group {
+        id: "reconstructions",
+        name: "Reconstructions",
+        prefixes: &["reconstruction-"],
+        class: "pictures",
+    },
+    Group { id: "segmentation", name: "Segmented scenes", prefixes: &["segment-"], class: "pictures many" },
+];
+
+/// Name and content of every PNG in `figures/`; a copied run may lack them.
+pub fn read(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
+    let names = file_names(folder, layout::FIGURES).into_iter().filter(|name| name.ends_with(".png"));
+    names
+        .filter_map(|name| Some((name.clone(), std::fs::read(folder.path(layout::FIGURES).join(name)).ok()?)))
+        .collect()
+}
+
+/// Names in a folder of the run, sorted; none where it is not there.
+pub fn file_names(folder: &RunFolder, name: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.path(name)).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+impl Group {
+    /// The pictures of the group; nothing where there are none.
+    pub fn markup(&self, all: &[(String, Vec<u8>)]) -> Option<Markup> {
+        let own = |name: &str| self.prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let pictures: Vec<&(String, Vec<u8>)> = all.iter().filter(|(name, _)| own(name)).collect();
+        let markup =
+            || html! { div class=(self.class) { @for (name, png) in &pictures { (picture(name, png)) } } };
+        (!pictures.is_empty()).then(markup)
+    }
+}
+
+fn picture(name: &str, png: &[u8]) -> Markup {
+    let caption = caption(name);
+    let photographs = if name.starts_with("segment-") { as_jpeg(png) } else { None };
+    let source = match photographs {
+        Some(jpeg) => format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
+        None => format!("data:image/png;base64,{}", STANDARD.encode(png)),
+    };
+    html! { figure { figcaption { (caption) } img alt=(caption) src=(source); } "\n" }
+}
+
+/// Photographs take a tenth of the room that way; none of a file that is no picture.
+fn as_jpeg(png: &[u8]) -> Option<Vec<u8>> {
+    let picture = image::load_from_memory(png).ok()?.to_rgb8();
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, 85).encode_image(&picture).ok()?;
+    Some(jpeg)
+}
+
+/// What a figure shows, from its file's name.
+fn caption(name: &str) -> String {
+    let stem = name.strip_suffix(".png").unwrap_or(name);
+    let words = stem.replace('-', " ");
+    match words.split_once(' ') {
+        Some(("reconstruction", rest)) => format!("{rest}: view 1, view 2, view 2 rebuilt from both"),
+        Some(("segment", rest)) => format!("{rest}: image, truth, prediction"),
+        _ => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_stand_in_their_group_with_a_caption() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("figures")).unwrap();
+        for name in ["reconstruction-ours-seed0.png", "segment-x-ours-seed0-head0.png", "notes.txt"] {
+            std::fs::write(folder.path().join("figures").join(name), b"no picture").unwrap();
+        }
+        let all = read(&RunFolder::new(folder.path()));
+        assert_eq!(all.len(), 2);
+        let markup = |group: &Group| group.markup(&all).map(Markup::into_string);
+        assert!(markup(&GROUPS[0]).is_none());
+        let reconstructions = markup(&GROUPS[1]).unwrap();
+        assert!(
+            reconstructions.contains("<figcaption>ours seed0: view 1, view 2, view 2 rebuilt from both<")
+        );
+        let scenes = markup(&GROUPS[2]).unwrap();
+        assert!(
+            scenes.contains("data:image/png;base64,") && scenes.contains("class=\"pictures many\""),
+            "{scenes}"
+        );
+    }
+
+    #[test]
+    fn photographs_become_jpeg() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let markup = picture("segment-a.png", png.get_ref()).into_string();
+        assert!(markup.contains("data:image/jpeg;base64,"), "{markup}");
+    }
+}

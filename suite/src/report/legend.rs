@@ -1,0 +1,27 @@
+//! What the marks of a table's entries mean.
+
+/// Level of the tests behind the marks.
+pub const LEVEL: f64 = 0.05;
+
+/// How a format shows the marks.
+pub struct Legend {
+    /// Of the best entry.
+    pub best: &'static str,
+    /// Of the runner-up, where the format marks it.
+    pub runner_up: Option<&'static str>,
+    /// Of a best entry that is significantly better than the runner-up.
+    pub significant: &'static str,
+}
+
+impl Legend {
+    /// The sentence below a table whose methods stand in one `place` (`column` or `row`), without its full
+    /// stop; `which` is `this`, or `its` where the sentence is about several tables.
+    pub fn sentence(&self, place: &str, which: &str) -> String {
+        let Legend { best, runner_up, significant } = self;
+        let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();
+        format!(
+            "{best} best of its {place}, floor and ceiling aside; {runner_up}{significant} significantly better than \
+             the runner-up (p < {LEVEL}, Holm-corrected within {which} table)"
+        )
+    }
+}

@@ -1,0 +1,238 @@
+//! The tables of a report, in order: one file a kind of table, one line of [`SECTIONS`] a section.
+
+mod differences;
+mod geometry;
+mod pairs;
+mod paper;
+mod protocol;
+mod reconstruction;
+mod retrieval;
+pub mod scores;
+mod section;
+mod segmentation;
+mod shuffled;
+mod transfer;
+mod variance;
+
+use anyhow::{Result, bail};
+pub use protocol::choices;
+use section::{Group, Section};
+
+use crate::report::context::ReportContext;
+use crate::report::table::Table;
+use crate::report::values::Values;
+
+/// Every section, in the order of the report: name in CSV, title, data that it is about, and what makes its
+/// tables.
+const SECTIONS: &[Section] = &[
+    Section {
+        name: scores::MAIN,
+        title: "Representation y: per-output R2 of a probe, top-1 of a linear classifier",
+        group: Group::Training,
+        tables: scores::main,
+    },
+    Section {
+        name: "differences",
+        title: "Differences between methods, headline metric",
+        group: Group::Training,
+        tables: differences::in_headlines,
+    },
+    Section {
+        name: "variance",
+        title: "Where the variance comes from",
+        group: Group::Training,
+        tables: variance::tables,
+    },
+    Section {
+        name: "grid",
+        title: "Readout `grid`: y and the 2x2 quadrant means of the token map, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "inv",
+        title: "Invariant half of y, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "equi",
+        title: "Equivariant half of y, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "linear",
+        title: "Linear probes of y (ridge regression in closed form), per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "canonical",
+        title: "Quaternions with w >= 0, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "combined",
+        title: "Pairs that differ by all transforms at once, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "pooled",
+        title: "Pooled R2 beside the constant predictor's",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
+        name: "retrieval",
+        title: "Retrieval by the predictor",
+        group: Group::Training,
+        tables: retrieval::tables,
+    },
+    Section {
+        name: "geometry",
+        title: "What y is like, without a probe",
+        group: Group::Training,
+        tables: geometry::tables,
+    },
+    Section {
+        name: "reconstruction",
+        title: "Reconstruction: test MSE",
+        group: Group::Training,
+        tables: reconstruction::tables,
+    },
+    Section {
+        name: "shuffled",
+        title: "Sanity: probes trained on shuffled targets, tested on intact ones",
+        group: Group::Training,
+        tables: shuffled::tables,
+    },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Training,
+        tables: paper::tables,
+    },
+    Section {
+        name: "transfer",
+        title: "Linear transfer: logistic regression on frozen features, accuracy",
+        group: Group::Transfer,
+        tables: transfer::linear,
+    },
+    Section {
+        name: "differences",
+        title: "Differences between methods, linear transfer",
+        group: Group::Transfer,
+        tables: differences::in_transfer,
+    },
+    Section {
+        name: "neighbours",
+        title: "nearest neighbours by cosine similarity, on the features of the linear transfer",
+        group: Group::Transfer,
+        tables: transfer::neighbours,
+    },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Transfer,
+        tables: paper::tables,
+    },
+    Section {
+        name: "segmentation",
+        title: "Segmentation: a head on frozen token maps",
+        group: Group::Segmentation,
+        tables: segmentation::whole,
+    },
+    Section {
+        name: "differences",
+        title: "Differences between methods, segmentation, mIoU",
+        group: Group::Segmentation,
+        tables: differences::in_segmentation,
+    },
+    Section {
+        name: "classes",
+        title: "Segmentation",
+        group: Group::Segmentation,
+        tables: segmentation::classes,
+    },
+    Section {
+        name: "paper",
+        title: "Beside the paper's Table",
+        group: Group::Segmentation,
+        tables: paper::tables,
+    },
+    Section {
+        name: "protocol",
+        title: "Protocol: every choice behind these numbers",
+        group: Group::Protocol,
+        tables: protocol::tables,
+    },
+];
+
+/// What the encoders read of the data that they were trained on, then of others.
+pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
+    let mut training = group_tables(Group::Training, values, context);
+    let elsewhere =
+        [group_tables(Group::Transfer, values, context), group_tables(Group::Segmentation, values, context)]
+            .concat();
+    // a suite may transfer its encoders and probe nothing: then the transfer comes first
+    let groups = if training[0].has_values() || !elsewhere.iter().any(Table::has_estimates) {
+        [training, elsewhere]
+    } else {
+        training.remove(0);
+        [elsewhere, training]
+    };
+    groups.concat().into_iter().chain(group_tables(Group::Protocol, values, context)).collect()
+}
+
+/// The tables that mirror the paper's table `number`: all of a suite that mirrors it as a whole, else those
+/// of transfer or segmentation alone.
+///
+/// # Errors
+/// Where none of them has a value of this run.
+pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
+    let mirrors = |group: &Group| group.paper_table(context) == Some(number);
+    let tables = match [Group::Transfer, Group::Segmentation].into_iter().find(mirrors) {
+        _ if context.table == Some(number) => all(values, context),
+        Some(group) => group_tables(group, values, context),
+        None => vec![],
+    };
+    if !tables.iter().any(Table::has_estimates) {
+        bail!(
+            "suite {}: Table {number} has no finished cell yet\nhint: `eqr-bench run` does what is missing",
+            context.suite
+        );
+    }
+    Ok(tables)
+}
+
+/// The main table in any case, the others where they hold values.
+fn group_tables(group: Group, values: &Values, context: &ReportContext) -> Vec<Table> {
+    let sections = SECTIONS.iter().filter(|section| section.group == group);
+    let tables = sections.flat_map(|section| (section.tables)(section, values, context));
+    tables.filter(|table| table.section == scores::MAIN || table.has_values()).collect()
+}
+
+#[cfg(test)]
+pub fn section(name: &str, group: Group) -> &'static Section {
+    SECTIONS
+        .iter()
+        .find(|section| section.name == name && section.group == group)
+        .expect("a section of SECTIONS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{MEASURES, R2_SECTIONS};
+
+    #[test]
+    fn every_section_of_the_registry_is_in_the_report() {
+        let shown = MEASURES.iter().filter_map(|measure| measure.section);
+        for name in shown.chain(R2_SECTIONS.map(|(name, _)| name)) {
+            assert!(SECTIONS.iter().any(|section| section.name == name), "{name}");
+        }
+    }
+}

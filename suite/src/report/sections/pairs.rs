@@ -1,0 +1,115 @@
+//! The pairs of methods that are tested against each other.
+//!
+//! They are derived from the methods, so that a new method is tested without a change here: every trained
+//! method against its ablation, its baseline and the floor, and the paper's method against every SIE. A suite
+//! may ask for further pairs.
+
+use eqr_models::MethodKind;
+
+use crate::report::context::ReportContext;
+use crate::report::table::Role;
+use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::plan::method_name;
+
+/// A row that is trained, with its name.
+struct Trained<'a> {
+    name: &'a str,
+    kind: MethodKind,
+}
+
+/// The pairs among the rows of the report, each once.
+pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
+    let names = || context.methods.iter().map(String::as_str);
+    let parsed = names().filter_map(|name| Some(Trained { name, kind: method_name(name).parse().ok()? }));
+    let contestants: Vec<Trained<'a>> =
+        parsed.filter(|row| Role::from_row(row.name) == Role::Contestant).collect();
+    let against = |other: fn(&MethodKind) -> Option<MethodKind>| {
+        let pair = |row: &Trained<'a>| Some((row.name, named(&contestants, row, &other(&row.kind)?)?));
+        contestants.iter().filter_map(pair).collect::<Vec<(&str, &str)>>()
+    };
+    let ours = contestants.iter().filter(|row| row.kind == MethodKind::OURS);
+    let sie = || contestants.iter().filter(|row| matches!(row.kind, MethodKind::Sie(_)));
+    let floor = names().filter(|name| Role::from_row(name) == Role::Floor);
+    let requested =
+        context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
+    let requested = requested
+        .filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
+
+    let mut pairs = against(MethodKind::ablation);
+    pairs.extend(against(MethodKind::baseline));
+    pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
+    pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
+    for (first, second) in requested {
+        if !pairs.contains(&(first, second)) && !pairs.contains(&(second, first)) {
+            pairs.push((first, second));
+        }
+    }
+    pairs
+}
+
+/// The row of a method that `row` is held against: of the same budget, or else of the usual one.
+fn named<'a>(contestants: &[Trained<'a>], row: &Trained, kind: &MethodKind) -> Option<&'a str> {
+    let budget = |name: &str| name != method_name(name);
+    let of_kind = || contestants.iter().filter(|other| other.kind == *kind);
+    let same_budget = of_kind().find(|other| budget(other.name) == budget(row.name));
+    same_budget.or_else(|| of_kind().find(|other| !budget(other.name))).map(|other| other.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn every_pair_of_the_claims_is_tested_once_and_every_method_against_the_floor() {
+        let methods = [
+            "Random init",
+            "VICReg",
+            "SIE(rot)",
+            "SIE(rot+color)",
+            "Ours",
+            "Ours, no reconstruction",
+            "Theirs",
+            "Direct regression",
+        ];
+        let expected = [
+            ("SIE(rot+color)", "SIE(rot)"),
+            ("Ours", "Ours, no reconstruction"),
+            ("SIE(rot)", "VICReg"),
+            ("SIE(rot+color)", "VICReg"),
+            ("Ours", "VICReg"),
+            ("Ours", "SIE(rot)"),
+            ("Ours", "SIE(rot+color)"),
+            ("VICReg", "Random init"),
+            ("SIE(rot)", "Random init"),
+            ("SIE(rot+color)", "Random init"),
+            ("Ours", "Random init"),
+            ("Ours, no reconstruction", "Random init"),
+        ];
+        assert_eq!(pairs(&fixture::context(&[], &methods)), expected);
+        assert!(pairs(&fixture::context(&[], &["Ours"])).is_empty());
+    }
+
+    #[test]
+    fn budgets_are_held_against_the_same_budget_where_there_is_one() {
+        let methods = ["VICReg", "SIE(rot)", "SIE(rot), equal steps", "SIE(rot+blur), equal steps"];
+        let expected = [
+            ("SIE(rot+blur), equal steps", "SIE(rot), equal steps"),
+            ("SIE(rot)", "VICReg"),
+            ("SIE(rot), equal steps", "VICReg"),
+            ("SIE(rot+blur), equal steps", "VICReg"),
+        ];
+        assert_eq!(pairs(&fixture::context(&[], &methods)), expected);
+    }
+
+    #[test]
+    fn a_suite_asks_for_pairs_of_its_own() {
+        let pair =
+            |first: &str, second: &str| ComparedPair { first: first.to_owned(), second: second.to_owned() };
+        let context = ReportContext {
+            compare: vec![pair("Theirs", "SimCLR"), pair("VICReg", "Ours"), pair("Ours", "Supervised")],
+            ..fixture::context(&[], &["VICReg", "SimCLR", "Ours", "Theirs"])
+        };
+        assert_eq!(pairs(&context), [("Ours", "VICReg"), ("Theirs", "SimCLR")]);
+    }
+}

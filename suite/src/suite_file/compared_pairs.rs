@@ -1,0 +1,20 @@
+//! Pairs of rows that a suite asks the report to test against each other, beside those that every report
+//! tests.
+//!
+//! ```toml
+//! [[compare]]
+//! first = "Ours"
+//! second = "SimCLR"
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// Two rows of the tables. The difference that is tested is the first less the second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ComparedPair {
+    /// Name of a row.
+    pub first: String,
+    /// Name of another row.
+    pub second: String,
+}
