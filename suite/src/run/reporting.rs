@@ -7,6 +7,7 @@ use eqr_datasets::Pack;
 use eqr_models::Compute;
 use serde_json::json;
 
+use crate::cluster::precision::precision_name;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::failure::{Failure, Outcome};
@@ -15,7 +16,7 @@ use crate::report::{self, ReportContext, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::{layout, manifest};
+use crate::run_folder::layout;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::rows;
 use crate::suite_file::tasks::tasks;
@@ -43,7 +44,7 @@ pub(super) fn begin(
     compute: Compute,
     worker: &Worker,
 ) -> Outcome<Vec<ReportContext>> {
-    let precision = manifest::precision_name(compute);
+    let precision = precision_name(compute);
     let contexts: Vec<ReportContext> = prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
     if worker.leads() {
         report::write_contexts(folder, &contexts).map_err(Failure::run)?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
 use serde_json::{Map, Value, json};
 
+use crate::cluster::precision::precision_name;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -138,15 +139,6 @@ fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
-}
-
-/// A number type as manifests and the command line call it.
-pub fn precision_name(compute: Compute) -> &'static str {
-    match compute {
-        Compute::F32 => "fp32",
-        Compute::Bf16 => "bf16",
-        Compute::F64 => "f64",
-    }
 }
 
 fn another_configuration(run: &RunFolder) -> String {

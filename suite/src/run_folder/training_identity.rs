@@ -8,8 +8,8 @@ use eqr_models::optim::Schedule;
 use eqr_models::vit::VitConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::precision::precision_name;
 use crate::normalisation::Normalisation;
-use crate::run_folder::manifest::precision_name;
 
 /// Shape of every parameter, by name.
 pub(crate) type Shapes = BTreeMap<String, Vec<i64>>;
