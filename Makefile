@@ -1,15 +1,15 @@
-# make help says what there is. Everything sets up first, and nothing needs an exported variable.
+# `make help` lists the targets. Each target does the set-up it needs; no environment variable is required.
 
-# Where rustup puts cargo, for shells that have not read its profile yet.
+# The folder where rustup installs cargo, for shells that have not read rustup's profile yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# MPI=0 builds for one process only.
+# MPI=0 builds without MPI, for one process.
 export MPI ?= 1
-# Ranks of `make bench`, and what mpirun is told beside their number (scripts/bench.sh has the default).
+# Number of ranks of `make bench`, and further options of mpirun (the default is in scripts/bench.sh).
 export NP ?= 2
 export MPIFLAGS
 
-# The engine with MPI is built wherever MPI is.
+# The engine with MPI is built if MPI is available.
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features)
 
 .DEFAULT_GOAL := help
@@ -19,14 +19,14 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "  Options: MPI=0 (no MPI), NP=4 (ranks of bench), LIBTORCH=folder (use that libtorch)"
 
-setup: ## system packages, libtorch in .libtorch/; again = only look
+setup: ## system packages, libtorch in .libtorch/; a second run only checks
 	@scripts/setup.sh
 
 build: setup ## all programs, into target/release/
 	cargo build --release $(FEATURES)
-	@scripts/setup.sh has-mpi || echo "note: built without MPI: eqr-bench runs as one process"
+	@scripts/setup.sh has-mpi || echo "note: built without MPI; eqr-bench runs as one process"
 
-bench: ## from nothing to the table: set up, build, run the quickstart under mpirun
+bench: ## set up, build, run the quickstart under mpirun, print its table
 	@MAKE="$(MAKE)" scripts/bench.sh
 
 bundle: build ## a relocatable .tar.gz for nodes without a compiler, into target/
@@ -34,20 +34,20 @@ bundle: build ## a relocatable .tar.gz for nodes without a compiler, into target
 
 lint: setup ## formatting and clippy, where these components are installed
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; \
-	else echo "note: rustfmt is not installed, formatting not checked"; fi
+	else echo "note: rustfmt is not installed; formatting is not checked"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
 		cargo clippy --release --workspace --all-targets $(FEATURES) -- -D warnings; \
-	else echo "note: clippy is not installed, lints not checked"; fi
+	else echo "note: clippy is not installed; lints are not checked"; fi
 
 test: lint ## set up, lint, all tests (what CI runs)
 	cargo test --release --workspace $(FEATURES)
 
 test-full: export EQR_TEST_FULL = 1
-test-full: test ## also the tests that train for long, and the fuzz targets
+test-full: test ## all tests, with long trainings, and the fuzz targets
 	scripts/fuzz.sh
 
-test-slurm: build ## job scripts under a Slurm that is started for it (as root; installs slurm-wlm)
+test-slurm: build ## the job scripts under a Slurm of one node (as root; installs slurm-wlm)
 	@scripts/test-slurm.sh
 
-clean: ## what was built; .libtorch and runs stay
+clean: ## delete what was built; .libtorch and runs are kept
 	cargo clean

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From nothing to the table: set up, build, run the quickstart under mpirun, and say how long each took (`make bench`).
-# NP: number of ranks (2). MPIFLAGS: what mpirun is told beside that number, in place of the defaults below.
+# Sets up, builds, runs the quickstart under mpirun, prints its table, and prints how long each step took
+# (`make bench`). NP: number of ranks (default 2). MPIFLAGS: further options of mpirun, in place of the
+# defaults below.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +11,8 @@ names=()
 seconds=()
 status=0
 
-# timed NAME COMMAND...: runs it and keeps its wall time; after a failure the rest is skipped.
+# timed NAME COMMAND...: runs the command and keeps its wall time. After a failure, later commands are
+# skipped.
 timed() {
     local name=$1 start
     shift
@@ -25,16 +27,16 @@ timed() {
 quickstart() {
     local program=(target/release/eqr-bench run quickstart --out "$OUT") flags=${MPIFLAGS:-}
     if ! scripts/setup.sh has-mpi; then
-        echo "note: built without MPI, running as one process"
+        echo "note: built without MPI; running as one process"
         "${program[@]}"
         return
     elif ! command -v mpirun >/dev/null; then
-        echo "note: no mpirun in PATH, running as one process"
+        echo "note: no mpirun in PATH; running as one process"
         "${program[@]}"
         return
     fi
-    # Open MPI binds ranks to single cores when there are two or fewer, counts slots, and refuses root. Other MPIs do
-    # none of this, and know other options.
+    # Open MPI binds two ranks or fewer to single cores, counts slots, and refuses to run as root. Other MPIs
+    # do none of this and have other options.
     if [[ -z $flags ]] && mpirun --version 2>/dev/null | grep -qi 'open *mpi\|openrte\|prrte'; then
         flags="--bind-to none --oversubscribe"
         if [[ $EUID -eq 0 ]]; then flags+=" --allow-run-as-root"; fi
@@ -57,7 +59,7 @@ table() {
 }
 echo
 table
-# A later call continues the run and is quick; the times of the first one stay.
+# A later call continues the run and is quick, so the times of the first call are kept.
 if [[ -d $OUT ]]; then
     {
         echo "# $(date -u +%Y-%m-%dT%H:%M:%SZ), $(nproc) cores, exit code $status"

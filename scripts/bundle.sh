@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# A relocatable folder, and a .tar.gz of it, with everything that a node without a compiler needs (`make bundle`):
+# Makes a relocatable folder, and a .tar.gz of it, with everything that a node without a compiler needs
+# (`make bundle`):
 #
 #   bin/         the launcher and the engines
-#   bin/lib/     HDF5 and what it needs
-#   .libtorch/   libtorch 2.11 for CPUs; a GPU node's own PyTorch is used where LIBTORCH names it
+#   bin/lib/     HDF5 and the libraries it needs
+#   .libtorch/   libtorch 2.11 for CPUs; on a GPU node, set LIBTORCH to the node's own PyTorch
 #   jobscripts/
 #
-# Not in it: glibc and the C++ runtime (the node's may be newer than this machine's, not older) and MPI, which is the cluster's (load its module).
-# LIGHT=1 leaves libtorch out.
+# It does not contain glibc and the C++ runtime (the node's may be newer than this machine's, but not older),
+# nor MPI (load the cluster's module). LIGHT=1 leaves libtorch out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,10 +24,10 @@ for engine in eqr-bench-solo eqr-bench-mpi; do
 done
 cp target/release/eqr-bench "${engines[@]/#/target/release/}" "$bundle/bin/"
 
-# What HDF5 needs, down to what every machine has.
+# HDF5 and the libraries it needs, except those that every machine has.
 hdf5=$(LD_LIBRARY_PATH=.libtorch/lib ldd target/release/eqr-bench-solo | awk '/libhdf5/ && /=>/ {print $3}')
 if [[ -n $hdf5 ]]; then
-    everywhere='^(linux-vdso|ld-linux.*|libc|libm|libdl|libpthread|librt|libresolv|libutil|libgcc_s|libstdc\+\+)\.so'
+    everywhere='^(linux-vdso|ld-linux.*|lib(c|m|dl|pthread|rt|resolv|util|gcc_s|stdc\+\+))\.so'
     { echo "$hdf5"; ldd "$hdf5" | awk '/=> \// {print $3}'; } | while read -r library; do
         if ! [[ $(basename "$library") =~ $everywhere ]]; then cp -L "$library" "$bundle/bin/lib/"; fi
     done
@@ -39,11 +40,12 @@ if [[ -z ${LIGHT:-} ]]; then
 fi
 cp -r jobscripts README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$bundle/"
 
-# It must start where nothing of this checkout is named.
+# The bundle must start without anything from this checkout.
 if [[ -z ${LIGHT:-} ]]; then
     elsewhere=$(mktemp -d)
     cp -r "$bundle" "$elsewhere/moved"
-    (cd / && env -i PATH=/usr/bin:/bin HOME="$elsewhere" "$elsewhere/moved/bin/eqr-bench" doctor) >"$elsewhere/doctor" || {
+    (cd / && env -i PATH=/usr/bin:/bin HOME="$elsewhere" "$elsewhere/moved/bin/eqr-bench" doctor) \
+        >"$elsewhere/doctor" || {
         rm -rf "$elsewhere"
         echo "error: the bundle does not start" >&2
         exit 1
@@ -51,4 +53,5 @@ if [[ -z ${LIGHT:-} ]]; then
     rm -rf "$elsewhere"
 fi
 tar -C target/bundle -czf "target/$name.tar.gz" eqr-bench
-echo "bundle: target/$name.tar.gz ($(du -h "target/$name.tar.gz" | cut -f1)); unpack it anywhere, the program is eqr-bench/bin/eqr-bench"
+size=$(du -h "target/$name.tar.gz" | cut -f1)
+echo "bundle: target/$name.tar.gz ($size). Unpack it anywhere; the program is eqr-bench/bin/eqr-bench"

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What a training step costs: time and peak memory of each method, and of Ours against batch and image.
+"""Measures a training step: time and peak memory of each method, and of Ours against batch and image size.
 
-    python3 scripts/cost.py [--program target/release/eqr-bench] [--out results/reference/perf] [--precision auto]
+    python3 scripts/cost.py [--program target/release/eqr-bench] [--out results/reference/perf]
+                            [--precision auto]
 
-Runs `eqr-bench perf train` once a row, each in a process of its own so that its peak memory is that of this row, and writes cost.csv (the
-values) and cost.md (the tables). About three minutes on two cores.
+Runs `eqr-bench perf train` once per row, each time in a new process, so that the peak memory is that of the
+row. Writes cost.csv (the values) and cost.md (the tables). Takes about three minutes on two cores.
 """
 
 import argparse
@@ -36,9 +37,11 @@ SWEEPS = {
     f"Ours against the batch, {MICRO_BATCH} pairs encoded at a time": [
         {"batch": batch, "micro_batch": MICRO_BATCH} for batch in BATCHES
     ],
-    "Ours against the side of the image (patch 8, batch 16)": [{"img": img, "patch": 8, "batch": 16} for img in IMAGES],
+    "Ours against the side of the image (patch 8, batch 16)": [
+        {"img": img, "patch": 8, "batch": 16} for img in IMAGES
+    ],
 }
-# a column of the tables: its head and what it shows of a row
+# the columns of the tables: head, and the cell's text for a row
 COLUMNS = {
     "method": lambda row: row["method"],
     "img": lambda row: str(row["img"]),
@@ -50,7 +53,14 @@ COLUMNS = {
     "GFLOP/s": lambda row: f"{row['gflop_per_s']:.0f}",
     "peak memory": lambda row: f"{row['peak_memory_bytes'] / 2**20:.0f} MiB",
 }
-VALUES = ["seconds_per_step", "views_per_s", "gflop_per_view", "gflop_per_s", "share_of_ceiling", "peak_memory_bytes"]
+VALUES = [
+    "seconds_per_step",
+    "views_per_s",
+    "gflop_per_view",
+    "gflop_per_s",
+    "share_of_ceiling",
+    "peak_memory_bytes",
+]
 
 
 def measure(program, options):

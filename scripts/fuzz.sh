@@ -3,9 +3,10 @@
 #
 #   scripts/fuzz.sh [SECONDS] [TARGET...]     default: 20 seconds, all targets
 #
-# The targets are built with the coverage flags of libFuzzer on the stable toolchain (this is `cargo fuzz -s none` without
-# cargo-fuzz). The first build takes some minutes. Inputs that are found stay in datasets/fuzz/corpus, failures in
-# datasets/fuzz/artifacts. Nothing is installed: without a C++ compiler, which libFuzzer needs, it prints SKIPPED.
+# The targets are built with the coverage flags of libFuzzer on the stable toolchain, like `cargo fuzz -s
+# none` but without cargo-fuzz. The first build takes some minutes. New inputs are kept in
+# datasets/fuzz/corpus, failures in datasets/fuzz/artifacts. Nothing is installed. libFuzzer needs a C++
+# compiler; without one the script prints SKIPPED.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,7 +15,7 @@ shift || true
 
 command -v "${CXX:-c++}" >/dev/null || { echo "SKIPPED: the fuzz targets need a C++ compiler"; exit 0; }
 
-# like cargo-fuzz: edge coverage, traced comparisons, debug assertions
+# the flags of cargo-fuzz: edge coverage, traced comparisons, debug assertions
 flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 flags+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions"

@@ -1,6 +1,6 @@
-"""Helper of setup.sh: finds python's torch package, and takes out of wheels what a build for the CPU needs.
+"""Helper of setup.sh: finds python's torch package, and extracts from wheels what a build for CPUs needs.
 
-    libtorch.py find                  prints the folder of the torch package, nothing if there is none
+    libtorch.py find                  prints the folder of the torch package, or nothing if there is none
     libtorch.py unpack FOLDER WHEEL.. fills FOLDER/include and FOLDER/lib
 """
 
@@ -11,13 +11,13 @@ import shutil
 import sys
 import zipfile
 
-# libtorch_cuda and the CUDA libraries behind it (gigabytes) stay out: an engine built without them loads them at run time
-# from whatever libtorch it is given. libtorch_cpu itself is linked to cudart and cupti.
+# libtorch_cuda and the CUDA libraries that it needs (gigabytes) are left out. An engine built without them
+# loads them at run time from the libtorch in use. libtorch_cpu itself is linked to cudart and cupti.
 LIBRARIES = ["libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp*.so*", "libcudart.so.*", "libcupti.so.*"]
 
 
 def find():
-    """The package is located, not imported: an import takes seconds and can fail for other reasons."""
+    """Locates the package without importing it. An import takes seconds and can fail for other reasons."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) != here]
     spec = importlib.util.find_spec("torch")
@@ -26,7 +26,7 @@ def find():
 
 
 def target_of(member):
-    """Where a wheel's member goes below the folder; None for the ones that are not needed."""
+    """The path below the folder for a member of a wheel; None if the member is not needed."""
     if member.endswith("/"):
         return None
     if member.startswith("torch/include/"):

@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Makes this checkout ready to build: Rust is there, system packages, libtorch in .libtorch/. Run again = only look.
+# Prepares this checkout for a build: checks Rust, installs system packages, puts libtorch into .libtorch/. A
+# second run only checks.
 #
-#   scripts/setup.sh              all of it (what `make setup` calls)
+#   scripts/setup.sh              all steps (what `make setup` calls)
 #   scripts/setup.sh rust|packages|libtorch ...   these steps only
 #   scripts/setup.sh has-mpi      exit code 0 if an engine with MPI can be built here
 #
-# MPI=0 in the environment: build for one process, and ask for no MPI.
-# LIBTORCH=folder: use that libtorch (include/ and lib/). Without it: python's torch if it is 2.11, else a download.
-# Exit code 2: something is missing that only the user can provide; the message says what.
+# MPI=0 in the environment builds for one process and needs no MPI. LIBTORCH=folder uses that libtorch
+# (include/ and lib/). Without it, python's torch is used if it is 2.11; otherwise libtorch is downloaded.
+# Exit code 2: something is missing that only the user can provide. The message says what.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 RUST_NEEDED=1.89
 TORCH_SERIES=2.11
-# What is downloaded where there is no libtorch: one wheel for headers and libraries, and the two libraries that its
+# Downloaded if there is no libtorch: one wheel with headers and libraries, and the two libraries that its
 # libtorch_cpu.so is linked to.
 TORCH_WHEEL=torch==2.11.0
 WHEELS=("$TORCH_WHEEL" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 
 FACADE=.libtorch
 BUILD=.libtorch.tmp
-# Raised when the way .libtorch is made changes, so that an older one is made again.
+# Increase this when the way of making .libtorch changes; an older .libtorch is then made again.
 RECIPE=1
 
 BASE_PACKAGES=(build-essential pkg-config libhdf5-dev libopenblas-dev)
@@ -35,7 +36,7 @@ fail() {
     exit 2
 }
 
-# ---- Rust ------------------------------------------------------------------------------------------------------------
+# ---- Rust --------------------------------------------------------------------------------------------------
 
 check_rust() {
     local version install="install it with rustup (https://rustup.rs), then run this again"
@@ -45,13 +46,14 @@ check_rust() {
     version=${version#cargo }
     version=${version%% *}
     if [[ $(printf '%s\n' "$RUST_NEEDED" "$version" | sort -V | head -n 1) != "$RUST_NEEDED" ]]; then
-        fail "cargo is version $version; eqr-bench needs Rust $RUST_NEEDED or newer" "rustup update stable, or $install"
+        fail "cargo is version $version; eqr-bench needs Rust $RUST_NEEDED or newer" \
+            "rustup update stable, or $install"
     fi
 }
 
-# ---- system packages -------------------------------------------------------------------------------------------------
+# ---- system packages ---------------------------------------------------------------------------------------
 
-# The library itself: llvm-config and clang are also there without it.
+# Looks for the library itself, because llvm-config and clang can be installed without it.
 has_libclang() {
     local folder
     folder=$(llvm-config --libdir 2>/dev/null) || folder=/usr/lib
@@ -59,7 +61,8 @@ has_libclang() {
         compgen -G "$folder/libclang-[0-9]*.so*"
 }
 
-# Is what a package is wanted for there without the package (a cluster's module, an installation by hand)?
+# Succeeds if this machine has what the package provides from another source (a cluster's module, a manual
+# installation).
 provided_otherwise() {
     case $1 in
     build-essential) command -v cc && command -v c++ ;;
@@ -73,7 +76,7 @@ provided_otherwise() {
     esac >/dev/null 2>&1
 }
 
-# Prints those of the given packages that are not there.
+# Prints the given packages that are missing.
 missing_packages() {
     local package installed=""
     if command -v dpkg-query >/dev/null; then
@@ -85,7 +88,8 @@ missing_packages() {
     done
 }
 
-# Can packages be installed? Sets AS_ROOT (what makes a command run as root), or REASON (why not).
+# Succeeds if packages can be installed. Sets AS_ROOT (the prefix that runs a command as root), or REASON (why
+# not).
 AS_ROOT=()
 REASON=""
 may_install() {
@@ -97,25 +101,26 @@ may_install() {
         REASON="not root, and there is no sudo"
     else
         AS_ROOT=(sudo)
-        [[ -t 2 ]] || AS_ROOT+=(-n) # nobody there to type a password
+        [[ -t 2 ]] || AS_ROOT+=(-n) # no terminal, so nobody can type a password
         "${AS_ROOT[@]}" true && return 0
         REASON="sudo was refused"
     fi
     return 1
 }
 
-# Ends with the list of what is needed, and the command.
+# Fails with the list of packages that are needed and the command that installs them.
 cannot_install() {
     local way_out=""
     if [[ $* == *openmpi* ]]; then way_out=" (or build for one process, without MPI: make bench MPI=0)"; fi
     fail "cannot install system packages: $REASON
-needed: $*" "sudo apt-get update && sudo apt-get install -y $*; or the same by your system's own means$way_out"
+needed: $*" "sudo apt-get update && sudo apt-get install -y $*; or install the same with your \
+system's package manager$way_out"
 }
 
 apt_install() {
     may_install || cannot_install "$@"
     say "installing $*"
-    "${AS_ROOT[@]}" apt-get update -q || say "apt-get update failed; trying with the lists that are there"
+    "${AS_ROOT[@]}" apt-get update -q || say "apt-get update failed; trying with the existing package lists"
     "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         -o DPkg::Lock::Timeout=300 "$@" </dev/null && return 0
     REASON="apt-get failed, see above"
@@ -131,9 +136,9 @@ ensure_packages() {
     if [[ ${#missing[@]} -eq 0 ]]; then
         return 0
     elif [[ -z $base ]] && ! may_install; then
-        # All but MPI is there: the benchmark runs without it, on one process.
-        say "note: no MPI here, and it cannot be installed ($REASON): eqr-bench is built for one process"
-        say "note: for MPI install ${missing[*]}, or load your cluster's MPI module"
+        # Only MPI is missing. The benchmark can run without it, as one process.
+        say "note: no MPI found, and it cannot be installed ($REASON): eqr-bench is built for one process"
+        say "note: to get MPI, install ${missing[*]} or load your cluster's MPI module"
     else
         apt_install "${missing[@]}"
     fi
@@ -141,9 +146,9 @@ ensure_packages() {
 
 has_mpi() { [[ ${MPI:-1} != 0 && -z $(missing_packages "${MPI_PACKAGES[@]}") ]]; }
 
-# ---- libtorch --------------------------------------------------------------------------------------------------------
+# ---- libtorch ----------------------------------------------------------------------------------------------
 
-# Prints the version of the libtorch in a folder; nothing if it does not say.
+# Prints the version of the libtorch in a folder, or nothing if the folder does not state it.
 version_of() {
     if [[ -s $1/build-version ]]; then
         head -n 1 "$1/build-version"
@@ -156,10 +161,10 @@ version_of() {
 
 right_version() { [[ $1 == "$TORCH_SERIES" || $1 == "$TORCH_SERIES".* ]]; }
 
-# Says what is wrong with a folder as a libtorch to build against; prints nothing if it is fine.
+# Prints why a folder cannot be used as the libtorch of the build; prints nothing if it can.
 fault_of() {
     local file version
-    for file in lib/libtorch.so lib/libtorch_cpu.so lib/libc10.so include/torch/csrc/api/include/torch/torch.h; do
+    for file in lib/{libtorch,libtorch_cpu,libc10}.so include/torch/csrc/api/include/torch/torch.h; do
         if [[ ! -e $1/$file ]]; then
             echo "has no $file"
             return
@@ -173,17 +178,18 @@ fault_of() {
     fi
 }
 
-# The python interpreters to look at, best first.
+# The python interpreters to search, in order of preference.
 PYTHONS=()
 for python in ${VIRTUAL_ENV:+"$VIRTUAL_ENV/bin/python"} python3 /usr/bin/python3; do
     if command -v "$python" >/dev/null; then PYTHONS+=("$python"); fi
 done
 
-# Prints "RECIPE KIND FOLDER": where libtorch is to come from.
+# Prints "RECIPE KIND FOLDER", the source of libtorch.
 choose_source() {
     local given python folder fault
     given=${LIBTORCH:-}
-    # cargo sets LIBTORCH to .libtorch for what it runs; that is the result, not a wish.
+    # cargo sets LIBTORCH to .libtorch for the programs it runs. That is the result of set-up, not the user's
+    # choice.
     if [[ -n $given && $(realpath -m "$given") != "$(realpath -m "$FACADE")" ]]; then
         fault=$(fault_of "$given")
         [[ -z $fault ]] || fail "\$LIBTORCH ($given) $fault" \
@@ -204,7 +210,7 @@ choose_source() {
     echo "$RECIPE download ${WHEELS[*]}"
 }
 
-# Is .libtorch whole, and still what it was made from?
+# Succeeds if .libtorch is complete and its source is unchanged.
 facade_is_good() {
     local recipe kind origin
     [[ -f $FACADE/version && -f $FACADE/source && -z $(fault_of "$FACADE") ]] || return 1
@@ -215,13 +221,13 @@ facade_is_good() {
     elif [[ $(version_of "$origin") != "$(<"$FACADE/version")" ]]; then
         return 1 # upgraded in place
     fi
-    # A wish that differs is heeded; no wish leaves things as they are.
+    # If the user chose a libtorch, it must be this one.
     [[ -z ${LIBTORCH:-} || $(realpath -m "$LIBTORCH") == "$(realpath -m "$FACADE")" ||
         "$kind $origin" == "LIBTORCH $(realpath -m "$LIBTORCH")" ]]
 }
 
-# Prints what the loader does not find for the libraries that are linked against. libtorch.so may miss its CUDA half: it
-# is an empty shell, which the linker drops.
+# Prints what the loader does not find for the linked libraries. libtorch.so is not checked: its CUDA half may
+# be missing, and the linker drops it because it is empty.
 not_found() {
     local dir
     dir=$(realpath "$BUILD/lib")
@@ -237,17 +243,20 @@ link_libtorch() {
     for file in "$root"/lib/{libtorch.so,libtorch_cpu.so,libc10.so} "$root"/lib/libgomp*.so*; do
         if [[ -e $file ]]; then ln -s "$(realpath "$file")" "$BUILD/lib/$(basename "$file")"; fi
     done
-    # libtorch_cpu.so can need more, for example libcudart, and finds it relative to where it lies: link that too, and
-    # what it needs in turn.
+    # libtorch_cpu.so can need more libraries, for example libcudart, and finds them relative to its own
+    # folder. Link those too, and the libraries they need in turn.
     for _ in 1 2 3 4 5; do
         not_found | awk '$2 == "=>" { print $1 }' >"$BUILD/wanted"
         [[ -s $BUILD/wanted ]] || break
         while read -r name; do
             target=$(ldd "$root"/lib/libtorch_cpu.so "$root"/lib/libc10.so 2>/dev/null |
                 awk -v name="$name" '$1 == name && $3 ~ /^\// { print $3; exit }')
-            # A package whose folders were moved apart: python's nvidia packages lie beside torch.
-            [[ -n $target ]] || target=$(find -L "$root/lib" "$root/../nvidia" -name "$name" -print -quit 2>/dev/null || true)
-            if [[ -n $target && ! -e $BUILD/lib/$name ]]; then ln -s "$(realpath "$target")" "$BUILD/lib/$name"; fi
+            # The package's folders may have been moved apart. Python's nvidia packages are beside torch.
+            [[ -n $target ]] ||
+                target=$(find -L "$root/lib" "$root/../nvidia" -name "$name" -print -quit 2>/dev/null || true)
+            if [[ -n $target && ! -e $BUILD/lib/$name ]]; then
+                ln -s "$(realpath "$target")" "$BUILD/lib/$name"
+            fi
         done <"$BUILD/wanted"
     done
     rm -f "$BUILD/wanted"
@@ -268,20 +277,22 @@ download_libtorch() {
         pip_python=/usr/bin/python3
     fi
 
-    # Only the libraries are used, so one python's wheel serves every python, also one that torch has no wheel for.
+    # Only the libraries are used, so the wheel for one version of python serves every version, even one
+    # without a wheel.
     machine=$(uname -m)
-    for tag in manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_25 manylinux_2_24 manylinux_2_17 manylinux2014; do
-        platforms+=(--platform "${tag}_$machine")
+    for tag in _2_28 _2_27 _2_26 _2_25 _2_24 _2_17 2014; do
+        platforms+=(--platform "manylinux${tag}_$machine")
     done
-    if [[ -t 1 ]]; then quiet=(); fi # a progress bar for people, no log of it for files
+    if [[ -t 1 ]]; then quiet=(); fi # a progress bar on a terminal only
     say "downloading libtorch 2.11.0 (540 MB, once)"
     mkdir "$BUILD/wheels" "$BUILD/pip"
     # TMPDIR: /tmp is small on many machines. No cache: it would hold the 540 MB a second time.
-    TMPDIR=$(realpath "$BUILD/pip") "$pip_python" -m pip --disable-pip-version-check download "${quiet[@]}" --no-cache-dir --no-deps \
-        --only-binary=:all: --implementation cp --python-version 3.12 "${platforms[@]}" --dest "$BUILD/wheels" \
-        "${WHEELS[@]}" </dev/null ||
+    TMPDIR=$(realpath "$BUILD/pip") "$pip_python" -m pip --disable-pip-version-check download "${quiet[@]}" \
+        --no-cache-dir --no-deps --only-binary=:all: --implementation cp --python-version 3.12 \
+        "${platforms[@]}" --dest "$BUILD/wheels" "${WHEELS[@]}" </dev/null ||
         fail "could not download ${WHEELS[*]}" \
-            "set LIBTORCH to a libtorch $TORCH_SERIES, or install python's torch $TORCH_SERIES; without a network put the three wheels (cp312) into a folder and set PIP_NO_INDEX=1 PIP_FIND_LINKS=that folder"
+            "set LIBTORCH to a libtorch $TORCH_SERIES, or install python's torch $TORCH_SERIES; without a \
+network, put the three wheels (cp312) into a folder and set PIP_NO_INDEX=1 PIP_FIND_LINKS=that folder"
     say "unpacking"
     "$pip_python" scripts/libtorch.py unpack "$BUILD" "$BUILD"/wheels/*.whl
     rm -rf "$BUILD/wheels" "$BUILD/pip"
@@ -290,7 +301,7 @@ download_libtorch() {
 ensure_libtorch() {
     facade_is_good && return 0
 
-    # One at a time. Where the file system has no locks, there is nothing to wait for.
+    # Only one set-up at a time. On a file system without locks, set-up does not wait.
     exec 9<"scripts/setup.sh"
     if command -v flock >/dev/null && ! flock -n 9 2>/dev/null; then
         say "waiting for another set-up of this checkout"
@@ -301,7 +312,8 @@ ensure_libtorch() {
     local source kind origin version lost
     source=$(choose_source)
     read -r _ kind origin <<<"$source"
-    # Made under another name and renamed when whole, so that an interrupted set-up never passes for a finished one.
+    # Built under another name and renamed when complete, so that an interrupted set-up is not taken for a
+    # finished one.
     rm -rf "$BUILD"
     mkdir "$BUILD"
     trap 'rm -rf "$BUILD"' EXIT
@@ -326,9 +338,9 @@ $lost" "install what is missing, or unset LIBTORCH and let \`make setup\` downlo
     say "libtorch $version in $FACADE ($kind: $origin)"
 }
 
-# ----------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 
-# A wrong $LIBTORCH is known at once; say so before packages are installed.
+# Reports a wrong $LIBTORCH before packages are installed.
 check_wish() { [[ -z ${LIBTORCH:-} ]] || choose_source >/dev/null; }
 
 steps=("$@")

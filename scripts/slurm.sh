@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# A Slurm of one node on this machine, for trying the job scripts: munge, slurmctld and slurmd of Debian's slurm-wlm, as root, with all
-# their files in one folder.
+# Runs a Slurm of one node on this machine, to test the job scripts: munge, and slurmctld and slurmd from
+# Debian's slurm-wlm, as root, with all their files in one folder.
 #
-#   scripts/slurm.sh start FOLDER    installs what is missing, starts, and prints the line that makes sbatch use it
+#   scripts/slurm.sh start FOLDER    installs what is missing, starts Slurm, prints the setting for sbatch
 #   scripts/slurm.sh stop FOLDER
 #
-# No accounting and no cgroups: it starts, signals, requeues and ends jobs as a cluster's does, and limits nothing.
+# It starts, signals, requeues and ends jobs as a cluster does. It has no accounting and no cgroups, so it
+# limits nothing.
 set -euo pipefail
 
 action=${1:-} folder=${2:-}
 if [[ -z $folder || ($action != start && $action != stop) ]]; then
-    sed -n '2,8p' "$0" | sed 's/^# \?//' >&2
+    sed -n '2,9p' "$0" | sed 's/^# \?//' >&2
     exit 2
 fi
 mkdir -p "$folder"
@@ -36,13 +37,16 @@ install_packages() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null || missing+=(slurm-wlm)
     command -v munged >/dev/null || missing+=(munge)
     ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null || fail "no slurmctld, slurmd or munged" "install Slurm and munge by your system's means"
+    command -v apt-get >/dev/null ||
+        fail "slurmctld, slurmd or munged is missing" \
+            "install Slurm and munge with your system's package manager"
     echo "installing ${missing[*]}" >&2
     apt-get update -q >&2 || true
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >&2 </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" \
+        >&2 </dev/null
 }
 
-# Waits until a command succeeds; its last words where it does not.
+# Waits until a command succeeds. If it never does, prints its output and the ends of the logs.
 await() {
     local tries
     for tries in {1..60}; do
@@ -51,15 +55,15 @@ await() {
     done
     "$@" >&2 || true
     tail -n 20 "$folder"/*.log >&2 || true
-    fail "after $((tries / 2)) s still failing: $*" "the logs are in $folder"
+    fail "still failing after $((tries / 2)) s: $*" "the logs are in $folder"
 }
 
 start() {
-    [[ $EUID -eq 0 ]] || fail "a Slurm of one's own is started as root" "use the cluster's Slurm"
+    [[ $EUID -eq 0 ]] || fail "only root can start this Slurm" "run this as root, or use the cluster's Slurm"
     install_packages
     stop
     mkdir -p "$folder/state" "$folder/spool"
-    # munge wants files that nobody else can write; its socket lies where the path is short
+    # munge requires files that nobody else can write. The socket is in /run because its path must be short.
     local socket
     socket=$(mktemp -d /run/eqr-munge.XXXXXX)
     chmod 0755 "$socket"
@@ -78,7 +82,7 @@ SlurmctldHost=$host
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-# a requeued job starts again when its credential has expired: two minutes by default
+# A requeued job starts again only after its credential has expired, by default after two minutes.
 AuthInfo=socket=$socket/socket,cred_expire=5
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc

@@ -14,7 +14,11 @@ pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<
 
 /// [`write_atomically`] with the temporary file in `folder`, which must be on the same file system. The owner
 /// of that folder can then remove what a killed process leaves behind.
-pub(crate) fn write_atomically_in(folder: &Path, path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn write_atomically_in(
+    folder: &Path,
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let temporary = tempfile::Builder::new()
         .prefix(".eqr-")
         .suffix(".part")

@@ -79,7 +79,8 @@ impl Dataset {
         if self.class_names.is_empty() {
             return Err("no class names".into());
         }
-        let usable = self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
+        let usable =
+            self.mean.iter().all(|m| m.is_finite()) && self.std.iter().all(|s| s.is_finite() && *s > 0.0);
         if !usable {
             return Err(format!("mean {:?} and std {:?} must be finite, std above 0", self.mean, self.std));
         }
@@ -87,7 +88,9 @@ impl Dataset {
             split.check(self.kind, self.class_names.len()).map_err(|reason| format!("{name}: {reason}"))?;
         }
         match (self.train.side(), self.test.side()) {
-            (train, test) if train != test => Err(format!("images of {train} px in train and of {test} px in test")),
+            (train, test) if train != test => {
+                Err(format!("images of {train} px in train and of {test} px in test"))
+            }
             _ => Ok(()),
         }
     }
@@ -97,7 +100,9 @@ impl Split {
     /// Checks that the split is consistent. The error says what is wrong.
     fn check(&self, kind: SetKind, classes: usize) -> std::result::Result<(), String> {
         let count = self.len();
-        let &[images, height, width, channels] = self.images.shape() else { unreachable!("Array4 has four axes") };
+        let &[images, height, width, channels] = self.images.shape() else {
+            unreachable!("Array4 has four axes")
+        };
         if count == 0 || images != count {
             return Err(format!("{images} images and {count} labels"));
         }
@@ -105,7 +110,11 @@ impl Split {
             return Err(format!("images of {height} x {width} x {channels}, expected square RGB images"));
         }
         if let Some(image) = self.labels.iter().position(|&label| label < 0 || label as usize >= classes) {
-            return Err(format!("image {image} has label {}, expected 0 to {}", self.labels[image], classes - 1));
+            return Err(format!(
+                "image {image} has label {}, expected 0 to {}",
+                self.labels[image],
+                classes - 1
+            ));
         }
         match (&self.scene, kind) {
             (None, SetKind::Photographs) => Ok(()),
@@ -183,7 +192,10 @@ impl PackedSplit {
     /// [`Error::Format`] for images that are not squares of one size, or that cannot be decoded.
     pub fn load(&self) -> Result<Split> {
         let Some(side) = self.side() else {
-            let reason = format!("the {} images are not squares of one size\nhint: pack them with --side N", self.name);
+            let reason = format!(
+                "the {} images are not squares of one size\nhint: pack them with --side N",
+                self.name
+            );
             return Err(self.error(reason));
         };
         let mut images = Array4::zeros((self.len(), side, side, 3));
@@ -192,7 +204,9 @@ impl PackedSplit {
             self.read_arrays(pixels)?;
         } else {
             let all = pixels.par_chunks_exact_mut(side * side * 3).enumerate();
-            all.try_for_each(|(index, to)| self.image(index).map(|image| to.copy_from_slice(image.as_raw())))?;
+            all.try_for_each(|(index, to)| {
+                self.image(index).map(|image| to.copy_from_slice(image.as_raw()))
+            })?;
         }
         Ok(Split { images, labels: self.labels.clone(), scene: self.scene.clone() })
     }
@@ -258,7 +272,8 @@ mod tests {
 
     #[test]
     fn statistics_are_those_of_each_channel() {
-        let images = Array4::from_shape_fn((1, 2, 2, 3), |(_, y, _, c)| if c == 0 { y as u8 * 255 } else { 51 });
+        let images =
+            Array4::from_shape_fn((1, 2, 2, 3), |(_, y, _, c)| if c == 0 { y as u8 * 255 } else { 51 });
         let (mean, std) = channel_statistics(&images);
         assert_eq!(mean, [0.5, 0.2, 0.2]);
         assert!((std[0] - 0.5).abs() < 1e-6 && std[1] < 1e-5, "{std:?}");

@@ -20,7 +20,9 @@ pub fn known_image_count(images: usize, fraction: f64) -> usize {
 /// [`Error::Invalid`] unless `fraction` is in [0, 1].
 pub fn known_images(seed: u64, images: usize, fraction: f64) -> Result<Vec<usize>> {
     if !(0.0..=1.0).contains(&fraction) {
-        return Err(Error::Invalid(format!("the fraction of known images must be in [0, 1], and is {fraction}")));
+        return Err(Error::Invalid(format!(
+            "the fraction of known images must be in [0, 1], and is {fraction}"
+        )));
     }
     let draw = |image: usize| rng(seed, 0, image as u64, Purpose::Known).r#gen::<u64>();
     let mut draws: Vec<(u64, usize)> = (0..images).map(|image| (draw(image), image)).collect();
@@ -42,7 +44,9 @@ mod tests {
         {
             let known = known_images(3, images, fraction).unwrap();
             assert_eq!(known.len(), count, "{fraction} of {images}");
-            assert!(known.windows(2).all(|pair| pair[0] < pair[1]) && known.iter().all(|&image| image < images));
+            assert!(
+                known.windows(2).all(|pair| pair[0] < pair[1]) && known.iter().all(|&image| image < images)
+            );
         }
     }
 

@@ -132,7 +132,10 @@ mod tests {
             let crop = centre_crop(&image, 6, side).unwrap();
             assert_eq!(crop.dimensions(), (side, side));
             assert_eq!(crop.get_pixel(0, 0).0, [left, top, 0], "side {side}");
-            assert_eq!(crop.get_pixel(side - 1, side - 1).0, [left + side as u8 - 1, top + side as u8 - 1, 0]);
+            assert_eq!(
+                crop.get_pixel(side - 1, side - 1).0,
+                [left + side as u8 - 1, top + side as u8 - 1, 0]
+            );
         }
         // torchvision: (10 - 3) / 2 = 3.5 -> 4, (6 - 3) / 2 = 1.5 -> 2, (10 - 5) / 2 = 2.5 -> 2, (6 - 5) / 2
         // = 0.5 -> 0

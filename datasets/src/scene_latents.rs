@@ -19,7 +19,10 @@ impl SceneLatents {
     /// Checks the latents of a split of `count` images. The error says what is wrong.
     pub(crate) fn check(&self, count: usize) -> Result<(), String> {
         if self.latents.shape() != [count, LATENTS] {
-            return Err(format!("latents of shape {:?}, expected [{count}, {LATENTS}]", self.latents.shape()));
+            return Err(format!(
+                "latents of shape {:?}, expected [{count}, {LATENTS}]",
+                self.latents.shape()
+            ));
         }
         if self.views == 0 || !count.is_multiple_of(self.views) {
             return Err(format!("{count} images are no multiple of {} views per object", self.views));

@@ -118,7 +118,8 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     let source = ObjectSource::open(spec)?;
     let [train, test] = source.split(spec)?;
     let objects = train.len() + test.len();
-    let bytes = [objects, spec.views, spec.side, spec.side, 3].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+    let bytes =
+        [objects, spec.views, spec.side, spec.side, 3].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
     if bytes.is_none_or(|bytes| bytes > IMAGE_LIMIT) {
         return Err(Error::Invalid(format!(
             "solids: {objects} objects x {} views at {} pixels exceed the {} GiB that a set may have; hint: lower one",
@@ -128,7 +129,8 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
         )));
     }
     let done = AtomicUsize::new(0);
-    let advance = || progress(done.fetch_add(spec.views, Ordering::Relaxed) + spec.views, objects * spec.views);
+    let advance =
+        || progress(done.fetch_add(spec.views, Ordering::Relaxed) + spec.views, objects * spec.views);
     let renderer = Renderer::new(spec.side, spec.paint);
     let train = source.render(spec, &train, &renderer, &advance)?;
     let test = source.render(spec, &test, &renderer, &advance)?;
@@ -157,9 +159,10 @@ impl ObjectSource {
     fn open(spec: &SolidsSpec) -> Result<Self> {
         match &spec.meshes {
             None => Ok(Self::Procedural { per_class: spec.objects_per_class, seed: spec.seed }),
-            Some(path) => {
-                Ok(Self::Meshes { name: file_name(path), collection: obj::collect(path, spec.objects_per_class)? })
-            }
+            Some(path) => Ok(Self::Meshes {
+                name: file_name(path),
+                collection: obj::collect(path, spec.objects_per_class)?,
+            }),
         }
     }
 
@@ -219,7 +222,8 @@ impl ObjectSource {
         let mut latents = Array2::<f32>::zeros((objects.len() * views, LATENTS));
         let image_rows =
             images.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(views * side * side * 3);
-        let latent_rows = latents.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(views * LATENTS);
+        let latent_rows =
+            latents.as_slice_mut().expect("a new array is contiguous").par_chunks_mut(views * LATENTS);
         objects.par_iter().zip(image_rows.zip(latent_rows)).try_for_each_init(
             Scratch::default,
             |scratch, (&(object, class), (images, latents))| {
@@ -236,7 +240,8 @@ impl ObjectSource {
                 Ok(())
             },
         )?;
-        let labels = objects.iter().flat_map(|&(_, class)| std::iter::repeat_n(class as i32, views)).collect();
+        let labels =
+            objects.iter().flat_map(|&(_, class)| std::iter::repeat_n(class as i32, views)).collect();
         Ok(Split { images, labels, scene: Some(SceneLatents { latents, views }) })
     }
 
@@ -293,7 +298,14 @@ mod tests {
     use std::collections::HashSet;
 
     fn small() -> SolidsSpec {
-        SolidsSpec { side: 16, objects_per_class: 3, views: 3, test_fraction: 0.34, seed: 5, ..SolidsSpec::default() }
+        SolidsSpec {
+            side: 16,
+            objects_per_class: 3,
+            views: 3,
+            test_fraction: 0.34,
+            seed: 5,
+            ..SolidsSpec::default()
+        }
     }
 
     fn quiet(spec: &SolidsSpec) -> Result<Dataset> {
@@ -390,8 +402,10 @@ mod tests {
         for (class, count) in classes {
             std::fs::create_dir_all(folder.join(class)).unwrap();
             for file in 0..*count {
-                let text =
-                    format!("v 0 0 0\nv {} 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n", file + 2);
+                let text = format!(
+                    "v 0 0 0\nv {} 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n",
+                    file + 2
+                );
                 std::fs::write(folder.join(class).join(format!("{file}.obj")), text).unwrap();
             }
         }

@@ -35,7 +35,8 @@ pub fn canonical_quaternions(quaternions: &[f32]) -> Vec<f32> {
 /// They are not unwrapped, as in SIE's code.
 pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
-    let difference = |(a, b): (&Latents, &Latents)| [b[FLOOR_HUE] - a[FLOOR_HUE], b[LIGHT_HUE] - a[LIGHT_HUE]];
+    let difference =
+        |(a, b): (&Latents, &Latents)| [b[FLOOR_HUE] - a[FLOOR_HUE], b[LIGHT_HUE] - a[LIGHT_HUE]];
     first.iter().zip(second).flat_map(difference).collect()
 }
 
@@ -102,10 +103,13 @@ mod tests {
             let mut angles = || [0; 3].map(|_| rng.gen_range(-1.57..1.57f32));
             let (a, b) = (angles(), angles());
             let matrix = |[x, y, z]: [f32; 3]| {
-                DMat3::from_rotation_z(z.into()) * DMat3::from_rotation_y(y.into()) * DMat3::from_rotation_x(x.into())
+                DMat3::from_rotation_z(z.into())
+                    * DMat3::from_rotation_y(y.into())
+                    * DMat3::from_rotation_x(x.into())
             };
             let expected = matrix(a).transpose() * matrix(b);
-            let q: Vec<f64> = relative_quaternions(&[latents(a)], &[latents(b)]).into_iter().map(f64::from).collect();
+            let q: Vec<f64> =
+                relative_quaternions(&[latents(a)], &[latents(b)]).into_iter().map(f64::from).collect();
             let found = DMat3::from_quat(DQuat::from_xyzw(q[0], q[1], q[2], q[3]).normalize());
             assert!(found.abs_diff_eq(expected, 1e-6), "{a:?} {b:?}");
         }

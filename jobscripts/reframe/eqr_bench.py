@@ -1,9 +1,11 @@
-"""ReFrame check: the suite `weekly` on one node, with its metrics and speeds as ReFrame's.
+"""ReFrame check: runs the suite `weekly` on one node and reports its metrics and speeds.
 
     reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py -r --performance-report
 
-Site settings (partitions, modules, launcher) are ReFrame's own; EQR_BENCH names the program, and is the checkout's by default.
-More ranks, another suite, options of `eqr-bench run`: -S num_tasks=4 -S suite=quickstart -S options=--seeds,5
+Site settings (partitions, modules, launcher) are ReFrame's own. EQR_BENCH is the path of the program; the
+default is the program in the checkout. For more ranks, another suite, or options of `eqr-bench run`:
+
+    -S num_tasks=4 -S suite=quickstart -S options=--seeds,5
 """
 
 import csv
@@ -47,7 +49,7 @@ class EqrBenchWeekly(rfm.RunOnlyRegressionTest):
         speeds, values = {}, {}
         for path in (run / "cells").glob("pretrain-*.json"):
             cell = json.loads(path.read_text())
-            # a resumed training's seconds are no timing
+            # the seconds of a resumed training are not a timing
             if not cell["resumed"]:
                 speeds.setdefault(cell["method"], []).append(cell["step"] / cell["seconds"])
         with open(run / "metrics.csv", newline="") as file:

@@ -1,162 +1,21 @@
 //! All parameters of a method in one flat buffer.
 //!
-//! Offsets are padded to 64 elements. Every parameter is a leaf tensor that is a view into the buffer, so the optimiser and the
-//! all-reduce work on one flat tensor while the model sees named weights. In bf16 runs the per-sample part has one bf16 copy that
-//! forward and backward use; the master stays fp32.
+//! Offsets are padded to 64 elements. Every parameter is a leaf tensor that is a view into the buffer, so the
+//! optimiser and the all-reduce work on one flat tensor while the model sees named weights. In bf16 runs the
+//! per-sample group has one bf16 copy for forward and backward passes; the master stays fp32.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal, Uniform};
-use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
+use crate::compute::Compute;
 use crate::error::{Error, Result};
+use crate::registry::{Param, ParameterGroup, Registry, Span, Spec};
 
-/// How a parameter starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Init {
-    /// All elements equal.
-    Constant(f64),
-    /// Normal with mean 0 and this standard deviation. timm's `trunc_normal_` cuts at ±2 absolute, a hundred deviations away.
-    Normal(f64),
-    /// Uniform in ± this bound.
-    Uniform(f64),
-    /// A zero token, then sine-cosine positions of a `grid` x `grid` token map, as MAE's position embedding starts.
-    SinCos {
-        /// Side of the token map.
-        grid: i64,
-        /// Width of a token.
-        dim: i64,
-    },
-}
-
-impl Init {
-    /// torch's default for a Linear of `fan_in` inputs, weight and bias alike.
-    pub fn linear(fan_in: i64) -> Self {
-        Init::Uniform(1.0 / (fan_in as f64).sqrt())
-    }
-
-    /// Glorot and Bengio 2010, as in MAE's blocks.
-    pub fn xavier(fan_in: i64, fan_out: i64) -> Self {
-        Init::Uniform((6.0 / (fan_in + fan_out) as f64).sqrt())
-    }
-}
-
-/// Who computes the gradient of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Encoder and decoder: each rank sees its own samples, gradients are summed over the ranks.
-    PerSample,
-    /// Heads on the gathered batch: every rank computes the whole gradient, nothing is reduced.
-    Global,
-}
-
-/// Parameters of one part that were registered one after another: a contiguous piece of the flat gradient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Span {
-    part: Part,
-    registered: Range<usize>,
-}
-
-impl Span {
-    /// Per-sample parameters registered from `first` on and before `end`; to the last one where that is `None`.
-    pub fn per_sample(first: Mark, end: Option<Mark>) -> Self {
-        Span { part: Part::PerSample, registered: first.0..end.map_or(usize::MAX, |mark| mark.0) }
-    }
-}
-
-impl From<Part> for Span {
-    /// The whole part.
-    fn from(part: Part) -> Self {
-        Span { part, registered: 0..usize::MAX }
-    }
-}
-
-/// A point in the order of registration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark(usize);
-
-/// Number type of the forward and backward passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compute {
-    /// fp32 throughout.
-    F32,
-    /// bf16 for the per-sample part, fp32 master weights, losses and statistics.
-    Bf16,
-    /// f64 throughout, for tests of exactness.
-    F64,
-}
-
-impl Compute {
-    /// Number type of master weights, gradients, losses and statistics.
-    pub fn master_kind(self) -> Kind {
-        if self == Compute::F64 { Kind::Double } else { Kind::Float }
-    }
-
-    /// Number type of the per-sample passes.
-    pub fn kind(self) -> Kind {
-        if self == Compute::Bf16 { Kind::BFloat16 } else { self.master_kind() }
-    }
-}
-
-/// A parameter of an [`Arena`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Param(usize);
-
-#[derive(Clone, Debug)]
-struct Spec {
-    name: String,
-    shape: Vec<i64>,
-    init: Init,
-    part: Part,
-}
-
-impl Spec {
-    fn len(&self) -> i64 {
-        self.shape.iter().product()
-    }
-}
-
-/// Collects the parameters that a method registers.
-#[derive(Debug, Default)]
-pub struct Registry {
-    specs: Vec<Spec>,
-    prefix: Vec<String>,
-}
-
-impl Registry {
-    /// Registers a parameter under the current prefix.
-    pub fn add(&mut self, part: Part, name: &str, shape: &[i64], init: Init) -> Param {
-        let mut path = self.prefix.clone();
-        path.push(name.to_owned());
-        self.specs.push(Spec { name: path.join("."), shape: shape.to_vec(), init, part });
-        Param(self.specs.len() - 1)
-    }
-
-    /// Number of scalar parameters.
-    pub fn count(&self) -> i64 {
-        self.specs.iter().map(Spec::len).sum()
-    }
-
-    /// Here: after what has been registered, before what follows.
-    pub fn mark(&self) -> Mark {
-        Mark(self.specs.len())
-    }
-
-    /// Runs `register` with `name` appended to the prefix.
-    pub fn scope<T>(&mut self, name: impl Into<String>, register: impl FnOnce(&mut Self) -> T) -> T {
-        self.prefix.push(name.into());
-        let out = register(self);
-        self.prefix.pop();
-        out
-    }
-}
-
-/// Elements that the gradient buffer carries beyond the parameters: sums over the ranks that are only reported.
-const TAIL: i64 = 64;
+/// Elements of the gradient buffer before the parameters' gradients: sums over the ranks that are only
+/// reported.
+const REPORTED: i64 = 64;
 const ALIGN: i64 = 64;
 
 /// The flat buffers and the views into them.
@@ -167,39 +26,47 @@ pub struct Arena {
     len: i64,
     compute: Compute,
     master: Tensor,
+    /// The per-sample group in bf16.
     low: Option<Tensor>,
     leaves: Vec<Tensor>,
     grad: Tensor,
 }
 
 impl Arena {
-    /// Draws every parameter from (`seed`, its name): the same encoder starts the same whatever stands beside it.
+    /// Draws every parameter from (`seed`, its name): an encoder starts the same with every method.
     pub fn new(registry: Registry, seed: u64, compute: Compute, device: Device) -> Self {
         let specs = registry.specs;
         let (offsets, per_sample_len, len) = layout(&specs);
         let mut flat = vec![0f64; len as usize];
         for (spec, &offset) in specs.iter().zip(&offsets) {
-            fill(&mut flat[offset as usize..(offset + spec.len()) as usize], spec, seed);
+            let values = &mut flat[offset as usize..(offset + spec.len()) as usize];
+            spec.init.fill(values, seed, &spec.name);
         }
         let master = Tensor::from_slice(&flat).to_kind(compute.master_kind()).to_device(device);
-        // reported sums stand right before the reduced part, so that one reduction takes both
-        let grad = Tensor::zeros([len + TAIL], (compute.master_kind(), device));
-        let low = (compute == Compute::Bf16).then(|| master.narrow(0, 0, per_sample_len).to_kind(Kind::BFloat16));
-        let mut arena = Arena { specs, offsets, per_sample_len, len, compute, master, low, leaves: Vec::new(), grad };
+        // the reported sums come right before the reduced group, so that one reduction takes both
+        let grad = Tensor::zeros([len + REPORTED], (compute.master_kind(), device));
+        let low =
+            (compute == Compute::Bf16).then(|| master.narrow(0, 0, per_sample_len).to_kind(Kind::BFloat16));
+        let mut arena =
+            Arena { specs, offsets, per_sample_len, len, compute, master, low, leaves: Vec::new(), grad };
         arena.leaves = (0..arena.specs.len()).map(|i| arena.leaf(i)).collect();
         arena
     }
 
     fn leaf(&self, index: usize) -> Tensor {
         let spec = &self.specs[index];
-        let buffer = match (&self.low, spec.part) {
-            (Some(low), Part::PerSample) => low,
+        let buffer = match (&self.low, spec.group) {
+            (Some(low), ParameterGroup::PerSample) => low,
             _ => &self.master,
         };
-        buffer.narrow(0, self.offsets[index], spec.len()).view(spec.shape.as_slice()).detach().set_requires_grad(true)
+        buffer
+            .narrow(0, self.offsets[index], spec.len())
+            .view(spec.shape.as_slice())
+            .detach()
+            .set_requires_grad(true)
     }
 
-    /// The leaf tensor of a parameter, in the number type of its part.
+    /// The leaf tensor of a parameter, in the number type of its group.
     pub fn get(&self, param: Param) -> &Tensor {
         &self.leaves[param.0]
     }
@@ -221,16 +88,17 @@ impl Arena {
 
     /// The flat gradient (`len`), in the layout of [`Arena::master`].
     pub fn gradient(&self) -> Tensor {
-        self.grad.narrow(0, TAIL, self.len)
+        self.grad.narrow(0, REPORTED, self.len)
     }
 
-    /// The piece of the gradient buffer that is summed over ranks for `span`, per-sample parameters. Together the pieces of all spans
-    /// are the reported sums (64), which go with the first parameter, and the per-sample gradient, padding included.
+    /// The piece of the gradient buffer that is summed over ranks for `span` of the per-sample group. The
+    /// pieces of all spans together are the reported sums (64), which go with the first parameter, and the
+    /// per-sample gradient, padding included.
     pub fn reduced(&self, span: &Span) -> Tensor {
-        let offset = |index: usize| TAIL + self.offsets[index];
+        let offset = |index: usize| REPORTED + self.offsets[index];
         let rest = Span { registered: span.registered.end..usize::MAX, ..span.clone() };
         let before = Span { registered: 0..span.registered.start, ..span.clone() };
-        let end = self.indices(&rest).next().map_or(TAIL + self.per_sample_len, offset);
+        let end = self.indices(&rest).next().map_or(REPORTED + self.per_sample_len, offset);
         let start = match self.indices(&before).next() {
             None => 0,
             Some(_) => self.indices(span).next().map_or(end, offset),
@@ -241,7 +109,7 @@ impl Arena {
     /// Bytes of all that is summed over ranks.
     pub fn reduced_bytes(&self) -> usize {
         let element = if self.compute.master_kind() == Kind::Double { 8 } else { 4 };
-        (TAIL + self.per_sample_len) as usize * element
+        (REPORTED + self.per_sample_len) as usize * element
     }
 
     /// One slot of the reported sums, `slot < 64`.
@@ -249,21 +117,21 @@ impl Arena {
         self.grad.narrow(0, slot, 1)
     }
 
-    /// Leaves of a part or a span, in the order that [`Arena::store_gradients`] expects.
-    pub fn leaves(&self, of: impl Into<Span>) -> Vec<Tensor> {
-        self.indices(&of.into()).map(|i| self.leaves[i].shallow_clone()).collect()
+    /// Leaves of a group or a span, in the order that [`Arena::store_gradients`] expects.
+    pub fn leaves(&self, span: impl Into<Span>) -> Vec<Tensor> {
+        self.indices(&span.into()).map(|i| self.leaves[i].shallow_clone()).collect()
     }
 
     fn indices(&self, span: &Span) -> impl Iterator<Item = usize> + use<'_> {
-        let Span { part, registered } = span.clone();
+        let Span { group, registered } = span.clone();
         let end = registered.end.min(self.specs.len());
-        (registered.start.min(end)..end).filter(move |&i| self.specs[i].part == part)
+        (registered.start.min(end)..end).filter(move |&i| self.specs[i].group == group)
     }
 
-    /// Copies gradients of a part or a span (in the order of [`Arena::leaves`]) into the flat buffer.
-    pub fn store_gradients(&mut self, of: impl Into<Span>, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(&of.into()).zip(gradients) {
-            let mut slot = self.grad.narrow(0, TAIL + self.offsets[index], self.specs[index].len());
+    /// Copies gradients of a group or a span (in the order of [`Arena::leaves`]) into the flat buffer.
+    pub fn store_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
+        for (index, gradient) in self.indices(&span.into()).zip(gradients) {
+            let mut slot = self.grad.narrow(0, REPORTED + self.offsets[index], self.specs[index].len());
             if gradient.defined() {
                 slot.copy_(&gradient.reshape([-1]));
             } else {
@@ -273,16 +141,16 @@ impl Arena {
     }
 
     /// Adds to the gradients what [`Arena::store_gradients`] would store.
-    pub fn add_gradients(&mut self, of: impl Into<Span>, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(&of.into()).zip(gradients) {
+    pub fn add_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
+        for (index, gradient) in self.indices(&span.into()).zip(gradients) {
             if gradient.defined() {
-                let mut slot = self.grad.narrow(0, TAIL + self.offsets[index], self.specs[index].len());
+                let mut slot = self.grad.narrow(0, REPORTED + self.offsets[index], self.specs[index].len());
                 slot += gradient.reshape([-1]);
             }
         }
     }
 
-    /// To be called after the master was changed: refreshes the bf16 copy.
+    /// Refreshes the bf16 copy. To be called after the master was changed.
     pub fn sync(&mut self) {
         if let Some(low) = &mut self.low {
             low.copy_(&self.master.narrow(0, 0, self.per_sample_len));
@@ -301,23 +169,26 @@ impl Arena {
 
     /// Name -> copy on the CPU of the slice of `flat` (a tensor in the master's layout) that belongs to it.
     pub fn named(&self, flat: &Tensor) -> Vec<(String, Tensor)> {
-        let entry = |(spec, &offset): (&Spec, &i64)| {
+        let copy = |(spec, &offset): (&Spec, &i64)| {
             let slice = flat.narrow(0, offset, spec.len()).view(spec.shape.as_slice());
             (spec.name.clone(), slice.to_device(Device::Cpu).contiguous())
         };
-        self.specs.iter().zip(&self.offsets).map(entry).collect()
+        self.specs.iter().zip(&self.offsets).map(copy).collect()
     }
 
     /// Fills `flat` (the master or an optimiser moment, in the master's layout) from named tensors.
     ///
     /// # Errors
-    /// Names the first parameter that is absent or has another shape; nothing has been written then.
+    /// Names the first parameter that is absent or has another shape. Nothing has been written then.
     pub fn fill_from(&self, flat: &mut Tensor, named: &BTreeMap<Cow<'_, str>, Tensor>) -> Result<()> {
         for spec in &self.specs {
             let found = named.get(spec.name.as_str()).map(Tensor::size);
             if found.as_deref() != Some(&spec.shape[..]) {
                 let found = found.map_or("nothing".to_owned(), |shape| format!("{shape:?}"));
-                return Err(Error::Mismatch(format!("{}: expected {:?}, found {found}", spec.name, spec.shape)));
+                return Err(Error::Mismatch(format!(
+                    "{}: expected {:?}, found {found}",
+                    spec.name, spec.shape
+                )));
             }
         }
         for (spec, &offset) in self.specs.iter().zip(&self.offsets) {
@@ -339,57 +210,105 @@ impl Arena {
     }
 }
 
-/// Offsets, end of the per-sample part, end of everything.
+/// Offsets, end of the per-sample group, end of everything.
 fn layout(specs: &[Spec]) -> (Vec<i64>, i64, i64) {
     let mut offsets = vec![0; specs.len()];
     let mut end = 0;
     let mut per_sample_len = 0;
-    for part in [Part::PerSample, Part::Global] {
-        for (spec, offset) in specs.iter().zip(&mut offsets).filter(|(spec, _)| spec.part == part) {
+    for group in [ParameterGroup::PerSample, ParameterGroup::Global] {
+        for (spec, offset) in specs.iter().zip(&mut offsets).filter(|(spec, _)| spec.group == group) {
             *offset = end;
             end += (spec.len() + ALIGN - 1) / ALIGN * ALIGN;
         }
-        if part == Part::PerSample {
+        if group == ParameterGroup::PerSample {
             per_sample_len = end;
         }
     }
     (offsets, per_sample_len, end)
 }
 
-fn fill(slot: &mut [f64], spec: &Spec, seed: u64) {
-    let mut rng = Pcg64Mcg::seed_from_u64(seed ^ name_hash(&spec.name));
-    match spec.init {
-        Init::Constant(value) => slot.fill(value),
-        Init::Normal(std) => slot.iter_mut().for_each(|v| {
-            let draw: f64 = StandardNormal.sample(&mut rng);
-            *v = std * draw;
-        }),
-        Init::Uniform(bound) => {
-            let uniform = Uniform::new(-bound, bound);
-            slot.iter_mut().for_each(|v| *v = uniform.sample(&mut rng));
-        }
-        Init::SinCos { grid, dim } => slot[dim as usize..].copy_from_slice(&sincos(grid, dim)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init::Init;
 
-/// Sine-cosine positions of a `grid` x `grid` token map, row by row: grid^2 * dim values; columns in the first half of a token, rows in
-/// the second (MAE).
-pub fn sincos(grid: i64, dim: i64) -> Vec<f64> {
-    let quarter = dim / 4;
-    let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
-    let mut values = Vec::with_capacity((grid * grid * dim) as usize);
-    for row in 0..grid {
-        for column in 0..grid {
-            for place in [column, row] {
-                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).sin()));
-                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).cos()));
-            }
+    /// Three per-sample parameters of 3, 70 and 5 elements with a global one of 2 between them.
+    fn registry() -> (Registry, [crate::registry::Mark; 2]) {
+        let mut registry = Registry::default();
+        let mut add = |group, name: &str, length| registry.add(group, name, &[length], Init::Normal(1.0));
+        add(ParameterGroup::PerSample, "a", 3);
+        add(ParameterGroup::Global, "head", 2);
+        let first = registry.mark();
+        registry.add(ParameterGroup::PerSample, "b", &[7, 10], Init::Normal(1.0));
+        let second = registry.mark();
+        registry.add(ParameterGroup::PerSample, "c", &[5], Init::Normal(1.0));
+        (registry, [first, second])
+    }
+
+    fn arena(compute: Compute) -> Arena {
+        Arena::new(registry().0, 1, compute, Device::Cpu)
+    }
+
+    #[test]
+    fn groups_are_contiguous_and_aligned() {
+        let arena = arena(Compute::F32);
+        assert_eq!((&arena.offsets[..], arena.per_sample_len, arena.len), (&[0, 256, 64, 192][..], 256, 320));
+        assert_eq!((arena.count(), arena.reduced_bytes()), (80, 4 * 320));
+    }
+
+    /// Reported sums first, then every element of the per-sample group once.
+    #[test]
+    fn spans_tile_what_is_summed_over_the_ranks() {
+        let (_, [first, second]) = registry();
+        let arena = arena(Compute::F32);
+        let spans = [(Default::default(), Some(first)), (first, Some(second)), (second, None)];
+        let pieces = spans.map(|(start, end)| arena.reduced(&Span::per_sample(start, end)).numel());
+        assert_eq!(pieces, [64 + 64, 128, 64]);
+        assert_eq!(arena.reduced(&ParameterGroup::PerSample.into()).numel(), 64 + 256);
+    }
+
+    #[test]
+    fn gradients_are_stored_added_and_named() {
+        let mut arena = arena(Compute::F32);
+        let gradients = |factor: f64| {
+            arena.leaves(ParameterGroup::PerSample).iter().map(|leaf| leaf.detach() * factor).collect()
+        };
+        let (once, twice): (Vec<Tensor>, Vec<Tensor>) = (gradients(1.0), gradients(2.0));
+        arena.store_gradients(ParameterGroup::PerSample, &once);
+        arena.add_gradients(ParameterGroup::PerSample, &twice);
+        for ((name, gradient), (_, value)) in
+            arena.named(&arena.gradient()).iter().zip(arena.named(arena.master()))
+        {
+            let expected = if name == "head" { value.zeros_like() } else { value * 3.0 };
+            assert!(gradient.allclose(&expected, 1e-6, 0.0, false), "{name}");
         }
     }
-    values
-}
 
-/// FNV-1a: a name's stream must not depend on the compiler's hasher.
-fn name_hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    #[test]
+    fn loading_reaches_leaves_and_the_bf16_copy_or_writes_nothing() {
+        let mut arena = arena(Compute::Bf16);
+        let mut named: BTreeMap<Cow<'_, str>, Tensor> = arena
+            .named(&arena.master().ones_like())
+            .into_iter()
+            .map(|(name, one)| (name.into(), one * 3.0))
+            .collect();
+        let c = named.remove("c").unwrap();
+        let error = arena.load(&named).unwrap_err().to_string();
+        assert!(error.contains("c: expected [5], found nothing"), "{error}");
+        assert!(arena.leaves(ParameterGroup::Global)[0].ne(3.0).all().int64_value(&[]) == 1);
+        named.insert("c".into(), c);
+        arena.load(&named).unwrap();
+        for group in [ParameterGroup::PerSample, ParameterGroup::Global] {
+            assert!(arena.leaves(group).iter().all(|leaf| leaf.eq(3.0).all().int64_value(&[]) == 1));
+        }
+    }
+
+    #[test]
+    fn a_parameter_starts_the_same_in_every_registry() {
+        let mut registry = Registry::default();
+        registry.add(ParameterGroup::Global, "b", &[7, 10], Init::Normal(1.0));
+        let alone = Arena::new(registry, 1, Compute::F64, Device::Cpu);
+        let b = arena(Compute::F64).named(arena(Compute::F64).master()).remove(2).1;
+        assert!(alone.named(alone.master())[0].1.equal(&b));
+    }
 }

@@ -2,13 +2,14 @@
 
 use tch::{Device, Tensor};
 
-/// Bytes of a sum from which it is worth starting beside the computation: on two ranks of one thread, sums of 4 MiB cost no time, and a
-/// step of the quickstart (2 MiB of gradient in five sums) took 10 to 18% longer.
+/// Bytes of a sum from which it is worth starting beside the computation. On two ranks of one thread, sums of
+/// 4 MiB cost no time, and a step of the quickstart (2 MiB of gradient in five sums) took 10 to 18% longer.
 pub const OVERLAPPED_BYTES: usize = 4 << 20;
 
-/// The ranks of a run. Implementations live where MPI lives; the models only speak to this trait.
+/// The ranks of a run. The models only know this trait; its implementations are where MPI is.
 ///
-/// A failing transport ends the whole job: no method returns an error that one rank could see and another could not.
+/// A failing transport ends the whole job: no method returns an error that one rank could see and another
+/// could not.
 pub trait Collective {
     /// This process, `0..size`.
     fn rank(&self) -> usize;
@@ -17,28 +18,31 @@ pub trait Collective {
     /// Called once by every rank when it knows its device, for transports that depend on it.
     ///
     /// # Errors
-    /// What the transport says where it cannot be set up; other ranks may then not have joined, so the job must end.
+    /// What the transport says where it cannot be set up. Other ranks may then not have joined, so the job
+    /// must end.
     fn use_device(&self, _device: Device) -> Result<(), String> {
         Ok(())
     }
     /// Replaces `tensor` (contiguous) by its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
-    /// Bytes of a sum from which it is worth starting beside this rank's computation; `None` where a started sum does not go on by itself.
+    /// Bytes of a sum from which it is worth starting beside this rank's computation. `None` where a started
+    /// sum makes no progress by itself.
     fn overlaps_from(&self) -> Option<usize> {
         None
     }
-    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again, only after
-    /// [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls nothing else in between.
+    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again,
+    /// only after [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls
+    /// nothing else in between.
     fn start_sum(&self, mut tensor: Tensor) {
         self.all_reduce_sum(&mut tensor);
     }
-    /// Returns when the sums that were started are there.
+    /// Returns when all started sums are complete.
     fn finish_sums(&self) {}
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
     /// Replaces `tensor` by rank 0's.
     fn broadcast(&self, tensor: &mut Tensor);
-    /// The ranks that call this with the same `group`, in their order here; every rank must call it.
+    /// The ranks that call this with the same `group`, in their order here. Every rank must call it.
     fn split(&self, group: usize) -> Box<dyn Collective>;
     /// Returns when every rank is here.
     fn barrier(&self);
@@ -82,8 +86,8 @@ impl Collective for Solo {
     }
 }
 
-/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total % ranks` one longer,
-/// so that a batch which does not divide evenly keeps its size and its order.
+/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total %
+/// ranks` one longer, so that a batch which does not divide evenly keeps its size and its order.
 pub fn shares(total: usize, ranks: usize) -> Vec<usize> {
     (0..ranks).map(|rank| total / ranks + usize::from(rank < total % ranks)).collect()
 }

@@ -1,12 +1,15 @@
-//! The reconstruction decoder: cross-attention that mixes the two views' tokens (the paper, Eq. 1), then self-attention, then
-//! pixels of view 2.
+//! The reconstruction decoder: cross-attention that mixes the two views' tokens (the paper, Eq. 1), then
+//! self-attention, then pixels of view 2.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::arena::{Arena, Init, Part, Registry};
+use crate::arena::Arena;
 use crate::error::{Error, Result};
-use crate::layers::{Block, LayerNorm, Linear, Mlp, attention, sincos_positions};
+use crate::init::Init;
+use crate::layers::{Block, LayerNorm, Linear, Mlp, attention};
+use crate::positions::sine_cosine_map;
+use crate::registry::{ParameterGroup, Registry};
 use crate::vit::block_products;
 
 /// Shape of a decoder; the paper's is 6 blocks of width 192 (heads: protocol section 2).
@@ -42,7 +45,8 @@ impl DecoderConfig {
         Ok(())
     }
 
-    /// Multiplications and additions of the matrix products that rebuild one view of `tokens` tokens of `pixels` values.
+    /// Multiplications and additions of the matrix products that rebuild one view of `tokens` tokens of
+    /// `pixels` values.
     pub fn forward_flops(&self, tokens: i64, pixels: i64) -> f64 {
         let (tokens, dim) = (tokens as f64, self.dim as f64);
         2.0 * (self.depth as f64 * block_products(tokens, dim) + tokens * dim * pixels as f64)
@@ -73,34 +77,36 @@ impl Decoder {
     /// As [`DecoderConfig::validate`].
     pub fn new(reg: &mut Registry, config: DecoderConfig, grid: i64, pixels: i64) -> Result<Self> {
         config.validate()?;
-        let part = Part::PerSample;
+        let group = ParameterGroup::PerSample;
         let DecoderConfig { depth, dim, heads } = config;
-        let linear =
-            |reg: &mut Registry, name: &str, out| Linear::new(reg, part, name, dim, out, Init::xavier(dim, out));
+        let linear = |reg: &mut Registry, name: &str, out| {
+            Linear::new(reg, group, name, dim, out, Init::xavier(dim, out))
+        };
         Ok(reg.scope("decoder", |reg| Decoder {
             config,
             grid,
-            norm_query: LayerNorm::new(reg, part, "norm_query", dim),
-            norm_source: LayerNorm::new(reg, part, "norm_source", dim),
+            norm_query: LayerNorm::new(reg, group, "norm_query", dim),
+            norm_source: LayerNorm::new(reg, group, "norm_source", dim),
             query: linear(reg, "query", dim),
             key_value: linear(reg, "key_value", 2 * dim),
             proj: linear(reg, "proj", dim),
-            norm: LayerNorm::new(reg, part, "norm", dim),
+            norm: LayerNorm::new(reg, group, "norm", dim),
             mlp: Mlp::new(reg, dim, Init::xavier),
             blocks: (1..depth)
                 .map(|i| reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, Init::xavier)))
                 .collect(),
-            norm_out: LayerNorm::new(reg, part, "norm_out", dim),
+            norm_out: LayerNorm::new(reg, group, "norm_out", dim),
             pixels: linear(reg, "pixels", pixels),
         }))
     }
 
     /// Z_equi of view 1 and of view 2, (N, T, dim) each -> patches of the normalised view 2, (N, T, pixels).
     pub fn forward(&self, p: &Arena, view1: &Tensor, view2: &Tensor) -> Tensor {
-        let positions = sincos_positions(self.grid, self.config.dim, view1);
+        let positions = sine_cosine_map(self.grid, self.config.dim, view1);
         let query = self.query.forward(p, &self.norm_query.forward(p, &(view2 + &positions)));
-        let key_value = self.key_value.forward(p, &self.norm_source.forward(p, &(view1 + &positions))).chunk(2, -1);
-        // Eq. 1 mixes the values of view 1 only: no residual from the query
+        let key_value =
+            self.key_value.forward(p, &self.norm_source.forward(p, &(view1 + &positions))).chunk(2, -1);
+        // Eq. 1 mixes the values of view 1 only: there is no residual from the query
         let x = self.proj.forward(p, &attention(&query, &key_value[0], &key_value[1], self.config.heads));
         let mut x = &x + self.mlp.forward(p, &self.norm.forward(p, &x));
         for block in &self.blocks {

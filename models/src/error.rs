@@ -1,6 +1,6 @@
 //! The crate's error.
 
-/// Anything that can be wrong with a model, a method or a checkpoint.
+/// What can be wrong with a model, a method or a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A value that no model can be built from.

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::arena::{Arena, Init, Part, Registry};
+use crate::arena::Arena;
+use crate::init::Init;
 use crate::layers::{BatchNorm, LayerNorm, Linear};
+use crate::registry::{ParameterGroup, Registry};
 
 /// Widths of the heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +38,15 @@ impl Projector {
         reg.scope(name, |reg| {
             let mut layer = |i: i64, inputs| {
                 (
-                    Linear::without_bias(reg, Part::Global, &format!("linear{i}"), inputs, hidden),
+                    Linear::without_bias(reg, ParameterGroup::Global, &format!("linear{i}"), inputs, hidden),
                     BatchNorm::new(reg, &format!("norm{i}"), hidden),
                 )
             };
             let hidden_layers = [layer(1, inputs), layer(2, hidden)];
-            Projector { hidden: hidden_layers, out: Linear::without_bias(reg, Part::Global, "linear3", hidden, embed) }
+            Projector {
+                hidden: hidden_layers,
+                out: Linear::without_bias(reg, ParameterGroup::Global, "linear3", hidden, embed),
+            }
         })
     }
 
@@ -71,11 +76,11 @@ pub struct TokenHead {
 impl TokenHead {
     /// `inputs` -> `hidden` -> `outputs`, registered under `name`.
     pub fn new(reg: &mut Registry, name: &str, inputs: i64, hidden: i64, outputs: i64) -> Self {
-        let part = Part::PerSample;
+        let group = ParameterGroup::PerSample;
         reg.scope(name, |reg| TokenHead {
-            linear1: Linear::new(reg, part, "linear1", inputs, hidden, Init::linear(inputs)),
-            norm: LayerNorm::new(reg, part, "norm", hidden),
-            linear2: Linear::new(reg, part, "linear2", hidden, outputs, Init::linear(hidden)),
+            linear1: Linear::new(reg, group, "linear1", inputs, hidden, Init::linear(inputs)),
+            norm: LayerNorm::new(reg, group, "norm", hidden),
+            linear2: Linear::new(reg, group, "linear2", hidden, outputs, Init::linear(hidden)),
         })
     }
 

@@ -2,7 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::arena::{Arena, Init, Param, Part, Registry, sincos};
+use crate::arena::Arena;
+use crate::init::Init;
+use crate::registry::{Param, ParameterGroup, Registry};
 
 /// `x W^T (+ b)`.
 #[derive(Clone, Copy, Debug)]
@@ -13,16 +15,30 @@ pub struct Linear {
 
 impl Linear {
     /// Weight (`outputs`, `inputs`) drawn from `weight`; bias zero.
-    pub fn new(reg: &mut Registry, part: Part, name: &str, inputs: i64, outputs: i64, weight: Init) -> Self {
+    pub fn new(
+        reg: &mut Registry,
+        group: ParameterGroup,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        weight: Init,
+    ) -> Self {
         reg.scope(name, |reg| Linear {
-            weight: reg.add(part, "weight", &[outputs, inputs], weight),
-            bias: Some(reg.add(part, "bias", &[outputs], Init::Constant(0.0))),
+            weight: reg.add(group, "weight", &[outputs, inputs], weight),
+            bias: Some(reg.add(group, "bias", &[outputs], Init::Constant(0.0))),
         })
     }
 
     /// Without a bias: in front of a batch normalisation it would have no effect.
-    pub fn without_bias(reg: &mut Registry, part: Part, name: &str, inputs: i64, outputs: i64) -> Self {
-        let weight = reg.scope(name, |reg| reg.add(part, "weight", &[outputs, inputs], Init::linear(inputs)));
+    pub fn without_bias(
+        reg: &mut Registry,
+        group: ParameterGroup,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+    ) -> Self {
+        let weight =
+            reg.scope(name, |reg| reg.add(group, "weight", &[outputs, inputs], Init::linear(inputs)));
         Linear { weight, bias: None }
     }
 
@@ -33,7 +49,10 @@ impl Linear {
 
     /// Outputs `from .. from + len` only: (..., inputs) -> (..., len).
     pub fn forward_rows(&self, p: &Arena, x: &Tensor, from: i64, len: i64) -> Tensor {
-        x.linear(&p.get(self.weight).narrow(0, from, len), self.bias.map(|bias| p.get(bias).narrow(0, from, len)))
+        x.linear(
+            &p.get(self.weight).narrow(0, from, len),
+            self.bias.map(|bias| p.get(bias).narrow(0, from, len)),
+        )
     }
 }
 
@@ -47,10 +66,10 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Scale one, shift zero.
-    pub fn new(reg: &mut Registry, part: Part, name: &str, dim: i64) -> Self {
+    pub fn new(reg: &mut Registry, group: ParameterGroup, name: &str, dim: i64) -> Self {
         reg.scope(name, |reg| LayerNorm {
-            weight: reg.add(part, "weight", &[dim], Init::Constant(1.0)),
-            bias: reg.add(part, "bias", &[dim], Init::Constant(0.0)),
+            weight: reg.add(group, "weight", &[dim], Init::Constant(1.0)),
+            bias: reg.add(group, "bias", &[dim], Init::Constant(0.0)),
             dim,
         })
     }
@@ -61,8 +80,8 @@ impl LayerNorm {
     }
 }
 
-/// Batch normalisation with the statistics of the batch that it is given, eps 1e-5. The batch here is always the global one, and
-/// heads are not used after pretraining, so there are no running statistics.
+/// Batch normalisation with the statistics of the given batch, eps 1e-5. The batch is always the global one,
+/// and heads are not used after pretraining, so there are no running statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {
     weight: Param,
@@ -73,8 +92,8 @@ impl BatchNorm {
     /// Scale one, shift zero.
     pub fn new(reg: &mut Registry, name: &str, dim: i64) -> Self {
         reg.scope(name, |reg| BatchNorm {
-            weight: reg.add(Part::Global, "weight", &[dim], Init::Constant(1.0)),
-            bias: reg.add(Part::Global, "bias", &[dim], Init::Constant(0.0)),
+            weight: reg.add(ParameterGroup::Global, "weight", &[dim], Init::Constant(1.0)),
+            bias: reg.add(ParameterGroup::Global, "bias", &[dim], Init::Constant(0.0)),
         })
     }
 
@@ -93,10 +112,12 @@ impl BatchNorm {
     }
 }
 
-/// Multi-head attention of already projected q (B, Tq, dim), k and v (B, Tk, dim), scale 1/sqrt(dim/heads) -> (B, Tq, dim).
+/// Multi-head attention of already projected q (B, Tq, dim), k and v (B, Tk, dim), scale 1/sqrt(dim/heads) ->
+/// (B, Tq, dim).
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
     let (batch, queries, dim) = q.size3().expect("q is (B, Tq, dim)");
-    let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2); // (B, heads, T, dim/heads)
+    // (B, heads, T, dim/heads)
+    let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2);
     let (q, k, v) = (split(q), split(k), split(v));
     let out = if fused_is_faster(q.device(), k.size()[2]) {
         Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, None, false)
@@ -106,18 +127,21 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
     out.transpose(1, 2).reshape([batch, queries, dim])
 }
 
-/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), as two batched products; the first one scales what it writes.
+/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), as two batched products, of which the first scales its
+/// result.
 fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     let (batch, heads, queries, depth) = q.size4().expect("q is (B, heads, Tq, D)");
     let together = |x: &Tensor| x.reshape([batch * heads, x.size()[2], depth]);
     let (q, k, v) = (together(q), together(k), together(v));
     let shape = [batch * heads, queries, k.size()[1]];
     let unread = Tensor::zeros([1], (q.kind(), q.device())).expand(shape, false);
-    let scores = unread.baddbmm(&q, &k.transpose(1, 2), 0.0, 1.0 / (depth as f64).sqrt()); // (B heads, Tq, Tk)
+    // (B heads, Tq, Tk)
+    let scores = unread.baddbmm(&q, &k.transpose(1, 2), 0.0, 1.0 / (depth as f64).sqrt());
     scores.softmax(-1, None::<Kind>).bmm(&v).view([batch, heads, queries, depth])
 }
 
-/// On CPUs plain matmul-softmax beats the fused kernel for short sequences (measured: design decision "Precision").
+/// On CPUs plain matmul-softmax beats the fused kernel for short sequences (measured: design decision
+/// "Precision").
 fn fused_is_faster(device: Device, tokens: i64) -> bool {
     device != Device::Cpu || tokens > 256
 }
@@ -133,8 +157,8 @@ impl Mlp {
     /// `dim` -> 4 `dim` -> `dim` under `mlp.`; weights from `init(fan_in, fan_out)`.
     pub fn new(reg: &mut Registry, dim: i64, init: fn(i64, i64) -> Init) -> Self {
         reg.scope("mlp", |reg| Mlp {
-            fc1: Linear::new(reg, Part::PerSample, "fc1", dim, 4 * dim, init(dim, 4 * dim)),
-            fc2: Linear::new(reg, Part::PerSample, "fc2", 4 * dim, dim, init(4 * dim, dim)),
+            fc1: Linear::new(reg, ParameterGroup::PerSample, "fc1", dim, 4 * dim, init(dim, 4 * dim)),
+            fc2: Linear::new(reg, ParameterGroup::PerSample, "fc2", 4 * dim, dim, init(4 * dim, dim)),
         })
     }
 
@@ -158,15 +182,15 @@ pub struct Block {
 impl Block {
     /// Registers the block under the current prefix; weights from `init(fan_in, fan_out)`.
     pub fn new(reg: &mut Registry, dim: i64, heads: i64, init: fn(i64, i64) -> Init) -> Self {
-        let part = Part::PerSample;
-        let norm1 = LayerNorm::new(reg, part, "norm1", dim);
+        let group = ParameterGroup::PerSample;
+        let norm1 = LayerNorm::new(reg, group, "norm1", dim);
         let (qkv, proj) = reg.scope("attn", |reg| {
             (
-                Linear::new(reg, part, "qkv", dim, 3 * dim, init(dim, 3 * dim)),
-                Linear::new(reg, part, "proj", dim, dim, init(dim, dim)),
+                Linear::new(reg, group, "qkv", dim, 3 * dim, init(dim, 3 * dim)),
+                Linear::new(reg, group, "proj", dim, dim, init(dim, dim)),
             )
         });
-        let norm2 = LayerNorm::new(reg, part, "norm2", dim);
+        let norm2 = LayerNorm::new(reg, group, "norm2", dim);
         Block { norm1, qkv, proj, norm2, mlp: Mlp::new(reg, dim, init), heads }
     }
 
@@ -177,10 +201,4 @@ impl Block {
         let x = x + self.proj.forward(p, &mixed);
         &x + self.mlp.forward(p, &self.norm2.forward(p, &x))
     }
-}
-
-/// Fixed sine-cosine positions of a `grid` x `grid` token map, (1, grid^2, dim), dim divisible by 4 (MAE's).
-pub fn sincos_positions(grid: i64, dim: i64, like: &Tensor) -> Tensor {
-    let positions = Tensor::from_slice(&sincos(grid, dim)).view([1, grid * grid, dim]);
-    positions.to_device(like.device()).to_kind(like.kind())
 }

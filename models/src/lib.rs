@@ -1,21 +1,33 @@
-//! Models of eqr-bench: encoder, heads, decoder, methods and their losses, the parameter arena and its optimiser. Knows tensors;
-//! knows no files, no MPI and no data sets.
+//! Models of eqr-bench: encoder, heads, decoder, methods and their losses, the parameter arena and its
+//! optimiser. The crate knows tensors, and neither files nor MPI nor data sets.
+//!
+//! A method registers its parameters ([`registry`]), which then are views into one flat buffer ([`arena`]). A
+//! training step ([`step`]) fills the buffer's gradient on any number of ranks ([`collective`]), and [`adam`]
+//! updates it.
 
-mod adam_update;
+pub mod adam;
 pub mod arena;
 pub mod collective;
+mod compute;
 pub mod decoder;
-pub mod error;
+mod error;
 pub mod heads;
+pub mod init;
 pub mod layers;
 pub mod losses;
 pub mod methods;
-pub mod optim;
+mod normalisation;
 pub mod positions;
+pub mod registry;
+pub mod schedule;
 pub mod step;
+pub mod thread_team;
 pub mod vit;
 
-pub use arena::{Arena, Compute, Registry};
+pub use arena::Arena;
 pub use collective::{Collective, Solo};
+pub use compute::Compute;
 pub use error::{Error, Result};
 pub use methods::{MethodKind, Model, ModelConfig};
+pub use normalisation::Normalisation;
+pub use registry::{ParameterGroup, Registry};

@@ -2,14 +2,15 @@
 
 use tch::{Kind, Tensor};
 
-/// V(x) = mean over dimensions of relu(1 - sqrt(var + 1e-4)), var unbiased over the batch. x: (N, D) -> scalar.
-/// (Bardes et al. 2022, Eq. 1)
+/// V(x) = mean over dimensions of relu(1 - sqrt(var + 1e-4)), var unbiased over the batch. x: (N, D) ->
+/// scalar. (Bardes et al. 2022, Eq. 1)
 pub fn variance(x: &Tensor) -> Tensor {
     let var = x.var_dim([0i64].as_slice(), true, false);
     (1f64 - (var + 1e-4).sqrt()).relu().mean(None::<Kind>)
 }
 
-/// Sum of the squared off-diagonal entries of Cov(x), divided by D. x: (N, D) -> scalar. (Bardes et al. 2022, Eqs. 3, 4)
+/// Sum of the squared off-diagonal entries of Cov(x), divided by D. x: (N, D) -> scalar. (Bardes et al. 2022,
+/// Eqs. 3, 4)
 pub fn covariance(x: &Tensor) -> Tensor {
     let (n, d) = x.size2().expect("embeddings are (N, D)");
     let centred = x - x.mean_dim([0i64].as_slice(), true, None);

@@ -1,78 +1,73 @@
-//! A learned position embedding on another token map.
+//! Position embeddings of a square token map.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use crate::error::{Error, Result};
+/// Sine-cosine positions of a `grid` x `grid` token map, row by row: grid² · dim values, dim divisible by 4.
+/// The column is in the first half of a token, the row in the second (MAE's).
+pub fn sine_cosine(grid: i64, dim: i64) -> Vec<f64> {
+    let quarter = dim / 4;
+    let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
+    let mut values = Vec::with_capacity((grid * grid * dim) as usize);
+    for row in 0..grid {
+        for column in 0..grid {
+            for place in [column, row] {
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).sin()));
+                values.extend((0..quarter).map(|i| (place as f64 * frequency(i)).cos()));
+            }
+        }
+    }
+    values
+}
 
-/// The position embedding (1, 1 + T, dim) of a square token map with one class token in front, interpolated (bicubic, not antialiased, as
-/// torch's `interpolate`) to a `grid` x `grid` map: (1, 1 + grid^2, dim). The class token's stays. At the same grid nothing changes.
-///
-/// # Errors
-/// [`Error::Mismatch`] for a shape that is no such embedding, [`Error::Invalid`] for a grid below 1.
-pub fn resize_positions(positions: &Tensor, grid: i64) -> Result<Tensor> {
-    let &[1, rows, dim] = positions.size().as_slice() else {
-        let found = positions.size();
-        return Err(Error::Mismatch(format!("pos_embed: expected (1, 1 + tokens, width), found {found:?}")));
-    };
-    let side = (rows.max(1) as u64 - 1).isqrt() as i64;
-    if side < 1 || side * side != rows - 1 || dim < 1 {
-        let expected = "a class token and a square map of tokens";
-        return Err(Error::Mismatch(format!("pos_embed: {rows} positions of width {dim} are not {expected}")));
+/// [`sine_cosine`] as a tensor (1, grid², dim) of the kind and on the device of `like`.
+pub fn sine_cosine_map(grid: i64, dim: i64, like: &Tensor) -> Tensor {
+    let positions = Tensor::from_slice(&sine_cosine(grid, dim)).view([1, grid * grid, dim]);
+    positions.to_device(like.device()).to_kind(like.kind())
+}
+
+/// The learned position embedding (1, 1 + g², dim) of a class token and a square token map, for a `grid` x
+/// `grid` map: (1, 1 + grid², dim). The class token's stays as it is, the others are interpolated (bicubic,
+/// antialiased) as by timm's `resample_abs_pos_embed`. A tensor of another form is returned as it is, for the
+/// caller to refuse.
+pub fn resized(positions: &Tensor, grid: i64, dim: i64) -> Tensor {
+    let unchanged = || positions.shallow_clone();
+    let Ok((1, tokens, width)) = positions.size3() else { return unchanged() };
+    let side = ((tokens - 1).max(0) as f64).sqrt().round() as i64;
+    if side < 1 || side * side != tokens - 1 || side == grid || width != dim {
+        return unchanged();
     }
-    if grid < 1 {
-        return Err(Error::Invalid(format!("a token map of side {grid}: must be at least 1")));
-    }
-    if side == grid {
-        return Ok(positions.copy());
-    }
-    let map = positions.narrow(1, 1, side * side).view([1, side, side, dim]).permute([0, 3, 1, 2]);
-    let map = map.f_upsample_bicubic2d([grid, grid], false, None, None)?;
+    let map = positions.narrow(1, 1, tokens - 1).to_kind(Kind::Float).reshape([1, side, side, dim]);
+    let map = map.permute([0, 3, 1, 2]).contiguous();
+    let map = map.internal_upsample_bicubic2d_aa([grid, grid], false, None, None);
     let map = map.permute([0, 2, 3, 1]).reshape([1, grid * grid, dim]);
-    Ok(Tensor::cat(&[positions.narrow(1, 0, 1), map], 1))
+    Tensor::cat(&[&positions.narrow(1, 0, 1).to_kind(Kind::Float), &map], 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
-
-    fn embedding(side: i64, dim: i64) -> Tensor {
-        (Tensor::arange((1 + side * side) * dim, (Kind::Float, Device::Cpu)) * 0.37).sin().view([1, -1, dim])
-    }
-
-    #[test]
-    fn the_same_grid_changes_nothing() {
-        assert_eq!(resize_positions(&embedding(5, 3), 5).unwrap(), embedding(5, 3));
-    }
+    use tch::Device;
 
     #[test]
     fn another_grid_keeps_the_class_token_and_a_constant_map() {
-        let positions = embedding(4, 6);
+        let positions = (Tensor::arange(17 * 6, (Kind::Float, Device::Cpu)) * 0.37).sin().view([1, 17, 6]);
         let _ = positions.narrow(1, 1, 16).fill_(0.75);
         for grid in [1, 2, 3, 7, 14] {
-            let resized = resize_positions(&positions, grid).unwrap();
+            let resized = resized(&positions, grid, 6);
             assert_eq!(resized.size(), [1, 1 + grid * grid, 6]);
             assert_eq!(resized.narrow(1, 0, 1), positions.narrow(1, 0, 1));
-            let off = f64::try_from((resized.narrow(1, 1, grid * grid) - 0.75).abs().max()).unwrap();
+            let off = (resized.narrow(1, 1, grid * grid) - 0.75).abs().max().double_value(&[]);
             assert!(off < 1e-6, "{grid}: {off}");
         }
     }
 
     #[test]
-    fn a_ramp_along_the_columns_stays_one() {
-        let ramp: Vec<f32> = (0..37).map(|i| if i == 0 { 9.0 } else { ((i - 1) % 6) as f32 }).collect();
-        let resized = resize_positions(&Tensor::from_slice(&ramp).view([1, 37, 1]), 12).unwrap();
-        let rows = Vec::<f32>::try_from(resized.narrow(1, 1, 144).view([-1])).unwrap();
-        assert!(rows.chunks(12).all(|row| row == &rows[..12]), "every row is the same");
-        assert!(rows[..12].windows(2).all(|pair| pair[0] < pair[1]), "{:?}", &rows[..12]);
-    }
-
-    #[test]
-    fn what_is_no_position_embedding_is_refused() {
+    fn the_same_grid_and_other_tensors_are_left_alone() {
         let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        for shape in [&[17, 4][..], &[2, 17, 4], &[1, 16, 4], &[1, 1, 4], &[1, 0, 4], &[1, 17, 0]] {
-            assert!(matches!(resize_positions(&zeros(shape), 3), Err(Error::Mismatch(_))), "{shape:?}");
+        for shape in
+            [&[1, 10, 4][..], &[17, 4], &[2, 17, 4], &[1, 16, 4], &[1, 1, 4], &[1, 0, 4], &[1, 17, 5]]
+        {
+            assert_eq!(resized(&zeros(shape), 3, 4).size(), shape);
         }
-        assert!(resize_positions(&zeros(&[1, 17, 4]), 0).is_err());
     }
 }

@@ -1,14 +1,16 @@
-//! Vision Transformer encoder (Dosovitskiy et al. 2021) with timm's parameter names, and the split of its output into an
-//! invariant and an equivariant half (Garrido et al. 2023; protocol section 1).
+//! Vision Transformer encoder (Dosovitskiy et al. 2021) with timm's parameter names, and the split of its
+//! output into an invariant and an equivariant half (Garrido et al. 2023; protocol section 1).
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::arena::{Arena, Init, Mark, Param, Part, Registry};
+use crate::arena::Arena;
 use crate::error::{Error, Result};
+use crate::init::Init;
 use crate::layers::{Block, LayerNorm, Linear};
+use crate::registry::{Mark, Param, ParameterGroup, Registry};
 
-/// Where the two halves of y are read from.
+/// From which tokens the two halves of y are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
@@ -24,11 +26,11 @@ pub enum Pool {
 /// How the learned position embedding starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Positions {
+pub enum PositionInit {
     /// Normal with std 0.02, as timm.
     #[default]
     Timm,
-    /// Sine-cosine, as MAE and MoCo v3 begin: a short training need not find the token map's geometry first.
+    /// Sine-cosine, as in MAE and MoCo v3: a short training need not find the token map's geometry first.
     Sincos,
 }
 
@@ -74,7 +76,7 @@ pub struct VitConfig {
     pub pool: Pool,
     /// How the position embedding starts.
     #[serde(default)]
-    pub positions: Positions,
+    pub positions: PositionInit,
 }
 
 impl VitConfig {
@@ -88,17 +90,24 @@ impl VitConfig {
         self.out / 2
     }
 
+    /// Checks that the values fit one another.
+    ///
     /// # Errors
     /// Says which value does not fit which.
     pub fn validate(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::Invalid(text));
-        for (name, value) in [("image", self.image), ("patch", self.patch), ("dim", self.dim), ("depth", self.depth)] {
+        for (name, value) in
+            [("image", self.image), ("patch", self.patch), ("dim", self.dim), ("depth", self.depth)]
+        {
             if value < 1 {
                 return wrong(format!("model.{name} = {value}: must be at least 1"));
             }
         }
         if self.image % self.patch != 0 {
-            return wrong(format!("model.patch = {} does not divide the image side {}", self.patch, self.image));
+            return wrong(format!(
+                "model.patch = {} does not divide the image side {}",
+                self.patch, self.image
+            ));
         }
         if self.grid() < 2 {
             return wrong(format!(
@@ -110,11 +119,14 @@ impl VitConfig {
         if self.heads < 1 || self.dim % self.heads != 0 {
             return wrong(format!("model.heads = {} does not divide model.dim = {}", self.heads, self.dim));
         }
-        if self.positions == Positions::Sincos && self.dim % 4 != 0 {
+        if self.positions == PositionInit::Sincos && self.dim % 4 != 0 {
             return wrong(format!("model.dim = {}: sine-cosine positions need a multiple of 4", self.dim));
         }
         if self.out < 2 || self.out % 2 != 0 {
-            return wrong(format!("model.out = {}: must be even, half of it is the invariant part", self.out));
+            return wrong(format!(
+                "model.out = {}: must be even, half of it is the invariant part",
+                self.out
+            ));
         }
         Ok(())
     }
@@ -129,17 +141,18 @@ impl VitConfig {
     }
 }
 
-/// Multiply-adds of one transformer block: four projections, an MLP of ratio 4, and the two attention products.
+/// Multiply-adds of one transformer block: four projections, an MLP of ratio 4, and the two attention
+/// products.
 pub fn block_products(tokens: f64, dim: f64) -> f64 {
     12.0 * tokens * dim * dim + 2.0 * tokens * tokens * dim
 }
 
 /// timm's initialisation of Linear weights (`trunc_normal_`, std 0.02).
-fn timm(_fan_in: i64, _fan_out: i64) -> Init {
+fn timm_init(_fan_in: i64, _fan_out: i64) -> Init {
     Init::Normal(0.02)
 }
 
-/// What the encoder makes of B images.
+/// The encoder's output for B images.
 pub struct Encoded {
     /// (B, out): the representation, invariant half first.
     pub y: Tensor,
@@ -172,13 +185,13 @@ fn as_map(tokens: &Tensor) -> Tensor {
     tokens.transpose(1, 2).reshape([batch, width, side, side])
 }
 
-/// Where the graph of a pass is cut: the same values on both sides.
-pub struct Joint {
-    /// (B, 1+T, dim): what the blocks below made, with their graph.
+/// A cut in the graph of a pass: the same values on both sides.
+pub struct GraphCut {
+    /// (B, 1+T, dim): output of the blocks below, with their graph.
     pub below: Tensor,
-    /// (B, 1+T, dim): the leaf that the graph above begins with.
+    /// (B, 1+T, dim): the leaf from which the graph above starts.
     pub above: Tensor,
-    /// Parameters registered before this are below.
+    /// The parameters registered before this mark are below.
     pub mark: Mark,
 }
 
@@ -204,30 +217,32 @@ impl Vit {
     /// As [`VitConfig::validate`].
     pub fn new(reg: &mut Registry, config: VitConfig) -> Result<Self> {
         config.validate()?;
-        let part = Part::PerSample;
+        let group = ParameterGroup::PerSample;
         let VitConfig { patch, dim, heads, out, .. } = config;
         let fan_in = 3 * patch * patch;
-        let cls = reg.add(part, "cls_token", &[1, 1, dim], Init::Normal(1e-6));
+        let cls = reg.add(group, "cls_token", &[1, 1, dim], Init::Normal(1e-6));
         let tokens = config.grid() * config.grid() + 1;
         let start = match config.positions {
-            Positions::Timm => Init::Normal(0.02),
-            Positions::Sincos => Init::SinCos { grid: config.grid(), dim },
+            PositionInit::Timm => Init::Normal(0.02),
+            PositionInit::Sincos => Init::SinCos { grid: config.grid(), dim },
         };
-        let positions = reg.add(part, "pos_embed", &[1, tokens, dim], start);
+        let positions = reg.add(group, "pos_embed", &[1, tokens, dim], start);
         let (patch_weight, patch_bias) = reg.scope("patch_embed.proj", |reg| {
             (
-                reg.add(part, "weight", &[dim, 3, patch, patch], Init::linear(fan_in)),
-                reg.add(part, "bias", &[dim], Init::linear(fan_in)),
+                reg.add(group, "weight", &[dim, 3, patch, patch], Init::linear(fan_in)),
+                reg.add(group, "bias", &[dim], Init::linear(fan_in)),
             )
         });
-        let block = |reg: &mut Registry, i| reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, timm));
+        let block = |reg: &mut Registry, i| {
+            reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, timm_init))
+        };
         let (mut blocks, mut marks) = (Vec::new(), Vec::new());
         for i in 0..config.depth {
             blocks.push(block(reg, i));
             marks.push(reg.mark());
         }
-        let norm = LayerNorm::new(reg, part, "norm", dim);
-        let out = Linear::new(reg, part, "out", dim, out, Init::linear(dim));
+        let norm = LayerNorm::new(reg, group, "norm", dim);
+        let out = Linear::new(reg, group, "out", dim, out, Init::linear(dim));
         Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out })
     }
 
@@ -241,11 +256,16 @@ impl Vit {
         self.read(p, &self.tokens(p, images))
     }
 
-    /// As [`Vit::forward`], with the blocks' graph in up to `segments` pieces and what follows them in one more; uncut where that is 0.
-    /// The joints are in the order of the pass.
-    pub fn forward_in_segments(&self, p: &Arena, images: &Tensor, segments: usize) -> (Encoded, Vec<Joint>) {
-        let (x, joints) = self.pass(p, images, segments);
-        (self.read(p, &x), joints)
+    /// As [`Vit::forward`], with the graph of the blocks cut into up to `segments` pieces, and what follows
+    /// them in one more; uncut where `segments` is 0. The cuts are in the order of the pass.
+    pub fn forward_in_segments(
+        &self,
+        p: &Arena,
+        images: &Tensor,
+        segments: usize,
+    ) -> (Encoded, Vec<GraphCut>) {
+        let (x, cuts) = self.pass(p, images, segments);
+        (self.read(p, &x), cuts)
     }
 
     /// Tokens after the final normalisation (B, 1+T, dim) -> y and tokens.
@@ -258,19 +278,21 @@ impl Vit {
         let mean = || tokens.mean_dim([1i64].as_slice(), false, None);
         let y = match self.config.pool {
             Pool::Split => Tensor::cat(&[invariant(&cls), mean()], 1),
-            Pool::Mean => Tensor::cat(&[invariant(&patches.mean_dim([1i64].as_slice(), false, None)), mean()], 1),
+            Pool::Mean => {
+                Tensor::cat(&[invariant(&patches.mean_dim([1i64].as_slice(), false, None)), mean()], 1)
+            }
             Pool::Cls => self.out.forward(p, &cls),
         };
         Encoded { y, tokens }
     }
 
-    /// Normalised images (B, 3, image, image) in the arena's compute type -> tokens after the final normalisation (B, 1+T, dim),
-    /// the class token first: timm's `forward_features`.
+    /// Normalised images (B, 3, image, image) in the arena's compute type -> tokens after the final
+    /// normalisation (B, 1+T, dim), the class token first: timm's `forward_features`.
     pub fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
         self.pass(p, images, 0).0
     }
 
-    /// Blocks, counted from 1, at the end of each quarter of the depth, the last one among them: 3, 6, 9, 12 of 12.
+    /// Numbers, from 1, of the blocks that end each quarter of the depth: 3, 6, 9, 12 of 12.
     pub fn quarters(&self) -> Vec<usize> {
         let depth = self.blocks.len();
         let mut ends: Vec<usize> = (1..=4).map(|quarter| (depth * quarter).div_ceil(4)).collect();
@@ -278,8 +300,8 @@ impl Vit {
         ends
     }
 
-    /// Normalised images (B, 3, image, image) -> maps of the patch tokens (B, dim, grid, grid) as the blocks `after`, counted from 1 and
-    /// ascending, leave them.
+    /// Normalised images (B, 3, image, image) -> maps (B, dim, grid, grid) of the patch tokens after the
+    /// blocks of these numbers, from 1 and ascending.
     pub fn maps(&self, p: &Arena, images: &Tensor, after: &[usize]) -> Vec<Tensor> {
         let mut x = self.embed(p, images);
         let mut maps = Vec::with_capacity(after.len());
@@ -293,23 +315,23 @@ impl Vit {
     }
 
     /// [`Vit::tokens`], cut after every `depth / segments` blocks.
-    fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<Joint>) {
+    fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<GraphCut>) {
         let depth = self.blocks.len();
         let ends: Vec<usize> = (1..=segments).map(|i| depth * i / segments).collect();
-        let mut joints = Vec::new();
+        let mut cuts = Vec::new();
         let mut x = self.embed(p, images);
         for (i, (block, &mark)) in self.blocks.iter().zip(&self.marks).enumerate() {
             x = block.forward(p, &x);
             if ends.contains(&(i + 1)) {
                 let above = x.detach().set_requires_grad(true);
-                joints.push(Joint { below: x, above: above.shallow_clone(), mark });
+                cuts.push(GraphCut { below: x, above: above.shallow_clone(), mark });
                 x = above;
             }
         }
-        (self.norm.forward(p, &x), joints)
+        (self.norm.forward(p, &x), cuts)
     }
 
-    /// Normalised images (B, 3, image, image) -> what the first block reads (B, 1+T, dim).
+    /// Normalised images (B, 3, image, image) -> the first block's input (B, 1+T, dim).
     fn embed(&self, p: &Arena, images: &Tensor) -> Tensor {
         let batch = images.size()[0];
         let dim = self.config.dim;
@@ -341,4 +363,68 @@ pub fn unpatchify(patches: &Tensor, patch: i64) -> Tensor {
         grid * patch,
         grid * patch,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    const CONFIG: VitConfig = VitConfig {
+        image: 16,
+        patch: 8,
+        dim: 24,
+        depth: 6,
+        heads: 2,
+        out: 16,
+        pool: Pool::Split,
+        positions: PositionInit::Sincos,
+    };
+
+    #[test]
+    fn values_that_do_not_fit_are_named() {
+        assert!(CONFIG.validate().is_ok());
+        let wrong = [
+            (VitConfig { depth: 0, ..CONFIG }, "model.depth = 0"),
+            (VitConfig { patch: 5, ..CONFIG }, "model.patch = 5 does not divide"),
+            (VitConfig { patch: 16, ..CONFIG }, "leaves 1 token"),
+            (VitConfig { heads: 5, ..CONFIG }, "model.heads = 5"),
+            (VitConfig { dim: 6, ..CONFIG }, "multiple of 4"),
+            (VitConfig { out: 15, ..CONFIG }, "model.out = 15"),
+        ];
+        for (config, says) in wrong {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn patches_are_rows_of_pixels_and_back() {
+        let images = Tensor::arange(2 * 3 * 4 * 4, (Kind::Float, Device::Cpu)).view([2, 3, 4, 4]);
+        let patches = patchify(&images, 2);
+        assert_eq!(patches.size(), [2, 4, 12]);
+        // second patch of the first image: upper right, channel by channel
+        let expected = [2.0, 3.0, 6.0, 7.0, 18.0, 19.0, 22.0, 23.0, 34.0, 35.0, 38.0, 39.0];
+        assert_eq!(Vec::<f64>::try_from(patches.get(0).get(1)).unwrap(), expected);
+        assert!(unpatchify(&patches, 2).equal(&images));
+    }
+
+    #[test]
+    fn a_pass_is_cut_into_segments_without_changing_it() {
+        let mut registry = Registry::default();
+        let vit = Vit::new(&mut registry, CONFIG).unwrap();
+        assert_eq!(vit.quarters(), [2, 3, 5, 6]);
+        let arena = Arena::new(registry, 1, crate::Compute::F64, Device::Cpu);
+        let images =
+            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, Device::Cpu)) * 0.7).sin().view([2, 3, 16, 16]);
+        let whole = vit.forward(&arena, &images);
+        let (pieces, cuts) = vit.forward_in_segments(&arena, &images, 3);
+        assert!(whole.y.equal(&pieces.y) && whole.tokens.equal(&pieces.tokens));
+        assert_eq!(
+            cuts.iter().map(|cut| cut.mark).collect::<Vec<_>>(),
+            [1, 3, 5].map(|block| vit.marks[block])
+        );
+        assert_eq!(whole.grid_readout().size(), [2, 16 + 4 * 8]);
+        assert_eq!(vit.maps(&arena, &images, &[2, 6])[1].size(), [2, 24, 2, 2]);
+    }
 }

@@ -1,9 +1,10 @@
-//! Time of linear transfer's fits: linfa-logistic one strength at a time, and the batched solver on the whole grid.
+//! Time of linear transfer's fits: linfa-logistic one strength at a time, and the batched solver on the whole
+//! grid.
 //!
 //!     cargo run --release -p eqr-probes --example logistic_speed -- ROWS FEATURES CLASSES [linfa STRENGTHS | file]
 //!
-//! Features are random class centres under noise, so that classes overlap. `file` writes them to `features.f32` and `labels.i64` in the
-//! working folder, raw and little-endian, for other programs.
+//! Features are random class centres under noise, so that classes overlap. `file` writes them to
+//! `features.f32` and `labels.i64` in the working folder, raw and little-endian, for other programs.
 
 use std::time::Instant;
 
@@ -62,8 +63,11 @@ fn linfa(x: &Tensor, y: &Tensor, lambda: f64) {
     let labels = Array1::from_iter(labels.into_iter().map(|label| label as usize));
     let dataset = DatasetBase::new(Array2::from_shape_vec(shape, values).expect("(N, D)"), labels);
     let start = Instant::now();
-    let fitted =
-        MultiLogisticRegression::default().alpha(lambda).max_iterations(500).gradient_tolerance(1e-4).fit(&dataset);
+    let fitted = MultiLogisticRegression::default()
+        .alpha(lambda)
+        .max_iterations(500)
+        .gradient_tolerance(1e-4)
+        .fit(&dataset);
     let seconds = start.elapsed().as_secs_f64();
     match fitted {
         Ok(_) => println!("linfa, lambda {lambda:.2e}: {seconds:.1} s"),

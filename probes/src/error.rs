@@ -1,4 +1,4 @@
-//! The one error type of the crate.
+//! The error type of the crate.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Which tensor of a problem an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum TensorRole {
     /// Features of the training split.
     TrainFeatures,
     /// Targets or labels of the training split.
@@ -20,26 +20,26 @@ pub enum Part {
     TestFeatures,
     /// Targets or labels of the test split.
     TestTargets,
-    /// What a probe predicted.
+    /// Predictions of a probe.
     Predictions,
-    /// What the predictions are held against.
+    /// What the predictions are compared with.
     Targets,
-    /// What an encoder makes of images for a segmentation head.
+    /// Token maps of an encoder, for a segmentation head.
     TokenMaps,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for TensorRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Part::TrainFeatures => "training features",
-            Part::TrainTargets => "training targets",
-            Part::ValFeatures => "validation features",
-            Part::ValTargets => "validation labels",
-            Part::TestFeatures => "test features",
-            Part::TestTargets => "test targets",
-            Part::Predictions => "predictions",
-            Part::Targets => "targets",
-            Part::TokenMaps => "token maps",
+            TensorRole::TrainFeatures => "training features",
+            TensorRole::TrainTargets => "training targets",
+            TensorRole::ValFeatures => "validation features",
+            TensorRole::ValTargets => "validation labels",
+            TensorRole::TestFeatures => "test features",
+            TensorRole::TestTargets => "test targets",
+            TensorRole::Predictions => "predictions",
+            TensorRole::Targets => "targets",
+            TensorRole::TokenMaps => "token maps",
         })
     }
 }
@@ -48,12 +48,12 @@ impl fmt::Display for Part {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A tensor has another shape than the problem needs.
-    #[error("{name}: {part} have shape {found:?}, expected {expected}")]
+    #[error("{name}: {role} have shape {found:?}, expected {expected}")]
     Shape {
         /// Name of the problem.
         name: String,
         /// The tensor.
-        part: Part,
+        role: TensorRole,
         /// Its shape.
         found: Vec<i64>,
         /// The shape in words, for example `(N, k)`.
@@ -61,18 +61,20 @@ pub enum Error {
     },
     /// A tensor holds NaN or an infinite value.
     #[error(
-        "{name}: {part} hold {count} NaN or infinite values\nhint: check the encoder and the file that the features came from"
+        "{name}: {role} hold {count} NaN or infinite values\nhint: check the encoder and the file that the features came from"
     )]
     NonFinite {
         /// Name of the problem.
         name: String,
         /// The tensor.
-        part: Part,
+        role: TensorRole,
         /// How many values are not finite.
         count: i64,
     },
     /// A probe's predictions are no longer finite after training.
-    #[error("{name}: the probe of seed {seed} diverged: its predictions are not finite\nhint: lower the probe's `lr`")]
+    #[error(
+        "{name}: the probe of seed {seed} diverged: its predictions are not finite\nhint: lower the probe's `lr`"
+    )]
     Diverged {
         /// Name of the problem.
         name: String,
@@ -90,12 +92,12 @@ pub enum Error {
         what: String,
     },
     /// A label is not a class.
-    #[error("{name}: {part} lie in {min}..={max}, expected 0..{classes}")]
+    #[error("{name}: {role} lie in {min}..={max}, expected 0..{classes}")]
     Labels {
         /// Name of the problem.
         name: String,
         /// The labels.
-        part: Part,
+        role: TensorRole,
         /// Smallest label found.
         min: i64,
         /// Largest label found.
@@ -103,15 +105,15 @@ pub enum Error {
         /// Number of classes.
         classes: i64,
     },
-    /// Classes that occur nowhere in a part.
+    /// Classes that do not occur.
     #[error(
-        "{name}: {part} hold no sample of class {found} (of 0..{classes})\nhint: number the classes without gaps, and split so that each has samples"
+        "{name}: {role} hold no sample of class {found} (of 0..{classes})\nhint: number the classes without gaps, and split so that each has samples"
     )]
     EmptyClasses {
         /// Name of the problem.
         name: String,
         /// The labels.
-        part: Part,
+        role: TensorRole,
         /// The classes.
         found: String,
         /// Number of classes.
@@ -132,7 +134,7 @@ pub enum Error {
     Config {
         /// The key.
         key: &'static str,
-        /// The value, as text.
+        /// The configured value, as text.
         found: String,
         /// The range in words.
         expected: &'static str,
@@ -145,21 +147,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An encoder gives no token maps.
+    /// An encoder cannot give token maps.
     #[error("{reason}")]
     Encoder {
-        /// What keeps it from it.
+        /// Why not.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An encoder gives more or fewer token maps than it says.
+    /// An encoder gives another number of token maps than it announced.
     #[error("the encoder gives {found} token maps, expected {expected}")]
     Maps {
-        /// As many as it says.
+        /// Announced maps.
         expected: usize,
-        /// As many as it gives.
+        /// Maps it gives.
         found: usize,
     },
-    /// There is nothing to compute on.
+    /// Something required is empty.
     #[error("no {what} given")]
     Empty {
         /// What is missing.

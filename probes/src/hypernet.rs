@@ -1,14 +1,14 @@
-//! HyperNet's head on a frozen encoder (protocol section 6, after Kong et al. 2016): token maps of several depths, each normalised
-//! and brought to one width by a 5 x 5 convolution, resized to a quarter of the image's side, concatenated, classified by
-//! convolutions.
+//! HyperNet's head on a frozen encoder (protocol section 6, after Kong et al. 2016): token maps of several
+//! depths are each normalised, brought to one width by a 5 x 5 convolution and resized to a quarter of the
+//! image's side, then concatenated and classified by convolutions.
 //!
 //! Letters in the shapes: N images of H x W pixels, D_i channels of map i, W' the width, C classes.
 
-use crate::random;
+use crate::draws::linear_layer;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-/// What the logits' sides are divided by.
+/// Image side divided by logit side.
 const REDUCTION: i64 = 4;
 /// Term beside the variance of the normalisation.
 const EPS: f64 = 1e-6;
@@ -33,25 +33,27 @@ struct Convolution {
 }
 
 impl HyperNet {
-    /// A head for maps of `channels` channels each. Initial weights are a function of `seed`: torch's default for convolutions.
+    /// A head for maps of `channels` channels each. Initial weights are a function of `seed`: torch's default
+    /// for convolutions.
     pub fn new(channels: &[i64], width: i64, classes: i64, seed: u64, device: Device) -> HyperNet {
         let store = VarStore::new(device);
         let mut layer = 0;
         let mut convolution = |inputs: i64, outputs: i64, side: i64| {
-            let (weight, bias) = random::linear(seed, layer, inputs * side * side, outputs, device);
+            let (weight, bias) = linear_layer(seed, layer, inputs * side * side, outputs, device);
             let name = |what: &str| format!("{layer}_{what}");
             let weight = store.root().var_copy(&name("weight"), &weight.view([outputs, inputs, side, side]));
             let bias = store.root().var_copy(&name("bias"), &bias);
             layer += 1;
             Convolution { weight, bias }
         };
-        let branches: Vec<Convolution> = channels.iter().map(|&channels| convolution(channels, width, 5)).collect();
+        let branches: Vec<Convolution> =
+            channels.iter().map(|&channels| convolution(channels, width, 5)).collect();
         let merge = convolution(width * channels.len() as i64, width, 3);
         let classifier = convolution(width, classes, 1);
         HyperNet { branches, merge, classifier, store }
     }
 
-    /// What an optimiser takes.
+    /// The parameters, for an optimiser.
     pub(crate) fn store(&self) -> &VarStore {
         &self.store
     }
@@ -74,7 +76,7 @@ impl Convolution {
     }
 }
 
-/// Every position of `map` (N, D, h, w) at mean 0 and variance 1 over its channels, float32.
+/// `map` (N, D, h, w) with mean 0 and variance 1 over the channels at every position, float32.
 fn normalised(map: &Tensor) -> Tensor {
     let map = map.to_kind(Kind::Float);
     let (variance, mean) = map.var_mean_dim(&[1i64][..], false, true);
@@ -87,8 +89,8 @@ mod tests {
 
     #[test]
     fn maps_of_any_size_become_a_quarter() {
-        let maps =
-            [(8, 6, 5), (4, 3, 3)].map(|(channels, h, w)| Tensor::ones([2, channels, h, w], tch::kind::FLOAT_CPU));
+        let maps = [(8, 6, 5), (4, 3, 3)]
+            .map(|(channels, h, w)| Tensor::ones([2, channels, h, w], tch::kind::FLOAT_CPU));
         let head = HyperNet::new(&[8, 4], 16, 7, 0, Device::Cpu);
         assert_eq!(head.forward(&maps, (50, 40)).size(), [2, 7, 13, 10]);
         // 5 x 5 of each map, 3 x 3 of both, 1 x 1

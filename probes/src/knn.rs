@@ -1,24 +1,25 @@
-//! Nearest neighbours: what features say of classes without any training.
+//! Classification by nearest neighbours, which needs no training.
 
-use crate::standardise::unit_rows;
+use crate::scaling::unit_rows;
 use tch::{Kind, Tensor};
 
 /// Neighbours that vote.
 pub const NEIGHBOURS: i64 = 20;
 
-/// Test rows whose similarities are held at a time.
+/// Test rows whose similarities are in memory at a time.
 const PIECE: i64 = 256;
 
-/// Class of each row of `x` (M, D): that of most of its [`NEIGHBOURS`] (or all, where there are fewer) nearest rows of `known` (N, D) by
-/// cosine similarity, whose labels `y` (N) are int64 in 0..`classes`; of two classes with as many votes the one of the larger
-/// total similarity. Int64 (M). Features as they are: neither centred nor scaled.
-pub fn vote(known: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
+/// Class of each row of `x` (M, D), int64 (M): the most frequent one among its [`NEIGHBOURS`] (or all, where
+/// there are fewer) nearest rows of `labelled` (N, D) by cosine similarity. Their labels `y` (N) are int64 in
+/// 0..`classes`. Of two classes with equally many votes the one of the larger total similarity wins. Features
+/// are neither centred nor scaled.
+pub fn vote(labelled: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
     tch::no_grad(|| {
-        let known = unit_rows(known, Kind::Float).tr();
+        let labelled = unit_rows(labelled, Kind::Float).tr();
         let neighbours = NEIGHBOURS.min(y.size()[0]);
         let one = |start: i64| {
             let x = unit_rows(&x.narrow(0, start, PIECE.min(x.size()[0] - start)), Kind::Float);
-            let (similarity, rows) = x.matmul(&known).topk(neighbours, 1, true, false);
+            let (similarity, rows) = x.matmul(&labelled).topk(neighbours, 1, true, false);
             // all similarities together weigh less than a vote
             let votes = similarity / (2 * neighbours) as f64 + 1.0;
             let labels = y.index_select(0, &rows.view([-1])).view_as(&rows);
@@ -41,18 +42,21 @@ mod tests {
             let _ = t.narrow(1, axis, 1).fill_(length);
             t
         };
-        let known = Tensor::cat(&[along(0, 25, 0.5), along(1, 15, 50.0)], 0);
-        let y = Tensor::cat(&[Tensor::zeros([25], tch::kind::INT64_CPU), Tensor::ones([15], tch::kind::INT64_CPU)], 0);
+        let labelled = Tensor::cat(&[along(0, 25, 0.5), along(1, 15, 50.0)], 0);
+        let y = Tensor::cat(
+            &[Tensor::zeros([25], tch::kind::INT64_CPU), Tensor::ones([15], tch::kind::INT64_CPU)],
+            0,
+        );
         let x = Tensor::from_slice(&[30.0f32, 1.0, 0.01, 0.3]).view([2, 2]);
-        assert_eq!(Vec::<i64>::try_from(vote(&known, &y, &x, 2)).unwrap(), [0, 1]);
+        assert_eq!(Vec::<i64>::try_from(vote(&labelled, &y, &x, 2)).unwrap(), [0, 1]);
     }
 
     /// Two rows in all, a vote each: the more similar one wins.
     #[test]
     fn ties_go_to_the_more_similar() {
-        let known = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0]).view([2, 2]);
+        let labelled = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0]).view([2, 2]);
         let y = Tensor::from_slice(&[2i64, 0]);
         let x = Tensor::from_slice(&[0.2f32, 0.1, 0.1, 0.2]).view([2, 2]);
-        assert_eq!(Vec::<i64>::try_from(vote(&known, &y, &x, 3)).unwrap(), [2, 0]);
+        assert_eq!(Vec::<i64>::try_from(vote(&labelled, &y, &x, 3)).unwrap(), [2, 0]);
     }
 }

@@ -1,36 +1,38 @@
-//! L-BFGS that is told what the objective is where it asks: one minimisation as a state that many of can advance side by side,
-//! their objectives evaluated together.
+//! L-BFGS as a state that the caller advances: it evaluates the objective at a trial point and passes the
+//! result in. So many minimisations can run side by side, with their objectives evaluated together.
 //!
-//! The caller gives with each value a positive diagonal that is about the Hessian's; its inverse, scaled as usual by s'y / y'Hy,
-//! takes the identity's place at the bottom of the two-loop recursion (Nocedal and Wright, algorithm 7.4).
+//! With each value the caller gives a positive diagonal that approximates the Hessian's. Its inverse, scaled
+//! as usual by s'y / y'Hy, replaces the identity in the two-loop recursion (Nocedal and Wright, algorithm
+//! 7.4).
 
 use std::collections::VecDeque;
 use tch::{Kind, Tensor};
 
-/// Pairs that are remembered.
+/// Number of remembered pairs.
 const MEMORY: usize = 10;
-/// Least share of the decrease that the slope promises which a step must bring.
+/// A step must bring at least this share of the decrease that the slope promises.
 const ARMIJO: f64 = 1e-4;
-/// Relative change of the value that may be rounding: there the slopes decide (Hager and Zhang's approximate Wolfe condition).
+/// A relative change of the value that may be rounding: below it the slopes decide (Hager and Zhang's
+/// approximate Wolfe condition).
 const ROUNDING: f64 = 1e-6;
-/// Steps that may be refused one after the other before the direction is given up.
+/// Steps in a row that may be refused before the direction is given up.
 const REFUSALS: usize = 12;
-/// Iterations in a row that must promise too little for the search to end.
+/// The search ends after this many iterations in a row that promise too little.
 const CALM: usize = 2;
 
-/// What is too little to gain: the larger of a share of the value and an amount.
+/// A gain is too small below the larger of a share of the value and an amount.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
     pub relative: f64,
     pub absolute: f64,
 }
 
-/// How far a minimisation is.
+/// State of a minimisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// [`Lbfgs::trial`] is to be evaluated.
     Searching,
-    /// The decrease in reach, -g'd/2, was below the tolerance in two iterations in a row.
+    /// The expected decrease, -g'd/2, was below the tolerance in two iterations in a row.
     Converged,
     /// No step along the gradient decreases the value any more: rounding ends the search.
     Stalled,
@@ -63,7 +65,7 @@ struct Pair {
 }
 
 impl Lbfgs {
-    /// A search from `start` (P) that ends where less than `tolerance` can be gained.
+    /// A search from `start` (P) that ends when less than `tolerance` can be gained.
     pub(crate) fn new(start: &Tensor, tolerance: Tolerance) -> Lbfgs {
         Lbfgs {
             tolerance,
@@ -105,12 +107,12 @@ impl Lbfgs {
         self.iterations
     }
 
-    /// Takes value and gradient (P), float32, at [`Lbfgs::trial`], and `curvature` (P), float32, the Hessian's diagonal or
-    /// about it.
-    pub(crate) fn tell(&mut self, value: f64, gradient: Tensor, curvature: &Tensor) {
+    /// Takes value and gradient (P), float32, at [`Lbfgs::trial`], and `curvature` (P), float32, which
+    /// approximates the Hessian's diagonal.
+    pub(crate) fn update(&mut self, value: f64, gradient: Tensor, curvature: &Tensor) {
         let Some(previous) = &self.gradient else {
             (self.value, self.gradient) = (value, Some(gradient));
-            return self.aim(curvature);
+            return self.set_direction(curvature);
         };
         if !self.acceptable(value, &gradient) {
             return self.refuse(value, curvature);
@@ -126,7 +128,7 @@ impl Lbfgs {
         self.point = self.trial();
         (self.value, self.gradient) = (value, Some(gradient));
         self.iterations += 1;
-        self.aim(curvature);
+        self.set_direction(curvature);
     }
 
     fn acceptable(&self, value: f64, gradient: &Tensor) -> bool {
@@ -135,7 +137,8 @@ impl Lbfgs {
         enough || level && dot(gradient, &self.direction) <= (2.0 * ARMIJO - 1.0) * self.slope
     }
 
-    /// A shorter step: the minimum of the parabola through both values and the slope, at a tenth to a half of the step.
+    /// A shorter step: the minimum of the parabola through both values and the slope, at a tenth to a half of
+    /// the step.
     fn refuse(&mut self, value: f64, curvature: &Tensor) {
         self.refusals += 1;
         if self.refusals > REFUSALS {
@@ -143,7 +146,7 @@ impl Lbfgs {
                 self.state = State::Stalled;
             } else {
                 self.pairs.clear();
-                self.aim(curvature);
+                self.set_direction(curvature);
             }
             return;
         }
@@ -154,8 +157,8 @@ impl Lbfgs {
     }
 
     /// The next direction: -Hg by the two-loop recursion.
-    fn aim(&mut self, curvature: &Tensor) {
-        let gradient = self.gradient.as_ref().expect("a gradient was told");
+    fn set_direction(&mut self, curvature: &Tensor) {
+        let gradient = self.gradient.as_ref().expect("set by the first update");
         let mut direction = -gradient;
         let mut shares = Vec::with_capacity(self.pairs.len());
         for Pair { s, y, inverse } in self.pairs.iter().rev() {
@@ -163,7 +166,10 @@ impl Lbfgs {
             direction -= y * share;
             shares.push(share);
         }
-        let scale = self.pairs.back().map_or(1.0, |Pair { y, inverse, .. }| 1.0 / (inverse * dot(y, &(y / curvature))));
+        let scale = self
+            .pairs
+            .back()
+            .map_or(1.0, |Pair { y, inverse, .. }| 1.0 / (inverse * dot(y, &(y / curvature))));
         direction = direction * scale / curvature;
         for (Pair { s, y, inverse }, share) in self.pairs.iter().zip(shares.into_iter().rev()) {
             direction += s * (share - inverse * dot(y, &direction));
@@ -171,8 +177,8 @@ impl Lbfgs {
         self.slope = dot(gradient, &direction);
         self.direction = direction;
         (self.step, self.refusals) = (1.0, 0);
-        let (reach, Tolerance { relative, absolute }) = (-self.slope / 2.0, self.tolerance);
-        self.calm = if reach <= absolute.max(relative * self.value.abs()) { self.calm + 1 } else { 0 };
+        let (expected, Tolerance { relative, absolute }) = (-self.slope / 2.0, self.tolerance);
+        self.calm = if expected <= absolute.max(relative * self.value.abs()) { self.calm + 1 } else { 0 };
         if self.calm >= CALM || self.slope == 0.0 {
             self.state = State::Converged;
         }
@@ -188,23 +194,30 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Runs a search to its end with an objective that gives value and gradient; returns it and the number of evaluations.
-    fn run(start: &Tensor, curvature: &Tensor, objective: impl Fn(&Tensor) -> (f64, Tensor)) -> (Lbfgs, usize) {
+    /// Runs a search to its end with an objective that gives value and gradient; returns it and the number of
+    /// evaluations.
+    fn run(
+        start: &Tensor,
+        curvature: &Tensor,
+        objective: impl Fn(&Tensor) -> (f64, Tensor),
+    ) -> (Lbfgs, usize) {
         let mut search = Lbfgs::new(start, Tolerance { relative: 1e-9, absolute: 0.0 });
         let mut evaluations = 0;
         while search.state() == State::Searching && evaluations < 2000 {
             let (value, gradient) = objective(&search.trial());
-            search.tell(value, gradient.to_kind(Kind::Float), curvature);
+            search.update(value, gradient.to_kind(Kind::Float), curvature);
             evaluations += 1;
         }
         (search, evaluations)
     }
 
-    /// A quadratic of condition 10^6 about a known minimum: with its own diagonal in a few steps, without it all the same.
+    /// A quadratic of condition 10^6 about a known minimum is solved in a few steps with its diagonal, and in
+    /// more without.
     #[test]
     fn finds_the_minimum_of_a_quadratic() {
-        let diagonal =
-            Tensor::arange(30, (Kind::Double, Device::Cpu)).multiply_scalar(-0.2 * std::f64::consts::LN_10).exp();
+        let diagonal = Tensor::arange(30, (Kind::Double, Device::Cpu))
+            .multiply_scalar(-0.2 * std::f64::consts::LN_10)
+            .exp();
         let minimum = Tensor::arange(30, (Kind::Double, Device::Cpu)).sin();
         let objective = |x: &Tensor| {
             let off = x - &minimum;
@@ -220,7 +233,8 @@ mod tests {
         assert!(evaluations < 800 && search.value() < 1.0 + 1e-5, "{evaluations} {}", search.value());
     }
 
-    /// Rosenbrock's valley, which no step of 1 leads along: refused steps are shortened, the minimum at (1, 1) is found.
+    /// Rosenbrock's valley, where steps of 1 are too long: they are refused and shortened, and the minimum at
+    /// (1, 1) is found.
     #[test]
     fn follows_a_curved_valley() {
         let objective = |p: &Tensor| {

@@ -2,37 +2,50 @@
 //!
 //! - [`mlp`]: regression probes of transformation parameters (R2), all problems and seeds trained together;
 //! - [`ridge`]: the same by linear regression in closed form;
-//! - [`classify`]: linear classification probe (top-1), all seeds trained together;
-//! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of strengths, [`knn`] beside it;
-//! - [`r2`]: the two definitions of R2 and the constant predictor that each is held against;
-//! - [`segment`]: the [`hypernet`] head on a frozen encoder's token maps; [`segmentation`]: confusion matrix, mIoU, mAcc, aAcc;
-//! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings; [`geometry`]: invariance, effective rank;
-//! - [`stats`]: means with intervals, Welch's and paired tests, effect sizes, Holm's correction, variance components.
+//! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
+//! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of strengths, with [`knn`] beside
+//!   it;
+//! - [`r2`]: the two definitions of R2 and the constant predictor as the floor of each;
+//! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
+//!   mAcc, aAcc;
+//! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
+//! - [`Invariance`] and [`effective_rank()`] of representations;
+//! - [`stats`]: means with intervals, tests, effect sizes, Holm's correction; [`VarianceComponents`].
 //!
-//! The crate takes tensors on any device and knows neither files nor encoders nor training. Random draws are functions of
-//! the seeds that the caller gives; torch's global generator is neither read nor set.
+//! The crate takes tensors on any device and knows neither files nor encoders nor training. Random draws are
+//! functions of the caller's seeds; torch's global generator is neither read nor set.
 
-mod adam;
-pub mod classify;
+mod accuracy;
+mod checks;
+pub mod confusion;
+mod draws;
+mod effective_rank;
 mod error;
-pub mod geometry;
 pub mod hypernet;
+mod invariance;
 pub mod knn;
-mod labels;
 mod lbfgs;
+pub mod linear_classification;
 pub mod logistic;
+mod logistic_objective;
 pub mod mlp;
+mod mlp_stack;
+mod principal_axes;
+mod problem;
 pub mod quaternion;
 pub mod r2;
-mod random;
 pub mod retrieval;
 pub mod ridge;
-pub mod segment;
-pub mod segmentation;
-mod stack;
-mod standardise;
+mod scaling;
+pub mod scenes;
+pub mod segmentation_head;
 pub mod stats;
 pub mod transfer;
+mod variance_components;
 
-pub use error::{Error, Part, Result};
-pub use labels::Accuracy;
+pub use accuracy::Accuracy;
+pub use effective_rank::effective_rank;
+pub use error::{Error, Result, TensorRole};
+pub use invariance::Invariance;
+pub use problem::Problem;
+pub use variance_components::VarianceComponents;

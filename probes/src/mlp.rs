@@ -1,43 +1,22 @@
-//! Regression probe of protocol section 4: a three-layer MLP on frozen features, all problems and seeds trained together.
+//! Regression probe of protocol section 4: a three-layer MLP on frozen features, all problems and seeds
+//! trained together.
 
-use crate::error::{Error, Part, Result};
+use crate::checks::{check_above_zero, check_positive};
+use crate::draws::permutation;
+use crate::error::{Error, Result};
+use crate::mlp_stack::{NetworkSpec, Sizes, Stack, Training};
+use crate::problem::Problem;
 use crate::r2::R2;
-use crate::random::{self, Purpose};
-use crate::stack::{Network, Sizes, Stack, Training};
-use crate::standardise::{Scaler, expect_shape, finite, matrix, shape};
+use crate::scaling::Scaler;
+use eqr_random::Purpose;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Rows that are evaluated at a time, which bounds the memory of a forward pass over a large split.
+/// Rows that are evaluated at a time, to bound the memory of a forward pass over a large split.
 const EVALUATION_ROWS: i64 = 1024;
 
-/// One thing to read out of features: one transform's parameters, say. Tensors of any floating kind, all on one device,
-/// where the probe then trains; it trains in float32.
-///
-/// Problems whose `train_x` is the same tensor (same memory) share one standardised copy of it.
-#[derive(Debug)]
-pub struct Problem {
-    /// Name used in messages.
-    pub name: String,
-    /// Training features (N, D).
-    pub train_x: Tensor,
-    /// Training targets (N, k).
-    pub train_t: Tensor,
-    /// Test features (M, D).
-    pub test_x: Tensor,
-    /// Test targets (M, k).
-    pub test_t: Tensor,
-}
-
-impl Problem {
-    /// Number of outputs, k.
-    fn outputs(&self) -> i64 {
-        self.train_t.size()[1]
-    }
-}
-
-/// How a probe is built and trained; the default is the protocol's (section 4). Adam runs with betas 0.9 and 0.999, eps
-/// 1e-8 and without weight decay; the last epoch is taken.
+/// How a probe is built and trained; the default is the protocol's (section 4). Adam runs with betas 0.9 and
+/// 0.999, eps 1e-8 and without weight decay; the last epoch is taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
@@ -75,7 +54,7 @@ impl Precision {
     }
 }
 
-/// What one trained probe scores.
+/// Scores of one trained probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// On the split it was trained on.
@@ -86,23 +65,24 @@ pub struct Fit {
 
 /// Trains a probe for every problem and seed; the result is indexed `[problem][seed]`, as the arguments are.
 ///
-/// A probe depends on its problem, its seed and the configuration alone, to rounding: neither on the other problems nor on
-/// their order. The seed sets the initial weights and the order of the rows in each epoch, both the same for all problems.
-/// Problems of one (N, D) form one stack of networks; each such stack is trained after the other.
+/// But for rounding, a probe depends only on its problem, its seed and the configuration: neither on the
+/// other problems nor on their order. The seed sets the initial weights and the order of the rows in each
+/// epoch, both the same for all problems. Problems of one (N, D) form one stack of networks; the stacks are
+/// trained one after the other.
 ///
 /// # Errors
-/// An empty list of problems or seeds, a configuration value out of range, tensors whose shapes do not fit, NaN or infinite
-/// values (the message names the problem and the tensor), and training that diverged.
+/// An empty list of problems or seeds, a configuration value out of range, tensors whose shapes do not fit,
+/// NaN or infinite values (the message names the problem and the tensor), and training that diverged.
 pub fn fit(problems: &[Problem], seeds: &[u64], config: &ProbeConfig) -> Result<Vec<Vec<Fit>>> {
-    fit_in(Precision::Fp32, problems, seeds, config, &mut |_, _| {})
+    fit_with_progress(Precision::Fp32, problems, seeds, config, &mut |_, _| {})
 }
 
-/// As [`fit`], in `precision`, and tells `progress` after each epoch how many are done and how many there are in all stacks
-/// together.
+/// As [`fit`], in `precision`. Tells `progress` after each epoch how many epochs are done, and how many all
+/// stacks have together.
 ///
 /// # Errors
 /// As [`fit`].
-pub fn fit_in(
+pub fn fit_with_progress(
     precision: Precision,
     problems: &[Problem],
     seeds: &[u64],
@@ -117,7 +97,7 @@ pub fn fit_in(
         return Err(Error::Empty { what: "probe seed" });
     }
     tch::no_grad(|| {
-        problems.iter().try_for_each(check_problem)?;
+        problems.iter().try_for_each(Problem::check)?;
         let groups = groups(problems);
         let total = groups.len() * config.epochs;
         let mut fits: Vec<(usize, Vec<Fit>)> = Vec::with_capacity(problems.len());
@@ -131,17 +111,17 @@ pub fn fit_in(
     })
 }
 
-/// `targets` (N, k) with its rows in a random order that depends on `seed` and N: the training targets of the row
-/// "Shuffled targets", which tell the probe nothing about intact test targets.
+/// `targets` (N, k) with its rows in a random order that depends on `seed` and N: the training targets of the
+/// row "Shuffled targets", which say nothing about intact test targets.
 ///
-/// One permutation of N rows still agrees with the intact order by chance: where features hold a share R2 of a target, the
-/// shuffled score of that output scatters about zero (or below, where the probe overfits) by 2 sqrt(R2 / N), 0.02 for 10,000
-/// rows and R2 = 1. A small set needs the mean over several permutations.
+/// One permutation of N rows still agrees with the intact order by chance: where features hold a share R2 of
+/// a target, the shuffled score of that output scatters about zero (or below, where the probe overfits) by 2
+/// sqrt(R2 / N), 0.02 for 10,000 rows and R2 = 1. A small set needs the mean over several permutations.
 ///
 /// # Panics
 /// Where `targets` has no dimension.
 pub fn permuted(targets: &Tensor, seed: u64) -> Tensor {
-    let order = random::order(seed, Purpose::Permute, 0, targets.size()[0]);
+    let order = permutation(seed, 0, Purpose::TargetPermutation, targets.size()[0]);
     targets.index_select(0, &Tensor::from_slice(&order).to_device(targets.device()))
 }
 
@@ -152,42 +132,10 @@ impl ProbeConfig {
     /// [`Error::Config`] with the key, what it is and what it may be.
     pub fn validate(&self) -> Result<()> {
         check_positive("hidden", self.hidden)?;
-        check_training(self.epochs, self.batch, self.lr)
+        check_positive("epochs", self.epochs)?;
+        check_positive("batch", self.batch)?;
+        check_above_zero("lr", self.lr)
     }
-}
-
-fn check_positive(key: &'static str, value: usize) -> Result<()> {
-    if value > 0 { Ok(()) } else { Err(Error::Config { key, found: value.to_string(), expected: "at least 1" }) }
-}
-
-/// The ranges that both probes' configurations share.
-pub(crate) fn check_training(epochs: usize, batch: usize, lr: f64) -> Result<()> {
-    check_positive("epochs", epochs)?;
-    check_positive("batch", batch)?;
-    if lr > 0.0 && lr.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::Config { key: "lr", found: lr.to_string(), expected: "a finite number above 0" })
-    }
-}
-
-fn check_problem(problem: &Problem) -> Result<()> {
-    let Problem { name, train_x, train_t, test_x, test_t } = problem;
-    let (train_rows, features) = matrix(name, Part::TrainFeatures, train_x)?;
-    let (test_rows, _) = matrix(name, Part::TestFeatures, test_x)?;
-    let (_, outputs) = matrix(name, Part::TrainTargets, train_t)?;
-    if train_t.size()[0] != train_rows {
-        return Err(shape(name, Part::TrainTargets, train_t, format!("{train_rows} rows, as the features have")));
-    }
-    expect_shape(name, Part::TestFeatures, test_x, &[test_rows, features])?;
-    expect_shape(name, Part::TestTargets, test_t, &[test_rows, outputs])?;
-    let parts = [
-        (Part::TrainFeatures, train_x),
-        (Part::TrainTargets, train_t),
-        (Part::TestFeatures, test_x),
-        (Part::TestTargets, test_t),
-    ];
-    parts.into_iter().try_for_each(|(part, tensor)| finite(name, part, tensor))
 }
 
 /// Indices of the problems that train as one stack, in the order of their first members.
@@ -217,14 +165,15 @@ impl Inputs {
         let mut distinct: Vec<&Tensor> = Vec::new();
         let mut feature_of = Vec::with_capacity(problems.len());
         for problem in problems {
-            let known = distinct.iter().position(|x| same_memory(x, &problem.train_x));
-            feature_of.push(known.unwrap_or(distinct.len()));
-            if known.is_none() {
+            let position = distinct.iter().position(|x| same_memory(x, &problem.train_x));
+            feature_of.push(position.unwrap_or(distinct.len()));
+            if position.is_none() {
                 distinct.push(&problem.train_x);
             }
         }
         let scalers: Vec<Scaler> = distinct.iter().map(|x| Scaler::fit(x)).collect();
-        let features = scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x).to_kind(kind)).collect();
+        let features =
+            scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x).to_kind(kind)).collect();
         let widest = problems.iter().map(|p| p.outputs()).max().unwrap_or(0);
         let padded = |p: &&Problem| p.train_t.to_kind(Kind::Float).constant_pad_nd([0, widest - p.outputs()]);
         let targets = problems.iter().map(padded).collect();
@@ -232,8 +181,8 @@ impl Inputs {
     }
 
     /// Every problem's networks, one for each seed, problem by problem.
-    fn networks(&self, problems: &[&Problem], seeds: &[u64]) -> Vec<Network> {
-        let network = |p: usize, s: usize| Network {
+    fn networks(&self, problems: &[&Problem], seeds: &[u64]) -> Vec<NetworkSpec> {
+        let network = |p: usize, s: usize| NetworkSpec {
             features: self.feature_of[p],
             targets: p,
             outputs: problems[p].outputs(),
@@ -261,9 +210,11 @@ fn fit_group(
     let stack = train(&inputs, problems, seeds, config, tick);
     let one = |p: usize, s: usize| {
         let (problem, feature, network) = (problems[p], inputs.feature_of[p], p * seeds.len() + s);
-        let train =
-            score(&stack, network, &inputs.training.features[feature], &problem.train_t, |x| x.to_kind(Kind::Float));
-        let test = score(&stack, network, &problem.test_x, &problem.test_t, |x| inputs.scalers[feature].apply(x));
+        let train = score(&stack, network, &inputs.training.features[feature], &problem.train_t, |x| {
+            x.to_kind(Kind::Float)
+        });
+        let test =
+            score(&stack, network, &problem.test_x, &problem.test_t, |x| inputs.scalers[feature].apply(x));
         match (train, test) {
             (Some(train), Some(test)) => Ok(Fit { train, test }),
             _ => Err(Error::Diverged { name: problem.name.clone(), seed: seeds[s] }),
@@ -296,14 +247,15 @@ fn train(
     stack
 }
 
-/// Order of the rows in one epoch, (S, N): a permutation of each seed's own.
+/// Order of the rows in one epoch, (S, N): another permutation for each seed.
 fn epoch_order(seeds: &[u64], epoch: usize, rows: i64, device: Device) -> Tensor {
     let order: Vec<i64> =
-        seeds.iter().flat_map(|&seed| random::order(seed, Purpose::Order, epoch as u64, rows)).collect();
+        seeds.iter().flat_map(|&seed| permutation(seed, epoch as u64, Purpose::ProbeOrder, rows)).collect();
     Tensor::from_slice(&order).view([seeds.len() as i64, rows]).to_device(device)
 }
 
-/// R2 of a network on features (R, D) that `prepare` standardises piece by piece; `None` where a prediction is not finite.
+/// R2 of a network on features (R, D) that `prepare` standardises piece by piece; `None` where a prediction
+/// is not finite.
 fn score(
     stack: &Stack,
     network: usize,
@@ -319,7 +271,7 @@ fn score(
     let pieces: Vec<Tensor> = (0..rows).step_by(EVALUATION_ROWS as usize).map(piece).collect();
     let predictions = Tensor::cat(&pieces, 0).to_device(Device::Cpu);
     let usable = predictions.isfinite().all().int64_value(&[]) == 1;
-    usable.then(|| R2::of_checked(&predictions, targets))
+    usable.then(|| R2::from_checked(&predictions, targets))
 }
 
 #[cfg(test)]
@@ -327,9 +279,16 @@ mod tests {
     use super::*;
 
     fn problem(name: &str, rows: i64, features: i64, outputs: i64) -> Problem {
-        let x = (Tensor::arange(rows * features, (Kind::Float, Device::Cpu)) * 1.7).sin().view([rows, features]);
+        let x =
+            (Tensor::arange(rows * features, (Kind::Float, Device::Cpu)) * 1.7).sin().view([rows, features]);
         let t = x.narrow(1, 0, outputs).copy();
-        Problem { name: name.into(), test_x: x.shallow_clone(), test_t: t.shallow_clone(), train_x: x, train_t: t }
+        Problem {
+            name: name.into(),
+            test_x: x.shallow_clone(),
+            test_t: t.shallow_clone(),
+            train_x: x,
+            train_t: t,
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-/// Largest difference of a norm from 1: float32 values that some program rounded.
+/// Largest difference of a norm from 1: room for rounded float32 values.
 const TOLERANCE: f64 = 1e-3;
 
 /// Whether all rows of `targets` are four numbers of norm 1.
@@ -11,11 +11,13 @@ pub fn are_unit(targets: &Tensor) -> bool {
     if size.len() != 2 || size[1] != 4 {
         return false;
     }
-    let off = targets.to_kind(Kind::Double).square().sum_dim_intlist(&[1i64][..], false, Kind::Double).sqrt() - 1.0;
+    let off =
+        targets.to_kind(Kind::Double).square().sum_dim_intlist(&[1i64][..], false, Kind::Double).sqrt() - 1.0;
     off.abs().max().double_value(&[]) < TOLERANCE
 }
 
-/// `q` (N, 4) with each row's sign such that w >= 0: q and -q turn alike, and a probe cannot know which of them was written down.
+/// `q` (N, 4) with the sign of each row such that w >= 0: q and -q are the same rotation, and a probe cannot
+/// know which of them was recorded.
 pub fn canonical(q: &Tensor) -> Tensor {
     let flip = q.narrow(1, 3, 1).lt(0.0).to_kind(q.kind()) * -2.0 + 1.0;
     q * flip

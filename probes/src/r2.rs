@@ -1,41 +1,42 @@
 //! The two definitions of R2 (protocol section 4) and the constant predictor.
 
-use crate::error::{Part, Result};
-use crate::standardise::{expect_shape, finite, matrix};
+use crate::checks::{expect_shape, finite, matrix};
+use crate::error::{Result, TensorRole};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Coefficients of determination of one set of predictions, each in (-inf, 1]. `None` means undefined: the target does
-/// not vary, so that there is nothing to explain; it is neither 0 nor NaN.
+/// Coefficients of determination of one set of predictions, each in (-inf, 1]. `None` means undefined, which
+/// is neither 0 nor NaN: the target does not vary, so there is nothing to explain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct R2 {
-    /// 1 - (sum of all squared residuals) / (sum over samples and outputs of (target - m)^2), with ONE mean m over all
-    /// samples and outputs: the definition of SIE's code (Garrido et al. 2023). Where outputs have different means even a
-    /// constant predictor scores above 0 by it, see [`constant_predictor`].
+    /// 1 - (sum of all squared residuals) / (sum over samples and outputs of (target - m)^2), with ONE mean m
+    /// over all samples and outputs: the definition of SIE's code (Garrido et al. 2023). Where outputs have
+    /// different means even a constant predictor scores above 0 by it, see [`constant_predictor`].
     pub pooled: Option<f64>,
-    /// Mean of `outputs` over the outputs where it is defined; where all are, scikit-learn's `r2_score` with
+    /// Mean of the defined `outputs`; where all are defined, scikit-learn's `r2_score` with
     /// `multioutput="uniform_average"`.
     pub per_output: Option<f64>,
-    /// R2 of each output against that output's own mean, in the order of the columns.
+    /// R2 of each output, with the mean of that output, in the order of the columns.
     pub outputs: Vec<Option<f64>>,
 }
 
 impl R2 {
-    /// R2 of `predictions` against `targets`, both (N, k) of any floating kind, on any device; sums are taken in f64.
+    /// R2 of `predictions` against `targets`, both (N, k) of any floating kind, on any device; sums are taken
+    /// in f64.
     ///
     /// # Errors
     /// Where the shapes differ, one is not (N, k) with N, k >= 1, or a value is not finite.
-    pub fn of(predictions: &Tensor, targets: &Tensor) -> Result<R2> {
+    pub fn new(predictions: &Tensor, targets: &Tensor) -> Result<R2> {
         const NAME: &str = "R2";
-        let (rows, columns) = matrix(NAME, Part::Targets, targets)?;
-        expect_shape(NAME, Part::Predictions, predictions, &[rows, columns])?;
-        finite(NAME, Part::Targets, targets)?;
-        finite(NAME, Part::Predictions, predictions)?;
-        Ok(tch::no_grad(|| R2::of_checked(predictions, targets)))
+        let (rows, columns) = matrix(NAME, TensorRole::Targets, targets)?;
+        expect_shape(NAME, TensorRole::Predictions, predictions, &[rows, columns])?;
+        finite(NAME, TensorRole::Targets, targets)?;
+        finite(NAME, TensorRole::Predictions, predictions)?;
+        Ok(tch::no_grad(|| R2::from_checked(predictions, targets)))
     }
 
-    /// As [`R2::of`], for tensors that are known to be finite and of one shape.
-    pub(crate) fn of_checked(predictions: &Tensor, targets: &Tensor) -> R2 {
+    /// As [`R2::new`], for finite tensors of one shape.
+    pub(crate) fn from_checked(predictions: &Tensor, targets: &Tensor) -> R2 {
         let double = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
         let (predictions, targets) = (double(predictions), double(targets));
         let residual = column_sums(&(predictions - &targets).square());
@@ -46,7 +47,8 @@ impl R2 {
             .map(|j| if low[j] < high[j] { Some(1.0 - residual[j] / total[j]) } else { None })
             .collect();
         let varies = low.iter().chain(&high).any(|&v| v != low[0]);
-        let pooled_total = targets.g_sub(&targets.mean(Kind::Double)).square().sum(Kind::Double).double_value(&[]);
+        let pooled_total =
+            targets.g_sub(&targets.mean(Kind::Double)).square().sum(Kind::Double).double_value(&[]);
         let pooled = varies.then(|| 1.0 - residual.iter().sum::<f64>() / pooled_total);
         let defined: Vec<f64> = outputs.iter().copied().flatten().collect();
         let per_output = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
@@ -64,19 +66,19 @@ fn values(t: &Tensor) -> Vec<f64> {
     Vec::try_from(t).expect("one-dimensional f64 tensor")
 }
 
-/// R2 of the predictor that says each output's training mean whatever it sees: `train_targets` (N, k), `test_targets`
-/// (M, k). The value that a probe has to beat: about 0 per output, and well above 0 pooled where the outputs' means differ
-/// (about 0.23 on the quaternions of 3DIEBench).
+/// R2 of the predictor that always gives each output's training mean: `train_targets` (N, k), `test_targets`
+/// (M, k). A probe has to beat this value: about 0 per output, and well above 0 pooled where the outputs'
+/// means differ (about 0.23 on the quaternions of 3DIEBench).
 ///
 /// # Errors
-/// As [`R2::of`].
+/// As [`R2::new`].
 pub fn constant_predictor(train_targets: &Tensor, test_targets: &Tensor) -> Result<R2> {
     const NAME: &str = "constant predictor";
-    let (_, columns) = matrix(NAME, Part::TrainTargets, train_targets)?;
-    let (rows, _) = matrix(NAME, Part::TestTargets, test_targets)?;
-    expect_shape(NAME, Part::TestTargets, test_targets, &[rows, columns])?;
-    finite(NAME, Part::TrainTargets, train_targets)?;
-    finite(NAME, Part::TestTargets, test_targets)?;
+    let (_, columns) = matrix(NAME, TensorRole::TrainTargets, train_targets)?;
+    let (rows, _) = matrix(NAME, TensorRole::TestTargets, test_targets)?;
+    expect_shape(NAME, TensorRole::TestTargets, test_targets, &[rows, columns])?;
+    finite(NAME, TensorRole::TrainTargets, train_targets)?;
+    finite(NAME, TensorRole::TestTargets, test_targets)?;
     let means = train_targets.to_device(Device::Cpu).mean_dim(&[0i64][..], true, Kind::Double);
-    Ok(R2::of_checked(&means.expand([rows, columns], false), test_targets))
+    Ok(R2::from_checked(&means.expand([rows, columns], false), test_targets))
 }

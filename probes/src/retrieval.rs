@@ -1,21 +1,23 @@
-//! What a predictor of transformed embeddings is worth by SIE's measures (Garrido et al. 2023): among the views of one object, is the one
-//! that was predicted the nearest? Mean reciprocal rank, hits among the first k, and the error of the pose that is retrieved.
+//! Quality of predicted embeddings by SIE's measures (Garrido et al. 2023): is the predicted view the nearest
+//! among the views of its object? Mean reciprocal rank, hits among the first k, and the error of the
+//! retrieved pose.
 
-use crate::error::{Error, Part, Result};
-use crate::standardise::{expect_shape, finite, shape, unit_rows};
+use crate::checks::{expect_shape, finite, wrong_shape};
+use crate::error::{Error, Result, TensorRole};
+use crate::scaling::unit_rows;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 /// The k of H@k.
 pub const HITS: [usize; 4] = [1, 2, 5, 10];
 
-/// Where one prediction found its view.
+/// Where the predicted view is among the candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// The view that was predicted, an index of the candidates.
+pub struct Ranking {
+    /// The predicted view, an index of the candidates.
     pub truth: usize,
-    /// Its rank by similarity, from 1. A candidate as similar as the true one counts as before it, so that embeddings that are all
-    /// alike have the last rank and not the first.
+    /// Its rank by similarity, from 1. A candidate as similar as the true one counts as before it, so that
+    /// embeddings that are all alike get the last rank and not the first.
     pub rank: usize,
     /// The most similar candidate.
     pub nearest: usize,
@@ -30,58 +32,75 @@ pub struct Retrieval {
     pub mrr: f64,
     /// Share of the ranks that are at most k, for each k of [`HITS`].
     pub hits: [f64; 4],
-    /// Prediction retrieval error: mean of 1 - (q . p)^2 between the poses q of the view predicted and p of the nearest candidate, in
-    /// [0, 1]; 0 where both are one rotation.
+    /// Prediction retrieval error: mean of 1 - (q . p)^2 between the poses q of the predicted view and p of
+    /// the nearest candidate, in [0, 1]; 0 where both are one rotation.
     pub pre: f64,
 }
 
-/// Ranks of the views of objects, by cosine similarity: prediction i of every object of `predictions` (O, P, d) is of candidate `truth[i]`
-/// of the same object's `candidates` (O, V, d). The source view is a candidate like the others. One list an object.
+/// Ranks of the views of objects by cosine similarity, one list an object. Prediction i of every object of
+/// `predictions` (O, P, d) is of candidate `truth[i]` among the same object's `candidates` (O, V, d). The
+/// source view is a candidate like the others.
 ///
 /// # Errors
 /// Shapes that do not fit, no prediction, values that are not finite, a truth that is no candidate.
-pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Vec<Found>>> {
+pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Vec<Ranking>>> {
     const NAME: &str = "retrieval";
     let [objects, views @ (1..), width] = candidates.size()[..] else {
-        return Err(shape(NAME, Part::Targets, candidates, "three dimensions, with at least one view".into()));
+        return Err(wrong_shape(
+            NAME,
+            TensorRole::Targets,
+            candidates,
+            "three dimensions, with at least one view".into(),
+        ));
     };
     if truth.is_empty() {
         return Err(Error::Empty { what: "prediction" });
     }
-    expect_shape(NAME, Part::Predictions, predictions, &[objects, truth.len() as i64, width])?;
-    finite(NAME, Part::Targets, candidates)?;
-    finite(NAME, Part::Predictions, predictions)?;
+    expect_shape(NAME, TensorRole::Predictions, predictions, &[objects, truth.len() as i64, width])?;
+    finite(NAME, TensorRole::Targets, candidates)?;
+    finite(NAME, TensorRole::Predictions, predictions)?;
     if let Some(&max) = truth.iter().find(|&&view| view >= views as usize) {
         let max = max as i64;
-        return Err(Error::Labels { name: NAME.into(), part: Part::Predictions, min: 0, max, classes: views });
+        return Err(Error::Labels {
+            name: NAME.into(),
+            role: TensorRole::Predictions,
+            min: 0,
+            max,
+            classes: views,
+        });
     }
     let similarities = tch::no_grad(|| {
-        let unit =
-            |x: &Tensor, rows: i64| unit_rows(&x.reshape([-1, width]), Kind::Double).view([objects, rows, width]);
+        let unit = |x: &Tensor, rows: i64| {
+            unit_rows(&x.reshape([-1, width]), Kind::Double).view([objects, rows, width])
+        };
         unit(predictions, truth.len() as i64).bmm(&unit(candidates, views).transpose(1, 2)).reshape([-1])
     });
     let similarities = Vec::<f64>::try_from(similarities).expect("a flat tensor of f64");
     let rows: Vec<&[f64]> = similarities.chunks_exact(views as usize).collect();
-    let of_object = |rows: &[&[f64]]| rows.iter().zip(truth).map(|(row, truth)| found(row, *truth)).collect();
-    Ok(rows.chunks_exact(truth.len()).map(of_object).collect())
+    let rankings =
+        |rows: &[&[f64]]| rows.iter().zip(truth).map(|(row, truth)| ranking(row, *truth)).collect();
+    Ok(rows.chunks_exact(truth.len()).map(rankings).collect())
 }
 
 /// Rank of the candidate `truth` by its similarity in `row`, and the most similar one.
-fn found(row: &[f64], truth: usize) -> Found {
+fn ranking(row: &[f64], truth: usize) -> Ranking {
     let rank = row.iter().filter(|&&other| other >= row[truth]).count();
     let nearest = (0..row.len()).fold(0, |best, view| if row[view] > row[best] { view } else { best });
-    Found { truth, rank, nearest }
+    Ranking { truth, rank, nearest }
 }
 
 impl Retrieval {
-    /// Means over the predictions of all objects: what [`ranks`] found of each, with the poses of its views as unit quaternions.
+    /// Means over the predictions of all objects: the [`ranks`] of each, with the poses of its views as unit
+    /// quaternions.
     ///
     /// # Errors
     /// No prediction at all.
-    pub fn of(objects: &[(Vec<Found>, Vec<[f64; 4]>)]) -> Result<Retrieval> {
+    pub fn from_rankings(objects: &[(Vec<Ranking>, Vec<[f64; 4]>)]) -> Result<Retrieval> {
         let all: Vec<(usize, f64)> = objects
             .iter()
-            .flat_map(|(found, poses)| found.iter().map(|f| (f.rank, distance(&poses[f.truth], &poses[f.nearest]))))
+            .flat_map(|(found, poses)| {
+                found.iter().map(|f| (f.rank, distance(&poses[f.truth], &poses[f.nearest])))
+            })
             .collect();
         if all.is_empty() {
             return Err(Error::Empty { what: "prediction" });
@@ -96,7 +115,7 @@ impl Retrieval {
     }
 }
 
-/// 1 - (q . p)^2: nothing between q and -q.
+/// 1 - (q . p)^2: 0 between q and -q.
 fn distance(q: &[f64; 4], p: &[f64; 4]) -> f64 {
     1.0 - q.iter().zip(p).map(|(a, b)| a * b).sum::<f64>().powi(2)
 }
@@ -110,14 +129,16 @@ mod tests {
     #[test]
     fn measures_by_hand() {
         let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)).unsqueeze(0) * 7.0;
-        // of view 1, exact in direction; of view 2, view 0 in front of it; of view 0, behind both others
-        let predictions = Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
+        // view 1, exact in direction; view 2, with view 0 before it; view 0, behind both others
+        let predictions =
+            Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
         let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap().remove(0);
-        let expected = [(1, 1, 1), (2, 2, 0), (0, 3, 1)].map(|(truth, rank, nearest)| Found { truth, rank, nearest });
+        let expected =
+            [(1, 1, 1), (2, 2, 0), (0, 3, 1)].map(|(truth, rank, nearest)| Ranking { truth, rank, nearest });
         assert_eq!(found, expected);
         let half = 0.5f64.sqrt();
         let poses = vec![[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, half, half], [0.0, 0.0, -1.0, 0.0]];
-        let result = Retrieval::of(&[(found, poses)]).unwrap();
+        let result = Retrieval::from_rankings(&[(found, poses)]).unwrap();
         assert!((result.mrr - (1.0 + 0.5 + 1.0 / 3.0) / 3.0).abs() < 1e-12);
         assert_eq!(result.hits, [1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]);
         // distances 0, 1 (half a turn) and 1/2 (a quarter)
@@ -132,18 +153,20 @@ mod tests {
         assert!(ranks(&same, &same, &[0, 1, 2, 4]).is_err());
         assert!(ranks(&same, &same.squeeze_dim(0), &[0, 1, 2, 3]).is_err());
         assert!(
-            ranks(&same.narrow(1, 0, 0), &same, &[]).is_err() && ranks(&same, &same.narrow(1, 0, 0), &[0]).is_err()
+            ranks(&same.narrow(1, 0, 0), &same, &[]).is_err()
+                && ranks(&same, &same.narrow(1, 0, 0), &[0]).is_err()
         );
-        assert!(matches!(Retrieval::of(&[]), Err(Error::Empty { .. })));
+        assert!(matches!(Retrieval::from_rankings(&[]), Err(Error::Empty { .. })));
     }
 
     /// Two objects of two views: the second one's predictions are exchanged.
     #[test]
-    fn objects_are_searched_by_themselves() {
+    fn objects_are_searched_separately() {
         let candidates = Tensor::eye(2, (Kind::Float, Device::Cpu)).repeat([2, 1, 1]);
         let predictions = Tensor::cat(&[candidates.narrow(0, 0, 1), candidates.narrow(0, 1, 1).flip([1])], 0);
         let found = ranks(&predictions, &candidates, &[0, 1]).unwrap();
-        let ranks: Vec<Vec<usize>> = found.iter().map(|found| found.iter().map(|f| f.rank).collect()).collect();
+        let ranks: Vec<Vec<usize>> =
+            found.iter().map(|found| found.iter().map(|f| f.rank).collect()).collect();
         assert_eq!(ranks, [[1, 1], [2, 2]]);
     }
 }

@@ -1,30 +1,33 @@
-//! Linear regression probe in closed form: ridge regression of every output, its strength chosen without a split.
+//! Linear regression probe in closed form: ridge regression of every output, its strength chosen without a
+//! split.
 //!
-//! Features are standardised with the training split's statistics ([`Standard`]), the intercept is free, and the weights w of
-//! an output minimise |y - Xw|^2 + lambda |w|^2. Of `n * 10^-6 .. n * 10^3` (one a decade, [`grid`]) each output takes
-//! the lambda of least generalised cross-validation error,
-//! n RSS / (n - 1 - df)^2 with df = tr(X (X'X + lambda)^-1 X'): a closed form of leaving one out with equal leverages, which
-//! spends no sample on validation. The factor n makes the grid mean the same on any number of samples, since X'X grows with n.
+//! Features are standardised with the training split's statistics ([`Standard`]), the intercept is free, and
+//! the weights w of an output minimise |y - Xw|^2 + lambda |w|^2. Of `n * 10^-6 .. n * 10^3` (one a decade,
+//! [`grid`]) each output takes the lambda of least generalised cross-validation error, n RSS / (n - 1 - df)^2
+//! with df = tr(X (X'X + lambda)^-1 X'): a closed form of leaving one out with equal leverages, which spends
+//! no sample on validation. The factor n makes the grid mean the same for any number of samples, since X'X
+//! grows with n.
 //!
-//! N training rows, D features, k outputs. With N > D the normal equations are solved (D, D), else their dual (N, N); every
-//! lambda is above 0, so that constant columns and rank-deficient features have one solution. Products are torch's in f64 on
-//! the features' device, factorisations LAPACK's on the host.
+//! N training rows, D features, k outputs. With N > D the normal equations are solved (D, D), else their dual
+//! (N, N); every lambda is above 0, so that constant columns and rank-deficient features have one solution.
+//! Products are torch's in f64 on the features' device, factorisations LAPACK's on the host.
 
-use crate::error::{Error, Part, Result};
+use crate::checks::{expect_shape, finite, matrix, wrong_shape};
+use crate::error::{Error, Result, TensorRole};
+use crate::problem::Problem;
 use crate::r2::R2;
-use crate::standardise::{expect_shape, finite, matrix, shape};
 use ndarray::{Array1, Array2};
 use ndarray_linalg::{FactorizeCInto, InverseCInto, SolveC, UPLO};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Rows that are held as f64 at a time.
+/// Rows that are converted to f64 at a time.
 const PIECE: i64 = 8192;
 
 /// Strengths of the grid, as multiples of the number of training rows.
 const DECADES: std::ops::RangeInclusive<i32> = -6..=3;
 
-/// Relative residual of a solved system above which the LAPACK at hand is wrong, not merely rounding.
+/// Relative residual of a solved system above which LAPACK is wrong, beyond rounding.
 const WRONG: f64 = 1e-6;
 
 /// Strengths that a fit on `rows` training rows chooses from, ascending.
@@ -40,28 +43,28 @@ pub struct Ridge {
     weights: Tensor,
     /// (1, k): the training targets' means.
     intercept: Tensor,
-    /// Strength that each output chose.
+    /// Strength of each output.
     pub lambda: Vec<f64>,
     /// Effective degrees of freedom of each output at that strength, without the intercept's.
     pub degrees: Vec<f64>,
 }
 
-/// Means and standard deviations (divisor N) of the training features in f64, both (1, D). A column that does not vary is
-/// divided by 1.
+/// Means and standard deviations (divisor N) of the training features in f64, both (1, D). A column that does
+/// not vary is divided by 1.
 #[derive(Debug)]
 struct Standard {
     mean: Tensor,
     scale: Tensor,
 }
 
-/// R2 of the linear probe, as [`crate::mlp::Fit`] has it of the MLP.
+/// Scores of the linear probe, like [`crate::mlp::Fit`] of the MLP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearFit {
     /// On the split it was fitted to.
     pub train: R2,
     /// On the test split.
     pub test: R2,
-    /// Strength that each output chose.
+    /// Strength of each output.
     pub lambda: Vec<f64>,
 }
 
@@ -69,48 +72,50 @@ pub struct LinearFit {
 ///
 /// # Errors
 /// As [`Ridge::fit`]; test tensors of another width.
-pub fn fit(problem: &crate::mlp::Problem) -> Result<LinearFit> {
+pub fn fit(problem: &Problem) -> Result<LinearFit> {
     tch::no_grad(|| {
-        let name = &problem.name;
-        let (rows, _) = matrix(name, Part::TestFeatures, &problem.test_x)?;
-        expect_shape(name, Part::TestFeatures, &problem.test_x, &[rows, problem.train_x.size()[1]])?;
-        expect_shape(name, Part::TestTargets, &problem.test_t, &[rows, problem.train_t.size()[1]])?;
-        finite(name, Part::TestFeatures, &problem.test_x)?;
-        finite(name, Part::TestTargets, &problem.test_t)?;
-        let ridge = Ridge::fit(name, &problem.train_x, &problem.train_t)?;
-        let train = R2::of_checked(&ridge.predict(&problem.train_x), &problem.train_t);
-        let test = R2::of_checked(&ridge.predict(&problem.test_x), &problem.test_t);
+        problem.check()?;
+        let ridge = Ridge::fit(&problem.name, &problem.train_x, &problem.train_t)?;
+        let train = R2::from_checked(&ridge.predict(&problem.train_x), &problem.train_t);
+        let test = R2::from_checked(&ridge.predict(&problem.test_x), &problem.test_t);
         Ok(LinearFit { train, test, lambda: ridge.lambda })
     })
 }
 
 impl Ridge {
-    /// Fits features `x` (N, D) to targets `t` (N, k), both of any floating kind on one device. `name` is for messages.
+    /// Fits features `x` (N, D) to targets `t` (N, k), both of any floating kind on one device. `name` is for
+    /// messages.
     ///
     /// # Errors
-    /// Shapes that do not fit, fewer than 3 rows, NaN or infinite values, a LAPACK that returns wrong factors.
+    /// Shapes that do not fit, fewer than 3 rows, NaN or infinite values, a LAPACK that returns wrong
+    /// factors.
     pub fn fit(name: &str, x: &Tensor, t: &Tensor) -> Result<Ridge> {
-        let (rows, features) = matrix(name, Part::TrainFeatures, x)?;
-        let (_, outputs) = matrix(name, Part::TrainTargets, t)?;
-        expect_shape(name, Part::TrainTargets, t, &[rows, outputs])?;
+        let (rows, features) = matrix(name, TensorRole::TrainFeatures, x)?;
+        let (_, outputs) = matrix(name, TensorRole::TrainTargets, t)?;
+        expect_shape(name, TensorRole::TrainTargets, t, &[rows, outputs])?;
         if rows < 3 {
-            return Err(shape(name, Part::TrainFeatures, x, "at least 3 rows".into()));
+            return Err(wrong_shape(name, TensorRole::TrainFeatures, x, "at least 3 rows".into()));
         }
-        finite(name, Part::TrainFeatures, x)?;
-        finite(name, Part::TrainTargets, t)?;
+        finite(name, TensorRole::TrainFeatures, x)?;
+        finite(name, TensorRole::TrainTargets, t)?;
         tch::no_grad(|| {
             let standard = Standard::fit(x);
             let t = t.to_kind(Kind::Double);
             let intercept = t.mean_dim(&[0i64][..], true, Kind::Double);
             let centred = t - &intercept;
-            let solutions = if rows > features { primal(&standard, x, &centred) } else { dual(&standard, x, &centred) };
-            let best = Best::of(solutions.map_err(|what| Error::Lapack { name: name.into(), what })?, rows as f64);
-            let weights = if rows > features { best.weights } else { standard.apply(x).tr().matmul(&best.weights) };
+            let solutions =
+                if rows > features { primal(&standard, x, &centred) } else { dual(&standard, x, &centred) };
+            let best = Best::choose(
+                solutions.map_err(|what| Error::Lapack { name: name.into(), what })?,
+                rows as f64,
+            );
+            let weights =
+                if rows > features { best.weights } else { standard.apply(x).tr().matmul(&best.weights) };
             Ok(Ridge { standard, weights, intercept, lambda: best.lambda, degrees: best.degrees })
         })
     }
 
-    /// Predictions (M, k) in f64 for features (M, D), where the features are.
+    /// Predictions (M, k) in f64 for features (M, D), on their device.
     pub fn predict(&self, x: &Tensor) -> Tensor {
         let piece = |x: Tensor| self.intercept.addmm(&self.standard.apply(&x), &self.weights);
         Tensor::cat(&pieces(x).map(piece).collect::<Vec<_>>(), 0)
@@ -122,12 +127,13 @@ impl Standard {
     fn fit(x: &Tensor) -> Standard {
         let rows = x.size()[0] as f64;
         let sum = |f: &dyn Fn(Tensor) -> Tensor| {
-            let parts = pieces(x).map(|p| f(p.to_kind(Kind::Double)).sum_dim_intlist(&[0i64][..], true, Kind::Double));
+            let parts = pieces(x)
+                .map(|p| f(p.to_kind(Kind::Double)).sum_dim_intlist(&[0i64][..], true, Kind::Double));
             parts.reduce(|a, b| a + b).expect("features have rows")
         };
         let mean = sum(&|piece| piece) / rows;
         let std = (sum(&|piece| (piece - &mean).square()) / rows).sqrt();
-        // what rounding leaves of a constant
+        // below this a column is a constant and its rounding
         let floor = (mean.abs() * 1e-7).clamp_min(1e-300);
         let scale = std.where_self(&std.gt_tensor(&floor), &std.ones_like());
         Standard { mean, scale }
@@ -145,7 +151,7 @@ fn pieces(x: &Tensor) -> impl Iterator<Item = Tensor> {
     (0..rows).step_by(PIECE as usize).map(move |start| x.narrow(0, start, PIECE.min(rows - start)))
 }
 
-/// What one lambda gives for all outputs.
+/// The solution for all outputs with one lambda.
 struct Solution {
     lambda: f64,
     /// (D, k) of the normal equations or (N, k) of the dual.
@@ -164,14 +170,19 @@ struct Best {
 }
 
 impl Best {
-    fn of(solutions: Vec<Solution>, rows: f64) -> Best {
+    fn choose(solutions: Vec<Solution>, rows: f64) -> Best {
         let outputs = solutions[0].residual.len();
-        let error = |s: &Solution, j: usize| s.residual[j] / (rows - 1.0 - s.degrees).max(f64::MIN_POSITIVE).powi(2);
+        let error =
+            |s: &Solution, j: usize| s.residual[j] / (rows - 1.0 - s.degrees).max(f64::MIN_POSITIVE).powi(2);
         let best = |j: usize| {
-            solutions.iter().min_by(|a, b| error(a, j).total_cmp(&error(b, j))).expect("the grid has strengths")
+            solutions
+                .iter()
+                .min_by(|a, b| error(a, j).total_cmp(&error(b, j)))
+                .expect("the grid has strengths")
         };
         let chosen: Vec<&Solution> = (0..outputs).map(best).collect();
-        let columns: Vec<Tensor> = chosen.iter().enumerate().map(|(j, s)| s.weights.narrow(1, j as i64, 1)).collect();
+        let columns: Vec<Tensor> =
+            chosen.iter().enumerate().map(|(j, s)| s.weights.narrow(1, j as i64, 1)).collect();
         Best {
             weights: Tensor::cat(&columns, 1),
             lambda: chosen.iter().map(|s| s.lambda).collect(),
@@ -194,27 +205,31 @@ fn primal(standard: &Standard, x: &Tensor, y: &Tensor) -> std::result::Result<Ve
     let solve = |lambda: f64| {
         let (weights, trace) = solve(&gram, &moment, lambda)?;
         // |y - Xw|^2 = y'y - w'(X'y) - lambda |w|^2, because (X'X) w = X'y - lambda w
-        let fitted = (&weights * (&moment + &weights * lambda)).sum_dim_intlist(&[0i64][..], false, Kind::Double);
+        let fitted =
+            (&weights * (&moment + &weights * lambda)).sum_dim_intlist(&[0i64][..], false, Kind::Double);
         let residual = values(&(&total - fitted).clamp_min(0.0));
         Ok(Solution { lambda, weights, degrees: features as f64 - lambda * trace, residual })
     };
     grid(x.size()[0] as usize).into_iter().map(solve).collect()
 }
 
-/// Solutions of (K + lambda) a = y with K = XX' (N, N); w = X'a. df = N - lambda tr (K + lambda)^-1, and y - Ka = lambda a.
+/// Solutions of (K + lambda) a = y with K = XX' (N, N); w = X'a. df = N - lambda tr (K + lambda)^-1, and y -
+/// Ka = lambda a.
 fn dual(standard: &Standard, x: &Tensor, y: &Tensor) -> std::result::Result<Vec<Solution>, String> {
     let x = standard.apply(x);
     let kernel = x.matmul(&x.tr());
     let rows = x.size()[0];
     let solve = |lambda: f64| {
         let (weights, trace) = solve(&kernel, y, lambda)?;
-        let residual = values(&(&weights * lambda).square().sum_dim_intlist(&[0i64][..], false, Kind::Double));
+        let residual =
+            values(&(&weights * lambda).square().sum_dim_intlist(&[0i64][..], false, Kind::Double));
         Ok(Solution { lambda, weights, degrees: rows as f64 - lambda * trace, residual })
     };
     grid(rows as usize).into_iter().map(solve).collect()
 }
 
-/// The solution of (A + lambda) w = b for symmetric A (m, m) >= 0 and b (m, k), and the trace of (A + lambda)^-1.
+/// The solution of (A + lambda) w = b for symmetric A (m, m) >= 0 and b (m, k), and the trace of (A +
+/// lambda)^-1.
 fn solve(a: &Tensor, b: &Tensor, lambda: f64) -> std::result::Result<(Tensor, f64), String> {
     let device = a.device();
     let shifted = a + Tensor::eye(a.size()[0], (Kind::Double, device)) * lambda;
@@ -222,7 +237,10 @@ fn solve(a: &Tensor, b: &Tensor, lambda: f64) -> std::result::Result<(Tensor, f6
     let columns: Vec<Tensor> = (0..b.size()[1])
         .map(|j| {
             let column = Array1::from_vec(values(&b.select(1, j).contiguous()));
-            factor.solvec_into(column).map(|w| Tensor::from_slice(&w.to_vec())).map_err(|error| error.to_string())
+            factor
+                .solvec_into(column)
+                .map(|w| Tensor::from_slice(&w.to_vec()))
+                .map_err(|error| error.to_string())
         })
         .collect::<std::result::Result<_, _>>()?;
     let weights = Tensor::stack(&columns, 1).to_device(device);
@@ -231,7 +249,7 @@ fn solve(a: &Tensor, b: &Tensor, lambda: f64) -> std::result::Result<(Tensor, f6
     Ok((weights, inverse.diag().sum()))
 }
 
-/// Some BLAS builds compute wrong products on processors newer than they are: a residual that is no rounding says so.
+/// Some BLAS builds compute wrong products on processors newer than they are; the residual shows it.
 fn check(a: &Tensor, w: &Tensor, b: &Tensor) -> std::result::Result<(), String> {
     let norm = |t: &Tensor| t.square().sum(Kind::Double).sqrt().double_value(&[]);
     let (off, scale) = (norm(&(a.matmul(w) - b)), norm(a) * norm(w) + norm(b));
@@ -251,4 +269,41 @@ fn values(t: &Tensor) -> Vec<f64> {
 fn array(t: &Tensor) -> Array2<f64> {
     let side = t.size()[0] as usize;
     Array2::from_shape_vec((side, side), values(&t.contiguous().view([-1]))).expect("a square tensor")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: features -1 and 1, (G + lambda) w = X'y with G = 2, X'y = 4; two equal rows fit y = 2 x.
+    #[test]
+    fn both_forms_by_hand() {
+        let x = Tensor::from_slice(&[-1.0, 1.0]).view([2, 1]);
+        let y = Tensor::from_slice(&[-2.0, 2.0]).view([2, 1]);
+        let standard = Standard::fit(&x);
+        let (primal, dual) = (primal(&standard, &x, &y).unwrap(), dual(&standard, &x, &y).unwrap());
+        for ((primal, dual), lambda) in primal.iter().zip(&dual).zip(grid(2)) {
+            let weight = primal.weights.double_value(&[0, 0]);
+            assert!((weight - 4.0 / (2.0 + lambda)).abs() < 1e-12, "{weight}");
+            assert!((x.tr().matmul(&dual.weights).double_value(&[0, 0]) - weight).abs() < 1e-9);
+            assert!(
+                (primal.degrees - 2.0 / (2.0 + lambda)).abs() < 1e-9
+                    && (dual.degrees - primal.degrees).abs() < 1e-9
+            );
+            assert!(
+                (primal.residual[0] - 2.0 * (2.0 - weight).powi(2)).abs() < 1e-6,
+                "{:?}",
+                primal.residual
+            );
+            assert!((dual.residual[0] - primal.residual[0]).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_wrong_solution_is_noticed() {
+        let a = Tensor::from_slice(&[2.0, 0.0, 0.0, 3.0]).view([2, 2]);
+        let b = Tensor::from_slice(&[2.0, 3.0]).view([2, 1]);
+        assert!(check(&a, &b.ones_like(), &b).is_ok());
+        assert!(check(&a, &(b.ones_like() * 1.001), &b).unwrap_err().contains("off by"));
+    }
 }

@@ -1,8 +1,8 @@
-//! Means over seeds with their intervals, tests between methods, effect sizes, correction for many tests, and where the variance
-//! comes from (protocol section 8).
+//! Means over seeds with their intervals, tests between methods, effect sizes, and correction for many tests
+//! (protocol section 8).
 //!
-//! What a sample cannot tell is `None`, never NaN: a single value has no standard deviation and no interval, a difference
-//! that involves a single value has no test.
+//! What a sample does not determine is `None`, never NaN: a single value has no standard deviation and no
+//! interval, and a difference that involves a single value has no test.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use statrs::function::gamma::ln_gamma;
 /// Spread below this multiple of a sample's largest absolute value is rounding, and counts as none.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
-/// A sample in short.
+/// Mean, spread and interval of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Number of values, at least 1.
@@ -26,13 +26,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summary of `values`, for example of one metric over pretraining seeds. Equal values give `std` 0 and an interval
-    /// without width.
+    /// Summary of `values`, for example of one metric over pretraining seeds. Equal values give `std` 0 and
+    /// an interval of width 0.
     ///
     /// # Errors
     /// Where there is no value or one is not finite.
-    pub fn of(values: &[f64]) -> Result<Summary> {
-        let moments = Moments::of(values, largest(values)?);
+    pub fn from_values(values: &[f64]) -> Result<Summary> {
+        let moments = Moments::new(values, largest(values)?);
         let ci95 = moments.variance.map(|variance| {
             let degrees = moments.n - 1.0;
             interval(moments.mean, (variance / moments.n).sqrt(), degrees)
@@ -41,11 +41,11 @@ impl Summary {
     }
 }
 
-/// Difference of two means and the two-sided t test of its being zero.
+/// Difference of two means, and the two-sided t test of whether it is zero.
 ///
-/// Where neither sample varies at all (each its own value again and again) there is no noise to hold the difference
-/// against: the interval has no width, `t`, `df` and `cohen_d` are `None`, and `p` is 1 for equal means and `None`
-/// otherwise, so that runs that repeat each other exactly are never called significant.
+/// Where neither sample varies, there is no noise to compare the difference with: the interval has width 0,
+/// `t`, `df` and `cohen_d` are `None`, and `p` is 1 for equal means and `None` otherwise, so that runs that
+/// repeat each other exactly are never called significant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Mean of the first sample less mean of the second.
@@ -58,18 +58,19 @@ pub struct Difference {
     pub t: Option<f64>,
     /// Degrees of freedom (Welch-Satterthwaite: no whole number).
     pub df: Option<f64>,
-    /// Effect size. Welch: the difference over the pooled standard deviation (Cohen's d); paired: the mean difference over
-    /// the standard deviation of the differences (d_z).
+    /// Effect size. Welch: the difference over the pooled standard deviation (Cohen's d); paired: the mean
+    /// difference over the standard deviation of the differences (d_z).
     pub cohen_d: Option<f64>,
 }
 
-/// Welch's test of two independent samples: `mean(a) - mean(b)`. With a single value on either side only the mean is given.
+/// Welch's test of two independent samples: `mean(a) - mean(b)`. With a single value on either side only the
+/// mean is given.
 ///
 /// # Errors
 /// Where a sample is empty or a value is not finite.
 pub fn welch(a: &[f64], b: &[f64]) -> Result<Difference> {
     let scale = largest(a)?.max(largest(b)?);
-    let (a, b) = (Moments::of(a, scale), Moments::of(b, scale));
+    let (a, b) = (Moments::new(a, scale), Moments::new(b, scale));
     let mean = a.mean - b.mean;
     let (Some(variance_a), Some(variance_b)) = (a.variance, b.variance) else { return Ok(untested(mean)) };
     let (share_a, share_b) = (variance_a / a.n, variance_b / b.n);
@@ -79,14 +80,14 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Difference> {
     Ok(tested(mean, error.sqrt(), df, pooled.sqrt(), scale))
 }
 
-/// Student's test of two independent samples of one variance: `mean(a) - mean(b)`. Right where the question is whether both are of one
-/// distribution, and sharper than Welch's on few values.
+/// Student's test of two independent samples of one variance: `mean(a) - mean(b)`. It fits the question
+/// whether both are of one distribution, and is more powerful than Welch's on few values.
 ///
 /// # Errors
 /// Where a sample is empty or a value is not finite.
-pub fn student_two_samples(a: &[f64], b: &[f64]) -> Result<Difference> {
+pub fn student(a: &[f64], b: &[f64]) -> Result<Difference> {
     let scale = largest(a)?.max(largest(b)?);
-    let (a, b) = (Moments::of(a, scale), Moments::of(b, scale));
+    let (a, b) = (Moments::new(a, scale), Moments::new(b, scale));
     let mean = a.mean - b.mean;
     let (Some(variance_a), Some(variance_b)) = (a.variance, b.variance) else { return Ok(untested(mean)) };
     let df = a.n + b.n - 2.0;
@@ -104,25 +105,27 @@ pub fn paired(a: &[f64], b: &[f64]) -> Result<Difference> {
     }
     let scale = largest(a)?.max(largest(b)?);
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-    let Moments { n, mean, variance } = Moments::of(&differences, scale);
+    let Moments { n, mean, variance } = Moments::new(&differences, scale);
     let Some(variance) = variance else { return Ok(untested(mean)) };
     Ok(tested(mean, (variance / n).sqrt(), n - 1.0, variance.sqrt(), scale))
 }
 
-/// Whether `value` may be one more of `history`: their difference, value less mean, with the interval and test of a prediction (Student's t on
-/// n - 1 degrees of freedom, standard error s sqrt(1 + 1/n)). A history of one value, or without spread, is as in [`Difference`].
+/// Whether `value` may come from the distribution of `history`: value less mean of the history, with the
+/// interval and test of a prediction (Student's t on n - 1 degrees of freedom, standard error s sqrt(1 +
+/// 1/n)). For a history of one value, or without spread, see [`Difference`].
 ///
 /// # Errors
 /// An empty history, a value that is not finite.
-pub fn one_more(history: &[f64], value: f64) -> Result<Difference> {
+pub fn prediction_test(history: &[f64], value: f64) -> Result<Difference> {
     let scale = largest(history)?.max(largest(&[value])?);
-    let Moments { n, mean, variance } = Moments::of(history, scale);
+    let Moments { n, mean, variance } = Moments::new(history, scale);
     let Some(variance) = variance else { return Ok(untested(value - mean)) };
     Ok(tested(value - mean, (variance * (1.0 + 1.0 / n)).sqrt(), n - 1.0, variance.sqrt(), scale))
 }
 
-/// Holm's step-down correction: adjusted p values in the order given, to be held against the level as they are. They control
-/// the chance of one or more false claims among all of them. A value that is no probability (NaN included) counts as 1.
+/// Holm's step-down correction: adjusted p values in the given order, to be compared with the level directly.
+/// They control the chance of one or more false claims among all of them. A value that is no probability (NaN
+/// included) counts as 1.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let probability = |i: usize| if (0.0..=1.0).contains(&p[i]) { p[i] } else { 1.0 };
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -136,54 +139,17 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Where the variance of a metric comes from, when each pretraining seed was probed with several probe seeds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Components {
-    /// Variance between encoders of different pretraining seeds, at least 0; `None` for one pretraining seed, or where no seed was probed
-    /// twice, so that the two cannot be told apart.
-    pub pretraining: Option<f64>,
-    /// Variance between probes of one encoder; `None` where no encoder was probed twice.
-    pub probe: Option<f64>,
-}
-
-impl Components {
-    /// Components from `values[pretraining seed][probe seed]`: the moment estimator of the one-way analysis of variance with random
-    /// effects, for any numbers of probe seeds. An estimate below 0 is 0.
-    ///
-    /// # Errors
-    /// No pretraining seed, one without a value, a value that is not finite.
-    pub fn of(values: &[Vec<f64>]) -> Result<Components> {
-        if values.is_empty() {
-            return Err(Error::Empty { what: "pretraining seed" });
-        }
-        values.iter().try_for_each(|group| largest(group).map(|_| ()))?;
-        let (groups, total) = (values.len() as f64, values.iter().map(Vec::len).sum::<usize>() as f64);
-        let mean = |group: &[f64]| group.iter().sum::<f64>() / group.len() as f64;
-        let within: f64 = values.iter().map(|group| group.iter().map(|v| (v - mean(group)).powi(2)).sum::<f64>()).sum();
-        if total == groups {
-            return Ok(Components { pretraining: None, probe: None });
-        }
-        let probe = within / (total - groups);
-        let grand = values.iter().flatten().sum::<f64>() / total;
-        let between: f64 = values.iter().map(|group| group.len() as f64 * (mean(group) - grand).powi(2)).sum();
-        let squares: f64 = values.iter().map(|group| (group.len() as f64).powi(2)).sum();
-        let effective = (total - squares / total) / (groups - 1.0);
-        let pretraining = (groups > 1.0).then(|| ((between / (groups - 1.0) - probe) / effective).max(0.0));
-        Ok(Components { pretraining, probe: Some(probe) })
-    }
-}
-
-/// Hedges' g of Cohen's d (or d_z) with `degrees` degrees of freedom of its standard deviation, at least 2: d of few values is too large
-/// in the mean, by a quarter for three pairs.
+/// Hedges' g of Cohen's d (or d_z) with `degrees` degrees of freedom of its standard deviation, at least 2.
+/// On average d of few values is too large, by a quarter for three pairs.
 pub fn hedges_g(d: f64, degrees: f64) -> f64 {
     let half = degrees / 2.0;
     d * (ln_gamma(half) - ln_gamma(half - 0.5)).exp() / half.sqrt()
 }
 
-/// Says why samples of these sizes can say little: one value on a side, or only differences of more than [`COARSE`] standard
-/// deviations found in four of five cases (two-sided test at 5%). `paired` takes the standard deviation of the differences.
-/// `None` where they are large enough.
-pub fn too_few(a: usize, b: usize, paired: bool) -> Option<String> {
+/// Why samples of these sizes show little: one value on a side, or a power of 80% only for differences above
+/// [`COARSE`] standard deviations (two-sided test at 5%). `paired` takes the standard deviation of the
+/// differences. `None` where the samples are large enough.
+pub fn small_sample_warning(a: usize, b: usize, paired: bool) -> Option<String> {
     if a.min(b) < 2 {
         return Some("one seed: no standard deviation, no interval and no test".to_owned());
     }
@@ -191,14 +157,16 @@ pub fn too_few(a: usize, b: usize, paired: bool) -> Option<String> {
         true => (a as f64 - 1.0, (1.0 / a as f64).sqrt()),
         false => ((a + b) as f64 - 2.0, (1.0 / a as f64 + 1.0 / b as f64).sqrt()),
     };
-    let found = (student(df).inverse_cdf(0.975) + student(df).inverse_cdf(0.8)) * error;
+    let found = (student_t(df).inverse_cdf(0.975) + student_t(df).inverse_cdf(0.8)) * error;
     let seeds = if a == b { format!("{a} seeds") } else { format!("{a} and {b} seeds") };
     (found > COARSE).then(|| {
-        format!("{seeds}: only differences above {found:.1} standard deviations are found in four of five cases")
+        format!(
+            "{seeds}: only differences above {found:.1} standard deviations are found in four of five cases"
+        )
     })
 }
 
-/// Smallest difference, in standard deviations, that samples must find to be called large enough.
+/// Difference, in standard deviations, that large enough samples find in four of five cases.
 pub const COARSE: f64 = 2.0;
 
 /// Mean and variance of a sample.
@@ -210,8 +178,8 @@ struct Moments {
 }
 
 impl Moments {
-    /// Moments of values that came from numbers as large as `scale`.
-    fn of(values: &[f64], scale: f64) -> Moments {
+    /// Moments of values that were computed from numbers as large as `scale`.
+    fn new(values: &[f64], scale: f64) -> Moments {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let variance = (values.len() > 1).then(|| {
@@ -222,14 +190,20 @@ impl Moments {
     }
 }
 
-/// Largest absolute value of a sample, which is checked on the way.
+/// Largest absolute value of a sample that passes [`check_sample`].
 fn largest(values: &[f64]) -> Result<f64> {
+    check_sample(values)?;
+    Ok(values.iter().fold(0.0, |largest, v| v.abs().max(largest)))
+}
+
+/// Fails unless there are values and all are finite.
+pub(crate) fn check_sample(values: &[f64]) -> Result<()> {
     if values.is_empty() {
         return Err(Error::Empty { what: "value" });
     }
     match values.iter().position(|v| !v.is_finite()) {
         Some(index) => Err(Error::BadValue { index, value: values[index] }),
-        None => Ok(values.iter().fold(0.0, |largest, v| v.abs().max(largest))),
+        None => Ok(()),
     }
 }
 
@@ -244,19 +218,19 @@ fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference
         return Difference { ci95: Some((mean, mean)), p: equal.then_some(1.0), ..untested(mean) };
     }
     let t = mean / error;
-    let p = (2.0 * student(df).sf(t.abs())).clamp(0.0, 1.0);
+    let p = (2.0 * student_t(df).sf(t.abs())).clamp(0.0, 1.0);
     let ci95 = Some(interval(mean, error, df));
     Difference { mean, ci95, p: Some(p), t: Some(t), df: Some(df), cohen_d: Some(mean / spread) }
 }
 
 /// 95% interval of an estimate with this standard error.
 fn interval(mean: f64, error: f64, df: f64) -> (f64, f64) {
-    let half = if error > 0.0 { student(df).inverse_cdf(0.975) * error } else { 0.0 };
+    let half = if error > 0.0 { student_t(df).inverse_cdf(0.975) * error } else { 0.0 };
     (mean - half, mean + half)
 }
 
 /// Student's t distribution; `df` comes from two samples of two values or more and is at least 1.
-fn student(df: f64) -> StudentsT {
+fn student_t(df: f64) -> StudentsT {
     StudentsT::new(0.0, 1.0, df).expect("degrees of freedom are at least 1")
 }
 
@@ -277,7 +251,7 @@ mod tests {
     /// Against scipy 1.17: `stats.t.interval(.95, 4, loc=mean, scale=stats.sem(a))`, `numpy.std(a, ddof=1)`.
     #[test]
     fn summary_agrees_with_scipy() {
-        let summary = Summary::of(&A).unwrap();
+        let summary = Summary::from_values(&A).unwrap();
         assert_eq!(summary.n, 5);
         assert_relative_eq!(summary.mean, 0.624, max_relative = 1e-12);
         assert_relative_eq!(summary.std.unwrap(), 0.027018512172212617, max_relative = 1e-12);
@@ -307,7 +281,8 @@ mod tests {
         assert_close(d.ci95.unwrap(), (0.011081365976620985, 0.06491863402337904));
     }
 
-    /// Against `scipy.stats.t.ppf(.975, df)` and `2 * scipy.stats.t.sf(t, df)`, from one degree of freedom to 999.
+    /// Against `scipy.stats.t.ppf(.975, df)` and `2 * scipy.stats.t.sf(t, df)`, from one degree of freedom to
+    /// 999.
     #[test]
     fn quantiles_and_tails_agree_with_scipy() {
         let quantiles = [
@@ -320,7 +295,7 @@ mod tests {
             (999.0, 1.9623414611334493),
         ];
         for (df, expected) in quantiles {
-            assert_relative_eq!(student(df).inverse_cdf(0.975), expected, max_relative = 1e-8);
+            assert_relative_eq!(student_t(df).inverse_cdf(0.975), expected, max_relative = 1e-8);
         }
         let tails = [
             (2.5, 3.7, 0.07182202291182678),
@@ -330,25 +305,28 @@ mod tests {
             (1e9, 4.0, 6.000000000000002e-36),
         ];
         for (t, df, expected) in tails {
-            assert_relative_eq!(2.0 * student(df).sf(t), expected, max_relative = 1e-8);
+            assert_relative_eq!(2.0 * student_t(df).sf(t), expected, max_relative = 1e-8);
         }
     }
 
-    /// By hand: sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, made monotone (`statsmodels` `multipletests(method="holm")`
-    /// gives the same).
-    /// Five of mean 0.5 and standard deviation 0.0158; 0.48 is t = -0.02 / (0.0158 sqrt(1.2)) = -1.1547 on 4 degrees of freedom, p = 0.3125
-    /// (SciPy: 2 t.cdf(-1.1547005, 4)).
+    /// Five of mean 0.5 and standard deviation 0.0158; 0.48 is t = -0.02 / (0.0158 sqrt(1.2)) = -1.1547 on 4
+    /// degrees of freedom, p = 0.3125 (SciPy: 2 t.cdf(-1.1547005, 4)).
     #[test]
     fn one_more_value_by_hand() {
         let history = [0.48, 0.49, 0.50, 0.51, 0.52];
-        let found = one_more(&history, 0.48).unwrap();
+        let found = prediction_test(&history, 0.48).unwrap();
         assert!(
             (found.t.unwrap() + 1.154_700_5).abs() < 1e-6 && (found.p.unwrap() - 0.312_5).abs() < 1e-4,
             "{found:?}"
         );
-        assert_eq!((one_more(&[0.5], 0.4).unwrap().p, one_more(&[0.5, 0.5], 0.5).unwrap().p), (None, Some(1.0)));
+        assert_eq!(
+            (prediction_test(&[0.5], 0.4).unwrap().p, prediction_test(&[0.5, 0.5], 0.5).unwrap().p),
+            (None, Some(1.0))
+        );
     }
 
+    /// Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, made monotone (statsmodels'
+    /// `multipletests(method="holm")` gives the same).
     #[test]
     fn holm_by_hand() {
         let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
@@ -362,7 +340,7 @@ mod tests {
 
     #[test]
     fn one_value_has_a_mean_and_no_more() {
-        assert_eq!(Summary::of(&[0.5]).unwrap(), Summary { n: 1, mean: 0.5, std: None, ci95: None });
+        assert_eq!(Summary::from_values(&[0.5]).unwrap(), Summary { n: 1, mean: 0.5, std: None, ci95: None });
         assert_eq!(welch(&[0.5], &B).unwrap().p, None);
         assert_eq!(paired(&[0.5], &[0.25]).unwrap(), untested(0.25));
     }
@@ -370,7 +348,7 @@ mod tests {
     #[test]
     fn samples_without_variance() {
         let constant = [0.1, 0.1, 0.1];
-        let summary = Summary::of(&constant).unwrap();
+        let summary = Summary::from_values(&constant).unwrap();
         assert_eq!(summary.std, Some(0.0));
         assert_eq!(welch(&constant, &constant).unwrap().p, Some(1.0));
         let apart = welch(&constant, &[0.3, 0.3]).unwrap();
@@ -378,14 +356,15 @@ mod tests {
         assert_eq!(apart.ci95, Some((apart.mean, apart.mean)));
         // 0.3 - 0.1 and 0.5 - 0.3 differ by rounding, which is no variance.
         assert_eq!(paired(&[0.3, 0.5], &[0.1, 0.3]).unwrap().p, None);
-        // One side without variance is an ordinary test: scipy's ttest_ind([1, 2, 3], [5, 5, 5], equal_var=False).
+        // One side without variance is an ordinary test: scipy's ttest_ind([1, 2, 3], [5, 5, 5],
+        // equal_var=False).
         let d = welch(&[1.0, 2.0, 3.0], &[5.0, 5.0, 5.0]).unwrap();
         assert_relative_eq!(d.p.unwrap(), 0.03509871864598465, max_relative = 1e-9);
         assert_close(d.ci95.unwrap(), (-5.48413771175033, -0.5158622882496702));
     }
 
-    /// Normal values of mean 0 and variance 1 from a small congruential generator; a low-discrepancy sequence is not random enough for samples
-    /// of four.
+    /// Normal values of mean 0 and variance 1 from a small congruential generator; a low-discrepancy sequence
+    /// is not random enough for samples of four.
     fn normal_draws() -> impl FnMut() -> f64 {
         let normal = statrs::distribution::Normal::new(0.0, 1.0).unwrap();
         let mut state: u64 = 1;
@@ -395,21 +374,25 @@ mod tests {
         }
     }
 
-    /// Intervals of the mean of 4 normal values, of Welch's difference of 4 and 6 of unequal variance, and of the paired difference of 5 pairs
-    /// with a common part cover the truth in 95% of 4,000 samples: the exact ones to three standard errors, Welch's approximation in 93 to 97%.
+    /// Intervals of the mean of 4 normal values, of Welch's difference of 4 and 6 of unequal variance, and of
+    /// the paired difference of 5 pairs with a common part cover the truth in 95% of 4,000 samples: the exact
+    /// ones to three standard errors, Welch's approximation in 93 to 97%.
     #[test]
     fn intervals_cover_what_they_say() {
         let mut draw = normal_draws();
-        let mut sample = |n: usize, mean: f64, std: f64| (0..n).map(|_| mean + std * draw()).collect::<Vec<f64>>();
-        let covers =
-            |interval: Option<(f64, f64)>, truth: f64| interval.is_some_and(|(low, high)| low < truth && truth < high);
+        let mut sample =
+            |n: usize, mean: f64, std: f64| (0..n).map(|_| mean + std * draw()).collect::<Vec<f64>>();
+        let covers = |interval: Option<(f64, f64)>, truth: f64| {
+            interval.is_some_and(|(low, high)| low < truth && truth < high)
+        };
         let mut covered = [0; 3];
         for _ in 0..4000 {
             let (a, b, common) = (sample(4, 3.0, 2.0), sample(6, 1.0, 0.5), sample(5, 0.0, 4.0));
-            let shifted =
-                |own: Vec<f64>| own.iter().zip(&common).map(|(own, common)| own + common).collect::<Vec<f64>>();
+            let shifted = |own: Vec<f64>| {
+                own.iter().zip(&common).map(|(own, common)| own + common).collect::<Vec<f64>>()
+            };
             let (first, second) = (shifted(sample(5, 0.5, 1.0)), shifted(sample(5, 0.0, 1.0)));
-            covered[0] += usize::from(covers(Summary::of(&a).unwrap().ci95, 3.0));
+            covered[0] += usize::from(covers(Summary::from_values(&a).unwrap().ci95, 3.0));
             covered[1] += usize::from(covers(welch(&a, &b).unwrap().ci95, 2.0));
             covered[2] += usize::from(covers(paired(&first, &second).unwrap().ci95, 0.5));
         }
@@ -418,40 +401,8 @@ mod tests {
         assert!((3720..=3880).contains(&covered[1]), "{covered:?} of 4000");
     }
 
-    /// By numpy, with the estimator's formulas: groups of 3, 3 and 2 values.
-    #[test]
-    fn components_by_hand() {
-        let values = [vec![0.60, 0.62, 0.61], vec![0.70, 0.69, 0.74], vec![0.55, 0.59]];
-        let found = Components::of(&values).unwrap();
-        assert_relative_eq!(found.probe.unwrap(), 0.00047999999999999996, max_relative = 1e-9);
-        assert_relative_eq!(found.pretraining.unwrap(), 0.004988571428571423, max_relative = 1e-9);
-        let alone = Components::of(&[vec![0.5, 0.7]]).unwrap();
-        assert_eq!(alone.pretraining, None);
-        assert_relative_eq!(alone.probe.unwrap(), 0.02, max_relative = 1e-9);
-        assert_eq!(Components::of(&[vec![0.5], vec![0.7]]).unwrap(), Components { pretraining: None, probe: None });
-        assert!(Components::of(&[vec![0.5], vec![]]).is_err() && Components::of(&[]).is_err());
-    }
-
-    /// Over 2,000 tables of 4 x 3 values with variances 4 and 1 the estimates are right in the mean.
-    #[test]
-    fn components_are_right_in_the_mean() {
-        use rand::SeedableRng;
-        use rand::distributions::{Distribution, Uniform};
-        let mut rng = rand_pcg::Pcg64::seed_from_u64(1);
-        let side = 3f64.sqrt();
-        let unit = Uniform::new(-side, side);
-        let mut table = || -> Vec<Vec<f64>> {
-            let mut row = |centre: f64| (0..3).map(|_| centre + unit.sample(&mut rng)).collect::<Vec<f64>>();
-            let centres: Vec<f64> = (0..4).map(|_| 2.0 * row(0.0)[0]).collect();
-            centres.into_iter().map(row).collect()
-        };
-        let found: Vec<Components> = (0..2000).map(|_| Components::of(&table()).unwrap()).collect();
-        let mean = |of: fn(&Components) -> f64| found.iter().map(of).sum::<f64>() / found.len() as f64;
-        let (pretraining, probe) = (mean(|c| c.pretraining.unwrap()), mean(|c| c.probe.unwrap()));
-        assert!((pretraining - 4.0).abs() < 0.2 && (probe - 1.0).abs() < 0.05, "{pretraining} {probe}");
-    }
-
-    /// Against scipy: `exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / sqrt(df / 2)`; 1 - 3 / (4 df - 1) is close to it.
+    /// Against scipy: `exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / sqrt(df / 2)`; 1 - 3 / (4 df - 1) is
+    /// close to it.
     #[test]
     fn hedges_corrects_small_samples() {
         assert_relative_eq!(hedges_g(1.0, 2.0), 0.5641895835477563, max_relative = 1e-9);
@@ -461,17 +412,17 @@ mod tests {
 
     #[test]
     fn small_samples_are_warned_of() {
-        assert!(too_few(1, 5, false).unwrap().contains("no interval"));
+        assert!(small_sample_warning(1, 5, false).unwrap().contains("no interval"));
         // t(0.975, 4) + t(0.8, 4) = 2.776 + 0.941, times the root of 2/3
-        let three = too_few(3, 3, false).unwrap();
+        let three = small_sample_warning(3, 3, false).unwrap();
         assert!(three.starts_with("3 seeds") && three.contains("3.0 standard"), "{three}");
-        assert_eq!(too_few(6, 6, false), None);
-        assert!(too_few(3, 3, true).is_some() && too_few(5, 5, true).is_none());
+        assert_eq!(small_sample_warning(6, 6, false), None);
+        assert!(small_sample_warning(3, 3, true).is_some() && small_sample_warning(5, 5, true).is_none());
     }
 
     #[test]
     fn bad_samples_are_refused() {
-        assert!(matches!(Summary::of(&[]), Err(Error::Empty { .. })));
+        assert!(matches!(Summary::from_values(&[]), Err(Error::Empty { .. })));
         assert!(matches!(welch(&A, &[1.0, f64::NAN]), Err(Error::BadValue { index: 1, .. })));
         assert!(matches!(paired(&A, &B), Err(Error::Unpaired { left: 5, right: 4 })));
     }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Writes the small pickles in CIFAR's python layout that the tests of datasets/ read. Needs numpy 2.
 
-    scripts/reference/cifar_pickles.py [folder, else datasets/tests/reference]
+    scripts/reference/cifar_pickles.py [FOLDER]     default: datasets/tests/reference
 
-The official files were written by Python 2's cPickle at protocol 2. Python2 below writes that form: the names of the
-ten classes through it are the official batches.meta, byte for byte. Files named after Python 3 are what Python 3's own
-pickle makes of the same dicts: copies of CIFAR that were read and written again.
+The official files were written by Python 2's cPickle at protocol 2. The class Python2 below writes that form:
+its output for the names of the ten classes equals the official batches.meta byte for byte. Files named after
+Python 3 are written by Python 3's own pickle from the same dicts, like copies of CIFAR that were read and
+written again.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ OFFICIAL_META_MD5 = "5ff9c542aee3614f3951f8cda6e48888"
 
 
 class Python2(pickle._Pickler):
-    """What Python 2's cPickle writes at protocol 2, with the numpy of its time."""
+    """Writes what Python 2's cPickle wrote at protocol 2 with the numpy of its time."""
 
     dispatch = dict(pickle._Pickler.dispatch)
 
@@ -64,7 +65,7 @@ def python2(value):
 
 
 def images(count, first):
-    """Bytes that tell image, plane, row and column apart."""
+    """Images whose bytes differ by image, plane, row and column."""
     at = np.arange(3072)
     return np.stack([(at * 7 + at // 32 + 31 * (first + n)) % 251 for n in range(count)]).astype("u1")
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Writes encoders that this program did not train, with random weights: a timm ViT as safetensors and as TorchScript (features, and tokens
-for segmentation), and a torchvision ResNet-18 as TorchScript (its last map). Prints timm's features of fixed images, to hold beside the
-product's.
+"""Writes encoders with random weights that eqr-bench did not train.
+
+They are a timm ViT as safetensors and as TorchScript (features, and tokens for segmentation), and a
+torchvision ResNet-18 as TorchScript (its last feature map). Prints timm's features of fixed images, for
+comparison with those of eqr-bench.
 
     pip install torch==2.11.0 torchvision==0.26.0 timm safetensors
     python3 scripts/reference/encoders.py FOLDER [SIDE]
 
-`--pretrained` after these takes the published weights where they can be downloaded.
+With `--pretrained` the published weights are downloaded and used instead.
 """
 
 import sys
@@ -50,8 +52,15 @@ def main():
     folder, side = Path(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 64
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    # blocks as timm has them, of a depth that two cores encode in minutes
-    shape = {"img_size": side, "patch_size": 8, "embed_dim": 192, "depth": 12, "num_heads": 3, "num_classes": 0}
+    # timm's blocks, at a depth that two cores encode in minutes
+    shape = {
+        "img_size": side,
+        "patch_size": 8,
+        "embed_dim": 192,
+        "depth": 12,
+        "num_heads": 3,
+        "num_classes": 0,
+    }
     vit = timm.models.vision_transformer.VisionTransformer(**shape).eval()
     if pretrained:
         vit = timm.create_model("vit_tiny_patch16_224", pretrained=True, num_classes=0, img_size=side).eval()

@@ -2,19 +2,21 @@
 # requires-python = ">=3.10"
 # dependencies = ["torch==2.11.0", "torchvision==0.26.0", "timm==1.0.31", "safetensors==0.8.0", "numpy"]
 # ///
-"""Writes what PyTorch makes of a tiny network, for the tests of eqr-models.
+"""Writes PyTorch's losses and gradients of a tiny network, for the tests of eqr-models.
 
     python scripts/reference/gradients.py [FOLDER]
 
-FOLDER (models/tests/reference) receives
+Two files are written to FOLDER (default: models/tests/it/reference).
 
-gradients.safetensors   parameters and a batch (f32), `gradient/<method>` (f64): the flat gradient of every method's loss, and under `reference`
-                        of its metadata, as JSON, the configuration and, by method, the names of the parameters in the order of the flat
-                        gradient and the values of the loss's terms
-vit.safetensors         weights of timm's VisionTransformer, images and the tokens it makes of them; position embeddings that torch interpolated
+gradients.safetensors   Parameters and a batch (f32), and `gradient/<method>` (f64), the flat gradient of
+                        every method's loss. The entry `reference` of the metadata is JSON: the
+                        configuration, and for each method the names of the parameters in the order of the
+                        flat gradient and the values of the loss's terms.
+vit.safetensors         Weights of timm's VisionTransformer, images, their tokens, and its position embedding
+                        as timm resizes it (bicubic, antialiased) to other token maps.
 
-The losses are written down from the papers (VICReg, SIE, SimCLR, Barlow Twins, and the reconstruction method of the benchmark) as
-PyTorch modules in f64 and differentiated by autograd through the whole network at once.
+The losses follow the papers (VICReg, SIE, SimCLR, Barlow Twins, and the reconstruction method of the
+benchmark). They are PyTorch modules in f64, and autograd differentiates the whole network at once.
 """
 
 import json
@@ -27,6 +29,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -35,7 +38,7 @@ CONFIG = {
     "encoder": {"image": 16, "patch": 4, "dim": 12, "depth": 2, "heads": 2, "out": 16},
     "heads": {"hidden": 12, "embed": 8},
     "decoder": {"depth": 2, "dim": 8, "heads": 2},
-    # not the defaults, so that a weight that is not applied shows
+    # not the defaults, so that a test fails if a weight is not applied
     "loss": {"lambda_ssl": 0.7, "lambda_recon": 1.3, "temperature": 0.3, "barlow_lambda": 0.02},
     "classes": CLASSES,
     "transforms": [["rotation", 1], ["translation", 2], ["crop", 4], ["flip", 1], ["color", 4], ["blur", 1]],
@@ -57,7 +60,7 @@ METHODS = [
 ]
 
 
-# --- network ---------------------------------------------------------------------------------------------------------
+# --- network ------------------------------------------------------------------------------------------------
 
 
 def heads_of(x, heads):
@@ -108,7 +111,10 @@ class PatchEmbed(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Vision Transformer with a linear map to y; the equivariant half of y is the mean of the patch tokens' equivariant halves."""
+    """Vision Transformer with a linear map to y.
+
+    The equivariant half of y is the mean of the equivariant halves of the patch tokens.
+    """
 
     def __init__(self, image, patch, dim, depth, heads, out):
         super().__init__()
@@ -141,14 +147,18 @@ class Projector(nn.Module):
 class TokenHead(nn.Module):
     def __init__(self, inputs, hidden, outputs):
         super().__init__()
-        self.linear1, self.norm, self.linear2 = nn.Linear(inputs, hidden), layer_norm(hidden), nn.Linear(hidden, outputs)
+        self.linear1, self.norm, self.linear2 = (
+            nn.Linear(inputs, hidden),
+            layer_norm(hidden),
+            nn.Linear(hidden, outputs),
+        )
 
     def forward(self, x):
         return self.linear2(F.gelu(self.norm(self.linear1(x))))
 
 
 def sine_cosine(grid, dim):
-    """MAE's fixed positions: half of a token for the column, half for the row; each half sines, then cosines."""
+    """MAE's fixed positions: half of a token for the column, half for the row; each sines, then cosines."""
     frequency = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim / 4))
     row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
 
@@ -160,12 +170,16 @@ def sine_cosine(grid, dim):
 
 
 class Decoder(nn.Module):
-    """Pixels of view 2: its tokens ask (queries), the tokens of view 1 answer (keys and values)."""
+    """Pixels of view 2. Its tokens are the queries; the tokens of view 1 are the keys and values."""
 
     def __init__(self, depth, dim, heads, patch, grid):
         super().__init__()
         self.norm_query, self.norm_source = layer_norm(dim), layer_norm(dim)
-        self.query, self.key_value, self.proj = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.query, self.key_value, self.proj = (
+            nn.Linear(dim, dim),
+            nn.Linear(dim, 2 * dim),
+            nn.Linear(dim, dim),
+        )
         self.norm, self.mlp = layer_norm(dim), Mlp(dim)
         self.blocks = nn.ModuleDict({str(i): Block(dim, heads) for i in range(1, depth)})
         self.norm_out, self.pixels = layer_norm(dim), nn.Linear(dim, 3 * patch * patch)
@@ -179,7 +193,9 @@ class Decoder(nn.Module):
         mixed = []
         for head in range(self.heads):
             part = slice(head * width, (head + 1) * width)
-            weights = torch.softmax(torch.einsum("nqd,nkd->nqk", q[..., part], k[..., part]) / math.sqrt(width), dim=-1)
+            weights = torch.softmax(
+                torch.einsum("nqd,nkd->nqk", q[..., part], k[..., part]) / math.sqrt(width), dim=-1
+            )
             mixed.append(torch.einsum("nqk,nkd->nqd", weights, v[..., part]))
         x = self.proj(torch.cat(mixed, dim=-1))
         x = x + self.mlp(self.norm(x))
@@ -190,11 +206,11 @@ class Decoder(nn.Module):
         return F.fold(patches, (side, side), self.patch, stride=self.patch)
 
 
-# --- losses ----------------------------------------------------------------------------------------------------------
+# --- losses -------------------------------------------------------------------------------------------------
 
 
 def hinge(z):
-    """VICReg's V: deviations below 1 are punished."""
+    """VICReg's V: penalises standard deviations below 1."""
     return torch.clamp(1 - torch.sqrt(z.var(dim=0, unbiased=True) + 1e-4), min=0).mean()
 
 
@@ -225,7 +241,7 @@ def simclr(z1, z2):
 
 
 def barlow(z1, z2):
-    """Eq. 1 of Zbontar et al. on embeddings that a BatchNorm without weights has normalised."""
+    """Eq. 1 of Zbontar et al., on embeddings normalised by a BatchNorm without weights."""
     a, b = (F.batch_norm(z, None, None, training=True) for z in (z1, z2))
     correlation = torch.einsum("ni,nj->ij", a, b) / len(a)
     own = torch.eye(len(correlation), dtype=torch.bool)
@@ -236,7 +252,14 @@ def barlow(z1, z2):
 
 
 JOINT = {"VICReg": vicreg, "SimCLR": simclr, "Barlow Twins": barlow}
-SHORT = {"rot": "rotation", "trans": "translation", "crop": "crop", "flip": "flip", "color": "color", "blur": "blur"}
+SHORT = {
+    "rot": "rotation",
+    "trans": "translation",
+    "crop": "crop",
+    "flip": "flip",
+    "color": "color",
+    "blur": "blur",
+}
 
 
 class Joint(nn.Module):
@@ -269,7 +292,7 @@ class Ours(nn.Module):
 
 
 class Sie(nn.Module):
-    """inv + equi losses; the predictor's hypernetwork makes a D x D matrix of the transforms' parameters and a constant."""
+    """SIE's losses. The predictor's hypernetwork maps the parameters and a constant to a D x D matrix."""
 
     def __init__(self, known, prediction_variance):
         super().__init__()
@@ -308,7 +331,10 @@ class Supervised(nn.Module):
 
     def forward(self, first, second, batch):
         own = torch.arange(PAIRS)
-        loss = [-torch.log_softmax(self.head(view[0]), dim=1)[own, batch["labels"]].mean() for view in (first, second)]
+        loss = [
+            -torch.log_softmax(self.head(view[0]), dim=1)[own, batch["labels"]].mean()
+            for view in (first, second)
+        ]
         return {"cross-entropy": (loss[0] + loss[1]) / 2}
 
 
@@ -342,11 +368,11 @@ def method(name):
     return {"Supervised": Supervised, "Direct regression": Direct}[name]()
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------
 
 
 def rough(rng, *shape, scale=1.0, about=0.0):
-    """Normal values that f32 holds exactly, in f64: what the fp32 run loads is what the f64 run loads."""
+    """Normal values in f64 that f32 represents exactly, so that runs in fp32 and f64 load the same values."""
     return torch.from_numpy((about + scale * rng.standard_normal(shape)).astype(np.float32)).double()
 
 
@@ -362,7 +388,10 @@ def make_batch(rng):
 
 
 def fill(rng, named):
-    """A network in the midst of training: no bias is zero, no scale is one, and predictions vary so little that SIE punishes it."""
+    """Fills the parameters as in the middle of a training.
+
+    No bias is zero, no scale is one, and predictions vary so little that SIE penalises it.
+    """
     for name, parameter in named.items():
         if name.endswith("weight") and parameter.dim() == 1:
             value = rough(rng, *parameter.shape, scale=0.2, about=1.0)
@@ -393,24 +422,36 @@ def gradients(folder):
         terms = model(encoder(batch["view1"]), encoder(batch["view2"]), batch)
         flat = torch.autograd.grad(sum(terms.values()), list(named.values()))
         tensors[f"gradient/{name}"] = torch.cat([part.flatten() for part in flat])
-        names = [key if key not in own else f"{key}/{'x'.join(map(str, value.shape))}" for key, value in named.items()]
-        methods.append({"name": name, "names": names, "terms": [[key, term.item()] for key, term in terms.items()]})
+        names = [
+            key if key not in own else f"{key}/{'x'.join(map(str, value.shape))}"
+            for key, value in named.items()
+        ]
+        methods.append(
+            {"name": name, "names": names, "terms": [[key, term.item()] for key, term in terms.items()]}
+        )
     stored = {f"parameter/{key}": value.detach() for key, value in encoder.named_parameters()}
     stored |= {f"parameter/{key}/{'x'.join(map(str, shape))}": value for (key, shape), value in known.items()}
     stored |= {f"batch/{key}": value for key, value in batch.items() if key != "labels"}
     tensors |= {key: value.float().contiguous() for key, value in stored.items()}
     tensors["batch/labels"] = batch["labels"]
     about = {"torch": torch.__version__, "config": CONFIG, "methods": methods}
-    save_file(tensors, os.path.join(folder, "gradients.safetensors"), metadata={"reference": json.dumps(about)})
+    save_file(
+        tensors, os.path.join(folder, "gradients.safetensors"), metadata={"reference": json.dumps(about)}
+    )
 
 
 def vit(folder):
-    """timm's forward pass; the pixels to tokens part of it, without a head."""
+    """timm's forward pass from pixels to tokens, without a head."""
     torch.set_default_dtype(torch.float32)
     rng = np.random.default_rng(21)
     shape = {"image": 16, "patch": 4, "dim": 16, "depth": 2, "heads": 2, "out": 8}
     model = VisionTransformer(
-        img_size=shape["image"], patch_size=shape["patch"], embed_dim=shape["dim"], depth=shape["depth"], num_heads=shape["heads"], num_classes=0
+        img_size=shape["image"],
+        patch_size=shape["patch"],
+        embed_dim=shape["dim"],
+        depth=shape["depth"],
+        num_heads=shape["heads"],
+        num_classes=0,
     ).eval()
     fill(rng, dict(model.named_parameters()))
     model = model.float()
@@ -419,19 +460,17 @@ def vit(folder):
         tokens = model.forward_features(images)
     tensors = {f"parameter/{key}": value.detach().contiguous() for key, value in model.named_parameters()}
     tensors |= {"images": images, "tokens": tokens}
-    positions = model.pos_embed.detach()
-    grid = shape["image"] // shape["patch"]
-    table = positions[:, 1:].reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
     for side in (2, 3, 7, 14):
-        resized = F.interpolate(table, size=(side, side), mode="bicubic", align_corners=False, antialias=False)
-        tensors[f"positions/{side}"] = torch.cat([positions[:, :1], resized.flatten(2).transpose(1, 2)], dim=1).contiguous()
+        resized = resample_abs_pos_embed(model.pos_embed.detach(), [side, side])
+        tensors[f"positions/{side}"] = resized.contiguous()
     about = {"torch": torch.__version__, "timm": timm.__version__, "config": shape}
     save_file(tensors, os.path.join(folder, "vit.safetensors"), metadata={"reference": json.dumps(about)})
 
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "..", "..", "models", "tests", "reference")
+    default = os.path.join(here, "..", "..", "models", "tests", "it", "reference")
+    folder = sys.argv[1] if len(sys.argv) > 1 else default
     os.makedirs(folder, exist_ok=True)
     gradients(folder)
     vit(folder)

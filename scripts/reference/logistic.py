@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/logistic.json: multinomial logistic regression by scikit-learn (Newton steps, to the end) for
-strengths of the protocol's grid, on features of unequal scales that do not separate the classes.
+"""Writes probes/tests/it/reference/logistic.json: multinomial logistic regression by scikit-learn.
+
+The fits are Newton steps to convergence, for strengths of the protocol's grid, on features of unequal scales
+that do not separate the classes.
 
     pip install numpy scikit-learn && scripts/reference/logistic.py
 """
@@ -12,7 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "logistic.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "logistic.json"
 TRAIN = 300
 
 
@@ -26,13 +28,18 @@ def main():
     train, labels = x[:TRAIN].astype(np.float64), y[:TRAIN]
     fits = []
     for strength in 10.0 ** (-6 + 11 * np.arange(0, 45, 8) / 44):
-        model = LogisticRegression(C=1 / strength, solver="newton-cholesky", tol=1e-12, max_iter=10000).fit(train, labels)
+        model = LogisticRegression(C=1 / strength, solver="newton-cholesky", tol=1e-12, max_iter=10000)
+        model.fit(train, labels)
         scores = train @ model.coef_.T + model.intercept_
         loss = (logsumexp(scores, axis=1) - scores[np.arange(TRAIN), labels]).sum()
         objective = loss + strength / 2 * (model.coef_**2).sum()
-        fits.append({
-            "lambda": strength, "objective": objective, "predicted": model.predict(x[TRAIN:].astype(np.float64)).tolist(),
-        })
+        fits.append(
+            {
+                "lambda": strength,
+                "objective": objective,
+                "predicted": model.predict(x[TRAIN:].astype(np.float64)).tolist(),
+            }
+        )
     FILE.write_text(json.dumps({"train": TRAIN, "x": x.tolist(), "y": y.tolist(), "fits": fits}) + "\n")
 
 

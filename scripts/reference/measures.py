@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/measures.json: accuracies, segmentation scores, R2, retrieval, k-NN, tests and intervals of fixed inputs by
-scikit-learn, SciPy, statsmodels and plain NumPy.
+"""Writes probes/tests/it/reference/measures.json: measures of fixed inputs.
+
+Accuracies, segmentation scores, R2, retrieval, nearest neighbours, tests and intervals by scikit-learn,
+SciPy, statsmodels and NumPy.
 
     pip install numpy scipy scikit-learn statsmodels && scripts/reference/measures.py
 """
@@ -10,16 +12,23 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, jaccard_score, r2_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    jaccard_score,
+    r2_score,
+    recall_score,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from statsmodels.stats.multitest import multipletests
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "measures.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "measures.json"
 VOID = 255
 
 
 def segmentation(random):
-    """Six classes, of which 4 is never true and 5 neither true nor predicted; some pixels are void."""
+    """Six classes; class 4 is never true, class 5 is neither true nor predicted, and some pixels are void."""
     truth = random.integers(0, 4, (3, 17, 23))
     predicted = np.where(random.random(truth.shape) < 0.7, truth, random.integers(0, 5, truth.shape))
     truth[random.random(truth.shape) < 0.1] = VOID
@@ -38,7 +47,7 @@ def segmentation(random):
 
 
 def retrieval(random):
-    """Predictions of views among the candidates of one object, with unit quaternions as poses."""
+    """Predicted views, ranked among the candidates of one object; poses are unit quaternions."""
     candidates = random.normal(size=(12, 6))
     truth = random.integers(1, 12, 11)
     predictions = candidates[truth] + 1.2 * random.normal(size=(11, 6))
@@ -65,12 +74,17 @@ def neighbours(random):
     x[np.arange(90), y] += 1.5
     queries = random.normal(size=(40, 5))
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
-    # on the unit sphere the nearest by distance are the nearest by cosine
+    # on the unit sphere, the nearest by distance are the nearest by cosine
     model = KNeighborsClassifier(20).fit(unit(x), y)
     votes = np.sort(model.predict_proba(unit(queries)), axis=1)
-    # ties go to the smaller label there, to the more similar class here: left out
+    # ties are left out: scikit-learn takes the smaller label, eqr-probes the more similar class
     clear = votes[:, -1] > votes[:, -2]
-    return {"x": x.tolist(), "y": y.tolist(), "queries": queries[clear].tolist(), "labels": model.predict(unit(queries[clear])).tolist()}
+    return {
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "queries": queries[clear].tolist(),
+        "labels": model.predict(unit(queries[clear])).tolist(),
+    }
 
 
 def samples(random):

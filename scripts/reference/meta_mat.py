@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes datasets/tests/reference/meta.mat and meta_plain.mat: a struct array shaped as that of ImageNet's devkit
-(ILSVRC2012_devkit_t12/data/meta.mat), with four leaf synsets and two above them, zipped and plain.
+"""Writes datasets/tests/reference/meta.mat (compressed) and meta_plain.mat.
+
+They hold a struct array like that of ImageNet's devkit (ILSVRC2012_devkit_t12/data/meta.mat), with four leaf
+synsets and two synsets above them.
 
     pip install scipy && scripts/reference/meta_mat.py
 """
@@ -11,9 +13,18 @@ import numpy as np
 from scipy.io import savemat
 
 FOLDER = Path(__file__).resolve().parents[2] / "datasets" / "tests" / "reference"
-FIELDS = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children", "wordnet_height", "num_train_images"]
+FIELDS = [
+    "ILSVRC2012_ID",
+    "WNID",
+    "words",
+    "gloss",
+    "num_children",
+    "children",
+    "wordnet_height",
+    "num_train_images",
+]
 
-# As in the devkit, leaf synsets come first, and not in the order of their WNIDs.
+# As in the devkit, leaf synsets come first and are not sorted by WNID.
 SYNSETS = [
     (1, "n02119789", "kit fox, Vulpes macrotis", "small grey fox", [], 0, 1300),
     (2, "n02100735", "English setter", "an English breed", [], 0, 1300),
@@ -25,10 +36,11 @@ SYNSETS = [
 
 
 def synsets():
-    """The struct array, one row a synset."""
+    """The struct array, with one row per synset."""
     rows = np.empty((len(SYNSETS), 1), dtype=[(field, object) for field in FIELDS])
     for row, (number, wnid, words, gloss, children, height, images) in zip(rows, SYNSETS):
-        number, count, height, images = (np.float64(value) for value in (number, len(children), height, images))
+        values = (number, len(children), height, images)
+        number, count, height, images = (np.float64(value) for value in values)
         children = np.array(children, dtype=np.float64).reshape(1, -1)
         row[0] = (number, wnid, words, gloss, count, children, height, images)
     return rows
@@ -37,10 +49,10 @@ def synsets():
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, zipped in [("meta.mat", True), ("meta_plain.mat", False)]:
-        # a variable before the one that is looked for
+        # `version` is a variable that the reader has to skip
         savemat(FOLDER / name, {"version": 12.0, "synsets": synsets()}, do_compression=zipped)
         path = FOLDER / name
-        # the header's text holds the time of writing
+        # the header would contain the time of writing
         path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + path.read_bytes()[116:])
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes datasets/tests/reference/{paths,labels,latents}.npy as SIE's split files and 3DIEBench's latents are written.
+"""Writes datasets/tests/reference/{paths,labels,latents}.npy, like SIE's split files and 3DIEBench's latents.
 
     pip install numpy && scripts/reference/npy.py
 """

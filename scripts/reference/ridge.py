@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes probes/tests/reference/ridge.json: ridge regression by scikit-learn on standardised features, the strength of each
-output chosen by generalised cross-validation with the hat matrix written out.
+"""Writes probes/tests/it/reference/ridge.json: ridge regression by scikit-learn on standardised features.
+
+The strength of each output is chosen by generalised cross-validation, with an explicit hat matrix.
 
     pip install numpy scikit-learn && scripts/reference/ridge.py
 """
@@ -13,11 +14,11 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
-FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "reference" / "ridge.json"
+FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "ridge.json"
 
 
 def case(name, rows, x, t):
-    """One problem: `rows` for training, the others for testing. Features are float32, as in a feature file."""
+    """One problem: `rows` for training, the others for testing; float32 features, as in a feature file."""
     x, t = np.round(x, 4).astype(np.float32), np.round(t, 4).astype(np.float32)
     scaler = StandardScaler().fit(x[:rows].astype(np.float64))
     train, test = (scaler.transform(part.astype(np.float64)) for part in (x[:rows], x[rows:]))
@@ -38,8 +39,14 @@ def case(name, rows, x, t):
     truth = t[rows:].astype(np.float64)
     pooled = 1 - ((truth - predictions) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
     return {
-        "name": name, "rows": rows, "x": x.tolist(), "t": t.tolist(), "lambda": lambdas, "predictions": predictions.tolist(),
-        "r2_pooled": pooled, "r2_per_output": r2_score(truth, predictions, multioutput="uniform_average"),
+        "name": name,
+        "rows": rows,
+        "x": x.tolist(),
+        "t": t.tolist(),
+        "lambda": lambdas,
+        "predictions": predictions.tolist(),
+        "r2_pooled": pooled,
+        "r2_per_output": r2_score(truth, predictions, multioutput="uniform_average"),
     }
 
 

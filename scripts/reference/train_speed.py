@@ -2,14 +2,15 @@
 # requires-python = ">=3.10"
 # dependencies = ["torch==2.11.0"]
 # ///
-"""Speed of the training step that a competent PyTorch user writes, to be quoted beside `eqr-bench perf train`.
+"""Speed of the training step that a PyTorch user would write, for comparison with `eqr-bench perf train`.
 
-    python scripts/reference/train_speed.py [--img 64 --patch 8 --dim 384 --depth 12 --heads 6 --batch 32] [--threads N]
-                                            [--precision fp32|bf16] [--compile] [--json]
+    python scripts/reference/train_speed.py [--img 64 --patch 8 --dim 384 --depth 12 --heads 6 --batch 32]
+                                            [--threads N] [--precision fp32|bf16] [--compile] [--json]
 
-The network and loss of `Ours` (VICReg on the projected invariant half, reconstruction of view 2), both views in one pass,
-scaled_dot_product_attention, one backward pass, fused Adam; bf16 is autocast. The share is against the best of ten products of two
-4096 x 4096 matrices in the same process, the work counted as `perf train` counts it.
+The step has the network and loss of `Ours` (VICReg on the projected invariant half, reconstruction of view
+2), both views in one pass, scaled_dot_product_attention, one backward pass, and fused Adam; bf16 is autocast.
+The share is relative to the best of ten products of two 4096 x 4096 matrices in the same process. FLOPs are
+counted as in `perf train`.
 """
 
 import argparse
@@ -56,7 +57,11 @@ class Decoder(nn.Module):
         self.heads = heads
         self.register_buffer("positions", torch.randn(tokens, dim))
         self.norm_query, self.norm_source, self.norm = (nn.LayerNorm(dim) for _ in range(3))
-        self.query, self.key_value, self.proj = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.query, self.key_value, self.proj = (
+            nn.Linear(dim, dim),
+            nn.Linear(dim, 2 * dim),
+            nn.Linear(dim, dim),
+        )
         self.mlp, self.blocks = mlp(dim), nn.Sequential(*(Block(dim, heads) for _ in range(1, depth)))
         self.pixels = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, pixels))
 
@@ -72,7 +77,8 @@ class Ours(nn.Module):
         super().__init__()
         self.patch, tokens, pixels = patch, (img // patch) ** 2, 3 * patch * patch
         self.embed = nn.Conv2d(3, dim, patch, stride=patch)
-        self.cls, self.positions = nn.Parameter(torch.zeros(1, 1, dim)), nn.Parameter(torch.randn(1, tokens + 1, dim) * 0.02)
+        self.cls = nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = nn.Parameter(torch.randn(1, tokens + 1, dim) * 0.02)
         self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
         self.norm, self.out = nn.LayerNorm(dim), nn.Linear(dim, OUT)
         layer = lambda inputs: [nn.Linear(inputs, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU()]
@@ -107,7 +113,9 @@ def step_flops(img, patch, dim, depth, heads, batch):
     block = lambda tokens, dim: 12 * tokens * dim * dim + 2 * tokens * tokens * dim
     tokens, pixels, width = (img // patch) ** 2, 3 * patch * patch, DECODER["dim"]
     encoder = tokens * dim * pixels + depth * block(tokens + 1, dim) + (tokens + 1) * dim * HALF
-    heads = 2 * (HALF * HIDDEN + HIDDEN * HIDDEN + HIDDEN * EMBED) + 2 * tokens * (HALF * HIDDEN + HIDDEN * width)
+    heads = 2 * (HALF * HIDDEN + HIDDEN * HIDDEN + HIDDEN * EMBED) + 2 * tokens * (
+        HALF * HIDDEN + HIDDEN * width
+    )
     decoder = DECODER["depth"] * block(tokens, width) + tokens * width * pixels
     return 3 * batch * 2 * (2 * encoder + heads + decoder)
 
@@ -133,7 +141,7 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
-    parser.add_argument("--steps", type=int, default=10, help="timed, after three that are not")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps, after three untimed ones")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -155,7 +163,11 @@ def main():
     times = sorted(seconds(step, args.steps + 3)[3:])
     median, peak = times[len(times) // 2], ceiling(kind)
     flops = step_flops(**network, batch=args.batch)
-    config = network | {k: getattr(args, k) for k in ["batch", "threads", "precision", "compile"]} | {"torch": torch.__version__}
+    config = (
+        network
+        | {k: getattr(args, k) for k in ["batch", "threads", "precision", "compile"]}
+        | {"torch": torch.__version__}
+    )
     result = {
         "stage": "train",
         "config": config,
@@ -166,7 +178,11 @@ def main():
         "ceiling": {"name": "GEMM", "value": peak / 1e9, "unit": "GFLOP/s"},
         "share_of_ceiling": flops / median / peak,
     }
-    print(json.dumps(result, indent=2) if args.json else f"{result['views_per_s']:.1f} views/s, share {flops / median / peak:.3f}")
+    print(
+        json.dumps(result, indent=2)
+        if args.json
+        else f"{result['views_per_s']:.1f} views/s, share {flops / median / peak:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 # requires-python = ">=3.10"
 # dependencies = ["torch==2.11.0", "torchvision==0.26.0", "safetensors==0.8.0", "numpy"]
 # ///
-"""Writes datasets/tests/reference/transforms.safetensors: what torchvision makes of a few small images.
+"""Writes datasets/tests/reference/transforms.safetensors: torchvision's transforms of a few small images.
 
     python scripts/reference/transforms.py [FILE]
 
-The file holds the images (3, H, W) uint8, `<case>` (3, H', W') uint16 with values in [0, 1] times 65535, and under
-`reference` of its metadata the versions and the parameters of every case as JSON, in the terms of eqr-datasets. Their
-translation into torchvision's terms is in this file, each with a comment where the two conventions differ.
+The file holds the images (3, H, W) uint8 and `<case>` (3, H', W') uint16, values in [0, 1] times 65535. The
+entry `reference` of its metadata is JSON: the versions, and the parameters of every case in the conventions
+of eqr-datasets. This script translates them into torchvision's conventions; comments say where the two
+differ.
 """
 
 import json
@@ -47,7 +48,8 @@ TURNS = [
     {"angle": 40.0, "shift": [0.11, 0.07]},
     {"angle": -85.0, "shift": [-0.2, 0.1]},
 ]
-# all of the geometry: torchvision's affine knows one scale for both axes, so width and height of these crops agree
+# the whole geometry; torchvision's affine has one scale for both axes, so these crops have equal width and
+# height
 BOXES = [
     {"crop": [0.0, 0.0, 0.6, 0.6]},
     {"crop": [0.3, -0.25, 0.7, 0.7]},
@@ -63,14 +65,18 @@ RESIZES = {
 
 
 def image(height, width):
-    """A smooth random field with the edges of a rectangle, a half-plane and a grey patch, uint8."""
+    """A smooth random field with a rectangle, a half-plane and a grey patch, uint8."""
     random = torch.Generator().manual_seed(height * 1000 + width)
     coarse = torch.rand(1, 3, 5, 4, generator=random)
     field = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)[0]
-    field[:, height // 5 : height // 2, width // 3 : width // 3 * 2] = torch.tensor([0.9, 0.15, 0.05])[:, None, None]
+    field[:, height // 5 : height // 2, width // 3 : width // 3 * 2] = torch.tensor([0.9, 0.15, 0.05])[
+        :, None, None
+    ]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     below = (2 * rows + columns > 1.9 * height).expand(3, -1, -1)
-    field[below] = 0.4 * field[below] + torch.tensor([0.0, 0.3, 0.6])[:, None].expand(3, int(below[0].sum())).reshape(-1)
+    field[below] = 0.4 * field[below] + torch.tensor([0.0, 0.3, 0.6])[:, None].expand(
+        3, int(below[0].sum())
+    ).reshape(-1)
     field[:, :4, :4] = 0.5
     return (field.clamp(0, 1) * 255).round().to(torch.uint8)
 
@@ -87,7 +93,7 @@ def blur(picture, sigma):
 
 
 def turn(picture, angle=0.0, shift=(0.0, 0.0), crop=(0.0, 0.0, 1.0, 1.0), flip=False):
-    """Flip, crop, rotation, translation. `crop` is centre x, centre y (the image reaching from -1 to 1), width, height."""
+    """Flip, crop, rotation, translation. `crop` is centre x, y (the image spans -1 to 1), width, height."""
     _, height, width = picture.shape
     if flip:
         picture = F.hflip(picture)
@@ -97,7 +103,8 @@ def turn(picture, angle=0.0, shift=(0.0, 0.0), crop=(0.0, 0.0, 1.0, 1.0), flip=F
     # y points down: a counter-clockwise turn takes (x, y) to (x cos + y sin, -x sin + y cos)
     moved = ((centre[0] * cos + centre[1] * sin) / size, (-centre[0] * sin + centre[1] * cos) / size)
     translate = [shift[0] * width - moved[0], shift[1] * height - moved[1]]
-    # affine's angle is clockwise, unlike rotate's and ours, and its shift is in pixels; both rotate before they shift
+    # affine's angle is clockwise, unlike rotate's and ours, and its shift is in pixels; both rotate before
+    # they shift
     return F.affine(picture, -angle, translate, 1 / size, [0.0, 0.0], InterpolationMode.BILINEAR)
 
 
@@ -111,9 +118,9 @@ def resize(picture, box, side, flip):
 
 
 def cases():
-    """(name of the family, image's size, parameters as they stand in the file, torchvision's function of the image)"""
+    """Yields family, image size, parameters as in the file, and torchvision's function of the image."""
     for size in SIZES:
-        # the file stays small: of the largest image only what depends on size
+        # to keep the file small, the largest image has only the cases that depend on size
         small = size != (64, 64)
         for p in COLORS if small else []:
             yield "color", size, p, lambda x, p=p: color(x, **p)
@@ -138,14 +145,21 @@ def main(path):
         output = function(tensors[source].float() / 255)
         assert output.min() >= -1e-6 and output.max() <= 1 + 1e-6, (family, parameters)
         name = f"{family}-{number:03}"
-        tensors[name] = (output.double().clamp(0, 1) * 65535).round().to(torch.int32).to(torch.uint16).contiguous()
+        tensors[name] = (
+            (output.double().clamp(0, 1) * 65535).round().to(torch.int32).to(torch.uint16).contiguous()
+        )
         entries.append({"name": name, "family": family, "image": source, **parameters})
-    versions = {"torch": torch.__version__.split("+")[0], "torchvision": torchvision.__version__.split("+")[0]}
-    # one entry: several would come in an order of their own each time
+    versions = {
+        "torch": torch.__version__.split("+")[0],
+        "torchvision": torchvision.__version__.split("+")[0],
+    }
+    # a single entry, because the order of several entries varies
     save_file(tensors, path, {"reference": json.dumps({"versions": versions, "cases": entries})})
     print(f"{path}: {len(entries)} cases, {os.path.getsize(path)} bytes, {versions}")
 
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
-    main(sys.argv[1] if len(sys.argv) > 1 else f"{here}/../../datasets/tests/reference/transforms.safetensors")
+    main(
+        sys.argv[1] if len(sys.argv) > 1 else f"{here}/../../datasets/tests/reference/transforms.safetensors"
+    )

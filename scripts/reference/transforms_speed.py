@@ -2,13 +2,14 @@
 # requires-python = ">=3.10"
 # dependencies = ["torch==2.11.0", "torchvision==0.26.0"]
 # ///
-"""Speed of the usual batched PyTorch way of making two views, to be quoted beside `eqr-bench perf transforms`.
+"""Speed of the usual PyTorch code for two views, for comparison with `eqr-bench perf transforms`.
 
     python scripts/reference/transforms_speed.py [--img 32 64 224] [--batch 256] [--threads N] [--json]
 
-View 1 is a random crop and flip as one grid_sample, view 2 is flip, crop, rotation and translation as another one, then
-brightness, contrast, saturation and hue by torchvision's formulas with a factor per image, then a depthwise k x k blur with
-a Gaussian per image, sigma U(0.1, 2) pixels at every size. Parameters are drawn as tensors.
+View 1 is a random crop and flip by one grid_sample. View 2 is flip, crop, rotation and translation by another
+one, then brightness, contrast, saturation and hue by torchvision's formulas with one factor per image, then a
+depthwise k x k blur with one Gaussian per image, sigma U(0.1, 2) pixels at every size. Parameters are drawn
+as tensors.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def uniform(n, low, high):
 
 
 def crop_box(n, smallest):
-    """Centre (x, y), width and height of RandomResizedCrop; boxes that stand out are made narrower or lower."""
+    """Centre (x, y), width and height of RandomResizedCrop; larger boxes are cut to the image."""
     area, ratio = uniform(n, smallest, 1.0), uniform(n, math.log(3 / 4), math.log(4 / 3)).exp()
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     return uniform(n, -1, 1) * (1 - width), uniform(n, -1, 1) * (1 - height), width, height
@@ -42,7 +43,9 @@ def resample(images, angle, dx, dy, smallest):
     cos, sin = angle.cos(), angle.sin()
     theta = torch.stack(
         [
-            torch.stack([mirror * width * cos, -mirror * width * sin, mirror * (x - width * (cos * dx - sin * dy))], 1),
+            torch.stack(
+                [mirror * width * cos, -mirror * width * sin, mirror * (x - width * (cos * dx - sin * dy))], 1
+            ),
             torch.stack([height * sin, height * cos, y - height * (sin * dx + cos * dy)], 1),
         ],
         1,
@@ -76,7 +79,9 @@ def blur(images):
     line = (-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2).exp()
     line = line / line.sum(1, keepdim=True)
     kernel = (line[:, :, None] * line[:, None, :]).repeat_interleave(channels, 0).unsqueeze(1)
-    padded = nn.pad(images, [radius] * 4, "reflect").reshape(1, n * channels, height + 2 * radius, width + 2 * radius)
+    padded = nn.pad(images, [radius] * 4, "reflect").reshape(
+        1, n * channels, height + 2 * radius, width + 2 * radius
+    )
     return nn.conv2d(padded, kernel, groups=n * channels).view_as(images)
 
 
@@ -106,7 +111,9 @@ def main():
     parser.add_argument("--img", type=int, nargs="+", default=[32, 64, 224])
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seconds", type=float, default=5.0, help="timed for each size, after two rounds that are not")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="timed, per size, after two untimed rounds"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

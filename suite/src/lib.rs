@@ -23,7 +23,6 @@ pub mod data;
 pub mod encoder;
 pub mod failure;
 pub mod measure;
-pub mod normalisation;
 pub mod perf;
 pub mod pretrain;
 pub mod registry;

@@ -60,7 +60,10 @@ impl TaskFamily {
 
     /// The family of a task. What is not the one task of another family is a transformation.
     pub fn of_task(task: &str) -> TaskFamily {
-        Self::NAMED.iter().find(|(_, name)| *name == task).map_or(TaskFamily::Transformation, |(family, _)| *family)
+        Self::NAMED
+            .iter()
+            .find(|(_, name)| *name == task)
+            .map_or(TaskFamily::Transformation, |(family, _)| *family)
     }
 
     /// The name of the family's task in `metrics.csv`. Transformations have names of their own instead.
@@ -201,7 +204,8 @@ impl Measure {
             TaskFamily::Retrieval => metric.strip_suffix(ON_TRAINING_OBJECTS).unwrap_or(metric),
             _ => metric,
         };
-        let named = if self.metric.ends_with('/') { metric.starts_with(self.metric) } else { metric == self.metric };
+        let named =
+            if self.metric.ends_with('/') { metric.starts_with(self.metric) } else { metric == self.metric };
         named && TaskFamily::of_task(task) == self.family
     }
 }
@@ -380,8 +384,9 @@ mod tests {
             assert_eq!(MEASURES.iter().position(|other| same(&other)), Some(i), "{measure:?}");
         }
         for (family, _) in TaskFamily::NAMED {
-            let headlines =
-                MEASURES.iter().filter(|measure| measure.family == family && measure.level == Level::Headline);
+            let headlines = MEASURES
+                .iter()
+                .filter(|measure| measure.family == family && measure.level == Level::Headline);
             assert!(headlines.count() <= 1, "{family:?}");
             assert_eq!(TaskFamily::of_task(family.name()), family);
         }
@@ -410,7 +415,10 @@ mod tests {
         };
         assert_eq!(all.to_string(), "r2_per_output_train_linear_canonical_combined_grid");
         assert_eq!(R2Metric::EXACT_MAP.to_string(), "r2_per_output_combined_exact");
-        assert_eq!(R2Metric { combined: true, ..R2Metric::CONSTANT }.to_string(), "r2_pooled_constant_combined");
+        assert_eq!(
+            R2Metric { combined: true, ..R2Metric::CONSTANT }.to_string(),
+            "r2_pooled_constant_combined"
+        );
         assert_eq!(R2Metric { combined: true, ..R2Metric::UNDEFINED_OUTPUTS }.unit(), "outputs");
     }
 

@@ -18,7 +18,7 @@ const ORDER: [&[&str]; 8] = [
     &["data"],
     &["run_folder"],
     &["suite_file", "cluster"],
-    &["console", "failure", "normalisation", "registry"],
+    &["console", "failure", "registry"],
 ];
 
 const CRATES: [&str; 4] = ["suite", "datasets", "models", "probes"];
@@ -51,7 +51,9 @@ impl Source {
         let tokens: Vec<TokenTree> = stream.into_iter().collect();
         let mut at = 0;
         while at < tokens.len() {
-            if is_punct(&tokens, at, '#') && tokens.get(at + 1).is_some_and(|group| text(group) == "[cfg(test)]") {
+            if is_punct(&tokens, at, '#')
+                && tokens.get(at + 1).is_some_and(|group| text(group) == "[cfg(test)]")
+            {
                 at = self.skip_item(&tokens, at + 2);
                 continue;
             }
@@ -62,7 +64,8 @@ impl Source {
                     at += 1;
                 }
                 TokenTree::Ident(_) if is_path_start(&tokens, at) => {
-                    let is_public = is_ident(&tokens, at.wrapping_sub(1), "use") && is_public(&tokens[..at - 1]);
+                    let is_public =
+                        is_ident(&tokens, at.wrapping_sub(1), "use") && is_public(&tokens[..at - 1]);
                     at = self.path(&tokens, at, depth, &[], is_public);
                 }
                 _ => at += 1,
@@ -86,7 +89,14 @@ impl Source {
     }
 
     /// Notes the path that starts at `at`, behind `prefix`, all branches of its braces; the place behind it.
-    fn path(&mut self, tokens: &[TokenTree], mut at: usize, depth: usize, prefix: &[String], public: bool) -> usize {
+    fn path(
+        &mut self,
+        tokens: &[TokenTree],
+        mut at: usize,
+        depth: usize,
+        prefix: &[String],
+        public: bool,
+    ) -> usize {
         let mut segments = prefix.to_vec();
         loop {
             match tokens.get(at) {
@@ -153,11 +163,13 @@ struct Crate {
 
 impl Crate {
     fn read(name: &str) -> Crate {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(name).join("src");
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(name).join("src");
         let mut files = BTreeMap::new();
         for path in rust_files(&root) {
             let relative = path.strip_prefix(&root).expect("below the root").with_extension("");
-            let mut module: ModulePath = relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            let mut module: ModulePath =
+                relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
             // the binaries are crates of their own
             if module[0] == "bin" {
                 continue;
@@ -171,7 +183,10 @@ impl Crate {
         let for_tests: Vec<ModulePath> = files
             .iter()
             .flat_map(|(module, (_, source))| {
-                source.test_modules.iter().map(move |name| [module.as_slice(), std::slice::from_ref(name)].concat())
+                source
+                    .test_modules
+                    .iter()
+                    .map(move |name| [module.as_slice(), std::slice::from_ref(name)].concat())
             })
             .collect();
         files.retain(|module, _| !for_tests.iter().any(|test| module.starts_with(test)));
@@ -191,7 +206,9 @@ impl Crate {
             _ => return None,
         };
         let mut rest = rest;
-        while let Some(("super", further)) = rest.split_first().map(|(first, further)| (first.as_str(), further)) {
+        while let Some(("super", further)) =
+            rest.split_first().map(|(first, further)| (first.as_str(), further))
+        {
             base.pop();
             rest = further;
         }
@@ -215,11 +232,12 @@ impl Crate {
     fn uses(&self) -> BTreeMap<&ModulePath, BTreeMap<&ModulePath, String>> {
         let of_file = |module: &ModulePath, source: &Source| {
             // a re-export hands a name on and needs nothing of it
-            let used =
-                source.mentions.iter().filter(|mention| mention.re_exported_as.is_none()).filter_map(|mention| {
+            let used = source.mentions.iter().filter(|mention| mention.re_exported_as.is_none()).filter_map(
+                |mention| {
                     let definition = self.definition(&self.absolute(module, mention)?)?;
                     Some((definition, mention.segments.join("::")))
-                });
+                },
+            );
             used.filter(|(definition, _)| *definition != module).collect()
         };
         self.files.iter().map(|(module, (_, source))| (module, of_file(module, source))).collect()
@@ -246,9 +264,15 @@ impl Crate {
             seen.extend(circle.iter().copied());
             let within = circle.iter().flat_map(|&file| {
                 let used = uses[file].iter().filter(|(other, _)| circle.contains(other));
-                used.map(move |(other, path)| format!("\n  {} uses {}: {path}", self.shown(file), self.shown(other)))
+                used.map(move |(other, path)| {
+                    format!("\n  {} uses {}: {path}", self.shown(file), self.shown(other))
+                })
             });
-            circles.push(format!("{} files use each other in a circle:{}", circle.len(), within.collect::<String>()));
+            circles.push(format!(
+                "{} files use each other in a circle:{}",
+                circle.len(),
+                within.collect::<String>()
+            ));
         }
         circles
     }
@@ -323,7 +347,8 @@ fn every_folder_says_what_it_is_for() {
         let first = ["mod.rs", "lib.rs"].iter().find_map(|name| fs::read_to_string(folder.join(name)).ok());
         !first.is_some_and(|text| text.starts_with("//! "))
     };
-    let silent: Vec<String> = folders.iter().filter(says).map(|folder| folder.display().to_string()).collect();
+    let silent: Vec<String> =
+        folders.iter().filter(says).map(|folder| folder.display().to_string()).collect();
     assert_none("expected a mod.rs that begins with `//! ` in", &silent);
 }
 
@@ -333,7 +358,9 @@ fn paths_are_found_in_uses_and_in_code() {
         r#"
         //! Reads `crate::comment`.
         use std::fs;
-        use crate::{a::{self, B}, c::d as e};
+
+        use crate::a::{self, B};
+        use crate::c::d as e;
         pub use self::f::G;
         mod inner {
             fn text() { super::h::i("crate::string"); }
@@ -346,8 +373,10 @@ fn paths_are_found_in_uses_and_in_code() {
     );
     let found: Vec<(usize, String)> =
         source.mentions.iter().map(|mention| (mention.depth, mention.segments.join("::"))).collect();
-    let expected = [(0, "std::fs"), (0, "crate::a"), (0, "crate::a::B"), (0, "crate::c::d"), (0, "self::f::G")];
-    let expected = expected.into_iter().chain([(1, "super::h::i")]).map(|(depth, path)| (depth, path.to_owned()));
+    let expected =
+        [(0, "std::fs"), (0, "crate::a"), (0, "crate::a::B"), (0, "crate::c::d"), (0, "self::f::G")];
+    let expected =
+        expected.into_iter().chain([(1, "super::h::i")]).map(|(depth, path)| (depth, path.to_owned()));
     assert_eq!(found, expected.collect::<Vec<_>>());
     assert_eq!(source.mentions[4].re_exported_as.as_deref(), Some("G"));
     assert_eq!(source.test_modules, ["tests"]);

@@ -133,7 +133,9 @@ impl Tree {
         match reader.take(size.saturating_add(1)).read_to_end(&mut bytes) {
             Err(error) => refuse(format!("truncated or damaged: {error}")),
             Ok(read) if read as u64 > size => refuse(format!("{size} bytes declared, more found")),
-            Ok(read) if (read as u64) < size => refuse(format!("{size} bytes declared, {read} found: it is truncated")),
+            Ok(read) if (read as u64) < size => {
+                refuse(format!("{size} bytes declared, {read} found: it is truncated"))
+            }
             Ok(_) => Ok(bytes),
         }
     }
@@ -157,7 +159,9 @@ impl Tree {
             return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
-        file.rewind().and_then(|()| hasher.update_reader(file).map(|_| ())).map_err(Error::io(&self.input))?;
+        file.rewind()
+            .and_then(|()| hasher.update_reader(file).map(|_| ()))
+            .map_err(Error::io(&self.input))?;
         Ok(Some(hasher.finalize()))
     }
 }

@@ -84,7 +84,9 @@ impl Read for HeaderLimit<'_> {
                 self.left.set(left);
                 Ok(read)
             }
-            None => Err(io::Error::other(format!("more than {HEADER_BYTES} bytes of headers for one member"))),
+            None => {
+                Err(io::Error::other(format!("more than {HEADER_BYTES} bytes of headers for one member")))
+            }
         }
     }
 }

@@ -88,7 +88,8 @@ impl<'v, 'f> Walk<'v, 'f> {
         }
         let place = place.archive(member);
         if size > NESTED_BYTES {
-            let reason = format!("{size} bytes, expected at most {NESTED_BYTES} of an archive inside another");
+            let reason =
+                format!("{size} bytes, expected at most {NESTED_BYTES} of an archive inside another");
             return Err(place.error(format!("{reason}\n{UNPACK}")));
         }
         self.archive(&place, &mut Limited { inner: from, left: NESTED_BYTES })
@@ -112,7 +113,8 @@ impl<'v, 'f> Walk<'v, 'f> {
         let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, from));
         // an archive that is not nested may be as large as the published sets are
         let left = if place.depth > 1 { NESTED_BYTES } else { u64::MAX };
-        let (head, mut unpacked) = peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
+        let (head, mut unpacked) =
+            peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
         if InputFormat::from_head(&head) != Some(InputFormat::Tar) {
             return Err(place.error("expected a tar inside the gzip, found something else"));
         }

@@ -20,7 +20,8 @@ pub(super) fn read(place: &Place, from: impl Read + Seek, visit: &mut Visitor<'_
     }
     for index in 0..archive.len() {
         let name = archive.name_for_index(index).and_then(|name| name.ok()).map(|name| name.into_owned());
-        let refuse = |error| place.member_error(&name.unwrap_or_default(), format!("cannot be read: {error}"));
+        let refuse =
+            |error| place.member_error(&name.unwrap_or_default(), format!("cannot be read: {error}"));
         let mut entry = archive.by_index(index).map_err(refuse)?;
         if let Visit::Stop = read_member(place, &mut entry, visit)? {
             return Ok(Visit::Stop);

@@ -103,7 +103,8 @@ fn next_element<'a>(rest: &mut &'a [u8]) -> Result<Element<'a>, String> {
     let (kind, length) = (read_u32(&tag[..4]), read_u32(&tag[4..]) as usize);
     let (small_length, small_kind) = ((kind >> 16) as usize, kind & 0xffff);
     if small_length > 0 {
-        let data = tag[4..].get(..small_length).ok_or_else(|| format!("a small element of {small_length} bytes"))?;
+        let data =
+            tag[4..].get(..small_length).ok_or_else(|| format!("a small element of {small_length} bytes"))?;
         return Ok(Element { kind: small_kind, data });
     }
     let data = take(rest, length)?;

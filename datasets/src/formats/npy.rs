@@ -36,10 +36,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
     let element = ElementType::from_descr(header.descr)?;
     let count = header.shape.iter().try_fold(1usize, |count, &length| count.checked_mul(length));
     match count.and_then(|count| count.checked_mul(element.bytes())) {
-        Some(expected) if expected == data.len() => Ok(Array { shape: header.shape, values: element.values(data)? }),
+        Some(expected) if expected == data.len() => {
+            Ok(Array { shape: header.shape, values: element.values(data)? })
+        }
         _ => {
             let found = data.len();
-            Err(format!("{found} bytes of values do not fill the shape {:?} of {}", header.shape, header.descr))
+            Err(format!(
+                "{found} bytes of values do not fill the shape {:?} of {}",
+                header.shape, header.descr
+            ))
         }
     }
 }
@@ -55,7 +60,8 @@ fn header_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
         }
         _ => return Err("the file is truncated in its header".into()),
     };
-    let (header, data) = rest.split_at_checked(length as usize).ok_or("the file is truncated in its header")?;
+    let (header, data) =
+        rest.split_at_checked(length as usize).ok_or("the file is truncated in its header")?;
     let header = std::str::from_utf8(header).map_err(|_| "the header is not text")?;
     Ok((header, data))
 }
@@ -159,7 +165,8 @@ impl<'a> LiteralParser<'a> {
         let mut lengths = Vec::new();
         while !self.takes(')') {
             let word = self.word();
-            lengths.push(word.parse().map_err(|_| format!("expected a length in the shape, found {word:?}"))?);
+            lengths
+                .push(word.parse().map_err(|_| format!("expected a length in the shape, found {word:?}"))?);
             if !self.takes(',') {
                 self.expect(')')?;
                 break;
@@ -193,7 +200,9 @@ impl ElementType {
             _ => match descr.strip_prefix("<U").and_then(|length| length.parse().ok()) {
                 // texts of length 0 would be any number of values in no bytes
                 Some(length @ 1..=0xffff) => Ok(ElementType::Text(length)),
-                _ => Err(format!("expected values of <f4, <f8, <i4, <i8, |u1 or <U1 to <U65535, found {descr:?}")),
+                _ => Err(format!(
+                    "expected values of <f4, <f8, <i4, <i8, |u1 or <U1 to <U65535, found {descr:?}"
+                )),
             },
         }
     }
@@ -216,7 +225,9 @@ impl ElementType {
             ElementType::I4 => Values::Integers(numbers(data, |bytes| i64::from(i32::from_le_bytes(bytes)))),
             ElementType::I8 => Values::Integers(numbers(data, i64::from_le_bytes)),
             ElementType::U1 => Values::Integers(numbers(data, |[byte]| i64::from(byte))),
-            ElementType::Text(_) => Values::Texts(data.chunks_exact(self.bytes()).map(text).collect::<Result<_, _>>()?),
+            ElementType::Text(_) => {
+                Values::Texts(data.chunks_exact(self.bytes()).map(text).collect::<Result<_, _>>()?)
+            }
         })
     }
 }

@@ -75,7 +75,8 @@ enum Value<'a> {
 /// # Errors
 /// What is wrong, and at which byte.
 pub(crate) fn read(file: &[u8]) -> Result<Dict<'_>> {
-    let mut machine = Machine { file, at: 0, stack: vec![], marks: vec![], memo: HashMap::new(), values: 0, copied: 0 };
+    let mut machine =
+        Machine { file, at: 0, stack: vec![], marks: vec![], memo: HashMap::new(), values: 0, copied: 0 };
     let value = machine.run().map_err(|reason| format!("byte {}: {reason}", machine.at))?;
     match value {
         Value::Dict(items) => Ok(Dict(items)),
@@ -109,8 +110,9 @@ impl Dict<'_> {
     /// The list of strings at `key`.
     pub fn strings(&self, key: &str) -> Result<Vec<String>> {
         let string = |value: &Value| {
-            let bytes =
-                value.as_string().ok_or_else(|| format!("expected strings at {key:?}, found {}", value.type_name()));
+            let bytes = value
+                .as_string()
+                .ok_or_else(|| format!("expected strings at {key:?}, found {}", value.type_name()));
             String::from_utf8(bytes?.get().to_vec()).map_err(|_| format!("expected UTF-8 strings at {key:?}"))
         };
         self.list(key)?.iter().map(string).collect()
@@ -364,7 +366,9 @@ impl<'a> Machine<'a> {
 
     fn append(&mut self, count: usize) -> Result<()> {
         let items = self.pop_many(count)?;
-        if let Some(other) = items.iter().find(|item| !matches!(item, Value::Int(_)) && item.as_string().is_none()) {
+        if let Some(other) =
+            items.iter().find(|item| !matches!(item, Value::Int(_)) && item.as_string().is_none())
+        {
             return Err(format!("expected numbers and strings in a list, found {}", other.type_name()));
         }
         match self.stack.last_mut() {
@@ -423,7 +427,11 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a [u8]> {
         let rest = &self.file[self.at..];
-        let end = rest.iter().take(LONGEST_NAME).position(|&byte| byte == b'\n').ok_or("a name that does not end")?;
+        let end = rest
+            .iter()
+            .take(LONGEST_NAME)
+            .position(|&byte| byte == b'\n')
+            .ok_or("a name that does not end")?;
         self.at += end + 1;
         Ok(&rest[..end])
     }
@@ -451,7 +459,9 @@ impl<'a> Machine<'a> {
             (Global::Reconstruct, [Value::Global(Global::Ndarray), _, _]) => Value::EmptyArray,
             (Global::Dtype, [code, ..]) if code.is("u1") || code.is("|u1") => Value::ByteType,
             (Global::Dtype, _) => return Err("a numpy array whose dtype is not uint8".into()),
-            (Global::FromBuffer, [Value::Bytes(bytes), Value::ByteType, shape, order, ..]) if order.is("C") => {
+            (Global::FromBuffer, [Value::Bytes(bytes), Value::ByteType, shape, order, ..])
+                if order.is("C") =>
+            {
                 Value::Array(array(shape, bytes)?)
             }
             _ => return Err("a call with other arguments than in pickles of CIFAR".into()),
@@ -466,7 +476,9 @@ impl<'a> Machine<'a> {
             return Err("its strings are longer than the file".into());
         }
         let bytes: Option<Rc<[u8]>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-        bytes.map(|bytes| Value::Bytes(Bytes::Owned(bytes))).ok_or_else(|| "a string that is not Latin-1".into())
+        bytes
+            .map(|bytes| Value::Bytes(Bytes::Owned(bytes)))
+            .ok_or_else(|| "a string that is not Latin-1".into())
     }
 
     /// Sets the state of an object.
@@ -494,13 +506,17 @@ impl Global {
     /// Looks up `module.name`. Numpy 2 renamed its core module.
     fn from_name(module: &[u8], name: &[u8]) -> Result<Global> {
         match (module, name) {
-            (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => Ok(Global::Reconstruct),
+            (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => {
+                Ok(Global::Reconstruct)
+            }
             (b"numpy.core.numeric" | b"numpy._core.numeric", b"_frombuffer") => Ok(Global::FromBuffer),
             (b"numpy", b"ndarray") => Ok(Global::Ndarray),
             (b"numpy", b"dtype") => Ok(Global::Dtype),
             (b"_codecs", b"encode") => Ok(Global::Encode),
             _ => {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_NAME)]).into_owned();
+                let text = |bytes: &[u8]| {
+                    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_NAME)]).into_owned()
+                };
                 let called = format!("{}.{}", text(module), text(name));
                 Err(format!("it calls {called:?}, which pickles of CIFAR do not; nothing was executed"))
             }
@@ -512,7 +528,9 @@ impl Global {
 fn array<'a>(shape: &Value, bytes: &Bytes<'a>) -> Result<Array<'a>> {
     let sizes = match shape {
         Value::Tuple { items, .. } => match **items {
-            [Value::Int(rows), Value::Int(columns)] => usize::try_from(rows).ok().zip(usize::try_from(columns).ok()),
+            [Value::Int(rows), Value::Int(columns)] => {
+                usize::try_from(rows).ok().zip(usize::try_from(columns).ok())
+            }
             _ => None,
         },
         _ => None,

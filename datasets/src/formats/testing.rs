@@ -34,6 +34,7 @@ pub(crate) fn npy_with_header(version: u8, header: &str, data: &[u8]) -> Vec<u8>
 
 /// Texts as NumPy stores them: UTF-32, each padded with zeros to `length` characters.
 pub(crate) fn utf32(texts: &[&str], length: usize) -> Vec<u8> {
-    let filled = |text: &str| text.chars().map(u32::from).chain(std::iter::repeat(0)).take(length).collect::<Vec<_>>();
+    let filled =
+        |text: &str| text.chars().map(u32::from).chain(std::iter::repeat(0)).take(length).collect::<Vec<_>>();
     texts.iter().flat_map(|text| filled(text)).flat_map(u32::to_le_bytes).collect()
 }

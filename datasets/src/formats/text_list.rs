@@ -52,7 +52,8 @@ impl<'a> TextList<'a> {
         let mut lines = Vec::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let number = index + 1;
-            let text = std::str::from_utf8(line).map_err(|_| self.error_at(number, "expected UTF-8 text"))?.trim();
+            let text =
+                std::str::from_utf8(line).map_err(|_| self.error_at(number, "expected UTF-8 text"))?.trim();
             if !text.is_empty() {
                 lines.push(TextLine { number, text });
             }
@@ -79,7 +80,10 @@ impl<'a> TextList<'a> {
 impl ClassList<'_> {
     /// Label of the class `name`.
     pub fn label(&self, name: &str) -> std::result::Result<i32, String> {
-        self.labels.get(name).copied().ok_or_else(|| format!("the class {name:?} is not in the list of classes"))
+        self.labels
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("the class {name:?} is not in the list of classes"))
     }
 
     /// The names as owned strings.

@@ -56,7 +56,10 @@ pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
         (ColorType::Grayscale, BitDepth::Eight) => {}
         (ColorType::Indexed, BitDepth::One | BitDepth::Two | BitDepth::Four | BitDepth::Eight) => {}
         (kind, depth) => {
-            return Err(format!("a mask must be 8-bit grey or have a palette, and is {kind:?}, {} bits", depth as u8));
+            return Err(format!(
+                "a mask must be 8-bit grey or have a palette, and is {kind:?}, {} bits",
+                depth as u8
+            ));
         }
     }
     check_size(bytes.len() as u64, (width, height))?;
@@ -121,7 +124,9 @@ pub(crate) fn check_size(bytes: u64, (width, height): (u32, u32)) -> Result<(), 
 fn check_end(bytes: &[u8]) -> Result<(), String> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) if !has_end_of_jpeg(bytes) => Err("a truncated JPEG: it has no end".into()),
-        Ok(ImageFormat::Png) if last_position(bytes, b"IEND").is_none() => Err("a truncated PNG: it has no end".into()),
+        Ok(ImageFormat::Png) if last_position(bytes, b"IEND").is_none() => {
+            Err("a truncated PNG: it has no end".into())
+        }
         _ => Ok(()),
     }
 }

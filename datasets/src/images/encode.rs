@@ -13,7 +13,9 @@ pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, String> {
         return Err(format!("the quality of a JPEG must be 1 to 100, and is {quality}"));
     }
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(image).map_err(|error| error.to_string())?;
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode_image(image)
+        .map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 

@@ -33,7 +33,11 @@ pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbI
 ///
 /// # Errors
 /// A size of 0 or too many pixels.
-pub(crate) fn resize_whole(image: &RgbImage, [width, height]: [u32; 2], filter: Filter) -> Result<RgbImage, String> {
+pub(crate) fn resize_whole(
+    image: &RgbImage,
+    [width, height]: [u32; 2],
+    filter: Filter,
+) -> Result<RgbImage, String> {
     let bytes = resize::<U8x3>(image.as_raw(), image.dimensions(), (width, height), filter.into())?;
     RgbImage::from_raw(width, height, bytes).ok_or_else(|| "it has no pixels".into())
 }
@@ -44,7 +48,8 @@ pub(crate) fn resize_whole(image: &RgbImage, [width, height]: [u32; 2], filter: 
 /// A side of 0 or too many pixels, or a box that is not inside the image.
 pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) -> Result<RgbImage, String> {
     let [left, top, width, height] = cut;
-    let inside = |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
+    let inside =
+        |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
     if !inside(left, width, image.width()) || !inside(top, height, image.height()) {
         return Err(format!("the box {cut:?} reaches out of {} x {} pixels", image.width(), image.height()));
     }
@@ -110,7 +115,11 @@ fn square<P: PixelTrait>(bytes: &[u8], size: (u32, u32), to: u32, how: ResizeAlg
 }
 
 /// The pixels of a box (left, top, width, height): the resizer's own crop would weigh in the pixels beyond its edges.
-fn crop<P: PixelTrait>(bytes: &[u8], size: (u32, u32), [left, top, width, height]: [u32; 4]) -> Cow<'_, [u8]> {
+fn crop<P: PixelTrait>(
+    bytes: &[u8],
+    size: (u32, u32),
+    [left, top, width, height]: [u32; 4],
+) -> Cow<'_, [u8]> {
     if (width, height) == size {
         return Cow::Borrowed(bytes);
     }
@@ -123,18 +132,29 @@ fn crop<P: PixelTrait>(bytes: &[u8], size: (u32, u32), [left, top, width, height
 
 /// `bytes` of `from` pixels as `to` pixels. Rows are resized before columns, as PIL does: where a cubic overshoots 0 or
 /// 255 the order shows. The type of the pixels is fixed at compile time: `Resizer::resize` would be compiled for all 13.
-fn resize<P: PixelTrait>(bytes: &[u8], from: (u32, u32), to: (u32, u32), how: ResizeAlg) -> Result<Vec<u8>, String> {
+fn resize<P: PixelTrait>(
+    bytes: &[u8],
+    from: (u32, u32),
+    to: (u32, u32),
+    how: ResizeAlg,
+) -> Result<Vec<u8>, String> {
     let pixels = u64::from(to.0) * u64::from(to.1);
     // the rows may be widened before the columns are shortened
     let between = u64::from(to.0) * u64::from(from.1);
-    if pixels == 0 || from.0.min(from.1) == 0 || pixels.max(between) > MOST_PIXELS || to.0.max(to.1) > LONGEST_SIDE {
+    if pixels == 0
+        || from.0.min(from.1) == 0
+        || pixels.max(between) > MOST_PIXELS
+        || to.0.max(to.1) > LONGEST_SIDE
+    {
         return Err(format!("{} x {} pixels cannot be resized to {} x {}", from.0, from.1, to.0, to.1));
     }
     let options = ResizeOptions::new().resize_alg(how);
     let pass = |bytes: &[u8], from: (u32, u32), to: (u32, u32)| {
-        let source = TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).map_err(|error| error.to_string())?;
+        let source =
+            TypedImageRef::<P>::from_buffer(from.0, from.1, bytes).map_err(|error| error.to_string())?;
         let mut resized = vec![0; to.0 as usize * to.1 as usize * P::size()];
-        let mut target = TypedImage::<P>::from_buffer(to.0, to.1, &mut resized).map_err(|error| error.to_string())?;
+        let mut target =
+            TypedImage::<P>::from_buffer(to.0, to.1, &mut resized).map_err(|error| error.to_string())?;
         Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())?;
         Ok(resized)
     };

@@ -58,7 +58,8 @@ impl Contents<'_> {
             hasher.update(&(bytes.len() as u64).to_le_bytes());
             hasher.update(bytes);
         };
-        let floats = |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        let floats =
+            |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
         add(self.name.as_bytes());
         add(self.kind.name().as_bytes());
         self.class_names.iter().for_each(|name| add(name.as_bytes()));
@@ -92,6 +93,8 @@ fn storage_bytes(storage: &Storage) -> Vec<u8> {
         Storage::Pixels { height, width, channels } => {
             [*height, *width, *channels].iter().flat_map(|&axis| (axis as u64).to_le_bytes()).collect()
         }
-        Storage::Encoded { sizes, .. } => sizes.iter().flatten().flat_map(|side| side.to_le_bytes()).collect(),
+        Storage::Encoded { sizes, .. } => {
+            sizes.iter().flatten().flat_map(|side| side.to_le_bytes()).collect()
+        }
     }
 }

@@ -11,5 +11,7 @@ pub(super) const REPACK: &str = "hint: copy or pack the set again";
 
 /// The reason for refusing a pack of another version.
 pub(super) fn wrong_version(found: impl std::fmt::Display) -> String {
-    format!("expected {FORMAT} version {VERSION}, found version {found}\nhint: pack the set again with this program")
+    format!(
+        "expected {FORMAT} version {VERSION}, found version {found}\nhint: pack the set again with this program"
+    )
 }

@@ -62,15 +62,19 @@ impl<'a> Reader<'a> {
         let kind = self.text("kind")?;
         let kind = SetKind::ALL.into_iter().find(|other| other.name() == kind);
         let kind = kind.ok_or_else(|| self.wrong("kind", "expected photographs or renders"))?;
-        let class_names: Vec<String> =
-            self.values::<VarLenUnicode>(&self.file, "class_names")?.iter().map(ToString::to_string).collect();
+        let class_names: Vec<String> = self
+            .values::<VarLenUnicode>(&self.file, "class_names")?
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         if class_names.is_empty() {
             return Err(self.wrong("attribute class_names", "expected at least one name"));
         }
         let file = Arc::new(File::open(self.path).map_err(Error::io(self.path))?);
         let present = SPLITS.into_iter().filter(|name| self.file.link_exists(name));
-        let splits =
-            present.map(|name| self.split(name, kind, &file, class_names.len())).collect::<Result<Vec<_>>>()?;
+        let splits = present
+            .map(|name| self.split(name, kind, &file, class_names.len()))
+            .collect::<Result<Vec<_>>>()?;
         if splits.is_empty() {
             return Err(self.wrong("splits", "expected train, val or test"));
         }
@@ -89,17 +93,26 @@ impl<'a> Reader<'a> {
     }
 
     /// One split.
-    fn split(&self, name: &'static str, kind: SetKind, file: &Arc<File>, classes: usize) -> Result<PackedSplit> {
+    fn split(
+        &self,
+        name: &'static str,
+        kind: SetKind,
+        file: &Arc<File>,
+        classes: usize,
+    ) -> Result<PackedSplit> {
         let labels: Array1<i32> = self.array(&format!("{name}/labels"))?.1;
         let labels = labels.into_raw_vec_and_offset().0;
         if labels.is_empty() || labels.iter().any(|&label| label < 0 || label as usize >= classes) {
-            return Err(self.wrong(&format!("{name}/labels"), format!("expected labels of {classes} classes")));
+            return Err(
+                self.wrong(&format!("{name}/labels"), format!("expected labels of {classes} classes"))
+            );
         }
         let scene = match kind {
             SetKind::Photographs => None,
             SetKind::Renders => Some(self.scene(name, labels.len())?),
         };
-        let images = self.stored(name, "image", labels.len())?.ok_or_else(|| self.wrong(name, "no images"))?;
+        let images =
+            self.stored(name, "image", labels.len())?.ok_or_else(|| self.wrong(name, "no images"))?;
         let masks = self.stored(name, "mask", labels.len())?;
         if let Some(masks) = &masks
             && let Some(index) =
@@ -120,19 +133,25 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let dataset = self.file.dataset(name).map_err(|error| self.wrong(name, error))?;
-        let refuse = |found: &dyn std::fmt::Debug| Err(self.wrong(name, format!("unexpected shape {found:?}")));
+        let refuse =
+            |found: &dyn std::fmt::Debug| Err(self.wrong(name, format!("unexpected shape {found:?}")));
         let shape = dataset.get_shape().map_err(|error| self.wrong(name, error))?;
         self.fits(name, &shape, 1)?;
         if shape.contains(&0) {
             return refuse(&shape);
         }
         let storage = match shape[..] {
-            [n, height, width, 3] if prefix == "image" && n == count => Storage::Pixels { height, width, channels: 3 },
-            [n, height, width] if prefix == "mask" && n == count => Storage::Pixels { height, width, channels: 1 },
+            [n, height, width, 3] if prefix == "image" && n == count => {
+                Storage::Pixels { height, width, channels: 3 }
+            }
+            [n, height, width] if prefix == "mask" && n == count => {
+                Storage::Pixels { height, width, channels: 1 }
+            }
             [bytes] => self.encoded(&format!("{split}/{prefix}"), count, bytes as u64)?,
             _ => return refuse(&shape),
         };
-        let end = |start: u64| start.checked_add(dataset.storage_size()).is_some_and(|end| end <= self.length);
+        let end =
+            |start: u64| start.checked_add(dataset.storage_size()).is_some_and(|end| end <= self.length);
         let [last, bytes] = storage.place(count - 1);
         match dataset.offset() {
             Some(start) if end(start) && last.checked_add(bytes) == Some(dataset.storage_size()) => {
@@ -157,12 +176,15 @@ impl<'a> Reader<'a> {
             fits
         });
         if places.len() != count || sizes.len() != count || !dense || end != bytes {
-            return Err(self
-                .wrong(&format!("{prefix}_places"), format!("they do not describe {count} images of {bytes} bytes")));
+            return Err(self.wrong(
+                &format!("{prefix}_places"),
+                format!("they do not describe {count} images of {bytes} bytes"),
+            ));
         }
         for (index, (&[_, length], &[height, width])) in places.iter().zip(&sizes).enumerate() {
-            check_size(length, (width, height))
-                .map_err(|reason| self.wrong(&format!("{prefix}_sizes"), format!("image {index}: {reason}")))?;
+            check_size(length, (width, height)).map_err(|reason| {
+                self.wrong(&format!("{prefix}_sizes"), format!("image {index}: {reason}"))
+            })?;
         }
         Ok(Storage::Encoded { places, sizes })
     }
@@ -184,7 +206,11 @@ impl<'a> Reader<'a> {
     pub fn checksums(&self, split: &str, masks: bool) -> Result<Array2<u8>> {
         let name = format!("{split}/{}", if masks { "mask_checksums" } else { "checksums" });
         let (_, checksums) = self.array::<u8, Ix2>(&name)?;
-        if checksums.ncols() == blake3::OUT_LEN { Ok(checksums) } else { Err(self.wrong(&name, "expected 32 columns")) }
+        if checksums.ncols() == blake3::OUT_LEN {
+            Ok(checksums)
+        } else {
+            Err(self.wrong(&name, "expected 32 columns"))
+        }
     }
 
     /// The names of a split's `count` images in their source, if there are names.
@@ -194,7 +220,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let (_, bytes) = self.array::<u8, ndarray::Ix1>(&name)?;
-        let text = String::from_utf8(bytes.into_raw_vec_and_offset().0).map_err(|error| self.wrong(&name, error))?;
+        let text =
+            String::from_utf8(bytes.into_raw_vec_and_offset().0).map_err(|error| self.wrong(&name, error))?;
         let names: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();
         if names.len() == count {
             Ok(Some(names))
@@ -204,7 +231,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a dataset with this element type and number of axes.
-    fn array<T: hdf5::H5Type, D: Dimension>(&self, name: &str) -> Result<(hdf5::Dataset, ndarray::Array<T, D>)> {
+    fn array<T: hdf5::H5Type, D: Dimension>(
+        &self,
+        name: &str,
+    ) -> Result<(hdf5::Dataset, ndarray::Array<T, D>)> {
         let dataset = self.file.dataset(name).map_err(|error| self.wrong(name, error))?;
         let shape = dataset.get_shape().map_err(|error| self.wrong(name, error))?;
         let same_type = dataset.dtype().is_ok_and(|dtype| dtype.is::<T>());
@@ -303,7 +333,10 @@ mod tests {
         let says = |error: Error, words: &str| assert!(error.to_string().contains(words), "{error}");
         says(reader.names("train", 3).unwrap_err(), "train/names: 2 names for 3 images");
         says(reader.text("nothing").unwrap_err(), "attribute nothing");
-        says(reader.array::<u16, Ix2>("train/checksums").unwrap_err(), "train/checksums: expected 2 axes of u16");
+        says(
+            reader.array::<u16, Ix2>("train/checksums").unwrap_err(),
+            "train/checksums: expected 2 axes of u16",
+        );
         says(reader.fits("part", &[usize::MAX, 2], 1).unwrap_err(), "part: shape");
     }
 }

@@ -27,7 +27,8 @@ impl Seal {
     pub fn write(path: &Path, mut payloads: Vec<Range<u64>>) -> std::io::Result<()> {
         payloads.sort_by_key(|range| range.start);
         let mut file = File::options().read(true).write(true).open(path)?;
-        let mut seal = Seal { length: file.metadata()?.len(), payloads, hash: blake3::Hash::from_bytes([0; 32]) };
+        let mut seal =
+            Seal { length: file.metadata()?.len(), payloads, hash: blake3::Hash::from_bytes([0; 32]) };
         seal.hash = seal.compute_hash(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(&seal.to_block())
@@ -48,7 +49,8 @@ impl Seal {
             return Err(Error::format(path, format!("{reason}\n{REPACK}")));
         }
         if seal.compute_hash(&mut file).map_err(Error::io(path))? != seal.hash {
-            let reason = "damaged outside its images: seal, labels, names, latents, checksums or the HDF5 structure";
+            let reason =
+                "damaged outside its images: seal, labels, names, latents, checksums or the HDF5 structure";
             return Err(Error::format(path, format!("{reason} do not have the recorded checksum\n{REPACK}")));
         }
         Ok(seal)
@@ -97,7 +99,10 @@ impl Seal {
                 return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}"));
             }
             None => {
-                return Err(format!("expected an {FORMAT} file, found something else\n{}", hint_for_other_file(block)));
+                return Err(format!(
+                    "expected an {FORMAT} file, found something else\n{}",
+                    hint_for_other_file(block)
+                ));
             }
         }
         let seal = (|| {

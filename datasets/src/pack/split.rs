@@ -68,8 +68,9 @@ impl PackedSplit {
     pub fn side(&self) -> Option<usize> {
         let [height, width] = self.size(0);
         let same = |index| self.size(index) == [height, width];
-        (height == width && (matches!(self.images.storage, Storage::Pixels { .. }) || (0..self.len()).all(same)))
-            .then_some(height)
+        (height == width
+            && (matches!(self.images.storage, Storage::Pixels { .. }) || (0..self.len()).all(same)))
+        .then_some(height)
     }
 
     /// Bytes of all images in the file.
@@ -99,9 +100,12 @@ impl PackedSplit {
         let bytes = self.bytes(&self.images, index)?;
         let image = match &self.images.storage {
             Storage::Pixels { height, width, .. } => RgbImage::from_raw(*width as u32, *height as u32, bytes),
-            Storage::Encoded { .. } => Some(decode(&bytes).map_err(|reason| self.damaged("image", index, &reason))?),
+            Storage::Encoded { .. } => {
+                Some(decode(&bytes).map_err(|reason| self.damaged("image", index, &reason))?)
+            }
         };
-        let image = image.filter(|image| [image.height() as usize, image.width() as usize] == self.size(index));
+        let image =
+            image.filter(|image| [image.height() as usize, image.width() as usize] == self.size(index));
         image.ok_or_else(|| self.damaged("image", index, "its size differs from the size in the pack"))
     }
 
@@ -113,13 +117,17 @@ impl PackedSplit {
         let Some(masks) = &self.masks else { return Ok(None) };
         let bytes = self.bytes(masks, index)?;
         let mask = match &masks.storage {
-            Storage::Pixels { height, width, .. } => GrayImage::from_raw(*width as u32, *height as u32, bytes),
+            Storage::Pixels { height, width, .. } => {
+                GrayImage::from_raw(*width as u32, *height as u32, bytes)
+            }
             Storage::Encoded { .. } => {
                 Some(decode_mask(&bytes).map_err(|reason| self.damaged("mask", index, &reason))?)
             }
         };
-        let mask = mask.filter(|mask| [mask.height() as usize, mask.width() as usize] == masks.storage.size(index));
-        mask.map(Some).ok_or_else(|| self.damaged("mask", index, "its size differs from the size in the pack"))
+        let mask =
+            mask.filter(|mask| [mask.height() as usize, mask.width() as usize] == masks.storage.size(index));
+        mask.map(Some)
+            .ok_or_else(|| self.damaged("mask", index, "its size differs from the size in the pack"))
     }
 
     /// Reads all images into `pixels`. They must be stored as arrays, of which `pixels` has the size.
@@ -152,7 +160,8 @@ impl PackedSplit {
             let hash = blake3::hash(&self.bytes(stored, index)?);
             Ok(recorded.index_axis(Axis(0), index).iter().ne(hash.as_bytes()))
         };
-        let damaged = (0..self.len()).into_par_iter().map(|index| differs(index).map(|bad| bad.then_some(index)));
+        let damaged =
+            (0..self.len()).into_par_iter().map(|index| differs(index).map(|bad| bad.then_some(index)));
         damaged.find_first(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
     }
 

@@ -30,7 +30,8 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Pack> {
                 let names = reader.names(split.name, split.len())?;
                 let name = names.map(|names| format!(" ({})", names[index])).unwrap_or_default();
                 let what = format!("{} {} {index}{name}", split.name, if masks { "mask" } else { "image" });
-                let reason = format!("{what} is damaged: its bytes do not have the recorded checksum\n{REPACK}");
+                let reason =
+                    format!("{what} is damaged: its bytes do not have the recorded checksum\n{REPACK}");
                 return Err(Error::format(path, reason));
             }
         }

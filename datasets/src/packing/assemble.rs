@@ -34,9 +34,13 @@ pub(super) fn assemble(
     if !spec.skip_bad {
         refuse(input, plan, &unusable)?;
     }
-    let kept: Vec<Vec<usize>> = (0..plan.splits.len()).map(|split| usable_samples(plan, split, spool)).collect();
+    let kept: Vec<Vec<usize>> =
+        (0..plan.splits.len()).map(|split| usable_samples(plan, split, spool)).collect();
     if let Some(split) = kept.iter().position(Vec::is_empty) {
-        return Err(Error::format(input, format!("no image of the {} split can be used", plan.splits[split].0)));
+        return Err(Error::format(
+            input,
+            format!("no image of the {} split can be used", plan.splits[split].0),
+        ));
     }
     let scenes: Vec<Option<SceneLatents>> = kept
         .iter()
@@ -64,7 +68,11 @@ pub(super) fn assemble(
         });
     }
     let (name, kind, class_names) = (&plan.name, plan.kind, &plan.class_names);
-    write(out, spool.folder(), &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits })
+    write(
+        out,
+        spool.folder(),
+        &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits },
+    )
 }
 
 /// Members that cannot be used, with the reason.
@@ -96,8 +104,9 @@ fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) 
     }
     let image = stored(spool, image)?;
     let ([height, width], [expected_height, expected_width]) = (mask.original, image.original);
-    (mask.original != image.original)
-        .then(|| format!("a mask of {width} x {height} pixels for an image of {expected_width} x {expected_height}"))
+    (mask.original != image.original).then(|| {
+        format!("a mask of {width} x {height} pixels for an image of {expected_width} x {expected_height}")
+    })
 }
 
 /// Returns the error about images that cannot be used, if there are any.
@@ -122,10 +131,13 @@ pub(super) fn refuse(input: &Path, plan: &PackPlan, unusable: &UnusableMembers) 
 fn usable_samples(plan: &PackPlan, split: usize, spool: &Spool) -> Vec<usize> {
     let samples = &plan.splits[split].1;
     let usable = |index: usize| {
-        let usable = |role| !matches!(spool.outcome(Slot(split, index, role)), None | Some(Outcome::Bad { .. }));
+        let usable =
+            |role| !matches!(spool.outcome(Slot(split, index, role)), None | Some(Outcome::Bad { .. }));
         let sample = &samples[index];
         let image = Slot(split, index, Role::Image);
-        let fits = |mask: Slot| stored(spool, mask).is_some_and(|mask| mask_error(plan, spool, image, mask).is_none());
+        let fits = |mask: Slot| {
+            stored(spool, mask).is_some_and(|mask| mask_error(plan, spool, image, mask).is_none())
+        };
         usable(Role::Image)
             && (sample.mask.is_none() || fits(Slot(split, index, Role::Mask)))
             && (sample.latents.is_none() || usable(Role::Latents))
@@ -166,7 +178,9 @@ fn channel_statistics(spool: &Spool, samples: &[usize]) -> ([f32; 3], [f32; 3]) 
     let count = count.max(1) as f64;
     let mean = sums.map(|sum| sum as f64 / count / 255.0);
     let second = squares.map(|sum| sum as f64 / count / (255.0 * 255.0));
-    let std = std::array::from_fn(|channel| (second[channel] - mean[channel] * mean[channel]).max(1e-12).sqrt() as f32);
+    let std = std::array::from_fn(|channel| {
+        (second[channel] - mean[channel] * mean[channel]).max(1e-12).sqrt() as f32
+    });
     (mean.map(|mean| mean as f32), std)
 }
 
@@ -184,7 +198,8 @@ fn payload<'a>(
     let storage = if all[0].pixels {
         if let Some(other) = all.iter().position(|image| image.size != all[0].size) {
             let ([height, width], [first_height, first_width]) = (all[other].size, all[0].size);
-            let reason = format!("{width} x {height} pixels where others have {first_width} x {first_height}");
+            let reason =
+                format!("{width} x {height} pixels where others have {first_width} x {first_height}");
             let reason = format!("{reason}\nhint: --side N resizes all images");
             return Err(Error::member(input, &plan.splits[split].1[samples[other]].image, reason));
         }
@@ -294,13 +309,15 @@ mod tests {
             spool.add(Slot(0, index, Role::Image), outcome, b"").unwrap();
         }
         assert_eq!(usable_samples(&plan(), 0, &spool), [2, 3]);
-        let named: Vec<String> = unusable_members(&plan(), &spool).into_iter().map(|(member, _)| member).collect();
+        let named: Vec<String> =
+            unusable_members(&plan(), &spool).into_iter().map(|(member, _)| member).collect();
         assert_eq!(named, ["x.png", "1.png"]);
     }
 
     #[test]
     fn the_error_lists_some_members_and_counts_the_others() {
-        let unusable: UnusableMembers = (0..13).map(|index| (format!("{index}.png"), "broken".to_owned())).collect();
+        let unusable: UnusableMembers =
+            (0..13).map(|index| (format!("{index}.png"), "broken".to_owned())).collect();
         let message = refuse(Path::new("in"), &plan(), &unusable).unwrap_err().to_string();
         assert!(message.starts_with("in: member 0.png: broken\nand 1.png: broken\n"), "{message}");
         assert!(message.contains("and 9.png") && !message.contains("and 10.png"), "{message}");

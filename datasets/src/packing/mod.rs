@@ -85,14 +85,19 @@ fn check_plan(plan: &PackPlan, input: &Path) -> Result<()> {
             return refuse(format!("nothing is left for the {split} split"));
         }
         let classes = plan.class_names.len();
-        if let Some(sample) = samples.iter().find(|sample| sample.label < 0 || sample.label as usize >= classes) {
+        if let Some(sample) =
+            samples.iter().find(|sample| sample.label < 0 || sample.label as usize >= classes)
+        {
             let reason = format!("label {} of {classes} classes", sample.label);
             return Err(Error::member(input, &sample.image, reason));
         }
         if let Some(views) = plan.views
             && !samples.len().is_multiple_of(views)
         {
-            return refuse(format!("{} images of the {split} split are no multiple of {views} views", samples.len()));
+            return refuse(format!(
+                "{} images of the {split} split are no multiple of {views} views",
+                samples.len()
+            ));
         }
     }
     if plan.splits.is_empty() { refuse("no split".into()) } else { Ok(()) }

@@ -44,7 +44,9 @@ pub(super) fn all_slots(plan: &PackPlan) -> impl Iterator<Item = (Slot, &str)> {
         samples.iter().enumerate().map(move |(index, sample)| (split, index, sample))
     });
     samples.flat_map(|(split, index, sample)| {
-        members(sample).into_iter().filter_map(move |(role, member)| Some((Slot(split, index, role), member?)))
+        members(sample)
+            .into_iter()
+            .filter_map(move |(role, member)| Some((Slot(split, index, role), member?)))
     })
 }
 

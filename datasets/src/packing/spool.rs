@@ -91,7 +91,13 @@ impl Spool {
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let open = |name: &str| {
             let path = folder.join(name);
-            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+                .map_err(Error::io(&path))
         };
         let mut journal = open("journal")?;
         lock(&journal, out)?;
@@ -102,8 +108,10 @@ impl Spool {
         }
         remove_half_written(&folder).map_err(Error::io(&folder))?;
         let mut bytes = open("bytes")?;
-        let (done, journal_length, length) = recover(&mut journal, &mut bytes, key).map_err(Error::io(&folder))?;
-        let cut = |file: &mut File, length| file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
+        let (done, journal_length, length) =
+            recover(&mut journal, &mut bytes, key).map_err(Error::io(&folder))?;
+        let cut =
+            |file: &mut File, length| file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
         cut(&mut journal, journal_length).map_err(Error::io(&folder))?;
         cut(&mut bytes, length).map_err(Error::io(&folder))?;
         let mut spool = Spool {
@@ -137,7 +145,10 @@ impl Spool {
     /// Adds the result of a slot. It is safe after the next [`Spool::commit`].
     pub fn add(&mut self, slot: Slot, outcome: Outcome, bytes: &[u8]) -> Result<()> {
         let entry = JournalEntry { slot, outcome };
-        self.bytes.write_all(bytes).and_then(|()| self.write_line(&entry)).map_err(Error::io(&self.folder))?;
+        self.bytes
+            .write_all(bytes)
+            .and_then(|()| self.write_line(&entry))
+            .map_err(Error::io(&self.folder))?;
         self.done.insert(slot, (self.length, entry.outcome));
         self.length += bytes.len() as u64;
         Ok(())
@@ -170,7 +181,10 @@ impl Spool {
     /// Adds to `error` where the finished images are and how to continue.
     pub fn with_resume_hint(&self, error: Error) -> Error {
         let kept = |cause: &dyn std::fmt::Display| {
-            format!("{cause}\nhint: what is done is kept in {}; the same command goes on", self.folder.display())
+            format!(
+                "{cause}\nhint: what is done is kept in {}; the same command goes on",
+                self.folder.display()
+            )
         };
         match error {
             Error::Io { path, cause } => {
@@ -224,12 +238,17 @@ fn in_use(out: &Path) -> Error {
 /// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns
 /// the slots with the positions of their bytes, and the valid lengths of journal and bytes.
 #[allow(clippy::type_complexity)]
-fn recover(journal: &mut File, bytes: &mut File, key: &str) -> io::Result<(HashMap<Slot, (u64, Outcome)>, u64, u64)> {
+fn recover(
+    journal: &mut File,
+    bytes: &mut File,
+    key: &str,
+) -> io::Result<(HashMap<Slot, (u64, Outcome)>, u64, u64)> {
     let mut done = HashMap::new();
     let mut lines = BufReader::with_capacity(BUFFER, journal);
     let mut bytes = BufReader::with_capacity(BUFFER, bytes);
     let mut line = String::new();
-    let head: Option<JournalHead> = lines.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+    let head: Option<JournalHead> =
+        lines.read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
     if head.is_none_or(|head| head.key != key) {
         return Ok((done, 0, 0));
     }

@@ -7,7 +7,9 @@ use super::spec::Resize;
 use super::spool::{Outcome, SpooledImage};
 use crate::images::decode::{decode, decode_mask};
 use crate::images::encode::{encode_jpeg, encode_mask};
-use crate::images::resize::{Filter, resize_mask_short_side, resize_mask_square, resize_short_side, resize_square};
+use crate::images::resize::{
+    Filter, resize_mask_short_side, resize_mask_square, resize_short_side, resize_square,
+};
 use crate::sources::{Records, read_latents};
 
 /// Quality of the JPEGs of resized images.
@@ -76,8 +78,17 @@ impl Worker {
                 Ok(Converted { bytes, size, original, moments: (sums, squares), pixels, largest_id }) => {
                     let (hash, source) = (blake3::hash(&bytes).to_hex().to_string(), source.clone());
                     let length = bytes.len() as u64;
-                    let stored =
-                        SpooledImage { bytes: length, size, original, largest_id, pixels, sums, squares, hash, source };
+                    let stored = SpooledImage {
+                        bytes: length,
+                        size,
+                        original,
+                        largest_id,
+                        pixels,
+                        sums,
+                        squares,
+                        hash,
+                        source,
+                    };
                     (used.slot, Outcome::Stored(stored), bytes)
                 }
             }
@@ -103,7 +114,13 @@ impl Worker {
             }
             _ => (image, bytes.to_vec()),
         };
-        Ok(Converted { bytes, size: size(&image), original, moments: moments(&image), ..Converted::default() })
+        Ok(Converted {
+            bytes,
+            size: size(&image),
+            original,
+            moments: moments(&image),
+            ..Converted::default()
+        })
     }
 
     /// Converts an image to an array.

@@ -49,12 +49,17 @@ impl Mesh {
             return Err(Error::Invalid(format!("a mesh needs finite coordinates, found {point}")));
         }
         if let Some(index) = triangles.iter().flatten().find(|&&index| index as usize >= points.len()) {
-            return Err(Error::Invalid(format!("a triangle names point {index}, the mesh has {}", points.len())));
+            return Err(Error::Invalid(format!(
+                "a triangle names point {index}, the mesh has {}",
+                points.len()
+            )));
         }
         let points = normalised(points, triangles)?;
         let (points, triangles) = weld(&points, triangles);
         if triangles.is_empty() {
-            return Err(Error::Invalid("a mesh needs at least one triangle with an area, found none".to_owned()));
+            return Err(Error::Invalid(
+                "a mesh needs at least one triangle with an area, found none".to_owned(),
+            ));
         }
         Ok(with_normals(&points, &triangles, surface))
     }
@@ -80,7 +85,9 @@ fn normalised(points: &[Vec3], triangles: &[[u32; 3]]) -> Result<Vec<Vec3>> {
     // halved first, so that coordinates near the largest float do not overflow
     let extent = (high * 0.5 - low * 0.5).max_element();
     if triangles.is_empty() || extent < f32::MIN_POSITIVE {
-        return Err(Error::Invalid("a mesh needs an extent above zero, found a single point or nothing".to_owned()));
+        return Err(Error::Invalid(
+            "a mesh needs an extent above zero, found a single point or nothing".to_owned(),
+        ));
     }
     let centre = low * 0.5 + high * 0.5;
     Ok(points.iter().map(|&point| (point - centre) / extent * 0.5).collect())
@@ -117,7 +124,8 @@ fn cross(points: &[Vec3], [a, b, c]: [u32; 3]) -> Vec3 {
 fn with_normals(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Mesh {
     let face_normals: Vec<Vec3> = triangles.iter().map(|&corners| cross(points, corners)).collect();
     let (starts, faces) = faces_around(points.len(), triangles);
-    let mut mesh = Mesh { positions: Vec::new(), normals: Vec::new(), triangles: triangles.to_vec(), surface };
+    let mut mesh =
+        Mesh { positions: Vec::new(), normals: Vec::new(), triangles: triangles.to_vec(), surface };
     for (point, &position) in points.iter().enumerate() {
         let around = &faces[starts[point]..starts[point + 1]];
         let first = mesh.positions.len();
@@ -181,7 +189,8 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
 /// Triangulates a simple polygon (indices of `points`, planar up to noise, either winding), keeping its
 /// winding.
 pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
-    let fan = |polygon: &[u32]| polygon.windows(2).skip(1).map(|pair| [polygon[0], pair[0], pair[1]]).collect();
+    let fan =
+        |polygon: &[u32]| polygon.windows(2).skip(1).map(|pair| [polygon[0], pair[0], pair[1]]).collect();
     if polygon.len() <= 3 || polygon.len() > EAR_CORNERS {
         return fan(polygon);
     }
@@ -207,7 +216,8 @@ pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
 /// Newell's normal of a polygon, which works for concave and slightly bent polygons, too.
 fn newell(points: &[Vec3], polygon: &[u32]) -> Vec3 {
     let next = polygon.iter().skip(1).chain(polygon.first());
-    let sum: Vec3 = polygon.iter().zip(next).map(|(&a, &b)| points[a as usize].cross(points[b as usize])).sum();
+    let sum: Vec3 =
+        polygon.iter().zip(next).map(|(&a, &b)| points[a as usize].cross(points[b as usize])).sum();
     sum.normalize_or(Vec3::Z)
 }
 
@@ -253,7 +263,9 @@ mod tests {
         assert!(at([Vec3::ZERO, Vec3::X, Vec3::X * 2.0]).unwrap_err().to_string().contains("area"));
         assert!(at([Vec3::ZERO, Vec3::X, Vec3::splat(f32::NAN)]).unwrap_err().to_string().contains("finite"));
         assert!(at([Vec3::ZERO, Vec3::X * f32::MAX, Vec3::Y * f32::MAX]).is_ok());
-        assert!(Mesh::new(&[Vec3::X], &[[0, 1, 2]], Surface::Open).unwrap_err().to_string().contains("point 1"));
+        assert!(
+            Mesh::new(&[Vec3::X], &[[0, 1, 2]], Surface::Open).unwrap_err().to_string().contains("point 1")
+        );
         assert!(Mesh::new(&[], &[], Surface::Open).is_err());
     }
 

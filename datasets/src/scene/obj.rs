@@ -52,7 +52,8 @@ pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
             continue;
         }
         pending.push_str(line);
-        read_line(&pending, &mut points, &mut triangles).map_err(|reason| format!("line {}: {reason}", number + 1))?;
+        read_line(&pending, &mut points, &mut triangles)
+            .map_err(|reason| format!("line {}: {reason}", number + 1))?;
         pending.clear();
     }
     if triangles.is_empty() {
@@ -61,7 +62,11 @@ pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
     Mesh::new(&points, &triangles, Surface::Open).map_err(|error| error.to_string())
 }
 
-fn read_line(line: &str, points: &mut Vec<Vec3>, triangles: &mut Vec<[u32; 3]>) -> std::result::Result<(), String> {
+fn read_line(
+    line: &str,
+    points: &mut Vec<Vec3>,
+    triangles: &mut Vec<[u32; 3]>,
+) -> std::result::Result<(), String> {
     let mut words = line.split_ascii_whitespace();
     match words.next() {
         Some("v") => points.push(vertex(words)?),
@@ -146,7 +151,8 @@ pub fn collect(path: &Path, per_class: usize) -> Result<Collection> {
     }
     let class_names = builder.classes.keys().cloned().collect();
     let classes = builder.classes.into_values().enumerate();
-    let meshes = classes.flat_map(|(class, files)| files.into_values().map(move |mesh| (class, mesh))).collect();
+    let meshes =
+        classes.flat_map(|(class, files)| files.into_values().map(move |mesh| (class, mesh))).collect();
     Ok(Collection { class_names, meshes, checksum })
 }
 
@@ -174,7 +180,9 @@ impl CollectionBuilder {
             self.triangles -= files.pop_last().map_or(0, |(_, mesh)| mesh.triangle_count());
         }
         if self.triangles > TRIANGLE_LIMIT {
-            return Err(format!("more than {TRIANGLE_LIMIT} triangles in all; hint: take fewer objects per class"));
+            return Err(format!(
+                "more than {TRIANGLE_LIMIT} triangles in all; hint: take fewer objects per class"
+            ));
         }
         Ok(())
     }
@@ -191,7 +199,9 @@ impl CollectionBuilder {
                 continue;
             }
             let text = read_text(&path)?;
-            hash.update(member.to_string_lossy().as_bytes()).update(&(text.len() as u64).to_le_bytes()).update(&text);
+            hash.update(member.to_string_lossy().as_bytes())
+                .update(&(text.len() as u64).to_le_bytes())
+                .update(&text);
             let mesh = parse(&text).map_err(|reason| Error::format(&path, reason))?;
             self.insert(class, member, mesh).map_err(|reason| Error::format(&path, reason))?;
         }
@@ -206,8 +216,9 @@ impl CollectionBuilder {
         let gzip = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
         let stream: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
         let mut archive = tar::Archive::new(stream.take(ARCHIVE_LIMIT));
-        let broken =
-            |error: std::io::Error| Error::format(path, format!("expected a .tar or .tar.gz archive: {error}"));
+        let broken = |error: std::io::Error| {
+            Error::format(path, format!("expected a .tar or .tar.gz archive: {error}"))
+        };
         for entry in archive.entries().map_err(broken)? {
             self.add_member(path, entry.map_err(broken)?)?;
         }
@@ -216,16 +227,19 @@ impl CollectionBuilder {
 
     fn add_member(&mut self, container: &Path, entry: tar::Entry<'_, impl Read>) -> Result<()> {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let refuse = |reason: String| Error::Member { container: container.to_owned(), member: name.clone(), reason };
+        let refuse =
+            |reason: String| Error::Member { container: container.to_owned(), member: name.clone(), reason };
         let kind = entry.header().entry_type();
         if kind.is_symlink() || kind.is_hard_link() {
             return Err(refuse("links are refused, because they can lead out of the archive".to_owned()));
         }
-        let member: PathBuf = Path::new(&name).components().filter(|part| *part != Component::CurDir).collect();
+        let member: PathBuf =
+            Path::new(&name).components().filter(|part| *part != Component::CurDir).collect();
         if !member.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(refuse("paths must be relative and without `..`".to_owned()));
         }
-        let Some(class) = class_folder(&member).filter(|class| kind.is_file() && self.wants(class, &member)) else {
+        let Some(class) = class_folder(&member).filter(|class| kind.is_file() && self.wants(class, &member))
+        else {
             return Ok(());
         };
         if entry.size() > FILE_LIMIT {
@@ -276,10 +290,18 @@ mod tests {
         assert_eq!(triangles(TETRAHEDRON), 4);
         assert_eq!(triangles(&TETRAHEDRON.replace('\n', "\r\n")), 4);
         let square = "v 0 0 0\nv 1 0 0\nv 1 1 0 1.0\nv 0 1 0 0.5 0.5 0.5\nvt 0 0\nvn 0 0 1\n";
-        for face in
-            ["f 1 2 3 4", "f -4 -3 -2 -1", "f 1/1 2/1 3/1 4/1", "f 1//1 2//1 3//1 4//1", "f 1/1/1 2/1/1 3/1/1 4/1/-1"]
-        {
-            assert_eq!(triangles(&format!("# a comment\no x\ng y\n{square}usemtl z\n{face} # note\n")), 2, "{face}");
+        for face in [
+            "f 1 2 3 4",
+            "f -4 -3 -2 -1",
+            "f 1/1 2/1 3/1 4/1",
+            "f 1//1 2//1 3//1 4//1",
+            "f 1/1/1 2/1/1 3/1/1 4/1/-1",
+        ] {
+            assert_eq!(
+                triangles(&format!("# a comment\no x\ng y\n{square}usemtl z\n{face} # note\n")),
+                2,
+                "{face}"
+            );
         }
         assert_eq!(triangles(&format!("{square}f 1 2 \\\n3 4\n")), 2);
         let arrow = "v 0 0 0\nv 4 0 0\nv 1 0 1\nv 0 0 4\nf 1 2 3 4\n";
@@ -304,7 +326,10 @@ mod tests {
             (&format!("{square}f 99999999999999999999 2 3\n"), 4, "such as"),
         ] {
             let reason = parse(text.as_bytes()).unwrap_err();
-            assert!(reason.starts_with(&format!("line {line}: ")) && reason.contains(words), "{text:?}: {reason}");
+            assert!(
+                reason.starts_with(&format!("line {line}: ")) && reason.contains(words),
+                "{text:?}: {reason}"
+            );
         }
         assert!(parse(b"v 1 2 3\n").unwrap_err().contains("found none"));
         assert!(parse(b"v 1 2 3\nf 1 1 1\n").unwrap_err().contains("extent"));
@@ -369,7 +394,8 @@ mod tests {
     #[test]
     fn bad_archives_are_refused_with_the_member() {
         let folder = tempfile::tempdir().unwrap();
-        let refused = |members: &[(&str, &str)]| collect(&archive(folder.path(), members), 9).unwrap_err().to_string();
+        let refused =
+            |members: &[(&str, &str)]| collect(&archive(folder.path(), members), 9).unwrap_err().to_string();
         assert!(refused(&[("/a/x.obj", TETRAHEDRON)]).contains("relative"));
         assert!(refused(&[("a/../../x.obj", TETRAHEDRON)]).contains("relative"));
         let broken = refused(&[("a/x.obj", TETRAHEDRON), ("a/y.obj", "v 0 0 0\nf 1 2 3\n")]);

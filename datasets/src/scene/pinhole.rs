@@ -63,6 +63,10 @@ impl Projection {
     pub fn project(&self, point: Vec3) -> Vec3 {
         let ray = point - self.eye;
         let inverse = 1.0 / ray.dot(self.forward);
-        Vec3::new(ray.dot(self.right) * inverse + self.centre, ray.dot(self.down) * inverse + self.centre, inverse)
+        Vec3::new(
+            ray.dot(self.right) * inverse + self.centre,
+            ray.dot(self.down) * inverse + self.centre,
+            inverse,
+        )
     }
 }

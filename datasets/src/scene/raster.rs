@@ -119,8 +119,10 @@ impl Target {
     /// 1 / depth of the texel at a column and row of the whole image, 0 outside the window.
     pub fn nearness_at(&self, column: i32, row: i32) -> f32 {
         let (column, row) = (column - self.window.left as i32, row - self.window.top as i32);
-        let inside =
-            column >= 0 && row >= 0 && (column as usize) < self.window.columns && (row as usize) < self.window.rows;
+        let inside = column >= 0
+            && row >= 0
+            && (column as usize) < self.window.columns
+            && (row as usize) < self.window.rows;
         if inside { self.nearness[row as usize * self.window.columns + column as usize] } else { 0.0 }
     }
 }
@@ -167,7 +169,8 @@ mod tests {
         let window = target.window;
         for row in 0..window.rows {
             for column in 0..window.columns {
-                let offset = Vec2::new((column + window.left) as f32 - 40.3, (row + window.top) as f32 - 39.1);
+                let offset =
+                    Vec2::new((column + window.left) as f32 - 40.3, (row + window.top) as f32 - 39.1);
                 if offset.length() < 32.5 {
                     assert_ne!(target.triangle[row * window.columns + column], 0, "a hole at {offset}");
                 }

@@ -58,7 +58,8 @@ impl Renderer {
     /// A renderer of images of `side` by `side` pixels, `side` at least 1.
     pub fn new(side: usize, paint: Paint) -> Self {
         let polar = std::f32::consts::FRAC_PI_4;
-        let camera = Pinhole::at(Vec3::new(0.0, polar.sin(), polar.cos()) * CAMERA_DISTANCE, HALF_VIEW_TANGENT);
+        let camera =
+            Pinhole::at(Vec3::new(0.0, polar.sin(), polar.cos()) * CAMERA_DISTANCE, HALF_VIEW_TANGENT);
         let samples = if side <= 128 { 4 } else { 3 };
         let floor = (0..side * side).map(|pixel| FloorPoint::behind(&camera, side, pixel)).collect();
         Self { side, paint, samples, shadow_side: (side * 3 / 2).clamp(64, 768), camera, floor }
@@ -82,7 +83,10 @@ impl Renderer {
             light: light.projection(self.shadow_side),
             aim: light.forward,
             shadow_side: self.shadow_side,
-            shadow_window: scratch.shadow.window.grown(blur_reach(self.shadow_side) * 2 + 1, self.shadow_side),
+            shadow_window: scratch
+                .shadow
+                .window
+                .grown(blur_reach(self.shadow_side) * 2 + 1, self.shadow_side),
             open: &scratch.open,
         };
         self.resolve(&surface, &ground, &scratch.view, image);
@@ -205,7 +209,12 @@ fn pixel_of_object(surface: &ObjectShader, view: &Target, origin: usize, step: u
 /// For many views, keep a [`Renderer`] and a [`Scratch`], which saves their set-up.
 pub fn render_view(mesh: &Mesh, latents: &[f32; LATENTS], side: usize) -> Vec<u8> {
     let mut image = vec![0; side * side * 3];
-    Renderer::new(side, Paint::Plain).render(mesh, &Latents::from(*latents), &mut Scratch::default(), &mut image);
+    Renderer::new(side, Paint::Plain).render(
+        mesh,
+        &Latents::from(*latents),
+        &mut Scratch::default(),
+        &mut image,
+    );
     image
 }
 
@@ -218,7 +227,8 @@ fn encode(light: f32) -> u8 {
         (0..=ENCODE_STEPS)
             .map(|step| {
                 let value = step as f32 / ENCODE_STEPS as f32;
-                let encoded = if value <= 0.003_130_8 { value * 12.92 } else { 1.055 * value.powf(1.0 / 2.4) - 0.055 };
+                let encoded =
+                    if value <= 0.003_130_8 { value * 12.92 } else { 1.055 * value.powf(1.0 / 2.4) - 0.055 };
                 (encoded * 255.0).round() as u8
             })
             .collect()
@@ -260,7 +270,10 @@ mod tests {
         let mut angles = Vec::new();
         for code in 0..64 {
             let triple = [code % 4, code / 4 % 4, code / 16].map(|quarter: i32| quarter as f32 * FRAC_PI_2);
-            let key = Latents { angles: triple, ..SCENE }.rotation().to_cols_array().map(|entry| entry.round() as i32);
+            let key = Latents { angles: triple, ..SCENE }
+                .rotation()
+                .to_cols_array()
+                .map(|entry| entry.round() as i32);
             if !seen.contains(&key) {
                 seen.push(key);
                 angles.push(triple);
@@ -284,10 +297,15 @@ mod tests {
                     for pixel in (0..64 * 64).filter(|&pixel| cover[pixel] + other_cover[pixel] > 0.0) {
                         region += 3.0;
                         let channels = pixel * 3..pixel * 3 + 3;
-                        difference += channels.map(|at| f32::from(image[at].abs_diff(other[at]))).sum::<f32>();
+                        difference +=
+                            channels.map(|at| f32::from(image[at].abs_diff(other[at]))).sum::<f32>();
                     }
                     let mean = difference / region;
-                    assert!(mean > 12.0, "{} {seed} turned by {angles:?} differs by {mean} of 255 only", class.name());
+                    assert!(
+                        mean > 12.0,
+                        "{} {seed} turned by {angles:?} differs by {mean} of 255 only",
+                        class.name()
+                    );
                 }
             }
         }
@@ -355,11 +373,17 @@ mod tests {
         let speck = |sign: f32| Solid::cuboid(Vec3::splat(0.4998 * sign), Vec3::splat(0.0004));
         let ball = Solid::ellipsoid(Vec3::from_array(landmark), Vec3::splat(0.06), 24);
         let mesh = Solid::union([speck(1.0), speck(-1.0), ball]).mesh().unwrap();
-        let turn =
-            |[a, b]: [f32; 2], angle: f32| [a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()];
-        for angles in
-            [[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [0.0, -1.2, 0.0], [0.0, 0.0, 1.4], [0.7, -1.1, 0.4], [-1.5, 1.3, -0.8]]
-        {
+        let turn = |[a, b]: [f32; 2], angle: f32| {
+            [a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()]
+        };
+        for angles in [
+            [0.0, 0.0, 0.0],
+            [0.9, 0.0, 0.0],
+            [0.0, -1.2, 0.0],
+            [0.0, 0.0, 1.4],
+            [0.7, -1.1, 0.4],
+            [-1.5, 1.3, -0.8],
+        ] {
             let [x, y, z] = landmark;
             let [y, z] = turn([y, z], angles[0]);
             let [z, x] = turn([z, x], angles[1]);
@@ -368,7 +392,8 @@ mod tests {
             let (_, cover) = view(&mesh, &Latents { angles, ..SCENE }, 128);
             let total: f32 = cover.iter().sum();
             let centroid = |coordinate: &dyn Fn(usize) -> usize| {
-                let sum: f32 = cover.iter().enumerate().map(|(at, share)| (coordinate(at) as f32 + 0.5) * share).sum();
+                let sum: f32 =
+                    cover.iter().enumerate().map(|(at, share)| (coordinate(at) as f32 + 0.5) * share).sum();
                 sum / total
             };
             let found = [centroid(&|at| at % 128), centroid(&|at| at / 128)];

@@ -244,8 +244,15 @@ fn lamp(draw: &mut Proportions) -> Solid {
     let thick = draw.between(0.035, 0.05);
     let (mouth, long) = (draw.between(0.26, 0.36), draw.between(0.34, 0.48));
     let wall = 0.03;
-    let cone =
-        [(0.0, -0.12), (0.07, -0.1), (0.1, 0.0), (mouth, long), (mouth - wall, long), (0.1 - wall, 0.03), (0.0, 0.03)];
+    let cone = [
+        (0.0, -0.12),
+        (0.07, -0.1),
+        (0.1, 0.0),
+        (mouth, long),
+        (mouth - wall, long),
+        (0.1 - wall, 0.03),
+        (0.0, 0.03),
+    ];
     let shade = Solid::lathe(&cone, 20);
     // The mouth of the shade, along +z so far, looks down and forward.
     let tilt = Mat3::from_rotation_y(PI - draw.between(0.35, 0.7)) * Mat3::from_rotation_x(0.2);
@@ -283,15 +290,17 @@ fn airplane(draw: &mut Proportions) -> Solid {
         Solid::loft(&rings, Ends::Capped)
     };
     let rise = draw.between(0.02, 0.14);
-    let wings = [1.0, -1.0].map(|side| wing(side, span, chord, sweep, rise, 0.025).moved(v(0.0, 0.25, -r * 0.3)));
-    let tail = [1.0, -1.0]
-        .map(|side| wing(side, span * 0.38, chord * 0.55, sweep * 0.5, 0.02, 0.015).moved(v(0.0, -0.68, 0.07)));
+    let wings =
+        [1.0, -1.0].map(|side| wing(side, span, chord, sweep, rise, 0.025).moved(v(0.0, 0.25, -r * 0.3)));
+    let tail = [1.0, -1.0].map(|side| {
+        wing(side, span * 0.38, chord * 0.55, sweep * 0.5, 0.02, 0.015).moved(v(0.0, -0.68, 0.07))
+    });
     let fin_height = draw.between(0.28, 0.42);
     let fin = slab_x(&[(-0.95, 0.08), (-0.6, 0.08), (-0.85, fin_height), (-1.02, fin_height)], -0.02, 0.04);
     let x = span * 0.45;
     let y = 0.25 - sweep * 0.45;
-    let engine =
-        hull(&[(-0.17, 0.04, 0.04, 0.0), (0.0, 0.075, 0.075, 0.0), (0.2, 0.07, 0.07, 0.0)], 10).moved(v(x, y, -0.09));
+    let engine = hull(&[(-0.17, 0.04, 0.04, 0.0), (0.0, 0.075, 0.075, 0.0), (0.2, 0.07, 0.07, 0.0)], 10)
+        .moved(v(x, y, -0.09));
     Solid::union([body, cockpit, fin, engine].into_iter().chain(wings).chain(tail))
 }
 
@@ -435,10 +444,11 @@ fn sailboat(draw: &mut Proportions) -> Solid {
     let sail = slab_x(&[(0.0, 0.16), (0.0, height - 0.14), (-boom, 0.16)], -0.012, 0.024);
     let spar = Solid::rod(v(0.0, 0.0, 0.15), v(0.0, -boom * 1.05, 0.15), [0.025; 2], 6);
     let main = Solid::union([sail, spar]).turned(turn).moved(v(0.0, 0.12, 0.0));
-    let jib =
-        slab_x(&[(0.14, height * 0.8), (0.25, 0.1), (0.82, 0.12)], -0.01, 0.02).turned(Mat3::from_rotation_z(0.12));
+    let jib = slab_x(&[(0.14, height * 0.8), (0.25, 0.1), (0.82, 0.12)], -0.01, 0.02)
+        .turned(Mat3::from_rotation_z(0.12));
     let cabin = Solid::wedge(v(0.0, -0.12, 0.05), v(beam * 1.1, 0.38, 0.12), Vec2::new(0.8, 0.8));
-    let rudder = slab_x(&[(-0.86, -depth * 1.5), (-0.66, -depth * 1.3), (-0.68, 0.05), (-0.78, 0.05)], -0.02, 0.04);
+    let rudder =
+        slab_x(&[(-0.86, -depth * 1.5), (-0.66, -depth * 1.3), (-0.68, 0.05), (-0.78, 0.05)], -0.02, 0.04);
     Solid::union([boat, mast, main, jib, cabin, rudder])
 }
 
@@ -478,7 +488,8 @@ fn hammer(draw: &mut Proportions) -> Solid {
 fn key(draw: &mut Proportions) -> Solid {
     let (bow, long) = (draw.between(0.24, 0.32), draw.between(0.85, 1.1));
     let thick = draw.between(0.055, 0.075);
-    let loop_of = ring(Vec3::ZERO, [v(bow, 0.0, 0.0), v(0.0, 0.0, bow * draw.between(0.75, 1.15))], thick * 1.1, 20);
+    let loop_of =
+        ring(Vec3::ZERO, [v(bow, 0.0, 0.0), v(0.0, 0.0, bow * draw.between(0.75, 1.15))], thick * 1.1, 20);
     let shaft = Solid::rod(v(bow, 0.0, 0.0), v(bow + long, 0.0, 0.0), [thick; 2], 10);
     let collar = Solid::rod(v(bow + 0.1, 0.0, 0.0), v(bow + 0.18, 0.0, 0.0), [thick * 1.9; 2], 12);
     let mut parts = vec![loop_of, shaft, collar];
@@ -568,7 +579,8 @@ fn stairs(draw: &mut Proportions) -> Solid {
     let (low, high) = (tread(0), tread(steps - 1));
     let last = v(x, end - run * 0.8, top);
     parts.push(Solid::rod(last, last + Vec3::Z * height, [0.028; 2], 6));
-    let rail: Vec<Vec3> = [low + v(0.0, 0.1, -0.08), low, high, last].map(|at| at + Vec3::Z * height).to_vec();
+    let rail: Vec<Vec3> =
+        [low + v(0.0, 0.1, -0.08), low, high, last].map(|at| at + Vec3::Z * height).to_vec();
     parts.push(pipe(&rail, 0.045, 8));
     Solid::union(parts)
 }
@@ -626,8 +638,16 @@ fn sofa(draw: &mut Proportions) -> Solid {
             v(half - chaise / 2.0, (depth + long) / 2.0 - 0.02, seat / 2.0 + 0.06),
             v(chaise, long + 0.04, seat - 0.12),
         ),
-        Solid::wedge(v(0.0, -depth / 2.0 + 0.09, back / 2.0 + 0.03), v(width, 0.2, back - 0.06), Vec2::new(0.98, 0.7)),
-        Solid::wedge(v(arm / 2.0 - half, 0.0, seat * 0.85 + 0.06), v(arm, depth, seat * 1.6), Vec2::new(0.9, 0.96)),
+        Solid::wedge(
+            v(0.0, -depth / 2.0 + 0.09, back / 2.0 + 0.03),
+            v(width, 0.2, back - 0.06),
+            Vec2::new(0.98, 0.7),
+        ),
+        Solid::wedge(
+            v(arm / 2.0 - half, 0.0, seat * 0.85 + 0.06),
+            v(arm, depth, seat * 1.6),
+            Vec2::new(0.9, 0.96),
+        ),
         cushion(half - chaise / 2.0, chaise, depth + long),
         cushion(arm + couch / 4.0 - half, couch / 2.0, depth),
         cushion(arm + couch * 0.75 - half, couch / 2.0, depth),
@@ -670,7 +690,8 @@ fn bicycle(draw: &mut Proportions) -> Solid {
     }
     let bar = draw.between(0.24, 0.32);
     let top = head + v(0.0, 0.0, 0.1);
-    let grips = [v(-bar, -0.16, 0.04), v(-bar * 0.7, 0.0, 0.03), v(bar * 0.7, 0.0, 0.03), v(bar, -0.16, 0.04)];
+    let grips =
+        [v(-bar, -0.16, 0.04), v(-bar * 0.7, 0.0, 0.03), v(bar * 0.7, 0.0, 0.03), v(bar, -0.16, 0.04)];
     parts.push(pipe(&grips.map(|at| top + at), 0.034, 6));
     parts.push(Solid::ellipsoid(seat + v(0.0, -0.02, 0.03), v(0.1, 0.19, 0.05), 10));
     // On the right: chain wheel and pedal. On the left: the kickstand and the other pedal.
@@ -700,7 +721,12 @@ fn house(draw: &mut Proportions) -> Solid {
         gable(0.0, width + 2.0 * eave, depth + 2.0 * eave, wall, roof),
         Solid::cuboid(v(x - 0.02, -0.06, shed / 2.0), v(annex + 0.04, depth * 0.7, shed)),
         slab_x(
-            &[(-depth * 0.47, shed), (depth * 0.34, shed), (depth * 0.34, shed + 0.05), (-depth * 0.47, shed + 0.2)],
+            &[
+                (-depth * 0.47, shed),
+                (depth * 0.34, shed),
+                (depth * 0.34, shed + 0.05),
+                (-depth * 0.47, shed + 0.2),
+            ],
             width / 2.0,
             annex + eave,
         ),
@@ -747,7 +773,12 @@ mod tests {
         for class in Class::ALL {
             for seed in 0..50 {
                 let mesh = object(class, seed);
-                assert!(mesh.triangle_count() <= 2000, "{}: {} triangles", class.name(), mesh.triangle_count());
+                assert!(
+                    mesh.triangle_count() <= 2000,
+                    "{}: {} triangles",
+                    class.name(),
+                    mesh.triangle_count()
+                );
                 let (low, high) = mesh.bounds();
                 assert!(((high - low).max_element() - 1.0).abs() < 1e-5 && (low + high).length() < 1e-5);
             }

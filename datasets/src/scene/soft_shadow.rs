@@ -42,7 +42,9 @@ fn blur_rows(from: &[f32], to: &mut [f32], side: usize, window: Window, reach: u
             let sum: f32 = if column >= reach && column + reach < source.len() {
                 source[column - reach..=column + reach].iter().sum()
             } else {
-                (0..=2 * reach).map(|tap| source[(column + tap).saturating_sub(reach).min(source.len() - 1)]).sum()
+                (0..=2 * reach)
+                    .map(|tap| source[(column + tap).saturating_sub(reach).min(source.len() - 1)])
+                    .sum()
             };
             *value = sum * share;
         }

@@ -31,8 +31,11 @@ const MASKED_CELL: u32 = 160;
 /// [`crate::Error::Format`] if an image cannot be read or the picture cannot be written.
 pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, path: &Path) -> Result<()> {
     check_grid_size(rows, columns)?;
-    let chosen =
-        if split.has_masks() { spread_rows(split, rows, columns) } else { class_rows(pack, split, rows, columns) };
+    let chosen = if split.has_masks() {
+        spread_rows(split, rows, columns)
+    } else {
+        class_rows(pack, split, rows, columns)
+    };
     let drawn: Vec<Vec<Drawn>> = chosen
         .par_iter()
         .map(|images| images.par_iter().map(|&image| draw(split, image)).collect())

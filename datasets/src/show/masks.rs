@@ -109,7 +109,11 @@ mod tests {
         let image = RgbImage::from_pixel(3, 1, Rgb([10, 200, 60]));
         let mask = GrayImage::from_raw(2, 1, vec![0, 2]).unwrap();
         let drawn = overlaid(&image, &mask);
-        assert_eq!((drawn[(0, 0)].0, drawn[(2, 0)].0), ([10, 200, 60], [10, 200, 60]), "void, and beyond the mask");
+        assert_eq!(
+            (drawn[(0, 0)].0, drawn[(2, 0)].0),
+            ([10, 200, 60], [10, 200, 60]),
+            "void, and beyond the mask"
+        );
         // (255, 127, 14) over grey 127
         assert_eq!(drawn[(1, 0)].0, [223, 127, 42]);
     }

@@ -128,9 +128,11 @@ fn pair_block(
 /// (1, 3, H, W) in [0, 1] as a picture.
 fn picture(image: &Tensor) -> Result<RgbImage> {
     let (_, _, height, width) = image.size4().map_err(|error| Error::Invalid(error.to_string()))?;
-    let bytes = (image.clamp(0.0, 1.0) * 255.0).round().to_kind(Element::Uint8).permute([0, 2, 3, 1]).contiguous();
+    let bytes =
+        (image.clamp(0.0, 1.0) * 255.0).round().to_kind(Element::Uint8).permute([0, 2, 3, 1]).contiguous();
     let bytes = Vec::<u8>::try_from(bytes.view([-1])).map_err(|error| Error::Invalid(error.to_string()))?;
-    RgbImage::from_raw(width as u32, height as u32, bytes).ok_or_else(|| Error::Invalid("a view has no pixels".into()))
+    RgbImage::from_raw(width as u32, height as u32, bytes)
+        .ok_or_else(|| Error::Invalid("a view has no pixels".into()))
 }
 
 /// The parameters of the active transforms in words.
@@ -164,7 +166,8 @@ fn render_phrases([first, second]: [Latents; 2]) -> Vec<String> {
     let axis = q[..3].iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
     let sine = axis.iter().map(|value| value * value).sum::<f64>().sqrt();
     let angle = 2.0 * sine.atan2(f64::from(q[3])).to_degrees();
-    let axis = axis.iter().map(|value| signed(value / sine.max(f64::MIN_POSITIVE), 2)).collect::<Vec<_>>().join(" ");
+    let axis =
+        axis.iter().map(|value| signed(value / sine.max(f64::MIN_POSITIVE), 2)).collect::<Vec<_>>().join(" ");
     let hues = color_difference(&[first], &[second]);
     let hue = |name: &str, value: f32| format!("{name} hue {}", signed(value.into(), 2));
     vec![format!("rotation {angle:.0}° about ({axis})"), hue("floor", hues[0]), hue("light", hues[1])]

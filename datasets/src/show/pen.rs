@@ -122,7 +122,8 @@ mod tests {
     fn long_names_are_shortened_to_the_room() {
         let pen = Pen::new(14.0, [0; 3]);
         assert_eq!(pen.elided("short", 200), "short");
-        for name in ["a name that goes on and on, and then goes on", "人物の名前はとても長い", &"w".repeat(100_000)]
+        for name in
+            ["a name that goes on and on, and then goes on", "人物の名前はとても長い", &"w".repeat(100_000)]
         {
             let cut = pen.elided(name, 70);
             assert!(cut.ends_with('…') && cut.chars().count() > 3 && pen.width(&cut) <= 70, "{cut}");
@@ -134,7 +135,8 @@ mod tests {
     #[test]
     fn lines_keep_every_phrase_whole_and_in_order() {
         let pen = Pen::new(14.0, [0; 3]);
-        let phrases = ["rotation +37°", "translation +0.12 −0.03", "no flip", "blur 1.3 px"].map(str::to_owned);
+        let phrases =
+            ["rotation +37°", "translation +0.12 −0.03", "no flip", "blur 1.3 px"].map(str::to_owned);
         for room in [170, 250, 400, 10_000] {
             let lines = pen.lines(&phrases, room);
             assert_eq!(lines.join(" "), phrases.join(", "));
@@ -147,7 +149,8 @@ mod tests {
     fn any_letter_anywhere_is_drawn_without_a_panic() {
         let mut canvas = RgbImage::from_pixel(40, 20, Rgb([255; 3]));
         let pen = Pen::new(14.0, [9, 9, 9]);
-        for (text, place) in [("ÄÿΩ人\u{1f600}\u{0}\n\u{202e}", [0, 0]), ("gj", [38, 18]), ("x", [u32::MAX, u32::MAX])]
+        for (text, place) in
+            [("ÄÿΩ人\u{1f600}\u{0}\n\u{202e}", [0, 0]), ("gj", [38, 18]), ("x", [u32::MAX, u32::MAX])]
         {
             pen.write(&mut canvas, text, place);
         }

@@ -30,8 +30,10 @@ pub fn predictions_png(
     path: &Path,
 ) -> Result<()> {
     check_grid_size(predictions.len(), 3)?;
-    let drawn: Vec<(Block, GrayImage)> =
-        predictions.par_iter().map(|(index, predicted)| draw(split, *index, predicted)).collect::<Result<_>>()?;
+    let drawn: Vec<(Block, GrayImage)> = predictions
+        .par_iter()
+        .map(|(index, predicted)| draw(split, *index, predicted))
+        .collect::<Result<_>>()?;
     let masks = drawn.iter().map(|(_, mask)| mask).chain(predictions.iter().map(|(_, predicted)| predicted));
     let present = masks.flat_map(classes).collect();
     let sheet = Sheet {
@@ -46,10 +48,14 @@ pub fn predictions_png(
 /// The images of a row, and the mask.
 fn draw(split: &PackedSplit, index: usize, predicted: &GrayImage) -> Result<(Block, GrayImage)> {
     let image = split.image(index)?;
-    let mask = split.mask(index)?.ok_or_else(|| Error::Invalid(format!("the {} images have no masks", split.name)))?;
+    let mask = split
+        .mask(index)?
+        .ok_or_else(|| Error::Invalid(format!("the {} images have no masks", split.name)))?;
     let pictures = [image.clone(), overlaid(&image, &mask), overlaid(&image, predicted)];
-    let pictures = pictures.iter().map(|picture| fitted(picture, CELL)).collect::<std::result::Result<_, _>>();
-    let phrases = vec![format!("image {index}"), format!("{:.1}% right", 100.0 * share_right(&mask, predicted))];
+    let pictures =
+        pictures.iter().map(|picture| fitted(picture, CELL)).collect::<std::result::Result<_, _>>();
+    let phrases =
+        vec![format!("image {index}"), format!("{:.1}% right", 100.0 * share_right(&mask, predicted))];
     let caption = Some(Caption { name: None, phrases });
     Ok((Block { pictures: pictures.map_err(undrawable(split, index))?, caption }, mask))
 }
@@ -57,8 +63,8 @@ fn draw(split: &PackedSplit, index: usize, predicted: &GrayImage) -> Result<(Blo
 /// Share of the pixels with a class whose class was predicted; 0 if there are none.
 fn share_right(mask: &GrayImage, predicted: &GrayImage) -> f64 {
     let classed = mask.iter().zip(predicted.iter()).filter(|(truth, _)| **truth != 0);
-    let (right, all) =
-        classed.fold((0u32, 0u32), |(right, all), (truth, guess)| (right + u32::from(truth == guess), all + 1));
+    let (right, all) = classed
+        .fold((0u32, 0u32), |(right, all), (truth, guess)| (right + u32::from(truth == guess), all + 1));
     f64::from(right) / f64::from(all.max(1))
 }
 

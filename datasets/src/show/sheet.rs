@@ -111,7 +111,11 @@ impl Sheet {
         let room = layout.width - 2 * MARGIN;
         let Pens { title, subtitle, name, .. } = &layout.pens;
         title.write(&mut canvas, &title.elided(&self.title, room), [MARGIN, MARGIN]);
-        subtitle.write(&mut canvas, &subtitle.elided(&self.subtitle, room), [MARGIN, MARGIN + title.height()]);
+        subtitle.write(
+            &mut canvas,
+            &subtitle.elided(&self.subtitle, room),
+            [MARGIN, MARGIN + title.height()],
+        );
         for (row, &top) in self.rows.iter().zip(&layout.tops) {
             if let Some(text) = &row.name {
                 let text = name.elided(text, WIDEST_NAME);
@@ -191,8 +195,9 @@ impl Layout {
             note: Pen::new(13.0, GREY),
         };
         let blocks = || sheet.rows.iter().flat_map(|row| &row.blocks);
-        let largest =
-            |side: fn(&RgbImage) -> u32| blocks().flat_map(|block| &block.pictures).map(side).max().unwrap_or_default();
+        let largest = |side: fn(&RgbImage) -> u32| {
+            blocks().flat_map(|block| &block.pictures).map(side).max().unwrap_or_default()
+        };
         let cell = (largest(RgbImage::width), largest(RgbImage::height));
         let pictures = blocks().map(|block| block.pictures.len()).max().unwrap_or_default() as u32;
         let block = pictures * (cell.0 + SEAM) - SEAM.min(pictures * SEAM);

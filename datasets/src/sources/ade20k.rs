@@ -52,7 +52,9 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     for (split, folder) in SPLITS {
         let samples = samples(&pairs, folder, &mut missing);
         if samples.is_empty() && missing.is_empty() {
-            let reason = format!("expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none");
+            let reason = format!(
+                "expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none"
+            );
             return Err(Error::format(listing.input, reason));
         }
         splits.push((split.to_owned(), samples));
@@ -98,7 +100,9 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
 fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
     let in_folder = pairs.iter().filter(|((other, _), _)| *other == folder);
     let sample = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
-        (Some(image), Some(mask)) => Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) }),
+        (Some(image), Some(mask)) => {
+            Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) })
+        }
         (image, mask) => {
             let absent = match image {
                 Some(_) => format!("annotations/{folder}/{stem}.png"),
@@ -115,7 +119,9 @@ fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> 
 /// The class names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
 fn class_names(list: &TextList) -> Result<Vec<String>> {
     let lines = list.lines()?;
-    let cells = |line: &TextLine| -> Vec<String> { line.text.split('\t').map(|cell| cell.trim().to_owned()).collect() };
+    let cells = |line: &TextLine| -> Vec<String> {
+        line.text.split('\t').map(|cell| cell.trim().to_owned()).collect()
+    };
     let header = cells(&lines[0]);
     let column = |name: &str| header.iter().position(|cell| cell == name);
     let (Some(index), Some(name)) = (column("Idx"), column("Name")) else {
@@ -205,7 +211,10 @@ mod tests {
             let (path, _) = files.remove(missing);
             let message = refused(&files);
             let ending = path.strip_prefix("ADEChallengeData2016/").unwrap();
-            assert!(message.contains(&format!("{ending}: it is not there, and ADEChallengeData2016/")), "{message}");
+            assert!(
+                message.contains(&format!("{ending}: it is not there, and ADEChallengeData2016/")),
+                "{message}"
+            );
         }
     }
 
@@ -217,7 +226,8 @@ mod tests {
         let mut files = official();
         files.push(("ADEChallengeData2016/images/training/ADE_train_00000001.png", b""));
         assert!(
-            refused(&files).contains("has the name of ADEChallengeData2016/images/training/ADE_train_00000001.jpg")
+            refused(&files)
+                .contains("has the name of ADEChallengeData2016/images/training/ADE_train_00000001.jpg")
         );
         let mut files = official();
         files[0].0 = "ADEChallengeData2016/annotations/training/ADE_train_00000001.jpg";

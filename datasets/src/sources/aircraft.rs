@@ -10,8 +10,11 @@ use crate::error::Result;
 /// List of the classes.
 const CLASSES: &str = "variants.txt";
 /// The lists of the splits.
-const SPLITS: [(&str, &str); 3] =
-    [("train", "images_variant_train.txt"), ("val", "images_variant_val.txt"), ("test", "images_variant_test.txt")];
+const SPLITS: [(&str, &str); 3] = [
+    ("train", "images_variant_train.txt"),
+    ("val", "images_variant_val.txt"),
+    ("test", "images_variant_test.txt"),
+];
 
 /// FGVC-Aircraft as published: classes in the order of `variants.txt`. The images keep the banner of 20
 /// pixels at the bottom.
@@ -39,8 +42,9 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let classes = listing.require_list(CLASSES)?.classes()?;
     // a line is `1025794 707-320`: number of the image and variant, which may hold spaces and `/`
     let parse = |line: &str| {
-        let (image, variant) =
-            line.split_once(char::is_whitespace).ok_or_else(|| format!("expected `image variant`, found {line:?}"))?;
+        let (image, variant) = line
+            .split_once(char::is_whitespace)
+            .ok_or_else(|| format!("expected `image variant`, found {line:?}"))?;
         Ok((format!("images/{image}.jpg"), classes.label(variant.trim_start())?))
     };
     let splits = SPLITS.into_iter().map(|(split, end)| ListedSplit::read(listing, split, end, parse));

@@ -65,7 +65,11 @@ pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
     plan: |listing, options| {
-        if is_cifar10_batches(listing) { TEN.plan(listing, options) } else { class_folders::cifar10(listing, options) }
+        if is_cifar10_batches(listing) {
+            TEN.plan(listing, options)
+        } else {
+            class_folders::cifar10(listing, options)
+        }
     },
     records: Some(|member, bytes| TEN.records(member, bytes)),
     side: Some(SIDE),
@@ -136,7 +140,8 @@ impl CifarSet {
         if !binary && !listing.lists.keys().any(|path| self.is_batch(file_name(path))) {
             let (name, first) = (self.name, self.train[0]);
             let hint = "hint: `eqr-bench data list` shows what INPUT must hold";
-            let reason = format!("expected batches of {name} ({first}.bin or {first}, ...), found none\n{hint}");
+            let reason =
+                format!("expected batches of {name} ({first}.bin or {first}, ...), found none\n{hint}");
             return Err(Error::format(listing.input, reason));
         }
         let class_names = self.class_names(listing, binary)?;
@@ -168,10 +173,13 @@ impl CifarSet {
             true => self.binary_labels(batch.bytes),
             false => self.python_labels(batch.bytes),
         };
-        let sample = |(record, label): (usize, i64)| match usize::try_from(label).is_ok_and(|label| label < classes) {
-            true => Ok(Sample::labelled(format!("{}#{record}", batch.path), label as i32)),
-            false => Err(batch.error(format!("image {record}: label {label}, expected 0 to {}", classes - 1))),
-        };
+        let sample =
+            |(record, label): (usize, i64)| match usize::try_from(label).is_ok_and(|label| label < classes) {
+                true => Ok(Sample::labelled(format!("{}#{record}", batch.path), label as i32)),
+                false => {
+                    Err(batch.error(format!("image {record}: label {label}, expected 0 to {}", classes - 1)))
+                }
+            };
         labels.map_err(|reason| batch.error(reason))?.into_iter().enumerate().map(sample).collect()
     }
 
@@ -180,13 +188,19 @@ impl CifarSet {
     }
 
     /// Records of the binary version: labels, then an image.
-    fn binary_records<'a>(&self, bytes: &'a [u8]) -> std::result::Result<std::slice::ChunksExact<'a, u8>, String> {
+    fn binary_records<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> std::result::Result<std::slice::ChunksExact<'a, u8>, String> {
         let record = self.label_bytes + IMAGE_BYTES;
         match !bytes.is_empty() && bytes.len().is_multiple_of(record) {
             true => Ok(bytes.chunks_exact(record)),
             false => {
                 let hint = "hint: copy or download it again";
-                Err(format!("{} bytes, expected a multiple of {record}, the bytes of an image\n{hint}", bytes.len()))
+                Err(format!(
+                    "{} bytes, expected a multiple of {record}, the bytes of an image\n{hint}",
+                    bytes.len()
+                ))
             }
         }
     }
@@ -197,7 +211,9 @@ impl CifarSet {
         let images = python_images(&dict)?.rows;
         match labels.len() == images && images > 0 {
             true => Ok(labels),
-            false => Err(format!("expected a label for each image, found {} and {images} images", labels.len())),
+            false => {
+                Err(format!("expected a label for each image, found {} and {images} images", labels.len()))
+            }
         }
     }
 

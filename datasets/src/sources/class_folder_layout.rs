@@ -32,12 +32,17 @@ impl ClassFolderLayout {
     /// # Errors
     /// [`Error::Member`] for an image in an unexpected place and for a duplicate path, [`Error::Format`] if
     /// there are no images, fewer than two classes or no test images.
-    pub(super) fn from_paths(input: &Path, images: &[&str], seeded: SeededSplit) -> Result<ClassFolderLayout> {
+    pub(super) fn from_paths(
+        input: &Path,
+        images: &[&str],
+        seeded: SeededSplit,
+    ) -> Result<ClassFolderLayout> {
         check_images(input, images)?;
         let paths: Vec<Vec<&str>> = images.iter().map(|path| path.split('/').collect()).collect();
         let paths = without_common_folders(&paths);
         let images = ImagePaths { input, images, paths };
-        let layout = if images.has_folder("train") && (images.has_folder("test") || images.has_folder("val")) {
+        let layout = if images.has_folder("train") && (images.has_folder("test") || images.has_folder("val"))
+        {
             Self::from_split_folders(&images)?
         } else {
             Self::from_seeded_split(&images.by_class(None)?, seeded)
@@ -59,9 +64,13 @@ impl ClassFolderLayout {
         }
         let class_names: Vec<String> = train.keys().map(ToString::to_string).collect();
         let labelled = |split: &ImagesByClass| {
-            let label =
-                |class: &str| class_names.binary_search_by(|name| name.as_str().cmp(class)).unwrap_or_default() as i32;
-            split.iter().flat_map(|(class, images)| images.iter().map(move |&image| (image, label(class)))).collect()
+            let label = |class: &str| {
+                class_names.binary_search_by(|name| name.as_str().cmp(class)).unwrap_or_default() as i32
+            };
+            split
+                .iter()
+                .flat_map(|(class, images)| images.iter().map(move |&image| (image, label(class))))
+                .collect()
         };
         let [train, val, test]: [Vec<_>; 3] = [&train, &val, &test].map(labelled);
         let outside = images.images.len() - train.len() - val.len() - test.len();
@@ -79,11 +88,17 @@ impl ClassFolderLayout {
     fn check(&self, input: &Path) -> Result<()> {
         let classes = &self.class_names;
         if classes.len() < 2 {
-            return Err(Error::format(input, format!("expected at least two class folders, found {classes:?}")));
+            return Err(Error::format(
+                input,
+                format!("expected at least two class folders, found {classes:?}"),
+            ));
         }
         match self.test.is_empty() {
             false => Ok(()),
-            true => Err(Error::format(input, "every class has only one image: nothing is left for the test split")),
+            true => Err(Error::format(
+                input,
+                "every class has only one image: nothing is left for the test split",
+            )),
         }
     }
 
@@ -99,7 +114,8 @@ impl ClassFolderLayout {
 /// Refuses an input without images, and duplicate paths.
 fn check_images(input: &Path, images: &[&str]) -> Result<()> {
     if images.is_empty() {
-        let reason = "no .jpg, .jpeg or .png file inside\nhint: expected <class>/<image> or train/<class>/<image>";
+        let reason =
+            "no .jpg, .jpeg or .png file inside\nhint: expected <class>/<image> or train/<class>/<image>";
         return Err(Error::format(input, reason));
     }
     match images.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -145,7 +161,8 @@ impl<'a> ImagePaths<'a> {
             match below {
                 [class, _] => classes.entry(without_archive_ending(class)).or_default().push(index),
                 _ => {
-                    let reason = "expected <class>/<image> or {train,test,val}/<class>/<image>, alike for all images";
+                    let reason =
+                        "expected <class>/<image> or {train,test,val}/<class>/<image>, alike for all images";
                     return Err(Error::member(self.input, self.images[index], reason));
                 }
             }

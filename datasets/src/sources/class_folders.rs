@@ -115,7 +115,8 @@ mod tests {
         ]);
         assert_eq!((plan.name.as_str(), plan.kind, plan.views), ("input", SetKind::Photographs, None));
         assert_eq!(plan.class_names, ["ant", "zebra ä"]);
-        let train = [("set/train/ant/10.jpeg", 0), ("set/train/ant/2.jpg", 0), ("set/train/zebra ä/1.png", 1)];
+        let train =
+            [("set/train/ant/10.jpeg", 0), ("set/train/ant/2.jpg", 0), ("set/train/zebra ä/1.png", 1)];
         assert_eq!(images(&plan, "train"), train);
         assert_eq!(images(&plan, "test"), [("set/test/zebra ä/1.JPEG", 1)]);
         assert_eq!(plan.notes["split"], "as in the source");
@@ -127,7 +128,10 @@ mod tests {
     #[test]
     fn val_is_a_split_of_its_own_only_beside_test() {
         let both = planned(&["train/a/0.png", "train/b/0.png", "val/a/0.png", "test/b/0.png"]);
-        assert_eq!(both.splits.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["train", "val", "test"]);
+        assert_eq!(
+            both.splits.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["train", "val", "test"]
+        );
         assert_eq!(images(&both, "val"), [("val/a/0.png", 0)]);
         let alone = planned(&["train/a/0.png", "train/b/0.png", "val/a/0.png"]);
         assert_eq!(images(&alone, "test"), [("val/a/0.png", 0)]);
@@ -143,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_tree_without_splits_is_split_by_the_seed() {
-        let paths: Vec<String> = (0..16).map(|index| format!("top/class {}/{index:02}.png", index % 2)).collect();
+        let paths: Vec<String> =
+            (0..16).map(|index| format!("top/class {}/{index:02}.png", index % 2)).collect();
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         let plan = planned(&paths);
         for label in [0, 1] {
@@ -158,8 +163,13 @@ mod tests {
     #[test]
     fn anything_but_class_folders_is_refused_by_name() {
         assert!(refused(&["a/0.txt"]).contains("no .jpg"));
-        assert!(refused(&["a/0.png", "b/0.png", "stray.png"]).contains("stray.png: expected <class>/<image>"));
-        assert!(refused(&["train/a/0.png", "train/b/0.png", "test/c/0.png"]).contains("class `c` has test images"));
+        assert!(
+            refused(&["a/0.png", "b/0.png", "stray.png"]).contains("stray.png: expected <class>/<image>")
+        );
+        assert!(
+            refused(&["train/a/0.png", "train/b/0.png", "test/c/0.png"])
+                .contains("class `c` has test images")
+        );
         assert!(refused(&["a/0.png", "a/1.png"]).contains("at least two class folders, found [\"a\"]"));
         assert!(refused(&["a/0.png", "b/0.png"]).contains("nothing is left for the test split"));
         assert!(refused(&["a/0.png", "a/0.png", "b/0.png"]).contains("a/0.png: there are two members"));

@@ -35,7 +35,8 @@ pub const DTD: Source = Source {
 };
 
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
-    let found = SPLITS.map(|(split, end)| Ok((split, listing.find_list(end)?.ok_or_else(|| missing(listing, end))?)));
+    let found =
+        SPLITS.map(|(split, end)| Ok((split, listing.find_list(end)?.ok_or_else(|| missing(listing, end))?)));
     let found = found.into_iter().collect::<Result<Vec<_>>>()?;
     let mut names = Vec::new();
     for (_, list) in &found {

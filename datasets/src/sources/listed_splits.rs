@@ -48,7 +48,8 @@ pub(super) fn plan(
     let named = named_images(&splits)?;
     let root = root(listing, &named)?;
     let mut missing = Vec::new();
-    let samples = splits.iter().map(|split| (split.split.to_string(), split.samples(listing, &root, &mut missing)));
+    let samples =
+        splits.iter().map(|split| (split.split.to_string(), split.samples(listing, &root, &mut missing)));
     let samples = samples.collect();
     let lists: Vec<&str> = splits.iter().map(|split| split.list.path).collect();
     let unnamed = count_unnamed(listing, &named, &root, folder);
@@ -94,8 +95,12 @@ fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
         (Some(root), None) => Ok(root.to_string()),
         (Some(one), Some(other)) => {
             let place = |root: &str| if root.is_empty() { "the top".to_string() } else { root.to_string() };
-            let reason = format!("images of the lists lie in two places: {} and {}", place(one), place(other));
-            Err(Error::format(listing.input, format!("{reason}\nhint: point INPUT at the folder or archive to use")))
+            let reason =
+                format!("images of the lists lie in two places: {} and {}", place(one), place(other));
+            Err(Error::format(
+                listing.input,
+                format!("{reason}\nhint: point INPUT at the folder or archive to use"),
+            ))
         }
         // no image is there: with any root, all of them will be missing
         (None, _) => Ok(String::new()),

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_list_is_found_by_the_end_of_its_path_and_equal_copies_are_one() {
-        let listing = listing(&[("a/x.txt", b"1"), ("b/x.txt", b"1"), ("a/y.txt", b"1"), ("b/y.txt", b"2")], |_| true);
+        let listing =
+            listing(&[("a/x.txt", b"1"), ("b/x.txt", b"1"), ("a/y.txt", b"1"), ("b/y.txt", b"2")], |_| true);
         assert_eq!(listing.find_list("x.txt").unwrap().unwrap().path, "a/x.txt");
         assert!(listing.find_list("z.txt").unwrap().is_none());
         let error = listing.find_list("y.txt").err().unwrap().to_string();

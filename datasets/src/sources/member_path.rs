@@ -54,7 +54,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_path_begins_at_a_folder() {
-        assert!(ends_in("meta/train.txt", "meta/train.txt") && ends_in("x/y/meta/train.txt", "meta/train.txt"));
+        assert!(
+            ends_in("meta/train.txt", "meta/train.txt") && ends_in("x/y/meta/train.txt", "meta/train.txt")
+        );
         assert!(!ends_in("x/y/some-meta/train.txt", "meta/train.txt"));
         assert!(!ends_in("meta/train.txt.bak", "train.txt"));
     }

@@ -39,8 +39,19 @@ pub use source::{Options, Records, Source, SourceInfo};
 pub use sun397::SUN397;
 
 /// Every set that can be packed.
-pub const SOURCES: [&Source; 11] =
-    [&CIFAR10, &CIFAR100, &FOOD101, &SUN397, &DTD, &PETS, &AIRCRAFT, &IMAGENET, &ADE20K, &DIEBENCH, &CLASS_FOLDERS];
+pub const SOURCES: [&Source; 11] = [
+    &CIFAR10,
+    &CIFAR100,
+    &FOOD101,
+    &SUN397,
+    &DTD,
+    &PETS,
+    &AIRCRAFT,
+    &IMAGENET,
+    &ADE20K,
+    &DIEBENCH,
+    &CLASS_FOLDERS,
+];
 
 /// The source of this KIND.
 pub fn source(kind: &str) -> Option<&'static Source> {

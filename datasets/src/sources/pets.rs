@@ -96,7 +96,8 @@ fn class_names(listing: &Listing, breeds: &BTreeMap<usize, &str>) -> Result<Vec<
     let mut names: Vec<String> = Vec::new();
     for (&class, breed) in breeds {
         if class != names.len() + 1 {
-            let reason = format!("the lists name no image of class {}, but one of class {class}", names.len() + 1);
+            let reason =
+                format!("the lists name no image of class {}, but one of class {class}", names.len() + 1);
             return Err(Error::format(listing.input, reason));
         }
         if let Some(other) = names.iter().position(|name| name == breed) {

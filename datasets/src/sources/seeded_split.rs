@@ -6,6 +6,9 @@ use super::source::Options;
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 
+/// Samples with their labels.
+type Labelled<T> = Vec<(T, i32)>;
+
 /// Test share and seed of a split.
 #[derive(Clone, Copy)]
 pub(super) struct SeededSplit {
@@ -42,7 +45,7 @@ impl SeededSplit {
     pub(super) fn split_classes<'c, T: Copy + 'c>(
         self,
         classes: impl IntoIterator<Item = &'c [T]>,
-    ) -> (Vec<(T, i32)>, Vec<(T, i32)>) {
+    ) -> (Labelled<T>, Labelled<T>) {
         let (mut train, mut test) = (Vec::new(), Vec::new());
         for (label, samples) in classes.into_iter().enumerate() {
             let (in_train, in_test) = self.split(label, samples.len());

@@ -62,8 +62,9 @@ impl PixelBox {
 /// images give float32 views in [0, 1].
 pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64, reach: f64) -> FirstView {
     let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
-    let draw =
-        |&key: &u64| PixelBox::draw(&mut rng(seed, epoch, key, Purpose::BaseView), height as usize, width as usize);
+    let draw = |&key: &u64| {
+        PixelBox::draw(&mut rng(seed, epoch, key, Purpose::BaseView), height as usize, width as usize)
+    };
     let boxes: Vec<PixelBox> = keys.iter().map(draw).collect();
     let side = height.min(width);
     FirstView::centered_in(&resized_crop(images, &boxes, field_side(side as usize, reach)), side)
@@ -88,7 +89,8 @@ pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor 
             Kind::Uint8 => (images.to_kind(Kind::Float), 1.0 / 255.0),
             _ => (images.shallow_clone(), 1.0),
         };
-        let vertical: Vec<Span> = boxes.iter().map(|b| Span { start: b.top, length: b.height, flip: false }).collect();
+        let vertical: Vec<Span> =
+            boxes.iter().map(|b| Span { start: b.top, length: b.height, flip: false }).collect();
         let horizontal: Vec<Span> =
             boxes.iter().map(|b| Span { start: b.left, length: b.width, flip: b.flip }).collect();
         let columns = resize_matrices(&vertical, height, side, 1.0, &floats);

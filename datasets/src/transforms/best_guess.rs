@@ -144,9 +144,10 @@ mod tests {
 
     #[test]
     fn without_a_crop_or_without_a_shift_the_map_determines_everything() {
-        for active in
-            [&[Transform::Rotation, Transform::Translation, Transform::Flip][..], &[Transform::Crop, Transform::Flip]]
-        {
+        for active in [
+            &[Transform::Rotation, Transform::Translation, Transform::Flip][..],
+            &[Transform::Crop, Transform::Flip],
+        ] {
             let draws = draws(active);
             assert_eq!(draws.best_guess_from_map(active, &Ranges::default()), draws);
         }

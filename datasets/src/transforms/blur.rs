@@ -18,7 +18,8 @@ pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
         draws.each.iter().map(|draw| half_kernel(draw.sigma, height.min(width) as usize - 1)).collect();
     // one more column than the longest half: the zero for every tap outside the kernel
     let taps = half_kernels.iter().map(Vec::len).max().unwrap_or(1) + 1;
-    let padded = half_kernels.iter().flat_map(|half| half.iter().copied().chain(std::iter::repeat(0.0)).take(taps));
+    let padded =
+        half_kernels.iter().flat_map(|half| half.iter().copied().chain(std::iter::repeat(0.0)).take(taps));
     let table = host_tensor(&padded.collect::<Vec<f64>>(), &[n, taps as i64], images);
     let columns = blur_matrices(&table, height);
     let rows = if width == height { columns.shallow_clone() } else { blur_matrices(&table, width) };

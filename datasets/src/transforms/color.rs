@@ -56,16 +56,19 @@ fn clamped(mut values: Tensor) -> Tensor {
 
 /// Rotates the hue (HSV) of `images` by `turns` (N, 1, 1, 1).
 ///
-/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c * (1
-/// - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1]:
-/// torchvision's six cases in one.
+/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels
+/// v - c * (1 - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to
+/// [0, 1]: torchvision's six cases in one.
 fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     let [red, green, blue] = channels(images);
     let value = red.maximum(&green).maximum(&blue);
     let chroma = &value - red.minimum(&green).minimum(&blue);
     let hue = wrap(sixths(&[red, green, blue], &value, &chroma) + turns * 6.0);
-    let weight =
-        [clamped((&hue - 3.0).abs_() - 1.0), clamped(2.0 - (&hue - 2.0).abs_()), clamped(2.0 - (&hue - 4.0).abs_())];
+    let weight = [
+        clamped((&hue - 3.0).abs_() - 1.0),
+        clamped(2.0 - (&hue - 2.0).abs_()),
+        clamped(2.0 - (&hue - 4.0).abs_()),
+    ];
     let mut out = Tensor::cat(&weight, 1);
     out -= 1.0;
     out *= chroma;

@@ -19,7 +19,12 @@ fn files(pairs: &[(&str, &[u8])]) -> Files {
 
 /// Names as in published sets, not sorted.
 fn photographs() -> Files {
-    files(&[("b/Äpfel 2.jpg", b"two"), ("a-b/1.png", b"hyphen"), ("a/1.png", b""), ("labels.txt", b"a\r\nb\r\n")])
+    files(&[
+        ("b/Äpfel 2.jpg", b"two"),
+        ("a-b/1.png", b"hyphen"),
+        ("a/1.png", b""),
+        ("labels.txt", b"a\r\nb\r\n"),
+    ])
 }
 
 fn tar_header(name: &[u8], kind: EntryType, declared: u64) -> Vec<u8> {
@@ -45,7 +50,12 @@ fn tar_end(mut members: Vec<u8>) -> Vec<u8> {
 }
 
 fn tar_bytes(files: &Files) -> Vec<u8> {
-    tar_end(files.iter().flat_map(|(path, bytes)| tar_member(path.as_bytes(), EntryType::Regular, bytes)).collect())
+    tar_end(
+        files
+            .iter()
+            .flat_map(|(path, bytes)| tar_member(path.as_bytes(), EntryType::Regular, bytes))
+            .collect(),
+    )
 }
 
 fn zip_bytes(files: &Files, method: CompressionMethod) -> Vec<u8> {
@@ -64,7 +74,8 @@ fn deflated(files: &Files) -> Vec<u8> {
 /// Replaces all occurrences of `from` by `to`, which has the same length.
 fn patched(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
+    let places: Vec<usize> =
+        (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
     assert!(!places.is_empty());
     places.into_iter().for_each(|at| bytes[at..at + to.len()].copy_from_slice(to));
     bytes
@@ -183,9 +194,11 @@ fn archives_inside_are_folders_of_their_names() {
     let desk = TestFolder::new();
     let inner = files(&[("1.JPEG", b"one"), ("2.JPEG", b"two")]);
     let imagenet = files(&[("n01.tar", &tar_bytes(&inner)), ("n02.tar", &tar_bytes(&inner)), ("note", b"n")]);
-    let pets = files(&[("annotations.tar.gz", &gz_bytes(&tar_bytes(&inner))), ("Images.ZIP", &deflated(&inner))]);
+    let pets =
+        files(&[("annotations.tar.gz", &gz_bytes(&tar_bytes(&inner))), ("Images.ZIP", &deflated(&inner))]);
     let expected = |tops: [&str; 2]| -> Files {
-        let below = tops.map(|top| inner.iter().map(move |(path, bytes)| (format!("{top}/{path}"), bytes.clone())));
+        let below =
+            tops.map(|top| inner.iter().map(move |(path, bytes)| (format!("{top}/{path}"), bytes.clone())));
         below.into_iter().flatten().collect()
     };
     let mut tar_of_tars = expected(["n01.tar", "n02.tar"]);
@@ -194,7 +207,10 @@ fn archives_inside_are_folders_of_their_names() {
         assert_eq!(read(&desk.file(&archive)).unwrap().0, tar_of_tars);
     }
     assert_eq!(read(&desk.folder(&pets)).unwrap().0, expected(["Images.ZIP", "annotations.tar.gz"]));
-    assert_eq!(read(&desk.file(&tar_bytes(&pets))).unwrap().0, expected(["annotations.tar.gz", "Images.ZIP"]));
+    assert_eq!(
+        read(&desk.file(&tar_bytes(&pets))).unwrap().0,
+        expected(["annotations.tar.gz", "Images.ZIP"])
+    );
 }
 
 #[test]
@@ -267,7 +283,8 @@ fn members_that_reach_outside_or_are_no_files_are_refused() {
         let inside = tar_bytes(&vec![("in.tar".into(), archive)]);
         assert_eq!(member_error(&desk.file(&inside)).0, format!("in.tar/{member}"));
     }
-    let zips: [(&[u8], &str); 3] = [(b"/bc.jpg", "absolute"), (b"../.jpg", "`..`"), (b"\xff\xfec.jpg", "not UTF-8")];
+    let zips: [(&[u8], &str); 3] =
+        [(b"/bc.jpg", "absolute"), (b"../.jpg", "`..`"), (b"\xff\xfec.jpg", "not UTF-8")];
     for (name, expected) in zips {
         let archive = patched(deflated(&files(&[("abc.jpg", b"x")])), b"abc.jpg", name);
         let (member, reason) = member_error(&desk.file(&archive));
@@ -335,7 +352,9 @@ fn no_cut_of_an_archive_passes_for_a_whole_one() {
     let nested = tar_bytes(&vec![("in.tar".into(), tar.clone())]);
     let cases = [(tar.clone(), needed), (gz_bytes(&tar), usize::MAX), (deflated(&files), usize::MAX)];
     for (archive, needed) in cases.into_iter().chain([(nested.clone(), nested.len() - 512)]) {
-        for length in (0..archive.len().min(needed)).step_by(37).chain([512, 1024, archive.len().min(needed) - 1]) {
+        for length in
+            (0..archive.len().min(needed)).step_by(37).chain([512, 1024, archive.len().min(needed) - 1])
+        {
             let input = desk.file(&archive[..length]);
             let result = read(&input);
             let named = matches!(result, Err(Error::Format { .. } | Error::Member { .. }));
@@ -353,7 +372,8 @@ fn a_cut_archive_in_a_folder_is_named() {
     let (member, reason) = member_error(&desk.folder(&files(&[("x/images.tar.gz", &tar[..tar.len() / 2])])));
     assert_eq!(member, "x/images.tar.gz");
     assert!(reason.contains("truncated or damaged"), "{reason}");
-    let (member, reason) = member_error(&desk.folder(&files(&[("x/images.tar.gz", b"a web page, not an archive")])));
+    let (member, reason) =
+        member_error(&desk.folder(&files(&[("x/images.tar.gz", b"a web page, not an archive")])));
     assert_eq!(member, "x/images.tar.gz");
     assert!(reason.contains("neither tar nor gzip nor zip"), "{reason}");
 }
@@ -434,7 +454,8 @@ fn an_archive_inside_another_has_a_bound() {
 #[test]
 fn other_inputs_are_refused() {
     let desk = TestFolder::new();
-    for bytes in [&b""[..], b"text", b"BZh91AY&SY", &gz_bytes(b"no tar in here"), &gz_bytes(&gz_bytes(b"x"))] {
+    for bytes in [&b""[..], b"text", b"BZh91AY&SY", &gz_bytes(b"no tar in here"), &gz_bytes(&gz_bytes(b"x"))]
+    {
         assert!(format_error(&desk.file(bytes)).contains("expected"));
     }
     let nothing = desk.0.path().join("nothing");

@@ -19,7 +19,8 @@ const TEN: [(&str, &[u8]); 5] = [
 const TEN_META: &[u8] = include_bytes!("../reference/cifar10-meta.python2");
 const TEN_META_4: &[u8] = include_bytes!("../reference/cifar10-meta.python3-protocol4");
 const HUNDRED: &[u8] = include_bytes!("../reference/cifar100-batch.python2");
-const NAMES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+const NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 fn assert_refused(source: &Source, tree: &Files, parts: &[&str]) {
     let message = plan(source, tree).expect_err("the tree is bad").to_string();
@@ -50,8 +51,10 @@ fn ten_binary() -> Files {
 }
 
 fn ten_python(batch: &[u8], meta: &[u8]) -> Files {
-    let batches = ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
-    let mut tree: Files = batches.iter().map(|name| (format!("cifar-10-batches-py/{name}"), batch.to_vec())).collect();
+    let batches =
+        ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
+    let mut tree: Files =
+        batches.iter().map(|name| (format!("cifar-10-batches-py/{name}"), batch.to_vec())).collect();
     tree.push(("cifar-10-batches-py/batches.meta".into(), meta.to_vec()));
     tree
 }
@@ -77,13 +80,19 @@ fn assert_images(source: &Source, member: &str, bytes: &[u8], images: &[usize]) 
 #[test]
 fn cifar10_binary_gives_labels_and_images() {
     let plan = plan(&CIFAR10, &ten_binary()).unwrap();
-    assert_eq!((plan.name.as_str(), plan.class_names.as_slice()), ("CIFAR10", NAMES.map(String::from).as_slice()));
+    assert_eq!(
+        (plan.name.as_str(), plan.class_names.as_slice()),
+        ("CIFAR10", NAMES.map(String::from).as_slice())
+    );
     let [(train, items), (test, tests)] = plan.splits.as_slice() else { panic!("two splits") };
     assert_eq!((train.as_str(), test.as_str()), ("train", "test"));
     let labels: Vec<i32> = items.iter().map(|item| item.label).collect();
     assert_eq!(labels, [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]);
     assert_eq!(items[3].image, "cifar-10-batches-bin/data_batch_2.bin#1");
-    assert_eq!((tests.len(), tests[0].image.as_str(), tests[0].label), (1, "cifar-10-batches-bin/test_batch.bin#0", 7));
+    assert_eq!(
+        (tests.len(), tests[0].image.as_str(), tests[0].label),
+        (1, "cifar-10-batches-bin/test_batch.bin#0", 7)
+    );
     assert_images(&CIFAR10, "x/data_batch_1.bin", &ten_binary()[0].1, &[0, 50]);
 }
 
@@ -106,9 +115,9 @@ fn cifar100_binary_takes_the_fine_labels() {
     let labels = |split: usize| good.splits[split].1.iter().map(|item| item.label).collect::<Vec<_>>();
     assert_eq!((labels(0), labels(1)), (vec![99, 4], vec![20]));
     assert_images(&CIFAR100, "train.bin", &train, &[3, 4]);
-    let bad = with(&tree, "cifar-100-binary/test.bin", &binary(&[(&[5, 100], 5)]));
+    let bad = with(&tree, "cifar-100-binary/test.bin", binary(&[(&[5, 100], 5)]));
     assert_refused(&CIFAR100, &bad, &["cifar-100-binary/test.bin", "image 0", "label 100", "0 to 99"]);
-    let ten = with(&tree, "cifar-100-binary/test.bin", &binary(&[(&[5], 5)]));
+    let ten = with(&tree, "cifar-100-binary/test.bin", binary(&[(&[5], 5)]));
     assert_refused(&CIFAR100, &ten, &["3073 bytes", "multiple of 3074"]);
 }
 
@@ -116,12 +125,16 @@ fn cifar100_binary_takes_the_fine_labels() {
 fn python_batches_of_every_protocol_are_the_same() {
     for (writer, bytes) in TEN {
         for meta in [TEN_META, TEN_META_4] {
-            let plan = plan(&CIFAR10, &ten_python(bytes, meta)).unwrap_or_else(|error| panic!("{writer}: {error}"));
+            let plan =
+                plan(&CIFAR10, &ten_python(bytes, meta)).unwrap_or_else(|error| panic!("{writer}: {error}"));
             assert_eq!(plan.class_names, NAMES, "{writer}");
             let items = &plan.splits[0].1;
             let labels: Vec<i32> = items.iter().map(|item| item.label).collect();
             assert_eq!(labels, [6, 9].repeat(5), "{writer}");
-            assert_eq!((items[9].image.as_str(), plan.splits[1].1.len()), ("cifar-10-batches-py/data_batch_5#1", 2));
+            assert_eq!(
+                (items[9].image.as_str(), plan.splits[1].1.len()),
+                ("cifar-10-batches-py/data_batch_5#1", 2)
+            );
         }
         assert_images(&CIFAR10, &format!("{writer}/data_batch_1"), bytes, &[0, 1]);
     }
@@ -168,7 +181,8 @@ fn archives_and_parents_are_looked_into() {
 
 #[test]
 fn without_batches_cifar10_is_read_as_class_folders() {
-    let images = ["train", "test"].map(|split| ["cat", "dog"].map(|class| format!("{split}/{class}/data_batch_1.jpg")));
+    let images = ["train", "test"]
+        .map(|split| ["cat", "dog"].map(|class| format!("{split}/{class}/data_batch_1.jpg")));
     let folders: Files = images.into_iter().flatten().map(|path| (path, vec![])).collect();
     assert_refused(&CIFAR10, &folders, &["airplane", "cat, dog"]);
 }
@@ -183,7 +197,11 @@ fn bad_binary_batches_are_named() {
     refused(&good[..good.len() - 1], &["6145 bytes", "multiple of 3073"]);
     refused(b"", &["0 bytes"]);
     refused(&binary(&[(&[1], 1), (&[10], 2)]), &["image 1", "label 10", "0 to 9"]);
-    assert_refused(&CIFAR10, &without(&ten_binary(), batch), &["expected a file data_batch_3.bin, found none"]);
+    assert_refused(
+        &CIFAR10,
+        &without(&ten_binary(), batch),
+        &["expected a file data_batch_3.bin, found none"],
+    );
     let meta = "cifar-10-batches-bin/batches.meta.txt";
     assert_refused(&CIFAR10, &without(&ten_binary(), meta), &["expected a file batches.meta.txt"]);
     assert_refused(&CIFAR10, &with(&ten_binary(), meta, b"cat\ncat\n"), &[meta, "line 2", "twice"]);
@@ -198,7 +216,10 @@ fn truncated_pickles_are_refused() {
         for end in 0..bytes.len() {
             assert!(records("data_batch_1", &bytes[..end]).is_err(), "{writer} up to {end}");
         }
-        assert!(records("data_batch_1", &bytes[..bytes.len() / 2]).unwrap_err().contains("truncated"), "{writer}");
+        assert!(
+            records("data_batch_1", &bytes[..bytes.len() / 2]).unwrap_err().contains("truncated"),
+            "{writer}"
+        );
         assert!(records("data_batch_1", &[bytes, b"."].concat()).is_err(), "{writer} and one byte more");
     }
 }
@@ -234,7 +255,9 @@ fn refusal(pickle: &[u8]) -> String {
 #[test]
 fn pickles_that_call_anything_else_are_refused() {
     let calls = refusal(b"\x80\x02cposix\nsystem\nq\x00X\x04\x00\x00\x00exitq\x01\x85q\x02Rq\x03.");
-    assert!(calls.contains("byte 2") && calls.contains("posix.system") && calls.contains("nothing was executed"));
+    assert!(
+        calls.contains("byte 2") && calls.contains("posix.system") && calls.contains("nothing was executed")
+    );
     let calls = refusal(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.");
     assert!(calls.contains("builtins.eval"), "{calls}");
     assert!(refusal(b"\x80\x02)\x81.").contains("0x81"));
@@ -278,7 +301,11 @@ fn pickles_of_other_arrays_are_refused() {
         bytes.drain(at..at + 2);
         bytes
     });
-    assert_refused(&CIFAR10, &fewer, &["test_batch", "expected a label for each image, found 1 and 2 images"]);
+    assert_refused(
+        &CIFAR10,
+        &fewer,
+        &["test_batch", "expected a label for each image, found 1 and 2 images"],
+    );
     let range = with(&ten_python(batch, TEN_META), "cifar-10-batches-py/test_batch", &{
         let at = batch.windows(4).position(|window| window == b"K\x06K\x09").expect("the labels");
         [&batch[..at], b"K\x06K\x0a", &batch[at + 4..]].concat()

@@ -73,7 +73,8 @@ fn two_splits() -> Files {
 
 /// Four classes of eight images without splits below a folder `top`.
 fn one_tree() -> Files {
-    let image = |class: u8, index: u8| (format!("top/class {class}/ä{index}.png"), flat([class, index, 0], 4, 4));
+    let image =
+        |class: u8, index: u8| (format!("top/class {class}/ä{index}.png"), flat([class, index, 0], 4, 4));
     (0..4).flat_map(|class| (0..8).map(move |index| image(class, index))).collect()
 }
 
@@ -150,7 +151,8 @@ fn folder_tar_and_tar_gz_give_the_same_set_in_one_order() {
 #[test]
 fn val_is_the_test_split_where_there_is_no_test() {
     let folder = tempfile::tempdir().unwrap();
-    let files: Files = two_splits().into_iter().map(|(path, bytes)| (path.replace("test/", "val/"), bytes)).collect();
+    let files: Files =
+        two_splits().into_iter().map(|(path, bytes)| (path.replace("test/", "val/"), bytes)).collect();
     let set = read_class_folders(&write_archive(folder.path(), &files), &spec()).unwrap();
     assert_eq!((set.train.len(), set.test.len()), (6, 4));
 }
@@ -165,7 +167,8 @@ fn a_tree_without_splits_is_split_by_the_seed_class_by_class() {
         assert_eq!(set.train.labels.iter().filter(|&&l| l == label).count(), 6);
         assert_eq!(set.test.labels.iter().filter(|&&l| l == label).count(), 2);
     }
-    let pixel = |split: &eqr_datasets::Split, n: usize| (split.images[(n, 0, 0, 0)], split.images[(n, 0, 0, 1)]);
+    let pixel =
+        |split: &eqr_datasets::Split, n: usize| (split.images[(n, 0, 0, 0)], split.images[(n, 0, 0, 1)]);
     let mut all: Vec<(u8, u8)> =
         (0..24).map(|n| pixel(&set.train, n)).chain((0..8).map(|n| pixel(&set.test, n))).collect();
     all.sort_unstable();
@@ -266,7 +269,8 @@ fn without_a_side_other_sizes_are_named_with_the_hint() {
 
 #[test]
 fn a_corrupt_member_is_named_whatever_is_wrong_with_it() {
-    let jpeg = encoded(RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 3) as u8, (y * 2) as u8, 9])), ImageFormat::Jpeg);
+    let jpeg =
+        encoded(RgbImage::from_fn(64, 64, |x, y| Rgb([(x * 3) as u8, (y * 2) as u8, 9])), ImageFormat::Jpeg);
     let png = flat([3; 3], 8, 8);
     let cases: [(&str, Vec<u8>); 6] = [
         ("empty.jpg", Vec::new()),
@@ -284,7 +288,10 @@ fn a_corrupt_member_is_named_whatever_is_wrong_with_it() {
         let archive = write_archive(folder.path(), &files);
         let error = read_class_folders(&archive, &with_side(8)).unwrap_err();
         let message = error.to_string();
-        assert!(message.contains("set.tar.gz") && message.contains(&format!("train/ant/{name}")), "{message}");
+        assert!(
+            message.contains("set.tar.gz") && message.contains(&format!("train/ant/{name}")),
+            "{message}"
+        );
     }
 }
 
@@ -357,17 +364,26 @@ fn empty_single_class_and_uneven_inputs_are_refused() {
         (vec![("a/0.png".into(), png()), ("a/1.png".into(), png())], "at least two class folders"),
         (vec![("a/0.png".into(), png()), ("b/0.png".into(), png())], "nothing is left for the test split"),
         (
-            vec![("train/a/0.png".into(), png()), ("train/b/0.png".into(), png()), ("test/c/0.png".into(), png())],
+            vec![
+                ("train/a/0.png".into(), png()),
+                ("train/b/0.png".into(), png()),
+                ("test/c/0.png".into(), png()),
+            ],
             "class `c`",
         ),
         (
-            vec![("train/a/0.png".into(), png()), ("train/b/x/0.png".into(), png()), ("test/a/0.png".into(), png())],
+            vec![
+                ("train/a/0.png".into(), png()),
+                ("train/b/x/0.png".into(), png()),
+                ("test/a/0.png".into(), png()),
+            ],
             "alike for all images",
         ),
     ];
     for (files, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
-        let message = read_class_folders(&write_archive(folder.path(), &files), &spec()).unwrap_err().to_string();
+        let message =
+            read_class_folders(&write_archive(folder.path(), &files), &spec()).unwrap_err().to_string();
         assert!(message.contains(expected), "{message:?} for {expected:?}");
     }
 }
@@ -377,9 +393,11 @@ fn missing_inputs_and_bad_options_are_named() {
     let missing = Path::new("no/such/archive.tar.gz");
     let error = read_class_folders(missing, &spec()).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("no/such/archive"), "{error}");
-    for bad in
-        [FolderSpec { test_fraction: 1.0, ..spec() }, FolderSpec { test_fraction: f64::NAN, ..spec() }, with_side(0)]
-    {
+    for bad in [
+        FolderSpec { test_fraction: 1.0, ..spec() },
+        FolderSpec { test_fraction: f64::NAN, ..spec() },
+        with_side(0),
+    ] {
         assert!(matches!(read_class_folders(missing, &bad), Err(Error::Invalid(_))));
     }
 }
@@ -398,7 +416,10 @@ fn cifar10_must_have_its_classes_and_its_size() {
     assert_eq!((set.name.as_str(), set.train.len()), ("CIFAR10", 10));
     assert!(format_error(read(tree(&CIFAR10_CLASSES[..9], 32))).contains("truck"));
     let (member, reason) = member_error(read(tree(&CIFAR10_CLASSES, 16)));
-    assert!(member == "train/airplane/0.png" && reason.contains("16 x 16 pixels, expected 32 x 32"), "{reason}");
+    assert!(
+        member == "train/airplane/0.png" && reason.contains("16 x 16 pixels, expected 32 x 32"),
+        "{reason}"
+    );
 }
 
 #[test]

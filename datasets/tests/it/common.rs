@@ -78,7 +78,8 @@ pub fn shared_archive(name: &str) -> Option<PathBuf> {
         return Some(archive);
     }
     let why = format!("{} is not there (EQR_SHARED names the folder)", archive.display());
-    let required = std::env::var("EQR_REQUIRE").is_ok_and(|list| list.split(',').any(|item| item.trim() == "shared"));
+    let required =
+        std::env::var("EQR_REQUIRE").is_ok_and(|list| list.split(',').any(|item| item.trim() == "shared"));
     assert!(!required, "{why}, and EQR_REQUIRE contains `shared`");
     // written directly, because the test harness hides the output of a passing test
     writeln!(std::io::stderr(), "SKIPPED: {why}").expect("stderr is open");

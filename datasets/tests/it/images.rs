@@ -18,7 +18,8 @@ fn png(size: (u32, u32), kind: png::ColorType, depth: png::BitDepth, rows: &[u8]
     encoder.set_depth(depth);
     if kind == png::ColorType::Indexed {
         // reds that differ from their indices
-        encoder.set_palette((0..1u32 << depth as u32).flat_map(|id| [255 - id as u8, 9, 9]).collect::<Vec<_>>());
+        encoder
+            .set_palette((0..1u32 << depth as u32).flat_map(|id| [255 - id as u8, 9, 9]).collect::<Vec<_>>());
     }
     encoder.write_header().unwrap().write_image_data(rows).unwrap();
     bytes
@@ -67,11 +68,13 @@ fn flat_jpeg(components: &[u8], blocks: u16, adobe: Option<u8>) -> Vec<u8> {
     segment(0xdb, &[[0].as_slice(), &[8; 64]].concat());
     let [width_high, width_low] = (blocks * 8).to_be_bytes();
     let frame = [8, 0, 8, width_high, width_low, count];
-    let describe = |last: &dyn Fn(u8) -> Vec<u8>| (1..=count).flat_map(|id| [vec![id], last(id)].concat()).collect();
+    let describe =
+        |last: &dyn Fn(u8) -> Vec<u8>| (1..=count).flat_map(|id| [vec![id], last(id)].concat()).collect();
     let sampling: Vec<u8> = describe(&|_| vec![0x11, 0]);
     segment(0xc0, &[frame.as_slice(), &sampling].concat());
-    let lengths =
-        |at: usize, codes: u8| -> Vec<u8> { (1..=16).map(|bits| if bits == at { codes } else { 0 }).collect() };
+    let lengths = |at: usize, codes: u8| -> Vec<u8> {
+        (1..=16).map(|bits| if bits == at { codes } else { 0 }).collect()
+    };
     segment(0xc4, &[vec![0x00], lengths(4, 9), (0..9).collect()].concat());
     segment(0xc4, &[vec![0x10], lengths(1, 1), vec![0]].concat());
     let tables: Vec<u8> = describe(&|_| vec![0]);
@@ -121,7 +124,10 @@ fn every_kind_of_png_becomes_rgb() {
     let first = |bytes: &[u8]| decode(bytes).unwrap()[(0, 0)].0;
     assert_eq!(first(&encoded(GrayImage::from_pixel(2, 2, Luma([77])), ImageFormat::Png)), [77; 3]);
     assert_eq!(first(&encoded(ImageBuffer::from_pixel(2, 2, LumaA([77u8, 0])), ImageFormat::Png)), [77; 3]);
-    assert_eq!(first(&encoded(ImageBuffer::from_pixel(2, 2, Rgba([1u8, 2, 3, 0])), ImageFormat::Png)), [1, 2, 3]);
+    assert_eq!(
+        first(&encoded(ImageBuffer::from_pixel(2, 2, Rgba([1u8, 2, 3, 0])), ImageFormat::Png)),
+        [1, 2, 3]
+    );
     let deep = ImageBuffer::from_pixel(2, 2, Rgb([257u16 * 200, 257 * 3 + 128, 257 * 3 + 129]));
     assert_eq!(first(&encoded(deep, ImageFormat::Png)), [200, 3, 4]);
     assert_eq!(first(&png((1, 1), png::ColorType::Indexed, png::BitDepth::Eight, &[3])), [252, 9, 9]);
@@ -149,8 +155,11 @@ fn jpegs_of_one_three_and_four_components_become_rgb() {
             let image = decode(&flat_jpeg(components, blocks, adobe)).unwrap();
             assert_eq!(image.dimensions(), (u32::from(blocks) * 8, 8));
             for pixel in image.pixels() {
-                let close =
-                    pixel.0.iter().zip(expected).all(|(&found, expected)| (i32::from(found) - expected).abs() <= 1);
+                let close = pixel
+                    .0
+                    .iter()
+                    .zip(expected)
+                    .all(|(&found, expected)| (i32::from(found) - expected).abs() <= 1);
                 assert!(close, "{components:?}, Adobe {adobe:?}: expected {expected:?}, found {pixel:?}");
             }
         }
@@ -170,7 +179,8 @@ fn the_orientation_of_exif_is_not_applied() {
 #[test]
 fn a_truncated_file_is_refused_wherever_it_ends() {
     let mask = encode_mask(&GrayImage::from_fn(40, 30, |x, y| Luma([(x * y) as u8]))).unwrap();
-    for whole in [encode_jpeg(&scene(40, 30), 80).unwrap(), encode_png(&scene(40, 30)).unwrap(), mask.clone()] {
+    for whole in [encode_jpeg(&scene(40, 30), 80).unwrap(), encode_png(&scene(40, 30)).unwrap(), mask.clone()]
+    {
         assert!(decode(&whole).is_ok());
         // only the checksum of the last, empty chunk of a PNG may be missing
         let needed = if whole.starts_with(b"\x89PNG") { whole.len() - 4 } else { whole.len() };
@@ -187,11 +197,15 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
 
 #[test]
 fn of_a_gif_the_first_frame_counts_whatever_its_name_or_end_says() {
-    let frames = [[200, 30, 40, 255], [0, 0, 255, 255]].map(|colour| ImageBuffer::from_pixel(6, 4, Rgba(colour)));
+    let frames =
+        [[200, 30, 40, 255], [0, 0, 255, 255]].map(|colour| ImageBuffer::from_pixel(6, 4, Rgba(colour)));
     let mut bytes = Vec::new();
     image::codecs::gif::GifEncoder::new(&mut bytes).encode_frames(frames.map(image::Frame::new)).unwrap();
     let first = decode(&bytes).unwrap();
-    assert!(first.dimensions() == (6, 4) && first.pixels().all(|pixel| pixel.0 == [200, 30, 40]), "{first:?}");
+    assert!(
+        first.dimensions() == (6, 4) && first.pixels().all(|pixel| pixel.0 == [200, 30, 40]),
+        "{first:?}"
+    );
     // everything up to the end of the first frame is needed
     let shortest = (0..bytes.len()).find(|&length| decode(&bytes[..length]).is_ok()).unwrap();
     assert!(shortest < bytes.len() - 1 && bytes[shortest - 1] == 0, "a frame ends with an empty block");
@@ -230,7 +244,8 @@ fn a_bmp_is_decoded_and_refused_where_it_is_truncated() {
 fn sizes_that_gif_and_bmp_declare_buy_no_memory() {
     let gif = |screen: u16, frame: u16| {
         let mut bytes = encoded(RgbImage::new(2, 2), ImageFormat::Gif);
-        let descriptor = bytes.windows(9).position(|window| window == [0x2c, 0, 0, 0, 0, 2, 0, 2, 0]).unwrap();
+        let descriptor =
+            bytes.windows(9).position(|window| window == [0x2c, 0, 0, 0, 0, 2, 0, 2, 0]).unwrap();
         for (at, side) in [(6, screen), (8, screen), (descriptor + 5, frame), (descriptor + 7, frame)] {
             bytes[at..at + 2].copy_from_slice(&side.to_le_bytes());
         }
@@ -323,7 +338,8 @@ fn exact_weights(from: u32, to: u32, filter: Filter) -> Vec<Vec<(u32, f64)>> {
         let distance = (f64::from(pixel) + 0.5 - (f64::from(at) + 0.5) * step).abs() / scale;
         if filter == Filter::Bilinear { tent(distance) } else { cubic(distance) }
     };
-    let weights = (0..to).map(|at| (0..from).map(|pixel| (pixel, weigh(at, pixel))).filter(|w| w.1 != 0.0).collect());
+    let weights =
+        (0..to).map(|at| (0..from).map(|pixel| (pixel, weigh(at, pixel))).filter(|w| w.1 != 0.0).collect());
     let normalised = |weights: Vec<(u32, f64)>| {
         let sum: f64 = weights.iter().map(|weight| weight.1).sum();
         weights.into_iter().map(|(pixel, weight)| (pixel, weight / sum)).collect()
@@ -333,28 +349,36 @@ fn exact_weights(from: u32, to: u32, filter: Filter) -> Vec<Vec<(u32, f64)>> {
 
 /// Resizes `image` in floating point, rounded after each of the two directions as in PIL.
 fn exact(image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
-    let (columns, rows) = (exact_weights(image.width(), width, filter), exact_weights(image.height(), height, filter));
+    let (columns, rows) =
+        (exact_weights(image.width(), width, filter), exact_weights(image.height(), height, filter));
     let sum = |weights: &[(u32, f64)], pixel: &dyn Fn(u32) -> Rgb<u8>| {
-        let channel = |c: usize| weights.iter().map(|&(at, weight)| weight * f64::from(pixel(at).0[c])).sum::<f64>();
+        let channel =
+            |c: usize| weights.iter().map(|&(at, weight)| weight * f64::from(pixel(at).0[c])).sum::<f64>();
         Rgb([0, 1, 2].map(|c| channel(c).round().clamp(0.0, 255.0) as u8))
     };
-    let narrow = RgbImage::from_fn(width, image.height(), |x, y| sum(&columns[x as usize], &|at| image[(at, y)]));
+    let narrow =
+        RgbImage::from_fn(width, image.height(), |x, y| sum(&columns[x as usize], &|at| image[(at, y)]));
     RgbImage::from_fn(width, height, |x, y| sum(&rows[y as usize], &|at| narrow[(x, at)]))
 }
 
 #[test]
 fn resizing_agrees_with_the_exact_filters() {
-    for (size, side) in [((500, 375), 224), ((375, 500), 64), ((97, 61), 32), ((40, 30), 71), ((64, 64), 64)] {
+    for (size, side) in [((500, 375), 224), ((375, 500), 64), ((97, 61), 32), ((40, 30), 71), ((64, 64), 64)]
+    {
         let image = scene(size.0, size.1);
         let short = size.0.min(size.1);
-        let cut = imageops::crop_imm(&image, (size.0 - short) / 2, (size.1 - short) / 2, short, short).to_image();
+        let cut =
+            imageops::crop_imm(&image, (size.0 - short) / 2, (size.1 - short) / 2, short, short).to_image();
         for filter in [Filter::Bilinear, Filter::Bicubic] {
             let square = resize_square(&image, side, filter).unwrap();
             let whole = resize_short_side(&image, side, filter).unwrap();
             let expected = exact(&image, whole.width(), whole.height(), filter);
             for (found, expected) in [(square, exact(&cut, side, side, filter)), (whole, expected)] {
                 let (largest, mean) = difference(&found, &expected);
-                assert!(largest <= 1 && mean < 0.1, "{size:?} to {side}, {filter:?}: {largest}/255, {mean} on average");
+                assert!(
+                    largest <= 1 && mean < 0.1,
+                    "{size:?} to {side}, {filter:?}: {largest}/255, {mean} on average"
+                );
             }
         }
     }
@@ -369,9 +393,18 @@ fn masks_are_ids_and_not_colours() {
         [0, 1, 150, 7, 255, 2]
     );
     assert_eq!(ids(&png((3, 1), ColorType::Indexed, BitDepth::Eight, &[0, 31, 255])), [0, 31, 255]);
-    assert_eq!(ids(&png((3, 2), ColorType::Indexed, BitDepth::Four, &[0x1f, 0x20, 0x34, 0x50])), [1, 15, 2, 3, 4, 5]);
-    assert_eq!(ids(&png((5, 1), ColorType::Indexed, BitDepth::Two, &[0b0001_1011, 0b1000_0000])), [0, 1, 2, 3, 2]);
-    assert_eq!(ids(&png((9, 1), ColorType::Indexed, BitDepth::One, &[0b1010_0001, 0x80])), [1, 0, 1, 0, 0, 0, 0, 1, 1]);
+    assert_eq!(
+        ids(&png((3, 2), ColorType::Indexed, BitDepth::Four, &[0x1f, 0x20, 0x34, 0x50])),
+        [1, 15, 2, 3, 4, 5]
+    );
+    assert_eq!(
+        ids(&png((5, 1), ColorType::Indexed, BitDepth::Two, &[0b0001_1011, 0b1000_0000])),
+        [0, 1, 2, 3, 2]
+    );
+    assert_eq!(
+        ids(&png((9, 1), ColorType::Indexed, BitDepth::One, &[0b1010_0001, 0x80])),
+        [1, 0, 1, 0, 0, 0, 0, 1, 1]
+    );
     refused(decode_mask(&png((1, 1), ColorType::Grayscale, BitDepth::Sixteen, &[0, 1])), "16 bits");
     refused(decode_mask(&png((1, 1), ColorType::Grayscale, BitDepth::Four, &[0])), "4 bits");
     refused(decode_mask(&png((1, 1), ColorType::Rgb, BitDepth::Eight, &[0, 1, 2])), "Rgb");

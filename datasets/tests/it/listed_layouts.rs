@@ -32,7 +32,9 @@ fn assert_refused(source: &Source, tree: &Files, parts: &[&str]) {
 fn splits(plan: &PackPlan) -> Vec<(&str, Vec<(&str, i32)>)> {
     plan.splits
         .iter()
-        .map(|(name, items)| (name.as_str(), items.iter().map(|item| (item.image.as_str(), item.label)).collect()))
+        .map(|(name, items)| {
+            (name.as_str(), items.iter().map(|item| (item.image.as_str(), item.label)).collect())
+        })
         .collect()
 }
 
@@ -59,7 +61,10 @@ fn food() -> Files {
         ("food-101/meta/labels.txt", "Apple pie\nWaffles\n"),
         ("food-101/meta/train.txt", "apple_pie/1005649\nwaffles/971843\nwaffles/981485\n"),
         ("food-101/meta/test.txt", "apple_pie/1011328\n"),
-        ("food-101/meta/train.json", r#"{"waffles": ["waffles/971843"], "apple_pie": ["apple_pie/1005649"]}"#),
+        (
+            "food-101/meta/train.json",
+            r#"{"waffles": ["waffles/971843"], "apple_pie": ["apple_pie/1005649"]}"#,
+        ),
         ("food-101/meta/test.json", r#"{"apple_pie": ["apple_pie/1011328"]}"#),
         ("food-101/README.txt", ""),
     ])
@@ -104,12 +109,18 @@ fn food101_takes_the_json_lists_where_there_are_no_others() {
 
 #[test]
 fn the_folder_of_a_set_may_lie_anywhere() {
-    let extracted: Files = food().into_iter().map(|(path, bytes)| (path.replacen("food-101/", "", 1), bytes)).collect();
+    let extracted: Files =
+        food().into_iter().map(|(path, bytes)| (path.replacen("food-101/", "", 1), bytes)).collect();
     for tree in [extracted, below("a b/ü/food-101.tar.gz/", &food())] {
         let plan = plan(&FOOD101, &tree).unwrap();
         assert_eq!(plan.splits.iter().map(|(_, items)| items.len()).collect::<Vec<_>>(), [3, 1]);
         let members: Vec<&str> = tree.iter().map(|(path, _)| path.as_str()).collect();
-        assert!(plan.splits.iter().flat_map(|(_, items)| items).all(|item| members.contains(&item.image.as_str())));
+        assert!(
+            plan.splits
+                .iter()
+                .flat_map(|(_, items)| items)
+                .all(|item| members.contains(&item.image.as_str()))
+        );
     }
 }
 
@@ -117,7 +128,11 @@ fn the_folder_of_a_set_may_lie_anywhere() {
 fn a_set_beside_its_archive_is_refused() {
     let mut both = food();
     both.extend(below("food-101.tar.gz/", &food()));
-    assert_refused(&FOOD101, &both, &["two places: food-101.tar.gz/food-101/ and food-101/", "hint: point INPUT"]);
+    assert_refused(
+        &FOOD101,
+        &both,
+        &["two places: food-101.tar.gz/food-101/ and food-101/", "hint: point INPUT"],
+    );
     let other = with(&both, "food-101/meta/test.txt", "apple_pie/1005649\n");
     assert_refused(
         &FOOD101,
@@ -156,7 +171,11 @@ fn bad_lists_are_named_with_the_line() {
     refused(b"\r\n \n", &["at least one line"]);
     // an image in both splits
     let leak = with(&food(), "food-101/meta/test.txt", "waffles/981485\n");
-    assert_refused(&FOOD101, &leak, &["member food-101/meta/test.txt: line 1", "food-101/meta/train.txt line 3"]);
+    assert_refused(
+        &FOOD101,
+        &leak,
+        &["member food-101/meta/test.txt: line 1", "food-101/meta/train.txt line 3"],
+    );
     let twice = with(&food(), "food-101/meta/classes.txt", "apple_pie\nwaffles\napple_pie\n");
     assert_refused(&FOOD101, &twice, &["food-101/meta/classes.txt", "line 3", "apple_pie", "twice"]);
 }
@@ -191,7 +210,8 @@ fn images_that_no_list_names_are_counted() {
 #[test]
 fn a_name_of_the_users_own_goes_into_the_tables() {
     let tree = food();
-    let members = tree.iter().map(|(path, _)| (path.clone(), 0)).collect::<std::collections::BTreeMap<_, _>>();
+    let members =
+        tree.iter().map(|(path, _)| (path.clone(), 0)).collect::<std::collections::BTreeMap<_, _>>();
     let lists = tree.into_iter().filter(|(path, _)| (FOOD101.is_list)(path)).collect();
     let listing = Listing { input: Path::new("input"), members: members.into_iter().collect(), lists };
     let named = Options { name: Some("lunch".into()), test_fraction: 0.2, seed: 0 };
@@ -209,8 +229,14 @@ fn sun() -> Files {
     ]);
     let lists = tree(&[
         ("Partitions.zip/ClassName.txt", "/a/abbey\n/a/apartment_building/outdoor\n"),
-        ("Partitions.zip/Training_01.txt", "/a/abbey/sun_aab.jpg\n/a/apartment_building/outdoor/sun_abb.jpg\n"),
-        ("Partitions.zip/Testing_01.txt", "/a/abbey/sun_aaa.jpg\n/a/apartment_building/outdoor/sun_aba.jpg\n"),
+        (
+            "Partitions.zip/Training_01.txt",
+            "/a/abbey/sun_aab.jpg\n/a/apartment_building/outdoor/sun_abb.jpg\n",
+        ),
+        (
+            "Partitions.zip/Testing_01.txt",
+            "/a/abbey/sun_aaa.jpg\n/a/apartment_building/outdoor/sun_aba.jpg\n",
+        ),
         ("Partitions.zip/Training_02.txt", "/a/abbey/sun_aaa.jpg\n"),
         ("Partitions.zip/Testing_02.txt", "/a/abbey/sun_aab.jpg\n"),
     ]);
@@ -226,7 +252,10 @@ fn sun397_takes_partition_1_of_archives_as_published() {
     );
     let root = "SUN397.tar.gz/SUN397/a";
     let expected = |abbey: &str, outdoor: &str| {
-        vec![(format!("{root}/abbey/{abbey}.jpg"), 0), (format!("{root}/apartment_building/outdoor/{outdoor}.jpg"), 1)]
+        vec![
+            (format!("{root}/abbey/{abbey}.jpg"), 0),
+            (format!("{root}/apartment_building/outdoor/{outdoor}.jpg"), 1),
+        ]
     };
     let found: Vec<Vec<(String, i32)>> = splits(&plan)
         .into_iter()
@@ -254,7 +283,11 @@ fn sun397_refuses_what_does_not_fit() {
     let class = with(&sun(), list, "/a/abbey/sun_aaa.jpg\r\n/z/zoo/sun_z.jpg\r\n");
     assert_refused(&SUN397, &class, &[list, "line 2", "/z/zoo"]);
     assert_refused(&SUN397, &with(&sun(), list, "sun_aaa.jpg\n"), &[list, "line 1"]);
-    assert_refused(&SUN397, &with(&sun(), list, "/a/abbey/sun_x.jpg\n"), &[list, "line 1", "a/abbey/sun_x.jpg"]);
+    assert_refused(
+        &SUN397,
+        &with(&sun(), list, "/a/abbey/sun_x.jpg\n"),
+        &[list, "line 1", "a/abbey/sun_x.jpg"],
+    );
     let differ = with(&sun(), "Partitions.zip/ClassName.txt", "/a/abbey\n");
     assert_refused(&SUN397, &differ, &["ClassName.txt", "two that differ"]);
 }
@@ -281,13 +314,34 @@ fn dtd() -> Files {
 #[test]
 fn dtd_takes_split_1() {
     let plan = plan(&DTD, &dtd()).unwrap();
-    assert_eq!((plan.name.as_str(), plan.class_names.clone()), ("DTD", vec!["banded".into(), "zigzagged".into()]));
+    assert_eq!(
+        (plan.name.as_str(), plan.class_names.clone()),
+        ("DTD", vec!["banded".into(), "zigzagged".into()])
+    );
     assert_eq!(
         splits(&plan),
         [
-            ("train", vec![("dtd/images/zigzagged/zigzagged_0001.jpg", 1), ("dtd/images/banded/banded_0001.jpg", 0)]),
-            ("val", vec![("dtd/images/zigzagged/zigzagged_0002.jpg", 1), ("dtd/images/banded/banded_0002.jpg", 0)]),
-            ("test", vec![("dtd/images/zigzagged/zigzagged_0003.jpg", 1), ("dtd/images/banded/banded_0003.jpg", 0)]),
+            (
+                "train",
+                vec![
+                    ("dtd/images/zigzagged/zigzagged_0001.jpg", 1),
+                    ("dtd/images/banded/banded_0001.jpg", 0)
+                ]
+            ),
+            (
+                "val",
+                vec![
+                    ("dtd/images/zigzagged/zigzagged_0002.jpg", 1),
+                    ("dtd/images/banded/banded_0002.jpg", 0)
+                ]
+            ),
+            (
+                "test",
+                vec![
+                    ("dtd/images/zigzagged/zigzagged_0003.jpg", 1),
+                    ("dtd/images/banded/banded_0003.jpg", 0)
+                ]
+            ),
         ]
     );
     assert_eq!(unnamed(&plan), 2);
@@ -300,15 +354,25 @@ fn dtd_refuses_what_does_not_fit() {
     let list = "dtd/labels/val1.txt";
     assert_refused(&DTD, &with(&dtd(), list, "banded_0002.jpg\n"), &[list, "line 1", "<class>/<image>"]);
     assert_refused(&DTD, &with(&dtd(), list, "\nbanded/x.jpg\n"), &[list, "line 2", "images/banded/x.jpg"]);
-    assert_refused(&DTD, &with(&dtd(), list, "banded/banded_0001.jpg\n"), &[list, "line 1", "train1.txt line 2"]);
+    assert_refused(
+        &DTD,
+        &with(&dtd(), list, "banded/banded_0001.jpg\n"),
+        &[list, "line 1", "train1.txt line 2"],
+    );
 }
 
 fn pets() -> Files {
     tree(&[
         ("annotations.tar.gz/annotations/README", ""),
-        ("annotations.tar.gz/annotations/list.txt", "#Image CLASS-ID SPECIES BREED ID\nAbyssinian_100 1 1 1\n"),
+        (
+            "annotations.tar.gz/annotations/list.txt",
+            "#Image CLASS-ID SPECIES BREED ID\nAbyssinian_100 1 1 1\n",
+        ),
         ("annotations.tar.gz/annotations/trainval.txt", "Abyssinian_100 1 1 1\namerican_bulldog_10 2 2 1\n"),
-        ("annotations.tar.gz/annotations/test.txt", "#a comment\nAbyssinian_2 1 1 1\namerican_bulldog_3 2 2 1\n"),
+        (
+            "annotations.tar.gz/annotations/test.txt",
+            "#a comment\nAbyssinian_2 1 1 1\namerican_bulldog_3 2 2 1\n",
+        ),
         ("annotations.tar.gz/annotations/trimaps/Abyssinian_100.png", ""),
         ("images.tar.gz/images/Abyssinian_100.jpg", ""),
         ("images.tar.gz/images/Abyssinian_100.mat", ""),
@@ -337,7 +401,10 @@ fn pets_takes_two_archives_in_a_folder() {
             ),
             (
                 "test",
-                vec![("images.tar.gz/images/Abyssinian_2.jpg", 0), ("images.tar.gz/images/american_bulldog_3.jpg", 1)]
+                vec![
+                    ("images.tar.gz/images/Abyssinian_2.jpg", 0),
+                    ("images.tar.gz/images/american_bulldog_3.jpg", 1)
+                ]
             ),
         ]
     );
@@ -354,8 +421,14 @@ fn pets_refuses_what_does_not_fit() {
     refused("Abyssinian_100 one 1 1\n", &[list, "line 1"]);
     refused("Abyssinian_100 0 1 1\n", &[list, "line 1", "from 1"]);
     refused("Abyssinian 1 1 1\n", &[list, "line 1", "<Breed>_<number>"]);
-    refused("Abyssinian_100 1 1 1\namerican_bulldog_10 1 1 1\n", &[list, "line 2", "class 1, which is Abyssinian"]);
-    refused("Abyssinian_100 1 1 1\namerican_bulldog_10 4 1 1\n", &["no image of class 3, but one of class 4"]);
+    refused(
+        "Abyssinian_100 1 1 1\namerican_bulldog_10 1 1 1\n",
+        &[list, "line 2", "class 1, which is Abyssinian"],
+    );
+    refused(
+        "Abyssinian_100 1 1 1\namerican_bulldog_10 4 1 1\n",
+        &["no image of class 3, but one of class 4"],
+    );
     refused("Abyssinian_100 3 1 1\n", &["class 1 and class 3 Abyssinian"]);
     refused("# nothing\n", &[list, "found none"]);
     refused("Abyssinian_7 1 1 1\n", &[list, "line 1", "images/Abyssinian_7.jpg"]);
@@ -418,7 +491,9 @@ fn aircraft_refuses_what_does_not_fit() {
 #[test]
 fn mutated_lists_do_not_panic() {
     let mut rng = Pcg64Mcg::seed_from_u64(3);
-    for (source, tree) in [(FOOD101, food()), (SUN397, sun()), (DTD, dtd()), (PETS, pets()), (AIRCRAFT, aircraft())] {
+    for (source, tree) in
+        [(FOOD101, food()), (SUN397, sun()), (DTD, dtd()), (PETS, pets()), (AIRCRAFT, aircraft())]
+    {
         let lists: Vec<usize> = (0..tree.len()).filter(|&file| (source.is_list)(&tree[file].0)).collect();
         let mut refused = 0;
         for _ in 0..2_000 {
@@ -445,7 +520,11 @@ fn mutated_lists_do_not_panic() {
 fn no_source_takes_an_image_for_a_list() {
     let trees = [(FOOD101, food()), (SUN397, sun()), (DTD, dtd()), (PETS, pets()), (AIRCRAFT, aircraft())];
     for (source, tree) in trees {
-        assert!(!tree.iter().any(|(path, _)| path.ends_with(".jpg") && (source.is_list)(path)), "{}", source.kind);
+        assert!(
+            !tree.iter().any(|(path, _)| path.ends_with(".jpg") && (source.is_list)(path)),
+            "{}",
+            source.kind
+        );
     }
 }
 

@@ -97,7 +97,8 @@ fn squares_of_images_of_one_size_are_the_images_that_loading_gives() {
         let streamed = loader(&pack, 24);
         assert_eq!(streamed.split().is_decoded(), resize != Resize::Keep);
         let images = streamed.split().load().unwrap().images;
-        let resident = Tensor::from_slice(images.as_slice().unwrap()).view([30, 24, 24, 3]).permute([0, 3, 1, 2]);
+        let resident =
+            Tensor::from_slice(images.as_slice().unwrap()).view([30, 24, 24, 3]).permute([0, 3, 1, 2]);
         let indices = [29, 0, 7, 7, 12];
         let expected = resident.index_select(0, &Tensor::from_slice(&indices.map(|index| index as i64)));
         assert!(streamed.squares(&indices).unwrap() == expected, "{resize:?}");

@@ -79,7 +79,9 @@ fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (at, method) in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated].into_iter().enumerate() {
+    for (at, method) in
+        [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated].into_iter().enumerate()
+    {
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
         writer.start_file(format!("{at}/{name}"), options).unwrap();
         writer.write_all(bytes).unwrap();

@@ -16,7 +16,9 @@ fn spec(resize: Resize) -> PackSpec {
 }
 
 fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| Rgb([(x * 5 + salt) as u8, (y * 3 + salt * 7) as u8, (x + y) as u8]))
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(x * 5 + salt) as u8, (y * 3 + salt * 7) as u8, (x + y) as u8])
+    })
 }
 
 fn write_picture(path: &Path, image: &RgbImage) {
@@ -39,8 +41,10 @@ fn photographs(folder: &Path) -> PathBuf {
 fn quiet(_: usize, _: usize) {}
 
 fn entries(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
@@ -88,7 +92,8 @@ fn the_pack_is_the_same_for_any_number_of_threads_and_from_a_folder_or_its_archi
     let mut tar = tar::Builder::new(fs::File::create(&archive).unwrap());
     tar.append_dir_all("photos", &input).unwrap();
     tar.finish().unwrap();
-    let (from_folder, from_archive) = (Pack::open(&first).unwrap(), Pack::open(packed(2, &archive, "c.h5")).unwrap());
+    let (from_folder, from_archive) =
+        (Pack::open(&first).unwrap(), Pack::open(packed(2, &archive, "c.h5")).unwrap());
     assert_eq!(from_folder.content, from_archive.content);
     assert!(from_archive.provenance["archive_blake3"].is_string());
     assert_eq!(from_folder.load().unwrap().train, from_archive.load().unwrap().train);
@@ -162,13 +167,21 @@ fn bad_images_are_all_named_and_can_be_left_out() {
     let error = pack(&CLASS_FOLDERS, &input, &out, &spec(Resize::Square(8)), &quiet).unwrap_err();
     assert!(matches!(error, Error::Member { .. }));
     let text = error.to_string();
-    assert!(text.contains("cat/3.png") && text.contains("two words/0.png") && text.contains("--skip-bad"), "{text}");
+    assert!(
+        text.contains("cat/3.png") && text.contains("two words/0.png") && text.contains("--skip-bad"),
+        "{text}"
+    );
     assert_eq!(entries(folder.path()), ["photos"], "something was left");
     let pack =
-        pack(&CLASS_FOLDERS, &input, &out, &PackSpec { skip_bad: true, ..spec(Resize::Square(8)) }, &quiet).unwrap();
+        pack(&CLASS_FOLDERS, &input, &out, &PackSpec { skip_bad: true, ..spec(Resize::Square(8)) }, &quiet)
+            .unwrap();
     assert_eq!(pack.splits.iter().map(|split| split.len()).sum::<usize>(), 22);
-    let mut left_out: Vec<&str> =
-        pack.provenance["left_out"].as_array().unwrap().iter().map(|entry| entry["member"].as_str().unwrap()).collect();
+    let mut left_out: Vec<&str> = pack.provenance["left_out"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["member"].as_str().unwrap())
+        .collect();
     left_out.sort_unstable();
     assert_eq!(left_out, ["cat/3.png", "two words/0.png"]);
     packs::verify(&out).unwrap();
@@ -196,7 +209,8 @@ fn two_packings_to_one_file_do_not_meet() {
     let input = photographs(folder.path());
     let out = folder.path().join("p.h5");
     let inner = |_: usize, _: usize| {
-        let error = pack(&CLASS_FOLDERS, &input, &out, &spec(Resize::Square(8)), &quiet).unwrap_err().to_string();
+        let error =
+            pack(&CLASS_FOLDERS, &input, &out, &spec(Resize::Square(8)), &quiet).unwrap_err().to_string();
         assert!(error.contains("another process"), "{error}");
     };
     pack(&CLASS_FOLDERS, &input, &out, &spec(Resize::Square(8)), &inner).unwrap();
@@ -209,7 +223,10 @@ fn scenes(folder: &Path) -> PathBuf {
     for (split, count) in [("training", 4u32), ("validation", 2)] {
         for index in 0..count {
             let name = format!("ADE_{split}_{index:04}");
-            write_picture(&root.join("images").join(split).join(format!("{name}.jpg")), &picture(40, 30, index));
+            write_picture(
+                &root.join("images").join(split).join(format!("{name}.jpg")),
+                &picture(40, 30, index),
+            );
             let mask = GrayImage::from_fn(40, 30, |x, y| Luma([((x / 10 + y / 10 + index) % 5) as u8]));
             let path = root.join("annotations").join(split).join(format!("{name}.png"));
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -223,7 +240,8 @@ fn scenes(folder: &Path) -> PathBuf {
 fn masks_go_with_their_images() {
     let folder = tempfile::tempdir().unwrap();
     let input = scenes(folder.path());
-    for (resize, size) in [(Resize::Keep, [30, 40]), (Resize::ShortSide(15), [15, 20]), (Resize::Square(15), [15, 15])]
+    for (resize, size) in
+        [(Resize::Keep, [30, 40]), (Resize::ShortSide(15), [15, 20]), (Resize::Square(15), [15, 15])]
     {
         let out = folder.path().join("p.h5");
         let pack = pack(&ADE20K, &input, &out, &spec(resize), &quiet).unwrap();
@@ -247,7 +265,9 @@ fn masks_that_do_not_fit_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let input = scenes(folder.path());
     let mask = |name: &str, width, id| {
-        GrayImage::from_pixel(width, 30, Luma([id])).save(input.join("annotations/training").join(name)).unwrap();
+        GrayImage::from_pixel(width, 30, Luma([id]))
+            .save(input.join("annotations/training").join(name))
+            .unwrap();
     };
     mask("ADE_training_0002.png", 39, 1);
     mask("ADE_training_0003.png", 40, 200);
@@ -291,10 +311,14 @@ fn renders_keep_latents_and_whole_objects() {
     let folder = tempfile::tempdir().unwrap();
     let input = renders(folder.path());
     let out = folder.path().join("p.h5");
-    let pack_with = |skip_bad| pack(&DIEBENCH, &input, &out, &PackSpec { skip_bad, ..spec(Resize::Keep) }, &quiet);
+    let pack_with =
+        |skip_bad| pack(&DIEBENCH, &input, &out, &PackSpec { skip_bad, ..spec(Resize::Keep) }, &quiet);
     let pack = pack_with(false).unwrap();
     let scene = pack.split("train").unwrap().scene.as_ref().unwrap();
-    assert_eq!((pack.split("train").unwrap().len(), pack.split("test").unwrap().len(), scene.views), (18, 6, 3));
+    assert_eq!(
+        (pack.split("train").unwrap().len(), pack.split("test").unwrap().len(), scene.views),
+        (18, 6, 3)
+    );
     assert!((scene.latents[[4, 6]] - 1.7).abs() < 1e-6 && (scene.latents[[2, 0]] - 2.1).abs() < 1e-6);
 
     let bad = input.join("02691156/obj0/latent_1.npy");
@@ -302,5 +326,9 @@ fn renders_keep_latents_and_whole_objects() {
     let text = pack_with(false).unwrap_err().to_string();
     assert!(text.contains("02691156/obj0/latent_1.npy"), "{text}");
     let pack = pack_with(true).unwrap();
-    assert_eq!(pack.splits.iter().map(|split| split.len()).sum::<usize>(), 21, "the whole object is left out");
+    assert_eq!(
+        pack.splits.iter().map(|split| split.len()).sum::<usize>(),
+        21,
+        "the whole object is left out"
+    );
 }

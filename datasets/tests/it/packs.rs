@@ -160,7 +160,9 @@ fn another_version_is_named_with_both_numbers() {
 fn missing_and_unwritable_paths_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere/tiny.h5");
-    for error in [Dataset::open(&missing).unwrap_err(), dataset(SetKind::Photographs).write(&missing).unwrap_err()] {
+    for error in
+        [Dataset::open(&missing).unwrap_err(), dataset(SetKind::Photographs).write(&missing).unwrap_err()]
+    {
         assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("nowhere"), "{error}");
     }
     // there is a folder with the name of the pack: the pack is written and cannot be renamed
@@ -188,7 +190,10 @@ fn sets_that_contradict_themselves_are_not_written() {
         (changed(SetKind::Photographs, &|d| d.test = split(0, 0, None)), "0 images"),
         (changed(SetKind::Photographs, &|d| d.std[1] = 0.0), "std"),
         (changed(SetKind::Photographs, &|d| d.class_names[0] = "a\0b".into()), "zero byte"),
-        (changed(SetKind::Renders, &|d| d.train.scene.as_mut().unwrap().latents[(2, 1)] = f32::NAN), "image 2"),
+        (
+            changed(SetKind::Renders, &|d| d.train.scene.as_mut().unwrap().latents[(2, 1)] = f32::NAN),
+            "image 2",
+        ),
         (changed(SetKind::Renders, &|d| d.train.scene.as_mut().unwrap().views = 5), "5 views"),
     ];
     for (bad, reason) in bad {

@@ -136,7 +136,8 @@ fn blur_is_torchvisions() {
 fn a_flip_is_exact() {
     for_each("flip", 3, |case, image, expected| {
         // exact in torchvision; ours is resampled, with rounded weights
-        let difference = (transformed(case, image, Border::Reflection) - image.flip([3])).abs().max().double_value(&[]);
+        let difference =
+            (transformed(case, image, Border::Reflection) - image.flip([3])).abs().max().double_value(&[]);
         assert!(difference < 1e-5, "{} of {}: off by {difference}", case.name, case.image);
         assert_close(case, &image.flip([3]), expected);
     });
@@ -171,7 +172,11 @@ fn boxes_of_pixels_are_cut_exactly_and_resized_as_torchvision_does() {
             let cut = image.narrow(2, top, height).narrow(3, left, width);
             let cut = if case.flip { cut.flip([3]) } else { cut };
             assert_close(case, &cut, expected);
-            assert!((found - cut).abs().max().double_value(&[]) < 1e-6, "{}: not the pixels of its box", case.name);
+            assert!(
+                (found - cut).abs().max().double_value(&[]) < 1e-6,
+                "{}: not the pixels of its box",
+                case.name
+            );
         }
     });
 }

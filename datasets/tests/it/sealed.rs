@@ -34,7 +34,8 @@ fn packed(folder: &Path) -> Vec<u8> {
 /// `pack` with a new valid seal, computed by the description of the format.
 fn resealed(mut pack: Vec<u8>) -> Vec<u8> {
     let text = String::from_utf8(pack[..SEAL].to_vec()).unwrap();
-    let head: String = text.lines().take_while(|line| !line.starts_with("blake3")).map(|l| format!("{l}\n")).collect();
+    let head: String =
+        text.lines().take_while(|line| !line.starts_with("blake3")).map(|l| format!("{l}\n")).collect();
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.as_bytes());
     let mut from = SEAL;
@@ -76,8 +77,16 @@ fn values_that_contradict_each_other_are_refused_behind_the_seal() {
         assert!(message.contains(says) && message.contains("bad.h5"), "{message}");
     };
     refused(&sizes, &little([4u32, 6], u32::to_le_bytes), "train: mask 0 has 5 x 4 pixels, its image 6 x 4");
-    refused(&sizes, &little([0u32], u32::to_le_bytes), "train/image_sizes: image 0: an image of 5 x 0 pixels");
-    refused(&sizes, &little([9999u32, 9999], u32::to_le_bytes), "train/image_sizes: image 0: 9999 x 9999 pixels");
+    refused(
+        &sizes,
+        &little([0u32], u32::to_le_bytes),
+        "train/image_sizes: image 0: an image of 5 x 0 pixels",
+    );
+    refused(
+        &sizes,
+        &little([9999u32, 9999], u32::to_le_bytes),
+        "train/image_sizes: image 0: 9999 x 9999 pixels",
+    );
     let Pack { mean, std, .. } = Pack::open(folder.path().join("whole.h5")).unwrap();
     refused(&little(mean, f32::to_le_bytes), &f32::NAN.to_le_bytes(), "attribute mean: expected 3 numbers");
     refused(&little(std, f32::to_le_bytes), &0f32.to_le_bytes(), "attribute std: expected 3 numbers");
@@ -96,9 +105,12 @@ fn files_of_another_size_than_the_pack_says_are_refused_when_they_are_read() {
     let mut pack = packed(folder.path());
     // images and masks have the same wrong size, which only decoding can detect
     let sizes = little([4u32, 5, 4, 5, 4, 5], u32::to_le_bytes);
-    let places: Vec<usize> = (0..pack.len() - sizes.len()).filter(|&at| pack[at..].starts_with(&sizes)).collect();
+    let places: Vec<usize> =
+        (0..pack.len() - sizes.len()).filter(|&at| pack[at..].starts_with(&sizes)).collect();
     assert_eq!(places.len(), 2, "sizes of the training images and of their masks");
-    places.into_iter().for_each(|at| pack[at..at + sizes.len()].copy_from_slice(&little([5u32; 6], u32::to_le_bytes)));
+    places
+        .into_iter()
+        .for_each(|at| pack[at..at + sizes.len()].copy_from_slice(&little([5u32; 6], u32::to_le_bytes)));
     let path = folder.path().join("bad.h5");
     fs::write(&path, resealed(pack)).unwrap();
     let opened = Pack::open(&path).unwrap();

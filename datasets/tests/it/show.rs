@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use eqr_datasets::dataset::channel_statistics;
 use eqr_datasets::images::encode::{encode_mask, encode_png};
 use eqr_datasets::packing::{PackSpec, Resize, pack};
-use eqr_datasets::show::{PairChoice, default_grid_size, evenly_spaced, grid_png, pairs_png, predictions_png};
+use eqr_datasets::show::{
+    PairChoice, default_grid_size, evenly_spaced, grid_png, pairs_png, predictions_png,
+};
 use eqr_datasets::sources::{Options, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Error, Pack, SceneLatents, SetKind, Split};
@@ -16,7 +18,8 @@ use ndarray::{Array2, Array4};
 fn packed(folder: &Path, kind: SetKind, views: usize) -> Pack {
     let count = 6 * views;
     let labels: Vec<i32> = (0..count).map(|n| (n / (2 * views)) as i32).collect();
-    let images = Array4::from_shape_fn((count, 32, 32, 3), |(n, _, _, c)| [80 * labels[n] as u8, 10 * n as u8, 0][c]);
+    let images =
+        Array4::from_shape_fn((count, 32, 32, 3), |(n, _, _, c)| [80 * labels[n] as u8, 10 * n as u8, 0][c]);
     let latents = Array2::from_shape_fn((count, 7), |(n, k)| (n * 7 + k) as f32 * 0.1);
     let scene = (kind == SetKind::Renders).then_some(SceneLatents { latents, views });
     let (mean, std) = channel_statistics(&images);
@@ -24,7 +27,11 @@ fn packed(folder: &Path, kind: SetKind, views: usize) -> Pack {
     let dataset = Dataset {
         name: "tiny".into(),
         kind,
-        class_names: vec!["ant".into(), "人 and a name that nobody would write beside a picture".into(), "c".into()],
+        class_names: vec![
+            "ant".into(),
+            "人 and a name that nobody would write beside a picture".into(),
+            "c".into(),
+        ],
         mean,
         std,
         test: split.clone(),
@@ -70,8 +77,11 @@ fn drawn(draw: impl FnOnce(&Path) -> eqr_datasets::Result<()>) -> RgbImage {
 /// Left, top, width and height of the pixels with exactly this colour, which must fill a box.
 #[track_caller]
 fn place(picture: &RgbImage, colour: [u8; 3]) -> [u32; 4] {
-    let found: Vec<(u32, u32)> =
-        picture.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 == colour).map(|(x, y, _)| (x, y)).collect();
+    let found: Vec<(u32, u32)> = picture
+        .enumerate_pixels()
+        .filter(|(_, _, pixel)| pixel.0 == colour)
+        .map(|(x, y, _)| (x, y))
+        .collect();
     assert!(!found.is_empty(), "{colour:?} is nowhere");
     let bounds = |side: fn(&(u32, u32)) -> u32| {
         (found.iter().map(side).min().unwrap(), found.iter().map(side).max().unwrap() + 1)
@@ -220,13 +230,18 @@ fn predictions_stand_beside_image_and_truth_in_the_same_colours() {
     let split = &pack.splits[0];
     let [height, width] = split.size(0).map(|side| side as u32);
     let predicted = |id: u8| GrayImage::from_pixel(width, height, Luma([id]));
-    let shown = |predictions: &[(usize, GrayImage)]| drawn(|path| predictions_png(&pack, split, predictions, path));
+    let shown =
+        |predictions: &[(usize, GrayImage)]| drawn(|path| predictions_png(&pack, split, predictions, path));
     // class 3 over the image's grey, and its colour in the legend
     let picture = shown(&[(0, predicted(3))]);
     let [left, top, wide, high] = place(&picture, [58, 145, 58]);
     assert_eq!((wide, high), (width * (256 / width.max(height)), height * (256 / width.max(height))));
     assert!(has(&picture, [65, 152, 65]), "what is predicted is explained");
-    assert_eq!(picture.get_pixel(left - 2 * (wide + 2), top).0, [100; 3], "the image itself, two pictures to the left");
+    assert_eq!(
+        picture.get_pixel(left - 2 * (wide + 2), top).0,
+        [100; 3],
+        "the image itself, two pictures to the left"
+    );
     assert_ne!(shown(&[(0, predicted(1))]), picture);
     let two = shown(&[(0, predicted(3)), (1, predicted(3))]);
     assert!(two.height() > picture.height() + high, "a row a scene");
@@ -283,7 +298,11 @@ fn pairs_of_large_photographs_and_of_those_with_masks_are_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let pack = packed_masks(folder.path());
     let picture = pairs(&pack, &PairChoice::default(), 4, 3);
-    assert!(picture.width() > 2 * 322 && picture.height() > 160, "both images in one row: {:?}", picture.dimensions());
+    assert!(
+        picture.width() > 2 * 322 && picture.height() > 160,
+        "both images in one row: {:?}",
+        picture.dimensions()
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! reference.
 
 use eqr_datasets::transforms::{
-    Border, Crop, Draw, Draws, FirstView, PixelBox, Ranges, Transform, apply, base_view, photo_pair, resized_crop,
+    Border, Crop, Draw, Draws, FirstView, PixelBox, Ranges, Transform, apply, base_view, photo_pair,
+    resized_crop,
 };
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
@@ -93,9 +94,15 @@ fn rotation_back_and_forth_restores_the_centre() {
 fn quarter_turns_equal_rot90() {
     let images = noise_images(2, 12);
     for quarter in 1..4 {
-        let turned =
-            apply(&images, &same_for_all(2, Draw { angle: 90.0 * quarter as f64, ..Draw::IDENTITY }), Border::Zeros);
-        assert!(largest_difference(&turned, &images.rot90(quarter, [2, 3])) < 1e-12, "{quarter} quarter turns");
+        let turned = apply(
+            &images,
+            &same_for_all(2, Draw { angle: 90.0 * quarter as f64, ..Draw::IDENTITY }),
+            Border::Zeros,
+        );
+        assert!(
+            largest_difference(&turned, &images.rot90(quarter, [2, 3])) < 1e-12,
+            "{quarter} quarter turns"
+        );
     }
 }
 
@@ -206,7 +213,9 @@ fn a_landmark_lands_where_the_parameters_say() {
 fn a_landmark_outside_the_window_comes_into_view_where_the_parameters_say() {
     let ranges = Ranges { crop_scale_min: 0.5, ..Ranges::default() };
     let geometry = [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
-    for (landmark, active, at_least) in [([0.2, -0.15], &geometry[..], 100), ([-1.15, 0.3], &geometry[..2], 10)] {
+    for (landmark, active, at_least) in
+        [([0.2, -0.15], &geometry[..], 100), ([-1.15, 0.3], &geometry[..2], 10)]
+    {
         // view 1 is 80 of 176 pixels
         let view1 = FirstView::centered_in(&spot(landmark.map(|coordinate| coordinate / 2.2), 176), 80);
         let mut landed = 0;
@@ -240,7 +249,8 @@ fn every_transform_with_an_inverse_is_undone_by_it() {
     let half = Crop { centre: [0.1, -0.2], width: 0.5, height: 0.5 };
     let double = Crop { centre: [-0.2, 0.4], width: 2.0, height: 2.0 };
     let cropped = apply(&images, &same_for_all(4, Draw { crop: half, ..Draw::IDENTITY }), Border::Reflection);
-    let restored = apply(&cropped, &same_for_all(4, Draw { crop: double, ..Draw::IDENTITY }), Border::Reflection);
+    let restored =
+        apply(&cropped, &same_for_all(4, Draw { crop: double, ..Draw::IDENTITY }), Border::Reflection);
     let inside = |t: &Tensor| t.narrow(2, 14, 24).narrow(3, 24, 24);
     assert!(largest_difference(&inside(&restored), &inside(&images)) < 0.01);
     let hue = there_and_back(Transform::Color, |d| Draw { hue: -d.hue, ..Draw::IDENTITY });
@@ -345,7 +355,8 @@ fn blur_equals_a_two_dimensional_convolution() {
     for (n, &sigma) in sigmas.iter().enumerate().skip(1) {
         let radius = (3.0 * sigma).ceil() as i64;
         let weight = |x: i64, y: i64| (-((x * x + y * y) as f64) / (2.0 * sigma * sigma)).exp();
-        let taps: Vec<(i64, i64)> = (-radius..=radius).flat_map(|y| (-radius..=radius).map(move |x| (y, x))).collect();
+        let taps: Vec<(i64, i64)> =
+            (-radius..=radius).flat_map(|y| (-radius..=radius).map(move |x| (y, x))).collect();
         let total: f64 = taps.iter().map(|&(y, x)| weight(x, y)).sum();
         for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
             let value = |&(y, x): &(i64, i64)| {
@@ -353,7 +364,10 @@ fn blur_equals_a_two_dimensional_convolution() {
             };
             let expected = taps.iter().map(value).sum::<f64>() / total;
             let found = out.at(n, 1, row as usize, column as usize);
-            assert!((found - expected).abs() < 1e-12, "sigma {sigma} at {row}, {column}: {found} for {expected}");
+            assert!(
+                (found - expected).abs() < 1e-12,
+                "sigma {sigma} at {row}, {column}: {found} for {expected}"
+            );
         }
     }
 }

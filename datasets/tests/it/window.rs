@@ -1,13 +1,16 @@
 //! `border = window`: view 2 shows only the source itself, and parameters are relative to view 1.
 
 use eqr_datasets::draw::{Purpose, rng};
-use eqr_datasets::transforms::{Border, Crop, Draw, Draws, FirstView, Ranges, Transform, apply, base_view, photo_pair};
+use eqr_datasets::transforms::{
+    Border, Crop, Draw, Draws, FirstView, Ranges, Transform, apply, base_view, photo_pair,
+};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
 use crate::common::largest_difference;
 
-const GEOMETRY: [Transform; 4] = [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
+const GEOMETRY: [Transform; 4] =
+    [Transform::Rotation, Transform::Translation, Transform::Crop, Transform::Flip];
 
 /// (n, 3, side, side) smooth random images in f64.
 fn smooth_images(n: i64, side: i64) -> Tensor {
@@ -24,7 +27,8 @@ fn white(n: i64, side: i64) -> Tensor {
 fn far_draws(active: &[Transform], ranges: &Ranges) -> Draws {
     let keys: Vec<u64> = (0..100).collect();
     let mut draws = Draws::sample(&keys, 2, 0, active, ranges);
-    let angles = [-ranges.rotation, -45.0, 45.0, ranges.rotation].map(|a| a.clamp(-ranges.rotation, ranges.rotation));
+    let angles =
+        [-ranges.rotation, -45.0, 45.0, ranges.rotation].map(|a| a.clamp(-ranges.rotation, ranges.rotation));
     let shifts = [-ranges.translation, ranges.translation];
     for angle in if active.contains(&Transform::Rotation) { &angles[..] } else { &[0.0] } {
         for x in if active.contains(&Transform::Translation) { &shifts[..] } else { &[0.0] } {
@@ -157,7 +161,10 @@ fn quarter_turns_of_a_window_are_exact() {
     let field = smooth_images(2, 40);
     let view1 = FirstView::centered_in(&field, 20);
     let turned = Draws { each: vec![Draw { angle: 90.0, ..Draw::IDENTITY }; 2] };
-    assert!(largest_difference(&view1.transformed(&turned, Border::Window), &view1.pixels().rot90(1, [2, 3])) < 1e-12);
+    assert!(
+        largest_difference(&view1.transformed(&turned, Border::Window), &view1.pixels().rot90(1, [2, 3]))
+            < 1e-12
+    );
     assert!(view1.transformed(&Draws::identity(2), Border::Window).equal(&view1.pixels()));
 }
 

@@ -1,11 +1,11 @@
-//! Barlow Twins (Zbontar et al. 2021): L = sum_d (1 - C_dd)^2 + lambda sum_{d != e} C_de^2, with C (D, D) the cross-correlation of the two
-//! views' embeddings over the batch.
+//! Barlow Twins (Zbontar et al. 2021): L = sum_d (1 - C_dd)^2 + lambda sum_{d != e} C_de^2, with C (D, D) the
+//! cross-correlation of the two views' embeddings over the batch.
 
 use tch::{Kind, Tensor};
 
-use super::Term;
+use super::method::Term;
 
-/// What BatchNorm adds to a variance: the paper's code normalises by one without weights.
+/// BatchNorm's term beside the variance: the paper's code normalises by a BatchNorm without weights.
 const EPS: f64 = 1e-5;
 
 /// The diagonal and the others. z1, z2: (N, D).
@@ -33,7 +33,8 @@ mod tests {
     fn the_loss_of_perfectly_correlated_dimensions_by_hand() {
         let z = Tensor::from_slice(&[2.0, 300.0, -2.0, -300.0]).view([2, 2]);
         let (on, off) = (4.0 / (4.0 + EPS), 9e4 / (9e4 + EPS));
-        let found: Vec<f64> = terms(&z, &z, 0.0051).iter().map(|(_, term)| f64::try_from(term).unwrap()).collect();
+        let found: Vec<f64> =
+            terms(&z, &z, 0.0051).iter().map(|(_, term)| f64::try_from(term).unwrap()).collect();
         let expected = [(1.0 - on).powi(2) + (1.0 - off).powi(2), 0.0051 * 2.0 * on * off];
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");

@@ -1,12 +1,15 @@
-//! Direct regression: encoder and a probe-like MLP trained end to end to regress the parameters of all transforms from both views.
-//! What a probe reads from its frozen y is the ceiling of an equivariance table.
+//! Direct regression: encoder and a probe-like MLP trained end to end to regress the parameters of all
+//! transforms from both views. A probe's R2 on its y is the ceiling of an equivariance table.
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, Targets, Term};
-use crate::arena::{Arena, Init, Part, Registry};
+use super::config::ModelConfig;
+use super::method::{Method, Targets, Term};
+use crate::arena::Arena;
+use crate::init::Init;
 use crate::layers::Linear;
 use crate::losses::mse;
+use crate::registry::{ParameterGroup, Registry};
 
 pub struct Direct {
     layers: [Linear; 3],
@@ -18,10 +21,15 @@ impl Direct {
         let (inputs, hidden) = (2 * config.encoder.out, config.heads.hidden);
         let outputs = config.transforms.iter().map(|(_, length)| length).sum::<i64>();
         let mut linear = |name: &str, inputs, outputs| {
-            reg.scope("regressor", |reg| Linear::new(reg, Part::Global, name, inputs, outputs, Init::linear(inputs)))
+            reg.scope("regressor", |reg| {
+                Linear::new(reg, ParameterGroup::Global, name, inputs, outputs, Init::linear(inputs))
+            })
         };
-        let layers =
-            [linear("linear1", inputs, hidden), linear("linear2", hidden, hidden), linear("linear3", hidden, outputs)];
+        let layers = [
+            linear("linear1", inputs, hidden),
+            linear("linear2", hidden, hidden),
+            linear("linear3", hidden, outputs),
+        ];
         Direct { layers, products: inputs * hidden + hidden * hidden + hidden * outputs }
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of the tables by their names.
+//! The methods by their names, which are rows of the tables.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +9,17 @@ use crate::error::{Error, Result};
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MethodKind {
-    /// Joint-embedding loss on the invariant half, cross-attention reconstruction on the equivariant tokens (the paper).
+    /// Joint-embedding loss on the invariant half, cross-attention reconstruction on the equivariant tokens
+    /// (the paper).
     Ours {
         /// L_ssl; `None` takes the suite's ([`super::LossConfig::ssl`]).
         ssl: Option<Ssl>,
-        /// `false` is lambda_recon = 0: only the difference to it is the reconstruction's doing.
+        /// `false` is lambda_recon = 0, the ablation that shows the effect of the reconstruction.
         reconstruction: bool,
     },
     /// Garrido et al. 2023.
     Sie(SieKind),
-    /// A joint-embedding loss alone, on the whole y.
+    /// Only a joint-embedding loss, on the whole y.
     Ssl(Ssl),
     /// Cross-entropy on both views.
     Supervised,
@@ -31,24 +32,24 @@ pub enum MethodKind {
 /// A variant of SIE.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SieKind {
-    /// Transforms whose parameters the predictor is told.
-    pub known: Known,
+    /// Transforms whose parameters the predictor gets.
+    pub known: KnownTransforms,
     /// How its training pairs are made.
     pub pairs: PairMode,
     /// Whether the loss has the variance term on the prediction.
     pub prediction_variance: bool,
 }
 
-/// Transforms whose parameters a method is told.
+/// Transforms whose parameters a method gets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Known {
+pub enum KnownTransforms {
     /// Every transform of the suite.
     All,
     /// These, by their short names in the order given.
-    Some(Vec<Short>),
+    Some(Vec<TransformName>),
 }
 
-/// By what the two views of a training pair differ.
+/// How the two views of a training pair differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PairMode {
     /// All transforms of the suite at once.
@@ -58,10 +59,10 @@ pub enum PairMode {
     SingleEach,
 }
 
-/// Short transform names of the paper's tables.
+/// TransformName transform names of the paper's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)]
-pub enum Short {
+pub enum TransformName {
     Rot,
     Color,
     Blur,
@@ -70,14 +71,14 @@ pub enum Short {
     Flip,
 }
 
-impl Short {
-    const ALL: [(Short, &'static str, &'static str); 6] = [
-        (Short::Rot, "rot", "rotation"),
-        (Short::Color, "color", "color"),
-        (Short::Blur, "blur", "blur"),
-        (Short::Trans, "trans", "translation"),
-        (Short::Crop, "crop", "crop"),
-        (Short::Flip, "flip", "flip"),
+impl TransformName {
+    const ALL: [(TransformName, &'static str, &'static str); 6] = [
+        (TransformName::Rot, "rot", "rotation"),
+        (TransformName::Color, "color", "color"),
+        (TransformName::Blur, "blur", "blur"),
+        (TransformName::Trans, "trans", "translation"),
+        (TransformName::Crop, "crop", "crop"),
+        (TransformName::Flip, "flip", "flip"),
     ];
 
     /// The transform's name in suites and tables.
@@ -86,7 +87,7 @@ impl Short {
     }
 }
 
-/// Names without parts; `Ours..` and `SIE(..)` are composed.
+/// Fixed names; `Ours..` and `SIE(..)` are composed.
 const FIXED: [(&str, MethodKind); 6] = [
     ("VICReg", MethodKind::Ssl(Ssl::Vicreg)),
     ("SimCLR", MethodKind::Ssl(Ssl::Simclr)),
@@ -100,15 +101,17 @@ const NO_RECONSTRUCTION: &str = ", no reconstruction";
 const SINGLE_EACH: &str = ", single each time";
 const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
 
-/// A name of every kind that a suite may hold, for messages; sets of transforms can be composed further (`SIE(blur+crop)`), and so
-/// can the additions after a comma.
-pub fn known_names() -> Vec<String> {
+/// A name of every kind that a suite may hold, for messages. Further sets of transforms (`SIE(blur+crop)`)
+/// and combinations of the additions after a comma are possible.
+pub fn method_names() -> Vec<String> {
     let ours = |ssl: Option<Ssl>| {
-        [true, false].map(|reconstruction| MethodKind::Ours { ssl, reconstruction }).map(|kind| kind.to_string())
+        [true, false]
+            .map(|reconstruction| MethodKind::Ours { ssl, reconstruction })
+            .map(|kind| kind.to_string())
     };
     let ours = [None, Some(Ssl::Vicreg), Some(Ssl::Simclr), Some(Ssl::Barlow)].into_iter().flat_map(ours);
     let fixed = FIXED.iter().map(|(name, _)| (*name).to_owned());
-    let sets = Short::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
+    let sets = TransformName::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
     let sie = sets.map(|set| format!("SIE({set})"));
     let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE].map(|addition| format!("SIE(all{addition})"));
     ours.chain(fixed).chain(sie).chain(variants).collect()
@@ -120,12 +123,13 @@ impl fmt::Display for Ssl {
     }
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for KnownTransforms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Known::All => f.write_str("all"),
-            Known::Some(shorts) => {
-                let names: Vec<_> = shorts.iter().map(|&short| Short::ALL[short as usize].1).collect();
+            KnownTransforms::All => f.write_str("all"),
+            KnownTransforms::Some(shorts) => {
+                let names: Vec<_> =
+                    shorts.iter().map(|&short| TransformName::ALL[short as usize].1).collect();
                 f.write_str(&names.join("+"))
             }
         }
@@ -144,7 +148,9 @@ impl fmt::Display for MethodKind {
                 let single = when(*pairs == PairMode::SingleEach, SINGLE_EACH);
                 write!(f, "SIE({known}{single}{})", when(!prediction_variance, NO_PREDICTION_VARIANCE))
             }
-            other => f.write_str(FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0),
+            other => f.write_str(
+                FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0,
+            ),
         }
     }
 }
@@ -166,11 +172,11 @@ fn ours(name: &str) -> Option<MethodKind> {
         None
     } else {
         let inner = rest.strip_prefix('(')?.strip_suffix(')')?;
-        let named = |(fixed, kind): &(&str, MethodKind)| match kind {
+        let matching = |(fixed, kind): &(&str, MethodKind)| match kind {
             MethodKind::Ssl(ssl) if *fixed == inner => Some(*ssl),
             _ => None,
         };
-        Some(FIXED.iter().find_map(named)?)
+        Some(FIXED.iter().find_map(matching)?)
     };
     Some(MethodKind::Ours { ssl, reconstruction: !without })
 }
@@ -180,9 +186,13 @@ fn sie(name: &str) -> Option<MethodKind> {
     let inner = name.strip_prefix("SIE(")?.strip_suffix(')')?;
     let (inner, without) = take_suffix(inner, NO_PREDICTION_VARIANCE);
     let (set, single) = take_suffix(inner, SINGLE_EACH);
-    let short = |part: &str| Short::ALL.iter().find(|(_, short, _)| *short == part).map(|(short, ..)| *short);
-    let known =
-        if set == "all" { Known::All } else { Known::Some(set.split('+').map(short).collect::<Option<Vec<_>>>()?) };
+    let short =
+        |part: &str| TransformName::ALL.iter().find(|(_, short, _)| *short == part).map(|(short, ..)| *short);
+    let known = if set == "all" {
+        KnownTransforms::All
+    } else {
+        KnownTransforms::Some(set.split('+').map(short).collect::<Option<Vec<_>>>()?)
+    };
     let pairs = if single { PairMode::SingleEach } else { PairMode::Combined };
     Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: !without }))
 }
@@ -198,7 +208,7 @@ impl MethodKind {
         *self != MethodKind::RandomInit
     }
 
-    /// Whether its loss needs what a sample may lack: the transforms' parameters or a label.
+    /// Whether its loss needs the transforms' parameters or a label, which a sample may lack.
     pub fn needs_targets(&self) -> bool {
         matches!(self, MethodKind::Sie(_) | MethodKind::Supervised | MethodKind::Direct)
     }
@@ -218,9 +228,12 @@ mod tests {
 
     #[test]
     fn every_name_parses_and_prints_as_itself() {
-        let further =
-            ["SIE(blur+crop)", "SIE(rot, single each time)", "SIE(all, single each time, no prediction variance)"];
-        for name in known_names().into_iter().chain(further.map(str::to_owned)) {
+        let further = [
+            "SIE(blur+crop)",
+            "SIE(rot, single each time)",
+            "SIE(all, single each time, no prediction variance)",
+        ];
+        for name in method_names().into_iter().chain(further.map(str::to_owned)) {
             assert_eq!(name.parse::<MethodKind>().unwrap().to_string(), name);
         }
         let none = [
@@ -242,12 +255,12 @@ mod tests {
     #[test]
     fn no_two_names_are_one_method() {
         let kinds: std::collections::BTreeSet<MethodKind> =
-            known_names().iter().map(|name| name.parse().unwrap()).collect();
-        assert_eq!(kinds.len(), known_names().len());
+            method_names().iter().map(|name| name.parse().unwrap()).collect();
+        assert_eq!(kinds.len(), method_names().len());
     }
 
     #[test]
-    fn the_name_says_how_pairs_are_made_and_what_is_told() {
+    fn the_name_says_how_pairs_are_made_and_what_is_needed() {
         let kind = |name: &str| name.parse::<MethodKind>().unwrap();
         assert_eq!(kind("SIE(all, single each time)").pairs(), PairMode::SingleEach);
         assert_eq!(kind("SIE(all)").pairs(), PairMode::Combined);

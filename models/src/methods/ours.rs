@@ -1,23 +1,18 @@
-//! The paper's method: L = lambda_ssl L_ssl(Z_inv1, Z_inv2) + lambda_recon MSE(decoder(Z_equi1, Z_equi2), view 2).
+//! The paper's method: L = lambda_ssl L_ssl(Z_inv1, Z_inv2) + lambda_recon MSE(decoder(Z_equi1, Z_equi2),
+//! view 2).
 
 use tch::Tensor;
 
-use super::{LossConfig, Method, ModelConfig, Ssl, Targets, Term};
-use crate::arena::{Arena, Registry};
+use super::config::{LossConfig, ModelConfig};
+use super::method::{Method, ReconstructionPair, Targets, Term};
+use super::ssl::Ssl;
+use crate::arena::Arena;
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::Result;
 use crate::heads::{HeadConfig, Projector, TokenHead};
 use crate::losses::mse;
+use crate::registry::Registry;
 use crate::vit::{Encoded, VitConfig, patchify, unpatchify};
-
-/// Whose tokens the decoder reads, (n, T, out/2) each.
-#[derive(Clone, Copy)]
-pub struct ReconstructionPair<'a> {
-    /// Tokens that give keys and values: view 1.
-    pub source: &'a Tensor,
-    /// Tokens that give the query: view 2.
-    pub query: &'a Tensor,
-}
 
 pub struct Ours {
     ssl: Ssl,

@@ -1,16 +1,20 @@
-//! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map that carries the equivariant embedding
-//! of view 1 to that of view 2.
+//! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map from the equivariant
+//! embedding of view 1 to that of view 2.
 //!
-//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv, equi). The last term keeps the
-//! prediction from shrinking; a variant goes without it.
+//! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv,
+//! equi). The last term keeps the prediction from shrinking; a variant omits it.
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, Predictor, SieKind, Targets, Term, columns};
-use crate::arena::{Arena, Init, Param, Part, Registry};
-use crate::error::Result;
+use super::config::ModelConfig;
+use super::kind::{KnownTransforms, SieKind, TransformName};
+use super::method::{Method, Predictor, Targets, Term};
+use crate::arena::Arena;
+use crate::error::{Error, Result};
 use crate::heads::{HeadConfig, Projector};
+use crate::init::Init;
 use crate::losses::{covariance, mse, variance};
+use crate::registry::{Param, ParameterGroup, Registry};
 
 pub struct Sie {
     g_inv: Projector,
@@ -35,7 +39,7 @@ impl Sie {
         Ok(Sie {
             g_inv: Projector::new(reg, "g_inv", half, heads),
             g_equi: Projector::new(reg, "g_equi", half, heads),
-            hypernetwork: reg.add(Part::Global, "predictor.weight", &shape, Init::linear(length)),
+            hypernetwork: reg.add(ParameterGroup::Global, "predictor.weight", &shape, Init::linear(length)),
             columns,
             constant: config.sie_constant,
             prediction_variance: kind.prediction_variance,
@@ -96,5 +100,32 @@ impl Method for Sie {
         let length = self.columns.iter().map(|(_, length)| length).sum::<i64>() + i64::from(self.constant);
         let predictor = (self.heads.embed * self.heads.embed * length) as f64;
         2.0 * (4.0 * Projector::products(self.half, self.heads) + predictor)
+    }
+}
+
+/// Columns of [`Targets::parameters`] of the known transforms: (first column, length) each.
+///
+/// # Errors
+/// A transform that the suite does not have.
+fn columns(config: &ModelConfig, known: &KnownTransforms) -> Result<Vec<(i64, i64)>> {
+    let mut start = 0;
+    let mut all = Vec::new();
+    for (name, length) in &config.transforms {
+        all.push((name.as_str(), (start, *length)));
+        start += length;
+    }
+    let find = |short: &TransformName| {
+        all.iter().find(|(name, _)| *name == short.task()).map(|(_, range)| *range).ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+            Error::Invalid(format!(
+                "SIE needs the transform `{}`; the suite has {}",
+                short.task(),
+                names.join(", ")
+            ))
+        })
+    };
+    match known {
+        KnownTransforms::All => Ok(all.iter().map(|(_, range)| *range).collect()),
+        KnownTransforms::Some(shorts) => shorts.iter().map(find).collect(),
     }
 }

@@ -1,9 +1,10 @@
-//! SimCLR (Chen et al. 2020): NT-Xent. Every one of the 2N embeddings must find its partner among the 2N - 1 others:
-//! L = mean_i -log( exp(s(i, partner of i) / t) / sum_{k != i} exp(s(i, k) / t) ), s the cosine similarity, t the temperature.
+//! SimCLR (Chen et al. 2020): NT-Xent. Every one of the 2N embeddings must find its partner among the 2N - 1
+//! others: L = mean_i -log( exp(s(i, partner of i) / t) / sum_{k != i} exp(s(i, k) / t) ), s the cosine
+//! similarity, t the temperature.
 
 use tch::{Kind, Tensor};
 
-use super::Term;
+use super::method::Term;
 use crate::losses::cross_entropy;
 
 /// The one term. z1, z2: (N, D).
@@ -21,7 +22,8 @@ pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {
 mod tests {
     use super::*;
 
-    /// Two pairs on the axes of a plane, of any length: each finds its partner at similarity 1 between two at 0.
+    /// Two pairs on the axes of a plane, of any length: each finds its partner at similarity 1 between two at
+    /// 0.
     #[test]
     fn the_loss_of_two_orthogonal_pairs_by_hand() {
         let z1 = Tensor::from_slice(&[3.0, 0.0, 0.0, 0.5]).view([2, 2]);

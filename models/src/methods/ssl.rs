@@ -1,12 +1,16 @@
-//! Joint-embedding losses that can be exchanged for one another: each is a function of the two views' embeddings of the global batch,
-//! and stands alone on a projection of the whole y, or in Ours on that of the invariant half.
+//! Joint-embedding losses, which are interchangeable: each is a function of the two views' embeddings of the
+//! global batch. It is a method of its own on a projection of the whole y, and part of Ours on one of the
+//! invariant half.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{LossConfig, Method, ModelConfig, Targets, Term, barlow, simclr, vicreg};
-use crate::arena::{Arena, Registry};
+use super::config::{LossConfig, ModelConfig};
+use super::method::{Method, Targets, Term};
+use super::{barlow, simclr, vicreg};
+use crate::arena::Arena;
 use crate::heads::{HeadConfig, Projector};
+use crate::registry::Registry;
 
 /// Which loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,8 +36,8 @@ impl Ssl {
     }
 }
 
-/// A joint-embedding loss by itself.
-pub struct Alone {
+/// A joint-embedding loss as a method of its own.
+pub struct JointEmbedding {
     ssl: Ssl,
     projector: Projector,
     inputs: i64,
@@ -41,15 +45,21 @@ pub struct Alone {
     loss: LossConfig,
 }
 
-impl Alone {
+impl JointEmbedding {
     /// One projector on the whole y: out - hidden - hidden - embed.
     pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl) -> Self {
         let (inputs, heads) = (config.encoder.out, config.heads);
-        Alone { ssl, projector: Projector::new(reg, "projector", inputs, heads), inputs, heads, loss: config.loss }
+        JointEmbedding {
+            ssl,
+            projector: Projector::new(reg, "projector", inputs, heads),
+            inputs,
+            heads,
+            loss: config.loss,
+        }
     }
 }
 
-impl Method for Alone {
+impl Method for JointEmbedding {
     fn global_terms(&self, p: &Arena, y1: &Tensor, y2: &Tensor, _targets: &Targets) -> Vec<Term> {
         self.ssl.terms(&self.projector.forward(p, y1), &self.projector.forward(p, y2), &self.loss)
     }

@@ -2,10 +2,13 @@
 
 use tch::Tensor;
 
-use super::{Method, ModelConfig, Targets, Term};
-use crate::arena::{Arena, Init, Part, Registry};
+use super::config::ModelConfig;
+use super::method::{Method, Targets, Term};
+use crate::arena::Arena;
+use crate::init::Init;
 use crate::layers::Linear;
 use crate::losses::cross_entropy;
+use crate::registry::{ParameterGroup, Registry};
 
 pub struct Supervised {
     head: Linear,
@@ -15,7 +18,7 @@ pub struct Supervised {
 impl Supervised {
     pub fn new(reg: &mut Registry, config: &ModelConfig) -> Self {
         let (inputs, classes) = (config.encoder.out, config.classes);
-        let head = Linear::new(reg, Part::Global, "head", inputs, classes, Init::linear(inputs));
+        let head = Linear::new(reg, ParameterGroup::Global, "head", inputs, classes, Init::linear(inputs));
         Supervised { head, products: inputs * classes }
     }
 }

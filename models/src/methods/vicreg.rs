@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::Term;
+use super::method::Term;
 use crate::losses::{covariance, mse, variance};
 
 /// The three terms with the weights of the paper. z1, z2: (N, D).

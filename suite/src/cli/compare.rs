@@ -57,7 +57,8 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     let CompareArgs { alpha, tolerance, slower, .. } = *args;
     let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;
     let candidate = Record::read(&args.candidate).map_err(Failure::bad_input)?;
-    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower }).map_err(Failure::bad_input)?;
+    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower })
+        .map_err(Failure::bad_input)?;
     if let Some(path) = &args.junit {
         write_atomic(path, found.as_junit().as_bytes()).map_err(Failure::run)?;
     }
@@ -65,14 +66,23 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     if !found.regressed() {
         return Ok(());
     }
-    let worse = found.lines.iter().filter(|line| line.verdict == crate::report::compare::Verdict::Regression).count();
-    let error = anyhow::anyhow!("{worse} of {} became worse than {}", found.lines.len(), args.baseline.display());
+    let worse =
+        found.lines.iter().filter(|line| line.verdict == crate::report::compare::Verdict::Regression).count();
+    let error =
+        anyhow::anyhow!("{worse} of {} became worse than {}", found.lines.len(), args.baseline.display());
     Err(Failure { error, code: REGRESSION, agreed: true })
 }
 
 fn as_table(found: &Comparison) -> String {
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(["", "baseline", "candidate", "gain", "p of a drop", "verdict"]);
+    table.load_preset(ASCII_MARKDOWN).set_header([
+        "",
+        "baseline",
+        "candidate",
+        "gain",
+        "p of a drop",
+        "verdict",
+    ]);
     for Line { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.lines {
         let mean = |summary: &eqr_probes::stats::Summary| match summary.std {
             Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),

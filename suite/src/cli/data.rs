@@ -195,25 +195,30 @@ fn pack_set(args: PackArgs) -> Result<()> {
     let source = source(&args.kind).expect("clap checked the kind");
     let start = Instant::now();
     let progress = Progress::new("packing");
-    let packed = pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
+    let packed =
+        pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
     let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
     if left_out > 0 {
-        say(&format!("{left_out} images that cannot be used were left out; the pack's provenance lists them"));
+        say(&format!(
+            "{left_out} images that cannot be used were left out; the pack's provenance lists them"
+        ));
     }
     describe(&packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
 fn generate(args: GenerateArgs) -> Result<()> {
-    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } = args;
+    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } =
+        args;
     check_writable(&out)?;
     let paint = match paint {
         PaintArg::Plain => Paint::Plain,
         PaintArg::Axes => Paint::Axes,
     };
     let objects_per_class = objects;
-    let spec = SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
+    let spec =
+        SolidsSpec { name, side, objects_per_class, views, seed, paint, meshes, ..SolidsSpec::default() };
     let progress = Progress::new("rendering");
     let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
@@ -249,9 +254,14 @@ fn describe(pack: &Pack, took: &str) {
     let [height, width] = first.size(0);
     let one_size = (1..first.len()).all(|image| first.size(image) == [height, width]);
     let size = if one_size { format!("{width} x {height}") } else { "several sizes".to_owned() };
-    let splits: Vec<String> = pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
+    let splits: Vec<String> =
+        pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
     let classes = pack.class_names.len();
-    say(&format!("{}: {} images of {size} in {classes} classes{took}", pack.path().display(), splits.join(" and ")));
+    say(&format!(
+        "{}: {} images of {size} in {classes} classes{took}",
+        pack.path().display(),
+        splits.join(" and ")
+    ));
 }
 
 #[cfg(test)]

@@ -85,7 +85,8 @@ fn blas() -> String {
     // SAFETY: a Dl_info is plain pointers, for which zeros are a valid value.
     let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
     // SAFETY: dladdr accepts any address and writes to `found` alone.
-    if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null() {
+    if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null()
+    {
         return "inside libtorch".to_owned();
     }
     // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library.
@@ -111,7 +112,8 @@ mod tests {
         // libtorch must be in the process
         assert_eq!(tch::Tensor::from(1.0).double_value(&[]), 1.0);
         // SAFETY: finds a library that is loaded already, by a name that ends in NUL.
-        let libtorch = unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+        let libtorch =
+            unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
         assert!(!libtorch.is_null(), "libtorch_cpu.so is loaded");
         // SAFETY: both ask the loader for a name that ends in NUL; the answers are compared, not called.
         let [own, everybodys] =

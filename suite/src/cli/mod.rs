@@ -146,8 +146,11 @@ mod tests {
 
     #[test]
     fn mpirun_is_for_the_commands_that_share_their_work() {
-        let runs_on_ranks = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.runs_on_ranks();
-        assert!(runs_on_ranks("eqr-bench run quickstart --out x") && runs_on_ranks("eqr-bench perf allreduce"));
+        let runs_on_ranks =
+            |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.runs_on_ranks();
+        assert!(
+            runs_on_ranks("eqr-bench run quickstart --out x") && runs_on_ranks("eqr-bench perf allreduce")
+        );
         assert!(!runs_on_ranks("eqr-bench report x") && !runs_on_ranks("eqr-bench perf transforms"));
     }
 }

@@ -155,7 +155,9 @@ fn warn_of_undefined(Scores { question, constant, .. }: &Scores) {
     let columns: Vec<String> = undefined.map(|(column, _)| column.to_string()).collect();
     if !columns.is_empty() {
         let (name, columns) = (question.name(), columns.join(", "));
-        say(&format!("note: target {name}: column {columns} does not vary on the test split: its R2 is undefined"));
+        say(&format!(
+            "note: target {name}: column {columns} does not vary on the test split: its R2 is undefined"
+        ));
     }
 }
 
@@ -208,14 +210,22 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     for scores in scores {
         let name = scores.question.name();
-        let (mlp, linear, constant) = (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
+        let (mlp, linear, constant) =
+            (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
         for (probe, all) in [("MLP", &mlp[..]), ("linear", &linear), ("constant", &constant)] {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>| cell(&all.iter().map(value).collect::<Vec<_>>());
-            table.add_row([&name, probe, &spread(|r2| r2.pooled), &spread(|r2| r2.per_output), &outputs.join(" ")]);
+            table.add_row([
+                &name,
+                probe,
+                &spread(|r2| r2.pooled),
+                &spread(|r2| r2.per_output),
+                &outputs.join(" "),
+            ]);
         }
     }
-    let geometry: Vec<String> = geometry.iter().map(|value| format!("{} {:.3}", value.metric, value.value)).collect();
+    let geometry: Vec<String> =
+        geometry.iter().map(|value| format!("{} {:.3}", value.metric, value.value)).collect();
     let geometry = if geometry.is_empty() { String::new() } else { format!("y: {}\n", geometry.join(", ")) };
     format!("{table}\n{geometry}")
 }
@@ -223,7 +233,7 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
 /// A value, with its standard deviation over several seeds.
 fn cell(values: &[Option<f64>]) -> String {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return number(None) };
-    match Summary::of(&values) {
+    match Summary::from_values(&values) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.3} ± {std:.3}"),
         Ok(Summary { mean, .. }) => number(Some(mean)),
         Err(_) => number(None),

@@ -39,7 +39,8 @@ enum FormatArg {
 pub fn run(args: &ReportArgs) -> Result<()> {
     let folder = RunFolder::new(&args.dir);
     let all = report::stored_contexts(&folder)?;
-    let wanted = |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
+    let wanted =
+        |context: &&ReportContext| args.table.is_none_or(|number| context.mirrored().contains(&number));
     let contexts: Vec<&ReportContext> = all.iter().filter(wanted).collect();
     if let (true, Some(number)) = (contexts.is_empty(), args.table) {
         let has: BTreeSet<u8> = all.iter().flat_map(ReportContext::mirrored).collect();
@@ -55,7 +56,9 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         FormatArg::Markdown => report::Format::Markdown,
         FormatArg::Latex => report::Format::Latex,
         FormatArg::Csv => report::Format::Csv,
-        FormatArg::Html => return print_text(&report::page(&folder, &cells, &contexts, args.table, &problems)?),
+        FormatArg::Html => {
+            return print_text(&report::page(&folder, &cells, &contexts, args.table, &problems)?);
+        }
     };
     print_text(&match args.table {
         Some(number) => report::render_table(&cells, &contexts, number, format)?,

@@ -99,7 +99,9 @@ impl RunArgs {
 
 fn external_row(text: &str) -> Result<ExternalRow, String> {
     match text.rsplit_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok(ExternalRow::from_file(name, file.into())),
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+            Ok(ExternalRow::from_file(name, file.into()))
+        }
         _ => Err("expected NAME=FILE".into()),
     }
 }
@@ -132,7 +134,11 @@ mod tests {
             ["Ours, no reconstruction", "VICReg", "SIE(rot)"]
         );
         assert_eq!(split_methods("Ours,VICReg"), ["Ours", "VICReg"]);
-        let names = ["SIE(all, single each time, no prediction variance)", "Ours(SimCLR), no reconstruction", "SimCLR"];
+        let names = [
+            "SIE(all, single each time, no prediction variance)",
+            "Ours(SimCLR), no reconstruction",
+            "SimCLR",
+        ];
         assert_eq!(split_methods(&names.join(",")), names);
     }
 }

@@ -10,8 +10,8 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Pack;
 use eqr_models::Collective;
 use eqr_probes::Error;
-use eqr_probes::segment::SegmentConfig;
-use eqr_probes::segmentation::{ClassScore, SegmentationScore};
+use eqr_probes::confusion::{ClassScore, SegmentationScore};
+use eqr_probes::segmentation_head::SegmentConfig;
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
@@ -125,7 +125,8 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
         });
         agree_in_run(ranks, drawn)?;
     }
-    let written = folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
+    let written =
+        folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
     agree_in_run(ranks, written)?;
     if !worker.leads() {
         return Ok(());
@@ -212,7 +213,13 @@ impl Scores {
         for (class, name) in self.class_names.iter().enumerate() {
             for (seed, score) in self.seeds.iter().enumerate() {
                 let ClassScore { iou, accuracy, pixels } = score.classes[class];
-                csv.write_record([name, &pixels.to_string(), &seed.to_string(), &text(iou), &text(accuracy)])?;
+                csv.write_record([
+                    name,
+                    &pixels.to_string(),
+                    &seed.to_string(),
+                    &text(iou),
+                    &text(accuracy),
+                ])?;
             }
         }
         csv.into_inner().map_err(|error| anyhow!("{error}"))
@@ -229,7 +236,12 @@ impl Scores {
                 continue;
             }
             let accuracy = self.class(class, |score| score.accuracy);
-            table.add_row([name, &cell(&iou), &cell(&accuracy), &self.seeds[0].classes[class].pixels.to_string()]);
+            table.add_row([
+                name,
+                &cell(&iou),
+                &cell(&accuracy),
+                &self.seeds[0].classes[class].pixels.to_string(),
+            ]);
         }
         let spread = |(name, values): (&str, Vec<f64>)| {
             format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
@@ -250,13 +262,13 @@ impl Scores {
 
 /// Mean and deviation of scores, which are finite.
 fn summary(values: &[f64]) -> Summary {
-    Summary::of(values).expect("at least one seed")
+    Summary::from_values(values).expect("at least one seed")
 }
 
 /// Mean and deviation over the seeds that have a value.
 fn cell(values: &[Option<f64>]) -> String {
     let defined: Vec<f64> = values.iter().copied().flatten().collect();
-    match Summary::of(&defined) {
+    match Summary::from_values(&defined) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.4} ± {std:.4}"),
         Ok(Summary { mean, .. }) => format!("{mean:.4}"),
         Err(_) => "none".into(),

@@ -62,7 +62,11 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     }
     let unfinished = result.grid.iter().filter(|point| !point.converged).count();
     if unfinished > 0 {
-        say(&format!("note: {unfinished} of {} fits stopped at {} iterations", result.grid.len(), args.iterations));
+        say(&format!(
+            "note: {unfinished} of {} fits stopped at {} iterations",
+            result.grid.len(),
+            args.iterations
+        ));
     }
     print_text(&if args.json { as_json(&result) } else { as_lines(&result) }).map_err(Failure::run)
 }

@@ -100,12 +100,16 @@ pub fn gpu_details(device: Device) -> Value {
     if !device.is_cuda() {
         return Value::Null;
     }
-    let keys = ["name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "memory.total"];
+    let keys =
+        ["name", "driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit", "memory.total"];
     let query = format!("--query-gpu={}", keys.join(","));
     let output = Command::new("nvidia-smi").args([&query, "--format=csv,noheader"]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let gpu = |line: &str| -> Value {
-        keys.iter().zip(line.split(", ")).map(|(key, value)| ((*key).to_owned(), json!(value.trim()))).collect()
+        keys.iter()
+            .zip(line.split(", "))
+            .map(|(key, value)| ((*key).to_owned(), json!(value.trim())))
+            .collect()
     };
     text.lines().map(gpu).collect()
 }
@@ -118,8 +122,9 @@ mod tests {
 
     #[test]
     fn every_local_rank_has_a_gpu_of_its_own_or_is_refused() {
-        let device =
-            |gpus, local_rank, local_ranks| Accelerator { has_cuda: gpus > 0, gpus }.device(local_rank, local_ranks);
+        let device = |gpus, local_rank, local_ranks| {
+            Accelerator { has_cuda: gpus > 0, gpus }.device(local_rank, local_ranks)
+        };
         assert_eq!(device(0, 3, 4).unwrap(), Device::Cpu);
         assert_eq!(device(4, 3, 4).unwrap(), Device::Cuda(3));
         for (gpus, local_rank, local_ranks) in [(2, 0, 3), (2, 2, 1)] {

@@ -15,7 +15,8 @@ pub fn gather<T: Serialize + DeserializeOwned>(ranks: &dyn Collective, own: &T) 
     let bytes = serde_json::to_vec(own).expect("a plain value is JSON").into_iter().map(f64::from);
     let bytes = Tensor::from_slice(&bytes.collect::<Vec<f64>>());
     let length = Tensor::from_slice(&[bytes.size()[0] as f64]);
-    let lengths = Vec::<f64>::try_from(ranks.all_gather(&length, &vec![1; ranks.size()])).expect("one length a rank");
+    let lengths =
+        Vec::<f64>::try_from(ranks.all_gather(&length, &vec![1; ranks.size()])).expect("one length a rank");
     let lengths: Vec<i64> = lengths.into_iter().map(|length| length as i64).collect();
     let all = Vec::<f64>::try_from(ranks.all_gather(&bytes, &lengths)).expect("the bytes of all ranks");
     let all: Vec<u8> = all.into_iter().map(|byte| byte as u8).collect();
@@ -67,7 +68,8 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
         return outcome.map_err(Failure::bad_input);
     }
     let messages = gather(ranks, &outcome.as_ref().err().map(|error| format!("{error:#}")));
-    let Some((rank, message)) = messages.iter().enumerate().find_map(|(rank, text)| Some((rank, text.as_ref()?)))
+    let Some((rank, message)) =
+        messages.iter().enumerate().find_map(|(rank, text)| Some((rank, text.as_ref()?)))
     else {
         return outcome.map_err(Failure::bad_input);
     };
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn values_come_back_as_they_were() {
         let value = (Some("a \"quoted\" text, ü".to_owned()), vec![(usize::MAX, -3i32)]);
-        assert_eq!(gather(&Solo, &value), [value.clone()]);
+        assert_eq!(gather(&Solo, &value), std::slice::from_ref(&value));
         assert_eq!(from_leader(&Solo, &None::<u64>), None);
     }
 }

@@ -39,7 +39,8 @@ pub fn next_rank() -> Option<RankProcess> {
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
     let place = |entry: std::fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
-        let place = read_place(&entry.path()).filter(|place| place.launch == own.launch && place.rank != own.rank)?;
+        let place =
+            read_place(&entry.path()).filter(|place| place.launch == own.launch && place.rank != own.rank)?;
         Some((place.rank, pid))
     };
     // a rank may have started processes of its own: the oldest is the rank
@@ -59,12 +60,14 @@ fn read_place(process: &Path) -> Option<LaunchPlace> {
 /// PMIx (Open MPI, Slurm) names launch and rank; Slurm by itself the job, its step and the task.
 fn parse_place(environment: &[u8]) -> Option<LaunchPlace> {
     let value = |name: &str| {
-        let text =
-            |entry: &[u8]| Some(std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        let text = |entry: &[u8]| {
+            Some(std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=')?.to_owned())
+        };
         environment.split(|&byte| byte == 0).find_map(text)
     };
     let by_pmix = || Some((value("PMIX_NAMESPACE")?, value("PMIX_RANK")?));
-    let by_slurm = || Some((format!("{}.{}", value("SLURM_JOB_ID")?, value("SLURM_STEP_ID")?), value("SLURM_PROCID")?));
+    let by_slurm =
+        || Some((format!("{}.{}", value("SLURM_JOB_ID")?, value("SLURM_STEP_ID")?), value("SLURM_PROCID")?));
     let (launch, rank) = by_pmix().or_else(by_slurm)?;
     Some(LaunchPlace { launch, rank: rank.parse().ok()? })
 }

@@ -29,15 +29,6 @@ impl Precision {
     }
 }
 
-/// A number type as manifests and the command line call it.
-pub fn precision_name(compute: Compute) -> &'static str {
-    match compute {
-        Compute::F32 => "fp32",
-        Compute::Bf16 => "bf16",
-        Compute::F64 => "f64",
-    }
-}
-
 /// Whether the CPU multiplies bf16 in hardware.
 pub fn cpu_has_bf16() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -98,7 +98,8 @@ impl NextRank {
         self.stopped = if process.is_stopped() { self.stopped + look } else { Duration::ZERO };
         let RankProcess { rank, pid } = process;
         let too_long = self.stopped > patience() / 2;
-        too_long.then(|| format!("rank {rank} (process {pid}) has been stopped for {} s", self.stopped.as_secs()))
+        too_long
+            .then(|| format!("rank {rank} (process {pid}) has been stopped for {} s", self.stopped.as_secs()))
     }
 }
 

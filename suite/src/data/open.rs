@@ -31,7 +31,12 @@ pub struct OpenedPack {
 /// # Errors
 /// A missing root or pack, a damaged pack, a pack that only some ranks see, a data set that does not fit the
 /// suite.
-pub fn open(sub_suite: &SubSuite, roots: &[PathBuf], run: &RunFolder, worker: &Worker) -> Outcome<OpenedPack> {
+pub fn open(
+    sub_suite: &SubSuite,
+    roots: &[PathBuf],
+    run: &RunFolder,
+    worker: &Worker,
+) -> Outcome<OpenedPack> {
     let SubSuite { key, suite } = sub_suite;
     let path = match &suite.data {
         Data::Solids { spec } => {
@@ -97,7 +102,10 @@ pub fn find_pack(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf
     let searched = match roots {
         [] => "no --data-root was given".to_owned(),
         roots => {
-            format!("looked in {}", roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", "))
+            format!(
+                "looked in {}",
+                roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", ")
+            )
         }
     };
     bail!("no pack {file}: {searched}\nhint: make it with `{made_by}` and pass its folder as --data-root")
@@ -109,7 +117,11 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     let units = train.units();
     if units < suite.train.batch {
-        bail!("train.batch = {}, but the set has {units} training {}", suite.train.batch, unit_name(pack.kind));
+        bail!(
+            "train.batch = {}, but the set has {units} training {}",
+            suite.train.batch,
+            unit_name(pack.kind)
+        );
     }
     if let Some(fraction) = suite.train.known_fraction {
         let (known, needed) = (known_image_count(units, fraction), needed_known_units(suite)?);

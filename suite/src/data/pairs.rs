@@ -8,12 +8,12 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
 use eqr_datasets::{Loader, SceneLatents, view_pairs};
+use eqr_models::Normalisation;
 use eqr_models::methods::PairMode;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
 use crate::data::open::OpenedPack;
-use crate::normalisation::Normalisation;
 use crate::suite_file::transforms::Transforms;
 
 /// Bytes up to which the images of a split are kept on the device.
@@ -90,7 +90,8 @@ impl PairSource {
             Images::Streamed(loader) => Images::Streamed(loader.clone()),
         };
         let (labels, scene, transforms) = (self.labels.clone(), self.scene.clone(), self.transforms.clone());
-        let (device, normalisation, units, mode) = (self.device, self.normalisation, self.units.clone(), self.mode);
+        let (device, normalisation, units, mode) =
+            (self.device, self.normalisation, self.units.clone(), self.mode);
         PairSource { images, device, labels, scene, normalisation, transforms, units, mode }
     }
 
@@ -185,7 +186,9 @@ impl PairSource {
         let Transforms { active, border, ranges } = &self.transforms;
         let reach = border.reach(active, ranges);
         Ok(match &self.images {
-            Images::Resident(images) => base_view(&self.select(images, units), &keys(units), seed, epoch, reach),
+            Images::Resident(images) => {
+                base_view(&self.select(images, units), &keys(units), seed, epoch, reach)
+            }
             Images::Streamed(loader) => {
                 let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
                 FirstView::centered_in(&unit(&field), loader.side() as i64)
@@ -213,7 +216,11 @@ impl PairSource {
         let view2 = view1.transformed(draws, *border);
         let columns: Vec<Tensor> = active
             .iter()
-            .map(|&t| Tensor::from_slice(&draws.target(t, ranges)).view([-1, t.dim() as i64]).to_device(view2.device()))
+            .map(|&t| {
+                Tensor::from_slice(&draws.target(t, ranges))
+                    .view([-1, t.dim() as i64])
+                    .to_device(view2.device())
+            })
             .collect();
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
@@ -305,7 +312,9 @@ mod tests {
     /// A pack of 12 images; of renders if `views` is above 1.
     fn opened(views: usize, side: usize) -> (TempDir, OpenedPack) {
         let split = || Split {
-            images: Array4::from_shape_fn((12, SIDE, SIDE, 3), |(i, y, x, c)| (i * 37 + y * 9 + x * 5 + c * 50) as u8),
+            images: Array4::from_shape_fn((12, SIDE, SIDE, 3), |(i, y, x, c)| {
+                (i * 37 + y * 9 + x * 5 + c * 50) as u8
+            }),
             labels: (0..12).map(|i| (i / views % 2) as i32).collect(),
             scene: (views > 1).then(|| {
                 let angle = |(i, j): (usize, usize)| (i * 7 + j) as f32 % 6.0 / 6.0;

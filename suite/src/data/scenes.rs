@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, bail};
 use eqr_datasets::{Pack, PackedSplit};
-use eqr_probes::segment::{Scene, Scenes};
+use eqr_probes::scenes::{Scene, Scenes};
 use image::{GrayImage, RgbImage};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -73,7 +73,8 @@ impl<'a> PackScenes<'a> {
             let hint = "hint: look at them with `eqr-bench data show`";
             bail!("{place} have masks of void (0) only, and segmentation needs pixels with a class\n{hint}");
         }
-        let pixels: usize = (0..split.len()).map(|index| split.size(index)).map(|[height, width]| height * width).sum();
+        let pixels: usize =
+            (0..split.len()).map(|index| split.size(index)).map(|[height, width]| height * width).sum();
         let places = if pixels.saturating_mul(PIXEL_BYTES) <= CACHE_BYTES { split.len() } else { 0 };
         let decoder = Decoder { split, cache: (0..places).map(|_| OnceLock::new()).collect() };
         Ok(PackScenes { decoder, normalise, device })

@@ -61,10 +61,17 @@ fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
     }
     let available = training_names(&trainings)?;
     let Some(method) = training.method else {
-        bail!("{} holds several trainings\nhint: name one with --method; there are {available}", from.display());
+        bail!(
+            "{} holds several trainings\nhint: name one with --method; there are {available}",
+            from.display()
+        );
     };
-    let slug =
-        EncoderRun { data_set: training.data_set.map(str::to_owned), row: method.parse()?, seed: training.seed }.slug();
+    let slug = EncoderRun {
+        data_set: training.data_set.map(str::to_owned),
+        row: method.parse()?,
+        seed: training.seed,
+    }
+    .slug();
     let checkpoints = Checkpoints { folder: trainings.join(&slug) };
     match checkpoints.steps()?.first() {
         Some(&step) => Ok(checkpoints.at_step(step)),

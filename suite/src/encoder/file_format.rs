@@ -86,7 +86,9 @@ mod tests {
         assert_eq!(detect(b"PK\x03\x04rest").unwrap(), FileFormat::TorchScript);
         assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}").unwrap(), FileFormat::Safetensors);
         for other in [&b"\x80\x02pickle of old torch"[..], b"PK", b""] {
-            assert!(detect(other).unwrap_err().to_string().contains("neither a safetensors file nor TorchScript"));
+            assert!(
+                detect(other).unwrap_err().to_string().contains("neither a safetensors file nor TorchScript")
+            );
         }
     }
 

@@ -4,17 +4,15 @@ use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use eqr_models::arena::Compute;
 use eqr_models::vit::{Vit, VitConfig, grid_means};
-use eqr_models::{Arena, Registry};
-use eqr_probes::segment::{Encoder, Maps};
+use eqr_models::{Arena, Compute, Normalisation, Registry};
+use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::network::Network;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::{ModuleOutput, TorchScriptModule};
 use crate::encoder::vit_file::{VitParameters, overwrite};
-use crate::normalisation::Normalisation;
 use crate::suite_file::encoder_options::Pooling;
 
 /// An encoder that does not change. Images go in normalised; features come out in float32.
@@ -66,12 +64,23 @@ impl FrozenEncoder {
     ///
     /// # Errors
     /// A side that the patches do not divide.
-    pub fn from_network(network: &Network, side: usize, normalisation: Normalisation) -> Result<FrozenEncoder> {
+    pub fn from_network(
+        network: &Network,
+        side: usize,
+        normalisation: Normalisation,
+    ) -> Result<FrozenEncoder> {
         let (arena, config) = (&network.arena, *network.model.encoder.config());
         let named = arena.named(arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
         let parameters = VitParameters::select(Path::new("the trained network"), &named.collect(), &config)?;
         let config = VitConfig { image: side as i64, ..config };
-        Self::from_vit(&parameters, config, Pooling::Cls, normalisation, arena.compute(), arena.master().device())
+        Self::from_vit(
+            &parameters,
+            config,
+            Pooling::Cls,
+            normalisation,
+            arena.compute(),
+            arena.master().device(),
+        )
     }
 
     /// A TorchScript module for images of `side` pixels.
@@ -85,7 +94,14 @@ impl FrozenEncoder {
     }
 
     fn new(backbone: Backbone, side: usize, normalisation: Normalisation, device: Device) -> FrozenEncoder {
-        FrozenEncoder { backbone, name: "encoder".into(), side, normalisation, device, channels: OnceCell::new() }
+        FrozenEncoder {
+            backbone,
+            name: "encoder".into(),
+            side,
+            normalisation,
+            device,
+            channels: OnceCell::new(),
+        }
     }
 
     /// The same encoder, called `name` in messages.
@@ -218,7 +234,10 @@ mod tests {
         // one image, a class token of 9 and 2 x 2 patches of one channel
         let tokens = Tensor::from_slice(&[9f32, 1.0, 2.0, 3.0, 4.0]).view([1, 5, 1]);
         let class = pooled(&tokens, Pooling::Cls);
-        assert_eq!((numbers(&class.y), numbers(&class.grid.unwrap())), (vec![9.0], vec![9.0, 1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(
+            (numbers(&class.y), numbers(&class.grid.unwrap())),
+            (vec![9.0], vec![9.0, 1.0, 2.0, 3.0, 4.0])
+        );
         assert_eq!(numbers(&pooled(&tokens, Pooling::Mean).y), [2.5]);
     }
 

@@ -1,10 +1,9 @@
 //! The network of a suite: an encoder and a method with their parameters.
 
 use eqr_datasets::SetKind;
-use eqr_models::arena::Compute;
 use eqr_models::methods::build;
 use eqr_models::vit::VitConfig;
-use eqr_models::{Arena, MethodKind, Model, ModelConfig, Registry};
+use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, Registry};
 use tch::Device;
 
 use crate::data::open::OpenedPack;

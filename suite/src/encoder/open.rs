@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use eqr_models::arena::Compute;
 use eqr_models::vit::VitConfig;
+use eqr_models::{Compute, Normalisation};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::file_format::FileFormat;
@@ -13,7 +13,6 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::VitParameters;
-use crate::normalisation::Normalisation;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 
@@ -31,7 +30,12 @@ impl FrozenEncoder {
     /// # Errors
     /// A file that cannot be read or is of another format; parameters whose names or shapes do not fit,
     /// listed; a module that fails, returns something else or is not frozen.
-    pub fn open(path: &Path, options: &EncoderOptions, side: Option<usize>, device: Device) -> Result<FrozenEncoder> {
+    pub fn open(
+        path: &Path,
+        options: &EncoderOptions,
+        side: Option<usize>,
+        device: Device,
+    ) -> Result<FrozenEncoder> {
         if let Some(std) = options.std.filter(|std| std.iter().any(|&std| std <= 0.0)) {
             bail!("--std {std:?}: must be above 0");
         }
@@ -49,7 +53,12 @@ impl FrozenEncoder {
     ///
     /// # Errors
     /// As [`FrozenEncoder::open`], and an encoder without token maps.
-    pub fn open_for_maps(path: &Path, options: &EncoderOptions, side: usize, device: Device) -> Result<FrozenEncoder> {
+    pub fn open_for_maps(
+        path: &Path,
+        options: &EncoderOptions,
+        side: usize,
+        device: Device,
+    ) -> Result<FrozenEncoder> {
         let encoder = Self::open(path, options, Some(side), device)?;
         encoder.check_maps()?;
         Ok(encoder)
@@ -88,7 +97,8 @@ fn from_checkpoint(
          were normalised by: give --mean and --std",
     )?;
     let parameters = VitParameters::select(folder, &checkpoint.parameters()?, &identity.encoder)?;
-    let config = VitConfig { image: side.map_or(identity.encoder.image, |side| side as i64), ..identity.encoder };
+    let config =
+        VitConfig { image: side.map_or(identity.encoder.image, |side| side as i64), ..identity.encoder };
     FrozenEncoder::from_vit(&parameters, config, Pooling::Cls, normalisation, Compute::F32, device)
 }
 
@@ -109,7 +119,9 @@ fn check_frozen(encoder: &FrozenEncoder, device: Device) -> Result<()> {
     let again = encoder.represent(&images)?.y;
     let half = encoder.represent(&images.narrow(0, 0, 2))?.y;
     let scale = first.abs().max().double_value(&[]).max(1e-6);
-    for (other, change) in [(&again, "a second pass over the same images"), (&half, "fewer images beside them")] {
+    for (other, change) in
+        [(&again, "a second pass over the same images"), (&half, "fewer images beside them")]
+    {
         let difference = (first.narrow(0, 0, other.size()[0]) - other).abs().max().double_value(&[]) / scale;
         ensure!(
             difference < TOLERANCE,

@@ -26,7 +26,8 @@ pub trait FeatureEncoder {
 impl Representation {
     /// The representation that our encoders have a map to.
     pub fn from_encoded(encoded: &Encoded) -> Representation {
-        let float = Encoded { y: encoded.y.to_kind(Kind::Float), tokens: encoded.tokens.to_kind(Kind::Float) };
+        let float =
+            Encoded { y: encoded.y.to_kind(Kind::Float), tokens: encoded.tokens.to_kind(Kind::Float) };
         let grid = Some(float.grid_readout());
         Representation { y: float.y, grid }
     }

@@ -29,8 +29,9 @@ impl TorchScriptModule {
     pub fn load(path: &Path, pooling: Pooling, device: Device) -> Result<TorchScriptModule> {
         let hint = "hint: torch.jit.script(model.eval()).save(..) or torch.jit.trace(model.eval(), \
                     images).save(..) writes TorchScript; a state dict or a pickled model is not TorchScript";
-        let mut module = CModule::load_on_device(path, device)
-            .map_err(|error| anyhow!("not a TorchScript module: {}\n{hint}", without_frames(&error.to_string())))?;
+        let mut module = CModule::load_on_device(path, device).map_err(|error| {
+            anyhow!("not a TorchScript module: {}\n{hint}", without_frames(&error.to_string()))
+        })?;
         module.f_set_eval()?;
         Ok(TorchScriptModule { module, pooling })
     }
@@ -41,11 +42,14 @@ impl TorchScriptModule {
     /// A module that fails, or that returns anything but tensors of the shapes of [`ModuleOutput`].
     pub fn run(&self, images: &Tensor) -> Result<ModuleOutput> {
         let size = images.size();
-        let returned = self.module.forward_is(&[IValue::Tensor(images.shallow_clone())]).map_err(|error| {
-            let hint = "hint: --size sets the side of the images; a traced module may accept only one side";
-            anyhow!("the module fails on images {size:?}: {}\n{hint}", without_frames(&error.to_string()))
-        })?;
-        let expected = "expected features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple of maps";
+        let returned =
+            self.module.forward_is(&[IValue::Tensor(images.shallow_clone())]).map_err(|error| {
+                let hint =
+                    "hint: --size sets the side of the images; a traced module may accept only one side";
+                anyhow!("the module fails on images {size:?}: {}\n{hint}", without_frames(&error.to_string()))
+            })?;
+        let expected =
+            "expected features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple of maps";
         let tensors = match returned {
             IValue::Tensor(tensor) => return self.read_tensor(&tensor, size[0], expected),
             IValue::TensorList(tensors) => tensors,
@@ -61,7 +65,8 @@ impl TorchScriptModule {
         ensure!(!tensors.is_empty(), "the module returns an empty tuple, {expected}");
         for tensor in &tensors {
             let shape = tensor.size();
-            let is_map = matches!(shape[..], [batch, ..] if batch == size[0] && shape.len() == 4) && tensor.numel() > 0;
+            let is_map = matches!(shape[..], [batch, ..] if batch == size[0] && shape.len() == 4)
+                && tensor.numel() > 0;
             ensure!(is_map, "the module returns a tuple with {shape:?} for images {size:?}, {expected}");
         }
         let maps = tensors.iter().map(as_float).collect::<Result<Vec<_>>>()?;
@@ -84,7 +89,8 @@ impl TorchScriptModule {
     /// any other number is no map.
     fn read_tokens(&self, tokens: &Tensor) -> ModuleOutput {
         let (batch, count, width) = tokens.size3().expect("tokens are (B, T, D)");
-        let root = |count: i64| Some((count as f64).sqrt().round() as i64).filter(|root| root * root == count);
+        let root =
+            |count: i64| Some((count as f64).sqrt().round() as i64).filter(|root| root * root == count);
         let (side, first) = match (root(count), root(count - 1)) {
             (Some(side), _) => (Some(side), 0),
             (None, side) => (side, 1),

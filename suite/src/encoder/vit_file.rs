@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use eqr_models::arena::Compute;
-use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
-use eqr_models::{Arena, Registry};
+use eqr_models::positions::resized;
+use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
+use eqr_models::{Arena, Compute, Normalisation, Registry};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::encoder::network::Network;
-use crate::normalisation::Normalisation;
 use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
@@ -99,7 +98,7 @@ impl VitParameters {
                 continue;
             };
             let tensor = match name.as_str() {
-                POSITIONS => resized_positions(tensor, config),
+                POSITIONS => resized(tensor, config.grid(), config.dim),
                 _ => tensor.shallow_clone(),
             };
             match tensor.size() == *shape {
@@ -107,11 +106,14 @@ impl VitParameters {
                 false => problems.push(format!("  {name}: has {:?}, expected {shape:?}", tensor.size())),
             }
         }
-        let is_used = |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
+        let is_used =
+            |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
         // a layer scale or a register token that is ignored would change the features
         let unused = self.tensors.iter().filter(|(name, _)| !is_used(name));
-        problems
-            .extend(unused.map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())));
+        problems.extend(
+            unused
+                .map(|(name, tensor)| format!("  {name}: has {:?}, not part of a plain ViT", tensor.size())),
+        );
         if let Some(heads) = self.config.map(|config| config.heads).filter(|&heads| heads != config.heads) {
             problems.push(format!("  heads: has {heads}, expected {}", config.heads));
         }
@@ -139,8 +141,10 @@ impl VitParameters {
         }
         let shape = |name: &str| self.tensors.get(name).map(Tensor::size);
         let (patches, positions) = (shape("patch_embed.proj.weight"), shape(POSITIONS));
-        let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref()) else {
-            let first = self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
+        let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref())
+        else {
+            let first =
+                self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
             bail!(
                 "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed \
                  (1, 1 + g², D); the file begins with\n{}",
@@ -155,8 +159,9 @@ impl VitParameters {
             "width {dim} is not a multiple of {HEAD_WIDTH}\nhint: give the number of attention heads \
              with --heads"
         );
-        let (heads, out) = (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
-        let (pool, positions) = (Pool::default(), Positions::default());
+        let (heads, out) =
+            (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
+        let (pool, positions) = (Pool::default(), PositionInit::default());
         Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
     }
 
@@ -187,21 +192,4 @@ fn config_in(metadata: &HashMap<String, String>) -> Option<VitConfig> {
     let keys = ["image", "patch", "dim", "depth", "heads", "out", "pool", "positions"];
     let entries = keys.iter().filter_map(|&key| Some((key.to_owned(), value(metadata.get(key)?))));
     serde_json::from_value(Value::Object(entries.collect())).ok()
-}
-
-/// A position embedding (1, 1 + g², dim) for `config`'s token map: the class token's as it is, the others by
-/// antialiased bicubic interpolation, as timm's `resample_abs_pos_embed`. Anything of another form is
-/// returned as it is, for the caller to refuse.
-fn resized_positions(positions: &Tensor, config: &VitConfig) -> Tensor {
-    let unchanged = || positions.shallow_clone();
-    let Ok((1, tokens, dim)) = positions.size3() else { return unchanged() };
-    let (side, grid) = (((tokens - 1).max(0) as f64).sqrt().round() as i64, config.grid());
-    if side < 1 || side * side != tokens - 1 || side == grid || dim != config.dim {
-        return unchanged();
-    }
-    let map = positions.narrow(1, 1, tokens - 1).to_kind(Kind::Float).reshape([1, side, side, dim]);
-    let map = map.permute([0, 3, 1, 2]).contiguous();
-    let map = map.internal_upsample_bicubic2d_aa([grid, grid], false, None, None);
-    let map = map.permute([0, 2, 3, 1]).reshape([1, grid * grid, dim]);
-    Tensor::cat(&[&positions.narrow(1, 0, 1).to_kind(Kind::Float), &map], 1)
 }

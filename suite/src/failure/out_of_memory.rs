@@ -32,7 +32,8 @@ pub fn allocator_message(panic: &str) -> Option<&str> {
     let start = beginnings.iter().find_map(|text| panic.find(text))?;
     // what follows is libtorch's stack: after a line break, plain or quoted, or the end of a quoted message
     let rest = &panic[start..];
-    let end = ["\n", "\\n", "\")", "\" }"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
+    let end =
+        ["\n", "\\n", "\")", "\" }"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
     Some(rest[..end].trim_end())
 }
 
@@ -45,7 +46,8 @@ pub fn hint() -> String {
              time alone; the run goes on from its last checkpoint"
         ),
         None => {
-            "hint: a smaller network, image or batch takes less; the run goes on from its last checkpoint".to_owned()
+            "hint: a smaller network, image or batch takes less; the run goes on from its last checkpoint"
+                .to_owned()
         }
     }
 }
@@ -66,8 +68,7 @@ mod tests {
                    frame #0: ...\")";
         let sentence = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes. Error code 12 (Cannot allocate memory)";
         assert_eq!(allocator_message(cpu), Some(sentence));
-        let gpu =
-            "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB.\")";
+        let gpu = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB.\")";
         assert_eq!(allocator_message(gpu), Some("CUDA out of memory. Tried to allocate 2.00 GiB."));
         assert_eq!(allocator_message("index out of bounds: the len is 3 but the index is 7"), None);
     }

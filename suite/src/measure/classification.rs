@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use eqr_datasets::SetKind;
-use eqr_probes::classify::{LabelledFeatures, classify};
+use eqr_probes::linear_classification::{LabelledFeatures, classify};
 use tch::Tensor;
 
 use crate::data::pairs::PairSource;

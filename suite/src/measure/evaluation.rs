@@ -71,13 +71,21 @@ pub(super) fn evenly_spaced(source: &PairSource, count: usize) -> Vec<usize> {
 }
 
 /// Representations of the images `indices` of `source`, without augmentation.
-pub(super) fn encode(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Representation> {
+pub(super) fn encode(
+    encoder: &dyn FeatureEncoder,
+    source: &PairSource,
+    indices: &[usize],
+) -> Result<Representation> {
     let batches = indices.chunks(ENCODE).map(|batch| encoder.represent(&source.images(batch)?));
     Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
 }
 
 /// As [`encode`], y alone, (N, D).
-pub(super) fn encode_y(encoder: &dyn FeatureEncoder, source: &PairSource, indices: &[usize]) -> Result<Tensor> {
+pub(super) fn encode_y(
+    encoder: &dyn FeatureEncoder,
+    source: &PairSource,
+    indices: &[usize],
+) -> Result<Tensor> {
     let batches = indices.chunks(ENCODE).map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
     Ok(Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0))
 }

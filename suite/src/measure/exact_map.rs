@@ -24,9 +24,10 @@ pub(super) fn measure(evaluation: &Evaluation, _: &dyn FeatureEncoder) -> Result
     let draws = Draws { each: draws.collect() };
     let guess = draws.best_guess_from_map(active, ranges);
     let value = |transform: &Transform| {
-        let target =
-            |draws: &Draws| Tensor::from_slice(&draws.target(*transform, ranges)).view([-1, transform.dim() as i64]);
-        let r2 = R2::of(&target(&guess), &target(&draws))?.per_output;
+        let target = |draws: &Draws| {
+            Tensor::from_slice(&draws.target(*transform, ranges)).view([-1, transform.dim() as i64])
+        };
+        let r2 = R2::new(&target(&guess), &target(&draws))?.per_output;
         Ok(r2.map(|r2| R2Metric::EXACT_MAP.value(transform.name(), None, r2)))
     };
     active.iter().filter_map(|transform| value(transform).transpose()).collect()

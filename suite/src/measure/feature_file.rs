@@ -10,8 +10,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use eqr_probes::classify::LabelledFeatures;
-use eqr_probes::transfer::{Labelled, TransferData};
+use eqr_probes::linear_classification::LabelledFeatures;
+use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File};
 use tch::{Device, Tensor};
@@ -86,7 +86,13 @@ impl FeatureFile {
         let (train, classes) = self.labelled_train(device)?;
         let labelled = |split: &str| self.labelled_like(split, &train, classes, device);
         let (val, test) = (labelled("val")?, labelled("test")?);
-        Ok(TransferData { name: self.path.display().to_string(), train, val, test, classes: usize::try_from(classes)? })
+        Ok(TransferData {
+            name: self.path.display().to_string(),
+            train,
+            val,
+            test,
+            classes: usize::try_from(classes)?,
+        })
     }
 
     /// The labelled training and test splits as a classification problem, on `device`.
@@ -109,7 +115,7 @@ impl FeatureFile {
     }
 
     /// The labelled training split and its number of classes.
-    fn labelled_train(&self, device: Device) -> Result<(Labelled, i64)> {
+    fn labelled_train(&self, device: Device) -> Result<(LabelledSplit, i64)> {
         let train = self.labelled("train", device)?;
         let classes = train.y.max().int64_value(&[]) + 1;
         self.labels_below(&train, "train", classes)?;
@@ -118,7 +124,13 @@ impl FeatureFile {
     }
 
     /// Another labelled split, which must have the training split's width and classes.
-    fn labelled_like(&self, split: &str, train: &Labelled, classes: i64, device: Device) -> Result<Labelled> {
+    fn labelled_like(
+        &self,
+        split: &str,
+        train: &LabelledSplit,
+        classes: i64,
+        device: Device,
+    ) -> Result<LabelledSplit> {
         let labelled = self.labelled(split, device)?;
         self.same_width(&format!("{split}/features"), &labelled.x, &train.x, 1)?;
         self.labels_below(&labelled, split, classes)?;
@@ -130,15 +142,15 @@ impl FeatureFile {
         format!("{}: {dataset}", self.path.display())
     }
 
-    fn labelled(&self, split: &str, device: Device) -> Result<Labelled> {
+    fn labelled(&self, split: &str, device: Device) -> Result<LabelledSplit> {
         let x = self.matrix(&format!("{split}/features"))?;
         let dataset = format!("{split}/labels");
         let y = self.labels(&dataset)?;
         self.same_length(&dataset, &y, &x, &format!("{split}/features"))?;
-        Ok(Labelled { x: x.to_device(device), y: y.to_device(device) })
+        Ok(LabelledSplit { x: x.to_device(device), y: y.to_device(device) })
     }
 
-    fn labels_below(&self, labelled: &Labelled, split: &str, classes: i64) -> Result<()> {
+    fn labels_below(&self, labelled: &LabelledSplit, split: &str, classes: i64) -> Result<()> {
         let (min, max) = (labelled.y.min().int64_value(&[]), labelled.y.max().int64_value(&[]));
         ensure!(
             min >= 0 && max < classes,
@@ -173,7 +185,11 @@ impl FeatureFile {
             Ok::<_, anyhow::Error>(names)
         };
         let (train, test) = (names("train")?, names("test")?);
-        ensure!(!train.is_empty(), "{}: no target, expected at least one dataset (N, k)", self.at("train/targets"));
+        ensure!(
+            !train.is_empty(),
+            "{}: no target, expected at least one dataset (N, k)",
+            self.at("train/targets")
+        );
         ensure!(
             train == test,
             "{}: targets {}, expected those of train/targets, {}",
@@ -249,7 +265,11 @@ impl FeatureFile {
     fn same_width(&self, name: &str, found: &Tensor, expected: &Tensor, views: i64) -> Result<()> {
         let (columns, expected) = (found.size()[1] / views, expected.size()[1] / views);
         let like = name.replacen("test/", "train/", 1).replacen("val/", "train/", 1);
-        ensure!(columns == expected, "{}: {columns} columns, expected {expected}, as {like} has", self.at(name));
+        ensure!(
+            columns == expected,
+            "{}: {columns} columns, expected {expected}, as {like} has",
+            self.at(name)
+        );
         Ok(())
     }
 }
@@ -267,7 +287,10 @@ mod tests {
         for (split, labels, columns) in [("train", labels[0], 2), ("test", labels[1], columns)] {
             let matrix = |name: &str, width: usize, start: f32| {
                 let values = Array2::from_shape_fn((4, width), |(i, j)| start + (i * width + j) as f32);
-                file.new_dataset_builder().with_data(&values).create(format!("{split}/{name}").as_str()).unwrap();
+                file.new_dataset_builder()
+                    .with_data(&values)
+                    .create(format!("{split}/{name}").as_str())
+                    .unwrap();
             };
             matrix("features_1", 3, 0.0);
             matrix("features_2", 3, 100.0);
@@ -285,7 +308,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = written(&folder, [[0, 1, 2, 0], [0, 1, 2, 2]], 2);
         let sets = file.pair_sets(Device::Cpu).unwrap();
-        assert_eq!((sets.len(), sets[0].task.as_str(), sets[0].train.target.size()), (1, "color", vec![4, 2]));
+        assert_eq!(
+            (sets.len(), sets[0].task.as_str(), sets[0].train.target.size()),
+            (1, "color", vec![4, 2])
+        );
         let first_row = Vec::<f32>::try_from(sets[0].train.y.get(0)).unwrap();
         assert_eq!(first_row, [0.0, 1.0, 2.0, 100.0, 101.0, 102.0]);
         assert!(file.has_labelled());

@@ -2,7 +2,7 @@
 //! used.
 
 use anyhow::Result;
-use eqr_probes::geometry::{Invariance, effective_rank};
+use eqr_probes::{Invariance, effective_rank};
 use tch::Tensor;
 
 use crate::encoder::representation::FeatureEncoder;
@@ -27,7 +27,7 @@ pub fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<
         second.push(encoder.represent(&pairs.view2)?.y);
     }
     let (first, second) = (Tensor::cat(&first, 0), Tensor::cat(&second, 0));
-    let Invariance { own, others, share } = Invariance::of(&first, &second)?;
+    let Invariance { own, others, share } = Invariance::from_views(&first, &second)?;
     let values = [
         (SIMILARITY_OWN, Some(own)),
         (SIMILARITY_OTHERS, Some(others)),

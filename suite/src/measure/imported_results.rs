@@ -56,7 +56,8 @@ pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<
 /// # Errors
 /// A file or a row that cannot be read, a value that is not finite.
 pub fn data_sets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<String>> {
-    let own = read(path, method)?.into_iter().filter(|value| value.method == method && value.cell_kind() == kind);
+    let own =
+        read(path, method)?.into_iter().filter(|value| value.method == method && value.cell_kind() == kind);
     Ok(own.map(|value| value.dataset).collect())
 }
 
@@ -67,10 +68,17 @@ fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
     let mut values = Vec::new();
     for (i, row) in reader.deserialize().enumerate() {
         let mut value: ImportedValue = row.map_err(|error| {
-            let hint = "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv";
+            let hint =
+                "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv";
             anyhow!("{}: {error}\n{hint}", place())
         })?;
-        ensure!(value.value.is_finite(), "{}: row {}: value {} is not a finite number", place(), i + 1, value.value);
+        ensure!(
+            value.value.is_finite(),
+            "{}: row {}: value {} is not a finite number",
+            place(),
+            i + 1,
+            value.value
+        );
         if value.method.is_empty() {
             method.clone_into(&mut value.method);
         }
@@ -122,9 +130,13 @@ mod tests {
                     CIFAR10,rotation,DINO,r2_per_output,0,0.5\nCIFAR10,rotation,DINO,r2_per_output,1,0.6\n\
                     CIFAR10,rotation,MAE,r2_per_output,0,0.4\nSTL,rotation,DINO,r2_per_output,0,0.9\n";
         let found = imported(text, "DINO", "CIFAR10").unwrap();
-        let values: Vec<(u64, f64)> = found.iter().map(|metric| (metric.pretrain_seed, metric.value)).collect();
+        let values: Vec<(u64, f64)> =
+            found.iter().map(|metric| (metric.pretrain_seed, metric.value)).collect();
         assert_eq!(values, [(0, 0.5), (1, 0.6)]);
-        assert_eq!((found[0].suite.as_str(), found[0].table.as_str(), found[0].better), ("own", "4", Better::Higher));
+        assert_eq!(
+            (found[0].suite.as_str(), found[0].table.as_str(), found[0].better),
+            ("own", "4", Better::Higher)
+        );
         let message = format!("{:#}", imported(text, "DINOv2", "CIFAR10").unwrap_err());
         assert!(
             message.contains("no row of `DINOv2` on CIFAR10") && message.contains("MAE, rotation on CIFAR10"),

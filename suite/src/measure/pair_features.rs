@@ -60,8 +60,9 @@ impl PairFeatures {
     /// [`Readout::Grid`] of features without a token map.
     pub(super) fn read(&self, readout: Readout) -> Tensor {
         let half = self.y.size()[1] / 4;
-        let half_from =
-            |from: i64| Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1);
+        let half_from = |from: i64| {
+            Tensor::cat(&[self.y.narrow(1, from, half), self.y.narrow(1, 2 * half + from, half)], 1)
+        };
         match readout {
             Readout::Y => self.y.shallow_clone(),
             Readout::Invariant => half_from(0),
@@ -87,9 +88,11 @@ mod tests {
 
     #[test]
     fn a_half_is_taken_from_both_views() {
-        let view = |start: f32| Tensor::from_slice(&[start, start + 1.0, start + 2.0, start + 3.0]).view([1, 4]);
+        let view =
+            |start: f32| Tensor::from_slice(&[start, start + 1.0, start + 2.0, start + 3.0]).view([1, 4]);
         let [first, second] = [view(0.0), view(10.0)].map(|y| Representation { y, grid: None });
-        let pairs = PairFeatures::new(&first, &second, &Tensor::zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu)));
+        let pairs =
+            PairFeatures::new(&first, &second, &Tensor::zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu)));
         let read = |readout| Vec::<f32>::try_from(pairs.read(readout).reshape([-1])).unwrap();
         assert_eq!(read(Readout::Y), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0]);
         assert_eq!(read(Readout::Invariant), [0.0, 1.0, 10.0, 11.0]);

@@ -79,7 +79,12 @@ impl Evaluation<'_> {
     }
 
     /// The same pairs for every task, with the task's columns of `parameters` (N, all) as targets.
-    fn split_by_task(&self, first: &Representation, second: &Representation, parameters: &Tensor) -> Vec<PairFeatures> {
+    fn split_by_task(
+        &self,
+        first: &Representation,
+        second: &Representation,
+        parameters: &Tensor,
+    ) -> Vec<PairFeatures> {
         let all = PairFeatures::new(first, second, parameters);
         let mut start = 0;
         let of_task = |task: &EquivarianceTask| {
@@ -93,7 +98,8 @@ impl Evaluation<'_> {
     /// Sets from the pairs of both splits, one pair list for each task.
     fn joined(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, combined: bool) -> Vec<PairSet> {
         let splits = train.into_iter().zip(test);
-        let set = |(task, (train, test)): (EquivarianceTask, _)| PairSet { task: task.name, combined, train, test };
+        let set =
+            |(task, (train, test)): (EquivarianceTask, _)| PairSet { task: task.name, combined, train, test };
         self.tasks().into_iter().zip(splits).map(set).collect()
     }
 }
@@ -122,7 +128,11 @@ impl<'a> Photographs<'a> {
     }
 
     /// Representations of second views made by `transforms`, and the transforms' parameters.
-    fn second_views(&self, encoder: &dyn FeatureEncoder, transforms: &[Transform]) -> Result<(Representation, Tensor)> {
+    fn second_views(
+        &self,
+        encoder: &dyn FeatureEncoder,
+        transforms: &[Transform],
+    ) -> Result<(Representation, Tensor)> {
         let (mut second, mut parameters) = (Vec::new(), Vec::new());
         for (draw, units) in batches(&self.units) {
             let view1 = self.source.first_views(self.seed, draw, units)?;

@@ -22,10 +22,14 @@ pub fn rows(tensors: &[Tensor], path: &Path) -> Result<()> {
     let (columns, _, height, width) = tensors[0].size4()?;
     let zoom = (SIDE / width as u32).max(1);
     let (cell_w, cell_h) = (width as u32 * zoom + GAP, height as u32 * zoom + GAP);
-    let mut canvas: RgbImage =
-        ImageBuffer::from_pixel(columns as u32 * cell_w + GAP, tensors.len() as u32 * cell_h + GAP, Rgb([255; 3]));
+    let mut canvas: RgbImage = ImageBuffer::from_pixel(
+        columns as u32 * cell_w + GAP,
+        tensors.len() as u32 * cell_h + GAP,
+        Rgb([255; 3]),
+    );
     for (row, images) in tensors.iter().enumerate() {
-        let bytes = (images.clamp(0.0, 1.0) * 255.0).round().to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
+        let bytes =
+            (images.clamp(0.0, 1.0) * 255.0).round().to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
         let bytes: Vec<u8> = Vec::try_from(bytes.to_device(tch::Device::Cpu).view([-1]))?;
         for (index, pixel) in bytes.chunks_exact(3).enumerate() {
             let (image, rest) = (index / (height * width) as usize, index % (height * width) as usize);

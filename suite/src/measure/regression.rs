@@ -1,10 +1,10 @@
 //! Probes that predict the transformation between two views from their features (protocol section 4).
 
 use eqr_datasets::transforms::Transform;
-use eqr_probes::mlp::{Fit, Precision, ProbeConfig, Problem, fit, fit_in, permuted};
-use eqr_probes::quaternion;
+use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::ridge::{self, LinearFit};
+use eqr_probes::{Problem, quaternion};
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
@@ -96,7 +96,7 @@ impl<'a> Question<'a> {
 /// `progress` gets the number of finished epochs and of all epochs.
 ///
 /// # Errors
-/// Features that are not finite, and the other errors of [`fit_in`] and [`ridge::fit`].
+/// Features that are not finite, and the other errors of [`fit_with_progress`] and [`ridge::fit`].
 pub fn score<'a>(
     questions: Vec<Question<'a>>,
     seeds: &[u64],
@@ -105,7 +105,7 @@ pub fn score<'a>(
     progress: &mut dyn FnMut(usize, usize),
 ) -> eqr_probes::Result<Vec<Scores<'a>>> {
     let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
-    let fits = fit_in(precision, &problems, seeds, config, progress)?;
+    let fits = fit_with_progress(precision, &problems, seeds, config, progress)?;
     let score = |((question, problem), mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
         let linear = ridge::fit(problem)?;
         let constant = constant_predictor(&problem.train_t, &problem.test_t)?;
@@ -116,7 +116,10 @@ pub fn score<'a>(
 
 /// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP
 /// probes that were trained on permuted targets.
-pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> anyhow::Result<Vec<MeasuredValue>> {
+pub(super) fn measure(
+    evaluation: &Evaluation,
+    encoder: &dyn FeatureEncoder,
+) -> anyhow::Result<Vec<MeasuredValue>> {
     let sets = evaluation.pair_sets(encoder, evaluation.probe.combined)?;
     measure_sets(&sets, evaluation.probe)
 }
@@ -148,7 +151,9 @@ pub(super) fn measure_curve_point(
     for questions in questions_by_readout(&sets, evaluation.probe) {
         let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
         let fits = fit(&problems, &seeds, &evaluation.probe.regression)?;
-        values.extend(questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)));
+        values.extend(
+            questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)),
+        );
     }
     values.extend(constant_values(&sets)?);
     Ok(values)
@@ -163,7 +168,8 @@ fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator
 }
 
 fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredValue> {
-    let values = |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
+    let values =
+        |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
     seeds.iter().zip(fits).flat_map(values).collect()
 }
 
@@ -205,11 +211,20 @@ mod tests {
 
     fn pairs(target: &[f32], columns: i64) -> PairFeatures {
         let target = Tensor::from_slice(target).view([-1, columns]);
-        PairFeatures { y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)), grid: None, target }
+        PairFeatures {
+            y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)),
+            grid: None,
+            target,
+        }
     }
 
     fn set(task: &str, combined: bool, target: &[f32], columns: i64) -> PairSet {
-        PairSet { task: task.to_owned(), combined, train: pairs(target, columns), test: pairs(target, columns) }
+        PairSet {
+            task: task.to_owned(),
+            combined,
+            train: pairs(target, columns),
+            test: pairs(target, columns),
+        }
     }
 
     fn names(set: &PairSet, readout: Readout) -> Vec<String> {
@@ -221,7 +236,8 @@ mod tests {
         let rotation = set("rotation", false, &[0.6, 0.0, 0.0, -0.8], 4);
         assert_eq!(names(&rotation, Readout::Y), ["rotation", "rotation_canonical"]);
         assert_eq!(names(&rotation, Readout::Equivariant), ["rotation_equi"]);
-        let target = |question: Question| Vec::<f32>::try_from(question.problem().train_t.view([-1])).unwrap();
+        let target =
+            |question: Question| Vec::<f32>::try_from(question.problem().train_t.view([-1])).unwrap();
         let targets: Vec<Vec<f32>> = Question::all(&rotation, Readout::Y).map(target).collect();
         assert_eq!(targets, [[0.6, 0.0, 0.0, -0.8], [-0.6, 0.0, 0.0, 0.8]]);
         assert_eq!(names(&set("rotation", false, &[0.6, 0.0, 0.0, 0.0], 4), Readout::Y), ["rotation"]);
@@ -232,6 +248,9 @@ mod tests {
     fn outputs_that_do_not_vary_are_counted() {
         let values = constant_values(&[set("flip", true, &[1.0, 2.0, 1.0, 3.0], 2)]).unwrap();
         let last = values.last().unwrap();
-        assert_eq!((last.metric.as_str(), last.value, last.unit), ("undefined_outputs_combined", 1.0, "outputs"));
+        assert_eq!(
+            (last.metric.as_str(), last.value, last.unit),
+            ("undefined_outputs_combined", 1.0, "outputs")
+        );
     }
 }

@@ -68,23 +68,27 @@ fn search(
     let mut found = Vec::new();
     for (i, units) in units.chunks(OBJECTS).enumerate() {
         let objects = units.len() as i64;
-        let candidates = z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
+        let candidates =
+            z.narrow(0, (i * OBJECTS) as i64 * views, objects * views).view([objects, views, width]);
         let parameters = from_first_view(scene, units);
         let others = |all: &Tensor| all.narrow(1, 1, views - 1).reshape([objects * (views - 1), -1]);
         let source = candidates.narrow(1, 0, 1).expand_as(&candidates);
-        let predictions = predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
+        let predictions =
+            predictor.predict(arena, &others(&source), &others(&parameters).to_device(z.device()));
         let ranks = ranks(&predictions.view([objects, views - 1, width]), &candidates, &truth)?;
         found.extend(ranks.into_iter().zip(poses(&parameters)?));
     }
-    Ok(Retrieval::of(&found)?)
+    Ok(Retrieval::from_rankings(&found)?)
 }
 
 /// What leads from the first view of each object to each of its views, the first included: (units, views,
 /// parameters).
 fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
-    let pairs: Vec<[usize; 2]> =
-        units.iter().flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view])).collect();
+    let pairs: Vec<[usize; 2]> = units
+        .iter()
+        .flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view]))
+        .collect();
     render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
 }
 
@@ -136,17 +140,21 @@ mod tests {
     /// Three objects of five views at random poses, with the poses in the world.
     fn scene() -> (SceneLatents, Tensor) {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
-        let latents = Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
-        let rows: Vec<[f32; 7]> = latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
+        let latents =
+            Array2::from_shape_fn((15, 7), |(_, j)| if j < 3 { rng.gen_range(-3.0..3.0f32) } else { 0.0 });
+        let rows: Vec<[f32; 7]> =
+            latents.rows().into_iter().map(|row| std::array::from_fn(|j| row[j])).collect();
         let upright = vec![[0.0; 7]; 15];
-        let poses = Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
+        let poses =
+            Tensor::from_slice(&eqr_datasets::targets::relative_quaternions(&upright, &rows)).view([15, 4]);
         (SceneLatents { latents, views: 5 }, poses)
     }
 
     fn measured(exact: bool, units: &[usize]) -> (Retrieval, Tensor) {
         let (scene, poses) = scene();
         let arena = Arena::new(Registry::default(), 0, Compute::F32, Device::Cpu);
-        let rows: Vec<i64> = units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
+        let rows: Vec<i64> =
+            units.iter().flat_map(|unit| (0..5).map(move |view| (unit * 5 + view) as i64)).collect();
         let z = poses.index_select(0, &Tensor::from_slice(&rows));
         (search(&Poses { exact }, &arena, &scene, units, &z).unwrap(), z)
     }
@@ -165,7 +173,8 @@ mod tests {
         let (found, z) = measured(false, &[0, 1, 2]);
         assert!(found.hits[0] == 0.0 && found.mrr <= 0.5, "{found:?}");
         let z = z.view([3, 5, 4]).to_kind(Kind::Double);
-        let cosine = (z.narrow(1, 0, 1) * z.narrow(1, 1, 4)).sum_dim_intlist([2i64].as_slice(), false, Kind::Double);
+        let cosine =
+            (z.narrow(1, 0, 1) * z.narrow(1, 1, 4)).sum_dim_intlist([2i64].as_slice(), false, Kind::Double);
         let expected = 1.0 - cosine.square().mean(Kind::Double).double_value(&[]);
         assert!((found.pre - expected).abs() < 1e-6, "{} {expected}", found.pre);
     }

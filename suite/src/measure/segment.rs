@@ -7,9 +7,10 @@ use eqr_datasets::Pack;
 use eqr_datasets::show::{evenly_spaced, predictions_png};
 use eqr_models::Collective;
 use eqr_probes::Result;
+use eqr_probes::confusion::{Confusion, SegmentationScore};
 use eqr_probes::hypernet::HyperNet;
-use eqr_probes::segment::{Encoder, Scenes, SegmentConfig, evaluate, predict, train};
-use eqr_probes::segmentation::{Confusion, SegmentationScore};
+use eqr_probes::scenes::Scenes;
+use eqr_probes::segmentation_head::{Encoder, SegmentConfig, evaluate, predict, train};
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -129,8 +130,10 @@ pub fn draw(
         let (image, _) = scenes.scene(index).map_err(anyhow::Error::from_boxed)?;
         Ok((index, as_mask(&predict(encoder, head, &image, config)?)?))
     };
-    let predictions =
-        evenly_spaced(scenes.split(), count).into_iter().map(predicted).collect::<anyhow::Result<Vec<_>>>()?;
+    let predictions = evenly_spaced(scenes.split(), count)
+        .into_iter()
+        .map(predicted)
+        .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
 }
 
@@ -161,7 +164,13 @@ struct LossCurve {
 
 impl LossCurve {
     fn new(steps: usize) -> LossCurve {
-        LossCurve { points: Vec::new(), steps, stretch: steps.div_ceil(POINTS).max(1), losses: Vec::new(), done: 0 }
+        LossCurve {
+            points: Vec::new(),
+            steps,
+            stretch: steps.div_ceil(POINTS).max(1),
+            losses: Vec::new(),
+            done: 0,
+        }
     }
 
     /// Adds the loss of a step. Returns the point that it completes.
@@ -171,7 +180,8 @@ impl LossCurve {
         if self.losses.len() < self.stretch && self.done < self.steps {
             return None;
         }
-        let point = LossPoint { step: self.done, loss: self.losses.iter().sum::<f64>() / self.losses.len() as f64 };
+        let point =
+            LossPoint { step: self.done, loss: self.losses.iter().sum::<f64>() / self.losses.len() as f64 };
         self.losses.clear();
         self.points.push(point);
         Some(point)

@@ -5,13 +5,13 @@ use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
-use eqr_probes::transfer::{Labelled, Transfer, TransferData};
+use eqr_models::Normalisation;
+use eqr_probes::transfer::{LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
-use crate::normalisation::Normalisation;
 use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::downstream_sets::Preparation;
@@ -110,7 +110,7 @@ fn features(
     indices: &[usize],
     encoder: ImageEncoder,
     preparation: &Preparation,
-) -> Result<Labelled> {
+) -> Result<LabelledSplit> {
     let ImageEncoder { encoder, side, normalisation, device } = encoder;
     let loader = Loader::new(split.clone(), side);
     let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
@@ -120,7 +120,7 @@ fn features(
     };
     let x = indices.chunks(ENCODE).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
-    Ok(Labelled { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
+    Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
 }
 
 #[cfg(test)]

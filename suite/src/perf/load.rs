@@ -103,7 +103,9 @@ impl Workload {
         let files: Option<Vec<Vec<u8>>> =
             indices.iter().map(|&index| split.image_file(index)).collect::<eqr_datasets::Result<_>>()?;
         let Some(files) = files else {
-            bail!("this pack stores its images as pixels: there is nothing to decode\nhint: pack without --side")
+            bail!(
+                "this pack stores its images as pixels: there is nothing to decode\nhint: pack without --side"
+            )
         };
         let (loader, batch) = (Loader::new(split.clone(), args.side.into()), args.batch.get());
         Ok(Workload { loader, indices, files, batch })
@@ -127,7 +129,8 @@ impl Workload {
             self.files.par_iter().zip(&self.indices).try_for_each(|(file, &index)| {
                 let view = decode(file)
                     .and_then(|image| cut_view(&image, self.loader.side(), [0, ceiling_epoch, index as u64]));
-                view.map(|view| drop(std::hint::black_box(view))).map_err(|reason| anyhow!("image {index}: {reason}"))
+                view.map(|view| drop(std::hint::black_box(view)))
+                    .map_err(|reason| anyhow!("image {index}: {reason}"))
             })
         };
         let images = self.indices.len() as f64;
@@ -146,7 +149,8 @@ impl Workload {
     }
 
     fn mean_pixels(&self) -> usize {
-        let pixels = self.indices.iter().map(|&index| self.loader.split().size(index).into_iter().product::<usize>());
+        let pixels =
+            self.indices.iter().map(|&index| self.loader.split().size(index).into_iter().product::<usize>());
         pixels.sum::<usize>() / self.indices.len()
     }
 }
@@ -160,8 +164,9 @@ fn synthetic_pack(folder: &Path, images: usize) -> Result<Pack> {
     let input = folder.join("photographs");
     let write = |split: &str, index: usize| -> Result<()> {
         let class = input.join(split).join(["even", "odd"][index % 2]);
-        fs::create_dir_all(&class)
-            .and_then(|()| fs::write(class.join(format!("{index}.jpg")), &distinct[index % distinct.len()]))?;
+        fs::create_dir_all(&class).and_then(|()| {
+            fs::write(class.join(format!("{index}.jpg")), &distinct[index % distinct.len()])
+        })?;
         Ok(())
     };
     // every data set has two classes with an image in each split
@@ -196,7 +201,9 @@ fn photograph(index: u64) -> RgbImage {
             }
         }
     }
-    RgbImage::from_fn(SIZE[0], SIZE[1], |x, y| Rgb(light[y as usize * width + x as usize].map(|value| value as u8)))
+    RgbImage::from_fn(SIZE[0], SIZE[1], |x, y| {
+        Rgb(light[y as usize * width + x as usize].map(|value| value as u8))
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +226,8 @@ mod tests {
         let workload = Workload::new(pack.expect_split("train").unwrap(), &args).unwrap();
         assert_eq!((workload.indices.len(), workload.mean_pixels()), (3, 500 * 375));
         let result = workload.measure(1).unwrap();
-        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let number =
+            |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("load"), &json!("images/s")));

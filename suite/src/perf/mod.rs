@@ -33,6 +33,6 @@ pub use load::{LoadArgs, load};
 pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
 pub use scale::{ScaleArgs, scale};
-pub use train::{step_flops, train};
+pub use train::train;
 pub use training_setup::TrainArgs;
 pub use transforms::{TransformsArgs, transforms};

@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 use eqr_models::{Compute, Solo};
-use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, Problem, fit_in};
+use eqr_probes::Problem;
+use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig, fit_with_progress};
 use serde_json::json;
 use tch::nn::{self, Module, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -65,7 +66,7 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     let seeds: Vec<u64> = (0..args.seeds).collect();
     let problems: Vec<Problem> = (0..args.transforms).map(|_| random_problem(args, worker.device)).collect();
     let mut epoch_ends = Vec::new();
-    fit_in(precision, &problems, &seeds, &config, &mut |_, _| epoch_ends.push(Instant::now()))?;
+    fit_with_progress(precision, &problems, &seeds, &config, &mut |_, _| epoch_ends.push(Instant::now()))?;
     let seconds = epoch_seconds(&epoch_ends, config.epochs);
     let probes = problems.len() * seeds.len();
     let flops = pair_flops(2 * args.dim, config.hidden as i64) * args.pairs as f64 * probes as f64;
@@ -95,7 +96,8 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
 /// Seconds of an epoch of all stacks of probes: the sum of the stacks' medians. `ends` are the ends of the
 /// epochs, `epochs` for each stack; a stack's first epoch contains its set-up and does not count.
 fn epoch_seconds(ends: &[Instant], epochs: usize) -> f64 {
-    let stack = |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
+    let stack =
+        |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
     ends.chunks(epochs).map(stack).sum()
 }
 

@@ -89,7 +89,8 @@ impl Workload {
         let mut objects = || self.render_all(|object| &self.objects[object]);
         let mut floor = || self.render_all(|_| &self.hair);
         let images = (self.objects.len() as u64 * VIEWS) as f64;
-        let [rate, ceiling] = interleaved_medians(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
+        let [rate, ceiling] =
+            interleaved_medians(rounds, [&mut objects, &mut floor])?.map(|seconds| images / seconds);
         Ok(json!({
             "stage": "render",
             "images_per_s": rate,
@@ -129,7 +130,8 @@ mod tests {
         let workload = Workload::new(&args).unwrap();
         assert_eq!(workload.objects.len(), 64);
         let result = workload.measure(1).unwrap();
-        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let number =
+            |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("render"), &json!("images/s")));

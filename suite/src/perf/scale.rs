@@ -57,11 +57,14 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
     let computed: Vec<(usize, f64)> = device_counts.map(|n| (n, time(&AbsentRanks { size: n }))).collect();
     let launch = (ranks.size() > 1).then(|| (time(&AbsentRanks { size: ranks.size() }), time(ranks)));
     let gradient = setup.arena.reduced_bytes();
-    let representations = 2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;
+    let representations =
+        2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;
     let named = args.interconnect.and_then(NamedInterconnect::nominal);
-    let measured = (ranks.size() > 1).then(|| measure(ranks, (gradient as f64).max(representations), worker.device));
-    let interconnect =
-        named.or(measured).context("one rank has no network to measure\nhint: --interconnect NAME, or mpirun -n 2")?;
+    let measured =
+        (ranks.size() > 1).then(|| measure(ranks, (gradient as f64).max(representations), worker.device));
+    let interconnect = named
+        .or(measured)
+        .context("one rank has no network to measure\nhint: --interconnect NAME, or mpirun -n 2")?;
     if !worker.leads() {
         return Ok(());
     }
@@ -146,7 +149,8 @@ fn as_lines(result: &Value) -> String {
         number(&network["gb_per_s_within"]),
         number(&network["gb_per_s_between"]),
     );
-    let headings = ["devices", "step ms", "compute", "gather", "exposed", "views/s", "efficiency"].map(str::to_owned);
+    let headings =
+        ["devices", "step ms", "compute", "gather", "exposed", "views/s", "efficiency"].map(str::to_owned);
     let rows = result["steps"].as_array().into_iter().flatten().map(|step| {
         [
             step["devices"].to_string(),
@@ -158,7 +162,8 @@ fn as_lines(result: &Value) -> String {
             format!("{:.3}", number(&step["efficiency"])),
         ]
     });
-    for [devices, step, compute, gather, exposed, views, efficiency] in std::iter::once(headings).chain(rows) {
+    for [devices, step, compute, gather, exposed, views, efficiency] in std::iter::once(headings).chain(rows)
+    {
         let _ = writeln!(
             text,
             "{devices:>8} {step:>11} {compute:>11} {gather:>11} {exposed:>11} {views:>12} {efficiency:>10}"

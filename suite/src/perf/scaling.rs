@@ -13,6 +13,8 @@
 //! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient
 //!   is summed in equal segments, each while the next is computed.
 
+use eqr_models::methods::BACKWARD_COST;
+
 /// The links between devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interconnect {
@@ -37,8 +39,8 @@ pub struct Traffic {
     pub segments: usize,
 }
 
-/// Share of a step's computation that is the backward pass, which costs twice the forward pass.
-const BACKWARD_SHARE: f64 = 2.0 / 3.0;
+/// Share of a step's computation that is the backward pass.
+const BACKWARD_SHARE: f64 = BACKWARD_COST / (1.0 + BACKWARD_COST);
 
 impl Interconnect {
     /// Speed and latency of the slowest link among `n` devices.
@@ -101,7 +103,8 @@ impl PredictedStep {
 mod tests {
     use super::*;
 
-    const FOUR_A_NODE: Interconnect = Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
+    const FOUR_A_NODE: Interconnect =
+        Interconnect { per_node: 4, within: 100.0, between: 10.0, latency: [0.0, 0.0] };
 
     #[test]
     fn a_ring_carries_twice_all_but_one_part() {
@@ -133,7 +136,8 @@ mod tests {
     #[test]
     fn what_the_backward_pass_hides_is_not_exposed() {
         let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };
-        let exposed = |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
+        let exposed =
+            |compute, segments| PredictedStep::new(4, compute, &traffic(segments), &FOUR_A_NODE).exposed;
         assert_eq!(exposed(3.0, 1), 3.0);
         assert!((exposed(3.0, 4) - 1.5).abs() < 1e-12);
         assert!((exposed(30.0, 4) - 0.75).abs() < 1e-12);

@@ -62,7 +62,11 @@ mod tests {
         median_seconds(5, || calls += 1);
         assert_eq!(calls, 8);
         let order = std::cell::RefCell::new(String::new());
-        let (mut a, mut b) = (|| Ok(order.borrow_mut().push('a')), || Ok(order.borrow_mut().push('b')));
+        let noted = |name| {
+            order.borrow_mut().push(name);
+            Ok(())
+        };
+        let (mut a, mut b) = (|| noted('a'), || noted('b'));
         interleaved_medians(2, [&mut a, &mut b]).unwrap();
         assert_eq!(order.into_inner(), "ababab");
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use anyhow::Result;
-use eqr_models::{Collective, Model, ModelConfig};
+use eqr_models::Collective;
 use serde_json::json;
 use tch::{Device, Tensor};
 
@@ -28,8 +28,14 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         let step = RefCell::new(|ranks: &dyn Collective| setup.step(&pairs, ranks));
         if ranks.overlaps_from().is_some() {
             let sum_afterwards = SumAfterwards(ranks);
-            let mut beside = || Ok(step.borrow_mut()(ranks));
-            let mut afterwards = || Ok(step.borrow_mut()(&sum_afterwards));
+            let mut beside = || {
+                step.borrow_mut()(ranks);
+                Ok(())
+            };
+            let mut afterwards = || {
+                step.borrow_mut()(&sum_afterwards);
+                Ok(())
+            };
             let [beside, afterwards] = interleaved_medians(args.steps, [&mut beside, &mut afterwards])?;
             (beside, Some(afterwards))
         } else {
@@ -37,7 +43,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         }
     };
     let batch = setup.batch as f64;
-    let flops = step_flops(&setup.config, &setup.model, setup.batch);
+    let flops = setup.model.step_flops(setup.batch);
     // read before the ceiling's matrices exist; the memory of a GPU is not part of it
     let peak_memory = peak_memory().filter(|_| worker.device == Device::Cpu);
     let ceiling = sum(ranks, gemm_ceiling(setup.arena.compute().kind(), worker.device));
@@ -70,21 +76,13 @@ fn sum(ranks: &dyn Collective, value: f64) -> f64 {
     ranks.all_reduce_sum(&mut sum);
     sum.double_value(&[0])
 }
-
-/// FLOPs of the matrix products of one step: both views through the encoder, heads and decoder of each pair;
-/// backward = 2 x forward.
-pub fn step_flops(config: &ModelConfig, model: &Model, batch: i64) -> f64 {
-    let method = model.method.as_ref().map_or(0.0, |method| method.forward_flops());
-    3.0 * batch as f64 * (2.0 * config.encoder.forward_flops() + method)
-}
-
 #[cfg(test)]
 mod tests {
-    use eqr_models::vit::{Pool, Positions, VitConfig};
+    use eqr_models::vit::{Pool, PositionInit, VitConfig};
 
     #[test]
     fn flops_of_a_small_network_are_counted_by_hand() {
-        let (pool, positions) = (Pool::Split, Positions::Timm);
+        let (pool, positions) = (Pool::Split, PositionInit::Timm);
         let encoder = VitConfig { image: 8, patch: 4, dim: 16, depth: 1, heads: 2, out: 8, pool, positions };
         // 4 patches of 48 values; 5 tokens; 12 d^2 per token; two attention products; half of y per token
         let products = 4 * 48 * 16 + 5 * 12 * 256 + 2 * 25 * 16 + 5 * 16 * 4;

@@ -5,15 +5,14 @@ use std::num::NonZeroUsize;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use eqr_datasets::SetKind;
-use eqr_models::arena::Arena;
+use eqr_models::adam::Adam;
 use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
-use eqr_models::methods::{LossConfig, Model, build};
-use eqr_models::optim::Adam;
+use eqr_models::methods::{LossConfig, build};
 use eqr_models::step::{Batch, gradients};
-use eqr_models::vit::{Pool, Positions, VitConfig};
-use eqr_models::{Collective, ModelConfig, Registry};
+use eqr_models::vit::{Pool, PositionInit, VitConfig};
+use eqr_models::{Arena, Collective, Model, ModelConfig, Registry};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -102,7 +101,8 @@ impl<'a> TrainingSetup<'a> {
 
     /// Random pairs: the share of the rank in `ranks`.
     pub(super) fn random_pairs(&self, ranks: &dyn Collective) -> Batch {
-        let rows: Vec<i64> = shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();
+        let rows: Vec<i64> =
+            shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();
         let own = rows[ranks.rank()];
         let side = self.config.encoder.image;
         let parameters: i64 = self.config.transforms.iter().map(|(_, length)| length).sum();
@@ -140,7 +140,7 @@ impl<'a> TrainingSetup<'a> {
 fn model_and_batch(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     let Some(name) = &args.suite else {
         let TrainArgs { img: image, patch, dim, depth, heads, batch, .. } = *args;
-        let (pool, positions) = (Pool::Split, Positions::Timm);
+        let (pool, positions) = (Pool::Split, PositionInit::Timm);
         let config = ModelConfig {
             encoder: VitConfig { image, patch, dim, depth, heads, out: 512, pool, positions },
             heads: HeadConfig::default(),

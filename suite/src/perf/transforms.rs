@@ -83,7 +83,8 @@ impl Workload {
         median_seconds(steps, || {
             epoch += 1;
             let (active, border) = (&Transform::ALL, Border::default());
-            let (_, view2, draws) = photo_pair(&self.images, &self.keys, 0, epoch, active, &self.ranges, border);
+            let (_, view2, draws) =
+                photo_pair(&self.images, &self.keys, 0, epoch, active, &self.ranges, border);
             std::hint::black_box(Transform::ALL.map(|transform| draws.target(transform, &self.ranges)));
             wait_for(&view2);
         })
@@ -144,7 +145,8 @@ mod tests {
     #[test]
     fn the_result_has_the_form_that_scripts_rely_on() {
         let result = Workload::new(8, 2, Device::Cpu).measure(1);
-        let number = |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
+        let number =
+            |value: &Value| value.as_f64().filter(|number| *number > 0.0).expect("a positive number");
         let (rate, ceiling) = (number(&result["views_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("transforms"), &json!("views/s")));

@@ -21,7 +21,13 @@ pub(super) struct BatchMaker {
 impl BatchMaker {
     pub(super) fn new(job: &TrainingJob, epoch: u64) -> BatchMaker {
         let ranks: &dyn Collective = job.worker.ranks;
-        BatchMaker { source: job.source.share(), seed: job.seed, epoch, rank: ranks.rank(), ranks: ranks.size() }
+        BatchMaker {
+            source: job.source.share(),
+            seed: job.seed,
+            epoch,
+            rank: ranks.rank(),
+            ranks: ranks.size(),
+        }
     }
 
     /// This rank's share of the batch of `units`.

@@ -1,6 +1,6 @@
 //! What the ranks do together to save a training and to resume it.
 
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use serde_json::json;
 
 use crate::cluster::agreement::{agree, from_leader};
@@ -24,7 +24,8 @@ pub(super) fn resume(
         say(&format!("{}: {warning}", job.label));
         job.run_folder.log(&json!({"cell": job.cell, "warning": warning}))
     };
-    let newest = if job.worker.leads() { job.checkpoints.newest_undamaged(identity, &warn) } else { Ok(None) };
+    let newest =
+        if job.worker.leads() { job.checkpoints.newest_undamaged(identity, &warn) } else { Ok(None) };
     let Some(step) = from_leader(ranks, &agree(ranks, newest)?) else { return Ok(None) };
     let checkpoint = Checkpoint::open(&job.checkpoints.at_step(step));
     let state = checkpoint.and_then(|checkpoint| checkpoint.restore(identity, &mut network.arena, adam));
@@ -39,7 +40,9 @@ pub(super) fn broadcast_state(network: &mut Network, adam: &mut Adam, worker: &W
         return;
     }
     tch::no_grad(|| {
-        for mut tensor in [network.arena.master().shallow_clone(), adam.m.shallow_clone(), adam.v.shallow_clone()] {
+        for mut tensor in
+            [network.arena.master().shallow_clone(), adam.m.shallow_clone(), adam.v.shallow_clone()]
+        {
             worker.ranks.broadcast(&mut tensor);
         }
         network.arena.sync();

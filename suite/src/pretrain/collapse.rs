@@ -1,7 +1,7 @@
 //! Whether representations collapse: standard deviation and effective rank of y on one batch.
 
 use eqr_models::Collective;
-use eqr_probes::geometry::effective_rank;
+use eqr_probes::effective_rank;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
@@ -25,7 +25,12 @@ pub struct CollapseStatistics {
 impl CollapseStatistics {
     /// Measures y on the first of `images` (n, 3, H, W), of which rank r holds `rows[r]`; equal on every
     /// rank.
-    pub fn measure(network: &Network, images: &Tensor, rows: &[i64], ranks: &dyn Collective) -> CollapseStatistics {
+    pub fn measure(
+        network: &Network,
+        images: &Tensor,
+        rows: &[i64],
+        ranks: &dyn Collective,
+    ) -> CollapseStatistics {
         let compute = network.arena.compute();
         tch::no_grad(|| {
             let most = IMAGES.div_ceil(ranks.size()) as i64;
@@ -49,7 +54,7 @@ fn embedding_std(y: &Tensor) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use eqr_probes::geometry::effective_rank;
+    use eqr_probes::effective_rank;
     use tch::{Device, Kind, Tensor};
 
     use super::embedding_std;

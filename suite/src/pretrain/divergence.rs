@@ -39,7 +39,8 @@ impl Divergence {
     /// As JSON; numbers that are not finite become text.
     pub fn report(&self) -> Value {
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
-        let terms: BTreeMap<&str, Value> = self.terms.iter().map(|&(name, value)| (name, number(value))).collect();
+        let terms: BTreeMap<&str, Value> =
+            self.terms.iter().map(|&(name, value)| (name, number(value))).collect();
         let not_finite: Vec<&str> = self.terms_not_finite().map(|(name, _)| *name).collect();
         json!({
             "step": self.step,

@@ -29,7 +29,8 @@ impl StepReading {
     pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
         let values = tch::no_grad(|| {
             let norms = [arena.gradient().norm(), arena.master().norm()];
-            let values: Vec<Tensor> = terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
+            let values: Vec<Tensor> =
+                terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
             Tensor::stack(&values, 0)
         });
         StepReading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
@@ -92,7 +93,8 @@ impl LossCurve {
     fn point(&mut self, step: u64) -> CurvePoint {
         let CurveSums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
         let count = count as f64;
-        let mut terms: BTreeMap<String, f64> = terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
+        let mut terms: BTreeMap<String, f64> =
+            terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
         let gradient_norm = Some(gradient_norms / count);
         CurvePoint { step, terms, gradient_norm }
@@ -101,17 +103,17 @@ impl LossCurve {
 
 #[cfg(test)]
 mod tests {
-    use eqr_models::arena::{Compute, Init, Part};
-    use eqr_models::{Arena, Registry};
+    use eqr_models::init::Init;
+    use eqr_models::{Arena, Compute, ParameterGroup, Registry};
     use tch::{Device, Tensor};
 
     use super::{CurveSums, LossCurve, StepReading};
 
     fn arena(gradient: f32) -> Arena {
         let mut registry = Registry::default();
-        registry.add(Part::Global, "a", &[4], Init::Constant(0.5));
+        registry.add(ParameterGroup::Global, "a", &[4], Init::Constant(0.5));
         let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
-        arena.store_gradients(Part::Global, &[Tensor::from_slice(&[gradient; 4])]);
+        arena.store_gradients(ParameterGroup::Global, &[Tensor::from_slice(&[gradient; 4])]);
         arena
     }
 
@@ -164,8 +166,9 @@ mod tests {
         assert_eq!(found.report()["not_finite"], serde_json::json!(["b"]));
         assert_eq!(found.parameter_norm, 1.0);
 
-        let found =
-            LossCurve::new(10, CurveSums::default()).push(reading(7, 1.0, &arena(f32::INFINITY)), true).unwrap_err();
+        let found = LossCurve::new(10, CurveSums::default())
+            .push(reading(7, 1.0, &arena(f32::INFINITY)), true)
+            .unwrap_err();
         assert!(found.to_string().contains("step 7: the gradient's norm is inf"), "{found}");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use eqr_datasets::Prefetch;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use eqr_models::step::{Batch, gradients};
 
 use crate::cluster::agreement::agree_in_run;
@@ -35,7 +35,8 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let worker = job.worker;
     let total_steps = job.steps.schedule.total as u64;
     let encoder = network.model.encoder.config();
-    let identity = TrainingIdentity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
+    let identity =
+        TrainingIdentity::new(&network.arena, encoder, job.steps.schedule, job.source.normalisation());
     let mut adam = Adam::new(&network.arena, job.suite.train.weight_decay);
     let restored = resume(network, &mut adam, &identity, job)?;
     let resumed = restored.is_some();
@@ -55,8 +56,8 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
         training.close_epoch(epoch_end)?;
         let Training { network, adam, state, .. } = &mut training;
         state.seconds += start.elapsed().as_secs_f64();
-        let collapse =
-            last_batch.map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
+        let collapse = last_batch
+            .map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
         let saved = if worker.leads() {
             save(network, adam, state, &identity, job)
                 .and_then(|()| log_epoch(job, state, &state.curve[points_before..], collapse))
@@ -122,7 +123,8 @@ impl Training<'_> {
         watch.steps_begin();
         for batch in batches {
             let batch = batch.map_err(Failure::run)?;
-            let terms = gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+            let terms =
+                gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
             let reading = StepReading::new(state.step + 1, &terms, &network.arena);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
             state.step += 1;

@@ -42,9 +42,17 @@ struct Best {
 
 impl Column {
     /// A column of these samples, one a method; larger is better.
-    pub fn new(subject: &str, measure: &str, methods: &[String], sample: impl Fn(&str) -> Option<Sample>) -> Self {
-        let line =
-            |method: &String| MethodSample { method: method.clone(), role: Role::of(method), sample: sample(method) };
+    pub fn new(
+        subject: &str,
+        measure: &str,
+        methods: &[String],
+        sample: impl Fn(&str) -> Option<Sample>,
+    ) -> Self {
+        let line = |method: &String| MethodSample {
+            method: method.clone(),
+            role: Role::of(method),
+            sample: sample(method),
+        };
         Column {
             subject: subject.to_owned(),
             measure: measure.to_owned(),
@@ -164,7 +172,8 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     let varies = columns.iter().flat_map(Column::summaries).any(|summary| summary.n != usual_n);
     let unless = if varies { " unless another n is given" } else { "" };
     let seeds = if usual_n == 1 { "seed" } else { "seeds" };
-    let draws = draws.map(|draws| format!("; a seed's value is the mean over its {draws}")).unwrap_or_default();
+    let draws =
+        draws.map(|draws| format!("; a seed's value is the mean over its {draws}")).unwrap_or_default();
     Note::Plain(format!(
         "Mean ± sample standard deviation [95% Student interval] over {usual_n} pretraining {seeds}{unless}{draws}."
     ))
@@ -173,7 +182,9 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
 /// That a single seed has no spread.
 pub fn single_note(columns: &[Column]) -> Option<Note> {
     let single = columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1);
-    single.then(|| Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned()))
+    single.then(|| {
+        Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned())
+    })
 }
 
 /// How many entries are still missing.

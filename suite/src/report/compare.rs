@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use eqr_probes::stats::{Summary, holm, one_more, paired, student_two_samples, welch};
+use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -164,8 +164,9 @@ impl Record {
         }
         let store = RunFolder::new(path);
         let manifest = store.path(MANIFEST);
-        let text = std::fs::read_to_string(&manifest)
-            .with_context(|| format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display()))?;
+        let text = std::fs::read_to_string(&manifest).with_context(|| {
+            format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display())
+        })?;
         let manifest: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
         let (cells, problems) = store.readable_cells()?;
@@ -191,7 +192,12 @@ impl Record {
             let table = format!("{}, {kind}", metric.dataset);
             let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
             let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };
-            draws.entry((table, name)).or_default().entry(metric.pretrain_seed).or_default().push(sign * metric.value);
+            draws
+                .entry((table, name))
+                .or_default()
+                .entry(metric.pretrain_seed)
+                .or_default()
+                .push(sign * metric.value);
         }
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         draws
@@ -204,7 +210,9 @@ impl Record {
 /// Views a second of the trainings that ran in one piece.
 fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0) {
+    for cell in
+        cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0)
+    {
         let part = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
         all.entry(format!("{part}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
     }
@@ -214,10 +222,12 @@ fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
 /// What a speed depends on; `null` where the calls of a run differ in it.
 fn hardware(manifest: &Value) -> Value {
     let of_call = |call: &Value| -> Value {
-        let gpus = call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
+        let gpus =
+            call["gpus"].as_array().into_iter().flatten().map(|gpu| gpu["name"].clone()).collect::<Value>();
         let of_key = |&key: &&str| (key.to_owned(), call[key].clone());
         let all = ["cpu", "device", "ranks", "threads"].iter().map(of_key);
-        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus))).collect()
+        all.chain(gpus.as_array().is_some_and(|gpus| !gpus.is_empty()).then(|| ("gpus".to_owned(), gpus)))
+            .collect()
     };
     let first = of_call(&manifest["provenance"]);
     let mut later = manifest["continued"].as_array().into_iter().flatten();
@@ -234,7 +244,11 @@ fn definition(configuration: &Value) -> Value {
     };
     match definition["suite"].get("name") {
         Some(_) => drop(&mut definition["suite"]),
-        None => definition["suite"].as_object_mut().into_iter().flat_map(|parts| parts.values_mut()).for_each(drop),
+        None => definition["suite"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|parts| parts.values_mut())
+            .for_each(drop),
     }
     definition
 }
@@ -257,15 +271,22 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
     let defined: Vec<&Record> =
         all.iter().copied().filter(|run| !differs(&run.definition, &candidate.definition)).collect();
     let Some(newest) = defined.last() else {
-        notes
-            .push("the definition is another one than the baseline's: a new series begins, nothing is compared".into());
+        notes.push(
+            "the definition is another one than the baseline's: a new series begins, nothing is compared"
+                .into(),
+        );
         return Ok(Comparison { lines: Vec::new(), notes });
     };
     if defined.len() < all.len() {
-        notes.push(format!("{} of {} recorded runs are of another definition", all.len() - defined.len(), all.len()));
+        notes.push(format!(
+            "{} of {} recorded runs are of another definition",
+            all.len() - defined.len(),
+            all.len()
+        ));
     }
     let mut lines = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
-    let alike: Vec<&Record> = defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
+    let alike: Vec<&Record> =
+        defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
     if alike.is_empty() {
         return Ok(Comparison { lines, notes });
     }
@@ -283,7 +304,9 @@ fn same_hardware(run: &Record, candidate: &Record, notes: &mut Vec<String>) -> b
         _ if mixed(candidate) => {
             "the candidate was continued on other hardware than it began on: no speeds are compared"
         }
-        _ if mixed(run) => "a recorded run was continued on other hardware than it began on: its speeds do not count",
+        _ if mixed(run) => {
+            "a recorded run was continued on other hardware than it began on: its speeds do not count"
+        }
         (Some(a), Some(b)) if a != b => {
             "the hardware is another one than the baseline's: a new series of speeds begins"
         }
@@ -320,13 +343,21 @@ fn quality(
         let Some(after) = candidate.get(key) else { continue };
         let values = |seeds: &BTreeMap<u64, f64>| seeds.values().copied().collect::<Vec<f64>>();
         let (a, b) = (values(before), values(after));
-        let (summary, found) = (Summary::of(&a)?, Summary::of(&b)?);
+        let (summary, found) = (Summary::from_values(&a)?, Summary::from_values(&b)?);
         let enough = a.len() >= HISTORY;
         let p = if enough { one_sided(&a, &b, before.keys().eq(after.keys()))? } else { None };
         let verdict = if enough { Verdict::Ok } else { Verdict::InsufficientHistory };
         let gain = found.mean - summary.mean;
         let name = key.1.clone();
-        let line = Line { series: "quality", name, baseline: summary, candidate: found, gain, p_drop: None, verdict };
+        let line = Line {
+            series: "quality",
+            name,
+            baseline: summary,
+            candidate: found,
+            gain,
+            p_drop: None,
+            verdict,
+        };
         tables.entry(&key.0).or_default().push((line, p));
     }
     Ok(tables.into_values().flat_map(|table| judged(table, thresholds)).collect())
@@ -336,9 +367,9 @@ fn quality(
 /// the hypothesis, and the variance is part of it), and of a single value by what the baseline's spread allows one more to be. None without any spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
-        [value] => one_more(before, *value)?,
+        [value] => prediction_test(before, *value)?,
         _ if same_seeds => paired(after, before)?,
-        _ => student_two_samples(after, before)?,
+        _ => student(after, before)?,
     };
     let Some(p) = difference.p else { return Ok(None) };
     let (towards, away) = (p / 2.0, 1.0 - p / 2.0);
@@ -353,7 +384,8 @@ fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(
 /// The lines of a table with their verdicts: drops and gains corrected for all lines that were tested.
 fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<Line> {
     let tested: Vec<(f64, f64)> = table.iter().filter_map(|(_, p)| *p).collect();
-    let corrected = |side: fn(&(f64, f64)) -> f64| holm(&tested.iter().map(side).collect::<Vec<_>>()).into_iter();
+    let corrected =
+        |side: fn(&(f64, f64)) -> f64| holm(&tested.iter().map(side).collect::<Vec<_>>()).into_iter();
     let (mut drops, mut gains) = (corrected(|p| p.0), corrected(|p| p.1));
     let line = |(line, p): Tested| {
         if p.is_none() {
@@ -379,7 +411,7 @@ fn speed(
     let mut lines = Vec::new();
     for (name, before) in baseline {
         let Some(after) = candidate.get(name) else { continue };
-        let (summary, found) = (Summary::of(before)?, Summary::of(after)?);
+        let (summary, found) = (Summary::from_values(before)?, Summary::from_values(after)?);
         let gain = found.mean / summary.mean - 1.0;
         let interval = welch(after, before)?.ci95;
         let verdict = match interval {
@@ -390,7 +422,15 @@ fn speed(
             Some(_) => Verdict::Ok,
         };
         let name = format!("{name}, steps/s");
-        lines.push(Line { series: "speed", name, baseline: summary, candidate: found, gain, p_drop: None, verdict });
+        lines.push(Line {
+            series: "speed",
+            name,
+            baseline: summary,
+            candidate: found,
+            gain,
+            p_drop: None,
+            verdict,
+        });
     }
     Ok(lines)
 }
@@ -405,9 +445,9 @@ fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) 
         if before.is_empty() {
             continue;
         }
-        let (summary, found) = (Summary::of(&before)?, Summary::of(&[mean(after)])?);
+        let (summary, found) = (Summary::from_values(&before)?, Summary::from_values(&[mean(after)])?);
         let gain = found.mean / summary.mean - 1.0;
-        let unlikely = one_more(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
+        let unlikely = prediction_test(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
         let verdict = match () {
             () if before.len() < HISTORY => Verdict::InsufficientHistory,
             () if unlikely && -gain > thresholds.slower => Verdict::Regression,
@@ -415,7 +455,15 @@ fn speed_of_runs(runs: &[&Record], candidate: &Record, thresholds: &Thresholds) 
             () => Verdict::Ok,
         };
         let name = format!("{name}, steps/s of a run");
-        lines.push(Line { series: "speed", name, baseline: summary, candidate: found, gain, p_drop: None, verdict });
+        lines.push(Line {
+            series: "speed",
+            name,
+            baseline: summary,
+            candidate: found,
+            gain,
+            p_drop: None,
+            verdict,
+        });
     }
     Ok(lines)
 }
@@ -436,7 +484,11 @@ impl Comparison {
                 Verdict::InsufficientHistory => "<skipped message=\"insufficient history\"/>".to_owned(),
                 Verdict::Ok | Verdict::Improvement => String::new(),
             };
-            format!("  <testcase classname=\"{}\" name=\"{}\">{inside}</testcase>\n", line.series, escaped(&line.name))
+            format!(
+                "  <testcase classname=\"{}\" name=\"{}\">{inside}</testcase>\n",
+                line.series,
+                escaped(&line.name)
+            )
         };
         let count = |verdict| self.lines.iter().filter(|line| line.verdict == verdict).count();
         format!(
@@ -468,8 +520,10 @@ mod tests {
     /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift` standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
         let mut metrics = Vec::new();
-        for (i, (task, method)) in
-            ["rotation", "color"].iter().flat_map(|task| ["A", "B", "C"].map(|method| (task, method))).enumerate()
+        for (i, (task, method)) in ["rotation", "color"]
+            .iter()
+            .flat_map(|task| ["A", "B", "C"].map(|method| (task, method)))
+            .enumerate()
         {
             for seed in seeds.clone() {
                 let (mean, std) = (0.1 * i as f64, 0.01 + 0.01 * i as f64);
@@ -516,7 +570,10 @@ mod tests {
     fn slow_downs_are_found() {
         let mut state = 3;
         let mut speeds = |rate: f64| {
-            BTreeMap::from([("Ours".to_owned(), (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect())])
+            BTreeMap::from([(
+                "Ours".to_owned(),
+                (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect(),
+            )])
         };
         let mut verdicts = |rate: f64| {
             (0..1000)
@@ -544,11 +601,13 @@ mod tests {
         let mut verdicts = |runs: usize, rate: f64, wanted: Verdict| {
             let found = (0..1000).filter(|_| {
                 let series = Baseline::Series((0..runs).map(|_| week(100.0, "x", &mut state)).collect());
-                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().lines[0].verdict == wanted
+                compare(&series, &week(rate, "x", &mut state), &THRESHOLDS).unwrap().lines[0].verdict
+                    == wanted
             });
             found.count()
         };
-        let (slower, same) = (verdicts(5, 95.0, Verdict::Regression), verdicts(5, 100.0, Verdict::Regression));
+        let (slower, same) =
+            (verdicts(5, 95.0, Verdict::Regression), verdicts(5, 100.0, Verdict::Regression));
         assert!(slower >= 900 && same <= 10, "{slower} {same}");
         assert_eq!(verdicts(4, 50.0, Verdict::InsufficientHistory), 1000);
     }
@@ -564,7 +623,10 @@ mod tests {
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
         let continued = Record { hardware: Some(Value::Null), ..week(100.0, "x", &mut state) };
         let found = compare(&Baseline::Run(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
-        assert!(found.lines.is_empty() && found.notes[0].contains("continued on other hardware"), "{found:?}");
+        assert!(
+            found.lines.is_empty() && found.notes[0].contains("continued on other hardware"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -580,8 +642,11 @@ mod tests {
         let mut state = 1;
         let (before, after) = (record(0..4, 0.0, &mut state), record(4..9, -50.0, &mut state));
         let found = compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap();
-        assert!(found.lines.iter().all(|line| line.verdict == Verdict::InsufficientHistory) && !found.regressed());
-        let of = |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
+        assert!(
+            found.lines.iter().all(|line| line.verdict == Verdict::InsufficientHistory) && !found.regressed()
+        );
+        let of =
+            |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
         let found = compare(&Baseline::Run(of("a")), &of("b"), &THRESHOLDS).unwrap();
         assert!(found.lines.is_empty() && found.notes[0].contains("a new series begins"));
         // the same seeds again, bit for bit

@@ -59,7 +59,8 @@ struct Record<'a> {
     values: String,
 }
 
-const RECORD: [&str; 10] = ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
+const RECORD: [&str; 10] =
+    ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
 
 /// The entries of the data sets' tables, one a row, at full precision.
 ///
@@ -100,7 +101,9 @@ fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
             },
             summary.ci95,
         ),
-        TableEntry::Difference(found) => with_interval(Record { value: Some(found.mean), ..place }, found.ci95),
+        TableEntry::Difference(found) => {
+            with_interval(Record { value: Some(found.mean), ..place }, found.ci95)
+        }
         TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
         TableEntry::Number(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
         TableEntry::Text(text) => Record { text: text.clone(), ..place },
@@ -143,7 +146,11 @@ mod tests {
         constant.eval_seed = None;
         let cells = [
             probe("VICReg", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
-            probe("SIE(all, single each time)", 0, &[value("rotation", "r2_per_output", 1, -0.125), constant]),
+            probe(
+                "SIE(all, single each time)",
+                0,
+                &[value("rotation", "r2_per_output", 1, -0.125), constant],
+            ),
             early,
             pretrain("Ours", 0, &[(1, 2.0)]),
         ];
@@ -152,7 +159,8 @@ mod tests {
             tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_per_output,0,1,-0.125,R2,higher,probe-SIE(all, single each time)-0\n\
             tiny,1,solids,rotation,\"SIE(all, single each time)\",r2_pooled_constant,0,,0.25,R2,higher,probe-SIE(all, single each time)-0\n\
             tiny,1,solids,rotation,VICReg,r2_per_output,1,0,0.5,R2,higher,probe-VICReg-1\n";
-        let expected = expected.replace("probe-SIE(all, single each time)-0", "\"probe-SIE(all, single each time)-0\"");
+        let expected =
+            expected.replace("probe-SIE(all, single each time)-0", "\"probe-SIE(all, single each time)-0\"");
         assert_eq!(metrics(&cells).unwrap(), expected);
         assert_eq!(metrics(&[]).unwrap(), format!("{}\n", METRICS.join(",")));
     }

@@ -38,7 +38,8 @@ fn training_panel(cells: &[Cell], index: usize, method: &str) -> Option<Panel> {
         points: loss_points(cell),
     };
     let lines: Vec<Line> = pretrained.map(line).filter(|line| !line.points.is_empty()).collect();
-    let panel = Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), lines };
+    let panel =
+        Panel { title: method.to_owned(), x_label: "training steps", y_label: "loss".to_owned(), lines };
     (!panel.lines.is_empty()).then_some(panel)
 }
 
@@ -58,16 +59,19 @@ pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>
     if panels.is_empty() {
         return Ok(None);
     }
-    let title = format!("{}: what a probe reads during training (mean ± std over pretraining seeds)", context.suite);
+    let title =
+        format!("{}: what a probe reads during training (mean ± std over pretraining seeds)", context.suite);
     Figure { title, legend: true, panels }.png()
 }
 
 fn probe_panel(cells: &[Cell], context: &ReportContext, task: &str) -> Panel {
     let measure = Measure::of(task);
     let trained = numbered(context).filter(|(_, method)| Role::of(method) == Role::Contestant);
-    let mut lines: Vec<Line> = trained.filter_map(|(index, method)| probe_line(cells, index, method, task)).collect();
+    let mut lines: Vec<Line> =
+        trained.filter_map(|(index, method)| probe_line(cells, index, method, task)).collect();
     let bounds = |role: &Role| *role == Role::Floor || (*role == Role::Ceiling && measure == Measure::R2);
-    let levels = context.methods.iter().map(|method| (Role::of(method), method)).filter(|(role, _)| bounds(role));
+    let levels =
+        context.methods.iter().map(|method| (Role::of(method), method)).filter(|(role, _)| bounds(role));
     lines.extend(levels.filter_map(|(role, method)| level(cells, role, method, task)));
     let y_label = match measure {
         Measure::Top1 => "top-1 (fraction)".to_owned(),

@@ -24,7 +24,9 @@ pub fn table(title: &str, columns: &[Column]) -> Table {
         section: Section::Differences,
         title: title.to_owned(),
         stub: "what: first - second",
-        columns: ["difference [95%]", "test", "p", "Holm p", "Hedges' g", "verdict"].map(str::to_owned).to_vec(),
+        columns: ["difference [95%]", "test", "p", "Holm p", "Hedges' g", "verdict"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: rows.collect(),
         notes: notes(p.len(), &comparisons),
     }
@@ -96,7 +98,8 @@ fn notes(tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
          by in the mean; from three pairs or four seeds on."
             .to_owned(),
     ];
-    let few: BTreeSet<String> = comparisons.iter().filter_map(|comparison| comparison.contrast.too_few()).collect();
+    let few: BTreeSet<String> =
+        comparisons.iter().filter_map(|comparison| comparison.contrast.too_few()).collect();
     let warnings = few.into_iter().map(|why| Note::Warning(format!("{why}.")));
     plain.map(Note::Plain).into_iter().chain(warnings).collect()
 }
@@ -120,7 +123,8 @@ mod tests {
 
     #[test]
     fn every_pair_of_the_claims_is_asked_once() {
-        let methods = ["VICReg", "SIE(rot)", "SIE(rot+color)", "Ours", "Ours, no reconstruction", "Supervised"];
+        let methods =
+            ["VICReg", "SIE(rot)", "SIE(rot+color)", "Ours", "Ours, no reconstruction", "Supervised"];
         let expected = [
             ("Ours", "Ours, no reconstruction"),
             ("Ours", "VICReg"),
@@ -141,7 +145,8 @@ mod tests {
     fn a_clear_difference_separates() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);
         let cell = |method, seed, rotation, color| {
-            let values = [value("rotation", "r2_per_output", 0, rotation), value("color", "r2_per_output", 0, color)];
+            let values =
+                [value("rotation", "r2_per_output", 0, rotation), value("color", "r2_per_output", 0, color)];
             probe(method, seed, &values)
         };
         let cells = [
@@ -157,7 +162,8 @@ mod tests {
         let expected = ["+0.120 [0.070, 0.170]", "paired", "0.0091", "0.0183", "3.385", "separates"];
         assert_eq!(text(&found.rows[0]), expected);
         assert_eq!(text(&found.rows[1])[5], "open");
-        let warnings: Vec<&Note> = found.notes.iter().filter(|note| matches!(note, Note::Warning(_))).collect();
+        let warnings: Vec<&Note> =
+            found.notes.iter().filter(|note| matches!(note, Note::Warning(_))).collect();
         assert!(
             matches!(warnings[..], [Note::Warning(why)] if why.starts_with("3 seeds: only differences above 3.1")),
             "{warnings:?}"

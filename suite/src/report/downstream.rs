@@ -27,8 +27,9 @@ pub fn transfer_columns(values: &Values, context: &ReportContext) -> Vec<Column>
 pub fn transfer_tables(values: &Values, context: &ReportContext) -> Vec<Table> {
     let linear = transfer_columns(values, context);
     let neighbours = of_sets(values, context, KNN);
-    let by_neighbours =
-        format!("{NEIGHBOURS} nearest neighbours by cosine similarity, on the features of the linear transfer");
+    let by_neighbours = format!(
+        "{NEIGHBOURS} nearest neighbours by cosine similarity, on the features of the linear transfer"
+    );
     vec![
         table(
             Section::Transfer,
@@ -53,7 +54,8 @@ fn of_sets(values: &Values, context: &ReportContext, prefix: &str) -> Vec<Column
         let of_all = |method: &str| {
             Sample::mean_of(&columns.iter().map(|column| column.sample(method)).collect::<Option<Vec<_>>>()?)
         };
-        let mean = contestants(Column::new(&format!("mean of {}", columns.len()), "", &context.methods, of_all));
+        let mean =
+            contestants(Column::new(&format!("mean of {}", columns.len()), "", &context.methods, of_all));
         columns.extend(Some(mean).filter(Column::has_values));
     }
     columns
@@ -84,8 +86,9 @@ const HEAD_SEEDS: &str = "head seeds";
 
 fn segmented(values: &Values, context: &ReportContext, metrics: &[&str]) -> Vec<Column> {
     let of_set = |set: &String| {
-        let column =
-            |metric: &&str| of_quantity(values, context, set, metric, &Quantity::on(set, SEGMENTATION, metric));
+        let column = |metric: &&str| {
+            of_quantity(values, context, set, metric, &Quantity::on(set, SEGMENTATION, metric))
+        };
         metrics.iter().map(column).collect::<Vec<_>>()
     };
     context.segmentations.iter().flat_map(of_set).filter(Column::has_values).collect()
@@ -105,12 +108,25 @@ fn class_table(values: &Values, context: &ReportContext, set: &str) -> Table {
         stub: "class",
         columns: methods.unwrap_or_default(),
         rows: column::transposed_rows(&columns),
-        ..table(Section::Classes, format!("Segmentation of {set}, IoU of every class"), &columns, Some(HEAD_SEEDS))
+        ..table(
+            Section::Classes,
+            format!("Segmentation of {set}, IoU of every class"),
+            &columns,
+            Some(HEAD_SEEDS),
+        )
     }
 }
 
-fn of_quantity(values: &Values, context: &ReportContext, subject: &str, measure: &str, quantity: &Quantity) -> Column {
-    contestants(Column::new(subject, measure, &context.methods, |method| values.sample(method, quantity).cloned()))
+fn of_quantity(
+    values: &Values,
+    context: &ReportContext,
+    subject: &str,
+    measure: &str,
+    quantity: &Quantity,
+) -> Column {
+    contestants(Column::new(subject, measure, &context.methods, |method| {
+        values.sample(method, quantity).cloned()
+    }))
 }
 
 /// The same column without a ceiling: what was trained to read transformations is none to the reading of classes.
@@ -124,11 +140,16 @@ fn contestants(mut column: Column) -> Column {
 }
 
 fn table(section: Section, title: String, columns: &[Column], draws: Option<&str>) -> Table {
-    let notes =
-        [Some(column::reading_note(columns, draws)), column::single_note(columns), column::missing_note(columns)];
+    let notes = [
+        Some(column::reading_note(columns, draws)),
+        column::single_note(columns),
+        column::missing_note(columns),
+    ];
     let mean = "The mean is of the methods that have every set, seed by seed.";
-    let mean =
-        columns.iter().any(|column| column.subject.starts_with("mean of ")).then(|| Note::Plain(mean.to_owned()));
+    let mean = columns
+        .iter()
+        .any(|column| column.subject.starts_with("mean of "))
+        .then(|| Note::Plain(mean.to_owned()));
     Table {
         section,
         title,
@@ -158,8 +179,10 @@ mod tests {
     }
 
     fn transfers(sets: &[(&str, &str)]) -> ReportContext {
-        let column =
-            |(dataset, metric): &(&str, &str)| TransferColumn { dataset: (*dataset).into(), metric: (*metric).into() };
+        let column = |(dataset, metric): &(&str, &str)| TransferColumn {
+            dataset: (*dataset).into(),
+            metric: (*metric).into(),
+        };
         let methods = ["Random init", "VICReg", "Ours", "Direct regression"];
         ReportContext { transfers: sets.iter().map(column).collect(), ..context(&[], &methods) }
     }
@@ -194,7 +217,10 @@ mod tests {
         assert_eq!(gather(&linear.rows[1])[1..], ["-", "-"]);
         assert!(gather(&linear.rows[2])[2].starts_with("0.650 ± 0.071"), "{:?}", gather(&linear.rows[2]));
         assert_eq!(linear.rows[2].entries[0].mark(), Mark::Significant);
-        assert_eq!((linear.rows[3].role, gather(&linear.rows[3])[0].as_str()), (Role::Reference, "0.900 (n = 1)"));
+        assert_eq!(
+            (linear.rows[3].role, gather(&linear.rows[3])[0].as_str()),
+            (Role::Reference, "0.900 (n = 1)")
+        );
         let labels: Vec<&str> = differences.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["DTD: Ours - VICReg"]);
         assert_eq!(neighbours.columns, ["DTD top-1"]);

@@ -45,9 +45,18 @@ pub fn value(task: &str, metric: &str, eval_seed: u64, value: f64) -> Metric {
 /// A probe of a fully trained encoder.
 pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
     let id = format!("probe-{method}-{seed}");
-    let owned =
-        |metric: &Metric| Metric { method: method.to_owned(), pretrain_seed: seed, cell: id.clone(), ..metric.clone() };
-    Cell { kind: CellKind::Probe, metrics: metrics.iter().map(owned).collect(), id: id.clone(), ..cell(method, seed) }
+    let owned = |metric: &Metric| Metric {
+        method: method.to_owned(),
+        pretrain_seed: seed,
+        cell: id.clone(),
+        ..metric.clone()
+    };
+    Cell {
+        kind: CellKind::Probe,
+        metrics: metrics.iter().map(owned).collect(),
+        id: id.clone(),
+        ..cell(method, seed)
+    }
 }
 
 /// A pretraining with this loss at these steps.

@@ -16,8 +16,10 @@ fn report() -> (Vec<Cell>, ReportContext) {
         (0..3).flat_map(move |seed| {
             // not the same for every row: differences have a spread
             let noise = [0.004, -0.006, 0.002][(seed as usize + method.len()) % 3] * (1.0 + rotation);
-            let on =
-                |set: &str, task, metric, found| Metric { dataset: set.to_owned(), ..value(task, metric, 0, found) };
+            let on = |set: &str, task, metric, found| Metric {
+                dataset: set.to_owned(),
+                ..value(task, metric, 0, found)
+            };
             let own = [
                 value("classification", "top1", 0, top1 - noise),
                 value("rotation", "r2_per_output", 0, rotation + noise),
@@ -44,7 +46,10 @@ fn report() -> (Vec<Cell>, ReportContext) {
         segmentations: vec!["ADE20K".to_owned()],
         notes: vec!["Reduced: 100% made up.".to_owned()],
         protocol: choices(&suite, "fp32"),
-        ..context(&["classification", "rotation"], &["Random init", "VICReg", "Ours", odd, "Direct regression"])
+        ..context(
+            &["classification", "rotation"],
+            &["Random init", "VICReg", "Ours", odd, "Direct regression"],
+        )
     };
     (cells, context)
 }

@@ -16,7 +16,9 @@ fn render(table: &Table) -> String {
     let mut text = format!("### {}\n\n", table.title);
     let headings = table.columns.iter().map(|heading| escaped(heading));
     text.push_str(&line(std::iter::once(table.stub.to_owned()).chain(headings)));
-    text.push_str(&line(std::iter::once(":---".to_owned()).chain(table.columns.iter().map(|_| "---:".to_owned()))));
+    text.push_str(&line(
+        std::iter::once(":---".to_owned()).chain(table.columns.iter().map(|_| "---:".to_owned())),
+    ));
     table.rows.iter().for_each(|row| text.push_str(&line(cells(row))));
     text.push('\n');
     if table.has_marks() {

@@ -152,7 +152,10 @@ pub fn write_contexts(store: &RunFolder, contexts: &[ReportContext]) -> Result<(
 pub fn stored_contexts(store: &RunFolder) -> Result<Vec<ReportContext>> {
     let path = store.path(CONTEXTS);
     if !path.exists() {
-        bail!("{} holds no run: {CONTEXTS} is missing\nhint: `eqr-bench run` writes it", store.root().display());
+        bail!(
+            "{} holds no run: {CONTEXTS} is missing\nhint: `eqr-bench run` writes it",
+            store.root().display()
+        );
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| {
@@ -178,8 +181,10 @@ pub fn write(store: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
             }
         }
         let set = context.part.as_ref().map(|key| format!("-{key}")).unwrap_or_default();
-        let figures =
-            [("training-curves", curves::training(&own, context)?), ("probe-curve", curves::probes(&own, context)?)];
+        let figures = [
+            ("training-curves", curves::training(&own, context)?),
+            ("probe-curve", curves::probes(&own, context)?),
+        ];
         for (name, png) in figures {
             if let Some(png) = png {
                 write_atomic(&store.path(layout::figure(&format!("{name}{set}"))), &png)?;
@@ -206,7 +211,8 @@ pub fn page(
     ensure_cells(cells, contexts)?;
     let part = |context| {
         let values = Values::of(&cells_of(cells, context));
-        let tables = number.map_or_else(|| tables(&values, context), |number| mirroring(&values, context, number))?;
+        let tables =
+            number.map_or_else(|| tables(&values, context), |number| mirroring(&values, context, number))?;
         Ok(html::Part { context, tables, columns: scores::columns(&values, context, Section::Main) })
     };
     let parts = contexts.iter().copied().map(part).collect::<Result<Vec<html::Part>>>()?;
@@ -218,13 +224,14 @@ fn assets(store: &RunFolder, problems: &[String]) -> html::Assets {
     let manifest = std::fs::read_to_string(store.path(layout::MANIFEST)).ok();
     let names = |folder: &str| {
         let entries = std::fs::read_dir(store.path(folder)).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     };
     let figures = names("figures").into_iter().filter(|name| name.ends_with(".png"));
-    let figures =
-        figures.filter_map(|name| Some((name.clone(), std::fs::read(store.path(layout::FIGURES).join(name)).ok()?)));
+    let figures = figures
+        .filter_map(|name| Some((name.clone(), std::fs::read(store.path(layout::FIGURES).join(name)).ok()?)));
     let failed = names("failed")
         .into_iter()
         .map(|name| format!("{} has failed: see failed/{name}.", name.trim_end_matches(".json")));
@@ -264,7 +271,12 @@ pub fn render(cells: &[Cell], contexts: &[&ReportContext], format: Format) -> Re
 ///
 /// # Errors
 /// Without a finished cell.
-pub fn render_table(cells: &[Cell], contexts: &[&ReportContext], number: u8, format: Format) -> Result<String> {
+pub fn render_table(
+    cells: &[Cell],
+    contexts: &[&ReportContext],
+    number: u8,
+    format: Format,
+) -> Result<String> {
     rendered(cells, contexts, format, |values, context| mirroring(values, context, number))
 }
 
@@ -290,7 +302,10 @@ fn mirroring(values: &Values, context: &ReportContext, number: u8) -> Result<Vec
 
 fn ensure_cells(cells: &[Cell], contexts: &[&ReportContext]) -> Result<()> {
     if let ([], Some(context)) = (cells, contexts.first()) {
-        bail!("suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work", context.suite);
+        bail!(
+            "suite {}: no finished cell, nothing to report\nhint: `eqr-bench run` does the work",
+            context.suite
+        );
     }
     Ok(())
 }
@@ -354,7 +369,8 @@ fn own_tables(values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     others.extend(readouts.map(|section| scores::table(values, context, section)));
     others.extend(retrieval::tables(values, context));
     others.extend([geometry::table(values, context), reconstruction::table(values, context), sanity]);
-    let own = context.table.filter(|number| ![paper::TRANSFER_TABLE, paper::SEGMENTATION_TABLE].contains(number));
+    let own =
+        context.table.filter(|number| ![paper::TRANSFER_TABLE, paper::SEGMENTATION_TABLE].contains(number));
     let paper = own.map(|number| paper::table(values, context, number)).transpose()?;
     others.retain(Table::has_values);
     Ok(std::iter::once(main).chain(others).chain(paper).collect())
@@ -390,10 +406,13 @@ fn segmentation_tables(values: &Values, context: &ReportContext) -> Result<Vec<T
 /// Which R2 are not missing but undefined.
 fn undefined(values: &Values, context: &ReportContext) -> Vec<Note> {
     let of = |task: &String| {
-        let methods = context.methods.iter().filter(|method| values.summary(method, task, UNDEFINED).is_some());
+        let methods =
+            context.methods.iter().filter(|method| values.summary(method, task, UNDEFINED).is_some());
         let methods = methods.map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = || {
-            format!("R2 of {task} is undefined for {methods}: an output of the target does not vary on the test split.")
+            format!(
+                "R2 of {task} is undefined for {methods}: an output of the target does not vary on the test split."
+            )
         };
         (!methods.is_empty()).then(|| Note::Warning(text()))
     };
@@ -411,7 +430,10 @@ fn warnings(values: &Values, context: &ReportContext, sanity: &Table) -> Vec<Not
     }
     warnings.extend(undefined(values, context));
     if values.not_finite() > 0 {
-        warnings.push(Note::Warning(format!("{} values are NaN or infinite and are left out.", values.not_finite())));
+        warnings.push(Note::Warning(format!(
+            "{} values are NaN or infinite and are left out.",
+            values.not_finite()
+        )));
     }
     warnings
 }

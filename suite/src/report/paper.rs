@@ -41,14 +41,17 @@ impl Reported {
     /// Whether it can be held against this quantity of a run. Of a task the paper gives one metric, save in its table of segmentation.
     fn is_of(&self, quantity: &Quantity) -> bool {
         let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
-        self.task == quantity.task && same_set && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
+        self.task == quantity.task
+            && same_set
+            && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
     }
 }
 
 /// Whether two names of data sets differ by case and punctuation alone.
 fn same_name(a: &str, b: &str) -> bool {
-    let plain =
-        |name: &str| -> String { name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
+    let plain = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
     plain(a) == plain(b)
 }
 
@@ -56,8 +59,9 @@ fn same_name(a: &str, b: &str) -> bool {
 fn asked(context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
     match number {
         TRANSFER_TABLE => {
-            let of_set =
-                |set: &super::TransferColumn| (set.dataset.clone(), Quantity::on(&set.dataset, TRANSFER, &set.metric));
+            let of_set = |set: &super::TransferColumn| {
+                (set.dataset.clone(), Quantity::on(&set.dataset, TRANSFER, &set.metric))
+            };
             context.transfers.iter().map(of_set).collect()
         }
         SEGMENTATION_TABLE => {
@@ -112,7 +116,8 @@ fn title(number: u8, scale: Scale) -> String {
 
 fn rows(values: &Values, method: &str, asked: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
     let row = |(name, quantity): &(String, Quantity)| {
-        let reported = reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
+        let reported =
+            reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
         Some(row(format!("{method}: {name}"), reported, values.sample(method, quantity)))
     };
     asked.iter().filter_map(row).collect()
@@ -174,17 +179,18 @@ mod tests {
     #[test]
     fn table_1_is_held_against_pooled_values() {
         let context = context(&["classification", "rotation"], &["Ours", "VICReg"]);
-        let cells =
-            [probe("Ours", 0, &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)])];
+        let cells = [probe(
+            "Ours",
+            0,
+            &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)],
+        )];
         let found = table(&Values::of(&cells), &context, 1).unwrap();
         let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.parts().join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
         assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
-        assert!(
-            found
-                .notes
-                .contains(&Note::Plain("In the paper's table and not in this suite: SIE(rot); SIE(rot+color).".into()))
-        );
+        assert!(found.notes.contains(&Note::Plain(
+            "In the paper's table and not in this suite: SIE(rot); SIE(rot+color).".into()
+        )));
     }
 
     #[test]
@@ -196,7 +202,8 @@ mod tests {
             let metric = Metric { dataset: set.to_owned(), ..value(task, metric, 0, number) };
             Cell { kind, ..probe("Ours", 0, &[metric]) }
         };
-        let set = |dataset: &str, metric: &str| TransferColumn { dataset: dataset.into(), metric: metric.into() };
+        let set =
+            |dataset: &str, metric: &str| TransferColumn { dataset: dataset.into(), metric: metric.into() };
         let context = ReportContext {
             transfers: vec![set("cifar-10", "top1"), set("Pets", "mean_per_class"), set("Flowers", "top1")],
             segmentations: vec!["ade20k".to_owned()],
@@ -208,8 +215,9 @@ mod tests {
         ];
         let texts = |number| {
             let rows = table(&Values::of(&cells), &context, number).unwrap().rows;
-            let text =
-                |row: &Row| (row.label.clone(), row.entries.iter().map(|e| e.parts().join(" ")).collect::<Vec<_>>());
+            let text = |row: &Row| {
+                (row.label.clone(), row.entries.iter().map(|e| e.parts().join(" ")).collect::<Vec<_>>())
+            };
             rows.iter().map(text).collect::<Vec<_>>()
         };
         let row = |label: &str, entries: [&str; 3]| (label.to_owned(), entries.map(str::to_owned).to_vec());

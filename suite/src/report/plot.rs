@@ -119,12 +119,14 @@ impl Figure {
         if self.panels.is_empty() {
             return Ok(None);
         }
-        register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| anyhow!("the embedded font is damaged"))?;
+        register_font(FAMILY, FontStyle::Normal, FONT)
+            .map_err(|_| anyhow!("the embedded font is damaged"))?;
         let (width, height) = self.size();
         let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
         let mut pixels = vec![255; (wide * high * 3) as usize];
         self.draw(&BitMapBackend::with_buffer(&mut pixels, (wide, high)).into_drawing_area())?;
-        let drawn = RgbImage::from_raw(wide, high, pixels).ok_or_else(|| anyhow!("the canvas has another size"))?;
+        let drawn =
+            RgbImage::from_raw(wide, high, pixels).ok_or_else(|| anyhow!("the canvas has another size"))?;
         let mut png = Cursor::new(Vec::new());
         imageops::resize(&drawn, width, height, FilterType::Triangle).write_to(&mut png, ImageFormat::Png)?;
         Ok(Some(png.into_inner()))
@@ -160,7 +162,8 @@ impl Figure {
         area.fill(&WHITE)?;
         let (title, rest) = area.split_vertically(scaled(TITLE));
         title.draw_text(&self.title, &text(18.0), (scaled(14), scaled(14)))?;
-        let (charts, legend) = rest.split_vertically(rest.dim_in_pixel().1 as i32 - scaled(self.legend_height()));
+        let (charts, legend) =
+            rest.split_vertically(rest.dim_in_pixel().1 as i32 - scaled(self.legend_height()));
         let rows = self.panels.len().div_ceil(self.columns());
         for (panel, area) in self.panels.iter().zip(charts.split_evenly((rows, self.columns()))) {
             panel.draw(&area)?;
@@ -177,7 +180,11 @@ impl Figure {
             if let Style::Method { index, weight: Weight::Marked } = line.style {
                 area.draw(&marker(index, (x + scaled(22), y)))?;
             }
-            area.draw_text(&line.label, &text(15.0).pos(Pos::new(HPos::Left, VPos::Center)), (x + scaled(54), y))?;
+            area.draw_text(
+                &line.label,
+                &text(15.0).pos(Pos::new(HPos::Left, VPos::Center)),
+                (x + scaled(54), y),
+            )?;
         }
         Ok(())
     }
@@ -216,7 +223,9 @@ impl Panel {
         for (at, point) in points.iter().zip(&line.points) {
             if let Some(spread) = point.spread {
                 let bar = vec![(at.0, at.1 - spread), (at.0, at.1 + spread)];
-                chart.plotting_area().draw(&PathElement::new(bar, colour(index).stroke_width(OVERSAMPLING)))?;
+                chart
+                    .plotting_area()
+                    .draw(&PathElement::new(bar, colour(index).stroke_width(OVERSAMPLING)))?;
             }
             if weight == Weight::Marked {
                 chart.plotting_area().draw(&marker(index, *at))?;
@@ -240,7 +249,8 @@ impl Panel {
     }
 
     fn y_range(&self) -> Range<f64> {
-        let ends = |point: &Point| [point.y - point.spread.unwrap_or(0.0), point.y + point.spread.unwrap_or(0.0)];
+        let ends =
+            |point: &Point| [point.y - point.spread.unwrap_or(0.0), point.y + point.spread.unwrap_or(0.0)];
         let (low, high) = extent(self.points().flat_map(ends));
         let largest = low.abs().max(high.abs());
         let margin = match high - low {
@@ -294,8 +304,9 @@ fn stroke<'a, C: Clone + 'a>(style: Style, points: Vec<C>) -> DynElement<'a, Bit
 /// A shape of its own for each of five neighbours, so that lines differ in more than their colour.
 fn marker<'a, C: Clone + 'a>(index: usize, at: C) -> DynElement<'a, BitMapBackend<'a>, C> {
     let (r, style) = (scaled(5), colour(index).filled());
-    let shape =
-        |corners: &[(i32, i32)]| (EmptyElement::at(at.clone()) + Polygon::new(corners.to_vec(), style)).into_dyn();
+    let shape = |corners: &[(i32, i32)]| {
+        (EmptyElement::at(at.clone()) + Polygon::new(corners.to_vec(), style)).into_dyn()
+    };
     match index % 5 {
         0 => Circle::new(at, r, style).into_dyn(),
         1 => shape(&[(-r, -r), (r, -r), (r, r), (-r, r)]),

@@ -17,7 +17,10 @@ const FIXED: [(&str, &str); 7] = [
         "per output and averaged (the headline), and pooled over outputs (SIE's definition); of a multilayer perceptron on the features of both \
          views, on test pairs; a constant predictor reads 0 or less",
     ),
-    ("floor and ceiling", "the untrained encoder; an encoder trained end to end on the parameters that are asked for"),
+    (
+        "floor and ceiling",
+        "the untrained encoder; an encoder trained end to end on the parameters that are asked for",
+    ),
     (
         "spread",
         "sample standard deviation and 95% Student interval over pretraining seeds, each the mean over its probe seeds",
@@ -45,7 +48,8 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
         let keys: Vec<String> = leaves(value).iter().map(set).collect();
         (!keys.is_empty()).then(|| (key.to_owned(), keys.join(", ")))
     };
-    let seeds = ("pretraining seeds".to_owned(), format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1));
+    let seeds =
+        ("pretraining seeds".to_owned(), format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1));
     let precision = (
         "precision".to_owned(),
         format!("{precision} in forward and backward passes; losses, statistics and the optimiser in fp32"),

@@ -36,8 +36,11 @@ fn table(values: &Values, context: &ReportContext, (objects, suffix, before): (&
                 ranked by cosine similarity to it, the first among them. MRR: mean of 1 / rank of the view meant; H@k: share of ranks up to \
                 k, which is 1 for objects of k views; PRE: mean of 1 - (q . p)^2 of the poses of the view meant and of the nearest, less is \
                 better.";
-    let notes =
-        [Some(Note::Plain(note.to_owned())), Some(column::reading_note(&columns, None)), column::single_note(&columns)];
+    let notes = [
+        Some(Note::Plain(note.to_owned())),
+        Some(column::reading_note(&columns, None)),
+        column::single_note(&columns),
+    ];
     Table {
         section: Section::Retrieval,
         title: format!("Retrieval by the predictor, {objects}"),

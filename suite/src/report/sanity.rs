@@ -12,12 +12,16 @@ const LIMIT: f64 = 0.02;
 pub fn table(values: &Values, context: &ReportContext) -> Table {
     let tasks: Vec<&String> = context.tasks.iter().filter(|task| Measure::of(task) == Measure::R2).collect();
     let worst: Vec<_> = tasks.iter().map(|task| worst(values, context, task)).collect();
-    let value = |worst: &Option<(&str, f64)>| worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Number(value));
-    let name =
-        |worst: &Option<(&str, f64)>| worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()));
+    let value = |worst: &Option<(&str, f64)>| {
+        worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Number(value))
+    };
+    let name = |worst: &Option<(&str, f64)>| {
+        worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()))
+    };
     let row = |label: &str, entries| Row { label: label.to_owned(), role: Role::Reference, entries };
-    let plain =
-        format!("Per-output R2, mean over the seeds of the method where it is largest; it has to be {LIMIT} or less.");
+    let plain = format!(
+        "Per-output R2, mean over the seeds of the method where it is largest; it has to be {LIMIT} or less."
+    );
     let mut notes = vec![Note::Plain(plain)];
     notes.extend(tasks.iter().zip(&worst).filter_map(|(task, worst)| warning(task, (*worst)?)));
     Table {

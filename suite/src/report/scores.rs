@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use eqr_probes::stats::too_few;
+use eqr_probes::stats::small_sample_warning;
 
 use super::ReportContext;
 use super::column::{self, Column};
@@ -53,7 +53,9 @@ pub fn table(values: &Values, context: &ReportContext, section: Section) -> Tabl
     let mut rows = column::rows(&columns);
     rows.extend(match section {
         Section::Pooled => Some(reference_row(values, &columns, "Constant predictor", "r2_pooled_constant")),
-        Section::Combined => Some(reference_row(values, &columns, "The exact map", "r2_per_output_combined_exact")),
+        Section::Combined => {
+            Some(reference_row(values, &columns, "The exact map", "r2_per_output_combined_exact"))
+        }
         _ => None,
     });
     Table {
@@ -68,7 +70,8 @@ pub fn table(values: &Values, context: &ReportContext, section: Section) -> Tabl
 
 /// The tasks that `section` shows, one a column.
 pub fn columns(values: &Values, context: &ReportContext, section: Section) -> Vec<Column> {
-    let tasks = context.tasks.iter().filter_map(|task| Some((task, Quantity::probed(task, &metric(section, task)?))));
+    let tasks =
+        context.tasks.iter().filter_map(|task| Some((task, Quantity::probed(task, &metric(section, task)?))));
     let column = |(task, quantity): (&String, Quantity)| {
         let sample = |method: &str| values.sample(method, &quantity).cloned();
         Column::new(task, Measure::of(task).label(), &context.methods, sample)
@@ -110,8 +113,9 @@ fn metric(section: Section, task: &str) -> Option<String> {
 
 /// What the data alone says, whatever the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: &str) -> Row {
-    let entry =
-        |column: &Column| values.overall(&column.subject, metric).map_or(TableEntry::Missing, TableEntry::Number);
+    let entry = |column: &Column| {
+        values.overall(&column.subject, metric).map_or(TableEntry::Missing, TableEntry::Number)
+    };
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 
@@ -138,16 +142,23 @@ fn notes(section: Section, context: &ReportContext, columns: &[Column]) -> Vec<N
 
 /// Why rows of fewer than [`FEW`] seeds say little, once for all of them.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
-    let sizes: BTreeSet<usize> = columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
-    let why: Vec<String> = sizes.into_iter().take_while(|n| *n < FEW).filter_map(|n| too_few(n, n, false)).collect();
-    (!why.is_empty()).then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
+    let sizes: BTreeSet<usize> =
+        columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
+    let why: Vec<String> = sizes
+        .into_iter()
+        .take_while(|n| *n < FEW)
+        .filter_map(|n| small_sample_warning(n, n, false))
+        .collect();
+    (!why.is_empty())
+        .then(|| Note::Warning(format!("rows of fewer than {FEW} seeds say little ({}).", why.join("; "))))
 }
 
 fn labels_note(context: &ReportContext) -> Option<Note> {
     let has = |names: &[String], wanted: &str| names.iter().any(|name| name == wanted);
     let reads_labels = has(&context.methods, "Supervised") && has(&context.tasks, "classification");
-    reads_labels
-        .then(|| Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned()))
+    reads_labels.then(|| {
+        Note::Plain("Supervised is trained on the labels that the classification column asks for.".to_owned())
+    })
 }
 
 fn budget_note(context: &ReportContext) -> Option<Note> {
@@ -184,8 +195,9 @@ mod tests {
     }
 
     fn rotation(method: &str, values: &[f64]) -> Vec<crate::run_folder::cell::Cell> {
-        let cell =
-            |(seed, r2): (usize, &f64)| probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)]);
+        let cell = |(seed, r2): (usize, &f64)| {
+            probe(method, seed as u64, &[value("rotation", "r2_per_output", 0, *r2)])
+        };
         values.iter().enumerate().map(cell).collect()
     }
 
@@ -197,7 +209,8 @@ mod tests {
     fn a_column_without_room_is_called_uninformative() {
         let context = context(&["rotation"], &["Random init", "Ours", "Direct regression"]);
         let low =
-            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])].concat();
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])]
+                .concat();
         let table_of = |cells: &[_]| table(&Values::of(cells), &context, Section::Main);
         let table_low = table_of(&low);
         assert_eq!(
@@ -205,7 +218,8 @@ mod tests {
             ["rotation is uninformative at this budget: its ceiling 0.225 is not 0.1 above its floor 0.150."]
         );
         let high =
-            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])].concat();
+            [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])]
+                .concat();
         assert!(warnings(&table_of(&high)).is_empty());
     }
 

@@ -203,7 +203,7 @@ pub enum Note {
 impl TableEntry {
     /// The estimate of one value a seed; missing where there is none.
     pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> TableEntry {
-        match Summary::of(&values) {
+        match Summary::from_values(&values) {
             Ok(summary) => TableEntry::Estimate { summary, values, mark, show_n },
             Err(_) => TableEntry::Missing,
         }

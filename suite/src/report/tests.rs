@@ -56,7 +56,10 @@ fn a_tiny_table_in_markdown() {
     let (cells, context) = tiny();
     let found = render(&cells, &[&context], Format::Markdown).unwrap();
     assert!(found.starts_with(MARKDOWN), "{found}");
-    assert!(found.contains("| rotation: Ours - VICReg | +0.150 | - | - | - | - | not testable |\n"), "{found}");
+    assert!(
+        found.contains("| rotation: Ours - VICReg | +0.150 | - | - | - | - | not testable |\n"),
+        "{found}"
+    );
 }
 
 const TERMINAL: &str = "\
@@ -89,7 +92,8 @@ fn wide_tables_put_intervals_on_a_line_of_their_own() {
         .into_iter()
         .map(|mut cell| {
             let rotation = cell.metrics[0].clone();
-            cell.metrics = tasks.iter().map(|task| Metric { task: task.clone(), ..rotation.clone() }).collect();
+            cell.metrics =
+                tasks.iter().map(|task| Metric { task: task.clone(), ..rotation.clone() }).collect();
             cell
         })
         .collect();
@@ -126,7 +130,8 @@ fn full() -> (Vec<Cell>, ReportContext) {
     for (place, method) in methods.iter().enumerate() {
         for seed in 0..2 {
             let r2 = 0.1 * place as f64 + 0.01 * seed as f64;
-            let mut metrics = vec![value("classification", "top1", 0, r2), value("reconstruction", "mse_own", 0, r2)];
+            let mut metrics =
+                vec![value("classification", "top1", 0, r2), value("reconstruction", "mse_own", 0, r2)];
             for metric in ["r2_per_output", "r2_pooled", "r2_per_output_grid", "r2_per_output_combined"] {
                 metrics.extend(["rotation", "color"].map(|task| value(task, metric, 0, r2)));
             }
@@ -134,7 +139,11 @@ fn full() -> (Vec<Cell>, ReportContext) {
             metrics.push(value("rotation", "r2_pooled_constant", 0, 0.23));
             let mut early = probe(method, seed, &metrics);
             (early.last, early.step) = (false, 50);
-            cells.extend([early, probe(method, seed, &metrics), pretrain(method, seed, &[(10, 9.0), (100, 3.0)])]);
+            cells.extend([
+                early,
+                probe(method, seed, &metrics),
+                pretrain(method, seed, &[(10, 9.0), (100, 3.0)]),
+            ]);
         }
     }
     (cells, ReportContext { table: Some(1), ..context(&tasks, &methods) })
@@ -160,7 +169,9 @@ fn the_transfer_table_can_be_printed_alone() {
     cells.push(Cell { kind: CellKind::Transfer, ..probe("Ours", 0, &[top1]) });
     assert_eq!(context.mirrored().into_iter().collect::<Vec<_>>(), [1, 5]);
     let headings = |text: String| -> Vec<String> {
-        text.lines().filter_map(|line| Some(line.strip_prefix("### ")?.split([':', '(']).next()?.to_owned())).collect()
+        text.lines()
+            .filter_map(|line| Some(line.strip_prefix("### ")?.split([':', '(']).next()?.to_owned()))
+            .collect()
     };
     let alone = headings(render_table(&cells, &[&context], 5, Format::Markdown).unwrap());
     assert_eq!(alone, ["Linear transfer", "Beside the paper's Table 5 "]);
@@ -202,7 +213,10 @@ fn values_that_are_no_numbers_are_left_out_and_told() {
 fn no_cell_is_an_error_that_says_what_to_do() {
     let (_, context) = tiny();
     let error = render(&[], &[&context], Format::Terminal).unwrap_err().to_string();
-    assert!(error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"), "{error}");
+    assert!(
+        error.contains("suite tiny: no finished cell") && error.contains("hint: `eqr-bench run`"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -236,8 +250,14 @@ fn a_report_is_written_whole_and_twice_the_same() {
 #[test]
 fn losses_without_spread_or_of_any_size_can_be_drawn() {
     let context = context(&["rotation"], &["Ours"]);
-    let ends =
-        [(0.0, 0.0), (1e300, 1e300), (-1e300, 1e300), (1.0, 1.0 + f64::EPSILON), (f64::NAN, 2.0), (1e-300, 2e-300)];
+    let ends = [
+        (0.0, 0.0),
+        (1e300, 1e300),
+        (-1e300, 1e300),
+        (1.0, 1.0 + f64::EPSILON),
+        (f64::NAN, 2.0),
+        (1e-300, 2e-300),
+    ];
     for (first, last) in ends {
         let cells = [pretrain("Ours", 0, &[(1, first), (u64::MAX, last)])];
         let png = curves::training(&cells, &context).unwrap().unwrap();

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eqr_probes::stats::{self, Components, Difference, Summary};
+use eqr_probes::VarianceComponents;
+use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
@@ -86,7 +87,9 @@ impl Values {
 
     fn add(&mut self, cell: &Cell, metric: &Metric) {
         let quantity = match cell.kind {
-            CellKind::Transfer | CellKind::Segment => Quantity::on(&metric.dataset, &metric.task, &metric.metric),
+            CellKind::Transfer | CellKind::Segment => {
+                Quantity::on(&metric.dataset, &metric.task, &metric.metric)
+            }
             CellKind::Probe | CellKind::Pretrain => {
                 self.datasets.insert(metric.dataset.clone());
                 Quantity::probed(&metric.task, &metric.metric)
@@ -114,15 +117,17 @@ impl Values {
     /// Mean over all methods and seeds of this run, for values that depend on the data alone.
     pub fn overall(&self, task: &str, metric: &str) -> Option<f64> {
         let wanted = Quantity::probed(task, metric);
-        let samples = self.samples.iter().filter(|((_, quantity), sample)| *quantity == wanted && !sample.external);
+        let samples =
+            self.samples.iter().filter(|((_, quantity), sample)| *quantity == wanted && !sample.external);
         let all: Vec<f64> = samples.flat_map(|(_, sample)| sample.values()).collect();
-        Summary::of(&all).ok().map(|summary| summary.mean)
+        Summary::from_values(&all).ok().map(|summary| summary.mean)
     }
 
     /// Names of the metrics of a task on another data set, sorted.
     pub fn metrics_on(&self, set: &str, task: &str) -> BTreeSet<&str> {
         let quantities = self.samples.keys().map(|(_, quantity)| quantity);
-        let wanted = quantities.filter(|quantity| quantity.set.as_deref() == Some(set) && quantity.task == task);
+        let wanted =
+            quantities.filter(|quantity| quantity.set.as_deref() == Some(set) && quantity.task == task);
         wanted.map(|quantity| quantity.metric.as_str()).collect()
     }
 
@@ -145,22 +150,24 @@ impl Sample {
 
     /// Mean, spread and interval over the pretraining seeds.
     pub fn summary(&self) -> Option<Summary> {
-        Summary::of(&self.values()).ok()
+        Summary::from_values(&self.values()).ok()
     }
 
     /// Where the variance of the draws comes from.
-    pub fn components(&self) -> Option<Components> {
-        Components::of(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
+    pub fn components(&self) -> Option<VarianceComponents> {
+        VarianceComponents::from_values(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
     }
 
     /// The mean of several samples, seed by seed, of the seeds that all of them have.
     pub fn mean_of(samples: &[&Sample]) -> Option<Sample> {
-        let by_seed =
-            |sample: &Sample| sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>();
+        let by_seed = |sample: &Sample| {
+            sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>()
+        };
         let external = samples.iter().any(|sample| sample.external);
         let samples: Vec<_> = samples.iter().map(|sample| by_seed(sample)).collect();
         let mean = |seed: &u64| {
-            let values = samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
+            let values =
+                samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
             Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
@@ -195,7 +202,7 @@ impl Contrast {
     /// Why so few seeds say little; none where they are enough.
     pub fn too_few(&self) -> Option<String> {
         let (a, b) = self.sizes;
-        let why = stats::too_few(a, b, self.test == Test::Paired)?;
+        let why = stats::small_sample_warning(a, b, self.test == Test::Paired)?;
         Some(if self.test == Test::Paired { format!("{why} (paired: of the differences)") } else { why })
     }
 }
@@ -208,7 +215,11 @@ mod tests {
     #[test]
     fn a_seed_counts_once_whatever_its_probe_seeds() {
         let cells = [
-            probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.2), value("rotation", "r2_per_output", 1, 0.4)]),
+            probe(
+                "Ours",
+                0,
+                &[value("rotation", "r2_per_output", 0, 0.2), value("rotation", "r2_per_output", 1, 0.4)],
+            ),
             probe("Ours", 1, &[value("rotation", "r2_per_output", 0, 0.5)]),
         ];
         let values = Values::of(&cells);
@@ -263,11 +274,15 @@ mod tests {
 
     #[test]
     fn transfers_stand_apart_by_their_data_set() {
-        let on = |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };
+        let on =
+            |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };
         let cell = Cell { kind: CellKind::Transfer, ..probe("Ours", 0, &[on("DTD", 0.5), on("Pets", 0.75)]) };
         let values = Values::of(&[cell]);
-        let of = |set| values.sample("Ours", &Quantity::on(set, "linear transfer", "top1")).map(Sample::values);
+        let of =
+            |set| values.sample("Ours", &Quantity::on(set, "linear transfer", "top1")).map(Sample::values);
         assert_eq!((of("DTD"), of("Pets"), of("Food101")), (Some(vec![0.5]), Some(vec![0.75]), None));
-        assert!(values.datasets().next().is_none() && values.summary("Ours", "linear transfer", "top1").is_none());
+        assert!(
+            values.datasets().next().is_none() && values.summary("Ours", "linear transfer", "top1").is_none()
+        );
     }
 }

@@ -5,7 +5,8 @@ use super::table::{Note, Row, Section, Table, TableEntry};
 
 /// A row a column and method that was probed more than once, with both standard deviations.
 pub fn table(columns: &[Column]) -> Table {
-    let of_column = |column: &Column| column.lines.iter().filter_map(|line| row(column, line)).collect::<Vec<_>>();
+    let of_column =
+        |column: &Column| column.lines.iter().filter_map(|line| row(column, line)).collect::<Vec<_>>();
     let notes = [
         "Standard deviations of one draw, from the one-way analysis of variance with random effects. Between pretraining seeds: what is left \
          of the spread of the encoders once the spread of their probes is taken off; 0.000: nothing is.",
@@ -59,7 +60,8 @@ mod tests {
         let found = table(&scores::columns(&Values::of(&cells), &context, Section::Main));
         let labels: Vec<&str> = found.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["rotation: Ours", "rotation: VICReg"]);
-        let number = |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
+        let number =
+            |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
         let [pretraining, probe] = [number(&found.rows[0].entries[0]), number(&found.rows[0].entries[1])];
         assert!((pretraining - 0.0046f64.sqrt()).abs() < 1e-12 && (probe - 0.0008f64.sqrt()).abs() < 1e-12);
         assert!(matches!(found.rows[1].entries[0], TableEntry::Missing));

@@ -55,7 +55,14 @@ impl<'a> RunContext<'a> {
 
     /// The network of `run` before its training.
     pub(super) fn new_network(&self, run: &EncoderRun) -> Result<Network> {
-        Network::new(&run.row.kind, self.suite(), &self.prepared.data, run.seed, self.compute, self.worker.device)
+        Network::new(
+            &run.row.kind,
+            self.suite(),
+            &self.prepared.data,
+            run.seed,
+            self.compute,
+            self.worker.device,
+        )
     }
 
     /// The pairs that `run` trains on.

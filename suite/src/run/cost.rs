@@ -13,7 +13,6 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::model_config_for;
-use crate::perf::step_flops;
 use crate::run::data_set_size::DataSetSize;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
@@ -67,15 +66,17 @@ pub(super) fn training(
     let model = build(&run.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
     let fraction = if run.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let schedule = |units| TrainingSteps::new(suite, run.row.budget, known_image_count(units, fraction), units);
+    let schedule =
+        |units| TrainingSteps::new(suite, run.row.budget, known_image_count(units, fraction), units);
     let steps = size.units.map(|units| schedule(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
     Ok(TrainingCost {
         steps,
-        step_flops: step_flops(&config, &model, suite.train.batch as i64),
+        step_flops: model.step_flops(suite.train.batch as i64),
         parameters,
-        memory: state_bytes(parameters, compute) + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute),
+        memory: state_bytes(parameters, compute)
+            + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute),
         disk: parameters as f64 * CHECKPOINT_BYTES,
     })
 }
@@ -106,12 +107,16 @@ pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
     // renders are one set of pairs for all their parameters
-    let sets =
-        if size.kind == SetKind::Renders { 1 } else { config.transforms.len() + usize::from(suite.probe.combined) };
+    let sets = if size.kind == SetKind::Renders {
+        1
+    } else {
+        config.transforms.len() + usize::from(suite.probe.combined)
+    };
     let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * config.encoder.forward_flops();
     let hidden = regression.hidden as f64;
     let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
-    let (y, grid) = (2.0 * config.encoder.out as f64, 2.0 * (config.encoder.out + 4 * config.encoder.dim) as f64);
+    let (y, grid) =
+        (2.0 * config.encoder.out as f64, 2.0 * (config.encoder.out + 4 * config.encoder.dim) as f64);
     let rows_trained_on = 3.0 * (regression.epochs * train_pairs) as f64 * *seeds as f64;
     let task = |(_, outputs): &(String, i64)| {
         rows_trained_on * (perceptron(y, *outputs as f64) + perceptron(grid, *outputs as f64))

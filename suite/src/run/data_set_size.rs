@@ -68,9 +68,9 @@ pub(super) fn data_set_size(suite: &Suite, roots: &[PathBuf]) -> Result<DataSetS
 /// Images of all splits of the pack `file`, if known.
 pub(super) fn image_count(file: &str, made_by: &str, roots: &[PathBuf]) -> Option<usize> {
     match pack(file, roots) {
-        Some(pack) => {
-            Some(["train", "val", "test"].iter().filter_map(|name| pack.split(name)).map(PackedSplit::len).sum())
-        }
+        Some(pack) => Some(
+            ["train", "val", "test"].iter().filter_map(|name| pack.split(name)).map(PackedSplit::len).sum(),
+        ),
         None => published(made_by).map(|sizes| sizes.iter().sum()),
     }
 }
@@ -79,8 +79,10 @@ pub(super) fn image_count(file: &str, made_by: &str, roots: &[PathBuf]) -> Optio
 fn published(made_by: &str) -> Option<Vec<usize>> {
     let kind = made_by.split_once("data pack ")?.1.split(' ').next()?;
     let sizes = source(kind)?.info.sizes.split('(').next()?;
-    let numbers: Vec<usize> =
-        sizes.split('/').filter_map(|split| split.split_whitespace().next()?.replace(',', "").parse().ok()).collect();
+    let numbers: Vec<usize> = sizes
+        .split('/')
+        .filter_map(|split| split.split_whitespace().next()?.replace(',', "").parse().ok())
+        .collect();
     (!numbers.is_empty()).then_some(numbers)
 }
 

@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use eqr_models::Compute;
 use tch::Device;
 
+use crate::cluster::accelerator::FIRST_GPU;
 use crate::cluster::precision::Precision;
 use crate::perf::gemm_ceiling;
 
@@ -51,7 +52,9 @@ impl DeviceName {
             DeviceName::Cpu => return cpu(compute),
         };
         let peak = if compute == Compute::Bf16 { bf16 } else { fp32 };
-        let source = format!("{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU");
+        let source = format!(
+            "{GPU_SHARE} of its peak of {peak} TFLOP/s, an assumption: nothing was measured on a GPU"
+        );
         DeviceRate { name, rate: peak * 1e12 * GPU_SHARE, memory: Some(gigabytes * 1e9), source }
     }
 
@@ -59,7 +62,7 @@ impl DeviceName {
     pub(super) fn compute(self, requested: Precision) -> Compute {
         match self {
             DeviceName::Cpu => requested.resolve(Device::Cpu),
-            _ => requested.resolve(Device::Cuda(0)),
+            _ => requested.resolve(FIRST_GPU),
         }
     }
 }

@@ -83,7 +83,13 @@ impl DryRun<'_> {
         let suite = &sub_suite.suite;
         let roots = &self.request.data_roots;
         let key = sub_suite.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
-        let _ = writeln!(self.text, "suite {}{key}: {} rows x {} seeds", suite.name, rows(suite)?.len(), suite.seeds);
+        let _ = writeln!(
+            self.text,
+            "suite {}{key}: {} rows x {} seeds",
+            suite.name,
+            rows(suite)?.len(),
+            suite.seeds
+        );
         let size = data_set_size(suite, roots)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
         let runs = encoder_runs(sub_suite)?;
@@ -140,7 +146,8 @@ impl DryRun<'_> {
         let Total { flops, unknown, disk, done, cells } = self.total;
         let DeviceRate { name, rate, source, .. } = &self.device;
         let left = cells - done;
-        let unknown = if unknown > 0 { format!(" (and {unknown} cells of unknown cost)") } else { String::new() };
+        let unknown =
+            if unknown > 0 { format!(" (and {unknown} cells of unknown cost)") } else { String::new() };
         let device_seconds = flops / rate;
         let wall = match self.devices {
             1 => String::new(),
@@ -187,7 +194,10 @@ impl DryRun<'_> {
                 self.missing.push(line);
             }
         }
-        let files = suite.rows.iter().flat_map(|row| [&row.encoder, &row.features, &row.metrics].into_iter().flatten());
+        let files = suite
+            .rows
+            .iter()
+            .flat_map(|row| [&row.encoder, &row.features, &row.metrics].into_iter().flatten());
         for path in files.chain(&suite.train.init).filter(|path| !path.exists()) {
             self.missing.push(format!("  {}: no such file", path.display()));
         }

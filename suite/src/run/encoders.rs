@@ -15,7 +15,11 @@ use crate::suite_file::plan::EncoderRun;
 
 /// The network of `run` after `step` steps, or at the end of its training, and the number of steps that it
 /// was trained for.
-pub(super) fn trained_network(context: &RunContext, run: &EncoderRun, step: Option<u64>) -> Result<(Network, u64)> {
+pub(super) fn trained_network(
+    context: &RunContext,
+    run: &EncoderRun,
+    step: Option<u64>,
+) -> Result<(Network, u64)> {
     let mut network = context.new_network(run)?;
     if !run.row.kind.trains() {
         return Ok((network, 0));
@@ -29,27 +33,42 @@ pub(super) fn trained_network(context: &RunContext, run: &EncoderRun, step: Opti
         let damaged = path.strip_prefix(context.folder.root()).unwrap_or(&path).display();
         let remedy = match step {
             None => "run again; the training then continues from the previous checkpoint".to_owned(),
-            Some(_) => format!("checkpoints/{slug} and run again; the training then starts from the beginning"),
+            Some(_) => {
+                format!("checkpoints/{slug} and run again; the training then starts from the beginning")
+            }
         };
-        anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {remedy}").context(RunFile("its checkpoint"))
+        anyhow!("{error:#}\nhint: remove {damaged}, cells/{cell}.json and {remedy}")
+            .context(RunFile("its checkpoint"))
     })?;
     Ok((network, steps))
 }
 
 /// The encoder of `run` for token maps of crops of `side` pixels.
-pub(super) fn trained_encoder_for_maps(context: &RunContext, run: &EncoderRun, side: usize) -> Result<FrozenEncoder> {
+pub(super) fn trained_encoder_for_maps(
+    context: &RunContext,
+    run: &EncoderRun,
+    side: usize,
+) -> Result<FrozenEncoder> {
     let (network, _) = trained_network(context, run, None)?;
     FrozenEncoder::from_network(&network, side, context.train.normalisation())
 }
 
 /// The encoder of an external row, at the side of its options, or else at `side`. Without either, a ViT has
 /// the side that its file says.
-pub(super) fn external_encoder(context: &RunContext, row: &ExternalRow, side: Option<usize>) -> Result<FrozenEncoder> {
+pub(super) fn external_encoder(
+    context: &RunContext,
+    row: &ExternalRow,
+    side: Option<usize>,
+) -> Result<FrozenEncoder> {
     FrozenEncoder::open(encoder_file(row)?, &row.options, row.options.size.or(side), context.worker.device)
 }
 
 /// The encoder of an external row for token maps of crops of `side` pixels.
-pub(super) fn external_encoder_for_maps(context: &RunContext, row: &ExternalRow, side: usize) -> Result<FrozenEncoder> {
+pub(super) fn external_encoder_for_maps(
+    context: &RunContext,
+    row: &ExternalRow,
+    side: usize,
+) -> Result<FrozenEncoder> {
     FrozenEncoder::open_for_maps(encoder_file(row)?, &row.options, side, context.worker.device)
 }
 

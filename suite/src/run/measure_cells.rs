@@ -25,7 +25,10 @@ use crate::suite_file::plan::EncoderRun;
 ///
 /// # Errors
 /// Ranks that see different cells, a cell that cannot be written, a stop request with measurements left.
-pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> Outcome<Vec<FailedMeasurement>> {
+pub(super) fn measure_missing(
+    context: &RunContext,
+    diverged: &[EncoderRun],
+) -> Outcome<Vec<FailedMeasurement>> {
     let (ranks, folder) = (context.worker.ranks, context.folder);
     let has_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
     let mut missing = possible(context)?;
@@ -40,7 +43,9 @@ pub(super) fn measure_missing(context: &RunContext, diverged: &[EncoderRun]) -> 
             break;
         }
         match measure(context, &missing[i]) {
-            Ok(cell) => folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?,
+            Ok(cell) => {
+                folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?
+            }
             Err(error) => {
                 let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
                 folder.write_failed(&missing[i].id, &report).map_err(Failure::run)?;

@@ -108,7 +108,8 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
     let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
     let trained = runs.iter().map(|run| (run.slug(), MeasuredRow::Trained(run.clone())));
-    let external = rows.iter().map(|row| (format!("{key}{}", row.slug()), MeasuredRow::External(row.clone())));
+    let external =
+        rows.iter().map(|row| (format!("{key}{}", row.slug()), MeasuredRow::External(row.clone())));
     let rows: Vec<(String, MeasuredRow)> = trained.chain(external).collect();
     let mut all = Vec::new();
     let mut add = |id: String, row: &MeasuredRow, kind| all.push(Measurement { id, row: row.clone(), kind });
@@ -168,7 +169,8 @@ fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement
     };
     let downstream = &context.prepared.downstream;
     let transfers = (0..downstream.transfer.len()).map(|set| MeasurementKind::Transfer { set });
-    let segmentations = (0..downstream.segmentation.len()).map(|set| MeasurementKind::Segment { set, seed: 0 });
+    let segmentations =
+        (0..downstream.segmentation.len()).map(|set| MeasurementKind::Segment { set, seed: 0 });
     has(*kind) || (matches!(kind, MeasurementKind::Probe { .. }) && !transfers.chain(segmentations).any(has))
 }
 
@@ -180,8 +182,10 @@ mod tests {
 
     #[test]
     fn probes_come_first_and_imported_results_have_one_head() {
-        let rows =
-            [ExternalRow::from_file("Theirs", "theirs.csv".into()), ExternalRow::from_file("DINO", "dino.pt".into())];
+        let rows = [
+            ExternalRow::from_file("Theirs", "theirs.csv".into()),
+            ExternalRow::from_file("DINO", "dino.pt".into()),
+        ];
         let set = "segmentation=[{file=\"d.h5\", made_by=\"x\", seeds=2}]".to_owned();
         let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
         let overrides = [&sets[..], &["methods=[\"Ours\"]".to_owned(), "seeds=1".to_owned()]].concat();

@@ -16,7 +16,11 @@ pub(super) struct FailedMeasurement {
 
 /// The failure of a run with diverged trainings or failed measurements. With both, the failed measurements
 /// are printed and the divergence gives the exit code.
-pub(super) fn outcome(folder: &RunFolder, diverged: &[EncoderRun], failed: &[FailedMeasurement]) -> Outcome<()> {
+pub(super) fn outcome(
+    folder: &RunFolder,
+    diverged: &[EncoderRun],
+    failed: &[FailedMeasurement],
+) -> Outcome<()> {
     let measured = measurement_outcome(folder, failed);
     if diverged.is_empty() {
         return measured;

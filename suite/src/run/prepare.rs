@@ -110,8 +110,11 @@ fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParamet
 }
 
 fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> {
-    let open = |file: &str, made_by: &str| Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?);
-    let transfer: Vec<Pack> = suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
+    let open = |file: &str, made_by: &str| {
+        Ok::<_, anyhow::Error>(Pack::open(open::find_pack(file, made_by, roots)?)?)
+    };
+    let transfer: Vec<Pack> =
+        suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let all: Vec<&Pack> = transfer.iter().chain(&segmentation).collect();
@@ -137,7 +140,9 @@ fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamP
         }
         if !suite.methods.is_empty() {
             let crops = VitConfig { image: set.head.crop, ..model_config(suite, data).encoder };
-            crops.validate().with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
+            crops
+                .validate()
+                .with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
         }
     }
     Ok(())
@@ -147,14 +152,19 @@ fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamP
 fn warn_of_scripts(suite: &Suite) {
     let encoders = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
     for (row, path) in encoders.filter(|(_, path)| is_torchscript(path)) {
-        say(&format!("note: rows: `{}`: {} is TorchScript: it runs code of its author", row.name, path.display()));
+        say(&format!(
+            "note: rows: `{}`: {} is TorchScript: it runs code of its author",
+            row.name,
+            path.display()
+        ));
     }
 }
 
 /// Hashes of the files of external rows, by slug.
 fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
     let identity = |row: &ExternalRow| {
-        let hash = |path: &Path| hash(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
+        let hash =
+            |path: &Path| hash(path).with_context(|| format!("rows: `{}`: {}", row.name, path.display()));
         Ok((row.slug(), row.identity(hash)?))
     };
     suite.rows.iter().map(identity).collect()
@@ -168,7 +178,12 @@ fn hash(path: &Path) -> Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn write_manifest(prepared: &[Prepared], folder: &RunFolder, compute: Compute, worker: &Worker) -> Outcome<()> {
+fn write_manifest(
+    prepared: &[Prepared],
+    folder: &RunFolder,
+    compute: Compute,
+    worker: &Worker,
+) -> Outcome<()> {
     let ranks = worker.ranks;
     let hosts = gather(ranks, &host());
     on_leader(worker, || {

@@ -49,7 +49,8 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
             break;
         }
         let data_set = missing[i].data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
-        let label = format!("[{}/{}] {data_set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
+        let label =
+            format!("[{}/{}] {data_set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
         let end = train_one(context, &missing[i], label, worker);
         // the other groups do not know of a failure in this one, and have to be ended
         match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
@@ -89,7 +90,9 @@ fn train_one(context: &RunContext, run: &EncoderRun, label: String, worker: &Wor
         encoder.initialise(&mut network).map_err(Failure::run)?;
     }
     let (end, written) = match train(&mut network, &job) {
-        Ok(training) if worker.leads() => (TrainingEnd::Finished, write_finished(context, run, &job, training)),
+        Ok(training) if worker.leads() => {
+            (TrainingEnd::Finished, write_finished(context, run, &job, training))
+        }
         Ok(_) => (TrainingEnd::Finished, Ok(())),
         Err(TrainingStop::Failed(failure)) => return Err(failure),
         Err(TrainingStop::Diverged(divergence)) if worker.leads() => {
@@ -111,7 +114,10 @@ fn write_finished(
     let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
     let views = 2.0 * (state.step * context.suite().train.batch as u64) as f64;
     let rate = views / state.seconds;
-    say(&format!("{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}", job.label, state.step, state.seconds));
+    say(&format!(
+        "{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}",
+        job.label, state.step, state.seconds
+    ));
     let cell = Cell {
         schema: SCHEMA,
         id: job.cell.clone(),
@@ -142,6 +148,10 @@ fn write_diverged(context: &RunContext, job: &TrainingJob, divergence: &Divergen
     report["last_good_checkpoint"] = json!(last_good);
     let path = context.folder.write_failed(&job.cell, &report)?;
     let last_good = last_good.map_or("none".to_owned(), |path| path.display().to_string());
-    say(&format!("{}: {divergence}; last good checkpoint: {last_good}; report: {}", job.label, path.display()));
+    say(&format!(
+        "{}: {divergence}; last good checkpoint: {last_good}; report: {}",
+        job.label,
+        path.display()
+    ));
     context.folder.log(&json!({"cell": job.cell, "diverged": report}))
 }

@@ -23,14 +23,22 @@ use crate::suite_file::tasks::tasks;
 const PICTURES: usize = 8;
 
 /// The values, and the steps that an encoder of this run had been trained for.
-pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+pub(super) fn measure(
+    context: &RunContext,
+    row: &MeasuredRow,
+    step: Option<u64>,
+) -> Result<(Vec<MeasuredValue>, u64)> {
     match row {
         MeasuredRow::Trained(run) => measure_trained(context, run, step),
         MeasuredRow::External(row) => Ok((measure_external(context, row)?, 0)),
     }
 }
 
-fn measure_trained(context: &RunContext, run: &EncoderRun, step: Option<u64>) -> Result<(Vec<MeasuredValue>, u64)> {
+fn measure_trained(
+    context: &RunContext,
+    run: &EncoderRun,
+    step: Option<u64>,
+) -> Result<(Vec<MeasuredValue>, u64)> {
     let (network, trained_steps) = trained_network(context, run, step)?;
     let suite = context.suite();
     let known = known_units(suite, &context.train, run.seed)?;

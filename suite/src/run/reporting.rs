@@ -7,7 +7,6 @@ use eqr_datasets::Pack;
 use eqr_models::Compute;
 use serde_json::json;
 
-use crate::cluster::precision::precision_name;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::failure::{Failure, Outcome};
@@ -44,8 +43,9 @@ pub(super) fn begin(
     compute: Compute,
     worker: &Worker,
 ) -> Outcome<Vec<ReportContext>> {
-    let precision = precision_name(compute);
-    let contexts: Vec<ReportContext> = prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
+    let precision = compute.name();
+    let contexts: Vec<ReportContext> =
+        prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
     if worker.leads() {
         report::write_contexts(folder, &contexts).map_err(Failure::run)?;
     }
@@ -76,7 +76,12 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
 }
 
 /// Writes the report and prints its tables, unless the run is incomplete and has no cell.
-pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Phases, complete: bool) -> Outcome<()> {
+pub(super) fn finish(
+    folder: &RunFolder,
+    contexts: &[ReportContext],
+    phases: Phases,
+    complete: bool,
+) -> Outcome<()> {
     if complete || !folder.cells().map_err(Failure::run)?.is_empty() {
         write_report(folder, contexts, phases).map_err(Failure::run)?;
     }
@@ -85,10 +90,17 @@ pub(super) fn finish(folder: &RunFolder, contexts: &[ReportContext], phases: Pha
 
 fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Result<()> {
     report::write(folder, contexts)?;
-    let line = json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
+    let line =
+        json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
     folder.log(&line)?;
-    write_atomic(&folder.path(layout::TIMING), serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes())?;
-    say(&format!("data {:.1} s, training {:.1} s, probes {:.1} s", phases.data, phases.training, phases.probes));
+    write_atomic(
+        &folder.path(layout::TIMING),
+        serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes(),
+    )?;
+    say(&format!(
+        "data {:.1} s, training {:.1} s, probes {:.1} s",
+        phases.data, phases.training, phases.probes
+    ));
     say(&format!("report: {}", folder.path(layout::TABLES).display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
     print_text(&report::render(&folder.cells()?, &contexts, report::Format::Terminal)?)

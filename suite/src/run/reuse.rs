@@ -65,7 +65,12 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
 
 /// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their
 /// number.
-fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_suite: &SubSuite) -> Result<usize> {
+fn copy_from(
+    other: &RunFolder,
+    key: Option<String>,
+    folder: &RunFolder,
+    sub_suite: &SubSuite,
+) -> Result<usize> {
     let mut copied = 0;
     for run in encoder_runs(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
         let source = EncoderRun { data_set: key.clone(), ..run.clone() };
@@ -73,7 +78,8 @@ fn copy_from(other: &RunFolder, key: Option<String>, folder: &RunFolder, sub_sui
             continue;
         }
         let cell = other.cell(&source.pretrain_id())?;
-        let [from, to] = [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
+        let [from, to] =
+            [(other, &source), (folder, &run)].map(|(folder, run)| folder.checkpoints(&run.slug()));
         for checkpoint in [from.at_step(cell.step)].into_iter().chain(from.curve()?) {
             let verified = Checkpoint::open(&checkpoint).and_then(|checkpoint| checkpoint.verify());
             verified
@@ -120,5 +126,7 @@ fn training(configuration: &Value, key: Option<&str>) -> Value {
 }
 
 fn differences(own: &Value, theirs: &Value) -> Vec<String> {
-    manifest::differing(theirs, own, |key, theirs, ours| format!("  {key}: it has {theirs}, this suite {ours}"))
+    manifest::differing(theirs, own, |key, theirs, ours| {
+        format!("  {key}: it has {theirs}, this suite {ours}")
+    })
 }

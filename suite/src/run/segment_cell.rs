@@ -24,7 +24,8 @@ pub(super) fn measure(
     set: usize,
     seed: u64,
 ) -> Result<Vec<MeasuredValue>> {
-    let (pack, config) = (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
+    let (pack, config) =
+        (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
     let crop = usize::try_from(config.crop)?;
     let encoder = match row {
         MeasuredRow::Trained(run) => trained_encoder_for_maps(context, run, crop)?,
@@ -37,7 +38,8 @@ pub(super) fn measure(
         let figures = context.folder.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
-        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure).context(RunFile("its picture"))?;
+        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure)
+            .context(RunFile("its picture"))?;
     }
     Ok(values(&confusion.score()?, &pack.class_names, seed))
 }

@@ -28,7 +28,11 @@ fn data(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<TransferD
         MeasuredRow::Trained(run) => {
             let (network, _) = trained_network(context, run, None)?;
             let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
-            transfer_data(pack, ImageEncoder { encoder: &network, side, normalisation, device }, &set.preparation)
+            transfer_data(
+                pack,
+                ImageEncoder { encoder: &network, side, normalisation, device },
+                &set.preparation,
+            )
         }
         MeasuredRow::External(row) => {
             let encoder = external_encoder(context, row, None)?;

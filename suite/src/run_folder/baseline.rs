@@ -30,11 +30,13 @@ pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Resul
     ensure!(!run.path(layout::LOCK).exists(), "{shown}: a run is at work there\nhint: wait for it");
     let text = fs::read_to_string(run.path(layout::MANIFEST))
         .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
-    let manifest: Value = serde_json::from_str(&text).with_context(|| format!("{shown}: manifest.json is damaged"))?;
+    let manifest: Value =
+        serde_json::from_str(&text).with_context(|| format!("{shown}: manifest.json is damaged"))?;
     let again = "hint: `eqr-bench run` with the same --out does what is missing";
     ensure!(!run.cells()?.is_empty(), "{shown} has no finished cell\n{again}");
     ensure!(run.path(layout::TIMING).exists(), "{shown} is not finished\n{again}");
-    let failed = fs::read_dir(run.path(layout::FAILED)).map(|files| files.flatten().count()).unwrap_or_default();
+    let failed =
+        fs::read_dir(run.path(layout::FAILED)).map(|files| files.flatten().count()).unwrap_or_default();
     ensure!(failed == 0, "{shown}: {failed} cells have failed, see failed/\n{again}");
 
     let suite = suite_name(&manifest).with_context(|| format!("{shown}: manifest.json names no suite"))?;

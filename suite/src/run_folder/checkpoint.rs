@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use eqr_models::Arena;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Tensor;
@@ -111,7 +111,8 @@ impl Checkpoint {
             let error = anyhow!("{}: checkpoint format {found}, this program reads {FORMAT}", place());
             return Err(CheckpointError::Mismatch(error));
         }
-        let manifest = serde_json::from_value(content).with_context(place).map_err(CheckpointError::Mismatch)?;
+        let manifest =
+            serde_json::from_value(content).with_context(place).map_err(CheckpointError::Mismatch)?;
         Ok(Checkpoint { folder: folder.to_owned(), manifest })
     }
 
@@ -122,7 +123,9 @@ impl Checkpoint {
     pub fn verify(&self) -> Result<(), CheckpointError> {
         self.manifest.files.iter().try_for_each(|(name, expected)| {
             let path = self.folder.join(name);
-            verify_file(&path, expected).with_context(|| path.display().to_string()).map_err(CheckpointError::Damaged)
+            verify_file(&path, expected)
+                .with_context(|| path.display().to_string())
+                .map_err(CheckpointError::Damaged)
         })
     }
 
@@ -156,7 +159,11 @@ impl Checkpoint {
         adam: &mut Adam,
     ) -> Result<TrainingState, CheckpointError> {
         let place = || self.folder.display().to_string();
-        self.manifest.identity.ensure_matches(wanted).with_context(place).map_err(CheckpointError::Mismatch)?;
+        self.manifest
+            .identity
+            .ensure_matches(wanted)
+            .with_context(place)
+            .map_err(CheckpointError::Mismatch)?;
         let (parameters, moments) = (self.parameters()?, self.read(OPTIMIZER)?);
         let moment = |prefix: &str| -> NamedTensors {
             let strip = |(name, tensor): (&Cow<str>, &Tensor)| {
@@ -207,7 +214,8 @@ pub(crate) fn write(
             checksums.insert((*name).to_owned(), FileChecksum { bytes: bytes.len() as u64, blake3 });
         }
         let (state, identity) = (state.clone(), identity.clone());
-        let manifest = serde_json::to_value(CheckpointManifest { format: FORMAT, state, identity, files: checksums })?;
+        let manifest =
+            serde_json::to_value(CheckpointManifest { format: FORMAT, state, identity, files: checksums })?;
         let content = json!({"blake3": json_checksum(&manifest), "checkpoint": manifest});
         Ok(write_synced(&temporary.join(MANIFEST), serde_json::to_string_pretty(&content)?.as_bytes())?)
     };
@@ -243,25 +251,24 @@ fn ensure_same_checksum(expected: &FileChecksum, bytes: u64, hash: &blake3::Hash
 
 #[cfg(test)]
 mod tests {
-    use eqr_models::Registry;
-    use eqr_models::arena::{Compute, Init, Part};
-    use eqr_models::optim::Schedule;
-    use eqr_models::vit::{Pool, Positions, VitConfig};
+    use eqr_models::init::Init;
+    use eqr_models::schedule::Schedule;
+    use eqr_models::vit::{Pool, PositionInit, VitConfig};
+    use eqr_models::{Compute, Normalisation, ParameterGroup, Registry};
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::normalisation::Normalisation;
     use crate::run_folder::checkpoints::Checkpoints;
 
     fn arena(start: f64, length: i64) -> Arena {
         let mut registry = Registry::default();
-        registry.add(Part::Global, "weight", &[length], Init::Constant(start));
+        registry.add(ParameterGroup::Global, "weight", &[length], Init::Constant(start));
         Arena::new(registry, 0, Compute::F32, Device::Cpu)
     }
 
     fn identity(arena: &Arena) -> TrainingIdentity {
         let schedule = Schedule { peak: 0.1, warmup: 1, total: 9 };
-        let (pool, positions) = (Pool::default(), Positions::default());
+        let (pool, positions) = (Pool::default(), PositionInit::default());
         let encoder = VitConfig { image: 4, patch: 2, dim: 4, depth: 1, heads: 1, out: 4, pool, positions };
         TrainingIdentity::new(arena, &encoder, schedule, Normalisation::IMAGENET)
     }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use eqr_models::Arena;
-use eqr_models::optim::Adam;
+use eqr_models::adam::Adam;
 
 use crate::run_folder::atomic_file::{remove_folder, write_folder_atomic, write_synced};
-use crate::run_folder::checkpoint::{self, Checkpoint, CheckpointError, OPTIMIZER, PARAMETERS, TrainingState};
+use crate::run_folder::checkpoint::{
+    self, Checkpoint, CheckpointError, OPTIMIZER, PARAMETERS, TrainingState,
+};
 use crate::run_folder::training_identity::TrainingIdentity;
 
 /// Number of `step-N` folders that stay, because one may be damaged.
@@ -101,10 +103,18 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The file system's, with the path; older checkpoints are unchanged then.
-    pub fn save(&self, arena: &Arena, adam: &Adam, state: &TrainingState, identity: &TrainingIdentity) -> Result<()> {
+    pub fn save(
+        &self,
+        arena: &Arena,
+        adam: &Adam,
+        state: &TrainingState,
+        identity: &TrainingIdentity,
+    ) -> Result<()> {
         let mut moments = Vec::new();
         for (prefix, moment) in [("m.", &adam.m), ("v.", &adam.v)] {
-            moments.extend(arena.named(moment).into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+            moments.extend(
+                arena.named(moment).into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)),
+            );
         }
         let files = [(PARAMETERS, arena.named(arena.master())), (OPTIMIZER, moments)];
         checkpoint::write(&self.at_step(state.step), &files, state, identity)?;
@@ -119,7 +129,12 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The file system's, with the path.
-    pub fn save_parameters(&self, arena: &Arena, state: &TrainingState, identity: &TrainingIdentity) -> Result<()> {
+    pub fn save_parameters(
+        &self,
+        arena: &Arena,
+        state: &TrainingState,
+        identity: &TrainingIdentity,
+    ) -> Result<()> {
         let files = [(PARAMETERS, arena.named(arena.master()))];
         checkpoint::write(&self.on_curve(state.step), &files, state, identity)
     }
@@ -137,7 +152,8 @@ impl Checkpoints {
             }
             Ok(())
         };
-        write_folder_atomic(&target, fill).with_context(|| format!("cannot write checkpoint {}", target.display()))
+        write_folder_atomic(&target, fill)
+            .with_context(|| format!("cannot write checkpoint {}", target.display()))
     }
 }
 

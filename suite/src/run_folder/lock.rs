@@ -74,7 +74,10 @@ impl RunLock {
                 Some(LockOwner { host, pid, job, .. }) => {
                     let job = job.map(|job| format!(", job {job}")).unwrap_or_default();
                     let hint = "hint: wait for it, or name another folder for --out";
-                    bail!("{}: another run is at work there (process {pid} on {host}{job})\n{hint}", folder.display());
+                    bail!(
+                        "{}: another run is at work there (process {pid} on {host}{job})\n{hint}",
+                        folder.display()
+                    );
                 }
             }
         }
@@ -83,7 +86,10 @@ impl RunLock {
         let touching = std::thread::spawn(move || {
             while ended.recv_timeout(TOUCH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // an error of the file system here is no reason to end a run
-                let _ = File::options().write(true).open(&file).and_then(|file| file.set_modified(SystemTime::now()));
+                let _ = File::options()
+                    .write(true)
+                    .open(&file)
+                    .and_then(|file| file.set_modified(SystemTime::now()));
             }
         });
         Ok(RunLock { path, made, end: Some(end), touching: Some(touching) })
@@ -120,12 +126,15 @@ fn create(path: &Path, owner: &LockOwner) -> std::io::Result<()> {
 
 /// The owner of the lock at `path`, unless the lock is absent or stale.
 fn active_owner(path: &Path, own: &LockOwner) -> Option<LockOwner> {
-    let age = || fs::metadata(path).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
-    let Some(owner) = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<LockOwner>(&text).ok())
+    let age =
+        || fs::metadata(path).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
+    let Some(owner) =
+        fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<LockOwner>(&text).ok())
     else {
         // it is being written, or was cut short by a crash
         let unknown = LockOwner { host: own.host.clone(), pid: 0, started: 0, job: None };
-        return (path.exists() && age().is_none_or(|age| age < killed_process_patience() / 2)).then_some(unknown);
+        return (path.exists() && age().is_none_or(|age| age < killed_process_patience() / 2))
+            .then_some(unknown);
     };
     let requeued = owner.job.is_some() && owner.job == own.job;
     let alive = match owner.host == own.host {
@@ -193,7 +202,10 @@ mod tests {
         assert!(message.contains("process 1 on elsewhere, job 12") && message.contains("hint:"), "{message}");
         let path = folder.path().join(layout::LOCK);
         // the same job, started again on another node
-        assert_eq!(active_owner(&path, &LockOwner { job: Some("12".into()), ..LockOwner::this_process() }), None);
+        assert_eq!(
+            active_owner(&path, &LockOwner { job: Some("12".into()), ..LockOwner::this_process() }),
+            None
+        );
         let old = SystemTime::now() - 2 * STALE;
         File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         RunLock::take(folder.path()).unwrap();

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::precision::precision_name;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -38,7 +37,7 @@ pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Resu
             found.as_object_mut().and_then(|keys| keys.remove(key));
         }
         let suites = by_data_set(sub_suites.iter().map(|sub_suite| (sub_suite, Some(suite(sub_suite)))));
-        let wanted = json!({"suite": suites, "precision": precision_name(compute)});
+        let wanted = json!({"suite": suites, "precision": compute.name()});
         return ensure_same(&found, &wanted).with_context(|| another_configuration(run));
     }
     let root = run.root();
@@ -82,13 +81,18 @@ fn by_data_set<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) 
 ///
 /// # Errors
 /// As [`check`], different data included, and a folder that cannot be written.
-pub fn establish(run: &RunFolder, sub_suites: &[HashedSubSuite], compute: Compute, provenance: Value) -> Result<()> {
+pub fn establish(
+    run: &RunFolder,
+    sub_suites: &[HashedSubSuite],
+    compute: Compute,
+    provenance: Value,
+) -> Result<()> {
     let of_each = |value: &dyn Fn(&HashedSubSuite) -> Option<Value>| {
         by_data_set(sub_suites.iter().map(|hashed| (hashed.sub_suite, value(hashed))))
     };
     let mut configuration = json!({
         "suite": of_each(&|hashed| Some(suite(hashed.sub_suite))),
-        "precision": precision_name(compute),
+        "precision": compute.name(),
         "data": of_each(&|hashed| Some(json!(hashed.data))),
     });
     if let Some(init) = of_each(&|hashed| hashed.init.map(|init| json!(init))) {
@@ -101,7 +105,8 @@ pub fn establish(run: &RunFolder, sub_suites: &[HashedSubSuite], compute: Comput
         .with_context(|| format!("cannot create {}", run.root().display()))?;
     let manifest = match read_whole(run)? {
         Some(mut manifest) => {
-            ensure_same(&manifest["configuration"], &configuration).with_context(|| another_configuration(run))?;
+            ensure_same(&manifest["configuration"], &configuration)
+                .with_context(|| another_configuration(run))?;
             match manifest["continued"].as_array_mut() {
                 Some(calls) => calls.push(provenance),
                 None => manifest["continued"] = json!([provenance]),
@@ -121,7 +126,7 @@ pub fn establish(run: &RunFolder, sub_suites: &[HashedSubSuite], compute: Comput
 /// The number type that the run in the folder was begun with.
 pub fn precision(run: &RunFolder) -> Option<Compute> {
     let found = read(run).ok()??;
-    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == precision_name(compute))
+    [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == compute.name())
 }
 
 /// The configuration of the run in the folder, if there is one.
@@ -140,7 +145,6 @@ fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
 }
-
 fn another_configuration(run: &RunFolder) -> String {
     format!("{} holds a run of another configuration", run.root().display())
 }
@@ -148,12 +152,16 @@ fn another_configuration(run: &RunFolder) -> String {
 /// # Errors
 /// Names every key that differs, with both values.
 fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
-    let differing =
-        differing(found, wanted, |key, has, wants| format!("  {key}: the folder has {has}, this call {wants}"));
+    let differing = differing(found, wanted, |key, has, wants| {
+        format!("  {key}: the folder has {has}, this call {wants}")
+    });
     if differing.is_empty() {
         return Ok(());
     }
-    bail!("\n{}\nhint: name another folder for --out, or repeat the first call's options", differing.join("\n"))
+    bail!(
+        "\n{}\nhint: name another folder for --out, or repeat the first call's options",
+        differing.join("\n")
+    )
 }
 
 /// A line for every key in which two configurations differ, from the key and both values.
@@ -161,8 +169,9 @@ pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) 
     let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
     flatten("", found, &mut old);
     flatten("", wanted, &mut new);
-    let text =
-        |leaves: &BTreeMap<String, String>, key: &String| leaves.get(key).map_or("nothing", String::as_str).to_owned();
+    let text = |leaves: &BTreeMap<String, String>, key: &String| {
+        leaves.get(key).map_or("nothing", String::as_str).to_owned()
+    };
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let differing = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
     differing.map(|key| line(key, &text(&old, key), &text(&new, key))).collect()
@@ -191,7 +200,8 @@ mod tests {
     fn differing_keys_are_named_with_both_values() {
         let message = format!(
             "{:#}",
-            ensure_same(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": 1, "c": 3, "d": [1]}})).unwrap_err()
+            ensure_same(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": 1, "c": 3, "d": [1]}}))
+                .unwrap_err()
         );
         assert!(message.contains("a.c: the folder has 2, this call 3"), "{message}");
         assert!(message.contains("a.d: the folder has nothing, this call [1]"), "{message}");

@@ -91,7 +91,14 @@ impl Measure {
     /// A value of this measure. Of one that ends with a slash, [`Measure::value_of_class`].
     pub fn value(&self, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
         let Measure { family, metric, unit, better, .. } = *self;
-        MeasuredValue { task: family.name().to_owned(), metric: metric.to_owned(), eval_seed, value, unit, better }
+        MeasuredValue {
+            task: family.name().to_owned(),
+            metric: metric.to_owned(),
+            eval_seed,
+            value,
+            unit,
+            better,
+        }
     }
 
     /// A value of this measure of one class.

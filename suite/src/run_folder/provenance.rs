@@ -49,7 +49,8 @@ fn first_line(program: &str, args: &[&str]) -> Option<String> {
 /// outside a checkout.
 fn checkout() -> Value {
     let program = std::env::current_exe().unwrap_or_default();
-    let Some(root) = program.ancestors().find(|folder| folder.join(".git").exists() && folder.join("suite").exists())
+    let Some(root) =
+        program.ancestors().find(|folder| folder.join(".git").exists() && folder.join("suite").exists())
     else {
         return Value::Null;
     };
@@ -92,7 +93,8 @@ fn slurm() -> Value {
         ("array_task", "SLURM_ARRAY_TASK_ID"),
         ("restarts", "SLURM_RESTART_COUNT"),
     ];
-    let found = named.into_iter().filter_map(|(key, name)| Some((key.to_owned(), json!(std::env::var(name).ok()?))));
+    let found =
+        named.into_iter().filter_map(|(key, name)| Some((key.to_owned(), json!(std::env::var(name).ok()?))));
     let mut all: Map<String, Value> = found.collect();
     all.insert("job".to_owned(), json!(job));
     Value::Object(all)

@@ -19,8 +19,10 @@ pub fn record(run: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> 
         Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?,
         Err(_) => BTreeMap::new(),
     };
-    let cells = std::fs::read_dir(run.path(layout::CELLS)).with_context(|| run.root().display().to_string())?;
-    let cells: Vec<String> = cells.flatten().map(|cell| cell.file_name().to_string_lossy().into_owned()).collect();
+    let cells =
+        std::fs::read_dir(run.path(layout::CELLS)).with_context(|| run.root().display().to_string())?;
+    let cells: Vec<String> =
+        cells.flatten().map(|cell| cell.file_name().to_string_lossy().into_owned()).collect();
     for (slug, hash) in hashes {
         let is_of_row = |cell: &&String| {
             let rest = cell.split_once(slug.as_str()).map(|(_, rest)| rest);

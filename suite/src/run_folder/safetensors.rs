@@ -11,8 +11,12 @@ use tch::{Kind, Tensor};
 /// Tensors by name, as `Arena::load` takes them.
 pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
 
-const KINDS: [(Kind, Dtype); 4] =
-    [(Kind::Float, Dtype::F32), (Kind::Double, Dtype::F64), (Kind::BFloat16, Dtype::BF16), (Kind::Half, Dtype::F16)];
+const KINDS: [(Kind, Dtype); 4] = [
+    (Kind::Float, Dtype::F32),
+    (Kind::Double, Dtype::F64),
+    (Kind::BFloat16, Dtype::BF16),
+    (Kind::Half, Dtype::F16),
+];
 
 /// The bytes of a safetensors file.
 ///
@@ -52,7 +56,9 @@ struct Raw {
 
 fn raw(tensor: &Tensor) -> Result<Raw> {
     let kind = tensor.kind();
-    let Some((_, dtype)) = KINDS.iter().find(|(kept, _)| *kept == kind) else { bail!("cannot write {kind:?}") };
+    let Some((_, dtype)) = KINDS.iter().find(|(kept, _)| *kept == kind) else {
+        bail!("cannot write {kind:?}")
+    };
     let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
     let shape = tensor.size().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail, ensure};
-use eqr_models::Arena;
-use eqr_models::optim::Schedule;
+use eqr_models::schedule::Schedule;
 use eqr_models::vit::VitConfig;
+use eqr_models::{Arena, Normalisation};
 use serde::{Deserialize, Serialize};
-
-use crate::cluster::precision::precision_name;
-use crate::normalisation::Normalisation;
 
 /// Shape of every parameter, by name.
 pub(crate) type Shapes = BTreeMap<String, Vec<i64>>;
@@ -34,7 +31,7 @@ impl TrainingIdentity {
     /// The identity of a training of `arena`.
     pub fn new(arena: &Arena, encoder: &VitConfig, schedule: Schedule, normalisation: Normalisation) -> Self {
         TrainingIdentity {
-            precision: precision_name(arena.compute()).to_owned(),
+            precision: arena.compute().name().to_owned(),
             schedule,
             encoder: *encoder,
             normalisation: Some(normalisation),
@@ -88,11 +85,15 @@ mod tests {
 
     #[test]
     fn every_shape_that_differs_is_named_with_both() {
-        let shapes = |list: &[(&str, i64)]| list.iter().map(|(name, n)| ((*name).to_owned(), vec![*n])).collect();
+        let shapes =
+            |list: &[(&str, i64)]| list.iter().map(|(name, n)| ((*name).to_owned(), vec![*n])).collect();
         let found = shapes(&[("a", 1), ("b", 2), ("c", 3)]);
         assert!(ensure_same_shapes(&found, &found).is_ok());
         let text = ensure_same_shapes(&found, &shapes(&[("a", 1), ("b", 4)])).unwrap_err().to_string();
         assert!(text.contains("b: the checkpoint has [2], this run [4]"), "{text}");
-        assert!(text.contains("c: the checkpoint has [3], this run nothing") && !text.contains("a:"), "{text}");
+        assert!(
+            text.contains("c: the checkpoint has [3], this run nothing") && !text.contains("a:"),
+            "{text}"
+        );
     }
 }

@@ -89,7 +89,9 @@ fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
         let sub_suite = read_sub_suite(&table, data, overrides, &origin)?;
         if sub_suites.iter().any(|other| other.key == sub_suite.key) {
             let key = sub_suite.key.unwrap_or_default();
-            bail!("{origin}: another data set is called `{key}` too\nhint: tell them apart by `key = \"...\"`");
+            bail!(
+                "{origin}: another data set is called `{key}` too\nhint: tell them apart by `key = \"...\"`"
+            );
         }
         sub_suites.push(sub_suite);
     }
@@ -98,7 +100,9 @@ fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
 
 /// The sub-suite of one of several data sets.
 fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
-    let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a text"));
+    let text = |value: Value| {
+        value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a text"))
+    };
     let key = data.remove("key").map(text).transpose()?;
     let own = match data.remove("set") {
         None => Table::new(),
@@ -125,7 +129,10 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
         Data::Solids { spec } => spec.name.clone(),
         Data::Pack { file, .. } => file.strip_suffix(".h5").unwrap_or(file).to_owned(),
     }));
-    ensure!(!key.is_empty(), "{origin}: its name has neither letters nor digits\nhint: give it one by `key = \"...\"`");
+    ensure!(
+        !key.is_empty(),
+        "{origin}: its name has neither letters nor digits\nhint: give it one by `key = \"...\"`"
+    );
     if !named {
         suite.title = format!("{}: {key}", suite.title);
     }
@@ -151,7 +158,8 @@ fn merge(base: &mut Table, own: Table) {
 
 /// Sets `a.b.c=value` in a table; the value is read as TOML, else as a string.
 fn set(table: &mut Table, assignment: &str) -> Result<()> {
-    let (key, value) = assignment.split_once('=').ok_or_else(|| anyhow!("--set {assignment}: expected key=value"))?;
+    let (key, value) =
+        assignment.split_once('=').ok_or_else(|| anyhow!("--set {assignment}: expected key=value"))?;
     let value = format!("x = {value}")
         .parse::<Table>()
         .map_or(Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
@@ -202,7 +210,10 @@ spec = { name = "solids", side = 32, objects_per_class = 4, views = 2, seed = 0 
         assert_eq!(keys, ["solids", "some-photos"]);
         let [solids, photos] = [&found[0].suite, &found[1].suite];
         let one = Suite::load("quickstart", &[]).unwrap();
-        assert_eq!((solids.train.epochs, solids.table, &solids.methods), (one.train.epochs, one.table, &one.methods));
+        assert_eq!(
+            (solids.train.epochs, solids.table, &solids.methods),
+            (one.train.epochs, one.table, &one.methods)
+        );
         assert_eq!((photos.train.epochs, photos.table, photos.train.batch), (3, Some(4), one.train.batch));
         assert_eq!(photos.methods, ["VICReg"]);
         assert_eq!((solids.train.lr, photos.train.lr), (0.5, 0.5));
@@ -212,7 +223,10 @@ spec = { name = "solids", side = 32, objects_per_class = 4, views = 2, seed = 0 
     #[test]
     fn data_sets_of_one_name_are_told_apart_by_their_keys() {
         let message = format!("{:#}", sub_suites(&format!("{PACK}{PACK}"), &[]).unwrap_err());
-        assert!(message.contains("another data set is called `some-photos`") && message.contains("key ="), "{message}");
+        assert!(
+            message.contains("another data set is called `some-photos`") && message.contains("key ="),
+            "{message}"
+        );
         let found = sub_suites(&format!("{PACK}{PACK}key = \"again\"\n"), &[]).unwrap();
         assert_eq!(found[1].key.as_deref(), Some("again"));
     }
@@ -233,11 +247,13 @@ spec = { name = "solids", side = 32, objects_per_class = 4, views = 2, seed = 0 
 
     #[test]
     fn overrides_reach_nested_keys_and_unknown_keys_are_refused_with_the_nearest() {
-        let suite = Suite::load("quickstart", &["train.epochs=7".into(), "methods=[\"VICReg\"]".into()]).unwrap();
+        let suite =
+            Suite::load("quickstart", &["train.epochs=7".into(), "methods=[\"VICReg\"]".into()]).unwrap();
         assert_eq!((suite.train.epochs, suite.methods.len()), (7, 1));
         let message = format!("{:#}", Suite::load("quickstart", &["train.epoch=7".into()]).unwrap_err());
         assert!(message.contains("did you mean `epochs`"), "{message}");
-        let message = format!("{:#}", Suite::load("quickstart", &["methods=[\"VICRge\"]".into()]).unwrap_err());
+        let message =
+            format!("{:#}", Suite::load("quickstart", &["methods=[\"VICRge\"]".into()]).unwrap_err());
         assert!(message.contains("did you mean `VICReg`"), "{message}");
         let message = format!("{:#}", Suite::load("quickstrat", &[]).unwrap_err());
         assert!(message.contains("did you mean `quickstart`"), "{message}");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use eqr_probes::segment::SegmentConfig;
+use eqr_probes::segmentation_head::SegmentConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::registry;
@@ -33,7 +33,10 @@ impl Preparation {
     pub fn validate(&self) -> Result<()> {
         let Preparation { crop_pct, val_fraction } = *self;
         ensure!(crop_pct > 0.0 && crop_pct <= 1.0, "crop_pct = {crop_pct}: must be above 0 and at most 1");
-        ensure!(val_fraction > 0.0 && val_fraction < 1.0, "val_fraction = {val_fraction}: must be between 0 and 1");
+        ensure!(
+            val_fraction > 0.0 && val_fraction < 1.0,
+            "val_fraction = {val_fraction}: must be between 0 and 1"
+        );
         Ok(())
     }
 }

@@ -52,5 +52,7 @@ pub enum Pooling {
 fn channels(text: &str) -> Result<[f32; 3], String> {
     let values: Result<Vec<f32>, _> = text.split(',').map(|value| value.trim().parse::<f32>()).collect();
     let values = values.ok().filter(|values| values.iter().all(|value| value.is_finite()));
-    values.and_then(|values| values.try_into().ok()).ok_or_else(|| "expected three numbers with commas between".into())
+    values
+        .and_then(|values| values.try_into().ok())
+        .ok_or_else(|| "expected three numbers with commas between".into())
 }

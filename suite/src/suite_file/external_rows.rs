@@ -109,7 +109,11 @@ pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
         let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
         ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
         ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are for encoders", place());
-        ensure!(row.features.is_some() || row.transfer.is_empty(), "{}: transfer is for rows of features", place());
+        ensure!(
+            row.features.is_some() || row.transfer.is_empty(),
+            "{}: transfer is for rows of features",
+            place()
+        );
         ensure!(!file_name(&row.name).is_empty(), "{}: its name has neither letters nor digits", place());
         let other = rows[..i].iter().any(|other| other.slug() == row.slug());
         if other || methods.contains(&row.name) {
@@ -125,7 +129,9 @@ mod tests {
 
     #[test]
     fn a_row_has_one_source_and_a_name_of_its_own() {
-        let row = |text: &str| -> ExternalRow { toml::from_str(&format!("method = \"external\"\n{text}")).unwrap() };
+        let row = |text: &str| -> ExternalRow {
+            toml::from_str(&format!("method = \"external\"\n{text}")).unwrap()
+        };
         let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
         assert!(validate(std::slice::from_ref(&good), &["Ours".into()]).is_ok());
         for (rows, says) in [

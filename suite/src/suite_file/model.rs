@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::LossConfig;
-use eqr_models::vit::{Pool, Positions, Size};
+use eqr_models::vit::{Pool, PositionInit, Size};
 use serde::{Deserialize, Serialize};
 
 /// The network; the side of its images is that of the data set.
@@ -33,7 +33,7 @@ pub struct Model {
     pub pool: Pool,
     /// How the learned position embedding starts.
     #[serde(default)]
-    pub positions: Positions,
+    pub positions: PositionInit,
     /// Heads between y and the losses.
     #[serde(default)]
     pub head: HeadConfig,
@@ -68,8 +68,7 @@ impl Model {
             }
             None => {
                 if let Some((key, _)) = given.iter().find(|(_, value)| *value == 0) {
-                    let hint =
-                        "hint: give model.size = \"tiny\", \"small\" or \"base\", or all of model.dim, depth and heads";
+                    let hint = "hint: give model.size = \"tiny\", \"small\" or \"base\", or all of model.dim, depth and heads";
                     bail!("model.{key} is missing or 0\n{hint}");
                 }
             }

@@ -115,8 +115,13 @@ pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun
 /// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without
 /// `train.probe_every`, and for rows of equal steps, which are no part of the curve.
 pub fn curve_steps(suite: &Suite, budget: Budget, steps_per_epoch: u64) -> Vec<u64> {
-    let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else { return Vec::new() };
-    (1..suite.train.epochs).filter(|epoch| epoch.is_multiple_of(every)).map(|epoch| epoch * steps_per_epoch).collect()
+    let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else {
+        return Vec::new();
+    };
+    (1..suite.train.epochs)
+        .filter(|epoch| epoch.is_multiple_of(every))
+        .map(|epoch| epoch * steps_per_epoch)
+        .collect()
 }
 
 #[cfg(test)]
@@ -126,14 +131,17 @@ mod tests {
     #[test]
     fn slugs_are_file_names_and_differ() {
         let mut seen = std::collections::BTreeSet::new();
-        for name in eqr_models::methods::known_names() {
+        for name in eqr_models::methods::method_names() {
             for (data_set, name) in [
                 (None, name.clone()),
                 (Some("solids".to_owned()), name.clone()),
                 (None, format!("{name}{EQUAL_STEPS}")),
             ] {
                 let slug = EncoderRun { data_set, row: name.parse().unwrap(), seed: 1 }.slug();
-                assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{slug}");
+                assert!(
+                    slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                    "{slug}"
+                );
                 assert!(seen.insert(slug));
             }
         }

@@ -63,8 +63,13 @@ mod tests {
 
     /// (table, method) of every row of the paper's tables.
     fn paper() -> BTreeSet<(u8, String)> {
-        let mut lines = csv::Reader::from_reader(include_str!("../../../results/paper/tables.csv").as_bytes());
-        lines.records().map(Result::unwrap).map(|line| (line[0].parse().unwrap(), line[3].to_owned())).collect()
+        let mut lines =
+            csv::Reader::from_reader(include_str!("../../../results/paper/tables.csv").as_bytes());
+        lines
+            .records()
+            .map(Result::unwrap)
+            .map(|line| (line[0].parse().unwrap(), line[3].to_owned()))
+            .collect()
     }
 
     #[test]
@@ -80,8 +85,14 @@ mod tests {
 
     #[test]
     fn presets_have_every_row_of_the_papers_tables() {
-        let tables =
-            [("3diebench", 1), ("imagenet", 2), ("cifar10-unknown", 3), ("cifar10", 4), ("transfer", 5), ("ade20k", 6)];
+        let tables = [
+            ("3diebench", 1),
+            ("imagenet", 2),
+            ("cifar10-unknown", 3),
+            ("cifar10", 4),
+            ("transfer", 5),
+            ("ade20k", 6),
+        ];
         for (name, table) in tables {
             let suite = &preset(name)[0];
             assert_eq!(suite.table, Some(table));
@@ -102,8 +113,9 @@ mod tests {
     /// `--pretrained` can then take over the trainings of one into the other.
     #[test]
     fn presets_of_one_pretraining_share_it() {
-        let training =
-            |suite: &Suite| (suite.data.clone(), suite.transforms.clone(), suite.model.clone(), suite.train.clone());
+        let training = |suite: &Suite| {
+            (suite.data.clone(), suite.transforms.clone(), suite.model.clone(), suite.train.clone())
+        };
         let one = |name: &str| training(&preset(name)[0]);
         for (name, other) in [("transfer", "imagenet"), ("ade20k", "imagenet")] {
             assert_eq!(one(name), one(other), "{name}");
@@ -113,8 +125,9 @@ mod tests {
         for (suite, name) in all.iter().zip(["3diebench", "imagenet", "cifar10", "cifar10-unknown"]) {
             assert_eq!(training(suite), one(name), "{name}");
             let own = &preset(name)[0];
-            let measured =
-                |suite: &Suite| (suite.seeds, suite.methods.clone(), suite.probe.clone(), suite.transfer.clone());
+            let measured = |suite: &Suite| {
+                (suite.seeds, suite.methods.clone(), suite.probe.clone(), suite.transfer.clone())
+            };
             assert_eq!((measured(suite), &suite.segmentation), (measured(own), &own.segmentation), "{name}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use eqr_probes::classify::ClassifyConfig;
+use eqr_probes::linear_classification::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
-use eqr_models::methods::known_names;
+use eqr_models::methods::method_names;
 
 /// The error with a hint: serde says `unknown field `x`, expected one of ...`, and the nearest of those is
 /// probably meant.
@@ -22,8 +22,9 @@ pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
 /// An unknown name, with the nearest valid one.
 pub fn parse_method(name: &str) -> Result<MethodKind> {
     name.parse().map_err(|_| {
-        let names = known_names();
-        let near = nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
+        let names = method_names();
+        let near =
+            nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
         anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), names.join("; "))
     })
 }
@@ -32,5 +33,8 @@ pub fn parse_method(name: &str) -> Result<MethodKind> {
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let score = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
     let scored = candidates.into_iter().map(|candidate| (score(candidate), candidate));
-    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+    scored
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
 }

@@ -1,6 +1,6 @@
 //! The steps of a training and their learning rates.
 
-use eqr_models::optim::Schedule;
+use eqr_models::schedule::Schedule;
 
 use crate::suite_file::plan::Budget;
 use crate::suite_file::suite::Suite;
@@ -36,5 +36,9 @@ impl TrainingSteps {
 fn schedule(suite: &Suite, steps_per_epoch: u64) -> Schedule {
     let total = steps_per_epoch * suite.train.epochs;
     let warmup = (10 * steps_per_epoch).min(total / 20).max(1);
-    Schedule { peak: suite.train.lr * suite.train.batch as f64 / 256.0, warmup: warmup as i64, total: total as i64 }
+    Schedule {
+        peak: suite.train.lr * suite.train.batch as f64 / 256.0,
+        warmup: warmup as i64,
+        total: total as i64,
+    }
 }

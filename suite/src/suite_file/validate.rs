@@ -30,7 +30,9 @@ impl Suite {
             ensure!(value >= 1, "{key} = {value}: must be at least 1");
         }
         if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
-            bail!("probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured");
+            bail!(
+                "probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured"
+            );
         }
         let at_least_two = [
             ("train.batch", self.train.batch),
@@ -51,7 +53,9 @@ impl Suite {
         ensure_distinct("transforms.active", &self.transforms.active)?;
         ensure_distinct("probe.parts", &self.probe.parts)?;
         if !self.probe.parts.contains(&ReadoutHalf::All) {
-            bail!("probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]");
+            bail!(
+                "probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]"
+            );
         }
         self.probe.regression.validate().context("probe.regression")?;
         self.probe.classification.validate().context("probe.classification")?;

@@ -71,7 +71,8 @@ fn stdout(output: &Output) -> String {
 fn fact(output: &Output, name: &str) -> String {
     let text = stdout(output);
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
-    line.unwrap_or_else(|| panic!("no {name}= in {text:?} / {:?}", String::from_utf8_lossy(&output.stderr))).to_owned()
+    line.unwrap_or_else(|| panic!("no {name}= in {text:?} / {:?}", String::from_utf8_lossy(&output.stderr)))
+        .to_owned()
 }
 
 /// Asserts exit code 2 and one message of two lines, and returns it.
@@ -99,7 +100,9 @@ fn path_with_python(install: &Install, answer: &Path) -> PathBuf {
 fn without_libtorch_it_says_where_it_looked() {
     let install = Install::new(&["eqr-bench-solo"]);
     let message = refusal(&install.launcher().arg("doctor").output().unwrap());
-    for part in ["libtorch 2.11 not found", "$LIBTORCH is not set", ".libtorch", "python3 has no torch", "make setup"] {
+    for part in
+        ["libtorch 2.11 not found", "$LIBTORCH is not set", ".libtorch", "python3 has no torch", "make setup"]
+    {
         assert!(message.contains(part), "{part:?} not in {message}");
     }
 }
@@ -119,7 +122,11 @@ fn a_wrong_version_is_refused_and_not_passed_over() {
     install.libtorch(".libtorch", "version", "2.11.0\n");
     for (name, file, text) in [
         ("archive", "build-version", "2.9.1+cpu\n"),
-        ("package", "version.py", "from typing import Optional\n__version__ = '2.10.0+cu130'\ndebug = False\n"),
+        (
+            "package",
+            "version.py",
+            "from typing import Optional\n__version__ = '2.10.0+cu130'\ndebug = False\n",
+        ),
         ("prefix", "build-version", "2.110.0\n"),
     ] {
         let wrong = install.libtorch(name, file, text);
@@ -298,7 +305,11 @@ fn an_engine_that_cannot_be_loaded_is_explained() {
     ];
     for (library, advice) in cases {
         // An engine whose library is removed after linking. No machine has a library of that version.
-        cc(&bin, "int f(void) { return 7; }", &["-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o", library]);
+        cc(
+            &bin,
+            "int f(void) { return 7; }",
+            &["-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o", library],
+        );
         cc(&bin, "int f(void); int main(void) { return f(); }", &[library, "-o", "eqr-bench-solo"]);
         let complete = install.launcher().env("LD_LIBRARY_PATH", &bin).output().unwrap();
         assert_eq!(complete.status.code(), Some(7), "{complete:?}");

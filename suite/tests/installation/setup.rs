@@ -20,7 +20,8 @@ impl Checkout {
         let checkout = Checkout { _turn: crate::turn(), dir: tempfile::tempdir().unwrap() };
         fs::create_dir(checkout.path("scripts")).unwrap();
         for script in ["setup.sh", "libtorch.py"] {
-            fs::copy(workspace().join("scripts").join(script), checkout.path("scripts").join(script)).unwrap();
+            fs::copy(workspace().join("scripts").join(script), checkout.path("scripts").join(script))
+                .unwrap();
         }
         fs::create_dir(checkout.path("programs")).unwrap();
         let apt_get = checkout.path("programs/apt-get");
@@ -71,12 +72,18 @@ impl Checkout {
     }
 
     fn assert_facade_is_whole(&self) {
-        for file in
-            ["lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so", "include/torch/csrc/api/include/torch/torch.h"]
-        {
+        for file in [
+            "lib/libtorch.so",
+            "lib/libtorch_cpu.so",
+            "lib/libc10.so",
+            "include/torch/csrc/api/include/torch/torch.h",
+        ] {
             assert!(self.path(".libtorch").join(file).exists(), "{file}");
         }
-        assert!(!self.path(".libtorch/lib/libtorch_cuda.so").exists(), "the build must not link the CUDA half");
+        assert!(
+            !self.path(".libtorch/lib/libtorch_cuda.so").exists(),
+            "the build must not link the CUDA half"
+        );
         assert!(!self.path(".libtorch.tmp").exists() && !self.path(".libtorch.old").exists());
     }
 }
@@ -103,9 +110,10 @@ fn assert_refused(checkout: &Checkout, output: &Output, words: &[&str]) {
 #[test]
 fn a_libtorch_of_another_version_is_refused_before_anything_is_done() {
     let checkout = Checkout::new();
-    for (name, file, text) in
-        [("archive", "build-version", "2.9.1+cpu\n"), ("package", "version.py", "__version__ = '2.12.0+cu130'\n")]
-    {
+    for (name, file, text) in [
+        ("archive", "build-version", "2.9.1+cpu\n"),
+        ("package", "version.py", "__version__ = '2.12.0+cu130'\n"),
+    ] {
         let wrong = checkout.libtorch(name, file, text);
         let output = checkout.setup(&[]).env("LIBTORCH", &wrong).output().unwrap();
         assert_refused(&checkout, &output, &["$LIBTORCH", wrong.to_str().unwrap(), "needs 2.11"]);
@@ -169,10 +177,14 @@ fn pythons_torch_is_found_without_importing_it() {
         return crate::skip::skip("python", "no python3 on this machine");
     }
     let checkout = Checkout::new();
-    let package =
-        checkout.libtorch("site-packages/torch", "version.py", "debug = False\n__version__ = '2.11.0+cu130'\n");
+    let package = checkout.libtorch(
+        "site-packages/torch",
+        "version.py",
+        "debug = False\n__version__ = '2.11.0+cu130'\n",
+    );
     fs::write(package.join("__init__.py"), "raise RuntimeError('imported')\n").unwrap();
-    let setup = || checkout.setup(&["libtorch"]).env("PYTHONPATH", package.parent().unwrap()).output().unwrap();
+    let setup =
+        || checkout.setup(&["libtorch"]).env("PYTHONPATH", package.parent().unwrap()).output().unwrap();
     assert_fine(&setup());
     checkout.assert_facade_is_whole();
     assert_eq!(checkout.read(".libtorch/source"), format!("1 python {}", package.display()));

@@ -74,8 +74,16 @@ fn folders_of_runs() {
     assert!(String::from_utf8_lossy(&dry.stdout).contains("pretrain-ours-seed0"));
 
     copy(tiny_run(), &here.join("run"));
-    refused(here, &run_args("run", &["--set", "train.lr=0.5"]), &["another configuration", "train.lr", "0.5", "0.01"]);
-    refused(here, &["run", "tiny.toml", "--out", "run", "--precision", "bf16", "--methods", "VICReg"], &["methods"]);
+    refused(
+        here,
+        &run_args("run", &["--set", "train.lr=0.5"]),
+        &["another configuration", "train.lr", "0.5", "0.01"],
+    );
+    refused(
+        here,
+        &["run", "tiny.toml", "--out", "run", "--precision", "bf16", "--methods", "VICReg"],
+        &["methods"],
+    );
 }
 
 #[test]
@@ -142,8 +150,10 @@ fn a_data_root_that_only_some_ranks_see() {
         std::fs::create_dir_all(here.join(rank)).unwrap();
     }
     std::fs::create_dir(here.join("0/packs")).unwrap();
-    std::fs::write(here.join("0/packs/cifar10.h5"), b"not HDF5 either, but rank 1 is first to miss it").unwrap();
-    let script = format!("cd $OMPI_COMM_WORLD_RANK && exec {PROGRAM} run cifar10 --out ../run --data-root packs");
+    std::fs::write(here.join("0/packs/cifar10.h5"), b"not HDF5 either, but rank 1 is first to miss it")
+        .unwrap();
+    let script =
+        format!("cd $OMPI_COMM_WORLD_RANK && exec {PROGRAM} run cifar10 --out ../run --data-root packs");
     let output = output(mpirun(here, 2).args(["sh", "-c", &script]));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("of 2:"), "says which rank: {}", stderr(&output));

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{PROGRAM, class_folders, eqr, output, picture, spawn, stderr, succeeded};
 use eqr_datasets::Pack;
 use image::ImageFormat;
 use tar::EntryType;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
+
+use crate::common::{PROGRAM, class_folders, eqr, output, picture, spawn, stderr, succeeded};
 
 /// `data pack` of class folders `input` to `out.h5`.
 fn pack_args<'a>(input: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
@@ -51,14 +52,18 @@ fn a_full_disk_keeps_what_is_done_and_the_same_command_finishes_it() {
     succeeded(&eqr(here, &["data", "pack", "class-folders", "photos", "--out", "whole.h5"]));
     let whole = fs::read(here.join("whole.h5")).unwrap();
     // room for some images; for all images, but not for the rest of the pack
-    let images: u64 = Pack::open(here.join("whole.h5")).unwrap().splits.iter().map(|split| split.image_bytes()).sum();
+    let images: u64 =
+        Pack::open(here.join("whole.h5")).unwrap().splits.iter().map(|split| split.image_bytes()).sum();
     for room in [images / 2048, images / 1024 + 1] {
         assert!(room * 1024 < whole.len() as u64);
         let full = with_room(here, room, &pack_args("photos", &[]));
         is_refusal(&full, &["out.h5", "is kept in out.h5.part; the same command goes on"]);
         assert!(!here.join("out.h5").exists() && here.join("out.h5.part").exists(), "room for {room} KiB");
         succeeded(&eqr(here, &pack_args("photos", &[])));
-        assert!(fs::read(here.join("out.h5")).unwrap() == whole, "another pack after a full disk at {room} KiB");
+        assert!(
+            fs::read(here.join("out.h5")).unwrap() == whole,
+            "another pack after a full disk at {room} KiB"
+        );
         fs::remove_file(here.join("out.h5")).unwrap();
     }
     let mut left: Vec<_> = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -104,7 +109,10 @@ fn killed_in_the_middle_and_started_again_gives_the_same_bytes() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!here.join("out.h5").exists() && length() >= 10_000, "killed before the end, and something is kept");
+    assert!(
+        !here.join("out.h5").exists() && length() >= 10_000,
+        "killed before the end, and something is kept"
+    );
     succeeded(&eqr(here, &args));
     assert!(fs::read(here.join("out.h5")).unwrap() == fs::read(here.join("whole.h5")).unwrap());
     assert!(!here.join("out.h5.part").exists());
@@ -137,7 +145,8 @@ fn tar_member(name: &str, kind: EntryType, declared: usize, bytes: &[u8]) -> Vec
 
 /// A tar of two classes with `last` as its last member.
 fn tar_with(last: &[u8]) -> Vec<u8> {
-    let member = |(name, bytes): (String, Vec<u8>)| tar_member(&name, EntryType::Regular, bytes.len(), &bytes);
+    let member =
+        |(name, bytes): (String, Vec<u8>)| tar_member(&name, EntryType::Regular, bytes.len(), &bytes);
     let mut tar: Vec<u8> = two_classes().into_iter().flat_map(member).collect();
     tar.extend_from_slice(last);
     tar.resize(tar.len() + 1024, 0);
@@ -258,7 +267,8 @@ fn left_out(here: &Path) -> Vec<String> {
     let pack = Pack::open(here.join("out.h5")).unwrap();
     let entries = pack.provenance["left_out"].as_array().unwrap();
     assert!(entries.iter().all(|entry| !entry["reason"].as_str().unwrap().is_empty()));
-    let mut members: Vec<String> = entries.iter().map(|entry| entry["member"].as_str().unwrap().to_owned()).collect();
+    let mut members: Vec<String> =
+        entries.iter().map(|entry| entry["member"].as_str().unwrap().to_owned()).collect();
     members.sort_unstable();
     members
 }
@@ -279,7 +289,8 @@ fn images_that_lists_name_and_that_are_missing_are_listed_or_left_out_on_request
     }
     fs::remove_file(here.join("dtd/images/woven/woven_11.jpg")).unwrap();
     let args = ["data", "pack", "dtd", "dtd", "--out", "out.h5"];
-    let says = ["images/woven/woven_11.jpg", "labels/val1.txt line 2 names it", "1 of 6 images", "--skip-bad"];
+    let says =
+        ["images/woven/woven_11.jpg", "labels/val1.txt line 2 names it", "1 of 6 images", "--skip-bad"];
     is_refusal(&eqr(here, &args), &says);
     assert!(!here.join("out.h5").exists() && !here.join("out.h5.part").exists());
     succeeded(&eqr(here, &[args.as_slice(), &["--skip-bad"]].concat()));
@@ -295,9 +306,12 @@ fn places_where_no_pack_can_be_written() {
     fs::write(here.join("file"), "not a folder").unwrap();
     fs::create_dir(here.join("folder.h5")).unwrap();
     // nobody may write to /proc, not even root
-    for (out, says) in
-        [("/proc/x.h5", "/proc"), ("absent/x.h5", "absent"), ("file/x.h5", "file"), ("folder.h5", "folder.h5")]
-    {
+    for (out, says) in [
+        ("/proc/x.h5", "/proc"),
+        ("absent/x.h5", "absent"),
+        ("file/x.h5", "file"),
+        ("folder.h5", "folder.h5"),
+    ] {
         is_refusal(&eqr(here, &["data", "pack", "class-folders", "photos", "--out", out]), &[says]);
     }
     // a pack of pixels has no files to decode

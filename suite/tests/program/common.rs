@@ -71,8 +71,11 @@ fn folder_of_shared_runs() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
         for old in std::fs::read_dir(root).expect("cargo makes it").flatten() {
-            let process =
-                old.file_name().to_string_lossy().strip_prefix("runs-of-").map(|id| Path::new("/proc").join(id));
+            let process = old
+                .file_name()
+                .to_string_lossy()
+                .strip_prefix("runs-of-")
+                .map(|id| Path::new("/proc").join(id));
             if process.is_some_and(|process| !process.exists()) {
                 std::fs::remove_dir_all(old.path()).expect("nobody uses it");
             }
@@ -100,7 +103,8 @@ pub fn tiny_run() -> &'static Path {
 
 /// A run of the tiny suite with [`FOUR_METHODS`].
 pub fn run_of_four_methods() -> &'static Path {
-    static RUN: LazyLock<PathBuf> = LazyLock::new(|| finished(1, &run_args("four", &["--methods", FOUR_METHODS])));
+    static RUN: LazyLock<PathBuf> =
+        LazyLock::new(|| finished(1, &run_args("four", &["--methods", FOUR_METHODS])));
     &RUN
 }
 
@@ -199,8 +203,9 @@ pub fn photographs(folder: &Path) {
             for i in 0..count {
                 let seed = i + 100 * class + if split == "train" { 0 } else { 5000 };
                 let image = RgbImage::from_fn(20, 20, |x, y| {
-                    let wave =
-                        |k: u32| (((x * (3 + k) + y * (5 + seed % 7)) as f32 / 9.0 + seed as f32).sin() * 60.0) as i32;
+                    let wave = |k: u32| {
+                        (((x * (3 + k) + y * (5 + seed % 7)) as f32 / 9.0 + seed as f32).sin() * 60.0) as i32
+                    };
                     let own = |channel: u32| if channel == class { 170 } else { 80 };
                     Rgb([0, 1, 2].map(|channel| (own(channel) + wave(channel)).clamp(0, 255) as u8))
                 });
@@ -208,7 +213,10 @@ pub fn photographs(folder: &Path) {
             }
         }
     }
-    succeeded(&eqr(folder, &["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--side", "20"]));
+    succeeded(&eqr(
+        folder,
+        &["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--side", "20"],
+    ));
 }
 
 /// Writes `forward` as TorchScript, traced with images of `side` pixels.
@@ -220,7 +228,8 @@ pub fn traced(path: &Path, side: i64, mut forward: impl FnMut(&Tensor) -> Tensor
 
 /// A token map of colours and edges: a fixed 4 x 4 convolution with stride 4.
 pub fn colour_map(images: &Tensor) -> Tensor {
-    let weight = (Tensor::arange(8 * 3 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([8, 3, 4, 4]) * 0.2;
+    let weight =
+        (Tensor::arange(8 * 3 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([8, 3, 4, 4]) * 0.2;
     images.conv2d(&weight, None::<Tensor>, [4, 4], [0, 0], [1, 1], 1).relu()
 }
 
@@ -264,7 +273,11 @@ pub fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
         state ^= state >> 17;
         state ^= state << 5;
         let wave = ((x * (salt % 5 + 1) + y * 3) % 64) * 2;
-        Rgb([(wave + state % 64) as u8, (x + salt * 37 + state / 64 % 32) as u8, (y * 2 + state / 4096 % 32) as u8])
+        Rgb([
+            (wave + state % 64) as u8,
+            (x + salt * 37 + state / 64 % 32) as u8,
+            (y * 2 + state / 4096 % 32) as u8,
+        ])
     })
 }
 

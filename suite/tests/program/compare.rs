@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use crate::common::{copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
 use serde_json::Value;
 
-const HEADER: &str = "suite,table,dataset,task,method,metric,pretrain_seed,eval_seed,value,unit,better,cell\n";
+use crate::common::{copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
+
+const HEADER: &str =
+    "suite,table,dataset,task,method,metric,pretrain_seed,eval_seed,value,unit,better,cell\n";
 
 /// Five seeds of two methods. `shift` is added to the values of `Ours`.
 fn record(path: &Path, shift: f64) {

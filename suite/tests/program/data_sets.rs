@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::common::{TINY, cell, class_folders, eqr, eqr_ranks, folder, has_mpi, same_losses, stderr, succeeded};
+use crate::common::{
+    TINY, cell, class_folders, eqr, eqr_ranks, folder, has_mpi, same_losses, stderr, succeeded,
+};
 
 /// The tiny suite on generated solids and on photographs that stay in their pack. The photographs have their
 /// own methods and epochs.
@@ -23,11 +25,13 @@ methods = ["VICReg", "Ours"]
 train = { epochs = 3 }
 transforms = { active = ["rotation", "color"] }
 "#;
-    std::fs::write(folder.join("two.toml"), format!("{before}[[data]]\n{solids}\n\n{photos}\n{rest}")).unwrap();
+    std::fs::write(folder.join("two.toml"), format!("{before}[[data]]\n{solids}\n\n{photos}\n{rest}"))
+        .unwrap();
 }
 
 fn run<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let fixed = ["run", "two.toml", "--out", out, "--data-root", ".", "--precision", "fp32", "--threads", "1"];
+    let fixed =
+        ["run", "two.toml", "--out", out, "--data-root", ".", "--precision", "fp32", "--threads", "1"];
     [&fixed[..], more].concat()
 }
 
@@ -73,7 +77,10 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
     assert_eq!(printed(&["markdown"]), format!("{solids}\n{photos}"));
     assert_eq!(printed(&["markdown", "--table", "4"]), photos);
     assert!(printed(&["csv"]).starts_with("dataset,section,row,"));
-    succeeded(&eqr(here, &["export", "out", "--data-set", "photos", "--method", "Ours", "--out", "ours.safetensors"]));
+    succeeded(&eqr(
+        here,
+        &["export", "out", "--data-set", "photos", "--method", "Ours", "--out", "ours.safetensors"],
+    ));
 
     // a set gives the same as in a suite of its own
     let alone = read(here.join("tiny.toml"));
@@ -87,7 +94,8 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
     succeeded(&eqr(here, &run("out", &[])));
     assert_eq!(read(out.join("log.jsonl")).lines().count(), before.lines().count() + 1);
     let two = read(here.join("two.toml"));
-    std::fs::write(here.join("two.toml"), two.replace("train = { epochs = 3 }", "train = { epochs = 4 }")).unwrap();
+    std::fs::write(here.join("two.toml"), two.replace("train = { epochs = 3 }", "train = { epochs = 4 }"))
+        .unwrap();
     let refused = eqr(here, &run("out", &[]));
     assert_eq!(refused.status.code(), Some(2));
     let message = stderr(&refused);

@@ -8,7 +8,22 @@ use crate::common::{copy, eqr, eqr_ranks, folder, has_mpi, run_args, stderr, suc
 fn args(lr: &str) -> [&str; 14] {
     let methods = ["--methods", "Random init,Ours", "--precision", "fp32"];
     let [a, b, c, d] = methods;
-    ["run", "tiny.toml", "--out", "run", "--threads", "1", a, b, c, d, "--set", "train.epochs=200", "--set", lr]
+    [
+        "run",
+        "tiny.toml",
+        "--out",
+        "run",
+        "--threads",
+        "1",
+        a,
+        b,
+        c,
+        d,
+        "--set",
+        "train.epochs=200",
+        "--set",
+        lr,
+    ]
 }
 
 fn report(run: &Path) -> serde_json::Value {
@@ -42,7 +57,8 @@ fn a_retry_goes_on_from_the_last_good_checkpoint() {
     for _ in 0..2 {
         let output = eqr(folder.path(), &args("train.lr=1e3"));
         check(&run, output.status.code(), &stderr(&output));
-        let good = report(&run)["last_good_checkpoint"].as_str().expect("it survives the first epoch").to_owned();
+        let good =
+            report(&run)["last_good_checkpoint"].as_str().expect("it survives the first epoch").to_owned();
         assert!(folder.path().join(good).join("manifest.json").exists());
     }
     // only the first call logs the first epoch
@@ -50,18 +66,26 @@ fn a_retry_goes_on_from_the_last_good_checkpoint() {
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let first: Vec<_> = lines.iter().filter(|line| line["epoch"] == 1).collect();
     assert_eq!(first.len(), 1, "{log}");
-    assert!(first[0]["y"]["effective_rank"].as_f64().is_some_and(|rank| (1.0..=25.0).contains(&rank)), "{log}");
+    assert!(
+        first[0]["y"]["effective_rank"].as_f64().is_some_and(|rank| (1.0..=25.0).contains(&rank)),
+        "{log}"
+    );
     assert!(first[0]["y"]["embedding_std"].as_f64().is_some_and(|std| std > 0.0), "{log}");
     let point = lines.iter().find(|line| line["terms"].is_object()).expect("a point of the curve");
-    assert!(point["gradient_norm"].as_f64().is_some_and(|norm| norm > 0.0) && point["terms"]["variance"].is_number());
+    assert!(
+        point["gradient_norm"].as_f64().is_some_and(|norm| norm > 0.0)
+            && point["terms"]["variance"].is_number()
+    );
     assert_eq!(lines.iter().filter(|line| line["diverged"].is_object()).count(), 2);
 }
 
 #[test]
 fn nothing_survives_the_first_steps_and_nothing_is_there_to_report() {
     let folder = folder();
-    let output =
-        eqr(folder.path(), &["run", "tiny.toml", "--out", "run", "--methods", "Ours", "--set", "train.lr=1e30"]);
+    let output = eqr(
+        folder.path(),
+        &["run", "tiny.toml", "--out", "run", "--methods", "Ours", "--set", "train.lr=1e30"],
+    );
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("error: diverged: pretrain-ours-seed0"), "{text}");
@@ -74,15 +98,22 @@ fn a_planted_nan_stops_the_first_step() {
     let folder = folder();
     let here = folder.path();
     copy(tiny_run(), &here.join("sound"));
-    succeeded(&eqr(here, &["export", "sound", "--method", "Ours", "--seed", "0", "--out", "encoder.safetensors"]));
+    succeeded(&eqr(
+        here,
+        &["export", "sound", "--method", "Ours", "--seed", "0", "--out", "encoder.safetensors"],
+    ));
     let mut bytes = std::fs::read(here.join("encoder.safetensors")).unwrap();
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(here.join("encoder.safetensors"), bytes).unwrap();
-    let output = eqr(here, &run_args("run", &["--methods", "Ours", "--set", "train.init=\"encoder.safetensors\""]));
+    let output =
+        eqr(here, &run_args("run", &["--methods", "Ours", "--set", "train.init=\"encoder.safetensors\""]));
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(text.contains("diverged at step 1") && text.contains("is NaN") && !text.contains("panicked"), "{text}");
+    assert!(
+        text.contains("diverged at step 1") && text.contains("is NaN") && !text.contains("panicked"),
+        "{text}"
+    );
     let report = report(&here.join("run"));
     assert_eq!((&report["step"], &report["gradient_norm"]), (&1.into(), &"NaN".into()), "{report}");
     assert!(!report["not_finite"].as_array().unwrap().is_empty() && report["last_good_checkpoint"].is_null());

@@ -41,9 +41,11 @@ fn words(command: &str) -> Vec<String> {
 
 /// The commands of all documents.
 fn documented() -> Vec<Documented> {
-    let docs = std::fs::read_dir(workspace().join("docs")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let docs =
+        std::fs::read_dir(workspace().join("docs")).into_iter().flatten().flatten().map(|entry| entry.path());
     let named = ["README.md", "CONTRIBUTING.md"].map(|name| workspace().join(name));
-    let files = docs.chain(named).filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "md"));
+    let files =
+        docs.chain(named).filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "md"));
     let mut found = Vec::new();
     for file in files.collect::<Vec<PathBuf>>() {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -53,7 +55,10 @@ fn documented() -> Vec<Documented> {
             // by itself, after mpirun, or as the value of a TOML key
             let Some((before, command)) = line.split_once("eqr-bench ").filter(|_| inside) else { continue };
             let command = if before.ends_with('"') { command.trim_end_matches('"') } else { command };
-            found.push(Documented { place: format!("{}:{}", file.display(), index + 1), args: words(command) });
+            found.push(Documented {
+                place: format!("{}:{}", file.display(), index + 1),
+                args: words(command),
+            });
         }
     }
     found
@@ -64,7 +69,8 @@ fn documented_commands_are_ones_that_the_program_takes() {
     let all = documented();
     assert!(all.len() > 10, "the documents show how to use the program");
     for Documented { place, args } in all {
-        let parsed = eqr_bench::cli::parse(std::iter::once("eqr-bench").chain(args.iter().map(String::as_str)));
+        let parsed =
+            eqr_bench::cli::parse(std::iter::once("eqr-bench").chain(args.iter().map(String::as_str)));
         parsed.unwrap_or_else(|error| panic!("{place}: eqr-bench {}: {error}", args.join(" ")));
     }
 }

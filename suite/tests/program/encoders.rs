@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{colour_map, copy, eqr, folder, photographs, stderr, succeeded, tiny_run, traced};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+
+use crate::common::{colour_map, copy, eqr, folder, photographs, stderr, succeeded, tiny_run, traced};
 
 const PROBE: [&str; 16] = [
     "--train-pairs",
@@ -57,7 +58,10 @@ fn a_checkpoint_and_its_export_say_the_same() {
     assert_eq!(newest, json(&probe(here, "ours.safetensors", &[])));
     for target in ["color", "flip"] {
         for probe in ["mlp", "linear", "constant"] {
-            assert!(newest["targets"][target][probe]["r2_per_output"].is_number(), "{target} {probe}: {newest}");
+            assert!(
+                newest["targets"][target][probe]["r2_per_output"].is_number(),
+                "{target} {probe}: {newest}"
+            );
         }
     }
     // the normalisation of the training is used: another one gives other features
@@ -125,9 +129,11 @@ fn what_an_encoder_has_seen_does_not_change_it() {
             * salt as f64
     };
     for file in [checkpoint, "map.pt"] {
-        let options = EncoderOptions { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..EncoderOptions::default() };
+        let options =
+            EncoderOptions { mean: Some([0.5; 3]), std: Some([0.5; 3]), ..EncoderOptions::default() };
         let frozen = FrozenEncoder::open(&here.join(file), &options, Some(16), Device::Cpu).unwrap();
-        let of = |salt| (frozen.represent(&images(salt)).unwrap().y, frozen.token_maps(&images(salt)).unwrap());
+        let of =
+            |salt| (frozen.represent(&images(salt)).unwrap().y, frozen.token_maps(&images(salt)).unwrap());
         let (y, maps) = of(1);
         for salt in 2..6 {
             let _ = of(salt);
@@ -212,7 +218,8 @@ fn encoders_that_cannot_be_used_are_refused() {
     let write = |file: &str, named: &[(&str, Tensor)]| {
         let named: Vec<(String, Tensor)> =
             named.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.shallow_clone())).collect();
-        std::fs::write(here.join(file), eqr_bench::run_folder::safetensors::encode(&named, None).unwrap()).unwrap();
+        std::fs::write(here.join(file), eqr_bench::run_folder::safetensors::encode(&named, None).unwrap())
+            .unwrap();
     };
     let vit = [
         ("patch_embed.proj.weight", tensor(&[64, 3, 4, 4])),

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::common::{cell, copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
 use eqr_bench::encoder::network::Network;
 use eqr_bench::encoder::vit_file::VitParameters;
 use eqr_bench::run_folder::safetensors;
-use eqr_models::methods::Model;
-use eqr_models::vit::{Pool, Positions, Vit, VitConfig};
-use eqr_models::{Arena, Compute, Registry};
+use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
+use eqr_models::{Arena, Compute, Model, Registry};
 use tch::{Device, Kind, Tensor};
+
+use crate::common::{cell, copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
 
 /// The encoder of the tiny suite.
 const TINY: VitConfig = VitConfig {
@@ -20,7 +20,7 @@ const TINY: VitConfig = VitConfig {
     heads: 2,
     out: 32,
     pool: Pool::Split,
-    positions: Positions::Timm,
+    positions: PositionInit::Timm,
 };
 
 fn encoder(config: VitConfig, seed: u64) -> Network {
@@ -32,14 +32,16 @@ fn encoder(config: VitConfig, seed: u64) -> Network {
 
 fn features(network: &Network) -> Vec<f32> {
     let side = network.model.encoder.config().image;
-    let images = Tensor::arange(2 * 3 * side * side, (Kind::Float, Device::Cpu)).sin().view([2, 3, side, side]);
+    let images =
+        Tensor::arange(2 * 3 * side * side, (Kind::Float, Device::Cpu)).sin().view([2, 3, side, side]);
     let y = tch::no_grad(|| network.model.encoder.forward(&network.arena, &images).y);
     Vec::try_from(y.reshape([-1])).unwrap()
 }
 
 fn write(path: &Path, network: &Network, change: impl Fn(&str, Tensor) -> Option<Tensor>) {
     let named = network.arena.named(network.arena.master()).into_iter();
-    let named: Vec<_> = named.filter_map(|(name, tensor)| Some((name.clone(), change(&name, tensor)?))).collect();
+    let named: Vec<_> =
+        named.filter_map(|(name, tensor)| Some((name.clone(), change(&name, tensor)?))).collect();
     std::fs::write(path, safetensors::encode(&named, None).unwrap()).unwrap();
 }
 
@@ -65,9 +67,14 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
     ] {
         assert_eq!(metadata[key], value);
     }
-    for name in
-        ["cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.1.attn.qkv.weight", "norm.weight", "out.weight"]
-    {
+    for name in [
+        "cls_token",
+        "pos_embed",
+        "patch_embed.proj.weight",
+        "blocks.1.attn.qkv.weight",
+        "norm.weight",
+        "out.weight",
+    ] {
         assert!(named.contains_key(name), "{name}");
     }
     assert!(!named.keys().any(|name| name.contains("g_") || name.contains("decoder")), "the encoder alone");
@@ -86,7 +93,8 @@ fn a_run_exports_what_its_checkpoint_holds_and_another_starts_from_it() {
     // a run that starts from it has another first loss; a changed file makes another configuration
     let second = run_args("second", &["--methods", "Ours", "--set", "train.init=encoder.safetensors"]);
     succeeded(&eqr(here, &second));
-    let first_loss = |run: &str| cell(&here.join(run), "pretrain-ours-seed0")["curve"][0]["terms"]["loss"].clone();
+    let first_loss =
+        |run: &str| cell(&here.join(run), "pretrain-ours-seed0")["curve"][0]["terms"]["loss"].clone();
     assert_ne!(first_loss("run"), first_loss("second"));
     write(&here.join("encoder.safetensors"), &encoder(TINY, 5), |_, tensor| Some(tensor));
     let output = eqr(here, &second);
@@ -143,7 +151,9 @@ fn a_vit_without_our_output_map_starts_a_larger_image() {
     assert_eq!(fitted["pos_embed"].size(), [1, 65, 32]);
     assert!(!fitted.contains_key("out.weight"));
     // interpolated positions of a constant are that constant
-    write(&file, &source, |name, tensor| Some(if name == "pos_embed" { tensor.ones_like() * 0.25 } else { tensor }));
+    write(&file, &source, |name, tensor| {
+        Some(if name == "pos_embed" { tensor.ones_like() * 0.25 } else { tensor })
+    });
     let fitted = VitParameters::read(&file).unwrap().fitted(&larger).unwrap();
     let positions: Vec<f32> = Vec::try_from(fitted["pos_embed"].reshape([-1])).unwrap();
     assert!(positions.iter().all(|value| (value - 0.25).abs() < 1e-6));

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hdf5::File;
+use ndarray::{Array1, Array2};
+
 use crate::common::{
     TINY, colour_map, eqr, eqr_ranks, folder, has_mpi, photographs, stderr, succeeded, traced, writing_hdf5,
 };
-use hdf5::File;
-use ndarray::{Array1, Array2};
 
 /// The tiny suite on photographs with two external rows, and transfer to the same photographs.
 fn suite(folder: &Path) {
@@ -51,7 +52,8 @@ fn features(path: &Path) {
     }
     for (split, count) in [("train", 60usize), ("val", 30), ("test", 30)] {
         let labels = Array1::from_shape_fn(count, |i| (i % 3) as i64);
-        let features = Array2::from_shape_fn((count, 3), |(i, j)| if i % 3 == j { 1.0f32 } else { 0.1 * wave(i, j) });
+        let features =
+            Array2::from_shape_fn((count, 3), |(i, j)| if i % 3 == j { 1.0f32 } else { 0.1 * wave(i, j) });
         file.new_dataset_builder().with_data(&features).create(format!("{split}/features").as_str()).unwrap();
         file.new_dataset_builder().with_data(&labels).create(format!("{split}/labels").as_str()).unwrap();
     }
@@ -94,9 +96,11 @@ fn encoders_features_and_results_of_others_stand_in_the_tables() {
         found.get(&(method.to_owned(), task.to_owned(), metric.to_owned())).cloned().unwrap_or_default()
     };
     for method in ["Random init", "Colours", "Features"] {
-        for (task, metric, count) in
-            [("color", "r2_per_output", 2), ("flip", "r2_per_output_linear", 1), ("classification", "top1", 2)]
-        {
+        for (task, metric, count) in [
+            ("color", "r2_per_output", 2),
+            ("flip", "r2_per_output_linear", 1),
+            ("classification", "top1", 2),
+        ] {
             assert_eq!(of(method, task, metric).len(), count, "{method} {task} {metric}");
         }
     }
@@ -109,7 +113,11 @@ fn encoders_features_and_results_of_others_stand_in_the_tables() {
         assert_eq!(of(method, "linear transfer", "mean_per_class").len(), 1, "{method}");
     }
     assert!(of("Colours", "linear transfer", "top1")[0] > 0.9, "three hues");
-    assert_eq!(of("Features", "linear transfer", "top1"), [1.0], "labelled features of the set, one column a class");
+    assert_eq!(
+        of("Features", "linear transfer", "top1"),
+        [1.0],
+        "labelled features of the set, one column a class"
+    );
     let cells = |name: &str| here.join("run/cells").join(format!("{name}.json")).is_file();
     assert!(cells("transfer-photos-external-colours") && cells("probe-external-theirs"));
     let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
@@ -134,7 +142,8 @@ fn an_encoder_alone_makes_a_table() {
     suite(here);
     succeeded(&eqr(here, &[&RUN[..], &["--methods", "", "--out", "run"]].concat()));
     assert!(!here.join("run/checkpoints").exists());
-    let methods: std::collections::BTreeSet<String> = values(&here.join("run")).into_keys().map(|key| key.0).collect();
+    let methods: std::collections::BTreeSet<String> =
+        values(&here.join("run")).into_keys().map(|key| key.0).collect();
     assert_eq!(Vec::from_iter(methods), ["Colours", "Features", "Theirs"]);
 }
 
@@ -150,7 +159,8 @@ fn what_fails_leaves_the_others_be() {
     let output = eqr(here, &args);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    for part in ["2 of the measurements failed, the others are done", "probe-external-features: features.h5"] {
+    for part in ["2 of the measurements failed, the others are done", "probe-external-features: features.h5"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(here.join("run/failed/probe-external-features.json").is_file());
@@ -169,7 +179,8 @@ fn what_fails_leaves_the_others_be() {
     // a finished run takes further rows
     succeeded(&eqr(here, &[&args[..], &["--external", "Again=colours.pt"]].concat()));
     assert!(here.join("run/cells/transfer-photos-external-again.json").is_file());
-    std::fs::write(here.join("results.csv"), "dataset,task,metric,value\nphotos,color,r2_per_output,0.5\n").unwrap();
+    std::fs::write(here.join("results.csv"), "dataset,task,metric,value\nphotos,color,r2_per_output,0.5\n")
+        .unwrap();
     let output = eqr(here, &args);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("row external-theirs: cells/"), "{}", stderr(&output));
@@ -189,7 +200,10 @@ fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
             vec!["--set", "transfer=[{file=\"absent.h5\",made_by=\"some command\"}]"],
             vec!["no pack absent.h5", "some command"],
         ),
-        (vec!["--set", "rows=[{method=\"external\",name=\"A\"}]"], vec!["give one of encoder, features and metrics"]),
+        (
+            vec!["--set", "rows=[{method=\"external\",name=\"A\"}]"],
+            vec!["give one of encoder, features and metrics"],
+        ),
     ] {
         let output = eqr(here, &[&RUN[..], &["--out", "run"], &more[..]].concat());
         let text = stderr(&output);
@@ -205,5 +219,8 @@ fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
     let dry = eqr(here, &[&RUN[..], &["--out", "run", "--dry-run"]].concat());
     succeeded(&dry);
     let text = String::from_utf8(dry.stdout).unwrap();
-    assert!(text.contains("transfer-photos-external-colours") && text.contains("probe-external-theirs"), "{text}");
+    assert!(
+        text.contains("transfer-photos-external-colours") && text.contains("probe-external-theirs"),
+        "{text}"
+    );
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::common::{eqr, eqr_ranks, has_mpi, is_installed, output, stderr, succeeded, writing_hdf5};
-use crate::skip::skip;
 use hdf5::File;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
+
+use crate::common::{eqr, eqr_ranks, has_mpi, is_installed, output, stderr, succeeded, writing_hdf5};
+use crate::skip::skip;
 
 /// Numbers in (-1, 1) that look random: column `salt` of row `i`.
 fn wave(i: usize, salt: usize) -> f32 {
@@ -74,7 +75,9 @@ fn probe_prints_the_contracts_json() {
     let output = eqr(folder.path(), &[&QUICK[..], &["--json"]].concat());
     let targets = &json(&output)["targets"];
     let number = |target: &str, probe: &str, key: &str| targets[target][probe][key].as_f64().unwrap();
-    assert!(number("color", "linear", "r2_pooled") > 0.999 && number("color", "linear", "r2_per_output") > 0.999);
+    assert!(
+        number("color", "linear", "r2_pooled") > 0.999 && number("color", "linear", "r2_per_output") > 0.999
+    );
     assert!(number("color", "mlp", "r2_per_output") > 0.7);
     assert!(number("color", "constant", "r2_per_output").abs() < 0.05);
     // the features contain the raw quaternion: it is linear, the canonical one is not
@@ -84,7 +87,10 @@ fn probe_prints_the_contracts_json() {
     assert_eq!((mlp["outputs"].as_array().unwrap().len(), mlp["seeds"].as_array().unwrap().len()), (2, 2));
     // an undefined R2 is null, never 0, and a message says so
     for probe in ["mlp", "linear", "constant"] {
-        assert!(targets["still"][probe]["r2_pooled"].is_null() && targets["still"][probe]["r2_per_output"].is_null());
+        assert!(
+            targets["still"][probe]["r2_pooled"].is_null()
+                && targets["still"][probe]["r2_per_output"].is_null()
+        );
     }
     assert!(stderr(&output).contains("target still: column 0 does not vary"), "{}", stderr(&output));
 }
@@ -93,8 +99,19 @@ fn probe_prints_the_contracts_json() {
 fn probe_prints_a_table_and_can_take_bf16() {
     let folder = tempfile::tempdir().unwrap();
     probe_file(&folder.path().join("f.h5"));
-    let args =
-        ["probe", "--features", "f.h5", "--epochs", "3", "--hidden", "32", "--seeds", "2", "--precision", "bf16"];
+    let args = [
+        "probe",
+        "--features",
+        "f.h5",
+        "--epochs",
+        "3",
+        "--hidden",
+        "32",
+        "--seeds",
+        "2",
+        "--precision",
+        "bf16",
+    ];
     let output = eqr(folder.path(), &args);
     succeeded(&output);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -115,7 +132,9 @@ fn transfer_prints_the_contracts_json() {
     assert!(top1 > 0.7 && (top1 - result["mean_per_class"].as_f64().unwrap()).abs() < 1e-12, "{result}");
     let lambda = result["lambda"].as_f64().unwrap();
     let grid = result["grid"].as_array().unwrap();
-    assert!(grid.len() == 45 && grid.iter().any(|point| point["lambda"] == lambda && point["converged"] == true));
+    assert!(
+        grid.len() == 45 && grid.iter().any(|point| point["lambda"] == lambda && point["converged"] == true)
+    );
     assert!(result["knn"]["k"] == 20 && result["knn"]["top1"].as_f64().unwrap() > 0.6);
     let lines = eqr(folder.path(), &["transfer", "--features", "f.h5"]);
     succeeded(&lines);
@@ -146,7 +165,10 @@ fn refused(folder: &Path, args: &[&str], says: &[&str]) {
     let output = eqr(folder, args);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
-    assert!(output.stdout.is_empty() && text.matches("error:").count() == 1 && !text.contains("panicked"), "{text}");
+    assert!(
+        output.stdout.is_empty() && text.matches("error:").count() == 1 && !text.contains("panicked"),
+        "{text}"
+    );
     for part in says.iter().chain(&["f.h5"]) {
         assert!(text.contains(part), "should say `{part}`: {text}");
     }
@@ -172,16 +194,34 @@ fn bad_files_of_probes() {
         (&|f| f.unlink("test").unwrap(), &["test/targets: missing", "holds train"]),
         (&|f| f.unlink("train/features_2").unwrap(), &["train/features_2: missing", "features_1, targets"]),
         (&|f| f.unlink("test/targets/color").unwrap(), &["test/targets", "rotation, still", "color"]),
-        (&|f| replace(f, "train/features_2", &matrix(0..399, 6, wave)), &["train/features_2", "[399, 6]", "[400, 6]"]),
-        (&|f| replace(f, "train/targets/color", &matrix(0..9, 2, wave)), &["train/targets/color", "9 rows", "400"]),
-        (&|f| replace(f, "test/targets/color", &matrix(0..200, 3, wave)), &["test/targets/color", "3 columns", "2"]),
+        (
+            &|f| replace(f, "train/features_2", &matrix(0..399, 6, wave)),
+            &["train/features_2", "[399, 6]", "[400, 6]"],
+        ),
+        (
+            &|f| replace(f, "train/targets/color", &matrix(0..9, 2, wave)),
+            &["train/targets/color", "9 rows", "400"],
+        ),
+        (
+            &|f| replace(f, "test/targets/color", &matrix(0..200, 3, wave)),
+            &["test/targets/color", "3 columns", "2"],
+        ),
         (
             &|f| replace(f, "test/features_1", &matrix(400..600, 6, hole)),
             &["test/features_1", "1 NaN", "row 1, column 2"],
         ),
-        (&|f| replace(f, "train/features_1", &Array1::from_vec(vec![0f32; 4])), &["train/features_1", "[4]", "(N, D)"]),
-        (&|f| replace(f, "train/features_1", &Array2::<i64>::zeros((400, 6))), &["train/features_1", "floats"]),
-        (&|f| replace(f, "train/features_1", &Array2::<f32>::zeros((0, 6))), &["train/features_1", "no value"]),
+        (
+            &|f| replace(f, "train/features_1", &Array1::from_vec(vec![0f32; 4])),
+            &["train/features_1", "[4]", "(N, D)"],
+        ),
+        (
+            &|f| replace(f, "train/features_1", &Array2::<i64>::zeros((400, 6))),
+            &["train/features_1", "floats"],
+        ),
+        (
+            &|f| replace(f, "train/features_1", &Array2::<f32>::zeros((0, 6))),
+            &["train/features_1", "no value"],
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("f.h5");
@@ -194,12 +234,19 @@ fn bad_files_of_probes() {
         refused(folder.path(), &QUICK, says);
     }
     probe_file(&path);
-    let with =
-        |option: &'static str, value: &'static str| eqr(folder.path(), &["probe", "--features", "f.h5", option, value]);
-    for (option, value) in [("--epochs", "0"), ("--hidden", "0"), ("--batch", "0"), ("--lr", "0"), ("--seeds", "0")] {
+    let with = |option: &'static str, value: &'static str| {
+        eqr(folder.path(), &["probe", "--features", "f.h5", option, value])
+    };
+    for (option, value) in
+        [("--epochs", "0"), ("--hidden", "0"), ("--batch", "0"), ("--lr", "0"), ("--seeds", "0")]
+    {
         let output = with(option, value);
         let name = option.trim_start_matches('-');
-        assert!(output.status.code() == Some(2) && stderr(&output).contains(name), "{option}: {}", stderr(&output));
+        assert!(
+            output.status.code() == Some(2) && stderr(&output).contains(name),
+            "{option}: {}",
+            stderr(&output)
+        );
     }
 }
 
@@ -214,8 +261,14 @@ fn bad_files_of_transfer() {
         (&|f| replace(f, "test/labels", &labels(120, |i| i as i64 % 4)), &["test/labels", "0..=3", "0..3"]),
         (&|f| replace(f, "train/labels", &labels(300, |i| i as i64 % 3 - 1)), &["train/labels", "-1..=1"]),
         (&|f| replace(f, "train/labels", &labels(300, |_| 0)), &["one class only"]),
-        (&|f| replace(f, "test/labels", &labels(120, |i| i as i64 % 2)), &["test targets", "no sample of class 2"]),
-        (&|f| replace(f, "train/labels", &labels(300, |i| 3 * i as i64)), &["300 training samples for 898 classes"]),
+        (
+            &|f| replace(f, "test/labels", &labels(120, |i| i as i64 % 2)),
+            &["test targets", "no sample of class 2"],
+        ),
+        (
+            &|f| replace(f, "train/labels", &labels(300, |i| 3 * i as i64)),
+            &["300 training samples for 898 classes"],
+        ),
         (&|f| replace(f, "test/features", &matrix(0..120, 4, wave)), &["test/features", "4 columns", "5"]),
     ];
     let folder = tempfile::tempdir().unwrap();
@@ -231,7 +284,9 @@ fn bad_files_of_transfer() {
 #[test]
 fn the_exporter_writes_what_is_read() {
     let python = std::env::var("EQR_PYTHON").unwrap_or("python3".into());
-    if !is_installed(&python) || !output(Command::new(&python).args(["-c", "import numpy, h5py"])).status.success() {
+    if !is_installed(&python)
+        || !output(Command::new(&python).args(["-c", "import numpy, h5py"])).status.success()
+    {
         return skip("python", "no python3 (or $EQR_PYTHON) with numpy and h5py");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,8 @@ const IMAGES: usize = 60;
 
 /// A set of `IMAGES` photographs, three classes, 16 pixels.
 fn pack(path: &Path) -> Pack {
-    let value = |(i, y, x, c): (usize, usize, usize, usize)| (i * 37 + y * (5 + i % 3) + x * 11 + c * 60) as u8;
+    let value =
+        |(i, y, x, c): (usize, usize, usize, usize)| (i * 37 + y * (5 + i % 3) + x * 11 + c * 60) as u8;
     let split = || Split {
         images: Array4::from_shape_fn((IMAGES, 16, 16, 3), value),
         labels: (0..IMAGES as i32).map(|i| i % 3).collect(),

@@ -18,7 +18,8 @@ fn metrics(run: &Path) -> BTreeMap<(String, String), f64> {
 fn parts_linear_probes_and_canonical_quaternions_of_renders() {
     let folder = folder();
     let run = |out: &str, more: &[&str]| {
-        let fixed = ["run", "tiny.toml", "--out", out, "--methods", "Ours", "--precision", "fp32", "--threads", "1"];
+        let fixed =
+            ["run", "tiny.toml", "--out", out, "--methods", "Ours", "--precision", "fp32", "--threads", "1"];
         eqr(folder.path(), &[&fixed[..], more].concat())
     };
     succeeded(&run("out", &["--set", "probe.parts=[\"all\", \"inv\", \"equi\"]"]));
@@ -26,7 +27,8 @@ fn parts_linear_probes_and_canonical_quaternions_of_renders() {
     let value = |task: &str, metric: &str| found[&(task.to_owned(), metric.to_owned())];
     for metric in ["r2_per_output", "r2_per_output_inv", "r2_per_output_equi", "r2_per_output_grid"] {
         for task in ["rotation", "color"] {
-            let (mlp, linear) = (value(task, metric), value(task, &metric.replace("output", "output_linear")));
+            let (mlp, linear) =
+                (value(task, metric), value(task, &metric.replace("output", "output_linear")));
             assert!(mlp < 1.0 && linear < 1.0 && mlp != linear, "{task} {metric}: {mlp} {linear}");
             // the ridge fits its training pairs about as well as the mean, or better
             let train = value(task, &metric.replace("output", "output_train_linear"));
@@ -36,9 +38,12 @@ fn parts_linear_probes_and_canonical_quaternions_of_renders() {
     assert_ne!(value("rotation", "r2_per_output_inv"), value("rotation", "r2_per_output_equi"));
     assert_ne!(value("rotation", "r2_per_output_canonical"), value("rotation", "r2_per_output"));
     assert!(!found.contains_key(&("color".to_owned(), "r2_per_output_canonical".to_owned())));
-    let (own, others) = (value("representation", "similarity_own"), value("representation", "similarity_others"));
+    let (own, others) =
+        (value("representation", "similarity_own"), value("representation", "similarity_others"));
     let share = (own - others) / (1.0 - others);
-    assert!((value("representation", "invariance") - share).abs() < 1e-9 && others < own && own <= 1.0 + 1e-9);
+    assert!(
+        (value("representation", "invariance") - share).abs() < 1e-9 && others < own && own <= 1.0 + 1e-9
+    );
     let rank = value("representation", "effective_rank");
     assert!((1.0..=32.0).contains(&rank), "{rank}");
     let table = std::fs::read_to_string(folder.path().join("out/tables/table-main.md")).unwrap();
@@ -69,10 +74,23 @@ fn pairs_that_differ_by_all_transforms_stand_beside_their_ceiling() {
     let (before, rest) = TINY.split_once("[data]").unwrap();
     let data = "[data]\nsource = \"pack\"\nfile = \"photos.h5\"\nmade_by = \"the test\"\nside = 16\n\n\
                 [transforms]\nactive = [\"rotation\", \"crop\", \"translation\", \"flip\"]\n\n";
-    std::fs::write(here.join("photos.toml"), format!("{before}{data}{}", &rest[rest.find("[model]").unwrap()..]))
-        .unwrap();
-    let run =
-        ["run", "photos.toml", "--out", "out", "--data-root", ".", "--methods", "Random init", "--precision", "fp32"];
+    std::fs::write(
+        here.join("photos.toml"),
+        format!("{before}{data}{}", &rest[rest.find("[model]").unwrap()..]),
+    )
+    .unwrap();
+    let run = [
+        "run",
+        "photos.toml",
+        "--out",
+        "out",
+        "--data-root",
+        ".",
+        "--methods",
+        "Random init",
+        "--precision",
+        "fp32",
+    ];
     succeeded(&eqr(here, &[&run[..], &["--threads", "1", "--set", "probe.combined=true"]].concat()));
     let found = metrics(&here.join("out"));
     let exact = |task: &str| found[&(task.to_owned(), "r2_per_output_combined_exact".to_owned())];

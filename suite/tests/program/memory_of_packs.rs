@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::common::{eqr, picture, stderr, succeeded};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use image::ImageFormat;
+
+use crate::common::{eqr, picture, stderr, succeeded};
 
 /// Images of ImageNet's training split, and the memory of a rank that they may take, in MiB.
 const IMAGENET: (f64, f64) = (1_281_167.0, 4096.0);
@@ -68,7 +69,8 @@ fn peak_mib(folder: &Path, images: usize) -> f64 {
 #[test]
 fn memory_grows_by_labels_and_places_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let (few, many) = if std::env::var_os("EQR_TEST_FULL").is_some() { (4_000, 200_000) } else { (4_000, 40_000) };
+    let (few, many) =
+        if std::env::var_os("EQR_TEST_FULL").is_some() { (4_000, 200_000) } else { (4_000, 40_000) };
     let [small, large] = [few, many].map(|images| peak_mib(folder.path(), images));
     let bytes = (large - small) * f64::from(1 << 20) / (many - few) as f64;
     let imagenet = large + bytes.max(0.0) * (IMAGENET.0 - many as f64) / f64::from(1 << 20);

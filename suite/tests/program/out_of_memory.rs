@@ -51,7 +51,12 @@ fn peak_of_little() -> u64 {
     let folder = folder();
     let args = [&ARGS[..], &["--out", "little", "--micro-batch", "4"]].concat();
     let mut command = Command::new(PROGRAM);
-    command.env(ARENAS.0, ARENAS.1).args(args).current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .env(ARENAS.0, ARENAS.1)
+        .args(args)
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let mut child = spawn(&mut command);
     let mut peak = 0;
     loop {
@@ -70,7 +75,9 @@ fn peak_of_little() -> u64 {
 /// The run with at most `kib` of address space.
 fn within(folder: &Path, kib: u64, args: &[&str]) -> Output {
     let script = format!("ulimit -v {kib} && exec {PROGRAM} \"$@\"");
-    output(Command::new("sh").env(ARENAS.0, ARENAS.1).args(["-c", &script, "sh"]).args(args).current_dir(folder))
+    output(
+        Command::new("sh").env(ARENAS.0, ARENAS.1).args(["-c", &script, "sh"]).args(args).current_dir(folder),
+    )
 }
 
 /// The micro-batch that a failed run suggests, and how many pairs it encoded at a time.
@@ -79,7 +86,8 @@ fn advice(output: &Output) -> (String, u64) {
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("error: out of memory: DefaultCPUAllocator: can't allocate memory"), "{text}");
     assert!(!text.contains("panicked"), "{text}");
-    let between = |from: &str, to: &str| text.split_once(from)?.1.split_once(to).map(|(inner, _)| inner.to_owned());
+    let between =
+        |from: &str, to: &str| text.split_once(from)?.1.split_once(to).map(|(inner, _)| inner.to_owned());
     let fewer = between("try --micro-batch ", ",").expect("a micro-batch to try");
     let at_a_time = between("hint: ", " pairs were encoded").expect("what was tried").parse().unwrap();
     (fewer, at_a_time)
@@ -115,7 +123,8 @@ fn a_rank_without_enough_memory_ends_the_others_and_the_run_goes_on() {
     let limit = little() + SPARE;
     // only the second rank is limited; each has half of the batch
     let script = format!("[ $OMPI_COMM_WORLD_RANK = 0 ] || ulimit -v {limit}; exec {PROGRAM} \"$@\"");
-    let output = output(mpirun(here, 2).env(ARENAS.0, ARENAS.1).args(["sh", "-c", &script, "sh"]).args(&args));
+    let output =
+        output(mpirun(here, 2).env(ARENAS.0, ARENAS.1).args(["sh", "-c", &script, "sh"]).args(&args));
     assert_eq!(advice(&output), ("32".to_owned(), 64));
     assert!(stderr(&output).contains("rank 1 of 2: error: out of memory"), "{}", stderr(&output));
     succeeded(&eqr_ranks(here, 2, &args));

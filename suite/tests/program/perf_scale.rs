@@ -1,11 +1,12 @@
 //! `perf scale` on one rank with a named network, and on several ranks. No timing is asserted.
 
-use crate::common::{eqr, eqr_ranks, folder, has_mpi, stderr, succeeded};
 use serde_json::Value;
 
+use crate::common::{eqr, eqr_ranks, folder, has_mpi, stderr, succeeded};
+
 const SMALL: [&str; 17] = [
-    "perf", "scale", "--img", "16", "--patch", "4", "--dim", "32", "--depth", "1", "--heads", "2", "--batch", "12",
-    "--steps", "2", "--json",
+    "perf", "scale", "--img", "16", "--patch", "4", "--dim", "32", "--depth", "1", "--heads", "2", "--batch",
+    "12", "--steps", "2", "--json",
 ];
 
 fn checked(found: &Value) {

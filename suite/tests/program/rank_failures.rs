@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run_of_two_ranks, run_args, spawn, stderr,
-    succeeded, wait_for_checkpoints,
+    cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run_of_two_ranks, run_args, spawn,
+    stderr, succeeded, wait_for_checkpoints,
 };
 
 /// Seconds that the watchdog waits in most tests, in place of 40.
@@ -115,7 +115,8 @@ fn a_rank_that_is_stopped_before_the_first_step_is_done_ends_the_job_within_a_mi
     for (rank, when) in [(0, "at once"), (1, "after the data"), (1, "in MPI's start")] {
         let folder = folder();
         // a step takes a few seconds
-        let big = ["--set", "model.dim=256", "--set", "model.depth=12", "--set", "data.spec.objects_per_class=12"];
+        let big =
+            ["--set", "model.dim=256", "--set", "model.depth=12", "--set", "data.spec.objects_per_class=12"];
         let job = started(folder.path(), &run_args("run", &big), patience);
         let ranks = newborn(&job);
         match when {
@@ -166,7 +167,10 @@ fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same
         let folder = folder();
         let text = strike_in_training(folder.path(), name, rank);
         if name == "-STOP" {
-            assert!(text.contains(&format!("rank {rank} (process ")) && text.contains("has been stopped"), "{text}");
+            assert!(
+                text.contains(&format!("rank {rank} (process ")) && text.contains("has been stopped"),
+                "{text}"
+            );
         }
         succeeded(&eqr_ranks(folder.path(), 2, &long_args("run")));
         let run = folder.path().join("run");

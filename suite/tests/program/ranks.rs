@@ -2,7 +2,8 @@
 //! neither 2 nor 3.
 
 use crate::common::{
-    FOUR_METHODS, cell, eqr, eqr_ranks, folder, has_mpi, run_args, run_of_four_methods, same_losses, stderr, succeeded,
+    FOUR_METHODS, cell, eqr, eqr_ranks, folder, has_mpi, run_args, run_of_four_methods, same_losses, stderr,
+    succeeded,
 };
 
 /// Trainings whose losses stay close although the order of additions differs. Those of SIE(rot) do not: the difference
@@ -38,7 +39,8 @@ fn groups_of_ranks_train_as_one_process_does() {
         assert!(cell(alone, id)["curve"].as_array().is_some_and(|points| !points.is_empty()));
         assert_eq!(cell(alone, id)["curve"], cell(&grouped, id)["curve"], "{id}");
     }
-    let [alone, grouped] = [alone, &grouped].map(|run| std::fs::read_to_string(run.join("metrics.csv")).unwrap());
+    let [alone, grouped] =
+        [alone, &grouped].map(|run| std::fs::read_to_string(run.join("metrics.csv")).unwrap());
     assert_eq!(alone, grouped);
 }
 

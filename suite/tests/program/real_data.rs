@@ -17,11 +17,13 @@ fn cifar10_packs_whole_out_of_its_archive_and_can_be_trained_on() {
         return;
     }
     let methods = "Random init,Supervised,Direct regression";
-    let args = ["run", "cifar10-reduced", "--out", "run", "--data-root", ".", "--seeds", "1", "--methods", methods];
+    let args =
+        ["run", "cifar10-reduced", "--out", "run", "--data-root", ".", "--seeds", "1", "--methods", methods];
     succeeded(&eqr(here, &args));
     let mean = |id: &str, task: &str, metric: &str| {
         let cell = cell(&here.join("run"), id);
-        let rows = cell["metrics"].as_array().unwrap().iter().filter(|m| m["task"] == task && m["metric"] == metric);
+        let rows =
+            cell["metrics"].as_array().unwrap().iter().filter(|m| m["task"] == task && m["metric"] == metric);
         let values: Vec<f64> = rows.map(|m| m["value"].as_f64().unwrap()).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
@@ -40,8 +42,8 @@ fn real_meshes_render_straight_out_of_their_archive() {
     let here = folder.path();
     let meshes = archive.to_str().unwrap();
     let args = [
-        "data", "generate", "solids", "--meshes", meshes, "--name", "CAPOD", "--side", "32", "--views", "2", "--out",
-        "c.h5",
+        "data", "generate", "solids", "--meshes", meshes, "--name", "CAPOD", "--side", "32", "--views", "2",
+        "--out", "c.h5",
     ];
     let rendered = eqr(here, &args);
     succeeded(&rendered);

@@ -8,7 +8,8 @@ use crate::skip::skip;
 
 /// A tiny run with imported results whose name is HTML.
 fn run(here: &Path) {
-    let results = "dataset,task,metric,value\nsolids,rotation,r2_per_output,0.3\nsolids,color,r2_per_output,0.7\n";
+    let results =
+        "dataset,task,metric,value\nsolids,rotation,r2_per_output,0.3\nsolids,color,r2_per_output,0.7\n";
     std::fs::write(here.join("results.csv"), results).unwrap();
     let hostile = "<script>document.title='owned'</script> & \"x\"=results.csv";
     copy(tiny_run(), &here.join("run"));

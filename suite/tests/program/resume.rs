@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{
-    PROGRAM, cell, copy, eqr, eqr_ranks, folder, has_mpi, kill_after_checkpoints, long_args, long_run, output,
-    run_args, stderr, succeeded, tiny_run,
+    PROGRAM, cell, copy, eqr, eqr_ranks, folder, has_mpi, kill_after_checkpoints, long_args, long_run,
+    output, run_args, stderr, succeeded, tiny_run,
 };
 
 fn metrics(run: &Path) -> String {
@@ -42,7 +42,11 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
     let whole = long_run();
     assert_eq!(checkpoints(whole).len(), 2, "the two newest are kept");
 
-    kill_after_checkpoints(Command::new(PROGRAM).args(long_args("cut")).current_dir(here), &here.join("cut"), 2);
+    kill_after_checkpoints(
+        Command::new(PROGRAM).args(long_args("cut")).current_dir(here),
+        &here.join("cut"),
+        2,
+    );
     assert!(!here.join("cut/cells/pretrain-ours-seed0.json").exists(), "killed before the end");
     let [newest, older] = checkpoints(&here.join("cut")).try_into().expect("two checkpoints");
     let names = [&newest, &older].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
@@ -51,11 +55,27 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
     type Damage = fn(&Path, &Path);
     let damages: [(&str, Damage, &[&str]); 7] = [
         ("nothing", |_, _| (), &[]),
-        ("bit", |new, _| flip_a_bit(&new.join("parameters.safetensors")), &["parameters.safetensors", "checksum"]),
-        ("moment", |new, _| flip_a_bit(&new.join("optimizer.safetensors")), &["optimizer.safetensors", "checksum"]),
-        ("cut-short", |new, _| truncate(&new.join("optimizer.safetensors")), &["optimizer.safetensors", "bytes"]),
+        (
+            "bit",
+            |new, _| flip_a_bit(&new.join("parameters.safetensors")),
+            &["parameters.safetensors", "checksum"],
+        ),
+        (
+            "moment",
+            |new, _| flip_a_bit(&new.join("optimizer.safetensors")),
+            &["optimizer.safetensors", "checksum"],
+        ),
+        (
+            "cut-short",
+            |new, _| truncate(&new.join("optimizer.safetensors")),
+            &["optimizer.safetensors", "bytes"],
+        ),
         ("manifest", |new, _| flip_a_bit(&new.join("manifest.json")), &["manifest.json"]),
-        ("missing", |new, _| std::fs::remove_file(new.join("optimizer.safetensors")).unwrap(), &["optimizer"]),
+        (
+            "missing",
+            |new, _| std::fs::remove_file(new.join("optimizer.safetensors")).unwrap(),
+            &["optimizer"],
+        ),
         (
             "both",
             |new, old| [new, old].iter().for_each(|folder| truncate(&folder.join("parameters.safetensors"))),
@@ -76,11 +96,19 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
             assert!(log.contains(part), "{name}: the log should say `{part}`: {log}");
         }
         let falls_back = !says.is_empty() && name != "both";
-        assert_eq!(text.contains(&format!("falling back to {}", names[1])), falls_back || name == "both", "{text}");
+        assert_eq!(
+            text.contains(&format!("falling back to {}", names[1])),
+            falls_back || name == "both",
+            "{text}"
+        );
         assert_eq!(metrics(whole), metrics(&run), "{name}");
         let (whole, resumed) = (cell(whole, "pretrain-ours-seed0"), cell(&run, "pretrain-ours-seed0"));
         assert_eq!(whole["curve"], resumed["curve"], "{name}");
-        assert_eq!((&whole["resumed"], &resumed["resumed"]), (&false.into(), &(name != "both").into()), "{name}");
+        assert_eq!(
+            (&whole["resumed"], &resumed["resumed"]),
+            (&false.into(), &(name != "both").into()),
+            "{name}"
+        );
         assert_eq!(new.with_extension("damaged").exists(), !says.is_empty(), "{name}: set aside, not lost");
     }
 
@@ -96,7 +124,8 @@ fn another_number_of_ranks_may_go_on() {
     let folder = folder();
     let here = folder.path();
     // few steps, so that rounding errors stay small
-    let args = |out| run_args(out, &["--methods", "Ours", "--set", "train.epochs=6", "--set", "train.lr=1e-3"]);
+    let args =
+        |out| run_args(out, &["--methods", "Ours", "--set", "train.epochs=6", "--set", "train.lr=1e-3"]);
     if !has_mpi() {
         return;
     }
@@ -111,8 +140,9 @@ fn another_number_of_ranks_may_go_on() {
     succeeded(&eqr(here, &args("cut")));
     let (whole, cut) = (cell(&here.join("whole"), "pretrain-ours-seed0"), cell(&run, "pretrain-ours-seed0"));
     assert_eq!(cut["resumed"], true);
-    let loss =
-        |cell: &serde_json::Value| cell["curve"].as_array().unwrap().last().unwrap()["terms"]["loss"].as_f64().unwrap();
+    let loss = |cell: &serde_json::Value| {
+        cell["curve"].as_array().unwrap().last().unwrap()["terms"]["loss"].as_f64().unwrap()
+    };
     let (a, b) = (loss(&whole), loss(&cut));
     assert!((a - b).abs() <= 1e-4 * a.abs(), "{a} {b}");
 }
@@ -122,7 +152,8 @@ fn checkpoints_of_another_architecture_or_precision_are_refused() {
     let folder = folder();
     let here = folder.path();
     let run = |out, extra: &[&str]| {
-        let all = [&["run", "tiny.toml", "--out", out, "--threads", "1", "--methods", "Ours"], extra].concat();
+        let all =
+            [&["run", "tiny.toml", "--out", out, "--threads", "1", "--methods", "Ours"], extra].concat();
         eqr(here, &all)
     };
     let cases: [(&str, &[&str], &[&str]); 2] = [
@@ -153,7 +184,11 @@ fn checkpoints_of_another_architecture_or_precision_are_refused() {
 fn a_full_disk_ends_the_run_and_leaves_the_last_good_checkpoint() {
     let folder = folder();
     let here = folder.path();
-    kill_after_checkpoints(Command::new(PROGRAM).args(long_args("cut")).current_dir(here), &here.join("cut"), 1);
+    kill_after_checkpoints(
+        Command::new(PROGRAM).args(long_args("cut")).current_dir(here),
+        &here.join("cut"),
+        1,
+    );
     let before = checkpoints(&here.join("cut"));
     // files of more than 64 KiB cannot be written, as on a full disk
     let script = format!("trap '' XFSZ; ulimit -f 64; exec {PROGRAM} {}", long_args("cut").join(" "));

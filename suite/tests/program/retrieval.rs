@@ -5,8 +5,10 @@ use crate::common::run_of_four_methods;
 /// Method, metric, value and direction of the run's retrieval rows.
 fn rows(run: &std::path::Path) -> Vec<(String, String, f64, String)> {
     let mut reader = csv::Reader::from_path(run.join("metrics.csv")).unwrap();
-    let rows = reader.records().map(Result::unwrap).filter(|row| &row[3] == "retrieval" && &row[9] == "fraction");
-    rows.map(|row| (row[4].to_owned(), row[5].to_owned(), row[8].parse().unwrap(), row[10].to_owned())).collect()
+    let rows =
+        reader.records().map(Result::unwrap).filter(|row| &row[3] == "retrieval" && &row[9] == "fraction");
+    rows.map(|row| (row[4].to_owned(), row[5].to_owned(), row[8].parse().unwrap(), row[10].to_owned()))
+        .collect()
 }
 
 /// Objects have four views: at random the mean of 1 / rank is 25/48, and every view is among the first five.

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{TINY, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, traced};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+
+use crate::common::{
+    TINY, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, traced,
+};
 
 const QUICK: [&str; 19] = [
     "segment",
@@ -87,7 +90,8 @@ fn pack(folder: &Path, names: &[&str], mask: impl Fn(&str, u8) -> u8) {
         }
     }
     let lines = names.iter().enumerate().map(|(index, name)| format!("{}\t{name}\n", index + 1));
-    std::fs::write(root.join("objectInfo150.txt"), format!("Idx\tName\n{}", lines.collect::<String>())).unwrap();
+    std::fs::write(root.join("objectInfo150.txt"), format!("Idx\tName\n{}", lines.collect::<String>()))
+        .unwrap();
     succeeded(&eqr(folder, &["data", "pack", "ade20k", "tree", "--out", "d.h5"]));
 }
 
@@ -138,12 +142,18 @@ fn scores_rise_with_steps_and_are_written_whole() {
         ["ground", "red", "green"]
     );
     // no scene has this class, and after training no prediction
-    assert_eq!((&classes[3]["pixels"], &classes[3]["accuracy"]), (&0.into(), &serde_json::json!([null, null])));
+    assert_eq!(
+        (&classes[3]["pixels"], &classes[3]["accuracy"]),
+        (&0.into(), &serde_json::json!([null, null]))
+    );
     let pixels: u64 = classes.iter().map(|class| class["pixels"].as_u64().unwrap()).sum();
     let expected: u32 = (20..24).map(|salt| (48 - salt % 3 * 6) * (39 + salt % 2 * 8)).sum();
     assert_eq!(pixels, u64::from(expected), "every pixel below the line of void");
     let curve = trained["seeds"][0]["curve"].as_array().unwrap();
-    assert!(curve.last().unwrap()["step"] == 60 && curve[0]["loss"].as_f64() > curve.last().unwrap()["loss"].as_f64());
+    assert!(
+        curve.last().unwrap()["step"] == 60
+            && curve[0]["loss"].as_f64() > curve.last().unwrap()["loss"].as_f64()
+    );
 
     let out = folder.path().join("out/here");
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2);
@@ -154,7 +164,10 @@ fn scores_rise_with_steps_and_are_written_whole() {
     let table = run(&["--steps", "1", "--seeds", "1"]);
     succeeded(&table);
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.starts_with("mIoU 0.") && table.contains("1 seed") && table.contains("| green "), "{table}");
+    assert!(
+        table.starts_with("mIoU 0.") && table.contains("1 seed") && table.contains("| green "),
+        "{table}"
+    );
 }
 
 #[test]
@@ -169,7 +182,8 @@ fn ranks_change_nothing() {
     };
     let alone = run(1);
     let losses = |result: &Value| -> Vec<f64> {
-        let curves = result["seeds"].as_array().unwrap().iter().flat_map(|seed| seed["curve"].as_array().unwrap());
+        let curves =
+            result["seeds"].as_array().unwrap().iter().flat_map(|seed| seed["curve"].as_array().unwrap());
         curves.map(|point| point["loss"].as_f64().unwrap()).collect()
     };
     assert_eq!(losses(&alone).len(), 40, "a point a step");
@@ -299,8 +313,9 @@ fn a_suite_segments_with_every_row() {
     patches(&here.join("e.pt"));
     traced(&here.join("flat.pt"), 32, |images| images.mean_dim([2i64, 3].as_slice(), false, None));
     let head = "head = { width = 12, lr = 1e-2, steps = 60, batch = 4, crop = 32, stride = 24, scale = [0.8, 1.25] }";
-    let set =
-        |file: &str| format!("\n[[segmentation]]\nfile = \"{file}\"\nmade_by = \"the test\"\nseeds = 2\n{head}\n");
+    let set = |file: &str| {
+        format!("\n[[segmentation]]\nfile = \"{file}\"\nmade_by = \"the test\"\nseeds = 2\n{head}\n")
+    };
     let text = TINY.replace("[\"Random init\", \"Ours\"]", "[\"Random init\"]");
     std::fs::write(here.join("one.toml"), format!("{text}{}", set("d.h5"))).unwrap();
     let args = |out| {
@@ -311,12 +326,17 @@ fn a_suite_segments_with_every_row() {
     let output = eqr(here, &args("run"));
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    for part in ["2 of the measurements failed", "segment-d-external-flat-head0", "segmentation reads a token map"] {
+    for part in
+        ["2 of the measurements failed", "segment-d-external-flat-head0", "segmentation reads a token map"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let metrics = |out: &str| {
         let text = std::fs::read_to_string(here.join(out).join("metrics.csv")).unwrap();
-        text.lines().filter(|line| line.contains(",segmentation,")).map(str::to_owned).collect::<Vec<String>>()
+        text.lines()
+            .filter(|line| line.contains(",segmentation,"))
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
     };
     let found = metrics("run");
     let miou = |method: &str| -> Vec<f64> {
@@ -345,7 +365,11 @@ fn a_suite_segments_with_every_row() {
         args[1] = "two.toml";
         let output = eqr(here, &args);
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains(says) && !here.join("refused/cells").exists(), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains(says) && !here.join("refused/cells").exists(),
+            "{}",
+            stderr(&output)
+        );
     }
 
     std::fs::write(here.join("two.toml"), format!("{text}{}", set("void.h5"))).unwrap();

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use eqr_bench::run_folder::lock::RunLock;
+
 use crate::common::{
     PROGRAM, cell, copy, eqr, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run,
     long_run_of_two_ranks, run_args, spawn, stderr, succeeded, tiny_run, wait_for_checkpoints,
 };
-use eqr_bench::run_folder::lock::RunLock;
 
 fn metrics(run: &Path) -> String {
     std::fs::read_to_string(run.join("metrics.csv")).unwrap()
@@ -45,7 +46,11 @@ fn a_signal_stops_a_run_with_75_and_the_next_call_ends_as_if_nothing_had_been() 
         signal(&child, number);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
-        assert!(stderr(&output).contains("stopped by a signal\nhint: the same command goes on"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("stopped by a signal\nhint: the same command goes on"),
+            "{}",
+            stderr(&output)
+        );
         assert!(!cut.join("running.json").exists() && !cut.join("cells/pretrain-ours-seed0.json").exists());
         let report = eqr(here, &["report", "cut"]);
         assert_eq!(report.status.code(), Some(2), "{}", stderr(&report));
@@ -113,17 +118,29 @@ fn trainings_of_other_runs_are_taken_over_where_they_are_the_same() {
     succeeded(&output);
     assert!(!stderr(&output).contains(" steps, "), "nothing is trained: {}", stderr(&output));
     assert_eq!(metrics(&here.join("whole")), metrics(&here.join("joined")));
-    assert_eq!(cell(&here.join("joined"), "pretrain-ours-seed0")["resumed"], true, "its seconds are no timing here");
+    assert_eq!(
+        cell(&here.join("joined"), "pretrain-ours-seed0")["resumed"],
+        true,
+        "its seconds are no timing here"
+    );
 
     let output = run("other", &["--pretrained", "a", "--set", "train.lr=1e-3"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let text = stderr(&output);
-    assert!(text.contains("train.lr: it has 0.01, this suite 0.001") && text.contains("--pretrained a"), "{text}");
+    assert!(
+        text.contains("train.lr: it has 0.01, this suite 0.001") && text.contains("--pretrained a"),
+        "{text}"
+    );
     let output = run("other2", &["--pretrained", "absent"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("absent holds no run") && !here.join("other2").exists(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("absent holds no run") && !here.join("other2").exists(),
+        "{}",
+        stderr(&output)
+    );
     // a damaged checkpoint is not taken over
-    let parameters = std::fs::read_dir(here.join("b/checkpoints/ours-seed0")).unwrap().flatten().map(|e| e.path());
+    let parameters =
+        std::fs::read_dir(here.join("b/checkpoints/ours-seed0")).unwrap().flatten().map(|e| e.path());
     parameters.for_each(|step| std::fs::write(step.join("parameters.safetensors"), "no").unwrap());
     let output = run("joined2", &both);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

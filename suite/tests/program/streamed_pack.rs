@@ -57,7 +57,18 @@ fn losses_on_a_streamed_pack_do_not_depend_on_the_number_of_ranks() {
     for (ranks, out, more) in
         [(1, "one", &["--pretrain-only"][..]), (2, "two", &[]), (3, "three", &["--pretrain-only"])]
     {
-        let args = ["run", "streamed.toml", "--out", out, "--data-root", ".", "--precision", "fp32", "--threads", "1"];
+        let args = [
+            "run",
+            "streamed.toml",
+            "--out",
+            out,
+            "--data-root",
+            ".",
+            "--precision",
+            "fp32",
+            "--threads",
+            "1",
+        ];
         succeeded(&eqr_ranks(here, ranks, &[&args[..], more].concat()));
     }
     for out in ["two", "three"] {

@@ -47,15 +47,17 @@ without which a share of each class's objects becomes the test split",
 pub fn read_latents(bytes: &[u8]) -> std::result::Result<[f32; LATENTS], String> {
     let array = npy::read(bytes)?;
     let values: [f64; LATENTS] = match array.values {
-        Values::Floats(values) if array.shape.len() == 1 => {
-            values.try_into().map_err(|values: Vec<f64>| format!("expected 7 latents, found {}", values.len()))?
-        }
+        Values::Floats(values) if array.shape.len() == 1 => values
+            .try_into()
+            .map_err(|values: Vec<f64>| format!("expected 7 latents, found {}", values.len()))?,
         _ => return Err("expected 7 latents as floats in one dimension, found another array".into()),
     };
     let latents = values.map(|value| value as f32);
     match latents.iter().position(|latent| !latent.is_finite()) {
         None => Ok(latents),
-        Some(at) => Err(format!("latent {} of 7 is {:?}, expected a finite number of 32 bits", at + 1, values[at])),
+        Some(at) => {
+            Err(format!("latent {} of 7 is {:?}, expected a finite number of 32 bits", at + 1, values[at]))
+        }
     }
 }
 
@@ -116,7 +118,11 @@ fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
     for files in objects.values_mut().flat_map(|object| [&mut object.images, &mut object.latents]) {
         files.sort_unstable();
         if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Error::member(listing.input, pair[1].1, format!("is there twice, as {}, too", pair[0].1)));
+            return Err(Error::member(
+                listing.input,
+                pair[1].1,
+                format!("is there twice, as {}, too", pair[0].1),
+            ));
         }
     }
     Ok(objects)
@@ -142,7 +148,8 @@ fn views(listing: &Listing, objects: &Objects) -> Result<usize> {
             let found = files.iter().zip(0..).take_while(|((view, _), at)| view == at).count();
             if found < views {
                 let file = form.replace('K', &found.to_string());
-                let reason = format!("{file} is missing, expected {views} views of every object, as the largest has");
+                let reason =
+                    format!("{file} is missing, expected {views} views of every object, as the largest has");
                 return Err(Error::member(listing.input, format!("{synset}/{name}"), reason));
             }
         }

@@ -13,7 +13,8 @@ use crate::sources::seeded_split::SeededSplit;
 use crate::sources::source::Options;
 
 /// SIE's files: object paths and labels of the training split, then of the test split.
-pub(super) const FILES: [&str; 4] = ["train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy"];
+pub(super) const FILES: [&str; 4] =
+    ["train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy"];
 
 /// Synset and name of an object.
 pub(super) type ObjectKey<'a> = (&'a str, &'a str);
@@ -30,7 +31,11 @@ pub(super) struct ObjectSplit<'a> {
 ///
 /// # Errors
 /// [`Error::Format`] and [`Error::Member`] for split files that are incomplete or do not match the objects.
-pub(super) fn split<'a>(listing: &Listing, options: &Options, objects: &[ObjectKey<'a>]) -> Result<ObjectSplit<'a>> {
+pub(super) fn split<'a>(
+    listing: &Listing,
+    options: &Options,
+    objects: &[ObjectKey<'a>],
+) -> Result<ObjectSplit<'a>> {
     let mut files = Vec::new();
     for file in FILES {
         files.push(listing.find_list(file)?);
@@ -43,15 +48,21 @@ pub(super) fn split<'a>(listing: &Listing, options: &Options, objects: &[ObjectK
         }
         [None, None, None, None] => from_seed(SeededSplit::from_options(options)?, listing, objects),
         _ => {
-            let missing = FILES.iter().zip(&files).find(|(_, file)| file.is_none()).map_or("", |(name, _)| name);
-            let reason = format!("{missing} is missing beside SIE's other split files\nhint: give all four or none");
+            let missing =
+                FILES.iter().zip(&files).find(|(_, file)| file.is_none()).map_or("", |(name, _)| name);
+            let reason =
+                format!("{missing} is missing beside SIE's other split files\nhint: give all four or none");
             Err(Error::format(listing.input, reason))
         }
     }
 }
 
 /// A random split of each class's objects.
-fn from_seed<'a>(seeded: SeededSplit, listing: &Listing, objects: &[ObjectKey<'a>]) -> Result<ObjectSplit<'a>> {
+fn from_seed<'a>(
+    seeded: SeededSplit,
+    listing: &Listing,
+    objects: &[ObjectKey<'a>],
+) -> Result<ObjectSplit<'a>> {
     let classes: Vec<&[ObjectKey]> = objects.chunk_by(|a, b| a.0 == b.0).collect();
     let (train, test) = seeded.split_classes(classes.iter().copied());
     if test.is_empty() {
@@ -124,7 +135,10 @@ fn from_files<'a>(
 }
 
 /// The synset of each label. Labels must be 0, 1, ..., with one synset each.
-fn class_names<'a>(listing: &Listing, objects: impl Iterator<Item = &'a ListedObject>) -> Result<Vec<String>> {
+fn class_names<'a>(
+    listing: &Listing,
+    objects: impl Iterator<Item = &'a ListedObject>,
+) -> Result<Vec<String>> {
     let (mut synsets, mut labels) = (BTreeMap::new(), BTreeMap::new());
     for listed in objects {
         let synset = *synsets.entry(listed.label).or_insert(listed.synset.as_str());
@@ -139,7 +153,8 @@ fn class_names<'a>(listing: &Listing, objects: impl Iterator<Item = &'a ListedOb
     match synsets.keys().zip(0..).find(|&(&label, expected)| label != expected) {
         None => Ok(synsets.into_values().map(str::to_owned).collect()),
         Some((label, expected)) => {
-            let reason = format!("expected labels 0, 1, ... without gaps, found {label} in place of {expected}");
+            let reason =
+                format!("expected labels 0, 1, ... without gaps, found {label} in place of {expected}");
             Err(Error::format(listing.input, reason))
         }
     }

@@ -48,7 +48,8 @@ fn with_sie(train: &[&str], train_labels: &[i64], val: &[&str], val_labels: &[i6
 }
 
 fn planned(files: &Files) -> Result<PackPlan> {
-    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
+    let files: Vec<(&str, &[u8])> =
+        files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
     plan(&listing(&files, DIEBENCH.is_list), &options())
 }
 
@@ -112,7 +113,8 @@ fn views_are_ordered_as_numbers() {
 
 #[test]
 fn an_object_that_lacks_a_view_is_named() {
-    let without = |ending: &str| -> Files { tree().into_iter().filter(|(path, _)| !path.ends_with(ending)).collect() };
+    let without =
+        |ending: &str| -> Files { tree().into_iter().filter(|(path, _)| !path.ends_with(ending)).collect() };
     let message = refused(&without("a1/latent_1.npy"));
     assert!(message.contains("02691156/a1: latent_1.npy is missing, expected 3 views"), "{message}");
     let message = refused(&without("c0/image_2.jpg"));
@@ -136,7 +138,9 @@ fn copies_single_views_and_empty_inputs_are_refused() {
 fn split_files_that_do_not_fit_the_tree_are_refused() {
     let train = ["/02691156/a0", "/03001627/c0"];
     let with = |val: &[&str], labels: &[i64]| refused(&with_sie(&train, &[1, 0], val, labels));
-    assert!(with(&["/03001627/c9"], &[0]).contains("03001627/c9: is named by the split files and is not there"));
+    assert!(
+        with(&["/03001627/c9"], &[0]).contains("03001627/c9: is named by the split files and is not there")
+    );
     assert!(with(&["/03001627/c0"], &[0]).contains("03001627/c0: is in the split files twice"));
     assert!(with(&["/03001627/c1"], &[0, 1]).contains("val_labels.npy: 2 labels for the 1 objects"));
     assert!(with(&["/03001627/c1"], &[1]).contains("label 1 of 03001627/c1"));

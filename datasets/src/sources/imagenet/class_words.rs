@@ -27,7 +27,8 @@ pub(super) struct ClassWords {
 
 /// Whether this is a WordNet id of a noun: `n` and eight digits.
 pub(super) fn is_wnid(text: &str) -> bool {
-    text.strip_prefix('n').is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
+    text.strip_prefix('n')
+        .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl ClassWords {
@@ -52,7 +53,9 @@ impl ClassWords {
     fn read_mapping(&mut self, list: &TextList) -> Result<()> {
         for TextLine { number, text } in list.lines()? {
             let Some((wnid, words)) = text.split_once(' ').filter(|(wnid, _)| is_wnid(wnid)) else {
-                return Err(list.error_at(number, format!("expected `n01440764 tench, Tinca tinca`, found {text:?}")));
+                return Err(
+                    list.error_at(number, format!("expected `n01440764 tench, Tinca tinca`, found {text:?}"))
+                );
             };
             self.words.insert(wnid.to_owned(), words.trim().to_owned());
         }
@@ -74,7 +77,8 @@ impl ClassWords {
             if number > LAST_LEAF {
                 continue;
             }
-            if self.wnids.values().any(|other| *other == wnid) || self.wnids.contains_key(&(number as usize)) {
+            if self.wnids.values().any(|other| *other == wnid) || self.wnids.contains_key(&(number as usize))
+            {
                 return refuse("its number or its WNID is there twice");
             }
             self.words.insert(wnid.clone(), words);

@@ -75,7 +75,8 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
         sort_and_check(listing, split)?;
     }
     let wnids = wnids(listing, &images)?;
-    let splits = [("train", &images.train), ("test", &images.val)].into_iter().filter(|(_, split)| !split.is_empty());
+    let splits =
+        [("train", &images.train), ("test", &images.val)].into_iter().filter(|(_, split)| !split.is_empty());
     let splits = splits.map(|(name, split)| (name.to_owned(), samples(split, &wnids))).collect();
     let class_names = wnids.iter().map(|wnid| words.class_name(wnid)).collect();
     let notes = json!({
@@ -102,7 +103,8 @@ fn images<'a>(listing: &'a Listing) -> Result<Images<'a>> {
             (None, Some(number)) => images.flat.push((number, path)),
             (None, None) if name.starts_with("ILSVRC2012_test_") => images.unlabelled += 1,
             (None, None) => {
-                let reason = "expected ILSVRC2012_val_XXXXXXXX.JPEG or an image in a class folder such as n01440764";
+                let reason =
+                    "expected ILSVRC2012_val_XXXXXXXX.JPEG or an image in a class folder such as n01440764";
                 return Err(Error::member(listing.input, path, reason));
             }
         }
@@ -132,10 +134,12 @@ fn sort_and_check(listing: &Listing, split: &mut [Labelled]) -> Result<()> {
 /// The sorted classes, as torchvision numbers them: those of the training images, or of the validation images
 /// if there are no training images.
 fn wnids<'a>(listing: &Listing, images: &Images<'a>) -> Result<Vec<&'a str>> {
-    let classes = |split: &[Labelled<'a>]| -> BTreeSet<&'a str> { split.iter().map(|image| image.wnid).collect() };
+    let classes =
+        |split: &[Labelled<'a>]| -> BTreeSet<&'a str> { split.iter().map(|image| image.wnid).collect() };
     let (train, val) = (classes(&images.train), classes(&images.val));
     if train.is_empty() && val.is_empty() {
-        let reason = "no images of ImageNet inside\nhint: expected train/n01440764/*.JPEG or ILSVRC2012_img_train.tar";
+        let reason =
+            "no images of ImageNet inside\nhint: expected train/n01440764/*.JPEG or ILSVRC2012_img_train.tar";
         return Err(Error::format(listing.input, reason));
     }
     match val.iter().find(|wnid| !train.is_empty() && !train.contains(*wnid)) {
@@ -152,5 +156,7 @@ fn wnids<'a>(listing: &Listing, images: &Images<'a>) -> Result<Vec<&'a str>> {
 fn samples(split: &[Labelled], wnids: &[&str]) -> Vec<Sample> {
     let classes = split.chunk_by(|a, b| a.wnid == b.wnid);
     let label = |class: &[Labelled]| wnids.binary_search(&class[0].wnid).unwrap_or_default() as i32;
-    classes.flat_map(|class| class.iter().map(move |image| Sample::labelled(image.path, label(class)))).collect()
+    classes
+        .flat_map(|class| class.iter().map(move |image| Sample::labelled(image.path, label(class))))
+        .collect()
 }

@@ -9,7 +9,8 @@ type Files<'a> = Vec<(&'a str, &'a [u8])>;
 /// Written by scripts/reference/meta_mat.py: 1 n02119789, 2 n02100735, 3 n02110185, 4 n02096294.
 const META: &[u8] = include_bytes!("../../../tests/reference/meta.mat");
 
-const TRUTH: &str = "ILSVRC2012_devkit_t12.tar.gz/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
+const TRUTH: &str =
+    "ILSVRC2012_devkit_t12.tar.gz/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt";
 
 /// Both splits in class folders, as torchvision expects them.
 fn folders() -> Files<'static> {
@@ -87,7 +88,10 @@ fn class_folders_are_numbered_as_torchvision_does() {
     assert_eq!(plan.class_names, ["n01440764", "n01443537"]);
     let train = [("n01440764_18.JPEG", 0), ("n01440764_2.JPEG", 0), ("n01443537_7.JPEG", 1)];
     assert_eq!(images(&plan, "train"), train);
-    assert_eq!(images(&plan, "test"), [("ILSVRC2012_val_00000002.JPEG", 0), ("ILSVRC2012_val_00000001.JPEG", 1)]);
+    assert_eq!(
+        images(&plan, "test"),
+        [("ILSVRC2012_val_00000002.JPEG", 0), ("ILSVRC2012_val_00000001.JPEG", 1)]
+    );
     assert_eq!(plan.splits[0].1[0].image, "imagenet/train/n01440764/n01440764_18.JPEG");
     assert_eq!(plan.notes["validation_labels"], "folders");
 }
@@ -97,8 +101,11 @@ fn the_published_archives_are_labelled_by_the_devkit() {
     let plan = planned(&archives()).unwrap();
     assert_eq!(plan.class_names, ["n02100735 English setter", "n02119789 kit fox, Vulpes macrotis"]);
     assert_eq!(images(&plan, "train"), [("n02100735_1.JPEG", 0), ("n02119789_3.JPEG", 1)]);
-    let test =
-        [("ILSVRC2012_val_00000002.JPEG", 0), ("ILSVRC2012_val_00000001.JPEG", 1), ("ILSVRC2012_val_00000003.JPEG", 1)];
+    let test = [
+        ("ILSVRC2012_val_00000002.JPEG", 0),
+        ("ILSVRC2012_val_00000001.JPEG", 1),
+        ("ILSVRC2012_val_00000003.JPEG", 1),
+    ];
     assert_eq!(images(&plan, "test"), test);
     assert_eq!(plan.notes["validation_labels"], "ILSVRC2012_validation_ground_truth.txt");
 }
@@ -107,7 +114,10 @@ fn the_published_archives_are_labelled_by_the_devkit() {
 fn kaggle_s_tree_is_labelled_by_its_csv() {
     let plan = planned(&kaggle()).unwrap();
     assert_eq!(plan.class_names, ["n01440764 tench, Tinca tinca", "n03995372 power drill"]);
-    assert_eq!(images(&plan, "test"), [("ILSVRC2012_val_00000002.JPEG", 0), ("ILSVRC2012_val_00000001.JPEG", 1)]);
+    assert_eq!(
+        images(&plan, "test"),
+        [("ILSVRC2012_val_00000002.JPEG", 0), ("ILSVRC2012_val_00000001.JPEG", 1)]
+    );
     assert_eq!(plan.notes["images_without_labels"], 1);
     assert_eq!(plan.notes["validation_labels"], "LOC_val_solution.csv");
     let crlf = "ImageId,PredictionString\r\nILSVRC2012_val_00000001,n03995372 1 2 3 4 \r\n\
@@ -161,7 +171,10 @@ fn ground_truth_that_does_not_fit_the_images_is_refused() {
 fn missing_ground_truth_is_named_with_the_hint() {
     let neither = refused(&without(without(archives(), "ground_truth.txt"), "meta.mat"));
     assert!(neither.contains("3 validation images lie in no class folder"), "{neither}");
-    assert!(neither.contains("ILSVRC2012_devkit_t12.tar.gz") && neither.contains("LOC_val_solution.csv"), "{neither}");
+    assert!(
+        neither.contains("ILSVRC2012_devkit_t12.tar.gz") && neither.contains("LOC_val_solution.csv"),
+        "{neither}"
+    );
     assert!(refused(&without(archives(), "meta.mat")).contains("without the devkit's meta.mat"));
     assert!(refused(&with(archives(), "meta.mat", b"half")).contains("data/meta.mat: no MATLAB file"));
 }
@@ -177,7 +190,10 @@ fn a_csv_that_does_not_fit_the_images_is_refused() {
     assert!(csv(more).contains("names ILSVRC2012_val_00000003, which is not there"));
     let twice = "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1\nILSVRC2012_val_00000001,n01440764 1\n";
     assert!(csv(twice).contains("line 3: ILSVRC2012_val_00000001 is there twice"));
-    assert!(csv("ImageId,PredictionString\nILSVRC2012_val_00000001,tench 1\n").contains("line 2: expected an image"));
+    assert!(
+        csv("ImageId,PredictionString\nILSVRC2012_val_00000001,tench 1\n")
+            .contains("line 2: expected an image")
+    );
     assert!(refused(&with(kaggle(), "mapping.txt", b"tench\n")).contains("mapping.txt: line 1: expected"));
 }
 

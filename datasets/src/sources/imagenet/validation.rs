@@ -34,7 +34,11 @@ pub(super) fn image_number(name: &str) -> Option<usize> {
 ///
 /// # Errors
 /// [`Error::Format`] if no file gives the classes; [`Error::Member`] if a file does not match the images.
-pub(super) fn ground_truth(listing: &Listing, flat: &mut [(usize, &str)], words: &ClassWords) -> Result<GroundTruth> {
+pub(super) fn ground_truth(
+    listing: &Listing,
+    flat: &mut [(usize, &str)],
+    words: &ClassWords,
+) -> Result<GroundTruth> {
     if flat.is_empty() {
         return Ok(GroundTruth { wnids: Vec::new(), origin: "folders" });
     }
@@ -52,15 +56,21 @@ pub(super) fn ground_truth(listing: &Listing, flat: &mut [(usize, &str)], words:
         (None, None) => {
             let hint = format!("hint: add ILSVRC2012_devkit_t12.tar.gz ({TRUTH}, {META}) or {SOLUTION}");
             let count = flat.len();
-            let reason =
-                format!("{count} validation images lie in no class folder, and no file says their classes\n{hint}");
+            let reason = format!(
+                "{count} validation images lie in no class folder, and no file says their classes\n{hint}"
+            );
             Err(Error::format(listing.input, reason))
         }
     }
 }
 
 /// Reads the devkit's list: line k is the class number of image k.
-fn from_devkit(listing: &Listing, list: &TextList, flat: &[(usize, &str)], words: &ClassWords) -> Result<GroundTruth> {
+fn from_devkit(
+    listing: &Listing,
+    list: &TextList,
+    flat: &[(usize, &str)],
+    words: &ClassWords,
+) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if let Some(at) = (0..lines.len()).find(|&at| lines[at].number != at + 1) {
         return Err(list.error_at(at + 1, "expected a class, found an empty line"));
@@ -72,13 +82,15 @@ fn from_devkit(listing: &Listing, list: &TextList, flat: &[(usize, &str)], words
     for (at, line) in lines.iter().enumerate() {
         let (number, path) = flat[at];
         if number != at + 1 {
-            let reason = format!("expected image {} here: the images must be numbered 1 to {}", at + 1, flat.len());
+            let reason =
+                format!("expected image {} here: the images must be numbered 1 to {}", at + 1, flat.len());
             return Err(Error::member(listing.input, path, reason));
         }
         match line.text.parse().ok().and_then(|id: usize| words.wnids.get(&id)) {
             Some(wnid) => wnids.push(wnid.clone()),
             None => {
-                let (least, most) = (words.wnids.keys().min().unwrap_or(&0), words.wnids.keys().max().unwrap_or(&0));
+                let (least, most) =
+                    (words.wnids.keys().min().unwrap_or(&0), words.wnids.keys().max().unwrap_or(&0));
                 let reason = format!("expected a class of {least} to {most}, found {:?}", line.text);
                 return Err(list.error_at(line.number, reason));
             }

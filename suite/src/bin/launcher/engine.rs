@@ -62,20 +62,25 @@ fn missing_libraries(listing: &str) -> Vec<String> {
 }
 
 fn hint(missing: &[String], libtorch: &Path) -> String {
-    let needs =
-        |prefixes: &[&str]| missing.iter().any(|library| prefixes.iter().any(|prefix| library.starts_with(prefix)));
+    let needs = |prefixes: &[&str]| {
+        missing.iter().any(|library| prefixes.iter().any(|prefix| library.starts_with(prefix)))
+    };
     if needs(&["libmpi", "libopen-"]) {
         "install the MPI that it was built with (Debian, Ubuntu: openmpi-bin; a cluster: load its MPI \
          module), or build again here"
             .to_owned()
     } else if needs(&["libhdf5"]) {
-        "install HDF5 (Debian, Ubuntu: libhdf5-dev; a cluster: load its HDF5 module), or build again here".to_owned()
+        "install HDF5 (Debian, Ubuntu: libhdf5-dev; a cluster: load its HDF5 module), or build again here"
+            .to_owned()
     } else if needs(&["libopenblas"]) {
         "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or build \
          again here"
             .to_owned()
     } else if needs(&["libcu", "libtorch", "libc10", "libnv"]) {
-        format!("the libtorch in {} is not whole: set LIBTORCH to another one, or run `make setup`", libtorch.display())
+        format!(
+            "the libtorch in {} is not whole: set LIBTORCH to another one, or run `make setup`",
+            libtorch.display()
+        )
     } else {
         "install it, or build again on this machine: `make build`".to_owned()
     }

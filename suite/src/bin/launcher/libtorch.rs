@@ -46,8 +46,9 @@ impl Libtorch {
                  above {}, and {python}",
                 launcher.display()
             );
-            let hint =
-                format!("run `make setup` in the eqr-bench checkout, or set LIBTORCH to a libtorch {SERIES} folder");
+            let hint = format!(
+                "run `make setup` in the eqr-bench checkout, or set LIBTORCH to a libtorch {SERIES} folder"
+            );
             Problem::new(error, hint)
         };
         let package = python_torch().ok_or_else(|| not_found("python3 has no torch".to_owned()))?;

@@ -45,8 +45,9 @@ fn main() -> ExitCode {
 
 /// Becomes the engine; returns only with the reason why it could not.
 fn start() -> Result<Infallible, Problem> {
-    let launcher = env::current_exe()
-        .map_err(|error| Problem::new(format!("cannot find the path of eqr-bench: {error}"), "is /proc mounted?"))?;
+    let launcher = env::current_exe().map_err(|error| {
+        Problem::new(format!("cannot find the path of eqr-bench: {error}"), "is /proc mounted?")
+    })?;
     let libtorch = Libtorch::find(&launcher)?;
     let engine = engine::find(&launcher)?;
     let loader_path = libtorch.loader_path(&launcher)?;

@@ -63,7 +63,10 @@ mod tests {
     #[test]
     fn the_rank_within_the_node_comes_before_the_rank() {
         assert!(is_first_rank(variables(&[])));
-        assert!(is_first_rank(variables(&[("OMPI_COMM_WORLD_LOCAL_RANK", "0"), ("OMPI_COMM_WORLD_RANK", "4")])));
+        assert!(is_first_rank(variables(&[
+            ("OMPI_COMM_WORLD_LOCAL_RANK", "0"),
+            ("OMPI_COMM_WORLD_RANK", "4")
+        ])));
         assert!(!is_first_rank(variables(&[("SLURM_LOCALID", "3"), ("SLURM_PROCID", "0")])));
         assert!(!is_first_rank(variables(&[("PMI_RANK", "1")])));
     }

@@ -47,7 +47,11 @@ impl ThreadCommunicator {
         // not by torch, which would start more threads for this one
         // SAFETY: both are contiguous host tensors of at least `bytes` bytes, and they do not overlap.
         unsafe {
-            std::ptr::copy_nonoverlapping(tensor.data_ptr().cast::<u8>(), summand.data_ptr().cast::<u8>(), bytes);
+            std::ptr::copy_nonoverlapping(
+                tensor.data_ptr().cast::<u8>(),
+                summand.data_ptr().cast::<u8>(),
+                bytes,
+            );
         }
         calls::sum(&self.0, &summand, tensor);
     }
@@ -62,7 +66,8 @@ impl BackgroundSums {
         let thread = std::thread::spawn(move || {
             let mut scratch: Option<Tensor> = None;
             for tensor in tensors {
-                let fits = |scratch: &Tensor| scratch.numel() >= tensor.numel() && scratch.kind() == tensor.kind();
+                let fits =
+                    |scratch: &Tensor| scratch.numel() >= tensor.numel() && scratch.kind() == tensor.kind();
                 let scratch = match scratch.take().filter(fits) {
                     Some(large) => scratch.insert(large),
                     None => scratch.insert(tensor.empty_like()),

@@ -17,7 +17,9 @@ use world::World;
 fn main() {
     // before MPI starts: while it starts, ending this process makes the launcher end the others
     watchdog::start(|reason| {
-        eprintln!("error: {reason}; ending the job\nhint: the same command again goes on from the last checkpoint");
+        eprintln!(
+            "error: {reason}; ending the job\nhint: the same command again goes on from the last checkpoint"
+        );
         // the main thread may be blocked in MPI: where the abort waits for it, this process still ends
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_secs(5));

@@ -48,7 +48,8 @@ impl Nccl {
         let context = CudaContext::new(gpu).map_err(|error| format!("CUDA device {gpu}: {error:?}"))?;
         let mut id = [0i8; 128];
         if world.rank() == 0 {
-            let unique = result::get_uniqueid().map_err(|error| failure_message("ncclGetUniqueId", &error))?;
+            let unique =
+                result::get_uniqueid().map_err(|error| failure_message("ncclGetUniqueId", &error))?;
             id = unique.internal;
         }
         world.process_at_rank(0).broadcast_into(&mut id[..]);
@@ -81,7 +82,8 @@ impl Nccl {
     fn sum_on(&self, stream: sys::cudaStream_t, tensor: &Tensor) {
         let (data, sum) = (tensor.data_ptr(), sys::ncclRedOp_t::ncclSum);
         // SAFETY: a contiguous tensor on this rank's GPU; NCCL may sum in place.
-        let done = unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, stream) };
+        let done =
+            unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, stream) };
         expect_nccl("ncclAllReduce", &done);
     }
 
@@ -89,7 +91,9 @@ impl Nccl {
     pub fn broadcast(&self, tensor: &Tensor) {
         let data = tensor.data_ptr();
         // SAFETY: a contiguous tensor on this rank's GPU; NCCL may broadcast in place.
-        let done = unsafe { result::broadcast(data, data, tensor.numel(), kind(tensor), 0, self.comm, DEFAULT_STREAM) };
+        let done = unsafe {
+            result::broadcast(data, data, tensor.numel(), kind(tensor), 0, self.comm, DEFAULT_STREAM)
+        };
         expect_nccl("ncclBroadcast", &done);
     }
 
@@ -105,7 +109,14 @@ impl Nccl {
         let all = own.new_empty(shape.as_slice(), (own.kind(), own.device()));
         // SAFETY: `all` has room for a tensor of `own`'s size from every rank.
         let done = unsafe {
-            result::all_gather(own.data_ptr(), all.data_ptr(), own.numel(), kind(&own), self.comm, DEFAULT_STREAM)
+            result::all_gather(
+                own.data_ptr(),
+                all.data_ptr(),
+                own.numel(),
+                kind(&own),
+                self.comm,
+                DEFAULT_STREAM,
+            )
         };
         expect_nccl("ncclAllGather", &done);
         let unpadded = |(rank, &rows): (usize, &i64)| all.select(0, rank as i64).narrow(0, 0, rows);

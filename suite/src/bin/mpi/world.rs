@@ -147,7 +147,8 @@ impl Collective for World {
         let counts: Vec<i32> = rows
             .iter()
             .map(|rows| {
-                i32::try_from(rows * row).expect("a gathered tensor has fewer than 2^31 elements from each rank")
+                i32::try_from(rows * row)
+                    .expect("a gathered tensor has fewer than 2^31 elements from each rank")
             })
             .collect();
         waiting(|| calls::gather(&self.comm, &own, &all, &counts));

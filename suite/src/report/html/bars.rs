@@ -26,15 +26,19 @@ pub fn figure(column: &Column) -> Option<String> {
     let lines: Vec<(usize, &MethodSample)> = numbered.filter(|(_, line)| line.sample.is_some()).collect();
     let scale = Scale::of(column)?;
     let height = ROW * lines.len() as f64 + AXIS + 4.0;
-    let rows: String =
-        lines.iter().enumerate().map(|(row, (index, line))| bar(line, *index, ROW * row as f64, &scale)).collect();
+    let rows: String = lines
+        .iter()
+        .enumerate()
+        .map(|(row, (index, line))| bar(line, *index, ROW * row as f64, &scale))
+        .collect();
     let levels = [(Role::Floor, ""), (Role::Ceiling, " ceiling-level")];
     let levels: String = levels
         .into_iter()
         .filter_map(|(role, class)| Some((scale.x(column.mean_of(role)?), class)))
         .map(|(x, class)| vertical(x, height - AXIS, &format!("level{class}")))
         .collect();
-    let ticks: String = scale.ticks().into_iter().map(|tick| axis_tick(tick, scale.x(tick), height)).collect();
+    let ticks: String =
+        scale.ticks().into_iter().map(|tick| axis_tick(tick, scale.x(tick), height)).collect();
     let heading = escaped(&column.heading());
     Some(format!(
         "<figure><figcaption>{heading} <small>mean, 95% interval</small></figcaption>\n<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
@@ -79,7 +83,9 @@ impl Scale {
 }
 
 fn bar(line: &MethodSample, index: usize, y: f64, scale: &Scale) -> String {
-    let Some(summary) = line.sample.as_ref().and_then(|sample| sample.summary()) else { return String::new() };
+    let Some(summary) = line.sample.as_ref().and_then(|sample| sample.summary()) else {
+        return String::new();
+    };
     let middle = y + ROW / 2.0;
     let (zero, end) = (scale.x(0.0), scale.x(summary.mean));
     let fill = match line.role {
@@ -98,8 +104,11 @@ fn bar(line: &MethodSample, index: usize, y: f64, scale: &Scale) -> String {
     let label = format!("{}{}", line.method, line.role.suffix());
     // the floor and the ceiling are grey and dashed already
     let name: Vec<char> = line.method.chars().collect();
-    let shown: String =
-        if name.len() > LETTERS { name[..LETTERS - 1].iter().chain(&['…']).collect() } else { line.method.clone() };
+    let shown: String = if name.len() > LETTERS {
+        name[..LETTERS - 1].iter().chain(&['…']).collect()
+    } else {
+        line.method.clone()
+    };
     format!(
         "<g><title>{}: {}</title><text x=\"0\" y=\"{:.1}\"{}>{}</text><rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"1.5\" \
          fill=\"{fill}\" fill-opacity=\"{opacity}\"/>{}<text x=\"{WIDTH}\" y=\"{:.1}\" text-anchor=\"end\">{}</text></g>",
@@ -132,7 +141,10 @@ fn vertical(x: f64, height: f64, class: &str) -> String {
 fn axis_tick(value: f64, x: f64, height: f64) -> String {
     let line = vertical(x, height - AXIS, "axis");
     let text = format!("{}", (value * 1e4).round() / 1e4);
-    format!("{line}<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>", height - 4.0)
+    format!(
+        "{line}<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{text}</text>",
+        height - 4.0
+    )
 }
 
 #[cfg(test)]
@@ -146,7 +158,8 @@ mod tests {
     fn drawn(values: &[(&str, f64)]) -> Option<String> {
         let methods: Vec<&str> = values.iter().map(|(method, _)| *method).collect();
         let context = context(&["rotation"], &methods);
-        let cell = |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
+        let cell =
+            |(method, r2): &(&str, f64)| probe(method, 0, &[value("rotation", "r2_per_output", 0, *r2)]);
         let cells: Vec<_> = values.iter().map(cell).collect();
         figure(&scores::columns(&Values::of(&cells), &context, Section::Main)[0])
     }
@@ -156,8 +169,11 @@ mod tests {
     fn any_values_can_be_drawn() {
         for values in [[-5.0, -1.3], [0.5, 0.5], [0.0, 0.0], [-0.2, 0.9], [1e-9, 1e9]] {
             let svg = drawn(&[("Random init", values[0]), ("Ours", values[1])]).unwrap();
-            let places =
-                svg.split(" x=\"").chain(svg.split(" width=\"")).skip(1).filter_map(|rest| rest.split('"').next());
+            let places = svg
+                .split(" x=\"")
+                .chain(svg.split(" width=\""))
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
             for place in places.filter_map(|place| place.parse::<f64>().ok()) {
                 assert!((0.0..=WIDTH).contains(&place), "{values:?}: {place} in {svg}");
             }

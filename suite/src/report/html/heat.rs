@@ -22,9 +22,14 @@ pub fn map(columns: &[&Column]) -> Option<String> {
         .iter()
         .enumerate()
         .map(|(i, line)| {
-            let mean = |column: &&Column| column.lines[i].sample.as_ref()?.summary().map(|summary| summary.mean);
+            let mean =
+                |column: &&Column| column.lines[i].sample.as_ref()?.summary().map(|summary| summary.mean);
             let cells: String = columns.iter().map(|column| cell(mean(column))).collect();
-            format!("<tr><th scope=\"row\">{}{}</th>{cells}</tr>\n", escaped(&line.method), line.role.suffix())
+            format!(
+                "<tr><th scope=\"row\">{}{}</th>{cells}</tr>\n",
+                escaped(&line.method),
+                line.role.suffix()
+            )
         })
         .collect();
     Some(format!(
@@ -35,7 +40,8 @@ pub fn map(columns: &[&Column]) -> Option<String> {
 fn cell(value: Option<f64>) -> String {
     let Some(value) = value else { return "<td>-</td>".to_owned() };
     let part = value.clamp(0.0, 1.0);
-    let ground = if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + part * (HOT[i] - COLD[i])) };
+    let ground =
+        if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + part * (HOT[i] - COLD[i])) };
     let ink = if luminance(ground) > 0.18 { "#111" } else { "#fff" };
     let [r, g, b] = ground.map(f64::round);
     format!("<td style=\"background:rgb({r} {g} {b});color:{ink}\">{}</td>", number(value))

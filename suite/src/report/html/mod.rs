@@ -47,11 +47,15 @@ pub fn page(parts: &[Part], assets: &Assets) -> String {
     };
     let badges = parts.first().map(|part| badge(part.context.scale)).unwrap_or_default();
     let sections: Vec<(String, String, String)> = sections(parts, assets);
-    let links: String =
-        sections.iter().map(|(id, name, _)| format!("<li><a href=\"#{id}\">{}</a></li>", escaped(name))).collect();
+    let links: String = sections
+        .iter()
+        .map(|(id, name, _)| format!("<li><a href=\"#{id}\">{}</a></li>", escaped(name)))
+        .collect();
     let body: String = sections
         .iter()
-        .map(|(id, name, html)| format!("<section id=\"{id}\"><h2>{}</h2>\n{html}</section>\n", escaped(name)))
+        .map(|(id, name, html)| {
+            format!("<section id=\"{id}\"><h2>{}</h2>\n{html}</section>\n", escaped(name))
+        })
         .collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -75,7 +79,8 @@ fn badge(scale: Scale) -> &'static str {
 
 /// One line of what and where.
 fn meta(parts: &[Part], assets: &Assets) -> String {
-    let of_run = |key: &str| assets.manifest.as_ref().and_then(|manifest| manifest["provenance"][key].as_str());
+    let of_run =
+        |key: &str| assets.manifest.as_ref().and_then(|manifest| manifest["provenance"][key].as_str());
     let suite = parts.first().map(|part| format!("suite {}", part.context.suite));
     let rest = [("started", ""), ("cpu", ""), ("git", "commit ")];
     let rest = rest.into_iter().filter_map(|(key, before)| Some(format!("{before}{}", of_run(key)?)));
@@ -103,7 +108,8 @@ fn sections(parts: &[Part], assets: &Assets) -> Vec<(String, String, String)> {
         }
     }
     for (i, part) in parts.iter().enumerate() {
-        let tables: String = part.tables.iter().filter(|table| table.section == Section::Protocol).map(table).collect();
+        let tables: String =
+            part.tables.iter().filter(|table| table.section == Section::Protocol).map(table).collect();
         if !tables.is_empty() {
             let of = if parts.len() > 1 { format!(": {}", part.context.title) } else { String::new() };
             all.push((format!("protocol-{i}"), format!("Protocol{of}"), tables));
@@ -126,15 +132,17 @@ fn results(part: &Part) -> String {
         format!("<h3>Means and intervals</h3>\n<div class=\"bars\">\n{bars}</div>\n")
     };
     let r2: Vec<&Column> = part.columns.iter().filter(|column| column.measure == "R2").collect();
-    let heat =
-        heat::map(&r2).map(|map| format!("<h3>Which method keeps which transform: R2</h3>\n{map}")).unwrap_or_default();
+    let heat = heat::map(&r2)
+        .map(|map| format!("<h3>Which method keeps which transform: R2</h3>\n{map}"))
+        .unwrap_or_default();
     let rest: String = tables.map(table).collect();
     format!("{notes}{first}{bars}{heat}{rest}")
 }
 
 /// A table with its notes; every heading is a button.
 fn table(table: &Table) -> String {
-    let head = |text: &str| format!("<th scope=\"col\"><button type=\"button\">{}</button></th>", escaped(text));
+    let head =
+        |text: &str| format!("<th scope=\"col\"><button type=\"button\">{}</button></th>", escaped(text));
     let headings: String =
         std::iter::once(head(table.stub)).chain(table.columns.iter().map(|text| head(text))).collect();
     let rows: String = table.rows.iter().map(row).collect();
@@ -175,7 +183,9 @@ fn cell(entry: &TableEntry) -> String {
     };
     let value = match entry {
         TableEntry::Estimate { summary, .. } => Some(summary.mean),
-        TableEntry::Reported { value, .. } | TableEntry::Number(value) | TableEntry::Probability(value) => Some(*value),
+        TableEntry::Reported { value, .. } | TableEntry::Number(value) | TableEntry::Probability(value) => {
+            Some(*value)
+        }
         TableEntry::Difference(difference) => Some(difference.mean),
         TableEntry::Missing | TableEntry::Text(_) => None,
     };
@@ -183,7 +193,8 @@ fn cell(entry: &TableEntry) -> String {
     let parts = entry.parts();
     let (first, rest) = parts.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let dagger = if entry.mark() == Mark::Significant { " †" } else { "" };
-    let rest = if rest.is_empty() { String::new() } else { format!("<small>{}</small>", escaped(&rest.join(" "))) };
+    let rest =
+        if rest.is_empty() { String::new() } else { format!("<small>{}</small>", escaped(&rest.join(" "))) };
     format!("<td{class}{value}><span>{}</span>{dagger}{rest}</td>", escaped(first))
 }
 
@@ -209,7 +220,8 @@ fn warnings(parts: &[Part], assets: &Assets) -> String {
 
 /// The figures whose names begin with one of `prefixes`.
 fn figures(assets: &Assets, prefixes: &[&str], class: &str) -> String {
-    let wanted = assets.figures.iter().filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+    let wanted =
+        assets.figures.iter().filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)));
     let figure = |(name, png): &(String, Vec<u8>)| {
         let caption = escaped(&caption(name));
         let photographs = if name.starts_with("segment-") { as_jpeg(png) } else { None };
@@ -258,8 +270,10 @@ fn provenance(assets: &Assets) -> String {
         lines_of("configuration hash", &manifest["configuration_hash"]),
     ]
     .concat();
-    let lines: String =
-        lines.iter().map(|(key, value)| format!("<dt>{}</dt><dd>{}</dd>", escaped(key), escaped(value))).collect();
+    let lines: String = lines
+        .iter()
+        .map(|(key, value)| format!("<dt>{}</dt><dd>{}</dd>", escaped(key), escaped(value)))
+        .collect();
     let text = serde_json::to_string_pretty(configuration).unwrap_or_default();
     format!(
         "<dl>{lines}</dl>\n<details><summary>Resolved configuration</summary><pre>{}</pre></details>\n",
@@ -270,7 +284,8 @@ fn provenance(assets: &Assets) -> String {
 /// (words, value) of every leaf of `value`, under what `prefix` says.
 fn lines_of(prefix: &str, value: &Value) -> Vec<(String, String)> {
     let line = |leaf: Leaf| {
-        let words = std::iter::once(prefix.to_owned()).chain(leaf.path.iter().map(|key| key.replace('_', " ")));
+        let words =
+            std::iter::once(prefix.to_owned()).chain(leaf.path.iter().map(|key| key.replace('_', " ")));
         let words: Vec<String> = words.filter(|words| !words.is_empty()).collect();
         (words.join(" "), leaf.words.join(", "))
     };
@@ -279,5 +294,9 @@ fn lines_of(prefix: &str, value: &Value) -> Vec<(String, String)> {
 
 /// Text as HTML shows it, in attributes too.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

@@ -1,0 +1,218 @@
+//! Gradients of the global batch: the same on any number of ranks, equal to plain autograd on the whole
+//! batch, and non-zero for every parameter.
+
+use eqr_models::collective::shares;
+use eqr_models::methods::{Targets, build, method_names};
+use eqr_models::step::{Batch, gradients, sum};
+use eqr_models::thread_team::{Sums, run_on_threads};
+use eqr_models::vit::{Pool, VitConfig};
+use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, ParameterGroup, Registry, Solo};
+use tch::{Device, Kind, Tensor};
+
+use crate::{PHOTOGRAPHS, rough, tiny};
+
+const TRAINED: [&str; 24] = [
+    "Ours",
+    "Ours, no reconstruction",
+    "Ours(VICReg)",
+    "Ours(VICReg), no reconstruction",
+    "Ours(SimCLR)",
+    "Ours(SimCLR), no reconstruction",
+    "Ours(Barlow Twins)",
+    "Ours(Barlow Twins), no reconstruction",
+    "VICReg",
+    "SimCLR",
+    "Barlow Twins",
+    "Supervised",
+    "Direct regression",
+    "SIE(rot)",
+    "SIE(color)",
+    "SIE(blur)",
+    "SIE(trans)",
+    "SIE(crop)",
+    "SIE(flip)",
+    "SIE(rot+color)",
+    "SIE(all)",
+    "SIE(all, single each time)",
+    "SIE(all, no prediction variance)",
+    "SIE(blur+crop, no prediction variance)",
+];
+
+#[test]
+fn every_known_method_is_tested_here() {
+    let trains = |name: &String| name.parse::<MethodKind>().unwrap().trains();
+    for name in method_names().into_iter().filter(trains) {
+        assert!(TRAINED.contains(&name.as_str()), "{name}");
+    }
+}
+
+fn config(pool: Pool) -> ModelConfig {
+    let tiny = tiny(&PHOTOGRAPHS);
+    ModelConfig { encoder: VitConfig { pool, ..tiny.encoder }, ..tiny }
+}
+
+fn network(method: &str, pool: Pool) -> (Arena, Model) {
+    let mut registry = Registry::default();
+    let model = build(&method.parse::<MethodKind>().unwrap(), &config(pool), &mut registry).unwrap();
+    (Arena::new(registry, 5, Compute::F64, Device::Cpu), model)
+}
+
+/// The whole batch of 7 pairs: views, labels, parameters.
+fn whole() -> [Tensor; 4] {
+    let labels = Tensor::from_slice(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
+    [rough(&[7, 3, 16, 16], 0.1), rough(&[7, 3, 16, 16], 0.7), labels, rough(&[7, 13], 0.3)]
+}
+
+fn batch(rank: usize, ranks: usize) -> Batch {
+    let rows = shares(7, ranks);
+    let before: usize = rows[..rank].iter().sum();
+    let [view1, view2, labels, parameters] = whole().map(|t| t.narrow(0, before as i64, rows[rank] as i64));
+    Batch { view1, view2, labels, parameters, rows: rows.into_iter().map(|r| r as i64).collect() }
+}
+
+fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+    f64::try_from((found - expected).norm() / expected.norm()).unwrap()
+}
+
+/// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
+fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
+    let results = run_on_threads(ranks, sums, |team| {
+        let (mut arena, model) = network(method, Pool::Split);
+        let terms = gradients(&mut arena, &model, &batch(team.rank(), ranks), micro_batch, team);
+        (arena.gradient().copy(), f64::try_from(sum(&terms)).unwrap())
+    });
+    for (gradient, loss) in &results[1..] {
+        assert_eq!(*loss, results[0].1, "{method}: every rank reports the same loss");
+        assert!(relative(gradient, &results[0].0) == 0.0, "{method}: every rank holds the same gradient");
+    }
+    results.into_iter().next().unwrap()
+}
+
+#[test]
+fn gradients_do_not_depend_on_ranks_or_micro_batches() {
+    for method in TRAINED {
+        let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
+        // of 7 pairs: whole, halves, quarters, single ones
+        for (ranks, micro_batch) in [
+            (2, None),
+            (3, None),
+            (4, None),
+            (1, Some(4)),
+            (1, Some(2)),
+            (1, Some(1)),
+            (2, Some(2)),
+            (4, Some(1)),
+        ] {
+            let (shared, shared_loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
+            let error = relative(&shared, &alone);
+            assert!(error < 1e-9, "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {error:e}");
+            assert!((shared_loss - loss).abs() < 1e-9 * loss.abs(), "{method}: {loss} {shared_loss}");
+        }
+    }
+}
+
+/// Cutting the encoder at detached leaves changes the order of calls and nothing else: the same bits.
+#[test]
+fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
+    for method in TRAINED {
+        for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2)), (4, None)] {
+            let (whole, loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
+            let (segments, segments_loss) = distributed(method, ranks, micro_batch, Sums::AtTheEnd);
+            let same = segments.equal(&whole) && segments_loss == loss;
+            assert!(
+                same,
+                "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {:e}",
+                relative(&segments, &whole)
+            );
+        }
+    }
+}
+
+/// The cut at y against one uncut backward pass through encoder, heads and loss.
+#[test]
+fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
+    for method in TRAINED {
+        for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
+            let (mut arena, model) = network(method, pool);
+            let terms = gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+            let cut = arena.gradient().copy();
+
+            let [view1, view2, labels, parameters] = whole();
+            let (first, second) =
+                (model.encoder.forward(&arena, &view1), model.encoder.forward(&arena, &view2));
+            let targets = Targets { labels: labels.to_kind(Kind::Int64), parameters };
+            let method_terms = model.method.as_ref().unwrap();
+            let mut uncut = method_terms.global_terms(&arena, &first.y, &second.y, &targets);
+            uncut.extend(method_terms.pair_term(&arena, &first, &second, &view2));
+            let loss = sum(&uncut);
+            for group in [ParameterGroup::PerSample, ParameterGroup::Global] {
+                let grads = Tensor::run_backward(&[&loss], &arena.leaves(group), true, false);
+                arena.store_gradients(group, &grads);
+            }
+            let error = relative(&cut, &arena.gradient());
+            assert!(error < 1e-12, "{method}, {pool:?}: {error:e}");
+            let (a, b) = (f64::try_from(sum(&terms)).unwrap(), f64::try_from(loss).unwrap());
+            assert!((a - b).abs() < 1e-12 * b.abs(), "{method}: {a} {b}");
+        }
+    }
+}
+
+/// Central differences of the loss along random directions of the whole parameter vector.
+#[test]
+fn gradients_equal_finite_differences() {
+    for method in TRAINED {
+        let (mut arena, model) = network(method, Pool::Split);
+        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+        let gradient = arena.gradient().copy();
+        let start = arena.master().copy();
+        let direction = rough(&start.size(), 0.2);
+        let slope = f64::try_from(gradient.dot(&direction)).unwrap();
+        // the statistics of seven pairs bend sharply: a short step, in f64
+        let step = 1e-9;
+        let mut loss_at = |offset: f64| {
+            tch::no_grad(|| arena.master().shallow_clone().copy_(&(&start + &direction * offset)));
+            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), None, &Solo))).unwrap()
+        };
+        let numeric = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+        assert!((slope - numeric).abs() < 1e-3 * slope.abs().max(1e-2), "{method}: {slope} {numeric}");
+    }
+}
+
+/// A dead gradient path would be a parameter that never moves. The rows of `out` that a method does not read
+/// are part of a tensor that it does read.
+#[test]
+fn every_parameter_of_every_method_receives_a_gradient() {
+    for method in TRAINED {
+        let (mut arena, model) = network(method, Pool::Split);
+        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+        let dead: Vec<String> = arena
+            .named(&arena.gradient())
+            .into_iter()
+            .filter(|(_, gradient)| f64::try_from(gradient.abs().max()).unwrap() == 0.0)
+            .map(|(name, _)| name)
+            .collect();
+        assert!(dead.is_empty(), "{method}: {dead:?}");
+    }
+}
+
+/// bf16 forward and backward stay near fp32, with fp32 master weights. At the start the CLS token hardly
+/// differs between images and a BatchNorm over seven of them magnifies any rounding, so this reads the mean
+/// and losses without BatchNorm.
+#[test]
+fn bf16_gradients_stay_near_fp32() {
+    for method in ["Supervised", "Direct regression"] {
+        let gradient = |compute| {
+            let mut registry = Registry::default();
+            let model = build(&method.parse().unwrap(), &config(Pool::Mean), &mut registry).unwrap();
+            let mut arena = Arena::new(registry, 5, compute, Device::Cpu);
+            let mut batch = batch(0, 1);
+            for tensor in [&mut batch.view1, &mut batch.view2, &mut batch.labels, &mut batch.parameters] {
+                *tensor = tensor.to_kind(Kind::Float);
+            }
+            gradients(&mut arena, &model, &batch, None, &Solo);
+            arena.gradient().to_kind(Kind::Double)
+        };
+        let error = relative(&gradient(Compute::Bf16), &gradient(Compute::F32));
+        assert!(error < 0.1, "{method}: {error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Every method fits eight pairs: its loss comes near its minimum, so that no path of its gradient is dead or
+//! points the wrong way.
+//!
+//! `EQR_TEST_FULL=1` trains for long enough to come near the minimum itself. Otherwise a shorter training
+//! must remove much of the loss. Recorded in `results/reference/overfit`.
+
+use eqr_models::adam::Adam;
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{SieKind, Ssl, build, method_names};
+use eqr_models::schedule::Schedule;
+use eqr_models::step::{Batch, gradients, sum};
+use eqr_models::vit::VitConfig;
+use eqr_models::{Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
+use tch::{Device, Kind, Tensor};
+
+use crate::{PHOTOGRAPHS, tiny};
+
+const PAIRS: i64 = 8;
+
+/// Upper limits of a method's loss after the short and the long training. All minima are 0 but that of the
+/// contrast, which is 0.005 for eight directions in three dimensions at temperature 0.1.
+fn limits(kind: &MethodKind) -> [f64; 2] {
+    match kind {
+        MethodKind::Ours { ssl: Some(Ssl::Simclr), reconstruction: true } => [1.5, 0.02],
+        MethodKind::Ours { reconstruction: true, .. } => [1.5, 0.01],
+        MethodKind::Ours { ssl, reconstruction: false } => joint(ssl.unwrap_or_default()),
+        MethodKind::Ssl(ssl) => joint(*ssl),
+        MethodKind::Sie(SieKind { prediction_variance: true, .. }) => [1.5, 0.005],
+        MethodKind::Sie(SieKind { prediction_variance: false, .. }) => [1.0, 0.001],
+        MethodKind::Supervised => [0.2, 0.002],
+        MethodKind::Direct => [0.3, 0.001],
+        MethodKind::RandomInit => unreachable!("there is nothing to train"),
+    }
+}
+
+fn joint(ssl: Ssl) -> [f64; 2] {
+    match ssl {
+        Ssl::Vicreg => [0.1, 0.001],
+        Ssl::Simclr => [0.05, 0.01],
+        Ssl::Barlow => [0.02, 0.001],
+    }
+}
+
+/// Three dimensions of an embedding: covariances of both halves can vanish over eight pairs.
+fn config() -> ModelConfig {
+    let tiny = tiny(&PHOTOGRAPHS);
+    ModelConfig {
+        encoder: VitConfig { patch: 4, dim: 32, out: 32, ..tiny.encoder },
+        heads: HeadConfig { hidden: 32, embed: 3 },
+        decoder: DecoderConfig { dim: 32, ..tiny.decoder },
+        classes: 4,
+        ..tiny
+    }
+}
+
+/// Waves of different direction, length and colour; view 2 is shifted and recoloured by the parameters.
+fn pairs() -> Batch {
+    let parameters =
+        (Tensor::arange(PAIRS * 13, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([PAIRS, 13]);
+    let axis = Tensor::arange(16, (Kind::Float, Device::Cpu)) / 16.0;
+    let image = |pair: i64, shift: f64, colour: f64| {
+        let direction = pair as f64 * 0.7;
+        let (x, y) = (&axis * (6.0 * direction.cos()), &axis * (6.0 * direction.sin()));
+        let wave = x.unsqueeze(0) + y.unsqueeze(1) + shift; // (16, 16)
+        let channel = |c: i64| (&wave + (pair * c) as f64 + colour * c as f64).sin() * 1.4;
+        Tensor::stack(&[channel(0), channel(1), channel(2)], 0)
+    };
+    let view = |image: &dyn Fn(i64) -> Tensor| Tensor::stack(&(0..PAIRS).map(image).collect::<Vec<_>>(), 0);
+    let parameter = |pair: i64, column: i64| parameters.double_value(&[pair, column]);
+    Batch {
+        view1: view(&|pair| image(pair, 0.0, 0.0)),
+        view2: view(&|pair| image(pair, parameter(pair, 1), 0.5 * parameter(pair, 3))),
+        labels: Tensor::arange(PAIRS, (Kind::Float, Device::Cpu)).remainder(4.0),
+        parameters,
+        rows: vec![PAIRS],
+    }
+}
+
+/// Losses before and after `steps` steps.
+fn trained(kind: &MethodKind, steps: i64) -> [f64; 2] {
+    let mut registry = Registry::default();
+    let model = build(kind, &config(), &mut registry).unwrap();
+    let mut arena = Arena::new(registry, 3, Compute::F32, Device::Cpu);
+    let mut adam = Adam::new(&arena, 0.0);
+    let schedule = Schedule { peak: 3e-3, warmup: 10, total: steps };
+    let batch = pairs();
+    let loss =
+        |arena: &mut Arena| f64::try_from(sum(&gradients(arena, &model, &batch, None, &Solo))).unwrap();
+    let first = loss(&mut arena);
+    for step in 0..steps {
+        loss(&mut arena);
+        adam.update(&mut arena, schedule.at(step));
+    }
+    [first, loss(&mut arena)]
+}
+
+#[test]
+fn every_method_fits_eight_pairs() {
+    tch::set_num_threads(1); // tensors of a few kilobytes: threads would only wait for one another
+    let full = std::env::var_os("EQR_TEST_FULL").is_some();
+    let steps = if full { 1000 } else { 120 };
+    let kinds = method_names().into_iter().map(|name| name.parse::<MethodKind>().unwrap());
+    let mut short_of = Vec::new();
+    for kind in kinds.filter(MethodKind::trains) {
+        let [first, last] = trained(&kind, steps);
+        println!("| {kind} | {first:.3} | {last:.4} |");
+        let limit = limits(&kind)[usize::from(full)];
+        if last >= limit {
+            short_of.push(format!("{kind}: {first} -> {last} in {steps} steps, not below {limit}"));
+        }
+    }
+    assert!(short_of.is_empty(), "{short_of:#?}");
+}

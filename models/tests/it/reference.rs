@@ -1,0 +1,219 @@
+//! Losses, gradients and the encoder against PyTorch and timm, whose results `scripts/reference/gradients.py`
+//! wrote down.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::heads::HeadConfig;
+use eqr_models::methods::{LossConfig, build, method_names};
+use eqr_models::positions::resized;
+use eqr_models::step::{Batch, gradients};
+use eqr_models::vit::{Vit, VitConfig};
+use eqr_models::{Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tch::{Device, Kind, Tensor};
+
+const GRADIENTS: &[u8] = include_bytes!("reference/gradients.safetensors");
+const VIT: &[u8] = include_bytes!("reference/vit.safetensors");
+
+type Tensors = BTreeMap<String, Tensor>;
+
+/// The tensors of a file, and its metadata under `reference`.
+fn read<T: DeserializeOwned>(file: &[u8]) -> (Tensors, T) {
+    let (_, header) = SafeTensors::read_metadata(file).unwrap();
+    let about = serde_json::from_str(&header.metadata().as_ref().unwrap()["reference"]).unwrap();
+    let tensor = |view: safetensors::tensor::TensorView| {
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F64 => Kind::Double,
+            Dtype::I64 => Kind::Int64,
+            other => panic!("{other:?}"),
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&length| length as i64).collect();
+        Tensor::from_data_size(view.data(), &shape, kind)
+    };
+    let tensors = SafeTensors::deserialize(file).unwrap().tensors();
+    (tensors.into_iter().map(|(name, view)| (name, tensor(view))).collect(), about)
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    config: Config,
+    methods: Vec<Method>,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    encoder: VitConfig,
+    heads: HeadConfig,
+    decoder: DecoderConfig,
+    loss: LossConfig,
+    classes: i64,
+    transforms: Vec<(String, i64)>,
+    sie_constant: bool,
+}
+
+#[derive(Deserialize)]
+struct Method {
+    name: String,
+    /// The parameters in the order of the flat gradient, by their names in the file: `norm1.weight`, and for
+    /// those outside the encoder, which have other shapes in other methods, `projector.norm1.weight/12`.
+    names: Vec<String>,
+    terms: Vec<(String, f64)>,
+}
+
+impl Config {
+    fn model(&self) -> ModelConfig {
+        ModelConfig {
+            encoder: self.encoder,
+            heads: self.heads,
+            decoder: self.decoder,
+            loss: self.loss,
+            classes: self.classes,
+            transforms: self.transforms.clone(),
+            sie_constant: self.sie_constant,
+        }
+    }
+}
+
+fn arena_name(stored: &str) -> &str {
+    stored.split('/').next().expect("a first part")
+}
+
+fn batch(tensors: &Tensors, kind: Kind) -> Batch {
+    let get = |name: &str| tensors[&format!("batch/{name}")].to_kind(kind);
+    let labels = get("labels");
+    let rows = labels.size();
+    Batch { view1: get("view1"), view2: get("view2"), labels, parameters: get("parameters"), rows }
+}
+
+fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+    let found = found.to_kind(Kind::Double);
+    f64::try_from((found - expected).norm() / expected.norm()).unwrap()
+}
+
+/// The gradient of `method` relative to the reference's, and the largest relative difference of a term of its
+/// loss.
+fn errors(
+    name: &str,
+    reference: &Method,
+    config: &Config,
+    tensors: &Tensors,
+    compute: Compute,
+) -> (f64, f64) {
+    let mut registry = Registry::default();
+    let model = build(&name.parse::<MethodKind>().unwrap(), &config.model(), &mut registry).unwrap();
+    let mut arena = Arena::new(registry, 0, compute, Device::Cpu);
+    let registered: BTreeSet<&str> = arena.names().map(|(name, _)| name).collect();
+    let expected: BTreeSet<&str> = reference.names.iter().map(|stored| arena_name(stored)).collect();
+    assert_eq!(registered, expected, "{name}: the parameters that the method has");
+    let stored = |stored: &String| {
+        (Cow::Owned(arena_name(stored).to_owned()), tensors[&format!("parameter/{stored}")].shallow_clone())
+    };
+    arena.load(&reference.names.iter().map(stored).collect()).unwrap();
+
+    let batch = batch(tensors, compute.master_kind());
+    let terms = gradients(&mut arena, &model, &batch, None, &Solo);
+    let found: BTreeMap<String, Tensor> = arena.named(&arena.gradient()).into_iter().collect();
+    let flat: Vec<Tensor> =
+        reference.names.iter().map(|stored| found[arena_name(stored)].reshape([-1])).collect();
+    let gradient = relative(&Tensor::cat(&flat, 0), &tensors[&format!("gradient/{}", reference.name)]);
+
+    let names: Vec<&str> = terms.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, reference.terms.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), "{name}");
+    let off = terms.iter().zip(&reference.terms).map(|((_, found), (_, expected))| {
+        let found = f64::try_from(found).unwrap();
+        (found - expected).abs() / expected.abs()
+    });
+    (gradient, off.fold(0.0, f64::max))
+}
+
+/// Rows that differ from another in the data only, or in how the loss is named.
+const SAME_LOSS: [(&str, &str); 3] = [
+    ("SIE(all, single each time)", "SIE(all)"),
+    ("Ours(VICReg)", "Ours"),
+    ("Ours(VICReg), no reconstruction", "Ours, no reconstruction"),
+];
+
+fn assert_close(compute: Compute, tolerance: f64) {
+    let (tensors, reference) = read::<Reference>(GRADIENTS);
+    for method in &reference.methods {
+        let others = SAME_LOSS.iter().filter(|(_, same)| *same == method.name).map(|(name, _)| *name);
+        for name in others.chain([method.name.as_str()]) {
+            let (gradient, term) = errors(name, method, &reference.config, &tensors, compute);
+            println!("{compute:?} {name}: gradient {gradient:.1e}, terms {term:.1e}");
+            assert!(gradient <= tolerance && term <= tolerance, "{compute:?} {name}: {gradient:e}, {term:e}");
+        }
+    }
+}
+
+#[test]
+fn losses_and_gradients_equal_torchs_in_f64() {
+    assert_close(Compute::F64, 1e-9);
+}
+
+#[test]
+fn losses_and_gradients_equal_torchs_in_fp32() {
+    assert_close(Compute::F32, 1e-5);
+}
+
+/// SIE's sets differ in the columns that they read, and Ours' combinations are sums of terms that the file
+/// has: one of the sets, and every term, is enough. A hinge that is not reached would prove nothing.
+#[test]
+fn every_loss_has_a_reference() {
+    let (_, reference) = read::<Reference>(GRADIENTS);
+    for method in &reference.methods {
+        assert!(method.terms.iter().all(|(_, value)| *value > 1e-2), "{}: {:?}", method.name, method.terms);
+    }
+    let has: BTreeSet<&str> = reference.methods.iter().map(|method| method.name.as_str()).collect();
+    for name in method_names() {
+        let kind: MethodKind = name.parse().unwrap();
+        let set = name.starts_with("SIE(") && !name.contains(',');
+        let sum = name.ends_with("), no reconstruction");
+        let same = SAME_LOSS.iter().any(|(row, _)| *row == name);
+        assert!(!kind.trains() || set || sum || same || has.contains(name.as_str()), "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+struct VitReference {
+    config: VitConfig,
+}
+
+#[test]
+fn the_encoder_makes_timms_tokens_of_timms_weights() {
+    let (tensors, reference) = read::<VitReference>(VIT);
+    let mut registry = Registry::default();
+    let vit = Vit::new(&mut registry, reference.config).unwrap();
+    let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
+    // the map to y is ours: timm's network ends before it
+    let own = arena.named(arena.master()).into_iter().filter(|(name, _)| name.starts_with("out."));
+    let timms = tensors.iter().filter_map(|(name, tensor)| {
+        Some((name.strip_prefix("parameter/")?.to_owned(), tensor.shallow_clone()))
+    });
+    let named: BTreeMap<Cow<str>, Tensor> =
+        own.chain(timms).map(|(name, tensor)| (Cow::Owned(name), tensor)).collect();
+    assert_eq!(named.len(), arena.names().count(), "every weight of timm's has a place");
+    arena.load(&named).unwrap();
+    let tokens = vit.tokens(&arena, &tensors["images"]);
+    let off = f64::try_from((&tokens - &tensors["tokens"]).abs().max()).unwrap();
+    println!("tokens: {off:.1e}");
+    assert!(off <= 1e-4, "{off}");
+}
+
+#[test]
+fn position_embeddings_are_resized_as_by_timm() {
+    let (tensors, _) = read::<VitReference>(VIT);
+    let mut cases = 0;
+    for (name, expected) in &tensors {
+        let Some(side) = name.strip_prefix("positions/") else { continue };
+        let found = resized(&tensors["parameter/pos_embed"], side.parse().unwrap(), 16);
+        let off = f64::try_from((&found - expected).abs().max()).unwrap();
+        assert!(found.size() == expected.size() && off <= 1e-6, "{name}: {off}");
+        cases += 1;
+    }
+    assert_eq!(cases, 4);
+}

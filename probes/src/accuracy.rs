@@ -1,0 +1,87 @@
+//! The two accuracies of classifications.
+
+use crate::error::{Error, Result, TensorRole};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// Accuracies of one set of predictions, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Share of the samples that are right.
+    pub top1: f64,
+    /// Mean over the classes of the share of the class's samples that are right.
+    pub mean_per_class: f64,
+}
+
+impl Accuracy {
+    /// Accuracies of `predicted` against `labels`, both (N), int64 in 0..`classes`. `name` is for messages.
+    ///
+    /// # Errors
+    /// A class without a sample, whose accuracy is not defined: the message lists them.
+    pub fn new(
+        name: &str,
+        role: TensorRole,
+        predicted: &Tensor,
+        labels: &Tensor,
+        classes: i64,
+    ) -> Result<Accuracy> {
+        let counts = counts(labels, classes);
+        require_samples(name, role, &counts)?;
+        let right = predicted.eq_tensor(labels).to_kind(Kind::Double);
+        let right_of_class: Vec<f64> =
+            Vec::try_from(labels.bincount(Some(&right), classes).to_device(Device::Cpu))
+                .expect("one sum a class");
+        let total: i64 = counts.iter().sum();
+        let shares = right_of_class.iter().zip(&counts).map(|(right, &count)| right / count as f64);
+        Ok(Accuracy {
+            top1: right_of_class.iter().sum::<f64>() / total as f64,
+            mean_per_class: shares.sum::<f64>() / classes as f64,
+        })
+    }
+}
+
+/// Samples of each class in `labels` (N).
+fn counts(labels: &Tensor, classes: i64) -> Vec<i64> {
+    Vec::try_from(labels.bincount(None::<&Tensor>, classes).to_device(Device::Cpu))
+        .expect("one count a class")
+}
+
+/// Fails, naming the classes, where one has no sample.
+fn require_samples(name: &str, role: TensorRole, counts: &[i64]) -> Result<()> {
+    let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
+    if empty.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::EmptyClasses { name: name.into(), role, found: list(&empty), classes: counts.len() })
+    }
+}
+
+/// Fails where a class of 0..`classes` has no sample in `labels` (N).
+pub(crate) fn every_class_occurs(name: &str, role: TensorRole, labels: &Tensor, classes: i64) -> Result<()> {
+    require_samples(name, role, &counts(labels, classes))
+}
+
+/// Up to ten numbers, and how many more there are.
+fn list(classes: &[usize]) -> String {
+    let shown: Vec<String> = classes.iter().take(10).map(usize::to_string).collect();
+    let more = if classes.len() > 10 { format!(" and {} more", classes.len() - 10) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: class 0 2 of 3, class 1 0 of 1, class 2 1 of 1.
+    #[test]
+    fn accuracies_by_hand() {
+        let labels = Tensor::from_slice(&[0i64, 0, 0, 1, 2]);
+        let predicted = Tensor::from_slice(&[0i64, 0, 2, 2, 2]);
+        let found = Accuracy::new("pets", TensorRole::TestTargets, &predicted, &labels, 3).unwrap();
+        assert_eq!(found.top1, 3.0 / 5.0);
+        assert!((found.mean_per_class - (2.0 / 3.0 + 0.0 + 1.0) / 3.0).abs() < 1e-15);
+        let missing =
+            Accuracy::new("pets", TensorRole::TestTargets, &predicted, &labels, 5).unwrap_err().to_string();
+        assert!(missing.contains("pets") && missing.contains("3, 4"), "{missing}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Objectives of logistic regressions that differ in the strength of the penalty only, evaluated together:
+//! one product makes the scores of several of them, and one their gradients.
+//!
+//! Letters in the shapes: N rows, D features, C classes, G objectives.
+
+use crate::principal_axes::PrincipalAxes;
+use tch::{Kind, Tensor};
+
+/// Scores in memory at a time: one product must be large, and its results still in the cache when they are
+/// read.
+const SCORES: i64 = 1 << 21;
+
+/// Value, gradient and curvature of one objective at a point.
+pub(crate) struct Evaluation {
+    pub value: f64,
+    /// ((D + 1) C), float32
+    pub gradient: Tensor,
+    /// ((D + 1) C), float32
+    pub curvature: Tensor,
+}
+
+/// The data of all objectives.
+pub(crate) struct Objective {
+    /// Features in their axes and a column of ones, (N, D + 1), float32
+    x: Tensor,
+    /// (N, 1, 1), int64
+    y: Tensor,
+    /// N times the variance along each column of `x`, that of the ones counting as 1: (D + 1, 1), f64
+    weight: Tensor,
+    /// 1 where the penalty applies, 0 for the bias: (D + 1, 1), f64
+    penalised: Tensor,
+    pub classes: i64,
+}
+
+impl Objective {
+    /// Of features `x` (N, D), which have these axes, and labels `y` (N).
+    pub fn new(axes: &PrincipalAxes, x: &Tensor, y: &Tensor, classes: i64) -> Objective {
+        let rows = x.size()[0];
+        let (turn, shift) = (axes.axes.to_kind(Kind::Float), axes.mean.to_kind(Kind::Float));
+        let turned = (x.to_kind(Kind::Float) - shift).matmul(&turn);
+        let ones = Tensor::ones([rows, 1], (Kind::Float, x.device()));
+        let one = Tensor::ones([1], (Kind::Double, x.device()));
+        let weight = Tensor::cat(&[&axes.variance, &one], 0).unsqueeze(1) * rows as f64;
+        let penalised = Tensor::cat(&[axes.variance.ones_like(), one.zeros_like()], 0).unsqueeze(1);
+        Objective { x: Tensor::cat(&[turned, ones], 1), y: y.view([rows, 1, 1]), weight, penalised, classes }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> i64 {
+        self.x.size()[0]
+    }
+
+    /// Length of a point.
+    pub fn parameters(&self) -> i64 {
+        self.weight.size()[0] * self.classes
+    }
+
+    /// Objectives with `lambdas` at `points`, ((D + 1) C) f64 each.
+    pub fn evaluate(&self, points: &[Tensor], lambdas: &[f64]) -> Vec<Evaluation> {
+        let problems = points.len() as i64;
+        let columns: Vec<Tensor> =
+            points.iter().map(|p| p.view([-1, self.classes]).to_kind(Kind::Float)).collect();
+        let sums = self.sums(&Tensor::cat(&columns, 1), problems);
+        let rows = self.x.size()[0] as f64;
+        (0..points.len())
+            .map(|g| {
+                let lambda = lambdas[g];
+                let point = points[g].view([-1, self.classes]);
+                let penalty = (&point * &self.penalised) * lambda;
+                let value = sums.loss.double_value(&[g as i64])
+                    + 0.5 * (&penalty * &point).sum(Kind::Double).double_value(&[]);
+                let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
+                // the mean over the classes of p (1 - p) is at most the share missed / C, and about that at
+                // the start
+                let bend =
+                    sums.missed.double_value(&[g as i64]).max(1e-6 * rows) / (rows * self.classes as f64);
+                let curvature = &self.weight * bend + &self.penalised * lambda;
+                Evaluation {
+                    value,
+                    gradient: (gradient.to_kind(Kind::Double) + penalty).to_kind(Kind::Float).reshape([-1]),
+                    curvature: curvature.to_kind(Kind::Float).expand([-1, self.classes], false).reshape([-1]),
+                }
+            })
+            .collect()
+    }
+
+    /// Sums over the rows for weights (D + 1, G C).
+    fn sums(&self, weights: &Tensor, problems: i64) -> Sums {
+        let (rows, width, device) = (self.x.size()[0], problems * self.classes, self.x.device());
+        let piece = (SCORES / width).clamp(1, rows);
+        let gradient = Tensor::zeros([self.x.size()[1], width], (Kind::Float, device));
+        let mut loss = Tensor::zeros([problems], (Kind::Double, device));
+        let mut missed = Tensor::zeros([problems], (Kind::Double, device));
+        let buffer = || Tensor::empty([piece, width], (Kind::Float, device));
+        let (scores, slopes) = (buffer(), buffer());
+        for start in (0..rows).step_by(piece as usize) {
+            let length = piece.min(rows - start);
+            let (x, scores) = (self.x.narrow(0, start, length), scores.narrow(0, 0, length));
+            let _ = x.matmul_out(&scores, weights);
+            let mut slope = slopes.narrow(0, 0, length).view([length, problems, self.classes]);
+            let index = self.y.narrow(0, start, length).expand([-1, problems, 1], false);
+            let _ = scores.view([length, problems, self.classes]).log_softmax_int_out(&slope, 2, Kind::Float);
+            let of_label = slope.gather(2, &index, false);
+            // 1 - p of the label as the sum of the other classes: exact where p is close to 1
+            let _ = slope.exp_();
+            let _ = slope.scatter_value_(2, &index, 0.0);
+            let rest = slope.sum_dim_intlist(&[2i64][..], true, Kind::Float);
+            let _ = slope.scatter_(2, &index, &-&rest);
+            let cross_entropy = (-&rest).log1p().where_self(&rest.lt(0.5), &of_label).squeeze_dim(2);
+            loss -= cross_entropy.sum_dim_intlist(&[0i64][..], false, Kind::Double);
+            missed += rest.squeeze_dim(2).sum_dim_intlist(&[0i64][..], false, Kind::Double);
+            let flat = slope.view([length, width]);
+            let _ = gradient.addmm_out(&gradient, &x.tr(), &flat);
+        }
+        Sums { gradient, loss, missed }
+    }
+}
+
+/// Sums over the rows.
+struct Sums {
+    /// Of the cross-entropy's gradient, (D + 1, G C), float32
+    gradient: Tensor,
+    /// Of the cross-entropy, (G), f64
+    loss: Tensor,
+    /// Of 1 - p of the label, (G), f64
+    missed: Tensor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Both strengths at different points against autograd's cross-entropy.
+    #[test]
+    fn values_and_gradients_agree_with_autograd() {
+        let wave = |size: &[i64], frequency: f64| {
+            let count: i64 = size.iter().product();
+            (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency).sin().view(size)
+        };
+        let x = wave(&[9, 4], 1.7);
+        let y = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(3);
+        let axes = PrincipalAxes::new(&x);
+        let objective = Objective::new(&axes, &x, &y, 3);
+        let points = [wave(&[15], 0.9), wave(&[15], 2.9)];
+        let lambdas = [0.1, 3.0];
+        for ((found, point), lambda) in objective.evaluate(&points, &lambdas).iter().zip(&points).zip(lambdas)
+        {
+            let leaf = point.copy().set_requires_grad(true);
+            let (weight, bias) = (leaf.view([5, 3]).narrow(0, 0, 4), leaf.view([5, 3]).get(4));
+            let scores = (&x - &axes.mean).matmul(&axes.axes).matmul(&weight) + bias;
+            let loss = scores.cross_entropy_loss(&y, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
+            let loss = loss + weight.square().sum(Kind::Double) * (0.5 * lambda);
+            let gradient = Tensor::run_backward(&[&loss], &[&leaf], false, false).remove(0);
+            assert!((found.value - loss.double_value(&[])).abs() < 1e-5);
+            assert!((&found.gradient - gradient).abs().max().double_value(&[]) < 1e-5);
+        }
+    }
+}

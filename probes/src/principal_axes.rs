@@ -1,0 +1,68 @@
+//! Principal axes of features, and linear maps written in them.
+
+use tch::{Kind, Tensor};
+
+/// The principal axes of features.
+pub(crate) struct PrincipalAxes {
+    /// (1, D), f64
+    pub mean: Tensor,
+    /// (D, D), f64, one axis a column
+    pub axes: Tensor,
+    /// Variance along each axis, (D), f64
+    pub variance: Tensor,
+}
+
+impl PrincipalAxes {
+    /// Axes of features (N, D) of any floating kind.
+    pub fn new(x: &Tensor) -> PrincipalAxes {
+        let [rows, features] = x.size()[..] else { unreachable!("features are (N, D)") };
+        let mean = x.mean_dim(&[0i64][..], true, Kind::Double);
+        let mut gram = Tensor::zeros([features, features], (Kind::Double, x.device()));
+        for start in (0..rows).step_by(8192) {
+            let piece = x.narrow(0, start, 8192.min(rows - start)).to_kind(Kind::Double) - &mean;
+            gram += piece.tr().matmul(&piece);
+        }
+        let (variance, axes) = (gram / rows as f64).linalg_eigh("L");
+        PrincipalAxes { mean, axes, variance: variance.clamp_min(0.0) }
+    }
+
+    /// (D + 1, C) in the axes, the bias last, from weights (D, C) and bias (C) of the features; flat.
+    pub fn inward(&self, weight: &Tensor, bias: &Tensor) -> Tensor {
+        let bias = bias + self.mean.matmul(weight).squeeze_dim(0);
+        Tensor::cat(&[self.axes.tr().matmul(weight), bias.unsqueeze(0)], 0).view([-1])
+    }
+
+    /// Weights (D, C) and bias (C) of the features from `point` (D + 1, C) in the axes.
+    pub fn outward(&self, point: &Tensor) -> (Tensor, Tensor) {
+        let features = self.axes.size()[0];
+        let weight = self.axes.matmul(&point.narrow(0, 0, features));
+        let bias = point.get(features) - self.mean.matmul(&weight).squeeze_dim(0);
+        (weight, bias)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Scores and back: features (5, 3), two classes.
+    #[test]
+    fn maps_keep_their_scores_in_the_axes() {
+        let wave = |size: [i64; 2]| {
+            (Tensor::arange(size[0] * size[1], (Kind::Double, Device::Cpu)) * 2.3).sin().view(size)
+        };
+        let x = wave([5, 3]) * Tensor::from_slice(&[10.0, 1.0, 0.1]) + 4.0;
+        let axes = PrincipalAxes::new(&x);
+        let turned = (&x - &axes.mean).matmul(&axes.axes);
+        let covariance = turned.tr().matmul(&turned) / 5.0;
+        assert!((covariance - axes.variance.diag(0)).abs().max().double_value(&[]) < 1e-12);
+        let (weight, bias) = (wave([3, 2]), wave([1, 2]).squeeze_dim(0));
+        let point = axes.inward(&weight, &bias).view([4, 2]);
+        let scores = turned.matmul(&point.narrow(0, 0, 3)) + point.get(3);
+        assert!((scores - (x.matmul(&weight) + &bias)).abs().max().double_value(&[]) < 1e-12);
+        let (same_weight, same_bias) = axes.outward(&point);
+        assert!((same_weight - weight).abs().max().double_value(&[]) < 1e-12);
+        assert!((same_bias - bias).abs().max().double_value(&[]) < 1e-12);
+    }
+}

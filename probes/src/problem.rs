@@ -1,0 +1,48 @@
+//! What a regression probe reads out of features.
+
+use crate::checks::{expect_shape, finite, matrix, wrong_shape};
+use crate::error::{Result, TensorRole};
+use tch::Tensor;
+
+/// One thing to read out of features, such as one transform's parameters. Tensors of any floating kind, all
+/// on one device, on which the probe then trains; it trains in float32.
+///
+/// Problems whose `train_x` is the same tensor (same memory) share one standardised copy of it.
+#[derive(Debug)]
+pub struct Problem {
+    /// Name used in messages.
+    pub name: String,
+    /// Training features (N, D).
+    pub train_x: Tensor,
+    /// Training targets (N, k).
+    pub train_t: Tensor,
+    /// Test features (M, D).
+    pub test_x: Tensor,
+    /// Test targets (M, k).
+    pub test_t: Tensor,
+}
+
+impl Problem {
+    /// Number of outputs, k.
+    pub(crate) fn outputs(&self) -> i64 {
+        self.train_t.size()[1]
+    }
+
+    /// Checks shapes and values.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Problem { name, train_x, train_t, test_x, test_t } = self;
+        let (train_rows, features) = matrix(name, TensorRole::TrainFeatures, train_x)?;
+        let (test_rows, _) = matrix(name, TensorRole::TestFeatures, test_x)?;
+        let (_, outputs) = matrix(name, TensorRole::TrainTargets, train_t)?;
+        if train_t.size()[0] != train_rows {
+            let expected = format!("{train_rows} rows, as the features have");
+            return Err(wrong_shape(name, TensorRole::TrainTargets, train_t, expected));
+        }
+        expect_shape(name, TensorRole::TestFeatures, test_x, &[test_rows, features])?;
+        expect_shape(name, TensorRole::TestTargets, test_t, &[test_rows, outputs])?;
+        finite(name, TensorRole::TrainFeatures, train_x)?;
+        finite(name, TensorRole::TrainTargets, train_t)?;
+        finite(name, TensorRole::TestFeatures, test_x)?;
+        finite(name, TensorRole::TestTargets, test_t)
+    }
+}

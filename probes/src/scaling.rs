@@ -1,0 +1,48 @@
+//! Scaling of features: columns by the training split's statistics, or rows to length 1.
+
+use tch::{Kind, Tensor};
+
+/// A column whose standard deviation is at most this is constant: it is centred and not divided, so that a
+/// dead feature that varies on the test split does not swamp every other one.
+const STD_FLOOR: f64 = 1e-6;
+
+/// Mean and scale of each feature over the training split, both (1, D).
+pub(crate) struct Scaler {
+    mean: Tensor,
+    scale: Tensor,
+}
+
+impl Scaler {
+    /// Statistics of `x` (N, D).
+    pub(crate) fn fit(x: &Tensor) -> Scaler {
+        let (std, mean) = x.to_kind(Kind::Float).std_mean_dim(&[0i64][..], false, true);
+        let scale = std.where_self(&std.gt(STD_FLOOR), &std.ones_like());
+        Scaler { mean, scale }
+    }
+
+    /// `x` (N, D) standardised, contiguous float32.
+    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
+        ((x.to_kind(Kind::Float) - &self.mean) / &self.scale).contiguous()
+    }
+}
+
+/// Rows of `x` (R, D) at length 1, of `kind`; a row of zeros stays zero.
+pub(crate) fn unit_rows(x: &Tensor, kind: Kind) -> Tensor {
+    let x = x.to_kind(kind);
+    let norm = x.square().sum_dim_intlist(&[1i64][..], true, kind).sqrt().clamp_min(1e-30);
+    x / norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constant_columns_are_centred_only() {
+        let train = Tensor::from_slice(&[1.0f32, 5.0, 3.0, 5.0]).view([2, 2]);
+        let scaler = Scaler::fit(&train);
+        assert_eq!(Vec::<f32>::try_from(scaler.apply(&train).view(-1)).unwrap(), [-1.0, 0.0, 1.0, 0.0]);
+        let test = Tensor::from_slice(&[2.0f32, 5.5]).view([1, 2]);
+        assert_eq!(Vec::<f32>::try_from(scaler.apply(&test).view(-1)).unwrap(), [0.0, 0.5]);
+    }
+}

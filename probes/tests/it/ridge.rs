@@ -1,0 +1,141 @@
+//! The closed-form probe against scikit-learn and against theory.
+
+use eqr_probes::ridge::{Ridge, fit};
+use eqr_probes::{Error, Problem, TensorRole};
+use rand::SeedableRng;
+use rand::distributions::{Distribution, Uniform};
+use rand_pcg::Pcg64;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+/// Values of mean 0 and variance 1.
+fn noise(seed: u64, size: &[i64]) -> Tensor {
+    let side = 3f64.sqrt();
+    let count = size.iter().product::<i64>() as usize;
+    let draws = Uniform::new(-side, side).sample_iter(Pcg64::seed_from_u64(seed)).take(count);
+    Tensor::from_slice(&draws.collect::<Vec<f64>>()).view(size)
+}
+
+/// The first `train` rows of `x` and `t` to train on, the others to test on.
+fn problem(train: i64, x: &Tensor, t: &Tensor) -> Problem {
+    let rest = |t: &Tensor| t.narrow(0, train, t.size()[0] - train);
+    let (train_x, train_t) = (x.narrow(0, 0, train), t.narrow(0, 0, train));
+    Problem { name: "rotation".into(), train_x, train_t, test_x: rest(x), test_t: rest(t) }
+}
+
+/// A list of rows as a float32 tensor, as a feature file holds it.
+fn rows(value: &Value, kind: Kind) -> Tensor {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+    Tensor::from_slice2(&rows).to_kind(kind)
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+/// `scripts/reference/ridge.py`: tall, wide, and rank-deficient features with a constant column.
+#[test]
+fn agrees_with_scikit_learn() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("reference/ridge.json")).unwrap();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let name = &case["name"];
+        let problem = problem(
+            case["rows"].as_i64().unwrap(),
+            &rows(&case["x"], Kind::Float),
+            &rows(&case["t"], Kind::Float),
+        );
+        let ridge = Ridge::fit("reference", &problem.train_x, &problem.train_t).unwrap();
+        let lambdas: Vec<f64> = serde_json::from_value(case["lambda"].clone()).unwrap();
+        for (found, expected) in ridge.lambda.iter().zip(&lambdas) {
+            assert!((found / expected - 1.0).abs() < 1e-12, "{name}: {:?} {lambdas:?}", ridge.lambda);
+        }
+        let off = worst(&ridge.predict(&problem.test_x), &rows(&case["predictions"], Kind::Double));
+        assert!(off < 1e-9, "{name}: predictions off by {off}");
+        let fit = fit(&problem).unwrap();
+        assert!((fit.test.pooled.unwrap() - case["r2_pooled"].as_f64().unwrap()).abs() < 1e-9, "{name}");
+        assert!(
+            (fit.test.per_output.unwrap() - case["r2_per_output"].as_f64().unwrap()).abs() < 1e-9,
+            "{name}"
+        );
+    }
+}
+
+/// R2 of a target that is linear in the features is 1, whatever their scale; 1/2 with noise of equal
+/// variance; 0 of an unrelated target.
+#[test]
+fn scores_are_as_theory_says() {
+    let x = noise(1, &[6000, 12]) * 1e-3 + 40.0;
+    let signal = (&x - 40.0).matmul(&noise(2, &[12, 1])) * 1e3;
+    let size = signal.std(true);
+    let t = Tensor::cat(&[&signal, &(&signal + noise(3, &[6000, 1]) * &size), &noise(4, &[6000, 1])], 1);
+    let fit = fit(&problem(4000, &x, &t)).unwrap();
+    let r2: Vec<f64> = fit.test.outputs.iter().map(|r2| r2.unwrap()).collect();
+    assert!(r2[0] > 1.0 - 1e-9, "{r2:?}");
+    assert!((r2[1] - 0.5).abs() < 0.03, "{r2:?}");
+    assert!(r2[2].abs() < 0.01, "{r2:?}");
+    assert!(fit.lambda[2] > fit.lambda[0], "noise asks for the stronger shrinkage: {:?}", fit.lambda);
+}
+
+/// N = D is solved by the dual, N = D + 1 by the normal equations. Both satisfy the ridge's equation
+/// X'(y - Xw) = lambda w on standardised features.
+#[test]
+fn both_forms_solve_the_same_equation() {
+    for n in [20, 21, 60] {
+        let (x, t) = (noise(5, &[n, 20]), noise(6, &[n, 2]));
+        let ridge = Ridge::fit("forms", &x, &t).unwrap();
+        let (std, mean) = x.std_mean_dim(&[0i64][..], false, true);
+        let z = (&x - mean) / std;
+        let residual = &t - ridge.predict(&x);
+        let slope = z.tr().matmul(&residual);
+        // predictions of the standardised unit vectors are the weights plus the intercept
+        let intercept = t.mean_dim(&[0i64][..], true, Kind::Double);
+        let fitted = ridge.predict(&x) - &intercept;
+        let weights = slope / Tensor::from_slice(&ridge.lambda);
+        assert!(worst(&z.matmul(&weights), &fitted) < 1e-6 * fitted.abs().max().double_value(&[]), "N = {n}");
+    }
+}
+
+/// Thirty copies of three columns and a column that differs only between the splits change nothing.
+#[test]
+fn redundant_and_dead_columns_are_harmless() {
+    let x = noise(7, &[300, 3]);
+    let t = &x.narrow(1, 0, 1) * 2.0 + noise(8, &[300, 1]) * 0.1;
+    let lone = fit(&problem(200, &x, &t)).unwrap().test.per_output.unwrap();
+    let still = Tensor::cat(
+        &[
+            Tensor::full([200, 1], 5.0, (Kind::Double, Device::Cpu)),
+            Tensor::full([100, 1], 9.0, (Kind::Double, Device::Cpu)),
+        ],
+        0,
+    );
+    let wide = Tensor::cat(&[x.repeat([1, 30]), still], 1);
+    let copied = fit(&problem(200, &wide, &t)).unwrap().test.per_output.unwrap();
+    assert!((lone - copied).abs() < 1e-3, "{lone} {copied}");
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let (x, t) = (noise(9, &[10, 2]), noise(10, &[10, 1]));
+    let refused = |x: &Tensor, t: &Tensor| Ridge::fit("color", x, t).map(|_| ()).unwrap_err();
+    assert!(matches!(refused(&x, &t.narrow(0, 0, 9)), Error::Shape { role: TensorRole::TrainTargets, .. }));
+    assert!(matches!(
+        refused(&x.narrow(0, 0, 2), &t.narrow(0, 0, 2)),
+        Error::Shape { role: TensorRole::TrainFeatures, .. }
+    ));
+    let hole = x.copy();
+    let _ = hole.get(3).fill_(f64::NAN);
+    let error = refused(&hole, &t);
+    assert!(
+        matches!(error, Error::NonFinite { count: 2, .. }) && error.to_string().starts_with("color"),
+        "{error}"
+    );
+}
+
+/// A target that does not vary has nothing to explain.
+#[test]
+fn a_constant_target_has_no_r2() {
+    let fit =
+        fit(&problem(8, &noise(11, &[12, 2]), &Tensor::ones([12, 1], (Kind::Double, Device::Cpu)))).unwrap();
+    assert_eq!((fit.test.pooled, fit.test.per_output), (None, None));
+}
