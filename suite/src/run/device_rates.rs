@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use eqr_models::Compute;
 use tch::Device;
 
+use crate::cluster::accelerator::FIRST_GPU;
 use crate::cluster::precision::Precision;
 use crate::perf::gemm_ceiling;
 
@@ -61,7 +62,7 @@ impl DeviceName {
     pub(super) fn compute(self, requested: Precision) -> Compute {
         match self {
             DeviceName::Cpu => requested.resolve(Device::Cpu),
-            _ => requested.resolve(Device::Cuda(0)),
+            _ => requested.resolve(FIRST_GPU),
         }
     }
 }
