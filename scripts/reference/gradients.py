@@ -6,12 +6,14 @@
 
     python scripts/reference/gradients.py [FOLDER]
 
-Two files are written to FOLDER (default: models/tests/it/reference).
+FOLDER (default: models/tests/it/reference) receives:
 
-gradients.safetensors   Parameters and a batch (f32), and `gradient/<method>` (f64), the flat gradient of
-                        every method's loss. The entry `reference` of the metadata is JSON: the
-                        configuration, and for each method the names of the parameters in the order of the
-                        flat gradient and the values of the loss's terms.
+gradients.safetensors   Parameters of the encoder and a batch (f32). The entry `reference` of the metadata is
+                        the configuration as JSON.
+gradients/              A file for each method: its own parameters (f32) and `gradient` (f64), the flat
+                        gradient of its loss. The entry `reference` of the metadata is JSON: its name, the
+                        names of the parameters in the order of the flat gradient, and the values of the
+                        loss's terms.
 vit.safetensors         Weights of timm's VisionTransformer, images, their tokens, and its position embedding
                         as timm resizes it (bicubic, antialiased) to other token maps.
 
@@ -22,6 +24,7 @@ benchmark). They are PyTorch modules in f64, and autograd differentiates the who
 import json
 import math
 import os
+import re
 import sys
 
 import numpy as np
@@ -410,7 +413,9 @@ def gradients(folder):
     batch = make_batch(rng)
     encoder = Encoder(**CONFIG["encoder"])
     fill(rng, dict(encoder.named_parameters()))
-    known, tensors, methods = {}, {}, []
+    own_folder = os.path.join(folder, "gradients")
+    os.makedirs(own_folder, exist_ok=True)
+    known = {}
     for name in METHODS:
         model = method(name)
         own = dict(model.named_parameters())
@@ -421,23 +426,20 @@ def gradients(folder):
         named = dict(encoder.named_parameters()) | own
         terms = model(encoder(batch["view1"]), encoder(batch["view2"]), batch)
         flat = torch.autograd.grad(sum(terms.values()), list(named.values()))
-        tensors[f"gradient/{name}"] = torch.cat([part.flatten() for part in flat])
-        names = [
-            key if key not in own else f"{key}/{'x'.join(map(str, value.shape))}"
-            for key, value in named.items()
-        ]
-        methods.append(
-            {"name": name, "names": names, "terms": [[key, term.item()] for key, term in terms.items()]}
-        )
-    stored = {f"parameter/{key}": value.detach() for key, value in encoder.named_parameters()}
-    stored |= {f"parameter/{key}/{'x'.join(map(str, shape))}": value for (key, shape), value in known.items()}
-    stored |= {f"batch/{key}": value for key, value in batch.items() if key != "labels"}
-    tensors |= {key: value.float().contiguous() for key, value in stored.items()}
+        tensors = {f"parameter/{key}": value.detach().float().contiguous() for key, value in own.items()}
+        tensors["gradient"] = torch.cat([part.flatten() for part in flat])
+        values = [[key, term.item()] for key, term in terms.items()]
+        about = {"name": name, "names": list(named), "terms": values}
+        slug = "-".join(re.findall("[a-z0-9]+", name.lower()))
+        path = os.path.join(own_folder, f"{slug}.safetensors")
+        save_file(tensors, path, metadata={"reference": json.dumps(about)})
+    tensors = {f"parameter/{key}": value.detach() for key, value in encoder.named_parameters()}
+    tensors |= {f"batch/{key}": value for key, value in batch.items() if key != "labels"}
+    tensors = {key: value.float().contiguous() for key, value in tensors.items()}
     tensors["batch/labels"] = batch["labels"]
-    about = {"torch": torch.__version__, "config": CONFIG, "methods": methods}
-    save_file(
-        tensors, os.path.join(folder, "gradients.safetensors"), metadata={"reference": json.dumps(about)}
-    )
+    about = {"torch": torch.__version__, "config": CONFIG}
+    path = os.path.join(folder, "gradients.safetensors")
+    save_file(tensors, path, metadata={"reference": json.dumps(about)})
 
 
 def vit(folder):

@@ -11,39 +11,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{PHOTOGRAPHS, rough, tiny};
 
-const TRAINED: [&str; 24] = [
-    "Ours",
-    "Ours, no reconstruction",
-    "Ours(VICReg)",
-    "Ours(VICReg), no reconstruction",
-    "Ours(SimCLR)",
-    "Ours(SimCLR), no reconstruction",
-    "Ours(Barlow Twins)",
-    "Ours(Barlow Twins), no reconstruction",
-    "VICReg",
-    "SimCLR",
-    "Barlow Twins",
-    "Supervised",
-    "Direct regression",
-    "SIE(rot)",
-    "SIE(color)",
-    "SIE(blur)",
-    "SIE(trans)",
-    "SIE(crop)",
-    "SIE(flip)",
-    "SIE(rot+color)",
-    "SIE(all)",
-    "SIE(all, single each time)",
-    "SIE(all, no prediction variance)",
-    "SIE(blur+crop, no prediction variance)",
-];
-
-#[test]
-fn every_known_method_is_tested_here() {
+/// Every method that trains, and a set of SIE that their list does not name.
+fn trained() -> Vec<String> {
     let trains = |name: &String| name.parse::<MethodKind>().unwrap().trains();
-    for name in method_names().into_iter().filter(trains) {
-        assert!(TRAINED.contains(&name.as_str()), "{name}");
-    }
+    let further = "SIE(blur+crop, no prediction variance)".to_owned();
+    method_names().into_iter().filter(trains).chain([further]).collect()
 }
 
 fn config(pool: Pool) -> ModelConfig {
@@ -90,7 +62,7 @@ fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>, sum
 
 #[test]
 fn gradients_do_not_depend_on_ranks_or_micro_batches() {
-    for method in TRAINED {
+    for method in &trained() {
         let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
         // of 7 pairs: whole, halves, quarters, single ones
         for (ranks, micro_batch) in [
@@ -114,7 +86,7 @@ fn gradients_do_not_depend_on_ranks_or_micro_batches() {
 /// Cutting the encoder at detached leaves changes the order of calls and nothing else: the same bits.
 #[test]
 fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
-    for method in TRAINED {
+    for method in &trained() {
         for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2)), (4, None)] {
             let (whole, loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
             let (segments, segments_loss) = distributed(method, ranks, micro_batch, Sums::AtTheEnd);
@@ -131,7 +103,7 @@ fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
 /// The cut at y against one uncut backward pass through encoder, heads and loss.
 #[test]
 fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
-    for method in TRAINED {
+    for method in &trained() {
         for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
             let (mut arena, model) = network(method, pool);
             let terms = gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
@@ -160,7 +132,7 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
 /// Central differences of the loss along random directions of the whole parameter vector.
 #[test]
 fn gradients_equal_finite_differences() {
-    for method in TRAINED {
+    for method in &trained() {
         let (mut arena, model) = network(method, Pool::Split);
         gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let gradient = arena.gradient().copy();
@@ -182,7 +154,7 @@ fn gradients_equal_finite_differences() {
 /// are part of a tensor that it does read.
 #[test]
 fn every_parameter_of_every_method_receives_a_gradient() {
-    for method in TRAINED {
+    for method in &trained() {
         let (mut arena, model) = network(method, Pool::Split);
         gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let dead: Vec<String> = arena

@@ -42,7 +42,6 @@ fn read<T: DeserializeOwned>(file: &[u8]) -> (Tensors, T) {
 #[derive(Deserialize)]
 struct Reference {
     config: Config,
-    methods: Vec<Method>,
 }
 
 #[derive(Deserialize)]
@@ -59,10 +58,16 @@ struct Config {
 #[derive(Deserialize)]
 struct Method {
     name: String,
-    /// The parameters in the order of the flat gradient, by their names in the file: `norm1.weight`, and for
-    /// those outside the encoder, which have other shapes in other methods, `projector.norm1.weight/12`.
+    /// The parameters in the order of the flat gradient.
     names: Vec<String>,
     terms: Vec<(String, f64)>,
+}
+
+/// The methods that have a reference, each with its own parameters and its `gradient`.
+fn methods() -> Vec<(Tensors, Method)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/reference/gradients");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.map(|file| read(&std::fs::read(file).unwrap())).collect()
 }
 
 impl Config {
@@ -77,10 +82,6 @@ impl Config {
             sie_constant: self.sie_constant,
         }
     }
-}
-
-fn arena_name(stored: &str) -> &str {
-    stored.split('/').next().expect("a first part")
 }
 
 fn batch(tensors: &Tensors, kind: Kind) -> Batch {
@@ -99,7 +100,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 /// loss.
 fn errors(
     name: &str,
-    reference: &Method,
+    (own, reference): &(Tensors, Method),
     config: &Config,
     tensors: &Tensors,
     compute: Compute,
@@ -108,19 +109,20 @@ fn errors(
     let model = build(&name.parse::<MethodKind>().unwrap(), &config.model(), &mut registry).unwrap();
     let mut arena = Arena::new(registry, 0, compute, Device::Cpu);
     let registered: BTreeSet<&str> = arena.names().map(|(name, _)| name).collect();
-    let expected: BTreeSet<&str> = reference.names.iter().map(|stored| arena_name(stored)).collect();
+    let expected: BTreeSet<&str> = reference.names.iter().map(String::as_str).collect();
     assert_eq!(registered, expected, "{name}: the parameters that the method has");
-    let stored = |stored: &String| {
-        (Cow::Owned(arena_name(stored).to_owned()), tensors[&format!("parameter/{stored}")].shallow_clone())
+    let value = |name: &String| {
+        let key = format!("parameter/{name}");
+        let value = own.get(&key).or_else(|| tensors.get(&key)).expect("a value of every parameter");
+        (Cow::Owned(name.clone()), value.shallow_clone())
     };
-    arena.load(&reference.names.iter().map(stored).collect()).unwrap();
+    arena.load(&reference.names.iter().map(value).collect()).unwrap();
 
     let batch = batch(tensors, compute.master_kind());
     let terms = gradients(&mut arena, &model, &batch, None, &Solo);
     let found: BTreeMap<String, Tensor> = arena.named(&arena.gradient()).into_iter().collect();
-    let flat: Vec<Tensor> =
-        reference.names.iter().map(|stored| found[arena_name(stored)].reshape([-1])).collect();
-    let gradient = relative(&Tensor::cat(&flat, 0), &tensors[&format!("gradient/{}", reference.name)]);
+    let flat: Vec<Tensor> = reference.names.iter().map(|name| found[name].reshape([-1])).collect();
+    let gradient = relative(&Tensor::cat(&flat, 0), &own["gradient"]);
 
     let names: Vec<&str> = terms.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, reference.terms.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), "{name}");
@@ -140,9 +142,10 @@ const SAME_LOSS: [(&str, &str); 3] = [
 
 fn assert_close(compute: Compute, tolerance: f64) {
     let (tensors, reference) = read::<Reference>(GRADIENTS);
-    for method in &reference.methods {
-        let others = SAME_LOSS.iter().filter(|(_, same)| *same == method.name).map(|(name, _)| *name);
-        for name in others.chain([method.name.as_str()]) {
+    for method in &methods() {
+        let own_name = method.1.name.as_str();
+        let others = SAME_LOSS.iter().filter(|(_, same)| *same == own_name).map(|(name, _)| *name);
+        for name in others.chain([own_name]) {
             let (gradient, term) = errors(name, method, &reference.config, &tensors, compute);
             println!("{compute:?} {name}: gradient {gradient:.1e}, terms {term:.1e}");
             assert!(gradient <= tolerance && term <= tolerance, "{compute:?} {name}: {gradient:e}, {term:e}");
@@ -164,11 +167,11 @@ fn losses_and_gradients_equal_torchs_in_fp32() {
 /// has: one of the sets, and every term, is enough. A hinge that is not reached would prove nothing.
 #[test]
 fn every_loss_has_a_reference() {
-    let (_, reference) = read::<Reference>(GRADIENTS);
-    for method in &reference.methods {
+    let methods: Vec<Method> = methods().into_iter().map(|(_, method)| method).collect();
+    for method in &methods {
         assert!(method.terms.iter().all(|(_, value)| *value > 1e-2), "{}: {:?}", method.name, method.terms);
     }
-    let has: BTreeSet<&str> = reference.methods.iter().map(|method| method.name.as_str()).collect();
+    let has: BTreeSet<&str> = methods.iter().map(|method| method.name.as_str()).collect();
     for name in method_names() {
         let kind: MethodKind = name.parse().unwrap();
         let set = name.starts_with("SIE(") && !name.contains(',');
