@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ssl::Ssl;
+use super::joint::Ssl;
 use crate::error::{Error, Result};
 
 /// A row of a table.
@@ -109,7 +109,11 @@ pub fn method_names() -> Vec<String> {
             .map(|reconstruction| MethodKind::Ours { ssl, reconstruction })
             .map(|kind| kind.to_string())
     };
-    let ours = [None, Some(Ssl::Vicreg), Some(Ssl::Simclr), Some(Ssl::Barlow)].into_iter().flat_map(ours);
+    let losses = FIXED.iter().filter_map(|(_, kind)| match kind {
+        MethodKind::Ssl(ssl) => Some(*ssl),
+        _ => None,
+    });
+    let ours = std::iter::once(None).chain(losses.map(Some)).flat_map(ours);
     let fixed = FIXED.iter().map(|(name, _)| (*name).to_owned());
     let sets = TransformName::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
     let sie = sets.map(|set| format!("SIE({set})"));

@@ -1,27 +1,25 @@
 //! The methods of the tables. One file a method, which reads like its equation. A new method is a file, a
-//! [`MethodKind`] variant with its name, and a line in [`build`]; a new joint-embedding loss is a file and an
-//! [`Ssl`] variant.
+//! [`MethodKind`] variant with its name, and a line in [`build`]. A new joint-embedding loss is a file in
+//! `joint/`, an [`Ssl`] variant and its name.
 
-mod barlow;
 mod config;
 mod direct;
+mod joint;
+mod joint_embedding;
 mod kind;
 mod method;
 mod ours;
 mod sie;
-mod simclr;
-mod ssl;
 mod supervised;
-mod vicreg;
 
 use crate::error::Result;
 use crate::registry::Registry;
 use crate::vit::Vit;
 
-pub use config::{LossConfig, ModelConfig};
+pub use config::ModelConfig;
+pub use joint::{LossConfig, Ssl};
 pub use kind::{KnownTransforms, MethodKind, PairMode, SieKind, TransformName, method_names};
 pub use method::{Method, Predictor, ReconstructionPair, Targets, Term};
-pub use ssl::Ssl;
 
 /// Cost of the backward pass through matrix products, as a multiple of the forward pass.
 pub const BACKWARD_COST: f64 = 2.0;
@@ -54,7 +52,7 @@ pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Res
             Some(Box::new(ours::Ours::new(reg, config, ssl.unwrap_or(config.loss.ssl), *reconstruction)?))
         }
         MethodKind::Sie(kind) => Some(Box::new(sie::Sie::new(reg, config, kind)?)),
-        MethodKind::Ssl(ssl) => Some(Box::new(ssl::JointEmbedding::new(reg, config, *ssl))),
+        MethodKind::Ssl(ssl) => Some(Box::new(joint_embedding::JointEmbedding::new(reg, config, *ssl))),
         MethodKind::Supervised => Some(Box::new(supervised::Supervised::new(reg, config))),
         MethodKind::Direct => Some(Box::new(direct::Direct::new(reg, config))),
         MethodKind::RandomInit => None,

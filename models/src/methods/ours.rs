@@ -3,9 +3,9 @@
 
 use tch::Tensor;
 
-use super::config::{LossConfig, ModelConfig};
+use super::config::ModelConfig;
+use super::joint::{LossConfig, Ssl};
 use super::method::{Method, ReconstructionPair, Targets, Term};
-use super::ssl::Ssl;
 use crate::arena::Arena;
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::error::Result;

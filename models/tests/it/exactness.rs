@@ -47,7 +47,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
-fn distributed(method: &'static str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
+fn distributed(method: &str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
     let results = run_on_threads(ranks, sums, |team| {
         let (mut arena, model) = network(method, Pool::Split);
         let terms = gradients(&mut arena, &model, &batch(team.rank(), ranks), micro_batch, team);

@@ -39,7 +39,7 @@ fn joint(ssl: Ssl) -> [f64; 2] {
     match ssl {
         Ssl::Vicreg => [0.1, 0.001],
         Ssl::Simclr => [0.05, 0.01],
-        Ssl::Barlow => [0.02, 0.001],
+        _ => [0.02, 0.001],
     }
 }
 

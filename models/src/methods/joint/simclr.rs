@@ -4,8 +4,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::method::Term;
 use crate::losses::cross_entropy;
+use crate::methods::method::Term;
 
 /// The one term. z1, z2: (N, D).
 pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::method::Term;
+use crate::methods::method::Term;
 
 /// BatchNorm's term beside the variance: the paper's code normalises by a BatchNorm without weights.
 const EPS: f64 = 1e-5;

@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
-use super::method::Term;
 use crate::losses::{covariance, mse, variance};
+use crate::methods::method::Term;
 
 /// The three terms with the weights of the paper. z1, z2: (N, D).
 pub fn terms(z1: &Tensor, z2: &Tensor) -> Vec<Term> {
