@@ -36,11 +36,8 @@ fn limits(kind: &MethodKind) -> [f64; 2] {
 }
 
 fn joint(ssl: Ssl) -> [f64; 2] {
-    match ssl {
-        Ssl::Vicreg => [0.1, 0.001],
-        Ssl::Simclr => [0.05, 0.01],
-        _ => [0.02, 0.001],
-    }
+    let limits = [(Ssl::Vicreg, [0.1, 0.001]), (Ssl::Simclr, [0.05, 0.01]), (Ssl::Barlow, [0.02, 0.001])];
+    limits.into_iter().find(|(loss, _)| *loss == ssl).map_or([0.1, 0.02], |(_, limits)| limits)
 }
 
 /// Three dimensions of an embedding: covariances of both halves can vanish over eight pairs.
