@@ -210,6 +210,9 @@ impl MethodKind {
     /// The paper's method with the suite's joint-embedding loss.
     pub const OURS: MethodKind = MethodKind::Ours { ssl: None, reconstruction: true };
 
+    /// The baseline of every table.
+    pub const VICREG: MethodKind = MethodKind::Ssl(Ssl::Vicreg);
+
     /// The same method without one of its ingredients: without the reconstruction, or with the parameters of
     /// one transform fewer.
     pub fn ablation(&self) -> Option<MethodKind> {
@@ -227,16 +230,16 @@ impl MethodKind {
         }
     }
 
-    /// The established method to compare with: VICReg, except for ablations, for joint-embedding losses and
-    /// for what is trained on labels or parameters only.
+    /// The established method to compare with: VICReg, except for itself, for ablations and for what is trained
+    /// on labels or parameters only.
     pub fn baseline(&self) -> Option<MethodKind> {
         match self {
             MethodKind::Ours { reconstruction: false, .. }
-            | MethodKind::Ssl(_)
+            | MethodKind::Ssl(Ssl::Vicreg)
             | MethodKind::Supervised
             | MethodKind::RandomInit
             | MethodKind::Direct => None,
-            _ => Some(MethodKind::Ssl(Ssl::Vicreg)),
+            _ => Some(MethodKind::VICREG),
         }
     }
 
@@ -307,6 +310,7 @@ mod tests {
             ("SIE(rot)", None, Some("VICReg")),
             ("SIE(all)", None, Some("VICReg")),
             ("VICReg", None, None),
+            ("SimCLR", None, Some("VICReg")),
             ("Direct regression", None, None),
         ] {
             let kind: MethodKind = method.parse().unwrap();

@@ -1,8 +1,8 @@
 //! The pairs of methods that are tested against each other.
 //!
 //! They are derived from the methods, so that a new method is tested without a change here: every trained
-//! method against its ablation, its baseline and the floor, and the paper's method against every SIE. A suite
-//! may ask for further pairs.
+//! method against its ablation, its baseline and the floor, an external row against VICReg and the floor, and
+//! the paper's method against every SIE. A suite may ask for further pairs.
 
 use eqr_models::MethodKind;
 
@@ -11,32 +11,39 @@ use crate::report::table::Role;
 use crate::suite_file::compared_pairs::ComparedPair;
 use crate::suite_file::plan::method_name;
 
-/// A row that is trained, with its name.
-struct Trained<'a> {
+/// A row that competes, with its method if it is trained here.
+struct Contestant<'a> {
     name: &'a str,
-    kind: MethodKind,
+    kind: Option<MethodKind>,
+}
+
+impl Contestant<'_> {
+    /// What it is held against beside its ablation and the floor.
+    fn baseline(&self) -> Option<MethodKind> {
+        self.kind.as_ref().map_or(Some(MethodKind::VICREG), MethodKind::baseline)
+    }
 }
 
 /// The pairs among the rows of the report, each once.
 pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     let names = || context.methods.iter().map(String::as_str);
-    let parsed = names().filter_map(|name| Some(Trained { name, kind: method_name(name).parse().ok()? }));
-    let contestants: Vec<Trained<'a>> =
-        parsed.filter(|row| Role::from_row(row.name) == Role::Contestant).collect();
-    let against = |other: fn(&MethodKind) -> Option<MethodKind>| {
-        let pair = |row: &Trained<'a>| Some((row.name, named(&contestants, row, &other(&row.kind)?)?));
+    let competing = names().filter(|name| Role::from_row(name) == Role::Contestant);
+    let contestants: Vec<Contestant<'a>> =
+        competing.map(|name| Contestant { name, kind: method_name(name).parse().ok() }).collect();
+    let against = |other: fn(&Contestant) -> Option<MethodKind>| {
+        let pair = |row: &Contestant<'a>| Some((row.name, named(&contestants, row, &other(row)?)?));
         contestants.iter().filter_map(pair).collect::<Vec<(&str, &str)>>()
     };
-    let ours = contestants.iter().filter(|row| row.kind == MethodKind::OURS);
-    let sie = || contestants.iter().filter(|row| matches!(row.kind, MethodKind::Sie(_)));
+    let ours = contestants.iter().filter(|row| row.kind == Some(MethodKind::OURS));
+    let sie = || contestants.iter().filter(|row| matches!(row.kind, Some(MethodKind::Sie(_))));
     let floor = names().filter(|name| Role::from_row(name) == Role::Floor);
     let requested =
         context.compare.iter().map(|ComparedPair { first, second }| (first.as_str(), second.as_str()));
     let requested = requested
         .filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
-    let mut pairs = against(MethodKind::ablation);
-    pairs.extend(against(MethodKind::baseline));
+    let mut pairs = against(|row| row.kind.as_ref().and_then(MethodKind::ablation));
+    pairs.extend(against(Contestant::baseline));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
     for (first, second) in requested {
@@ -48,9 +55,9 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
 }
 
 /// The row of a method that `row` is held against: of the same budget, or else of the usual one.
-fn named<'a>(contestants: &[Trained<'a>], row: &Trained, kind: &MethodKind) -> Option<&'a str> {
+fn named<'a>(contestants: &[Contestant<'a>], row: &Contestant, kind: &MethodKind) -> Option<&'a str> {
     let budget = |name: &str| name != method_name(name);
-    let of_kind = || contestants.iter().filter(|other| other.kind == *kind);
+    let of_kind = || contestants.iter().filter(|other| other.kind.as_ref() == Some(kind));
     let same_budget = of_kind().find(|other| budget(other.name) == budget(row.name));
     same_budget.or_else(|| of_kind().find(|other| !budget(other.name))).map(|other| other.name)
 }
@@ -78,6 +85,7 @@ mod tests {
             ("SIE(rot)", "VICReg"),
             ("SIE(rot+color)", "VICReg"),
             ("Ours", "VICReg"),
+            ("Theirs", "VICReg"),
             ("Ours", "SIE(rot)"),
             ("Ours", "SIE(rot+color)"),
             ("VICReg", "Random init"),
@@ -85,6 +93,7 @@ mod tests {
             ("SIE(rot+color)", "Random init"),
             ("Ours", "Random init"),
             ("Ours, no reconstruction", "Random init"),
+            ("Theirs", "Random init"),
         ];
         assert_eq!(pairs(&fixture::context(&[], &methods)), expected);
         assert!(pairs(&fixture::context(&[], &["Ours"])).is_empty());
@@ -110,6 +119,7 @@ mod tests {
             compare: vec![pair("Theirs", "SimCLR"), pair("VICReg", "Ours"), pair("Ours", "Supervised")],
             ..fixture::context(&[], &["VICReg", "SimCLR", "Ours", "Theirs"])
         };
-        assert_eq!(pairs(&context), [("Ours", "VICReg"), ("Theirs", "SimCLR")]);
+        let expected = [("SimCLR", "VICReg"), ("Ours", "VICReg"), ("Theirs", "VICReg"), ("Theirs", "SimCLR")];
+        assert_eq!(pairs(&context), expected);
     }
 }
