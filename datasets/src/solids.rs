@@ -248,7 +248,7 @@ impl ObjectSource {
         Ok(Split { images, labels, scene: Some(SceneLatents { latents, views }) })
     }
 
-    /// How the set was made, without any paths of this machine.
+    /// How the set was made, without local paths.
     fn provenance(&self, spec: &SolidsSpec) -> serde_json::Value {
         let meshes = match self {
             Self::Procedural { .. } => serde_json::Value::Null,

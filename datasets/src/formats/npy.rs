@@ -1,7 +1,7 @@
 //! NumPy's `.npy` files, versions 1 to 3.
 //!
-//! Supported are little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8 |u1
-//! <Un`) in C order with one or two dimensions. Lists and latents need no more. Format: NumPy's NEP 1, "A
+//! The reader supports little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8
+//! |u1 <Un`) in C order with one or two dimensions. Lists and latents need no more. Format: NumPy's NEP 1, "A
 //! Simple File Format for NumPy Arrays".
 
 /// An array with its values in C order.

@@ -1,4 +1,4 @@
-//! Reading the structure of a pack: everything but images and masks.
+//! Reading the structure of a pack: everything except images and masks.
 
 use std::fs::File;
 use std::ops::RangeInclusive;

@@ -224,7 +224,7 @@ fn payload<'a>(
     Ok(Payload { storage, checksums, write: Box::new(move |to| spool.copy(&slots, to)) })
 }
 
-/// The provenance: names and checksums, but no paths of this machine.
+/// The provenance: names and checksums, but no local paths.
 fn provenance(
     source: &Source,
     input: &Path,

@@ -158,7 +158,7 @@ fn spool_all(
     })
 }
 
-/// Sends the wanted members to `to` in batches of bounded size, in the order of the tree.
+/// Sends the members that are needed to `to`, in batches of bounded size and in the order of the tree.
 fn read_members(
     tree: &Tree,
     limit: u64,
@@ -190,7 +190,7 @@ fn read_members(
     Ok(hash)
 }
 
-/// Decodes batch after batch and spools the results in the order of the members.
+/// Decodes the batches in order and spools the results in the order of the members.
 fn spool_batches(
     worker: &Worker,
     missing: &HashMap<&str, &Vec<SlotUse>>,

@@ -235,8 +235,8 @@ fn in_use(out: &Path) -> Error {
     Error::format(out, "another process is packing to this file\nhint: wait for it, or give another --out")
 }
 
-/// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns
-/// the slots with the positions of their bytes, and the valid lengths of journal and bytes.
+/// Reads the journal if it belongs to `key`, up to the first entry with missing or damaged bytes. Returns the
+/// slots with the positions of their bytes, and the valid lengths of journal and bytes.
 #[allow(clippy::type_complexity)]
 fn recover(
     journal: &mut File,

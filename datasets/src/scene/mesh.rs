@@ -147,7 +147,7 @@ fn with_normals(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Me
     mesh
 }
 
-/// The faces around every point, as offsets (points + 1) into one list.
+/// The faces around every point: one list of faces, and (points + 1) offsets into it.
 fn faces_around(points: usize, triangles: &[[u32; 3]]) -> (Vec<usize>, Vec<usize>) {
     let mut starts = vec![0; points + 1];
     for &corner in triangles.iter().flatten() {
