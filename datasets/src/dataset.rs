@@ -18,7 +18,7 @@ pub struct Split {
     pub images: Array4<u8>,
     /// (N), class index.
     pub labels: Vec<i32>,
-    /// Renders only.
+    /// Scene latents; renders only.
     pub scene: Option<SceneLatents>,
 }
 
@@ -27,7 +27,7 @@ pub struct Split {
 pub struct Dataset {
     /// Name in tables, such as `solids` or `CIFAR10`.
     pub name: String,
-    /// What a pair is.
+    /// What a pair of views is.
     pub kind: SetKind,
     /// Class names; `labels` index it.
     pub class_names: Vec<String>,
@@ -37,14 +37,14 @@ pub struct Dataset {
     pub std: [f32; 3],
     /// Training split.
     pub train: Split,
-    /// Test split. It shares no object with the training split.
+    /// Test split. It has no objects in common with the training split.
     pub test: Split,
-    /// How the set was made (source archive and checksum, options), as JSON.
+    /// How the set was made (source archive, checksum, options), as JSON.
     pub provenance: serde_json::Value,
 }
 
 impl Dataset {
-    /// Writes the set to a pack at `path`, whole or not at all.
+    /// Writes the set atomically to a pack at `path`.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the set is inconsistent (counts, labels out of range, ...), [`Error::Io`] and
@@ -69,7 +69,7 @@ impl Dataset {
     /// Reads the pack at `path` into memory.
     ///
     /// # Errors
-    /// Those of [`Pack::open`] and [`Pack::load`].
+    /// The errors of [`Pack::open`] and [`Pack::load`].
     pub fn open(path: impl AsRef<Path>) -> Result<Dataset> {
         Pack::open(path)?.load()
     }
@@ -144,12 +144,12 @@ impl Split {
         }
     }
 
-    /// Number of images.
+    /// Number of images in the split.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether the split has no image.
+    /// Whether the split has no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -159,17 +159,17 @@ impl Split {
         self.images.shape()[1]
     }
 
-    /// Number of units of a training epoch: objects for renders, images for photographs.
+    /// Number of units per training epoch: objects for renders, images for photographs.
     pub fn units(&self) -> usize {
         self.scene.as_ref().map_or(self.len(), |scene| self.len() / scene.views)
     }
 }
 
 impl Pack {
-    /// Reads training and test split into memory.
+    /// Reads the training and test splits into memory.
     ///
     /// # Errors
-    /// [`Error::Format`] if a split is missing; those of [`PackedSplit::load`].
+    /// [`Error::Format`] if a split is missing; the errors of [`PackedSplit::load`].
     pub fn load(&self) -> Result<Dataset> {
         let split = |name| self.expect_split(name)?.load();
         Ok(Dataset {
@@ -189,7 +189,7 @@ impl PackedSplit {
     /// Reads all images and labels into memory.
     ///
     /// # Errors
-    /// [`Error::Format`] for images that are not squares of one size, or that cannot be decoded.
+    /// [`Error::Format`] if the images are not squares of one size or cannot be decoded.
     pub fn load(&self) -> Result<Split> {
         let Some(side) = self.side() else {
             let reason = format!(

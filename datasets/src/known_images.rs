@@ -1,4 +1,4 @@
-//! Known and unknown transformations: the training images whose transformation parameters a method may see.
+//! Known and unknown transformations: which training images have parameters that a method may see.
 
 use rand::Rng;
 
@@ -11,17 +11,17 @@ pub fn known_image_count(images: usize, fraction: f64) -> usize {
 }
 
 /// A random subset of the images 0..`images`, ascending, with round(`fraction` x `images`) elements. The
-/// parameters of their transformations are known; those of the other images are withheld.
+/// transformation parameters of these images are known; those of all other images are withheld.
 ///
-/// Every image draws a number, and the images with the lowest numbers are chosen. So the subset depends only
-/// on the three arguments, and the known images of a smaller fraction are also known with a larger one.
+/// Every image draws a number, and the images with the lowest numbers are chosen. The subset therefore
+/// depends only on the three arguments, and a larger fraction includes the known images of every smaller one.
 ///
 /// # Errors
 /// [`Error::Invalid`] unless `fraction` is in [0, 1].
 pub fn known_images(seed: u64, images: usize, fraction: f64) -> Result<Vec<usize>> {
     if !(0.0..=1.0).contains(&fraction) {
         return Err(Error::Invalid(format!(
-            "the fraction of known images must be in [0, 1], and is {fraction}"
+            "the fraction of known images must be in [0, 1], but is {fraction}"
         )));
     }
     let draw = |image: usize| rng(seed, 0, image as u64, Purpose::Known).r#gen::<u64>();
@@ -55,7 +55,7 @@ mod tests {
         let known = |seed| known_images(seed, 1000, 0.2).unwrap();
         assert_eq!(known(1), known(1));
         let shared = known(1).iter().filter(|image| known(2).contains(image)).count();
-        // two independent choices share 40 on average, with a standard deviation of about 5
+        // two independent subsets share 40 images on average, with a standard deviation of about 5
         assert!((15..65).contains(&shared), "{shared} of 200 shared");
     }
 

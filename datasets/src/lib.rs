@@ -1,11 +1,11 @@
 //! Data of eqr-bench: source -> pack (HDF5) -> two views, transform parameters, label.
 //!
-//! From bottom to top. The files of a line use only each other and the lines above:
+//! Modules from bottom to top. The modules on a line use only each other and the modules on the lines above:
 //! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
-//! - [`transforms`], [`targets`], [`view_pairs`], [`known_images`], [`loader`], [`prefetch`]: the input of training
+//! - [`transforms`], [`targets`], [`view_pairs`], [`known_images`], [`loader`], [`prefetch`]: training input
 //! - [`scene`], [`solids`]: the 3D renderer and the data set that it generates
 //! - [`show`]: pictures of a pack
 
@@ -41,7 +41,7 @@ pub use scene_latents::SceneLatents;
 pub use set_kind::SetKind;
 pub use view_pairs::view_pairs;
 
-/// Version of the HDF5 library in use, as `1.10.8`.
+/// Version of the HDF5 library in use, such as `1.10.8`.
 pub fn hdf5_version() -> String {
     let (major, minor, release) = hdf5::library_version();
     format!("{major}.{minor}.{release}")

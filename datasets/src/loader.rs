@@ -1,4 +1,4 @@
-//! Batches of images from a pack on disk, read, decoded and cropped by all threads.
+//! Batches of images from a pack on disk. All threads read, decode and crop.
 
 use image::RgbImage;
 use rayon::prelude::*;
@@ -10,10 +10,10 @@ use crate::images::resize::{Filter, resize_box, resize_short_side, resize_square
 use crate::pack::PackedSplit;
 use crate::transforms::{PixelBox, field_side};
 
-/// Reads square images of one side from a split with images of any size.
+/// Loads square images of one size from a split whose images may have any size.
 ///
 /// It holds only labels and positions, about 20 bytes per image, and reads an image on request. Any number of
-/// loaders, threads and processes may read one pack; they share only the file cache of the operating system.
+/// loaders, threads and processes may read the same pack. They share only the operating system's file cache.
 #[derive(Clone, Debug)]
 pub struct Loader {
     split: PackedSplit,
@@ -21,12 +21,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of images of `side` x `side` pixels from `split`.
+    /// Makes a loader of `side` x `side` images from `split`.
     pub fn new(split: PackedSplit, side: usize) -> Self {
         Loader { split, side }
     }
 
-    /// The split.
+    /// The split that this loader reads.
     pub fn split(&self) -> &PackedSplit {
         &self.split
     }
@@ -44,21 +44,21 @@ impl Loader {
         self.batch(indices, self.side, |image, _| resize_square(image, self.side as u32, Filter::Bilinear))
     }
 
-    /// The central squares of images `indices` after a resize to a shorter side of `short` pixels (bicubic,
-    /// antialiased), as torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
+    /// The central squares of images `indices` after resizing the shorter side to `short` pixels (bicubic,
+    /// antialiased), like torchvision's `Resize` and `CenterCrop`: (n, 3, side, side), uint8.
     ///
     /// # Errors
-    /// Those of [`Loader::squares`]; [`Error::Invalid`] for a `short` below the loader's side.
+    /// The errors of [`Loader::squares`]; [`Error::Invalid`] if `short` is below the loader's side.
     pub fn centre_crops(&self, indices: &[usize], short: usize) -> Result<Tensor> {
         self.batch(indices, self.side, |image, _| centre_crop(image, short as u32, self.side as u32))
     }
 
-    /// View 1 of images `indices` with its surroundings (`reach` times as wide), as
+    /// View 1 of images `indices` with its surroundings (`reach` times as wide). Like
     /// [`crate::transforms::base_view`] for images in memory, but cropped at the full resolution of the
     /// image: (n, 3, F, F), uint8, with F = [`field_side`].
     ///
     /// # Errors
-    /// Those of [`Loader::squares`].
+    /// The errors of [`Loader::squares`].
     pub fn base_views(&self, indices: &[usize], seed: u64, epoch: u64, reach: f64) -> Result<Tensor> {
         let field = field_side(self.side, reach);
         self.batch(indices, field, |image, index| cut_view(image, field, [seed, epoch, index as u64]))
@@ -74,7 +74,7 @@ impl Loader {
         let shape = [indices.len(), side, side, 3].map(|axis| axis as i64);
         let batch = Tensor::zeros(shape, (tch::Kind::Uint8, tch::Device::Cpu));
         let pixels: &mut [u8] = match batch.numel() {
-            // an empty tensor has no memory
+            // an empty tensor has no data pointer
             0 => &mut [],
             // SAFETY: a new contiguous tensor of `all` bytes, which nothing else uses until this function
             // returns it
@@ -100,11 +100,11 @@ fn centre_crop(image: &RgbImage, short: u32, side: u32) -> std::result::Result<R
     Ok(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
 }
 
-/// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip by (seed,
-/// epoch, index), resized (bilinear, antialiased).
+/// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip, drawn from
+/// (seed, epoch, index), then resized (bilinear, antialiased).
 ///
 /// # Errors
-/// A field of 0 or too many pixels.
+/// A `field` of 0 or with too many pixels.
 pub fn cut_view(
     image: &RgbImage,
     field: usize,
@@ -124,7 +124,7 @@ pub fn cut_view(
 mod tests {
     use super::*;
 
-    /// Tests the crop without a resize. Its position is torchvision's, which rounds halves to even.
+    /// Tests the crop without resizing. torchvision rounds halves to even to get its position.
     #[test]
     fn the_centre_is_torchvisions() {
         let image = RgbImage::from_fn(10, 6, |x, y| image::Rgb([x as u8, y as u8, 0]));

@@ -1,17 +1,18 @@
-//! Preparing the next batches in a thread while the current one is used.
+//! Preparing the next batches in a thread while the current one is in use.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// An iterator that is run in a separate thread, at most `ahead` items in advance.
+/// An iterator that runs in a separate thread, at most `ahead` items in advance.
 ///
-/// Items and order are those of the source. The thread ends with the source, or when this is dropped.
+/// It yields the items of the source in the same order. The thread ends when the source ends or when this is
+/// dropped.
 pub struct Prefetch<T> {
     items: Receiver<T>,
 }
 
 impl<T: Send> Prefetch<T> {
-    /// Starts a thread of `scope` that runs `source`.
+    /// Starts a thread in `scope` that runs `source`.
     pub fn new<'scope>(
         scope: &'scope Scope<'scope, '_>,
         ahead: usize,
@@ -20,7 +21,7 @@ impl<T: Send> Prefetch<T> {
     where
         T: 'scope,
     {
-        // the item in the making counts as one
+        // the item that the thread is preparing counts as one
         let (to, items) = sync_channel(ahead.saturating_sub(1));
         scope.spawn(move || {
             for item in source {
@@ -58,7 +59,7 @@ mod tests {
             for expected in 0..10 {
                 assert_eq!(items.next(), Some(expected));
                 std::thread::sleep(std::time::Duration::from_millis(2));
-                // taken, waiting, and the one that the full channel holds back
+                // items taken, items in the channel, and the one item that waits because the channel is full
                 assert!(made.load(Ordering::SeqCst) <= expected + 3);
             }
             drop(items);

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SetKind {
-    /// Photographs: view 2 is view 1 after a transformation with known parameters.
+    /// Photographs: view 2 is view 1 transformed with known parameters.
     Photographs,
-    /// Renders of 3D objects with scene latents: a pair is two renders of one object.
+    /// Renders of 3D objects with scene latents: a pair is two renders of the same object.
     Renders,
 }
 

@@ -1,4 +1,4 @@
-//! The generated data set `solids`: renders of procedural objects or given meshes in 3DIEBench's scene.
+//! The generated data set `solids`: renders of procedural objects, or of given meshes, in 3DIEBench's scene.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +16,9 @@ use crate::scene::{Class, Latents, Mesh, Paint, Renderer, Scratch, obj};
 use crate::scene_latents::{LATENTS, SceneLatents};
 use crate::set_kind::SetKind;
 
-/// Version of the generator. The same specification gives the same bytes only with the same version.
+/// Version of the generator. A specification gives the same bytes only with the same version.
 pub const GENERATOR_VERSION: u32 = 1;
-/// Most bytes of the images of a set, which is held in memory.
+/// Maximum number of bytes of a set's images. They are held in memory.
 const IMAGE_LIMIT: usize = 64 << 30;
 
 /// Specification of a set for [`generate`].
@@ -29,18 +29,19 @@ pub struct SolidsSpec {
     pub name: String,
     /// Side of the images in pixels, 8 to 1024.
     pub side: usize,
-    /// Objects of each class, at least 2. With `meshes`, the most objects that are used.
+    /// Objects per class, at least 2. With `meshes`, the maximum number of objects that are used.
     pub objects_per_class: usize,
-    /// Views of each object, at least 2.
+    /// Views per object, at least 2.
     pub views: usize,
-    /// Share of each class's objects for the test split, above 0 and below 1. Both splits get at least one
-    /// object.
+    /// Share of each class's objects that go to the test split, above 0 and below 1. Both splits get at least
+    /// one object per class.
     pub test_fraction: f64,
-    /// Seed of shapes, latents and split.
+    /// Seed for shapes, latents and split.
     pub seed: u64,
     /// Reflectance of the objects.
     pub paint: Paint,
-    /// Meshes instead of procedural objects: a folder of class folders with .obj files, or a .tar.gz of one.
+    /// Meshes to use instead of procedural objects: a folder of class folders with .obj files, or a .tar.gz
+    /// of such a folder.
     pub meshes: Option<PathBuf>,
 }
 
@@ -64,12 +65,12 @@ impl Default for SolidsSpec {
 pub const CLASS_COUNT: usize = Class::ALL.len();
 
 impl SolidsSpec {
-    /// Number of test objects of a class with `size` objects, at least two.
+    /// Number of test objects in a class of `size` objects. `size` must be at least 2.
     pub fn held_out(&self, size: usize) -> usize {
         ((size as f64 * self.test_fraction).round() as usize).clamp(1, size - 1)
     }
 
-    /// Number of training objects; `None` if it depends on meshes.
+    /// Number of training objects; `None` if it depends on the meshes.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a value out of range.
@@ -82,7 +83,7 @@ impl SolidsSpec {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the key, what was found and what is allowed.
+    /// [`Error::Invalid`] with the key, the value found and the allowed values.
     pub fn validate(&self) -> Result<()> {
         let refuse = |key: &str, found: &dyn std::fmt::Display, allowed: &str| {
             Err(Error::Invalid(format!("solids: {key} = {found} is out of range, allowed: {allowed}")))
@@ -94,7 +95,7 @@ impl SolidsSpec {
             return refuse("side", &self.side, "8 to 1024 pixels");
         }
         if self.views < 2 {
-            return refuse("views", &self.views, "2 or more, since a pair is two views of one object");
+            return refuse("views", &self.views, "2 or more, because a pair is two views of one object");
         }
         if self.objects_per_class < 2 {
             return refuse("objects_per_class", &self.objects_per_class, "2 or more, one for each split");
@@ -108,11 +109,12 @@ impl SolidsSpec {
 
 /// Renders a data set.
 ///
-/// `progress` gets the number of finished images and of all images. It is called by several threads, so not
-/// always in order. The result depends only on `spec` and the meshes, not on the number of threads.
+/// `progress` is called with the number of finished images and the number of all images. Several threads call
+/// it, so the calls may be out of order. The result depends only on `spec` and the meshes, not on the number
+/// of threads.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a value out of range or a set above 64 GiB; those of [`obj::collect`].
+/// [`Error::Invalid`] for a value out of range or a set above 64 GiB; the errors of [`obj::collect`].
 pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Dataset> {
     spec.validate()?;
     let source = ObjectSource::open(spec)?;
@@ -147,9 +149,9 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     })
 }
 
-/// The source of labels and shapes of the objects.
+/// Where labels and shapes of the objects come from.
 enum ObjectSource {
-    /// Object k is of class k / objects per class.
+    /// Object k belongs to class k / objects per class.
     Procedural { per_class: usize, seed: u64 },
     /// Object k is mesh k of the collection.
     Meshes { name: String, collection: obj::Collection },
@@ -173,7 +175,7 @@ impl ObjectSource {
         }
     }
 
-    /// Number of objects of each class. Objects are numbered class by class.
+    /// Number of objects per class. Objects are numbered class by class.
     fn class_sizes(&self) -> Vec<usize> {
         match self {
             Self::Procedural { per_class, .. } => vec![*per_class; Class::ALL.len()],
@@ -185,7 +187,8 @@ impl ObjectSource {
         }
     }
 
-    /// Objects (index, label) of the training and of the test split. Each class is in ascending order.
+    /// Objects (index, label) of the training and the test split. Within each class, they are in ascending
+    /// order.
     fn split(&self, spec: &SolidsSpec) -> Result<[Vec<(usize, usize)>; 2]> {
         let mut splits = [Vec::new(), Vec::new()];
         let mut first = 0;
@@ -245,7 +248,7 @@ impl ObjectSource {
         Ok(Split { images, labels, scene: Some(SceneLatents { latents, views }) })
     }
 
-    /// How the set was made, without paths of this machine.
+    /// How the set was made, without local paths.
     fn provenance(&self, spec: &SolidsSpec) -> serde_json::Value {
         let meshes = match self {
             Self::Procedural { .. } => serde_json::Value::Null,
@@ -273,7 +276,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Draws the latents of every view of an object, (views, 7), and renders them, (views, side, side, 3).
+/// Draws the latents of all views of an object, (views, 7), and renders the views, (views, side, side, 3).
 fn render_object(
     seed: u64,
     object: usize,

@@ -1,4 +1,4 @@
-//! The difference between two renders of an object: targets of probes and parameters of SIE's predictor.
+//! The difference between two renders of an object: targets for probes, and parameters of SIE's predictor.
 
 use crate::scene_latents::LATENTS;
 
@@ -13,10 +13,10 @@ const LIGHT_HUE: usize = 6;
 /// A rotation as a unit quaternion in scipy's order x, y, z, w.
 type Quaternion = [f64; 4];
 
-/// R1^-1 R2 of every pair of rows as quaternions (x, y, z, w) in row-major order (N x 4), with R = Rz Ry Rx
-/// from the three angles (scipy's `from_euler("xyz")`).
+/// R1^-1 R2 for every pair of rows, as quaternions (x, y, z, w) in row-major order (N x 4). R = Rz Ry Rx is
+/// computed from the three angles (scipy's `from_euler("xyz")`).
 ///
-/// The sign is that of the product of half-angle quaternions, as in SIE's code. q and -q are the same
+/// The sign is that of the product of half-angle quaternions, as in SIE's code. q and -q describe the same
 /// rotation; see [`canonical_quaternions`].
 pub fn relative_quaternions(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
@@ -24,15 +24,15 @@ pub fn relative_quaternions(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     first.iter().zip(second).flat_map(relative).map(|value| value as f32).collect()
 }
 
-/// The same rotations with w >= 0, which has the smaller angle of q and -q. `quaternions` is N x 4 in
-/// row-major order.
+/// The same rotations with w >= 0. Of q and -q, this is the one with the smaller angle. `quaternions` is N x
+/// 4 in row-major order.
 pub fn canonical_quaternions(quaternions: &[f32]) -> Vec<f32> {
     let sign = |q: &[f32]| if q[3] < 0.0 { -1.0 } else { 1.0 };
     quaternions.chunks_exact(4).flat_map(|q| q.iter().map(move |value| sign(q) * value)).collect()
 }
 
-/// Differences second - first of floor hue and light hue of every pair, in row-major order (N x 2), in turns.
-/// They are not unwrapped, as in SIE's code.
+/// Differences (second - first) of floor hue and light hue for every pair, in turns, in row-major order (N x
+/// 2). They are not wrapped around, as in SIE's code.
 pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     assert_eq!(first.len(), second.len(), "one row of latents per view");
     let difference =
@@ -40,7 +40,7 @@ pub fn color_difference(first: &[Latents], second: &[Latents]) -> Vec<f32> {
     first.iter().zip(second).flat_map(difference).collect()
 }
 
-/// The rotation of the object: first about x, then y, then z, all fixed axes of the world.
+/// The rotation of the object: first about x, then y, then z, all of them fixed world axes.
 fn orientation(latents: &Latents) -> Quaternion {
     let about = |axis: usize| {
         let (sin, cos) = (f64::from(latents[axis]) / 2.0).sin_cos();
@@ -56,7 +56,7 @@ fn inverse([x, y, z, w]: Quaternion) -> Quaternion {
     [-x, -y, -z, w]
 }
 
-/// Hamilton's product: the rotation `b` followed by `a`.
+/// Hamilton product: the rotation `b` followed by `a`.
 fn product([ax, ay, az, aw]: Quaternion, [bx, by, bz, bw]: Quaternion) -> Quaternion {
     [
         aw * bx + ax * bw + ay * bz - az * by,
@@ -90,9 +90,9 @@ mod tests {
         let none = [latents([0.0; 3])];
         assert_close(&relative_quaternions(&none, &none), [0.0, 0.0, 0.0, 1.0]);
         assert_close(&relative_quaternions(&none, &[latents([0.0, quarter, 0.0])]), [0.0, half, 0.0, half]);
-        // first about x, then about the world's z: the unit vector y is moved to z and stays there
+        // first about x, then about the world's z axis: the unit vector y moves to z and stays there
         assert_close(&relative_quaternions(&none, &[latents([quarter, 0.0, quarter])]), [0.5, 0.5, 0.5, 0.5]);
-        // from a rotation about x to none: the inverse rotation
+        // from a rotation about x to no rotation: the inverse rotation
         assert_close(&relative_quaternions(&[latents([quarter, 0.0, 0.0])], &none), [-half, 0.0, 0.0, half]);
     }
 

@@ -1,10 +1,10 @@
-//! Which two renders of an object make a pair.
+//! Which two renders of an object form a pair.
 
 use rand::Rng;
 
 use crate::draw::{Purpose, rng};
 
-/// Two different views of each of `units` (objects with `views` >= 2 renders), as indices of images. A pair
+/// Two different views of each of `units` (objects with `views` >= 2 renders), as image indices. A pair
 /// depends only on seed, epoch and unit.
 pub fn view_pairs(views: usize, seed: u64, epoch: u64, units: &[usize]) -> Vec<[usize; 2]> {
     let pair = |&unit: &usize| {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use super::names;
 use crate::error::{Error, Result};
 
-/// Most levels of folders, because links may form a circle.
+/// Maximum folder depth. It stops the search when links form a cycle.
 const MAX_DEPTH: usize = 16;
 
-/// Path below `root` and size of every regular file, sorted by path. Links are followed, hidden files
-/// skipped.
+/// Relative path and size of every regular file below `root`, sorted by path. Links are followed. Hidden
+/// files are skipped.
 pub(super) fn files(root: &Path) -> Result<Vec<(String, u64)>> {
     let mut files = Vec::new();
     list(root, Path::new(""), MAX_DEPTH, &mut files)?;
@@ -21,11 +21,11 @@ pub(super) fn files(root: &Path) -> Result<Vec<(String, u64)>> {
     Ok(files)
 }
 
-/// Adds the files of the folder `below` the root.
+/// Adds the files of the folder `below`, a path relative to `root`, to `files`.
 fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>) -> Result<()> {
     let folder = root.join(below);
     if depth == 0 {
-        let reason = format!("more than {MAX_DEPTH} folders deep; does a link lead in a circle?");
+        let reason = format!("more than {MAX_DEPTH} folders deep; do links form a cycle?");
         return Err(Error::format(folder, reason));
     }
     for name in names_in(&folder)? {
@@ -48,7 +48,7 @@ fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>)
     Ok(())
 }
 
-/// The names in `folder`, sorted, so that the first of several errors is always the same.
+/// The names in `folder`, sorted, so that the same error is always reported first.
 fn names_in(folder: &Path) -> Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
@@ -58,7 +58,7 @@ fn names_in(folder: &Path) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A file that is opened when it is first read, because visitors skip most files.
+/// A file that is opened on the first read, because visitors skip most files.
 pub(super) struct LazyFile {
     path: PathBuf,
     file: Option<File>,

@@ -1,4 +1,4 @@
-//! Telling archives apart by their first bytes.
+//! Detecting the archive format from the first bytes.
 
 use std::fs::File;
 use std::io;
@@ -37,8 +37,8 @@ impl InputFormat {
     }
 }
 
-/// Whether `head` is a header with a valid checksum (tars from before POSIX have no other mark), or the end
-/// mark of an empty tar.
+/// Whether `head` is a tar header with a valid checksum, or the end mark of an empty tar. Tars older than
+/// POSIX have no magic bytes, so only the checksum identifies them.
 fn is_tar(head: &[u8]) -> bool {
     let Ok(block) = <&[u8; 512]>::try_from(head) else { return false };
     let (before, after) = (&block[..148], &block[156..]);

@@ -1,8 +1,8 @@
-//! Folders and archives (`.tar`, `.tar.gz`, `.zip`) as one tree of files, nested archives included, read
-//! without unpacking to disk.
+//! Folders and archives (`.tar`, `.tar.gz`, `.zip`, also nested) as one tree of files. Archives are read
+//! without unpacking them to disk.
 //!
-//! The content is not trusted: memory is not allocated by declared sizes, archives may be nested at most
-//! three deep, and members whose names or types could reach outside the tree are refused.
+//! The content is not trusted. Declared sizes never decide how much memory is allocated. Archives may be
+//! nested at most three deep. Members are refused if their names or types could lead outside the tree.
 
 mod folder;
 mod input_format;
@@ -27,15 +27,15 @@ use crate::error::{Error, Result};
 pub(crate) use self::names::ARCHIVE_ENDINGS;
 pub use self::place::{Visit, Visitor};
 
-/// Largest image file, in bytes.
+/// Maximum size of an image file in bytes.
 pub const IMAGE_BYTES: u64 = 64 << 20;
-/// Most bytes of all lists of a tree, which are held in memory. CIFAR-10's batches, with labels among the
-/// pixels, have 186 MB.
+/// Maximum size in bytes of all lists of a tree together. They are held in memory. CIFAR-10's batches, which
+/// hold labels and pixels, have 186 MB.
 pub const LIST_BYTES: u64 = 512 << 20;
-/// Most bytes that are allocated before anything of a member was read.
+/// Maximum number of bytes to allocate before any part of a member has been read.
 const FIRST_BYTES: u64 = 1 << 20;
 
-/// Path and size in bytes of files.
+/// Files as path and size in bytes.
 pub type Members = Vec<(String, u64)>;
 /// Contents of files by path.
 pub type Lists = BTreeMap<String, Vec<u8>>;
@@ -48,8 +48,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Opens the folder, `.tar`, `.tar.gz` or `.zip` at `input`. The content decides which it is, not the
-    /// name.
+    /// Opens the folder, `.tar`, `.tar.gz` or `.zip` at `input`. The format is detected from the content, not
+    /// from the name.
     ///
     /// # Errors
     /// [`Error::Io`] if `input` cannot be read, [`Error::Format`] if it is something else.
@@ -70,7 +70,7 @@ impl Tree {
         }
     }
 
-    /// The folder or archive, for messages.
+    /// The folder or archive, for error messages.
     pub fn input(&self) -> &Path {
         &self.input
     }
@@ -82,13 +82,13 @@ impl Tree {
     /// in `n01440764.tar/n01440764_18.JPEG`. Hidden files and `__MACOSX` are skipped. Links are followed in
     /// folders and refused in archives.
     ///
-    /// Returns the BLAKE3 of the input if it is an archive and was read to its end.
+    /// Returns the BLAKE3 hash of the input if it is an archive and was read to its end.
     ///
     /// # Errors
-    /// Those of `visit`; [`Error::Io`] if something cannot be read; [`Error::Format`] and, inside the tree,
-    /// [`Error::Member`] for an archive that is truncated, damaged, nested too deep or too large, and for
-    /// members that are not allowed: absolute paths, `..`, links, special files, duplicate names, names that
-    /// are not UTF-8.
+    /// The errors of `visit`; [`Error::Io`] if something cannot be read; [`Error::Format`] and, inside the
+    /// tree, [`Error::Member`] for an archive that is truncated, damaged, nested too deep or too large, and
+    /// for members that are not allowed: absolute paths, `..`, links, special files, duplicate names, names
+    /// that are not UTF-8.
     pub fn visit(&self, visit: &mut Visitor<'_>) -> Result<Option<blake3::Hash>> {
         let mut walk = Walk::new(visit);
         let root = |depth| Place { input: &self.input, path: String::new(), depth };
@@ -99,10 +99,10 @@ impl Tree {
         }
     }
 
-    /// Path and size of all files, sorted by path, and the contents of those for which `is_list` holds.
+    /// Path and size of all files, sorted by path, and the contents of those for which `is_list` is true.
     ///
     /// # Errors
-    /// Those of [`Tree::visit`]; [`Error::Member`] if the lists have more than [`LIST_BYTES`].
+    /// The errors of [`Tree::visit`]; [`Error::Member`] if the lists have more than [`LIST_BYTES`].
     pub fn list(&self, is_list: fn(&str) -> bool) -> Result<(Members, Lists)> {
         let mut members = Members::new();
         let mut lists = Lists::new();
@@ -140,7 +140,7 @@ impl Tree {
         }
     }
 
-    /// Visits a tar or a gzipped tar, and hashes it on the way.
+    /// Visits a tar or a gzipped tar and hashes it in the same pass.
     fn visit_stream(&self, walk: &mut Walk, place: &Place) -> Result<Option<blake3::Hash>> {
         let file = File::open(&self.input).map_err(Error::io(&self.input))?;
         let mut from = BufReader::with_capacity(BUFFER, Hashing::new(file));
@@ -151,8 +151,7 @@ impl Tree {
         Ok(Some(from.into_inner().hash()))
     }
 
-    /// Visits a zip, and hashes it in a second pass, because its members are not read in the order of the
-    /// file.
+    /// Visits a zip. The hash needs a second pass, because members are not read in file order.
     fn visit_zip(&self, walk: &mut Walk, place: &Place) -> Result<Option<blake3::Hash>> {
         let mut file = File::open(&self.input).map_err(Error::io(&self.input))?;
         if let Visit::Stop = walk.zip(place, BufReader::new(&file))? {

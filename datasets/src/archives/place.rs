@@ -6,16 +6,16 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Whether a visitor wants more members.
+/// Whether a visitor wants to see more members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visit {
-    /// Go on with the next member.
+    /// Continue with the next member.
     Continue,
     /// Stop here.
     Stop,
 }
 
-/// Gets the path, the size in bytes and the content of each file.
+/// Called with the path, the size in bytes and the content of each file.
 pub type Visitor<'a> = dyn FnMut(&str, u64, &mut dyn Read) -> Result<Visit> + 'a;
 
 /// A folder or archive inside the input.
@@ -24,7 +24,7 @@ pub(super) struct Place<'a> {
     pub input: &'a Path,
     /// Path inside the input; empty for the input itself.
     pub path: String,
-    /// Number of archives around the files here.
+    /// Number of archives that enclose the files here.
     pub depth: usize,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Place<'a> {
         if self.path.is_empty() { member.to_owned() } else { format!("{}/{member}", self.path) }
     }
 
-    /// The archive `member`.
+    /// The nested archive `member`.
     pub fn archive(&self, member: &str) -> Place<'a> {
         Place { input: self.input, path: self.join(member), depth: self.depth + 1 }
     }
@@ -52,7 +52,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// An error about this archive, which is truncated or damaged.
+    /// An error for this archive, which is truncated or damaged.
     pub fn damaged(&self, cause: impl Display) -> Error {
         self.error(format!("the archive is truncated or damaged: {cause}\nhint: copy or download it again"))
     }

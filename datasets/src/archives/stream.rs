@@ -1,30 +1,30 @@
-//! Readers that count, limit or hash what passes through them.
+//! Readers that count, limit or hash the bytes read through them.
 
 use std::io::{self, Cursor, Read};
 
-/// Bytes that tell the format of an archive: the first header of a tar.
+/// Number of bytes needed to detect the archive format: the first header of a tar.
 const HEAD: u64 = 512;
 
-/// The first bytes of `from`, and a reader of all its bytes.
+/// The first bytes of `from`, and a reader that yields all bytes, including these.
 pub(super) fn peek<R: Read>(mut from: R) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     from.by_ref().take(HEAD).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(from)))
 }
 
-/// Reads to the end, so that the checksums at the end are verified.
+/// Reads to the end, which also verifies the checksums stored there.
 pub(super) fn drain(mut from: impl Read) -> io::Result<()> {
     io::copy(&mut from, &mut io::sink()).map(|_| ())
 }
 
-/// A reader that hashes what passes through it.
+/// A reader that hashes the bytes read through it.
 pub(super) struct Hashing<R> {
     inner: R,
     hasher: blake3::Hasher,
 }
 
 impl<R> Hashing<R> {
-    /// A hashing reader of `inner`.
+    /// Wraps `inner` in a hashing reader.
     pub(super) fn new(inner: R) -> Self {
         Self { inner, hasher: blake3::Hasher::new() }
     }
@@ -43,7 +43,7 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// A reader that fails after more than `left` bytes, where [`Read::take`] would just end.
+/// A reader that returns an error after more than `left` bytes. [`Read::take`] would just end.
 pub(super) struct Limited<R> {
     /// The source.
     pub inner: R,
@@ -59,7 +59,7 @@ impl<R: Read> Read for Limited<R> {
                 self.left = left;
                 Ok(read)
             }
-            None => Err(io::Error::other("it unpacks to more than is allowed of an archive inside another")),
+            None => Err(io::Error::other("it unpacks to more bytes than a nested archive may have")),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::place::{Place, Visit, Visitor};
 use super::stream::drain;
 use crate::error::Result;
 
-/// Most bytes of the headers of one member. Long names come in blocks of a declared size, which the parser
-/// reads into memory at once.
+/// Maximum header bytes of one member. Long names are stored in blocks with a declared size, and the parser
+/// reads a block into memory at once.
 const HEADER_BYTES: u64 = 1 << 20;
 
 /// Calls `visit` for each member of the tar at `place`.
@@ -21,7 +21,7 @@ pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) 
     let mut archive = Archive::new(HeaderLimit { inner: from, left: &left, ended: &ended });
     let mut last = Vec::new();
     for entry in archive.entries().map_err(|error| place.damaged(error))? {
-        // the parser skips the rest of a member here, and notices only now if its end is missing
+        // the parser skips the rest of the previous member here, and only now notices if its end is missing
         let mut entry = entry.map_err(|error| place.damaged(after(&last, &error)))?;
         left.set(u64::MAX);
         last = entry.path_bytes().into_owned();
@@ -34,23 +34,23 @@ pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) 
     }
     match ended.get() {
         false => Ok(Visit::Continue),
-        true => Err(place.damaged(after(&last, &"it ends without the mark at the end of a tar"))),
+        true => Err(place.damaged(after(&last, &"its end-of-archive mark is missing"))),
     }
 }
 
-/// `reason` with the name of the member that was read last.
+/// `reason` with the name of the last member that was read.
 fn after(last: &[u8], reason: &dyn Display) -> String {
     if last.is_empty() { reason.to_string() } else { format!("at {}: {reason}", names::lossy(last)) }
 }
 
-/// Hands the member to `visit` if it is a file.
+/// Passes the member to `visit` if it is a file.
 fn read_member<R: Read>(place: &Place, entry: &mut Entry<R>, visit: &mut Visitor<'_>) -> Result<Visit> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
         return Ok(Visit::Continue);
     }
     let name = entry.path_bytes().into_owned();
-    // tars from before POSIX mark folders by their names alone
+    // tars older than POSIX mark folders only by a trailing slash
     let is_folder = kind == EntryType::Directory || name.ends_with(b"/");
     let refuse = |reason: &str| Err(place.member_error(&names::lossy(&name), reason));
     let path = match names::normalized(&name) {
@@ -66,7 +66,7 @@ fn read_member<R: Read>(place: &Place, entry: &mut Entry<R>, visit: &mut Visitor
     }
 }
 
-/// Lets `left` bytes through, and records whether the end of the file was reached.
+/// A reader that allows `left` more bytes and records whether the end of the file was reached.
 struct HeaderLimit<'a> {
     inner: &'a mut dyn Read,
     left: &'a Cell<u64>,

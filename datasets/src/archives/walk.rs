@@ -1,4 +1,4 @@
-//! One pass over all members of a folder or archive, nested archives included.
+//! One pass over all members of a folder or archive, including nested archives.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
@@ -14,15 +14,15 @@ use super::stream::{Limited, drain, peek};
 use super::{tar_stream, zip_file};
 use crate::error::{Error, Result};
 
-/// Most bytes of an archive inside another archive, packed and unpacked.
+/// Maximum size in bytes of a nested archive, both packed and unpacked.
 const NESTED_BYTES: u64 = 1 << 30;
-/// Most bytes of a zip inside another archive. It is held in memory, because its directory is at its end.
+/// Maximum size in bytes of a nested zip. It is held in memory, because a zip's directory is at its end.
 const NESTED_ZIP_BYTES: u64 = 64 << 20;
-/// Most archives around a file.
+/// Maximum number of archives that enclose a file.
 const MAX_DEPTH: usize = 3;
-/// Bytes read at once.
+/// Buffer size in bytes.
 pub(super) const BUFFER: usize = 1 << 17;
-/// What to do about an archive inside another one.
+/// The hint for errors about nested archives.
 const UNPACK: &str = "hint: unpack the outer archive and give the folder";
 
 /// The state of a pass.
@@ -37,7 +37,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         Walk { seen: SeenNames::default(), visit }
     }
 
-    /// Visits the files of the folder that is the input.
+    /// Visits the files of the input folder.
     pub fn folder(&mut self, place: &Place) -> Result<Visit> {
         for (path, size) in folder::files(place.input)? {
             let file = place.input.join(&path);
@@ -52,7 +52,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         Ok(Visit::Continue)
     }
 
-    /// Visits the members of a zip that can be read at any position.
+    /// Visits the members of a zip. Its reader can seek.
     pub fn zip(&mut self, place: &Place, from: impl Read + std::io::Seek) -> Result<Visit> {
         zip_file::read(place, from, &mut |member, size, from| self.member(place, member, size, from))
     }
@@ -60,18 +60,18 @@ impl<'v, 'f> Walk<'v, 'f> {
     /// Visits the members of an archive that is read from front to back.
     pub fn archive(&mut self, place: &Place, from: &mut dyn Read) -> Result<Visit> {
         if place.depth > MAX_DEPTH {
-            return Err(place.error(format!("more than {MAX_DEPTH} archives inside one another\n{UNPACK}")));
+            return Err(place.error(format!("archives are nested more than {MAX_DEPTH} deep\n{UNPACK}")));
         }
         let (head, mut from) = peek(from).map_err(|error| place.damaged(error))?;
         match InputFormat::from_head(&head) {
             Some(InputFormat::Tar) => self.tar(place, &mut from),
             Some(InputFormat::Gzip) => self.gzip(place, from),
             Some(InputFormat::Zip) => self.nested_zip(place, from),
-            _ => Err(place.error("neither tar nor gzip nor zip inside")),
+            _ => Err(place.error("expected a tar, gzip or zip, found something else")),
         }
     }
 
-    /// An archive in a folder. It may have any size and can be read at any position.
+    /// Visits an archive in a folder. It may have any size, and it can be read at any position.
     fn archive_file(&mut self, place: &Place, path: &Path) -> Result<Visit> {
         let format = InputFormat::read(path).map_err(Error::io(path))?;
         let file = File::open(path).map_err(Error::io(path))?;
@@ -81,25 +81,24 @@ impl<'v, 'f> Walk<'v, 'f> {
         }
     }
 
-    /// A member of an archive: a file, or an archive itself.
+    /// Visits a member of an archive: a file or a nested archive.
     fn member(&mut self, place: &Place, member: &str, size: u64, from: &mut dyn Read) -> Result<Visit> {
         if !names::is_archive(member) {
             return self.file(place, member, size, from);
         }
         let place = place.archive(member);
         if size > NESTED_BYTES {
-            let reason =
-                format!("{size} bytes, expected at most {NESTED_BYTES} of an archive inside another");
+            let reason = format!("{size} bytes, expected at most {NESTED_BYTES} for a nested archive");
             return Err(place.error(format!("{reason}\n{UNPACK}")));
         }
         self.archive(&place, &mut Limited { inner: from, left: NESTED_BYTES })
     }
 
-    /// Hands a file to the visitor, at most one byte more than its declared size.
+    /// Passes a file to the visitor. The visitor can read at most one byte more than the declared size.
     fn file(&mut self, place: &Place, member: &str, size: u64, from: &mut dyn Read) -> Result<Visit> {
         let path = place.join(member);
         if !self.seen.insert(path.as_bytes()) {
-            return Err(Error::member(place.input, path, "there are two members of this name"));
+            return Err(Error::member(place.input, path, "two members have this name"));
         }
         (self.visit)(&path, size, &mut from.take(size.saturating_add(1)))
     }
@@ -108,10 +107,10 @@ impl<'v, 'f> Walk<'v, 'f> {
         tar_stream::read(place, from, &mut |member, size, from| self.member(place, member, size, from))
     }
 
-    /// The members of a gzipped tar.
+    /// Visits the members of a gzipped tar.
     fn gzip(&mut self, place: &Place, from: impl Read) -> Result<Visit> {
         let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, from));
-        // an archive that is not nested may be as large as the published sets are
+        // the published sets are large, so only nested archives have a size limit
         let left = if place.depth > 1 { NESTED_BYTES } else { u64::MAX };
         let (head, mut unpacked) =
             peek(Limited { inner: unpacked, left }).map_err(|error| place.damaged(error))?;
@@ -125,7 +124,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         Ok(Visit::Continue)
     }
 
-    /// The members of a zip inside another archive.
+    /// Visits the members of a zip inside another archive.
     fn nested_zip(&mut self, place: &Place, from: impl Read) -> Result<Visit> {
         let mut bytes = Vec::new();
         from.take(NESTED_ZIP_BYTES + 1).read_to_end(&mut bytes).map_err(|error| place.damaged(error))?;

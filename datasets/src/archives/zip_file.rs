@@ -1,4 +1,4 @@
-//! Reading a zip by its directory.
+//! Reading the members of a zip from its directory.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -9,7 +9,7 @@ use super::names::{self, SeenNames};
 use super::place::{Place, Visit, Visitor};
 use crate::error::Result;
 
-/// Bytes before the name in an entry of the directory at the end of a zip.
+/// Number of bytes before the name in an entry of a zip's directory.
 const ENTRY_BYTES: usize = 46;
 
 /// Calls `visit` for each member of the zip at `place`.
@@ -30,7 +30,7 @@ pub(super) fn read(place: &Place, from: impl Read + Seek, visit: &mut Visitor<'_
     Ok(Visit::Continue)
 }
 
-/// Hands the member to `visit` if it is a file.
+/// Passes the member to `visit` if it is a file.
 fn read_member<R: Read>(place: &Place, entry: &mut ZipFile<R>, visit: &mut Visitor<'_>) -> Result<Visit> {
     let name = entry.name_raw().to_vec();
     let refuse = |reason: &str| Err(place.member_error(&names::lossy(&name), reason));
@@ -39,7 +39,7 @@ fn read_member<R: Read>(place: &Place, entry: &mut ZipFile<R>, visit: &mut Visit
         Ok(None) => return Ok(Visit::Continue),
         Err(reason) => return refuse(&reason),
     };
-    // the file type bits of stat(2); 0 if the zip does not give a mode
+    // the file type bits of stat(2); 0 if the zip has no mode for the member
     match entry.unix_mode().unwrap_or(0) & 0o170_000 {
         _ if entry.is_dir() => Ok(Visit::Continue),
         0 | 0o100_000 => visit(&path, entry.size(), entry),
@@ -48,11 +48,11 @@ fn read_member<R: Read>(place: &Place, entry: &mut ZipFile<R>, visit: &mut Visit
     }
 }
 
-/// The error about a duplicate name. The parser keeps only one of the two members.
+/// Returns the error for a duplicate name. The parser keeps only one of the two members.
 fn refuse_duplicate<R: Read + Seek>(place: &Place, archive: ZipArchive<R>) -> Result<Visit> {
     let start = archive.central_directory_start();
     let name = duplicate_name(archive.into_inner(), start).map_err(|error| place.damaged(error))?;
-    Err(place.member_error(&name, "there are two members of this name"))
+    Err(place.member_error(&name, "two members have this name"))
 }
 
 /// The first duplicate name in the directory at `start`.

@@ -1,15 +1,15 @@
-//! Struct arrays of scalars and texts in MATLAB's level 5 files, as ImageNet's `meta.mat` is one.
+//! Struct arrays of scalars and texts in MATLAB level 5 files, such as ImageNet's `meta.mat`.
 //!
-//! Supported are little-endian files, with variables compressed or not. Format: MathWorks, "MAT-File Format",
+//! Only little-endian files are supported. Variables may be compressed. Format: MathWorks, "MAT-File Format",
 //! level 5.
 
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-/// Bytes before the first variable.
+/// Size of the file header in bytes.
 const HEADER: usize = 128;
-/// Most bytes of an unzipped variable. `meta.mat` has about 2 MB.
+/// Maximum size of an uncompressed variable in bytes. `meta.mat` has about 2 MB.
 const LARGEST: u64 = 16 << 20;
 
 const INT8: u32 = 1;
@@ -22,24 +22,24 @@ const COMPRESSED: u32 = 15;
 const UTF8: u32 = 16;
 const UTF16: u32 = 17;
 
-/// Class of a struct array.
+/// Class number of struct arrays.
 const STRUCT: u8 = 2;
-/// Class of an array of characters.
+/// Class number of character arrays.
 const CHARACTERS: u8 = 4;
 
-/// The value of a field of an element.
+/// The value of one field of a struct array's element.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     /// A real scalar of any numeric class.
     Number(f64),
-    /// One row of characters, or none.
+    /// A row of characters, which may be empty.
     Text(String),
     /// Anything else.
     Other,
 }
 
-/// The `fields` of every element of the struct array `variable`. Memory is bounded by a small multiple of the
-/// size of `bytes` and of [`LARGEST`], whatever the file declares.
+/// Returns the `fields` of every element of the struct array `variable`. Memory use is at most a small
+/// multiple of [`LARGEST`] and of the size of `bytes`, whatever sizes the file declares.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -69,14 +69,14 @@ pub(crate) fn struct_array<const N: usize>(
 
 /// The bytes after the header.
 fn after_header(bytes: &[u8]) -> Result<&[u8], String> {
-    let (header, rest) = bytes.split_at_checked(HEADER).ok_or("no MATLAB file: it is too short")?;
+    let (header, rest) = bytes.split_at_checked(HEADER).ok_or("not a MATLAB file: it is too short")?;
     match &header[124..] {
         [0, 1, b'I', b'M'] => Ok(rest),
         [1, 0, b'M', b'I'] => Err("a big-endian MATLAB file, expected a little-endian one".into()),
         _ if header.starts_with(b"\x89HDF") || header.starts_with(b"MATLAB 7.3") => {
             Err("a MATLAB 7.3 file, expected a version 5 one".into())
         }
-        _ => Err("no MATLAB 5 file: it does not start as one".into()),
+        _ => Err("not a MATLAB 5 file: its header is wrong".into()),
     }
 }
 
@@ -91,7 +91,7 @@ fn unzip(zipped: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// A tagged part of the file.
+/// A data element: a tag and its bytes.
 struct Element<'a> {
     kind: u32,
     data: &'a [u8],
@@ -116,7 +116,7 @@ fn next_element<'a>(rest: &mut &'a [u8]) -> Result<Element<'a>, String> {
     Ok(Element { kind, data })
 }
 
-/// Takes `length` bytes.
+/// Takes the next `length` bytes.
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], String> {
     let (taken, left) = rest.split_at_checked(length).ok_or_else(|| {
         let left = rest.len();
@@ -135,15 +135,15 @@ fn expect<'a>(rest: &mut &'a [u8], kind: u32, what: &str) -> Result<&'a [u8], St
     }
 }
 
-/// A little-endian number. Missing bytes count as zeros.
+/// Reads a little-endian number. Missing bytes count as zeros.
 fn read_u32(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |number, &byte| (number << 8) | u32::from(byte))
 }
 
-/// An array of any class.
+/// An array of any class (a `miMATRIX` element).
 struct Matrix<'a> {
     class: u8,
-    /// Rows and all other dimensions.
+    /// Number of rows and product of all other dimensions.
     size: [u64; 2],
     name: &'a [u8],
     /// The bytes after the name.
@@ -158,18 +158,18 @@ impl<'a> Matrix<'a> {
         }
         let mut rest = element.data;
         let flags = expect(&mut rest, UINT32, "array flags")?;
-        let &class = flags.first().ok_or("array flags of no bytes")?;
+        let &class = flags.first().ok_or("empty array flags")?;
         let size = rows_and_others(expect(&mut rest, INT32, "dimensions")?)?;
         let name = expect(&mut rest, INT8, "an array's name")?;
         Ok(Matrix { class, size, name, rest })
     }
 
-    /// The `fields` of every element of this struct array, in MATLAB's order.
+    /// Returns the `fields` of every element of this struct array, in MATLAB's column-major order.
     fn rows<const N: usize>(mut self, fields: [&str; N]) -> Result<Vec<[Value; N]>, String> {
         if self.class != STRUCT {
             return Err(format!("expected a struct array (class {STRUCT}), found class {}", self.class));
         }
-        let count = self.size[0].checked_mul(self.size[1]).ok_or("a struct array of too many elements")?;
+        let count = self.size[0].checked_mul(self.size[1]).ok_or("a struct array with too many elements")?;
         let (positions, all) = self.positions(fields)?;
         let mut rows = Vec::new();
         for _ in 0..count {
@@ -185,8 +185,9 @@ impl<'a> Matrix<'a> {
         Ok(rows)
     }
 
-    /// The positions of `fields` among all fields, and the number of all fields. There must be at least one
-    /// field: otherwise an element has no bytes, and a small file could declare any number of elements.
+    /// Returns the positions of `fields` among all fields, and the number of all fields. A struct array must
+    /// have at least one field: otherwise its elements have no bytes, and a small file could declare any
+    /// number of them.
     fn positions<const N: usize>(&mut self, fields: [&str; N]) -> Result<([usize; N], usize), String> {
         const { assert!(N > 0) };
         let length = read_u32(expect(&mut self.rest, INT32, "the length of field names")?) as usize;
@@ -207,12 +208,12 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Rows and the product of all other dimensions.
+/// Number of rows and product of all other dimensions.
 fn rows_and_others(dimensions: &[u8]) -> Result<[u64; 2], String> {
     let mut lengths = dimensions.chunks(4).map(|bytes| u64::from(read_u32(bytes)));
-    let rows = lengths.next().ok_or("an array of no dimension")?;
+    let rows = lengths.next().ok_or("an array without dimensions")?;
     let others = lengths.try_fold(1u64, |product, length| product.checked_mul(length));
-    Ok([rows, others.ok_or("an array of too many elements")?])
+    Ok([rows, others.ok_or("an array with too many elements")?])
 }
 
 /// The bytes before the first zero.
@@ -234,7 +235,7 @@ fn field_value(element: Element) -> Result<Value, String> {
     }
 }
 
-/// Decodes characters from any of the allowed encodings.
+/// Decodes characters in any of the supported encodings.
 fn text(element: &Element) -> Result<String, String> {
     let text = match element.kind {
         INT8 | UINT8 | UTF8 => std::str::from_utf8(element.data).ok().map(str::to_owned),
@@ -242,12 +243,12 @@ fn text(element: &Element) -> Result<String, String> {
             let units: Vec<u16> = element.data.chunks(2).map(|unit| read_u32(unit) as u16).collect();
             String::from_utf16(&units).ok()
         }
-        other => return Err(format!("characters of type {other}")),
+        other => return Err(format!("characters of unsupported type {other}")),
     };
-    text.ok_or_else(|| "characters that are no text".into())
+    text.ok_or_else(|| "characters that are not valid text".into())
 }
 
-/// Decodes a scalar. It may be stored in a smaller type than its class.
+/// Decodes a scalar. It may be stored as a smaller type than its class says.
 fn number(element: &Element) -> Result<f64, String> {
     let bytes = element.data;
     let number = match element.kind {
@@ -261,7 +262,7 @@ fn number(element: &Element) -> Result<f64, String> {
         9 => bytes.try_into().ok().map(f64::from_le_bytes),
         12 => bytes.try_into().ok().map(|b| i64::from_le_bytes(b) as f64),
         13 => bytes.try_into().ok().map(|b| u64::from_le_bytes(b) as f64),
-        other => return Err(format!("a number of type {other}")),
+        other => return Err(format!("a number of unsupported type {other}")),
     };
     number.ok_or_else(|| format!("a number of type {} in {} bytes", element.kind, bytes.len()))
 }
@@ -314,7 +315,7 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         assert!(synsets(b"").unwrap_err().contains("too short"));
-        assert!(synsets(&[0; 200]).unwrap_err().contains("no MATLAB 5 file"));
+        assert!(synsets(&[0; 200]).unwrap_err().contains("not a MATLAB 5 file"));
         let mut big_endian = PLAIN_META.to_vec();
         big_endian[124..128].copy_from_slice(&[1, 0, b'M', b'I']);
         assert!(synsets(&big_endian).unwrap_err().contains("big-endian"));

@@ -1,5 +1,5 @@
-//! File formats that published data sets use, read from bytes in memory. Nothing here knows a data set's
-//! layout.
+//! Parsers for the file formats of published data sets. They read bytes in memory and know nothing about the
+//! layout of any data set.
 
 pub(crate) mod mat5;
 pub(crate) mod npy;

@@ -1,18 +1,18 @@
 //! NumPy's `.npy` files, versions 1 to 3.
 //!
-//! Supported are little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8 |u1
-//! <Un`) in C order with one or two dimensions, which is what lists and latents need. Format: NumPy's NEP 1,
-//! "A Simple File Format for NumPy Arrays".
+//! The reader supports little-endian 32- and 64-bit floats and integers, bytes and texts (`<f4 <f8 <i4 <i8
+//! |u1 <Un`) in C order with one or two dimensions. Lists and latents need no more. Format: NumPy's NEP 1, "A
+//! Simple File Format for NumPy Arrays".
 
 /// An array with its values in C order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array {
-    /// One or two lengths. Their product is the number of values.
+    /// One or two dimensions. Their product is the number of values.
     pub shape: Vec<usize>,
     pub values: Values,
 }
 
-/// The values of an array.
+/// The values of an array, by type.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values {
     Floats(Vec<f64>),
@@ -20,7 +20,8 @@ pub(crate) enum Values {
     Texts(Vec<String>),
 }
 
-/// Reads an array. Memory is bounded by a small multiple of the size of `bytes`, whatever they declare.
+/// Reads an array. Memory use is at most a small multiple of the size of `bytes`, whatever sizes the file
+/// declares.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -49,9 +50,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
     }
 }
 
-/// The header, and the bytes of the values.
+/// Splits the file into its header and the bytes of the values.
 fn header_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("no .npy file: it does not start as one")?;
+    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("not a .npy file: its first bytes are wrong")?;
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (u32::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
@@ -74,7 +75,7 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads a Python dictionary with the three keys in any order.
+    /// Parses the header, a Python dict with three keys in any order.
     fn parse(text: &'a str) -> Result<Self, String> {
         let (mut descr, mut fortran_order, mut shape) = (None, None, None);
         let mut literal = LiteralParser { rest: text };
@@ -102,12 +103,12 @@ impl<'a> Header<'a> {
 
 /// A parser of Python literals.
 struct LiteralParser<'a> {
-    /// The text that is not parsed yet.
+    /// The text that is still to be parsed.
     rest: &'a str,
 }
 
 impl<'a> LiteralParser<'a> {
-    /// Skips `token` and returns true if it comes next.
+    /// Consumes `token` and returns true if it comes next.
     fn takes(&mut self, token: char) -> bool {
         self.rest = self.rest.trim_start();
         match self.rest.strip_prefix(token) {
@@ -126,23 +127,23 @@ impl<'a> LiteralParser<'a> {
         }
     }
 
-    /// The next characters, for messages.
+    /// The next characters, for error messages.
     fn ahead(&self) -> String {
         self.rest.chars().take(16).collect()
     }
 
-    /// A quoted text. NumPy writes no escapes here.
+    /// Parses a quoted string. NumPy writes no escapes here.
     fn string(&mut self) -> Result<&'a str, String> {
         let quote = if self.takes('"') { '"' } else { '\'' };
         if quote == '\'' {
             self.expect(quote)?;
         }
-        let (text, rest) = self.rest.split_once(quote).ok_or("a text in the header has no end")?;
+        let (text, rest) = self.rest.split_once(quote).ok_or("a string in the header is not terminated")?;
         self.rest = rest;
         Ok(text)
     }
 
-    /// The letters and digits before the next token.
+    /// Takes the letters and digits before the next token.
     fn word(&mut self) -> &'a str {
         let text = self.rest.trim_start();
         let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
@@ -159,7 +160,7 @@ impl<'a> LiteralParser<'a> {
         }
     }
 
-    /// A tuple of lengths: `(7,)`, `(3, 7)`, `()`.
+    /// Parses a shape: `(7,)`, `(3, 7)` or `()`.
     fn tuple(&mut self) -> Result<Vec<usize>, String> {
         self.expect('(')?;
         let mut lengths = Vec::new();
@@ -184,12 +185,12 @@ enum ElementType {
     I4,
     I8,
     U1,
-    /// UTF-32 of this many characters, padded with zeros.
+    /// UTF-32 text of this many characters, padded with zeros.
     Text(usize),
 }
 
 impl ElementType {
-    /// The type that NumPy's `descr` names.
+    /// The element type that a `descr` entry names.
     fn from_descr(descr: &str) -> Result<Self, String> {
         match descr {
             "<f4" => Ok(ElementType::F4),
@@ -198,7 +199,7 @@ impl ElementType {
             "<i8" => Ok(ElementType::I8),
             "|u1" => Ok(ElementType::U1),
             _ => match descr.strip_prefix("<U").and_then(|length| length.parse().ok()) {
-                // texts of length 0 would be any number of values in no bytes
+                // texts of length 0 take no bytes, so a small file could declare any number of them
                 Some(length @ 1..=0xffff) => Ok(ElementType::Text(length)),
                 _ => Err(format!(
                     "expected values of <f4, <f8, <i4, <i8, |u1 or <U1 to <U65535, found {descr:?}"
@@ -207,7 +208,7 @@ impl ElementType {
         }
     }
 
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     fn bytes(self) -> usize {
         match self {
             ElementType::U1 => 1,
@@ -217,7 +218,7 @@ impl ElementType {
         }
     }
 
-    /// The values that `data` holds.
+    /// Decodes the values in `data`.
     fn values(self, data: &[u8]) -> Result<Values, String> {
         Ok(match self {
             ElementType::F4 => Values::Floats(numbers(data, |bytes| f64::from(f32::from_le_bytes(bytes)))),
@@ -232,7 +233,7 @@ impl ElementType {
     }
 }
 
-/// Converts each `N` bytes to a number.
+/// Converts every `N` bytes to a number.
 fn numbers<const N: usize, T>(data: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
     data.as_chunks().0.iter().map(|&bytes| number(bytes)).collect()
 }
@@ -241,7 +242,7 @@ fn numbers<const N: usize, T>(data: &[u8], number: impl Fn([u8; N]) -> T) -> Vec
 fn text(utf32: &[u8]) -> Result<String, String> {
     let characters = numbers(utf32, u32::from_le_bytes);
     let length = characters.iter().rposition(|&c| c != 0).map_or(0, |last| last + 1);
-    let is_character = |&c: &u32| char::from_u32(c).ok_or_else(|| format!("{c:#x} is no character"));
+    let is_character = |&c: &u32| char::from_u32(c).ok_or_else(|| format!("{c:#x} is not a character"));
     characters[..length].iter().map(is_character).collect()
 }
 
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(array.values, Values::Texts(vec!["/a/ö".into(), String::new()]));
         let mut bad = utf32(&["ab"], 2);
         bad[0..4].copy_from_slice(&0xd800u32.to_le_bytes());
-        assert!(refused(&npy("<U2", "(1,)", &bad)).contains("0xd800 is no character"));
+        assert!(refused(&npy("<U2", "(1,)", &bad)).contains("0xd800 is not a character"));
     }
 
     #[test]
@@ -321,7 +322,7 @@ mod tests {
             assert_eq!(read(&bytes).unwrap().values, Values::Integers(vec![9]), "version {version}");
         }
         assert!(refused(&npy_with_header(4, header, &[9])).contains("version 1 to 3, found 4.0"));
-        assert!(refused(b"PK\x03\x04").contains("no .npy file"));
+        assert!(refused(b"PK\x03\x04").contains("not a .npy file"));
     }
 
     #[test]

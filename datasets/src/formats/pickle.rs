@@ -1,27 +1,28 @@
-//! Dicts of CIFAR's python version in pickles of protocols 2 to 5.
+//! Reader for the dicts of CIFAR's Python version, in pickle protocols 2 to 5.
 //!
-//! A pickle is a program for a stack machine that can call any Python function. The machine here knows only
-//! the instructions that Python 2 and 3 write for a dict of bytes, numbers, lists of them and numpy arrays of
-//! bytes, and the five calls that create such arrays and strings. It executes no code. It refuses everything
-//! else and names the byte.
+//! A pickle is a program for a stack machine that can call any Python function. This machine supports only
+//! the instructions that Python 2 and 3 write for a dict of bytes, numbers, lists and numpy arrays of bytes,
+//! and the five calls that create such arrays and strings. It executes no code. It refuses anything else and
+//! reports the byte position.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Most values of a file, five times the number in CIFAR-100's training split. This limits the memory use.
+/// Maximum number of values in a file: five times the number in CIFAR-100's training split. This limits
+/// memory use.
 const MOST_VALUES: usize = 1 << 20;
-/// Most keys of a dict.
+/// Maximum number of keys in a dict.
 const MOST_KEYS: usize = 16;
-/// Most levels of nested tuples.
+/// Maximum nesting depth of tuples.
 const MOST_DEPTH: usize = 4;
-/// Most bytes of the name of a function.
+/// Maximum length of a function's name in bytes.
 const LONGEST_NAME: usize = 64;
-/// The error of an instruction on a stack that is too short.
-const STACK_TOO_SHORT: &str = "the instruction takes more values than there are";
+/// The error for an instruction that needs more values than the stack holds.
+const STACK_TOO_SHORT: &str = "the instruction needs more values than the stack holds";
 
 type Result<T> = std::result::Result<T, String>;
 
-/// A string of bytes, usually a part of the file.
+/// A byte string, usually borrowed from the file.
 #[derive(Clone)]
 enum Bytes<'a> {
     Borrowed(&'a [u8]),
@@ -39,7 +40,7 @@ pub(crate) struct Array<'a> {
 /// The content of a pickle.
 pub(crate) struct Dict<'a>(Vec<(Bytes<'a>, Value<'a>)>);
 
-/// The Python functions and classes that may appear.
+/// The Python functions and classes that a pickle may name.
 #[derive(Clone, Copy, PartialEq)]
 enum Global {
     Reconstruct,
@@ -63,7 +64,7 @@ enum Value<'a> {
     List(Vec<Value<'a>>),
     Dict(Vec<(Bytes<'a>, Value<'a>)>),
     Global(Global),
-    /// The dtype of bytes.
+    /// The dtype of a single byte.
     ByteType,
     /// A numpy array before its state is set.
     EmptyArray,
@@ -73,7 +74,7 @@ enum Value<'a> {
 /// Reads the pickled dict in `file`.
 ///
 /// # Errors
-/// What is wrong, and at which byte.
+/// What is wrong, with the byte position.
 pub(crate) fn read(file: &[u8]) -> Result<Dict<'_>> {
     let mut machine =
         Machine { file, at: 0, stack: vec![], marks: vec![], memo: HashMap::new(), values: 0, copied: 0 };
@@ -143,7 +144,7 @@ impl Bytes<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// The Python type, for messages.
+    /// Name of the Python type, for error messages.
     fn type_name(&self) -> &'static str {
         match self {
             Value::None => "None",
@@ -159,7 +160,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The bytes of a string. Keys and names are bytes in Python 2 and text in Python 3.
+    /// The bytes of a string. Python 2 writes keys and names as bytes, Python 3 as text.
     fn as_string(&self) -> Option<Bytes<'a>> {
         match self {
             Value::Bytes(bytes) => Some(bytes.clone()),
@@ -173,7 +174,7 @@ impl<'a> Value<'a> {
         self.as_string().is_some_and(|string| string.get() == text.as_bytes())
     }
 
-    /// Whether the value can still change. Such a value may be used in only one place.
+    /// Whether the value can still change. A mutable value may be used in only one place.
     fn is_mutable(&self) -> bool {
         matches!(self, Value::List(_) | Value::Dict(_) | Value::EmptyArray | Value::Array(_))
     }
@@ -185,9 +186,9 @@ struct Machine<'a> {
     /// Position of the next byte.
     at: usize,
     stack: Vec<Value<'a>>,
-    /// Lengths of the stack at the open marks.
+    /// Stack length at each open mark.
     marks: Vec<usize>,
-    /// Values that later instructions may use again; `None` for mutable values, which may not.
+    /// Values that later instructions may reuse. `None` stands for a mutable value, which must not be reused.
     memo: HashMap<u32, Option<Value<'a>>>,
     /// Number of values so far.
     values: usize,
@@ -196,7 +197,7 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Runs to the end of the file and returns the one value that is left on the stack.
+    /// Runs to the end of the file and returns the only value left on the stack.
     fn run(&mut self) -> Result<Value<'a>> {
         match (self.byte(), self.byte()) {
             (Ok(0x80), Ok(2..=5)) => {}
@@ -215,7 +216,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Executes one instruction. The names in the comments are those of Python's pickletools.
+    /// Executes one instruction. The comments give the opcode names of Python's pickletools.
     fn execute(&mut self, opcode: u8) -> Result<()> {
         match opcode {
             0x95 => self.take(8).map(drop), // FRAME: a hint for buffered readers
@@ -250,7 +251,7 @@ impl<'a> Machine<'a> {
             0x93 => self.stack_global(),                           // STACK_GLOBAL
             b'R' => self.reduce(),
             b'b' => self.build(),
-            other => Err(format!("the instruction {other:#04x} does not occur in pickles of CIFAR")),
+            other => Err(format!("the instruction {other:#04x} does not occur in CIFAR pickles")),
         }
     }
 
@@ -258,7 +259,7 @@ impl<'a> Machine<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// The next `count` bytes of the file.
+    /// Takes the next `count` bytes of the file.
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let rest = &self.file[self.at..];
         let taken = rest.get(..count).ok_or_else(|| {
@@ -268,12 +269,12 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
-    /// An unsigned little-endian number of `width` bytes.
+    /// Reads an unsigned little-endian number of `width` bytes.
     fn number(&mut self, width: usize) -> Result<u64> {
         Ok(self.take(width)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// A length in `width` bytes, then that many bytes.
+    /// Reads a length of `width` bytes, and then that many bytes.
     fn counted(&mut self, width: usize) -> Result<&'a [u8]> {
         let count = self.number(width)?;
         self.take(usize::try_from(count).unwrap_or(usize::MAX))
@@ -294,14 +295,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The topmost value above the last mark.
+    /// Pops the topmost value above the last mark.
     fn pop(&mut self) -> Result<Value<'a>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         let value = if self.stack.len() > floor { self.stack.pop() } else { None };
         value.ok_or_else(|| STACK_TOO_SHORT.into())
     }
 
-    /// The topmost `count` values above the last mark.
+    /// Pops the topmost `count` values above the last mark.
     fn pop_many(&mut self, count: usize) -> Result<Vec<Value<'a>>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count) {
@@ -318,7 +319,7 @@ impl<'a> Machine<'a> {
 
     /// Closes the last mark and returns the number of values above it.
     fn marked(&mut self) -> Result<usize> {
-        let mark = self.marks.pop().ok_or("the instruction needs a mark, and there is none")?;
+        let mark = self.marks.pop().ok_or("the instruction needs a mark, but there is none")?;
         Ok(self.stack.len() - mark)
     }
 
@@ -326,7 +327,7 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(number))
     }
 
-    /// A signed number of up to eight bytes.
+    /// Reads a signed number of up to eight bytes.
     fn long(&mut self) -> Result<()> {
         let bytes = self.counted(1)?;
         let start: i64 = if bytes.last().is_some_and(|&byte| byte >= 0x80) { -1 } else { 0 };
@@ -346,8 +347,8 @@ impl<'a> Machine<'a> {
         self.push(Value::Text(text))
     }
 
-    /// The limit on nesting protects recursion over tuples, such as freeing them, from overflowing the
-    /// thread's stack.
+    /// Makes a tuple of the topmost `count` values. Nesting is limited, because recursion over tuples, for
+    /// example to free them, could overflow the thread's stack.
     fn tuple(&mut self, count: usize) -> Result<()> {
         let items = self.pop_many(count)?;
         let mut depth = 1;
@@ -360,7 +361,7 @@ impl<'a> Machine<'a> {
         }
         match depth <= MOST_DEPTH {
             true => self.push(Value::Tuple { items: items.into(), depth }),
-            false => Err(format!("tuples more than {MOST_DEPTH} deep")),
+            false => Err(format!("tuples nested more than {MOST_DEPTH} deep")),
         }
     }
 
@@ -394,7 +395,7 @@ impl<'a> Machine<'a> {
                     return Err("expected a value for each key".into());
                 }
                 Some(_) if dict.iter().any(|(other, _)| other.get() == key.get()) => {
-                    return Err("a key twice".into());
+                    return Err("a duplicate key".into());
                 }
                 Some(_) if dict.len() == MOST_KEYS => return Err(format!("more than {MOST_KEYS} keys")),
                 Some(value) => dict.push((key, value)),
@@ -415,11 +416,11 @@ impl<'a> Machine<'a> {
         match self.memo.get(&(slot as u32)) {
             Some(Some(value)) => self.push(value.clone()),
             Some(None) => Err("a list, dict or array that is used in two places".into()),
-            None => Err("nothing is stored under this number".into()),
+            None => Err("the memo has no value under this number".into()),
         }
     }
 
-    /// A function by module and name, in two lines of the file.
+    /// Reads the module and the name of a function, one per line.
     fn global(&mut self) -> Result<()> {
         let (module, name) = (self.line()?, self.line()?);
         self.push(Value::Global(Global::from_name(module, name)?))
@@ -431,7 +432,7 @@ impl<'a> Machine<'a> {
             .iter()
             .take(LONGEST_NAME)
             .position(|&byte| byte == b'\n')
-            .ok_or("a name that does not end")?;
+            .ok_or("a name that is not terminated")?;
         self.at += end + 1;
         Ok(&rest[..end])
     }
@@ -443,7 +444,7 @@ impl<'a> Machine<'a> {
                 let name = Global::from_name(module.as_bytes(), name.as_bytes())?;
                 self.push(Value::Global(name))
             }
-            _ => Err("expected the texts of a name".into()),
+            _ => Err("expected a module and a name as text".into()),
         }
     }
 
@@ -453,7 +454,9 @@ impl<'a> Machine<'a> {
         let Value::Tuple { items, .. } = arguments else {
             return Err("expected a tuple of arguments".into());
         };
-        let Value::Global(global) = called else { return Err(format!("{} is called", called.type_name())) };
+        let Value::Global(global) = called else {
+            return Err(format!("expected a function to call, found {}", called.type_name()));
+        };
         let value = match (global, &*items) {
             (Global::Encode, [Value::Text(text), encoding]) if encoding.is("latin1") => self.encode(text)?,
             (Global::Reconstruct, [Value::Global(Global::Ndarray), _, _]) => Value::EmptyArray,
@@ -464,12 +467,12 @@ impl<'a> Machine<'a> {
             {
                 Value::Array(array(shape, bytes)?)
             }
-            _ => return Err("a call with other arguments than in pickles of CIFAR".into()),
+            _ => return Err("a call whose arguments differ from those in CIFAR pickles".into()),
         };
         self.push(value)
     }
 
-    /// Encodes a text as Latin-1. Python 3 writes bytes in this way at protocol 2.
+    /// Encodes a text as Latin-1. Python 3 writes bytes this way in protocol 2.
     fn encode(&mut self, text: &str) -> Result<Value<'a>> {
         self.copied += text.len();
         if self.copied > self.file.len() {
@@ -481,12 +484,12 @@ impl<'a> Machine<'a> {
             .ok_or_else(|| "a string that is not Latin-1".into())
     }
 
-    /// Sets the state of an object.
+    /// Sets the state of an object (BUILD).
     fn build(&mut self) -> Result<()> {
         let (state, object) = (self.pop()?, self.pop()?);
         let Value::Tuple { items, .. } = state else { return Err("expected a tuple as state".into()) };
         let value = match (object, &*items) {
-            // version, byte order, ...: a byte has none of these
+            // the state holds the version, the byte order and more, none of which matters for bytes
             (Value::ByteType, [..]) => Value::ByteType,
             (Value::EmptyArray, [_version, shape, Value::ByteType, by_column, Value::Bytes(bytes)]) => {
                 match by_column {
@@ -495,7 +498,10 @@ impl<'a> Machine<'a> {
                 }
             }
             (other, _) => {
-                return Err(format!("{} with another state than in pickles of CIFAR", other.type_name()));
+                return Err(format!(
+                    "{} with a state that differs from that in CIFAR pickles",
+                    other.type_name()
+                ));
             }
         };
         self.push(value)
@@ -503,7 +509,7 @@ impl<'a> Machine<'a> {
 }
 
 impl Global {
-    /// Looks up `module.name`. Numpy 2 renamed its core module.
+    /// Looks up `module.name`. NumPy 2 renamed its core module.
     fn from_name(module: &[u8], name: &[u8]) -> Result<Global> {
         match (module, name) {
             (b"numpy.core.multiarray" | b"numpy._core.multiarray", b"_reconstruct") => {
@@ -518,13 +524,13 @@ impl Global {
                     String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_NAME)]).into_owned()
                 };
                 let called = format!("{}.{}", text(module), text(name));
-                Err(format!("it calls {called:?}, which pickles of CIFAR do not; nothing was executed"))
+                Err(format!("it calls {called:?}, which CIFAR pickles never do; nothing was executed"))
             }
         }
     }
 }
 
-/// An array of `bytes` with this shape, which must match their number.
+/// Makes an array of `bytes`. The number of bytes must match the shape.
 fn array<'a>(shape: &Value, bytes: &Bytes<'a>) -> Result<Array<'a>> {
     let sizes = match shape {
         Value::Tuple { items, .. } => match **items {

@@ -1,6 +1,6 @@
-//! Bytes for the tests of formats and of the sources that read them.
+//! Test data for the formats and for the sources that read them.
 
-/// Calls `read` with `start` cut short at every length, and with each byte changed in three ways. No call may
+/// Calls `read` with `start` truncated to every length, and with each byte changed in three ways. No call may
 /// panic.
 pub(crate) fn damage(start: &[u8], read: impl Fn(&[u8])) {
     for end in 0..start.len() {
@@ -21,7 +21,7 @@ pub(crate) fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     npy_with_header(1, &format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n"), data)
 }
 
-/// A `.npy` file of any version and header.
+/// A `.npy` file with any version and header.
 pub(crate) fn npy_with_header(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
     let length = header.len() as u32;
     let mut bytes = b"\x93NUMPY".to_vec();

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// A text file inside an input.
 #[derive(Clone, Copy)]
 pub(crate) struct TextList<'a> {
-    /// The folder or archive, for messages.
+    /// The folder or archive, for error messages.
     pub container: &'a Path,
     /// Path inside the input.
     pub path: &'a str,
@@ -16,17 +16,17 @@ pub(crate) struct TextList<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A line that is not blank, without its end and surrounding white space.
+/// A line that is not blank, without the line ending and surrounding white space.
 #[derive(Clone, Copy)]
 pub(crate) struct TextLine<'a> {
-    /// As an editor counts it, from 1.
+    /// Line number, from 1. Blank lines count.
     pub number: usize,
     pub text: &'a str,
 }
 
-/// Class names in the order of their labels.
+/// Class names in label order.
 pub(crate) struct ClassList<'a> {
-    /// Names; labels index it.
+    /// Names, indexed by label.
     pub names: Vec<&'a str>,
     labels: HashMap<&'a str, i32>,
 }
@@ -45,7 +45,7 @@ impl<'a> TextList<'a> {
     /// The lines that are not blank.
     ///
     /// # Errors
-    /// [`Error::Member`] if there is no line, or a line is not UTF-8.
+    /// [`Error::Member`] if all lines are blank, or if a line is not UTF-8.
     pub fn lines(&self) -> Result<Vec<TextLine<'a>>> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let bytes = self.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.bytes);
@@ -69,7 +69,7 @@ impl<'a> TextList<'a> {
         let mut classes = ClassList { names: Vec::new(), labels: HashMap::new() };
         for TextLine { number, text } in self.lines()? {
             if classes.labels.insert(text, classes.names.len() as i32).is_some() {
-                return Err(self.error_at(number, format!("the class {text} is in this list twice")));
+                return Err(self.error_at(number, format!("the class {text} is listed twice")));
             }
             classes.names.push(text);
         }

@@ -7,10 +7,10 @@ use image::{ExtendedColorType, GrayImage, ImageEncoder, ImageError, RgbImage};
 /// Encodes a JPEG of `quality` 1..=100 (on libjpeg's scale) without chroma subsampling.
 ///
 /// # Errors
-/// A quality outside its range, an image without pixels or with a side above 65,535.
+/// A quality out of range, an image without pixels, or a side above 65,535.
 pub fn encode_jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, String> {
     if !(1..=100).contains(&quality) {
-        return Err(format!("the quality of a JPEG must be 1 to 100, and is {quality}"));
+        return Err(format!("the quality of a JPEG must be 1 to 100, but is {quality}"));
     }
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality)

@@ -1,4 +1,4 @@
-//! Single images: files to pixels, pixels to files, and other sizes.
+//! Single images: decoding, encoding and resizing.
 
 pub mod decode;
 pub mod encode;

@@ -9,21 +9,20 @@ use image::{GrayImage, RgbImage};
 
 use super::decode::{LONGEST_SIDE, MOST_PIXELS};
 
-/// The weights of the source pixels. Both filters are widened when an image is made smaller (antialiased), as
-/// in PIL.
+/// The resampling filter. When an image is made smaller, both filters are widened (antialiasing), as in PIL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// A triangle of radius 1: PIL's and torchvision's `BILINEAR`.
+    /// A triangle with radius 1: `BILINEAR` in PIL and torchvision.
     Bilinear,
-    /// A cubic of radius 2 with a = -0.5: PIL's and torchvision's `BICUBIC`.
+    /// A cubic with radius 2 and a = -0.5: `BICUBIC` in PIL and torchvision.
     Bicubic,
 }
 
-/// The central square of `image`, resized to `side` pixels. It is cropped first, so that a long strip costs
-/// no more.
+/// Crops the central square of `image` and resizes it to `side` pixels. Cropping comes first, so that a long
+/// strip costs no more than a square.
 ///
 /// # Errors
-/// A side of 0 or too many pixels.
+/// A `side` of 0 or with too many pixels.
 pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
     let bytes = square::<U8x3>(image.as_raw(), image.dimensions(), side, filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
@@ -32,7 +31,7 @@ pub fn resize_square(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbI
 /// Resizes `image` to `width` x `height` pixels.
 ///
 /// # Errors
-/// A size of 0 or too many pixels.
+/// A size of 0 or with too many pixels.
 pub(crate) fn resize_whole(
     image: &RgbImage,
     [width, height]: [u32; 2],
@@ -45,42 +44,42 @@ pub(crate) fn resize_whole(
 /// Resizes the box (left, top, width, height) of `image` to a square of `side` pixels.
 ///
 /// # Errors
-/// A side of 0 or too many pixels, or a box that is not inside the image.
+/// A `side` of 0 or with too many pixels, or a box that is not inside the image.
 pub fn resize_box(image: &RgbImage, cut: [u32; 4], side: u32, filter: Filter) -> Result<RgbImage, String> {
     let [left, top, width, height] = cut;
     let inside =
         |start: u32, length: u32, whole: u32| start.checked_add(length).is_some_and(|end| end <= whole);
     if !inside(left, width, image.width()) || !inside(top, height, image.height()) {
-        return Err(format!("the box {cut:?} reaches out of {} x {} pixels", image.width(), image.height()));
+        return Err(format!("the box {cut:?} is not inside {} x {} pixels", image.width(), image.height()));
     }
     let pixels = crop::<U8x3>(image.as_raw(), image.dimensions(), cut);
     let bytes = resize::<U8x3>(&pixels, (width, height), (side, side), filter.into())?;
     RgbImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
-/// Resizes the shorter side of `image` to `side` pixels and the longer side in proportion, rounded down (as
+/// Resizes the shorter side of `image` to `side` pixels and the longer side in proportion, rounded down (like
 /// torchvision's `Resize(side)`).
 ///
 /// # Errors
-/// A result of 0 or too many pixels, for example of a strip of 20,000 x 1 with a shorter side of 256.
+/// A result with 0 or too many pixels, for example a strip of 20,000 x 1 with a shorter side of 256.
 pub fn resize_short_side(image: &RgbImage, side: u32, filter: Filter) -> Result<RgbImage, String> {
     let (width, height) = short_side_size(image.dimensions(), side)?;
     resize_whole(image, [width, height], filter)
 }
 
-/// As [`resize_square`] for class ids, by the nearest pixel.
+/// Like [`resize_square`], but for class ids, with nearest-neighbour sampling.
 ///
 /// # Errors
-/// Those of [`resize_square`].
+/// The errors of [`resize_square`].
 pub fn resize_mask_square(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
     let bytes = square::<U8>(mask.as_raw(), mask.dimensions(), side, ResizeAlg::Nearest)?;
     GrayImage::from_raw(side, side, bytes).ok_or_else(|| "it has no pixels".into())
 }
 
-/// As [`resize_short_side`] for class ids, by the nearest pixel.
+/// Like [`resize_short_side`], but for class ids, with nearest-neighbour sampling.
 ///
 /// # Errors
-/// Those of [`resize_short_side`].
+/// The errors of [`resize_short_side`].
 pub fn resize_mask_short_side(mask: &GrayImage, side: u32) -> Result<GrayImage, String> {
     let (width, height) = short_side_size(mask.dimensions(), side)?;
     let bytes = resize::<U8>(mask.as_raw(), mask.dimensions(), (width, height), ResizeAlg::Nearest)?;
@@ -96,25 +95,26 @@ impl From<Filter> for ResizeAlg {
     }
 }
 
-/// Width and height after the shorter side becomes `side`.
+/// Width and height after the shorter side is resized to `side`.
 fn short_side_size((width, height): (u32, u32), side: u32) -> Result<(u32, u32), String> {
     let (short, long) = (width.min(height), width.max(height));
     let longer = (u64::from(long) * u64::from(side)).checked_div(short.into());
     match longer.and_then(|longer| u32::try_from(longer).ok()) {
         Some(longer) if width >= height => Ok((longer, side)),
         Some(longer) => Ok((side, longer)),
-        None => Err(format!("{width} x {height} pixels cannot be resized to a short side of {side}")),
+        None => Err(format!("{width} x {height} pixels cannot be resized to a shorter side of {side}")),
     }
 }
 
-/// The central square of an image of `bytes`, resized.
+/// Crops the central square of an image (`bytes`) and resizes it.
 fn square<P: PixelTrait>(bytes: &[u8], size: (u32, u32), to: u32, how: ResizeAlg) -> Result<Vec<u8>, String> {
     let side = size.0.min(size.1);
     let cut = [(size.0 - side) / 2, (size.1 - side) / 2, side, side];
     resize::<P>(&crop::<P>(bytes, size, cut), (side, side), (to, to), how)
 }
 
-/// The pixels of a box (left, top, width, height): the resizer's own crop would weigh in the pixels beyond its edges.
+/// The pixels of a box (left, top, width, height). The resizer's own crop would also use pixels outside the
+/// box.
 fn crop<P: PixelTrait>(
     bytes: &[u8],
     size: (u32, u32),
@@ -130,8 +130,9 @@ fn crop<P: PixelTrait>(
     Cow::Owned(cut)
 }
 
-/// `bytes` of `from` pixels as `to` pixels. Rows are resized before columns, as PIL does: where a cubic overshoots 0 or
-/// 255 the order shows. The type of the pixels is fixed at compile time: `Resizer::resize` would be compiled for all 13.
+/// Resizes `bytes` from `from` to `to` pixels. Rows are resized before columns, as in PIL; the order matters
+/// where a cubic overshoots 0 or 255. The pixel type is a type parameter, because `Resizer::resize` would be
+/// compiled for all 13 types.
 fn resize<P: PixelTrait>(
     bytes: &[u8],
     from: (u32, u32),
@@ -139,7 +140,7 @@ fn resize<P: PixelTrait>(
     how: ResizeAlg,
 ) -> Result<Vec<u8>, String> {
     let pixels = u64::from(to.0) * u64::from(to.1);
-    // the rows may be widened before the columns are shortened
+    // the intermediate image has the new width and the old height, which may be larger than both
     let between = u64::from(to.0) * u64::from(from.1);
     if pixels == 0
         || from.0.min(from.1) == 0

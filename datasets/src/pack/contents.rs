@@ -1,4 +1,4 @@
-//! The data of a pack before it is written.
+//! The data of a pack, before it is written.
 
 use std::io::{self, Write};
 
@@ -24,33 +24,33 @@ pub(crate) struct Contents<'a> {
 pub(crate) struct SplitContents<'a> {
     pub name: &'a str,
     pub labels: &'a [i32],
-    /// Names in the source; `None` for generated sets.
+    /// Names of the images in the source; `None` for generated sets.
     pub names: Option<Vec<&'a str>>,
     pub scene: Option<&'a SceneLatents>,
     pub images: Payload<'a>,
     pub masks: Option<Payload<'a>>,
 }
 
-/// Writes bytes to the writer that it is given.
+/// Writes bytes to the given writer.
 pub(crate) type WriteBytes<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
 
 /// Images or masks, and how to write their bytes.
 pub(crate) struct Payload<'a> {
     pub storage: Storage,
-    /// (N, 32), the BLAKE3 of each.
+    /// (N, 32), BLAKE3 hash of each image or mask.
     pub checksums: Array2<u8>,
-    /// Writes the bytes of all of them, in order.
+    /// Writes the bytes of all images or masks, in order.
     pub write: WriteBytes<'a>,
 }
 
-/// The BLAKE3 of each of `parts`: (N, 32).
+/// The BLAKE3 hash of each of `parts`: (N, 32).
 pub(crate) fn blake3_rows<'b>(parts: impl IndexedParallelIterator<Item = &'b [u8]>) -> Array2<u8> {
     let hashes: Vec<[u8; blake3::OUT_LEN]> = parts.map(|part| *blake3::hash(part).as_bytes()).collect();
     Array2::from(hashes)
 }
 
 impl Contents<'_> {
-    /// The BLAKE3 (hex) of the attribute `content`. It depends on the data alone, not on their source or on
+    /// The BLAKE3 hash (hex) for the attribute `content`. It depends only on the data, not on their source or
     /// the layout of the file.
     pub(super) fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
@@ -82,7 +82,7 @@ impl Contents<'_> {
 }
 
 impl<'a> SplitContents<'a> {
-    /// Images and masks, each with the prefix of its datasets.
+    /// The images and the masks, each with the prefix of its dataset names.
     pub(super) fn payloads(&self) -> impl Iterator<Item = (&'static str, &Payload<'a>)> {
         std::iter::once(("image", &self.images)).chain(self.masks.iter().map(|masks| ("mask", masks)))
     }

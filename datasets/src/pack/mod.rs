@@ -1,40 +1,41 @@
-//! Packs: a data set as one HDF5 file.
+//! Packs: each stores a data set in one HDF5 file.
 //!
 //! # Format, version 2
 //! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal. It is text, padded with
-//! spaces: `eqr-pack 2`; `length` (bytes of the file); a line `payload` (offset and bytes) for every block of
-//! image or mask bytes; `blake3` of the lines above and of every byte after the user block that is not
-//! payload. HDF5 itself may crash on damaged structures, so the seal is checked first.
+//! spaces: `eqr-pack 2`; `length` (bytes of the file); a line `payload` (offset and number of bytes) for
+//! every block of image or mask bytes; `blake3`, the hash of the lines above and of every byte after the user
+//! block that is not payload. HDF5 itself may crash on damaged structures, so the seal is checked first.
 //!
 //! Root attributes: `format` = "eqr-pack", `format_version`, `name`, `kind` ("photographs" or "renders"),
 //! `class_names` (strings), `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance`
-//! (JSON) and `content`. The groups `train`, `val` and `test`, as far as the set has them, hold contiguous
-//! datasets:
+//! (JSON) and `content`. The file has a group for each split of the set: `train`, `val` or `test`. The groups
+//! hold contiguous datasets:
 //!
 //! | dataset | shape | type |
 //! |---|---|---|
 //! | `images` | (N, H, W, 3) | uint8, RGB: images of one size |
-//! | `image_bytes` | (B) | uint8: otherwise, the image files one after the other |
+//! | `image_bytes` | (B) | uint8: otherwise, the concatenated image files |
 //! | `image_places` | (N, 2) | uint64, offset in `image_bytes` and length |
 //! | `image_sizes` | (N, 2) | uint32, height and width |
 //! | `checksums` | (N, 32) | uint8, BLAKE3 of each image's bytes as stored |
 //! | `labels` | (N) | int32, index into `class_names` |
-//! | `names` | (M) | uint8, UTF-8: names of the images in their source, each with a line feed |
+//! | `names` | (M) | uint8, UTF-8: names of the images in their source, each followed by a line feed |
 //! | `masks` | (N, H, W) | uint8: a class id for each pixel, 0 = void |
 //! | `latents` | (N, 7) | float32, with the attribute `views` = views per object |
 //!
-//! Image files are JPEG or PNG, or GIF or BMP if the source has such. Their content decides, not their names;
-//! of several frames the first is used. Generated sets have no `names`. Sets with masks have `masks` or
-//! `mask_bytes` (PNG), `mask_places` and `mask_sizes`, and `mask_checksums`. Only renders have `latents`.
+//! Image files are JPEG or PNG, or GIF or BMP if the source has such files. The format is detected from the
+//! content, not from the name. If there are several frames, the first is used. Generated sets have no
+//! `names`. Sets with masks have `mask_checksums` and either `masks` or `mask_bytes` (PNG), `mask_places` and
+//! `mask_sizes`. Only renders have `latents`.
 //!
-//! `content` is the BLAKE3 (hex) of name, kind, class names, mean, std and, for each split, its name,
-//! storage, labels, checksums, views and latents. Texts and arrays come after their length in bytes as a
-//! little-endian uint64; numbers are little-endian. Nothing in a pack depends on the time or the number of
+//! `content` is the BLAKE3 hash (hex) of name, kind, class names, mean, std and, for each split, its name,
+//! storage, labels, checksums, views and latents. Each text or array is preceded by its length in bytes as a
+//! little-endian uint64. Numbers are little-endian. A pack does not depend on the time or the number of
 //! threads: the same data set gives the same bytes.
 //!
-//! A pack is written to a temporary file, synced and renamed, so a file with the final name is complete. In
-//! Python: `f = h5py.File("cifar10.h5"); f["train/images"][17];
-//! f.attrs["class_names"][f["train/labels"][17]]`; for an encoded set `o, n = f["train/image_places"][17];
+//! A pack is written to a temporary file, synced and renamed, so a file with the final name is always
+//! complete. In Python: `f = h5py.File("cifar10.h5"); f["train/images"][17];
+//! f.attrs["class_names"][f["train/labels"][17]]`. For an encoded set: `o, n = f["train/image_places"][17];
 //! PIL.Image.open(io.BytesIO(f["train/image_bytes"][o:o+n]))`.
 
 mod contents;

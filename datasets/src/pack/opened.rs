@@ -11,9 +11,9 @@ use crate::set_kind::SetKind;
 pub struct Pack {
     /// Name in tables.
     pub name: String,
-    /// What a pair is.
+    /// What a pair of views is.
     pub kind: SetKind,
-    /// Class names; labels index it. In sets with masks, the names of the ids 1, 2, ...
+    /// Class names, indexed by label. In sets with masks, the names of the ids 1, 2, ...
     pub class_names: Vec<String>,
     /// Per-channel mean of the training images, in [0, 1].
     pub mean: [f32; 3],
@@ -21,7 +21,7 @@ pub struct Pack {
     pub std: [f32; 3],
     /// How the set was made, as JSON.
     pub provenance: serde_json::Value,
-    /// BLAKE3 (hex) of the data, independent of the layout of the file.
+    /// BLAKE3 hash (hex) of the data. It does not depend on the layout of the file.
     pub content: String,
     /// The splits, in the order of [`super::SPLITS`].
     pub splits: Vec<PackedSplit>,
@@ -29,15 +29,15 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// The split of this name, if it exists.
+    /// The split `name`, if it exists.
     pub fn split(&self, name: &str) -> Option<&PackedSplit> {
         self.splits.iter().find(|split| split.name == name)
     }
 
-    /// The split of this name.
+    /// The split `name`.
     ///
     /// # Errors
-    /// [`Error::Format`] if it does not exist; the message names the splits that do.
+    /// [`Error::Format`] if the split does not exist. The message lists the splits that do.
     pub fn expect_split(&self, name: &str) -> Result<&PackedSplit> {
         self.split(name).ok_or_else(|| {
             let found = self.splits.iter().map(|split| split.name).collect::<Vec<_>>().join(", ");

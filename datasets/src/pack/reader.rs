@@ -1,4 +1,4 @@
-//! Reading the structure of a pack: everything but images and masks.
+//! Reading the structure of a pack: everything except images and masks.
 
 use std::fs::File;
 use std::ops::RangeInclusive;
@@ -19,17 +19,17 @@ use crate::scene_latents::SceneLatents;
 use crate::set_kind::SetKind;
 
 impl Pack {
-    /// Opens the pack at `path` and checks format, version, length, shapes, labels and the hash of everything
-    /// but images and masks. [`super::verify`] checks these, too.
+    /// Opens the pack at `path`. Checks format, version, length, shapes, labels and the hash of everything
+    /// except images and masks. [`super::verify`] also checks images and masks.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not a pack, or damaged.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Format`] if it is not a pack or is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Pack> {
         Reader::open(path.as_ref())?.pack()
     }
 }
 
-/// An open pack file. Errors name the part of the pack that was read.
+/// An open pack file. Errors name the part of the pack that was being read.
 pub(super) struct Reader<'a> {
     path: &'a Path,
     file: hdf5::File,
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { path, file, length: seal.length })
     }
 
-    /// Everything but images, masks and their checksums.
+    /// Reads everything except images, masks and their checksums.
     pub fn pack(&self) -> Result<Pack> {
         let format = self.text("format")?;
         if format != FORMAT {
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One split.
+    /// Reads one split.
     fn split(
         &self,
         name: &'static str,
@@ -125,7 +125,7 @@ impl<'a> Reader<'a> {
         Ok(PackedSplit { name, labels, scene, images, masks, file: file.clone(), path: self.path.into() })
     }
 
-    /// Storage and position of the images or masks (`prefix` is `image` or `mask`) of a split.
+    /// How and where a split's images or masks are stored. `prefix` is `image` or `mask`.
     fn stored(&self, split: &str, prefix: &str, count: usize) -> Result<Option<StoredImages>> {
         let (pixels, bytes) = (format!("{split}/{prefix}s"), format!("{split}/{prefix}_bytes"));
         let name = if self.file.link_exists(&pixels) { &pixels } else { &bytes };
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Places and sizes of `count` files, which must fill `bytes` bytes without gaps.
+    /// Reads the positions and sizes of `count` files. Together they must fill `bytes` bytes without gaps.
     fn encoded(&self, prefix: &str, count: usize, bytes: u64) -> Result<Storage> {
         let places: Array2<u64> = self.array(&format!("{prefix}_places"))?.1;
         let sizes: Array2<u32> = self.array(&format!("{prefix}_sizes"))?.1;
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
         Ok(Storage::Encoded { places, sizes })
     }
 
-    /// The latents of a split of `count` renders.
+    /// Reads the latents of a split with `count` renders.
     fn scene(&self, split: &str, count: usize) -> Result<SceneLatents> {
         let name = format!("{split}/latents");
         let (dataset, latents): (_, Array2<f32>) = self.array(&name)?;
@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         Ok(scene)
     }
 
-    /// The checksums of a split's images or masks: (N, 32).
+    /// Reads the checksums of a split's images or masks: (N, 32).
     pub fn checksums(&self, split: &str, masks: bool) -> Result<Array2<u8>> {
         let name = format!("{split}/{}", if masks { "mask_checksums" } else { "checksums" });
         let (_, checksums) = self.array::<u8, Ix2>(&name)?;
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The names of a split's `count` images in their source, if there are names.
+    /// Reads the source names of a split's `count` images, if the pack has names.
     pub fn names(&self, split: &str, count: usize) -> Result<Option<Vec<String>>> {
         let name = format!("{split}/names");
         if !self.file.link_exists(&name) {
@@ -259,8 +259,8 @@ impl<'a> Reader<'a> {
         attribute.read_raw().map_err(|error| self.wrong(&part, error))
     }
 
-    /// Refuses a shape that is larger than the file, with elements of `bytes` bytes. A wrong shape must not
-    /// cost memory or overflow a position.
+    /// Refuses a shape with elements of `bytes` bytes that is larger than the file. A wrong shape must not
+    /// allocate memory or overflow a position.
     fn fits(&self, part: &str, shape: &[usize], bytes: usize) -> Result<()> {
         match shape.iter().try_fold(bytes, |bytes, &axis| bytes.checked_mul(axis)) {
             Some(bytes) if bytes as u64 <= self.length => Ok(()),
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A root attribute with one text.
+    /// Reads a root attribute with one text.
     fn text(&self, name: &str) -> Result<String> {
         match &self.values::<VarLenUnicode>(&self.file, name)?[..] {
             [value] => Ok(value.to_string()),
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A root attribute with one value in `range` for each channel.
+    /// Reads a root attribute with one value per channel. All values must be in `range`.
     fn channels(&self, name: &str, range: RangeInclusive<f32>) -> Result<[f32; 3]> {
         match self.values::<f32>(&self.file, name)?[..] {
             [r, g, b] if [r, g, b].iter().all(|value| range.contains(value)) => Ok([r, g, b]),
@@ -299,7 +299,7 @@ mod tests {
     use crate::pack::contents::{Contents, Payload, SplitContents};
     use crate::pack::write::write;
 
-    /// Writes a pack of two images of one pixel.
+    /// Writes a pack with two images of one pixel each.
     fn written(path: &Path) {
         let storage = Storage::Pixels { height: 1, width: 1, channels: 3 };
         let checksums = Array2::zeros((2, 32));

@@ -1,4 +1,4 @@
-//! The seal: text at the start of a pack that tells whether the pack is complete and undamaged.
+//! The seal: text at the start of a pack that shows whether the pack is complete and undamaged.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -8,17 +8,17 @@ use std::path::Path;
 use super::format::{FORMAT, REPACK, VERSION, wrong_version};
 use crate::error::{Error, Result};
 
-/// Bytes of the seal, the smallest user block that HDF5 allows.
+/// Size of the seal in bytes: the smallest user block that HDF5 allows.
 pub(super) const SEAL_BYTES: usize = 512;
 
 /// The content of the seal.
 #[derive(Debug, PartialEq)]
 pub(super) struct Seal {
-    /// Bytes of the file, including the seal.
+    /// Length of the file in bytes, including the seal.
     pub length: u64,
-    /// The positions of image and mask bytes, in ascending order. These have their own checksums.
+    /// Positions of image and mask bytes, in ascending order. Each image and mask has its own checksum.
     payloads: Vec<Range<u64>>,
-    /// Hash of the lines above and of everything after the seal but the payloads.
+    /// Hash of the lines above and of everything after the seal except the payloads.
     hash: blake3::Hash,
 }
 
@@ -34,10 +34,11 @@ impl Seal {
         file.write_all(&seal.to_block())
     }
 
-    /// Reads the seal of the pack at `path` and compares the file with it.
+    /// Reads the seal of the pack at `path` and checks the file against it.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it is not a pack, truncated or damaged.
+    /// [`Error::Io`] if the file cannot be read; [`Error::Format`] if it is not a pack or is truncated or
+    /// damaged.
     pub fn check(path: &Path) -> Result<Seal> {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let found = file.metadata().map_err(Error::io(path))?.len();
@@ -63,7 +64,7 @@ impl Seal {
         format!("{FORMAT} {VERSION}\nlength {}\n{payloads}", self.length)
     }
 
-    /// The hash of `file`.
+    /// Computes the hash of `file`.
     fn compute_hash(&self, file: &mut File) -> std::io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.head().as_bytes());
@@ -80,7 +81,7 @@ impl Seal {
     fn to_block(&self) -> [u8; SEAL_BYTES] {
         let text = format!("{}blake3 {}\n", self.head(), self.hash.to_hex());
         let mut block = [b' '; SEAL_BYTES];
-        // three splits with images and masks and numbers of 20 digits fit
+        // this fits even for three splits with images and masks and numbers of 20 digits
         block[..text.len()].copy_from_slice(text.as_bytes());
         block
     }
@@ -88,7 +89,7 @@ impl Seal {
     /// Parses a seal.
     ///
     /// # Errors
-    /// Why `block` is not a seal.
+    /// The reason why `block` is not a seal.
     fn parse(block: &[u8]) -> std::result::Result<Seal, String> {
         let text = String::from_utf8_lossy(block);
         let mut lines = text.lines();

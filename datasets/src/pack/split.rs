@@ -22,7 +22,7 @@ pub struct PackedSplit {
     pub name: &'static str,
     /// (N), class index.
     pub labels: Vec<i32>,
-    /// Renders only.
+    /// Scene latents; renders only.
     pub scene: Option<SceneLatents>,
     pub(super) images: StoredImages,
     pub(super) masks: Option<StoredImages>,
@@ -30,11 +30,11 @@ pub struct PackedSplit {
     pub(super) path: Arc<Path>,
 }
 
-/// The images or the masks of a split in the file.
+/// The images or masks of a split, and where they are in the file.
 #[derive(Clone, Debug)]
 pub(super) struct StoredImages {
     pub storage: Storage,
-    /// Position of the first byte in the file.
+    /// Position of the first byte of the data in the file.
     pub start: u64,
 }
 
@@ -44,12 +44,12 @@ impl PackedSplit {
         self.labels.len()
     }
 
-    /// Whether the split has no image. No such pack can be written.
+    /// Whether the split has no images. Such a pack cannot be written.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Number of units of a training epoch: objects for renders, images for photographs.
+    /// Number of units per training epoch: objects for renders, images for photographs.
     pub fn units(&self) -> usize {
         self.scene.as_ref().map_or(self.len(), |scene| self.len() / scene.views)
     }
@@ -64,7 +64,7 @@ impl PackedSplit {
         self.images.storage.size(index)
     }
 
-    /// The side of all images, if they are squares of one size.
+    /// The common side of all images, if all are squares of one size.
     pub fn side(&self) -> Option<usize> {
         let [height, width] = self.size(0);
         let same = |index| self.size(index) == [height, width];
@@ -73,18 +73,18 @@ impl PackedSplit {
         .then_some(height)
     }
 
-    /// Bytes of all images in the file.
+    /// Number of bytes that all images take in the file.
     pub fn image_bytes(&self) -> u64 {
         let [last, bytes] = self.images.storage.place(self.len() - 1);
         last + bytes
     }
 
-    /// Whether the images are stored as arrays and need no decoding.
+    /// Whether the images are stored as pixel arrays and need no decoding.
     pub fn is_decoded(&self) -> bool {
         matches!(self.images.storage, Storage::Pixels { .. })
     }
 
-    /// The file of image `index`; `None` if the images are stored as arrays.
+    /// The file of image `index`; `None` if the images are stored as pixel arrays.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read.
@@ -112,7 +112,7 @@ impl PackedSplit {
     /// The mask of image `index`: a class id for each pixel, 0 = void. `None` for sets without masks.
     ///
     /// # Errors
-    /// Those of [`PackedSplit::image`].
+    /// The errors of [`PackedSplit::image`].
     pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
         let Some(masks) = &self.masks else { return Ok(None) };
         let bytes = self.bytes(masks, index)?;
@@ -130,7 +130,8 @@ impl PackedSplit {
             .ok_or_else(|| self.damaged("mask", index, "its size differs from the size in the pack"))
     }
 
-    /// Reads all images into `pixels`. They must be stored as arrays, of which `pixels` has the size.
+    /// Reads all images into `pixels`. They must be stored as pixel arrays, and `pixels` must have their
+    /// total size.
     ///
     /// # Errors
     /// [`Error::Io`] if they cannot be read.
@@ -151,7 +152,7 @@ impl PackedSplit {
         Ok(bytes)
     }
 
-    /// The first image or mask whose bytes do not match the `recorded` checksums (N, 32).
+    /// Index of the first image or mask that does not match its checksum in `recorded` (N, 32).
     pub(super) fn first_damaged(&self, masks: bool, recorded: &Array2<u8>) -> Result<Option<usize>> {
         let Some(stored) = (if masks { self.masks.as_ref() } else { Some(&self.images) }) else {
             return Ok(None);

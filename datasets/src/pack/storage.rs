@@ -1,9 +1,9 @@
-//! How the images or the masks of a split are stored.
+//! How the images or masks of a split are stored.
 
 /// How images or masks are stored in a pack.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Storage {
-    /// As arrays of one size.
+    /// As pixel arrays of one size.
     Pixels {
         /// Rows.
         height: usize,
@@ -22,7 +22,7 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// Offset and length of image `index` among the bytes of all images.
+    /// Offset and length of image `index` within the bytes of all images.
     pub(super) fn place(&self, index: usize) -> [u64; 2] {
         match self {
             Storage::Pixels { height, width, channels } => {

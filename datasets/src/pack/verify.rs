@@ -7,11 +7,11 @@ use super::opened::Pack;
 use super::reader::Reader;
 use crate::error::{Error, Result};
 
-/// Reads the pack at `path` and checks every byte of it.
+/// Reads the pack at `path` and checks every byte.
 ///
 /// # Errors
-/// Those of [`Pack::open`]; [`Error::Format`] for the first damaged image or mask, as `train image 17
-/// (cat/0012.jpg)`.
+/// The errors of [`Pack::open`]; [`Error::Format`] for the first damaged image or mask, named like `train
+/// image 17 (cat/0012.jpg)`.
 pub fn verify(path: impl AsRef<Path>) -> Result<Pack> {
     let path = path.as_ref();
     let reader = Reader::open(path)?;

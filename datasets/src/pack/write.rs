@@ -1,5 +1,4 @@
-//! Writing a pack: first the HDF5 structure, then the bytes of images and masks into the space that it
-//! reserves.
+//! Writing a pack: first the HDF5 structure, then the image and mask bytes into the space that it reserves.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -17,10 +16,10 @@ use super::storage::Storage;
 use crate::atomic_write::write_atomically_in;
 use crate::error::{Error, Result};
 
-/// Bytes written at once.
+/// Buffer size in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// Writes the pack, whole or not at all, with the temporary file in the folder `temporaries`.
+/// Writes the pack atomically. The temporary file is in the folder `temporaries`.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Hdf5`] if it cannot be written.
@@ -32,8 +31,8 @@ pub(crate) fn write(path: &Path, temporaries: &Path, contents: &Contents) -> Res
     })
 }
 
-/// Writes everything but the seal and the payloads. Returns the positions of the payloads in the order of the
-/// splits, images before masks.
+/// Writes everything except the seal and the payloads. Returns the positions of the payloads in the order of
+/// the splits, images before masks.
 fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u64>>> {
     hdf5::silence_errors(true);
     let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL_BYTES as u64)).create(path)?;
@@ -97,7 +96,7 @@ fn fill(contents: &Contents, places: &[Range<u64>], path: &Path) -> io::Result<(
         let end = out.stream_position()?;
         if end != place.end {
             return Err(io::Error::other(format!(
-                "{} bytes of images for {} announced",
+                "{} bytes of images, expected {}",
                 end - place.start,
                 place.end - place.start
             )));
@@ -126,9 +125,11 @@ fn write_attributes(contents: &Contents, file: &hdf5::File) -> hdf5::Result<()> 
     Ok(())
 }
 
-/// A string of HDF5, which cannot hold zero bytes.
+/// An HDF5 string, which cannot contain zero bytes.
 fn text(value: &str) -> hdf5::Result<VarLenUnicode> {
-    value.parse().map_err(|_| hdf5::Error::from(format!("{value:?} cannot be stored: it holds a zero byte")))
+    value
+        .parse()
+        .map_err(|_| hdf5::Error::from(format!("{value:?} cannot be stored: it contains a zero byte")))
 }
 
 /// Writes a contiguous dataset without time stamps.

@@ -1,4 +1,4 @@
-//! Writing the pack out of the spooled images, in the order of the plan.
+//! Writing the pack from the spooled images, in the order of the plan.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::pack::{Contents, Payload, SplitContents, Storage, write};
 use crate::scene_latents::{LATENTS, SceneLatents};
 use crate::sources::{PackPlan, Source};
 
-/// Most members that an error lists.
+/// Maximum number of members that an error lists.
 const LISTED_MEMBERS: usize = 10;
 
 /// Writes the pack.
@@ -75,7 +75,7 @@ pub(super) fn assemble(
     )
 }
 
-/// Members that cannot be used, with the reason.
+/// Members that cannot be used, each with the reason.
 pub(super) type UnusableMembers = Vec<(String, String)>;
 
 /// Members that are missing or cannot be used, in the order of the plan.
@@ -85,7 +85,7 @@ fn unusable_members(plan: &PackPlan, spool: &Spool) -> UnusableMembers {
         let Slot(split, index, role) = slot;
         let reason = match spool.outcome(slot) {
             Some(Outcome::Bad { reason }) => Some(reason.clone()),
-            None => Some("it is not there".into()),
+            None => Some("it is missing".into()),
             Some(Outcome::Stored(mask)) if role == Role::Mask => {
                 mask_error(plan, spool, Slot(split, index, Role::Image), mask)
             }
@@ -96,7 +96,7 @@ fn unusable_members(plan: &PackPlan, spool: &Spool) -> UnusableMembers {
     unusable
 }
 
-/// Why a mask does not match its image or the classes of the set, if it does not.
+/// Why a mask does not match its image or the classes of the set; `None` if it matches.
 fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) -> Option<String> {
     let classes = plan.class_names.len();
     if usize::from(mask.largest_id) > classes {
@@ -109,7 +109,7 @@ fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) 
     })
 }
 
-/// Returns the error about images that cannot be used, if there are any.
+/// Returns an error if there are images that cannot be used.
 pub(super) fn refuse(input: &Path, plan: &PackPlan, unusable: &UnusableMembers) -> Result<()> {
     let Some((first, reason)) = unusable.first() else { return Ok(()) };
     let all = plan.missing.len() + plan.splits.iter().map(|(_, samples)| samples.len()).sum::<usize>();
@@ -121,13 +121,13 @@ pub(super) fn refuse(input: &Path, plan: &PackPlan, unusable: &UnusableMembers) 
         text += &format!("\nand {} more", unusable.len() - LISTED_MEMBERS);
     }
     text += &format!(
-        "\nhint: {} of {all} images cannot be used; --skip-bad packs the others and lists these in the pack",
+        "\nhint: {} of {all} images cannot be used; --skip-bad leaves them out and lists them in the pack",
         unusable.len()
     );
     Err(Error::member(input, first, text))
 }
 
-/// Indices of the samples of a split whose members can all be used. Of renders, only complete objects.
+/// Indices of the samples whose members can all be used. For renders, only complete objects count.
 fn usable_samples(plan: &PackPlan, split: usize, spool: &Spool) -> Vec<usize> {
     let samples = &plan.splits[split].1;
     let usable = |index: usize| {
@@ -165,7 +165,7 @@ fn stored(spool: &Spool, slot: Slot) -> Option<&SpooledImage> {
     }
 }
 
-/// Mean and standard deviation of each channel over all pixels of the first split, in [0, 1] units.
+/// Per-channel mean and standard deviation over all pixels of the first split, in [0, 1] units.
 fn channel_statistics(spool: &Spool, samples: &[usize]) -> ([f32; 3], [f32; 3]) {
     let (mut sums, mut squares, mut count) = ([0u128; 3], [0u128; 3], 0u128);
     for image in samples.iter().filter_map(|&index| stored(spool, Slot(0, index, Role::Image))) {
@@ -198,8 +198,7 @@ fn payload<'a>(
     let storage = if all[0].pixels {
         if let Some(other) = all.iter().position(|image| image.size != all[0].size) {
             let ([height, width], [first_height, first_width]) = (all[other].size, all[0].size);
-            let reason =
-                format!("{width} x {height} pixels where others have {first_width} x {first_height}");
+            let reason = format!("{width} x {height} pixels, but others have {first_width} x {first_height}");
             let reason = format!("{reason}\nhint: --side N resizes all images");
             return Err(Error::member(input, &plan.splits[split].1[samples[other]].image, reason));
         }
@@ -225,7 +224,7 @@ fn payload<'a>(
     Ok(Payload { storage, checksums, write: Box::new(move |to| spool.copy(&slots, to)) })
 }
 
-/// The provenance: names and checksums, but no paths of this machine.
+/// The provenance: names and checksums, but no local paths.
 fn provenance(
     source: &Source,
     input: &Path,
@@ -257,8 +256,8 @@ fn provenance(
     })
 }
 
-/// BLAKE3 over name and checksum of every member, in the order of the plan. It is equal for a folder and its
-/// archive.
+/// BLAKE3 hash over the name and checksum of every member, in the order of the plan. A folder and an archive
+/// of it give the same hash.
 fn members_hash(plan: &PackPlan, spool: &Spool) -> String {
     let mut hasher = blake3::Hasher::new();
     for (slot, _) in all_slots(plan) {
@@ -282,7 +281,7 @@ mod tests {
     use crate::set_kind::SetKind;
     use crate::sources::Sample;
 
-    /// Two objects of two views.
+    /// Two objects with two views each.
     fn plan() -> PackPlan {
         let sample = |index| Sample { image: format!("{index}.png"), label: 0, mask: None, latents: None };
         PackPlan {

@@ -1,8 +1,9 @@
-//! From a source to a pack: read the members one after the other, decode in parallel, spool, assemble.
+//! From a source to a pack: read the members in order, decode them in parallel, spool the results, and
+//! assemble the pack.
 //!
 //! Finished images are kept beside the pack in `FILE.h5.part/` until the pack is complete. If packing was
-//! killed or the disk was full, the same command continues where it stopped. Images are spooled in the order
-//! in which the source yields them, whatever the number of threads, and stored in the order of the
+//! killed or the disk was full, the same command resumes where it stopped. Images are spooled in the order in
+//! which the source yields them, for any number of threads. The pack stores them in the order of the
 //! [`PackPlan`].
 
 mod assemble;
@@ -28,22 +29,22 @@ use worker::Worker;
 
 pub use spec::{PackSpec, Resize};
 
-/// Most bytes of a member with several images. CIFAR-100's training batch has 155 MB.
+/// Maximum size in bytes of a member with several images. CIFAR-100's training batch has 155 MB.
 const RECORDS_BYTES: u64 = 256 << 20;
-/// Members in a batch.
+/// Maximum number of members in a batch.
 const BATCH_MEMBERS: usize = 512;
-/// Bytes in a batch.
+/// Number of bytes after which a batch is full.
 const BATCH_BYTES: usize = 16 << 20;
-/// Most batches that wait for decoding.
+/// Maximum number of batches waiting to be decoded.
 const WAITING_BATCHES: usize = 2;
 
-/// Packs `input`, which has the layout of `source`, to `out`. `progress` gets the number of finished and of
-/// all members.
+/// Packs `input`, which has the layout of `source`, to `out`. `progress` is called with the number of
+/// finished members and the number of all members.
 ///
 /// # Errors
-/// Those of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all images
-/// were checked; [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another process is packing
-/// to it.
+/// The errors of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all
+/// images have been checked; [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another
+/// process is packing to `out`.
 pub fn pack(
     source: &Source,
     input: &Path,
@@ -57,7 +58,7 @@ pub fn pack(
     let listing = Listing { input, members, lists };
     let plan = (source.plan)(&listing, &spec.options)?;
     if !spec.skip_bad {
-        // report missing members before an hour of decoding, not after it
+        // report missing members now, not after an hour of decoding
         assemble::refuse(input, &plan, &plan.missing)?;
     }
     check_plan(&plan, input)?;
@@ -67,7 +68,7 @@ pub fn pack(
     let packed = spool_all(source, &tree, &plan, spec, &mut spool, progress)
         .and_then(|hash| assemble::assemble(source, input, out, &plan, spec, &spool, hash));
     match packed {
-        // after an interruption packing can continue; after another error nothing is kept
+        // packing can resume after an I/O or HDF5 error; after any other error nothing is kept
         Err(error @ (Error::Io { .. } | Error::Hdf5 { .. })) => Err(spool.with_resume_hint(error)),
         other => {
             spool.remove();
@@ -77,7 +78,7 @@ pub fn pack(
     }
 }
 
-/// Checks what the plans of all sources must fulfil.
+/// Checks what the plan of every source must satisfy.
 fn check_plan(plan: &PackPlan, input: &Path) -> Result<()> {
     let refuse = |reason: String| Err(Error::format(input, reason));
     for (split, samples) in &plan.splits {
@@ -95,15 +96,15 @@ fn check_plan(plan: &PackPlan, input: &Path) -> Result<()> {
             && !samples.len().is_multiple_of(views)
         {
             return refuse(format!(
-                "{} images of the {split} split are no multiple of {views} views",
+                "{} images of the {split} split are not a multiple of {views} views",
                 samples.len()
             ));
         }
     }
-    if plan.splits.is_empty() { refuse("no split".into()) } else { Ok(()) }
+    if plan.splits.is_empty() { refuse("no splits".into()) } else { Ok(()) }
 }
 
-/// A hash of everything that must be equal to continue an interrupted packing.
+/// A hash of everything that must stay the same to resume an interrupted packing.
 fn resume_key(source: &Source, listing: &Listing, plan: &PackPlan, spec: &PackSpec) -> String {
     let mut hasher = blake3::Hasher::new();
     let options = (&spec.options.name, spec.options.test_fraction.to_bits(), spec.options.seed);
@@ -117,14 +118,14 @@ fn resume_key(source: &Source, listing: &Listing, plan: &PackPlan, spec: &PackSp
     hasher.finalize().to_hex().to_string()
 }
 
-/// A member that was read and waits for decoding.
+/// A member that has been read and waits to be decoded.
 struct ReadMember {
     path: String,
-    /// The content, or why it cannot be read.
+    /// The content, or the reason why it cannot be read.
     bytes: std::result::Result<Vec<u8>, String>,
 }
 
-/// Spools every slot of the plan that is not spooled yet. Returns the BLAKE3 of the input if it is an
+/// Spools every slot of the plan that is not spooled yet. Returns the BLAKE3 hash of the input if it is an
 /// archive.
 fn spool_all(
     source: &Source,
@@ -151,13 +152,13 @@ fn spool_all(
             done += finished;
             progress(done, members.len());
         });
-        // pass on a panic of the reader
+        // propagate a panic of the reader
         let hash = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         spooled.and(hash)
     })
 }
 
-/// Sends the wanted members to `to` in batches of bounded size, in the order of the tree.
+/// Sends the members that are needed to `to`, in batches of bounded size and in the order of the tree.
 fn read_members(
     tree: &Tree,
     limit: u64,
@@ -172,7 +173,7 @@ fn read_members(
         }
         let read = match tree.read_member(path, size, reader, limit) {
             Ok(read) => Ok(read),
-            // the error of one image; if the archive itself is damaged, the tree returns an error later
+            // an error of one image only; if the archive itself is damaged, the tree returns an error later
             Err(Error::Member { reason, .. }) => Err(reason),
             Err(other) => return Err(other),
         };
@@ -182,14 +183,14 @@ fn read_members(
             return Ok(Visit::Continue);
         }
         bytes = 0;
-        // if the receiver stopped, it reports its own error
+        // a receiver that has stopped reports its own error
         Ok(if to.send(std::mem::take(&mut batch)).is_ok() { Visit::Continue } else { Visit::Stop })
     })?;
     let _ = to.send(batch);
     Ok(hash)
 }
 
-/// Decodes batch after batch and spools the results in the order of the members.
+/// Decodes the batches in order and spools the results in the order of the members.
 fn spool_batches(
     worker: &Worker,
     missing: &HashMap<&str, &Vec<SlotUse>>,
@@ -198,7 +199,7 @@ fn spool_batches(
     finished: &mut dyn FnMut(usize),
 ) -> Result<()> {
     for batch in from {
-        // a few at a time, because decoded images may be much larger than their files
+        // decode only a few at a time, because decoded images may be much larger than their files
         for members in batch.chunks(4 * rayon::current_num_threads()) {
             let results: Vec<Vec<(Slot, Outcome, Vec<u8>)>> = members
                 .par_iter()

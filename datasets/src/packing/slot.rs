@@ -1,4 +1,4 @@
-//! The places of a pack that members fill.
+//! Slots: the places in a pack that members fill.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sources::{PackPlan, Sample, Source};
 
-/// What a member is for its sample.
+/// The role of a member in its sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Role {
@@ -15,14 +15,14 @@ pub(super) enum Role {
     Latents,
 }
 
-/// A place in the pack: split, sample, role.
+/// A place in the pack: split, sample and role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Slot(pub usize, pub usize, pub Role);
 
 /// A slot that a member fills.
 pub(super) struct SlotUse {
     pub slot: Slot,
-    /// The number of the image, for members with several images.
+    /// Index of the image in the member, for members with several images.
     pub record: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The finished images of an unfinished pack: a file of image bytes, and a journal that describes them.
+//! The finished images of an unfinished pack: a file with the image bytes, and a journal that describes them.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -12,19 +12,19 @@ use super::slot::Slot;
 use crate::atomic_write::parent_folder;
 use crate::error::{Error, Result};
 
-/// Bytes written at once.
+/// Buffer size in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// The result of a member for one slot.
+/// The result for one slot of a member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
-    /// An image or a mask, with bytes in the spool.
+    /// An image or a mask whose bytes are in the spool.
     Stored(SpooledImage),
     /// Scene latents.
     Latents {
         values: [f32; 7],
-        /// BLAKE3 (hex) of the member.
+        /// BLAKE3 hash (hex) of the member.
         source: String,
     },
     /// The member cannot be used.
@@ -41,15 +41,15 @@ pub(super) struct SpooledImage {
     pub original: [u32; 2],
     /// Largest class id of a mask.
     pub largest_id: u8,
-    /// Whether the bytes are an array of pixels, not a file.
+    /// Whether the bytes are a pixel array and not a file.
     pub pixels: bool,
-    /// Sums of the values of each channel.
+    /// Per-channel sums of the values.
     pub sums: [u64; 3],
-    /// Sums of the squared values of each channel.
+    /// Per-channel sums of the squared values.
     pub squares: [u64; 3],
-    /// BLAKE3 (hex) of the bytes as stored.
+    /// BLAKE3 hash (hex) of the bytes as stored.
     pub hash: String,
-    /// BLAKE3 (hex) of the member.
+    /// BLAKE3 hash (hex) of the member.
     pub source: String,
 }
 
@@ -73,12 +73,12 @@ pub(super) struct Spool {
     journal: BufWriter<File>,
     bytes: BufWriter<File>,
     length: u64,
-    /// Position of the first byte and result, by slot.
+    /// Result of each slot, with the position of its first byte.
     done: HashMap<Slot, (u64, Outcome)>,
 }
 
 impl Spool {
-    /// Continues the unfinished pack of `out` if it has the same `key`, otherwise starts a new one.
+    /// Resumes the unfinished pack of `out` if it has the same `key`. Otherwise starts a new one.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Format`] if another process is packing to `out`.
@@ -101,7 +101,7 @@ impl Spool {
         };
         let mut journal = open("journal")?;
         lock(&journal, out)?;
-        // the process that held the lock may have finished and removed the file that was opened here
+        // the process that held the lock may have finished and removed the file that was just opened
         let opened = journal.metadata().map_err(Error::io(&folder))?.ino();
         if !fs::metadata(folder.join("journal")).is_ok_and(|found| found.ino() == opened) {
             return Err(in_use(out));
@@ -127,7 +127,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// The folder of the spool. The temporary file of the pack goes there, too.
+    /// The folder of the spool. The temporary file of the pack is also written there.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -142,7 +142,7 @@ impl Spool {
         self.done.get(&slot).map(|(_, outcome)| outcome)
     }
 
-    /// Adds the result of a slot. It is safe after the next [`Spool::commit`].
+    /// Adds the result of a slot. It is stored safely after the next [`Spool::commit`].
     pub fn add(&mut self, slot: Slot, outcome: Outcome, bytes: &[u8]) -> Result<()> {
         let entry = JournalEntry { slot, outcome };
         self.bytes
@@ -154,12 +154,12 @@ impl Spool {
         Ok(())
     }
 
-    /// Flushes the additions: first the bytes, then the journal that refers to them.
+    /// Flushes the additions: first the bytes, then the journal, which refers to them.
     pub fn commit(&mut self) -> Result<()> {
         self.bytes.flush().and_then(|()| self.journal.flush()).map_err(Error::io(&self.folder))
     }
 
-    /// Writes the bytes of `slots` to `to`, one after the other.
+    /// Writes the bytes of `slots` to `to`, one slot after the other.
     pub fn copy(&self, slots: &[Slot], to: &mut dyn Write) -> io::Result<()> {
         let mut buffer = Vec::new();
         for slot in slots {
@@ -172,17 +172,17 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes the spool after the pack is complete, or cannot be completed.
+    /// Removes the spool, because the pack is complete or cannot be completed.
     pub fn remove(&self) {
-        // leftovers do no harm: the next packing to this name continues or overwrites them
+        // leftovers are harmless: the next packing to this name resumes or overwrites them
         let _ = fs::remove_dir_all(&self.folder);
     }
 
-    /// Adds to `error` where the finished images are and how to continue.
+    /// Adds to `error` where the finished images are and how to resume.
     pub fn with_resume_hint(&self, error: Error) -> Error {
         let kept = |cause: &dyn std::fmt::Display| {
             format!(
-                "{cause}\nhint: what is done is kept in {}; the same command goes on",
+                "{cause}\nhint: finished work is kept in {}; run the same command to continue",
                 self.folder.display()
             )
         };
@@ -209,18 +209,18 @@ fn spool_folder(out: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes this process the only one that packs to `out`.
+/// Locks the journal, so that no other process can pack to `out`.
 fn lock(journal: &File, out: &Path) -> Result<()> {
     match journal.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(in_use(out)),
-        // the file system has no locks, so other processes cannot be detected
+        // the file system does not support locks, so other processes cannot be detected
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(Error::io(out)(error)),
     }
 }
 
-/// Removes all files but journal and bytes: temporary packs that a killed process left.
+/// Removes all files except the journal and the bytes: temporary packs that a killed process left behind.
 fn remove_half_written(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -235,8 +235,8 @@ fn in_use(out: &Path) -> Error {
     Error::format(out, "another process is packing to this file\nhint: wait for it, or give another --out")
 }
 
-/// Reads the journal as far as it belongs to `key` and describes bytes that are there and undamaged. Returns
-/// the slots with the positions of their bytes, and the valid lengths of journal and bytes.
+/// Reads the journal if it belongs to `key`, up to the first entry with missing or damaged bytes. Returns the
+/// slots with the positions of their bytes, and the valid lengths of journal and bytes.
 #[allow(clippy::type_complexity)]
 fn recover(
     journal: &mut File,
@@ -255,7 +255,7 @@ fn recover(
     let (mut valid, mut length) = (line.len() as u64, 0);
     loop {
         line.clear();
-        // the journal ends at a line that a crash cut short
+        // the journal ends at a line that a crash truncated
         if lines.read_line(&mut line).unwrap_or(0) == 0 || !line.ends_with('\n') {
             break;
         }
@@ -301,7 +301,7 @@ mod tests {
         })
     }
 
-    /// A spool with two images, and its output path.
+    /// Makes a spool with two images, and returns its output path.
     fn filled(folder: &Path) -> PathBuf {
         let out = folder.join("set.h5");
         let mut spool = Spool::open(&out, "key").unwrap();

@@ -1,4 +1,4 @@
-//! From one member to the bytes that the pack stores.
+//! Converting one member to the bytes that the pack stores.
 
 use image::RgbImage;
 
@@ -12,18 +12,18 @@ use crate::images::resize::{
 };
 use crate::sources::{Records, read_latents};
 
-/// Quality of the JPEGs of resized images.
+/// JPEG quality of resized images.
 const JPEG_QUALITY: u8 = 95;
 
 /// How members are converted.
 pub(super) struct Worker {
     pub records: Option<Records>,
     pub resize: Resize,
-    /// The side that all images of the set must have, unless they are resized.
+    /// The side that all images must have, unless they are resized.
     pub side: Option<usize>,
 }
 
-/// An image or mask as the pack stores it.
+/// An image or mask in the form that the pack stores.
 #[derive(Default)]
 struct Converted {
     bytes: Vec<u8>,
@@ -36,11 +36,12 @@ struct Converted {
     largest_id: u8,
 }
 
-/// Sums and sums of squares of the three channels.
+/// Per-channel sums and sums of squares.
 type Moments = ([u64; 3], [u64; 3]);
 
 impl Worker {
-    /// Outcome and bytes for each slot of a member. `bytes` is its content, or why it cannot be read.
+    /// Outcome and bytes for each slot of a member. `bytes` is the member's content, or the reason why it
+    /// cannot be read.
     pub fn results(
         &self,
         path: &str,
@@ -123,7 +124,7 @@ impl Worker {
         })
     }
 
-    /// Converts an image to an array.
+    /// Converts an image to a pixel array.
     fn pixels(&self, image: RgbImage) -> Result<Converted, String> {
         let original = size(&image);
         let image = match self.resize {

@@ -9,11 +9,11 @@ use super::raster::Window;
 /// Height of the floor.
 const FLOOR_HEIGHT: f32 = -1.0;
 
-/// The point of the floor behind a pixel.
+/// The point of the floor that a pixel shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FloorPoint {
     position: Vec3,
-    /// White light at this point, with an object floating above.
+    /// White light at this point, with an object above it.
     white: f32,
 }
 
@@ -23,7 +23,8 @@ impl FloorPoint {
         let offset = |index: usize| ((index as f32 + 0.5) / side as f32 * 2.0 - 1.0) * camera.tangent;
         let ray = camera.forward + camera.right * offset(pixel % side) + camera.down * offset(pixel / side);
         let position = camera.eye + ray * ((FLOOR_HEIGHT - camera.eye.z) / ray.z);
-        // a ball of radius 0.35 at the origin hides cos * (radius / distance)^2 of the sky from a point below
+        // a ball of radius 0.35 at the origin hides cos * (radius / distance)^2 of the sky from a point on
+        // the floor
         let distance = position.length();
         let hidden = -FLOOR_HEIGHT / distance * (0.35 / distance).powi(2);
         Self { position, white: (AMBIENT + SUN) * (1.0 - 1.6 * hidden) }
@@ -39,9 +40,10 @@ pub(super) struct FloorShader<'a> {
     /// Direction of the spot light.
     pub aim: Vec3,
     pub shadow_side: usize,
-    /// The part of the shadow map that may have shadow.
+    /// The part of the shadow map that can contain shadow.
     pub shadow_window: Window,
-    /// (shadow side squared) share of the spot light that reaches the floor.
+    /// Share of the spot light that reaches the floor, one value for each of the (shadow side squared)
+    /// texels.
     pub open: &'a [f32],
 }
 

@@ -2,7 +2,7 @@
 
 use glam::Vec3;
 
-/// The linear RGB colour of a hue (turns, modulo 1), and a saturation and a value in [0, 1].
+/// Converts hue (turns, modulo 1), saturation and value (both in [0, 1]) to a linear RGB colour.
 pub fn hsv(hue: f32, saturation: f32, value: f32) -> Vec3 {
     let channel = |offset: f32| {
         let k = (offset + hue.rem_euclid(1.0) * 6.0) % 6.0;

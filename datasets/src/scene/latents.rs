@@ -13,8 +13,8 @@ pub(super) const LIGHT_DISTANCE: f32 = 4.0;
 /// The parameters of a view, in 3DIEBench's order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latents {
-    /// Angles about the fixed x, y and z axes in this order (extrinsic xyz), radians; drawn from U(-pi/2,
-    /// pi/2).
+    /// Rotation angles about the fixed x, y and z axes, applied in this order (extrinsic xyz), in radians;
+    /// drawn from U(-pi/2, pi/2).
     pub angles: [f32; 3],
     /// Hue of the floor in turns, U(0, 1); its colour is hsv(hue, 0.6, 0.6).
     pub floor_hue: f32,
@@ -38,7 +38,7 @@ impl Latents {
         }
     }
 
-    /// The seven values in 3DIEBench's order.
+    /// The seven latents in 3DIEBench's order.
     pub fn to_array(self) -> [f32; LATENTS] {
         let [x, y, z] = self.angles;
         [x, y, z, self.floor_hue, self.light_theta, self.light_phi, self.light_hue]
@@ -97,7 +97,7 @@ mod tests {
     fn the_rotation_is_about_fixed_x_then_y_then_z() {
         let quarter = |angles| Latents { angles, ..Latents::from([0.0; LATENTS]) }.rotation();
         let x_then_z = quarter([FRAC_PI_2, 0.0, FRAC_PI_2]);
-        // about x, y moves to z, and z to -y; then about z, z stays and -y moves to x
+        // the rotation about x moves y to z, and z to -y; then the rotation about z keeps z and moves -y to x
         assert!((x_then_z * Vec3::Y - Vec3::Z).length() < 1e-6);
         assert!((x_then_z * Vec3::Z - Vec3::X).length() < 1e-6);
         let y_then_z = quarter([0.0, FRAC_PI_2, FRAC_PI_2]);

@@ -4,16 +4,16 @@ use glam::Vec3;
 
 use super::latents::LIGHT_DISTANCE;
 
-/// Share of white light that reaches every point from all sides.
+/// Ambient white light, which reaches every point from all sides.
 pub(super) const AMBIENT: f32 = 0.19;
 /// White light of the sun on a surface that faces it.
 pub(super) const SUN: f32 = 0.33;
-/// Tangent of half the field of view of the shadow map: just above asin(0.866 / 4), the half diagonal of the
-/// unit box.
+/// Tangent of half the field of view of the shadow map. The half angle is just above asin(0.866 / 4), where
+/// 0.866 is half the diagonal of the unit box.
 pub(super) const SHADOW_TANGENT: f32 = 0.226;
-/// Cosines at which the light cone (half angle pi/16) ends and reaches full strength.
+/// Cosines of the angles at which the light cone (half angle pi/16) ends and at which it has full strength.
 const CONE: (f32, f32) = (0.9808, 0.9852);
-/// Light of the spot light at its nominal distance on a surface that faces it.
+/// Strength of the spot light at its nominal distance on a surface that faces it.
 const SPOT: f32 = 1.1;
 
 /// The spot light.

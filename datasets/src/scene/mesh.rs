@@ -1,4 +1,4 @@
-//! Triangle meshes in the normalised form of the renderer.
+//! Triangle meshes, normalised for the renderer.
 
 use std::collections::HashMap;
 
@@ -6,24 +6,25 @@ use glam::{Vec2, Vec3};
 
 use crate::error::{Error, Result};
 
-/// Cosine of 40 degrees. Faces that meet at a smaller angle are shaded as one smooth surface.
+/// Cosine of 40 degrees. Faces whose normals differ by a smaller angle are shaded as one smooth surface.
 const CREASE_COSINE: f32 = 0.766;
-/// Most faces around a point with smooth normals. The cost of smoothing grows with the square of this number.
+/// Maximum number of faces around a point with smooth normals. The cost of smoothing grows with its square.
 const SMOOTHED_FACES: usize = 256;
-/// Most corners of a polygon that is triangulated by ear clipping, whose cost grows with the square of this
-/// number. A larger one is triangulated as a fan.
+/// Maximum number of corners of a polygon that is triangulated by ear clipping. The cost grows with its
+/// square. Larger polygons are triangulated as fans.
 const EAR_CORNERS: usize = 512;
 
-/// Whether the inside of a mesh is visible.
+/// Whether the back faces of a mesh can be visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// Watertight solids with counter-clockwise outer faces: faces that look away are not drawn.
+    /// A watertight solid with counter-clockwise outer faces. Faces that point away from the camera are not
+    /// drawn.
     Closed,
-    /// Anything else: both sides of every face are drawn.
+    /// Any other mesh. Both sides of every face are drawn.
     Open,
 }
 
-/// A mesh whose bounding box is centred at the origin, with a largest extent of 1.
+/// A mesh with its bounding box centred at the origin and a largest extent of 1.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     /// (V) corner positions.
@@ -36,10 +37,10 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Merges equal points, drops triangles without area, computes normals (smooth below 40 degrees), centres
-    /// and scales.
+    /// Merges equal points, drops triangles without area, computes normals (smooth below 40 degrees), and
+    /// centres and scales the mesh.
     ///
-    /// `points` have any unit; `triangles` index them.
+    /// `points` may use any unit; `triangles` are indices of `points`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a coordinate that is not finite, an index out of range, or a mesh without
@@ -50,7 +51,7 @@ impl Mesh {
         }
         if let Some(index) = triangles.iter().flatten().find(|&&index| index as usize >= points.len()) {
             return Err(Error::Invalid(format!(
-                "a triangle names point {index}, the mesh has {}",
+                "a triangle refers to point {index}, but the mesh has {}",
                 points.len()
             )));
         }
@@ -69,7 +70,7 @@ impl Mesh {
         self.triangles.len()
     }
 
-    /// Corners of the bounding box: smallest and largest coordinates.
+    /// Bounding box: the smallest and the largest coordinates.
     pub fn bounds(&self) -> (Vec3, Vec3) {
         bounds(self.positions.iter().copied())
     }
@@ -79,10 +80,10 @@ fn bounds(points: impl Iterator<Item = Vec3>) -> (Vec3, Vec3) {
     points.fold((Vec3::INFINITY, Vec3::NEG_INFINITY), |(low, high), point| (low.min(point), high.max(point)))
 }
 
-/// Moves the bounding box of the points in use to the origin and scales its largest extent to 1.
+/// Centres the bounding box of the used points at the origin and scales its largest extent to 1.
 fn normalised(points: &[Vec3], triangles: &[[u32; 3]]) -> Result<Vec<Vec3>> {
     let (low, high) = bounds(triangles.iter().flatten().map(|&index| points[index as usize]));
-    // halved first, so that coordinates near the largest float do not overflow
+    // halve first, so that coordinates near the largest float do not overflow
     let extent = (high * 0.5 - low * 0.5).max_element();
     if triangles.is_empty() || extent < f32::MIN_POSITIVE {
         return Err(Error::Invalid(
@@ -93,13 +94,13 @@ fn normalised(points: &[Vec3], triangles: &[[u32; 3]]) -> Result<Vec<Vec3>> {
     Ok(points.iter().map(|&point| (point - centre) / extent * 0.5).collect())
 }
 
-/// Merges points of equal coordinates and drops triangles that have no area.
+/// Merges points with equal coordinates and drops triangles without area.
 fn weld(points: &[Vec3], triangles: &[[u32; 3]]) -> (Vec<Vec3>, Vec<[u32; 3]>) {
     let mut index_of = HashMap::with_capacity(points.len());
     let mut merged = Vec::with_capacity(points.len());
     let mut remap = Vec::with_capacity(points.len());
     for &point in points {
-        // 2^-20 of the unit box, because the seams of revolved solids meet only up to rounding
+        // round to 2^-20 of the unit box, because the seams of revolved solids meet only up to rounding
         let key = (point * 1_048_576.0).round().as_ivec3();
         remap.push(*index_of.entry(key).or_insert_with(|| {
             merged.push(point);
@@ -114,7 +115,7 @@ fn weld(points: &[Vec3], triangles: &[[u32; 3]]) -> (Vec<Vec3>, Vec<[u32; 3]>) {
     (merged, triangles)
 }
 
-/// The normal of a triangle, with twice the area as its length.
+/// The normal of a triangle. Its length is twice the area of the triangle.
 fn cross(points: &[Vec3], [a, b, c]: [u32; 3]) -> Vec3 {
     let [a, b, c] = [a, b, c].map(|corner| points[corner as usize]);
     (b - a).cross(c - a)
@@ -131,7 +132,7 @@ fn with_normals(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Me
         let first = mesh.positions.len();
         for &face in around {
             let normal = corner_normal(face, around, &face_normals, surface);
-            // points that are not on a crease keep one normal; 0.9999 is the cosine of less than one degree
+            // points that are not on a crease share one normal; 0.9999 is the cosine of less than one degree
             let shared = (first..mesh.normals.len().min(first + SMOOTHED_FACES))
                 .find(|&index| mesh.normals[index].dot(normal) > 0.9999);
             let index = shared.unwrap_or_else(|| {
@@ -146,7 +147,7 @@ fn with_normals(points: &[Vec3], triangles: &[[u32; 3]], surface: Surface) -> Me
     mesh
 }
 
-/// The faces around every point, as offsets (points + 1) into one list.
+/// The faces around every point: one list of faces, and (points + 1) offsets into it.
 fn faces_around(points: usize, triangles: &[[u32; 3]]) -> (Vec<usize>, Vec<usize>) {
     let mut starts = vec![0; points + 1];
     for &corner in triangles.iter().flatten() {
@@ -166,7 +167,8 @@ fn faces_around(points: usize, triangles: &[[u32; 3]]) -> (Vec<usize>, Vec<usize
     (starts, faces)
 }
 
-/// The area-weighted mean of those normals around a point that are within the crease angle of `face`.
+/// The area-weighted mean of the normals around a point, counting only normals within the crease angle of
+/// `face`.
 fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: Surface) -> Vec3 {
     let own = face_normals[face].normalize();
     if around.len() > SMOOTHED_FACES {
@@ -177,7 +179,7 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
         let normal = face_normals[other];
         let cosine = own.dot(normal) / normal.length();
         match surface {
-            // files mix windings, so a neighbour with the opposite winding counts with its normal inverted
+            // files mix windings, so the normal of a neighbour with the opposite winding is inverted
             Surface::Open if cosine < -CREASE_COSINE => sum -= normal,
             _ if cosine > CREASE_COSINE => sum += normal,
             _ => {}
@@ -186,8 +188,8 @@ fn corner_normal(face: usize, around: &[usize], face_normals: &[Vec3], surface: 
     sum.normalize_or(own)
 }
 
-/// Triangulates a simple polygon (indices of `points`, planar up to noise, either winding), keeping its
-/// winding.
+/// Triangulates a simple polygon and keeps its winding. `polygon` is a list of indices of `points`, planar up
+/// to noise, in either winding.
 pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
     let fan =
         |polygon: &[u32]| polygon.windows(2).skip(1).map(|pair| [polygon[0], pair[0], pair[1]]).collect();
@@ -208,12 +210,12 @@ pub fn triangulate(points: &[Vec3], polygon: &[u32]) -> Vec<[u32; 3]> {
         triangles.push(neighbours(at));
         left.remove(at);
     }
-    // more than three corners are left only if the polygon crosses itself
+    // more than three corners remain only if the polygon crosses itself
     triangles.extend::<Vec<_>>(fan(&left));
     triangles
 }
 
-/// Newell's normal of a polygon, which works for concave and slightly bent polygons, too.
+/// The normal of a polygon by Newell's method, which also works for concave and slightly bent polygons.
 fn newell(points: &[Vec3], polygon: &[u32]) -> Vec3 {
     let next = polygon.iter().skip(1).chain(polygon.first());
     let sum: Vec3 =

@@ -1,6 +1,6 @@
 //! Wavefront .obj meshes: single files, folders of classes, and archives of such folders.
 //!
-//! Only the lines `v` and `f` of a file are used (Wavefront's "Object Files (.obj)" specification, version
+//! Only the `v` and `f` lines of a file are used (Wavefront's "Object Files (.obj)" specification, version
 //! 3.0). Colours, texture coordinates, normals, groups and materials are ignored.
 
 use std::collections::BTreeMap;
@@ -14,30 +14,31 @@ use glam::Vec3;
 use super::mesh::{Mesh, Surface, triangulate};
 use crate::error::{Error, Result};
 
-/// Most bytes of an .obj file.
+/// Maximum size of an .obj file in bytes.
 const FILE_LIMIT: u64 = 64 << 20;
-/// Most unpacked bytes of an archive.
+/// Maximum unpacked size of an archive in bytes.
 const ARCHIVE_LIMIT: u64 = 64 << 30;
-/// Most triangles of a collection in memory: about 5 GiB with their corners.
+/// Maximum number of triangles of a collection in memory: about 5 GiB including their corners.
 const TRIANGLE_LIMIT: usize = 50_000_000;
-/// Most levels of folders that are searched.
+/// Maximum folder depth of the search.
 const DEPTH_LIMIT: usize = 8;
 
-/// Meshes with their classes.
+/// Meshes and their classes.
 #[derive(Clone, Debug)]
 pub struct Collection {
-    /// Class names, sorted: the names of the folders that hold the files.
+    /// Class names, sorted. They are the names of the folders that contain the files.
     pub class_names: Vec<String>,
     /// Class index and mesh, sorted by class and then by path.
     pub meshes: Vec<(usize, Mesh)>,
-    /// BLAKE3 (hex) of the archive, or of the paths and contents of the folder's files that were used.
+    /// BLAKE3 hash (hex) of the archive, or of the paths and contents of the files that were used from a
+    /// folder.
     pub checksum: String,
 }
 
 /// Parses the text of an .obj file.
 ///
 /// # Errors
-/// What is wrong, with the number of the line if it is about one line.
+/// What is wrong, with the line number if the error is in one line.
 pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
     let mut points = Vec::new();
     let mut triangles = Vec::new();
@@ -45,7 +46,7 @@ pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = line.split('#').next().unwrap_or_default().trim();
-        // a backslash at the end joins a line to the next one
+        // a backslash at the end joins a line with the next one
         if let Some(start) = line.strip_suffix('\\') {
             pending.push_str(start);
             pending.push(' ');
@@ -57,7 +58,7 @@ pub fn parse(text: &[u8]) -> std::result::Result<Mesh, String> {
         pending.clear();
     }
     if triangles.is_empty() {
-        return Err(format!("expected faces (lines `f ...`), found none beside {} vertices", points.len()));
+        return Err(format!("expected faces (lines `f ...`), found none besides {} vertices", points.len()));
     }
     Mesh::new(&points, &triangles, Surface::Open).map_err(|error| error.to_string())
 }
@@ -95,7 +96,7 @@ fn vertex<'a>(mut words: impl Iterator<Item = &'a str>) -> std::result::Result<V
     Ok(Vec3::from_array(coordinates))
 }
 
-/// The index of the point of a corner `v`, `v/vt`, `v//vn` or `v/vt/vn`. Negative numbers count back from the
+/// The point index of a corner `v`, `v/vt`, `v//vn` or `v/vt/vn`. Negative numbers count backwards from the
 /// last vertex.
 fn corner(word: &str, points: usize) -> std::result::Result<u32, String> {
     let malformed = || format!("expected a corner such as 7, 7/1, 7//3 or 7/1/3, found `{word}`");
@@ -108,7 +109,7 @@ fn corner(word: &str, points: usize) -> std::result::Result<u32, String> {
     let count = points as i64;
     let absolute = if index < 0 { count + index } else { index - 1 };
     if !(0..count).contains(&absolute) {
-        return Err(format!("vertex {index} does not exist, {points} are defined above (they count from 1)"));
+        return Err(format!("vertex {index} does not exist: {points} are defined above, numbered from 1"));
     }
     Ok(absolute as u32)
 }
@@ -116,7 +117,7 @@ fn corner(word: &str, points: usize) -> std::result::Result<u32, String> {
 /// Reads one .obj file of at most 64 MiB.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::Format`] with the line.
+/// [`Error::Io`], or [`Error::Format`] with the line number.
 pub fn read(path: &Path) -> Result<Mesh> {
     let text = read_text(path)?;
     parse(&text).map_err(|reason| Error::format(path, reason))
@@ -130,14 +131,14 @@ fn read_text(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn too_large() -> String {
-    format!("an .obj file may have {} MiB at most, this one has more", FILE_LIMIT >> 20)
+    format!("an .obj file may have at most {} MiB, but this one is larger", FILE_LIMIT >> 20)
 }
 
-/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder,
-/// without unpacking it.
+/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder.
+/// Archives are not unpacked to disk.
 ///
-/// The class of a file is the name of its folder. Of each class, the first `per_class` files by path are
-/// used.
+/// The class of a file is the name of its folder. The first `per_class` files of each class are used, sorted
+/// by path.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Format`] or [`Error::Member`] for a file that is not a mesh, a link, an absolute
@@ -156,7 +157,7 @@ pub fn collect(path: &Path, per_class: usize) -> Result<Collection> {
     Ok(Collection { class_names, meshes, checksum })
 }
 
-/// A collection while it is read: meshes by class and path.
+/// A collection that is still being read: meshes by class and path.
 struct CollectionBuilder {
     per_class: usize,
     triangles: usize,
@@ -164,14 +165,14 @@ struct CollectionBuilder {
 }
 
 impl CollectionBuilder {
-    /// Whether a file is among the first of its class so far.
+    /// Whether a file is among the first `per_class` files of its class that were seen so far.
     fn wants(&self, class: &str, member: &Path) -> bool {
         self.classes.get(class).is_none_or(|files| {
             files.len() < self.per_class || files.last_key_value().is_some_and(|(last, _)| member < last)
         })
     }
 
-    /// Adds a mesh. If its class then has too many, the last one is removed.
+    /// Adds a mesh. If the class then has too many meshes, its last one is removed.
     fn insert(&mut self, class: String, member: PathBuf, mesh: Mesh) -> std::result::Result<(), String> {
         self.triangles += mesh.triangle_count();
         let files = self.classes.entry(class).or_default();
@@ -260,7 +261,7 @@ fn class_folder(member: &Path) -> Option<String> {
     (is_mesh && !name.starts_with('.')).then(|| folder.to_string_lossy().into_owned())
 }
 
-/// All files below a folder, at most `depth` levels down.
+/// Lists all files in a folder, at most `depth` levels deep.
 fn list_files(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let path = entry.map_err(Error::io(folder))?.path();
@@ -351,7 +352,7 @@ mod tests {
         for (name, contents) in members {
             let mut header = tar::Header::new_gnu();
             header.set_size(contents.len() as u64);
-            // written into the header directly, because the builder refuses the names that the reader must
+            // write the name directly into the header: the builder refuses the names that the reader must
             // refuse
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_mode(0o644);

@@ -8,10 +8,10 @@ use super::paint::Paint;
 use super::pinhole::Projection;
 use super::raster::Target;
 
-/// Strength of the highlight and number of squarings that make its exponent, 2^5.
+/// Strength of the highlight, and how often its cosine is squared: five times for an exponent of 2^5.
 const GLOSS: (f32, usize) = (0.35, 5);
 
-/// Shades points of the object. All vectors are in the coordinates of the object.
+/// Shades points of the object. All vectors are in object coordinates.
 pub(super) struct ObjectShader<'a> {
     pub mesh: &'a Mesh,
     pub paint: Paint,
@@ -28,12 +28,12 @@ pub(super) struct ObjectShader<'a> {
     pub sun: Vec3,
     /// Light from below, reflected by the floor.
     pub bounce: Vec3,
-    /// Factor on 1 / depth by which another surface must be nearer to the light to shade a point.
+    /// How much nearer to the light another surface must be to shade a point, as a factor on 1 / depth.
     pub bias: f32,
 }
 
 impl ObjectShader<'_> {
-    /// Light from the point of a triangle behind a sample to the camera, linear RGB.
+    /// The light, in linear RGB, that reaches the camera from the point of a triangle behind a sample.
     pub fn shade(&self, triangle: u32, column: f32, row: f32) -> Vec3 {
         let corners = self.mesh.triangles[triangle as usize];
         let [a, b, c] = corners.map(|corner| corner as usize);
@@ -47,13 +47,13 @@ impl ObjectShader<'_> {
         }
         let sky = 0.5 + 0.5 * normal.dot(self.up);
         let ambient = (Vec3::splat(sky) + self.bounce * (1.0 - sky)) * AMBIENT;
-        // the sun is wide, so its light reaches a little beyond the edge
+        // the sun is an area light, so its light reaches a little beyond the terminator
         let sun = SUN * ((normal.dot(self.sun) + 0.25) / 1.25).max(0.0);
         let reflectance = self.paint.reflectance(position, normal);
         reflectance * (ambient + Vec3::splat(sun)) + self.spot_light(position, normal, view, reflectance)
     }
 
-    /// The light of the spot light: diffuse and a highlight.
+    /// Light from the spot light: a diffuse part and a highlight.
     fn spot_light(&self, position: Vec3, normal: Vec3, view: Vec3, reflectance: Vec3) -> Vec3 {
         let ray = position - self.light_position;
         let length = ray.length();
@@ -67,8 +67,8 @@ impl ObjectShader<'_> {
         self.light_colour * ((reflectance * facing + Vec3::splat(GLOSS.0 * highlight)) * strength)
     }
 
-    /// Share of the spot light that the object does not block: four texels of the shadow map, compared and
-    /// then interpolated.
+    /// Share of the spot light that the object does not block. Four texels of the shadow map are compared,
+    /// and then the results are interpolated.
     fn lit(&self, position: Vec3) -> f32 {
         let at = self.light.project(position);
         let (column, row) = (at.x.max(0.0) as i32, at.y.max(0.0) as i32);
@@ -82,7 +82,7 @@ impl ObjectShader<'_> {
     }
 }
 
-/// Perspective-correct weights of a triangle's corners at a sample, clamped to the triangle.
+/// Perspective-correct barycentric weights of a triangle at a sample, clamped to the triangle.
 fn weights([a, b, c]: [Vec3; 3], column: f32, row: f32) -> Vec3 {
     let sample = Vec2::new(column, row);
     let [p, q, r] = [a, b, c].map(|corner| corner.truncate() - sample);

@@ -14,14 +14,14 @@ pub(super) struct Pinhole {
 }
 
 impl Pinhole {
-    /// A camera at `eye` that looks at the origin.
+    /// A camera at `eye` that looks towards the origin.
     pub fn at(eye: Vec3, tangent: f32) -> Self {
         let forward = -eye.normalize();
         let right = forward.cross(Vec3::Z).try_normalize().unwrap_or(Vec3::X);
         Self { eye, right, down: forward.cross(right), forward, tangent }
     }
 
-    /// The same camera in the coordinates of an object that is rotated by `rotation`.
+    /// The same camera in the coordinates of an object rotated by `rotation`.
     pub fn in_object_coordinates(&self, rotation: Mat3) -> Self {
         let inverse = rotation.transpose();
         Self {
@@ -33,7 +33,7 @@ impl Pinhole {
         }
     }
 
-    /// The projection to an image of `side` samples.
+    /// The projection onto an image of `side` x `side` samples.
     pub fn projection(&self, side: usize) -> Projection {
         let scale = side as f32 / (2.0 * self.tangent);
         Projection {
@@ -41,13 +41,13 @@ impl Pinhole {
             right: self.right * scale,
             down: self.down * scale,
             forward: self.forward,
-            // shifts sample centres from half samples to integers
+            // shifts sample centres from half-integers to integers
             centre: side as f32 / 2.0 - 0.5,
         }
     }
 }
 
-/// A camera with an image. The centre of sample (column, row) has integer coordinates.
+/// A camera and the size of its image. The centre of sample (column, row) has integer coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Projection {
     eye: Vec3,
@@ -58,8 +58,8 @@ pub(super) struct Projection {
 }
 
 impl Projection {
-    /// (column, row, 1 / depth) of a point in front of the camera. 1 / depth is linear in the image of a
-    /// plane.
+    /// (column, row, 1 / depth) of a point in front of the camera. In the image of a plane, 1 / depth is
+    /// linear.
     pub fn project(&self, point: Vec3) -> Vec3 {
         let ray = point - self.eye;
         let inverse = 1.0 / ray.dot(self.forward);

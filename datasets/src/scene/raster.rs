@@ -7,9 +7,9 @@ use glam::{Vec2, Vec3};
 pub(super) struct Target {
     /// The window of the image that the arrays below cover.
     pub window: Window,
-    /// (rows * columns) 1 / depth of the nearest surface, 0 where there is none.
+    /// (rows * columns) 1 / depth of the nearest surface, or 0 where there is none.
     pub nearness: Vec<f32>,
-    /// (rows * columns) index of its triangle plus 1, 0 where there is none.
+    /// (rows * columns) index of that surface's triangle plus 1, or 0 where there is none.
     pub triangle: Vec<u32>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The smallest window of an image of `side` samples that contains all corners. Its edges are multiples
+    /// The smallest window that contains all corners, in an image of `side` samples. Its edges are multiples
     /// of `step`.
     fn around(corners: &[Vec3], side: usize, step: usize) -> Self {
         let (low, high) = corners.iter().fold((Vec2::INFINITY, Vec2::NEG_INFINITY), |(low, high), corner| {
@@ -35,7 +35,7 @@ impl Window {
         Self { left, top, columns: end(high.x).saturating_sub(left), rows: end(high.y).saturating_sub(top) }
     }
 
-    /// The window with `margin` more on all sides, clipped to an image of `side`.
+    /// The window enlarged by `margin` on all sides and clipped to an image of `side` samples.
     pub fn grown(self, margin: usize, side: usize) -> Window {
         let (left, top) = (self.left.saturating_sub(margin), self.top.saturating_sub(margin));
         Window {
@@ -56,7 +56,7 @@ pub(super) enum Faces {
 }
 
 impl Target {
-    /// Draws triangles with corners at `corners` (column, row, 1 / depth) in an image of `side` samples.
+    /// Draws triangles into an image of `side` samples. `corners` are (column, row, 1 / depth).
     pub fn draw(&mut self, corners: &[Vec3], triangles: &[[u32; 3]], faces: Faces, side: usize, step: usize) {
         self.window = Window::around(corners, side, step);
         let size = self.window.columns * self.window.rows;
@@ -67,7 +67,7 @@ impl Target {
         let origin = Vec3::new(self.window.left as f32, self.window.top as f32, 0.0);
         for (index, triangle) in triangles.iter().enumerate() {
             let [a, b, c] = triangle.map(|corner| corners[corner as usize] - origin);
-            // rows grow downwards, so counter-clockwise faces have a negative area here
+            // rows increase downwards, so counter-clockwise faces have a negative area here
             let area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
             let drawn = match faces {
                 Faces::Front => area < 0.0,
@@ -80,8 +80,8 @@ impl Target {
         }
     }
 
-    /// Fills a triangle row by row. A shared edge crosses a row at the same point for both triangles, so no
-    /// sample is lost.
+    /// Fills a triangle row by row. Both triangles at a shared edge compute the same crossing for each row,
+    /// so no sample is lost.
     fn fill(&mut self, [a, b, c]: [Vec3; 3], area: f32, value: u32) {
         let columns = self.window.columns;
         let [p, q, r] = sorted_by_row([a, b, c]);
@@ -116,7 +116,7 @@ impl Target {
         }
     }
 
-    /// 1 / depth of the texel at a column and row of the whole image, 0 outside the window.
+    /// 1 / depth of the texel at a column and row of the whole image; 0 outside the window.
     pub fn nearness_at(&self, column: i32, row: i32) -> f32 {
         let (column, row) = (column - self.window.left as i32, row - self.window.top as i32);
         let inside = column >= 0
@@ -127,8 +127,7 @@ impl Target {
     }
 }
 
-/// The smallest integer that is not below `value`, at least 0. (`f32::ceil` is a function call on baseline
-/// x86-64.)
+/// Rounds `value` up to an integer of at least 0. (`f32::ceil` is a function call on baseline x86-64.)
 fn ceil(value: f32) -> usize {
     let value = value.max(0.0);
     let whole = value as i32;

@@ -1,9 +1,10 @@
 //! Rendering of views.
 //!
-//! A view takes two passes over the triangles. The first, from the spot light, gives a depth map for the
-//! shadow of the object on itself and, blurred, for its soft shadow on the floor. The second, from the
-//! camera, finds the triangle of each of the 4 x 4 samples of a pixel (3 x 3 above 128 pixels). Every
-//! triangle is shaded once per pixel. Samples are averaged in linear light and then encoded as sRGB.
+//! A view takes two passes over the triangles. The first pass, from the spot light, gives a depth map. It is
+//! used for the shadow of the object on itself and, blurred, for the soft shadow on the floor. The second
+//! pass, from the camera, finds the triangle for each of the 4 x 4 samples per pixel (3 x 3 above 128
+//! pixels). Every triangle is shaded once per pixel. Samples are averaged in linear light and then encoded as
+//! sRGB.
 
 use std::sync::LazyLock;
 
@@ -26,7 +27,7 @@ const CAMERA_DISTANCE: f32 = 2.5;
 /// Tangent of half the field of view of 39.6 degrees: 18 / 50, a 50 mm lens on a sensor of 36 mm.
 const HALF_VIEW_TANGENT: f32 = 0.36;
 
-/// Renders views of one size. It holds what they share.
+/// Renders views of one size. It holds everything that these views share.
 #[derive(Clone, Debug)]
 pub struct Renderer {
     side: usize,
@@ -36,26 +37,27 @@ pub struct Renderer {
     /// Side of the shadow map in texels.
     shadow_side: usize,
     camera: Pinhole,
-    /// (side * side) points of the floor behind the centres of the pixels.
+    /// Points of the floor behind the (side * side) pixel centres.
     floor: Vec<FloorPoint>,
 }
 
 /// Buffers that a thread reuses for every view.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    /// (V) corners seen from the camera.
+    /// (V) corners as seen from the camera.
     corners: Vec<Vec3>,
-    /// (V) corners seen from the light.
+    /// (V) corners as seen from the light.
     shadow_corners: Vec<Vec3>,
     view: Target,
     shadow: Target,
-    /// (shadow side squared) share of the spot light that reaches the floor.
+    /// Share of the spot light that reaches the floor, one value for each of the (shadow side squared)
+    /// texels.
     open: Vec<f32>,
     blurred: Vec<f32>,
 }
 
 impl Renderer {
-    /// A renderer of images of `side` by `side` pixels, `side` at least 1.
+    /// A renderer for images of `side` x `side` pixels; `side` must be at least 1.
     pub fn new(side: usize, paint: Paint) -> Self {
         let polar = std::f32::consts::FRAC_PI_4;
         let camera =
@@ -65,7 +67,7 @@ impl Renderer {
         Self { side, paint, samples, shadow_side: (side * 3 / 2).clamp(64, 768), camera, floor }
     }
 
-    /// Renders `mesh` into `image`, (side, side, 3) bytes, RGB, row by row from the top left.
+    /// Renders `mesh` into `image`: (side, side, 3) bytes, RGB, row by row from the top left.
     ///
     /// # Panics
     /// If `image` has another length.
@@ -109,7 +111,8 @@ impl Renderer {
         let light = light.projection(side);
         scratch.shadow_corners.clear();
         scratch.shadow_corners.extend(mesh.positions.iter().map(|&point| light.project(point)));
-        // faces that look away from the light cast the same shadow and do not shade themselves
+        // back faces as seen from the light cast the same shadow, and they cause no self-shadowing of lit
+        // faces
         let faces = match mesh.surface {
             Surface::Closed => Faces::Back,
             Surface::Open => Faces::Both,
@@ -118,7 +121,7 @@ impl Renderer {
         soften(&scratch.shadow, side, &mut scratch.open, &mut scratch.blurred);
     }
 
-    /// The shader of the object, in its own coordinates. `light` is the spot light in world coordinates.
+    /// The shader of the object, in object coordinates. `light` is the spot light in world coordinates.
     fn object_shader<'a>(
         &self,
         mesh: &'a Mesh,
@@ -141,7 +144,7 @@ impl Renderer {
             aim: light.forward,
             eye: inverse * self.camera.eye,
             up: inverse * Vec3::Z,
-            // slightly from the side of the camera, so that the faces of a box differ
+            // somewhat from the camera's side, so that the faces of a box differ
             sun: inverse * Vec3::new(0.42, 0.34, 0.84),
             bounce: hsv(latents.floor_hue, 0.6, 0.6) * 0.75,
             bias: match mesh.surface {
@@ -178,8 +181,8 @@ impl Renderer {
     }
 }
 
-/// The summed light of the samples of a pixel that show the object, and their number. Each triangle is shaded
-/// once.
+/// The summed light of a pixel's samples that show the object, and the number of these samples. Each triangle
+/// is shaded once.
 fn pixel_of_object(surface: &ObjectShader, view: &Target, origin: usize, step: usize) -> (Vec3, usize) {
     let mut sum = Vec3::ZERO;
     let mut covered = 0;
@@ -203,10 +206,10 @@ fn pixel_of_object(surface: &ObjectShader, view: &Target, origin: usize, step: u
     (sum, covered)
 }
 
-/// Renders `mesh` in the scene of `latents` (3DIEBench's order): (side, side, 3) bytes, RGB, row by row from
-/// the top left.
+/// Renders `mesh` with `latents` in 3DIEBench's order: (side, side, 3) bytes, RGB, row by row from the top
+/// left.
 ///
-/// For many views, keep a [`Renderer`] and a [`Scratch`], which saves their set-up.
+/// For many views, reuse a [`Renderer`] and a [`Scratch`] to avoid the setup cost.
 pub fn render_view(mesh: &Mesh, latents: &[f32; LATENTS], side: usize) -> Vec<u8> {
     let mut image = vec![0; side * side * 3];
     Renderer::new(side, Paint::Plain).render(
@@ -218,10 +221,10 @@ pub fn render_view(mesh: &Mesh, latents: &[f32; LATENTS], side: usize) -> Vec<u8
     image
 }
 
-/// Steps of the sRGB table.
+/// Number of steps in the sRGB table.
 const ENCODE_STEPS: usize = 8192;
 
-/// The sRGB byte of linear light, clamped to [0, 1].
+/// Encodes linear light, clamped to [0, 1], as an sRGB byte.
 fn encode(light: f32) -> u8 {
     static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         (0..=ENCODE_STEPS)
@@ -407,8 +410,8 @@ mod tests {
         let bar = Solid::cuboid(Vec3::ZERO, Vec3::new(1.0, 0.2, 0.2)).mesh().unwrap();
         let latents = Latents { light_theta: 0.6, light_phi: 0.0, light_hue: 0.0, floor_hue: 0.0, ..SCENE };
         let image = render_view(&bar, &latents.to_array(), 128);
-        // the ray through the origin meets the floor at x = -tan(0.6) = -0.68; the shadow reaches 0.16 to
-        // both sides
+        // the ray through the origin meets the floor at x = -tan(0.6) = -0.68; the shadow extends 0.16 to
+        // either side
         let red = |y: f32| {
             let [column, row] = expected_pixel([-0.68, y, -1.0], 128.0).map(|at| at as usize);
             image[(row * 128 + column) * 3]

@@ -1,7 +1,8 @@
 //! Sixteen classes of procedural objects with random proportions.
 //!
 //! Every object has a distinct front, top and side (a handle, one armrest, a railing, unequal arms), so that
-//! no rotation maps it onto itself. z is up. Units are arbitrary, because meshes are scaled to the unit box.
+//! no rotation maps it onto itself. The z axis points up. Units are arbitrary, because meshes are scaled to
+//! the unit box.
 
 use std::f32::consts::{FRAC_PI_2, PI, TAU};
 
@@ -24,11 +25,11 @@ pub enum Class {
     Lamp,
     /// An airplane with swept wings and an engine under one of them.
     Airplane,
-    /// An angle bracket with unequal arms, a rib and a peg off the middle.
+    /// An angle bracket with unequal arms, a rib and an off-centre peg.
     Bracket,
-    /// A teapot with its spout and its handle at a right angle.
+    /// A teapot with its spout and handle at a right angle.
     Teapot,
-    /// A pickup with an exhaust on one side.
+    /// A pickup truck with an exhaust on one side.
     Truck,
     /// A boat with its sail swung to one side.
     Sailboat,
@@ -36,15 +37,15 @@ pub enum Class {
     Hammer,
     /// A key with uneven teeth and a rib on one face.
     Key,
-    /// A dog that turns its head and lifts a paw.
+    /// A dog with a turned head and a lifted paw.
     Dog,
     /// A flight of stairs with a railing on one side.
     Stairs,
     /// A threaded hook.
     Hook,
-    /// A sofa with a long seat on one side.
+    /// A sofa with a chaise longue on one side.
     Sofa,
-    /// A bicycle with a basket, a chain wheel and a kickstand.
+    /// A bicycle with a basket, a chainring and a kickstand.
     Bicycle,
     /// A house with an annex, a porch and a chimney.
     House,
@@ -93,10 +94,10 @@ impl Class {
         }
     }
 
-    /// An object of the class with random proportions.
+    /// Builds an object of this class with random proportions.
     ///
     /// # Errors
-    /// Those of [`Mesh::new`]. No draw is known to cause one.
+    /// The errors of [`Mesh::new`]. No known draw causes one.
     pub fn build(self, rng: &mut Pcg64Mcg) -> Result<Mesh> {
         let mut draw = Proportions(rng);
         let solid = match self {
@@ -148,23 +149,23 @@ fn arc(centre: Vec3, [u, w]: [Vec3; 2], angles: [f32; 2], steps: usize) -> Vec<V
         .collect()
 }
 
-/// A tube of one radius.
+/// A tube with a constant radius.
 fn pipe(path: &[Vec3], radius: f32, sides: usize) -> Solid {
     Solid::tube(path, &vec![radius; path.len()], sides, Ends::Capped)
 }
 
-/// A closed ring of tube in the plane of `u` and `w`.
+/// A closed tube ring in the plane of `u` and `w`.
 fn ring(centre: Vec3, [u, w]: [Vec3; 2], radius: f32, steps: usize) -> Solid {
     let path = &arc(centre, [u, w], [0.0, TAU], steps)[..steps];
     Solid::tube(path, &vec![radius; steps], 6, Ends::Joined)
 }
 
-/// A hull or fuselage of elliptic rings along y: (y, half width, half height, height of the middle).
+/// A hull or fuselage made of elliptic rings along y: (y, half width, half height, z of the centre).
 fn hull(sections: &[(f32, f32, f32, f32)], sides: usize) -> Solid {
     let section = |&(y, width, height, middle): &(f32, f32, f32, f32)| {
         (0..sides)
             .map(|step| {
-                // seen from larger y, x grows to the left, so this order is counter-clockwise
+                // seen from larger y, x increases to the left, so this order is counter-clockwise
                 let angle = step as f32 / sides as f32 * TAU;
                 v(-width * angle.cos(), y, middle + height * angle.sin())
             })
@@ -173,13 +174,13 @@ fn hull(sections: &[(f32, f32, f32, f32)], sides: usize) -> Solid {
     Solid::loft(&sections.iter().map(section).collect::<Vec<_>>(), Ends::Capped)
 }
 
-/// A prism whose outline lies in the yz plane, from x to x + width.
+/// A prism with its outline in the yz plane, from x to x + width.
 fn slab_x(outline: &[(f32, f32)], x: f32, width: f32) -> Solid {
     // a rotation: (x, y, z) -> (z, x, y)
     Solid::prism(outline, width).turned(Mat3::from_cols(Vec3::Y, Vec3::Z, Vec3::X)).moved(v(x, 0.0, 0.0))
 }
 
-/// A prism whose outline lies in the xz plane, from y to y - depth.
+/// A prism with its outline in the xz plane, from y to y - depth.
 fn slab_y(outline: &[(f32, f32)], y: f32, depth: f32) -> Solid {
     Solid::prism(outline, depth).turned(Mat3::from_rotation_x(FRAC_PI_2)).moved(v(0.0, y, 0.0))
 }
@@ -254,7 +255,7 @@ fn lamp(draw: &mut Proportions) -> Solid {
         (0.0, 0.03),
     ];
     let shade = Solid::lathe(&cone, 20);
-    // The mouth of the shade, along +z so far, looks down and forward.
+    // Turn the opening of the shade from +z to face down and forward.
     let tilt = Mat3::from_rotation_y(PI - draw.between(0.35, 0.7)) * Mat3::from_rotation_x(0.2);
     let bulb = Solid::ellipsoid(v(0.0, 0.0, long * 0.55), Vec3::splat(0.11), 10);
     let shade = Solid::union([shade, bulb]).turned(tilt).moved(head);
@@ -418,7 +419,7 @@ fn truck(draw: &mut Proportions) -> Solid {
 
 fn sailboat(draw: &mut Proportions) -> Solid {
     let (beam, depth) = (draw.between(0.2, 0.28), draw.between(0.16, 0.24));
-    // A section is the lower half of an ellipse under a flat deck.
+    // Each cross-section is the lower half of an ellipse under a flat deck.
     let section = |y: f32, width: f32, keel: f32, deck: f32| -> Vec<Vec3> {
         (0..=8)
             .map(|step| {
@@ -495,7 +496,7 @@ fn key(draw: &mut Proportions) -> Solid {
     let mut parts = vec![loop_of, shaft, collar];
     let teeth = draw.count(3, 4);
     for tooth in 0..teeth {
-        // The last tooth is always the longest, so that the end of the key shows.
+        // The last tooth is always the longest, so that the end of the key is recognisable.
         let depth = if tooth + 1 == teeth { 0.34 } else { draw.between(0.14, 0.28) };
         let x = bow + long - 0.06 - (teeth - 1 - tooth) as f32 * 0.13;
         parts.push(Solid::cuboid(v(x, 0.0, -depth / 2.0), v(0.085, thick * 1.3, depth)));
@@ -608,7 +609,7 @@ fn hook(draw: &mut Proportions) -> Solid {
         [0.0, PI * draw.between(1.15, 1.3)],
         16,
     ));
-    // The tip leans out of the plane, so that the two sides of the hook differ.
+    // The tip leans out of the plane, so that the two sides of the hook look different.
     let lean = draw.between(0.18, 0.3);
     let count = path.len();
     for (at, point) in path.iter_mut().enumerate() {
@@ -694,7 +695,7 @@ fn bicycle(draw: &mut Proportions) -> Solid {
         [v(-bar, -0.16, 0.04), v(-bar * 0.7, 0.0, 0.03), v(bar * 0.7, 0.0, 0.03), v(bar, -0.16, 0.04)];
     parts.push(pipe(&grips.map(|at| top + at), 0.034, 6));
     parts.push(Solid::ellipsoid(seat + v(0.0, -0.02, 0.03), v(0.1, 0.19, 0.05), 10));
-    // On the right: chain wheel and pedal. On the left: the kickstand and the other pedal.
+    // Right: chainring and pedal. Left: kickstand and the other pedal.
     let right = Vec3::X * 0.09;
     parts.push(Solid::rod(crank + right * 0.5, crank + right, [draw.between(0.11, 0.15); 2], 12));
     parts.push(tube(crank + right * 1.2, crank + v(0.11, 0.12, -0.13)));
@@ -734,7 +735,7 @@ fn house(draw: &mut Proportions) -> Solid {
     let chimney = v(-width * draw.between(0.2, 0.32), -depth * 0.2, wall + roof * 0.8);
     parts.push(Solid::cuboid(chimney, v(0.17, 0.17, roof * 1.1)));
     parts.push(Solid::cuboid(chimney + v(0.0, 0.0, roof * 0.55), v(0.23, 0.23, 0.06)));
-    // a dormer with its own roof in the front slope
+    // a dormer with its own roof on the front slope
     let (dormer, sill) = (width * draw.between(0.12, 0.25), wall + roof * 0.3);
     parts.push(Solid::cuboid(v(dormer, depth * 0.18, sill), v(0.24, depth * 0.4, roof * 0.5)));
     let hood = slab_y(&[(-0.17, 0.0), (0.17, 0.0), (0.0, 0.14)], depth * 0.42, depth * 0.42);

@@ -2,15 +2,15 @@
 
 use super::raster::{Target, Window};
 
-/// Radius of the blur in texels, for a shadow map of `side`.
+/// Radius of the blur in texels, for a shadow map with `side` x `side` texels.
 pub(super) fn blur_reach(side: usize) -> usize {
     (side / 48).max(1)
 }
 
-/// Computes the shadow on the floor from the light's view: two box blurs of "not blocked", (side, side) in
-/// `open`.
+/// Computes the shadow on the floor from the light's view: two box blurs of the "not blocked" mask. The
+/// result is in `open`, (side, side).
 ///
-/// Only the surroundings of the object are written.
+/// Only the area around the object is written.
 pub(super) fn soften(shadow: &Target, side: usize, open: &mut Vec<f32>, spare: &mut Vec<f32>) {
     let reach = blur_reach(side);
     let window = shadow.window.grown(2 * reach + 2, side);
@@ -32,7 +32,7 @@ pub(super) fn soften(shadow: &Target, side: usize, open: &mut Vec<f32>, spare: &
     }
 }
 
-/// The mean over `reach` texels on both sides along rows. The edge of the window is repeated.
+/// Averages along rows over `reach` texels on both sides. The values at the window's edge are repeated.
 fn blur_rows(from: &[f32], to: &mut [f32], side: usize, window: Window, reach: usize) {
     let share = 1.0 / (2 * reach + 1) as f32;
     for row in window.top..window.top + window.rows {
@@ -51,7 +51,7 @@ fn blur_rows(from: &[f32], to: &mut [f32], side: usize, window: Window, reach: u
     }
 }
 
-/// The same along columns, one row at a time.
+/// Averages along columns in the same way, one row at a time.
 fn blur_columns(from: &[f32], to: &mut [f32], side: usize, window: Window, reach: usize) {
     let share = 1.0 / (2 * reach + 1) as f32;
     for row in 0..window.rows {

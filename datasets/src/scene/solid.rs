@@ -10,7 +10,7 @@ use crate::error::Result;
 /// The ends of a tube.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// A flat lid at both ends.
+    /// Flat lids at both ends.
     Capped,
     /// The last ring is joined to the first.
     Joined,
@@ -24,12 +24,12 @@ pub struct Solid {
 }
 
 impl Solid {
-    /// A box with this centre and these edges.
+    /// A box with this centre and these edge lengths.
     pub fn cuboid(centre: Vec3, edges: Vec3) -> Self {
         Self::wedge(centre, edges, Vec2::ONE)
     }
 
-    /// A box with this centre and these edges, whose top face is scaled by `top` in x and y.
+    /// A box with this centre and these edge lengths. Its top face is scaled by `top` in x and y.
     pub fn wedge(centre: Vec3, edges: Vec3, top: Vec2) -> Self {
         let half = edges * 0.5;
         let ring = |z: f32, scale: Vec2| {
@@ -40,8 +40,8 @@ impl Solid {
         Self::loft(&[ring(-1.0, Vec2::ONE), ring(1.0, top)], Ends::Capped)
     }
 
-    /// Joins two or more rings with the same number of points, each counter-clockwise as seen from the next
-    /// one.
+    /// Connects two or more rings with the same number of points. Each ring is counter-clockwise as seen from
+    /// the next one.
     ///
     /// Lids must be convex.
     pub fn loft(rings: &[Vec<Vec3>], ends: Ends) -> Self {
@@ -67,7 +67,7 @@ impl Solid {
         Self { points: rings.concat(), triangles }
     }
 
-    /// A round tube along `path` (two or more points), with one radius for each point.
+    /// A round tube along `path` (two or more points), with one radius per point.
     pub fn tube(path: &[Vec3], radii: &[f32], sides: usize, ends: Ends) -> Self {
         let count = path.len();
         let tangent = |at: usize| match ends {
@@ -78,7 +78,7 @@ impl Solid {
         let rings: Vec<Vec<Vec3>> = (0..count)
             .map(|at| {
                 let along = tangent(at).normalize();
-                // the frame is transported along the path, so that the tube does not twist
+                // the frame is transported along the path, so the tube does not twist
                 u = (u - along * u.dot(along)).normalize();
                 let v = along.cross(u);
                 let direction = |angle: f32| u * angle.cos() + v * angle.sin();
@@ -93,7 +93,8 @@ impl Solid {
         Self::tube(&[from, to], &radii, sides, Ends::Capped)
     }
 
-    /// Revolves a profile of (radius, z) about z. It starts on the axis at the bottom and ends on the axis.
+    /// Revolves a profile of (radius, z) around the z axis. The profile starts on the axis at the bottom and
+    /// ends on the axis.
     pub fn lathe(profile: &[(f32, f32)], sides: usize) -> Self {
         let ring = |&(radius, z): &(f32, f32)| {
             turns(sides).map(|angle| Vec3::new(radius * angle.cos(), radius * angle.sin(), z)).collect()
@@ -101,7 +102,7 @@ impl Solid {
         Self::loft(&profile.iter().map(ring).collect::<Vec<_>>(), Ends::Capped)
     }
 
-    /// An ellipsoid with this centre and these half axes, with `sides` meridians and half as many parallels.
+    /// An ellipsoid with this centre and these semi-axes, with `sides` meridians and half as many parallels.
     pub fn ellipsoid(centre: Vec3, half_axes: Vec3, sides: usize) -> Self {
         let bands = sides / 2;
         let profile: Vec<(f32, f32)> = (0..=bands)
@@ -113,7 +114,7 @@ impl Solid {
         Self::lathe(&profile, sides).scaled(half_axes).moved(centre)
     }
 
-    /// Extrudes a simple counter-clockwise polygon in the xy plane to a prism from z = 0 to `height`.
+    /// Extrudes a simple counter-clockwise polygon in the xy plane into a prism from z = 0 to `height`.
     pub fn prism(outline: &[(f32, f32)], height: f32) -> Self {
         let count = outline.len() as u32;
         let level = |z: f32| outline.iter().map(move |&(x, y)| Vec3::new(x, y, z));
@@ -141,13 +142,13 @@ impl Solid {
         self
     }
 
-    /// The solid scaled along the axes, all factors above 0.
+    /// The solid scaled along the axes. All factors must be above 0.
     pub fn scaled(mut self, factors: Vec3) -> Self {
         self.points.iter_mut().for_each(|point| *point *= factors);
         self
     }
 
-    /// One solid of several, which may touch or overlap.
+    /// Combines several solids into one. They may touch or overlap.
     pub fn union(solids: impl IntoIterator<Item = Solid>) -> Self {
         solids.into_iter().fold(Self::default(), |mut all, solid| {
             let base = all.points.len() as u32;
@@ -160,13 +161,13 @@ impl Solid {
     /// The normalised mesh of the solid.
     ///
     /// # Errors
-    /// Those of [`Mesh::new`].
+    /// The errors of [`Mesh::new`].
     pub fn mesh(&self) -> Result<Mesh> {
         Mesh::new(&self.points, &self.triangles, Surface::Closed)
     }
 }
 
-/// `count` equally spaced angles of a full turn.
+/// `count` equally spaced angles over a full turn.
 fn turns(count: usize) -> impl Iterator<Item = f32> {
     (0..count).map(move |step| step as f32 / count as f32 * TAU)
 }
@@ -175,7 +176,8 @@ fn turns(count: usize) -> impl Iterator<Item = f32> {
 mod tests {
     use super::*;
 
-    /// Signed volume by the divergence theorem: positive if all faces of a watertight solid look outwards.
+    /// Signed volume by the divergence theorem. It is positive if all faces of a watertight solid point
+    /// outwards.
     fn volume(solid: &Solid) -> f32 {
         let corner = |index: u32| solid.points[index as usize];
         solid.triangles.iter().map(|&[a, b, c]| corner(a).dot(corner(b).cross(corner(c))) / 6.0).sum()

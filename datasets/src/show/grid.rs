@@ -1,4 +1,4 @@
-//! A picture of images in rows of one class or one object.
+//! A picture of images, with one class or one object per row.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,18 +13,18 @@ use super::sheet::{Block, Row, Sheet, fitted};
 use crate::error::Result;
 use crate::pack::{Pack, PackedSplit};
 
-/// Largest side of an image in the picture.
+/// Largest side of an image in the picture, in pixels.
 const CELL: u32 = 128;
-/// Largest side of an image with a mask, whose regions may be small.
+/// Largest side of an image with a mask, in pixels. It is larger, because the regions of a mask may be small.
 const MASKED_CELL: u32 = 160;
 
-/// Writes a PNG with `rows` x `columns` images of `split` (a split of `pack`) on white to `path`.
+/// Writes a PNG to `path` that shows `rows` x `columns` images of `split` (a split of `pack`) on white.
 ///
-/// A row of renders shows views of one object. A row of photographs shows images of one class, with its name
-/// on the left. Rows cover the classes evenly, and start again if there are more rows than classes. Images
-/// are fitted into cells of 128 px: small ones are enlarged by whole factors, large ones made smaller with
-/// antialiasing. For sets with masks, images are evenly spaced over the split. Each is shown with and without
-/// its mask, with one colour per class and a legend.
+/// A row of renders shows views of one object. A row of photographs shows images of one class, with the class
+/// name on the left. Rows are spread evenly over the classes, and start again from the first class if there
+/// are more rows than classes. Images are fitted into cells of 128 px: small images are enlarged by whole
+/// factors, large images are reduced with antialiasing. For sets with masks, the images are evenly spaced
+/// over the split. Each is shown with and without its mask, with one colour per class and a legend.
 ///
 /// # Errors
 /// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and
@@ -57,7 +57,7 @@ pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, p
 /// An image in the picture.
 struct Drawn {
     pictures: Vec<RgbImage>,
-    /// Classes in its mask.
+    /// Classes that its mask contains.
     classes: BTreeSet<u8>,
 }
 
@@ -76,14 +76,14 @@ fn spread_rows(split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usiz
     evenly_spaced(split, rows * columns).chunks(columns).map(<[usize]>::to_vec).collect()
 }
 
-/// Indices of `count` evenly spaced images, or of all images if there are fewer. In videos, neighbours are
-/// similar.
+/// Indices of `count` evenly spaced images, or of all images if there are fewer. Even spacing avoids similar
+/// neighbours, as in frames of videos.
 pub fn evenly_spaced(split: &PackedSplit, count: usize) -> Vec<usize> {
     let count = count.min(split.len());
     (0..count).map(|position| position * split.len() / count).collect()
 }
 
-/// Rows of images of one class or one object.
+/// Rows of images, with one class or one object per row.
 fn class_rows(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize) -> Vec<Vec<usize>> {
     // a unit is an object or an image
     let views = split.scene.as_ref().map_or(1, |scene| scene.views.max(1));
@@ -109,7 +109,8 @@ fn class_rows(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize) -> 
     (0..filled).map(row).filter(|images| !images.is_empty()).collect()
 }
 
-/// The class of a row. Fewer rows than classes are spread over all classes; more rows start again.
+/// The class of a row. If there are fewer rows than classes, they are spread over all classes. If there are
+/// more, they start again from the first class.
 fn class_of_row(row: usize, rows: usize, classes: usize) -> usize {
     if rows < classes { row * classes / rows } else { row % classes }
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::pack::{Pack, PackedSplit};
 use crate::set_kind::SetKind;
 
-/// One line about the content of a split.
+/// One line that describes a split.
 pub(super) fn summary(pack: &Pack, split: &PackedSplit) -> String {
     let what = match (pack.kind, split.has_masks()) {
         (SetKind::Renders, _) => {
@@ -17,7 +17,7 @@ pub(super) fn summary(pack: &Pack, split: &PackedSplit) -> String {
     format!("{}: {what}, {} classes", split.name, grouped(pack.class_names.len()))
 }
 
-/// The class name of image `index`. `None` for sets with masks, whose classes are those of pixels.
+/// The class name of image `index`. `None` for sets with masks, where pixels have classes instead of images.
 pub(super) fn class_name<'a>(pack: &'a Pack, split: &PackedSplit, index: usize) -> Option<&'a str> {
     let label = split.labels.get(index).filter(|_| !split.has_masks())?;
     pack.class_names.get(usize::try_from(*label).ok()?).map(String::as_str)

@@ -1,4 +1,4 @@
-//! Drawing masks as colours over their images.
+//! Drawing masks as colours over the images.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::pack::Pack;
 
 /// The id of pixels without a class.
 const VOID: u8 = 0;
-/// Opacity of a class colour over the image in grey. In colour, the image could be mistaken for a class.
+/// Opacity of a class colour over the grey image. A coloured image could be mistaken for class colours.
 const COVER: f32 = 0.75;
 /// Colours of the first classes, chosen to be distinct.
 const FIRST_COLOURS: [[u8; 3]; 12] = [
@@ -26,10 +26,10 @@ const FIRST_COLOURS: [[u8; 3]; 12] = [
     [152, 223, 138],
     [197, 27, 125],
 ];
-/// Hue step of further classes, in turns. With the golden section, no hue is close to an earlier one.
+/// Hue step for all further classes, in turns. With the golden ratio, no hue is close to an earlier one.
 const HUE_STEP: f64 = 0.618_033_988_749_895;
 
-/// The colour of class `id`. Each class has a different one.
+/// The colour of class `id`. No two classes have the same colour.
 fn colour(id: u8) -> [u8; 3] {
     let Some(further) = usize::from(id).checked_sub(FIRST_COLOURS.len() + 1) else {
         return if id == VOID { [255; 3] } else { FIRST_COLOURS[usize::from(id) - 1] };
@@ -59,8 +59,8 @@ fn class_name(pack: &Pack, id: u8) -> String {
     pack.class_names.get(usize::from(id) - 1).cloned().unwrap_or_else(|| format!("class {id}"))
 }
 
-/// `image` with each pixel in the colour of its class. Void pixels, and pixels outside the mask, do not
-/// change.
+/// `image` with each pixel tinted in the colour of its class. Void pixels and pixels outside the mask stay
+/// unchanged.
 pub(super) fn overlaid(image: &RgbImage, mask: &GrayImage) -> RgbImage {
     RgbImage::from_fn(image.width(), image.height(), |x, y| {
         let pixel = *image.get_pixel(x, y);

@@ -1,5 +1,5 @@
-//! Pictures of a pack for people: [`grid_png`] of its images, [`pairs_png`] of pairs of views,
-//! [`predictions_png`] of segmentations by an encoder. Only the images in the picture are read.
+//! Pictures of a pack: [`grid_png`] shows images, [`pairs_png`] pairs of views, and [`predictions_png`] an
+//! encoder's segmentations. Only the images in the picture are read.
 
 mod grid;
 mod grid_size;

@@ -1,4 +1,4 @@
-//! A picture of pairs of views, with the transformation in words.
+//! A picture of pairs of views, with a description of each transformation.
 
 use std::path::Path;
 
@@ -19,10 +19,10 @@ use crate::targets::{Latents, canonical_quaternions, color_difference, relative_
 use crate::transforms::{Border, Draw, Draws, FirstView, Ranges, Transform};
 use crate::view_pairs::view_pairs;
 
-/// Largest side of a view in the picture.
+/// Largest side of a view in the picture, in pixels.
 const CELL: u32 = 160;
-/// Largest side at which photographs are transformed, because a blur is in pixels. It is the side of
-/// ImageNet's encoders.
+/// Largest side at which photographs are transformed, in pixels. It affects the look of a blur, whose width
+/// is in pixels. It is the input size of the ImageNet encoders.
 const LARGEST_SIDE: usize = 224;
 
 /// The pairs to show.
@@ -30,19 +30,20 @@ const LARGEST_SIDE: usize = 224;
 pub struct PairChoice {
     /// Seed of all random draws.
     pub seed: u64,
-    /// Transforms from view 1 to view 2, for photographs only; `None` for all transforms.
+    /// Transforms from view 1 to view 2, for photographs only. `None` means all transforms.
     pub transforms: Option<Vec<Transform>>,
 }
 
-/// Writes a PNG with `rows` x `columns` pairs of views of `split` (a split of `pack`) to `path`. Below each
-/// pair is its class and its parameters in words. For photographs these are the transformation from view 1 to
-/// view 2, drawn from the default ranges, with reflected border; for renders the rotation between the views
-/// and the differences of the hues.
+/// Writes a PNG to `path` that shows `rows` x `columns` pairs of views of `split` (a split of `pack`). The
+/// caption of each pair gives its class and its parameters. For photographs, the parameters are the
+/// transformation from view 1 to view 2, drawn from the default ranges, with a reflected border. For renders,
+/// they are the rotation between the views and the differences of the hues.
 ///
-/// Photographs of one size up to 224 px are transformed at that size, others at 224 px.
+/// Photographs with one common size of up to 224 px are transformed at that size, all others at 224 px.
 ///
 /// # Errors
-/// Those of [`super::grid_png`]; [`Error::Invalid`] for transforms of renders, or objects with one view.
+/// The errors of [`super::grid_png`]; [`Error::Invalid`] for transforms of renders, or for objects with only
+/// one view.
 pub fn pairs_png(
     pack: &Pack,
     split: &PackedSplit,
@@ -74,7 +75,7 @@ fn photographs(pack: &Pack, split: &PackedSplit, choice: &PairChoice, units: &[u
     let active = choice.transforms.as_deref().unwrap_or(&Transform::ALL);
     let loader = Loader::new(split.clone(), side);
     let block = |&unit: &usize| {
-        // one at a time, because a batch of the largest picture would take gigabytes
+        // one at a time, because a batch for the largest picture would take gigabytes
         let key = [unit as u64];
         let draws = Draws::sample(&key, choice.seed, 0, active, &Ranges::default());
         let border = Border::default();
@@ -88,7 +89,7 @@ fn photographs(pack: &Pack, split: &PackedSplit, choice: &PairChoice, units: &[u
     units.iter().map(block).collect()
 }
 
-/// Pairs of renders of objects.
+/// Pairs of renders, each of one object.
 fn renders(
     pack: &Pack,
     split: &PackedSplit,
@@ -112,7 +113,7 @@ fn renders(
     pairs.par_iter().map(block).collect()
 }
 
-/// A block of two views and their caption.
+/// A block with two views and a caption.
 fn pair_block(
     split: &PackedSplit,
     index: usize,
@@ -125,7 +126,7 @@ fn pair_block(
     Ok(Block { pictures: pictures.map_err(undrawable(split, index))?, caption })
 }
 
-/// (1, 3, H, W) in [0, 1] as a picture.
+/// Converts an image (1, 3, H, W) in [0, 1] to a picture.
 fn picture(image: &Tensor) -> Result<RgbImage> {
     let (_, _, height, width) = image.size4().map_err(|error| Error::Invalid(error.to_string()))?;
     let bytes =
@@ -135,7 +136,7 @@ fn picture(image: &Tensor) -> Result<RgbImage> {
         .ok_or_else(|| Error::Invalid("a view has no pixels".into()))
 }
 
-/// The parameters of the active transforms in words.
+/// Describes the parameters of the active transforms.
 fn transform_phrases(draw: &Draw, active: &[Transform]) -> Vec<String> {
     Transform::ALL.iter().filter(|transform| active.contains(transform)).map(|&t| phrase(draw, t)).collect()
 }
@@ -160,7 +161,7 @@ fn phrase(draw: &Draw, transform: Transform) -> String {
     }
 }
 
-/// The difference between two renders in words.
+/// Describes the difference between two renders.
 fn render_phrases([first, second]: [Latents; 2]) -> Vec<String> {
     let q = canonical_quaternions(&relative_quaternions(&[first], &[second]));
     let axis = q[..3].iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
@@ -173,7 +174,7 @@ fn render_phrases([first, second]: [Latents; 2]) -> Vec<String> {
     vec![format!("rotation {angle:.0}° about ({axis})"), hue("floor", hues[0]), hue("light", hues[1])]
 }
 
-/// A number with a sign. The minus is as wide as the plus, and zero has a plus.
+/// Formats a number with its sign. The minus sign is as wide as the plus sign. Zero gets a plus sign.
 fn signed(value: f64, places: usize) -> String {
     let digits = format!("{:.places$}", value.abs());
     let zero = digits.chars().all(|digit| matches!(digit, '0' | '.'));

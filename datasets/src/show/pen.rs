@@ -3,7 +3,8 @@
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use image::{Rgb, RgbImage};
 
-/// DejaVu Sans, Latin letters only; its licence is in the same folder. Missing letters are drawn as boxes.
+/// DejaVu Sans with Latin letters only. Its licence is in the same folder. Missing letters are drawn as
+/// boxes.
 pub const FONT: &[u8] = include_bytes!("font/DejaVuSans-latin.ttf");
 
 /// A text style: font, size and colour.
@@ -15,7 +16,7 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    /// Text with lines of `size` pixels.
+    /// A pen for lines that are `size` pixels high.
     pub fn new(size: f32, colour: [u8; 3]) -> Self {
         let font = FontRef::try_from_slice(FONT).expect("the embedded font is a font");
         Pen { font, size: PxScale::from(size), colour: Rgb(colour) }
@@ -37,19 +38,19 @@ impl Pen {
             return text.to_owned();
         }
         let cut = |letters: usize| text.chars().take(letters).collect::<String>().trim_end().to_owned() + "…";
-        // letters are wider than a pixel, and a name may be very long
+        // every letter is at least one pixel wide, and a name may be very long
         let most = (room as usize).min(text.chars().count());
         (0..most).rev().map(cut).find(|cut| self.fits(cut, room)).unwrap_or_default()
     }
 
-    /// Joins `phrases` with commas to lines of at most `room` pixels. A phrase that is longer than a line is
-    /// shortened.
+    /// Joins `phrases` with commas into lines of at most `room` pixels. A phrase that is longer than a line
+    /// is shortened.
     pub fn lines(&self, phrases: &[String], room: u32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for phrase in phrases {
             let joined = lines.last().map(|line| format!("{line}, {phrase}"));
             match (joined, lines.last_mut()) {
-                // the comma after it must fit, too
+                // there must also be room for the comma
                 (Some(joined), Some(last)) if self.fits(&format!("{joined},"), room) => *last = joined,
                 (_, Some(last)) => {
                     last.push(',');
@@ -61,7 +62,7 @@ impl Pen {
         lines
     }
 
-    /// Draws `text` with its top left corner at (`x`, `y`). Parts outside the canvas are left out.
+    /// Draws `text` with its top left corner at (`x`, `y`). Anything outside the canvas is clipped.
     pub fn write(&self, canvas: &mut RgbImage, text: &str, [x, y]: [u32; 2]) {
         let baseline = y as f32 + self.font.as_scaled(self.size).ascent();
         for (id, start, _) in self.placed(text) {
@@ -80,7 +81,7 @@ impl Pen {
         }
     }
 
-    /// The glyphs of `text`, each with its start and its end.
+    /// The glyphs of `text`, each with its start and end position.
     fn placed(&self, text: &str) -> impl Iterator<Item = (ab_glyph::GlyphId, f32, f32)> {
         let font = self.font.as_scaled(self.size);
         let mut end = 0.0;
@@ -99,7 +100,7 @@ impl Pen {
     }
 }
 
-/// The colour `over` with opacity `cover` (0 to 1) over the colour `under`.
+/// Blends the colour `over`, with opacity `cover` (0 to 1), onto the colour `under`.
 pub(super) fn blend(under: Rgb<u8>, over: Rgb<u8>, cover: f32) -> Rgb<u8> {
     let cover = cover.clamp(0.0, 1.0);
     let mix = |channel: usize| f32::from(under[channel]) * (1.0 - cover) + f32::from(over[channel]) * cover;

@@ -1,4 +1,4 @@
-//! A picture of images with their masks and the predicted masks.
+//! A picture of images with their true and predicted masks.
 
 use std::path::Path;
 
@@ -12,13 +12,12 @@ use super::sheet::{Block, Caption, Row, Sheet, fitted};
 use crate::error::{Error, Result};
 use crate::pack::{Pack, PackedSplit};
 
-/// Largest side of an image in the picture.
+/// Largest side of an image in the picture, in pixels.
 const CELL: u32 = 256;
 
-/// Writes a PNG with a row for each of `predictions` (index in `split`, predicted class ids) to `path`: the
-/// image, the image with its mask, and the image with the prediction. Each class has one colour, the same in
-/// every picture of the pack, and there is a legend. Below is the share of pixels with a class that are
-/// right.
+/// Writes a PNG to `path` with one row for each of `predictions` (index in `split`, predicted class ids): the
+/// image, the image with its mask, and the image with the prediction. Each class has the same colour in every
+/// picture of the pack, and there is a legend. The caption gives the pixel accuracy, without void pixels.
 ///
 /// # Errors
 /// [`Error::Invalid`] for no or too many predictions and for a split without masks, [`Error::Io`] and
@@ -45,7 +44,7 @@ pub fn predictions_png(
     sheet.write_png(path)
 }
 
-/// The images of a row, and the mask.
+/// The images of a row, and the true mask.
 fn draw(split: &PackedSplit, index: usize, predicted: &GrayImage) -> Result<(Block, GrayImage)> {
     let image = split.image(index)?;
     let mask = split
@@ -60,7 +59,7 @@ fn draw(split: &PackedSplit, index: usize, predicted: &GrayImage) -> Result<(Blo
     Ok((Block { pictures: pictures.map_err(undrawable(split, index))?, caption }, mask))
 }
 
-/// Share of the pixels with a class whose class was predicted; 0 if there are none.
+/// Share of the non-void pixels with the correct predicted class; 0 if all pixels are void.
 fn share_right(mask: &GrayImage, predicted: &GrayImage) -> f64 {
     let classed = mask.iter().zip(predicted.iter()).filter(|(truth, _)| **truth != 0);
     let (right, all) = classed

@@ -1,5 +1,5 @@
-//! A white page of pictures in rows: a heading, a name beside each row, captions below the pictures, a legend
-//! at the end.
+//! A white page with rows of pictures: a heading at the top, a name beside each row, captions below the
+//! pictures and a legend at the end.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::atomic_write::write_atomically;
 use crate::error::{Error, Result};
 use crate::images::resize::{Filter, resize_whole};
 
-/// Space around the page.
+/// Margin around the page, in pixels like all lengths below.
 const MARGIN: u32 = 16;
 /// Space between unrelated pictures.
 const GAP: u32 = 6;
@@ -19,13 +19,13 @@ const GAP: u32 = 6;
 const WIDE_GAP: u32 = 18;
 /// Space between the pictures of a block.
 const SEAM: u32 = 2;
-/// Space between a text and its object.
+/// Space between a text and the picture or swatch that it describes.
 const TEXT_GAP: u32 = 8;
-/// Widest name of a row.
+/// Maximum width of a row's name.
 const WIDEST_NAME: u32 = 150;
-/// Least width of a page with a long heading.
+/// Minimum width of a page with a long heading.
 const NARROWEST: u32 = 360;
-/// Side of the squares of the legend.
+/// Side of the colour squares in the legend.
 const SWATCH: u32 = 14;
 
 const INK: [u8; 3] = [32, 32, 32];
@@ -50,7 +50,7 @@ pub(super) struct Row {
 
 /// Pictures that belong together.
 pub(super) struct Block {
-    /// The same number in every block.
+    /// Every block must have the same number of pictures.
     pub pictures: Vec<RgbImage>,
     pub caption: Option<Caption>,
 }
@@ -61,8 +61,8 @@ pub(super) struct Caption {
     pub phrases: Vec<String>,
 }
 
-/// Width and height of an image that is fitted into a square of `cell` pixels. Small images are enlarged by a
-/// whole factor, so that their pixels stay visible.
+/// Width and height of an image fitted into a square of `cell` pixels. Small images are enlarged by a whole
+/// factor, so that their pixels stay visible.
 pub(super) fn fitted_size(width: u32, height: u32, cell: u32) -> (u32, u32) {
     let longest = width.max(height).max(1);
     match cell / longest {
@@ -74,7 +74,7 @@ pub(super) fn fitted_size(width: u32, height: u32, cell: u32) -> (u32, u32) {
     }
 }
 
-/// `image` as large as [`fitted_size`] says, antialiased where it is made smaller.
+/// Scales `image` to its [`fitted_size`], with antialiasing if it is reduced.
 pub(super) fn fitted(image: &RgbImage, cell: u32) -> std::result::Result<RgbImage, String> {
     let (width, height) = fitted_size(image.width(), image.height(), cell);
     if width < image.width() || height < image.height() {
@@ -84,7 +84,7 @@ pub(super) fn fitted(image: &RgbImage, cell: u32) -> std::result::Result<RgbImag
     Ok(RgbImage::from_fn(width, height, |x, y| *image.get_pixel(x / zoom, y / zoom)))
 }
 
-/// `number` with a comma before every third digit.
+/// `number` with commas as thousands separators.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let comma = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
@@ -92,7 +92,7 @@ pub(super) fn grouped(number: usize) -> String {
 }
 
 impl Sheet {
-    /// Writes the page to `path` as a PNG, whole or not at all.
+    /// Writes the page atomically to `path` as a PNG.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         let canvas = self.draw();
         let mut png = Vec::new();
@@ -232,7 +232,7 @@ impl Pens {
         })
     }
 
-    /// Positions of the entries of a legend, in lines below `top`, and the end of the last line.
+    /// Positions of the legend's entries, in lines below `top`, and the bottom of the last line.
     fn legend(&self, entries: &[([u8; 3], String)], width: u32, mut top: u32) -> (Vec<[u32; 2]>, u32) {
         let (mut left, mut places) = (MARGIN, Vec::with_capacity(entries.len()));
         for (_, text) in entries {

@@ -1,4 +1,4 @@
-//! ADE20K of the scene parsing benchmark, and other sets in its layout: photographs with masks of class ids.
+//! ADE20K (scene parsing benchmark) and other sets in its layout: photographs with masks of class ids.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use crate::formats::text_list::{TextLine, TextList};
 
 /// The list of class names.
 const NAMES: &str = "objectInfo150.txt";
-/// Number of classes if no list names them.
+/// Number of classes if there is no list of class names.
 const CLASSES: usize = 150;
-/// Most classes that 8-bit masks can have, with 0 for void.
+/// Maximum number of classes in 8-bit masks, where 0 is void.
 const MOST_CLASSES: usize = 255;
 /// Splits and their folders.
 const SPLITS: [(&str, &str); 2] = [("train", "training"), ("test", "validation")];
@@ -33,15 +33,15 @@ pub const ADE20K: Source = Source {
 ADEChallengeData2016.zip, or its tree
   images/{training,validation}/<name>.jpg
   annotations/{training,validation}/<name>.png    8 bits: 0 = void, 1..150 = classes
-  objectInfo150.txt                               names; without it the classes are called by their numbers",
+  objectInfo150.txt                               names; without it, classes are numbered",
         sizes: "20,210 train / 2,000 test (the validation images)",
         download: "967 MB",
         described: "Zhou et al. 2017, Scene Parsing through ADE20K Dataset; sceneparsing.csail.mit.edu",
-        licence: "annotations: BSD 3-Clause; images: not MIT's own, for non-commercial research and education",
+        licence: "annotations: BSD 3-Clause; images (not MIT's): non-commercial research and education",
     },
 };
 
-/// Matches images and masks by their names.
+/// Matches images and masks by name.
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let (class_names, named) = match listing.find_list(NAMES)? {
         Some(list) => (class_names(&list)?, true),
@@ -63,7 +63,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or("ADE20K"), class_names, splits, notes) })
 }
 
-/// The image and the mask of one name.
+/// The image and the mask with the same name.
 #[derive(Default)]
 struct Pair<'a> {
     image: Option<&'a str>,
@@ -90,13 +90,13 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
         let pair = pairs.entry((folder, stem)).or_default();
         let place = if kind == "images" { &mut pair.image } else { &mut pair.mask };
         if let Some(other) = place.replace(path) {
-            return Err(Error::member(listing.input, path, format!("has the name of {other}, too")));
+            return Err(Error::member(listing.input, path, format!("has the same name as {other}")));
         }
     }
     Ok(pairs)
 }
 
-/// The complete pairs of a folder, ordered by name. Missing partners go to `missing`.
+/// The complete pairs of a folder, sorted by name. Missing images and masks are added to `missing`.
 fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
     let in_folder = pairs.iter().filter(|((other, _), _)| *other == folder);
     let sample = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
@@ -109,14 +109,14 @@ fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> 
                 None => format!("images/{folder}/{stem}.jpg"),
             };
             let partner = image.or(mask).unwrap_or(stem);
-            missing.push((absent, format!("it is not there, and {partner} needs it")));
+            missing.push((absent, format!("it is missing, but {partner} needs it")));
             None
         }
     };
     in_folder.filter_map(sample).collect()
 }
 
-/// The class names of a table with the columns `Idx` (1, 2, ...) and `Name`, separated by tabs.
+/// Reads the class names from a tab-separated table with the columns `Idx` (1, 2, ...) and `Name`.
 fn class_names(list: &TextList) -> Result<Vec<String>> {
     let lines = list.lines()?;
     let cells = |line: &TextLine| -> Vec<String> {
@@ -149,7 +149,7 @@ mod tests {
     const INFO: &str = "Idx\tRatio\tTrain\tVal\tStuff\tName\r\n1\t0.1576\t11664\t1172\t1\twall\r\n\
                         2\t0.1072\t6046\t612\t1\tbuilding, edifice\r\n";
 
-    /// The published tree with two training images and one of validation.
+    /// The published tree with two training images and one validation image.
     fn official() -> Vec<(&'static str, &'static [u8])> {
         vec![
             ("ADEChallengeData2016/annotations/training/ADE_train_00000001.png", b""),
@@ -212,7 +212,7 @@ mod tests {
             let message = refused(&files);
             let ending = path.strip_prefix("ADEChallengeData2016/").unwrap();
             assert!(
-                message.contains(&format!("{ending}: it is not there, and ADEChallengeData2016/")),
+                message.contains(&format!("{ending}: it is missing, but ADEChallengeData2016/")),
                 "{message}"
             );
         }
@@ -227,7 +227,7 @@ mod tests {
         files.push(("ADEChallengeData2016/images/training/ADE_train_00000001.png", b""));
         assert!(
             refused(&files)
-                .contains("has the name of ADEChallengeData2016/images/training/ADE_train_00000001.jpg")
+                .contains("has the same name as ADEChallengeData2016/images/training/ADE_train_00000001.jpg")
         );
         let mut files = official();
         files[0].0 = "ADEChallengeData2016/annotations/training/ADE_train_00000001.jpg";

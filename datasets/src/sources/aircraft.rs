@@ -1,4 +1,4 @@
-//! FGVC-Aircraft (Maji, Rahtu, Kannala, Blaschko and Vedaldi, 2013), its 100 variants.
+//! FGVC-Aircraft (Maji, Rahtu, Kannala, Blaschko and Vedaldi, 2013) with its 100 variants as classes.
 
 use super::listed_splits::{self, ListedSplit};
 use super::listing::Listing;
@@ -7,7 +7,7 @@ use super::plan::PackPlan;
 use super::source::{Options, Source, SourceInfo};
 use crate::error::Result;
 
-/// List of the classes.
+/// The list of classes.
 const CLASSES: &str = "variants.txt";
 /// The lists of the splits.
 const SPLITS: [(&str, &str); 3] = [
@@ -16,7 +16,7 @@ const SPLITS: [(&str, &str); 3] = [
     ("test", "images_variant_test.txt"),
 ];
 
-/// FGVC-Aircraft as published: classes in the order of `variants.txt`. The images keep the banner of 20
+/// FGVC-Aircraft as published, with classes in the order of `variants.txt`. The images keep the banner of 20
 /// pixels at the bottom.
 pub const AIRCRAFT: Source = Source {
     kind: "aircraft",
@@ -26,7 +26,7 @@ pub const AIRCRAFT: Source = Source {
     side: None,
     info: SourceInfo {
         name: "Aircraft",
-        expects: "fgvc-aircraft-2013b.tar.gz, or the folder fgvc-aircraft-2013b that it holds:\n\
+        expects: "fgvc-aircraft-2013b.tar.gz, or its folder fgvc-aircraft-2013b:\n\
                   data/images/NNNNNNN.jpg\n\
                   data/variants.txt\n\
                   data/images_variant_{train,val,test}.txt",
@@ -40,7 +40,7 @@ pub const AIRCRAFT: Source = Source {
 
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let classes = listing.require_list(CLASSES)?.classes()?;
-    // a line is `1025794 707-320`: number of the image and variant, which may hold spaces and `/`
+    // a line is `1025794 707-320`: image number and variant, which may contain spaces and `/`
     let parse = |line: &str| {
         let (image, variant) = line
             .split_once(char::is_whitespace)

@@ -1,7 +1,7 @@
-//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in their binary and their python version.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky 2009), each in its binary or its Python version.
 //!
-//! Each member holds thousands of images with their labels. It is read as a list first, for its labels, and
-//! its images are decoded by `records` later.
+//! Each member contains thousands of images and their labels. It is first read as a list, for the labels. Its
+//! images are decoded later by `records`.
 
 use image::RgbImage;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::formats::text_list::TextList;
 
 /// Side of the images in pixels.
 const SIDE: usize = 32;
-/// Bytes of an image: the red, the green and the blue plane.
+/// Bytes per image: the red, the green and the blue plane.
 const IMAGE_BYTES: usize = 3 * SIDE * SIDE;
 
 /// The differences between the two sets.
@@ -25,16 +25,16 @@ struct CifarSet {
     name: &'static str,
     /// Bytes before the image in a record of the binary version; the last of them is the label.
     label_bytes: usize,
-    /// Key of the labels in the python version.
+    /// Key of the labels in the Python version.
     labels_key: &'static str,
-    /// Key of the class names in the python version.
+    /// Key of the class names in the Python version.
     names_key: &'static str,
-    /// Batches of the training split, without the `.bin` of the binary version.
+    /// Batches of the training split. In the binary version, `.bin` is added to the names.
     train: &'static [&'static str],
     test: &'static str,
-    /// File of the class names in the binary version.
+    /// File with the class names in the binary version.
     binary_names: &'static str,
-    /// File of the class names in the python version.
+    /// File with the class names in the Python version.
     python_names: &'static str,
 }
 
@@ -60,7 +60,7 @@ static HUNDRED: CifarSet = CifarSet {
     python_names: "meta",
 };
 
-/// CIFAR-10: the published binary or python version, or pictures in class folders.
+/// CIFAR-10: the published binary or Python version, or image files in class folders.
 pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
@@ -75,7 +75,7 @@ pub const CIFAR10: Source = Source {
     side: Some(SIDE),
     info: SourceInfo {
         name: "CIFAR10",
-        expects: "cifar-10-binary.tar.gz, cifar-10-python.tar.gz, or the folder that one of them holds:\n\
+        expects: "cifar-10-binary.tar.gz, cifar-10-python.tar.gz, or the folder inside one of them:\n\
                   cifar-10-batches-bin/{data_batch_{1,2,3,4,5},test_batch}.bin, batches.meta.txt\n\
                   cifar-10-batches-py/{data_batch_{1,2,3,4,5},test_batch}, batches.meta\n\
                   or class folders: {train,test}/<class>/<image>",
@@ -87,7 +87,7 @@ pub const CIFAR10: Source = Source {
     },
 };
 
-/// CIFAR-100 with its 100 fine labels: the published binary or python version.
+/// CIFAR-100 with its 100 fine labels: the published binary or Python version.
 pub const CIFAR100: Source = Source {
     kind: "cifar100",
     is_list: |path| HUNDRED.owns(path),
@@ -96,7 +96,7 @@ pub const CIFAR100: Source = Source {
     side: Some(SIDE),
     info: SourceInfo {
         name: "CIFAR100",
-        expects: "cifar-100-binary.tar.gz, cifar-100-python.tar.gz, or the folder that one of them holds:\n\
+        expects: "cifar-100-binary.tar.gz, cifar-100-python.tar.gz, or the folder inside one of them:\n\
                   cifar-100-binary/{train.bin,test.bin,fine_label_names.txt}\n\
                   cifar-100-python/{train,test,meta}",
         sizes: "50,000 train / 10,000 test",
@@ -107,7 +107,7 @@ pub const CIFAR100: Source = Source {
     },
 };
 
-/// Whether the input holds batches of CIFAR-10.
+/// Whether the input contains batches of CIFAR-10.
 fn is_cifar10_batches(listing: &Listing) -> bool {
     listing.members.iter().any(|(path, _)| TEN.is_batch(file_name(path)))
 }
@@ -122,7 +122,7 @@ impl CifarSet {
         self.train.iter().copied().chain([self.test])
     }
 
-    /// Whether a file of this name is a batch of either version.
+    /// Whether `name` is the file name of a batch in either version.
     fn is_batch(&self, name: &str) -> bool {
         let stem = name.strip_suffix(".bin").unwrap_or(name);
         self.batches().any(|batch| batch == stem)
@@ -134,12 +134,12 @@ impl CifarSet {
         self.is_batch(name) || name == self.binary_names || name == self.python_names
     }
 
-    /// Decides which image goes where. If both versions are there, the binary one is read.
+    /// Decides where each image goes. If both versions are present, the binary one is used.
     fn plan(&self, listing: &Listing, options: &Options) -> Result<PackPlan> {
         let binary = listing.lists.keys().any(|path| is_binary(path) && self.is_batch(file_name(path)));
         if !binary && !listing.lists.keys().any(|path| self.is_batch(file_name(path))) {
             let (name, first) = (self.name, self.train[0]);
-            let hint = "hint: `eqr-bench data list` shows what INPUT must hold";
+            let hint = "hint: `eqr-bench data list` shows what INPUT must contain";
             let reason =
                 format!("expected batches of {name} ({first}.bin or {first}, ...), found none\n{hint}");
             return Err(Error::format(listing.input, reason));
@@ -167,7 +167,7 @@ impl CifarSet {
         names.map_err(|reason| list.error(reason))
     }
 
-    /// The samples of a batch. Images are named by their number in it.
+    /// The samples of a batch. Images are named by their index in the batch.
     fn samples(&self, batch: &TextList, classes: usize) -> Result<Vec<Sample>> {
         let labels = match is_binary(batch.path) {
             true => self.binary_labels(batch.bytes),
@@ -187,7 +187,7 @@ impl CifarSet {
         Ok(self.binary_records(bytes)?.map(|record| i64::from(record[self.label_bytes - 1])).collect())
     }
 
-    /// Records of the binary version: labels, then an image.
+    /// Splits a batch of the binary version into its records: labels followed by an image.
     fn binary_records<'a>(
         &self,
         bytes: &'a [u8],
@@ -198,7 +198,7 @@ impl CifarSet {
             false => {
                 let hint = "hint: copy or download it again";
                 Err(format!(
-                    "{} bytes, expected a multiple of {record}, the bytes of an image\n{hint}",
+                    "{} bytes, expected a multiple of {record}, the bytes per image\n{hint}",
                     bytes.len()
                 ))
             }
@@ -227,7 +227,7 @@ impl CifarSet {
     }
 }
 
-/// The images of the python version, one in each row.
+/// The images of the Python version, one per row.
 fn python_images<'d>(dict: &'d pickle::Dict) -> std::result::Result<&'d pickle::Array<'d>, String> {
     let images = dict.array("data")?;
     match images.columns == IMAGE_BYTES {
@@ -236,7 +236,7 @@ fn python_images<'d>(dict: &'d pickle::Dict) -> std::result::Result<&'d pickle::
     }
 }
 
-/// An image from its three planes of [`SIDE`] x [`SIDE`].
+/// Makes an image from its three planes of [`SIDE`] x [`SIDE`] bytes.
 fn rgb(planes: &[u8]) -> RgbImage {
     let plane = SIDE * SIDE;
     RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {

@@ -1,4 +1,4 @@
-//! Splits and classes out of folders: `{train,val,test}/<class>/<image>` or `<class>/<image>`.
+//! Splits and classes from folder names: `{train,val,test}/<class>/<image>` or `<class>/<image>`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,19 +7,19 @@ use super::member_path::without_archive_ending;
 use super::seeded_split::SeededSplit;
 use crate::error::{Error, Result};
 
-/// Which image goes where.
+/// Where each image goes.
 pub(super) struct ClassFolderLayout {
-    /// In alphabetical order; labels index it.
+    /// Class names in alphabetical order, indexed by label.
     pub class_names: Vec<String>,
-    /// (index of the image, label), ordered by class and path.
+    /// (index of the image, label), sorted by class and path.
     pub train: Vec<(usize, i32)>,
-    /// Empty unless there are `train`, `val` and `test`.
+    /// Empty unless `train`, `val` and `test` all exist.
     pub val: Vec<(usize, i32)>,
     /// `test`, or `val` if there is no `test`.
     pub test: Vec<(usize, i32)>,
-    /// Whether the test split was drawn, because the source has none.
+    /// Whether the test split was drawn at random, because the source has no splits.
     pub split_by_seed: bool,
-    /// Number of images beside the folders of the splits. They are left out.
+    /// Number of images outside the split folders. They are left out.
     pub outside: usize,
 }
 
@@ -30,8 +30,8 @@ impl ClassFolderLayout {
     /// Reads the layout from the sorted paths of all images of `input`.
     ///
     /// # Errors
-    /// [`Error::Member`] for an image in an unexpected place and for a duplicate path, [`Error::Format`] if
-    /// there are no images, fewer than two classes or no test images.
+    /// [`Error::Member`] for an image in an unexpected place or a duplicate path; [`Error::Format`] if there
+    /// are no images, fewer than two classes or no test images.
     pub(super) fn from_paths(
         input: &Path,
         images: &[&str],
@@ -59,7 +59,7 @@ impl ClassFolderLayout {
             test = std::mem::take(&mut val);
         }
         if let Some(class) = test.keys().chain(val.keys()).find(|class| !train.contains_key(*class)) {
-            let reason = format!("class `{class}` has test images and no training image");
+            let reason = format!("class `{class}` has test images but no training images");
             return Err(Error::format(images.input, reason));
         }
         let class_names: Vec<String> = train.keys().map(ToString::to_string).collect();
@@ -77,14 +77,14 @@ impl ClassFolderLayout {
         Ok(ClassFolderLayout { class_names, train, val, test, split_by_seed: false, outside })
     }
 
-    /// The layout of a source without splits: a share of each class, drawn by the seed, is the test split.
+    /// The layout of a source without splits: the seed selects a share of each class for the test split.
     fn from_seeded_split(classes: &ImagesByClass, seeded: SeededSplit) -> ClassFolderLayout {
         let (train, test) = seeded.split_classes(classes.values().map(Vec::as_slice));
         let class_names = classes.keys().map(ToString::to_string).collect();
         ClassFolderLayout { class_names, train, val: Vec::new(), test, split_by_seed: true, outside: 0 }
     }
 
-    /// Refuses a set of one class or without test images.
+    /// Refuses a set with fewer than two classes or without test images.
     fn check(&self, input: &Path) -> Result<()> {
         let classes = &self.class_names;
         if classes.len() < 2 {
@@ -111,20 +111,20 @@ impl ClassFolderLayout {
     }
 }
 
-/// Refuses an input without images, and duplicate paths.
+/// Refuses an input without images or with duplicate paths.
 fn check_images(input: &Path, images: &[&str]) -> Result<()> {
     if images.is_empty() {
         let reason =
-            "no .jpg, .jpeg or .png file inside\nhint: expected <class>/<image> or train/<class>/<image>";
+            "no .jpg, .jpeg or .png files found\nhint: expected <class>/<image> or train/<class>/<image>";
         return Err(Error::format(input, reason));
     }
     match images.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::member(input, pair[0], "there are two members of this name")),
+        Some(pair) => Err(Error::member(input, pair[0], "two members have this name")),
         None => Ok(()),
     }
 }
 
-/// `paths` without the folders that all of them share. A folder that holds only images is a class.
+/// Removes the folders that all `paths` share. A folder that contains only images is a class and is kept.
 fn without_common_folders<'a>(paths: &'a [Vec<&'a str>]) -> Vec<&'a [&'a str]> {
     let mut rest: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
     let in_one_folder = |rest: &[&[&str]]| rest.iter().all(|path| path.len() > 1 && path[0] == rest[0][0]);
@@ -134,22 +134,22 @@ fn without_common_folders<'a>(paths: &'a [Vec<&'a str>]) -> Vec<&'a [&'a str]> {
     rest
 }
 
-/// The images below their common folders.
+/// All images, with their paths below the common folders.
 struct ImagePaths<'a> {
     input: &'a Path,
-    /// Full paths, for messages.
+    /// Full paths, for error messages.
     images: &'a [&'a str],
     /// The components of each path below the common folders.
     paths: Vec<&'a [&'a str]>,
 }
 
 impl<'a> ImagePaths<'a> {
-    /// Whether `split` is a folder or an archive at the top.
+    /// Whether there is a folder or an archive named `split` at the top.
     fn has_folder(&self, split: &str) -> bool {
         self.paths.iter().any(|path| path.len() > 1 && without_archive_ending(path[0]) == split)
     }
 
-    /// The images of `split` by class, or all images if it is `None`.
+    /// The images of `split` by class, or all images if `split` is `None`.
     fn by_class(&self, split: Option<&str>) -> Result<ImagesByClass<'a>> {
         let mut classes = ImagesByClass::new();
         for (index, path) in self.paths.iter().enumerate() {
@@ -162,7 +162,7 @@ impl<'a> ImagePaths<'a> {
                 [class, _] => classes.entry(without_archive_ending(class)).or_default().push(index),
                 _ => {
                     let reason =
-                        "expected <class>/<image> or {train,test,val}/<class>/<image>, alike for all images";
+                        "expected <class>/<image> or {train,test,val}/<class>/<image> for all images";
                     return Err(Error::member(self.input, self.images[index], reason));
                 }
             }

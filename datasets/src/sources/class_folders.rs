@@ -1,4 +1,4 @@
-//! Sets with a folder for each class: any set, and CIFAR-10 as pictures.
+//! Sets with one folder per class: any set, and CIFAR-10 as image files.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use super::seeded_split::SeededSplit;
 use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
 
-/// Classes of CIFAR-10 in the order of its labels, which is alphabetical.
+/// CIFAR-10's classes in label order, which is alphabetical.
 pub const CIFAR10_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Any set with a folder for each class.
+/// Any set with one folder per class.
 pub const CLASS_FOLDERS: Source = Source {
     kind: "class-folders",
     is_list: |_| false,
@@ -28,7 +28,7 @@ pub const CLASS_FOLDERS: Source = Source {
         expects: "\
 a folder, .tar, .tar.gz or .zip with
   {train,test}/<class>/<image>, {train,val}/<class>/<image>, or all three; or
-  <class>/<image>, of which a share of each class becomes the test split
+  <class>/<image>; a share of each class becomes the test split
 images: .jpg, .jpeg, .png",
         sizes: "as found",
         download: "none",
@@ -40,7 +40,7 @@ images: .jpg, .jpeg, .png",
 /// CIFAR-10 in class folders.
 ///
 /// # Errors
-/// [`Error::Format`] for other classes; those of [`CLASS_FOLDERS`].
+/// [`Error::Format`] for other classes; the errors of [`CLASS_FOLDERS`].
 pub(super) fn cifar10(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let plan = plan(listing, options, "CIFAR10")?;
     if plan.class_names == CIFAR10_CLASSES {
@@ -50,7 +50,7 @@ pub(super) fn cifar10(listing: &Listing, options: &Options) -> Result<PackPlan> 
     Err(Error::format(listing.input, format!("expected the classes {expected}, found {found}")))
 }
 
-/// The plan of class folders. `name` is used if the options give none.
+/// The plan for class folders. `name` is used if the options give no name.
 fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
     let seeded = SeededSplit::from_options(options)?;
     let images: Vec<&str> = listing.paths().filter(|path| is_image(path)).collect();
@@ -70,7 +70,7 @@ fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
     Ok(PackPlan::photographs(options.name_or(name), layout.class_names, splits, notes))
 }
 
-/// The name of the input without the ending of an archive; for `.`, the name of the folder.
+/// The name of the input without an archive ending. For `.`, the name of the folder.
 fn stem(input: &Path) -> String {
     let whole = input.canonicalize().unwrap_or_else(|_| input.to_owned());
     let name = whole.file_name().unwrap_or_default().to_string_lossy();
@@ -96,7 +96,7 @@ mod tests {
         (CLASS_FOLDERS.plan)(&listed(paths), &options()).unwrap_err().to_string()
     }
 
-    /// Path and label of a split's images.
+    /// Paths and labels of a split's images.
     fn images<'a>(plan: &'a PackPlan, split: &str) -> Vec<(&'a str, i32)> {
         let (_, items) = plan.splits.iter().find(|(name, _)| name == split).unwrap();
         items.iter().map(|item| (item.image.as_str(), item.label)).collect()
@@ -172,7 +172,7 @@ mod tests {
         );
         assert!(refused(&["a/0.png", "a/1.png"]).contains("at least two class folders, found [\"a\"]"));
         assert!(refused(&["a/0.png", "b/0.png"]).contains("nothing is left for the test split"));
-        assert!(refused(&["a/0.png", "a/0.png", "b/0.png"]).contains("a/0.png: there are two members"));
+        assert!(refused(&["a/0.png", "a/0.png", "b/0.png"]).contains("a/0.png: two members have"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Describable Textures (Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi, CVPR 2014), split 1 of its ten.
+//! Describable Textures (Cimpoi, Maji, Kokkinos, Mohamed and Vedaldi, CVPR 2014), split 1 of 10.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub const DTD: Source = Source {
     side: None,
     info: SourceInfo {
         name: "DTD",
-        expects: "dtd-r1.0.1.tar.gz, or the folder dtd that it holds:\n\
+        expects: "dtd-r1.0.1.tar.gz, or its folder dtd:\n\
                   images/<class>/<class>_NNNN.jpg\n\
                   labels/train1.txt, labels/val1.txt, labels/test1.txt",
         sizes: "1,880 train / 1,880 val / 1,880 test (split 1 of 10)",
@@ -58,13 +58,13 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     listed_splits::plan("DTD", listing, options, classes, "images/", splits)
 }
 
-/// The error about a missing list: some copies of the set hold the images alone.
+/// The error for a missing list. Some copies of the set contain only the images.
 fn missing(listing: &Listing, end: &str) -> Error {
-    let hint = "hint: images without lists can be packed as class-folders, with a test split of their own";
+    let hint = "hint: images without lists can be packed as class-folders, with a random test split";
     Error::format(listing.input, format!("expected a file {end}, found none\n{hint}"))
 }
 
-/// The lines, such as `banded/banded_0002.jpg`, with their classes.
+/// The lines, such as `banded/banded_0002.jpg`, each with its class.
 fn classes_of_lines<'a>(list: &TextList<'a>) -> Result<Vec<(&'a str, TextLine<'a>)>> {
     let class = |line: TextLine<'a>| match line.text.split_once('/') {
         Some((class, _)) => Ok((class, line)),

@@ -10,8 +10,8 @@ use super::source::{Options, Source, SourceInfo};
 use crate::error::Result;
 use crate::formats::text_list::{ClassList, TextList};
 
-/// Food-101 as published: classes in the order of `classes.txt`, splits from the `.txt` lists, or else
-/// from the `.json` lists.
+/// Food-101 as published: classes in the order of `classes.txt`, splits from the `.txt` lists or, if these
+/// are missing, from the `.json` lists.
 pub const FOOD101: Source = Source {
     kind: "food101",
     is_list: |path| {
@@ -23,7 +23,7 @@ pub const FOOD101: Source = Source {
     side: None,
     info: SourceInfo {
         name: "Food101",
-        expects: "food-101.tar.gz, or the folder food-101 that it holds:\n\
+        expects: "food-101.tar.gz, or its folder food-101:\n\
                   images/<class>/<id>.jpg\n\
                   meta/classes.txt\n\
                   meta/train.txt, meta/test.txt (or train.json, test.json)",
@@ -31,7 +31,7 @@ pub const FOOD101: Source = Source {
         download: "5.0 GB",
         described: "Bossard, Guillaumin, Van Gool: Food-101 - Mining Discriminative Components with Random Forests, \
                     ECCV 2014; data.vision.ee.ethz.ch/cvl/datasets_extra/food-101",
-        licence: "scientific fair use; the images are Foodspotting's and their owners', not the authors' to license",
+        licence: "scientific fair use; images belong to Foodspotting and their owners, not to the authors",
     },
 };
 
@@ -50,10 +50,11 @@ fn split<'a>(listing: &'a Listing, split: &'static str, classes: &ClassList) -> 
     }
 }
 
-/// The images of one object `{"apple_pie": ["apple_pie/1005649", ...], ...}`.
+/// Reads the images of the JSON object `{"apple_pie": ["apple_pie/1005649", ...], ...}`.
 fn from_json(list: &TextList, classes: &ClassList) -> Result<Vec<ListedImage>> {
-    let names: BTreeMap<String, Vec<String>> = serde_json::from_slice(list.bytes)
-        .map_err(|error| list.error(format!("expected an object of lists of images by class: {error}")))?;
+    let names: BTreeMap<String, Vec<String>> = serde_json::from_slice(list.bytes).map_err(|error| {
+        list.error(format!("expected an object with a list of images per class: {error}"))
+    })?;
     let image = |name: &String| match listed(name, classes) {
         Ok((image, label)) => Ok(ListedImage { image, label, line: None }),
         Err(reason) => Err(list.error(reason)),
@@ -61,7 +62,7 @@ fn from_json(list: &TextList, classes: &ClassList) -> Result<Vec<ListedImage>> {
     names.values().flatten().map(image).collect()
 }
 
-/// Path and label of the image `apple_pie/1005649`.
+/// Path and label of an image such as `apple_pie/1005649`.
 fn listed(name: &str, classes: &ClassList) -> std::result::Result<(String, i32), String> {
     let (class, _) = name.split_once('/').ok_or_else(|| format!("expected <class>/<id>, found {name:?}"))?;
     Ok((format!("images/{name}.jpg"), classes.label(class)?))

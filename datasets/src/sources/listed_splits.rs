@@ -1,4 +1,4 @@
-//! Sets of photographs whose splits are lists of images.
+//! Sets of photographs with a list of images for each split.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,13 +11,13 @@ use super::source::Options;
 use crate::error::{Error, Result};
 use crate::formats::text_list::TextList;
 
-/// An image that a list names.
+/// An image in a list.
 pub(super) struct ListedImage {
     /// Path below the folder of the set, such as `images/banded/banded_0002.jpg`.
     pub image: String,
     /// Class index.
     pub label: i32,
-    /// Line of the list; `None` in a list without lines.
+    /// Line number in the list; `None` if the list has no lines.
     pub line: Option<usize>,
 }
 
@@ -28,15 +28,14 @@ pub(super) struct ListedSplit<'a> {
     pub images: Vec<ListedImage>,
 }
 
-/// The plan of a set of photographs whose lists name the images of all splits. Samples keep the order of the
-/// lists.
+/// Plans a set of photographs from the lists of its splits. Samples keep the order of the lists.
 ///
-/// `folder` is a folder inside the set, such as `images/`, or empty for the whole set. Images in it that no
-/// list names are left out and counted in the notes.
+/// `folder` is a folder inside the set, such as `images/`, or empty for the whole set. Images in this folder
+/// that are in no list are left out and counted in the notes.
 ///
 /// # Errors
-/// [`Error::Member`] for an image that is named twice, with the line; [`Error::Format`] if two folders hold
-/// images of the lists. Images that are named and missing go to [`PackPlan::missing`].
+/// [`Error::Member`] for an image that is listed twice, with the line number; [`Error::Format`] if listed
+/// images are found in two folders. Listed images that are missing are added to [`PackPlan::missing`].
 pub(super) fn plan(
     name: &str,
     listing: &Listing,
@@ -57,7 +56,7 @@ pub(super) fn plan(
     Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or(name), class_names, samples, notes) })
 }
 
-/// The number of images in `folder` that no list names.
+/// The number of images in `folder` that are in no list.
 fn count_unnamed<T>(listing: &Listing, named: &HashMap<&str, T>, root: &str, folder: &str) -> usize {
     let is_unnamed = |path: &&str| {
         let name = path.strip_prefix(root).filter(|name| name.starts_with(folder));
@@ -66,24 +65,25 @@ fn count_unnamed<T>(listing: &Listing, named: &HashMap<&str, T>, root: &str, fol
     listing.paths().filter(is_unnamed).count()
 }
 
-/// Every named image, with the list and the line that name it. An image may be named only once in all lists.
+/// Every listed image, with its list and line. An image may be listed only once in all lists.
 fn named_images<'s>(splits: &'s [ListedSplit]) -> Result<HashMap<&'s str, (&'s str, Option<usize>)>> {
     let mut named = HashMap::new();
     for ListedSplit { list, images, .. } in splits {
         if images.is_empty() {
-            return Err(list.error("expected the names of images, found none"));
+            return Err(list.error("expected image names, found none"));
         }
         for listed in images {
             if let Some((other, line)) = named.insert(listed.image.as_str(), (list.path, listed.line)) {
                 let line = line.map(|line| format!(" line {line}")).unwrap_or_default();
-                return Err(listed.error(list, format!("names {}, as does {other}{line}", listed.image)));
+                return Err(listed.error(list, format!("lists {}, as does {other}{line}", listed.image)));
             }
         }
     }
     Ok(named)
 }
 
-/// The folder of the set: the part of the members' paths before the names. Empty, or ends in `/`.
+/// The folder of the set: the part of the members' paths that precedes the listed names. It is empty or ends
+/// in `/`.
 fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
     let mut roots = BTreeSet::new();
     for path in listing.paths() {
@@ -95,21 +95,20 @@ fn root<T>(listing: &Listing, named: &HashMap<&str, T>) -> Result<String> {
         (Some(root), None) => Ok(root.to_string()),
         (Some(one), Some(other)) => {
             let place = |root: &str| if root.is_empty() { "the top".to_string() } else { root.to_string() };
-            let reason =
-                format!("images of the lists lie in two places: {} and {}", place(one), place(other));
+            let reason = format!("listed images are in two places: {} and {}", place(one), place(other));
             Err(Error::format(
                 listing.input,
                 format!("{reason}\nhint: point INPUT at the folder or archive to use"),
             ))
         }
-        // no image is there: with any root, all of them will be missing
+        // none of the images was found: all are reported as missing, whatever the root is
         (None, _) => Ok(String::new()),
     }
 }
 
 impl<'a> ListedSplit<'a> {
-    /// Reads the list that ends in `end`. `parse` turns a line into a path below the folder of the set and a
-    /// label.
+    /// Reads the list whose path ends in `end`. `parse` turns a line into a label and a path below the folder
+    /// of the set.
     ///
     /// # Errors
     /// [`Error::Format`] for a missing list, [`Error::Member`] for a line that `parse` refuses.
@@ -127,7 +126,7 @@ impl<'a> ListedSplit<'a> {
         Ok(ListedSplit { split, images: images.collect::<Result<_>>()?, list })
     }
 
-    /// The samples of the split. Named images that are not there go to `missing`.
+    /// The samples of the split. Listed images that are missing are added to `missing`.
     fn samples(&self, listing: &Listing, root: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
         let sample = |listed: &ListedImage| {
             let path = format!("{root}{}", listed.image);
@@ -135,7 +134,7 @@ impl<'a> ListedSplit<'a> {
                 Ok(_) => Some(Sample::labelled(path, listed.label)),
                 Err(_) => {
                     let line = listed.line.map(|line| format!(" line {line}")).unwrap_or_default();
-                    missing.push((path, format!("it is not there, and {}{line} names it", self.list.path)));
+                    missing.push((path, format!("it is missing, but {}{line} lists it", self.list.path)));
                     None
                 }
             }
@@ -145,7 +144,7 @@ impl<'a> ListedSplit<'a> {
 }
 
 impl ListedImage {
-    /// An error at the line that names the image.
+    /// An error for the line that lists the image.
     fn error(&self, list: &TextList, reason: String) -> Error {
         match self.line {
             Some(line) => list.error_at(line, reason),

@@ -7,12 +7,12 @@ use super::member_path::ends_in;
 use crate::error::{Error, Result};
 use crate::formats::text_list::TextList;
 
-/// The members of an input, and the contents of its lists.
+/// The members of an input, and the contents of its list files.
 pub struct Listing<'a> {
-    /// The folder or archive, for messages.
+    /// The folder or archive, for error messages.
     pub input: &'a Path,
-    /// Path and size of every regular file, sorted by path. Components are joined by `/`. An archive inside
-    /// the input counts as a folder, as in `n01440764.tar/n01440764_18.JPEG`.
+    /// Path and size of every regular file, sorted by path. Path components are joined by `/`. An archive
+    /// inside the input counts as a folder, as in `n01440764.tar/n01440764_18.JPEG`.
     pub members: Vec<(String, u64)>,
     /// The files selected by [`super::Source::is_list`], by path.
     pub lists: BTreeMap<String, Vec<u8>>,
@@ -24,11 +24,11 @@ impl Listing<'_> {
         self.members.iter().map(|(path, _)| path.as_str())
     }
 
-    /// The list whose path ends in `end`, if there is one. Equal copies count as one: ClassName.txt of SUN397
-    /// comes with the images and with the partitions.
+    /// The list whose path ends in `end`, if there is one. Identical copies count as one: SUN397's
+    /// ClassName.txt comes with the images and with the partitions.
     ///
     /// # Errors
-    /// [`Error::Format`] for two lists that differ.
+    /// [`Error::Format`] if there are two lists that differ.
     pub(super) fn find_list(&self, end: &str) -> Result<Option<TextList<'_>>> {
         let mut found = self.lists.iter().filter(|(path, _)| ends_in(path, end));
         let Some((path, bytes)) = found.next() else { return Ok(None) };
@@ -48,7 +48,7 @@ impl Listing<'_> {
     /// [`Error::Format`] if there is none, or two that differ.
     pub(super) fn require_list(&self, end: &str) -> Result<TextList<'_>> {
         self.find_list(end)?.ok_or_else(|| {
-            let hint = "hint: `eqr-bench data list` shows what INPUT must hold";
+            let hint = "hint: `eqr-bench data list` shows what INPUT must contain";
             Error::format(self.input, format!("expected a file {end}, found none\n{hint}"))
         })
     }

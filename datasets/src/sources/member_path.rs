@@ -1,5 +1,5 @@
-//! Questions about the paths of members. Paths are matched from their end, because the folders above depend
-//! on where INPUT points.
+//! Helpers for the paths of members. Paths are matched from the end, because the parent folders depend on
+//! where INPUT points.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The last `N` components of a path, in its order; `None` if it has fewer.
+/// The last `N` components of a path, in order; `None` if it has fewer.
 pub(super) fn last_components<const N: usize>(path: &str) -> Option<[&str; N]> {
     let mut components = [""; N];
     let mut from_the_end = path.rsplit('/');
@@ -26,7 +26,7 @@ pub(super) fn ends_in(path: &str, end: &str) -> bool {
     path.strip_suffix(end).is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }
 
-/// The name of a file or folder without the ending of an archive.
+/// The name of a file or folder without its archive ending.
 pub(super) fn without_archive_ending(name: &str) -> &str {
     ARCHIVE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }

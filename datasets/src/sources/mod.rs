@@ -1,7 +1,7 @@
-//! Published data sets, one file per official layout. A [`Source`] decides from the paths and lists of an
-//! input which image goes where; it never reads an image.
+//! Published data sets, with one file per official layout. A [`Source`] decides where each image goes, from
+//! the paths and lists of an input. It never reads an image.
 //!
-//! A new data set is one new file here, one line in [`SOURCES`], and its tests.
+//! To add a data set, add a file here, a line in [`SOURCES`], and tests.
 
 mod ade20k;
 mod aircraft;
@@ -38,7 +38,7 @@ pub(crate) use seeded_split::check_test_fraction;
 pub use source::{Options, Records, Source, SourceInfo};
 pub use sun397::SUN397;
 
-/// Every set that can be packed.
+/// All sets that can be packed.
 pub const SOURCES: [&Source; 11] = [
     &CIFAR10,
     &CIFAR100,
@@ -53,7 +53,7 @@ pub const SOURCES: [&Source; 11] = [
     &CLASS_FOLDERS,
 ];
 
-/// The source of this KIND.
+/// The source with this KIND.
 pub fn source(kind: &str) -> Option<&'static Source> {
     SOURCES.into_iter().find(|source| source.kind == kind)
 }

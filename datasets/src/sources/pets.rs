@@ -13,7 +13,7 @@ use crate::formats::text_list::{TextLine, TextList};
 /// The lists of the splits.
 const SPLITS: [(&str, &str); 2] = [("train", "annotations/trainval.txt"), ("test", "annotations/test.txt")];
 
-/// Oxford-IIIT Pets as published: breeds in the order of their classes, `trainval` as the training split.
+/// Oxford-IIIT Pets as published, with breeds in class order and `trainval` as the training split.
 pub const PETS: Source = Source {
     kind: "pets",
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
@@ -22,7 +22,7 @@ pub const PETS: Source = Source {
     side: None,
     info: SourceInfo {
         name: "Pets",
-        expects: "a folder with images.tar.gz and annotations.tar.gz, or with what they hold:\n\
+        expects: "a folder with images.tar.gz and annotations.tar.gz, or with their contents:\n\
                   images/<Breed>_<number>.jpg\n\
                   annotations/trainval.txt, annotations/test.txt",
         sizes: "3,680 train / 3,669 test",
@@ -32,11 +32,11 @@ pub const PETS: Source = Source {
     },
 };
 
-/// An image of a list.
+/// An image in a list.
 struct Pet<'a> {
     /// Name of the image.
     image: &'a str,
-    /// Class of the breed, from 1.
+    /// Class number of the breed, from 1.
     class: usize,
     line: usize,
 }
@@ -60,15 +60,15 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     listed_splits::plan("Pets", listing, options, class_names(listing, &breeds)?, "images/", splits)
 }
 
-/// The images of a list. A line is `Abyssinian_100 1 1 1`: name, class from 1, species, breed within the
-/// species. Lines that start with `#` are comments.
+/// Reads the images of a list. A line is `Abyssinian_100 1 1 1`: name, class (from 1), species, breed within
+/// the species. Lines that start with `#` are comments.
 fn pets<'a>(list: &TextList<'a>) -> Result<Vec<Pet<'a>>> {
     let lines = list.lines()?.into_iter().filter(|line| !line.text.starts_with('#'));
     lines.map(|line| pet(line).map_err(|reason| list.error_at(line.number, reason))).collect()
 }
 
 fn pet(line: TextLine) -> std::result::Result<Pet, String> {
-    // from the right, so that a name may hold spaces
+    // split from the right, because a name may contain spaces
     let mut fields = line.text.rsplitn(4, char::is_whitespace);
     let (_breed, _species) = (fields.next(), fields.next());
     match (fields.next().and_then(|class| class.parse::<u16>().ok()), fields.next()) {
@@ -79,7 +79,7 @@ fn pet(line: TextLine) -> std::result::Result<Pet, String> {
     }
 }
 
-/// Adds the breed in the name of the image (`Abyssinian` in `Abyssinian_100`) to the names by class.
+/// Takes the breed from the image name (`Abyssinian` in `Abyssinian_100`) and adds it to the names by class.
 fn add_breed<'a>(breeds: &mut BTreeMap<usize, &'a str>, pet: &Pet<'a>) -> std::result::Result<(), String> {
     let breed = match pet.image.rsplit_once('_') {
         Some((breed, number)) if number.parse::<u32>().is_ok() => breed,
@@ -87,21 +87,23 @@ fn add_breed<'a>(breeds: &mut BTreeMap<usize, &'a str>, pet: &Pet<'a>) -> std::r
     };
     match *breeds.entry(pet.class).or_insert(breed) {
         name if name == breed => Ok(()),
-        name => Err(format!("{} has class {}, which is {name} before", pet.image, pet.class)),
+        name => {
+            Err(format!("{} has class {}, which belongs to {name} in an earlier line", pet.image, pet.class))
+        }
     }
 }
 
-/// The names of the classes 1, 2, ..., without gaps and duplicates.
+/// The names of classes 1, 2, ..., without gaps or duplicates.
 fn class_names(listing: &Listing, breeds: &BTreeMap<usize, &str>) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for (&class, breed) in breeds {
         if class != names.len() + 1 {
             let reason =
-                format!("the lists name no image of class {}, but one of class {class}", names.len() + 1);
+                format!("the lists have no image of class {}, but one of class {class}", names.len() + 1);
             return Err(Error::format(listing.input, reason));
         }
         if let Some(other) = names.iter().position(|name| name == breed) {
-            let reason = format!("the lists call both class {} and class {class} {breed}", other + 1);
+            let reason = format!("in the lists, class {} and class {class} are both {breed}", other + 1);
             return Err(Error::format(listing.input, reason));
         }
         names.push(breed.to_string());

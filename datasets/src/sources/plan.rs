@@ -1,4 +1,4 @@
-//! Which image of an input goes into which split of the pack.
+//! The plan of a pack: which image of an input goes into which split.
 
 use serde_json::Value;
 
@@ -7,18 +7,18 @@ use crate::set_kind::SetKind;
 /// One image of a split.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Member with the image; of a member with several images, `member#17`.
+    /// Member with the image. For a member with several images, `member#17`.
     pub image: String,
     /// Class index.
     pub label: i32,
-    /// Member with the mask of class ids.
+    /// Member with the mask of class ids, if any.
     pub mask: Option<String>,
-    /// Member with the seven latents.
+    /// Member with the seven latents, if any.
     pub latents: Option<String>,
 }
 
 impl Sample {
-    /// An image with a label and nothing else.
+    /// A sample with only an image and a label.
     pub(super) fn labelled(image: impl Into<String>, label: i32) -> Sample {
         Sample { image: image.into(), label, mask: None, latents: None }
     }
@@ -29,19 +29,19 @@ impl Sample {
 pub struct PackPlan {
     /// Name in tables.
     pub name: String,
-    /// What a pair is.
+    /// What a pair of views is.
     pub kind: SetKind,
-    /// Class names; labels index it. In sets with masks, the names of the ids 1, 2, ...; 0 is void.
+    /// Class names, indexed by label. In sets with masks, the names of the ids 1, 2, ...; id 0 is void.
     pub class_names: Vec<String>,
-    /// Views of each object, renders only. Samples k * views .. (k + 1) * views of a split are the views of
-    /// object k.
+    /// Number of views per object, renders only. Samples k * views .. (k + 1) * views of a split are the
+    /// views of object k.
     pub views: Option<usize>,
-    /// The splits of the set out of `train`, `val` and `test`, in this order.
+    /// The splits of the set: those of `train`, `val` and `test` that it has, in this order.
     pub splits: Vec<(String, Vec<Sample>)>,
-    /// Members that a list names and that are missing, each with the reason. They are an error unless the
-    /// user allows to leave images out.
+    /// Members that are listed but missing, each with the reason. They are an error unless the user allows
+    /// skipping images.
     pub missing: Vec<(String, String)>,
-    /// Further facts that decided labels and splits, for the provenance.
+    /// Other facts that determined labels and splits, for the provenance.
     pub notes: Value,
 }
 

@@ -1,4 +1,4 @@
-//! A random test split for sources that name none.
+//! A random test split for sources without splits.
 
 use rand::seq::SliceRandom;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Samples with their labels.
 type Labelled<T> = Vec<(T, i32)>;
 
-/// Test share and seed of a split.
+/// Test share and seed of a random split.
 #[derive(Clone, Copy)]
 pub(super) struct SeededSplit {
     test_fraction: f64,
@@ -17,7 +17,7 @@ pub(super) struct SeededSplit {
 }
 
 impl SeededSplit {
-    /// The split that `options` ask for.
+    /// The split that `options` specify.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a test share outside (0, 1).
@@ -27,8 +27,8 @@ impl SeededSplit {
         Ok(Self { test_fraction, seed })
     }
 
-    /// Positions of the training and of the test samples among the `count` of class `label`, both ascending.
-    /// With two samples or more, neither is empty.
+    /// Positions of the training and test samples among the `count` samples of class `label`, both ascending.
+    /// With two or more samples, neither list is empty.
     pub(super) fn split(self, label: usize, count: usize) -> (Vec<usize>, Vec<usize>) {
         let mut test: Vec<usize> = (0..count).collect();
         test.shuffle(&mut rng(self.seed, 0, label as u64, Purpose::Subset));
@@ -40,7 +40,7 @@ impl SeededSplit {
         (train, test)
     }
 
-    /// Splits each class. Class `label` has its samples at position `label` of `classes`. Returns training
+    /// Splits each class. The samples of class `label` are at position `label` of `classes`. Returns training
     /// and test samples with their labels.
     pub(super) fn split_classes<'c, T: Copy + 'c>(
         self,
@@ -70,7 +70,7 @@ pub(crate) fn check_test_fraction(test_fraction: f64) -> Result<()> {
     if test_fraction > 0.0 && test_fraction < 1.0 {
         return Ok(());
     }
-    Err(Error::Invalid(format!("the test fraction must be above 0 and below 1, and is {test_fraction}")))
+    Err(Error::Invalid(format!("the test fraction must be above 0 and below 1, but is {test_fraction}")))
 }
 
 #[cfg(test)]

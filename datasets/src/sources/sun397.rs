@@ -1,4 +1,4 @@
-//! SUN397 (Xiao, Hays, Ehinger, Oliva and Torralba, CVPR 2010), partition 1 of its ten.
+//! SUN397 (Xiao, Hays, Ehinger, Oliva and Torralba, CVPR 2010), partition 1 of 10.
 
 use super::listed_splits::{self, ListedSplit};
 use super::listing::Listing;
@@ -7,13 +7,13 @@ use super::plan::PackPlan;
 use super::source::{Options, Source, SourceInfo};
 use crate::error::Result;
 
-/// List of the classes, one folder in each line.
+/// The list of classes, one folder per line.
 const CLASSES: &str = "ClassName.txt";
 /// Lists of partition 1.
 const SPLITS: [(&str, &str); 2] = [("train", "Training_01.txt"), ("test", "Testing_01.txt")];
 
-/// SUN397 as published: classes in the order of `ClassName.txt`, splits of partition 1. The partition uses
-/// 100 images of each class; the others are left out.
+/// SUN397 as published: classes in the order of `ClassName.txt`, splits from partition 1. The partition uses
+/// 100 images per class; all others are left out.
 pub const SUN397: Source = Source {
     kind: "sun397",
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),
@@ -22,7 +22,7 @@ pub const SUN397: Source = Source {
     side: None,
     info: SourceInfo {
         name: "SUN397",
-        expects: "a folder with SUN397.tar.gz and Partitions.zip, or with what they hold:\n\
+        expects: "a folder with SUN397.tar.gz and Partitions.zip, or with their contents:\n\
                   SUN397/<letter>/<class>/sun_*.jpg (also <letter>/<class>/<sub-class>/)\n\
                   ClassName.txt\n\
                   Training_01.txt, Testing_01.txt (from Partitions.zip)",
@@ -48,7 +48,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     listed_splits::plan("SUN397", listing, options, names, "", splits)
 }
 
-/// `apartment_building/outdoor` for the folder `/a/apartment_building/outdoor`.
+/// The class name `apartment_building/outdoor` of the folder `/a/apartment_building/outdoor`.
 fn class_name(folder: &str) -> &str {
     let below = folder.trim_start_matches('/');
     below.split_once('/').map_or(below, |(_letter, name)| name)

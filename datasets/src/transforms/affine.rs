@@ -6,10 +6,10 @@ use super::border::Border;
 use super::draws::{Crop, Draw, Draws, host_tensor};
 use super::first_view::FirstView;
 
-/// The number of grid_sampler's bilinear mode in libtorch.
+/// libtorch's number for the bilinear mode of grid_sampler.
 const BILINEAR: i64 = 0;
 
-/// View 1 flipped, cropped, rotated and shifted: (N, 3, H, W).
+/// View 1, flipped, cropped, rotated and shifted: (N, 3, H, W).
 pub(super) fn resample(view1: &FirstView, draws: &Draws, border: Border) -> Tensor {
     if draws.all(is_identity) {
         return view1.pixels();
@@ -30,13 +30,13 @@ fn is_identity(draw: &Draw) -> bool {
     draw.angle == angle && draw.shift == shift && draw.crop == crop && draw.flip == flip
 }
 
-/// The 2x3 matrix, in row-major order, from a point of view 2 to the point of the field that it shows.
-/// Coordinates range from -1 to 1 (x to the right, y down). `aspect` is width / height of the views; `ratio`
-/// has the ratios of the field's width and height to those of view 1.
+/// The 2x3 matrix, in row-major order, that maps a point of view 2 to the point of the field that it shows.
+/// Coordinates range from -1 to 1 (x to the right, y down). `aspect` is width / height of the views. `ratio`
+/// is the width and height of the field relative to view 1.
 ///
 /// View 2 = shift(rotate(crop(flip(view 1)))), so its point p shows flip(centre + size * R^-1 (p - shift)).
-/// With y pointing down, the inverse of a counter-clockwise rotation by a is [[cos a, -sin a], [sin a, cos
-/// a]].
+/// The y axis points down, so the inverse of a counter-clockwise rotation by a is [[cos a, -sin a], [sin a,
+/// cos a]].
 pub(super) fn source_of_output(draw: &Draw, aspect: f64, ratio: [f64; 2]) -> [f64; 6] {
     let (sin, cos) = draw.angle.to_radians().sin_cos();
     let turn = [[cos, -sin / aspect], [sin * aspect, cos]];

@@ -9,14 +9,14 @@ use super::first_view::FirstView;
 use super::separable;
 use crate::draw::{Purpose, rng};
 
-/// Smallest area of the crop, as a fraction of the image.
+/// Minimum area of the crop, as a fraction of the image.
 const SMALLEST_AREA: f64 = 0.5;
-/// Smallest and largest width / height of the crop.
+/// Minimum and maximum width / height of the crop.
 const RATIOS: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-/// Attempts to place a crop before the largest possible one is used, as in torchvision.
+/// Number of attempts to place a crop. After that, the largest possible crop is used, as in torchvision.
 const ATTEMPTS: usize = 10;
 
-/// A box of whole pixels that may be flipped.
+/// A box in whole pixels, and whether it is flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PixelBox {
     /// First row.
@@ -27,7 +27,7 @@ pub struct PixelBox {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// Whether left and right are exchanged.
+    /// Whether left and right are swapped.
     pub flip: bool,
 }
 
@@ -52,13 +52,13 @@ impl PixelBox {
 }
 
 /// View 1 (N, 3, S, S) of `images` (N, 3, H, W), uint8 or floats in [0, 1], with S = min(H, W): a random box
-/// with 0.5 to 1 of the area, resized with antialiasing, and a random flip.
+/// with 0.5 to 1 of the image's area, resized with antialiasing and randomly flipped.
 ///
-/// With a `reach` above 1 (see [`super::Border::reach`]) the box becomes a field that is `reach` times wider
-/// than view 1, and view 1 is its middle: a window with 1 / reach of the box's sides. The field has (reach
-/// S)^2 pixels per image.
+/// With a `reach` above 1 (see [`super::Border::reach`]), the box becomes a field that is `reach` times wider
+/// than view 1. View 1 is the middle of the field: a window with 1 / reach of the box's sides. The field has
+/// (reach S)^2 pixels per image.
 ///
-/// `keys` are the images' indices in the data set; the box depends on seed, epoch and index alone. uint8
+/// `keys` are the indices of the images in the data set. The box depends only on seed, epoch and index. uint8
 /// images give float32 views in [0, 1].
 pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64, reach: f64) -> FirstView {
     let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
@@ -70,16 +70,16 @@ pub fn base_view(images: &Tensor, keys: &[u64], seed: u64, epoch: u64, reach: f6
     FirstView::centered_in(&resized_crop(images, &boxes, field_side(side as usize, reach)), side)
 }
 
-/// Side of the field around a view 1 of `side` pixels. It has equally many whole pixels on all sides of view
-/// 1, so that view 1 can be cropped from it without resampling.
+/// Side of the field around a view 1 of `side` pixels. The field extends by the same whole number of pixels
+/// on all sides of view 1, so that view 1 can be cropped from it without resampling.
 pub fn field_side(side: usize, reach: f64) -> usize {
     side + 2 * (side as f64 * (reach - 1.0) / 2.0).max(0.0).ceil() as usize
 }
 
-/// Resizes one box of each image to `side` x `side`: `images` (N, 3, H, W), uint8 or floats in [0, 1] ->
-/// (N, 3, side, side). Boxes must be inside their images.
+/// Resizes one box of each image to `side` x `side`: `images` (N, 3, H, W), uint8 or floats in [0, 1] -> (N,
+/// 3, side, side). The boxes must be inside their images.
 ///
-/// Bilinear, with a wider kernel if the box is made smaller: torchvision's `resized_crop` with
+/// Bilinear, with a wider kernel if the box is reduced, like torchvision's `resized_crop` with
 /// `antialias=True`.
 pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor {
     let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
@@ -99,7 +99,7 @@ pub fn resized_crop(images: &Tensor, boxes: &[PixelBox], side: usize) -> Tensor 
     })
 }
 
-/// One axis of a box.
+/// A box along one axis.
 struct Span {
     start: usize,
     length: usize,
@@ -107,7 +107,7 @@ struct Span {
 }
 
 /// The matrices (N, side, source) that resize a span of a line of `source` pixels to `side` pixels and
-/// multiply it by `scale`.
+/// multiply the result by `scale`.
 fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &Tensor) -> Tensor {
     let mut weights = vec![0.0; spans.len() * side * source as usize];
     for (span, matrix) in spans.iter().zip(weights.chunks_exact_mut(side * source as usize)) {
@@ -120,8 +120,8 @@ fn resize_matrices(spans: &[Span], source: i64, side: usize, scale: f64, like: &
 }
 
 impl Span {
-    /// Weights of the source pixels in pixel `out` of `side`: a triangle around its centre, normalised over
-    /// the pixels of the span.
+    /// The weights of the source pixels for pixel `out` of `side`: a triangle around the pixel's centre,
+    /// normalised over the pixels of the span.
     fn write_weights(&self, out: usize, side: usize, scale: f64, row: &mut [f64]) {
         let step = self.length as f64 / side as f64;
         let reach = step.max(1.0);

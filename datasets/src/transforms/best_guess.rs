@@ -1,25 +1,25 @@
-//! The best possible guess of the parameters of a pair, when crop and translation are drawn together.
+//! The best possible guess of a pair's parameters if crop and translation are drawn together.
 //!
-//! Flip, crop, rotation and translation compose to one affine map. Its linear part determines rotation, flip
-//! and the size of the crop. Its offset has two numbers, `o = centre - S R^-1 shift`, but crop centre and
-//! shift have four. So the exact map does not determine the shift. Given the map, the shift is uniform over a
-//! convex polygon: all shifts in their range for which the crop is inside the image. The best guess in the
-//! mean square sense is the centroid of this polygon. Its R2 is the ceiling for every probe of pairs that
-//! differ by all transforms at once (protocol section 4).
+//! Flip, crop, rotation and translation compose to one affine map. Its linear part determines the rotation,
+//! the flip and the size of the crop. Its offset `o = centre - S R^-1 shift` has only two numbers, while crop
+//! centre and shift have four. So even the exact map does not determine the shift. Given the map, the shift
+//! is uniform over a convex polygon: all shifts within their range that keep the crop inside the image. The
+//! best guess in the mean-square sense is the centroid of this polygon. The R2 of this guess is the upper
+//! limit for every probe of pairs that differ by all transforms at once (protocol section 4).
 
 use super::draws::{Crop, Draw, Draws};
 use super::ranges::Ranges;
 use super::transform::Transform;
 
-/// A shift, in fractions of the side.
+/// A shift, as fractions of the side.
 type Point = [f64; 2];
 
 impl Draws {
-    /// The best guess of these draws of `active`, given their affine maps: shift and crop centre become their
-    /// means over all draws with the same map. Everything else stays. Views are square.
+    /// The best guess of these draws of `active`, given their affine maps. Shift and crop centre become their
+    /// means over all draws with the same map. All other parameters keep their values. Views must be square.
     #[must_use]
     pub fn best_guess_from_map(&self, active: &[Transform], ranges: &Ranges) -> Draws {
-        // the offset determines each of the two alone
+        // if only one of the two is active, the offset determines it
         let mixed = active.contains(&Transform::Crop) && active.contains(&Transform::Translation);
         let guess = |draw: &Draw| if mixed { guess(draw, ranges.translation) } else { *draw };
         Draws { each: self.each.iter().map(guess).collect() }
@@ -29,8 +29,8 @@ impl Draws {
 fn guess(draw: &Draw, range: f64) -> Draw {
     let Crop { centre, width, height } = draw.crop;
     let (sin, cos) = draw.angle.to_radians().sin_cos();
-    // a shift moves the centre of the box by S R^-1 shift; the image ranges from -1 to 1, so a fraction
-    // counts twice
+    // a shift moves the centre of the box by S R^-1 shift; coordinates range from -1 to 1, so a fraction of
+    // the side counts twice
     let moved = |[x, y]: Point| [2.0 * width * (cos * x - sin * y), 2.0 * height * (sin * x + cos * y)];
     let own = moved(draw.shift);
     let offset = [centre[0] - own[0], centre[1] - own[1]];
@@ -42,13 +42,13 @@ fn guess(draw: &Draw, range: f64) -> Draw {
             shifts = clipped(&shifts, |shift| room - sign * centre_of(shift)[axis]);
         }
     }
-    // a polygon without area: the map determines the shift
+    // if the polygon has no area, the map determines the shift
     let shift = centroid(&shifts).unwrap_or(draw.shift);
     Draw { shift, crop: Crop { centre: centre_of(shift), ..draw.crop }, ..*draw }
 }
 
-/// The part of a convex polygon where the affine function `inside` is not negative (Sutherland and Hodgman
-/// 1974).
+/// Clips a convex polygon to the part where the affine function `inside` is not negative (Sutherland and
+/// Hodgman 1974).
 fn clipped(polygon: &[Point], inside: impl Fn(Point) -> f64) -> Vec<Point> {
     let mut kept = Vec::with_capacity(polygon.len() + 1);
     for (i, &from) in polygon.iter().enumerate() {
@@ -93,7 +93,7 @@ mod tests {
     fn a_polygon_is_clipped_and_its_centroid_found() {
         let square = [[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]];
         assert_eq!(centroid(&square), Some([1.0, 1.0]));
-        // the triangle under the diagonal
+        // the triangle below the diagonal
         let half = clipped(&square, |[x, y]| x - y);
         let [x, y] = centroid(&half).unwrap();
         assert!((x - 4.0 / 3.0).abs() < 1e-12 && (y - 2.0 / 3.0).abs() < 1e-12, "{x} {y}");

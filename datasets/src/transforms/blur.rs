@@ -1,14 +1,14 @@
-//! Separable Gaussian blur with a width for each image.
+//! Separable Gaussian blur with a separate width for each image.
 
 use tch::Tensor;
 
 use super::draws::{Draw, Draws, host_tensor};
 use super::separable;
 
-/// Blurs `images` (N, 3, H, W), mirrored at their border pixels as in torchvision.
+/// Blurs `images` (N, 3, H, W). They are mirrored at their border pixels, as in torchvision.
 ///
 /// The kernel of an image has 2 ceil(3 sigma) + 1 taps, but at most 2 min(H, W) - 1, so that one reflection
-/// is enough. Sigma 0 does not change the image at all.
+/// is enough. A sigma of 0 leaves the image unchanged.
 pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
     if draws.all(|draw| draw.sigma == Draw::IDENTITY.sigma) {
         return images.shallow_clone();
@@ -16,7 +16,7 @@ pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
     let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
     let half_kernels: Vec<Vec<f64>> =
         draws.each.iter().map(|draw| half_kernel(draw.sigma, height.min(width) as usize - 1)).collect();
-    // one more column than the longest half: the zero for every tap outside the kernel
+    // one column more than the longest half kernel: a zero for all taps outside the kernel
     let taps = half_kernels.iter().map(Vec::len).max().unwrap_or(1) + 1;
     let padded =
         half_kernels.iter().flat_map(|half| half.iter().copied().chain(std::iter::repeat(0.0)).take(taps));
@@ -26,7 +26,7 @@ pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
     separable::apply(images, &columns, &rows)
 }
 
-/// The centre tap and the taps on one side of a normalised Gaussian kernel.
+/// The centre tap of a normalised Gaussian kernel and the taps on one side.
 fn half_kernel(sigma: f64, largest_radius: usize) -> Vec<f64> {
     let radius = ((3.0 * sigma).ceil() as usize).min(largest_radius);
     if radius == 0 {
@@ -37,11 +37,11 @@ fn half_kernel(sigma: f64, largest_radius: usize) -> Vec<f64> {
     half.into_iter().map(|tap| tap / sum).collect()
 }
 
-/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels `table` (N, taps).
-/// The last column of `table` is 0.
+/// The matrices (N, side, side) that blur a line of `side` pixels, from the half kernels in `table` (N,
+/// taps). The last column of `table` must be 0.
 ///
-/// Pixel i gets pixel j directly, from its mirror image -j beyond the first pixel, and from its mirror image
-/// 2 (side - 1) - j beyond the last pixel.
+/// Pixel i receives pixel j directly, from its mirror image -j beyond the first pixel, and from its mirror
+/// image 2 (side - 1) - j beyond the last pixel.
 fn blur_matrices(table: &Tensor, side: i64) -> Tensor {
     let (n, taps) = table.size2().expect("(N, taps)");
     let tap_at = |distance: i64| distance.min(taps - 1);

@@ -5,31 +5,31 @@ use serde::{Deserialize, Serialize};
 use super::ranges::Ranges;
 use super::transform::Transform;
 
-/// What view 2 shows where it reaches beyond its source.
+/// What view 2 shows where it extends beyond view 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Border {
-    /// The source mirrored at its edges. Nothing reveals rotation or translation.
+    /// View 1, mirrored at its edges. No visible border reveals the rotation or translation.
     #[default]
     Reflection,
     /// Black.
     Zeros,
-    /// The source itself. View 1 is a window in the middle of the base view. The window is as large as
-    /// possible, such that view 2 stays inside the base view ([`Border::reach`]). Parameters are relative to
-    /// the window, and no border is visible; only blur still mirrors view 2 at its own border, by its
-    /// definition. With all transforms at their default ranges, the side of the window is 0.47 of the base
-    /// view's side.
+    /// The real surroundings. View 1 is a window in the middle of the base view. The window is as large as
+    /// possible such that view 2 stays inside the base view ([`Border::reach`]). Parameters are relative to
+    /// the window, and no border is visible; only the blur, by its definition, mirrors view 2 at its own
+    /// border. With all transforms at their default ranges, the side of the window is 0.47 of the base view's
+    /// side.
     Window,
 }
 
 impl Border {
-    /// How far view 2 may reach from the centre of view 1, in units of half the side of view 1, if `active`
-    /// are drawn from `ranges`. The field around view 1 must be this many times wider than view 1. 1 for
-    /// borders that need no field.
+    /// How far view 2 may extend from the centre of view 1, in units of half the side of view 1, if `active`
+    /// transforms are drawn from `ranges`. The field around view 1 must be this many times wider than view 1.
+    /// The result is 1 for borders that need no field.
     ///
     /// A shift by t of the side moves the edge of view 2 to 1 + 2 t. A rotation by a then moves its corner to
-    /// (1 + 2 t) (cos a + sin a), which is largest at 45 degrees. A flip, and a crop, which is inside view 1,
-    /// do not reach farther.
+    /// (1 + 2 t) (cos a + sin a), which is largest at 45 degrees. Flips do not extend farther, and neither do
+    /// crops, which are inside view 1.
     pub fn reach(self, active: &[Transform], ranges: &Ranges) -> f64 {
         if self != Border::Window {
             return 1.0;
@@ -39,12 +39,12 @@ impl Border {
         (1.0 + 2.0 * range(Transform::Translation, ranges.translation)) * (cos + sin)
     }
 
-    /// The number of grid_sampler's padding mode in libtorch. Its reflection (without align_corners) mirrors
+    /// libtorch's number for the padding mode of grid_sampler. Its reflection (without align_corners) mirrors
     /// at the outer edges of the border pixels.
     pub(super) const fn padding_mode(self) -> i64 {
         match self {
             Border::Zeros => 0,
-            // with a field, view 2 stays inside it; without one, a window is reflected
+            // with a field, view 2 stays inside it; without a field, a window is treated like a reflection
             Border::Reflection | Border::Window => 2,
         }
     }

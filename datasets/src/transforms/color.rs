@@ -1,13 +1,13 @@
-//! Brightness, contrast, saturation and hue by torchvision's definitions, with a factor for each image.
+//! Brightness, contrast, saturation and hue as defined by torchvision, with a separate factor for each image.
 
 use tch::Tensor;
 
 use super::draws::{Draw, Draws};
 
-/// Weights of red, green and blue in grey (ITU-R 601-2, as torchvision rounds them).
+/// Weights of red, green and blue in grey (ITU-R 601-2, as rounded by torchvision).
 const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
 
-/// Divisor instead of the chroma of grey pixels; far below one step of 8-bit colour.
+/// Minimum divisor in place of a chroma of 0, as in grey pixels. It is far below one step of 8-bit colour.
 const SMALLEST_CHROMA: f64 = 1e-6;
 
 /// Changes brightness, contrast, saturation and hue of `images` (N, 3, H, W), in this order.
@@ -29,7 +29,7 @@ pub(super) fn jitter(images: &Tensor, draws: &Draws) -> Tensor {
     out
 }
 
-/// The three channels (N, 1, H, W) of `images`.
+/// Splits `images` into three channels (N, 1, H, W).
 fn channels(images: &Tensor) -> [Tensor; 3] {
     [0, 1, 2].map(|channel| images.narrow(1, channel, 1))
 }
@@ -56,9 +56,9 @@ fn clamped(mut values: Tensor) -> Tensor {
 
 /// Rotates the hue (HSV) of `images` by `turns` (N, 1, 1, 1).
 ///
-/// A colour of value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels
-/// v - c * (1 - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to
-/// [0, 1]: torchvision's six cases in one.
+/// A colour with value v, chroma c (= v * saturation) and hue h in sixths of a turn has the channels v - c *
+/// (1 - w(h)) with w_red = |h - 3| - 1, w_green = 2 - |h - 2|, w_blue = 2 - |h - 4|, each clamped to [0, 1].
+/// This formula covers all six cases of torchvision's code.
 fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     let [red, green, blue] = channels(images);
     let value = red.maximum(&green).maximum(&blue);
@@ -76,7 +76,7 @@ fn shift_hue(images: &Tensor, turns: &Tensor) -> Tensor {
     out
 }
 
-/// Hue in sixths of a turn, in [-1, 5]. It is arbitrary for grey pixels, whose chroma is 0.
+/// Hue in sixths of a turn, in [-1, 5]. It is arbitrary for grey pixels, which have a chroma of 0.
 fn sixths([red, green, blue]: &[Tensor; 3], value: &Tensor, chroma: &Tensor) -> Tensor {
     let chroma = chroma.clamp_min(SMALLEST_CHROMA);
     let from_red = (green - blue) / &chroma;

@@ -1,4 +1,4 @@
-//! Parameters of the transforms: random draws, and target vectors.
+//! Parameters of the transforms: random draws and target vectors.
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -8,7 +8,7 @@ use super::ranges::Ranges;
 use super::transform::Transform;
 use crate::draw::{Purpose, rng};
 
-/// Attempts to place a crop before the largest possible one is used, as in torchvision.
+/// Number of attempts to place a crop. After that, the largest possible crop is used, as in torchvision.
 const CROP_ATTEMPTS: usize = 10;
 
 /// The box of a crop.
@@ -16,28 +16,28 @@ const CROP_ATTEMPTS: usize = 10;
 pub struct Crop {
     /// Centre (x, y). The image ranges from -1 (left, top) to 1 (right, bottom).
     pub centre: [f64; 2],
-    /// Width as a fraction of the image's.
+    /// Width as a fraction of the image width.
     pub width: f64,
-    /// Height as a fraction of the image's.
+    /// Height as a fraction of the image height.
     pub height: f64,
 }
 
-/// The parameters for one image.
+/// The parameters of the transforms for one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
-    /// Rotation in degrees, counter-clockwise as seen.
+    /// Rotation in degrees; counter-clockwise, as seen, is positive.
     pub angle: f64,
     /// Shift of the content to the right and down, as fractions of the side.
     pub shift: [f64; 2],
-    /// The box that becomes the full image.
+    /// The box that is resized to the full image.
     pub crop: Crop,
-    /// Whether left and right are exchanged.
+    /// Whether left and right are swapped.
     pub flip: bool,
-    /// Factor on every value.
+    /// Factor on all values.
     pub brightness: f64,
-    /// Factor on the distance from the image's mean grey.
+    /// Factor on the difference from the image's mean grey.
     pub contrast: f64,
-    /// Factor on the distance from the pixel's grey.
+    /// Factor on the difference from the pixel's grey.
     pub saturation: f64,
     /// Shift of the hue in turns.
     pub hue: f64,
@@ -59,8 +59,8 @@ impl Draw {
         sigma: 0.0,
     };
 
-    /// Draws all quantities, always in this order, so that none depends on which transforms are active. The
-    /// crop comes last, because it takes a varying number of values from the generator.
+    /// Draws all quantities, always in this order, so that a draw does not depend on which transforms are
+    /// active. The crop comes last, because it takes a varying number of values from the generator.
     fn draw_all(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Draw {
         Draw {
             angle: around(rng, 0.0, ranges.rotation),
@@ -75,7 +75,7 @@ impl Draw {
         }
     }
 
-    /// Sets the parameters of all transforms but `active` to the identity.
+    /// Sets the parameters of all transforms except `active` to the identity.
     fn restricted(self, active: &[Transform]) -> Draw {
         let mut kept = Draw::IDENTITY;
         for transform in active {
@@ -96,7 +96,7 @@ impl Draw {
         kept
     }
 
-    /// Appends the parameter vector of `transform`. Its values are in [-1, 1] for draws from `ranges`.
+    /// Appends the parameter vector of `transform`. For draws from `ranges`, its values are in [-1, 1].
     fn write_target(&self, transform: Transform, ranges: &Ranges, out: &mut Vec<f32>) {
         let mut push = |value: f64| out.push(value as f32);
         match transform {
@@ -113,7 +113,7 @@ impl Draw {
                 push((self.saturation - 1.0) / ranges.saturation);
                 push(self.hue / ranges.hue);
             }
-            // no blur has the value of the weakest blur
+            // no blur has the same target as the weakest blur
             Transform::Blur if self.sigma == 0.0 => push(-1.0),
             Transform::Blur => {
                 let middle = (ranges.blur_max + ranges.blur_min) / 2.0;
@@ -125,7 +125,7 @@ impl Draw {
 }
 
 impl Crop {
-    /// torchvision's RandomResizedCrop, in fractions of the side instead of whole pixels.
+    /// torchvision's RandomResizedCrop, but in fractions of the side instead of whole pixels.
     fn draw(rng: &mut Pcg64Mcg, ranges: &Ranges) -> Crop {
         let (low, high) = (ranges.crop_ratio_min.ln(), ranges.crop_ratio_max.ln());
         for _ in 0..CROP_ATTEMPTS {
@@ -152,7 +152,7 @@ fn around(rng: &mut Pcg64Mcg, middle: f64, half: f64) -> f64 {
     between(rng, middle - half, middle + half)
 }
 
-/// The parameters of a batch, one [`Draw`] for each image.
+/// The parameters of a batch, one [`Draw`] per image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draws {
     /// In the order of the batch.
@@ -165,11 +165,11 @@ impl Draws {
         Draws { each: vec![Draw::IDENTITY; n] }
     }
 
-    /// Draws for the samples `keys` (their indices in the data set): `active` transforms from `ranges`, the
-    /// others at the identity.
+    /// Draws parameters for the samples `keys` (their indices in the data set). `active` transforms are drawn
+    /// from `ranges`; all others are the identity.
     ///
-    /// A value depends only on seed, epoch, sample index and its own range, not on the order of the batch,
-    /// the rank or the other active transforms.
+    /// A value depends only on seed, epoch, sample index and its own range. It does not depend on the order
+    /// of the batch, the rank or the other active transforms.
     pub fn sample(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let draw = |&key: &u64| {
             let mut rng = rng(seed, epoch, key, Purpose::Transform);
@@ -179,9 +179,9 @@ impl Draws {
         Draws { each: keys.iter().map(draw).collect() }
     }
 
-    /// As [`Draws::sample`], but each sample keeps only one random transform of `active`.
+    /// Like [`Draws::sample`], but each sample keeps only one random transform of `active`.
     ///
-    /// The kept values are those that [`Draws::sample`] draws with the same keys.
+    /// The kept values are the same as in [`Draws::sample`] with the same keys.
     pub fn single_each(keys: &[u64], seed: u64, epoch: u64, active: &[Transform], ranges: &Ranges) -> Draws {
         let active: Vec<Transform> = Transform::ALL.into_iter().filter(|t| active.contains(t)).collect();
         let draw = |&key: &u64| {
@@ -198,7 +198,7 @@ impl Draws {
         self.each.len()
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.each.is_empty()
     }
@@ -220,7 +220,7 @@ impl Draws {
         out
     }
 
-    /// Whether `identity` holds for every image.
+    /// Whether `identity` is true for every image.
     pub(super) fn all(&self, identity: impl Fn(&Draw) -> bool) -> bool {
         self.each.iter().all(identity)
     }

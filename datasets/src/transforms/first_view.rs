@@ -9,9 +9,9 @@ use super::{affine, blur, color};
 /// View 1 of a batch. With [`Border::Window`], also the surroundings that view 2 may show.
 #[derive(Debug)]
 pub struct FirstView {
-    /// (N, 3, H', W') with the pixel size of view 1.
+    /// (N, 3, H', W'), with pixels of the same size as in view 1.
     field: Tensor,
-    /// H and W of view 1, which is in the middle of the field.
+    /// H and W of view 1, which is the middle of the field.
     size: [i64; 2],
 }
 
@@ -22,7 +22,7 @@ impl FirstView {
         FirstView { field: images.shallow_clone(), size: [height, width] }
     }
 
-    /// View 1 as the middle `side` x `side` pixels of `field` (N, 3, F, F), with F - side even and not
+    /// View 1 as the middle `side` x `side` pixels of `field` (N, 3, F, F). F - side must be even and not
     /// negative.
     pub fn centered_in(field: &Tensor, side: i64) -> FirstView {
         let (_, _, height, width) = field.size4().expect("a field is (N, 3, F, F)");
@@ -30,18 +30,18 @@ impl FirstView {
         FirstView { field: field.shallow_clone(), size: [side, side] }
     }
 
-    /// View 1, (N, 3, H, W).
+    /// The pixels of view 1, (N, 3, H, W).
     pub fn pixels(&self) -> Tensor {
         let [_, _, height, width] = self.field_shape();
         let [rows, columns] = self.size;
         self.field.narrow(2, (height - rows) / 2, rows).narrow(3, (width - columns) / 2, columns).contiguous()
     }
 
-    /// View 2 (N, 3, H, W): view 1 transformed by `draws` (one for each image).
+    /// View 2 (N, 3, H, W): view 1 transformed by `draws` (one per image).
     ///
-    /// Order: flip, crop, rotation, translation, as one bilinear resampling; then color; then blur. A stage
-    /// whose parameters are the identity for every image of the batch is skipped, so that identity parameters
-    /// change nothing. `border` decides what view 2 shows beyond the surroundings.
+    /// Order: first flip, crop, rotation and translation as one bilinear resampling, then color, then blur. A
+    /// stage is skipped if its parameters are the identity for every image of the batch, so that identity
+    /// parameters change nothing. `border` decides what view 2 shows beyond the surroundings.
     pub fn transformed(&self, draws: &Draws, border: Border) -> Tensor {
         let [images, channels, ..] = self.field_shape();
         assert!(images as usize == draws.len() && channels == 3, "{images} images for {} draws", draws.len());
@@ -49,12 +49,12 @@ impl FirstView {
             let view2 = affine::resample(self, draws, border);
             let view2 = color::jitter(&view2, draws);
             let view2 = blur::gaussian(&view2, draws);
-            // if every stage was skipped, view 2 still shares the memory of view 1
+            // if every stage was skipped, view 2 still shares its memory with view 1
             if view2.data_ptr() == self.field.data_ptr() { view2.copy() } else { view2 }
         })
     }
 
-    /// The field, and the ratios of its width and height to those of view 1.
+    /// The field, and its width and height relative to view 1.
     pub(super) fn field(&self) -> (&Tensor, [f64; 2]) {
         let [_, _, height, width] = self.field_shape();
         (&self.field, [width as f64 / self.size[1] as f64, height as f64 / self.size[0] as f64])

@@ -1,8 +1,9 @@
 //! Transforms of photographs with exactly known parameters.
 //!
-//! [`Draws::sample`] draws parameters, [`FirstView::transformed`] applies them and [`Draws::target`] writes
-//! them as target vectors. All three are here, so that they stay consistent. Everything is a batched tensor
-//! operation on the device and in the floating-point type of its input. Images are (N, 3, H, W) in [0, 1].
+//! [`Draws::sample`] draws parameters, [`FirstView::transformed`] applies them, and [`Draws::target`] writes
+//! them as target vectors. All three are in this module, so that they stay consistent. All operations are
+//! batched tensor operations on the device and in the floating-point type of the input. Images are (N, 3, H,
+//! W) in [0, 1].
 
 mod affine;
 mod base_view;

@@ -9,16 +9,16 @@ use super::first_view::FirstView;
 use super::ranges::Ranges;
 use super::transform::Transform;
 
-/// View 2 of `view1` (N, 3, H, W), as [`FirstView::transformed`]. View 1 has no surroundings here, so with
-/// [`Border::Window`] its reflection is used.
+/// View 2 of `view1` (N, 3, H, W), as in [`FirstView::transformed`]. Here, view 1 has no surroundings, so
+/// [`Border::Window`] uses its reflection.
 pub fn apply(view1: &Tensor, draws: &Draws, border: Border) -> Tensor {
     FirstView::without_surroundings(view1).transformed(draws, border)
 }
 
-/// The two views of a batch of photographs, and the parameters of the transformation between them.
+/// The two views of a batch of photographs, and the parameters of the transformations between them.
 ///
 /// `images` are (N, 3, H, W), uint8 or floats in [0, 1]; `keys` are their N indices in the data set. All
-/// transforms of `active` are applied together; the others are the identity.
+/// `active` transforms are applied together; the others are the identity.
 pub fn photo_pair(
     images: &Tensor,
     keys: &[u64],

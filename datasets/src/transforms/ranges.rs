@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ranges {
-    /// Angle, degrees: U(-rotation, rotation); in (0, 180].
+    /// Angle in degrees: U(-rotation, rotation); in (0, 180].
     pub rotation: f64,
     /// Shift along each axis as a fraction of the side: U(-translation, translation); in (0, 1].
     pub translation: f64,
-    /// Smallest area of a crop as a fraction of the image; in (0, 1].
+    /// Minimum area of a crop as a fraction of the image; in (0, 1].
     pub crop_scale_min: f64,
-    /// Smallest width / height of a crop; positive.
+    /// Minimum width / height of a crop; positive.
     pub crop_ratio_min: f64,
-    /// Largest width / height of a crop.
+    /// Maximum width / height of a crop.
     pub crop_ratio_max: f64,
     /// Probability of a flip; in [0, 1].
     pub flip_p: f64,
@@ -28,9 +28,9 @@ pub struct Ranges {
     pub saturation: f64,
     /// Hue shift in turns: U(-hue, hue); in (0, 0.5].
     pub hue: f64,
-    /// Smallest standard deviation of the blur in pixels; not negative.
+    /// Minimum standard deviation of the blur in pixels; not negative.
     pub blur_min: f64,
-    /// Largest standard deviation of the blur in pixels; above `blur_min`, at most 50.
+    /// Maximum standard deviation of the blur in pixels; above `blur_min`, at most 50.
     pub blur_max: f64,
 }
 
@@ -57,7 +57,7 @@ impl Ranges {
     /// Checks every range.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the key, the allowed values and the value.
+    /// [`Error::Invalid`] with the key, the allowed values and the value found.
     pub fn validate(&self) -> Result<()> {
         let up_to = |key: &str, value: f64, largest: f64| {
             require(value > 0.0 && value <= largest, key, &format!("above 0 and at most {largest}"), value)
@@ -78,7 +78,7 @@ impl Ranges {
     }
 }
 
-/// An [`Error::Invalid`] about `key` unless `valid`.
+/// Returns an [`Error::Invalid`] about `key` unless `valid` is true.
 fn require(valid: bool, key: &str, expected: &str, found: f64) -> Result<()> {
-    if valid { Ok(()) } else { Err(Error::Invalid(format!("{key} must be {expected}, and is {found}"))) }
+    if valid { Ok(()) } else { Err(Error::Invalid(format!("{key} must be {expected}, but is {found}"))) }
 }

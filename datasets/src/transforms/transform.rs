@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transform {
-    /// About the centre; counter-clockwise as seen is positive.
+    /// About the centre; counter-clockwise, as seen, is positive.
     Rotation,
     /// The content moves right (dx > 0) and down (dy > 0).
     Translation,
     /// A box of the image is resized to the full size.
     Crop,
-    /// Left and right are exchanged.
+    /// Left and right are swapped.
     Flip,
     /// Brightness, contrast, saturation and hue, in this order.
     Color,
@@ -26,7 +26,7 @@ pub enum Transform {
 }
 
 impl Transform {
-    /// Every transform, in the order of tables.
+    /// All transforms, in table order.
     pub const ALL: [Transform; 6] = [
         Transform::Rotation,
         Transform::Translation,

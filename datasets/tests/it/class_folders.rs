@@ -377,7 +377,7 @@ fn empty_single_class_and_uneven_inputs_are_refused() {
                 ("train/b/x/0.png".into(), png()),
                 ("test/a/0.png".into(), png()),
             ],
-            "alike for all images",
+            "for all images",
         ),
     ];
     for (files, expected) in cases {

@@ -192,7 +192,7 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
         assert!(decode_mask(&mask[..length]).is_err(), "{length} of {} bytes", mask.len());
     }
     refused(decode(b""), "empty");
-    refused(decode(b"RIFF\x04\0\0\0WEBP"), "no JPEG, PNG, GIF or BMP inside");
+    refused(decode(b"RIFF\x04\0\0\0WEBP"), "not a JPEG, PNG, GIF or BMP");
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn bad_lists_are_named_with_the_line() {
         assert_refused(&FOOD101, &with(&food(), train, content), &named);
     };
     let missing = with(&food(), train, b"apple_pie/1005649\n\napple_pie/404\n");
-    let says = "images/apple_pie/404.jpg: it is not there, and food-101/meta/train.txt line 3 names it";
+    let says = "images/apple_pie/404.jpg: it is missing, but food-101/meta/train.txt line 3 lists it";
     assert_refused(&FOOD101, &missing, &[says]);
     refused(b"apple_pie/1005649\napple_pie/1005649\n", &["line 2", "as does food-101/meta/train.txt line 1"]);
     refused(b"apple_pie/1005649\nsushi/1\n", &["line 2", "\"sushi\" is not in the list of classes"]);
@@ -188,7 +188,7 @@ fn missing_lists_and_images_are_named() {
         assert_refused(&FOOD101, &tree, &[&format!("expected a file meta/{name}, found none"), "hint: "]);
     }
     let lists: Files = food().into_iter().filter(|(path, _)| !path.ends_with("jpg")).collect();
-    assert_refused(&FOOD101, &lists, &["apple_pie/1005649.jpg: it is not there", "meta/train.txt line 1"]);
+    assert_refused(&FOOD101, &lists, &["apple_pie/1005649.jpg: it is missing", "meta/train.txt line 1"]);
     assert_refused(&FOOD101, &vec![], &["input: ", "meta/classes.txt"]);
 }
 
@@ -423,13 +423,13 @@ fn pets_refuses_what_does_not_fit() {
     refused("Abyssinian 1 1 1\n", &[list, "line 1", "<Breed>_<number>"]);
     refused(
         "Abyssinian_100 1 1 1\namerican_bulldog_10 1 1 1\n",
-        &[list, "line 2", "class 1, which is Abyssinian"],
+        &[list, "line 2", "class 1, which belongs to Abyssinian"],
     );
     refused(
         "Abyssinian_100 1 1 1\namerican_bulldog_10 4 1 1\n",
         &["no image of class 3, but one of class 4"],
     );
-    refused("Abyssinian_100 3 1 1\n", &["class 1 and class 3 Abyssinian"]);
+    refused("Abyssinian_100 3 1 1\n", &["class 1 and class 3 are both Abyssinian"]);
     refused("# nothing\n", &[list, "found none"]);
     refused("Abyssinian_7 1 1 1\n", &[list, "line 1", "images/Abyssinian_7.jpg"]);
     let no_test = without(&pets(), "annotations.tar.gz/annotations/test.txt");

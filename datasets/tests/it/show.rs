@@ -316,11 +316,11 @@ fn nothing_to_show_and_too_much_of_it_are_refused_by_name() {
         other => panic!("expected a refusal with `{words}`, found {other:?}"),
     };
     for (rows, columns, words) in [
-        (0, 3, "rows must be 1 to 200, and is 0"),
-        (3, 0, "columns must be 1 to 200, and is 0"),
+        (0, 3, "rows must be 1 to 200, but is 0"),
+        (3, 0, "columns must be 1 to 200, but is 0"),
         (usize::MAX, 1, "rows"),
         (1, 201, "columns"),
-        (200, 200, "rows x columns must be at most 2500, and is 40000"),
+        (200, 200, "rows x columns must be at most 2500, but is 40000"),
     ] {
         refused(grid_png(&set, split, rows, columns, &path), words);
         refused(pairs_png(&set, split, &PairChoice::default(), rows, columns, &path), words);

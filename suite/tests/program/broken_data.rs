@@ -57,7 +57,7 @@ fn a_full_disk_keeps_what_is_done_and_the_same_command_finishes_it() {
     for room in [images / 2048, images / 1024 + 1] {
         assert!(room * 1024 < whole.len() as u64);
         let full = with_room(here, room, &pack_args("photos", &[]));
-        is_refusal(&full, &["out.h5", "is kept in out.h5.part; the same command goes on"]);
+        is_refusal(&full, &["out.h5", "is kept in out.h5.part; run the same command to continue"]);
         assert!(!here.join("out.h5").exists() && here.join("out.h5.part").exists(), "room for {room} KiB");
         succeeded(&eqr(here, &pack_args("photos", &[])));
         assert!(
@@ -290,7 +290,7 @@ fn images_that_lists_name_and_that_are_missing_are_listed_or_left_out_on_request
     fs::remove_file(here.join("dtd/images/woven/woven_11.jpg")).unwrap();
     let args = ["data", "pack", "dtd", "dtd", "--out", "out.h5"];
     let says =
-        ["images/woven/woven_11.jpg", "labels/val1.txt line 2 names it", "1 of 6 images", "--skip-bad"];
+        ["images/woven/woven_11.jpg", "labels/val1.txt line 2 lists it", "1 of 6 images", "--skip-bad"];
     is_refusal(&eqr(here, &args), &says);
     assert!(!here.join("out.h5").exists() && !here.join("out.h5.part").exists());
     succeeded(&eqr(here, &[args.as_slice(), &["--skip-bad"]].concat()));

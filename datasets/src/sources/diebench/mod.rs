@@ -29,9 +29,9 @@ pub const DIEBENCH: Source = Source {
 3DIEBench.tar.gz, or its tree
   <synset>/<object>/image_0.jpg .. image_49.jpg
   <synset>/<object>/latent_0.npy .. latent_49.npy    7 values: 3 angles, floor hue, light theta, light phi, light hue
-or a folder that holds it and, from data/ of github.com/facebookresearch/SIE,
+or a folder with either and, from data/ of github.com/facebookresearch/SIE,
   train_images.npy, train_labels.npy, val_images.npy, val_labels.npy
-without which a share of each class's objects becomes the test split",
+without these files, a share of each class's objects becomes the test split",
         sizes: "41,920 train / 10,552 test objects x 50 views",
         download: "17 GB",
         described: "Garrido et al. 2023, Self-Supervised Learning of Split Invariant Equivariant Representations; \
@@ -40,10 +40,10 @@ without which a share of each class's objects becomes the test split",
     },
 };
 
-/// The seven latents of a render, in the order of [`crate::SceneLatents::latents`].
+/// Reads the seven latents of a render, in the order of [`crate::SceneLatents::latents`].
 ///
 /// # Errors
-/// What is wrong, unless `bytes` are a `.npy` file of seven finite floats.
+/// What is wrong if `bytes` is not a `.npy` file of seven finite floats.
 pub fn read_latents(bytes: &[u8]) -> std::result::Result<[f32; LATENTS], String> {
     let array = npy::read(bytes)?;
     let values: [f64; LATENTS] = match array.values {
@@ -61,17 +61,17 @@ pub fn read_latents(bytes: &[u8]) -> std::result::Result<[f32; LATENTS], String>
     }
 }
 
-/// The files of an object, with the number of the view.
+/// The files of an object, each with its view number.
 #[derive(Default)]
 struct Object<'a> {
     images: Vec<(u32, &'a str)>,
     latents: Vec<(u32, &'a str)>,
 }
 
-/// All objects, by synset and name.
+/// All objects, by synset and object name.
 type Objects<'a> = BTreeMap<ObjectKey<'a>, Object<'a>>;
 
-/// Finds the objects and their views, and splits the objects.
+/// Finds the objects and their views, and splits the objects into training and test objects.
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let objects = objects(listing)?;
     let views = views(listing, &objects)?;
@@ -90,7 +90,7 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     })
 }
 
-/// The renders of an object. Its views are complete and sorted.
+/// The renders of an object. Its views must be complete and sorted.
 fn renders<'a>(object: &'a Object, label: i32) -> impl Iterator<Item = Sample> + 'a {
     object.images.iter().zip(&object.latents).map(move |((_, image), (_, latents))| Sample {
         latents: Some(latents.to_string()),
@@ -98,7 +98,7 @@ fn renders<'a>(object: &'a Object, label: i32) -> impl Iterator<Item = Sample> +
     })
 }
 
-/// The files of all objects, sorted by the number of the view.
+/// The files of all objects, sorted by view number.
 fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
     let mut objects = Objects::new();
     for path in listing.paths() {
@@ -121,14 +121,14 @@ fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
             return Err(Error::member(
                 listing.input,
                 pair[1].1,
-                format!("is there twice, as {}, too", pair[0].1),
+                format!("occurs twice, also as {}", pair[0].1),
             ));
         }
     }
     Ok(objects)
 }
 
-/// `K` of `image_K.jpg` or `latent_K.npy`. 3DIEBench writes it without leading zeros.
+/// The number `K` in `image_K.jpg` or `latent_K.npy`. 3DIEBench writes it without leading zeros.
 fn view(file: &str, start: &str) -> Option<u32> {
     let (digits, _) = file.strip_prefix(start)?.split_once('.')?;
     let number: u32 = digits.parse().ok()?;
@@ -144,12 +144,14 @@ fn views(listing: &Listing, objects: &Objects) -> Result<usize> {
     }
     for ((synset, name), object) in objects {
         for (files, form) in [(&object.images, "image_K.jpg"), (&object.latents, "latent_K.npy")] {
-            // sorted and without duplicates, so the first gap is where number and position differ
+            // the files are sorted and have no duplicates, so the first gap is where number and position
+            // differ
             let found = files.iter().zip(0..).take_while(|((view, _), at)| view == at).count();
             if found < views {
                 let file = form.replace('K', &found.to_string());
-                let reason =
-                    format!("{file} is missing, expected {views} views of every object, as the largest has");
+                let reason = format!(
+                    "{file} is missing, expected {views} views of every object, as many as the largest has"
+                );
                 return Err(Error::member(listing.input, format!("{synset}/{name}"), reason));
             }
         }

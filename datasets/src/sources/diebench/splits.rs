@@ -1,4 +1,4 @@
-//! Training and test objects: from SIE's split files, or drawn by the seed if they are not there.
+//! Training and test objects: from SIE's split files, or drawn by the seed if these files are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::sources::member_path::last_components;
 use crate::sources::seeded_split::SeededSplit;
 use crate::sources::source::Options;
 
-/// SIE's files: object paths and labels of the training split, then of the test split.
+/// SIE's split files: object paths and labels of the training split, then of the test split.
 pub(super) const FILES: [&str; 4] =
     ["train_images.npy", "train_labels.npy", "val_images.npy", "val_labels.npy"];
 
@@ -27,10 +27,10 @@ pub(super) struct ObjectSplit<'a> {
     pub notes: Value,
 }
 
-/// The split of the sorted `objects`.
+/// Splits the sorted `objects`.
 ///
 /// # Errors
-/// [`Error::Format`] and [`Error::Member`] for split files that are incomplete or do not match the objects.
+/// [`Error::Format`] and [`Error::Member`] if split files are incomplete or do not match the objects.
 pub(super) fn split<'a>(
     listing: &Listing,
     options: &Options,
@@ -57,7 +57,7 @@ pub(super) fn split<'a>(
     }
 }
 
-/// A random split of each class's objects.
+/// Splits the objects of each class at random.
 fn from_seed<'a>(
     seeded: SeededSplit,
     listing: &Listing,
@@ -73,12 +73,12 @@ fn from_seed<'a>(
     Ok(ObjectSplit { class_names, train, test, notes: json!({ "split": seeded.note() }) })
 }
 
-/// An object of a split file.
+/// An object in a split file.
 struct ListedObject {
     synset: String,
     name: String,
     label: i64,
-    /// The file of labels, for messages.
+    /// The file with its label, for error messages.
     file: String,
 }
 
@@ -89,7 +89,7 @@ fn listed_objects(images: &TextList, labels: &TextList) -> Result<Vec<ListedObje
         return Err(images.error("expected paths of objects, found numbers"));
     };
     let Values::Integers(numbers) = array(labels)?.values else {
-        return Err(labels.error("expected integers, found others"));
+        return Err(labels.error("expected integers, found other values"));
     };
     if objects.len() != numbers.len() {
         let reason = format!("{} labels for the {} objects of {}", numbers.len(), objects.len(), images.path);
@@ -104,7 +104,7 @@ fn listed_objects(images: &TextList, labels: &TextList) -> Result<Vec<ListedObje
     objects.iter().zip(numbers).map(listed).collect()
 }
 
-/// The split of SIE's files. Objects that no file names are left out and counted.
+/// Splits the objects by SIE's files. Objects that are in none of the files are left out and counted.
 fn from_files<'a>(
     listing: &Listing,
     objects: &[ObjectKey<'a>],
@@ -117,7 +117,7 @@ fn from_files<'a>(
         let key = (listed.synset.as_str(), listed.name.as_str());
         let named = format!("{}/{}", listed.synset, listed.name);
         let Ok(at) = objects.binary_search(&key) else {
-            return Err(Error::member(listing.input, named, "is named by the split files and is not there"));
+            return Err(Error::member(listing.input, named, "is in the split files but is missing"));
         };
         match taken.insert(at) {
             true => Ok((objects[at], listed.label as i32)),
@@ -127,14 +127,14 @@ fn from_files<'a>(
     let train = train.iter().map(&mut find).collect::<Result<Vec<_>>>()?;
     let test = test.iter().map(&mut find).collect::<Result<Vec<_>>>()?;
     if train.is_empty() || test.is_empty() {
-        return Err(Error::format(listing.input, "SIE's split files name no objects for one of the splits"));
+        return Err(Error::format(listing.input, "SIE's split files list no objects for one of the splits"));
     }
     let unnamed = objects.len() - taken.len();
     let notes = json!({ "split": "SIE's split files", "objects_in_no_split": unnamed });
     Ok(ObjectSplit { class_names, train, test, notes })
 }
 
-/// The synset of each label. Labels must be 0, 1, ..., with one synset each.
+/// The synset of each label. Labels must be 0, 1, ..., each with exactly one synset.
 fn class_names<'a>(
     listing: &Listing,
     objects: impl Iterator<Item = &'a ListedObject>,
@@ -154,7 +154,7 @@ fn class_names<'a>(
         None => Ok(synsets.into_values().map(str::to_owned).collect()),
         Some((label, expected)) => {
             let reason =
-                format!("expected labels 0, 1, ... without gaps, found {label} in place of {expected}");
+                format!("expected labels 0, 1, ... without gaps, found {label} instead of {expected}");
             Err(Error::format(listing.input, reason))
         }
     }

@@ -13,7 +13,7 @@ fn latents(values: [f64; 7]) -> Vec<u8> {
     npy("<f8", "(7,)", &values.map(f64::to_le_bytes).concat())
 }
 
-/// Three planes and two chairs of three views below the folder of the published archive.
+/// Three planes and two chairs with three views each, below the folder of the published archive.
 fn tree() -> Files {
     let mut files: Files = vec![("3DIEBench/LICENSE".into(), b"CC BY-NC".to_vec())];
     for (synset, objects) in [(CHAIR, ["c0", "c1"].as_slice()), (PLANE, &["a0", "a1", "a2"])] {
@@ -37,7 +37,7 @@ fn labels_npy(labels: &[i64]) -> Vec<u8> {
     npy("<i8", &format!("({},)", labels.len()), &bytes)
 }
 
-/// The tree with SIE's files, in which chairs are class 0 although planes come first in the alphabet.
+/// The tree with SIE's files. There, chairs are class 0, although planes come first alphabetically.
 fn with_sie(train: &[&str], train_labels: &[i64], val: &[&str], val_labels: &[i64]) -> Files {
     let mut files = tree();
     files.push(("SIE/data/train_images.npy".into(), paths_npy(train)));
@@ -128,7 +128,7 @@ fn an_object_that_lacks_a_view_is_named() {
 fn copies_single_views_and_empty_inputs_are_refused() {
     let mut files = tree();
     files.push(("copy/03001627/c1/image_0.jpg".into(), Vec::new()));
-    assert!(refused(&files).contains("is there twice"));
+    assert!(refused(&files).contains("occurs twice"));
     let single: Files = tree().into_iter().filter(|(path, _)| path.contains("_0.")).collect();
     assert!(refused(&single).contains("at least two views"));
     assert!(refused(&vec![("a/b.jpg".into(), Vec::new())]).contains("found none"));
@@ -138,9 +138,7 @@ fn copies_single_views_and_empty_inputs_are_refused() {
 fn split_files_that_do_not_fit_the_tree_are_refused() {
     let train = ["/02691156/a0", "/03001627/c0"];
     let with = |val: &[&str], labels: &[i64]| refused(&with_sie(&train, &[1, 0], val, labels));
-    assert!(
-        with(&["/03001627/c9"], &[0]).contains("03001627/c9: is named by the split files and is not there")
-    );
+    assert!(with(&["/03001627/c9"], &[0]).contains("03001627/c9: is in the split files but is missing"));
     assert!(with(&["/03001627/c0"], &[0]).contains("03001627/c0: is in the split files twice"));
     assert!(with(&["/03001627/c1"], &[0, 1]).contains("val_labels.npy: 2 labels for the 1 objects"));
     assert!(with(&["/03001627/c1"], &[1]).contains("label 1 of 03001627/c1"));
@@ -148,9 +146,9 @@ fn split_files_that_do_not_fit_the_tree_are_refused() {
     assert!(with(&["c1"], &[0]).contains("val_images.npy: expected paths that end in <synset>/<object>"));
     assert!(with(&[], &[]).contains("no objects for one of the splits"));
     let gap = with_sie(&train, &[2, 0], &["/03001627/c1"], &[0]);
-    assert!(refused(&gap).contains("found 2 in place of 1"));
+    assert!(refused(&gap).contains("found 2 instead of 1"));
     let negative = with_sie(&train, &[1, -1], &["/03001627/c1"], &[-1]);
-    assert!(refused(&negative).contains("found -1 in place of 0"));
+    assert!(refused(&negative).contains("found -1 instead of 0"));
 }
 
 #[test]
@@ -166,7 +164,7 @@ fn malformed_split_files_are_named() {
     };
     assert!(replaced("train_images.npy", labels_npy(&[1])).contains("train_images.npy: expected paths"));
     assert!(replaced("train_labels.npy", paths_npy(&["x"])).contains("train_labels.npy: expected integers"));
-    assert!(replaced("val_images.npy", b"half".to_vec()).contains("val_images.npy: no .npy file"));
+    assert!(replaced("val_images.npy", b"half".to_vec()).contains("val_images.npy: not a .npy file"));
 }
 
 #[test]
@@ -182,5 +180,5 @@ fn latents_are_seven_finite_floats() {
     assert!(read_latents(&npy("<f8", "(2,)", &[0; 16])).unwrap_err().contains("expected 7 latents, found 2"));
     assert!(read_latents(&npy("<f8", "(1, 7)", &[0; 56])).unwrap_err().contains("one dimension"));
     assert!(read_latents(&npy("|u1", "(7,)", &[0; 7])).unwrap_err().contains("as floats"));
-    assert!(read_latents(b"").unwrap_err().contains("no .npy file"));
+    assert!(read_latents(b"").unwrap_err().contains("not a .npy file"));
 }

@@ -1,4 +1,4 @@
-//! The names of ImageNet's classes, and their numbers in the devkit.
+//! Names of ImageNet's classes, and their numbers in the devkit.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::sources::listing::Listing;
 pub(super) const META: &str = "meta.mat";
 /// Kaggle's list of classes.
 const MAPPING: &str = "LOC_synset_mapping.txt";
-/// Files with the names of classes.
+/// Files that contain class names.
 pub(super) const LISTS: [&str; 2] = [META, MAPPING];
-/// Higher numbers belong to synsets with subordinate synsets and without images.
+/// Highest number of a leaf synset. Higher numbers are parent synsets, which have no images.
 const LAST_LEAF: f64 = 1000.0;
 
 /// Names and numbers of classes.
@@ -21,18 +21,18 @@ const LAST_LEAF: f64 = 1000.0;
 pub(super) struct ClassWords {
     /// Synonyms by WNID.
     words: BTreeMap<String, String>,
-    /// WNID by the devkit's number; empty without a devkit.
+    /// WNID by devkit number; empty without a devkit.
     pub wnids: BTreeMap<usize, String>,
 }
 
-/// Whether this is a WordNet id of a noun: `n` and eight digits.
+/// Whether `text` is the WordNet id of a noun: `n` and eight digits.
 pub(super) fn is_wnid(text: &str) -> bool {
     text.strip_prefix('n')
         .is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl ClassWords {
-    /// Reads those of the two files that are there.
+    /// Reads the files in [`LISTS`] that the input contains.
     pub(super) fn read(listing: &Listing) -> Result<ClassWords> {
         let mut words = ClassWords::default();
         if let Some(list) = listing.find_list(MAPPING)? {
@@ -44,7 +44,7 @@ impl ClassWords {
         Ok(words)
     }
 
-    /// `n01440764 tench, Tinca tinca`, or the WNID alone.
+    /// The class name: `n01440764 tench, Tinca tinca`, or only the WNID if its words are unknown.
     pub(super) fn class_name(&self, wnid: &str) -> String {
         self.words.get(wnid).map_or_else(|| wnid.to_owned(), |words| format!("{wnid} {words}"))
     }
@@ -79,7 +79,7 @@ impl ClassWords {
             }
             if self.wnids.values().any(|other| *other == wnid) || self.wnids.contains_key(&(number as usize))
             {
-                return refuse("its number or its WNID is there twice");
+                return refuse("its number or its WNID occurs twice");
             }
             self.words.insert(wnid.clone(), words);
             self.wnids.insert(number as usize, wnid);

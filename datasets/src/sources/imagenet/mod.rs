@@ -1,5 +1,5 @@
-//! ImageNet of ILSVRC 2012: class folders or the published archives. The validation images may also lie in
-//! one folder.
+//! ImageNet (ILSVRC 2012): class folders or the published archives. The validation images may also be in one
+//! folder without class folders.
 
 mod class_words;
 #[cfg(test)]
@@ -17,7 +17,7 @@ use super::plan::{PackPlan, Sample};
 use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
 
-/// ImageNet of ILSVRC 2012.
+/// ImageNet (ILSVRC 2012).
 pub const IMAGENET: Source = Source {
     kind: "imagenet",
     is_list: |path| {
@@ -30,12 +30,12 @@ pub const IMAGENET: Source = Source {
     info: SourceInfo {
         name: "ImageNet",
         expects: "\
-a folder with either, each as a tree or as the archive that is published
+a folder with either or both, each as a tree or as the published archive
   train/n01440764/*.JPEG, also as ILSVRC/Data/CLS-LOC/train/..., or ILSVRC2012_img_train.tar
   val/n01440764/ILSVRC2012_val_*.JPEG; or flat, val/ILSVRC2012_val_*.JPEG or ILSVRC2012_img_val.tar, beside
     ILSVRC2012_devkit_t12.tar.gz (data/meta.mat, data/ILSVRC2012_validation_ground_truth.txt), or
     LOC_val_solution.csv
-LOC_synset_mapping.txt or the devkit adds the names of classes",
+LOC_synset_mapping.txt or the devkit adds the class names",
         sizes: "1,281,167 train / 50,000 test (the validation images)",
         download: "148 GB train, 6.7 GB validation, 2.6 MB devkit",
         described: "Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge; image-net.org",
@@ -43,7 +43,7 @@ LOC_synset_mapping.txt or the devkit adds the names of classes",
     },
 };
 
-/// An image with its class. WNIDs are the ids of WordNet, such as `n01440764`.
+/// An image with its class. WNIDs are WordNet ids, such as `n01440764`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Labelled<'a> {
     wnid: &'a str,
@@ -52,7 +52,7 @@ struct Labelled<'a> {
     path: &'a str,
 }
 
-/// The images of an input, sorted by what their paths say.
+/// The images of an input, grouped by their paths.
 #[derive(Default)]
 struct Images<'a> {
     train: Vec<Labelled<'a>>,
@@ -60,11 +60,11 @@ struct Images<'a> {
     val: Vec<Labelled<'a>>,
     /// Validation images outside class folders: number and path.
     flat: Vec<(usize, &'a str)>,
-    /// Test images, whose classes are not published.
+    /// Test images. Their classes are not published.
     unlabelled: usize,
 }
 
-/// Labels training images by their folders, and validation images by their folders or the ground truth.
+/// Labels training images by their folders, and validation images by their folders or by the ground truth.
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let mut images = images(listing)?;
     let words = ClassWords::read(listing)?;
@@ -120,19 +120,19 @@ fn class_folder(path: &str) -> Option<(&str, &str)> {
     is_wnid(wnid).then_some((wnid, without_archive_ending(above)))
 }
 
-/// Sorts by class and file name, so that the order is the same for every layout. Refuses two copies of an
+/// Sorts by class and file name, so that the order is the same for every layout. Refuses a second copy of an
 /// image.
 fn sort_and_check(listing: &Listing, split: &mut [Labelled]) -> Result<()> {
     split.sort_unstable();
     let twice = split.windows(2).find(|pair| (pair[0].wnid, pair[0].name) == (pair[1].wnid, pair[1].name));
     twice.map_or(Ok(()), |pair| {
-        let reason = format!("is there twice, as {}, too\nhint: point INPUT at one copy", pair[0].path);
+        let reason = format!("occurs twice, also as {}\nhint: point INPUT at one copy", pair[0].path);
         Err(Error::member(listing.input, pair[1].path, reason))
     })
 }
 
-/// The sorted classes, as torchvision numbers them: those of the training images, or of the validation images
-/// if there are no training images.
+/// The classes in sorted order, which is torchvision's numbering. They are the classes of the training
+/// images, or of the validation images if there are no training images.
 fn wnids<'a>(listing: &Listing, images: &Images<'a>) -> Result<Vec<&'a str>> {
     let classes =
         |split: &[Labelled<'a>]| -> BTreeSet<&'a str> { split.iter().map(|image| image.wnid).collect() };
@@ -146,7 +146,7 @@ fn wnids<'a>(listing: &Listing, images: &Images<'a>) -> Result<Vec<&'a str>> {
         None if train.is_empty() => Ok(val.into_iter().collect()),
         None => Ok(train.into_iter().collect()),
         Some(wnid) => {
-            let reason = format!("class {wnid} has validation images and no training image");
+            let reason = format!("class {wnid} has validation images but no training images");
             Err(Error::format(listing.input, reason))
         }
     }

@@ -62,13 +62,13 @@ fn refused(files: &Files) -> String {
     planned(files).unwrap_err().to_string()
 }
 
-/// `files` with the content of one file replaced: the one that ends in `ending`.
+/// `files`, with new content for the file that ends in `ending`.
 fn with<'a>(mut files: Files<'a>, ending: &str, bytes: &'a [u8]) -> Files<'a> {
     files.iter_mut().find(|(path, _)| path.ends_with(ending)).unwrap().1 = bytes;
     files
 }
 
-/// `files` without those that end in `ending`.
+/// `files` without the files that end in `ending`.
 fn without<'a>(mut files: Files<'a>, ending: &str) -> Files<'a> {
     let before = files.len();
     files.retain(|(path, _)| !path.ends_with(ending));
@@ -157,11 +157,11 @@ fn ground_truth_that_does_not_fit_the_images_is_refused() {
     for bad in ["1\n5\n1\n", "1\n0\n1\n", "1\n1001\n1\n", "1\n-1\n1\n", "1\nx\n1\n"] {
         assert!(truth(bad.as_bytes()).contains("line 2: expected a class of 1 to 4"), "{bad:?}");
     }
-    // an image without a class must not shift the classes of all later images
+    // an empty line must not shift the classes of all later images
     for gap in ["1\n\n1\n", "1\n\n1\n2\n"] {
         assert!(truth(gap.as_bytes()).contains("line 2: expected a class, found an empty line"), "{gap:?}");
     }
-    assert!(truth(b"1\n2\n3\n").contains("class n02110185 has validation images and no training image"));
+    assert!(truth(b"1\n2\n3\n").contains("class n02110185 has validation images but no training images"));
     let mut renumbered = archives();
     renumbered[4].0 = "ILSVRC2012_img_val.tar/ILSVRC2012_val_00000004.JPEG";
     assert!(refused(&renumbered).contains("val_00000004.JPEG: expected image 3 here"));
@@ -170,13 +170,13 @@ fn ground_truth_that_does_not_fit_the_images_is_refused() {
 #[test]
 fn missing_ground_truth_is_named_with_the_hint() {
     let neither = refused(&without(without(archives(), "ground_truth.txt"), "meta.mat"));
-    assert!(neither.contains("3 validation images lie in no class folder"), "{neither}");
+    assert!(neither.contains("3 validation images are outside class folders"), "{neither}");
     assert!(
         neither.contains("ILSVRC2012_devkit_t12.tar.gz") && neither.contains("LOC_val_solution.csv"),
         "{neither}"
     );
     assert!(refused(&without(archives(), "meta.mat")).contains("without the devkit's meta.mat"));
-    assert!(refused(&with(archives(), "meta.mat", b"half")).contains("data/meta.mat: no MATLAB file"));
+    assert!(refused(&with(archives(), "meta.mat", b"half")).contains("data/meta.mat: not a MATLAB file"));
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn a_csv_that_does_not_fit_the_images_is_refused() {
     let csv = |text: &'static str| refused(&with(kaggle(), "solution.csv", text.as_bytes()));
     assert!(csv("id,label\n").contains("line 1: expected ImageId,PredictionString"));
     let missing = "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\n";
-    assert!(csv(missing).contains("val_00000002.JPEG: LOC_val_solution.csv does not name it"));
+    assert!(csv(missing).contains("val_00000002.JPEG: LOC_val_solution.csv does not list it"));
     let more = "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1\nILSVRC2012_val_00000002,n01440764 1\n\
                 ILSVRC2012_val_00000003,n01440764 1\n";
-    assert!(csv(more).contains("names ILSVRC2012_val_00000003, which is not there"));
+    assert!(csv(more).contains("lists ILSVRC2012_val_00000003, which is missing"));
     let twice = "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1\nILSVRC2012_val_00000001,n01440764 1\n";
-    assert!(csv(twice).contains("line 3: ILSVRC2012_val_00000001 is there twice"));
+    assert!(csv(twice).contains("line 3: ILSVRC2012_val_00000001 occurs twice"));
     assert!(
         csv("ImageId,PredictionString\nILSVRC2012_val_00000001,tench 1\n")
             .contains("line 2: expected an image")
@@ -201,10 +201,10 @@ fn a_csv_that_does_not_fit_the_images_is_refused() {
 fn copies_unexpected_images_and_empty_inputs_are_refused() {
     let mut files = folders();
     files.push(("ILSVRC2012_img_train.tar/n01440764.tar/n01440764_2.JPEG", b""));
-    assert!(refused(&files).contains("is there twice"));
+    assert!(refused(&files).contains("occurs twice"));
     let mut files = archives();
     files.push(("val/ILSVRC2012_val_00000003.JPEG", b""));
-    assert!(refused(&files).contains("val/ILSVRC2012_val_00000003.JPEG: is there twice"));
+    assert!(refused(&files).contains("val/ILSVRC2012_val_00000003.JPEG: occurs twice"));
     let mut files = folders();
     files.push(("imagenet/train/tench/1.JPEG", b""));
     assert!(refused(&files).contains("tench/1.JPEG: expected"));

@@ -1,4 +1,4 @@
-//! Classes of validation images outside class folders: from the devkit or from Kaggle's CSV.
+//! Classes of the validation images outside class folders: from the devkit or from Kaggle's CSV.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,29 @@ use crate::formats::text_list::{TextLine, TextList};
 use crate::sources::listing::Listing;
 use crate::sources::member_path::file_name;
 
-/// The devkit's class numbers, one line for each image.
+/// The devkit's class numbers, one line per image.
 const TRUTH: &str = "ILSVRC2012_validation_ground_truth.txt";
-/// Kaggle's boxes with their classes.
+/// Kaggle's bounding boxes with their classes.
 const SOLUTION: &str = "LOC_val_solution.csv";
 /// Files that give the classes of validation images.
 pub(super) const LISTS: [&str; 2] = [TRUTH, SOLUTION];
 
 /// The classes of the validation images outside class folders.
 pub(super) struct GroundTruth {
-    /// One for each image, in the order of the images.
+    /// One WNID per image, in the order of the images.
     pub wnids: Vec<String>,
-    /// The file that gives them, for the provenance.
+    /// The file that the classes come from, for the provenance.
     pub origin: &'static str,
 }
 
-/// `K` of `ILSVRC2012_val_0000000K.JPEG`.
+/// The number `K` in `ILSVRC2012_val_0000000K.JPEG`.
 pub(super) fn image_number(name: &str) -> Option<usize> {
     let (digits, _) = name.strip_prefix("ILSVRC2012_val_")?.split_once('.')?;
     let is_number = digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()
 }
 
-/// Sorts the `flat` images (number and path) by number, and returns their classes.
+/// Sorts the `flat` images (number and path) by number and returns their classes.
 ///
 /// # Errors
 /// [`Error::Format`] if no file gives the classes; [`Error::Member`] if a file does not match the images.
@@ -44,27 +44,27 @@ pub(super) fn ground_truth(
     }
     flat.sort_unstable();
     if let Some(pair) = flat.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        let reason = format!("is there twice, as {}, too\nhint: point INPUT at one copy", pair[0].1);
+        let reason = format!("occurs twice, also as {}\nhint: point INPUT at one copy", pair[0].1);
         return Err(Error::member(listing.input, pair[1].1, reason));
     }
     match (listing.find_list(TRUTH)?, listing.find_list(SOLUTION)?) {
         (Some(list), _) if !words.wnids.is_empty() => from_devkit(listing, &list, flat, words),
         (_, Some(list)) => from_solution(listing, &list, flat),
-        (Some(list), None) => {
-            Err(list.error(format!("its numbers mean nothing without the devkit's {META}, which is missing")))
-        }
+        (Some(list), None) => Err(list.error(format!(
+            "its class numbers cannot be used without the devkit's {META}, which is missing"
+        ))),
         (None, None) => {
             let hint = format!("hint: add ILSVRC2012_devkit_t12.tar.gz ({TRUTH}, {META}) or {SOLUTION}");
             let count = flat.len();
             let reason = format!(
-                "{count} validation images lie in no class folder, and no file says their classes\n{hint}"
+                "{count} validation images are outside class folders, and no file gives their classes\n{hint}"
             );
             Err(Error::format(listing.input, reason))
         }
     }
 }
 
-/// Reads the devkit's list: line k is the class number of image k.
+/// Reads the devkit's list. Line k is the class number of image k.
 fn from_devkit(
     listing: &Listing,
     list: &TextList,
@@ -99,8 +99,8 @@ fn from_devkit(
     Ok(GroundTruth { wnids, origin: TRUTH })
 }
 
-/// Reads Kaggle's CSV. A line is `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`; the class of the first
-/// box is the class of the image.
+/// Reads Kaggle's CSV. A line is `ILSVRC2012_val_00000001,n03995372 85 1 499 272 ...`. The class of the first
+/// box is used as the class of the image.
 fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> Result<GroundTruth> {
     let lines = list.lines()?;
     if lines[0].text != "ImageId,PredictionString" {
@@ -114,7 +114,7 @@ fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> 
             return Err(list.error_at(number, format!("expected an image and its WNID, found {text:?}")));
         }
         if classes.insert(image, wnid).is_some() {
-            return Err(list.error_at(number, format!("{image} is there twice")));
+            return Err(list.error_at(number, format!("{image} occurs twice")));
         }
     }
     let mut wnids = Vec::with_capacity(flat.len());
@@ -124,12 +124,12 @@ fn from_solution(listing: &Listing, list: &TextList, flat: &[(usize, &str)]) -> 
         match classes.remove(image) {
             Some(wnid) => wnids.push(wnid.to_owned()),
             None => {
-                return Err(Error::member(listing.input, path, format!("{} does not name it", list.path)));
+                return Err(Error::member(listing.input, path, format!("{} does not list it", list.path)));
             }
         }
     }
     match classes.first_key_value() {
         None => Ok(GroundTruth { wnids, origin: SOLUTION }),
-        Some((image, _)) => Err(list.error(format!("names {image}, which is not there"))),
+        Some((image, _)) => Err(list.error(format!("lists {image}, which is missing"))),
     }
 }
