@@ -1,8 +1,8 @@
 //! The pairs of methods that are tested against each other.
 //!
-//! They are derived from the methods, so that a new method is tested without a change here: every trained
-//! method against its ablation, its baseline and the floor, and the paper's method against every SIE. A suite
-//! may ask for further pairs.
+//! The pairs are derived from the methods, so that a new method is tested without a change here. Every
+//! trained method is tested against its ablation, its baseline and the floor, and the paper's method against
+//! every SIE. A suite may request more pairs.
 
 use eqr_models::MethodKind;
 
@@ -47,7 +47,8 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     pairs
 }
 
-/// The row of a method that `row` is held against: of the same budget, or else of the usual one.
+/// The row of method `kind` that `row` is compared with: the one with the same budget, or else with the usual
+/// one.
 fn named<'a>(contestants: &[Trained<'a>], row: &Trained, kind: &MethodKind) -> Option<&'a str> {
     let budget = |name: &str| name != method_name(name);
     let of_kind = || contestants.iter().filter(|other| other.kind == *kind);
