@@ -20,7 +20,7 @@ pub struct ReportArgs {
     /// Output format.
     #[arg(long, value_parser = format_parser(), default_value = "terminal")]
     format: &'static dyn Format,
-    /// Number of the paper's table; default: all that the suite mirrors.
+    /// Print only the tables that mirror this table of the paper; default: all tables.
     #[arg(long)]
     table: Option<u8>,
 }

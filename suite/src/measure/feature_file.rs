@@ -233,7 +233,7 @@ impl FeatureFile {
         let [rows, columns] = shape[..] else { bail!("{}: shape {shape:?}, expected (N, D)", self.at(name)) };
         ensure!(rows > 0 && columns > 0, "{}: shape {shape:?} holds no value", self.at(name));
         let float = matches!(dataset.dtype().and_then(|t| t.to_descriptor()), Ok(TypeDescriptor::Float(_)));
-        ensure!(float, "{}: not of floats, expected float32", self.at(name));
+        ensure!(float, "{}: not floats, expected float32", self.at(name));
         let values: Vec<f32> = dataset.read_raw().with_context(|| self.at(name))?;
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             let bad = values.iter().filter(|value| !value.is_finite()).count();
@@ -250,7 +250,7 @@ impl FeatureFile {
         ensure!(shape.len() == 1 && shape[0] > 0, "{}: shape {shape:?}, expected (N)", self.at(name));
         let descriptor = dataset.dtype().and_then(|t| t.to_descriptor());
         let integer = matches!(descriptor, Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_)));
-        ensure!(integer, "{}: not of integers, expected int64", self.at(name));
+        ensure!(integer, "{}: not integers, expected int64", self.at(name));
         let values: Vec<i64> = dataset.read_raw().with_context(|| self.at(name))?;
         Ok(Tensor::from_slice(&values))
     }
