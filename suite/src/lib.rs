@@ -1,19 +1,20 @@
-//! eqr-bench: the suite, where models, data sets and probes meet.
+//! eqr-bench: the benchmark suite, which combines models, data sets and probes.
 //!
-//! A run: [`cli`] reads the command line, [`suite_file`] the suite, which expands to a plan of cells. [`run`]
-//! prepares the data, then pretrains and measures what the [`run_folder`] does not hold yet, on all ranks of
-//! the [`cluster`]. Each finished cell is one file; [`report`] makes tables of these files alone.
+//! How a run works: [`cli`] reads the command line and [`suite_file`] reads the suite, which expands to a
+//! plan of cells. [`run`] prepares the data, then pretrains and measures what the [`run_folder`] does not
+//! hold yet, on all ranks of the [`cluster`]. Each finished cell is one file; [`report`] makes tables from
+//! these files alone.
 //!
-//! The folders from top to bottom. A folder uses only those below it; `tests/rooms.rs` holds that order.
-//! - [`cli`]: one file for each subcommand.
-//! - [`run`]: the story of a run, from the suite to its cells and reports.
-//! - [`pretrain`]: trains one network. [`measure`]: measures what a frozen encoder kept, one file for each
-//!   kind of cell. [`report`]: tables, documents and comparisons. [`perf`]: the speed of one stage.
+//! The folders from top to bottom. A folder uses only those below it; `tests/rooms.rs` enforces this order.
+//! - [`cli`]: one file per subcommand.
+//! - [`run`]: a whole run, from the suite to its cells and reports.
+//! - [`pretrain`]: trains one network. [`measure`]: measures what a frozen encoder kept, one file per kind of
+//!   measurement. [`report`]: tables, documents and comparisons. [`perf`]: the speed of one stage.
 //! - [`encoder`]: encoders with their weights, trained here or elsewhere.
-//! - [`data`]: opened packs, and the pairs of views that a training takes from them.
-//! - [`run_folder`]: what a run writes and reads again: cells, manifest, checkpoints.
-//! - [`suite_file`]: a suite as it is written, and its plan. [`cluster`]: ranks, devices, cores and signals.
-//! - [`registry`]: what is measured. [`console`], [`failure`]: progress lines and exit codes. Every folder may
+//! - [`data`]: opened packs, and the pairs of views that training takes from them.
+//! - [`run_folder`]: what a run writes and reads back: cells, manifest, checkpoints.
+//! - [`suite_file`]: suite files and their plans. [`cluster`]: ranks, devices, cores and signals.
+//! - [`registry`]: the measures. [`console`], [`failure`]: progress lines and exit codes. Every folder may
 //!   use these.
 
 pub mod cli;

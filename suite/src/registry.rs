@@ -1,7 +1,7 @@
-//! The registry of what is measured: every task, metric, unit and direction, and where the report shows it.
+//! The registry of measures: every task, metric, unit and direction, and the report section that shows it.
 //!
-//! A new measure of a cell is one line of [`MEASURES`], or a combination of the fields of [`R2Metric`].
-//! Cells, reports, `compare` and imported results read the names here and write them nowhere else.
+//! A new measure of a cell needs one line of [`MEASURES`], or a combination of the fields of [`R2Metric`].
+//! Cells, reports, `compare` and imported results all take their names from here.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ pub const TRANSFER_TABLE: u8 = 5;
 /// The paper's table of segmentation.
 pub const SEGMENTATION_TABLE: u8 = 6;
 
-/// Follows the name of a retrieval's metric on the training objects.
+/// Suffix of retrieval metrics that are measured on the training objects.
 pub const ON_TRAINING_OBJECTS: &str = "_train";
 
-/// Precedes the name of a transfer's accuracy where nearest neighbours replace the linear classifier.
+/// Prefix of transfer accuracies that are measured by nearest neighbours instead of the linear classifier.
 pub const BY_NEIGHBOURS: &str = "knn_";
 
 /// Which way a metric improves.
@@ -29,12 +29,13 @@ pub enum Better {
     Lower,
 }
 
-/// What tasks have in common.
+/// A family of tasks with the same measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskFamily {
     /// Classes of the data set that the encoder was trained on.
     Classification,
-    /// What lies between two views: `rotation`, `color`, ... A task is named after its transformation.
+    /// The transformation between two views: `rotation`, `color`, ... A task is named after its
+    /// transformation.
     Transformation,
     /// Properties of y that need no probe.
     Representation,
@@ -58,7 +59,7 @@ impl TaskFamily {
         (TaskFamily::Segmentation, "segmentation"),
     ];
 
-    /// The family of a task. What is not the one task of another family is a transformation.
+    /// The family of a task. Every task that is not the single task of another family is a transformation.
     pub fn of_task(task: &str) -> TaskFamily {
         Self::NAMED
             .iter()
@@ -66,12 +67,12 @@ impl TaskFamily {
             .map_or(TaskFamily::Transformation, |(family, _)| *family)
     }
 
-    /// The name of the family's task in `metrics.csv`. Transformations have names of their own instead.
+    /// The name of the family's task in `metrics.csv`. Transformations have their own names instead.
     pub fn name(self) -> &'static str {
         Self::NAMED.iter().find(|(family, _)| *family == self).map_or("transformation", |(_, name)| name)
     }
 
-    /// The metric that stands for the family's tasks where only one can.
+    /// The metric that represents the family's tasks where only one can be shown.
     pub fn headline(self) -> &'static Measure {
         let own = || MEASURES.iter().filter(|measure| measure.family == self);
         own()
@@ -80,7 +81,7 @@ impl TaskFamily {
             .expect("every family has measures")
     }
 
-    /// The paper's table that the family has for itself.
+    /// The paper's table that shows only this family.
     pub fn paper_table(self) -> Option<u8> {
         match self {
             TaskFamily::LinearTransfer => Some(TRANSFER_TABLE),
@@ -90,35 +91,35 @@ impl TaskFamily {
     }
 }
 
-/// Standing of a measure among those of its task.
+/// Importance of a measure among the measures of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Stands for the task; `compare` judges it.
+    /// Represents the task; `compare` judges it.
     Headline,
-    /// Says more about it.
+    /// Gives more detail.
     Detail,
 }
 
 /// A line of the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// What it is measured of.
+    /// Family of the tasks that it measures.
     pub family: TaskFamily,
-    /// Name in `metrics.csv`. One that ends with a slash is followed by the name of a class.
+    /// Name in `metrics.csv`. A name that ends with a slash is followed by the name of a class.
     pub metric: &'static str,
     /// `R2`, `fraction`, `MSE`, ...
     pub unit: &'static str,
     /// Which way it improves.
     pub better: Better,
-    /// Whether it stands for its task.
+    /// Whether it represents its task.
     pub level: Level,
     /// Heading of its column.
     pub heading: &'static str,
-    /// The report's section that shows it.
+    /// The section of the report that shows it, if any.
     pub section: Option<&'static str>,
 }
 
-/// Defines every measure as a constant, and [`MEASURES`] as the list of all.
+/// Defines every measure as a constant, and [`MEASURES`] as the list of all measures.
 macro_rules! measures {
     ($($family:ident, $section:expr => {
         $($name:ident: $metric:literal, $unit:literal, $better:ident, $level:ident, $heading:literal;)*
@@ -210,7 +211,7 @@ impl Measure {
     }
 }
 
-/// The measure of this name, where it is one of [`MEASURES`].
+/// The measure with this name, if it is one of [`MEASURES`].
 pub fn find(task: &str, metric: &str) -> Option<&'static Measure> {
     MEASURES.iter().find(|measure| measure.is(task, metric))
 }
@@ -220,13 +221,13 @@ pub fn shown_in(section: &str) -> impl Iterator<Item = &'static Measure> {
     MEASURES.iter().filter(move |measure| measure.section == Some(section))
 }
 
-/// Whether a metric stands for its task.
+/// Whether a metric represents its task.
 pub fn is_headline(task: &str, metric: &str) -> bool {
     find(task, metric).is_some_and(|measure| measure.level == Level::Headline)
 }
 
-/// Which way a metric improves. Errors that are not in the registry are known by their name; everything else
-/// improves upwards.
+/// Which way a metric improves. Errors that are not in the registry are recognised by their name. For all
+/// other metrics, larger is better.
 pub fn better(task: &str, metric: &str) -> Better {
     match find(task, metric) {
         Some(measure) => measure.better,
@@ -235,7 +236,7 @@ pub fn better(task: &str, metric: &str) -> Better {
     }
 }
 
-/// What a metric of a transformation says. Its name is composed of its fields, as in
+/// The meaning of a transformation's metric. The metric's name is composed from these fields, as in
 /// `r2_per_output_linear_combined_grid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct R2Metric {
@@ -243,7 +244,7 @@ pub struct R2Metric {
     pub definition: R2Definition,
     /// What predicts the target.
     pub predictor: Predictor,
-    /// Whether quaternions have signs such that w >= 0, as q and -q are one rotation.
+    /// Whether quaternion signs are chosen such that w >= 0, since q and -q are the same rotation.
     pub canonical: bool,
     /// Whether the pairs differ by all transforms at once.
     pub combined: bool,
@@ -258,9 +259,9 @@ pub enum R2Definition {
     PerOutput,
     /// The same on the training pairs.
     PerOutputTrain,
-    /// Of all outputs together, as SIE defines it.
+    /// Over all outputs together, as SIE defines it.
     Pooled,
-    /// No R2, but the number of outputs that have none, as they do not vary on the test split.
+    /// Not an R2, but the number of outputs whose R2 is undefined because they do not vary on the test split.
     UndefinedOutputs,
 }
 
@@ -275,7 +276,7 @@ pub enum Predictor {
     Constant,
     /// A multilayer perceptron that was trained on permuted targets.
     Shuffled,
-    /// The best guess by one who knows the affine map between the views.
+    /// The best prediction from the exact affine map between the views.
     ExactMap,
 }
 
@@ -308,27 +309,27 @@ impl R2Metric {
     /// Pooled R2 of the constant predictor.
     pub const CONSTANT: R2Metric = R2Metric { predictor: Predictor::Constant, ..R2Metric::POOLED };
 
-    /// R2 of a probe of permuted targets: what is above zero is the protocol's doing.
+    /// R2 of a probe trained on permuted targets: a value above zero is an artefact of the protocol.
     pub const SHUFFLED: R2Metric = R2Metric { predictor: Predictor::Shuffled, ..R2Metric::PER_OUTPUT };
 
     /// R2 of pairs that differ by all transforms at once.
     pub const COMBINED: R2Metric = R2Metric { combined: true, ..R2Metric::PER_OUTPUT };
 
-    /// The ceiling of such pairs.
+    /// The ceiling for such pairs.
     pub const EXACT_MAP: R2Metric = R2Metric { predictor: Predictor::ExactMap, ..R2Metric::COMBINED };
 
     /// Number of outputs without an R2.
     pub const UNDEFINED_OUTPUTS: R2Metric =
         R2Metric { definition: R2Definition::UndefinedOutputs, ..R2Metric::PER_OUTPUT };
 
-    /// `R2`, or what is counted.
+    /// `R2`, or the name of what is counted.
     pub fn unit(self) -> &'static str {
         if self.definition == R2Definition::UndefinedOutputs { "outputs" } else { R2.unit }
     }
 }
 
 impl fmt::Display for R2Metric {
-    /// Definition, predictor, signs, pairs, readout; the exact map, which reads no features, comes after the
+    /// Definition, predictor, signs, pairs, readout. The exact map reads no features and comes after the
     /// pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = match self.definition {

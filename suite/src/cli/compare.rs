@@ -1,4 +1,4 @@
-//! `eqr-bench compare`: a run against a recorded one.
+//! `eqr-bench compare`: compares a run with a recorded one.
 
 use std::path::PathBuf;
 
@@ -17,27 +17,27 @@ const REGRESSION: i32 = 1;
 /// Options of `compare`.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// The recorded run: its folder, or its metrics.csv (quality alone); or a folder of recorded runs, where
-    /// the newest gives the quality and each run gives one value of the speed. Fewer than five pretraining
-    /// seeds, or runs, are too few to judge.
+    /// The baseline: a run's folder, its metrics.csv (quality only), or a folder of recorded runs. In a
+    /// folder of recorded runs, the newest run gives the quality and each run gives one speed value. Fewer
+    /// than five pretraining seeds, or runs, are too few for a verdict.
     baseline: PathBuf,
-    /// The run that is judged: its folder, or its metrics.csv.
+    /// The run to judge: its folder or its metrics.csv.
     candidate: PathBuf,
-    /// Chance of a false alarm in a table: a data set with its probes, its transfer or its segmentation. The
-    /// more lines a table has, the larger a drop must be: with six lines and five seeds, a drop of three
-    /// standard deviations is found nine times in ten.
+    /// Probability of a false alarm in a table (a data set with its probes, its transfer or its
+    /// segmentation). The more lines a table has, the larger a drop must be to be found: with six lines and
+    /// five seeds, a drop of three standard deviations is found nine times in ten.
     #[arg(long, default_value_t = 0.05, value_parser = fraction)]
     alpha: f64,
-    /// Smallest drop of a metric that counts, in its own unit.
+    /// Smallest drop of a metric that counts, in the metric's unit.
     #[arg(long, default_value_t = 0.0, value_parser = fraction)]
     tolerance: f64,
-    /// Smallest slow-down that counts, as a fraction of the baseline's steps a second.
+    /// Smallest slow-down that counts, as a fraction of the baseline's steps per second.
     #[arg(long, default_value_t = 0.03, value_parser = fraction)]
     slower: f64,
     /// Also write the verdicts as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +52,7 @@ fn fraction(text: &str) -> Result<f64, String> {
 /// Prints the verdicts.
 ///
 /// # Errors
-/// Runs that cannot be read (2); a regression (1), after the verdicts were printed.
+/// Runs that cannot be read (2); a regression (1), returned after the verdicts are printed.
 pub fn run(args: &CompareArgs) -> Outcome<()> {
     let CompareArgs { alpha, tolerance, slower, .. } = *args;
     let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;

@@ -21,9 +21,9 @@ use crate::console::{Progress, print_text, say};
 /// The commands for packs.
 #[derive(Subcommand)]
 pub enum DataCommand {
-    /// List the sets that can be packed: what input is expected, and where to get it.
+    /// List the sets that can be packed: the expected input and where to get it.
     List,
-    /// Pack a set as it lies on disk or in its archive.
+    /// Pack a data set from its folder or archive.
     Pack(PackArgs),
     /// Render a 3DIEBench-like set.
     Generate(GenerateArgs),
@@ -32,7 +32,7 @@ pub enum DataCommand {
         /// The pack.
         pack: PathBuf,
     },
-    /// Draw images with the names of their classes and their masks, or pairs of views with their parameters.
+    /// Draw images with class names and masks, or pairs of views with their parameters.
     Show(ShowArgs),
 }
 
@@ -41,19 +41,19 @@ pub enum DataCommand {
 pub struct ShowArgs {
     /// The pack.
     pack: PathBuf,
-    /// The PNG.
+    /// The PNG file to write.
     #[arg(long)]
     out: PathBuf,
-    /// Which images.
+    /// Split that the images come from.
     #[arg(long, default_value = SPLITS[0], value_parser = PossibleValuesParser::new(SPLITS))]
     split: String,
-    /// Rows; default: 10, of masks and pairs 4.
+    /// Number of rows; default: 10, or 4 for masks and pairs.
     #[arg(long)]
     rows: Option<usize>,
-    /// Columns; default: 10, of masks and pairs 3.
+    /// Number of columns; default: 10, or 3 for masks and pairs.
     #[arg(long)]
     columns: Option<usize>,
-    /// Draw pairs of views, with the parameters of the transformation below them.
+    /// Draw pairs of views with the parameters of the transformation below them.
     #[arg(long)]
     pairs: bool,
     /// Seed of the pairs.
@@ -68,24 +68,24 @@ pub struct ShowArgs {
 /// Options of `data pack`.
 #[derive(Args)]
 pub struct PackArgs {
-    /// What INPUT is; see `data list`.
+    /// Kind of INPUT; see `data list`.
     #[arg(value_parser = PossibleValuesParser::new(SOURCES.map(|source| source.kind)))]
     kind: String,
-    /// A folder, .tar, .tar.gz or .zip, read in place; archives inside it are also read.
+    /// A folder, .tar, .tar.gz or .zip, read in place. Archives inside it are read too.
     input: PathBuf,
-    /// The pack.
+    /// The pack to write.
     #[arg(long)]
     out: PathBuf,
-    /// Name in tables; default: the set's, or the input's file name.
+    /// Name in tables; default: the name of the set or of the input file.
     #[arg(long)]
     name: Option<String>,
-    /// Cut the central square and resize it to this side; stored as pixels.
+    /// Cut out the central square and resize it to this side; images are stored as pixels.
     #[arg(long, conflicts_with = "short_side")]
     side: Option<usize>,
-    /// Resize images whose shorter side is longer than this; stored as JPEG.
+    /// Resize images whose shorter side is longer than this; images are stored as JPEG.
     #[arg(long)]
     short_side: Option<usize>,
-    /// Fraction of each class that is set aside if the input has no test split.
+    /// Fraction of each class to hold out for testing if the input has no test split.
     #[arg(long, default_value_t = 0.2)]
     test_fraction: f64,
     /// Seed of that split.
@@ -94,7 +94,7 @@ pub struct PackArgs {
     /// Leave out images that cannot be used; the pack lists them.
     #[arg(long)]
     skip_bad: bool,
-    /// Threads that decode; default: all allowed cores. The pack does not depend on it.
+    /// Decoding threads; default: all allowed cores. The pack does not depend on their number.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
 }
@@ -102,27 +102,28 @@ pub struct PackArgs {
 /// Options of `data generate`.
 #[derive(Args)]
 pub struct GenerateArgs {
-    /// What is rendered.
+    /// What to render.
     kind: GenerateKind,
-    /// The pack.
+    /// The pack to write.
     #[arg(long)]
     out: PathBuf,
     /// Side of the images in pixels.
     #[arg(long, default_value_t = 64)]
     side: usize,
-    /// Objects of each class.
+    /// Number of objects per class.
     #[arg(long, default_value_t = 40)]
     objects: usize,
-    /// Views of each object.
+    /// Number of views per object.
     #[arg(long, default_value_t = 20)]
     views: usize,
     /// Seed of shapes and scenes.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
+    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of such a
+    /// folder.
     #[arg(long)]
     meshes: Option<PathBuf>,
-    /// Surface of the objects: one grey, or reflectance along the object's axes.
+    /// Surface of the objects: uniform grey, or reflectance along the object's axes.
     #[arg(long, value_enum, default_value = "plain")]
     paint: PaintArg,
     /// Name in tables.
@@ -142,7 +143,7 @@ enum PaintArg {
     Axes,
 }
 
-/// Carries out a `data` command.
+/// Runs a `data` command.
 ///
 /// # Errors
 /// Bad input, or a file that cannot be written.
@@ -239,7 +240,7 @@ fn draw(args: ShowArgs) -> Result<()> {
     Ok(show::grid_png(&pack, split, rows, columns, &args.out)?)
 }
 
-/// Checks that `out` can be written, before an hour of packing.
+/// Checks that `out` can be written before packing starts, which can take an hour.
 fn check_writable(out: &Path) -> Result<()> {
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

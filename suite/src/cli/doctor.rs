@@ -16,7 +16,7 @@ use crate::console::print_text;
 /// Options of `doctor`.
 #[derive(Args)]
 pub struct DoctorArgs {
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -24,7 +24,7 @@ pub struct DoctorArgs {
 /// Prints the findings.
 ///
 /// # Errors
-/// Those of stdout.
+/// Standard output that cannot be written.
 pub fn run(args: &DoctorArgs) -> Result<()> {
     let findings = findings();
     if args.json {
@@ -74,26 +74,26 @@ fn reason(device: Device) -> &'static str {
     }
 }
 
-/// A BLAS routine that libtorch calls by its usual name. Another library could define it and take the place
-/// of libtorch's own.
+/// A BLAS routine that libtorch calls by its standard name. Another library could define the same symbol and
+/// replace libtorch's own routine.
 const PRODUCT: &CStr = c"sgemm_";
 
-/// The library whose matrix products this process uses.
+/// The library that computes this process's matrix products.
 fn blas() -> String {
-    // SAFETY: asks the loader for a name that ends in NUL; the answer is not called.
+    // SAFETY: looks up a NUL-terminated name; the result is not called.
     let routine = unsafe { libc::dlsym(libc::RTLD_DEFAULT, PRODUCT.as_ptr()) };
-    // SAFETY: a Dl_info is plain pointers, for which zeros are a valid value.
+    // SAFETY: `Dl_info` consists of plain pointers, for which zeros are a valid value.
     let mut found: libc::Dl_info = unsafe { std::mem::zeroed() };
-    // SAFETY: dladdr accepts any address and writes to `found` alone.
+    // SAFETY: dladdr accepts any address and writes only to `found`.
     if routine.is_null() || unsafe { libc::dladdr(routine, &raw mut found) } == 0 || found.dli_fname.is_null()
     {
         return "inside libtorch".to_owned();
     }
-    // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library.
+    // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library is loaded.
     unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy().into_owned()
 }
 
-/// First line of `mpirun --version`, if there is one on the path.
+/// First line of `mpirun --version`, if mpirun is on the path.
 fn mpi() -> String {
     let output = std::process::Command::new("mpirun").arg("--version").output();
     match output {
@@ -106,16 +106,16 @@ fn mpi() -> String {
 mod tests {
     use super::PRODUCT;
 
-    /// Behind a system's OpenBLAS libtorch's fp32 products had half their speed (probes/build.rs).
+    /// With a system OpenBLAS in their place, libtorch's fp32 products ran at half speed (probes/build.rs).
     #[test]
     fn no_other_library_takes_the_place_of_libtorchs_matrix_products() {
-        // libtorch must be in the process
+        // libtorch must be loaded
         assert_eq!(tch::Tensor::from(1.0).double_value(&[]), 1.0);
-        // SAFETY: finds a library that is loaded already, by a name that ends in NUL.
+        // SAFETY: looks up a library that is already loaded, by a NUL-terminated name.
         let libtorch =
             unsafe { libc::dlopen(c"libtorch_cpu.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
         assert!(!libtorch.is_null(), "libtorch_cpu.so is loaded");
-        // SAFETY: both ask the loader for a name that ends in NUL; the answers are compared, not called.
+        // SAFETY: both calls look up a NUL-terminated name; the results are compared, not called.
         let [own, everybodys] =
             [libtorch, libc::RTLD_DEFAULT].map(|place| unsafe { libc::dlsym(place, PRODUCT.as_ptr()) });
         assert_eq!(own, everybodys);

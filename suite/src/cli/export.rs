@@ -12,16 +12,16 @@ use crate::encoder::export::{Training, export};
 pub struct ExportArgs {
     /// A run's folder, or a checkpoint in it (`checkpoints/<method>-seed<n>/step-<n>`).
     from: PathBuf,
-    /// Row of the table, of a run.
+    /// Row of the table, if FROM is a run.
     #[arg(long)]
     method: Option<String>,
-    /// The data set that it was trained on, of a run that has several.
+    /// Data set that the encoder was trained on, if FROM is a run with several.
     #[arg(long, value_name = "KEY")]
     data_set: Option<String>,
-    /// Pretraining seed, of a run.
+    /// Pretraining seed, if FROM is a run.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The safetensors file.
+    /// The safetensors file to write.
     #[arg(long)]
     out: PathBuf,
 }

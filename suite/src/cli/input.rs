@@ -12,24 +12,24 @@ use crate::encoder::file_format::is_torchscript;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
-/// Options of `probe` and `transfer` that say what is measured.
+/// Options of `probe` and `transfer` that select what is measured.
 #[derive(Args)]
 pub struct Input {
-    /// HDF5 file of features from anywhere. For `probe`: `train/features_1`, `train/features_2` (N, D),
+    /// HDF5 file of features from any encoder. For `probe`: `train/features_1`, `train/features_2` (N, D),
     /// `train/targets/<name>` (N, k), and the same under `test/`. For `transfer`: `train|val|test/features`
     /// (N, D) and `train|val|test/labels` (N), classes from 0.
     #[arg(long, required_unless_present = "encoder", conflicts_with = "encoder")]
     features: Option<PathBuf>,
     #[arg(long, requires = "data", help = ENCODER_HELP)]
     encoder: Option<PathBuf>,
-    /// Pack of images that the encoder is measured on, of `data pack` or `data generate`.
+    /// Pack of images to measure the encoder on, made by `data pack` or `data generate`.
     #[arg(long, requires = "encoder")]
     data: Option<PathBuf>,
     #[command(flatten)]
     options: EncoderOptions,
 }
 
-/// What is measured, opened.
+/// An opened input.
 pub enum Source<'a> {
     /// A feature file.
     Features(&'a Path),
@@ -37,7 +37,7 @@ pub enum Source<'a> {
     Encoder(Box<FrozenEncoder>, Box<Pack>),
 }
 
-/// Warns of an encoder that is code.
+/// Warns if the encoder is TorchScript, which runs code.
 pub fn warn_of_script(encoder: &Path) {
     if is_torchscript(encoder) {
         say(&format!("note: {} is TorchScript: it runs code of its author", encoder.display()));
@@ -45,7 +45,7 @@ pub fn warn_of_script(encoder: &Path) {
 }
 
 impl Input {
-    /// Opens encoder and pack; a feature file is left to its reader.
+    /// Opens the encoder and the pack. A feature file is opened later, by its reader.
     ///
     /// # Errors
     /// An encoder or a pack that cannot be used.

@@ -42,24 +42,24 @@ enum Command {
     Record(record::RecordArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(export::ExportArgs),
-    /// R2 of probes that predict the transformation between two views from an encoder's features.
+    /// Measure R2 of probes that predict the transformation between two views from an encoder's features.
     Probe(probe::ProbeArgs),
-    /// Accuracy of logistic regression and nearest neighbours on an encoder's features.
+    /// Measure the accuracy of logistic regression and nearest neighbours on an encoder's features.
     Transfer(transfer::TransferArgs),
-    /// Segmentation of scenes by a head on a frozen encoder: mIoU, mAcc, aAcc.
+    /// Measure how well a head on a frozen encoder segments scenes: mIoU, mAcc, aAcc.
     Segment(segment::SegmentArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
-    /// Measure speed against a ceiling taken in the same process.
+    /// Measure the speed of one stage against a ceiling measured in the same process.
     #[command(subcommand)]
     Perf(perf::PerfCommand),
     /// Print what this machine has and what `run` would use.
     Doctor(doctor::DoctorArgs),
 }
 
-/// Runs the program as one rank of `ranks` and returns the exit code. A failure that only this rank knows of
-/// ends the others.
+/// Runs the program as one rank of `ranks` and returns the exit code. If only this rank knows of a failure,
+/// it ends the other ranks.
 pub fn main(ranks: &dyn Collective) -> i32 {
     let leads = ranks.rank() == 0;
     if !leads {
@@ -69,7 +69,7 @@ pub fn main(ranks: &dyn Collective) -> i32 {
         Ok(parsed) => parsed,
         Err(error) => {
             if leads {
-                // clap prints help to stdout and errors to stderr; a closed pipe is no failure
+                // clap prints help to stdout and errors to stderr; a closed pipe is not a failure
                 let _ = error.print();
             }
             return error.exit_code();
@@ -91,23 +91,23 @@ pub fn main(ranks: &dyn Collective) -> i32 {
     failure.code
 }
 
-/// The subcommand's name and its arguments, from a command line that begins with the program's name.
+/// The subcommand's name and arguments, parsed from a command line that begins with the program's name.
 fn parsed(args: impl IntoIterator<Item = OsString>) -> Result<(String, Command), clap::Error> {
     let matches = Cli::command().try_get_matches_from(args)?;
     let name = matches.subcommand_name().unwrap_or_default().to_owned();
     Ok((name, Cli::from_arg_matches(&matches)?.command))
 }
 
-/// Checks a command line, the program's name first, without running it.
+/// Checks a command line, which begins with the program's name, without running it.
 ///
 /// # Errors
-/// Clap's, which include `--help` and `--version`.
+/// Clap's errors, which include `--help` and `--version`.
 pub fn parse<'a>(args: impl IntoIterator<Item = &'a str>) -> Result<(), clap::Error> {
     parsed(args.into_iter().map(OsString::from)).map(drop)
 }
 
 impl Command {
-    /// Whether the command runs on all ranks of an mpirun; the others are one process.
+    /// Whether the command runs on all ranks of an mpirun. The other commands run as one process.
     fn runs_on_ranks(&self) -> bool {
         match self {
             Command::Run(_) | Command::Transfer(_) | Command::Segment(_) => true,

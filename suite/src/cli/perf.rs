@@ -1,4 +1,4 @@
-//! `eqr-bench perf`: the stages whose speed is measured.
+//! `eqr-bench perf`: the stages whose speed can be measured.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -9,19 +9,19 @@ use crate::perf;
 /// The stages.
 #[derive(Subcommand)]
 pub enum PerfCommand {
-    /// The sum of a gradient over the ranks of an mpirun.
+    /// Summing a gradient over the ranks of an mpirun.
     Allreduce(perf::AllreduceArgs),
-    /// Training steps, also on the ranks of an mpirun.
+    /// Training steps, on one process or on the ranks of an mpirun.
     Train(perf::TrainArgs),
-    /// Training steps on 1 to 1,024 devices, predicted from this one's.
+    /// Training steps on 1 to 1,024 devices, predicted from this device.
     Scale(perf::ScaleArgs),
-    /// Two views of photographs: the base view and all six transforms.
+    /// Making two views of photographs: the base view and all six transforms.
     Transforms(perf::TransformsArgs),
-    /// MLP probes of many transforms and seeds, trained together.
+    /// Training MLP probes of many transforms and seeds together.
     Probe(perf::ProbeArgs),
-    /// Photographs out of a pack: read, decoded and resized.
+    /// Reading, decoding and resizing photographs from a pack.
     Load(perf::LoadArgs),
-    /// Renders of procedural objects, or of meshes.
+    /// Rendering procedural objects or meshes.
     Render(perf::RenderArgs),
 }
 

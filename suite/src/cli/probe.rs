@@ -42,16 +42,16 @@ pub struct ProbeArgs {
     /// translation, crop, flip, color, blur; default: all.
     #[arg(long, value_delimiter = ',', requires = "encoder")]
     transforms: Option<Vec<Transform>>,
-    /// Halves of y that are probed, of an encoder with halves: a comma-separated list of all, inv, equi.
+    /// Halves of y to probe, if the encoder has halves: a comma-separated list of all, inv, equi.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
     parts: Vec<ReadoutHalf>,
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
-    /// Training pairs that are encoded.
+    /// Number of training pairs to encode.
     #[arg(long, default_value_t = 40_000, value_parser = at_least_two)]
     train_pairs: usize,
-    /// Test pairs that are encoded.
+    /// Number of test pairs to encode.
     #[arg(long, default_value_t = 10_000, value_parser = at_least_two)]
     test_pairs: usize,
     /// Number of seeds of the MLP probe: 0, 1, ...
@@ -63,19 +63,19 @@ pub struct ProbeArgs {
     /// Width of the MLP probe's two hidden layers.
     #[arg(long, default_value_t = 1024)]
     hidden: usize,
-    /// Pairs of a step.
+    /// Pairs per step.
     #[arg(long, default_value_t = 256)]
     batch: usize,
     /// Learning rate of the MLP probe.
     #[arg(long, default_value_t = 1e-3)]
     lr: f64,
-    /// Number type of the MLP probe's products; linear probes are f64.
+    /// Number type of the MLP probe's matrix products; linear probes use f64.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: Precision,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
 }
@@ -97,7 +97,7 @@ fn at_least_two(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count >= 2).ok_or_else(|| "expected a number of at least 2".into())
 }
 
-/// The pairs of a feature file, or those of an encoder on a pack with the geometry of its y.
+/// The pairs of a feature file, or the pairs of an encoder on a pack together with the geometry of its y.
 fn features(args: &ProbeArgs, device: Device) -> Result<(Vec<PairSet>, Vec<MeasuredValue>)> {
     let whole = args.parts == [ReadoutHalf::All];
     let (encoder, pack) = match args.input.open(device)? {
@@ -108,7 +108,10 @@ fn features(args: &ProbeArgs, device: Device) -> Result<(Vec<PairSet>, Vec<Measu
         }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
-    ensure!(whole || encoder.has_halves(), "--parts: this encoder's features have no halves, ours have");
+    ensure!(
+        whole || encoder.has_halves(),
+        "--parts: this encoder's features have no halves; encoders trained by eqr-bench have them"
+    );
     let for_photographs = args.transforms.is_some() || args.combined;
     ensure!(
         pack.kind == SetKind::Photographs || !for_photographs,
@@ -149,7 +152,7 @@ fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], compute: Compute) -> Outcome
     Ok(scores)
 }
 
-/// Says which columns of a target have no R2.
+/// Warns of target columns whose R2 is undefined.
 fn warn_of_undefined(Scores { question, constant, .. }: &Scores) {
     let undefined = constant.outputs.iter().enumerate().filter(|(_, r2)| r2.is_none());
     let columns: Vec<String> = undefined.map(|(column, _)| column.to_string()).collect();
@@ -161,7 +164,7 @@ fn warn_of_undefined(Scores { question, constant, .. }: &Scores) {
     }
 }
 
-/// Mean over the seeds, if it is defined for all of them.
+/// Mean over the seeds, if the value is defined for every seed.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     Some(values.iter().sum::<f64>() / values.len() as f64)
@@ -175,7 +178,7 @@ fn mean_r2(all: &[R2]) -> R2 {
     }
 }
 
-/// The test scores of the MLP probes, one for each seed.
+/// The test scores of the MLP probes, one per seed.
 fn mlp_scores(scores: &Scores) -> Vec<R2> {
     scores.mlp.iter().map(|fit| fit.test.clone()).collect()
 }
@@ -230,7 +233,7 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
     format!("{table}\n{geometry}")
 }
 
-/// A value, with its standard deviation over several seeds.
+/// A value, with its standard deviation if there are several seeds.
 fn cell(values: &[Option<f64>]) -> String {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return number(None) };
     match Summary::from_values(&values) {

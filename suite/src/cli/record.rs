@@ -12,16 +12,16 @@ use crate::run_folder::baseline::record;
 pub struct RecordArgs {
     /// The finished run.
     run: PathBuf,
-    /// Folder of the baselines of one series, which `compare` takes as a whole; default:
+    /// Folder that collects the baselines of one series; `compare` accepts the whole folder. Default:
     /// results/baselines/<suite>.
     #[arg(long)]
     to: Option<PathBuf>,
-    /// Name of the baseline in it; default: when the run began, and the commit of its program.
+    /// Name of the baseline in this folder; default: start time of the run and commit of its program.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
 
-/// Copies what a baseline needs.
+/// Copies the files that a baseline needs.
 ///
 /// # Errors
 /// As [`record`].

@@ -17,10 +17,10 @@ use crate::run_folder::folder::RunFolder;
 pub struct ReportArgs {
     /// A run's folder.
     dir: PathBuf,
-    /// Form of the output.
+    /// Output format.
     #[arg(long, value_parser = format_parser(), default_value = "terminal")]
     format: &'static dyn Format,
-    /// Number of the paper's table; default: all that the suite mirrors.
+    /// Print only the tables that mirror this table of the paper; default: all tables.
     #[arg(long)]
     table: Option<u8>,
 }
@@ -30,7 +30,7 @@ fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
     names.map(|name| by_name(&name).expect("one of the possible values"))
 }
 
-/// Prints the report in the format that was asked for.
+/// Prints the report in the requested format.
 ///
 /// # Errors
 /// A folder that holds no run, a table that the run does not mirror.

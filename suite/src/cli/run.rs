@@ -1,4 +1,4 @@
-//! `eqr-bench run`: the options, as a request.
+//! `eqr-bench run`: turns the options into a request.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct RunArgs {
     /// A preset (quickstart, weekly; 3diebench, imagenet, cifar10, cifar10-unknown, transfer, ade20k, paper,
     /// each of these also with -reduced) or a TOML file.
     suite: String,
-    /// The run's folder; an existing one is continued.
+    /// The run's folder. An existing run is continued.
     #[arg(long)]
     out: PathBuf,
     /// Folder with data packs; may be given more than once.
@@ -29,9 +29,9 @@ pub struct RunArgs {
     /// Rows of the table, separated by commas; names may contain commas.
     #[arg(long)]
     methods: Option<String>,
-    /// Another row, measured without training: an encoder as `probe --encoder` takes it, a feature file
-    /// (.h5), or results (.csv with the columns of metrics.csv); may be given more than once. With `--methods
-    /// ""` it is the only one.
+    /// Add a row that is measured without training: an encoder as in `probe --encoder`, a feature file (.h5),
+    /// or results (.csv with the columns of metrics.csv); may be given more than once. With `--methods ""`
+    /// there are no other rows.
     #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
     external: Vec<ExternalRow>,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
@@ -40,29 +40,29 @@ pub struct RunArgs {
     /// Number type of the forward and backward passes.
     #[arg(long, value_enum, default_value = "auto")]
     precision: Precision,
-    /// Threads a rank; default: allowed cores / ranks of the node.
+    /// Threads per rank; default: allowed cores / ranks on the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Pairs that a rank encodes at a time, a divisor of train.batch; default: its whole share of the batch.
-    /// Fewer pairs take less memory and more time, and the losses stay the same.
+    /// Pairs that a rank encodes at a time; must divide train.batch; default: the rank's whole share of the
+    /// batch. Fewer pairs need less memory and more time; the losses stay the same.
     #[arg(long)]
     micro_batch: Option<NonZeroUsize>,
-    /// Ranks that work on one training, a divisor of all ranks: small trainings then run side by side;
-    /// default: all ranks.
+    /// Ranks that share one training; must divide the number of ranks. Small trainings then run side by side.
+    /// Default: all ranks.
     #[arg(long)]
     ranks_per_cell: Option<NonZeroUsize>,
-    /// A run whose finished trainings are reused if data, network and training equal this suite's; may be
-    /// given more than once.
+    /// A run whose finished trainings are reused if their data, network and training equal this suite's; may
+    /// be given more than once.
     #[arg(long, value_name = "DIR")]
     pretrained: Vec<PathBuf>,
-    /// Train and stop: the same command without it measures and reports.
+    /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only print the cells in their order with their costs, which are done, and which data is missing (exit
-    /// code 2).
+    /// Only print the cells in order with their costs, the cells that are done, and the data that is missing
+    /// (exit code 2).
     #[arg(long)]
     dry_run: bool,
-    /// Device whose hours and memory --dry-run estimates.
+    /// Device for which --dry-run estimates hours and memory.
     #[arg(long, value_enum, default_value = "a100", requires = "dry_run")]
     device: DeviceName,
 }
@@ -118,7 +118,7 @@ fn split_methods(text: &str) -> Vec<String> {
     names
 }
 
-/// Whether `piece` continues the name `last`: a parenthesis is open, or both together are a method.
+/// Whether `piece` continues the name `last`: a parenthesis is still open, or both together name a method.
 fn continues(last: &str, piece: &str) -> bool {
     last.contains('(') && !last.contains(')') || format!("{last}, {piece}").parse::<MethodKind>().is_ok()
 }

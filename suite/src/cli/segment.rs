@@ -35,47 +35,48 @@ pub struct SegmentArgs {
     encoder: PathBuf,
     #[command(flatten)]
     options: EncoderOptions,
-    /// A pack with masks, as `data pack ade20k` makes one: a head is trained on `train` and scored on `test`.
+    /// A pack with masks, such as `data pack ade20k` makes. A head is trained on `train` and scored on
+    /// `test`.
     #[arg(long)]
     data: PathBuf,
-    /// Number of heads, of the seeds 0, 1, ...
+    /// Number of heads, with the seeds 0, 1, ...
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Steps of AdamW.
+    /// Number of AdamW steps.
     #[arg(long, default_value_t = SegmentConfig::default().steps)]
     steps: usize,
-    /// Crops of a step, on all ranks together.
+    /// Crops per step, over all ranks.
     #[arg(long, default_value_t = SegmentConfig::default().batch)]
     batch: usize,
-    /// Side of the crops and of the windows, in pixels; the encoder takes images of this side in place of
+    /// Side of the crops and sliding windows in pixels. The encoder takes images of this side instead of
     /// --size.
     #[arg(long, default_value_t = SegmentConfig::default().crop)]
     crop: i64,
-    /// Pixels between two windows; default: two thirds of the crop.
+    /// Step of the sliding window in pixels; default: two thirds of the crop.
     #[arg(long)]
     stride: Option<i64>,
-    /// Learning rate, constant.
+    /// Learning rate (constant).
     #[arg(long, default_value_t = SegmentConfig::default().lr)]
     lr: f64,
     /// Weight decay of AdamW.
     #[arg(long, default_value_t = SegmentConfig::default().weight_decay)]
     weight_decay: f64,
-    /// Smallest and largest factor that training images are resized by.
+    /// Smallest and largest factor by which training images are resized.
     #[arg(long, default_value = "0.5,2", value_parser = two_numbers, value_name = "LOW,HIGH")]
     scale: (f64, f64),
     /// Width of the head.
     #[arg(long, default_value_t = SegmentConfig::default().width)]
     width: i64,
-    /// Folder for classes.csv and scenes.png, the latter of the first seed.
+    /// Folder for classes.csv and scenes.png; scenes.png shows the first seed.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Test scenes that are drawn, from all over the split; 0 draws none.
+    /// Number of test scenes to draw, spread over the split; 0 draws none.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(..=200))]
     pictures: u64,
-    /// Threads a rank; default: allowed cores / ranks of the node.
+    /// Threads per rank; default: allowed cores / ranks on the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -90,9 +91,9 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
 /// The scores of all heads.
 struct Scores {
     class_names: Vec<String>,
-    /// One for each seed.
+    /// One per seed.
     seeds: Vec<SegmentationScore>,
-    /// One for each seed.
+    /// One per seed.
     curves: Vec<Vec<LossPoint>>,
 }
 
@@ -137,7 +138,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     print_text(&if args.json { scores.as_json(&pack.name) } else { scores.as_table() }).map_err(Failure::run)
 }
 
-/// The encoder for crops of `side` pixels. One that gives no token map is refused.
+/// The encoder for crops of `side` pixels. An encoder without a token map is rejected.
 fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<FrozenEncoder> {
     warn_of_script(&args.encoder);
     FrozenEncoder::open_for_maps(&args.encoder, &args.options, side, device)
@@ -162,20 +163,20 @@ fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
-/// Errors of configuration and training are the same on every rank. A scene or a mask that cannot be read is
-/// known to one rank alone.
+/// Errors of configuration and training are the same on every rank. Only one rank knows of a scene or mask
+/// that cannot be read.
 fn on_rank(error: Error, ranks: &dyn Collective) -> Failure {
     let everywhere = matches!(error, Error::Config { .. } | Error::Empty { .. } | Error::Diverged { .. });
     Failure { agreed: everywhere || ranks.size() == 1, ..failure(error) }
 }
 
 impl Scores {
-    /// A score of `class` for every seed.
+    /// A score of `class`, one per seed.
     fn class(&self, class: usize, score: impl Fn(&ClassScore) -> Option<f64>) -> Vec<Option<f64>> {
         self.seeds.iter().map(|seed| score(&seed.classes[class])).collect()
     }
 
-    /// The scores over all classes for every seed.
+    /// The scores over all classes, one per seed.
     fn metrics(&self) -> [(&'static str, Vec<f64>); 3] {
         let values = |score: fn(&SegmentationScore) -> f64| self.seeds.iter().map(score).collect();
         [
@@ -260,12 +261,12 @@ impl Scores {
     }
 }
 
-/// Mean and deviation of scores, which are finite.
+/// Mean and standard deviation of finite scores.
 fn summary(values: &[f64]) -> Summary {
     Summary::from_values(values).expect("at least one seed")
 }
 
-/// Mean and deviation over the seeds that have a value.
+/// Mean and standard deviation over the seeds that have a value.
 fn cell(values: &[Option<f64>]) -> String {
     let defined: Vec<f64> = values.iter().copied().flatten().collect();
     match Summary::from_values(&defined) {

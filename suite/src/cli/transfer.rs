@@ -27,25 +27,25 @@ use crate::suite_file::downstream_sets::Preparation;
 pub struct TransferArgs {
     #[command(flatten)]
     input: Input,
-    /// Side of the square crop that an encoder takes, as a fraction of the shorter side of the resized image.
+    /// Side of the square crop that an encoder takes, as a fraction of the resized image's shorter side.
     #[arg(long, default_value_t = Preparation::default().crop_pct, requires = "encoder")]
     crop_pct: f64,
-    /// Fraction of each class of the training images that is set aside for validation if the pack has no
-    /// validation split.
+    /// Fraction of each class of the training images to hold out for validation if the pack has no validation
+    /// split.
     #[arg(long, default_value_t = Preparation::default().val_fraction, requires = "encoder")]
     val_fraction: f64,
-    /// L-BFGS iterations that a fit may take.
+    /// Maximum number of L-BFGS iterations per fit.
     #[arg(long, default_value_t = 500)]
     iterations: usize,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-/// Fits the grid, which the ranks share, and prints the test accuracies.
+/// Fits the grid, which is shared among the ranks, and prints the test accuracies.
 ///
 /// # Errors
 /// A feature file, encoder or pack that cannot be used (2).

@@ -1,4 +1,4 @@
-//! Classes of the data set itself, read from y by a linear classifier.
+//! Top-1 of a linear classifier that reads the data set's own classes from y.
 
 use anyhow::Result;
 use eqr_datasets::SetKind;
@@ -12,7 +12,7 @@ use crate::registry::{TOP1, TaskFamily};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
 
-/// Top-1 on all test images, for each probe seed.
+/// Top-1 on all test images, one value per probe seed.
 pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {
     let Evaluation { pack, train, test, .. } = *evaluation;
     let labels = |source: &PairSource, images: &[usize]| {
@@ -37,7 +37,7 @@ pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> 
     measure_features(&features, evaluation.probe)
 }
 
-/// Top-1 of labelled features, for each probe seed.
+/// Top-1 of labelled features, one value per probe seed.
 pub(super) fn measure_features(features: &LabelledFeatures, probe: &Probe) -> Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let scores = classify(features, &seeds, &probe.classification)?;

@@ -1,5 +1,4 @@
-//! What an encoder is evaluated on: the splits of a data set, and the images and pairs that are drawn from
-//! them.
+//! What an encoder is evaluated on: the splits of a data set, and the images and pairs drawn from them.
 
 use anyhow::Result;
 use eqr_datasets::Pack;
@@ -19,13 +18,13 @@ pub(super) const TRAIN_PAIRS_SEED: u64 = 0x7e57_0001;
 
 pub(super) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
 
-/// Pairs that are drawn from each photograph (protocol section 4).
+/// Number of pairs drawn from each photograph (protocol section 4).
 pub(super) const DRAWS: u64 = 2;
 
-/// Images that are encoded at a time.
+/// Number of images encoded at a time.
 pub(super) const ENCODE: usize = 256;
 
-/// A data set and how it is probed.
+/// A data set and the settings of its probes.
 pub struct Evaluation<'a> {
     /// Transforms of photographs.
     pub transforms: &'a Transforms,
@@ -45,18 +44,19 @@ impl Evaluation<'_> {
         tasks(self.pack.kind, self.transforms)
     }
 
-    /// The photographs that training pairs are made of.
+    /// The photographs from which training pairs are made.
     pub(super) fn train_photographs(&self) -> Vec<usize> {
         photographs(self.train.units(), self.probe.train_pairs, TRAIN_PAIRS_SEED)
     }
 
-    /// The photographs that test pairs are made of.
+    /// The photographs from which test pairs are made.
     pub(super) fn test_photographs(&self) -> Vec<usize> {
         photographs(self.test.units(), self.probe.test_pairs, TEST_PAIRS_SEED)
     }
 }
 
-/// Random photographs for `pairs` pairs, all of `units` if there are too few. They depend on the seed alone.
+/// Random photographs for `pairs` pairs, or all of `units` if there are too few. They depend only on the
+/// seed.
 fn photographs(units: &[usize], pairs: usize, seed: u64) -> Vec<usize> {
     let mut order = units.to_vec();
     order.shuffle(&mut rng(seed, 0, 0, Purpose::Subset));
@@ -64,7 +64,7 @@ fn photographs(units: &[usize], pairs: usize, seed: u64) -> Vec<usize> {
     order
 }
 
-/// `count` units of `source` at even distances, so that all classes are among them.
+/// `count` evenly spaced units of `source`, so that all classes are among them.
 pub(super) fn evenly_spaced(source: &PairSource, count: usize) -> Vec<usize> {
     let units = source.units();
     (0..count).map(|i| units[i * units.len() / count]).collect()
@@ -80,7 +80,7 @@ pub(super) fn encode(
     Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
 }
 
-/// As [`encode`], y alone, (N, D).
+/// Like [`encode`], but returns only y, (N, D).
 pub(super) fn encode_y(
     encoder: &dyn FeatureEncoder,
     source: &PairSource,

@@ -1,5 +1,5 @@
-//! The ceiling of pairs that differ by all transforms at once: R2 of the best guess from the exact affine map
-//! between the views.
+//! The ceiling for pairs that differ by all transforms at once: R2 of the best prediction from the exact
+//! affine map between the views.
 
 use anyhow::Result;
 use eqr_datasets::SetKind;
@@ -13,7 +13,7 @@ use crate::registry::R2Metric;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::transforms::Transforms;
 
-/// One value for each transform, of photographs with `probe.combined`. It does not depend on the encoder.
+/// One value per transform, for photographs with `probe.combined`. The values do not depend on the encoder.
 pub(super) fn measure(evaluation: &Evaluation, _: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {
     if evaluation.pack.kind != SetKind::Photographs || !evaluation.probe.combined {
         return Ok(Vec::new());

@@ -1,10 +1,10 @@
-//! Whose fault it is that a measurement failed: that of its input (2), or something on the way (3).
+//! Exit codes of failed measurements: bad input (2) or a failure during the run (3).
 
 use std::fmt;
 
 use crate::failure::{BAD_INPUT, Failure, RUN_FAILED};
 
-/// Error context: a file that the run itself writes, and that is no input.
+/// Error context: a file that the run itself writes, so that it is not input.
 #[derive(Debug)]
 pub struct RunFile(pub &'static str);
 
@@ -21,7 +21,7 @@ pub fn exit_code(error: &anyhow::Error) -> i32 {
     if on_the_way || error.is::<RunFile>() { RUN_FAILED } else { BAD_INPUT }
 }
 
-/// A failed measurement of a command. Bad input is the same on every rank.
+/// The failure of a command's measurement. Bad input is the same on every rank.
 pub fn failure(error: impl Into<anyhow::Error>) -> Failure {
     let error = error.into();
     match exit_code(&error) {

@@ -1,11 +1,11 @@
-//! Feature files: features of a data set by any frozen encoder, written by any program. HDF5, with the groups
-//! `train`, `test` and, for transfer, `val`:
+//! Feature files: features of a data set from any frozen encoder, written by any program. They are HDF5 with
+//! the groups `train`, `test` and, for transfer, `val`:
 //!
-//! - for probes `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N,
-//!   k), what leads from the first view to the second;
-//! - for transfer `features` (N, D) and `labels` (N), classes from 0.
+//! - for probes, `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N,
+//!   k), the transformation from the first view to the second;
+//! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! Any float type is read as float32, labels of any integer type as int64.
+//! All float types are read as float32, and labels of all integer types as int64.
 
 use std::path::{Path, PathBuf};
 
@@ -42,12 +42,12 @@ impl FeatureFile {
         Ok(FeatureFile { file, path: path.to_owned() })
     }
 
-    /// Where the file is.
+    /// Path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it holds labelled features beside those of pairs.
+    /// Whether the file holds labelled features in addition to pairs.
     pub fn has_labelled(&self) -> bool {
         self.file.dataset("train/labels").is_ok()
     }
@@ -55,7 +55,7 @@ impl FeatureFile {
     /// The pairs of each target, ordered by the targets' names, on `device`.
     ///
     /// # Errors
-    /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite.
+    /// Groups or datasets that are missing, lengths or widths that do not match, values that are not finite.
     pub fn pair_sets(&self, device: Device) -> Result<Vec<PairSet>> {
         let names = self.target_names()?;
         let train = self.both_views("train")?.to_device(device);
@@ -80,7 +80,7 @@ impl FeatureFile {
     /// The three labelled splits, on `device`. The largest training label gives the number of classes.
     ///
     /// # Errors
-    /// Groups or datasets that are missing, lengths or widths that do not fit, values that are not finite,
+    /// Groups or datasets that are missing, lengths or widths that do not match, values that are not finite,
     /// labels that no training sample has, a single class.
     pub fn transfer_data(&self, device: Device) -> Result<TransferData> {
         let (train, classes) = self.labelled_train(device)?;
@@ -123,7 +123,7 @@ impl FeatureFile {
         Ok((train, classes))
     }
 
-    /// Another labelled split, which must have the training split's width and classes.
+    /// Another labelled split, which must have the width and classes of the training split.
     fn labelled_like(
         &self,
         split: &str,
@@ -137,7 +137,7 @@ impl FeatureFile {
         Ok(labelled)
     }
 
-    /// `path: dataset`, as messages begin.
+    /// `path: dataset`, the beginning of error messages.
     fn at(&self, dataset: &str) -> String {
         format!("{}: {dataset}", self.path.display())
     }
@@ -175,7 +175,7 @@ impl FeatureFile {
         Ok(Tensor::cat(&[first, second], 1))
     }
 
-    /// Names under `train/targets`, which must be those under `test/targets`.
+    /// Names under `train/targets`, which must equal those under `test/targets`.
     fn target_names(&self) -> Result<Vec<String>> {
         let names = |split: &str| {
             let group = format!("{split}/targets");
@@ -204,7 +204,7 @@ impl FeatureFile {
         self.file.dataset(name).map_err(|_| self.missing(name))
     }
 
-    /// The error of a missing dataset or group, with what the deepest group on its path holds.
+    /// The error for a missing dataset or group. It lists what the deepest existing group on the path holds.
     fn missing(&self, name: &str) -> anyhow::Error {
         let mut parent = String::new();
         for step in name.split('/') {
@@ -233,7 +233,7 @@ impl FeatureFile {
         let [rows, columns] = shape[..] else { bail!("{}: shape {shape:?}, expected (N, D)", self.at(name)) };
         ensure!(rows > 0 && columns > 0, "{}: shape {shape:?} holds no value", self.at(name));
         let float = matches!(dataset.dtype().and_then(|t| t.to_descriptor()), Ok(TypeDescriptor::Float(_)));
-        ensure!(float, "{}: not of floats, expected float32", self.at(name));
+        ensure!(float, "{}: not floats, expected float32", self.at(name));
         let values: Vec<f32> = dataset.read_raw().with_context(|| self.at(name))?;
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             let bad = values.iter().filter(|value| !value.is_finite()).count();
@@ -250,7 +250,7 @@ impl FeatureFile {
         ensure!(shape.len() == 1 && shape[0] > 0, "{}: shape {shape:?}, expected (N)", self.at(name));
         let descriptor = dataset.dtype().and_then(|t| t.to_descriptor());
         let integer = matches!(descriptor, Ok(TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_)));
-        ensure!(integer, "{}: not of integers, expected int64", self.at(name));
+        ensure!(integer, "{}: not integers, expected int64", self.at(name));
         let values: Vec<i64> = dataset.read_raw().with_context(|| self.at(name))?;
         Ok(Tensor::from_slice(&values))
     }
@@ -261,7 +261,7 @@ impl FeatureFile {
         Ok(())
     }
 
-    /// Fails if `found` has other columns a view than `expected`.
+    /// Fails if `found` and `expected` differ in columns per view.
     fn same_width(&self, name: &str, found: &Tensor, expected: &Tensor, views: i64) -> Result<()> {
         let (columns, expected) = (found.size()[1] / views, expected.size()[1] / views);
         let like = name.replacen("test/", "train/", 1).replacen("val/", "train/", 1);

@@ -1,5 +1,5 @@
-//! Properties of y that need no probe: how similar the views of an image are, and how many dimensions are
-//! used.
+//! Properties of y that need no probe: how similar the views of an image are, and how many dimensions are in
+//! use.
 
 use anyhow::Result;
 use eqr_probes::{Invariance, effective_rank};
@@ -10,10 +10,10 @@ use crate::measure::evaluation::{ENCODE, Evaluation, TEST_PAIRS_SEED, evenly_spa
 use crate::registry::{EFFECTIVE_RANK, INVARIANCE, SIMILARITY_OTHERS, SIMILARITY_OWN};
 use crate::run_folder::metric::MeasuredValue;
 
-/// Test pairs that are compared, at most.
+/// Maximum number of test pairs to compare.
 const COMPARED: usize = 2048;
 
-/// Similarities and rank on test pairs that are made as for training.
+/// Similarities and effective rank on test pairs that are made like training pairs.
 ///
 /// # Errors
 /// Images that cannot be read, an encoder that fails.

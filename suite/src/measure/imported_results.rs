@@ -26,9 +26,9 @@ struct ImportedValue {
     better: Option<Better>,
 }
 
-/// The values of the method and the data set of `origin` that belong into a cell of `kind`. The file needs
-/// the columns `dataset`, `task`, `metric` and `value`; it may have `method` (rows of other methods are
-/// ignored), `pretrain_seed`, `eval_seed`, `unit` and `better`.
+/// The values of the method and data set of `origin` that belong in a cell of `kind`. The file needs the
+/// columns `dataset`, `task`, `metric` and `value`; it may have `method` (rows of other methods are ignored),
+/// `pretrain_seed`, `eval_seed`, `unit` and `better`.
 ///
 /// # Errors
 /// A file or a row that cannot be read, a value that is not finite, no row of this method on this data set.
@@ -46,12 +46,12 @@ pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<
         path.display(),
         origin.method,
         origin.dataset,
-        if names.is_empty() { "no row at all".to_owned() } else { Vec::from_iter(names).join(", ") }
+        if names.is_empty() { "no rows".to_owned() } else { Vec::from_iter(names).join(", ") }
     );
     Ok(found)
 }
 
-/// The data sets on which `method` has values that belong into a cell of `kind`.
+/// The data sets on which `method` has values that belong in a cell of `kind`.
 ///
 /// # Errors
 /// A file or a row that cannot be read, a value that is not finite.
@@ -61,7 +61,7 @@ pub fn data_sets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<S
     Ok(own.map(|value| value.dataset).collect())
 }
 
-/// All rows. Those without a method get `method`.
+/// All rows. Rows without a method get `method`.
 fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
     let place = || path.display().to_string();
     let mut reader = csv::Reader::from_path(path).with_context(place)?;
@@ -88,7 +88,7 @@ fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
 }
 
 impl ImportedValue {
-    /// The kind of cell that such values belong into.
+    /// The kind of cell that the value belongs in.
     fn cell_kind(&self) -> CellKind {
         TaskFamily::of_task(&self.task).into()
     }

@@ -1,5 +1,5 @@
-//! One file for each kind of measurement of a frozen encoder. `probe` lists what a probe cell measures: a new
-//! measure is a new file here, a line in that list, and a line in the registry.
+//! One file per kind of measurement of a frozen encoder. `probe` lists the measures of a probe cell. A new
+//! measure needs a new file here, a line in that list and a line in the registry.
 
 pub mod classification;
 pub mod evaluation;

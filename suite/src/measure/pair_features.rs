@@ -1,5 +1,5 @@
-//! Pairs of views as probes read them: features of both views, and what leads from the first view to the
-//! second.
+//! Pairs of views as probes read them: the features of both views, and the transformation from the first view
+//! to the second.
 
 use tch::Tensor;
 
@@ -13,9 +13,9 @@ pub struct PairSet {
     pub task: String,
     /// Whether the pairs differ by all transforms at once.
     pub combined: bool,
-    /// What probes are fitted to.
+    /// Pairs that probes are fitted to.
     pub train: PairFeatures,
-    /// What they are measured on.
+    /// Pairs that probes are scored on.
     pub test: PairFeatures,
 }
 
@@ -23,9 +23,9 @@ pub struct PairSet {
 pub struct PairFeatures {
     /// (N, 2 D): y of both views.
     pub y: Tensor,
-    /// (N, 2 D + 8 D'): y and quadrant means of both views, of an encoder with a token map.
+    /// (N, 2 D + 8 D'): y and quadrant means of both views, if the encoder has a token map.
     pub grid: Option<Tensor>,
-    /// (N, k): what leads from the first view to the second.
+    /// (N, k): the parameters of the transformation from the first view to the second.
     pub target: Tensor,
 }
 
@@ -37,7 +37,7 @@ impl PairSet {
 }
 
 impl PairFeatures {
-    /// Pairs of the representations of first and second views, N each, with targets (N, k).
+    /// Pairs from the representations of N first and N second views, with targets (N, k).
     pub(super) fn new(first: &Representation, second: &Representation, target: &Tensor) -> PairFeatures {
         let beside = |first: &Tensor, second: &Tensor| Tensor::cat(&[first, second], 1);
         let grids = first.grid.as_ref().zip(second.grid.as_ref());
@@ -48,7 +48,7 @@ impl PairFeatures {
         }
     }
 
-    /// The same features with other targets. The tensors share their memory.
+    /// The same features with other targets. The feature tensors are shared, not copied.
     pub(super) fn with_target(&self, target: Tensor) -> PairFeatures {
         let grid = self.grid.as_ref().map(Tensor::shallow_clone);
         PairFeatures { y: self.y.shallow_clone(), grid, target }
@@ -57,7 +57,7 @@ impl PairFeatures {
     /// The features that a readout reads, (N, columns of both views).
     ///
     /// # Panics
-    /// [`Readout::Grid`] of features without a token map.
+    /// If `readout` is [`Readout::Grid`] and the features have no token map.
     pub(super) fn read(&self, readout: Readout) -> Tensor {
         let half = self.y.size()[1] / 4;
         let half_from = |from: i64| {

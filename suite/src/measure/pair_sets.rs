@@ -1,4 +1,4 @@
-//! From an encoder to the pairs of every task: two renders of an object, or a photograph and its
+//! Makes the pairs of every task from an encoder: two renders of an object, or a photograph and its
 //! transformation.
 
 use anyhow::Result;
@@ -25,7 +25,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// All tasks have the same pairs.
+    /// All tasks share the same pairs.
     fn render_sets(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<PairSet>> {
         let train = self.render_pairs(encoder, self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
         let test = self.render_pairs(encoder, self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
@@ -54,7 +54,7 @@ impl Evaluation<'_> {
         Ok(self.split_by_task(&view(0), &view(1), &parameters))
     }
 
-    /// Every task has pairs of its own, which differ by its transform alone.
+    /// Every task has its own pairs, which differ only by its transform.
     fn photograph_sets(&self, encoder: &dyn FeatureEncoder, combined: bool) -> Result<Vec<PairSet>> {
         let active = &self.transforms.active;
         let train = Photographs::encode(encoder, self.train, self.train_photographs(), TRAIN_PAIRS_SEED)?;
@@ -95,7 +95,7 @@ impl Evaluation<'_> {
         self.tasks().iter().map(of_task).collect()
     }
 
-    /// Sets from the pairs of both splits, one pair list for each task.
+    /// Builds sets from the pairs of both splits, which hold one list of pairs per task.
     fn joined(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, combined: bool) -> Vec<PairSet> {
         let splits = train.into_iter().zip(test);
         let set =
@@ -104,7 +104,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// Photographs of a split with the representations of their first views, draw by draw.
+/// Photographs of a split with the representations of their first views, one draw after the other.
 struct Photographs<'a> {
     source: &'a PairSource,
     units: Vec<usize>,
@@ -127,7 +127,7 @@ impl<'a> Photographs<'a> {
         Ok(Photographs { source, units, seed, first: Representation::concatenated(&first) })
     }
 
-    /// Representations of second views made by `transforms`, and the transforms' parameters.
+    /// Representations of the second views made by `transforms`, and the parameters of the transforms.
     fn second_views(
         &self,
         encoder: &dyn FeatureEncoder,
@@ -149,7 +149,7 @@ fn batches(units: &[usize]) -> impl Iterator<Item = (u64, &[usize])> {
     (0..DRAWS).flat_map(move |draw| units.chunks(ENCODE).map(move |batch| (draw, batch)))
 }
 
-/// (draw, units) until `count` pairs are drawn, one pair for each unit and draw.
+/// (draw, units) until `count` pairs are drawn, one pair per unit and draw.
 fn unit_draws(units: &[usize], count: usize) -> impl Iterator<Item = (u64, &[usize])> {
     let rows = units.len();
     (0..count.div_ceil(rows)).map(move |draw| (draw as u64, &units[..rows.min(count - draw * rows)]))

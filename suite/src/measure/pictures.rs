@@ -1,4 +1,4 @@
-//! Pictures of tensors.
+//! Writes tensors as pictures.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::run_folder::atomic_file::write_atomic;
 
 const GAP: u32 = 4;
 
-/// Small images are enlarged to about this side.
+/// Approximate side to which small images are enlarged, in pixels.
 const SIDE: u32 = 96;
 
-/// Writes one row of images for each tensor (n, 3, H, W) in [0, 1]: a PNG, enlarged by a whole factor.
+/// Writes a PNG with one row of images per tensor (n, 3, H, W) in [0, 1], enlarged by an integer factor.
 ///
 /// # Errors
-/// The file system's.
+/// A file that cannot be written.
 pub fn rows(tensors: &[Tensor], path: &Path) -> Result<()> {
     ensure!(!tensors.is_empty(), "a picture needs images");
     let (columns, _, height, width) = tensors[0].size4()?;

@@ -1,4 +1,4 @@
-//! A probe cell: all measures of a frozen encoder on the suite's own data set (protocol section 4).
+//! A probe cell: all measures of a frozen encoder on the suite's data set (protocol section 4).
 
 use anyhow::{Result, ensure};
 use tch::Device;
@@ -12,17 +12,17 @@ use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::EquivarianceTask;
 
-/// A measure of any encoder.
+/// A measure that applies to any encoder.
 type EncoderMeasure = fn(&Evaluation, &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>>;
 
-/// A measure of a network that this program trained, with its heads.
+/// A measure that applies to networks trained by this program, with their heads.
 type NetworkMeasure = fn(&Evaluation, &Network) -> Result<Vec<MeasuredValue>>;
 
 /// The measures of any encoder, in the order of the cell's values.
 const ENCODER_MEASURES: [EncoderMeasure; 4] =
     [regression::measure, exact_map::measure, geometry::measure, classification::measure];
 
-/// The measures of a network, which follow those of its encoder.
+/// The additional measures of a network. Their values follow those of its encoder.
 const NETWORK_MEASURES: [NetworkMeasure; 2] = [reconstruction::measure, retrieval::measure];
 
 /// All values of an encoder.
@@ -33,7 +33,7 @@ pub fn measure_encoder(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) ->
     tch::no_grad(|| all(ENCODER_MEASURES.iter().map(|measure| measure(evaluation, encoder))))
 }
 
-/// All values of a network: those of its encoder, and those of its decoder or predictor.
+/// All values of a network: the values of its encoder, and those of its decoder or predictor.
 ///
 /// # Errors
 /// As [`measure_encoder`].
@@ -43,7 +43,7 @@ pub fn measure_network(evaluation: &Evaluation, network: &Network) -> Result<Vec
     all([of_encoder].into_iter().chain(rest))
 }
 
-/// The values of a point of the curve of R2 against steps.
+/// The values at one point of the curve of R2 against steps.
 ///
 /// # Errors
 /// As [`measure_encoder`].
@@ -51,11 +51,11 @@ pub fn measure_curve_point(evaluation: &Evaluation, network: &Network) -> Result
     tch::no_grad(|| regression::measure_curve_point(evaluation, network))
 }
 
-/// The values of a feature file: R2 of its targets that are among `tasks`, and top-1 if it holds labelled
-/// features.
+/// The values of a feature file: R2 of the targets that are among `tasks`, and top-1 if the file holds
+/// labelled features.
 ///
 /// # Errors
-/// A file without any of the tasks, and the errors of its reader and of the probes.
+/// A file without any of the tasks, errors of the reader, errors of the probes.
 pub fn measure_features(
     file: &FeatureFile,
     tasks: &[EquivarianceTask],

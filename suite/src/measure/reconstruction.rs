@@ -12,17 +12,17 @@ use crate::measure::evaluation::{Evaluation, TEST_PAIRS_SEED, evenly_spaced};
 use crate::registry::{MSE_COPY_VIEW1, MSE_MEAN_IMAGE, MSE_OTHER_VIEW1, MSE_OTHER_VIEW2, MSE_OWN};
 use crate::run_folder::metric::MeasuredValue;
 
-/// Test pairs that the errors are taken over, at most.
+/// Maximum number of test pairs for the errors.
 const RECONSTRUCTED: usize = 512;
 
-/// The test MSEs, of methods that reconstruct.
+/// The test MSEs, for methods that reconstruct.
 pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let test = evaluation.test;
     let count = test.units().len().min(RECONSTRUCTED);
     let pairs = test.pairs(TEST_PAIRS_SEED, 0, &evenly_spaced(test, count))?;
     let tokens = |images: &Tensor| encode(network, images).tokens.to_kind(Kind::Float);
     let (view1, view2) = (tokens(&pairs.view1), tokens(&pairs.view2));
-    // half a turn: classes may lie side by side, and the neighbour would then be of the same class
+    // shifts by half the images, since neighbouring images may be of the same class
     let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
     let kind = network.arena.compute().kind();
     let mse = |source: &Tensor, query: &Tensor| {
@@ -43,8 +43,8 @@ pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<
     Ok(values.into_iter().filter_map(|(measure, value)| Some(measure.value(None, value?))).collect())
 }
 
-/// View 1, view 2 and the reconstruction of `count` test images, (count, 3, H, W) in [0, 1] each; none of a
-/// method that does not reconstruct.
+/// View 1, view 2 and the reconstruction of `count` test images, each (count, 3, H, W) in [0, 1]; `None` if
+/// the method does not reconstruct.
 ///
 /// # Errors
 /// Images that cannot be read.

@@ -13,11 +13,11 @@ use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
 
-/// One regression problem: a target of a set, and the features that it is predicted from.
+/// One regression problem: a target of a set, and the features that predict it.
 pub struct Question<'a> {
     set: &'a PairSet,
     readout: Readout,
-    /// Whether quaternions have signs such that w >= 0, as q and -q are one rotation.
+    /// Whether quaternion signs are chosen such that w >= 0, since q and -q are the same rotation.
     canonical: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct Question<'a> {
 pub struct Scores<'a> {
     /// The question.
     pub question: Question<'a>,
-    /// MLP probes, one for each seed.
+    /// MLP probes, one per seed.
     pub mlp: Vec<Fit>,
     /// The linear probe.
     pub linear: LinearFit,
@@ -34,8 +34,8 @@ pub struct Scores<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// The questions of a set: its target, and the target with canonical signs if it is quaternions and all
-    /// of y is read.
+    /// The questions of a set: its target, and also the target with canonical signs if it consists of
+    /// quaternions and all of y is read.
     pub fn all(set: &'a PairSet, readout: Readout) -> impl Iterator<Item = Question<'a>> {
         let canonical = readout == Readout::Y && !set.combined && set.task == Transform::Rotation.name() && {
             [&set.train.target, &set.test.target].into_iter().all(quaternion::are_unit)
@@ -78,7 +78,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// The R2 of a probe, where defined.
+    /// The R2 values of a probe, where defined.
     fn values(&self, predictor: Predictor, seed: Option<u64>, train: &R2, test: &R2) -> Vec<MeasuredValue> {
         let all = [
             (R2Definition::PerOutput, test.per_output),
@@ -92,8 +92,8 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Fits MLP probes with each seed, then linear probes, and scores both beside the constant predictor.
-/// `progress` gets the number of finished epochs and of all epochs.
+/// Fits an MLP probe for each seed, then linear probes, and scores both beside the constant predictor.
+/// `progress` receives the number of finished epochs and the total number of epochs.
 ///
 /// # Errors
 /// Features that are not finite, and the other errors of [`fit_with_progress`] and [`ridge::fit`].
@@ -124,7 +124,7 @@ pub(super) fn measure(
     measure_sets(&sets, evaluation.probe)
 }
 
-/// As [`measure`], from pairs that are encoded already.
+/// Like [`measure`], but from pairs that are already encoded.
 pub(super) fn measure_sets(sets: &[PairSet], probe: &Probe) -> anyhow::Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let mut values = Vec::new();
@@ -159,7 +159,7 @@ pub(super) fn measure_curve_point(
     Ok(values)
 }
 
-/// The questions of all sets, one list for each half of y in the suite's `probe.parts` and one for the grid.
+/// The questions of all sets: one list for each half of y in the suite's `probe.parts`, and one for the grid.
 fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator<Item = Vec<Question<'a>>> {
     let has_grid = sets.iter().all(PairSet::has_grid);
     let halves = probe.parts.iter().map(|&half| half.into()).collect::<Vec<Readout>>();
@@ -173,7 +173,7 @@ fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredV
     seeds.iter().zip(fits).flat_map(values).collect()
 }
 
-/// For every set, R2 of the constant predictor, and the number of outputs without an R2.
+/// R2 of the constant predictor for every set, and the number of outputs without an R2.
 fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for PairSet { task, combined, train, test } in sets {
@@ -188,7 +188,7 @@ fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     Ok(values)
 }
 
-/// The sanity row: probes of y that are trained on permuted targets and tested on intact ones.
+/// The sanity check: probes of y that are trained on permuted targets and tested on intact ones.
 fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let single: Vec<&PairSet> = sets.iter().filter(|set| !set.combined).collect();
     let problem = |&set: &&PairSet| {

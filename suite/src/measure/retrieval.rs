@@ -1,8 +1,9 @@
 //! SIE's measures of a predictor on renders (Garrido et al. 2023). From the embedding of an object's first
-//! view it predicts those of the other views; a prediction should be nearest to the view that was meant.
+//! view, the predictor predicts the embeddings of the other views. Each prediction should be nearest to its
+//! target view.
 //!
-//! The head that makes embeddings normalises by the statistics of its batch. All views of a split are
-//! embedded as one batch, so that the values depend on the split alone.
+//! The head that computes embeddings normalises by batch statistics. All views of a split are embedded as one
+//! batch, so that the values depend only on the split.
 
 use anyhow::Result;
 use eqr_datasets::SceneLatents;
@@ -17,14 +18,14 @@ use crate::measure::evaluation::{Evaluation, encode_y};
 use crate::registry::{HITS, MRR, Measure, ON_TRAINING_OBJECTS, PRE};
 use crate::run_folder::metric::MeasuredValue;
 
-/// Columns of [`render_parameters`] that are the relative quaternion.
+/// Number of leading columns of [`render_parameters`] that hold the relative quaternion.
 const POSE: usize = 4;
 
-/// Objects that are searched at a time.
+/// Number of objects searched at a time.
 const OBJECTS: usize = 256;
 
-/// Values of the test split and of the training split. There are none of a method without a predictor, of
-/// photographs, and of objects with a single view.
+/// Values of the test split and of the training split. There are none for methods without a predictor, for
+/// photographs, and for objects with a single view.
 pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
     for (source, suffix) in [(evaluation.test, ""), (evaluation.train, ON_TRAINING_OBJECTS)] {
@@ -54,7 +55,7 @@ fn retrieve(network: &Network, source: &PairSource) -> Result<Option<Retrieval>>
     search(predictor, &network.arena, scene, source.units(), &z).map(Some)
 }
 
-/// The measures of the objects `units` from the embeddings z of their views, (units * views, D), object by
+/// The measures of the objects `units`, from the embeddings z of their views, (units * views, D), ordered by
 /// object.
 fn search(
     predictor: &dyn Predictor,
@@ -81,7 +82,7 @@ fn search(
     Ok(Retrieval::from_rankings(&found)?)
 }
 
-/// What leads from the first view of each object to each of its views, the first included: (units, views,
+/// Parameters from the first view of each object to each of its views, including the first: (units, views,
 /// parameters).
 fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     let views = scene.views;
@@ -92,8 +93,8 @@ fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
     render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
 }
 
-/// Poses of every object's views relative to its first, as unit quaternions. Their distances equal those of
-/// the poses in the world. parameters: (units, views, parameters).
+/// Poses of every object's views relative to its first view, as unit quaternions. The distances between them
+/// equal those between the absolute poses. `parameters`: (units, views, parameters).
 fn poses(parameters: &Tensor) -> Result<Vec<Vec<[f64; 4]>>> {
     let rotations = parameters.narrow(2, 0, POSE as i64).to_kind(tch::Kind::Double);
     let unit = &rotations / rotations.norm_scalaropt_dim(2.0, [2i64], true);
@@ -112,8 +113,8 @@ mod tests {
 
     use super::*;
 
-    /// Embeddings are the poses themselves, as quaternions. `exact` turns them by Hamilton's product, else
-    /// they stay as they are.
+    /// The embeddings are the poses themselves, as quaternions. With `exact`, the predictor rotates them by
+    /// Hamilton's product; otherwise it returns them unchanged.
     struct Poses {
         exact: bool,
     }
@@ -137,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Three objects of five views at random poses, with the poses in the world.
+    /// Three objects with five views each at random poses, and the absolute poses.
     fn scene() -> (SceneLatents, Tensor) {
         let mut rng = rng(1, 0, 0, Purpose::Latents);
         let latents =
@@ -166,8 +167,8 @@ mod tests {
         assert!(found.pre.abs() < 1e-9, "{}", found.pre);
     }
 
-    /// The first view is its own nearest: no view is found, and the error is that of taking the first for
-    /// each of the others.
+    /// The first view is nearest to itself, so no other view is found. The error is that of taking the first
+    /// view for each of the others.
     #[test]
     fn a_predictor_that_does_nothing_finds_the_first_view() {
         let (found, z) = measured(false, &[0, 1, 2]);

@@ -20,27 +20,27 @@ use crate::data::scenes::{PackScenes, VOID, class_count};
 use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU};
 use crate::run_folder::metric::MeasuredValue;
 
-/// Points of a curve of losses, at most.
+/// Maximum number of points of a loss curve.
 const POINTS: usize = 50;
 
-/// Lines that print the loss of a training.
+/// Approximate number of loss lines printed per training.
 const LINES: usize = 10;
 
 /// The scenes of a pack. Masks hold the classes 0..`classes` and [`VOID`].
 pub struct SegmentationScenes<'a> {
-    /// What the head is trained on.
+    /// Scenes that the head is trained on.
     pub train: PackScenes<'a>,
-    /// What it is scored on.
+    /// Scenes that it is scored on.
     pub test: PackScenes<'a>,
     /// Number of classes, at least 2.
     pub classes: i64,
 }
 
 impl<'a> SegmentationScenes<'a> {
-    /// Opens both splits; `normalise` makes of pixels (3, H, W) in [0, 1] what the encoder takes.
+    /// Opens both splits. `normalise` turns pixels (3, H, W) in [0, 1] into the encoder's input.
     ///
     /// # Errors
-    /// A pack of one class, a split that is missing or has no masks, masks without any class, images that
+    /// A pack with one class, a split that is missing or has no masks, masks without any class, images that
     /// cannot be read.
     pub fn open(
         pack: &'a Pack,
@@ -65,17 +65,17 @@ pub struct Segmented {
 /// Mean loss of the steps since the last point.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossPoint {
-    /// The last of these steps, from 1.
+    /// The last of these steps, counted from 1.
     pub step: usize,
-    /// Mean cross-entropy of a pixel that is not void.
+    /// Mean cross-entropy per pixel that is not void.
     pub loss: f64,
 }
 
 /// Trains a head with `seed` on the training scenes and scores it on the test scenes. Every rank returns the
-/// same.
+/// same result.
 ///
 /// # Errors
-/// [`train`]'s and [`evaluate`]'s. An error of a scene is known to one rank alone.
+/// Those of [`train`] and [`evaluate`]. Only one rank knows of an error in a scene.
 pub fn segment(
     encoder: &dyn Encoder,
     scenes: &SegmentationScenes,
@@ -101,7 +101,7 @@ pub fn segment(
     Ok(Segmented { head, confusion, curve: curve.points })
 }
 
-/// The scores of the head of `seed`, then those of every class that has them.
+/// The scores of the head with `seed`, then the scores of every class that has any.
 pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> Vec<MeasuredValue> {
     let all = [(MIOU, score.miou), (MACC, score.macc), (AACC, score.aacc)];
     let all = all.into_iter().map(|(measure, value)| measure.value(Some(seed), value));
@@ -113,8 +113,8 @@ pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> V
     all.chain(classes).collect()
 }
 
-/// Draws `count` scenes from all over `scenes`, a split of `pack`, each beside its mask and the prediction of
-/// `head`.
+/// Draws `count` scenes, spread over `scenes`, which is a split of `pack`. Each scene is drawn beside its
+/// mask and the prediction of `head`.
 ///
 /// # Errors
 /// Scenes that cannot be read, a picture that cannot be written.
@@ -137,7 +137,7 @@ pub fn draw(
     Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
 }
 
-/// Classes (H, W) of a head as the class ids of a pack's masks.
+/// Converts a head's classes (H, W) to the class ids of a pack's masks.
 fn as_mask(classes: &Tensor) -> anyhow::Result<GrayImage> {
     let (height, width) = classes.size2()?;
     let ids = (classes - VOID).to_kind(Kind::Uint8).to_device(Device::Cpu).reshape([-1]);
@@ -145,17 +145,17 @@ fn as_mask(classes: &Tensor) -> anyhow::Result<GrayImage> {
     Ok(mask.expect("a byte a pixel"))
 }
 
-/// Whether the point at `step` is printed: about [`LINES`] of the points are.
+/// Whether the point at `step` is printed. About [`LINES`] points are.
 fn is_printed(step: usize, steps: usize) -> bool {
     let line = |step: usize| step * LINES / steps;
     step == steps || line(step) > line(step.saturating_sub(steps.div_ceil(POINTS)))
 }
 
-/// The loss against steps: each point is the mean over equally many steps.
+/// The loss against steps. Each point is the mean over the same number of steps.
 struct LossCurve {
     points: Vec<LossPoint>,
     steps: usize,
-    /// Steps of a point.
+    /// Steps per point.
     stretch: usize,
     /// Losses since the last point.
     losses: Vec<f64>,
@@ -173,7 +173,7 @@ impl LossCurve {
         }
     }
 
-    /// Adds the loss of a step. Returns the point that it completes.
+    /// Adds the loss of a step. Returns a point if the step completes one.
     fn add(&mut self, loss: f64) -> Option<LossPoint> {
         self.losses.push(loss);
         self.done += 1;

@@ -1,5 +1,5 @@
-//! Linear transfer (protocol section 5): a labelled pack as features of a frozen encoder, and the accuracies
-//! as values.
+//! Linear transfer (protocol section 5): encodes a labelled pack with a frozen encoder, and lists the
+//! accuracies as values.
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
@@ -16,22 +16,22 @@ use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CL
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::downstream_sets::Preparation;
 
-/// Images that are encoded at a time.
+/// Number of images encoded at a time.
 const ENCODE: usize = 256;
 
-/// Seed of the validation split of a set that has none.
+/// Seed of the validation split, for sets that have none.
 const VAL_SEED: u64 = 0;
 
-/// An encoder and the images that it takes.
+/// An encoder with the properties of the images that it takes.
 #[derive(Clone, Copy)]
 pub struct ImageEncoder<'a> {
     /// The encoder.
     pub encoder: &'a dyn FeatureEncoder,
     /// Side of its images in pixels.
     pub side: usize,
-    /// What they are normalised by.
+    /// Normalisation of its images.
     pub normalisation: Normalisation,
-    /// Where it computes.
+    /// Device that it computes on.
     pub device: Device,
 }
 
@@ -42,11 +42,11 @@ impl<'a> ImageEncoder<'a> {
     }
 }
 
-/// Features and labels of `pack`: its splits `train`, `val` and `test`. If it has no `val`, a part of `train`
-/// is set aside.
+/// Features and labels of `pack` for its splits `train`, `val` and `test`. If the pack has no `val`, a part
+/// of `train` is held out.
 ///
 /// # Errors
-/// A value of `preparation` out of range, a pack without the splits or with images that cannot be read, an
+/// An out-of-range value of `preparation`, a pack without the splits or with images that cannot be read, an
 /// encoder that fails.
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
@@ -85,8 +85,8 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
 }
 
-/// Rows that stay and rows that are set aside, both ascending: a random `fraction` of every class. What
-/// rounding takes from one class is added to the next.
+/// Rows to keep and rows to hold out, both ascending. A random `fraction` of every class is held out; the
+/// rounding remainder of one class is added to the next.
 fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     let classes = labels.iter().max().map_or(0, |&last| last + 1);
     let mut aside = Vec::new();
@@ -95,7 +95,7 @@ fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
         let mut rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] == class).collect();
         rows.shuffle(&mut rng(VAL_SEED, 0, class as u64, Purpose::Subset));
         wanted += fraction * rows.len() as f64;
-        // no class loses its last training sample
+        // every class keeps at least one training sample
         let count = (wanted.round() as usize).min(rows.len().saturating_sub(1));
         wanted -= count as f64;
         aside.extend(&rows[..count]);
@@ -137,7 +137,7 @@ mod tests {
         assert!(kept.iter().all(|row| aside.binary_search(row).is_err()));
     }
 
-    /// Of classes with three rows, every third gives one row.
+    /// With three rows per class, one row is held out from every third class.
     #[test]
     fn small_classes_share_what_is_set_aside() {
         let labels: Vec<i32> = (0..300).map(|row| row / 3).collect();

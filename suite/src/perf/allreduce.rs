@@ -1,4 +1,4 @@
-//! `perf allreduce`: the sum of a gradient over the ranks against a copy of it.
+//! `perf allreduce`: summing a gradient over the ranks, against copying it.
 
 use std::num::NonZeroUsize;
 
@@ -18,13 +18,13 @@ pub struct AllreduceArgs {
     /// Size of the gradient in MiB of fp32; ViT-Small's is 87.
     #[arg(long, default_value_t = 87, value_parser = clap::value_parser!(i64).range(1..=65_536))]
     mib: i64,
-    /// Threads of a rank; default: allowed cores / ranks of the node.
+    /// Threads per rank; default: allowed cores / ranks on the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Reductions that are timed, after three that are not.
+    /// Number of timed reductions, after three warm-up reductions.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -44,7 +44,7 @@ pub fn allreduce(args: &AllreduceArgs, ranks: &dyn Collective) -> Result<()> {
         wait(&gradient);
     });
     let mut target = gradient.copy();
-    // all ranks at once: they share the memory
+    // all ranks at once, since they share the memory
     let copy = median_seconds(args.steps, || {
         ranks.barrier();
         target.copy_(&gradient);

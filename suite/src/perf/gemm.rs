@@ -1,4 +1,4 @@
-//! The ceiling of stages that are matrix products: the fastest large product of the machine.
+//! The ceiling of stages that consist of matrix products: the machine's fastest large product.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 /// Side of the matrices.
 const SIDE: i64 = 4096;
 
-/// Products, of which the fastest counts.
+/// Number of products. The fastest one counts.
 const PRODUCTS: usize = 10;
 
 /// FLOP/s of the fastest of ten products of two `4096 x 4096` matrices of `kind`.

@@ -1,27 +1,27 @@
-//! Interconnects by name, with the nominal rates of their makers.
+//! Named interconnects with their vendors' nominal rates.
 
 use clap::ValueEnum;
 
 use super::scaling::Interconnect;
 
-/// An interconnect by its name: rates of the makers' data sheets in one direction for each device, and usual
-/// latencies. None was measured here.
+/// A named interconnect: data-sheet rates per device in one direction, and typical latencies. None was
+/// measured here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum NamedInterconnect {
-    /// 4 A100 a node, NVLink 3, an HDR-200 link a GPU (JUWELS Booster).
+    /// 4 A100 per node, NVLink 3, one HDR-200 link per GPU (JUWELS Booster).
     A100Hdr200,
-    /// 4 GH200 a node, NVLink 4, an NDR-200 link a GPU (JUPITER).
+    /// 4 GH200 per node, NVLink 4, one NDR-200 link per GPU (JUPITER).
     Gh200Ndr200,
-    /// 8 H100 a node, NVLink 4, an NDR-400 link a GPU.
+    /// 8 H100 per node, NVLink 4, one NDR-400 link per GPU.
     H100Ndr400,
-    /// One device a node, 100 Gbit/s Ethernet.
+    /// One device per node, 100 Gbit/s Ethernet.
     Ethernet100,
-    /// That of the launch's ranks, measured on two or more.
+    /// The interconnect of the launch's ranks, measured on two or more ranks.
     Measured,
 }
 
 impl NamedInterconnect {
-    /// Nominal rates; none where they are to be measured.
+    /// Nominal rates; `None` if they are to be measured.
     pub fn nominal(self) -> Option<Interconnect> {
         let (per_node, within, between, latency) = match self {
             NamedInterconnect::A100Hdr200 => (4, 300e9, 25e9, [5e-6, 10e-6]),

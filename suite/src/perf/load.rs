@@ -1,4 +1,4 @@
-//! `perf load`: views of photographs out of a pack, against decoding and resizing the same files alone.
+//! `perf load`: views of photographs from a pack, against only decoding and resizing the same files.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -27,48 +27,48 @@ use crate::cluster::worker::Worker;
 
 /// Width and height of the synthetic photographs: the most frequent ones of ImageNet.
 const SIZE: [u32; 2] = [500, 375];
-/// Different synthetic photographs; the pack holds several copies of each.
+/// Number of distinct synthetic photographs; the pack holds several copies of each.
 const DISTINCT: usize = 64;
 /// Quality of the JPEG files.
 const QUALITY: u8 = 90;
-/// Contrast at each scale: it makes files of 0.57 bytes a pixel; ImageNet's have 0.6 on average.
+/// Contrast at each scale. It gives files of 0.57 bytes per pixel; ImageNet's have 0.6 on average.
 const CONTRAST: f32 = 40.0;
-/// Description in the result.
+/// Description of the photographs in the result.
 const CONTENT: &str =
     "synthetic: noise of 7 scales, alike at each (spectrum 1/f, as photographs); JPEG of quality 90, 4:4:4";
 
 /// Options of `perf load`.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// A pack that stores its images as files; default: a temporary one of synthetic photographs of 500 x
+    /// A pack that stores its images as files; default: a temporary pack of synthetic photographs of 500 x
     /// 375.
     #[arg(long)]
     pack: Option<PathBuf>,
     /// Side of the views.
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u16).range(1..=4096))]
     side: u16,
-    /// Images at once.
+    /// Images per batch.
     #[arg(long, default_value = "64")]
     batch: NonZeroUsize,
-    /// Images that are read, drawn at random from the training split.
+    /// Number of images to read, drawn at random from the training split.
     #[arg(long, default_value = "512")]
     images: NonZeroUsize,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Rounds over all images that are timed, after one that is not, which brings the pack into the file
+    /// Number of timed rounds over all images, after one warm-up round that brings the pack into the file
     /// cache.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-/// Times [`Loader::base_views`], which makes the views of a training.
+/// Times [`Loader::base_views`], which makes the views for training.
 ///
 /// # Errors
-/// A pack that cannot be read or that stores pixels; no space for the synthetic one.
+/// A pack that cannot be read or that stores pixels; no space for the synthetic pack.
 pub fn load(args: &LoadArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -113,8 +113,9 @@ impl Workload {
 
     /// The result without its configuration.
     ///
-    /// The ceiling decodes and crops the same files, already in memory, on the same threads, without batches.
-    /// The rest is reading, the copy into the batch's tensor, and threads that wait for a batch's last image.
+    /// The ceiling decodes and crops the same files from memory, on the same threads, without batches. The
+    /// rest of the time goes to reading, to copying into the batch's tensor, and to threads that wait for the
+    /// last image of a batch.
     fn measure(&self, rounds: usize) -> Result<Value> {
         let (mut epoch, mut ceiling_epoch) = (0, 0);
         let mut loading = || {
@@ -169,7 +170,7 @@ fn synthetic_pack(folder: &Path, images: usize) -> Result<Pack> {
         })?;
         Ok(())
     };
-    // every data set has two classes with an image in each split
+    // every data set has two classes, each with an image in every split
     (0..images.max(2)).try_for_each(|index| write("train", index))?;
     (0..2).try_for_each(|index| write("test", index))?;
     let options = Options { name: None, test_fraction: 0.5, seed: 0 };
@@ -177,7 +178,7 @@ fn synthetic_pack(folder: &Path, images: usize) -> Result<Pack> {
     Ok(pack(&CLASS_FOLDERS, &input, &folder.join("photographs.h5"), &spec, &|_, _| ())?)
 }
 
-/// Noise with the spectrum of photographs: at each scale random values on a grid, interpolated bilinearly.
+/// Noise with the spectrum of photographs: random values on a grid at each scale, interpolated bilinearly.
 fn photograph(index: u64) -> RgbImage {
     let mut draw = rng(0, 0, index, Purpose::Shape);
     let [width, height] = SIZE.map(|side| side as usize);

@@ -1,14 +1,14 @@
-//! `eqr-bench perf`: the speed of one stage of the work, against a ceiling measured in the same process.
+//! `eqr-bench perf`: the speed of one stage, compared with a ceiling measured in the same process.
 //! Timings are benchmarks, never assertions.
 //!
 //! | stage | measures | ceiling |
 //! |---|---|---|
 //! | [`train`](mod@train) | a training step: gradients and optimiser | the fastest matrix product |
 //! | [`transforms`](mod@transforms) | the two views of a batch of photographs | copies of both views |
-//! | [`load`](mod@load) | views of photographs out of a pack | decoding the same files in memory |
+//! | [`load`](mod@load) | views of photographs from a pack | decoding the same files in memory |
 //! | [`render`](mod@render) | images of 3D objects | images of the empty floor |
 //! | [`probe`](mod@probe) | an epoch of the batched MLP probes | the fastest matrix product |
-//! | [`allreduce`](mod@allreduce) | the sum of a gradient over the ranks | a copy of the gradient |
+//! | [`allreduce`](mod@allreduce) | summing a gradient over the ranks | a copy of the gradient |
 //! | [`scale`](mod@scale) | a step on up to 1,024 devices, predicted by [`scaling`] | none |
 
 pub mod allreduce;

@@ -1,9 +1,8 @@
-//! The most memory that this process has used.
+//! Peak memory of this process.
 
 use std::fs;
 
-/// The most memory that this process has used so far, in bytes (`VmHWM`); `None` where the system does not
-/// report it.
+/// Peak memory of this process so far, in bytes (`VmHWM`); `None` if the system does not report it.
 pub fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

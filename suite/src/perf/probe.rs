@@ -1,5 +1,5 @@
-//! `perf probe`: the batched MLP probes against the matrix products that the machine can do, and against
-//! probes trained one by one.
+//! `perf probe`: the batched MLP probes against the machine's fastest matrix product, and against probes
+//! trained one by one.
 
 use std::num::NonZeroUsize;
 use std::time::Instant;
@@ -19,25 +19,25 @@ use super::timing::median;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 
-/// Outputs of a probe: as many as the largest transform of photographs has parameters.
+/// Outputs of a probe: as many as the largest photograph transform has parameters.
 const OUTPUTS: i64 = 4;
 
 /// Options of `perf probe`.
 #[derive(Args, Clone, Debug)]
 pub struct ProbeArgs {
-    /// Transforms, each with its own features.
+    /// Number of transforms, each with its own features.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..))]
     transforms: u64,
-    /// Probe seeds of each transform.
+    /// Number of probe seeds per transform.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Training pairs.
+    /// Number of training pairs.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(i64).range(2..))]
     pairs: i64,
     /// Width of one view's features.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(i64).range(1..))]
     dim: i64,
-    /// Epochs that are timed, after one that is not.
+    /// Number of timed epochs, after one warm-up epoch.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
     /// Number type.
@@ -49,15 +49,15 @@ pub struct ProbeArgs {
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-/// Times an epoch of all probes. The test split is small, so that it costs next to nothing.
+/// Times an epoch of all probes. The test split is small, so that its cost is negligible.
 ///
 /// # Errors
-/// Options that the probes refuse.
+/// Options that the probes reject.
 pub fn probe(args: &ProbeArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
     let compute = args.precision.resolve(worker.device);
@@ -93,8 +93,8 @@ pub fn probe(args: &ProbeArgs) -> Result<()> {
     print(&result, args.json, &keys)
 }
 
-/// Seconds of an epoch of all stacks of probes: the sum of the stacks' medians. `ends` are the ends of the
-/// epochs, `epochs` for each stack; a stack's first epoch contains its set-up and does not count.
+/// Seconds per epoch of all stacks of probes: the sum of the stacks' medians. `ends` holds the times at which
+/// epochs end, `epochs` per stack. A stack's first epoch includes its set-up and is not counted.
 fn epoch_seconds(ends: &[Instant], epochs: usize) -> f64 {
     let stack =
         |ends: &[Instant]| median(ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect());
@@ -113,14 +113,14 @@ fn random_problem(args: &ProbeArgs, device: Device) -> Problem {
     }
 }
 
-/// FLOPs of one pair's step: forward, gradients of the weights, and gradients of the activations, except for
-/// the first layer's input.
+/// FLOPs of one step per pair: forward, gradients of the weights, and gradients of the activations except the
+/// first layer's input.
 fn pair_flops(inputs: i64, hidden: i64) -> f64 {
     let deep = hidden * hidden + hidden * OUTPUTS;
     2.0 * (3 * deep + 2 * inputs * hidden) as f64
 }
 
-/// Seconds of an epoch of every probe, each trained on its own with autograd.
+/// Seconds per epoch of all probes, each trained on its own with autograd.
 fn one_by_one(problems: &[Problem], seeds: usize, config: &ProbeConfig) -> f64 {
     let mut seconds = 0.0;
     for problem in problems {

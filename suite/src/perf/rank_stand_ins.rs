@@ -1,4 +1,4 @@
-//! Stand-ins for the ranks of a launch, to time a step without overlap or without other devices.
+//! Stand-ins for the ranks of a launch, which time a step without overlap or without the other devices.
 
 use eqr_models::Collective;
 use tch::{Kind, Tensor};
@@ -40,8 +40,8 @@ impl Collective for SumAfterwards<'_> {
     }
 }
 
-/// Rank 0 of `size` ranks that do not exist: it gathers its own rows in place of theirs, and its sums are its
-/// own. A step timed with it is the computation of one device among `size`.
+/// Rank 0 of `size` ranks, of which the others do not exist. It gathers its own rows in place of theirs, and
+/// its sums are its own values. A step timed with it is the computation of one device among `size`.
 pub(super) struct AbsentRanks {
     pub(super) size: usize,
 }

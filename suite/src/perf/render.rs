@@ -1,4 +1,4 @@
-//! `perf render`: renders of objects against renders of the empty floor.
+//! `perf render`: rendering objects, against rendering the empty floor.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use super::result::print;
 use super::timing::interleaved_medians;
 use crate::cluster::worker::Worker;
 
-/// Objects of each class.
+/// Objects per class.
 const OBJECTS: usize = 4;
-/// Views of each object.
+/// Views per object.
 const VIEWS: u64 = 20;
-/// An object of a hair's width, which covers almost no sample.
+/// An object as thin as a hair, which covers almost no sample.
 const HAIR: &[u8] = b"v 0 0 0\nv 1 0 0\nv 0 0.001 0\nf 1 2 3\n";
 
 /// Options of `perf render`.
@@ -31,13 +31,14 @@ pub struct RenderArgs {
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of one.
+    /// Render these Wavefront meshes: a folder of class folders with .obj files, or a .tar.gz of such a
+    /// folder.
     #[arg(long)]
     meshes: Option<PathBuf>,
-    /// Rounds over all views that are timed, after one that is not.
+    /// Number of timed rounds over all views, after one warm-up round.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
@@ -82,9 +83,9 @@ impl Workload {
     /// The result without its configuration.
     ///
     /// The ceiling is the same number of images on the same threads with only a hair on the floor: every
-    /// pixel is lit, shaded and encoded once. No renderer that shades each pixel at least once is faster. The
-    /// rest is geometry and shading of the object: corners projected for camera and shadow, triangles filled
-    /// at 16 samples a pixel (9 above 128 px), and the soft shadow.
+    /// pixel is lit, shaded and encoded once. No renderer that shades each pixel at least once can be faster.
+    /// The rest of the time goes to the object's geometry and shading: projecting corners for camera and
+    /// shadow, filling triangles at 16 samples per pixel (9 above 128 px), and the soft shadow.
     fn measure(&self, rounds: usize) -> Result<Value> {
         let mut objects = || self.render_all(|object| &self.objects[object]);
         let mut floor = || self.render_all(|_| &self.hair);
@@ -113,7 +114,7 @@ impl Workload {
     }
 }
 
-/// Objects that `data generate solids` makes, some of each class.
+/// Objects as `data generate solids` makes them, some of each class.
 fn procedural_solids() -> Result<Vec<Mesh>> {
     let objects = Class::ALL.into_iter().flat_map(|class| std::iter::repeat_n(class, OBJECTS)).enumerate();
     let built = objects.map(|(object, class)| class.build(&mut rng(0, 0, object as u64, Purpose::Shape)));

@@ -1,5 +1,5 @@
-//! `perf scale`: a step's time on 1 to 1,024 devices, predicted from its computation measured here and an
-//! interconnect that is named or measured.
+//! `perf scale`: the time of a step on 1 to 1,024 devices, predicted from the computation measured here and
+//! from a named or measured interconnect.
 
 use std::fmt::Write;
 
@@ -19,10 +19,10 @@ use super::training_setup::{TrainArgs, TrainingSetup};
 use crate::cluster::worker::Worker;
 use crate::console::print_text;
 
-/// Most devices of the table.
+/// Largest number of devices in the table.
 const LARGEST: usize = 1024;
 
-/// Sums that are timed to measure the interconnect, after three that are not.
+/// Number of timed sums that measure the interconnect, after three warm-up sums.
 const TIMED_SUMS: usize = 20;
 
 /// Options of `perf scale`: those of `perf train`, and the interconnect.
@@ -35,16 +35,16 @@ pub struct ScaleArgs {
     interconnect: Option<NamedInterconnect>,
 }
 
-/// Measures the computation of one device among 1, 2, 4, ... and prints the predicted steps; on several ranks
-/// also the measured step beside its prediction.
+/// Measures the computation of one device among 1, 2, 4, ... and prints the predicted steps. On several
+/// ranks, also prints the measured step beside its prediction.
 ///
 /// # Errors
-/// As `perf train`, and an interconnect to be measured on one rank.
+/// Those of `perf train`; an interconnect that would have to be measured on one rank.
 pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
     let worker = Worker::start(ranks, args.train.threads).map_err(|failure| failure.error)?;
     let mut setup = TrainingSetup::new(&args.train, &worker)?;
     let batch = setup.batch;
-    // all ranks at once: what they share (memory, caches) slows them as it does in a real step
+    // all ranks at once: shared memory and caches slow them down as in a real step
     let mut time = |step_ranks: &dyn Collective| {
         let pairs = setup.random_pairs(step_ranks);
         let seconds = median_seconds(args.train.steps, || {
@@ -74,7 +74,7 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
         segments: encoder_segments(gradient, overlaps_from).max(1),
     };
     let traffic_here = traffic(ranks.overlaps_from());
-    // named interconnects connect GPUs, whose sums run beside the computation
+    // named interconnects connect GPUs, whose sums overlap with the computation
     let predicted_traffic = if named.is_some() { traffic(Some(OVERLAPPED_BYTES)) } else { traffic_here };
     let steps: Vec<PredictedStep> = computed
         .iter()
@@ -110,8 +110,8 @@ fn slowest(ranks: &dyn Collective, seconds: f64) -> f64 {
     all.max().double_value(&[])
 }
 
-/// The interconnect of the ranks, taken as one node: the speed at which a ring would have summed `bytes`, and
-/// the latency of a link, from the time of a sum of one number.
+/// The interconnect of the ranks, treated as one node. Its speed is that at which a ring would have summed
+/// `bytes`. The latency of a link comes from the time to sum one number.
 fn measure(ranks: &dyn Collective, bytes: f64, device: Device) -> Interconnect {
     let timed = |bytes: f64| {
         let length = bytes / Kind::Float.elt_size_in_bytes() as f64;

@@ -1,5 +1,5 @@
-//! A model of the time of a training step on many devices: from the time of its computation and the speed of
-//! the interconnect.
+//! A model of the time of a training step on many devices, based on the time of its computation and the speed
+//! of the interconnect.
 //!
 //! The global batch is fixed: n devices share its pairs (strong scaling). A step is
 //!
@@ -10,36 +10,36 @@
 //! - compute(n): the encoder on a device's share of the batch, the heads on the whole batch (on every
 //!   device), the optimiser.
 //! - gather(n): sending the representations of the whole batch to every device.
-//! - exposed(n): the sum of the gradient, without the part that runs during the backward pass. The gradient
-//!   is summed in equal segments, each while the next is computed.
+//! - exposed(n): the part of the gradient's sum that does not run during the backward pass. The gradient is
+//!   summed in equal segments, each while the next one is computed.
 
 use eqr_models::methods::BACKWARD_COST;
 
 /// The links between devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interconnect {
-    /// Devices of a node.
+    /// Devices per node.
     pub per_node: usize,
-    /// Bytes a second that a device sends to another of its node.
+    /// Bytes per second that a device sends to another device of its node.
     pub within: f64,
-    /// Bytes a second that a device sends out of its node.
+    /// Bytes per second that a device sends out of its node.
     pub between: f64,
     /// Seconds until the first byte arrives, within a node and between two nodes.
     pub latency: [f64; 2],
 }
 
-/// The data that is moved in a step.
+/// The data moved in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traffic {
     /// Bytes of the gradient.
     pub gradient: f64,
     /// Bytes of the representations of the whole batch.
     pub representations: f64,
-    /// Segments that the gradient is summed in; 1 is a sum after the backward pass.
+    /// Number of segments in which the gradient is summed; 1 means one sum after the backward pass.
     pub segments: usize,
 }
 
-/// Share of a step's computation that is the backward pass.
+/// Share of a step's computation spent in the backward pass.
 const BACKWARD_SHARE: f64 = BACKWARD_COST / (1.0 + BACKWARD_COST);
 
 impl Interconnect {
@@ -48,15 +48,15 @@ impl Interconnect {
         if n <= self.per_node { (self.within, self.latency[0]) } else { (self.between, self.latency[1]) }
     }
 
-    /// Seconds of the sum of `bytes` over `n` devices: every link carries 2 (n - 1) / n of them, up and down
-    /// a tree of depth log2 n.
+    /// Seconds to sum `bytes` over `n` devices. Every link carries 2 (n - 1) / n of the bytes. Latencies add
+    /// up along a tree of depth log2 n, up and down.
     pub fn sum(&self, n: usize, bytes: f64) -> f64 {
         let (speed, latency) = self.slowest(n);
         let n = n as f64;
         2.0 * (n - 1.0) / n * bytes / speed + 2.0 * n.log2().ceil() * latency
     }
 
-    /// Seconds until each of `n` devices has all of `bytes`, of which each held an equal share.
+    /// Seconds until each of `n` devices has all of `bytes`, if each starts with an equal share.
     pub fn gather(&self, n: usize, bytes: f64) -> f64 {
         let (speed, latency) = self.slowest(n);
         let n = n as f64;
@@ -93,7 +93,7 @@ impl PredictedStep {
         self.compute + self.gather + self.exposed
     }
 
-    /// Speed as a share of n times that of one device, whose step takes `one_device` seconds.
+    /// Speed as a fraction of n times the speed of one device, whose step takes `one_device` seconds.
     pub fn efficiency(&self, one_device: f64) -> f64 {
         one_device / (self.devices as f64 * self.seconds())
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_ring_carries_twice_all_but_one_part() {
-        // 2 * 3/4 * 200 bytes at 100 bytes a second; over two nodes 2 * 7/8 * 200 at 10
+        // 2 * 3/4 * 200 bytes at 100 bytes per second; over two nodes 2 * 7/8 * 200 at 10
         assert_eq!(FOUR_A_NODE.sum(4, 200.0), 3.0);
         assert_eq!(FOUR_A_NODE.sum(8, 200.0), 35.0);
         assert_eq!(FOUR_A_NODE.gather(4, 200.0), 1.5);
@@ -131,8 +131,8 @@ mod tests {
         }
     }
 
-    /// Sum 3 s, backward 2/3 of the computation. In 4 segments of 3 s of computation 1.5 s are hidden; of 30
-    /// s all but the last segment's.
+    /// The sum takes 3 s, and the backward pass takes 2/3 of the computation. With 4 segments, 3 s of
+    /// computation hide 1.5 s; 30 s hide all but the last segment.
     #[test]
     fn what_the_backward_pass_hides_is_not_exposed() {
         let traffic = |segments| Traffic { gradient: 200.0, representations: 0.0, segments };

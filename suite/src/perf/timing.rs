@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-/// Calls before those that are timed.
+/// Number of warm-up calls before the timed ones.
 const WARM_UP: usize = 3;
 
-/// Median seconds of `calls` calls of `work`, after some that are not timed. On a device `work` must wait for
-/// it.
+/// Median seconds of `calls` calls of `work`, after some warm-up calls. On a device, `work` must wait for the
+/// device.
 pub(super) fn median_seconds(calls: usize, mut work: impl FnMut()) -> f64 {
     let mut seconds = || {
         let start = Instant::now();
@@ -21,8 +21,8 @@ pub(super) fn median_seconds(calls: usize, mut work: impl FnMut()) -> f64 {
     median((0..calls.max(1)).map(|_| seconds()).collect())
 }
 
-/// Median seconds of each of `works` over `rounds` rounds, after one that is not timed. A round calls every
-/// work once, so that other load on the machine affects all of them alike.
+/// Median seconds of each of `works` over `rounds` rounds, after one warm-up round. A round calls every work
+/// once, so that other load on the machine affects all of them alike.
 pub(super) fn interleaved_medians<const N: usize>(
     rounds: usize,
     mut works: [&mut dyn FnMut() -> Result<()>; N],
@@ -40,7 +40,7 @@ pub(super) fn interleaved_medians<const N: usize>(
     Ok(seconds.map(median))
 }
 
-/// The median; of an even number of values the larger middle one.
+/// The median; for an even number of values, the larger of the two middle ones.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]

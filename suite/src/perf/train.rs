@@ -1,4 +1,4 @@
-//! `perf train`: training steps against the matrix products that the machine can do.
+//! `perf train`: training steps against the machine's fastest matrix product.
 
 use std::cell::RefCell;
 
@@ -15,8 +15,8 @@ use super::timing::{interleaved_medians, median_seconds};
 use super::training_setup::{TrainArgs, TrainingSetup};
 use crate::cluster::worker::Worker;
 
-/// Times training steps on the ranks of the launch, without transforms and loading, with the optimiser. Where
-/// the gradient is summed beside the backward pass, also times the same steps with the sum after it.
+/// Times training steps on the ranks of the launch, with the optimiser but without transforms and loading. If
+/// the gradient is summed during the backward pass, also times the same steps with the sum after it.
 ///
 /// # Errors
 /// An unknown method or a shape that cannot be built.
@@ -44,7 +44,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
     };
     let batch = setup.batch as f64;
     let flops = setup.model.step_flops(setup.batch);
-    // read before the ceiling's matrices exist; the memory of a GPU is not part of it
+    // read before the ceiling's matrices exist; it does not include a GPU's memory
     let peak_memory = peak_memory().filter(|_| worker.device == Device::Cpu);
     let ceiling = sum(ranks, gemm_ceiling(setup.arena.compute().kind(), worker.device));
     if !worker.leads() {

@@ -33,29 +33,29 @@ pub struct TrainArgs {
     /// Method.
     #[arg(long, default_value = "Ours")]
     method: String,
-    /// Take network and batch from this suite instead of the options below (--img still sets the side of a
-    /// pack's images).
+    /// Take the network and batch from this suite instead of the options below (--img still sets the side of
+    /// a pack's images).
     #[arg(long)]
     suite: Option<String>,
-    /// Side of the image.
+    /// Side of the image in pixels.
     #[arg(long, default_value_t = 32)]
     img: i64,
-    /// Side of a patch.
+    /// Side of a patch in pixels.
     #[arg(long, default_value_t = 4)]
     patch: i64,
-    /// Width.
+    /// Width of the network.
     #[arg(long, default_value_t = 192)]
     dim: i64,
-    /// Blocks.
+    /// Number of blocks.
     #[arg(long, default_value_t = 4)]
     depth: i64,
-    /// Attention heads.
+    /// Number of attention heads.
     #[arg(long, default_value_t = 3)]
     heads: i64,
-    /// Pairs of a step.
+    /// Pairs per step.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(i64).range(2..))]
     batch: i64,
-    /// Pairs encoded at a time, a divisor of the batch; default: all.
+    /// Pairs encoded at a time; must divide the batch; default: all.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
     pub(super) micro_batch: Option<i64>,
     /// Threads; default: all allowed cores.
@@ -64,10 +64,10 @@ pub struct TrainArgs {
     /// Number type.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) precision: Precision,
-    /// Steps that are timed, after three that are not.
+    /// Number of timed steps, after three warm-up steps.
     #[arg(long, default_value_t = 20)]
     pub(super) steps: usize,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -86,7 +86,7 @@ pub(super) struct TrainingSetup<'a> {
 
 impl<'a> TrainingSetup<'a> {
     /// # Errors
-    /// An unknown method, one that is not trained, or a shape that cannot be built; fewer pairs than ranks.
+    /// An unknown method, a method that is not trained, a shape that cannot be built, fewer pairs than ranks.
     pub(super) fn new(args: &'a TrainArgs, worker: &Worker) -> Result<TrainingSetup<'a>> {
         let (config, batch) = model_and_batch(args)?;
         let mut registry = Registry::default();
@@ -99,7 +99,7 @@ impl<'a> TrainingSetup<'a> {
         Ok(TrainingSetup { args, config, model, arena, batch, adam, device: worker.device })
     }
 
-    /// Random pairs: the share of the rank in `ranks`.
+    /// Random pairs: this rank's share of the batch.
     pub(super) fn random_pairs(&self, ranks: &dyn Collective) -> Batch {
         let rows: Vec<i64> =
             shares(self.batch as usize, ranks.size()).into_iter().map(|rows| rows as i64).collect();

@@ -1,4 +1,4 @@
-//! `perf transforms`: two views of a batch of photographs against two plain copies of it.
+//! `perf transforms`: two views of a batch of photographs, against two plain copies of it.
 
 use std::num::NonZeroUsize;
 
@@ -16,25 +16,25 @@ use crate::cluster::worker::Worker;
 /// Options of `perf transforms`.
 #[derive(Args, Clone, Debug)]
 pub struct TransformsArgs {
-    /// Side of the image.
+    /// Side of the image in pixels.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(i64).range(2..=4096))]
     img: i64,
-    /// Photographs at once.
+    /// Photographs per batch.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(i64).range(1..))]
     batch: i64,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
-    /// Batches that are timed, after three that are not.
+    /// Number of timed batches, after three warm-up batches.
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    /// JSON instead of lines.
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-/// Times the base view and view 2 with all six transforms, drawing and parameter vectors included, in
-/// float32.
+/// Times the base view and view 2 with all six transforms in float32, including the random draws and
+/// parameter vectors.
 ///
 /// # Errors
 /// A device that cannot be used.
@@ -90,12 +90,12 @@ impl Workload {
         })
     }
 
-    /// Seconds of the ceiling: the bytes become floats, which are copied once more, in the same shapes and on
-    /// the same threads. Two views that are stored as floats cannot be made by moving less memory.
+    /// Seconds of the ceiling: the bytes are converted to floats, which are copied once more, in the same
+    /// shapes and on the same threads. Two views stored as floats cannot be made with less memory traffic.
     ///
-    /// The rest is arithmetic: resize and blur as dense products take 12 S^3 multiply-adds for a pair of
-    /// views of side S, so that their share grows with the side; the colours take some sixty operations over
-    /// the image, each of which reads and writes one to three channels; the affine resampling gathers four
+    /// The rest of the time is arithmetic. Resize and blur, as dense products, take 12 S^3 multiply-adds per
+    /// pair of views of side S, so their share grows with the side. The colours take about sixty operations
+    /// on the image, each of which reads and writes one to three channels. The affine resampling gathers four
     /// neighbours of every pixel.
     fn copy_seconds(&self, steps: usize) -> f64 {
         median_seconds(steps, || {
@@ -104,7 +104,7 @@ impl Workload {
         })
     }
 
-    /// Milliseconds of each part, timed on its own. They add up to about the whole.
+    /// Milliseconds of each part, timed separately. They add up to about the total.
     fn milliseconds_by_part(&self, steps: usize) -> Value {
         let base = |epoch: u64| base_view(&self.images, &self.keys, 0, epoch, 1.0);
         let mut epoch = 0;

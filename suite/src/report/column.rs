@@ -1,4 +1,4 @@
-//! Columns of tables: one quantity of every method, the best of them, and the rows and notes of several
+//! Columns of tables: one quantity for every method, its best entry, and the rows and notes of several
 //! columns.
 
 use eqr_probes::stats::{Summary, holm};
@@ -8,40 +8,40 @@ use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 use crate::registry::Better;
 
-/// A quantity of every method.
+/// One quantity for every method.
 pub struct Column {
     /// A task or a data set.
     pub subject: String,
-    /// What it is measured in: `R2`, `top-1`; may be empty.
+    /// Name of its measure: `R2`, `top-1`; may be empty.
     pub measure: String,
-    /// Every method, in the order of the rows.
+    /// One sample per method, in the order of the rows.
     pub samples: Vec<MethodSample>,
     /// Which way it improves.
     pub better: Better,
 }
 
-/// A method in a column.
+/// A method's place in a column.
 pub struct MethodSample {
     /// The method.
     pub method: String,
     /// What its row is for.
     pub role: Role,
-    /// Its values, where it has some.
+    /// Its values, if it has any.
     pub sample: Option<Sample>,
 }
 
 /// The best contestant of a column.
 struct Best {
-    /// Its place among the methods.
+    /// Its index among the methods.
     place: usize,
-    /// The place of the runner-up, where it is alone.
+    /// The index of the runner-up, if there is only one.
     runner_up: Option<usize>,
     /// p value of their difference.
     p: Option<f64>,
 }
 
 impl Column {
-    /// A column of these samples, one a method; larger is better.
+    /// A column of these samples, one per method; larger is better.
     pub fn new(
         subject: &str,
         measure: &str,
@@ -61,8 +61,8 @@ impl Column {
         }
     }
 
-    /// The same column without a ceiling: what was trained to read transformations is none to the reading of
-    /// classes.
+    /// The same column without a ceiling: a method trained to read transformations is not a ceiling for
+    /// reading classes.
     pub fn without_ceiling(mut self) -> Self {
         for method in self.samples.iter_mut().filter(|method| method.role == Role::Ceiling) {
             method.role = Role::Reference;
@@ -80,7 +80,7 @@ impl Column {
         self.samples.iter().any(|method| method.sample.is_some())
     }
 
-    /// The values of a method, where it has some.
+    /// The values of a method, if it has any.
     pub fn sample(&self, method: &str) -> Option<&Sample> {
         self.samples.iter().find(|found| found.method == method)?.sample.as_ref()
     }
@@ -90,13 +90,14 @@ impl Column {
         self.samples.iter().filter_map(|method| method.sample.as_ref()?.summary())
     }
 
-    /// The largest mean of the rows of this role: a ceiling may have been trained by several budgets.
+    /// The largest mean among the rows of this role. Several ceilings may have been trained with different
+    /// budgets.
     pub fn level(&self, role: Role) -> Option<f64> {
         let methods = self.samples.iter().filter(|method| method.role == role);
         methods.filter_map(|method| Some(method.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
     }
 
-    /// The best contestant, where there are two or more and it is no tie.
+    /// The best contestant, if there are at least two and no tie.
     fn best(&self) -> Option<Best> {
         let sign = if self.better == Better::Lower { -1.0 } else { 1.0 };
         let methods = self.samples.iter().enumerate().filter(|(_, method)| method.role == Role::Contestant);
@@ -116,7 +117,7 @@ impl Column {
     }
 }
 
-/// For every column the places of the marked methods. The tests are corrected together.
+/// The marked methods of every column, by index. The tests are corrected together.
 fn marks(columns: &[Column]) -> Vec<Vec<(usize, Mark)>> {
     let best: Vec<Option<Best>> = columns.iter().map(Column::best).collect();
     let p: Vec<f64> = best.iter().filter_map(|best| best.as_ref()?.p).collect();
@@ -141,7 +142,7 @@ pub fn rows(columns: &[Column]) -> Vec<Row> {
     methods.iter().enumerate().map(row).collect()
 }
 
-/// The rows of a table whose columns are the methods: one a column of `columns`.
+/// The rows of a table whose columns are the methods: one row per column of `columns`.
 pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
     let row = |(column, entries): (&Column, Vec<TableEntry>)| Row {
         label: column.subject.clone(),
@@ -151,7 +152,7 @@ pub fn transposed_rows(columns: &[Column]) -> Vec<Row> {
     columns.iter().zip(entries(columns)).map(row).collect()
 }
 
-/// The entries of every column, one a method.
+/// The entries of every column, one per method.
 fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     let usual_n = usual_n(columns);
     let of_column = |(column, marked): (&Column, Vec<(usize, Mark)>)| {
@@ -167,13 +168,13 @@ fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
     columns.iter().zip(marks(columns)).map(of_column).collect()
 }
 
-/// The most seeds that a value of these columns has.
+/// The largest number of seeds of any value in these columns.
 fn usual_n(columns: &[Column]) -> usize {
     columns.iter().flat_map(Column::summaries).map(|summary| summary.n).max().unwrap_or(0)
 }
 
-/// How to read the entries of these columns. `draws` says what a seed's value is the mean over, if it has
-/// several.
+/// A note on how to read the entries of these columns. `draws` names the draws that a seed's value is
+/// averaged over, if it has several.
 pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     let usual_n = usual_n(columns);
     if usual_n == 0 {
@@ -189,7 +190,7 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     ))
 }
 
-/// That a single seed has no spread.
+/// A note that a single seed has no spread.
 pub fn single_note(columns: &[Column]) -> Option<Note> {
     let single = columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1);
     single.then(|| {
@@ -197,7 +198,7 @@ pub fn single_note(columns: &[Column]) -> Option<Note> {
     })
 }
 
-/// How many entries are still missing.
+/// A note on how many entries are still missing.
 pub fn missing_note(columns: &[Column]) -> Option<Note> {
     let all: usize = columns.iter().map(|column| column.samples.len()).sum();
     let missing = all - columns.iter().flat_map(Column::summaries).count();

@@ -1,4 +1,4 @@
-//! What the cells do not say: which rows and columns belong into the tables, in which order, and their names.
+//! What the cells do not record: which rows and columns the tables have, in which order, and their names.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::suite_file::scale::Scale;
 /// A choice of the protocol, and what was chosen.
 pub type Choice = (String, String);
 
-/// What a report of one data set needs beside the cells.
+/// What a report of one data set needs in addition to the cells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReportContext {
-    /// Key of the data set, where the suite has several: only its cells are reported.
+    /// Key of the data set, if the suite has several. Only its cells are reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
     /// Name of the suite.
@@ -29,22 +29,22 @@ pub struct ReportContext {
     pub scale: Scale,
     /// The paper's table that the suite mirrors, if any.
     pub table: Option<u8>,
-    /// Columns, in order. Every task is shown by the headline of its family.
+    /// Columns, in order. Every task is represented by the headline of its family.
     pub tasks: Vec<String>,
     /// Rows, in order; `Random init` is the floor and `Direct regression` the ceiling.
     pub methods: Vec<String>,
-    /// Pairs of methods that the suite itself asks to be tested against each other.
+    /// Additional pairs of methods that the suite asks to test against each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
-    /// Other data sets that are classified, in order.
+    /// Other data sets for classification, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<TransferColumn>,
-    /// Other data sets that are segmented, in order.
+    /// Other data sets for segmentation, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segmentations: Vec<String>,
-    /// Lines below the title, such as what is reduced against the paper.
+    /// Lines below the title, such as what is reduced compared with the paper.
     pub notes: Vec<String>,
-    /// Every choice behind the numbers. Runs of earlier versions have none.
+    /// Every choice behind the numbers. Empty for runs of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protocol: Vec<Choice>,
 }
@@ -67,10 +67,10 @@ impl ReportContext {
     }
 }
 
-/// Writes down what a report of the run needs beside its cells, one context a data set.
+/// Writes what a report of the run needs in addition to its cells, one context per data set.
 ///
 /// # Errors
-/// The file system's.
+/// Files that cannot be written.
 pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     write_atomic(&folder.path(layout::REPORT), serde_json::to_string_pretty(contexts)?.as_bytes())
 }
@@ -78,7 +78,7 @@ pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<
 /// Reads the contexts of a run, which may be unfinished.
 ///
 /// # Errors
-/// A folder that holds no run, or one of another version.
+/// A folder that holds no run, or a run of another version.
 pub fn stored_contexts(folder: &RunFolder) -> Result<Vec<ReportContext>> {
     let path = folder.path(layout::REPORT);
     if !path.exists() {
@@ -90,6 +90,6 @@ pub fn stored_contexts(folder: &RunFolder) -> Result<Vec<ReportContext>> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| {
-        format!("{} is damaged or of another version\nhint: `eqr-bench run` writes it anew", path.display())
+        format!("{} is damaged or of another version\nhint: `eqr-bench run` writes it again", path.display())
     })
 }

@@ -10,7 +10,7 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
 use crate::suite_file::scale::Scale;
 
-/// A context with these columns and rows.
+/// A context with these tasks as columns and these methods as rows.
 pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
     ReportContext {
         part: None,
@@ -28,13 +28,13 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
     }
 }
 
-/// The report of these cells, of a run without anything else.
+/// The report of a run that consists only of these cells.
 pub fn rendered(cells: &[Cell], context: &ReportContext, format: &str) -> String {
     let folder = RunFolder::new("nowhere");
     Report::new(&folder, cells, &[context]).render(by_name(format).expect("a format's name")).unwrap()
 }
 
-/// A value; [`probe`] fills in whose it is.
+/// A value. [`probe`] fills in its origin.
 pub fn value(task: &str, metric: &str, eval_seed: u64, value: f64) -> Metric {
     Metric {
         suite: "tiny".to_owned(),
@@ -52,7 +52,7 @@ pub fn value(task: &str, metric: &str, eval_seed: u64, value: f64) -> Metric {
     }
 }
 
-/// A probe of a fully trained encoder.
+/// The probe cell of a fully trained encoder.
 pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
     let id = format!("probe-{method}-{seed}");
     let owned = |metric: &Metric| Metric {
@@ -69,7 +69,7 @@ pub fn probe(method: &str, seed: u64, metrics: &[Metric]) -> Cell {
     }
 }
 
-/// A transfer or a segmentation: data set, metric and value of everything that it measured.
+/// A transfer or segmentation cell with the data set, metric and value of each measurement.
 pub fn downstream(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str, f64)]) -> Cell {
     let family =
         if kind == CellKind::Transfer { TaskFamily::LinearTransfer } else { TaskFamily::Segmentation };
@@ -80,7 +80,7 @@ pub fn downstream(kind: CellKind, method: &str, seed: u64, values: &[(&str, &str
     Cell { kind, ..probe(method, seed, &values.iter().map(metric).collect::<Vec<_>>()) }
 }
 
-/// A pretraining with this loss at these steps.
+/// A pretraining cell with these losses at these steps.
 pub fn pretrain(method: &str, seed: u64, losses: &[(u64, f64)]) -> Cell {
     let point = |(step, loss): &(u64, f64)| CurvePoint {
         step: *step,

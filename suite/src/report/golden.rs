@@ -1,8 +1,8 @@
-//! Every format against a file of this folder's `golden/`: a whole report of made-up cells, letter for
-//! letter.
+//! Compares every format with a file in this folder's `golden/`, letter for letter. The
+//! report is a whole one of made-up cells.
 //!
-//! `EQR_RENEW_GOLDEN=1 cargo test --release -p eqr-bench --lib golden` writes the files anew, for a change
-//! that is meant.
+//! `EQR_RENEW_GOLDEN=1 cargo test --release -p eqr-bench --lib golden` rewrites the files after an intended
+//! change.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use super::formats::by_name;
 use super::*;
 use crate::run_folder::cell::CellKind;
 
-/// Three seeds of four rows with two tasks, a transfer and a segmentation; one entry is missing, and one name
-/// has to be escaped in every format.
+/// Three seeds of four rows with two tasks, a transfer and a segmentation. One entry is missing, and one name
+/// must be escaped in every format.
 fn report() -> (Vec<Cell>, ReportContext) {
     let odd = "Mine & <b>50%</b>_|x|";
     let of_row = |method: &'static str, rotation: f64, top1: f64| {
         (0..3).flat_map(move |seed| {
-            // not the same for every row: differences have a spread
+            // differs between rows, so that differences have a spread
             let noise = [0.004, -0.006, 0.002][(seed as usize + method.len()) % 3] * (1.0 + rotation);
             let own = [
                 value("classification", "top1", 0, top1 - noise),
@@ -77,7 +77,7 @@ fn every_format_is_as_it_was() {
         ("latex", "latex.tex"),
         ("html", "page.html"),
     ];
-    // a folder without manifest and pictures: a run that was copied in part
+    // a folder without manifest and pictures, such as a partly copied run
     let nothing = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(nothing.path());
     let contexts = [&context];

@@ -3,19 +3,19 @@
 /// Level of the tests behind the marks.
 pub const LEVEL: f64 = 0.05;
 
-/// How a format shows the marks.
+/// How a format displays the marks.
 pub struct Legend {
-    /// Of the best entry.
+    /// Mark of the best entry.
     pub best: &'static str,
-    /// Of the runner-up, where the format marks it.
+    /// Mark of the runner-up, if the format marks it.
     pub runner_up: Option<&'static str>,
-    /// Of a best entry that is significantly better than the runner-up.
+    /// Mark of a best entry that is significantly better than the runner-up.
     pub significant: &'static str,
 }
 
 impl Legend {
-    /// The sentence below a table whose methods stand in one `place` (`column` or `row`), without its full
-    /// stop; `which` is `this`, or `its` where the sentence is about several tables.
+    /// The sentence below a table that compares methods within one `place` (`column` or `row`), without its
+    /// full stop. `which` is `this`, or `its` if the sentence is about several tables.
     pub fn sentence(&self, place: &str, which: &str) -> String {
         let Legend { best, runner_up, significant } = self;
         let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();

@@ -22,10 +22,10 @@ const METRICS: [&str; 12] = [
     "cell",
 ];
 
-/// Every value of the fully trained encoders, sorted, so that the same cells give the same file.
+/// Every value of the fully trained encoders, sorted so that the same cells give the same file.
 ///
 /// # Errors
-/// Where a value cannot be written.
+/// A value that cannot be written.
 pub fn metrics(cells: &[Cell]) -> Result<String> {
     let measured = cells.iter().filter(|cell| cell.kind != CellKind::Pretrain && cell.last);
     let mut metrics: Vec<&Metric> = measured.flat_map(|cell| &cell.metrics).collect();
@@ -38,10 +38,10 @@ fn order(metric: &Metric) -> impl Ord + '_ {
     (place, metric.pretrain_seed, metric.eval_seed, &metric.cell)
 }
 
-/// Header and rows as CSV; the header also where there is no row.
+/// Header and rows as CSV. The header is written even if there are no rows.
 ///
 /// # Errors
-/// Where a row cannot be written.
+/// A row that cannot be written.
 pub fn csv_text<R: Serialize>(
     header: impl IntoIterator<Item = &'static str>,
     rows: impl IntoIterator<Item = R>,

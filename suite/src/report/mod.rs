@@ -1,8 +1,7 @@
-//! What a run found, for readers: tables in the paper's form, figures, and every value as CSV.
+//! The results of a run for readers: tables in the paper's form, figures, and every value as CSV.
 //!
-//! All of it derives from the finished cells and a [`ReportContext`], so that an unfinished run and a copied
-//! one can be reported too. [`write`] writes everything as files of the run, [`Report::render`] makes one
-//! text.
+//! Everything is derived from the finished cells and a [`ReportContext`], so that unfinished and copied runs
+//! can be reported too. [`write`] writes everything as files of the run; [`Report::render`] returns one text.
 
 pub mod compare;
 pub mod formats;
@@ -36,31 +35,31 @@ use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
-/// What is reported.
+/// What to report.
 pub struct Report<'a> {
-    /// The run, for what formats show beside the tables.
+    /// The run, for formats that show more than the tables.
     pub folder: &'a RunFolder,
     /// Its finished cells.
     pub cells: &'a [Cell],
     /// The data sets that are reported.
     pub contexts: &'a [&'a ReportContext],
-    /// Only the tables that mirror this table of the paper: all of a suite that mirrors it as a whole, else
-    /// those of transfer or segmentation alone.
+    /// Only the tables that mirror this table of the paper: all tables of a suite that mirrors it as a
+    /// whole, else only those of transfer or segmentation.
     pub table: Option<u8>,
-    /// What is wrong with the run, such as damaged cells.
+    /// Problems of the run, such as damaged cells.
     pub problems: &'a [String],
 }
 
 impl<'a> Report<'a> {
-    /// All tables of these data sets of a run without problems.
+    /// All tables of these data sets, for a run without problems.
     pub fn new(folder: &'a RunFolder, cells: &'a [Cell], contexts: &'a [&'a ReportContext]) -> Self {
         Report { folder, cells, contexts, table: None, problems: &[] }
     }
 
-    /// The report as a text.
+    /// The report as text.
     ///
     /// # Errors
-    /// Without a finished cell; where none of the tables that are asked for has a value.
+    /// No finished cell; none of the requested tables has a value.
     pub fn render(&self, format: &dyn Format) -> Result<String> {
         if let ([], Some(context)) = (self.cells, self.contexts.first()) {
             bail!(
@@ -83,11 +82,11 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Writes `metrics.csv`, the files of every format, and for every data set `figures/training-curves.png`, and
-/// `figures/probe-curve.png` where encoders were probed during their training.
+/// Writes `metrics.csv`, the files of every format, and for every data set `figures/training-curves.png`. If
+/// encoders were probed during their training, also writes `figures/probe-curve.png`.
 ///
 /// # Errors
-/// Without a finished cell, and the file system's errors.
+/// No finished cell; files that cannot be written.
 pub fn write(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     let cells = folder.cells()?;
     for context in contexts {
@@ -102,7 +101,7 @@ pub fn write(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
             Some(OutputFile::Tables(extension)) => {
                 for context in contexts {
                     let cells = cells_of(&cells, context);
-                    // a data set whose trainings all diverged has no table; the others have
+                    // a data set whose trainings all diverged has no table, but the others have
                     if !cells.is_empty() || contexts.len() == 1 {
                         let path = layout::table(&table_name(context, contexts), extension);
                         let text = Report::new(folder, &cells, &[context]).render(*format)?;
@@ -121,8 +120,7 @@ pub fn write(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     Ok(())
 }
 
-/// The number of the paper's table, where no other data set of the suite mirrors the same, and else the data
-/// set's key.
+/// The number of the paper's table if no other data set of the suite mirrors it, else the data set's key.
 fn table_name(context: &ReportContext, all: &[ReportContext]) -> String {
     let alone = |number: &u8| all.iter().filter(|other| other.table == Some(*number)).count() == 1;
     match (context.table, &context.part) {

@@ -1,4 +1,4 @@
-//! A table independent of its format: title, rows, typed entries and notes. Formats know nothing of cells,
+//! A table, independent of its format: title, rows, typed entries and notes. Formats know nothing of cells,
 //! and the sections that build tables know nothing of Markdown.
 
 use eqr_models::MethodKind;
@@ -6,12 +6,12 @@ use eqr_probes::stats::{Difference, Summary};
 
 use crate::suite_file::plan::method_name;
 
-/// How a table lies.
+/// Orientation of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// A row a method, or anything else that has columns of numbers.
+    /// One row per method, or per anything else that has columns of numbers.
     MethodsInRows,
-    /// A column a method.
+    /// One column per method.
     MethodsInColumns,
     /// Rows of one sentence each.
     Sentences,
@@ -20,9 +20,9 @@ pub enum Layout {
 /// A table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Name of its section, as the CSV has it.
+    /// Name of its section in the CSV.
     pub section: &'static str,
-    /// How it lies.
+    /// Its orientation.
     pub layout: Layout,
     /// Heading.
     pub title: String,
@@ -30,7 +30,7 @@ pub struct Table {
     pub stub: &'static str,
     /// Headings of the entries.
     pub columns: Vec<String>,
-    /// Rows, each with one entry a column.
+    /// Rows, each with one entry per column.
     pub rows: Vec<Row>,
     /// Lines below the table.
     pub notes: Vec<Note>,
@@ -43,7 +43,7 @@ pub struct Row {
     pub label: String,
     /// What the row is for.
     pub role: Role,
-    /// One a column.
+    /// One entry per column.
     pub entries: Vec<TableEntry>,
 }
 
@@ -56,7 +56,7 @@ pub enum Role {
     Floor,
     /// Trained on what is measured.
     Ceiling,
-    /// Anything else that the others are held against.
+    /// Any other row that the contestants are compared with.
     Reference,
 }
 
@@ -70,7 +70,7 @@ impl Role {
         }
     }
 
-    /// What a reader sees of it behind the label.
+    /// The text after the label that tells readers the role.
     pub fn suffix(self) -> &'static str {
         match self {
             Role::Floor => " (floor)",
@@ -80,32 +80,32 @@ impl Role {
     }
 }
 
-/// One place of a table.
+/// An entry of a table.
 #[derive(Clone, Debug)]
 pub enum TableEntry {
     /// Not measured, or not yet.
     Missing,
     /// A mean over pretraining seeds.
     Estimate {
-        /// Over the seeds.
+        /// Summary over the seeds.
         summary: Summary,
-        /// One a seed.
+        /// One value per seed.
         values: Vec<f64>,
-        /// Whether it is the best of the methods.
+        /// Its mark among the methods.
         mark: Mark,
-        /// Whether the number of seeds is printed, because it is not the table's usual one.
+        /// Whether the number of seeds is printed, because it differs from the table's usual number.
         show_n: bool,
     },
-    /// A value as somebody else reports it.
+    /// A value reported elsewhere.
     Reported {
         /// The value.
         value: f64,
-        /// Its standard deviation, where given.
+        /// Its standard deviation, if given.
         std: Option<f64>,
     },
     /// A plain value.
     Number(f64),
-    /// The difference of two methods.
+    /// The difference between two methods.
     Difference(Difference),
     /// A p value.
     Probability(f64),
@@ -113,12 +113,12 @@ pub enum TableEntry {
     Text(String),
 }
 
-/// Standing of an estimate among those of the other methods.
+/// Rank of an estimate among those of the other methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     /// Neither the best nor the runner-up.
     None,
-    /// The runner-up, where it is alone.
+    /// The runner-up, if there is only one.
     Second,
     /// The best.
     Best,
@@ -131,12 +131,12 @@ pub enum Mark {
 pub enum Note {
     /// How to read the table.
     Plain(String),
-    /// Why not to trust it.
+    /// Why the table is not to be trusted.
     Warning(String),
 }
 
 impl TableEntry {
-    /// The estimate of one value a seed; missing where there is none.
+    /// The estimate from one value per seed; missing if there are no values.
     pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> TableEntry {
         match Summary::from_values(&values) {
             Ok(summary) => TableEntry::Estimate { summary, values, mark, show_n },
@@ -144,7 +144,7 @@ impl TableEntry {
         }
     }
 
-    /// The mark, where the entry can have one.
+    /// The mark, if the entry can have one.
     pub fn mark(&self) -> Mark {
         match self {
             TableEntry::Estimate { mark, .. } => *mark,
@@ -152,7 +152,7 @@ impl TableEntry {
         }
     }
 
-    /// The entry in words: the value, then what belongs under it or behind it.
+    /// The entry in words: the value, followed by its details.
     pub fn words(&self) -> Vec<String> {
         match self {
             TableEntry::Missing => vec!["-".to_owned()],
@@ -179,7 +179,7 @@ impl Table {
         self.entries().any(|entry| matches!(entry, TableEntry::Estimate { .. }))
     }
 
-    /// Where the methods stand that compete for a mark.
+    /// Whether the methods that compete for a mark share a `column` or a `row`.
     pub fn contest(&self) -> &'static str {
         if self.layout == Layout::MethodsInColumns { "row" } else { "column" }
     }

@@ -12,7 +12,7 @@ fn rotation(method: &str, seed: u64, r2: f64) -> Cell {
     probe(method, seed, &[value("rotation", "r2_per_output", 0, r2)])
 }
 
-/// Floor and Ours with two seeds, VICReg with one, the ceiling not measured.
+/// Floor and Ours have two seeds, VICReg has one, and the ceiling is not measured.
 fn tiny() -> (Vec<Cell>, ReportContext) {
     let cells = vec![
         rotation("Random init", 0, 0.10),
@@ -160,7 +160,7 @@ fn every_section_stands_once_and_warnings_reach_the_main_table() {
     assert!(main.contains("**Warning:** shuffled targets of color read R2 0.300"), "{main}");
 }
 
-/// Ours on CIFAR10 beside the tables of its own data, which stay out where Table 5 is asked for.
+/// Ours on CIFAR10, and tables of its own data set, which are left out if Table 5 is requested.
 #[test]
 fn the_transfer_table_can_be_printed_alone() {
     let (mut cells, context) = tiny();
@@ -249,7 +249,7 @@ fn a_report_is_written_whole_and_twice_the_same() {
     let first = written();
     assert_eq!(written(), first);
     let size = |png: &[u8]| image::load_from_memory(png).unwrap().dimensions();
-    // Five methods train, in two rows; three tasks stand in one row above a legend of six entries.
+    // Five trained methods fill two rows. Three tasks fill one row, above a legend of six entries.
     assert_eq!(size(&first[3]), (1560, 44 + 2 * 390));
     assert_eq!(size(&first[4]), (1560, 44 + 390 + 75));
 }

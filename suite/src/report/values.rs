@@ -15,10 +15,10 @@ pub struct Values {
     not_finite: usize,
 }
 
-/// What is measured of a method.
+/// A quantity that is measured for a method.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quantity {
-    /// Data set of a transfer or a segmentation; none for the one that was trained on.
+    /// Data set of a transfer or a segmentation; `None` for the one that was trained on.
     pub set: Option<String>,
     /// `rotation`, `linear transfer`, ...
     pub task: String,
@@ -49,16 +49,16 @@ pub struct Sample {
 /// How two samples were compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Test {
-    /// By pretraining seed, as both ran the same ones.
+    /// Paired by pretraining seed, as both samples have the same seeds.
     Paired,
-    /// Welch's, of independent samples.
+    /// Welch's test of independent samples.
     Welch,
 }
 
 /// A comparison of two samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contrast {
-    /// The first less the second.
+    /// The first minus the second.
     pub difference: Difference,
     /// How it was tested.
     pub test: Test,
@@ -104,7 +104,7 @@ impl Values {
         }
     }
 
-    /// The sample of a method, where it has one.
+    /// The sample of a method, if it has one.
     pub fn sample(&self, method: &str, quantity: &Quantity) -> Option<&Sample> {
         self.samples.get(&(method.to_owned(), quantity.clone()))
     }
@@ -136,14 +136,14 @@ impl Values {
         self.datasets.iter().map(String::as_str)
     }
 
-    /// Number of values that are NaN or infinite, which no sample contains.
+    /// Number of values that are NaN or infinite. No sample contains them.
     pub fn not_finite(&self) -> usize {
         self.not_finite
     }
 }
 
 impl Sample {
-    /// One value a pretraining seed, in their order: the mean over its draws.
+    /// One value per pretraining seed, in their order: the mean over its draws.
     pub fn values(&self) -> Vec<f64> {
         self.draws.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
     }
@@ -158,7 +158,7 @@ impl Sample {
         VarianceComponents::from_values(&self.draws.values().cloned().collect::<Vec<_>>()).ok()
     }
 
-    /// The mean of several samples, seed by seed, of the seeds that all of them have.
+    /// The mean of several samples, seed by seed, over the seeds that all of them have.
     pub fn mean(samples: &[&Sample]) -> Option<Sample> {
         let by_seed = |sample: &Sample| {
             sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>()
@@ -174,7 +174,7 @@ impl Sample {
         (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
     }
 
-    /// This sample less `other`: paired where both hold the same seeds of this run, more than one.
+    /// This sample minus `other`: paired if both have the same seeds of this run, and more than one.
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
         let pairs = !self.external && !other.external && self.draws.keys().eq(other.draws.keys());
@@ -188,8 +188,8 @@ impl Sample {
 }
 
 impl Contrast {
-    /// Hedges' g. None where the effect size's standard deviation has fewer than two degrees of freedom, so
-    /// that its correction is not defined.
+    /// Hedges' g; `None` if the effect size's standard deviation has fewer than two degrees of freedom, for
+    /// which the correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {
         let (a, b) = self.sizes;
         let degrees = match self.test {
@@ -199,7 +199,7 @@ impl Contrast {
         self.difference.cohen_d.filter(|_| degrees >= 2).map(|d| stats::hedges_g(d, degrees as f64))
     }
 
-    /// Why so few seeds say little; none where they are enough.
+    /// Why so few seeds say little; `None` if there are enough.
     pub fn too_few(&self) -> Option<String> {
         let (a, b) = self.sizes;
         let why = stats::small_sample_warning(a, b, self.test == Test::Paired)?;
@@ -255,7 +255,8 @@ mod tests {
         assert_eq!((difference.ci95, test), (None, Test::Welch));
     }
 
-    /// Two pairs have one degree of freedom, for which the correction of d is 0: no effect size then.
+    /// Two pairs have one degree of freedom, for which the correction of d is 0, so that there is no effect
+    /// size.
     #[test]
     fn effect_sizes_want_two_degrees_of_freedom() {
         let (a, b) = (sample(&[(0, 0.5), (1, 0.7)]), sample(&[(0, 0.4), (1, 0.5)]));

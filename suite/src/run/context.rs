@@ -16,13 +16,13 @@ use crate::suite_file::plan::{EncoderRun, encoder_runs};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
-/// A prepared sub-suite with its images, and what the work on it needs.
+/// A prepared sub-suite with its images and everything that its cells need.
 pub(super) struct RunContext<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) folder: &'a RunFolder,
     pub(super) compute: Compute,
     pub(super) worker: &'a Worker<'a>,
-    /// Ranks that work on one training.
+    /// Number of ranks that share one training.
     pub(super) ranks_per_cell: usize,
     pub(super) train: PairSource,
     pub(super) test: PairSource,

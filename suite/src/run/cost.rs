@@ -1,10 +1,10 @@
-//! What the cells of a suite cost: matrix products, memory, disk. The networks that would be trained are
-//! built and counted.
+//! Costs of a suite's cells: matrix products, memory and disk. The networks that would be trained are built
+//! and counted.
 //!
-//! FLOPs are counted as by `perf train`: matrix products only, backward = 2 x forward. A probe cell has the
-//! encoder's passes over its pairs and the multilayer perceptrons on y and on `grid`. A transfer or
-//! segmentation cell has the encoder's passes alone, since heads and logistic regression are small beside
-//! them; the windows of the test scenes, whose number is unknown, are left out.
+//! FLOPs are counted as in `perf train`: matrix products only, backward = 2 x forward. A probe cell counts
+//! the encoder's passes over its pairs, and the multilayer perceptrons on y and on `grid`. A transfer or
+//! segmentation cell counts only the encoder's passes, since heads and logistic regression are small in
+//! comparison. The windows of the test scenes are left out, because their number is unknown.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};
@@ -20,14 +20,14 @@ use crate::suite_file::probe::Probe;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
-/// What a training costs.
+/// The cost of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TrainingCost {
-    /// Steps, if the size of the set is known.
+    /// Number of steps, if the size of the set is known.
     pub(super) steps: Option<u64>,
     /// FLOPs of one step.
     pub(super) step_flops: f64,
-    /// Parameters.
+    /// Number of parameters.
     pub(super) parameters: i64,
     /// Estimated bytes on each device.
     pub(super) memory: f64,
@@ -42,14 +42,14 @@ impl TrainingCost {
     }
 }
 
-/// Bytes of a parameter: fp32 master, gradient and two moments.
+/// Bytes per parameter: fp32 master copy, gradient and two moments.
 const STATE_BYTES: f64 = 16.0;
 
-/// Bytes of a parameter on disk: the two newest checkpoints, each with parameters and two moments in fp32.
+/// Bytes per parameter on disk: the two newest checkpoints, each with parameters and two moments in fp32.
 const CHECKPOINT_BYTES: f64 = 2.0 * 12.0;
 
-/// What the training of `run` costs with its batch shared by `devices`. Each device encodes `micro_batch`
-/// pairs at a time, or its whole share of the batch.
+/// The cost of training `run` with its batch shared by `devices`. Each device encodes `micro_batch` pairs at
+/// a time, or its whole share of the batch.
 ///
 /// # Errors
 /// A network that cannot be built.
@@ -81,14 +81,14 @@ pub(super) fn training(
     })
 }
 
-/// Parameters with their state; in bf16 also a copy in bf16.
+/// Bytes of the parameters with their gradients and moments; in bf16 also of a bf16 copy.
 fn state_bytes(parameters: i64, compute: Compute) -> f64 {
     parameters as f64 * (STATE_BYTES + if compute == Compute::Bf16 { 2.0 } else { 0.0 })
 }
 
-/// Activations of a pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
-/// s^2 bytes a block in half precision, for s tokens of width d and a heads. The blocks of a decoder attend
-/// to s tokens of the other view.
+/// Activations of one pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
+/// s^2 bytes per block in half precision, for s tokens of width d and a heads. The decoder's blocks attend to
+/// s tokens of the other view.
 fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 {
     let VitConfig { dim, depth, heads, .. } = config.encoder;
     // the patches and the class token
@@ -101,12 +101,12 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 
-/// FLOPs of a row's probes: both views of every pair of every transform through the encoder, then the
-/// perceptrons on y (2 out) and on y with the quadrant means (2 (out + 4 dim)).
+/// FLOPs of a row's probes: the encoder on both views of every pair of every transform, then the perceptrons
+/// on y (2 out) and on y with the quadrant means (2 (out + 4 dim)).
 pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
-    // renders are one set of pairs for all their parameters
+    // renders have one set of pairs for all their parameters
     let sets = if size.kind == SetKind::Renders {
         1
     } else {
@@ -124,13 +124,13 @@ pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
     passes + config.transforms.iter().map(task).sum::<f64>()
 }
 
-/// FLOPs of the encoder over `images` of another set.
+/// FLOPs of the encoder on `images` images of another set.
 pub(super) fn transfer(suite: &Suite, size: &DataSetSize, images: usize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     images as f64 * config.encoder.forward_flops()
 }
 
-/// FLOPs of the encoder over the crops that a head is trained on.
+/// FLOPs of the encoder on the crops that a head is trained on.
 pub(super) fn segmentation(suite: &Suite, size: &DataSetSize, set: &SegmentationSet) -> f64 {
     let config = model_config_for(suite, size.kind, set.head.crop, size.classes as i64);
     (set.head.steps * set.head.batch) as f64 * config.encoder.forward_flops()

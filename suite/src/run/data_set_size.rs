@@ -1,4 +1,4 @@
-//! The size of a data set, from its pack if there is one, else from what was published about it.
+//! The size of a data set: from its pack if there is one, else from published figures.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::data::open::find_pack;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::suite::Suite;
 
-/// Side of images whose pack is missing and whose suite says nothing, in pixels.
+/// Side of the images in pixels if the pack is missing and the suite does not give a side.
 const UNKNOWN_SIDE: usize = 32;
 
-/// Side of the images of a pack that has several sizes, in pixels.
+/// Side of the images in pixels if the pack holds several sizes.
 const SEVERAL_SIZES: usize = 224;
 
-/// Classes of a set whose pack is missing: ImageNet's.
+/// Number of classes if the pack is missing: ImageNet's.
 const UNKNOWN_CLASSES: usize = 1000;
 
 /// What is known about a data set before its images are read.
@@ -25,15 +25,15 @@ const UNKNOWN_CLASSES: usize = 1000;
 pub(super) struct DataSetSize {
     /// Photographs or renders.
     pub(super) kind: SetKind,
-    /// Side of the images that the network takes.
+    /// Side of the images that the network takes, in pixels.
     pub(super) side: usize,
-    /// Objects or images of the training split, if known.
+    /// Number of objects or images in the training split, if known.
     pub(super) units: Option<usize>,
     /// Number of classes.
     pub(super) classes: usize,
 }
 
-/// The pack `file`, if one of the folders `roots` has it and it can be read.
+/// The pack `file`, if one of the folders `roots` contains it and it can be read.
 fn pack(file: &str, roots: &[PathBuf]) -> Option<Pack> {
     find_pack(file, "", roots).ok().and_then(|path| Pack::open(path).ok())
 }
@@ -41,7 +41,7 @@ fn pack(file: &str, roots: &[PathBuf]) -> Option<Pack> {
 /// The size of the suite's own data set.
 ///
 /// # Errors
-/// Values out of range of a set that is to be rendered.
+/// Out-of-range values of a set that is to be rendered.
 pub(super) fn data_set_size(suite: &Suite, roots: &[PathBuf]) -> Result<DataSetSize> {
     let (file, made_by, side) = match &suite.data {
         Data::Solids { spec } => {
@@ -65,7 +65,7 @@ pub(super) fn data_set_size(suite: &Suite, roots: &[PathBuf]) -> Result<DataSetS
     })
 }
 
-/// Images of all splits of the pack `file`, if known.
+/// Number of images in all splits of the pack `file`, if known.
 pub(super) fn image_count(file: &str, made_by: &str, roots: &[PathBuf]) -> Option<usize> {
     match pack(file, roots) {
         Some(pack) => Some(
@@ -75,7 +75,7 @@ pub(super) fn image_count(file: &str, made_by: &str, roots: &[PathBuf]) -> Optio
     }
 }
 
-/// The published sizes of the splits, training first, of the kind of source that the command `made_by` names.
+/// Published sizes of the splits, training first, for the kind of source that the command `made_by` names.
 fn published(made_by: &str) -> Option<Vec<usize>> {
     let kind = made_by.split_once("data pack ")?.1.split(' ').next()?;
     let sizes = source(kind)?.info.sizes.split('(').next()?;

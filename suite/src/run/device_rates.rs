@@ -1,4 +1,4 @@
-//! The devices that `--dry-run` knows, and the rates that it assumes of them.
+//! The devices that `--dry-run` knows, and their assumed rates.
 
 use clap::ValueEnum;
 use eqr_models::Compute;
@@ -19,30 +19,30 @@ pub enum DeviceName {
     H200,
     /// NVIDIA GH200, 96 GB.
     Gh200,
-    /// This machine's CPU, whose products are timed.
+    /// This machine's CPU, whose matrix products are timed.
     Cpu,
 }
 
-/// Share of a GPU's peak that a training step is assumed to reach. Nothing was measured on a GPU.
+/// Share of a GPU's peak that training steps are assumed to reach. Nothing was measured on a GPU.
 const GPU_SHARE: f64 = 0.35;
 
-/// Share of the CPU's measured products that the steps under results/reference/perf reached at width 192, in
-/// bf16 and fp32.
+/// Share of the CPU's measured matrix-product rate that the steps under results/reference/perf reached at
+/// width 192, in bf16 and fp32.
 const CPU_SHARE: [f64; 2] = [0.34, 0.58];
 
-/// A device in numbers.
+/// Rate and memory of a device.
 pub(super) struct DeviceRate {
     pub(super) name: &'static str,
-    /// FLOP/s that a training is assumed to reach.
+    /// FLOP/s that training is assumed to reach.
     pub(super) rate: f64,
-    /// Bytes of memory; none for a CPU.
+    /// Bytes of memory; `None` for a CPU.
     pub(super) memory: Option<f64>,
     /// Where the rate comes from.
     pub(super) source: String,
 }
 
 impl DeviceName {
-    /// Its rate, from the makers' data sheets: dense peaks, bf16 on tensor cores, fp32 without TF32.
+    /// The device's rate, from vendor data sheets: dense peaks, bf16 on tensor cores, fp32 without TF32.
     pub(super) fn rate(self, compute: Compute) -> DeviceRate {
         let (name, [bf16, fp32], gigabytes) = match self {
             DeviceName::A100 => ("A100", [312.0, 19.5], 40.0),
@@ -58,7 +58,7 @@ impl DeviceName {
         DeviceRate { name, rate: peak * 1e12 * GPU_SHARE, memory: Some(gigabytes * 1e9), source }
     }
 
-    /// The number type of a run on it.
+    /// The number type of a run on this device.
     pub(super) fn compute(self, requested: Precision) -> Compute {
         match self {
             DeviceName::Cpu => requested.resolve(Device::Cpu),

@@ -1,5 +1,5 @@
-//! `run --dry-run`: the cells in their order with their costs, which of them are done, and which files are
-//! missing.
+//! `run --dry-run`: lists the cells in order with their costs, the cells that are done, and the files that
+//! are missing.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -23,23 +23,23 @@ use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::{encoder_runs, rows};
 use crate::suite_file::suite::Suite;
 
-/// Costs of all cells.
+/// Total cost of the cells.
 #[derive(Clone, Copy, Default)]
 struct Total {
-    /// Of the cells that are not done.
+    /// FLOPs of the unfinished cells.
     flops: f64,
-    /// Cells that are not done and whose cost is unknown.
+    /// Number of unfinished cells with unknown cost.
     unknown: usize,
-    /// Bytes of checkpoints.
+    /// Bytes of the checkpoints.
     disk: f64,
     done: usize,
     cells: usize,
 }
 
-/// Prints the cells with their costs for a run on `devices` of `device`.
+/// Prints the cells with their costs for a run on `devices` devices of type `device`.
 ///
 /// # Errors
-/// Networks that cannot be built; after the cells were printed, the list of missing data.
+/// Networks that cannot be built; missing data, which is listed after the cells are printed.
 pub(super) fn describe(
     sub_suites: &[SubSuite],
     request: &RunRequest,
@@ -66,7 +66,7 @@ pub(super) fn describe(
     bail!("{} packs or files are missing:\n{}", dry_run.missing.len(), dry_run.missing.join("\n"))
 }
 
-/// What has been found so far.
+/// The findings so far.
 struct DryRun<'a> {
     request: &'a RunRequest,
     devices: usize,
@@ -126,7 +126,7 @@ impl DryRun<'_> {
         Ok(())
     }
 
-    /// One line: id, FLOPs, device hours, `details`.
+    /// Adds one line: id, FLOPs, device hours, `details`.
     fn cell(&mut self, id: &str, flops: Option<f64>, details: &str) {
         let cost = match flops {
             Some(flops) => format!("{}, {}", flops_text(flops), duration_text(flops / self.device.rate)),
@@ -166,13 +166,13 @@ impl DryRun<'_> {
     fn too_large(&self, bytes: f64) -> String {
         match self.device.memory {
             Some(memory) if bytes > 0.9 * memory => {
-                format!(" (more than a {} has: --micro-batch, or more devices)", self.device.name)
+                format!(" (more than a {} has: use --micro-batch or more devices)", self.device.name)
             }
             _ => String::new(),
         }
     }
 
-    /// Adds every pack and file that the suite or the command line names and that cannot be found or opened.
+    /// Adds every pack and file that the suite or the command line names but that cannot be found or opened.
     fn find_missing_files(&mut self, suite: &Suite) {
         let own = match &suite.data {
             Data::Pack { file, made_by, .. } => Some((file, made_by)),
@@ -208,7 +208,7 @@ impl DryRun<'_> {
     }
 }
 
-/// `2.5 GFLOP`: in the unit that keeps the number short.
+/// `2.5 GFLOP`, in the unit that keeps the number short.
 fn flops_text(flops: f64) -> String {
     let (unit, size) = [("EFLOP", 1e18), ("PFLOP", 1e15), ("TFLOP", 1e12)]
         .into_iter()

@@ -1,5 +1,4 @@
-//! Opens the encoders that a run measures: its own from their checkpoints, those of external rows from their
-//! files.
+//! Opens the encoders that a run measures: its own from their checkpoints, external ones from their files.
 
 use std::path::Path;
 
@@ -13,8 +12,8 @@ use crate::run_folder::checkpoint;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
 
-/// The network of `run` after `step` steps, or at the end of its training, and the number of steps that it
-/// was trained for.
+/// The network of `run` after `step` steps or at the end of its training, and the number of steps that it was
+/// trained for.
 pub(super) fn trained_network(
     context: &RunContext,
     run: &EncoderRun,
@@ -43,7 +42,7 @@ pub(super) fn trained_network(
     Ok((network, steps))
 }
 
-/// The encoder of `run` for token maps of crops of `side` pixels.
+/// The encoder of `run`, set up to give token maps of crops of `side` pixels.
 pub(super) fn trained_encoder_for_maps(
     context: &RunContext,
     run: &EncoderRun,
@@ -53,8 +52,8 @@ pub(super) fn trained_encoder_for_maps(
     FrozenEncoder::from_network(&network, side, context.train.normalisation())
 }
 
-/// The encoder of an external row, at the side of its options, or else at `side`. Without either, a ViT has
-/// the side that its file says.
+/// The encoder of an external row. The side of its images is the one in the row's options, or else `side`.
+/// Without either, a ViT uses the side that its file gives.
 pub(super) fn external_encoder(
     context: &RunContext,
     row: &ExternalRow,
@@ -63,7 +62,7 @@ pub(super) fn external_encoder(
     FrozenEncoder::open(encoder_file(row)?, &row.options, row.options.size.or(side), context.worker.device)
 }
 
-/// The encoder of an external row for token maps of crops of `side` pixels.
+/// The encoder of an external row, set up to give token maps of crops of `side` pixels.
 pub(super) fn external_encoder_for_maps(
     context: &RunContext,
     row: &ExternalRow,

@@ -1,5 +1,5 @@
-//! Does the measurements of a sub-suite. They are independent: of n ranks, each takes every n-th measurement,
-//! and the others are done even if one fails.
+//! Measures the cells of a sub-suite. The measurements are independent: with n ranks, each rank takes every
+//! n-th measurement. If one fails, the others are still done.
 
 use std::time::Instant;
 
@@ -20,11 +20,11 @@ use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::metric::ValueOrigin;
 use crate::suite_file::plan::EncoderRun;
 
-/// Measures every cell that is missing and returns those that failed. Encoders whose training diverged are
-/// left out.
+/// Measures every missing cell and returns the measurements that failed. Encoders whose training diverged are
+/// skipped.
 ///
 /// # Errors
-/// Ranks that see different cells, a cell that cannot be written, a stop request with measurements left.
+/// Ranks that see different cells, a cell that cannot be written, a stop request before the last measurement.
 pub(super) fn measure_missing(
     context: &RunContext,
     diverged: &[EncoderRun],

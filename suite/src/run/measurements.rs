@@ -22,15 +22,15 @@ pub(super) enum MeasuredRow {
 
 #[derive(Clone, Copy)]
 pub(super) enum MeasurementKind {
-    /// Probes after some steps of the training, or at its end.
+    /// Probes after some training steps, or at the end of training.
     Probe { step: Option<u64> },
-    /// Transfer to a set of the suite, by its position.
+    /// Transfer to the suite's transfer set at this position.
     Transfer { set: usize },
-    /// Segmentation of a set of the suite, by its position, with a seed of the head.
+    /// Segmentation of the suite's segmentation set at this position, with this seed of the head.
     Segment { set: usize, seed: u64 },
 }
 
-/// A cell that is to be measured.
+/// A cell to measure.
 pub(super) struct Measurement {
     pub(super) id: String,
     pub(super) row: MeasuredRow,
@@ -46,7 +46,7 @@ impl MeasurementKind {
         }
     }
 
-    /// The data set that is measured on, as tables call it, and the paper's table that the values belong to.
+    /// The name of the measured data set in tables, and the paper's table that the values belong to.
     pub(super) fn data_set<'a>(self, context: &'a RunContext) -> (&'a str, Option<u8>) {
         let prepared = context.prepared;
         let downstream = &prepared.downstream;
@@ -85,7 +85,7 @@ impl MeasuredRow {
         matches!(self, MeasuredRow::External(_))
     }
 
-    /// The file of results, of a row that was measured elsewhere.
+    /// The results file of a row that was measured elsewhere.
     pub(super) fn results(&self) -> Option<&Path> {
         match self {
             MeasuredRow::External(row) => row.metrics.as_deref(),
@@ -93,7 +93,7 @@ impl MeasuredRow {
         }
     }
 
-    /// The row's file of labelled features of `set`.
+    /// The row's file of labelled features of `set`, if it has one.
     pub(super) fn transfer_features(&self, set: &TransferSet) -> Option<&Path> {
         match self {
             MeasuredRow::External(row) => row.transfer.get(&set.slug()).map(PathBuf::as_path),
@@ -102,8 +102,8 @@ impl MeasuredRow {
     }
 }
 
-/// The measurements after the trainings: probes of every row,
-/// then transfer and segmentation, set by set.
+/// The measurements after the trainings: first the probes of every row, then transfer and segmentation, set
+/// by set.
 pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<Measurement> {
     let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
     let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
@@ -123,7 +123,7 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     }
     for (i, set) in segmentation.iter().enumerate() {
         for (slug, row) in &rows {
-            // imported results have the seeds of their file
+            // imported results already contain all their seeds
             let seeds = if row.results().is_some() { 1 } else { set.seeds };
             for seed in 0..seeds {
                 let kind = MeasurementKind::Segment { set: i, seed };
@@ -134,7 +134,7 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     all
 }
 
-/// The measurements that the rows' files allow: those after training, then the probes of the curves.
+/// The measurements that the rows' files allow: first those after training, then the probes of the curves.
 pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
     let runs = context.encoder_runs()?;
     let mut all = after_training(&context.prepared.sub_suite, &runs);
@@ -150,7 +150,7 @@ pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
     Ok(all)
 }
 
-/// Whether the row's files hold what the measurement reads. A file of results without any row for this
+/// Whether the row's files contain what the measurement reads. A results file without any row for this
 /// sub-suite still gets its probe, which then fails with a message that says so.
 fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement) -> bool {
     let MeasuredRow::External(external) = row else { return true };

@@ -1,4 +1,4 @@
-//! `eqr-bench run`: pretrains what is missing, measures what is missing and writes the report.
+//! `eqr-bench run`: pretrains and measures what is missing, then writes the report.
 
 mod context;
 mod cost;
@@ -37,8 +37,7 @@ use crate::suite_file::data_sets;
 /// Runs the suite, one data set after the other.
 ///
 /// # Errors
-/// Bad input (2), the same on every rank and before the first cell; a run that failed (3); a stop request
-/// (75).
+/// Bad input (2), found on every rank before the first cell; a failed run (3); a stop request (75).
 pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let sub_suites = agree(ranks, data_sets::load(&request.suite, &request.set, &request.rows))?;
     let mut worker = Worker::start(ranks, request.threads)?;

@@ -8,14 +8,14 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::plan::EncoderRun;
 
-/// A measurement that failed. Its message is in `failed/`.
+/// A failed measurement. Its message is in `failed/`.
 pub(super) struct FailedMeasurement {
     pub(super) cell: String,
     pub(super) exit_code: i32,
 }
 
-/// The failure of a run with diverged trainings or failed measurements. With both, the failed measurements
-/// are printed and the divergence gives the exit code.
+/// The failure of a run with diverged trainings or failed measurements. If it has both, the failed
+/// measurements are printed and the divergence determines the exit code.
 pub(super) fn outcome(
     folder: &RunFolder,
     diverged: &[EncoderRun],
@@ -29,12 +29,12 @@ pub(super) fn outcome(
         say(&failure.message());
     }
     let cells: Vec<String> = diverged.iter().map(EncoderRun::pretrain_id).collect();
-    let hint = "hint: failed/ says where; the same command retries from the last good checkpoint; a lower train.lr \
-                needs a new --out";
+    let hint = "hint: failed/ has the details; the same command retries from the last good checkpoint; a \
+                lower train.lr needs a new --out";
     Err(Failure { agreed: true, ..Failure::run(anyhow!("diverged: {}\n{hint}", cells.join(", "))) })
 }
 
-/// The failure of failed measurements: bad input if all of them are, else a failed run.
+/// The failure for failed measurements: bad input if all of them are bad input, else a failed run.
 fn measurement_outcome(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outcome<()> {
     if failed.is_empty() {
         return Ok(());
@@ -48,7 +48,7 @@ fn measurement_outcome(folder: &RunFolder, failed: &[FailedMeasurement]) -> Outc
         failed.iter().map(|failed| format!("{}: {}", failed.cell, message(&failed.cell))).collect();
     let bad_input = failed.iter().all(|failed| failed.exit_code == BAD_INPUT);
     let error = anyhow!(
-        "{} of the measurements failed, the others are done:\n{}\nhint: the same command again does what is missing",
+        "{} of the measurements failed, the others are done:\n{}\nhint: the same command runs what is missing",
         failed.len(),
         lines.join("\n")
     );

@@ -1,4 +1,4 @@
-//! Opens everything that a run reads, and checks everything that can be refused, before the first cell.
+//! Before the first cell, opens everything that a run reads and checks everything that could be rejected.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,12 +31,12 @@ use crate::suite_file::suite::Suite;
 pub(super) struct Prepared {
     pub(super) sub_suite: SubSuite,
     pub(super) data: OpenedPack,
-    /// Where every training starts, if not at random.
+    /// Encoder that every training starts from, if not from random weights.
     pub(super) initial_encoder: Option<VitParameters>,
     pub(super) downstream: DownstreamPacks,
-    /// Content hashes of the downstream packs, by name.
+    /// Content hashes of the downstream packs, by pack name.
     pack_hashes: BTreeMap<String, String>,
-    /// Hashes of the files of external rows, by slug.
+    /// Hashes of external rows' files, by slug.
     row_hashes: BTreeMap<String, String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct DownstreamPacks {
     pub(super) segmentation: Vec<Pack>,
 }
 
-/// Does `work` on the leading rank; every rank gets its error.
+/// Does `work` on the leading rank. If it fails there, every rank returns the error.
 pub(super) fn on_leader<T: Default>(worker: &Worker, work: impl FnOnce() -> Result<T>) -> Outcome<T> {
     agree(worker.ranks, if worker.leads() { work() } else { Ok(T::default()) })
 }
@@ -59,7 +59,7 @@ pub(super) fn compute(requested: Precision, folder: &RunFolder, worker: &Worker)
     if bf16 { Compute::Bf16 } else { Compute::F32 }
 }
 
-/// Opens the files of every sub-suite, then writes the manifest: from here on the folder is a run.
+/// Opens the files of every sub-suite, then writes the manifest, which makes the folder a run.
 pub(super) fn prepare_all(
     sub_suites: Vec<SubSuite>,
     request: &RunRequest,
@@ -99,7 +99,7 @@ fn prepare(
     Ok(Prepared { sub_suite, data, initial_encoder, downstream, pack_hashes, row_hashes })
 }
 
-/// The encoder of `train.init`, which must fit the suite's.
+/// The encoder of `train.init`, which must fit the suite's network.
 fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParameters>> {
     let Some(path) = &suite.train.init else { return Ok(None) };
     let place = || format!("train.init = {}", path.display());
@@ -129,7 +129,7 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
     Ok(DownstreamPacks { transfer, segmentation })
 }
 
-/// Checks that the segmentation sets have masks, and that the suite's networks take images of the crops'
+/// Checks that the segmentation sets have masks, and that the suite's networks accept images of the crops'
 /// side.
 fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
     for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
@@ -148,7 +148,7 @@ fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamP
     Ok(())
 }
 
-/// Says which rows run code of other authors.
+/// Warns of rows that run other authors' code.
 fn warn_of_scripts(suite: &Suite) {
     let encoders = suite.rows.iter().filter_map(|row| Some((row, row.encoder.as_ref()?)));
     for (row, path) in encoders.filter(|(_, path)| is_torchscript(path)) {
@@ -160,7 +160,7 @@ fn warn_of_scripts(suite: &Suite) {
     }
 }
 
-/// Hashes of the files of external rows, by slug.
+/// Hashes of external rows' files, by slug.
 fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
     let identity = |row: &ExternalRow| {
         let hash =
@@ -170,7 +170,8 @@ fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
     suite.rows.iter().map(identity).collect()
 }
 
-/// BLAKE3 of a file. Of a checkpoint's folder, that of its manifest, which holds the hashes of its files.
+/// BLAKE3 hash of a file. For a checkpoint's folder, it is that of the manifest, which contains the hashes of
+/// the checkpoint's files.
 fn hash(path: &Path) -> Result<String> {
     let file = if path.is_dir() { checkpoint_in(path)?.join("manifest.json") } else { path.to_owned() };
     let mut hasher = blake3::Hasher::new();

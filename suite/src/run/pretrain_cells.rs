@@ -1,4 +1,4 @@
-//! The pretraining cells of a sub-suite: trains what is missing and writes one cell for each training.
+//! The pretraining cells of a sub-suite: trains what is missing and writes one cell per training.
 
 use anyhow::Result;
 use serde_json::json;
@@ -25,13 +25,13 @@ enum TrainingEnd {
 }
 
 /// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of
-/// `ranks_per_cell` ranks train side by side; with g groups, each takes every g-th training.
+/// `ranks_per_cell` ranks train side by side: with g groups, each group takes every g-th training.
 pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ranks = context.worker.ranks;
     let mut missing = context.encoder_runs()?;
     missing.retain(|run| run.row.kind.trains() && !context.folder.has_cell(&run.pretrain_id()));
     let ids: Vec<String> = missing.iter().map(EncoderRun::pretrain_id).collect();
-    // this also makes sure that all ranks have looked before one writes
+    // this also ensures that all ranks have looked before one of them writes
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
     let groups = ranks.size() / context.ranks_per_cell;
     let group = ranks.rank() / context.ranks_per_cell;
@@ -52,7 +52,7 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
         let label =
             format!("[{}/{}] {data_set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
         let end = train_one(context, &missing[i], label, worker);
-        // the other groups do not know of a failure in this one, and have to be ended
+        // the other groups do not know of a failure in this group and must be ended
         match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
             TrainingEnd::Diverged if worker.leads() => diverged.push(i),
             TrainingEnd::Finished | TrainingEnd::Diverged => (),

@@ -19,10 +19,10 @@ use crate::suite_file::plan::EncoderRun;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::tasks::tasks;
 
-/// Images that are drawn beside their reconstructions.
+/// Number of images drawn beside their reconstructions.
 const PICTURES: usize = 8;
 
-/// The values, and the steps that an encoder of this run had been trained for.
+/// The values, and the number of steps that an encoder of this run was trained for.
 pub(super) fn measure(
     context: &RunContext,
     row: &MeasuredRow,

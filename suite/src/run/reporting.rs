@@ -1,4 +1,4 @@
-//! The report of a run: its contexts at the start; files, tables on stdout and timings at the end.
+//! The report of a run: its contexts at the start; its files, tables on stdout and timings at the end.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::rows;
 use crate::suite_file::tasks::tasks;
 
-/// Seconds of the phases of one call.
+/// Duration of each phase of one call, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Phases {
     pub(super) data: f64,
@@ -28,7 +28,7 @@ pub(super) struct Phases {
     pub(super) probes: f64,
 }
 
-/// Does `work` and adds its seconds.
+/// Does `work` and adds its duration to `seconds`.
 pub(super) fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
@@ -36,7 +36,8 @@ pub(super) fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The contexts of the report. They are written at the start, so that `report` works on a half-finished run.
+/// Makes and writes the contexts of the report. They are written at the start, so that `report` works on a
+/// half-finished run.
 pub(super) fn begin(
     prepared: &[Prepared],
     folder: &RunFolder,

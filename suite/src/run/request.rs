@@ -1,4 +1,4 @@
-//! What `run` is asked for, and the options that must fit the suite and the launch.
+//! The request that `run` carries out, and the checks of its options against the suite and the launch.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct RunRequest {
     pub data_roots: Vec<PathBuf>,
     /// `key=value` overrides of the suite.
     pub set: Vec<String>,
-    /// Rows beside the suite's own.
+    /// Rows in addition to the suite's own.
     pub rows: Vec<ExternalRow>,
     /// Number type.
     pub precision: Precision,
@@ -29,9 +29,9 @@ pub struct RunRequest {
     pub threads: Option<NonZeroUsize>,
     /// Pairs that a rank encodes at a time.
     pub micro_batch: Option<NonZeroUsize>,
-    /// Ranks that work on one training; all of them if unset.
+    /// Number of ranks that share one training; all of them if unset.
     pub ranks_per_cell: Option<NonZeroUsize>,
-    /// Finished runs whose trainings are reused where they equal this suite's.
+    /// Finished runs whose trainings are reused if they equal this suite's.
     pub pretrained: Vec<PathBuf>,
     /// Train, and measure nothing.
     pub pretrain_only: bool,
@@ -40,7 +40,7 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
-    /// The micro-batch. It must divide the batch of every sub-suite.
+    /// The micro-batch, which must divide the batch of every sub-suite.
     pub(super) fn valid_micro_batch(&self, sub_suites: &[SubSuite]) -> Result<Option<i64>> {
         let Some(pairs) = self.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
         let mut batches = sub_suites.iter().map(|sub_suite| sub_suite.suite.train.batch);
@@ -50,8 +50,8 @@ impl RunRequest {
         Ok(Some(pairs as i64))
     }
 
-    /// The number of ranks that work on one training. It must divide the ranks of the launch, and every rank
-    /// needs a pair.
+    /// The number of ranks that share one training. It must divide the number of ranks of the launch, and
+    /// every rank needs at least one pair.
     pub(super) fn valid_ranks_per_cell(&self, sub_suites: &[SubSuite], size: usize) -> Result<usize> {
         let ranks = self.ranks_per_cell.map_or(size, NonZeroUsize::get);
         if !size.is_multiple_of(ranks) {

@@ -1,5 +1,5 @@
-//! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's, so that encoders which
-//! were pretrained once, or side by side in several folders, are measured without another training.
+//! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's. Encoders that were
+//! pretrained earlier, or side by side in several folders, are then measured without another training.
 
 use std::path::PathBuf;
 
@@ -15,10 +15,10 @@ use crate::run_folder::manifest;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
-/// The sections of a suite that a training depends on, beside its method and seed.
+/// The sections of a suite that a training depends on, besides its method and seed.
 const TRAINING_SECTIONS: [&str; 4] = ["data", "transforms", "model", "train"];
 
-/// Checks that every one of `runs` is a run, before anything is written.
+/// Checks that each of `runs` is a run, before anything is written.
 ///
 /// # Errors
 /// A folder that holds no run.
@@ -26,8 +26,8 @@ pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
     runs.iter().try_for_each(|path| configuration(&RunFolder::new(path)).map(drop))
 }
 
-/// Copies every training that `folder` lacks and one of `runs` has finished: its cell, and the checkpoints
-/// that are measured.
+/// Copies every training that `folder` lacks and that one of `runs` has finished: its cell and the
+/// checkpoints that are measured.
 ///
 /// # Errors
 /// A folder that holds no run, a run that shares no training with this suite (the differences are listed), a
@@ -50,21 +50,21 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
             differing.dedup();
             let hint = "hint: its data, transforms, model, train and precision must be this suite's";
             bail!(
-                "--pretrained {}: trained otherwise than this suite:\n{}\n{hint}",
+                "--pretrained {}: trained with other settings than this suite:\n{}\n{hint}",
                 run.display(),
                 differing.join("\n")
             );
         }
         for (sub_suite, key) in equal {
             let copied = copy_from(&other, key, folder, sub_suite)?;
-            say(&format!("{copied} trainings taken over from {}", run.display()));
+            say(&format!("{copied} trainings copied from {}", run.display()));
         }
     }
     Ok(())
 }
 
-/// Copies the finished trainings of the other run's sub-suite `key` that `sub_suite` lacks, and returns their
-/// number.
+/// Copies the finished trainings that `sub_suite` lacks from the sub-suite `key` of the other run, and
+/// returns their number.
 fn copy_from(
     other: &RunFolder,
     key: Option<String>,
@@ -87,7 +87,7 @@ fn copy_from(
                 .with_context(|| format!("--pretrained {}", other.root().display()))?;
             to.adopt(&checkpoint)?;
         }
-        // `resumed`: its seconds are another run's, and no timing of this one
+        // `resumed`: the seconds were measured in another run and are not a timing of this one
         let cell = Cell { id: run.pretrain_id(), data_set: sub_suite.key.clone(), resumed: true, ..cell };
         folder.write_cell(&cell)?;
         folder.log(&json!({"cell": cell.id, "taken_from": other.root()}))?;
@@ -101,7 +101,7 @@ fn configuration(folder: &RunFolder) -> Result<Value> {
     found.with_context(|| format!("{} holds no run: manifest.json is missing", folder.root().display()))
 }
 
-/// Keys of the sub-suites of a configuration; a single `None` for a run with one data set.
+/// Keys of the sub-suites of a configuration; a single `None` if the run has one data set.
 fn sub_suite_keys(configuration: &Value) -> Vec<Option<String>> {
     match configuration["suite"].as_object() {
         Some(suites) if !suites.contains_key("name") => suites.keys().cloned().map(Some).collect(),
@@ -115,7 +115,7 @@ fn training(configuration: &Value, key: Option<&str>) -> Value {
     let suite = entry("suite");
     let mut all: serde_json::Map<String, Value> =
         TRAINING_SECTIONS.iter().map(|&section| (section.to_owned(), suite[section].clone())).collect();
-    // neither how often the curve is probed nor how a pack is made changes the training
+    // the probing interval of the curve and the command that makes a pack do not change the training
     for (section, key) in [("train", "probe_every"), ("data", "made_by")] {
         all[section].as_object_mut().and_then(|keys| keys.remove(key));
     }

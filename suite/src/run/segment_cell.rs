@@ -1,4 +1,4 @@
-//! A segmentation cell: a head of one seed on a row's encoder.
+//! A segmentation cell: a head of one seed, trained on a row's encoder.
 
 use anyhow::{Context, Result};
 use eqr_models::Solo;
@@ -12,7 +12,7 @@ use crate::run::measurements::MeasuredRow;
 use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValue;
 
-/// Scenes that are drawn for a row's first head.
+/// Number of scenes drawn for a row's first head.
 const PICTURES: usize = 6;
 
 /// The scores on the suite's segmentation set at position `set`. The first head of a row also draws

@@ -65,7 +65,7 @@ fn runs_of_little_history_and_of_other_definitions() {
     let text = compared("two");
     assert!(text.contains("insufficient history") && text.contains("Ours, steps/s"), "{text}");
     let text = compared("other");
-    assert!(text.contains("the definition is another one") && !text.contains("insufficient"), "{text}");
+    assert!(text.contains("the definition differs") && !text.contains("insufficient"), "{text}");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_is_no_run_is_refused() {
     std::fs::create_dir(here.join("nothing")).unwrap();
     for (candidate, says) in [
         ("absent", "absent"),
-        ("odd.csv", "odd.csv is no metrics.csv"),
+        ("odd.csv", "odd.csv is not a metrics.csv"),
         ("empty.csv", "empty.csv holds no value"),
         ("nothing", "hint: name a run's folder"),
     ] {

@@ -1,4 +1,4 @@
-//! Verdicts as JUnit's XML, which schedulers and CI servers show.
+//! Verdicts as JUnit XML, which schedulers and CI servers display.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use quick_xml::events::{BytesDecl, Event};
 use super::{ComparedMetric, Comparison, Verdict};
 
 impl Comparison {
-    /// A test case a metric: a failure where it became worse, skipped where too little is known.
+    /// One test case per metric: a failure if it became worse, skipped if too little is known.
     ///
     /// # Errors
-    /// None that can be caused: the text is written to memory.
+    /// None in practice: the text is written to memory.
     pub fn as_junit(&self) -> Result<String> {
         let count =
             |verdict| self.metrics.iter().filter(|metric| metric.verdict == verdict).count().to_string();

@@ -1,13 +1,13 @@
-//! A run against a recorded one: which methods became worse, and which trainings slower.
+//! Compares a run with a recorded one: which methods became worse, and which trainings slower.
 //!
-//! Quality and speed are judged apart. Quality: the headline metric of every task and method, one value a
-//! pretraining seed, tested one-sided for a drop and for a gain, each corrected by Holm within its table (a
-//! data set with a kind of measurement). Speed: the steps a second of every training that was not
-//! interrupted, on the same hardware only.
+//! Quality and speed are judged separately. Quality is the headline metric of every task and method, with one
+//! value per pretraining seed. It is tested one-sided for a drop and for a gain, each Holm-corrected within
+//! its table (a data set with one kind of measurement). Speed is the number of steps per second of every
+//! training that was not interrupted. It is compared only on the same hardware.
 //!
-//! A baseline is one run, or a folder of recorded runs (a series). In a series the newest run gives the
-//! quality to compare with. Every run of it gives one value of speed, as the trainings of one run share the
-//! state of the machine on that day.
+//! A baseline is one run, or a folder of recorded runs (a series). In a series, the newest run gives the
+//! quality to compare with. Every run gives one speed value, because the trainings of one run share the state
+//! of the machine on that day.
 
 mod junit;
 mod record;
@@ -21,36 +21,36 @@ pub use record::{Baseline, Record};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Values that a baseline needs before anything is said against it.
+/// Number of values that a baseline needs for a verdict.
 const HISTORY: usize = 5;
 
 /// When a difference counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Chance of one or more false alarms a table, in (0, 1).
+    /// Probability of at least one false alarm per table, in (0, 1).
     pub alpha: f64,
     /// Smallest drop of a metric that counts, in its own unit, at least 0.
     pub tolerance: f64,
-    /// Smallest slow-down that counts, as a part of the baseline's rate, at least 0.
+    /// Smallest slow-down that counts, as a fraction of the baseline's rate, at least 0.
     pub slower: f64,
 }
 
-/// What is said of a metric.
+/// The verdict on a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Neither worse nor better as far as can be told.
+    /// Neither worse nor better, as far as the values show.
     Ok,
     /// Worse.
     Regression,
     /// Better.
     Improvement,
-    /// Too few values to say anything.
+    /// Too few values for a verdict.
     InsufficientHistory,
 }
 
 impl Verdict {
-    /// As it is printed.
+    /// The verdict as it is printed.
     pub fn text(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
@@ -61,31 +61,32 @@ impl Verdict {
     }
 }
 
-/// A metric of a method held against its baseline.
+/// A metric of a method compared with its baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedMetric {
     /// `quality` or `speed`.
     pub series: &'static str,
-    /// Data set, task and method; of a speed the method.
+    /// Data set, task and method; for speed, the method.
     pub name: String,
     /// Its values in the baseline.
     pub baseline: Summary,
     /// Its values in the candidate.
     pub candidate: Summary,
-    /// Candidate less baseline, turned so that above 0 is better; of a speed as a part of the baseline's.
+    /// Candidate minus baseline, with the sign chosen so that positive is better; for speed, as a fraction of
+    /// the baseline.
     pub gain: f64,
-    /// Of quality: p value of a drop, corrected within its table.
+    /// For quality: p value of a drop, corrected within its table.
     pub p_drop: Option<f64>,
-    /// What is said of it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// Everything that was held against the baseline.
+/// Everything that was compared with the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Quality by table, then speed.
     pub metrics: Vec<ComparedMetric>,
-    /// What could not be compared, and why: another definition, other hardware, values on one side alone.
+    /// What could not be compared and why: another definition, other hardware, values on one side only.
     pub notes: Vec<String>,
 }
 
@@ -96,7 +97,7 @@ impl Comparison {
     }
 }
 
-/// Holds `candidate` against `baseline`.
+/// Compares `candidate` with `baseline`.
 ///
 /// # Errors
 /// Values that are not finite.
@@ -111,14 +112,13 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
         all.iter().copied().filter(|run| !differs(&run.definition, &candidate.definition)).collect();
     let Some(newest) = defined.last() else {
         notes.push(
-            "the definition is another one than the baseline's: a new series begins, nothing is compared"
-                .into(),
+            "the definition differs from the baseline's: a new series begins, nothing is compared".into(),
         );
         return Ok(Comparison { metrics: Vec::new(), notes });
     };
     if defined.len() < all.len() {
         notes.push(format!(
-            "{} of {} recorded runs are of another definition",
+            "{} of {} recorded runs have another definition",
             all.len() - defined.len(),
             all.len()
         ));
@@ -136,18 +136,18 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
     Ok(Comparison { metrics, notes })
 }
 
-/// Whether the speeds of two runs can be held against each other; a note says why not, once.
+/// Whether the speeds of two runs can be compared. If they cannot, a note says why, once.
 fn same_hardware(run: &Record, candidate: &Record, notes: &mut Vec<String>) -> bool {
     let mixed = |record: &Record| record.hardware.as_ref().is_some_and(Value::is_null);
     let why = match (&run.hardware, &candidate.hardware) {
         _ if mixed(candidate) => {
-            "the candidate was continued on other hardware than it began on: no speeds are compared"
+            "the candidate was continued on other hardware than it started on: no speeds are compared"
         }
         _ if mixed(run) => {
-            "a recorded run was continued on other hardware than it began on: its speeds do not count"
+            "a recorded run was continued on other hardware than it started on: its speeds do not count"
         }
         (Some(a), Some(b)) if a != b => {
-            "the hardware is another one than the baseline's: a new series of speeds begins"
+            "the hardware differs from the baseline's: a new series of speeds begins"
         }
         _ => return true,
     };
@@ -192,9 +192,9 @@ fn quality(
     Ok(tables.into_values().flat_map(|table| judged(table, thresholds)).collect())
 }
 
-/// p values of a drop and of a gain from `before` to `after`: paired where both are of the same seeds,
-/// Student's otherwise (the hypothesis is that nothing changed, which includes the variance), and of a single
-/// value by what the baseline's spread allows one more to be. None without any spread.
+/// p values of a drop and of a gain from `before` to `after`. The test is paired if both have the same seeds,
+/// else Student's (its hypothesis is that nothing changed, which includes the variance). A single value is
+/// tested as one more draw from the baseline's distribution. `None` if there is no spread.
 fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(f64, f64)>> {
     let difference = match after {
         [value] => prediction_test(before, *value)?,
@@ -206,12 +206,12 @@ fn one_sided(before: &[f64], after: &[f64], same_seeds: bool) -> Result<Option<(
     Ok(Some(match difference.t {
         Some(t) if t < 0.0 => (towards, away),
         Some(_) => (away, towards),
-        // equal, and no spread at all
+        // equal, and without any spread
         None => (p, p),
     }))
 }
 
-/// The metrics of a table with their verdicts: drops and gains corrected for all that were tested.
+/// The metrics of a table with their verdicts. Drops and gains are corrected for all tested metrics.
 fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<ComparedMetric> {
     let tested: Vec<(f64, f64)> = table.iter().filter_map(|(_, p)| *p).collect();
     let corrected =
@@ -232,7 +232,7 @@ fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<ComparedMetric> {
     table.into_iter().map(judged).collect()
 }
 
-/// A slow-down counts where it is larger than the threshold and the interval of the difference excludes none.
+/// A slow-down counts if it exceeds the threshold and the interval of the difference excludes zero.
 fn speed(
     baseline: &BTreeMap<String, Vec<f64>>,
     candidate: &BTreeMap<String, Vec<f64>>,
@@ -258,8 +258,8 @@ fn speed(
     Ok(metrics)
 }
 
-/// A run's mean speed against those of earlier runs: a slow-down counts where it is larger than the threshold
-/// and one more run of the series would be so slow with a probability below `alpha` only.
+/// Compares a run's mean speed with those of earlier runs. A slow-down counts if it exceeds the threshold and
+/// one more run of the series would be that slow with a probability below `alpha`.
 fn speed_of_runs(
     runs: &[&Record],
     candidate: &Record,
@@ -289,7 +289,7 @@ fn speed_of_runs(
 }
 
 impl Comparison {
-    /// As JSON.
+    /// The comparison as JSON.
     pub fn as_json(&self) -> String {
         format!("{:#}\n", json!({"regressed": self.regressed(), "lines": self.metrics, "notes": self.notes}))
     }
@@ -313,7 +313,7 @@ mod tests {
         (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
     }
 
-    /// A table of two tasks and three methods with these seeds; the first quantity is moved by `shift`
+    /// A table of two tasks and three methods with these seeds. The first quantity is shifted by `shift`
     /// standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
         let mut metrics = Vec::new();
@@ -344,8 +344,8 @@ mod tests {
         Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None, started: String::new() }
     }
 
-    /// At most 64 of 1,000 tables of nothing but chance raise an alarm: 5% and two standard errors; a drop of
-    /// three standard deviations at five seeds is found in 90%.
+    /// At most 64 of 1,000 tables without any change raise an alarm: 5% plus two standard errors. A drop of
+    /// three standard deviations with five seeds is found in 90% of the tables.
     #[test]
     fn alarms_are_as_rare_as_promised_and_drops_are_found() {
         let mut state = 7;
@@ -362,7 +362,8 @@ mod tests {
         assert!(found >= 900, "{found} drops found in 1,000");
     }
 
-    /// Five trainings a side at 1% noise: 5% slower is found, nothing is not.
+    /// Five trainings per side with 1% noise: a slow-down of 5% is found, and no slow-down is found without
+    /// one.
     #[test]
     fn slow_downs_are_found() {
         let mut state = 3;
@@ -384,7 +385,7 @@ mod tests {
         assert!(slower >= 900 && same <= 10, "{slower} {same}");
     }
 
-    /// A run of the series at 1% noise between runs.
+    /// A run of the series, with 1% noise between runs.
     fn week(rate: f64, hardware: &str, state: &mut u64) -> Record {
         let rate = rate * (1.0 + 0.01 * normal(state));
         let speeds = BTreeMap::from([("Ours".to_owned(), vec![rate, rate * 1.001])]);
@@ -444,8 +445,8 @@ mod tests {
         assert!(found.metrics.iter().all(|metric| metric.verdict == Verdict::Ok), "{found:?}");
     }
 
-    /// One new value 0.02 below five of standard deviation 0.0158: t = -0.02 / (0.0158 sqrt(1.2)) = -1.155 on
-    /// 4 degrees of freedom, p = 0.156.
+    /// One new value 0.02 below the mean of five values of standard deviation 0.0158: t = -0.02 / (0.0158
+    /// sqrt(1.2)) = -1.155 on 4 degrees of freedom, p = 0.156.
     #[test]
     fn a_single_value_is_held_against_the_spread_of_the_baseline() {
         let before = [0.48, 0.49, 0.50, 0.51, 0.52];

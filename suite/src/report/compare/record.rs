@@ -15,20 +15,20 @@ use crate::run_folder::metric::Metric;
 /// A run as `compare` reads it.
 pub struct Record {
     pub(super) metrics: Vec<Metric>,
-    /// Steps a second of the trainings, by method.
+    /// Steps per second of the trainings, by method.
     pub(super) speeds: BTreeMap<String, Vec<f64>>,
-    /// What was measured: the configuration without what may differ between runs of one series.
+    /// What was measured: the configuration without the parts that may differ between runs of one series.
     pub(super) definition: Option<Value>,
-    /// What it was measured on; `null` where it was continued on something else.
+    /// The hardware it was measured on; `null` if the run was continued on other hardware.
     pub(super) hardware: Option<Value>,
-    /// When it was begun, as text that sorts; empty of a file.
+    /// When the run was started, as sortable text; empty for a file.
     pub(super) started: String,
 }
 
-/// Values by table and name, one a pretraining seed.
+/// Values by table and name, one per pretraining seed.
 pub(super) type Headlines = BTreeMap<(String, String), BTreeMap<u64, f64>>;
 
-/// What a run is held against.
+/// What a run is compared with.
 pub enum Baseline {
     /// One run, or its metrics.csv.
     Run(Record),
@@ -37,7 +37,7 @@ pub enum Baseline {
 }
 
 impl Baseline {
-    /// Reads what [`Record::read`] reads, or a folder of run folders.
+    /// Reads a run or file as [`Record::read`] does, or a folder of run folders.
     ///
     /// # Errors
     /// As [`Record::read`].
@@ -62,17 +62,18 @@ impl Baseline {
 }
 
 impl Record {
-    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither definition nor
+    /// Reads a run's folder, or a file with the columns of `metrics.csv`, which has neither a definition nor
     /// speeds.
     ///
     /// # Errors
-    /// A folder that holds no run or no finished cell, a file that is none.
+    /// A folder that holds no run or no finished cell, a file that is not a metrics.csv.
     pub fn read(path: &Path) -> Result<Record> {
         if !path.is_dir() {
             let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
             let metrics = reader.deserialize().collect::<Result<Vec<Metric>, _>>();
             let hint = "hint: a run's folder, or its metrics.csv";
-            let metrics = metrics.with_context(|| format!("{} is no metrics.csv\n{hint}", path.display()))?;
+            let metrics =
+                metrics.with_context(|| format!("{} is not a metrics.csv\n{hint}", path.display()))?;
             ensure!(!metrics.is_empty(), "{} holds no value", path.display());
             return Ok(Record {
                 metrics,
@@ -90,7 +91,7 @@ impl Record {
         let manifest: Value =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
         let (cells, problems) = folder.readable_cells()?;
-        ensure!(problems.is_empty(), "{} is not whole:\n{}", path.display(), problems.join("\n"));
+        ensure!(problems.is_empty(), "{} is incomplete:\n{}", path.display(), problems.join("\n"));
         if cells.is_empty() {
             bail!("{} has no finished cell", path.display());
         }
@@ -103,8 +104,8 @@ impl Record {
         })
     }
 
-    /// One value a pretraining seed, the mean over its draws, of every headline: by table, then by task and
-    /// method.
+    /// The values of every headline by table, then by task and method: one per pretraining seed, the mean
+    /// over its draws.
     pub(super) fn headlines(&self) -> Headlines {
         let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
         for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {
@@ -128,7 +129,7 @@ impl Record {
     }
 }
 
-/// Steps a second of the trainings that ran in one piece.
+/// Steps per second of the trainings that ran without interruption.
 fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for cell in
@@ -140,7 +141,7 @@ fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
     all
 }
 
-/// What a speed depends on; `null` where the calls of a run differ in it.
+/// The hardware that a speed depends on; `null` if it differs between the calls of a run.
 pub(super) fn hardware(manifest: &Value) -> Value {
     let hardware_of_call = |call: &Value| -> Value {
         let gpus =
@@ -155,7 +156,7 @@ pub(super) fn hardware(manifest: &Value) -> Value {
     if later.all(|call| hardware_of_call(call) == first) { first } else { Value::Null }
 }
 
-/// A configuration without rows and seeds, which runs of one series may have more or fewer of.
+/// A configuration without its rows and seeds, whose number may differ between runs of one series.
 fn definition(configuration: &Value) -> Value {
     let mut definition = configuration.clone();
     let drop = |suite: &mut Value| {

@@ -1,4 +1,4 @@
-//! The curves of a run: the loss against the step, and the headline of every task against the step.
+//! The curves of a run: the loss and the headline of every task against training steps.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::report::table::Role;
 use crate::report::values::Values;
 use crate::run_folder::cell::{Cell, CellKind};
 
-/// Training curves as PNG: one panel a method, as losses of different methods have different scales. `None`
-/// where no pretraining left a curve.
+/// Training curves as PNG: one panel per method, because losses of different methods have different scales.
+/// `None` if no pretraining left a curve.
 pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
     let panels: Vec<Panel> =
         numbered(context).filter_map(|(index, method)| training_panel(cells, index, method)).collect();
@@ -25,7 +25,7 @@ pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8
     figure.png()
 }
 
-/// Methods that train, with the number that decides how their lines look.
+/// The methods that are trained, each with the index that determines its line style.
 fn numbered(context: &ReportContext) -> impl Iterator<Item = (usize, &String)> {
     context.methods.iter().filter(|method| Role::from_row(method) != Role::Floor).enumerate()
 }
@@ -49,8 +49,8 @@ fn loss_points(cell: &Cell) -> Vec<Point> {
     points.filter(|point| point.y.is_finite()).collect()
 }
 
-/// The headline metric of every task against the step as PNG: one panel a task, one line a method, floor and
-/// ceiling as levels. `None` where no encoder was probed during its training.
+/// The headline metric of every task against training steps as PNG: one panel per task, one line per method,
+/// floor and ceiling as levels. `None` if no encoder was probed during its training.
 pub fn probes(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
     // a task that is only measured at the end has no curve
     let curved = |panel: &Panel| panel.curves.iter().any(|curve| curve.points.len() > 1);
@@ -102,7 +102,7 @@ fn probe_curve(cells: &[Cell], index: usize, method: &str, task: &str) -> Option
     (!points.is_empty()).then(|| Curve { label: method.to_owned(), style, points })
 }
 
-/// The value of the floor or the ceiling, at whatever step.
+/// The value of the floor or the ceiling, as a level across all steps.
 fn level(cells: &[Cell], role: Role, method: &str, task: &str) -> Option<Curve> {
     let Summary { mean, .. } =
         Values::at_end(cells).summary(method, task, TaskFamily::of_task(task).headline().metric)?;

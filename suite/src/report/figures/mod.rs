@@ -1,4 +1,4 @@
-//! The pictures that a report draws.
+//! The figures of a report.
 
 mod curves;
 pub mod plot;
@@ -8,10 +8,10 @@ use anyhow::Result;
 use crate::report::context::ReportContext;
 use crate::run_folder::cell::Cell;
 
-/// Name and PNG of every figure of a data set that has something to show.
+/// Name and PNG of every figure of a data set that has data to show.
 ///
 /// # Errors
-/// Where drawing or encoding fails.
+/// A failure of drawing or encoding.
 pub fn all(cells: &[Cell], context: &ReportContext) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let figures = [
         ("training-curves", curves::training(cells, context)?),

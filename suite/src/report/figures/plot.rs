@@ -1,5 +1,5 @@
-//! Small multiples of line charts as PNG: fixed sizes, one embedded font, colours that colour-blind readers
-//! can tell apart.
+//! Small multiples of line charts as PNG, with fixed sizes, one embedded font, and colours that colour-blind
+//! readers can distinguish.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -17,15 +17,16 @@ use plotters::style::{RGBColor, register_font};
 
 const FAMILY: &str = "eqr";
 
-/// Drawn at this multiple of the size and scaled down, as the rasteriser does not smooth thick lines.
+/// Figures are drawn at this multiple of their size and scaled down, as the rasteriser does not smooth thick
+/// lines.
 const OVERSAMPLING: u32 = 2;
 /// Width and height of a panel.
 const PANEL: (u32, u32) = (520, 390);
-/// Panels side by side at most.
+/// Maximum number of panels side by side.
 const COLUMNS: usize = 3;
 /// Height of the title.
 const TITLE: u32 = 44;
-/// Height of a line of the legend.
+/// Height of a legend line.
 const LEGEND_LINE: u32 = 30;
 
 /// Okabe and Ito's colours without the yellow, which is hard to see on white.
@@ -45,7 +46,7 @@ const GRID: RGBColor = RGBColor(228, 228, 228);
 pub struct Figure {
     /// Heading.
     pub title: String,
-    /// Whether the curves are explained below the panels.
+    /// Whether a legend is drawn below the panels.
     pub legend: bool,
     /// Charts, drawn row by row.
     pub panels: Vec<Panel>,
@@ -63,21 +64,21 @@ pub struct Panel {
     pub curves: Vec<Curve>,
 }
 
-/// A line through points, or a level.
+/// A line through points, or a horizontal level.
 pub struct Curve {
     /// Name in the legend.
     pub label: String,
     /// How it looks.
     pub style: Style,
-    /// In the order of x. Of a floor and a ceiling: one point, whose y is the level.
+    /// Points in the order of x. A floor or a ceiling has one point, whose y is the level.
     pub points: Vec<Point>,
 }
 
-/// A point of a curve; all finite.
+/// A point of a curve. All values are finite.
 pub struct Point {
-    /// Horizontal place.
+    /// Horizontal coordinate.
     pub x: f64,
-    /// Vertical place.
+    /// Vertical coordinate.
     pub y: f64,
     /// Half the length of the error bar.
     pub spread: Option<f64>,
@@ -86,23 +87,23 @@ pub struct Point {
 /// How a curve looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// A method by its place among all, so that it looks the same in every panel and figure.
+    /// A method, by its index among all methods, so that it looks the same in every panel and figure.
     Method {
-        /// Place.
+        /// Index.
         index: usize,
         /// Thickness.
         weight: Weight,
     },
-    /// A level, dashed.
+    /// A dashed level.
     Floor,
-    /// A level, dotted.
+    /// A dotted level.
     Ceiling,
 }
 
 /// Thickness of a method's line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// Many points without markers.
+    /// Many points, without markers.
     Thin,
     /// Few points, each with a marker.
     Marked,
@@ -112,10 +113,10 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 impl Figure {
-    /// The picture, or `None` without a panel.
+    /// The picture, or `None` if there is no panel.
     ///
     /// # Errors
-    /// Where drawing or encoding fails.
+    /// A failure of drawing or encoding.
     pub fn png(&self) -> Result<Option<Vec<u8>>> {
         if self.panels.is_empty() {
             return Ok(None);
@@ -148,7 +149,7 @@ impl Figure {
         if self.legend { lines * LEGEND_LINE + LEGEND_LINE / 2 } else { 0 }
     }
 
-    /// The first curve of every label, in the order of the panels.
+    /// The first curve with each label, in the order of the panels.
     fn legend_entries(&self) -> Vec<&Curve> {
         let mut entries: Vec<&Curve> = vec![];
         for curve in self.panels.iter().flat_map(|panel| &panel.curves) {
@@ -267,7 +268,7 @@ impl Panel {
     }
 }
 
-/// Smallest and largest; 0 and 0 of nothing.
+/// Smallest and largest value; 0 and 0 if there are none.
 fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.map(|value| (value, value)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0.0, 0.0))
 }
@@ -302,7 +303,7 @@ fn stroke<'a, C: Clone + 'a>(style: Style, points: Vec<C>) -> DynElement<'a, Bit
     }
 }
 
-/// A shape of its own for each of five neighbours, so that lines differ in more than their colour.
+/// Five neighbouring indices have five different shapes, so that lines differ in more than their colour.
 fn marker<'a, C: Clone + 'a>(index: usize, at: C) -> DynElement<'a, BitMapBackend<'a>, C> {
     let (r, style) = (scaled(5), colour(index).filled());
     let shape = |corners: &[(i32, i32)]| {

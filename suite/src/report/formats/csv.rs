@@ -1,4 +1,4 @@
-//! The entries of tables as CSV, one a row.
+//! The entries of tables as CSV, one per row.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -7,10 +7,10 @@ use super::format::{Document, Format, OutputFile};
 use crate::report::metrics_csv::csv_text;
 use crate::report::table::{Mark, Row, Table, TableEntry};
 
-/// An entry of a table; what it does not have is empty.
+/// An entry of a table. Fields that it does not have are empty.
 #[derive(Default, Serialize)]
 struct Record<'a> {
-    /// Key of the data set; a column that suites with one do not have.
+    /// Key of the data set. Suites with one data set do not have this column.
     #[serde(skip_serializing_if = "Option::is_none")]
     dataset: Option<&'a str>,
     section: &'static str,
@@ -22,15 +22,15 @@ struct Record<'a> {
     ci95_high: Option<f64>,
     n: Option<usize>,
     text: String,
-    /// One a pretraining seed, the mean over its draws, with spaces between.
+    /// One value per pretraining seed, the mean over its draws, separated by spaces.
     values: String,
 }
 
 const RECORD: [&str; 10] =
     ["section", "row", "column", "value", "std", "ci95_low", "ci95_high", "n", "text", "values"];
 
-/// One entry a row, at full precision: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`, the
-/// values being those of the pretraining seeds.
+/// One entry per row, at full precision: `section,row,column,value,std,ci95_low,ci95_high,n,text,values`.
+/// `values` are those of the pretraining seeds.
 pub struct Csv;
 
 impl Format for Csv {

@@ -1,4 +1,4 @@
-//! What a format is, and what it is given.
+//! The trait of report formats, and what a format is given.
 
 use anyhow::Result;
 
@@ -7,34 +7,34 @@ use crate::report::context::ReportContext;
 use crate::report::table::Table;
 use crate::run_folder::folder::RunFolder;
 
-/// A form that a report is written in.
+/// A format that a report is written in.
 pub trait Format: Sync {
-    /// Value of `report --format`.
+    /// Name of the format in `report --format`.
     fn name(&self) -> &'static str;
 
-    /// What `run` writes in this format into the run's folder, if anything.
+    /// The file that `run` writes in this format into the run's folder, if any.
     fn output_file(&self) -> Option<OutputFile> {
         None
     }
 
-    /// The report as a text.
+    /// The report as text.
     ///
     /// # Errors
-    /// What the writer of the format refuses.
+    /// Those of the format's writer.
     fn render(&self, document: &Document) -> Result<String>;
 }
 
 /// Files that a format is written to.
 pub enum OutputFile {
-    /// One a data set, `tables/table-<name>` with this extension.
+    /// One file per data set: `tables/table-<name>` with this extension.
     Tables(&'static str),
-    /// One for all data sets, under this name.
+    /// One file with this name for all data sets.
     Page(&'static str),
 }
 
-/// Everything that a format may show.
+/// Everything that a format can show.
 pub struct Document<'a> {
-    /// In the order of the suite.
+    /// Data sets in the order of the suite.
     pub data_sets: Vec<DataSetReport<'a>>,
     /// The run, for pictures and provenance.
     pub folder: &'a RunFolder,
@@ -44,16 +44,16 @@ pub struct Document<'a> {
 
 /// A data set in a report.
 pub struct DataSetReport<'a> {
-    /// What the cells do not say.
+    /// What the cells do not record.
     pub context: &'a ReportContext,
-    /// In order.
+    /// Tables in order.
     pub tables: Vec<Table>,
     /// The headline of every task.
     pub headlines: Vec<Column>,
 }
 
 impl Document<'_> {
-    /// The data sets one after the other, each as `text` writes it.
+    /// The data sets one after the other, each formatted by `text`.
     pub fn joined(&self, text: fn(&DataSetReport) -> String) -> String {
         self.data_sets.iter().map(text).collect::<Vec<_>>().join("\n")
     }

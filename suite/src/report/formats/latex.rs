@@ -6,7 +6,7 @@ use super::format::{DataSetReport, Document, Format, OutputFile};
 use crate::report::legend::Legend;
 use crate::report::table::{Layout, Mark, Note, Role, Row, Table, TableEntry};
 
-/// What stands before the tables of a report.
+/// LaTeX before the tables of a report.
 const PREAMBLE: &str = r"\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -40,7 +40,7 @@ impl Format for Latex {
     }
 }
 
-/// A report under its title and notes.
+/// A report with its title and notes.
 fn section(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
     let notes = context.notes.iter().map(|note| format!("{}\n\n", escaped(note))).collect::<String>();
     let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
@@ -49,7 +49,7 @@ fn section(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
 
 /// One `table` environment: caption above, notes below.
 fn render(table: &Table) -> String {
-    // sentences are broken into lines of a column as wide as the page allows
+    // sentences are wrapped in a column as wide as the page allows
     let columns = match table.layout {
         Layout::Sentences => "p{0.78\\linewidth}".to_owned(),
         _ => "r".repeat(table.columns.len()),
@@ -97,7 +97,7 @@ fn entry(entry: &TableEntry) -> String {
     }
 }
 
-/// Text as LaTeX sets it.
+/// Text with LaTeX's special characters escaped.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

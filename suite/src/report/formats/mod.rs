@@ -1,4 +1,4 @@
-//! The forms that a report is written in: one file a format, one line of [`FORMATS`] each.
+//! The report formats: one file and one line of [`FORMATS`] per format.
 
 mod csv;
 mod format;
@@ -13,10 +13,10 @@ pub use format::{DataSetReport, Document, Format, OutputFile};
 pub const FORMATS: &[&dyn Format] =
     &[&terminal::Terminal, &markdown::Markdown, &latex::Latex, &csv::Csv, &html::Html];
 
-/// The format of this name.
+/// The format with this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
-/// Boxes, for a terminal.
+/// Tables drawn with box characters, for a terminal.
 pub const TERMINAL: &dyn Format = &terminal::Terminal;

@@ -7,12 +7,12 @@ use super::format::{DataSetReport, Document, Format};
 use crate::report::legend::Legend;
 use crate::report::table::{Layout, Mark, Note, Row, Table, TableEntry};
 
-/// Characters of a line that a usual window holds.
+/// Number of characters per line that a usual window shows.
 const WIDTH: usize = 100;
 
 const LEGEND: Legend = Legend { best: "*", runner_up: None, significant: "**" };
 
-/// Boxes, for a terminal.
+/// Tables drawn with box characters, for a terminal.
 pub struct Terminal;
 
 impl Format for Terminal {
@@ -34,7 +34,7 @@ fn data_set(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
 
 /// The table with its title above and its notes below.
 fn render(table: &Table) -> String {
-    // sentences would make a line of a grid as long as the longest of them
+    // a grid would be as wide as its longest sentence
     let body = if table.layout == Layout::Sentences { sentences(table) } else { grid(table) + "\n" };
     let mut text = format!("{}\n{body}", table.title);
     if table.has_marks() {
@@ -51,13 +51,13 @@ fn render(table: &Table) -> String {
     text
 }
 
-/// Rows of one text each, as indented paragraphs.
+/// Rows that hold one text each, as indented paragraphs.
 fn sentences(table: &Table) -> String {
     let words = |row: &Row| row.entries.iter().flat_map(TableEntry::words).collect::<Vec<_>>().join(" ");
     table.rows.iter().map(|row| wrapped(&format!("{}: {}", row.label, words(row)))).collect()
 }
 
-/// One line a row where that fits; otherwise intervals stand under their values.
+/// One line per row if that fits; otherwise intervals are printed below their values.
 fn grid(table: &Table) -> String {
     let lines = filled(table, " ");
     let width = lines.lines().map(|line| line.chars().count()).max().unwrap_or(0);
@@ -66,7 +66,7 @@ fn grid(table: &Table) -> String {
 
 fn filled(table: &Table, separator: &str) -> String {
     let mut grid = Grid::new();
-    // Written to files and pipes as well: the same text whatever the terminal.
+    // The output also goes to files and pipes, so it must not depend on the terminal.
     grid.force_no_tty()
         .set_content_arrangement(ContentArrangement::Disabled)
         .load_preset(presets::UTF8_HORIZONTAL_ONLY);
@@ -101,7 +101,7 @@ fn entry(entry: &TableEntry, separator: &str) -> Cell {
     Cell::new(format!("{stars}{}", entry.words().join(separator)))
 }
 
-/// A note, indented, in lines that fit.
+/// A note, indented and wrapped.
 fn wrapped(note: &str) -> String {
     let mut lines = vec![String::from(" ")];
     for word in note.split_whitespace() {

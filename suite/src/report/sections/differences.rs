@@ -1,4 +1,4 @@
-//! Differences between methods, tested.
+//! Tests of the differences between methods.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,22 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Contrast, Test, Values};
 
-/// The headline of every task.
+/// Differences in the headline of every task.
 pub fn in_headlines(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &scores::headline_columns(values, context))]
 }
 
-/// Linear transfer.
+/// Differences in linear transfer.
 pub fn in_transfer(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &transfer::linear_columns(values, context))]
 }
 
-/// The headline of segmentation.
+/// Differences in the headline of segmentation.
 pub fn in_segmentation(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     vec![table(section, context, &segmentation::headline_columns(values, context))]
 }
 
-/// The differences in these columns, one after the other. Their tests are one family for Holm's correction.
+/// The differences in these columns, one after the other. Holm's correction treats their tests as one family.
 fn table(section: &Section, context: &ReportContext, columns: &[Column]) -> Table {
     let pairs = pairs(context);
     let in_column = |column| pairs.iter().filter_map(move |pair| Comparison::new(column, *pair));
@@ -43,14 +43,14 @@ fn table(section: &Section, context: &ReportContext, columns: &[Column]) -> Tabl
     section.table("what: first - second", columns, rows.collect(), notes(p.len(), &comparisons))
 }
 
-/// Two methods in one column.
+/// Two methods compared in one column.
 struct Comparison {
     label: String,
     contrast: Contrast,
 }
 
 impl Comparison {
-    /// None where one of the methods has no value.
+    /// `None` if one of the methods has no value.
     fn new(column: &Column, (first, second): (&str, &str)) -> Option<Comparison> {
         let contrast = column.sample(first)?.minus(column.sample(second)?)?;
         Some(Comparison { label: format!("{}: {first} - {second}", column.subject), contrast })
@@ -119,9 +119,9 @@ mod tests {
     }
 
     /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees
-    /// of freedom, interval 0.12 ± 4.3027 * 0.011547, p = 0.00913, doubled by Holm beside a second test; d_z
-    /// = 6, times gamma(1) / gamma(1/2) = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) = 5.364 and
-    /// 1/sqrt(3) such tests find 3.1 standard deviations.
+    /// of freedom, interval 0.12 ± 4.3027 * 0.011547. p = 0.00913, which Holm doubles because of the second
+    /// test. d_z = 6; times gamma(1) / gamma(1/2) = 0.5642 it is Hedges' g. With t(0.975, 2) + t(0.8, 2) =
+    /// 5.364 and 1/sqrt(3), such tests find 3.1 standard deviations.
     #[test]
     fn a_clear_difference_separates() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);

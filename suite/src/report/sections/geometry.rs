@@ -6,7 +6,7 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Values};
 
-/// One row a method; nothing is better or worse.
+/// One row per method. No value is better or worse than another.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let entry = |method: &str, measure: &Measure| {
         let sample = values.sample(method, &Quantity::probed(measure.family.name(), measure.metric));

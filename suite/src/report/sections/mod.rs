@@ -1,4 +1,4 @@
-//! The tables of a report, in order: one file a kind of table, one line of [`SECTIONS`] a section.
+//! The tables of a report in order: one file per kind of table, one line of [`SECTIONS`] per section.
 
 mod differences;
 mod geometry;
@@ -22,8 +22,8 @@ use crate::report::context::ReportContext;
 use crate::report::table::Table;
 use crate::report::values::Values;
 
-/// Every section, in the order of the report: name in CSV, title, data that it is about, and what makes its
-/// tables.
+/// Every section, in the order of the report: name in CSV, title, the data that it covers, and the function
+/// that makes its tables.
 const SECTIONS: &[Section] = &[
     Section {
         name: scores::MAIN,
@@ -171,13 +171,13 @@ const SECTIONS: &[Section] = &[
     },
 ];
 
-/// What the encoders read of the data that they were trained on, then of others.
+/// All tables: first those about the training data set, then those about other data sets.
 pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     let mut training = group_tables(Group::Training, values, context);
     let elsewhere =
         [group_tables(Group::Transfer, values, context), group_tables(Group::Segmentation, values, context)]
             .concat();
-    // a suite may transfer its encoders and probe nothing: then the transfer comes first
+    // a suite may only transfer its encoders and not probe them; then transfer comes first
     let groups = if training[0].has_values() || !elsewhere.iter().any(Table::has_estimates) {
         [training, elsewhere]
     } else {
@@ -187,11 +187,11 @@ pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     groups.concat().into_iter().chain(group_tables(Group::Protocol, values, context)).collect()
 }
 
-/// The tables that mirror the paper's table `number`: all of a suite that mirrors it as a whole, else those
-/// of transfer or segmentation alone.
+/// The tables that mirror the paper's table `number`: all tables of a suite that mirrors it as a whole, else
+/// only those of transfer or segmentation.
 ///
 /// # Errors
-/// Where none of them has a value of this run.
+/// None of them has a value of this run.
 pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result<Vec<Table>> {
     let mirrors = |group: &Group| group.paper_table(context) == Some(number);
     let tables = match [Group::Transfer, Group::Segmentation].into_iter().find(mirrors) {
@@ -208,7 +208,7 @@ pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result
     Ok(tables)
 }
 
-/// The main table in any case, the others where they hold values.
+/// The main table in any case, and the others if they have values.
 fn group_tables(group: Group, values: &Values, context: &ReportContext) -> Vec<Table> {
     let sections = SECTIONS.iter().filter(|section| section.group == group);
     let tables = sections.flat_map(|section| (section.tables)(section, values, context));

@@ -1,8 +1,8 @@
 //! The pairs of methods that are tested against each other.
 //!
-//! They are derived from the methods, so that a new method is tested without a change here: every trained
-//! method against its ablation, its baseline and the floor, an external row against VICReg and the floor, and
-//! the paper's method against every SIE. A suite may ask for further pairs.
+//! The pairs are derived from the methods, so that a new method is tested without a change here. Every
+//! trained method is tested against its ablation, its baseline and the floor, an external row against VICReg
+//! and the floor, and the paper's method against every SIE. A suite may request more pairs.
 
 use eqr_models::MethodKind;
 
@@ -18,7 +18,7 @@ struct Contestant<'a> {
 }
 
 impl Contestant<'_> {
-    /// What it is held against beside its ablation and the floor.
+    /// The method that it is compared with, beside its ablation and the floor.
     fn baseline(&self) -> Option<MethodKind> {
         self.kind.as_ref().map_or(Some(MethodKind::VICREG), MethodKind::baseline)
     }
@@ -54,7 +54,8 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
     pairs
 }
 
-/// The row of a method that `row` is held against: of the same budget, or else of the usual one.
+/// The row of method `kind` that `row` is compared with: the one with the same budget, or else with the usual
+/// one.
 fn named<'a>(contestants: &[Contestant<'a>], row: &Contestant, kind: &MethodKind) -> Option<&'a str> {
     let budget = |name: &str| name != method_name(name);
     let of_kind = || contestants.iter().filter(|other| other.kind.as_ref() == Some(kind));

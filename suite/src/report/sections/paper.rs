@@ -10,7 +10,7 @@ use crate::report::values::{Quantity, Sample, Values};
 use crate::suite_file::scale::Scale;
 
 const TABLES: &str = include_str!("../../../../results/paper/tables.csv");
-/// The table whose R2 the paper takes over from SIE, which pools.
+/// The table whose R2 values the paper takes from SIE, which pools them.
 const POOLED_TABLE: u8 = 1;
 
 /// A line of the paper's tables.
@@ -26,7 +26,7 @@ struct Reported {
 }
 
 impl Reported {
-    /// Percentages as fractions, which is what runs measure.
+    /// Converts percentages to fractions, which runs measure.
     fn into_fraction(self) -> Self {
         if self.metric != "accuracy_percent" {
             return self;
@@ -34,8 +34,8 @@ impl Reported {
         Reported { value: self.value / 100.0, std: self.std.map(|std| std / 100.0), ..self }
     }
 
-    /// Whether it can be compared with this quantity of a run. The paper gives one metric of a task, except
-    /// in its table of segmentation.
+    /// Whether the line can be compared with this quantity of a run. The paper gives one metric per task,
+    /// except in its segmentation table.
     fn is_of(&self, quantity: &Quantity) -> bool {
         let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
         self.task == quantity.task
@@ -44,7 +44,7 @@ impl Reported {
     }
 }
 
-/// Whether two names of data sets differ by case and punctuation alone.
+/// Whether two names of data sets differ only in case and punctuation.
 fn same_name(a: &str, b: &str) -> bool {
     let plain = |name: &str| -> String {
         name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -52,7 +52,7 @@ fn same_name(a: &str, b: &str) -> bool {
     plain(a) == plain(b)
 }
 
-/// What a run may measure of the paper's table `number`: how a row calls it, and the quantity.
+/// The quantities of the paper's table `number` that a run may measure, each with its name in the row label.
 fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
     match group {
         Group::Transfer => {
@@ -80,8 +80,8 @@ fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String,
     }
 }
 
-/// The table of the section's group beside this run's values, for the methods and tasks of the suite; without
-/// rows where they have none in common.
+/// The table of the section's group beside this run's values, for the methods and tasks of the suite. It has
+/// no rows if they have none in common.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = |number| {
         let (reported, quantities) = (reported(number), quantities(section.group, context, number));
@@ -147,7 +147,7 @@ fn notes(values: &Values, context: &ReportContext, number: u8, reported: &[Repor
     notes.into_iter().map(Note::Plain).collect()
 }
 
-/// What differs where both measure the data that was trained on.
+/// Notes on what differs if both measure the data set that was trained on.
 fn own_data_notes(values: &Values, number: u8, reported: &[Reported]) -> Vec<String> {
     let r2 = if number == POOLED_TABLE { "pooled, as SIE defines it" } else { "per output" };
     let mut datasets: Vec<&str> = reported.iter().map(|reported| reported.dataset.as_str()).collect();

@@ -1,5 +1,5 @@
-//! Every choice that the numbers of a report rest on: the resolved keys of the suite, and what is the same
-//! for every suite.
+//! Every choice behind the numbers of a report: the resolved keys of the suite, and what is the same for
+//! every suite.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ const FIXED: [(&str, &str); 7] = [
     ),
 ];
 
-/// What the suite chooses, one line a section, then what is the same for every suite.
+/// The suite's choices, one line per section, followed by what is the same for every suite.
 pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
     let of_training = ["data", "transforms", "model", "train"].map(|key| (key, &suite[key]));
     let of_measuring = ["probe", "transfer", "segmentation"].map(|key| (key, &suite[key]));
@@ -67,7 +67,7 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
     own.chain(FIXED.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))).collect()
 }
 
-/// The table of choices; without rows where the run does not say them.
+/// The table of choices. It has no rows if the run does not record them.
 pub fn tables(section: &Section, _values: &Values, context: &ReportContext) -> Vec<Table> {
     let row = |(choice, chosen): &Choice| Row {
         label: choice.clone(),

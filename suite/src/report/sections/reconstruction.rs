@@ -1,4 +1,5 @@
-//! What the reconstruction reads: its error with both views, and with either one taken from another image.
+//! What the reconstruction depends on: its error with both views, and with either view taken from another
+//! image.
 
 use super::section::Section;
 use crate::registry::{Measure, shown_in};

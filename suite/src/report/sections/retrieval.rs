@@ -1,4 +1,4 @@
-//! SIE's measures of its predictor: among the views of an object, is the predicted one the nearest?
+//! SIE's measures of its predictor: is the predicted view of an object the nearest among its views?
 
 use super::section::Section;
 use crate::registry::{MRR, Measure, ON_TRAINING_OBJECTS, shown_in};
@@ -7,11 +7,11 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Note, Table};
 use crate::report::values::{Quantity, Values};
 
-/// Split in the title, suffix of its metrics, and what stands before its headings.
+/// For each split: its name in the title, the suffix of its metrics, and the prefix of its headings.
 const SPLITS: [(&str, &str, &str); 2] =
     [("test objects", "", ""), ("training objects", ON_TRAINING_OBJECTS, "train")];
 
-/// A table a split, of the methods that have a predictor.
+/// One table per split, with the methods that have a predictor.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     SPLITS.iter().map(|split| table(section, values, context, *split)).collect()
 }

@@ -1,4 +1,4 @@
-//! Tables of methods against tasks: the headlines, and R2 of other readouts, probes and pairs.
+//! Tables of methods against tasks: the headlines, and R2 with other readouts, probes and pairs.
 
 use std::collections::BTreeSet;
 
@@ -18,10 +18,10 @@ pub const MAIN: &str = "main";
 
 /// A ceiling this close to the floor leaves no room for differences between methods.
 const ROOM: f64 = 0.1;
-/// Seeds below which the main table warns.
+/// Number of seeds below which the main table warns.
 const FEW: usize = 3;
 
-/// The table of every task of the suite, also of those without a value.
+/// The table of every task of the suite, including those without a value.
 pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let columns = measured_columns(values, context, |_| true);
     let mut notes = vec![
@@ -50,8 +50,8 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     )]
 }
 
-/// The table of the metric that the registry gives to the section, of the transformations that have values of
-/// it.
+/// The table of the metric that the registry assigns to the section, for the transformations that have values
+/// of it.
 pub fn transformations(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let metric =
         r2_shown_in(section.name).expect("the registry gives a metric to every section of transformations");
@@ -78,12 +78,12 @@ pub fn transformations(section: &Section, values: &Values, context: &ReportConte
     vec![section.table("method", columns.iter().map(Column::heading).collect(), rows, notes)]
 }
 
-/// The headline of every task, one a column.
+/// The headline of every task, one per column.
 pub fn headline_columns(values: &Values, context: &ReportContext) -> Vec<Column> {
     measured_columns(values, context, |measure| measure.level == Level::Headline)
 }
 
-/// The measures of the main section that are wanted, task by task.
+/// The requested measures of the main section, task by task.
 fn measured_columns(values: &Values, context: &ReportContext, wanted: fn(&Measure) -> bool) -> Vec<Column> {
     let of_task = |task: &String| {
         let family = TaskFamily::of_task(task);
@@ -100,7 +100,7 @@ fn column(values: &Values, context: &ReportContext, task: &str, heading: &str, m
     Column::new(task, heading, &context.methods, |method| values.sample(method, &quantity).cloned())
 }
 
-/// What the data alone says, whatever the encoder.
+/// A row of values that depend only on the data, not on the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: R2Metric) -> Row {
     let entry = |column: &Column| {
         values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Number)
@@ -108,7 +108,7 @@ fn reference_row(values: &Values, columns: &[Column], label: &str, metric: R2Met
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
 
-/// Which R2 are not missing but undefined.
+/// Notes on the R2 values that are undefined rather than missing.
 fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
     let metric = R2Metric::UNDEFINED_OUTPUTS.to_string();
     let of_task = |task: &String| {
@@ -124,7 +124,7 @@ fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
     context.tasks.iter().filter_map(of_task).collect()
 }
 
-/// Why rows of fewer than [`FEW`] seeds say little, once for all of them.
+/// One note for all rows on why fewer than [`FEW`] seeds say little.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
     let sizes: BTreeSet<usize> =
         columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(mark_of(&table(MAIN, &alone, &context), "Ours", 0), Mark::None);
     }
 
-    /// p = 0.0364 alone is significant; with a second column that is not, Holm doubles it.
+    /// p = 0.0364 alone is significant. With a second column that is not significant, Holm doubles it.
     #[test]
     fn marks_are_corrected_for_the_number_of_columns() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);
@@ -260,8 +260,8 @@ mod tests {
         assert_eq!(mark_of(&table(MAIN, &cells, &alone), "Ours", 0), Mark::Significant);
     }
 
-    /// t(0.975, 2) + t(0.8, 2) = 4.303 + 1.061, the standard error of a difference of two means of two being
-    /// 1.
+    /// t(0.975, 2) + t(0.8, 2) = 4.303 + 1.061. The standard error of a difference between two means of two
+    /// values is 1.
     #[test]
     fn few_seeds_are_warned_of_once() {
         let context = context(&["rotation"], &["Ours", "VICReg", "SimCLR", "Supervised"]);

@@ -9,15 +9,15 @@ use crate::report::values::Values;
 pub struct Section {
     /// Name in the CSV of tables.
     pub name: &'static str,
-    /// Title of its table. A section of several tables says in their titles what tells them apart.
+    /// Title of its table. A section with several tables adds to their titles what distinguishes them.
     pub title: &'static str,
-    /// What its tables are about.
+    /// Data that its tables are about.
     pub group: Group,
-    /// Makes its tables; those without a value are left out of the report.
+    /// Makes its tables. Tables without a value are left out of the report.
     pub tables: fn(&Section, &Values, &ReportContext) -> Vec<Table>,
 }
 
-/// Sections about the same data. They follow each other.
+/// Sections about the same data. The sections of a group follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// The data that the encoders were trained on.
@@ -45,7 +45,7 @@ impl Group {
 }
 
 impl Section {
-    /// A table of this section under its title, with the methods in rows.
+    /// A table of this section with its title, with the methods in rows.
     pub fn table(&self, stub: &'static str, columns: Vec<String>, rows: Vec<Row>, notes: Vec<Note>) -> Table {
         Table {
             section: self.name,

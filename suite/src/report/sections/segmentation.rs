@@ -1,4 +1,4 @@
-//! Other data sets segmented by heads on the frozen encoders.
+//! Segmentation of other data sets by heads on the frozen encoders.
 
 use super::section::Section;
 use crate::registry::{Level, Measure, TaskFamily, shown_in};
@@ -14,7 +14,7 @@ pub fn whole(section: &Section, values: &Values, context: &ReportContext) -> Vec
     vec![section.table("method", headings, column::rows(&columns), notes(&columns))]
 }
 
-/// The headline of segmentation, one column a set.
+/// The headline of segmentation, one column per set.
 pub fn headline_columns(values: &Values, context: &ReportContext) -> Vec<Column> {
     columns(values, context, |measure| measure.level == Level::Headline)
 }
@@ -28,7 +28,7 @@ fn columns(values: &Values, context: &ReportContext, wanted: fn(&Measure) -> boo
     context.segmentations.iter().flat_map(of_set).filter(Column::has_values).collect()
 }
 
-/// Scores of every class, one a row: there are many classes and few methods.
+/// Scores of every class, one class per row, because there are many classes and few methods.
 pub fn classes(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let of_set = |set: &String| {
         let table = |measure: &'static Measure| class_table(section, values, context, set, measure);
@@ -94,7 +94,8 @@ mod tests {
         row.entries.iter().map(|entry| entry.words().join(" ")).collect()
     }
 
-    /// Best of its row: the classes are rows. Head seeds are averaged within a pretraining seed.
+    /// The best entry of each row is marked, because rows are classes. Head seeds are averaged within a
+    /// pretraining seed.
     #[test]
     fn classes_are_rows_and_methods_columns() {
         let methods = ["Random init", "VICReg", "Ours", "Direct regression"];

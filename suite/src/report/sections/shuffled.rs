@@ -6,14 +6,14 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
 use crate::report::values::Values;
 
-/// Above this the protocol is not to be trusted: permuted targets hold no information.
+/// Permuted targets hold no information. With an R2 above this limit, the protocol is not to be trusted.
 const LIMIT: f64 = 0.02;
 
-/// The worst of a task: a method, and its mean.
+/// The worst method of a task, and its mean.
 type Worst<'a> = Option<(&'a str, f64)>;
 
-/// The largest shuffled-target R2 of every transformation, and whose it is; with a warning where it is above
-/// the limit.
+/// The largest shuffled-target R2 of every transformation and its method, with a warning if it is above the
+/// limit.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let tasks: Vec<&String> = transformations(context).collect();
     let worst: Vec<Worst> = tasks.iter().map(|task| worst(values, context, task)).collect();
@@ -32,7 +32,7 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     vec![section.table("", tasks.iter().map(|task| format!("{task} R2")).collect(), rows, notes)]
 }
 
-/// Why probes are not to be trusted, one note a task.
+/// Why probes are not to be trusted, one note per task.
 pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
     let warning = |task: &String| {
         let (method, value) = worst(values, context, task).filter(|(_, value)| *value > LIMIT)?;
@@ -44,7 +44,7 @@ pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
     transformations(context).filter_map(warning).collect()
 }
 
-/// That the check is missing, where there is something to check.
+/// A note that the check is missing, if there is something to check.
 pub fn missing_note(values: &Values, context: &ReportContext) -> Option<Note> {
     let missing = transformations(context).all(|task| worst(values, context, task).is_none());
     let text = "Probes on shuffled targets, the sanity check of the R2 columns, are not measured.";

@@ -1,4 +1,4 @@
-//! Other data sets classified by the frozen encoders: linear transfer, nearest neighbours.
+//! Classification of other data sets by the frozen encoders: linear transfer and nearest neighbours.
 
 use eqr_probes::knn::NEIGHBOURS;
 
@@ -20,13 +20,13 @@ pub fn neighbours(section: &Section, values: &Values, context: &ReportContext) -
     vec![Table { title: format!("{NEIGHBOURS} {}", section.title), ..table }]
 }
 
-/// Accuracies of logistic regression, one column a set, and their mean.
+/// Accuracies of logistic regression, one column per set, and their mean.
 pub fn linear_columns(values: &Values, context: &ReportContext) -> Vec<Column> {
     columns(values, context, "")
 }
 
-/// One column a set that any method has values of. Of several sets also the mean, of the methods that have
-/// all sets.
+/// One column per set for which any method has values. If there are several sets, also the mean of the
+/// methods that have all of them.
 fn columns(values: &Values, context: &ReportContext, prefix: &str) -> Vec<Column> {
     let task = TaskFamily::LinearTransfer.name();
     let column = |TransferColumn { dataset, metric }: &TransferColumn| {
@@ -86,7 +86,7 @@ mod tests {
         ReportContext { transfers: sets.iter().map(column).collect(), ..context(&[], &methods) }
     }
 
-    /// VICReg lacks a set, so it has no mean; Ours leads by 0.2 on DTD in every seed but for rounding.
+    /// VICReg lacks a set, so it has no mean. Ours leads by 0.2 on DTD in every seed, up to rounding.
     #[test]
     fn transfer_sets_stand_side_by_side_with_their_mean() {
         let context = transfers(&[("DTD", "top1"), ("Pets", "mean_per_class"), ("Food101", "top1")]);

@@ -7,7 +7,7 @@ use crate::report::context::ReportContext;
 use crate::report::table::{Note, Row, Table, TableEntry};
 use crate::report::values::Values;
 
-/// A row a headline and method that was probed more than once, with both standard deviations.
+/// One row per headline and method that was probed more than once, with both standard deviations.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let mut headlines = scores::headline_columns(values, context);
     headlines.extend(segmentation::headline_columns(values, context));
@@ -25,7 +25,7 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     vec![section.table("what: method", columns, headlines.iter().flat_map(in_column).collect(), notes)]
 }
 
-/// None without an encoder that was probed twice.
+/// `None` if no encoder was probed twice.
 fn row(column: &Column, method: &MethodSample) -> Option<Row> {
     let components = method.sample.as_ref()?.components()?;
     let probe = components.probe?;
@@ -44,9 +44,9 @@ mod tests {
     use super::*;
     use crate::report::fixture::{context, probe, value};
 
-    /// Two encoders, two probes each: 0.50, 0.54 and 0.60, 0.64. Within 2 * 0.0008 on 2 degrees of freedom;
-    /// the means differ by 0.10, so that n times their variance is 2 * 0.005 = 0.01, and (0.01 - 0.0008) / 2
-    /// = 0.0046.
+    /// Two encoders with two probes each: 0.50, 0.54 and 0.60, 0.64. Within encoders, the sum of squares is
+    /// 2 * 0.0008 on 2 degrees of freedom. The means differ by 0.10, so n times their variance is
+    /// 2 * 0.005 = 0.01, and the component between encoders is (0.01 - 0.0008) / 2 = 0.0046.
     #[test]
     fn components_of_two_encoders_by_hand() {
         let cell = |method, seed, draws: &[f64]| {

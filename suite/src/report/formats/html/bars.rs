@@ -1,4 +1,4 @@
-//! Means with their intervals as bars: one SVG a task, a row a method.
+//! Means with their intervals as bars: one SVG per task, one row per method.
 
 use maud::{Markup, html};
 
@@ -6,18 +6,18 @@ use crate::report::column::{Column, MethodSample};
 use crate::report::figures::plot::COLOURS;
 use crate::report::table::{Role, number};
 
-/// Sizes in the SVG's own units, which are pixels at its natural width.
+/// Sizes in the SVG's units, which are pixels at its natural width.
 const WIDTH: f64 = 400.0;
 const LABEL: f64 = 154.0;
 const VALUE: f64 = 44.0;
 const ROW: f64 = 21.0;
-/// Letters of a label that fit.
+/// Number of letters of a label that fit.
 const LETTERS: usize = 24;
 const AXIS: f64 = 18.0;
 
-/// The bars of a column under its heading; nothing where it has no value.
+/// The bars of a column under its heading; `None` if it has no value.
 pub fn figure(column: &Column) -> Option<Markup> {
-    // the floor has no colour of its own, here as in the curves
+    // the floor has no colour of its own, as in the curves
     let mut coloured = 0;
     let numbered = column.samples.iter().map(|method| {
         let index = coloured;
@@ -45,22 +45,22 @@ pub fn figure(column: &Column) -> Option<Markup> {
     })
 }
 
-/// Values to places.
+/// Maps values to positions.
 struct Scale {
     low: f64,
     high: f64,
 }
 
 impl Scale {
-    /// From 0, or the lowest end of an interval that is worth drawing, to the highest.
+    /// From 0, or the lower end of the lowest interval that is drawn, to the highest upper end.
     fn new(column: &Column) -> Option<Scale> {
         let ends = column.summaries().flat_map(|summary| {
             let (low, high) = summary.ci95.unwrap_or((summary.mean, summary.mean));
-            // an interval of two seeds may be wider than the whole scale
+            // an interval over two seeds may be wider than the whole scale
             [low.max(summary.mean - 0.5), high.min(summary.mean + 0.5)]
         });
         let (low, high) = ends.fold((0.0f64, f64::MIN), |(low, high), end| (low.min(end), high.max(end)));
-        // a probe that fell far below a constant would press the others into a corner
+        // a probe far below the constant predictor would squeeze the other bars
         let (low, any) = (low.max(-1.0), high > f64::MIN);
         any.then(|| Scale { low, high: high.max(0.0).max(low + 1e-3) })
     }
@@ -81,7 +81,7 @@ impl Scale {
     }
 }
 
-/// A bar whose row begins at y; nothing without a value.
+/// A bar whose row begins at `y`; empty without a value.
 fn bar(method: &MethodSample, index: usize, y: f64, scale: &Scale) -> Markup {
     let Some(summary) = method.sample.as_ref().and_then(|sample| sample.summary()) else { return html! {} };
     let (middle, contends) = (y + ROW / 2.0, method.role == Role::Contestant);
@@ -101,7 +101,7 @@ fn bar(method: &MethodSample, index: usize, y: f64, scale: &Scale) -> Markup {
     html! {
         g {
             title { (method.method) (method.role.suffix()) ": " (mean) }
-            // the floor and the ceiling are grey and dashed already
+            // the floor and the ceiling are already grey and dashed
             text x="0" y=(rounded(middle + 4.0)) class=[(!contends).then_some("soft")] { (shown) }
             rect x=(rounded(zero.min(end))) y=(rounded(y + 4.0)) width=(rounded((end - zero).abs()))
                 height=(rounded(ROW - 8.0)) rx="1.5" fill=(fill) fill-opacity=(opacity) {}
@@ -116,10 +116,10 @@ fn rounded(length: f64) -> String {
     format!("{length:.1}")
 }
 
-/// The method's colour in every figure of a report.
+/// The method's colour, the same in every figure of a report.
 fn colour(index: usize) -> String {
     let plotters::style::RGBColor(r, g, b) = COLOURS[index % COLOURS.len()];
-    // black would vanish on a dark page
+    // black would be invisible on a dark page
     if (r, g, b) == (0, 0, 0) { "var(--ink)".to_owned() } else { format!("#{r:02x}{g:02x}{b:02x}") }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         figure(&headline_columns(&Values::at_end(&cells), &context)[0]).map(Markup::into_string)
     }
 
-    /// All below -1, all the same, all zero: every place is a number inside the picture.
+    /// Values all below -1, all equal or all zero: every position is a number inside the picture.
     #[test]
     fn any_values_can_be_drawn() {
         for values in [[-5.0, -1.3], [0.5, 0.5], [0.0, 0.0], [-0.2, 0.9], [1e-9, 1e9]] {

@@ -1,17 +1,17 @@
-//! R2 of every method and transform as a map of colours with the numbers in them.
+//! R2 of every method and transform as a heat map with the numbers in its cells.
 
 use maud::{Markup, html};
 
 use crate::report::column::Column;
 use crate::report::table::number;
 
-/// From 0 to 1: light to dark blue, so that it also reads in grey.
+/// Colour of 0. The colours from 0 to 1 go from light to dark blue, so that the map is also readable in grey.
 const COLD: [f64; 3] = [237.0, 244.0, 251.0];
 const HOT: [f64; 3] = [8.0, 64.0, 129.0];
-/// Below 0: a constant would have done better.
+/// Colour of values below 0, where a constant would have done better.
 const BELOW: [f64; 3] = [250.0, 219.0, 199.0];
 
-/// The map of these columns, which have the same methods; nothing without a value.
+/// The heat map of these columns, which have the same methods; `None` without a value.
 pub fn map(columns: &[&Column]) -> Option<Markup> {
     let methods = &columns.iter().find(|column| column.has_values())?.samples;
     let mean = |column: &Column, row: usize| Some(column.samples[row].sample.as_ref()?.summary()?.mean);

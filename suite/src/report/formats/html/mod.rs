@@ -1,5 +1,5 @@
-//! The report as one page that needs no network: tables that sort, bars, a map of colours, the run's
-//! pictures, its provenance.
+//! The report as one page that needs no network: sortable tables, bars, a heat map, the run's pictures and
+//! its provenance.
 
 mod bars;
 mod heat_map;
@@ -138,12 +138,12 @@ fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
     all
 }
 
-/// Whether a table is made of sentences, which have a section of their own.
+/// Whether a table consists of sentences. Such tables have their own section.
 fn is_protocol(table: &Table) -> bool {
     table.layout == Layout::Sentences
 }
 
-/// Bars, colours, tables of a data set.
+/// The bars, heat map and tables of a data set.
 fn results(data_set: &DataSetReport) -> Markup {
     let notes = &data_set.context.notes;
     let mut all = data_set.tables.iter().filter(|table| !is_protocol(table));
@@ -166,7 +166,7 @@ fn results(data_set: &DataSetReport) -> Markup {
     }
 }
 
-/// Why not to trust what follows: what is not whole, and the main tables' warnings.
+/// Reasons not to trust the results: what is incomplete, and the main tables' warnings.
 fn warnings(document: &Document) -> Markup {
     let failed = pictures::file_names(document.folder, layout::FAILED).into_iter();
     let failed =
@@ -178,7 +178,7 @@ fn warnings(document: &Document) -> Markup {
         } else {
             String::new()
         };
-        // those of the further tables stand under them
+        // the warnings of the other tables are printed below those tables
         for note in data_set.tables.first().iter().flat_map(|table| &table.notes) {
             if let Note::Warning(text) = note {
                 all.push(format!("{which}{text}"));

@@ -8,19 +8,19 @@ use maud::{Markup, html};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
-/// Pictures that stand together.
+/// Pictures that are shown together.
 pub struct Group {
-    /// Id of their section.
+    /// Id of the group's section.
     pub id: &'static str,
-    /// Its heading.
+    /// Heading of the section.
     pub name: &'static str,
-    /// What the names of their files begin with.
+    /// Prefixes of the pictures' file names.
     prefixes: &'static [&'static str],
-    /// Class of the frame around them.
+    /// CSS class of the frame around the pictures.
     class: &'static str,
 }
 
-/// In the order of the page.
+/// The groups in the order of the page.
 pub const GROUPS: [Group; 3] = [
     Group {
         id: "curves",
@@ -37,7 +37,7 @@ pub const GROUPS: [Group; 3] = [
     Group { id: "segmentation", name: "Segmented scenes", prefixes: &["segment-"], class: "pictures many" },
 ];
 
-/// Name and content of every PNG in `figures/`; a copied run may lack them.
+/// Name and content of every PNG in `figures/`, which a copied run may lack.
 pub fn read(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
     let names = file_names(folder, layout::FIGURES).into_iter().filter(|name| name.ends_with(".png"));
     names
@@ -45,7 +45,7 @@ pub fn read(folder: &RunFolder) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Names in a folder of the run, sorted; none where it is not there.
+/// Sorted file names in a folder of the run; empty if the folder does not exist.
 pub fn file_names(folder: &RunFolder, name: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder.path(name)).into_iter().flatten().flatten();
     let mut names: Vec<String> =
@@ -55,7 +55,7 @@ pub fn file_names(folder: &RunFolder, name: &str) -> Vec<String> {
 }
 
 impl Group {
-    /// The pictures of the group; nothing where there are none.
+    /// The pictures of the group; `None` if it has none.
     pub fn markup(&self, all: &[(String, Vec<u8>)]) -> Option<Markup> {
         let own = |name: &str| self.prefixes.iter().any(|prefix| name.starts_with(prefix));
         let pictures: Vec<&(String, Vec<u8>)> = all.iter().filter(|(name, _)| own(name)).collect();
@@ -75,7 +75,7 @@ fn picture(name: &str, png: &[u8]) -> Markup {
     html! { figure { figcaption { (caption) } img alt=(caption) src=(source); } "\n" }
 }
 
-/// Photographs take a tenth of the room that way; none of a file that is no picture.
+/// Converts a photograph to JPEG, which takes a tenth of the space. `None` if the file is not a picture.
 fn as_jpeg(png: &[u8]) -> Option<Vec<u8>> {
     let picture = image::load_from_memory(png).ok()?.to_rgb8();
     let mut jpeg = Vec::new();
@@ -83,7 +83,7 @@ fn as_jpeg(png: &[u8]) -> Option<Vec<u8>> {
     Some(jpeg)
 }
 
-/// What a figure shows, from its file's name.
+/// What a figure shows, derived from its file name.
 fn caption(name: &str) -> String {
     let stem = name.strip_suffix(".png").unwrap_or(name);
     let words = stem.replace('-', " ");

@@ -30,7 +30,7 @@ pub fn markup(manifest: Option<&Value>) -> Markup {
     }
 }
 
-/// (words, value) of every leaf that says something, under what `prefix` says.
+/// (words, value) of every leaf that is not empty; `prefix` precedes the words.
 fn described(prefix: &str, value: &Value) -> Vec<(String, String)> {
     let leaves = leaves(value, Lists::Entered).into_iter().filter(|leaf| !leaf.words().is_empty());
     let line = leaves.map(|leaf| {

@@ -1,13 +1,13 @@
-//! A table with its notes; every heading is a button that sorts.
+//! A table with its notes. Every heading is a button that sorts.
 
 use maud::{Markup, html};
 
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 
-/// Letters up to which words are an entry like any other.
+/// Maximum number of letters of a text that is shown like any other entry.
 const SHORT: usize = 24;
 
-/// The table under its title.
+/// The table with its title.
 pub fn table(table: &Table) -> Markup {
     let headings = std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str));
     html! {
@@ -46,7 +46,7 @@ fn row(row: &Row) -> Markup {
     }
 }
 
-/// The value, and smaller below it what belongs to it.
+/// The value, with its details in smaller type below.
 fn entry(entry: &TableEntry) -> Markup {
     let class = match (entry, entry.mark()) {
         (TableEntry::Text(text), _) if text.chars().count() > SHORT => Some("text"),
