@@ -57,8 +57,8 @@ fn is_default(options: &EncoderOptions) -> bool {
 }
 
 impl ExternalRow {
-    /// A row from the file at `path`, by its extension: `.csv` results, `.h5` features, anything else an
-    /// encoder.
+    /// A row from the file at `path`. The extension decides: `.csv` is results, `.h5` is features, anything
+    /// else is an encoder.
     pub fn from_file(name: &str, path: PathBuf) -> ExternalRow {
         let empty = ExternalRow {
             method: ExternalMethod::External,
@@ -79,7 +79,7 @@ impl ExternalRow {
     /// What the row's values depend on: the `hash` of each file, and the options.
     ///
     /// # Errors
-    /// Those of `hash`.
+    /// Errors of `hash`.
     pub fn identity(&self, hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
         let sources = [("encoder", &self.encoder), ("features", &self.features), ("metrics", &self.metrics)];
         let named = sources.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));

@@ -31,7 +31,7 @@ pub struct Probe {
 }
 
 impl Default for Probe {
-    /// The protocol's.
+    /// The protocol's values.
     fn default() -> Self {
         Probe {
             seeds: 3,
