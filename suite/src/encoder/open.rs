@@ -119,9 +119,7 @@ fn check_frozen(encoder: &FrozenEncoder, device: Device) -> Result<()> {
     let again = encoder.represent(&images)?.y;
     let half = encoder.represent(&images.narrow(0, 0, 2))?.y;
     let scale = first.abs().max().double_value(&[]).max(1e-6);
-    for (other, change) in
-        [(&again, "a second pass over the same images"), (&half, "fewer images beside them")]
-    {
+    for (other, change) in [(&again, "a second pass over the same images"), (&half, "a smaller batch")] {
         let difference = (first.narrow(0, 0, other.size()[0]) - other).abs().max().double_value(&[]) / scale;
         ensure!(
             difference < TOLERANCE,

@@ -108,7 +108,7 @@ impl RunFolder {
     /// The finished cells that can be read, by id, and the errors of those that cannot.
     ///
     /// # Errors
-    /// A folder that holds no run.
+    /// A folder that is not a run.
     pub fn readable_cells(&self) -> Result<(Vec<Cell>, Vec<String>)> {
         let (mut cells, mut problems) = (Vec::new(), Vec::new());
         for path in self.cell_paths()? {

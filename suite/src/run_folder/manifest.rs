@@ -31,7 +31,7 @@ pub struct HashedSubSuite<'a> {
 /// Checks that the folder can become, or already is, a run of this configuration. Nothing is written.
 ///
 /// # Errors
-/// A folder that is not a run, or a run of another configuration; the message names the keys that differ.
+/// A folder that is not a run, or a run with another configuration; the message names the keys that differ.
 pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Result<()> {
     if let Some(mut found) = read(run)? {
         for key in FROM_FILES {
@@ -151,7 +151,7 @@ fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
 }
 
 fn another_configuration(run: &RunFolder) -> String {
-    format!("{} holds a run of another configuration", run.root().display())
+    format!("{} holds a run with another configuration", run.root().display())
 }
 
 /// # Errors

@@ -14,7 +14,7 @@ use crate::suite_file::suite::Suite;
 /// How long a method trains if it uses only the known units (protocol section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// As many passes over its units as the other methods make over theirs: the headline.
+    /// As many passes over its units as the other methods make over theirs. This is the headline result.
     EqualEpochs,
     /// As many steps as the other methods, that is, more passes over fewer units.
     EqualSteps,

@@ -49,7 +49,7 @@ impl Default for Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadoutHalf {
-    /// All of y: the headline.
+    /// All of y, which gives the headline metrics.
     All,
     /// The invariant half.
     Inv,

@@ -82,7 +82,7 @@ fn hint(missing: &[String], libtorch: &Path) -> String {
             libtorch.display()
         )
     } else {
-        "install it, or build again on this machine: `make build`".to_owned()
+        "install it, or rebuild on this machine: `make build`".to_owned()
     }
 }
 
@@ -105,6 +105,6 @@ mod tests {
         assert!(hint("libhdf5_serial.so.310").contains("libhdf5-dev"));
         assert!(hint("libopenblas.so.0").contains("libopenblas-dev"));
         assert!(hint("libtorch_cpu.so").contains("/opt/libtorch is incomplete"));
-        assert!(hint("libz.so.1").contains("build again on this machine"));
+        assert!(hint("libz.so.1").contains("rebuild on this machine"));
     }
 }

@@ -56,8 +56,8 @@ fn start() -> Result<Infallible, Problem> {
         command.env("LD_LIBRARY_PATH", &loader_path).env("EQR_LIBTORCH", &libtorch.root);
         command.env("EQR_LIBTORCH_VERSION", &libtorch.version);
         if env::var_os(HDF5_LOCKING).is_none() {
-            // Lustre and GPFS are often mounted without file locks; packs are never changed in place and need
-            // none
+            // Lustre and GPFS are often mounted without file locks; packs need none, as they never change in
+            // place
             command.env(HDF5_LOCKING, "BEST_EFFORT");
         }
         if env::var_os(GLIBC_TUNABLES).is_none() {
