@@ -5,7 +5,7 @@ pub fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-/// Slurm's id of the job, or of the task of an array.
+/// Slurm's job id, or the id of an array task.
 pub fn slurm_job() -> Option<String> {
     std::env::var("SLURM_JOB_ID").ok()
 }

@@ -1,4 +1,4 @@
-//! A finished cell: the result of one unit of work of a run.
+//! A finished cell: the result of one unit of work in a run.
 
 use std::collections::BTreeMap;
 

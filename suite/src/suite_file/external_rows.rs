@@ -39,7 +39,7 @@ pub struct ExternalRow {
     /// takes them, by the names of the suite's `transfer` sets (their files without `.h5`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transfer: BTreeMap<String, PathBuf>,
-    /// A file with the columns of `metrics.csv`, of which the rows of this data set and this method are used.
+    /// A file with the columns of `metrics.csv`. Only its rows for this data set and this method are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<PathBuf>,
 }

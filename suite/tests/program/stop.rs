@@ -171,7 +171,7 @@ fn finished_runs_become_baselines_and_others_do_not() {
     let series = here.join("results/baselines/tiny");
     assert_eq!(std::fs::read_dir(&series).unwrap().count(), 3);
     assert!(!series.join("monday/checkpoints").exists() && series.join("monday/cells").exists());
-    // `report` and `compare` take a baseline as a run, and the folder of all as a series
+    // `report` and `compare` accept a baseline as a run, and the folder of all baselines as a series
     succeeded(&eqr(here, &["report", "results/baselines/tiny/monday"]));
     let output = eqr(here, &["compare", "results/baselines/tiny", "good"]);
     succeeded(&output);
