@@ -1,5 +1,5 @@
-//! What people see: text on stdout, and on stderr messages and the progress of long work. Only the leading
-//! rank prints.
+//! Console output: text on stdout; messages and the progress of long tasks on stderr. Only the leading rank
+//! prints.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
 ///
 /// # Errors
-/// Any other error of stdout.
+/// Any other error when writing to stdout.
 pub fn print_text(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -22,10 +22,10 @@ pub fn print_text(text: &str) -> Result<()> {
     }
 }
 
-/// Time between two plain lines.
+/// Time between two plain progress lines.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// The progress of one piece of long work: a bar on a terminal, plain lines with an ETA elsewhere.
+/// The progress of one long task: a bar on a terminal, plain lines with an ETA elsewhere.
 pub struct Progress {
     label: String,
     bar: Option<ProgressBar>,
@@ -35,7 +35,7 @@ pub struct Progress {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Silences this process, for ranks other than the leading one.
+/// Silences this process. Called on every rank except the leading one.
 pub fn silence() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -45,7 +45,7 @@ fn quiet() -> bool {
 }
 
 impl Progress {
-    /// The work called `label` starts.
+    /// Starts showing the progress of the task called `label`.
     pub fn new(label: &str) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet();
         let bar = terminal.then(|| {
@@ -59,7 +59,7 @@ impl Progress {
         Progress { label: label.to_owned(), bar, start: now, printed: Mutex::new(now) }
     }
 
-    /// `done` of `all` steps are done.
+    /// Reports that `done` of `all` steps are done.
     pub fn at(&self, done: u64, all: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
@@ -76,7 +76,7 @@ impl Progress {
         eprintln!("{}: {done}/{all}, {elapsed:.0} s, eta {eta:.0} s", self.label);
     }
 
-    /// The work is done.
+    /// Ends the progress display.
     pub fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -84,7 +84,7 @@ impl Progress {
     }
 }
 
-/// Prints a line to stderr, on the leading rank alone.
+/// Prints a line to stderr, on the leading rank only.
 pub fn say(text: &str) {
     if !quiet() {
         eprintln!("{text}");

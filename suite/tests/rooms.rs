@@ -1,6 +1,6 @@
-//! The order of the rooms: a folder of `suite/src` uses only the folders below it, and no files of any crate
-//! use each other in a circle, save two files of one folder. Reads the sources alone, so it links nothing of
-//! the workspace.
+//! The order of the rooms: a folder of `suite/src` uses only the folders below it. No files of any crate use
+//! each other in a cycle, except two files of one folder. The tests only read the sources, so they link no
+//! crate of the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// The rooms of `suite/src` from top to bottom. Those of one row do not use each other.
+/// The rooms of `suite/src` from top to bottom. Those in one row do not use each other.
 const ORDER: [&[&str]; 8] = [
     &["cli"],
     &["run"],
@@ -23,7 +23,7 @@ const ORDER: [&[&str]; 8] = [
 
 const CRATES: [&str; 4] = ["suite", "datasets", "models", "probes"];
 
-/// A path as it is written: its segments, and whether `pub use` hands it on under its last name.
+/// A path as written: its segments, and whether `pub use` re-exports it under its last name.
 #[derive(Debug, PartialEq)]
 struct Mention {
     /// Inline modules around it.
@@ -32,11 +32,11 @@ struct Mention {
     re_exported_as: Option<String>,
 }
 
-/// What a file says of others.
+/// The paths that a file mentions, and its test modules.
 #[derive(Debug, Default, PartialEq)]
 struct Source {
     mentions: Vec<Mention>,
-    /// Modules that are compiled for tests alone: they may use anything.
+    /// Modules that are compiled only for tests: they may use anything.
     test_modules: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Source {
         }
     }
 
-    /// The place behind the item at `at`; a module's name is noted.
+    /// Returns the position after the item at `at`. Records the name if it is a module.
     fn skip_item(&mut self, tokens: &[TokenTree], mut at: usize) -> usize {
         let is_end = |token: &TokenTree| match token {
             TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -88,7 +88,8 @@ impl Source {
         at + 1
     }
 
-    /// Notes the path that starts at `at`, behind `prefix`, all branches of its braces; the place behind it.
+    /// Records the path that starts at `at`, with `prefix` before it and with all branches of its braces.
+    /// Returns the position after it.
     fn path(
         &mut self,
         tokens: &[TokenTree],
@@ -193,7 +194,7 @@ impl Crate {
         Crate { root, files }
     }
 
-    /// The path of a mention from the crate's root; `None` where it leads out of the crate.
+    /// The path of a mention from the crate's root; `None` if it leads out of the crate.
     fn absolute(&self, module: &[String], mention: &Mention) -> Option<ModulePath> {
         let (first, rest) = mention.segments.split_first()?;
         let child = [module, std::slice::from_ref(first)].concat();
@@ -216,7 +217,7 @@ impl Crate {
         Some(base)
     }
 
-    /// The module that defines what is at `path`, re-exports followed.
+    /// The module that defines the item at `path`, following re-exports.
     fn definition(&self, path: &[String]) -> Option<&ModulePath> {
         let length = (0..=path.len()).rev().find(|&length| self.files.contains_key(&path[..length]))?;
         let (module, (_, source)) = self.files.get_key_value(&path[..length])?;
@@ -228,10 +229,10 @@ impl Crate {
         }
     }
 
-    /// What each module uses of others, and by which path.
+    /// The other modules that each module uses, and by which path.
     fn uses(&self) -> BTreeMap<&ModulePath, BTreeMap<&ModulePath, String>> {
         let of_file = |module: &ModulePath, source: &Source| {
-            // a re-export hands a name on and needs nothing of it
+            // a re-export only passes a name on
             let used = source.mentions.iter().filter(|mention| mention.re_exported_as.is_none()).filter_map(
                 |mention| {
                     let definition = self.definition(&self.absolute(module, mention)?)?;
@@ -248,7 +249,7 @@ impl Crate {
         self.files[module].0.strip_prefix(workspace).expect("below the workspace").display().to_string()
     }
 
-    /// Groups of files that use each other in a circle.
+    /// Groups of files that use each other in a cycle.
     fn circles(&self) -> Vec<String> {
         let uses = self.uses();
         let reached: BTreeMap<_, _> = uses.keys().map(|&module| (module, reachable(&uses, module))).collect();
@@ -269,7 +270,7 @@ impl Crate {
                 })
             });
             circles.push(format!(
-                "{} files use each other in a circle:{}",
+                "{} files use each other in a cycle:{}",
                 circle.len(),
                 within.collect::<String>()
             ));
@@ -330,7 +331,7 @@ fn a_room_uses_only_the_rooms_below_it() {
             }
         }
     }
-    assert_none("these use a room beside or above their own", &offenders);
+    assert_none("these use a room in the same row or above their own", &offenders);
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The GPUs of this process: loading the CUDA half of libtorch, choosing a rank's device, asking what the
-//! GPUs are.
+//! The GPUs of this process: loads the CUDA half of libtorch, chooses a rank's device, and queries the GPUs.
 
 use std::ffi::{CStr, CString};
 use std::path::Path;
@@ -12,7 +11,7 @@ use tch::Device;
 /// The first GPU that this process sees.
 pub const FIRST_GPU: Device = Device::Cuda(0);
 
-/// What the libtorch of this process can compute on beside the CPU.
+/// What the libtorch of this process can compute on besides the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accelerator {
     /// Whether libtorch has a CUDA half.
@@ -27,41 +26,41 @@ impl Accelerator {
     /// about CUDA before this.
     ///
     /// # Errors
-    /// The loader's message if the library exists and does not load.
+    /// The loader's message, if the library exists but does not load.
     pub fn load() -> Result<Self, String> {
         let has_cuda = load_cuda()?;
         let gpus = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
         Ok(Accelerator { has_cuda, gpus })
     }
 
-    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU
-    /// where there are no GPUs.
+    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU if
+    /// there are no GPUs.
     ///
     /// # Errors
     /// More ranks than GPUs.
     pub fn device(self, local_rank: usize, local_ranks: usize) -> Result<Device> {
-        // some launchers give the rank and not the number of ranks
+        // some launchers set the rank but not the number of ranks
         let local_ranks = local_ranks.max(local_rank + 1);
         match self.gpus {
             0 => Ok(Device::Cpu),
             gpus if local_ranks > gpus => {
-                Err(anyhow!("{local_ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank a GPU"))
+                Err(anyhow!("{local_ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank per GPU"))
             }
             _ => Ok(Device::Cuda(local_rank)),
         }
     }
 
-    /// The first GPU, or the CPU where there is none.
+    /// The first GPU, or the CPU if there is none.
     pub fn first_device(self) -> Device {
         if self.gpus > 0 { FIRST_GPU } else { Device::Cpu }
     }
 
-    /// Version of the CUDA runtime, where there is one.
+    /// Version of the CUDA runtime, if there is one.
     pub fn cuda_version(self) -> Option<i64> {
         self.has_cuda.then(tch::utils::version_cudart)
     }
 
-    /// Version of cuDNN, where there is one.
+    /// Version of cuDNN, if there is one.
     pub fn cudnn_version(self) -> Option<i64> {
         self.has_cuda.then(tch::utils::version_cudnn)
     }
@@ -86,7 +85,7 @@ fn load_cuda() -> Result<bool, String> {
     Ok(true)
 }
 
-/// Rank of this process among those of its node, and how many there are, as the launcher says.
+/// Rank of this process within its node, and the number of ranks there, as set by the launcher.
 pub fn local_rank() -> (usize, usize) {
     let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
     let rank = read(&["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]).unwrap_or(0);
@@ -94,8 +93,8 @@ pub fn local_rank() -> (usize, usize) {
     (rank, size.max(1))
 }
 
-/// Model, driver, clocks (MHz) and memory of this node's GPUs, as the driver's own tool prints them; null if
-/// `device` is a CPU.
+/// Model, driver, clocks (MHz) and memory of this node's GPUs, as `nvidia-smi` prints them; null if `device`
+/// is a CPU.
 pub fn gpu_details(device: Device) -> Value {
     if !device.is_cuda() {
         return Value::Null;

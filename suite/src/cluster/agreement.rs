@@ -1,5 +1,5 @@
-//! What the ranks tell each other: small values, whether all hold the same, whether all succeeded. Every rank
-//! must make the same calls in the same order.
+//! Agreement between ranks: exchanges small values, and checks whether all ranks hold the same value or have
+//! succeeded. Every rank must make the same calls in the same order.
 
 use anyhow::anyhow;
 use eqr_models::Collective;
@@ -11,7 +11,7 @@ use crate::failure::{BAD_INPUT, Failure, Outcome, RUN_FAILED};
 
 /// The values of all ranks, in rank order.
 pub fn gather<T: Serialize + DeserializeOwned>(ranks: &dyn Collective, own: &T) -> Vec<T> {
-    // bytes as f64: the one number type that every collective carries exactly
+    // bytes are sent as f64, the one number type that every collective carries exactly
     let bytes = serde_json::to_vec(own).expect("a plain value is JSON").into_iter().map(f64::from);
     let bytes = Tensor::from_slice(&bytes.collect::<Vec<f64>>());
     let length = Tensor::from_slice(&[bytes.size()[0] as f64]);
@@ -48,7 +48,7 @@ pub fn on_any_rank(ranks: &dyn Collective, fact: bool) -> bool {
 /// forever.
 ///
 /// # Errors
-/// Says that `what` differs, exit code 2.
+/// A message that `what` differs; exit code 2.
 pub fn same_everywhere(ranks: &dyn Collective, what: &str, value: &str) -> Outcome<()> {
     let hashes = gather(ranks, &blake3::hash(value.as_bytes()).to_hex().to_string());
     if hashes.iter().all(|hash| *hash == hashes[0]) {
@@ -81,7 +81,7 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
     Err(Failure { error, code: BAD_INPUT, agreed: true })
 }
 
-/// [`agree`] in the middle of the work.
+/// Like [`agree`], in the middle of the work.
 ///
 /// # Errors
 /// The first failing rank's message, exit code 3.

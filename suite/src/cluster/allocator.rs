@@ -1,7 +1,7 @@
-//! What the C allocator does with freed memory.
+//! How the C allocator treats freed memory.
 
-/// Keeps freed memory for the next step: by default glibc returns large blocks to the kernel at once, and
-/// every step pays for its pages again (11% of a training step of the quickstart).
+/// Keeps freed memory for the next step. By default glibc returns large blocks to the kernel at once, and
+/// every step has to fault its pages in again (11% of a training step of the quickstart).
 pub(crate) fn keep_freed_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in
@@ -15,7 +15,7 @@ pub(crate) fn keep_freed_memory() {
 /// Returns freed memory to the kernel: the measurements after the trainings allocate blocks of other sizes.
 pub fn release_freed_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the allocator's own function; it touches free memory alone.
+    // SAFETY: the allocator's own function; it only touches free memory.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,4 +1,4 @@
-//! Cores of this process, and the threads that a rank gets of them.
+//! The cores of this process, and the number of threads for each rank.
 
 use std::num::NonZeroUsize;
 
@@ -18,10 +18,10 @@ pub fn online_cores() -> usize {
     text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
-/// A bit a core, 32 cores a word.
+/// One bit per core, 32 cores per word.
 type CoreMask = [u32; 32];
 
-/// The cores that this process may run on, as the kernel says.
+/// The cores that this process may run on, as the kernel reports them.
 fn core_mask() -> CoreMask {
     // SAFETY: cpu_set_t is plain bits, for which zeros are a valid value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -37,9 +37,9 @@ fn core_mask() -> CoreMask {
     mask
 }
 
-/// Number of threads of rank `rank`, given the node and the cores of every rank: its cores, each shared by
-/// the ranks of its node that may run on it too. So it does not matter whether the launcher binds every rank
-/// to a part of the node or none, or a container shows a part of the machine.
+/// Number of threads of rank `rank`, given the node and the cores of every rank. Each core is divided among
+/// the ranks of the node that may run on it. The result is therefore right whether or not the launcher binds
+/// each rank to a part of the node, and in a container that shows only a part of the machine.
 fn fair_threads(ranks: &[(String, CoreMask)], rank: usize) -> usize {
     let (node, own) = &ranks[rank];
     let holds = |mask: &CoreMask, core: usize| mask[core / 32] >> (core % 32) & 1 == 1;
@@ -48,8 +48,8 @@ fn fair_threads(ranks: &[(String, CoreMask)], rank: usize) -> usize {
     ((share + 1e-9) as usize).max(1)
 }
 
-/// Number of threads of this rank: its fair share of the cores, or its part of a container's quota of
-/// processor time where that is less.
+/// Number of threads of this rank: its fair share of the cores, or its share of a container's CPU quota if
+/// that is smaller.
 pub(crate) fn default_threads(ranks: &dyn Collective) -> usize {
     let places = gather(ranks, &(host(), core_mask()));
     let (node, _) = &places[ranks.rank()];
@@ -79,11 +79,11 @@ mod tests {
     fn ranks_share_the_cores_they_may_run_on() {
         // a container that shows 2 of 64 cores to both ranks
         assert_eq!(threads(&[("a", 3..5), ("a", 3..5)], 0), 1);
-        // bound to a part each: all of it
+        // each rank bound to its own part: all of it
         assert_eq!(threads(&[("a", 0..16), ("a", 16..32)], 1), 16);
-        // two ranks a socket
+        // two ranks per socket
         assert_eq!(threads(&[("a", 0..24), ("a", 24..48), ("a", 0..24), ("a", 24..48)], 2), 12);
-        // other nodes do not count, and a crowded core still gives a thread
+        // other nodes do not count, and a rank on an oversubscribed core still gets one thread
         assert_eq!(threads(&[("a", 0..40), ("b", 0..40)], 0), 40);
         assert_eq!(threads(&[("a", 0..1), ("a", 0..1), ("a", 0..1)], 2), 1);
     }

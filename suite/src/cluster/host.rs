@@ -5,12 +5,12 @@ pub fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
-/// Slurm's id of the job, or of the task of an array.
+/// Slurm's job id, or the id of an array task.
 pub fn slurm_job() -> Option<String> {
     std::env::var("SLURM_JOB_ID").ok()
 }
 
-/// The CPU's name, as the kernel gives it.
+/// The CPU's model name, as the kernel reports it.
 pub fn cpu_model() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("model name"));

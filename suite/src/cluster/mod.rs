@@ -1,5 +1,5 @@
-//! Ranks and machines: what the ranks tell each other, what each computes with (the only folder that knows
-//! CUDA), and how a job ends that hangs or is asked to stop.
+//! Ranks and machines: communication between ranks, the device and threads of each rank (the only folder that
+//! knows CUDA), and how a job ends when it hangs or is asked to stop.
 
 pub mod accelerator;
 pub mod agreement;

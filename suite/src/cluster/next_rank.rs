@@ -1,8 +1,8 @@
 //! Whether the next rank of this node is stopped.
 //!
-//! The process is found in /proc, without any communication, so this works from the first moment on, also
-//! while MPI starts. Each rank watches the one that follows it, and the last the first. So if some ranks are
-//! stopped, a running one always sees a stopped one.
+//! The process is found in /proc, without any communication, so this works from the start, even while MPI
+//! starts. Each rank watches the next one, and the last rank watches the first. So if some ranks are stopped
+//! and others run, at least one running rank watches a stopped one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,16 +24,16 @@ pub struct RankProcess {
 }
 
 impl RankProcess {
-    /// Whether a signal stopped it. One that a debugger holds does not count.
+    /// Whether a signal stopped it. A process held by a debugger does not count.
     pub fn is_stopped(self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        // the name in brackets may hold anything
+        // the name in parentheses may contain anything
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 }
 
-/// The process of this launch on this node whose rank follows this one's. `None` for a single rank, and where
-/// the launcher does not name the launch in the environment.
+/// The process of this launch on this node whose rank follows this one's. `None` for a single rank, or if the
+/// launcher does not name the launch in the environment.
 pub fn next_rank() -> Option<RankProcess> {
     let own = read_place(Path::new("/proc/self"))?;
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
@@ -57,7 +57,8 @@ fn read_place(process: &Path) -> Option<LaunchPlace> {
     parse_place(&std::fs::read(process.join("environ")).ok()?)
 }
 
-/// PMIx (Open MPI, Slurm) names launch and rank; Slurm by itself the job, its step and the task.
+/// PMIx (Open MPI, Slurm) names the launch and the rank. Slurm without PMIx names the job, its step and the
+/// task.
 fn parse_place(environment: &[u8]) -> Option<LaunchPlace> {
     let value = |name: &str| {
         let text = |entry: &[u8]| {
@@ -81,7 +82,7 @@ mod tests {
         let found = |launch: &str, rank| Some(LaunchPlace { launch: launch.to_owned(), rank });
         assert_eq!(parse_place(b"A=1\0PMIX_NAMESPACE=77\0PMIX_RANK=3\0B=2\0"), found("77", 3));
         assert_eq!(parse_place(b"SLURM_JOB_ID=5\0SLURM_STEP_ID=0\0SLURM_PROCID=12\0"), found("5.0", 12));
-        // a shell within an allocation is no rank
+        // a shell within an allocation is not a rank
         assert_eq!(parse_place(b"SLURM_JOB_ID=5\0PATH=/bin\0"), None);
         assert_eq!(parse_place(b"XPMIX_NAMESPACE=77\0PMIX_RANK=3\0"), None);
         assert_eq!(parse_place(b""), None);

@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Seconds that `EQR_WATCHDOG_SECONDS` replaces, for tests.
+/// Default wait. Tests replace it through `EQR_WATCHDOG_SECONDS`.
 const DEFAULT: Duration = Duration::from_secs(40);
 
-/// How long a rank waits for another that does not answer, 40 s; `EQR_WATCHDOG_SECONDS` sets another number
-/// of seconds, with fractions. All other waits are multiples or parts of it.
+/// How long a rank waits for another rank that does not answer: 40 s, or the number of seconds in
+/// `EQR_WATCHDOG_SECONDS` (fractions are allowed). All other waits are multiples or fractions of it.
 pub(crate) fn patience() -> Duration {
     static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
         let text = std::env::var("EQR_WATCHDOG_SECONDS").unwrap_or_default();

@@ -8,7 +8,7 @@ use tch::Device;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 on a GPU and on a CPU with AVX512-BF16 or AMX, else fp32.
+    /// bf16 on a GPU and on a CPU with AVX512-BF16 or AMX, otherwise fp32.
     #[default]
     Auto,
     /// fp32, TF32 off.

@@ -15,19 +15,19 @@ use crate::failure::{Failure, STOPPED};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on the two signals request a stop. A SIGTERM after a first request ends the process at once, with
-/// the same exit code. That is safe: files are renamed into place when they are complete, so none is left
+/// Makes the two signals request a stop. A SIGTERM after a first request ends the process at once, with the
+/// same exit code. That is safe: files are renamed into place when they are complete, so none is left
 /// half-written.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn listen() -> Result<()> {
     let requested = REQUESTED.get_or_init(Arc::default);
     flag::register_conditional_shutdown(SIGTERM, STOPPED, Arc::clone(requested))
         .and_then(|_| flag::register(SIGTERM, Arc::clone(requested)))
         .and_then(|_| flag::register(SIGUSR1, Arc::clone(requested)))
         .map(|_| ())
-        .context("cannot listen to signals")
+        .context("cannot listen for signals")
 }
 
 /// Whether this process has been asked to stop.
@@ -35,13 +35,13 @@ pub fn stop_requested() -> bool {
     REQUESTED.get().is_some_and(|requested| requested.load(Ordering::Relaxed))
 }
 
-/// Whether any of the ranks has been asked to stop. Every rank must call it at the same place.
+/// Whether any of the ranks has been asked to stop. Every rank must call this at the same point.
 pub fn stop_requested_on_any_rank(ranks: &dyn Collective) -> bool {
     on_any_rank(ranks, stop_requested())
 }
 
 /// The failure that a stopped run ends with.
 pub fn stopped_by_signal() -> Failure {
-    let error = anyhow!("stopped by a signal\nhint: the same command goes on from here");
+    let error = anyhow!("stopped by a signal\nhint: the same command continues from here");
     Failure { error, code: STOPPED, agreed: true }
 }

@@ -1,14 +1,14 @@
 //! Ends a job in which a rank no longer answers.
 //!
 //! When a rank dies, the launcher ends the job. When a rank hangs or is stopped, it does not, and the other
-//! ranks would wait in their next collective call forever. So each rank has a thread that looks at two things
+//! ranks would wait in their next collective call forever. So each rank has a thread that checks two things
 //! several times a second:
 //! - whether the process of the next rank on this node is stopped by a signal, at any time;
 //! - during trainings: how long this rank has been waiting for the others. This finds ranks on other nodes,
 //!   and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal, because
 //!   ranks do different work there.
 //!
-//! Both times are counted in looks, not by the clock, because a job that was suspended as a whole and
+//! Both times are counted in checks, not by the clock, because a job that was suspended as a whole and then
 //! continued has not waited. [`patience`] sets how long each may last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,20 +17,20 @@ use std::time::{Duration, Instant};
 use crate::cluster::next_rank::{RankProcess, next_rank};
 use crate::cluster::patience::patience;
 
-/// Looks within the patience: one every 250 ms.
+/// Number of checks within the patience: one every 250 ms.
 const LOOKS: u32 = 160;
 
-/// Looks between two searches for the next rank's process.
+/// Number of checks between two searches for the next rank's process.
 const LOOKS_BETWEEN_SEARCHES: u32 = 40;
 
 /// Multiple of the patience for waits that may be long: the first step, which builds kernels and warms
 /// caches, and a checkpoint.
 const LONG_WAIT: u32 = 10;
 
-/// Multiple of the longest step so far that is added to the patience: ranks may be unequally fast.
+/// Multiple of the longest step so far that is added to the patience, because ranks may differ in speed.
 const LONGEST_STEPS: u32 = 3;
 
-/// Number of begins and ends of calls that wait for other ranks: odd during one.
+/// Counts the starts and ends of calls that wait for other ranks, so it is odd during such a call.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// Milliseconds that one call may wait; 0 outside trainings.
@@ -40,7 +40,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Runs a call that returns when other ranks answer.
+/// Runs a call that returns only when other ranks answer.
 pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
     CALLS.fetch_add(1, Ordering::AcqRel);
     let out = call();
@@ -48,7 +48,7 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Starts the thread. `end_job` gets a sentence that says what was seen, and must end the job.
+/// Starts the thread. `end_job` receives a sentence that says what was found, and must end the job.
 pub fn start(end_job: impl Fn(&str) + Send + 'static) {
     std::thread::spawn(move || {
         let look = patience() / LOOKS;
@@ -110,27 +110,27 @@ pub struct TrainingWatch {
 }
 
 impl TrainingWatch {
-    /// The training begins.
+    /// Marks the start of the training.
     pub fn begin() -> Self {
         let watch = TrainingWatch { longest_step: None, step_began: Instant::now() };
         watch.limit_step();
         watch
     }
 
-    /// The steps of an epoch begin.
+    /// Marks the start of an epoch's steps.
     pub fn steps_begin(&mut self) {
         self.step_began = Instant::now();
         self.limit_step();
     }
 
-    /// A step is done and the next begins.
+    /// Marks the end of a step and the start of the next.
     pub fn step_done(&mut self) {
         self.longest_step = Some(self.longest_step.unwrap_or_default().max(self.step_began.elapsed()));
         self.step_began = Instant::now();
         self.limit_step();
     }
 
-    /// The steps of an epoch are done: the ranks now wait for the one that writes the checkpoint.
+    /// Marks the end of an epoch's steps. The ranks now wait for the one that writes the checkpoint.
     pub fn steps_end(&mut self) {
         set_limit(patience() * LONG_WAIT);
     }

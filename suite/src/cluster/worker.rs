@@ -22,17 +22,16 @@ pub struct Worker<'a> {
     pub device: Device,
     /// Number of threads on the CPU.
     pub threads: usize,
-    /// Pairs that a rank encodes at a time; unset: its whole share of the batch.
+    /// Number of pairs that a rank encodes at a time; if unset, its whole share of the batch.
     pub micro_batch: Option<i64>,
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads. The device is the GPU of the local rank's number, or the only one that the
-    /// launcher left visible; the threads are this rank's fair share of the node's cores where `threads` is
-    /// unset.
+    /// Chooses device and threads. The device is the GPU whose number is the local rank, or the only GPU that
+    /// the launcher left visible. If `threads` is unset, this rank uses its fair share of the node's cores.
     ///
     /// # Errors
-    /// libtorch_cuda that does not load, or fewer GPUs than local ranks.
+    /// A libtorch_cuda that does not load, or fewer GPUs than local ranks.
     pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
         keep_freed_memory();
         let accelerator = Accelerator::load().map_err(|text| {
@@ -41,7 +40,7 @@ impl<'a> Worker<'a> {
         });
         let accelerator = agree(ranks, accelerator)?;
         let (local_rank, local_ranks) = local_rank();
-        // a launcher may show each rank its own GPU alone
+        // a launcher may show each rank only its own GPU
         let own_gpu = accelerator.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
         let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(local_rank, local_ranks) };
         let device = agree(ranks, device)?;
@@ -49,12 +48,12 @@ impl<'a> Worker<'a> {
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-        // for decoding images; it fails where the caller has made a pool already, which then stays
+        // for decoding images; this fails if the caller has already made a pool, which is then kept
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         Ok(Worker { ranks, accelerator, device, threads, micro_batch: None })
     }
 
-    /// This rank as one of `ranks`, its group.
+    /// This rank as a member of its group `ranks`.
     ///
     /// # Errors
     /// A transport between GPUs that cannot be set up.

@@ -8,8 +8,8 @@ use eqr_models::MethodKind;
 use crate::data::pairs::PairSource;
 use crate::suite_file::suite::Suite;
 
-/// The units of `train` whose transforms and labels are known: a random choice by the pretraining seed; all
-/// without `train.known_fraction`.
+/// The units of `train` whose transforms and labels are known: a random choice that depends on the
+/// pretraining seed. Without `train.known_fraction`, all units.
 ///
 /// # Errors
 /// A fraction out of range.
@@ -20,11 +20,11 @@ pub fn known_units(suite: &Suite, train: &PairSource, seed: u64) -> Result<PairS
     Ok(train.restricted(&known))
 }
 
-/// The units that `kind` trains on: the known ones if it needs parameters or labels, else all. Pairs are made
-/// as the method needs them.
+/// The units that `kind` trains on: the known ones if it needs parameters or labels, otherwise all. Pairs are
+/// made in the way that the method needs.
 ///
 /// # Errors
-/// As [`known_units`].
+/// Same as [`known_units`].
 pub fn training_units(suite: &Suite, train: &PairSource, kind: &MethodKind, seed: u64) -> Result<PairSource> {
     let units = if kind.needs_targets() { known_units(suite, train, seed)? } else { train.share() };
     Ok(units.paired(kind.pairs()))

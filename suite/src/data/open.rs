@@ -1,4 +1,4 @@
-//! From a suite's `[data]` section to an open pack, the same on all ranks.
+//! Opens the pack of a suite's `[data]` section, the same pack on all ranks.
 
 use std::path::{Path, PathBuf};
 
@@ -21,12 +21,12 @@ use crate::suite_file::suite::Suite;
 pub struct OpenedPack {
     /// The pack.
     pub pack: Pack,
-    /// Side of the images that the network gets.
+    /// Side of the network's input images.
     pub side: usize,
 }
 
 /// Opens the data set of `sub_suite` on every rank. A generated data set is rendered first, unless the run's
-/// folder holds it.
+/// folder already holds it.
 ///
 /// # Errors
 /// A missing root or pack, a damaged pack, a pack that only some ranks see, a data set that does not fit the
@@ -56,7 +56,7 @@ pub fn open(
     agree(worker.ranks, opened)
 }
 
-/// The side that the suite sets, or that all images have.
+/// The side that the suite sets, or else the side that all images have.
 fn image_side(suite: &Suite, pack: &Pack) -> Result<usize> {
     if let Data::Pack { side: Some(side), .. } = &suite.data {
         return Ok(*side);
@@ -112,7 +112,7 @@ pub fn find_pack(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf
 }
 
 /// # Errors
-/// What the suite needs and the data set does not have.
+/// Anything that the suite needs and the data set lacks.
 fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     let units = train.units();
@@ -128,7 +128,8 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
         if known < needed {
             let name = unit_name(pack.kind);
             bail!(
-                "train.known_fraction = {fraction} leaves {known} of {units} {name}, and {needed} are needed at least"
+                "train.known_fraction = {fraction} leaves {known} of {units} {name}; at least {needed} are \
+                 needed"
             );
         }
     }
@@ -136,7 +137,7 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     if let (Some(method), SetKind::Renders) = (single, pack.kind) {
         bail!(
             "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object \
-             differ by all\nhint: leave it out, or use a set of photographs"
+             differ by all of them\nhint: leave the method out, or use a set of photographs"
         );
     }
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
@@ -149,7 +150,7 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     Ok(())
 }
 
-/// Number of known units that the methods and the probes need at least.
+/// Smallest number of known units that the methods and the probes need.
 fn needed_known_units(suite: &Suite) -> Result<usize> {
     let trained = suite.method_kinds()?.iter().any(|kind| kind.needs_targets());
     Ok(if trained { suite.train.batch } else { 2 })

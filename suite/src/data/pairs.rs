@@ -16,10 +16,11 @@ use tch::{Device, Tensor};
 use crate::data::open::OpenedPack;
 use crate::suite_file::transforms::Transforms;
 
-/// Bytes up to which the images of a split are kept on the device.
+/// Largest size, in bytes, of a split whose images are kept on the device.
 const RESIDENT_BYTES: u64 = 4 << 30;
 
-/// Makes pairs of a split of a data set. Pairs are made of units: objects of renders, or photographs.
+/// Makes pairs from a split of a data set. Each pair comes from one unit: an object (renders) or a
+/// photograph.
 pub struct PairSource {
     images: Images,
     device: Device,
@@ -31,7 +32,7 @@ pub struct PairSource {
     mode: PairMode,
 }
 
-/// Where the images of a split are.
+/// Where the images of a split are stored.
 enum Images {
     /// On the device: (N, 3, H, W), uint8.
     Resident(Tensor),
@@ -52,8 +53,8 @@ pub struct Pairs {
 }
 
 impl PairSource {
-    /// The split `name` of `opened`. Its images are kept on `device` if they are few and of the right size,
-    /// else read batch by batch.
+    /// The split `name` of `opened`. Its images are kept on `device` if they are few and of the right size;
+    /// otherwise they are read batch by batch.
     ///
     /// # Errors
     /// A pack that cannot be read.
@@ -95,7 +96,7 @@ impl PairSource {
         PairSource { images, device, labels, scene, normalisation, transforms, units, mode }
     }
 
-    /// The same source with some of its units.
+    /// The same source with only these units.
     pub fn restricted(&self, units: &[usize]) -> Self {
         PairSource { units: units.into(), ..self.share() }
     }
@@ -116,12 +117,12 @@ impl PairSource {
         self.scene.as_deref()
     }
 
-    /// The units that pairs are made of, ascending.
+    /// The units that pairs are made from, ascending.
     pub fn units(&self) -> &[usize] {
         &self.units
     }
 
-    /// Images of a unit: the views of an object, or 1.
+    /// Number of images per unit: the views of an object, or 1.
     pub fn views(&self) -> usize {
         self.scene.as_ref().map_or(1, |scene| scene.views)
     }
@@ -196,8 +197,8 @@ impl PairSource {
         })
     }
 
-    /// View 2 made from `view1` by the transforms `active` alone, normalised, and their parameter vectors
-    /// side by side.
+    /// View 2 made from `view1` by only the transforms `active`, normalised, and their parameter vectors side
+    /// by side.
     pub fn second_views(
         &self,
         view1: &FirstView,
@@ -225,12 +226,12 @@ impl PairSource {
         (self.normalise(&view2), Tensor::cat(&columns, 1))
     }
 
-    /// The same source with other statistics to normalise images by.
+    /// The same source with other statistics for normalising images.
     pub fn normalised_by(&self, normalisation: Normalisation) -> Self {
         PairSource { normalisation, ..self.share() }
     }
 
-    /// What images are normalised by; by default the statistics of the training images.
+    /// The statistics for normalising images; by default those of the training images.
     pub fn normalisation(&self) -> Normalisation {
         self.normalisation
     }
@@ -309,7 +310,7 @@ mod tests {
 
     const SIDE: usize = 8;
 
-    /// A pack of 12 images; of renders if `views` is above 1.
+    /// A pack of 12 images. They are renders if `views` is above 1.
     fn opened(views: usize, side: usize) -> (TempDir, OpenedPack) {
         let split = || Split {
             images: Array4::from_shape_fn((12, SIDE, SIDE, 3), |(i, y, x, c)| {

@@ -12,7 +12,8 @@ use tch::{Device, Kind, Tensor};
 /// Mask value of pixels without a class; classes are 0..C. In a pack, void is 0 and the classes are 1..=C.
 pub const VOID: i64 = -1;
 
-/// Bytes up to which the decoded scenes of a split are kept in memory, since each is needed once an epoch.
+/// Largest size, in bytes, of a split whose decoded scenes are kept in memory. Each scene is needed once per
+/// epoch.
 const CACHE_BYTES: usize = 2 << 30;
 
 /// Bytes of a decoded pixel: red, green, blue and mask.
@@ -25,10 +26,10 @@ pub struct PackScenes<'a> {
     device: Device,
 }
 
-/// The part of [`PackScenes`] that threads may share.
+/// The part of [`PackScenes`] that threads can share.
 struct Decoder<'a> {
     split: &'a PackedSplit,
-    /// A place for each scene; empty if all scenes would take too much memory.
+    /// A slot for each scene; empty if all scenes together would take too much memory.
     cache: Vec<OnceLock<Arc<Decoded>>>,
 }
 
@@ -111,7 +112,7 @@ impl Scenes for PackScenes<'_> {
 }
 
 impl Decoder<'_> {
-    /// Scene `index`, cached if there is a place for it.
+    /// Scene `index`, cached if there is a slot for it.
     fn decoded(&self, index: usize) -> eqr_datasets::Result<Arc<Decoded>> {
         let place = self.cache.get(index);
         if let Some(found) = place.and_then(OnceLock::get) {
@@ -121,7 +122,7 @@ impl Decoder<'_> {
         let mask = self.split.mask(index)?.expect("a split with masks");
         let decoded = Arc::new(Decoded { image, mask });
         if let Some(place) = place {
-            // another thread may have cached it meanwhile
+            // another thread may have cached it in the meantime
             let _ = place.set(decoded.clone());
         }
         Ok(decoded)

@@ -18,14 +18,14 @@ use crate::suite_file::plan::EncoderRun;
 pub struct Training<'a> {
     /// Row of the table.
     pub method: Option<&'a str>,
-    /// Key of the data set, of a run that has several.
+    /// Key of the data set, if the run has several.
     pub data_set: Option<&'a str>,
     /// Pretraining seed.
     pub seed: u64,
 }
 
-/// Writes the encoder of `training` to `out`: timm's names, our `out.*` beside them, and its shape as metadata. `from` is a
-/// run's folder, or a checkpoint in it, which needs no `training`.
+/// Writes the encoder of `training` to `out`, with timm's parameter names, our `out.*`, and the encoder's
+/// shape as metadata. `from` is the folder of a run, or a checkpoint in it; a checkpoint needs no `training`.
 ///
 /// # Errors
 /// No such training in the run, a damaged checkpoint, a file that cannot be written.
@@ -44,7 +44,7 @@ pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
     if let Some(normalisation) = manifest.identity.normalisation {
         metadata.insert("normalisation".into(), serde_json::to_string(&normalisation)?);
     }
-    // what other readers look for
+    // other readers expect this key
     metadata.insert("format".into(), "pt".into());
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));
     metadata.insert("step".into(), manifest.state.step.to_string());
@@ -53,7 +53,7 @@ pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint that is meant: `from` itself, or the newest of the run's training.
+/// The checkpoint to export: `from` itself, or the newest checkpoint of the training.
 fn checkpoint_folder(from: &Path, training: &Training) -> Result<PathBuf> {
     let trainings = from.join(layout::CHECKPOINTS);
     if !trainings.is_dir() {
@@ -87,7 +87,7 @@ fn training_names(folder: &Path) -> Result<String> {
     Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
 }
 
-/// A flat JSON object as texts, strings without quotes.
+/// The values of a flat JSON object as text, strings without quotes.
 fn text_of(value: &Value) -> HashMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let entries = value.as_object().into_iter().flatten();

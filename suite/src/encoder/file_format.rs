@@ -1,4 +1,4 @@
-//! What kind of encoder a path holds.
+//! Detects the format of an encoder from its content.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,7 +12,7 @@ use crate::run_folder::{checkpoint, layout};
 /// The kinds of encoder files.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// A checkpoint of ours, in this folder.
+    /// A checkpoint of this program, in this folder.
     Checkpoint(PathBuf),
     /// Parameters under timm's names.
     Safetensors,
@@ -21,10 +21,10 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    /// Detects the format by the content, not by the name.
+    /// Detects the format from the content, not from the name.
     ///
     /// # Errors
-    /// A file that cannot be read or is of another format; a folder without a checkpoint.
+    /// A file that cannot be read or has another format; a folder without a checkpoint.
     pub fn detect(path: &Path) -> Result<FileFormat> {
         if path.is_dir() {
             return Ok(FileFormat::Checkpoint(checkpoint_in(path)?));
@@ -49,7 +49,7 @@ pub fn is_torchscript(path: &Path) -> bool {
     matches!(FileFormat::detect(path), Ok(FileFormat::TorchScript))
 }
 
-/// The folder itself where it is a checkpoint, else the newest checkpoint in it.
+/// The folder itself if it is a checkpoint, otherwise the newest checkpoint in it.
 ///
 /// # Errors
 /// A folder without a checkpoint, or with several trainings.

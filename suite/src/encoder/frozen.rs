@@ -1,4 +1,4 @@
-//! An encoder that does not change, and what it computes of images.
+//! A frozen encoder, and what it computes from images.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -15,13 +15,13 @@ use crate::encoder::torchscript::{ModuleOutput, TorchScriptModule};
 use crate::encoder::vit_file::{VitParameters, overwrite};
 use crate::suite_file::encoder_options::Pooling;
 
-/// An encoder that does not change. Images go in normalised; features come out in float32.
+/// A frozen encoder. It takes normalised images and returns float32 features.
 pub struct FrozenEncoder {
     backbone: Backbone,
     /// Name in messages.
     name: String,
     side: usize,
-    /// Mean and standard deviation that its images are normalised by.
+    /// Mean and standard deviation used to normalise its images.
     pub normalisation: Normalisation,
     device: Device,
     /// Widths of the token maps, once computed.
@@ -32,17 +32,17 @@ enum Backbone {
     Vit {
         vit: Box<Vit>,
         arena: Arena,
-        /// How a representation is read of the tokens; `None` where the ViT has a map to y.
+        /// How the representation is read from the tokens; `None` if the ViT has a map to y.
         pooling: Option<Pooling>,
     },
     Module(TorchScriptModule),
 }
 
 impl FrozenEncoder {
-    /// A ViT of shape `config`; `pooling` says how a representation is read where it has no map to y.
+    /// A ViT of shape `config`; `pooling` says how the representation is read if it has no map to y.
     ///
     /// # Errors
-    /// Parameters that do not fit `config`, an image side that the patches do not divide.
+    /// Parameters that do not fit `config`, an image side that is not a multiple of the patch size.
     pub fn from_vit(
         parameters: &VitParameters,
         config: VitConfig,
@@ -63,7 +63,7 @@ impl FrozenEncoder {
     /// A copy of a trained network's encoder, for images of `side` pixels.
     ///
     /// # Errors
-    /// A side that the patches do not divide.
+    /// A side that is not a multiple of the patch size.
     pub fn from_network(
         network: &Network,
         side: usize,
@@ -114,7 +114,7 @@ impl FrozenEncoder {
         &self.name
     }
 
-    /// Whether the representation has an invariant and an equivariant half: ours has.
+    /// Whether the representation has an invariant and an equivariant half. Only our encoders have them.
     pub fn has_halves(&self) -> bool {
         matches!(self.backbone, Backbone::Vit { pooling: None, .. })
     }
@@ -129,8 +129,8 @@ impl FrozenEncoder {
         self.normalisation.apply(pixels)
     }
 
-    /// Token maps (B, D_i, h_i, w_i), float32, of normalised images (B, 3, S, S): of a ViT after each quarter
-    /// of its blocks (protocol section 6), of a module those that it returns.
+    /// Token maps (B, D_i, h_i, w_i), float32, of normalised images (B, 3, S, S). A ViT gives one after each
+    /// quarter of its blocks (protocol section 6). A module gives the maps that it returns.
     ///
     /// # Errors
     /// A module that fails or returns no map.
@@ -155,7 +155,7 @@ impl FrozenEncoder {
     }
 
     /// # Errors
-    /// As [`FrozenEncoder::token_maps`].
+    /// Same as [`FrozenEncoder::token_maps`].
     pub(super) fn check_maps(&self) -> Result<()> {
         self.token_maps(&self.blank()).with_context(|| self.name.clone()).map(|_| ())
     }
@@ -189,7 +189,7 @@ impl FeatureEncoder for FrozenEncoder {
 impl Encoder for FrozenEncoder {
     fn channels(&self) -> Vec<i64> {
         let widths = || {
-            // an encoder without maps says so when it is asked for them
+            // an encoder without maps reports that when its maps are requested
             self.token_maps(&self.blank())
                 .map_or_else(|_| vec![0], |maps| maps.iter().map(|map| map.size()[1]).collect())
         };
@@ -212,7 +212,7 @@ fn pooled(tokens: &Tensor, pooling: Pooling) -> Representation {
     Representation { y, grid }
 }
 
-/// y and the quadrant means of a map (B, D, h, w), where it is at least 2 x 2.
+/// y and the quadrant means of a map (B, D, h, w), if it is at least 2 x 2.
 fn map_grid(y: &Tensor, map: &Tensor) -> Option<Tensor> {
     let (batch, width, rows, columns) = map.size4().expect("a map is (B, D, h, w)");
     let quadrants = || map.adaptive_avg_pool2d([2, 2]).reshape([batch, 4 * width]);

@@ -1,9 +1,9 @@
 //! Encoders with their weights: the network that a suite trains, and frozen encoders from files.
 //!
-//! [`network`] builds the network of a suite. [`frozen`] is an encoder that does not change; [`open`] makes
-//! one of a checkpoint, a safetensors file ([`vit_file`]) or a TorchScript module ([`torchscript`]), told
-//! apart by [`file_format`]. Both give a [`representation`], which the measures read. [`export`] writes a
-//! trained encoder for other programs.
+//! [`network`] builds the network of a suite. [`frozen`] is an encoder that does not change. [`open`] makes
+//! one from a checkpoint, a safetensors file ([`vit_file`]) or a TorchScript module ([`torchscript`]);
+//! [`file_format`] tells these apart. Networks and frozen encoders both return a [`representation`], which
+//! the measures read. [`export`] writes a trained encoder for other programs.
 
 pub mod export;
 pub mod file_format;

@@ -20,7 +20,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of method `kind` as the suite describes it for the data set. `seed` decides its initial
+    /// The network of method `kind` as the suite describes it for the data set. `seed` determines its initial
     /// parameters.
     ///
     /// # Errors

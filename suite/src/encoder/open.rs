@@ -1,5 +1,5 @@
-//! Opening a frozen encoder from a file: a checkpoint of ours, any ViT with timm's parameter names, or a
-//! TorchScript module.
+//! Opening a frozen encoder from a file: a checkpoint of this program, any ViT with timm's parameter names,
+//! or a TorchScript module.
 
 use std::path::Path;
 
@@ -16,20 +16,20 @@ use crate::encoder::vit_file::VitParameters;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
 
-/// Side of the images of a module, which does not tell its own.
+/// Image side for a TorchScript module, which does not record its own.
 const DEFAULT_SIDE: usize = 224;
 
-/// Largest difference between features that must be equal, as a share of the largest feature: rounding
-/// differs between batch sizes.
+/// Largest allowed difference between features that should be equal, as a fraction of the largest feature.
+/// Rounding differs between batch sizes.
 const TOLERANCE: f64 = 1e-2;
 
 impl FrozenEncoder {
-    /// Opens the encoder at `path` for images of `side` pixels; without `side`, of `--size`, else of the
-    /// encoder's own side. Makes sure that the features of an image depend on nothing but the image.
+    /// Opens the encoder at `path` for images of `side` pixels. Without `side`, uses `--size`, or else the
+    /// encoder's own side. Checks that the features of an image depend only on that image.
     ///
     /// # Errors
-    /// A file that cannot be read or is of another format; parameters whose names or shapes do not fit,
-    /// listed; a module that fails, returns something else or is not frozen.
+    /// A file that cannot be read or has another format; parameters whose names or shapes do not fit (the
+    /// message lists them); a module that fails, returns something unsupported or is not frozen.
     pub fn open(
         path: &Path,
         options: &EncoderOptions,
@@ -49,10 +49,10 @@ impl FrozenEncoder {
         Ok(encoder)
     }
 
-    /// As [`FrozenEncoder::open`], for the token maps of images of `side` pixels.
+    /// Like [`FrozenEncoder::open`], for the token maps of images of `side` pixels.
     ///
     /// # Errors
-    /// As [`FrozenEncoder::open`], and an encoder without token maps.
+    /// Same as [`FrozenEncoder::open`], and an encoder without token maps.
     pub fn open_for_maps(
         path: &Path,
         options: &EncoderOptions,
@@ -93,8 +93,8 @@ fn from_checkpoint(
     let checkpoint = Checkpoint::open(folder)?;
     let identity = &checkpoint.manifest.identity;
     let normalisation = given.or(identity.normalisation).context(
-        "no normalisation\nhint: the checkpoint is of an earlier version and does not say what its images \
-         were normalised by: give --mean and --std",
+        "no normalisation\nhint: the checkpoint was written by an earlier version, which did not record the \
+         normalisation of its images: give --mean and --std",
     )?;
     let parameters = VitParameters::select(folder, &checkpoint.parameters()?, &identity.encoder)?;
     let config =
@@ -102,7 +102,7 @@ fn from_checkpoint(
     FrozenEncoder::from_vit(&parameters, config, Pooling::Cls, normalisation, Compute::F32, device)
 }
 
-/// Fails where the features of an image depend on anything but the image.
+/// Fails if the features of an image depend on anything other than that image.
 fn check_frozen(encoder: &FrozenEncoder, device: Device) -> Result<()> {
     let side = encoder.side() as i64;
     let count = 4 * 3 * side * side;
@@ -119,9 +119,7 @@ fn check_frozen(encoder: &FrozenEncoder, device: Device) -> Result<()> {
     let again = encoder.represent(&images)?.y;
     let half = encoder.represent(&images.narrow(0, 0, 2))?.y;
     let scale = first.abs().max().double_value(&[]).max(1e-6);
-    for (other, change) in
-        [(&again, "a second pass over the same images"), (&half, "fewer images beside them")]
-    {
+    for (other, change) in [(&again, "a second pass over the same images"), (&half, "a smaller batch")] {
         let difference = (first.narrow(0, 0, other.size()[0]) - other).abs().max().double_value(&[]) / scale;
         ensure!(
             difference < TOLERANCE,

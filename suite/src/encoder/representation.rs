@@ -1,4 +1,4 @@
-//! What probes read of an encoder: the representation of an image.
+//! The representation of an image, which the probes read from an encoder.
 
 use anyhow::Result;
 use eqr_models::vit::Encoded;
@@ -8,9 +8,9 @@ use crate::encoder::network::Network;
 
 /// The representations of a batch, float32.
 pub struct Representation {
-    /// (B, D): the representation, y of our encoders.
+    /// (B, D): the representation; for our encoders, y.
     pub y: Tensor,
-    /// (B, D + 4 D'): y and the quadrant means of the token map, where that is at least 2 x 2.
+    /// (B, D + 4 D'): y and the quadrant means of the token map, if the map is at least 2 x 2.
     pub grid: Option<Tensor>,
 }
 
@@ -24,7 +24,7 @@ pub trait FeatureEncoder {
 }
 
 impl Representation {
-    /// The representation that our encoders have a map to.
+    /// The representation of one of our encoders, which have a map to y.
     pub fn from_encoded(encoded: &Encoded) -> Representation {
         let float =
             Encoded { y: encoded.y.to_kind(Kind::Float), tokens: encoded.tokens.to_kind(Kind::Float) };

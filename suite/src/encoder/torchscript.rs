@@ -15,14 +15,14 @@ pub struct TorchScriptModule {
 
 /// What a module returns for a batch, float32.
 pub struct ModuleOutput {
-    /// (B, D): the features that it returns, or those read of its tokens or its last map.
+    /// (B, D): the features that it returns, or those read from its tokens or its last map.
     pub y: Tensor,
-    /// Each (B, D_i, h_i, w_i), in the module's order; none where it returns only features.
+    /// Each (B, D_i, h_i, w_i), in the module's order; empty if it returns only features.
     pub maps: Vec<Tensor>,
 }
 
 impl TorchScriptModule {
-    /// Loads the module at `path`. `pooling` says how features are read of tokens.
+    /// Loads the module at `path`. `pooling` says how features are read from tokens.
     ///
     /// # Errors
     /// A file that is not TorchScript.
@@ -39,7 +39,7 @@ impl TorchScriptModule {
     /// Runs images (B, 3, S, S) through the module.
     ///
     /// # Errors
-    /// A module that fails, or that returns anything but tensors of the shapes of [`ModuleOutput`].
+    /// A module that fails, or that returns anything other than features, tokens or token maps.
     pub fn run(&self, images: &Tensor) -> Result<ModuleOutput> {
         let size = images.size();
         let returned =
@@ -85,8 +85,8 @@ impl TorchScriptModule {
         }
     }
 
-    /// Reads tokens (B, T, D): a square number of tokens is a map, one token more a class token and a map,
-    /// any other number is no map.
+    /// Reads tokens (B, T, D). A square number of tokens is a map, and one more than a square is a class
+    /// token and a map. Any other number gives no map.
     fn read_tokens(&self, tokens: &Tensor) -> ModuleOutput {
         let (batch, count, width) = tokens.size3().expect("tokens are (B, T, D)");
         let root =

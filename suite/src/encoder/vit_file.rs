@@ -1,4 +1,4 @@
-//! The parameters of a ViT encoder from a safetensors file: ours, or any with timm's names.
+//! The parameters of a ViT encoder from a safetensors file, exported by this program or with timm's names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,10 +16,10 @@ use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
 
-/// The map to y: our encoders have it, other ViTs do not.
+/// Prefix of the map to y, which only our encoders have.
 const OUT: &str = "out.";
 
-/// The classifier of a ViT, which is not part of the encoder.
+/// Prefix of a ViT's classifier, which is not part of the encoder.
 const CLASSIFIER: &str = "head.";
 
 /// Width of an attention head in all of timm's plain ViTs.
@@ -29,9 +29,9 @@ const HEAD_WIDTH: i64 = 64;
 pub struct VitParameters {
     path: PathBuf,
     tensors: NamedTensors,
-    /// Shape of the encoder, where the file says it: ours does.
+    /// Shape of the encoder, if the file records it, as our files do.
     config: Option<VitConfig>,
-    /// Normalisation of its images, where the file says it: ours does.
+    /// Normalisation of its images, if the file records it, as our files do.
     pub normalisation: Option<Normalisation>,
     /// BLAKE3 of the file; empty for parameters that are not from a safetensors file.
     pub blake3: String,
@@ -56,14 +56,15 @@ impl VitParameters {
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path)?;
         let (tensors, metadata) = safetensors::decode(&bytes)?;
-        // shapes do not tell the number of heads; the metadata of our files do
+        // the shapes do not reveal the number of heads; the metadata of our files does
         let config = config_in(&metadata);
         let normalisation = metadata.get("normalisation").and_then(|text| serde_json::from_str(text).ok());
         let blake3 = blake3::hash(&bytes).to_hex().to_string();
         Ok(VitParameters { path: path.to_owned(), tensors, config, normalisation, blake3 })
     }
 
-    /// The encoder's parameters among `all` parameters of a network; `path` is their origin in messages.
+    /// Selects the encoder's parameters from `all` parameters of a network. Messages give `path` as their
+    /// origin.
     ///
     /// # Errors
     /// A shape that cannot be built.
@@ -81,11 +82,11 @@ impl VitParameters {
         self.tensors.keys().any(|name| name.starts_with(OUT))
     }
 
-    /// The tensors for an encoder of this shape, positions resized to its token map.
+    /// The tensors for an encoder of this shape. Position embeddings are resized to its token map.
     ///
     /// # Errors
-    /// One message with every parameter that is missing, has another shape or does not belong to such an
-    /// encoder, and another number of heads.
+    /// One message that lists every parameter that is missing, has another shape or does not belong to such
+    /// an encoder, and a different number of heads.
     pub fn fitted(&self, config: &VitConfig) -> Result<NamedTensors> {
         let mut fitted = NamedTensors::new();
         let mut problems = Vec::new();
@@ -108,7 +109,7 @@ impl VitParameters {
         }
         let is_used =
             |name: &str| name.starts_with(CLASSIFIER) || wanted.iter().any(|(wanted, _)| wanted == name);
-        // a layer scale or a register token that is ignored would change the features
+        // ignoring a layer scale or a register token would change the features
         let unused = self.tensors.iter().filter(|(name, _)| !is_used(name));
         problems.extend(
             unused
@@ -128,11 +129,12 @@ impl VitParameters {
         )
     }
 
-    /// Shape of the encoder: as the file says, else by the shapes of its tensors, with `heads` or one head
-    /// for 64 channels. Without a map to y, y is as wide as a token.
+    /// Shape of the encoder, from the file's metadata or else from the shapes of its tensors. In the second
+    /// case, the number of heads is `heads`, or one per 64 channels. Without a map to y, y is as wide as a
+    /// token.
     ///
     /// # Errors
-    /// Tensors of something else than a ViT, `heads` that contradict the file.
+    /// Tensors that are not those of a ViT; `heads` that contradicts the file.
     pub fn config(&self, heads: Option<i64>) -> Result<VitConfig> {
         if let Some(config) = self.config {
             let fits = heads.is_none_or(|heads| heads == config.heads);
@@ -165,17 +167,17 @@ impl VitParameters {
         Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
     }
 
-    /// Overwrites the network's encoder; its other parameters stay.
+    /// Overwrites the network's encoder. Its other parameters stay unchanged.
     ///
     /// # Errors
-    /// As [`VitParameters::fitted`].
+    /// Same as [`VitParameters::fitted`].
     pub fn initialise(&self, network: &mut Network) -> Result<()> {
         let fitted = self.fitted(network.model.encoder.config())?;
         overwrite(&mut network.arena, fitted)
     }
 }
 
-/// Overwrites these parameters of the arena; the others stay.
+/// Overwrites these parameters of the arena. The others stay unchanged.
 ///
 /// # Errors
 /// Tensors of other shapes.

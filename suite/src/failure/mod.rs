@@ -7,7 +7,7 @@ use std::panic::PanicHookInfo;
 /// An error with its exit code: 2 usage or bad input, 3 run failed, 75 stopped early.
 #[derive(Debug)]
 pub struct Failure {
-    /// What, where, and what to do.
+    /// What failed, where, and what to do.
     pub error: anyhow::Error,
     /// Exit code.
     pub code: i32,
@@ -43,14 +43,14 @@ impl Failure {
 }
 
 /// Ends the whole job with `end_job` when any thread of this process panics, because other ranks would wait
-/// for it. libtorch reports memory that ran out as a panic too, in the middle of any operation; that gets a
-/// message of its own. `place` precedes the message.
+/// for it. libtorch also reports running out of memory as a panic, in the middle of any operation; this gets
+/// its own message. `place` precedes the message.
 pub fn end_on_panic(place: String, end_job: fn(i32) -> !) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         match out_of_memory::allocator_message(message(info)) {
             Some(cause) => {
-                // in one piece: the launcher mixes what the ranks print
+                // written in one piece, because the launcher interleaves the output of the ranks
                 let text = format!("{place}error: out of memory: {cause}\n{}\n", out_of_memory::hint());
                 eprint!("{text}");
             }

@@ -1,18 +1,19 @@
-//! Out of memory: recognising libtorch's message, and advice.
+//! Out of memory: recognises libtorch's message and gives advice.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Pairs of the global batch.
+/// Number of pairs in the global batch.
 static BATCH: AtomicUsize = AtomicUsize::new(0);
 
-/// Pairs that this rank encodes at a time; 0 outside trainings.
+/// Number of pairs that this rank encodes at a time; 0 outside trainings.
 static MICRO_BATCH: AtomicUsize = AtomicUsize::new(0);
 
 /// Marks that a training is running, until it is dropped; the advice depends on it.
 pub struct RunningTraining;
 
 impl RunningTraining {
-    /// A training on batches of `batch` pairs begins, of which this rank encodes `micro_batch` at a time.
+    /// Marks the start of a training on batches of `batch` pairs. This rank encodes `micro_batch` pairs at a
+    /// time.
     pub fn begin(batch: usize, micro_batch: usize) -> Self {
         BATCH.store(batch, Ordering::Relaxed);
         MICRO_BATCH.store(micro_batch, Ordering::Relaxed);
@@ -30,25 +31,25 @@ impl Drop for RunningTraining {
 pub fn allocator_message(panic: &str) -> Option<&str> {
     let beginnings = ["DefaultCPUAllocator: can't allocate memory", "CUDA out of memory", "std::bad_alloc"];
     let start = beginnings.iter().find_map(|text| panic.find(text))?;
-    // what follows is libtorch's stack: after a line break, plain or quoted, or the end of a quoted message
+    // the sentence ends at a line break, plain or escaped, before libtorch's stack trace; or at the closing
+    // quote
     let rest = &panic[start..];
     let end =
         ["\n", "\\n", "\")", "\" }"].iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
     Some(rest[..end].trim_end())
 }
 
-/// What would take less memory.
+/// Advice on how to use less memory.
 pub fn hint() -> String {
     let (batch, micro_batch) = (BATCH.load(Ordering::Relaxed), MICRO_BATCH.load(Ordering::Relaxed));
     match smaller_micro_batch(batch, micro_batch) {
         Some(smaller) => format!(
-            "hint: {micro_batch} pairs were encoded at a time: try --micro-batch {smaller}, which changes memory and \
-             time alone; the run goes on from its last checkpoint"
+            "hint: {micro_batch} pairs were encoded at a time: try --micro-batch {smaller}, which changes \
+             only memory and time; the run continues from its last checkpoint"
         ),
-        None => {
-            "hint: a smaller network, image or batch takes less; the run goes on from its last checkpoint"
-                .to_owned()
-        }
+        None => "hint: a smaller network, image or batch needs less memory; the run continues \
+             from its last checkpoint"
+            .to_owned(),
     }
 }
 

@@ -1,5 +1,4 @@
-//! The batches of a training: which units (objects or images) they hold, and the pairs that this rank makes
-//! of them.
+//! The batches of a training: their units (objects or images), and the pairs that this rank makes from them.
 
 use eqr_models::Collective;
 use eqr_models::collective::shares;
@@ -9,7 +8,7 @@ use tch::Kind;
 use crate::data::pairs::PairSource;
 use crate::pretrain::training_job::TrainingJob;
 
-/// Makes this rank's pairs of a batch.
+/// Makes this rank's pairs for each batch.
 pub(super) struct BatchMaker {
     source: PairSource,
     seed: u64,
@@ -48,7 +47,7 @@ impl BatchMaker {
     }
 }
 
-/// Units of the global batch of step `step`, counted from 1.
+/// The units in the global batch of step `step`, counted from 1.
 pub fn global_batch_units(job: &TrainingJob, step: u64) -> Vec<usize> {
     let per_epoch = job.steps.per_epoch;
     let (epoch, step_of_epoch) = ((step - 1) / per_epoch, (step - 1) % per_epoch);

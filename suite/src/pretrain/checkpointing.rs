@@ -1,4 +1,4 @@
-//! What the ranks do together to save a training and to resume it.
+//! How the ranks together save a training and resume it.
 
 use eqr_models::adam::Adam;
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(super) fn broadcast_state(network: &mut Network, adam: &mut Adam, worker: &W
     });
 }
 
-/// Writes the checkpoint, and the parameters alone where a probe needs them.
+/// Writes the checkpoint and, if a probe needs them, a copy of only the parameters.
 pub(super) fn save(
     network: &Network,
     adam: &Adam,

@@ -7,8 +7,8 @@ use tch::{Kind, Tensor};
 
 use crate::encoder::network::Network;
 
-/// Images that are encoded for the statistics, over all ranks: few, once an epoch, so that they cost next to
-/// nothing.
+/// Number of images encoded for the statistics, over all ranks. They are few and encoded once per epoch, so
+/// the cost is negligible.
 const IMAGES: usize = 64;
 
 /// Statistics of y on a batch.
@@ -23,8 +23,8 @@ pub struct CollapseStatistics {
 }
 
 impl CollapseStatistics {
-    /// Measures y on the first of `images` (n, 3, H, W), of which rank r holds `rows[r]`; equal on every
-    /// rank.
+    /// Measures y on the first of `images` (n, 3, H, W), of which rank r holds `rows[r]`. The result is the
+    /// same on every rank.
     pub fn measure(
         network: &Network,
         images: &Tensor,

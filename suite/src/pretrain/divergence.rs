@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// so every rank stops at the same step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
-    /// The step, counted from 1. At most one more was taken before it was read.
+    /// The step, counted from 1. At most one more step was taken before this one was read.
     pub step: u64,
     /// Loss terms of the global batch.
     pub terms: Vec<(&'static str, f64)>,
@@ -36,7 +36,7 @@ impl Divergence {
         self.terms.iter().filter(|(_, value)| !value.is_finite())
     }
 
-    /// As JSON; numbers that are not finite become text.
+    /// The report as JSON. Numbers that are not finite become strings.
     pub fn report(&self) -> Value {
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
         let terms: BTreeMap<&str, Value> =

@@ -1,4 +1,4 @@
-//! Loss terms and norms of every step. They make the loss curve, and one that is not finite stops the
+//! Loss terms and norms of every step. They form the loss curve, and a value that is not finite stops the
 //! training.
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::pretrain::divergence::Divergence;
 use crate::run_folder::cell::CurvePoint;
 use crate::run_folder::curve_sums::CurveSums;
 
-/// Points of a loss curve.
+/// Number of points in a loss curve.
 const CURVE_POINTS: u64 = 200;
 
 /// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading
-/// them waits for nothing.
+/// them does not stall the device.
 pub struct StepReading {
     step: u64,
     names: Vec<&'static str>,
@@ -25,7 +25,7 @@ pub struct StepReading {
 }
 
 impl StepReading {
-    /// Takes the reading of step `step`, between gradient and update.
+    /// Takes the reading of step `step`. Must be called after the gradient is computed and before the update.
     pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
         let values = tch::no_grad(|| {
             let norms = [arena.gradient().norm(), arena.master().norm()];
@@ -37,7 +37,7 @@ impl StepReading {
     }
 }
 
-/// The loss curve: each point is the mean over the steps since the point before it. An epoch ends with a
+/// The loss curve: each point is the mean over the steps since the previous point. Each epoch ends with a
 /// point.
 pub struct LossCurve {
     steps_per_point: u64,
@@ -46,23 +46,24 @@ pub struct LossCurve {
 }
 
 impl LossCurve {
-    /// The curve of a training of `total` steps; `sums` are those of a stopped part of it since its last
+    /// The curve of a training of `total` steps. For a resumed training, `sums` holds the sums since its last
     /// point.
     pub fn new(total: u64, sums: CurveSums) -> Self {
         LossCurve { steps_per_point: total.div_ceil(CURVE_POINTS).max(1), sums, pending: None }
     }
 
-    /// Reads the last step, when the training stops: the point that is due, and the sums for the next one.
+    /// Reads the last step when the training stops. Returns the point that is due and the sums for the next
+    /// one.
     ///
     /// # Errors
-    /// As [`LossCurve::push`].
+    /// Same as [`LossCurve::push`].
     pub fn stop(&mut self) -> Result<(Option<CurvePoint>, CurveSums), Divergence> {
         let last = self.pending.take().map(|reading| self.add(&reading, false)).transpose()?;
         Ok((last.flatten(), std::mem::take(&mut self.sums)))
     }
 
-    /// Takes the reading of a step and reads the step before it, at the end of an epoch both; returns the
-    /// points that are due.
+    /// Stores the reading of a step and reads the previous step; at the end of an epoch, reads both. Returns
+    /// the points that are due.
     ///
     /// # Errors
     /// The first step with a term or a norm that is not finite.

@@ -1,9 +1,9 @@
 //! Pretraining of one network.
 //!
-//! [`training_loop`] takes a [`training_job`] and runs it: resume from the newest checkpoint, then for each
-//! epoch make each [`batch`], compute its gradient, read its loss terms into the [`loss_curve`] (which stops
-//! a training that [diverged](divergence)), and update the parameters. Each epoch ends with a checkpoint, a
-//! measure of [`collapse`] and lines in the log.
+//! [`training_loop`] runs a [`training_job`]. It resumes from the newest checkpoint. In each step it makes a
+//! [`batch`], computes the gradient, reads the loss terms into the [`loss_curve`] (which stops a training
+//! that [diverged](divergence)), and updates the parameters. At the end of each epoch it writes a checkpoint,
+//! measures [`collapse`] and writes lines to the log.
 
 pub mod batch;
 mod checkpointing;

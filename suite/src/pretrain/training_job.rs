@@ -1,4 +1,4 @@
-//! What a training is given, and how it ends.
+//! The inputs of a training, and how it ends.
 
 use crate::cluster::worker::Worker;
 use crate::data::pairs::PairSource;

@@ -1,4 +1,4 @@
-//! What a training writes into the run's log.
+//! The lines that a training writes to the run's log.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::pretrain::training_job::TrainingJob;
 use crate::run_folder::cell::CurvePoint;
 use crate::run_folder::checkpoint::TrainingState;
 
-/// Writes a line for each of `new_points` of the loss curve, and one for the epoch.
+/// Writes one line for each of the `new_points` of the loss curve, and one for the epoch.
 pub(super) fn log_epoch(
     job: &TrainingJob,
     state: &TrainingState,

@@ -22,15 +22,15 @@ use crate::pretrain::training_log::log_epoch;
 use crate::run_folder::checkpoint::TrainingState;
 use crate::run_folder::training_identity::TrainingIdentity;
 
-/// Batches that are made ahead of the step that uses them.
+/// Number of batches prepared ahead of the step that uses them.
 const PREFETCHED_BATCHES: usize = 2;
 
-/// Trains to the end, from the newest undamaged checkpoint if there is one. Each epoch, and a requested stop,
-/// ends with a checkpoint.
+/// Trains to the last step, starting from the newest undamaged checkpoint if there is one. Writes a
+/// checkpoint after each epoch and on a requested stop.
 ///
 /// # Errors
-/// A loss or gradient that is not finite; a checkpoint of another training, or one that cannot be read or
-/// written.
+/// A loss or gradient that is not finite; a checkpoint that belongs to another training, or that cannot be
+/// read or written.
 pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTraining, TrainingStop> {
     let worker = job.worker;
     let total_steps = job.steps.schedule.total as u64;
@@ -88,13 +88,13 @@ struct Training<'a> {
 /// How the steps of an epoch ended.
 #[derive(Default)]
 struct EpochOutcome {
-    /// The epoch's last batch; none where the epoch was stopped before it.
+    /// The epoch's last batch; `None` if the epoch was stopped before it.
     last_batch: Option<Batch>,
     stop_requested: bool,
 }
 
 impl Training<'_> {
-    /// Takes the steps up to `epoch_end`, from the first that an earlier part of the training did not take.
+    /// Takes the remaining steps up to `epoch_end`, starting after the last step already taken.
     fn run_epoch(&mut self, epoch_end: u64) -> Result<EpochOutcome, TrainingStop> {
         let TrainingJob { suite, source, seed, .. } = *self.job;
         let epoch_start = self.state.epoch * self.job.steps.per_epoch;
@@ -142,7 +142,7 @@ impl Training<'_> {
         Ok(outcome)
     }
 
-    /// Counts a whole epoch; of one that was stopped, reads the last step and keeps what belongs to the next
+    /// Counts a complete epoch. If the epoch was stopped, reads the last step and keeps the sums for the next
     /// point of the curve.
     fn close_epoch(&mut self, epoch_end: u64) -> Result<(), TrainingStop> {
         if self.state.step == epoch_end {
@@ -156,7 +156,7 @@ impl Training<'_> {
     }
 }
 
-/// Tells a later out-of-memory message how many pairs this rank encodes at a time.
+/// Records how many pairs this rank encodes at a time, for a possible out-of-memory message.
 fn note_running_training(job: &TrainingJob) -> RunningTraining {
     let batch = job.suite.train.batch;
     let largest_share = batch.div_ceil(job.worker.ranks.size());

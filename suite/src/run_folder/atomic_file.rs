@@ -8,10 +8,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes a file; its folder is made if it is absent.
+/// Writes a file, and creates its folder if needed.
 ///
 /// # Errors
-/// The file system's, with the path.
+/// A file system error, with the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().expect("a file has a folder");
     let write = || -> std::io::Result<()> {
@@ -28,16 +28,16 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 /// A new file in `folder`, with the permissions of any new file: tempfile's default would shut out the group.
 ///
 /// # Errors
-/// The file system's.
+/// A file system error.
 pub fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
 }
 
-/// Writes a folder, which replaces the one at `path`: `fill` fills a temporary folder beside it with files
-/// from [`write_synced`].
+/// Writes a folder that replaces the one at `path`. `fill` fills a temporary folder next to it, with files
+/// written by [`write_synced`].
 ///
 /// # Errors
-/// Those of `fill`, and the file system's.
+/// Errors of `fill` and of the file system.
 pub(crate) fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let temporary = path.with_extension("tmp");
     let written = (|| -> Result<()> {
@@ -50,7 +50,7 @@ pub(crate) fn write_folder_atomic(path: &Path, fill: impl FnOnce(&Path) -> Resul
         Ok(File::open(path.parent().expect("a folder lies in another"))?.sync_all()?)
     })();
     if written.is_err() {
-        // an incomplete folder would only fill the disk
+        // an incomplete folder would only waste disk space
         let _ = remove_folder(&temporary);
     }
     written

@@ -12,22 +12,22 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::names::file_name;
 
-/// Files that a baseline keeps; the rest (checkpoints, features, rendered data) can be made again.
+/// Files that a baseline keeps. The rest (checkpoints, features, rendered data) can be regenerated.
 const FILES: [&str; 4] = [layout::MANIFEST, layout::REPORT, layout::METRICS, layout::TIMING];
 
 /// Folders that a baseline keeps.
 const FOLDERS: [&str; 2] = [layout::CELLS, layout::TABLES];
 
-/// Copies what a baseline keeps of the run in `folder` into the folder `series`, by default
-/// results/baselines/<suite>, under `name`, by default the start of the run and the commit of its program.
+/// Copies the files that a baseline keeps from the run in `folder` to `series/name`. `series` is by default
+/// `results/baselines/<suite>`. `name` is by default the start of the run and the commit of its program.
 ///
 /// # Errors
-/// No run, one that is still running, was stopped or has failed cells; a name that is taken; the file
-/// system's.
+/// No run; a run that is still running, was stopped or has failed cells; a name that is taken; a file system
+/// error.
 pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Result<()> {
     let run = RunFolder::new(folder);
     let shown = folder.display();
-    ensure!(!run.path(layout::LOCK).exists(), "{shown}: a run is at work there\nhint: wait for it");
+    ensure!(!run.path(layout::LOCK).exists(), "{shown}: a run is using this folder\nhint: wait for it");
     let text = fs::read_to_string(run.path(layout::MANIFEST))
         .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
     let manifest: Value =
@@ -43,7 +43,7 @@ pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Resul
     let series = series.map_or_else(|| Path::new("results/baselines").join(&suite), Path::to_owned);
     let target = series.join(name.map_or_else(|| default_name(&manifest), str::to_owned));
     if target.exists() {
-        bail!("{} is there already\nhint: give the baseline another --name", target.display());
+        bail!("{} already exists\nhint: give the baseline another --name", target.display());
     }
     copy_into(&run, &series, &target).with_context(|| format!("cannot write {}", target.display()))?;
     say(&format!("recorded: {}", target.display()));
@@ -76,7 +76,7 @@ fn suite_name(manifest: &Value) -> Option<String> {
     name.as_str().map(file_name)
 }
 
-/// Start and commit of a run, as `20261125T063145Z-ff375f2c7f47`: names sort by time.
+/// Start and commit of a run, such as `20261125T063145Z-ff375f2c7f47`. Names sort by time.
 fn default_name(manifest: &Value) -> String {
     let text = |key: &str| manifest["provenance"][key].as_str().unwrap_or("unknown").to_owned();
     let started: String = text("started").chars().filter(char::is_ascii_alphanumeric).collect();

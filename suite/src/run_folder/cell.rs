@@ -1,4 +1,4 @@
-//! A finished cell: the result of one unit of work of a run.
+//! A finished cell: the result of one unit of work in a run.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub enum CellKind {
 }
 
 impl From<TaskFamily> for CellKind {
-    /// The kind of cell that measures such tasks.
+    /// The kind of cell that measures tasks of this family.
     fn from(family: TaskFamily) -> CellKind {
         match family {
             TaskFamily::LinearTransfer => CellKind::Transfer,
@@ -62,8 +62,8 @@ pub struct Cell {
     pub pretrain_seed: u64,
     /// Steps that the encoder was trained for.
     pub step: u64,
-    /// Whether the encoder is that of the training's end; earlier ones are points of the curve of R2 against
-    /// steps.
+    /// Whether the encoder is from the end of the training. Earlier encoders are points of the curve of R2
+    /// against steps.
     pub last: bool,
     /// Values, empty for a pretraining.
     pub metrics: Vec<Metric>,
@@ -71,7 +71,7 @@ pub struct Cell {
     pub curve: Vec<CurvePoint>,
     /// Wall time in seconds.
     pub seconds: f64,
-    /// Whether the work was interrupted and resumed; `seconds` is no timing then.
+    /// Whether the work was interrupted and resumed; `seconds` is then not a valid timing.
     pub resumed: bool,
     /// Whether the encoder was pretrained elsewhere: its seeds do not pair with those of other rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

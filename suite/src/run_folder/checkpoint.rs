@@ -1,4 +1,4 @@
-//! One checkpoint: a folder of safetensors beside a manifest with their checksums.
+//! One checkpoint: a folder of safetensors files, with a manifest that has their checksums.
 //!
 //! | file | content |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | `optimizer.safetensors` | Adam's moments, as `m.<name>` and `v.<name>`; absent in `curve-N/` |
 //! | `manifest.json` | counters, curve, schedule, precision, names and shapes, and the BLAKE3 of every file and of itself |
 //!
-//! The folder is written atomically, so it is complete or was damaged later. A reader verifies every file
-//! before using it.
+//! The folder is written atomically, so it is complete unless it was damaged later. A reader verifies every
+//! file before using it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,18 +39,18 @@ pub(crate) const PARAMETERS: &str = "parameters.safetensors";
 /// File of Adam's moments.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
-/// How far a training has come.
+/// The progress of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainingState {
     /// Epochs finished.
     pub epoch: u64,
-    /// Steps taken: also the position in the schedule.
+    /// Steps taken, which is also the position in the schedule.
     pub step: u64,
     /// Seconds spent, over all calls that worked on the training.
     pub seconds: f64,
     /// Training curve so far.
     pub curve: Vec<CurvePoint>,
-    /// Sums since the curve's last point, where the training was stopped in the middle of an epoch.
+    /// Sums since the curve's last point, if the training was stopped in the middle of an epoch.
     #[serde(rename = "since", default, skip_serializing_if = "CurveSums::is_empty")]
     pub curve_sums: CurveSums,
 }
@@ -68,7 +68,7 @@ pub struct CheckpointManifest {
     format: u32,
     /// Counters and curve.
     pub state: TrainingState,
-    /// What it is a checkpoint of.
+    /// The training that it belongs to.
     pub identity: TrainingIdentity,
     files: BTreeMap<String, FileChecksum>,
 }
@@ -78,7 +78,7 @@ pub struct CheckpointManifest {
 pub enum CheckpointError {
     /// Bytes are missing or have changed: an older checkpoint may be good.
     Damaged(anyhow::Error),
-    /// It is complete and belongs to another training or version.
+    /// It is complete but belongs to another training or version.
     Mismatch(anyhow::Error),
 }
 
@@ -101,7 +101,7 @@ impl Checkpoint {
     /// Reads the manifest of the checkpoint in `folder`.
     ///
     /// # Errors
-    /// A manifest that is absent, damaged or of another version.
+    /// A manifest that is absent, damaged or has another version.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(MANIFEST);
         let place = || path.display().to_string();
@@ -148,7 +148,7 @@ impl Checkpoint {
         read().with_context(|| path.display().to_string()).map_err(CheckpointError::Damaged)
     }
 
-    /// Restores parameters and moments, and returns the counters. On an error nothing has been changed.
+    /// Restores parameters and moments, and returns the counters. On an error, nothing is changed.
     ///
     /// # Errors
     /// A damaged file, or a checkpoint of another training than `wanted`.
@@ -230,7 +230,7 @@ fn read_manifest(path: &Path) -> Result<Value> {
     Ok(manifest)
 }
 
-/// BLAKE3 of a JSON value's shortest text.
+/// BLAKE3 of a JSON value's compact text.
 fn json_checksum(value: &Value) -> String {
     blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
 }

@@ -1,5 +1,5 @@
-//! The checkpoints of one training: `step-N/` to resume from, of which the newest two stay, and `curve-N/`
-//! with the parameters alone, for the curve of R2 against steps.
+//! The checkpoints of one training: `step-N/` to resume from (the newest two are kept), and `curve-N/` with
+//! only the parameters, for the curve of R2 against steps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::run_folder::checkpoint::{
 };
 use crate::run_folder::training_identity::TrainingIdentity;
 
-/// Number of `step-N` folders that stay, because one may be damaged.
+/// Number of `step-N` folders that are kept, because one may be damaged.
 const KEPT: usize = 2;
 
 /// The checkpoints of one training.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
-    /// Folder of this training alone.
+    /// Folder of this training only.
     pub folder: PathBuf,
 }
 
@@ -51,7 +51,7 @@ impl Checkpoints {
         Ok(self.numbered("curve-")?.into_iter().map(|step| self.on_curve(step)).collect())
     }
 
-    /// Numbers behind `prefix` in the names of the folder, largest first.
+    /// Numbers after `prefix` in the names of the folder's entries, largest first.
     fn numbered(&self, prefix: &str) -> Result<Vec<u64>> {
         if !self.folder.exists() {
             return Ok(Vec::new());
@@ -63,8 +63,8 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Step of the newest undamaged checkpoint. Damaged ones are renamed to `step-N.damaged`, and `warn` gets
-    /// a sentence about each.
+    /// Step of the newest undamaged checkpoint. Damaged ones are renamed to `step-N.damaged`, and `warn`
+    /// receives a sentence about each.
     ///
     /// # Errors
     /// A complete checkpoint of another training than `wanted`: it must not be overwritten.
@@ -88,7 +88,7 @@ impl Checkpoints {
             };
             let next = match steps.get(i + 1) {
                 Some(older) => format!("falling back to step-{older}"),
-                None => "no older one is left, the training starts anew".to_owned(),
+                None => "no older one is left, the training starts over".to_owned(),
             };
             warn(&format!("damaged checkpoint set aside: {error:#}; {next}"))?;
             let aside = self.folder.join(format!("step-{step}.damaged"));
@@ -102,7 +102,7 @@ impl Checkpoints {
     /// Writes a checkpoint and removes the oldest ones.
     ///
     /// # Errors
-    /// The file system's, with the path; older checkpoints are unchanged then.
+    /// A file system error, with the path. Older checkpoints are then unchanged.
     pub fn save(
         &self,
         arena: &Arena,
@@ -125,10 +125,10 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Writes the parameters alone, for a point of the curve.
+    /// Writes only the parameters, for a point of the curve.
     ///
     /// # Errors
-    /// The file system's, with the path.
+    /// A file system error, with the path.
     pub fn save_parameters(
         &self,
         arena: &Arena,
@@ -139,10 +139,10 @@ impl Checkpoints {
         checkpoint::write(&self.on_curve(state.step), &files, state, identity)
     }
 
-    /// Copies a checkpoint of another folder, under its name.
+    /// Copies a checkpoint from another folder, keeping its name.
     ///
     /// # Errors
-    /// The file system's, with the path.
+    /// A file system error, with the path.
     pub fn adopt(&self, checkpoint: &Path) -> Result<()> {
         let target = self.folder.join(checkpoint.file_name().expect("a checkpoint has a name"));
         let fill = |temporary: &Path| {

@@ -47,7 +47,7 @@ impl RunFolder {
     /// Writes a finished cell.
     ///
     /// # Errors
-    /// The file system's.
+    /// A file system error.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
         write_atomic(&self.path(layout::cell(&cell.id)), serde_json::to_string_pretty(cell)?.as_bytes())
     }
@@ -55,15 +55,15 @@ impl RunFolder {
     /// Reads a finished cell.
     ///
     /// # Errors
-    /// A file that is absent, cannot be read or is of another version.
+    /// A file that is absent, cannot be read or has another version.
     pub fn cell(&self, id: &str) -> Result<Cell> {
         read_cell(&self.path(layout::cell(id)))
     }
 
-    /// Writes why a cell failed; returns the file.
+    /// Writes a report of why a cell failed and returns its path.
     ///
     /// # Errors
-    /// The file system's.
+    /// A file system error.
     pub fn write_failed(&self, id: &str, report: &Value) -> Result<PathBuf> {
         let path = self.path(layout::failed_cell(id));
         write_atomic(&path, serde_json::to_string_pretty(report)?.as_bytes())?;
@@ -73,7 +73,7 @@ impl RunFolder {
     /// Removes the report of a cell that failed earlier and is now finished.
     ///
     /// # Errors
-    /// The file system's.
+    /// A file system error.
     pub fn clear_failed(&self, id: &str) -> Result<()> {
         let path = self.path(layout::failed_cell(id));
         match fs::remove_file(&path) {
@@ -87,7 +87,7 @@ impl RunFolder {
     /// Appends a line to the log.
     ///
     /// # Errors
-    /// The file system's.
+    /// A file system error.
     pub fn log(&self, line: &Value) -> Result<()> {
         let path = self.path(layout::LOG);
         let append = || -> std::io::Result<()> {
@@ -100,7 +100,7 @@ impl RunFolder {
     /// All finished cells, by id.
     ///
     /// # Errors
-    /// Names a cell file that cannot be read or is of another version.
+    /// A cell file that cannot be read or has another version; the message names it.
     pub fn cells(&self) -> Result<Vec<Cell>> {
         self.cell_paths()?.iter().map(|path| read_cell(path)).collect()
     }
@@ -108,7 +108,7 @@ impl RunFolder {
     /// The finished cells that can be read, by id, and the errors of those that cannot.
     ///
     /// # Errors
-    /// A folder that holds no run.
+    /// A folder that is not a run.
     pub fn readable_cells(&self) -> Result<(Vec<Cell>, Vec<String>)> {
         let (mut cells, mut problems) = (Vec::new(), Vec::new());
         for path in self.cell_paths()? {
@@ -133,7 +133,7 @@ impl RunFolder {
 fn read_cell(path: &Path) -> Result<Cell> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let cell: Cell = serde_json::from_str(&text).with_context(|| {
-        format!("{} is damaged\nhint: remove it and run again, the cell is then done anew", path.display())
+        format!("{} is damaged\nhint: remove it and run again to redo the cell", path.display())
     })?;
     if cell.schema != SCHEMA {
         bail!("{}: cell format {}, this program reads {SCHEMA}", path.display(), cell.schema);

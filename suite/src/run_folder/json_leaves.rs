@@ -4,9 +4,9 @@ use serde_json::Value;
 
 /// A leaf, with the keys that lead to it from the root.
 pub struct Leaf<'a> {
-    /// From the root.
+    /// Keys from the root.
     pub path: Vec<String>,
-    /// No object that holds anything.
+    /// Never a non-empty object.
     pub value: &'a Value,
 }
 
@@ -15,7 +15,7 @@ pub struct Leaf<'a> {
 pub enum Lists {
     /// Every list is a leaf.
     Whole,
-    /// A list that holds an object is entered; its items go by their position from 1.
+    /// A list that contains an object is entered. Its items are named by their position, from 1.
     Entered,
 }
 
@@ -38,7 +38,8 @@ fn collect<'a>(path: &[String], value: &'a Value, lists: Lists, into: &mut Vec<L
 }
 
 impl Leaf<'_> {
-    /// The leaf as words for readers: one, or those of a list; none of null and of an empty list.
+    /// The leaf as readable words: one word, or one for each item of a list. Null and an empty list give
+    /// none.
     pub fn words(&self) -> Vec<String> {
         let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match self.value {

@@ -11,7 +11,7 @@ pub const CELLS: &str = "cells";
 /// Folder of the reports of failed cells.
 pub const FAILED: &str = "failed";
 
-/// Folder of the checkpoints, one folder a training.
+/// Folder of the checkpoints, one folder per training.
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// Folder of the data sets that were rendered for the run.
@@ -23,10 +23,10 @@ pub const FIGURES: &str = "figures";
 /// Folder of the tables.
 pub const TABLES: &str = "tables";
 
-/// All values, one a row.
+/// All values, one per row.
 pub const METRICS: &str = "metrics.csv";
 
-/// What the report needs beside the cells.
+/// What the report needs besides the cells.
 pub const REPORT: &str = "report.json";
 
 /// The report as one page.
@@ -35,13 +35,13 @@ pub const PAGE: &str = "report.html";
 /// Hashes of the files of external rows.
 pub const ROW_FILES: &str = "rows.json";
 
-/// The process that is working in the folder.
+/// The process that is using the folder.
 pub const LOCK: &str = "running.json";
 
 /// Seconds of each phase; the last file that a run writes.
 pub const TIMING: &str = "timing.json";
 
-/// Log, one JSON object a line.
+/// Log, one JSON object per line.
 pub const LOG: &str = "log.jsonl";
 
 /// File of a finished cell.

@@ -1,4 +1,4 @@
-//! One run at a time in a folder: `running.json` names the process that works there.
+//! Allows only one run at a time in a folder: `running.json` names the process that uses it.
 //!
 //! A lock is stale when its process is gone. On the same host the process table shows that. On another host
 //! the file's age does: the owner touches the file every 30 s. A requeued job takes over its own lock.
@@ -20,7 +20,7 @@ use crate::run_folder::layout;
 /// Time after which the owner touches the file again.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Age at which a lock of another host is stale; clocks of nodes differ by less.
+/// Age at which a lock of another host is stale; the clocks of nodes differ by less than this.
 const STALE: Duration = Duration::from_secs(300);
 
 /// How long a process that was just killed may take to end: 5 s.
@@ -28,21 +28,21 @@ fn killed_process_patience() -> Duration {
     patience() / 8
 }
 
-/// The process that works in a folder.
+/// The process that uses a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LockOwner {
     host: String,
     pid: u32,
     /// Start of the process in the kernel's ticks, because process ids are reused.
     started: u64,
-    /// Slurm's id of the job, if there is one.
+    /// Slurm's job id, if there is one.
     job: Option<String>,
 }
 
 /// This process's lock on a folder, until it is dropped.
 pub struct RunLock {
     path: PathBuf,
-    /// The folder, if the lock made it.
+    /// The folder, if the lock created it.
     made: Option<PathBuf>,
     /// Dropped to end the thread that touches the file.
     end: Option<Sender<()>>,
@@ -50,10 +50,10 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks `folder`, which is made if it is absent.
+    /// Locks `folder`, and creates it if needed.
     ///
     /// # Errors
-    /// Another run is at work there, or the file system's.
+    /// Another run that uses the folder; a file system error.
     pub fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(layout::LOCK);
         let made = (!folder.exists()).then(|| folder.to_owned());
@@ -75,7 +75,7 @@ impl RunLock {
                     let job = job.map(|job| format!(", job {job}")).unwrap_or_default();
                     let hint = "hint: wait for it, or name another folder for --out";
                     bail!(
-                        "{}: another run is at work there (process {pid} on {host}{job})\n{hint}",
+                        "{}: another run is using this folder (process {pid} on {host}{job})\n{hint}",
                         folder.display()
                     );
                 }
@@ -85,7 +85,7 @@ impl RunLock {
         let file = path.clone();
         let touching = std::thread::spawn(move || {
             while ended.recv_timeout(TOUCH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // an error of the file system here is no reason to end a run
+                // a file system error here is no reason to end a run
                 let _ = File::options()
                     .write(true)
                     .open(&file)
@@ -117,7 +117,7 @@ impl LockOwner {
     }
 }
 
-/// Creates the file. It fails if the file exists, also on file systems without locks.
+/// Creates the file. Fails if the file exists, even on file systems without locks.
 fn create(path: &Path, owner: &LockOwner) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     file.write_all(serde_json::to_string(owner)?.as_bytes())?;
@@ -159,7 +159,7 @@ fn remove_stale(path: &Path) -> Result<()> {
 /// Start of a running process, in the kernel's ticks since boot.
 fn started(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the program's name, in parentheses, may hold anything
+    // the program's name, in parentheses, may contain anything
     let mut fields = text.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     let started = fields.nth(18)?.parse().ok()?;

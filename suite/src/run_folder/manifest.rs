@@ -1,5 +1,5 @@
-//! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run's folder can only
-//! be continued with the configuration that it was begun with.
+//! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run can only be
+//! continued with the configuration that it was started with.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,16 +22,16 @@ pub struct HashedSubSuite<'a> {
     pub sub_suite: &'a SubSuite,
     /// Hash of its data set's content.
     pub data: &'a str,
-    /// Hashes of the other packs that are measured on, by name.
+    /// Hashes of the other packs used for measurements, by name.
     pub packs: &'a BTreeMap<String, String>,
     /// Hash of the file of `train.init`.
     pub init: Option<&'a str>,
 }
 
-/// Whether the folder can become, or already is, a run of this configuration. Nothing is written.
+/// Checks that the folder can become, or already is, a run of this configuration. Nothing is written.
 ///
 /// # Errors
-/// A folder that is no run, or a run of another configuration (differing keys named).
+/// A folder that is not a run, or a run with another configuration; the message names the keys that differ.
 pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Result<()> {
     if let Some(mut found) = read(run)? {
         for key in FROM_FILES {
@@ -50,7 +50,7 @@ pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Resu
     let files = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
     if files.flatten().any(|file| allowed.iter().all(|name| file.file_name() != *name)) {
         bail!(
-            "{} is not empty and holds no manifest.json: it is no run\nhint: name a new folder for --out",
+            "{} is not empty and holds no manifest.json: it is not a run\nhint: name a new folder for --out",
             root.display()
         );
     }
@@ -84,7 +84,7 @@ fn by_data_set<'a>(values: impl Iterator<Item = (&'a SubSuite, Option<Value>)>) 
 /// this call to it.
 ///
 /// # Errors
-/// As [`check`], different data included, and a folder that cannot be written.
+/// Same as [`check`]; also different data, and a folder that cannot be written.
 pub fn establish(
     run: &RunFolder,
     sub_suites: &[HashedSubSuite],
@@ -127,7 +127,7 @@ pub fn establish(
     write_atomic(&run.path(layout::MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())
 }
 
-/// The number type that the run in the folder was begun with.
+/// The number type that the run in the folder was started with.
 pub fn precision(run: &RunFolder) -> Option<Compute> {
     let found = read(run).ok()??;
     [Compute::F32, Compute::Bf16].into_iter().find(|&compute| found["precision"] == compute.name())
@@ -151,7 +151,7 @@ fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
 }
 
 fn another_configuration(run: &RunFolder) -> String {
-    format!("{} holds a run of another configuration", run.root().display())
+    format!("{} holds a run with another configuration", run.root().display())
 }
 
 /// # Errors
@@ -169,7 +169,7 @@ fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
     )
 }
 
-/// A line for every key in which two configurations differ, from the key and both values.
+/// One line for every key in which two configurations differ, made from the key and both values.
 pub fn differing(found: &Value, wanted: &Value, line: impl Fn(&str, &str, &str) -> String) -> Vec<String> {
     let flat = |document| -> BTreeMap<String, String> {
         let leaves = leaves(document, Lists::Whole).into_iter();

@@ -1,4 +1,4 @@
-//! A measured value before and after it knows its cell.
+//! A measured value, without and with the cell that it belongs to.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Metric {
     pub suite: String,
     /// Number of the paper's table that it belongs to, or `-`.
     pub table: String,
-    /// Data set as it stands in the table.
+    /// Name of the data set in the table.
     pub dataset: String,
     /// A transformation, or the name of another [`TaskFamily`](crate::registry::TaskFamily).
     pub task: String,
@@ -21,7 +21,7 @@ pub struct Metric {
     pub metric: String,
     /// Seed of the pretraining.
     pub pretrain_seed: u64,
-    /// Seed of the probe; none where nothing is drawn.
+    /// Seed of the probe; none if nothing is random.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
@@ -40,7 +40,7 @@ pub struct MeasuredValue {
     pub task: String,
     /// As in [`Metric`].
     pub metric: String,
-    /// Seed of the probe; none where nothing is drawn.
+    /// Seed of the probe; none if nothing is random.
     pub eval_seed: Option<u64>,
     /// The value.
     pub value: f64,
@@ -50,13 +50,13 @@ pub struct MeasuredValue {
     pub better: Better,
 }
 
-/// Whose values they are.
+/// Where values come from.
 pub struct ValueOrigin<'a> {
     /// Name of the suite.
     pub suite: &'a str,
     /// The paper's table that they belong to.
     pub table: Option<u8>,
-    /// The set that was measured on.
+    /// The data set used for the measurement.
     pub dataset: &'a str,
     /// Row of the table.
     pub method: String,
@@ -88,7 +88,7 @@ impl MeasuredValue {
 }
 
 impl Measure {
-    /// A value of this measure. Of one that ends with a slash, [`Measure::value_of_class`].
+    /// A value of this measure. For a measure whose name ends with a slash, use [`Measure::value_of_class`].
     pub fn value(&self, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
         let Measure { family, metric, unit, better, .. } = *self;
         MeasuredValue {
@@ -101,14 +101,14 @@ impl Measure {
         }
     }
 
-    /// A value of this measure of one class.
+    /// A value of this measure for one class.
     pub fn value_of_class(&self, class: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
         MeasuredValue { metric: format!("{}{class}", self.metric), ..self.value(eval_seed, value) }
     }
 }
 
 impl R2Metric {
-    /// A value of this metric of a transformation.
+    /// A value of this metric for a transformation.
     pub fn value(self, transformation: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
         MeasuredValue {
             task: transformation.to_owned(),

@@ -1,4 +1,4 @@
-//! The program and the machine that make a run, as found when it starts.
+//! The program and the machine of a run, recorded when it starts.
 
 use std::fs::File;
 use std::process::Command;
@@ -39,13 +39,13 @@ pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
     })
 }
 
-/// First line that a program prints; `None` if the program is absent or fails.
+/// The first line that a program prints; `None` if the program is absent or fails.
 fn first_line(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// The present state of the checkout that this program lies in, which may have changed since the build; null
+/// The current state of the checkout that contains this program. It may have changed since the build. Null
 /// outside a checkout.
 fn checkout() -> Value {
     let program = std::env::current_exe().unwrap_or_default();
@@ -77,7 +77,7 @@ fn versions(worker: &Worker) -> Value {
     })
 }
 
-/// Version of the libtorch in use, which the launcher reads.
+/// Version of the libtorch in use, as found by the launcher.
 fn libtorch() -> String {
     std::env::var("EQR_LIBTORCH_VERSION").unwrap_or_else(|_| "not said by the launcher".to_owned())
 }

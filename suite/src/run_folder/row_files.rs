@@ -1,4 +1,4 @@
-//! `rows.json`: hashes of the files of external rows when their cells were measured.
+//! `rows.json`: hashes of the files of external rows, taken when their cells were measured.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
-/// Records the hashes of the rows' files, by the rows' slugs. A run may be given further rows at any time,
-/// and other files for rows without finished cells.
+/// Records the hashes of the rows' files, by the rows' slugs. Rows may be added to a run at any time. The
+/// files of rows without finished cells may change.
 ///
 /// # Errors
-/// A row with finished cells whose file has changed; the file system's.
+/// A row with finished cells whose file has changed; a file system error.
 pub fn record(run: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> {
     let path = run.path(layout::ROW_FILES);
     let mut recorded: BTreeMap<String, String> = match std::fs::read_to_string(&path) {
@@ -32,7 +32,8 @@ pub fn record(run: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> 
             let hint = "hint: give the row another name, or the run another --out";
             ensure!(
                 before == hash,
-                "row {slug}: cells/{cell} was made of another file, or with other options, than are named now\n{hint}"
+                "row {slug}: cells/{cell} was made from another file, or with other options, than those given \
+                 now\n{hint}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! NamedTensors tensors as safetensors, with the file's text metadata.
+//! Named tensors as safetensors, with the file's text metadata.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use tch::{Kind, Tensor};
 
-/// Tensors by name, as `Arena::load` takes them.
+/// Tensors by name, as expected by `Arena::load`.
 pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
 
 const KINDS: [(Kind, Dtype); 4] = [

@@ -1,4 +1,4 @@
-//! What a checkpoint is a checkpoint of: number type, schedule, architecture.
+//! Which training a checkpoint belongs to: number type, schedule and architecture.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Shape of every parameter, by name.
 pub(crate) type Shapes = BTreeMap<String, Vec<i64>>;
 
-/// What a checkpoint is of. A training refuses checkpoints of another identity.
+/// Identifies the training of a checkpoint. A training refuses checkpoints with another identity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingIdentity {
     /// `fp32`, `bf16`.
@@ -20,7 +20,7 @@ pub struct TrainingIdentity {
     pub schedule: Schedule,
     /// The encoder, so that it can be rebuilt without the suite.
     pub encoder: VitConfig,
-    /// What its images are normalised by; absent in checkpoints of earlier versions.
+    /// The normalisation of its images; absent in checkpoints of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
     /// Shape of every parameter.
@@ -42,7 +42,7 @@ impl TrainingIdentity {
     /// Whether a checkpoint of this identity belongs to the training `wanted`.
     ///
     /// # Errors
-    /// The first difference; of shapes all differences.
+    /// The first difference, or all differences if shapes differ.
     pub(crate) fn ensure_matches(&self, wanted: &TrainingIdentity) -> Result<()> {
         ensure_same_shapes(&self.shapes, &wanted.shapes)?;
         let (found, precision) = (&self.precision, &wanted.precision);

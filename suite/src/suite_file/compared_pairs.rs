@@ -1,5 +1,5 @@
-//! Pairs of rows that a suite asks the report to test against each other, beside those that every report
-//! tests.
+//! Pairs of rows that a suite asks the report to test against each other, in addition to those that every
+//! report tests.
 //!
 //! ```toml
 //! [[compare]]
@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Two rows of the tables. The difference that is tested is the first less the second.
+/// Two rows of the tables. The tested difference is the first minus the second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparedPair {

@@ -1,7 +1,7 @@
-//! A suite file as sub-suites, one a data set.
+//! A suite file as sub-suites, one per data set.
 //!
-//! `[data]` is one data set. Several `[[data]]` are several: each is trained on and measured separately, with
-//! the keys of the whole file, except for those that its own `set` overrides.
+//! `[data]` is one data set. Several `[[data]]` sections are several data sets. Each is trained on and
+//! measured separately, with the keys of the whole file, except for those that its own `set` overrides.
 //!
 //! ```toml
 //! [[data]]
@@ -25,13 +25,13 @@ use crate::suite_file::presets::read;
 use crate::suite_file::suggestions::explain;
 use crate::suite_file::suite::Suite;
 
-/// One data set of a suite, with what is trained and measured on it.
+/// One data set of a suite, with the trainings and measurements on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubSuite {
     /// Name in cell ids, files and the `dataset` column: `data.key`, by default the name of the pack or of
     /// the generated set. `None` if the file has a single data set.
     pub key: Option<String>,
-    /// The suite with this data set alone.
+    /// The suite with only this data set.
     pub suite: Suite,
 }
 
@@ -40,7 +40,7 @@ pub struct SubSuite {
 ///
 /// # Errors
 /// No such preset or file, unknown keys and methods (with the nearest valid name), values out of range, two
-/// data sets of the same name.
+/// data sets with the same name.
 pub fn load(name: &str, overrides: &[String], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
     let mut sub_suites = read_sub_suites(name, overrides)?;
     for SubSuite { suite, .. } in &mut sub_suites {
@@ -56,7 +56,7 @@ impl Suite {
     /// The suite of a preset or TOML file with one data set ([`load`] reads every file).
     ///
     /// # Errors
-    /// As [`load`], and several data sets.
+    /// Same as [`load`], and several data sets.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
         let mut sub_suites = load(name, overrides, &[])?;
         match (sub_suites.pop(), sub_suites.is_empty()) {
@@ -90,7 +90,8 @@ fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
         if sub_suites.iter().any(|other| other.key == sub_suite.key) {
             let key = sub_suite.key.unwrap_or_default();
             bail!(
-                "{origin}: another data set is called `{key}` too\nhint: tell them apart by `key = \"...\"`"
+                "{origin}: another data set is called `{key}` too\nhint: rename one of them with \
+                 `key = \"...\"`"
             );
         }
         sub_suites.push(sub_suite);
@@ -101,7 +102,7 @@ fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
 /// The sub-suite of one of several data sets.
 fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
     let text = |value: Value| {
-        value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a text"))
+        value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a string"))
     };
     let key = data.remove("key").map(text).transpose()?;
     let own = match data.remove("set") {
@@ -119,7 +120,7 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
     for assignment in overrides {
         let key = assignment.split(['.', '=']).next().unwrap_or_default();
         if key == "data" {
-            let hint = "hint: set it in the file, in one of the sections [[data]]";
+            let hint = "hint: set it in the file, in one of the [[data]] sections";
             bail!("--set {assignment}: the suite has several data sets\n{hint}");
         }
         set(&mut table, assignment)?;
@@ -131,7 +132,7 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
     }));
     ensure!(
         !key.is_empty(),
-        "{origin}: its name has neither letters nor digits\nhint: give it one by `key = \"...\"`"
+        "{origin}: its name has neither letters nor digits\nhint: give it a name with `key = \"...\"`"
     );
     if !named {
         suite.title = format!("{}: {key}", suite.title);
@@ -144,7 +145,7 @@ fn parse(text: &str, origin: &str) -> Result<Suite> {
     suite.completed().with_context(|| origin.to_owned())
 }
 
-/// Overwrites keys of `base` by those of `own`; sections are merged.
+/// Overwrites keys of `base` with those of `own`. Sections are merged.
 fn merge(base: &mut Table, own: Table) {
     for (key, value) in own {
         match (base.get_mut(&key), value) {
@@ -156,7 +157,7 @@ fn merge(base: &mut Table, own: Table) {
     }
 }
 
-/// Sets `a.b.c=value` in a table; the value is read as TOML, else as a string.
+/// Sets `a.b.c=value` in a table; the value is read as TOML, or else as a string.
 fn set(table: &mut Table, assignment: &str) -> Result<()> {
     let (key, value) =
         assignment.split_once('=').ok_or_else(|| anyhow!("--set {assignment}: expected key=value"))?;

@@ -1,5 +1,4 @@
-//! `[[transfer]]` and `[[segmentation]]`: data sets that frozen encoders are transferred to, and that they
-//! segment.
+//! `[[transfer]]` and `[[segmentation]]`: data sets for transfer and segmentation with frozen encoders.
 
 use std::collections::BTreeSet;
 
@@ -57,14 +56,14 @@ pub struct TransferSet {
     pub preparation: Preparation,
 }
 
-/// The accuracy that a table shows of a data set.
+/// The accuracy that a table shows for a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Headline {
     /// Fraction of the test images that are classified correctly.
     #[default]
     Top1,
-    /// Mean over the classes of that fraction: Pets and Aircraft.
+    /// Mean of that fraction over the classes, for Pets and Aircraft.
     MeanPerClass,
 }
 

@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder for its newest), a .safetensors \
      file with the names of timm's ViTs or of `eqr-bench export`, or a TorchScript module that takes an image batch \
      (N, 3, S, S) and returns features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple of maps. \
-     A TorchScript file is a program: it runs with your rights, so take it from people you trust.";
+     A TorchScript file is a program: it runs with your rights, so use only files from people you trust.";
 
 /// How an encoder takes images.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncoderOptions {
-    /// Side of the images in pixels; default: what the encoder was trained on, for a TorchScript module 224.
-    /// Position embeddings are resized.
+    /// Side of the images in pixels; default: the side that the encoder was trained on, or 224 for a
+    /// TorchScript module. Position embeddings are resized.
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
-    /// Mean of red, green and blue that images are normalised by, for pixels in [0, 1]; default: what our
-    /// checkpoints were trained with, and ImageNet's for other encoders.
+    /// Mean of red, green and blue used to normalise images, for pixels in [0, 1]; default: the training
+    /// value for our checkpoints, ImageNet's for other encoders.
     #[arg(long, value_parser = channels, value_name = "R,G,B", requires_all = ["std", "encoder"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Their standard deviation.
+    /// Standard deviation of red, green and blue.
     #[arg(long, value_parser = channels, value_name = "R,G,B", requires = "mean")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
-    /// Which tokens of a timm ViT, or of tokens that are no map, become the feature; our encoders have y, and
-    /// maps are averaged.
+    /// Which tokens become the feature, for a timm ViT or for tokens that do not form a map; our encoders
+    /// have y, and maps are averaged.
     #[arg(long, value_enum, default_value = "cls")]
     pub pool: Pooling,
     /// Attention heads of a timm ViT, which its shapes do not show; default: width / 64.
@@ -54,5 +54,5 @@ fn channels(text: &str) -> Result<[f32; 3], String> {
     let values = values.ok().filter(|values| values.iter().all(|value| value.is_finite()));
     values
         .and_then(|values| values.try_into().ok())
-        .ok_or_else(|| "expected three numbers with commas between".into())
+        .ok_or_else(|| "expected three numbers separated by commas".into())
 }

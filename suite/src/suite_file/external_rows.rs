@@ -39,7 +39,7 @@ pub struct ExternalRow {
     /// takes them, by the names of the suite's `transfer` sets (their files without `.h5`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transfer: BTreeMap<String, PathBuf>,
-    /// A file with the columns of `metrics.csv`, of which the rows of this data set and this method are used.
+    /// A file with the columns of `metrics.csv`. Only its rows for this data set and this method are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<PathBuf>,
 }
@@ -57,8 +57,8 @@ fn is_default(options: &EncoderOptions) -> bool {
 }
 
 impl ExternalRow {
-    /// A row from the file at `path`, by its extension: `.csv` results, `.h5` features, anything else an
-    /// encoder.
+    /// A row from the file at `path`. The extension decides: `.csv` is results, `.h5` is features, anything
+    /// else is an encoder.
     pub fn from_file(name: &str, path: PathBuf) -> ExternalRow {
         let empty = ExternalRow {
             method: ExternalMethod::External,
@@ -79,7 +79,7 @@ impl ExternalRow {
     /// What the row's values depend on: the `hash` of each file, and the options.
     ///
     /// # Errors
-    /// Those of `hash`.
+    /// Errors of `hash`.
     pub fn identity(&self, hash: impl Fn(&Path) -> Result<String>) -> Result<String> {
         let sources = [("encoder", &self.encoder), ("features", &self.features), ("metrics", &self.metrics)];
         let named = sources.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));

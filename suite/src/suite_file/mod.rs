@@ -1,4 +1,4 @@
-//! A suite as it is read from a file or preset: what is trained on what, and how it is measured.
+//! A suite as read from a file or preset: what is trained on what, and how it is measured.
 
 pub mod compared_pairs;
 pub mod data_sets;

@@ -7,13 +7,13 @@ use eqr_models::methods::LossConfig;
 use eqr_models::vit::{Pool, PositionInit, Size};
 use serde::{Deserialize, Serialize};
 
-/// The network; the side of its images is that of the data set.
+/// The network. The side of its images is that of the data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Side of a patch in pixels.
     pub patch: i64,
-    /// Name of a width, depth and number of heads, in place of the three; written out when the suite is read.
+    /// Name of a size, which replaces width, depth and number of heads. Expanded when the suite is read.
     #[serde(default, skip_serializing)]
     pub size: Option<Size>,
     /// Width of the encoder's tokens.
@@ -28,10 +28,10 @@ pub struct Model {
     /// Length of the representation y.
     #[serde(default = "paper_out")]
     pub out: i64,
-    /// Where the two halves of y are read.
+    /// Where the two halves of y are read from.
     #[serde(default)]
     pub pool: Pool,
-    /// How the learned position embedding starts.
+    /// How the learned position embedding is initialised.
     #[serde(default)]
     pub positions: PositionInit,
     /// Heads between y and the losses.
@@ -43,7 +43,7 @@ pub struct Model {
     /// Loss weights.
     #[serde(default)]
     pub loss: LossConfig,
-    /// Whether SIE's parameters get a constant 1 appended; unset: for photographs yes, for renders no.
+    /// Whether SIE's parameters get a constant 1 appended; if unset, yes for photographs and no for renders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sie_constant: Option<bool>,
 }
@@ -53,10 +53,10 @@ fn paper_out() -> i64 {
 }
 
 impl Model {
-    /// Replaces the name of a size by width, depth and heads.
+    /// Replaces the name of a size with width, depth and heads.
     ///
     /// # Errors
-    /// A name together with one of the three, or neither the name nor all of the three.
+    /// A name together with any of the three, or neither a name nor all three.
     pub(crate) fn write_out_size(&mut self) -> Result<()> {
         let given = [("dim", self.dim), ("depth", self.depth), ("heads", self.heads)];
         match self.size.take() {
@@ -96,7 +96,7 @@ mod tests {
         };
         let named = load("size = \"tiny\"").unwrap();
         assert_eq!(named, load("dim = 192\ndepth = 12\nheads = 3").unwrap());
-        // what a manifest holds can be read again
+        // the suite in a manifest can be read again
         assert_eq!(toml::from_str::<Suite>(&toml::to_string(&named).unwrap()).unwrap(), named);
         for (model, part) in [
             ("size = \"tiny\"\ndepth = 3", "model.size and model.depth = 3 are both given"),

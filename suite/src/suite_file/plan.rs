@@ -11,12 +11,12 @@ use crate::suite_file::names::file_name;
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
 
-/// How long a method trains that only uses the known units (protocol section 7).
+/// How long a method trains if it uses only the known units (protocol section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// As many passes over its units as the other methods make over theirs: the headline.
+    /// As many passes over its units as the other methods make over theirs. This is the headline result.
     EqualEpochs,
-    /// As many steps as the other methods, that is more passes over fewer units.
+    /// As many steps as the other methods, that is, more passes over fewer units.
     EqualSteps,
 }
 
@@ -31,7 +31,7 @@ pub struct Row {
 
 const EQUAL_STEPS: &str = ", equal steps";
 
-/// The method's name in a row's name.
+/// The method's name, taken from a row's name.
 pub fn method_name(row: &str) -> &str {
     row.strip_suffix(EQUAL_STEPS).unwrap_or(row)
 }
@@ -53,8 +53,8 @@ impl FromStr for Row {
     }
 }
 
-/// The rows of a suite, in order. If only a fraction of the units is known, the methods that need known units
-/// have a second row, trained for as many steps as the others.
+/// The rows of a suite, in order. If only a fraction of the units is known, each method that needs known
+/// units has a second row, trained for as many steps as the others.
 ///
 /// # Errors
 /// An unknown method name.
@@ -80,7 +80,7 @@ pub struct EncoderRun {
 }
 
 impl EncoderRun {
-    /// Name for files, as `sie-rot-color-seed0`, after the data set's key if there is one.
+    /// Name for files, such as `sie-rot-color-seed0`, preceded by the data set's key if there is one.
     pub fn slug(&self) -> String {
         let key = self.data_set.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
         format!("{key}{}-seed{}", file_name(&self.row.to_string()), self.seed)
@@ -102,7 +102,8 @@ impl EncoderRun {
     }
 }
 
-/// Every encoder of a sub-suite, seed by seed: an interrupted run has all methods of its first seeds.
+/// Every encoder of a sub-suite, seed by seed, so that an interrupted run has all methods for its first
+/// seeds.
 ///
 /// # Errors
 /// An unknown method name.
@@ -113,7 +114,7 @@ pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun
 }
 
 /// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without
-/// `train.probe_every`, and for rows of equal steps, which are no part of the curve.
+/// `train.probe_every`, and for rows of equal steps, which are not part of the curve.
 pub fn curve_steps(suite: &Suite, budget: Budget, steps_per_epoch: u64) -> Vec<u64> {
     let Some(every) = suite.train.probe_every.filter(|_| budget == Budget::EqualEpochs) else {
         return Vec::new();

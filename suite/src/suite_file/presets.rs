@@ -103,14 +103,14 @@ mod tests {
         let all = preset("paper");
         assert_eq!(all.iter().map(|suite| suite.table.unwrap()).collect::<Vec<_>>(), [1, 2, 4, 3]);
         for (table, method) in paper() {
-            // Tables 5 and 6 are of the encoders of Table 2
+            // Tables 5 and 6 use the encoders of Table 2
             let table = if table > 4 { 2 } else { table };
             let suite = all.iter().find(|suite| suite.table == Some(table)).unwrap();
             assert!(suite.methods.contains(&method), "paper, table {table}: {method}");
         }
     }
 
-    /// `--pretrained` can then take over the trainings of one into the other.
+    /// `--pretrained` can then reuse the trainings of one preset in another.
     #[test]
     fn presets_of_one_pretraining_share_it() {
         let training = |suite: &Suite| {

@@ -31,7 +31,7 @@ pub struct Probe {
 }
 
 impl Default for Probe {
-    /// The protocol's.
+    /// The protocol's values.
     fn default() -> Self {
         Probe {
             seeds: 3,
@@ -49,7 +49,7 @@ impl Default for Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadoutHalf {
-    /// All of y: the headline.
+    /// All of y, which gives the headline metrics.
     All,
     /// The invariant half.
     Inv,

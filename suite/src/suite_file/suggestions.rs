@@ -1,4 +1,4 @@
-//! Error messages that offer the nearest valid name.
+//! Error messages that suggest the nearest valid name.
 
 use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;

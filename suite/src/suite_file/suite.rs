@@ -1,5 +1,5 @@
 //! A suite: what is trained on what, and how it is measured. Every key has the protocol's value as its
-//! default where the protocol gives one.
+//! default, if the protocol gives one.
 
 use anyhow::Result;
 use eqr_models::MethodKind;
@@ -35,10 +35,10 @@ pub struct Suite {
     pub notes: Vec<String>,
     /// Rows that this program pretrains, by name.
     pub methods: Vec<String>,
-    /// Rows that were made elsewhere: encoders, features or results.
+    /// Rows that were produced elsewhere: encoders, features or results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<ExternalRow>,
-    /// Pairs of rows that the report tests beside those that it always tests.
+    /// Pairs of rows that the report tests in addition to those that it always tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
     /// Pretraining seeds 0 .. seeds.
@@ -68,10 +68,10 @@ fn reduced() -> Scale {
 }
 
 impl Suite {
-    /// The suite with abbreviations written out, validated.
+    /// Expands abbreviations and validates the suite.
     ///
     /// # Errors
-    /// As [`Suite::validate`], and a network that is both named and described.
+    /// Same as [`Suite::validate`], and a network that is both named and described.
     pub fn completed(mut self) -> Result<Self> {
         self.model.write_out_size()?;
         self.validate()?;

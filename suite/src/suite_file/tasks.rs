@@ -13,7 +13,7 @@ pub struct EquivarianceTask {
     pub outputs: i64,
 }
 
-/// The equivariance tasks of a data set, in the order of the parameters of a pair.
+/// The equivariance tasks of a data set, in the order of a pair's parameters.
 pub fn tasks(kind: SetKind, transforms: &Transforms) -> Vec<EquivarianceTask> {
     let task = |name: &str, outputs| EquivarianceTask { name: name.to_owned(), outputs };
     match kind {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// Pairs of a step, over all ranks.
+    /// Number of pairs per step, over all ranks.
     pub batch: usize,
     /// Passes over the objects (renders) or images (photographs).
     pub epochs: u64,
@@ -18,12 +18,13 @@ pub struct Train {
     /// L2 term in the gradient.
     #[serde(default = "paper_decay")]
     pub weight_decay: f64,
-    /// Fraction of the training units, above 0 to 1, whose transforms and labels are known (protocol section
-    /// 7). Methods that need either train on these alone, and so do the probes of all methods. Each of these
-    /// methods is then trained a second time, for as many steps as the others. Unset: all.
+    /// Fraction of the training units, above 0 and at most 1, whose transforms and labels are known (protocol
+    /// section 7). Methods that need either train on these units only, and so do the probes of all methods.
+    /// Each of these methods is then trained a second time, for as many steps as the others. If unset, all
+    /// units are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_fraction: Option<f64>,
-    /// Epochs between points of the probe curve; unset: only the end is probed.
+    /// Epochs between points of the probe curve; if unset, only the final encoder is probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<u64>,
     /// The encoder that every training starts from: a safetensors file of `eqr-bench export`, or of any ViT

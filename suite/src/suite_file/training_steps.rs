@@ -8,15 +8,15 @@ use crate::suite_file::suite::Suite;
 /// The steps of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingSteps {
-    /// Steps of a pass over the units; an incomplete last batch is dropped.
+    /// Steps per pass over the units; an incomplete last batch is dropped.
     pub per_epoch: u64,
     /// Number of steps, and their learning rates.
     pub schedule: Schedule,
 }
 
 impl TrainingSteps {
-    /// The steps of a training on `used` of `all` units. With [`Budget::EqualEpochs`] the passes over the
-    /// used units count, with [`Budget::EqualSteps`] the steps are those of a training on all units.
+    /// The steps of a training on `used` of `all` units. [`Budget::EqualEpochs`] fixes the number of passes
+    /// over the used units. [`Budget::EqualSteps`] takes as many steps as a training on all units.
     pub fn new(suite: &Suite, budget: Budget, used: usize, all: usize) -> Self {
         let per_epoch = |units: usize| (units / suite.train.batch) as u64;
         let paced_by = match budget {

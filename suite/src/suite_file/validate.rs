@@ -68,7 +68,8 @@ impl Suite {
 }
 
 impl Suite {
-    /// The names of a pair are known. The suite need not have both rows, as `--methods` may leave rows out.
+    /// Checks that both names of a pair are known. The suite need not have both rows, because `--methods` may
+    /// leave rows out.
     fn validate_pair(&self, ComparedPair { first, second }: &ComparedPair) -> Result<()> {
         ensure!(first != second, "compare: `{first}` is compared with itself\nhint: name two rows");
         for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name))

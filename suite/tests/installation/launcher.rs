@@ -1,4 +1,4 @@
-//! The launcher alone: a copy in a temporary folder, with shell scripts as engines and empty files as
+//! The launcher on its own: a copy in a temporary folder, with shell scripts as engines and empty files as
 //! libtorch.
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::sync::MutexGuard;
 
 use tempfile::TempDir;
 
-/// Prints what the launcher handed over, one fact a line.
+/// Prints what the launcher passed on, one fact per line.
 const FAKE_ENGINE: &str = r#"#!/bin/sh
 echo "engine=${0##*/}"
 echo "path=$LD_LIBRARY_PATH"
@@ -20,7 +20,7 @@ for arg in "$@"; do echo "arg=$arg"; done
 exit 75
 "#;
 
-/// An installation: `bin/eqr-bench` with the engines named beside it.
+/// An installation: `bin/eqr-bench` with the named engines beside it.
 struct Install {
     dir: TempDir,
     _turn: MutexGuard<'static, ()>,

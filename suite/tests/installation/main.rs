@@ -1,5 +1,5 @@
-//! What runs before libtorch is there: the launcher that finds it and the script that sets it up. This binary
-//! does not link it.
+//! Tests of what runs before libtorch is available: the launcher that finds it and the script that sets it
+//! up. This binary does not link libtorch.
 
 mod launcher;
 mod setup;

@@ -9,7 +9,7 @@ use std::sync::MutexGuard;
 
 use tempfile::TempDir;
 
-/// A checkout with the scripts only, and an `apt-get` that installs nothing.
+/// A checkout with only the scripts, and an `apt-get` that installs nothing.
 struct Checkout {
     dir: TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -66,7 +66,7 @@ impl Checkout {
         fs::read_to_string(self.path(name)).unwrap().trim().to_owned()
     }
 
-    /// Identifies `.libtorch`: it changes when the folder is made again.
+    /// Identifies `.libtorch`: it changes when the folder is recreated.
     fn facade_identity(&self) -> u64 {
         fs::metadata(self.path(".libtorch")).unwrap().ino()
     }

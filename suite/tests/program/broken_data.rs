@@ -38,7 +38,7 @@ fn refused(here: &Path, input: &str, says: &[&str]) {
     assert!(!here.join("out.h5").exists() && !here.join("out.h5.part").exists(), "something was left");
 }
 
-/// The program with a limit of `kibibytes` on the size of files: writes fail there as on a full disk.
+/// The program with a file size limit of `kibibytes`. Writes beyond it fail as on a full disk.
 fn with_room(here: &Path, kibibytes: u64, args: &[&str]) -> Output {
     let script = format!("trap '' XFSZ; ulimit -f {kibibytes}; exec \"$0\" \"$@\"");
     output(Command::new("bash").args(["-c", &script, PROGRAM]).args(args).current_dir(here))

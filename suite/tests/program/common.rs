@@ -13,7 +13,7 @@ use crate::skip::{skip, skipped};
 /// The launcher. The engines are in the same folder.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_eqr-bench");
 
-/// 16 classes x 6 objects at 16 pixels; batch 25 is divisible by neither 2 nor 3 and gives 3 steps an epoch.
+/// 16 classes x 6 objects at 16 pixels; batch 25 is divisible by neither 2 nor 3 and gives 3 steps per epoch.
 pub const TINY: &str = r#"
 name = "tiny"
 title = "A tiny suite"
@@ -49,7 +49,7 @@ classification = { epochs = 3, batch = 64, lr = 1e-3 }
 /// Rows with and without a predictor.
 pub const FOUR_METHODS: &str = "VICReg,Ours,SIE(rot),SIE(rot+color)";
 
-/// Arguments that run the tiny suite into the folder `out`, with one thread a rank.
+/// Arguments that run the tiny suite into the folder `out`, with one thread per rank.
 pub fn run_args<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["run", "tiny.toml", "--out", out, "--threads", "1", "--precision", "fp32"], more].concat()
 }
@@ -120,8 +120,8 @@ pub fn long_run_of_two_ranks() -> &'static Path {
     &RUN
 }
 
-/// Whoever starts a process reads this lock, and whoever writes HDF5 writes it. HDF5 locks the file that it
-/// writes. A process started meanwhile would inherit that lock and keep it until it ends.
+/// Held for reading to start a process, and for writing to write HDF5. HDF5 locks the file that it writes. A
+/// process started in the meantime would inherit that lock and keep it until it ends.
 static WRITING: RwLock<()> = RwLock::new(());
 
 /// Keeps processes from being started while this one writes an HDF5 file.
@@ -185,11 +185,11 @@ pub fn has_mpi() -> bool {
     *MPI
 }
 
-/// Whether tests of minutes run (`make test-full`). Skips the test if not.
+/// Whether tests that take minutes run (`make test-full`). Skips the test if not.
 pub fn takes_long() -> bool {
     let full = std::env::var_os("EQR_TEST_FULL").is_some();
     if !full {
-        skipped("it takes minutes, EQR_TEST_FULL=1 runs it");
+        skipped("it takes minutes; EQR_TEST_FULL=1 runs it");
     }
     full
 }
@@ -268,7 +268,7 @@ pub fn same_losses(one: &Path, other: &Path, id: &str, steps: usize) {
 pub fn picture(width: u32, height: u32, salt: u32) -> RgbImage {
     let mut state = salt.wrapping_mul(2_654_435_761) | 1;
     RgbImage::from_fn(width, height, |x, y| {
-        // xorshift: noise that no encoder shrinks
+        // xorshift: noise that no image format compresses
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
@@ -302,7 +302,7 @@ pub fn class_folders(
     root
 }
 
-/// A real archive. Skips the test where it is missing.
+/// A real archive. Skips the test if it is missing.
 pub fn shared(file: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let path = std::env::var_os("EQR_SHARED").map_or(beside, PathBuf::from).join("data").join(file);

@@ -1,4 +1,4 @@
-//! A suite of several data sets. One run trains on each and reports each by itself.
+//! A suite of several data sets. One run trains on each of them and reports each separately.
 
 use std::path::Path;
 
@@ -62,7 +62,7 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
         assert!(metrics.contains(row), "{row}: {metrics}");
     }
     assert!(!metrics.contains("photos,rotation,Random init"), "{metrics}");
-    // each table has its own rows only
+    // each table has only its own rows
     let (solids, photos) = (read(out.join("tables/table-solids.md")), read(out.join("tables/table-4.md")));
     assert!(solids.contains("A tiny suite: solids") && !solids.contains("VICReg"), "{solids}");
     assert!(photos.contains("A tiny suite: photos") && photos.contains("VICReg |"), "{photos}");
@@ -110,7 +110,7 @@ fn several_data_sets_do_not_depend_on_the_number_of_ranks() {
     let folder = folder();
     let here = folder.path();
     suite(here);
-    // the probes of several sets are shared out, too
+    // the probes of several sets are also distributed over the ranks
     for (ranks, out, more) in
         [(1, "one", &["--pretrain-only"][..]), (2, "two", &[]), (3, "three", &["--pretrain-only"])]
     {

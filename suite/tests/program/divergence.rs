@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::{copy, eqr, eqr_ranks, folder, has_mpi, run_args, stderr, succeeded, tiny_run};
 
-/// A run of two rows in which `Ours` diverges at the learning rate.
+/// A run of two rows; `Ours` diverges at this learning rate.
 fn args(lr: &str) -> [&str; 14] {
     let methods = ["--methods", "Random init,Ours", "--precision", "fp32"];
     let [a, b, c, d] = methods;

@@ -1,5 +1,5 @@
-//! The program accepts every command in the code blocks of README.md, CONTRIBUTING.md and docs/. Quick ones are run on
-//! generated inputs.
+//! The program accepts every command in the code blocks of README.md, CONTRIBUTING.md and docs/. The quick
+//! ones are run on generated inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the suite is a member")
 }
 
-/// The words of a command without its comment.
+/// The words of a command, without its comment.
 fn words(command: &str) -> Vec<String> {
     let command = command.split(" #").next().expect("what comes first");
     let word = |(index, text): (usize, &str)| match index % 2 {
@@ -52,7 +52,7 @@ fn documented() -> Vec<Documented> {
         let mut inside = false;
         for (index, line) in text.lines().enumerate() {
             inside ^= line.trim_start().starts_with("```");
-            // by itself, after mpirun, or as the value of a TOML key
+            // alone, after mpirun, or as the value of a TOML key
             let Some((before, command)) = line.split_once("eqr-bench ").filter(|_| inside) else { continue };
             let command = if before.ends_with('"') { command.trim_end_matches('"') } else { command };
             found.push(Documented {

@@ -40,8 +40,8 @@ fn flops_are_those_of_a_hand_count() {
     let (code, text, said) =
         dry(here, &["tiny.toml", "--out", "run", "--methods", "VICReg", "--set", "train.epochs=70000"]);
     assert_eq!(code, Some(0), "{said}");
-    // encoder: 16 patches of 48 values, 17 tokens of width 32, 2 blocks, half of y (32) a token and the class
-    // token
+    // encoder: 16 patches of 48 values, 17 tokens of width 32, 2 blocks, half of y (32) per token and for the
+    // class token
     let (tokens, dim) = (17.0, 32.0);
     let block = tokens * 12.0 * dim * dim + 2.0 * tokens * tokens * dim;
     let encoder = 2.0 * (16.0 * 48.0 * dim + 2.0 * block);

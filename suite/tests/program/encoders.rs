@@ -165,7 +165,7 @@ fn an_encoder_that_is_not_frozen_is_refused() {
         &x + x.rand_like()
     });
     for (file, says) in
-        [("batch-norm.pt", "fewer images beside them"), ("noise.pt", "a second pass over the same images")]
+        [("batch-norm.pt", "with a smaller batch"), ("noise.pt", "a second pass over the same images")]
     {
         let output = transfer(here, file, &["--size", "16"]);
         let text = stderr(&output);

@@ -1,4 +1,5 @@
-//! Encoders are exported as safetensors with timm's parameter names, and are the same when read again.
+//! Encoders are exported as safetensors with timm's parameter names, and reading them back gives the same
+//! encoders.
 
 use std::path::Path;
 

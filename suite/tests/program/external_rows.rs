@@ -1,4 +1,4 @@
-//! Rows that a run does not train, and transfer to other sets: cells and tables, on one and two ranks.
+//! Rows that a run does not train, and transfer to other data sets: cells and tables, on one and two ranks.
 
 use std::collections::BTreeMap;
 use std::path::Path;

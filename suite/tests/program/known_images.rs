@@ -1,5 +1,5 @@
-//! Which pairs a method trains on: by single transforms or all at once, of known images or of all (protocol
-//! section 7).
+//! Which pairs a method trains on: pairs that differ by one transform or by all, from known images or from
+//! all images (protocol section 7).
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -82,7 +82,7 @@ fn single_pairs_differ_by_one_transform_each_and_combined_ones_by_all() {
     let mut drawn = BTreeSet::new();
     for row in 0..IMAGES as i64 {
         let one = changed(&single.parameters, row);
-        // a flip that is drawn turns only half of the images
+        // a drawn flip flips only half of the images
         assert!(one.len() <= 1, "pair {row}: {one:?}");
         drawn.extend(one.iter().map(|t| t.name()));
         assert!(changed(&combined.parameters, row).len() >= 5, "pair {row}");
@@ -144,7 +144,7 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
     let methods = ["--methods", "Random init,VICReg,SIE(rot)", "--set", "train.probe_every=3"];
     succeeded(&run("known", &[&methods[..], &["--set", "train.known_fraction=0.65"]].concat()));
     let run_folder = folder.path().join("known");
-    // 80 training objects, 52 known; batch 25: 3 and 2 steps an epoch
+    // 80 training objects, 52 known; batch 25: 3 and 2 steps per epoch
     assert_eq!(cell(&run_folder, "pretrain-vicreg-seed0")["step"], 21);
     assert_eq!(cell(&run_folder, "pretrain-sie-rot-seed0")["step"], 14);
     // the second row takes as many steps as the others, with the same learning rates: ten and a half passes
@@ -167,7 +167,11 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
 
     let refused = run("few", &[&methods[..], &["--set", "train.known_fraction=0.2"]].concat());
     assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("leaves 16 of 80 objects, and 25 are needed"), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains("leaves 16 of 80 objects; at least 25 are needed"),
+        "{}",
+        stderr(&refused)
+    );
     let refused = run("single", &["--methods", "SIE(all, single each time)"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("use a set of photographs"), "{}", stderr(&refused));

@@ -1,7 +1,7 @@
 //! Tests that run the program as a user does. None of them changes its own process (threads, environment), so
 //! one binary holds them all and libtorch is linked once.
 //!
-//! A test that needs MPI, the shared data, a browser, LaTeX or a Python package is skipped where that is
+//! A test that needs MPI, the shared data, a browser, LaTeX or a Python package is skipped if that is
 //! missing, unless `EQR_REQUIRE` names it.
 
 mod bad_input;

@@ -35,10 +35,10 @@ const ARGS: [&str; 24] = [
     "probe.test_pairs=32",
 ];
 
-/// One arena for all threads: each further arena reserves 64 MiB of addresses, and their number varies.
+/// One arena for all threads: each further arena reserves 64 MiB of address space, and their number varies.
 const ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
 
-/// KiB beyond the peak of small micro-batches.
+/// KiB above the peak of small micro-batches.
 const SPARE: u64 = 150 * 1024;
 
 /// Peak address space, in KiB, of a run that encodes four pairs at a time. Measured once.
@@ -80,7 +80,7 @@ fn within(folder: &Path, kib: u64, args: &[&str]) -> Output {
     )
 }
 
-/// The micro-batch that a failed run suggests, and how many pairs it encoded at a time.
+/// The micro-batch that a failed run suggests, and how many pairs the run encoded at a time.
 fn advice(output: &Output) -> (String, u64) {
     let text = stderr(output);
     assert_eq!(output.status.code(), Some(3), "{text}");

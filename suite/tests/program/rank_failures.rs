@@ -1,5 +1,5 @@
-//! A rank that dies or is stopped ends the job and leaves no process. The same command then continues the
-//! run.
+//! If a rank dies or is stopped, the job ends and leaves no process behind. The same command then continues
+//! the run.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use crate::common::{
     stderr, succeeded, wait_for_checkpoints,
 };
 
-/// Seconds that the watchdog waits in most tests, in place of 40.
+/// Seconds that the watchdog waits in most tests, instead of 40.
 const PATIENCE: u64 = 2;
 
 /// The child processes of `parent`.

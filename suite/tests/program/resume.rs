@@ -79,7 +79,7 @@ fn interrupted_and_resumed_equals_uninterrupted_also_from_damaged_checkpoints() 
         (
             "both",
             |new, old| [new, old].iter().for_each(|folder| truncate(&folder.join("parameters.safetensors"))),
-            &["starts anew"],
+            &["starts over"],
         ),
     ];
     for (name, damage, says) in damages {

@@ -11,7 +11,8 @@ fn rows(run: &std::path::Path) -> Vec<(String, String, f64, String)> {
         .collect()
 }
 
-/// Objects have four views: at random the mean of 1 / rank is 25/48, and every view is among the first five.
+/// Objects have four views: for random ranks the mean of 1 / rank is 25/48, and every view is among the first
+/// five.
 #[test]
 fn predictors_are_measured_on_both_splits() {
     let found = rows(run_of_four_methods());

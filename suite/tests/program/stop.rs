@@ -1,5 +1,5 @@
-//! A signal ends a run with exit code 75, and the same command continues it. A folder has one run at a time.
-//! A run can take over trainings of other runs, and becomes a baseline.
+//! A signal ends a run with exit code 75, and the same command continues it. Only one run at a time can use a
+//! folder. A run can reuse trainings of other runs, and can become a baseline.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -47,7 +47,7 @@ fn a_signal_stops_a_run_with_75_and_the_next_call_ends_as_if_nothing_had_been() 
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(75), "{}", stderr(&output));
         assert!(
-            stderr(&output).contains("stopped by a signal\nhint: the same command goes on"),
+            stderr(&output).contains("stopped by a signal\nhint: the same command continues"),
             "{}",
             stderr(&output)
         );
@@ -75,7 +75,7 @@ fn a_folder_at_which_another_run_works_is_refused() {
     let claim = RunLock::take(&here.join("run")).unwrap();
     let output = eqr(here, &long_args("run"));
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("another run is at work there (process"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("another run is using this folder (process"), "{}", stderr(&output));
     drop(claim);
     assert!(!here.join("run").exists(), "a run that was refused leaves nothing behind");
 }
@@ -106,7 +106,7 @@ fn trainings_of_other_runs_are_taken_over_where_they_are_the_same() {
     let here = folder.path();
     let run = |out: &str, more: &[&str]| eqr(here, &run_args(out, more));
     succeeded(&run("whole", &["--methods", "Random init,VICReg,Ours"]));
-    // each method in its own folder, as the tasks of an array job
+    // each method in its own folder, like the tasks of an array job
     for (out, method) in [("a", "VICReg"), ("b", "Ours")] {
         succeeded(&run(out, &["--methods", method, "--pretrain-only"]));
         assert!(!here.join(out).join("metrics.csv").exists(), "nothing is measured");
@@ -121,7 +121,7 @@ fn trainings_of_other_runs_are_taken_over_where_they_are_the_same() {
     assert_eq!(
         cell(&here.join("joined"), "pretrain-ours-seed0")["resumed"],
         true,
-        "its seconds are no timing here"
+        "its seconds are not a timing here"
     );
 
     let output = run("other", &["--pretrained", "a", "--set", "train.lr=1e-3"]);
@@ -167,11 +167,11 @@ fn finished_runs_become_baselines_and_others_do_not() {
     succeeded(&eqr(here, &["record", "good"]));
     let taken = eqr(here, &["record", "good", "--name", "monday"]);
     assert_eq!(taken.status.code(), Some(2));
-    assert!(stderr(&taken).contains("is there already"), "{}", stderr(&taken));
+    assert!(stderr(&taken).contains("already exists"), "{}", stderr(&taken));
     let series = here.join("results/baselines/tiny");
     assert_eq!(std::fs::read_dir(&series).unwrap().count(), 3);
     assert!(!series.join("monday/checkpoints").exists() && series.join("monday/cells").exists());
-    // `report` and `compare` take a baseline as a run, and the folder of all as a series
+    // `report` and `compare` accept a baseline as a run, and the folder of all baselines as a series
     succeeded(&eqr(here, &["report", "results/baselines/tiny/monday"]));
     let output = eqr(here, &["compare", "results/baselines/tiny", "good"]);
     succeeded(&output);

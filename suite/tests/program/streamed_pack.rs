@@ -2,7 +2,7 @@
 
 use crate::common::{class_folders, eqr, eqr_ranks, folder, has_mpi, same_losses, succeeded};
 
-/// 48 training images; batch 11 is divisible by neither 2 nor 3 and gives 4 steps an epoch.
+/// 48 training images; batch 11 is divisible by neither 2 nor 3 and gives 4 steps per epoch.
 const SUITE: &str = r#"
 name = "streamed"
 title = "A tiny suite on a streamed pack"

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::mpi_launch::is_mpi_launch;
 use crate::problem::Problem;
 
-/// The engine for this kind of start, beside the launcher.
+/// The engine for this kind of launch, in the launcher's folder.
 ///
 /// # Errors
 /// An engine that was not built.
@@ -25,11 +25,11 @@ pub fn find(launcher: &Path) -> Result<PathBuf, Problem> {
     if engine.is_file() {
         return Ok(engine);
     }
-    Err(Problem::new(format!("the engine {} is not there", engine.display()), hint))
+    Err(Problem::new(format!("the engine {} does not exist", engine.display()), hint))
 }
 
 pub fn cannot_start(engine: &Path, failure: &io::Error) -> Problem {
-    Problem::new(format!("cannot start {}: {failure}", engine.display()), "build it again: `make build`")
+    Problem::new(format!("cannot start {}: {failure}", engine.display()), "rebuild it: `make build`")
 }
 
 /// Lets the dynamic loader list the libraries that the engine needs, without running it.
@@ -51,7 +51,7 @@ pub fn check_libraries(mut command: Command, engine: &Path, libtorch: &Path) -> 
     Err(Problem::new(error, hint(&missing, libtorch)))
 }
 
-/// The names in lines like `libmpi.so.40 => not found`; a complaint about a version is kept as it is.
+/// The names in lines like `libmpi.so.40 => not found`; a complaint about a version is kept unchanged.
 fn missing_libraries(listing: &str) -> Vec<String> {
     let missing = listing.lines().map(str::trim).filter(|line| line.contains("not found"));
     let mut names: Vec<String> =
@@ -67,22 +67,22 @@ fn hint(missing: &[String], libtorch: &Path) -> String {
     };
     if needs(&["libmpi", "libopen-"]) {
         "install the MPI that it was built with (Debian, Ubuntu: openmpi-bin; a cluster: load its MPI \
-         module), or build again here"
+         module), or rebuild here"
             .to_owned()
     } else if needs(&["libhdf5"]) {
-        "install HDF5 (Debian, Ubuntu: libhdf5-dev; a cluster: load its HDF5 module), or build again here"
+        "install HDF5 (Debian, Ubuntu: libhdf5-dev; a cluster: load its HDF5 module), or rebuild here"
             .to_owned()
     } else if needs(&["libopenblas"]) {
-        "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or build \
-         again here"
+        "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or \
+         rebuild here"
             .to_owned()
     } else if needs(&["libcu", "libtorch", "libc10", "libnv"]) {
         format!(
-            "the libtorch in {} is not whole: set LIBTORCH to another one, or run `make setup`",
+            "the libtorch in {} is incomplete: set LIBTORCH to another one, or run `make setup`",
             libtorch.display()
         )
     } else {
-        "install it, or build again on this machine: `make build`".to_owned()
+        "install it, or rebuild on this machine: `make build`".to_owned()
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
         assert!(hint("libmpi.so.40").contains("openmpi-bin"));
         assert!(hint("libhdf5_serial.so.310").contains("libhdf5-dev"));
         assert!(hint("libopenblas.so.0").contains("libopenblas-dev"));
-        assert!(hint("libtorch_cpu.so").contains("/opt/libtorch is not whole"));
-        assert!(hint("libz.so.1").contains("build again on this machine"));
+        assert!(hint("libtorch_cpu.so").contains("/opt/libtorch is incomplete"));
+        assert!(hint("libz.so.1").contains("rebuild on this machine"));
     }
 }

@@ -1,8 +1,8 @@
 //! Where libtorch is.
 //!
-//! It is looked for in this order: `$LIBTORCH`; a `.libtorch` folder beside or above the launcher (which
-//! `make setup` fills); the `torch` package of `python3`. The first one that exists must be usable: a wrong
-//! version is an error and not passed over.
+//! The places are searched in this order: `$LIBTORCH`; a `.libtorch` folder beside or above the launcher
+//! (which `make setup` fills); the `torch` package of `python3`. The first one that exists must be usable: a
+//! wrong version is an error, and the search does not continue.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ const SERIES: &str = "2.11";
 
 /// A libtorch of the right version.
 pub struct Libtorch {
-    /// Its folder, links resolved: `.libtorch` is often a folder of links to a python `torch`, and only that
-    /// holds the CUDA libraries that the engine loads where they exist.
+    /// Its folder, with links resolved. `.libtorch` often holds only links to Python's `torch`. Only the
+    /// folder of that package holds the CUDA libraries, which the engine loads if they exist.
     pub root: PathBuf,
     pub version: String,
-    /// Folders for the loader, best first.
+    /// Folders for the loader, in order of preference.
     lib_folders: Vec<PathBuf>,
 }
 
 impl Libtorch {
     /// # Errors
-    /// No libtorch, or a first one that is not usable.
+    /// No libtorch, or the first one found is not usable.
     pub fn find(launcher: &Path) -> Result<Self, Problem> {
         if let Some(given) = env::var_os("LIBTORCH").filter(|value| !value.is_empty()) {
             let hint = format!(
@@ -62,7 +62,7 @@ impl Libtorch {
             .map_err(|error| format!("{name} at {shown}: no lib folder ({error})"))?;
         for file in ["libtorch.so", "libc10.so"] {
             if !lib.join(file).exists() {
-                return Err(format!("{name} at {shown} is not a whole libtorch: lib/{file} is missing"));
+                return Err(format!("{name} at {shown} is not a complete libtorch: lib/{file} is missing"));
             }
         }
         let real_lib = fs::canonicalize(lib.join("libtorch.so"))
@@ -99,7 +99,7 @@ impl Libtorch {
         let inherited = env::split_paths(&inherited).filter(|folder| !folder.as_os_str().is_empty());
         env::join_paths(self.lib_folders.iter().cloned().chain(bundled).chain(inherited)).map_err(|_| {
             Problem::new(
-                format!("the path {} holds a colon, which the loader cannot use", self.root.display()),
+                format!("the path {} contains a colon, which the loader cannot use", self.root.display()),
                 "move libtorch, or the checkout, to a path without a colon",
             )
         })

@@ -1,12 +1,12 @@
-//! `eqr-bench`: finds libtorch, picks the engine beside it, and becomes that engine.
+//! `eqr-bench`: finds libtorch, picks an engine, and replaces itself with that engine.
 //!
-//! A program that is linked to libtorch, HDF5 and MPI dies in the dynamic loader, before its `main`, when one
+//! A program that is linked to libtorch, HDF5 and MPI dies in the dynamic loader, before its `main`, if one
 //! of them is missing. The launcher is linked to none of them, so it can say what is missing and what to do.
-//! It hands over by `exec`: same process, so `mpirun`, signals and exit codes reach the engine as if it had
-//! been started directly.
+//! It starts the engine with `exec`. The process stays the same, so `mpirun`, signals and exit codes work as
+//! if the engine had been started directly.
 //!
-//! libtorch is looked for in a documented order; an MPI launch (`mpi_launch`) picks the MPI engine. Every
-//! error is one message on stderr and exit code 2.
+//! The search for libtorch follows a documented order. An MPI launch (`mpi_launch`) uses the MPI engine.
+//! Every error is one message on stderr and exit code 2.
 
 mod engine;
 mod libtorch;
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Becomes the engine; returns only with the reason why it could not.
+/// Replaces this process with the engine. Returns only on failure, with the reason.
 fn start() -> Result<Infallible, Problem> {
     let launcher = env::current_exe().map_err(|error| {
         Problem::new(format!("cannot find the path of eqr-bench: {error}"), "is /proc mounted?")
@@ -56,11 +56,12 @@ fn start() -> Result<Infallible, Problem> {
         command.env("LD_LIBRARY_PATH", &loader_path).env("EQR_LIBTORCH", &libtorch.root);
         command.env("EQR_LIBTORCH_VERSION", &libtorch.version);
         if env::var_os(HDF5_LOCKING).is_none() {
-            // Lustre and GPFS are often mounted without locks; packs are never written in place and need none
+            // Lustre and GPFS are often mounted without file locks; packs need none, as they never change in
+            // place
             command.env(HDF5_LOCKING, "BEST_EFFORT");
         }
         if env::var_os(GLIBC_TUNABLES).is_none() {
-            // the tensors of a step fill more small pages than the processor's page table cache holds
+            // with small pages, the tensors of a step need more TLB entries than the processor has
             command.env(GLIBC_TUNABLES, "glibc.malloc.hugetlb=1");
         }
         command

@@ -1,4 +1,4 @@
-//! What the environment tells of an MPI launch.
+//! What the environment says about an MPI launch.
 
 use std::{env, fs};
 
@@ -15,7 +15,7 @@ fn is_mpi_environment(variable: impl Fn(&str) -> Option<String>) -> bool {
 }
 
 /// Whether this process reports errors: one on each node, because a library can be missing on one node only.
-/// Where the launcher does not number the ranks of a node, rank 0 reports.
+/// If the launcher does not number the ranks of a node, rank 0 reports.
 pub fn is_first_rank_of_its_node() -> bool {
     is_first_rank(|name| env::var(name).ok())
 }
@@ -38,7 +38,7 @@ fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The node's name before an error of an MPI launch.
+/// The node's name, as a prefix for the error messages of an MPI launch.
 pub fn node_prefix() -> String {
     let host = is_mpi_launch().then(|| fs::read_to_string("/proc/sys/kernel/hostname").ok()).flatten();
     host.map(|name| format!("on {}: ", name.trim())).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Sums over the ranks that run beside the computation, on a thread with its own communicator.
+//! Sums over the ranks that overlap with the computation, on a thread with its own communicator.
 //!
 //! From the start of the first sum to the end of the last, no other thread calls MPI. So the library needs to
 //! support only serialised calls (`MPI_THREAD_SERIALIZED`).
@@ -14,8 +14,8 @@ use tch::Tensor;
 
 use super::calls;
 
-/// Time between two checks whether all ranks have started the sum. MPI itself would wait by spinning, on a
-/// core that computes.
+/// Time between two checks whether all ranks have started the sum. MPI itself would busy-wait on a core that
+/// is needed for the computation.
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
 
 /// The thread, and the sums that it was given.
@@ -35,7 +35,7 @@ struct ThreadCommunicator(SimpleCommunicator);
 unsafe impl Send for ThreadCommunicator {}
 
 impl ThreadCommunicator {
-    /// Replaces `tensor` by its sum over the ranks; `scratch` is at least as long.
+    /// Replaces `tensor` with its sum over the ranks; `scratch` is at least as long.
     fn sum(&self, tensor: &Tensor, scratch: &Tensor) {
         let mut barrier = self.0.immediate_barrier();
         while let Err(request) = barrier.test() {
@@ -44,7 +44,7 @@ impl ThreadCommunicator {
         }
         let summand = scratch.narrow(0, 0, tensor.numel() as i64);
         let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
-        // not by torch, which would start more threads for this one
+        // not with torch, which would start its own worker threads for this thread
         // SAFETY: both are contiguous host tensors of at least `bytes` bytes, and they do not overlap.
         unsafe {
             std::ptr::copy_nonoverlapping(
@@ -81,7 +81,7 @@ impl BackgroundSums {
         BackgroundSums { queue: Some(queue), finished, pending: Cell::new(0), thread: Some(thread) }
     }
 
-    /// Starts to replace `tensor`, contiguous on the host, by its sum over the ranks.
+    /// Starts replacing `tensor`, contiguous on the host, with its sum over the ranks.
     pub fn start_sum(&self, tensor: Tensor) {
         let queue = self.queue.as_ref().expect("open until this is dropped");
         queue.send(tensor).expect("the thread ends with the job");

@@ -1,5 +1,5 @@
-//! MPI calls on the memory of tensors: of the host, or of a GPU where MPI is CUDA-aware. A failing call ends
-//! the job, which is the default of MPI.
+//! MPI calls on the memory of tensors, on the host or, if MPI is CUDA-aware, on a GPU. A failing call ends
+//! the job, which is MPI's default.
 
 use std::ffi::c_void;
 
@@ -46,7 +46,7 @@ pub fn gather(comm: &SimpleCommunicator, own: &Tensor, all: &Tensor, counts: &[i
     }
 }
 
-/// Sets `tensor` to that of rank 0.
+/// Sets `tensor` to the tensor of rank 0.
 pub fn broadcast(comm: &SimpleCommunicator, tensor: &Tensor) {
     let data: *mut c_void = tensor.data_ptr();
     // SAFETY: `tensor` is contiguous and has `count` elements on every rank.

@@ -1,11 +1,11 @@
-//! Whether MPI is CUDA-aware: whether it reads and writes the memory of GPUs.
+//! Whether MPI is CUDA-aware, that is, whether it can read and write GPU memory.
 //!
-//! UNTESTED on hardware: no GPU was at hand.
+//! UNTESTED on hardware: no GPU was available.
 
 use std::ffi::c_int;
 
-/// `EQR_CUDA_AWARE_MPI` where it is 0 or 1, else the answer of the library (`MPIX_Query_cuda_support` of Open
-/// MPI and its relatives). The variable is for libraries without that function, and for those built with
+/// `EQR_CUDA_AWARE_MPI` if it is 0 or 1, otherwise the library's answer (`MPIX_Query_cuda_support` in Open
+/// MPI and related libraries). The variable is for libraries without that function, and for those built with
 /// support that the machine does not have.
 pub fn is_cuda_aware() -> bool {
     match std::env::var("EQR_CUDA_AWARE_MPI").as_deref() {

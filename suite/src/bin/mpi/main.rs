@@ -18,9 +18,9 @@ fn main() {
     // before MPI starts: while it starts, ending this process makes the launcher end the others
     watchdog::start(|reason| {
         eprintln!(
-            "error: {reason}; ending the job\nhint: the same command again goes on from the last checkpoint"
+            "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
         );
-        // the main thread may be blocked in MPI: where the abort waits for it, this process still ends
+        // the main thread may be blocked in MPI: if the abort waits for it, this process still ends
         std::thread::spawn(|| {
             std::thread::sleep(Duration::from_secs(5));
             std::process::abort();
@@ -35,7 +35,7 @@ fn main() {
     if threading < Threading::Serialized && world.size() > 1 && world.rank() == 0 {
         eprintln!(
             "note: this MPI allows calls only from the main thread: gradients are summed after the \
-             backward pass, not beside it"
+             backward pass, not during it"
         );
     }
     failure::end_on_panic(format!("rank {} of {}: ", world.rank(), world.size()), world::abort_job);

@@ -1,6 +1,6 @@
 //! Collectives among GPUs: NCCL, loaded at run time; its id is broadcast over MPI.
 //!
-//! UNTESTED with more than one GPU: none were at hand.
+//! UNTESTED with more than one GPU: none were available.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Nccl {
     ranks: usize,
     /// torch's default stream, as cudarc names it.
     computation: Arc<CudaStream>,
-    /// Runs the started sums, beside the computation.
+    /// Runs the started sums, concurrently with the computation.
     sums: Arc<CudaStream>,
     /// Kept alive: NCCL works on the device of the current context.
     _context: Arc<CudaContext>,
@@ -43,7 +43,7 @@ impl Nccl {
     /// rank.
     ///
     /// # Errors
-    /// Of CUDA or NCCL.
+    /// An error of CUDA or NCCL.
     pub fn join(world: &SimpleCommunicator, gpu: usize) -> Result<Self, String> {
         let context = CudaContext::new(gpu).map_err(|error| format!("CUDA device {gpu}: {error:?}"))?;
         let mut id = [0i8; 128];
@@ -63,18 +63,19 @@ impl Nccl {
         Ok(Nccl { comm, ranks: world.size() as usize, computation, sums, _context: context })
     }
 
-    /// Starts to replace `tensor` by its sum over the ranks, after the work that was queued to compute it.
+    /// Starts replacing `tensor` with its sum over the ranks. The sum runs after the work that was queued to
+    /// compute the tensor.
     pub fn start_sum(&self, tensor: &Tensor) {
         run_after(&self.sums, &self.computation);
         self.sum_on(self.sums.cu_stream().cast(), tensor);
     }
 
-    /// Work that is queued from now on sees the started sums.
+    /// Makes work that is queued from now on wait for the started sums.
     pub fn finish_sums(&self) {
         run_after(&self.computation, &self.sums);
     }
 
-    /// Replaces `tensor` by its sum over the ranks.
+    /// Replaces `tensor` with its sum over the ranks.
     pub fn all_reduce_sum(&self, tensor: &Tensor) {
         self.sum_on(DEFAULT_STREAM, tensor);
     }
@@ -87,7 +88,7 @@ impl Nccl {
         expect_nccl("ncclAllReduce", &done);
     }
 
-    /// Replaces `tensor` by that of rank 0.
+    /// Replaces `tensor` with the tensor of rank 0.
     pub fn broadcast(&self, tensor: &Tensor) {
         let data = tensor.data_ptr();
         // SAFETY: a contiguous tensor on this rank's GPU; NCCL may broadcast in place.
@@ -131,8 +132,8 @@ impl Drop for Nccl {
     }
 }
 
-/// Work queued on `stream` from now on runs after the work that is queued on `other`. A failure ends the job,
-/// as in [`expect_nccl`].
+/// Makes work queued on `stream` from now on wait for the work already queued on `other`. A failure ends the
+/// job, as in [`expect_nccl`].
 fn run_after(stream: &CudaStream, other: &CudaStream) {
     if let Err(error) = other.record_event(None).and_then(|event| stream.wait(&event)) {
         panic!("CUDA event between streams: {error:?}");
@@ -151,7 +152,7 @@ fn failure_message(call: &str, error: &result::NcclError) -> String {
     format!("{call}: {:?}\nhint: NCCL_DEBUG=INFO says more", error.0)
 }
 
-/// Ends the job where NCCL failed: the panic hook aborts every rank.
+/// Ends the job if NCCL failed: the panic hook aborts every rank.
 fn expect_nccl(call: &str, done: &Result<result::NcclStatus, result::NcclError>) {
     if let Err(error) = done {
         panic!("{}", failure_message(call, error));

@@ -1,4 +1,4 @@
-//! Collectives over MPI, and over NCCL where every rank has a GPU.
+//! Collectives over MPI, and over NCCL if every rank has a GPU.
 
 use std::cell::{Cell, OnceCell};
 
@@ -22,9 +22,9 @@ pub struct World {
     threading: Threading,
     /// The device of this rank, once it is known.
     device: Cell<Device>,
-    /// Set where every rank computes on a GPU and finds NCCL.
+    /// Set if every rank computes on a GPU and finds NCCL.
     nccl: OnceCell<Nccl>,
-    /// Sums host memory beside the computation; started by the first sum.
+    /// Sums host memory while the computation goes on; started by the first sum.
     background: OnceCell<BackgroundSums>,
 }
 
@@ -57,7 +57,7 @@ pub fn abort_job(code: i32) -> ! {
     SimpleCommunicator::world().abort(code)
 }
 
-/// The tensor itself where MPI can read it, else a contiguous copy in memory that it can read.
+/// The tensor itself if MPI can read it, otherwise a contiguous copy in memory that it can read.
 fn readable_by_mpi(tensor: &Tensor) -> Tensor {
     match tensor.device() {
         Device::Cuda(gpu) if is_cuda_aware() => {
@@ -81,7 +81,7 @@ impl Collective for World {
 
     fn use_device(&self, device: Device) -> Result<(), String> {
         self.device.set(device);
-        // all ranks must decide alike: one that joins waits for the others
+        // all ranks must make the same choice: a rank that joins waits for the others
         if self.size() == 1 || !self.all_ranks(device.is_cuda() && nccl::is_available()) {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Collective for World {
         tensor.copy_(&sum);
     }
 
-    /// GPUs overlap on NCCL's own stream, CPUs on a thread where MPI allows it to call.
+    /// On GPUs, sums overlap on a stream of their own; on CPUs, on a thread, if MPI allows calls from it.
     fn overlaps_from(&self) -> Option<usize> {
         let on_thread = !self.device.get().is_cuda() && self.threading >= Threading::Serialized;
         (self.size() > 1 && (self.nccl.get().is_some() || on_thread)).then_some(OVERLAPPED_BYTES)

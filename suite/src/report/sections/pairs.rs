@@ -43,7 +43,7 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
         .filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
     let mut pairs = against(|row| row.kind.as_ref().and_then(MethodKind::ablation));
-    pairs.extend(against(Contestant::baseline));
+    pairs.extend(against(|row| row.baseline()));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
     for (first, second) in requested {
