@@ -1,8 +1,8 @@
 //! Adam (Kingma and Ba 2015) over flat buffers.
 //!
-//! An update reads and writes four or five arrays as long as the parameters, so on a CPU it costs what main
-//! memory costs. There it is one pass. As tensor operations, each with a pass of its own, it took a fifth of
-//! a bf16 step of ViT-Small.
+//! An update reads and writes four or five arrays as long as the parameters, so on a CPU its cost is memory
+//! bandwidth. The CPU version is therefore a single pass over the arrays. Written as tensor operations, each
+//! with its own pass, the update took a fifth of a bf16 step of ViT-Small.
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
@@ -12,47 +12,48 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::arena::Arena;
 
-/// Decay of the moments and the term added to the root: torch's defaults, the protocol's values.
+/// Decay rates of the moments and the epsilon added to the square root. These are torch's defaults and the
+/// protocol's values.
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// Elements that justify a thread.
+/// Number of elements that justifies a thread.
 const ELEMENTS_PER_THREAD: usize = 1 << 17;
 
-/// Elements whose new values are still in the cache when they are copied.
+/// Number of elements per block, so small that the new values are still in the cache when they are copied.
 const CACHED: usize = 4096;
 
 /// Adam and its moments.
 pub struct Adam {
     /// First moment, in the layout of the parameters.
     pub m: Tensor,
-    /// Second moment, in the layout of the parameters; of [`Adam::folded`] without the factor 1 - beta2.
+    /// Second moment, in the layout of the parameters. With [`Adam::folded`] it lacks the factor 1 - beta2.
     pub v: Tensor,
     /// Steps taken.
     pub step: i64,
-    /// Weight of the L2 term in the gradient; `None` for the folded arithmetic.
+    /// Weight of the L2 term in the gradient, or `None` for the folded arithmetic.
     weight_decay: Option<f64>,
 }
 
-/// Contiguous tensors of one length on one device, of which no two share memory.
+/// Contiguous tensors of equal length on one device. No two of them share memory.
 pub struct Buffers<'a> {
     /// Parameters, f32 or f64.
     pub values: &'a mut Tensor,
-    /// Their gradients, of the parameters' kind or bf16.
+    /// Gradients of the parameters, in the parameters' kind or bf16.
     pub gradients: &'a Tensor,
     /// Receives the new parameters in the gradients' kind.
     pub copy: Option<&'a mut Tensor>,
 }
 
 impl Adam {
-    /// Zero moments for `arena`, and the L2 term in the gradient, as torch's `Adam` (protocol section 2).
+    /// An optimiser for `arena` with zero moments and an L2 term in the gradient, as in torch's `Adam`
+    /// (protocol section 2).
     pub fn new(arena: &Arena, weight_decay: f64) -> Self {
         Adam { weight_decay: Some(weight_decay), ..Adam::folded(arena.master()) }
     }
 
-    /// Zero moments for the f32 `parameters` of a probe. Without an L2 term, and with constants folded
-    /// together.
+    /// An optimiser for the f32 `parameters` of a probe, with zero moments, no L2 term and folded constants.
     pub fn folded(parameters: &Tensor) -> Self {
         Adam { m: parameters.zeros_like(), v: parameters.zeros_like(), step: 0, weight_decay: None }
     }
@@ -67,7 +68,7 @@ impl Adam {
     /// One update of all parameters in `buffers`.
     ///
     /// # Panics
-    /// Buffers on a CPU that are not as [`Buffers`] says.
+    /// Panics if buffers on a CPU violate the requirements of [`Buffers`].
     pub fn update_buffers(&mut self, buffers: Buffers<'_>, lr: f64) {
         self.step += 1;
         let decayed = |beta: f64| 1.0 - beta.powi(self.step as i32);
@@ -138,19 +139,20 @@ impl Adam {
     }
 }
 
-/// The same update in two orders of operations. Torch's order serves pretraining, whose results are held
-/// against torch's. Probes are trained for so many steps of so few samples that Adam is much of their time:
-/// their order has one division and no L2 term. Recorded results of both hold to the last bit, so neither can
-/// take the other's place.
+/// The same update with two orders of operations. Pretraining uses torch's order, because its results are
+/// compared with torch's. Probes take many steps on few samples, so Adam is a large part of their time. Their
+/// order has one division and no L2 term. Recorded results of both are reproduced bit for bit, so neither
+/// order can replace the other.
 #[derive(Clone, Copy)]
 enum Arithmetic {
-    /// `rate` is lr / (1 - beta1^step), `correction` is 1 - beta2^step.
+    /// `rate` is lr / (1 - beta1^step), and `correction` is 1 - beta2^step.
     Torch { weight_decay: f64, rate: f64, correction: f64 },
-    /// The update is m / (slope sqrt(v) + offset): -rate and the corrections are in `slope` and `offset`.
+    /// The update is m / (slope sqrt(v) + offset), where `slope` and `offset` include -rate and the bias
+    /// corrections.
     Folded { slope: f64, offset: f64 },
 }
 
-/// One thread's share of the arrays, all equally long but `copy`, which may be empty.
+/// One thread's share of the arrays. All have the same length, except that `copy` may be empty.
 struct Share<'a, T, G> {
     values: &'a mut [T],
     gradients: &'a [G],
@@ -160,8 +162,8 @@ struct Share<'a, T, G> {
 }
 
 impl<T: Real, G: Number<T>> Share<'_, T, G> {
-    /// Updates with the widest vectors of the processor: with narrow ones, root and quotient take most of the
-    /// time.
+    /// Updates with the widest vector instructions of the processor. With narrow ones, the square root and
+    /// the division take most of the time.
     fn update(self, arithmetic: Arithmetic) {
         #[cfg(target_arch = "x86_64")]
         {
@@ -191,7 +193,8 @@ impl<T: Real, G: Number<T>> Share<'_, T, G> {
 
     #[inline(always)]
     fn update_any(self, arithmetic: Arithmetic) {
-        // the copy has a loop of its own: the compiler could not prove that five arrays in one loop lie apart
+        // the copy has a separate loop, because the compiler could not prove that five arrays in one loop do
+        // not overlap
         for start in (0..self.values.len()).step_by(CACHED) {
             let range = start..self.values.len().min(start + CACHED);
             let values = &mut self.values[range.clone()];
@@ -204,7 +207,7 @@ impl<T: Real, G: Number<T>> Share<'_, T, G> {
     }
 }
 
-/// The arithmetic on arrays that are equally long.
+/// Applies the arithmetic to arrays of equal length.
 #[inline(always)]
 fn descend<T: Real, G: Number<T>>(
     values: &mut [T],
@@ -238,12 +241,12 @@ fn descend<T: Real, G: Number<T>>(
     }
 }
 
-/// Number type of parameters and moments.
+/// Floating-point type of the parameters and the moments.
 trait Real: Float + Element + Send + Sync {}
 
 impl<T: Float + Element + Send + Sync> Real for T {}
 
-/// Number type of gradients and of the copy of parameters of type `T`.
+/// Floating-point type of the gradients and the copy, for parameters of type `T`.
 trait Number<T>: Copy + Send + Sync {
     const KIND: Kind;
     fn widen(self) -> T;
@@ -273,7 +276,7 @@ impl Number<f32> for Bf16 {
     fn widen(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
     }
-    /// To the nearest, ties to even. NaN need not survive: the training has diverged then.
+    /// Rounds to nearest, ties to even. NaN may be lost, but training has diverged in that case.
     #[inline(always)]
     fn narrow(value: f32) -> Bf16 {
         let bits = value.to_bits();
@@ -284,11 +287,11 @@ impl Number<f32> for Bf16 {
 /// The elements of a contiguous tensor of `length` elements on the CPU.
 fn elements<T, G: Number<T>>(tensor: &Tensor, length: usize) -> &[G] {
     check::<T, G>(tensor, length);
-    // SAFETY: `check` found this many elements of this type; they live as long as the borrowed tensor
+    // SAFETY: `check` found this many elements of this type; they are valid as long as the borrowed tensor
     unsafe { from_raw_parts(tensor.data_ptr().cast(), length) }
 }
 
-/// The elements of a contiguous tensor of `length` elements on the CPU, to be written.
+/// The elements of a contiguous tensor of `length` elements on the CPU, mutable.
 fn elements_mut<T, G: Number<T>>(tensor: &mut Tensor, length: usize) -> &mut [G] {
     check::<T, G>(tensor, length);
     // SAFETY: as in `elements`; `assert_apart` found that no other buffer of the update shares the memory
@@ -300,7 +303,7 @@ fn check<T, G: Number<T>>(tensor: &Tensor, length: usize) {
     assert_eq!(found, (Device::Cpu, G::KIND, true, length), "a flat buffer of the optimiser");
 }
 
-/// First address of a contiguous tensor, and the first one after it.
+/// Address range of a contiguous tensor: its first address, and the first address after it.
 fn memory(tensor: &Tensor) -> [usize; 2] {
     let start = tensor.data_ptr() as usize;
     [start, start + tensor.numel() * tensor.kind().elt_size_in_bytes()]
@@ -320,7 +323,7 @@ mod tests {
     use crate::registry::{ParameterGroup, Registry};
     use tch::nn::{self, OptimizerConfig};
 
-    /// Spans threads and a short end.
+    /// Long enough for several threads, with a shorter last share.
     const LENGTH: i64 = 300_001;
 
     fn wave(frequency: f64, kind: Kind) -> Tensor {
@@ -331,7 +334,7 @@ mod tests {
         (a - b).abs().max().double_value(&[])
     }
 
-    /// Two steps against the update written out by hand in f64.
+    /// Compares two steps with Adam's equations in f64.
     #[test]
     fn adam_equals_its_equations() {
         let mut registry = Registry::default();
@@ -358,7 +361,7 @@ mod tests {
         assert!(worst(&arena.master().narrow(0, 0, length), &expected) < 1e-12);
     }
 
-    /// Gradients of very different sizes, some zero.
+    /// The gradients have very different magnitudes, and some are zero.
     #[test]
     fn the_folded_arithmetic_agrees_with_torch() {
         let start = wave(1.0, Kind::Float);
@@ -377,7 +380,7 @@ mod tests {
         assert!(worst(&theirs, &ours) < 1e-6);
     }
 
-    /// What a GPU does and what a CPU does, on the same numbers.
+    /// Compares the GPU and the CPU implementation on the same numbers.
     #[test]
     fn operations_and_one_pass_agree() {
         let torch = Arithmetic::Torch { weight_decay: 0.1, rate: 0.02, correction: 0.3 };
@@ -402,7 +405,8 @@ mod tests {
         }
     }
 
-    /// bf16 gradients count as what they are, and the copy is what torch rounds the values to.
+    /// bf16 gradients give the same update as their f32 values, and the copy equals torch's rounding of the
+    /// values.
     #[test]
     fn half_width_gradients_and_copy() {
         let gradients = wave(0.7, Kind::Float).to_kind(Kind::BFloat16);

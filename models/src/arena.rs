@@ -13,8 +13,8 @@ use crate::compute::Compute;
 use crate::error::{Error, Result};
 use crate::registry::{Param, ParameterGroup, Registry, Span, Spec};
 
-/// Elements of the gradient buffer before the parameters' gradients: sums over the ranks that are only
-/// reported.
+/// Number of elements at the start of the gradient buffer, before the parameters' gradients. They hold values
+/// that are summed over the ranks for reporting only.
 const REPORTED: i64 = 64;
 const ALIGN: i64 = 64;
 
@@ -33,7 +33,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Draws every parameter from (`seed`, its name): an encoder starts the same with every method.
+    /// Initialises every parameter from `seed` and its name, so an encoder has the same initial weights with
+    /// every method.
     pub fn new(registry: Registry, seed: u64, compute: Compute, device: Device) -> Self {
         let specs = registry.specs;
         let (offsets, per_sample_len, len) = layout(&specs);
@@ -43,7 +44,7 @@ impl Arena {
             spec.init.fill(values, seed, &spec.name);
         }
         let master = Tensor::from_slice(&flat).to_kind(compute.master_kind()).to_device(device);
-        // the reported sums come right before the reduced group, so that one reduction takes both
+        // the reported sums come right before the reduced group, so that one reduction covers both
         let grad = Tensor::zeros([len + REPORTED], (compute.master_kind(), device));
         let low =
             (compute == Compute::Bf16).then(|| master.narrow(0, 0, per_sample_len).to_kind(Kind::BFloat16));
@@ -66,12 +67,12 @@ impl Arena {
             .set_requires_grad(true)
     }
 
-    /// The leaf tensor of a parameter, in the number type of its group.
+    /// The leaf tensor of a parameter, in the floating-point type of its group.
     pub fn get(&self, param: Param) -> &Tensor {
         &self.leaves[param.0]
     }
 
-    /// Number types of this arena.
+    /// Floating-point types of this arena.
     pub fn compute(&self) -> Compute {
         self.compute
     }
@@ -91,9 +92,9 @@ impl Arena {
         self.grad.narrow(0, REPORTED, self.len)
     }
 
-    /// The piece of the gradient buffer that is summed over ranks for `span` of the per-sample group. The
-    /// pieces of all spans together are the reported sums (64), which go with the first parameter, and the
-    /// per-sample gradient, padding included.
+    /// The slice of the gradient buffer that is summed over the ranks for `span`, a span of the per-sample
+    /// group. The slices of all spans together cover the 64 reported sums and the per-sample gradient,
+    /// padding included. The reported sums are in the slice of the first parameter.
     pub fn reduced(&self, span: &Span) -> Tensor {
         let offset = |index: usize| REPORTED + self.offsets[index];
         let rest = Span { registered: span.registered.end..usize::MAX, ..span.clone() };
@@ -106,7 +107,7 @@ impl Arena {
         self.grad.narrow(0, start, end - start)
     }
 
-    /// Bytes of all that is summed over ranks.
+    /// Total number of bytes summed over the ranks.
     pub fn reduced_bytes(&self) -> usize {
         let element = if self.compute.master_kind() == Kind::Double { 8 } else { 4 };
         (REPORTED + self.per_sample_len) as usize * element
@@ -128,7 +129,7 @@ impl Arena {
         (registered.start.min(end)..end).filter(move |&i| self.specs[i].group == group)
     }
 
-    /// Copies gradients of a group or a span (in the order of [`Arena::leaves`]) into the flat buffer.
+    /// Copies the gradients of a group or a span, in the order of [`Arena::leaves`], into the flat buffer.
     pub fn store_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
         for (index, gradient) in self.indices(&span.into()).zip(gradients) {
             let mut slot = self.grad.narrow(0, REPORTED + self.offsets[index], self.specs[index].len());
@@ -140,7 +141,7 @@ impl Arena {
         }
     }
 
-    /// Adds to the gradients what [`Arena::store_gradients`] would store.
+    /// Like [`Arena::store_gradients`], but adds to the stored gradients.
     pub fn add_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
         for (index, gradient) in self.indices(&span.into()).zip(gradients) {
             if gradient.defined() {
@@ -150,7 +151,7 @@ impl Arena {
         }
     }
 
-    /// Refreshes the bf16 copy. To be called after the master was changed.
+    /// Refreshes the bf16 copy. Must be called after every change to the master weights.
     pub fn sync(&mut self) {
         if let Some(low) = &mut self.low {
             low.copy_(&self.master.narrow(0, 0, self.per_sample_len));
@@ -167,7 +168,7 @@ impl Arena {
         self.specs.iter().map(|spec| (spec.name.as_str(), spec.shape.as_slice()))
     }
 
-    /// Name -> copy on the CPU of the slice of `flat` (a tensor in the master's layout) that belongs to it.
+    /// The name of each parameter with a CPU copy of its slice of `flat`, a tensor in the master's layout.
     pub fn named(&self, flat: &Tensor) -> Vec<(String, Tensor)> {
         let copy = |(spec, &offset): (&Spec, &i64)| {
             let slice = flat.narrow(0, offset, spec.len()).view(spec.shape.as_slice());
@@ -179,7 +180,8 @@ impl Arena {
     /// Fills `flat` (the master or an optimiser moment, in the master's layout) from named tensors.
     ///
     /// # Errors
-    /// Names the first parameter that is absent or has another shape. Nothing has been written then.
+    /// Fails if a parameter is missing or has another shape, and names the first one. Nothing is written in
+    /// that case.
     pub fn fill_from(&self, flat: &mut Tensor, named: &BTreeMap<Cow<'_, str>, Tensor>) -> Result<()> {
         for spec in &self.specs {
             let found = named.get(spec.name.as_str()).map(Tensor::size);
@@ -201,7 +203,7 @@ impl Arena {
     /// Overwrites the parameters.
     ///
     /// # Errors
-    /// As [`Arena::fill_from`].
+    /// Same as [`Arena::fill_from`].
     pub fn load(&mut self, named: &BTreeMap<Cow<'_, str>, Tensor>) -> Result<()> {
         let mut master = self.master.shallow_clone();
         tch::no_grad(|| self.fill_from(&mut master, named))?;
@@ -210,7 +212,7 @@ impl Arena {
     }
 }
 
-/// Offsets, end of the per-sample group, end of everything.
+/// The offset of each parameter, the end of the per-sample group, and the total length.
 fn layout(specs: &[Spec]) -> (Vec<i64>, i64, i64) {
     let mut offsets = vec![0; specs.len()];
     let mut end = 0;
@@ -256,7 +258,7 @@ mod tests {
         assert_eq!((arena.count(), arena.reduced_bytes()), (80, 4 * 320));
     }
 
-    /// Reported sums first, then every element of the per-sample group once.
+    /// The slices cover the reported sums first, then every element of the per-sample group exactly once.
     #[test]
     fn spans_tile_what_is_summed_over_the_ranks() {
         let (_, [first, second]) = registry();

@@ -1,60 +1,62 @@
-//! What a training step asks of the other ranks.
+//! Communication between the ranks of a run.
 
 use tch::{Device, Tensor};
 
-/// Bytes of a sum from which it is worth starting beside the computation. On two ranks of one thread, sums of
-/// 4 MiB cost no time, and a step of the quickstart (2 MiB of gradient in five sums) took 10 to 18% longer.
+/// Smallest sum, in bytes, that is worth overlapping with the computation. On two ranks with one thread each,
+/// overlapping sums of 4 MiB cost no time, but a step of the quickstart (2 MiB of gradient in five sums) took
+/// 10 to 18% longer.
 pub const OVERLAPPED_BYTES: usize = 4 << 20;
 
-/// The ranks of a run. The models only know this trait; its implementations are where MPI is.
+/// The ranks of a run. The models use only this trait. MPI is used only in its implementations.
 ///
-/// A failing transport ends the whole job: no method returns an error that one rank could see and another
-/// could not.
+/// A transport failure ends the whole job, so no operation on tensors returns an error that only some ranks
+/// would see.
 pub trait Collective {
-    /// This process, `0..size`.
+    /// The rank of this process, in `0..size`.
     fn rank(&self) -> usize;
     /// Number of processes.
     fn size(&self) -> usize;
-    /// Called once by every rank when it knows its device, for transports that depend on it.
+    /// Called once by every rank when its device is known, for transports that depend on the device.
     ///
     /// # Errors
-    /// What the transport says where it cannot be set up. Other ranks may then not have joined, so the job
-    /// must end.
+    /// The transport's message if it cannot be set up. Other ranks may not have joined in that case, so the
+    /// job must end.
     fn use_device(&self, _device: Device) -> Result<(), String> {
         Ok(())
     }
-    /// Replaces `tensor` (contiguous) by its sum over the ranks.
+    /// Replaces `tensor` (contiguous) with its sum over the ranks.
     fn all_reduce_sum(&self, tensor: &mut Tensor);
-    /// Bytes of a sum from which it is worth starting beside this rank's computation. `None` where a started
-    /// sum makes no progress by itself.
+    /// Smallest sum, in bytes, that is worth overlapping with this rank's computation. `None` if a started
+    /// sum makes no progress in the background.
     fn overlaps_from(&self) -> Option<usize> {
         None
     }
-    /// As [`Collective::all_reduce_sum`], but `tensor` (contiguous) holds the sum, and may be touched again,
-    /// only after [`Collective::finish_sums`]. Every rank starts the same sums in the same order, and calls
-    /// nothing else in between.
+    /// Starts [`Collective::all_reduce_sum`]. `tensor` (contiguous) must not be accessed before
+    /// [`Collective::finish_sums`] returns; it then holds the sum. Every rank must start the same sums in the
+    /// same order, and must call no other method in between.
     fn start_sum(&self, mut tensor: Tensor) {
         self.all_reduce_sum(&mut tensor);
     }
-    /// Returns when all started sums are complete.
+    /// Waits until all started sums are complete.
     fn finish_sums(&self) {}
     /// Concatenates the ranks' tensors along dim 0 in rank order. `rows[r]` is the length of rank r's dim 0.
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor;
-    /// Replaces `tensor` by rank 0's.
+    /// Replaces `tensor` with the tensor of rank 0.
     fn broadcast(&self, tensor: &mut Tensor);
-    /// The ranks that call this with the same `group`, in their order here. Every rank must call it.
+    /// The collective of all ranks that pass the same `group`, in their current order. Every rank must call
+    /// it.
     fn split(&self, group: usize) -> Box<dyn Collective>;
-    /// Returns when every rank is here.
+    /// Waits until every rank has called it.
     fn barrier(&self);
-    /// What carries the data, with its version.
+    /// Name and version of the transport.
     fn transport(&self) -> String {
         "none: one process".to_owned()
     }
-    /// Ends every rank with `code`.
+    /// Ends all ranks with exit code `code`.
     fn abort(&self, code: i32) -> !;
 }
 
-/// One process.
+/// A run with a single process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Solo;
 
@@ -86,8 +88,9 @@ impl Collective for Solo {
     }
 }
 
-/// Rows of a batch of `total` that each of `ranks` takes: contiguous runs in rank order, the first `total %
-/// ranks` one longer, so that a batch which does not divide evenly keeps its size and its order.
+/// Number of rows that each of `ranks` ranks takes from a batch of `total` rows. The shares are contiguous
+/// and in rank order. The first `total % ranks` ranks take one more row, so a batch that does not divide
+/// evenly keeps its size and its order.
 pub fn shares(total: usize, ranks: usize) -> Vec<usize> {
     (0..ranks).map(|rank| total / ranks + usize::from(rank < total % ranks)).collect()
 }

@@ -1,30 +1,30 @@
-//! Number types of a training.
+//! Floating-point types used in training.
 
 use tch::Kind;
 
-/// Number type of the forward and backward passes.
+/// Floating-point types of the forward and backward passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {
     /// fp32 throughout.
     F32,
     /// bf16 for the per-sample passes; fp32 master weights, losses and statistics.
     Bf16,
-    /// f64 throughout, for tests of exactness.
+    /// f64 throughout, for exactness tests.
     F64,
 }
 
 impl Compute {
-    /// Number type of master weights, gradients, losses and statistics.
+    /// Floating-point type of master weights, gradients, losses and statistics.
     pub fn master_kind(self) -> Kind {
         if self == Compute::F64 { Kind::Double } else { Kind::Float }
     }
 
-    /// Number type of the per-sample passes.
+    /// Floating-point type of the per-sample passes.
     pub fn kind(self) -> Kind {
         if self == Compute::Bf16 { Kind::BFloat16 } else { self.master_kind() }
     }
 
-    /// Its name in manifests, checkpoints and reports.
+    /// The name used in manifests, checkpoints and reports.
     pub fn name(self) -> &'static str {
         match self {
             Compute::F32 => "fp32",

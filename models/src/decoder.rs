@@ -1,5 +1,5 @@
-//! The reconstruction decoder: cross-attention that mixes the two views' tokens (the paper, Eq. 1), then
-//! self-attention, then pixels of view 2.
+//! The reconstruction decoder. Cross-attention mixes the tokens of the two views (Eq. 1 of the paper),
+//! self-attention blocks follow, and a linear layer outputs the pixels of view 2.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -12,13 +12,14 @@ use crate::positions::sine_cosine_map;
 use crate::registry::{ParameterGroup, Registry};
 use crate::vit::block_products;
 
-/// Shape of a decoder; the paper's is 6 blocks of width 192 (heads: protocol section 2).
+/// Shape of a decoder. The paper uses 6 blocks of width 192 (for the number of heads, see protocol section
+/// 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecoderConfig {
-    /// Blocks, the cross-attention block included.
+    /// Number of blocks, including the cross-attention block.
     pub depth: i64,
-    /// Width of a token; also the length of Z_equi's tokens.
+    /// Width of a token, which is also the length of Z_equi's tokens.
     pub dim: i64,
     /// Attention heads.
     pub heads: i64,
@@ -32,7 +33,7 @@ impl Default for DecoderConfig {
 
 impl DecoderConfig {
     /// # Errors
-    /// Says which value is out of range.
+    /// Fails if a value is out of range, and names it.
     pub fn validate(&self) -> Result<()> {
         if self.depth < 1 {
             return Err(Error::Invalid(format!("decoder.depth = {}: must be at least 1", self.depth)));
@@ -45,15 +46,15 @@ impl DecoderConfig {
         Ok(())
     }
 
-    /// Multiplications and additions of the matrix products that rebuild one view of `tokens` tokens of
-    /// `pixels` values.
+    /// Floating-point operations (multiplications and additions) in the matrix products that reconstruct one
+    /// view, which has `tokens` tokens with `pixels` values each.
     pub fn forward_flops(&self, tokens: i64, pixels: i64) -> f64 {
         let (tokens, dim) = (tokens as f64, self.dim as f64);
         2.0 * (self.depth as f64 * block_products(tokens, dim) + tokens * dim * pixels as f64)
     }
 }
 
-/// Cross-attention, then self-attention blocks, then pixels.
+/// A cross-attention block, self-attention blocks and an output layer that predicts pixels.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     config: DecoderConfig,
@@ -71,10 +72,10 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder of `grid` x `grid` tokens into patches of `pixels` values, registered under `decoder`.
+    /// A decoder from `grid` x `grid` tokens to patches of `pixels` values each, registered under `decoder`.
     ///
     /// # Errors
-    /// As [`DecoderConfig::validate`].
+    /// Same as [`DecoderConfig::validate`].
     pub fn new(reg: &mut Registry, config: DecoderConfig, grid: i64, pixels: i64) -> Result<Self> {
         config.validate()?;
         let group = ParameterGroup::PerSample;
@@ -106,7 +107,7 @@ impl Decoder {
         let query = self.query.forward(p, &self.norm_query.forward(p, &(view2 + &positions)));
         let key_value =
             self.key_value.forward(p, &self.norm_source.forward(p, &(view1 + &positions))).chunk(2, -1);
-        // Eq. 1 mixes the values of view 1 only: there is no residual from the query
+        // Eq. 1 mixes only the values of view 1, so there is no residual connection from the query
         let x = self.proj.forward(p, &attention(&query, &key_value[0], &key_value[1], self.config.heads));
         let mut x = &x + self.mlp.forward(p, &self.norm.forward(p, &x));
         for block in &self.blocks {

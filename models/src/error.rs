@@ -1,18 +1,18 @@
-//! The crate's error.
+//! The error type of the crate.
 
-/// What can be wrong with a model, a method or a checkpoint.
+/// An error in a model, a method or a checkpoint.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value that no model can be built from.
+    /// An invalid configuration value.
     #[error("{0}")]
     Invalid(String),
-    /// A checkpoint whose names or shapes are not this model's.
+    /// A checkpoint whose names or shapes do not match this model.
     #[error("checkpoint does not fit this model: {0}")]
     Mismatch(String),
-    /// libtorch refused.
+    /// An error from libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }
 
-/// The crate's result.
+/// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

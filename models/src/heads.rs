@@ -50,7 +50,7 @@ impl Projector {
         })
     }
 
-    /// (N, inputs) -> (N, embed), N the global batch of one view.
+    /// (N, inputs) -> (N, embed), where N is the global batch size of one view.
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
         let mut x = x.shallow_clone();
         for (linear, norm) in &self.hidden {
@@ -59,7 +59,7 @@ impl Projector {
         self.out.forward(p, &x)
     }
 
-    /// Multiply-adds of one row.
+    /// Multiply-adds for one row.
     pub fn products(inputs: i64, config: HeadConfig) -> f64 {
         (inputs * config.hidden + config.hidden * config.hidden + config.hidden * config.embed) as f64
     }
@@ -89,7 +89,7 @@ impl TokenHead {
         self.linear2.forward(p, &self.norm.forward(p, &self.linear1.forward(p, x)).gelu("none"))
     }
 
-    /// Multiply-adds of one token.
+    /// Multiply-adds for one token.
     pub fn products(inputs: i64, hidden: i64, outputs: i64) -> f64 {
         (inputs * hidden + hidden * outputs) as f64
     }

@@ -1,4 +1,4 @@
-//! The few layers that encoder, heads and decoder are made of.
+//! Layers of the encoder, the heads and the decoder.
 
 use tch::{Device, Kind, Tensor};
 
@@ -14,7 +14,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Weight (`outputs`, `inputs`) drawn from `weight`; bias zero.
+    /// A layer with weight (`outputs`, `inputs`) initialised by `weight`, and zero bias.
     pub fn new(
         reg: &mut Registry,
         group: ParameterGroup,
@@ -29,7 +29,7 @@ impl Linear {
         })
     }
 
-    /// Without a bias: in front of a batch normalisation it would have no effect.
+    /// A layer without bias, because a bias before batch normalisation has no effect.
     pub fn without_bias(
         reg: &mut Registry,
         group: ParameterGroup,
@@ -56,7 +56,7 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last axis, eps 1e-6 (timm's).
+/// Layer normalisation over the last axis, with eps 1e-6 as in timm.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm {
     weight: Param,
@@ -80,8 +80,8 @@ impl LayerNorm {
     }
 }
 
-/// Batch normalisation with the statistics of the given batch, eps 1e-5. The batch is always the global one,
-/// and heads are not used after pretraining, so there are no running statistics.
+/// Batch normalisation with the statistics of the given batch, eps 1e-5. The batch is always the global
+/// batch. Heads are not used after pretraining, so there are no running statistics.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm {
     weight: Param,
@@ -112,7 +112,7 @@ impl BatchNorm {
     }
 }
 
-/// Multi-head attention of already projected q (B, Tq, dim), k and v (B, Tk, dim), scale 1/sqrt(dim/heads) ->
+/// Multi-head attention on projected q (B, Tq, dim), k and v (B, Tk, dim), with scale 1/sqrt(dim/heads) ->
 /// (B, Tq, dim).
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
     let (batch, queries, dim) = q.size3().expect("q is (B, Tq, dim)");
@@ -127,8 +127,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
     out.transpose(1, 2).reshape([batch, queries, dim])
 }
 
-/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), as two batched products, of which the first scales its
-/// result.
+/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), computed by two batched products. The first one also
+/// applies the scale.
 fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     let (batch, heads, queries, depth) = q.size4().expect("q is (B, heads, Tq, D)");
     let together = |x: &Tensor| x.reshape([batch * heads, x.size()[2], depth]);
@@ -140,13 +140,13 @@ fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
     scores.softmax(-1, None::<Kind>).bmm(&v).view([batch, heads, queries, depth])
 }
 
-/// On CPUs plain matmul-softmax beats the fused kernel for short sequences (measured: design decision
-/// "Precision").
+/// Whether the fused kernel is faster. On CPUs, plain matmul-softmax is faster for short sequences (measured
+/// in design decision "Precision").
 fn fused_is_faster(device: Device, tokens: i64) -> bool {
     device != Device::Cpu || tokens > 256
 }
 
-/// Two linear maps with a GELU between them.
+/// Two linear layers with a GELU between them.
 #[derive(Clone, Copy, Debug)]
 pub struct Mlp {
     fc1: Linear,

@@ -1,7 +1,7 @@
 //! Models of eqr-bench: encoder, heads, decoder, methods and their losses, the parameter arena and its
-//! optimiser. The crate knows tensors, and neither files nor MPI nor data sets.
+//! optimiser. The crate works on tensors only. It contains no code for files, MPI or data sets.
 //!
-//! A method registers its parameters ([`registry`]), which then are views into one flat buffer ([`arena`]). A
+//! A method registers its parameters ([`registry`]), which become views into one flat buffer ([`arena`]). A
 //! training step ([`step`]) fills the buffer's gradient on any number of ranks ([`collective`]), and [`adam`]
 //! updates it.
 

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-/// V(x) = mean over dimensions of relu(1 - sqrt(var + 1e-4)), var unbiased over the batch. x: (N, D) ->
-/// scalar. (Bardes et al. 2022, Eq. 1)
+/// V(x) = mean over dimensions of relu(1 - sqrt(var + 1e-4)), where var is the unbiased variance over the
+/// batch. x: (N, D) -> scalar. (Bardes et al. 2022, Eq. 1)
 pub fn variance(x: &Tensor) -> Tensor {
     let var = x.var_dim([0i64].as_slice(), true, false);
     (1f64 - (var + 1e-4).sqrt()).relu().mean(None::<Kind>)

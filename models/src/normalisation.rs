@@ -1,11 +1,11 @@
-//! How pixels are normalised before an encoder takes them.
+//! Normalisation of pixels before they enter an encoder.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-/// Mean and standard deviation of each channel, of pixels in [0, 1].
+/// Mean and standard deviation of each channel, for pixels in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
     /// Mean of red, green and blue.
@@ -15,11 +15,11 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
-    /// That of torchvision's and most of timm's encoders.
+    /// The ImageNet statistics, which torchvision's and most of timm's encoders use.
     pub const IMAGENET: Normalisation =
         Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-    /// Pixels (.., 3, H, W) in [0, 1] to mean 0 and deviation 1 a channel.
+    /// Normalises pixels (.., 3, H, W) in [0, 1] to mean 0 and standard deviation 1 per channel.
     pub fn apply(&self, pixels: &Tensor) -> Tensor {
         (pixels - channel_wise(&self.mean, pixels.device())) / channel_wise(&self.std, pixels.device())
     }

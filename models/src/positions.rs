@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 /// Sine-cosine positions of a `grid` x `grid` token map, row by row: grid² · dim values, dim divisible by 4.
-/// The column is in the first half of a token, the row in the second (MAE's).
+/// As in MAE, the first half of a token encodes the column and the second half encodes the row.
 pub fn sine_cosine(grid: i64, dim: i64) -> Vec<f64> {
     let quarter = dim / 4;
     let frequency = |i: i64| 1.0 / 10_000f64.powf(i as f64 / quarter as f64);
@@ -25,10 +25,10 @@ pub fn sine_cosine_map(grid: i64, dim: i64, like: &Tensor) -> Tensor {
     positions.to_device(like.device()).to_kind(like.kind())
 }
 
-/// The learned position embedding (1, 1 + g², dim) of a class token and a square token map, for a `grid` x
-/// `grid` map: (1, 1 + grid², dim). The class token's stays as it is, the others are interpolated (bicubic,
-/// antialiased) as by timm's `resample_abs_pos_embed`. A tensor of another form is returned as it is, for the
-/// caller to refuse.
+/// Resizes the learned position embedding (1, 1 + g², dim) of a class token and a square token map to a
+/// `grid` x `grid` map: (1, 1 + grid², dim). The class token's embedding is kept. The others are interpolated
+/// (bicubic, antialiased) as in timm's `resample_abs_pos_embed`. A tensor of any other shape is returned
+/// unchanged, so that the caller can reject it.
 pub fn resized(positions: &Tensor, grid: i64, dim: i64) -> Tensor {
     let unchanged = || positions.shallow_clone();
     let Ok((1, tokens, width)) = positions.size3() else { return unchanged() };

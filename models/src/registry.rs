@@ -1,19 +1,19 @@
-//! The parameters that a method registers, in what order and by which name.
+//! Registration of parameters: their names, shapes, groups and order.
 
 use std::ops::Range;
 
 use crate::init::Init;
 
-/// Who computes the gradient of a parameter.
+/// How the ranks compute the gradient of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterGroup {
-    /// Encoder and decoder: each rank sees its own samples, gradients are summed over the ranks.
+    /// Encoder and decoder. Each rank processes its own samples, and the gradients are summed over the ranks.
     PerSample,
-    /// Heads on the gathered batch: every rank computes the whole gradient, nothing is summed.
+    /// Heads on the gathered batch. Every rank computes the full gradient, so nothing is summed.
     Global,
 }
 
-/// Parameters of one group that were registered one after another: a contiguous piece of the flat gradient.
+/// Consecutively registered parameters of one group. They occupy a contiguous slice of the flat gradient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub(crate) group: ParameterGroup,
@@ -21,8 +21,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// Per-sample parameters registered from `first` on and before `end`; to the last one where that is
-    /// `None`.
+    /// Per-sample parameters registered from `first` up to but not including `end`, or up to the last one if
+    /// `end` is `None`.
     pub fn per_sample(first: Mark, end: Option<Mark>) -> Self {
         Span { group: ParameterGroup::PerSample, registered: first.0..end.map_or(usize::MAX, |mark| mark.0) }
     }
@@ -35,11 +35,11 @@ impl From<ParameterGroup> for Span {
     }
 }
 
-/// A point in the order of registration.
+/// A position in the registration order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark(usize);
 
-/// A registered parameter.
+/// Handle of a registered parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param(pub(crate) usize);
 
@@ -78,7 +78,7 @@ impl Registry {
         self.specs.iter().map(Spec::len).sum()
     }
 
-    /// The present point in the order of registration.
+    /// The current position in the registration order.
     pub fn mark(&self) -> Mark {
         Mark(self.specs.len())
     }

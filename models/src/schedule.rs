@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Linear warm-up per step, then cosine to `peak / 1000` (protocol section 2).
+/// Linear warm-up per step, then cosine decay to `peak / 1000` (protocol section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Learning rate at the end of the warm-up.
     pub peak: f64,
-    /// Steps of warm-up.
+    /// Number of warm-up steps.
     pub warmup: i64,
-    /// Steps in all.
+    /// Total number of steps.
     pub total: i64,
 }
 

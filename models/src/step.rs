@@ -1,16 +1,17 @@
-//! One training step's gradient of the global batch, cut at y.
+//! The gradient of one training step on the global batch, with the graph cut at y.
 //!
-//! Every rank encodes its own pairs; their y are gathered, and each rank runs heads, BatchNorm and global
-//! loss on the whole batch from y as a fresh leaf, identically. The encoder then backpropagates `(y_local *
-//! dL/dy_local).sum()` plus its own per-pair terms, and one reduction sums the per-sample gradients. Batch
-//! statistics are exact on any number of ranks.
+//! Every rank encodes its own pairs, and the representations y are gathered. Each rank then runs the heads,
+//! BatchNorm and the global loss on the whole batch, with y as a new leaf, so all ranks compute the same
+//! values. Next, each rank backpropagates `(y_local * dL/dy_local).sum()` plus its own per-pair terms through
+//! the encoder, and one reduction sums the per-sample gradients. Batch statistics are exact on any number of
+//! ranks.
 //!
-//! A rank that cannot hold the activations of its pairs encodes them in micro-batches: first without a graph,
-//! for y, then again one by one for the vector-Jacobian products (gradient caching, Gao et al. 2021). The cut
-//! is the same, so loss and gradient are the same.
+//! If the activations of a rank's pairs do not fit in memory, the rank encodes them in micro-batches. It
+//! first computes y without a graph, then encodes each micro-batch again for the vector-Jacobian products
+//! (gradient caching, Gao et al. 2021). The cut is the same, so the loss and the gradient are the same.
 //!
-//! Where the ranks can sum beside the computation, the encoder's graph is cut into segments: the gradient of
-//! one is summed while the next below it is backpropagated.
+//! If the ranks can overlap sums with the computation, the encoder's graph is cut into segments. The gradient
+//! of one segment is summed while the segment below it is backpropagated.
 
 use std::ops::Range;
 
@@ -22,8 +23,8 @@ use crate::methods::{Model, Targets};
 use crate::registry::{Mark, ParameterGroup, Span};
 use crate::vit::{Encoded, GraphCut};
 
-/// Largest number of pieces of the encoder's blocks that are summed separately. What follows the blocks is
-/// one more.
+/// Maximum number of pieces of the encoder's blocks that are summed separately. The layers after the blocks
+/// are one more piece.
 const SEGMENTS: usize = 4;
 
 /// A rank's share of a batch of pairs.
@@ -32,22 +33,22 @@ pub struct Batch {
     pub view1: Tensor,
     /// (n, 3, H, W), normalised, fp32: view 2.
     pub view2: Tensor,
-    /// (n), class index as a float.
+    /// (n), class indices as floats.
     pub labels: Tensor,
     /// (n, parameters), fp32.
     pub parameters: Tensor,
-    /// Pairs that each rank holds.
+    /// Number of pairs on each rank.
     pub rows: Vec<i64>,
 }
 
-/// Loss terms of the global batch, in the method's order; equal on every rank.
+/// Loss terms of the global batch, in the method's order. They are equal on every rank.
 pub type LossTerms = Vec<(&'static str, Tensor)>;
 
-/// Fills the arena's gradient with that of the global batch and returns the loss terms. At most `micro_batch`
-/// of this rank's pairs are encoded at a time; all of them where it is `None`.
+/// Fills the arena with the gradient of the global batch and returns the loss terms. At most `micro_batch` of
+/// this rank's pairs are encoded at a time, or all of them if it is `None`.
 ///
 /// # Panics
-/// If the model has nothing to train.
+/// Panics if the model has no method.
 pub fn gradients(
     arena: &mut Arena,
     model: &Model,
@@ -61,7 +62,7 @@ pub fn gradients(
     let runs = micro_batches(local, micro_batch);
     let segments = encoder_segments(arena.reduced_bytes(), cluster.overlaps_from());
 
-    // the graph is kept where the batch is encoded at once, else only y
+    // the graph is kept if the batch is encoded at once; otherwise only y is kept
     let mut kept = (runs.len() == 1).then(|| encode(arena, model, batch, &runs[0], segments));
     let y_local = match &kept {
         Some(views) => views.y().detach(),
@@ -71,7 +72,7 @@ pub fn gradients(
         }
     };
 
-    // one row a pair: (y1, y2, label, parameters)
+    // one row per pair: (y1, y2, label, parameters)
     let columns = [&y_local, &batch.labels.unsqueeze(1).to_kind(master), &batch.parameters.to_kind(master)];
     let gathered = cluster.all_gather(&Tensor::cat(&columns, 1), &batch.rows);
     let width = y_local.size()[1];
@@ -82,7 +83,7 @@ pub fn gradients(
         parameters: gathered.narrow(1, width + 1, gathered.size()[1] - width - 1),
     };
 
-    // heads and global loss on the whole batch
+    // heads and global loss, on the whole batch
     let mut terms = method.global_terms(arena, &y.narrow(1, 0, out), &y.narrow(1, out, out), &targets);
     let mut inputs = arena.leaves(ParameterGroup::Global);
     inputs.push(y.shallow_clone());
@@ -93,7 +94,7 @@ pub fn gradients(
         *term = term.detach();
     }
 
-    // encoder: vector-Jacobian products with dL/dy, and the term of each pair
+    // encoder: vector-Jacobian products with dL/dy, plus the per-pair term
     let before: i64 = batch.rows[..cluster.rank()].iter().sum();
     let total: i64 = batch.rows.iter().sum();
     let mut pair_term: Option<(&'static str, Tensor)> = None;
@@ -131,15 +132,15 @@ pub fn gradients(
     terms
 }
 
-/// Number of pieces to cut the encoder's blocks into so that each has at least `least` of the `bytes` of
-/// gradient; 0 where that leaves one.
+/// Number of pieces to cut the encoder's blocks into, so that each has at least `least` of the gradient's
+/// `bytes`. 0 if this would be a single piece.
 pub fn encoder_segments(bytes: usize, least: Option<usize>) -> usize {
     let pieces = least.map_or(0, |least| bytes / least.max(1)).min(SEGMENTS);
     if pieces < 2 { 0 } else { pieces }
 }
 
-/// Runs the backward pass of `objective` segment by segment, from the last to the first. `done` gets each
-/// segment's gradients as soon as they are there.
+/// Runs the backward pass of `objective` segment by segment, from the last to the first. `done` is called
+/// with the gradients of each segment as soon as they are computed.
 fn backpropagate(
     mut objective: Tensor,
     mut cuts: Vec<GraphCut>,
@@ -162,7 +163,8 @@ fn backpropagate(
     }
 }
 
-/// `local` pairs in runs of at most `micro_batch`. No pairs are one empty run.
+/// Splits `local` pairs into runs of at most `micro_batch`. If there are no pairs, the result is one empty
+/// run.
 fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
     let length = micro_batch.unwrap_or(local).clamp(1, local.max(1));
     let starts = (0..local.max(1)).step_by(length as usize);
@@ -178,13 +180,13 @@ struct Views {
 }
 
 impl Views {
-    /// (n, 2 out) in the master's kind: y of view 1, y of view 2.
+    /// (n, 2 out) in the master weights' kind: y of view 1, then y of view 2.
     fn y(&self) -> Tensor {
         Tensor::cat(&[&self.view1.y, &self.view2.y], 1).to_kind(self.master)
     }
 }
 
-/// Encodes both views of the pairs `run` in one pass, its graph cut as by
+/// Encodes both views of the pairs `run` in one forward pass. The graph is cut as in
 /// [`crate::vit::Vit::forward_in_segments`].
 fn encode(arena: &Arena, model: &Model, batch: &Batch, run: &Range<i64>, segments: usize) -> Views {
     let length = run.end - run.start;
@@ -195,7 +197,7 @@ fn encode(arena: &Arena, model: &Model, batch: &Batch, run: &Range<i64>, segment
     Views { view1, view2, cuts, master: arena.compute().master_kind() }
 }
 
-/// The loss: sum of its terms.
+/// The loss, which is the sum of its terms.
 pub fn sum(terms: &[(&'static str, Tensor)]) -> Tensor {
     let mut terms = terms.iter().map(|(_, term)| term);
     let first = terms.next().expect("a loss has terms").shallow_clone();

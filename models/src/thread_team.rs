@@ -1,4 +1,4 @@
-//! Ranks as threads of one process: what tests of distributed code run on.
+//! Ranks as threads of one process, for tests of distributed code.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Barrier, Mutex};
@@ -7,12 +7,12 @@ use tch::Tensor;
 
 use crate::collective::Collective;
 
-/// When a sum that was started is done.
+/// When a started sum is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sums {
-    /// At once.
+    /// Immediately.
     AtOnce,
-    /// As late as allowed: code that reads it too early reads its own rank's part.
+    /// As late as allowed. Code that reads the sum too early gets only its own rank's part.
     AtTheEnd,
 }
 
@@ -21,7 +21,7 @@ struct Member {
     rank: usize,
     sums: Sums,
     barrier: Arc<Barrier>,
-    /// A tensor of every rank.
+    /// One tensor per rank.
     slots: Arc<Mutex<Vec<Option<Tensor>>>>,
     started: RefCell<Vec<Tensor>>,
 }
@@ -29,7 +29,7 @@ struct Member {
 /// Runs `work` on each of `ranks` ranks and returns their results in rank order.
 ///
 /// # Panics
-/// Where a rank panics, or splits its ranks into groups.
+/// Panics if a rank panics or calls [`Collective::split`].
 pub fn run_on_threads<T: Send>(
     ranks: usize,
     sums: Sums,

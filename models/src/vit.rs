@@ -10,7 +10,7 @@ use crate::init::Init;
 use crate::layers::{Block, LayerNorm, Linear};
 use crate::registry::{Mark, Param, ParameterGroup, Registry};
 
-/// From which tokens the two halves of y are read.
+/// The tokens that the two halves of y are computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
@@ -23,18 +23,19 @@ pub enum Pool {
     Cls,
 }
 
-/// How the learned position embedding starts.
+/// Initialisation of the learned position embedding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionInit {
-    /// Normal with std 0.02, as timm.
+    /// Normal with standard deviation 0.02, as in timm.
     #[default]
     Timm,
-    /// Sine-cosine, as in MAE and MoCo v3: a short training need not find the token map's geometry first.
+    /// Sine-cosine, as in MAE and MoCo v3. A short training run then does not have to learn the geometry of
+    /// the token map first.
     Sincos,
 }
 
-/// Encoders by name: timm's `vit_tiny`, `vit_small`, `vit_base`.
+/// Encoder sizes: timm's `vit_tiny`, `vit_small` and `vit_base`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
@@ -69,12 +70,12 @@ pub struct VitConfig {
     pub depth: i64,
     /// Attention heads.
     pub heads: i64,
-    /// Length of the representation y; half of it is the invariant part.
+    /// Length of the representation y. Half of it is the invariant part.
     pub out: i64,
-    /// Where the halves are read.
+    /// The tokens that the two halves of y are computed from.
     #[serde(default)]
     pub pool: Pool,
-    /// How the position embedding starts.
+    /// Initialisation of the position embedding.
     #[serde(default)]
     pub positions: PositionInit,
 }
@@ -90,10 +91,10 @@ impl VitConfig {
         self.out / 2
     }
 
-    /// Checks that the values fit one another.
+    /// Checks that the values are in range and consistent.
     ///
     /// # Errors
-    /// Says which value does not fit which.
+    /// Fails if a value is out of range or two values are inconsistent, and names them.
     pub fn validate(&self) -> Result<()> {
         let wrong = |text: String| Err(Error::Invalid(text));
         for (name, value) in
@@ -111,7 +112,7 @@ impl VitConfig {
         }
         if self.grid() < 2 {
             return wrong(format!(
-                "model.patch = {} leaves {} token(s): the grid readout needs 2 x 2",
+                "model.patch = {} leaves {} token(s) per side: the grid readout needs at least 2",
                 self.patch,
                 self.grid()
             ));
@@ -124,14 +125,15 @@ impl VitConfig {
         }
         if self.out < 2 || self.out % 2 != 0 {
             return wrong(format!(
-                "model.out = {}: must be even, half of it is the invariant part",
+                "model.out = {}: must be even and at least 2, because half of it is the invariant part",
                 self.out
             ));
         }
         Ok(())
     }
 
-    /// Multiplications and additions of the matrix products of one forward pass of one image.
+    /// Floating-point operations (multiplications and additions) in the matrix products of one forward pass
+    /// on one image.
     pub fn forward_flops(&self) -> f64 {
         let tokens = (self.grid() * self.grid() + 1) as f64;
         let dim = self.dim as f64;
@@ -141,7 +143,7 @@ impl VitConfig {
     }
 }
 
-/// Multiply-adds of one transformer block: four projections, an MLP of ratio 4, and the two attention
+/// Multiply-adds in one transformer block: four projections, an MLP with ratio 4, and the two attention
 /// products.
 pub fn block_products(tokens: f64, dim: f64) -> f64 {
     12.0 * tokens * dim * dim + 2.0 * tokens * tokens * dim
@@ -178,20 +180,20 @@ pub fn grid_means(tokens: &Tensor) -> Tensor {
     map.adaptive_avg_pool2d([2, 2]).reshape([map.size()[0], 4 * map.size()[1]])
 }
 
-/// Patch tokens (B, T, D) of a square map as (B, D, sqrt(T), sqrt(T)).
+/// Patch tokens (B, T, D) of a square map, reshaped to (B, D, sqrt(T), sqrt(T)).
 fn as_map(tokens: &Tensor) -> Tensor {
     let (batch, count, width) = tokens.size3().expect("tokens are (B, T, D)");
     let side = (count as f64).sqrt() as i64;
     tokens.transpose(1, 2).reshape([batch, width, side, side])
 }
 
-/// A cut in the graph of a pass: the same values on both sides.
+/// A cut in the autograd graph of a forward pass. Both tensors hold the same values.
 pub struct GraphCut {
     /// (B, 1+T, dim): output of the blocks below, with their graph.
     pub below: Tensor,
     /// (B, 1+T, dim): the leaf from which the graph above starts.
     pub above: Tensor,
-    /// The parameters registered before this mark are below.
+    /// Parameters registered before this mark belong to the part below the cut.
     pub mark: Mark,
 }
 
@@ -204,17 +206,17 @@ pub struct Vit {
     cls: Param,
     positions: Param,
     blocks: Vec<Block>,
-    /// Where the registration of each block ends.
+    /// The mark after the last parameter of each block.
     marks: Vec<Mark>,
     norm: LayerNorm,
     out: Linear,
 }
 
 impl Vit {
-    /// Registers timm's parameters, and the output map as `out`.
+    /// Registers the parameters under timm's names, and the output layer as `out`.
     ///
     /// # Errors
-    /// As [`VitConfig::validate`].
+    /// Same as [`VitConfig::validate`].
     pub fn new(reg: &mut Registry, config: VitConfig) -> Result<Self> {
         config.validate()?;
         let group = ParameterGroup::PerSample;
@@ -256,8 +258,9 @@ impl Vit {
         self.read(p, &self.tokens(p, images))
     }
 
-    /// As [`Vit::forward`], with the graph of the blocks cut into up to `segments` pieces, and what follows
-    /// them in one more; uncut where `segments` is 0. The cuts are in the order of the pass.
+    /// Like [`Vit::forward`], but cuts the graph of the blocks into up to `segments` pieces. The layers after
+    /// the blocks form one more piece. If `segments` is 0, the graph is not cut. The cuts are returned in
+    /// forward order.
     pub fn forward_in_segments(
         &self,
         p: &Arena,
@@ -292,7 +295,7 @@ impl Vit {
         self.pass(p, images, 0).0
     }
 
-    /// Numbers, from 1, of the blocks that end each quarter of the depth: 3, 6, 9, 12 of 12.
+    /// Numbers (from 1) of the last block in each quarter of the depth: 3, 6, 9 and 12 for 12 blocks.
     pub fn quarters(&self) -> Vec<usize> {
         let depth = self.blocks.len();
         let mut ends: Vec<usize> = (1..=4).map(|quarter| (depth * quarter).div_ceil(4)).collect();
@@ -301,7 +304,7 @@ impl Vit {
     }
 
     /// Normalised images (B, 3, image, image) -> maps (B, dim, grid, grid) of the patch tokens after the
-    /// blocks of these numbers, from 1 and ascending.
+    /// blocks numbered `after` (from 1, ascending).
     pub fn maps(&self, p: &Arena, images: &Tensor, after: &[usize]) -> Vec<Tensor> {
         let mut x = self.embed(p, images);
         let mut maps = Vec::with_capacity(after.len());
@@ -314,7 +317,7 @@ impl Vit {
         maps
     }
 
-    /// [`Vit::tokens`], cut after every `depth / segments` blocks.
+    /// Like [`Vit::tokens`], with the graph cut after every `depth / segments` blocks.
     fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<GraphCut>) {
         let depth = self.blocks.len();
         let ends: Vec<usize> = (1..=segments).map(|i| depth * i / segments).collect();
@@ -342,7 +345,8 @@ impl Vit {
     }
 }
 
-/// (B, 3, H, W) -> (B, H/p * W/p, 3 p p), channels first inside a patch as in a convolution's weight.
+/// (B, 3, H, W) -> (B, H/p * W/p, 3 p p). The values of a patch are ordered channels first, as in a
+/// convolution weight.
 pub fn patchify(images: &Tensor, patch: i64) -> Tensor {
     let (batch, channels, height, width) = images.size4().expect("images are (B, 3, H, W)");
     let (rows, columns) = (height / patch, width / patch);
@@ -403,7 +407,7 @@ mod tests {
         let images = Tensor::arange(2 * 3 * 4 * 4, (Kind::Float, Device::Cpu)).view([2, 3, 4, 4]);
         let patches = patchify(&images, 2);
         assert_eq!(patches.size(), [2, 4, 12]);
-        // second patch of the first image: upper right, channel by channel
+        // second patch of the first image (upper right), channel by channel
         let expected = [2.0, 3.0, 6.0, 7.0, 18.0, 19.0, 22.0, 23.0, 34.0, 35.0, 38.0, 39.0];
         assert_eq!(Vec::<f64>::try_from(patches.get(0).get(1)).unwrap(), expected);
         assert!(unpatchify(&patches, 2).equal(&images));

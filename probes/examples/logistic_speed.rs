@@ -1,10 +1,11 @@
-//! Time of linear transfer's fits: linfa-logistic one strength at a time, and the batched solver on the whole
-//! grid.
+//! Measures the time of the fits in linear transfer: linfa-logistic with one strength at a time, or the
+//! batched solver on the whole grid.
 //!
 //!     cargo run --release -p eqr-probes --example logistic_speed -- ROWS FEATURES CLASSES [linfa STRENGTHS | file]
 //!
-//! Features are random class centres under noise, so that classes overlap. `file` writes them to
-//! `features.f32` and `labels.i64` in the working folder, raw and little-endian, for other programs.
+//! Features are random class centres plus noise, so the classes overlap. `file` writes features and labels as
+//! raw little-endian data to `features.f32` and `labels.i64` in the current directory, for use with other
+//! programs.
 
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ fn main() {
     tch::manual_seed(0);
     let normal = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
     let y = Tensor::randint(classes, [rows], (Kind::Int64, Device::Cpu));
-    // unequal scales, as an encoder's features have
+    // unequal scales, as in the features of an encoder
     let scales = Tensor::linspace(-1.5, 1.0, features, (Kind::Float, Device::Cpu)).exp();
     let x = (normal(&[classes, features]).index_select(0, &y) * 0.25 + normal(&[rows, features])) * scales;
     match arguments.get(3).map(String::as_str) {

@@ -1,4 +1,4 @@
-//! Time of the closed-form probe with its grid of strengths.
+//! Measures the time of the closed-form probe with its grid of strengths.
 //!
 //!     cargo run --release -p eqr-probes --example ridge_speed -- ROWS FEATURES OUTPUTS
 

@@ -1,15 +1,15 @@
-//! The two accuracies of classifications.
+//! The two classification accuracies.
 
 use crate::error::{Error, Result, TensorRole};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Accuracies of one set of predictions, in [0, 1].
+/// Accuracies of a set of predictions, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Share of the samples that are right.
+    /// Share of correctly classified samples.
     pub top1: f64,
-    /// Mean over the classes of the share of the class's samples that are right.
+    /// Share of correctly classified samples in each class, averaged over the classes.
     pub mean_per_class: f64,
 }
 
@@ -17,7 +17,7 @@ impl Accuracy {
     /// Accuracies of `predicted` against `labels`, both (N), int64 in 0..`classes`. `name` is for messages.
     ///
     /// # Errors
-    /// A class without a sample, whose accuracy is not defined: the message lists them.
+    /// Fails if a class has no sample, because its accuracy is undefined. The message lists these classes.
     pub fn new(
         name: &str,
         role: TensorRole,
@@ -30,7 +30,7 @@ impl Accuracy {
         let right = predicted.eq_tensor(labels).to_kind(Kind::Double);
         let right_of_class: Vec<f64> =
             Vec::try_from(labels.bincount(Some(&right), classes).to_device(Device::Cpu))
-                .expect("one sum a class");
+                .expect("one sum per class");
         let total: i64 = counts.iter().sum();
         let shares = right_of_class.iter().zip(&counts).map(|(right, &count)| right / count as f64);
         Ok(Accuracy {
@@ -40,13 +40,13 @@ impl Accuracy {
     }
 }
 
-/// Samples of each class in `labels` (N).
+/// Number of samples of each class in `labels` (N).
 fn counts(labels: &Tensor, classes: i64) -> Vec<i64> {
     Vec::try_from(labels.bincount(None::<&Tensor>, classes).to_device(Device::Cpu))
-        .expect("one count a class")
+        .expect("one count per class")
 }
 
-/// Fails, naming the classes, where one has no sample.
+/// Fails if a class has no sample, and names all such classes.
 fn require_samples(name: &str, role: TensorRole, counts: &[i64]) -> Result<()> {
     let empty: Vec<usize> = (0..counts.len()).filter(|&class| counts[class] == 0).collect();
     if empty.is_empty() {
@@ -56,12 +56,12 @@ fn require_samples(name: &str, role: TensorRole, counts: &[i64]) -> Result<()> {
     }
 }
 
-/// Fails where a class of 0..`classes` has no sample in `labels` (N).
+/// Fails if a class in 0..`classes` has no sample in `labels` (N).
 pub(crate) fn every_class_occurs(name: &str, role: TensorRole, labels: &Tensor, classes: i64) -> Result<()> {
     require_samples(name, role, &counts(labels, classes))
 }
 
-/// Up to ten numbers, and how many more there are.
+/// The first ten classes, and the number of further ones.
 fn list(classes: &[usize]) -> String {
     let shown: Vec<String> = classes.iter().take(10).map(usize::to_string).collect();
     let more = if classes.len() > 10 { format!(" and {} more", classes.len() - 10) } else { String::new() };
@@ -72,7 +72,7 @@ fn list(classes: &[usize]) -> String {
 mod tests {
     use super::*;
 
-    /// By hand: class 0 2 of 3, class 1 0 of 1, class 2 1 of 1.
+    /// By hand: 2 of 3 samples are correct in class 0, 0 of 1 in class 1, and 1 of 1 in class 2.
     #[test]
     fn accuracies_by_hand() {
         let labels = Tensor::from_slice(&[0i64, 0, 0, 1, 2]);

@@ -1,9 +1,9 @@
-//! Checks of what a caller gives a probe: shapes, finite values, labels, configurations.
+//! Checks of the inputs of a probe: shapes, finite values, labels and configurations.
 
 use crate::error::{Error, Result, TensorRole};
 use tch::{Kind, Tensor};
 
-/// Rows and columns of a two-dimensional tensor that has at least one of each.
+/// Number of rows and columns of a two-dimensional tensor. Fails unless it has at least one of each.
 pub(crate) fn matrix(name: &str, role: TensorRole, tensor: &Tensor) -> Result<(i64, i64)> {
     match tensor.size()[..] {
         [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
@@ -20,18 +20,18 @@ pub(crate) fn expect_shape(name: &str, role: TensorRole, tensor: &Tensor, expect
     }
 }
 
-/// The shape error of a tensor.
+/// The error for a tensor with a wrong shape.
 pub(crate) fn wrong_shape(name: &str, role: TensorRole, tensor: &Tensor, expected: String) -> Error {
     Error::Shape { name: name.into(), role, found: tensor.size(), expected }
 }
 
-/// Fails where `tensor` holds NaN or an infinite value.
+/// Fails if `tensor` contains NaN or infinite values.
 pub(crate) fn finite(name: &str, role: TensorRole, tensor: &Tensor) -> Result<()> {
     let count = tensor.isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);
     if count == 0 { Ok(()) } else { Err(Error::NonFinite { name: name.into(), role, count }) }
 }
 
-/// Fails unless `labels` are int64 (`rows`) in 0..`classes`.
+/// Fails unless `labels` is an int64 tensor of shape (`rows`) with values in 0..`classes`.
 pub(crate) fn check_labels(
     name: &str,
     role: TensorRole,
@@ -56,7 +56,7 @@ pub(crate) fn check_classes(classes: i64) -> Result<()> {
     check_config(classes >= 2, "classes", classes, "at least 2")
 }
 
-/// Fails unless the whole number is at least 1.
+/// Fails unless the integer is at least 1.
 pub(crate) fn check_positive<T: Default + PartialOrd + ToString>(key: &'static str, number: T) -> Result<()> {
     check_config(number > T::default(), key, number, "at least 1")
 }
@@ -66,7 +66,7 @@ pub(crate) fn check_above_zero(key: &'static str, number: f64) -> Result<()> {
     check_config(number > 0.0 && number.is_finite(), key, number, "a finite number above 0")
 }
 
-/// Fails unless `good`: `key` is `found`, in place of `expected`.
+/// Fails unless `good`, with the message that `key` is `found` instead of `expected`.
 pub(crate) fn check_config(
     good: bool,
     key: &'static str,

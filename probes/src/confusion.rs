@@ -1,4 +1,4 @@
-//! Confusion matrix over a whole set of segmentations, and its scores (protocol section 6).
+//! Confusion matrix over a whole set of segmentations, and scores computed from it (protocol section 6).
 
 use crate::checks::{expect_shape, wrong_shape};
 use crate::error::{Error, Result, TensorRole};
@@ -6,7 +6,8 @@ use eqr_models::Collective;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Pixels by true and predicted class. Matrices of parts of a set, or of several ranks, add up.
+/// Number of pixels for each true and predicted class. The matrices of parts of a set, or of several ranks,
+/// can be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
     classes: usize,
@@ -17,42 +18,42 @@ pub struct Confusion {
 /// Scores of one class, each in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassScore {
-    /// Intersection over union. `None` where the class is neither in the truth nor predicted; 0 where it is
-    /// predicted and not in the truth.
+    /// Intersection over union. `None` if the class is neither in the ground truth nor predicted, and 0 if it
+    /// is predicted but not in the ground truth.
     pub iou: Option<f64>,
-    /// Share of the class's pixels that are right; `None` where it has none.
+    /// Share of the class's pixels that are classified correctly. `None` if it has no pixels.
     pub accuracy: Option<f64>,
-    /// Its pixels in the truth.
+    /// Number of its pixels in the ground truth.
     pub pixels: u64,
 }
 
 /// Scores of a set, each in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationScore {
-    /// Mean of the classes' intersections over unions, where they have one.
+    /// Mean intersection over union of the classes that have one.
     #[serde(rename = "mIoU")]
     pub miou: f64,
-    /// Mean of the classes' accuracies, where they have one.
+    /// Mean accuracy of the classes that have one.
     #[serde(rename = "mAcc")]
     pub macc: f64,
-    /// Share of all pixels that are right.
+    /// Share of all pixels that are classified correctly.
     #[serde(rename = "aAcc")]
     pub aacc: f64,
-    /// Each class.
+    /// Scores of each class.
     pub classes: Vec<ClassScore>,
 }
 
 impl Confusion {
-    /// An empty matrix of `classes` classes.
+    /// An empty matrix for `classes` classes.
     pub fn new(classes: usize) -> Confusion {
         Confusion { classes, pixels: vec![0; classes * classes] }
     }
 
-    /// Adds the pixels of a prediction, integers of any kind and shape in 0..C. Pixels whose truth is `void`
-    /// are dropped.
+    /// Adds the pixels of a prediction. Both tensors hold integers of any kind in 0..C and have the same
+    /// shape, which can be any. Pixels whose ground truth is `void` are ignored.
     ///
     /// # Errors
-    /// Shapes that differ, tensors not of integers, a class outside 0..C.
+    /// Fails if the shapes differ, a tensor does not hold integers, or a class is outside 0..C.
     pub fn add(&mut self, predicted: &Tensor, truth: &Tensor, void: i64) -> Result<()> {
         const NAME: &str = "segmentation";
         for (role, t) in [(TensorRole::Predictions, predicted), (TensorRole::Targets, truth)] {
@@ -77,7 +78,7 @@ impl Confusion {
                 }
             }
             let counts = (truth * classes + predicted).bincount(None::<&Tensor>, classes * classes);
-            let counts: Vec<i64> = Vec::try_from(counts.to_device(Device::Cpu)).expect("one count a cell");
+            let counts: Vec<i64> = Vec::try_from(counts.to_device(Device::Cpu)).expect("one count per cell");
             self.pixels.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count as u64);
             Ok(())
         })
@@ -86,19 +87,19 @@ impl Confusion {
     /// Adds the pixels of another part of the set.
     ///
     /// # Panics
-    /// Where the other matrix has another number of classes.
+    /// Panics if the other matrix has a different number of classes.
     pub fn merge(&mut self, other: &Confusion) {
-        assert_eq!(self.classes, other.classes, "matrices of one set");
+        assert_eq!(self.classes, other.classes, "matrices have different numbers of classes");
         self.pixels.iter_mut().zip(&other.pixels).for_each(|(sum, count)| *sum += count);
     }
 
-    /// Replaces the matrix by the sum of all ranks' matrices, on every rank.
+    /// Replaces the matrix on every rank with the sum of all ranks' matrices.
     pub fn sum_over(&mut self, ranks: &dyn Collective) {
-        // as f64: exact up to 2^53, and what every collective carries
+        // f64 is exact up to 2^53, and every collective supports it
         let counts: Vec<f64> = self.pixels.iter().map(|&count| count as f64).collect();
         let mut sum = Tensor::from_slice(&counts);
         ranks.all_reduce_sum(&mut sum);
-        let sums: Vec<f64> = Vec::try_from(sum).expect("one sum a cell");
+        let sums: Vec<f64> = Vec::try_from(sum).expect("one sum per cell");
         self.pixels = sums.into_iter().map(|count| count as u64).collect();
     }
 
@@ -110,7 +111,7 @@ impl Confusion {
     /// The scores.
     ///
     /// # Errors
-    /// Where no pixel was added: masks of void only.
+    /// Fails if no pixel was added, because all masks are void.
     pub fn score(&self) -> Result<SegmentationScore> {
         let total: u64 = self.pixels.iter().sum();
         if total == 0 {
@@ -134,7 +135,7 @@ impl Confusion {
     }
 }
 
-/// Mean of at least one value: a pixel was added, so its class has both scores.
+/// Mean of at least one value. There is one because a pixel was added, whose class has both scores.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
     sum / f64::from(n)
@@ -150,9 +151,10 @@ mod tests {
         Tensor::from_slice(values).view([2, -1])
     }
 
-    /// By hand, with each edge: class 0 and 1 mixed up, class 2 predicted and nowhere true, class 3 true and
-    /// never predicted, class 4 nowhere, void predicted as anything. mmsegmentation and scikit-learn's
-    /// jaccard_score give the same for classes 0, 1, 3.
+    /// By hand, with all edge cases: classes 0 and 1 are confused, class 2 is predicted but not in the ground
+    /// truth, class 3 is in the ground truth but never predicted, class 4 does not occur, and void pixels
+    /// have arbitrary predictions. mmsegmentation and scikit-learn's jaccard_score give the same for classes
+    /// 0, 1, 3.
     #[test]
     fn scores_by_hand() {
         let mut confusion = Confusion::new(5);
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(score.aacc, 0.5);
     }
 
-    /// One matrix over the set, not a mean over images: parts add up to the whole.
+    /// The score uses one matrix over the whole set, not a mean over images, so the matrices of parts add up.
     #[test]
     fn parts_add_up() {
         let (truth, predicted) = (map(&[0, 1, 2, 0, 2, 2, 1, 0]), map(&[0, 1, 1, 0, 2, 0, 1, 2]));

@@ -1,4 +1,4 @@
-//! What probes draw: orders of rows and initial weights.
+//! Random draws of probes: row orders and initial weights.
 
 use eqr_random::{Purpose, probe_rng};
 use rand::{Rng, seq::SliceRandom};
@@ -12,8 +12,8 @@ pub(crate) fn permutation(seed: u64, index: u64, purpose: Purpose, n: i64) -> Ve
 }
 
 /// Weight (outputs, inputs) and bias (outputs) of one layer as torch's `Linear` draws them: both U(-b, b)
-/// with b = 1/sqrt(inputs). The weight is drawn row by row and the bias from another stream, so that the
-/// first outputs of a wider layer are those of a narrower one.
+/// with b = 1/sqrt(inputs). The weight is drawn row by row, and the bias from another stream, so the first
+/// outputs of a wider layer have the same weights as a narrower layer.
 pub(crate) fn linear_layer(
     seed: u64,
     layer: u64,

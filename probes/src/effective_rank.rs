@@ -1,17 +1,18 @@
-//! Effective rank of representations, which shows a collapse.
+//! Effective rank of representations, which detects collapse.
 
 use tch::{Device, Kind, Tensor};
 
-/// Effective rank of `y` (N, D): exp of the entropy of the singular values of the centred y, normalised to
-/// sum 1 (Roy and Vetterli 2007). From 1 to min(N - 1, D), and 0 where all rows are equal.
+/// Effective rank of `y` (N, D): the exponential of the entropy of the singular values of the centred y,
+/// normalised to sum 1 (Roy and Vetterli 2007). It is between 1 and min(N - 1, D), or 0 if all rows are
+/// equal.
 pub fn effective_rank(y: &Tensor) -> f64 {
     let y = y.to_device(Device::Cpu).to_kind(Kind::Double);
     let centred = &y - y.mean_dim([0i64].as_slice(), true, None);
     let (rows, columns) = centred.size2().expect("y is (N, D)");
-    // singular values are the roots of the smaller Gram matrix's eigenvalues
+    // singular values are the square roots of the eigenvalues of the smaller Gram matrix
     let gram = if rows < columns { centred.matmul(&centred.tr()) } else { centred.tr().matmul(&centred) };
     let squares: Vec<f64> = Vec::try_from(gram.linalg_eigvalsh("L")).expect("a row of eigenvalues");
-    // below this a zero and its rounding
+    // eigenvalues below this are zero up to rounding
     let floor = squares.last().copied().unwrap_or(0.0) * 1e-14;
     let values: Vec<f64> = squares.into_iter().filter(|&square| square > floor).map(f64::sqrt).collect();
     let sum: f64 = values.iter().sum();
@@ -27,7 +28,7 @@ mod tests {
 
     #[test]
     fn effective_rank_counts_directions() {
-        // rows ±e_i: d directions of equal length
+        // rows ±e_i: d directions with equal singular values
         for d in [1, 3, 8] {
             let eye = Tensor::eye(d, (Kind::Float, Device::Cpu));
             let y = Tensor::cat(&[&eye, &-&eye], 0);

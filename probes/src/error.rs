@@ -12,9 +12,9 @@ pub enum TensorRole {
     TrainFeatures,
     /// Targets or labels of the training split.
     TrainTargets,
-    /// Features of the validation part.
+    /// Features of the validation split.
     ValFeatures,
-    /// Labels of the validation part.
+    /// Labels of the validation split.
     ValTargets,
     /// Features of the test split.
     TestFeatures,
@@ -22,7 +22,7 @@ pub enum TensorRole {
     TestTargets,
     /// Predictions of a probe.
     Predictions,
-    /// What the predictions are compared with.
+    /// Targets that the predictions are compared with.
     Targets,
     /// Token maps of an encoder, for a segmentation head.
     TokenMaps,
@@ -44,10 +44,10 @@ impl fmt::Display for TensorRole {
     }
 }
 
-/// What can be wrong with the input of a probe or of a statistic.
+/// An error in the input of a probe or a statistic.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A tensor has another shape than the problem needs.
+    /// A tensor has the wrong shape.
     #[error("{name}: {role} have shape {found:?}, expected {expected}")]
     Shape {
         /// Name of the problem.
@@ -56,10 +56,10 @@ pub enum Error {
         role: TensorRole,
         /// Its shape.
         found: Vec<i64>,
-        /// The shape in words, for example `(N, k)`.
+        /// The expected shape as text, for example `(N, k)`.
         expected: String,
     },
-    /// A tensor holds NaN or an infinite value.
+    /// A tensor contains NaN or infinite values.
     #[error(
         "{name}: {role} hold {count} NaN or infinite values\nhint: check the encoder and the file that the features came from"
     )]
@@ -68,12 +68,12 @@ pub enum Error {
         name: String,
         /// The tensor.
         role: TensorRole,
-        /// How many values are not finite.
+        /// Number of values that are not finite.
         count: i64,
     },
     /// A probe's predictions are no longer finite after training.
     #[error(
-        "{name}: the probe of seed {seed} diverged: its predictions are not finite\nhint: lower the probe's `lr`"
+        "{name}: the probe with seed {seed} diverged: its predictions are not finite\nhint: lower the probe's `lr`"
     )]
     Diverged {
         /// Name of the problem.
@@ -81,9 +81,9 @@ pub enum Error {
         /// The probe's seed.
         seed: u64,
     },
-    /// The linear algebra library cannot solve a system that has a solution.
+    /// LAPACK fails to solve a system that has a solution.
     #[error(
-        "{name}: LAPACK failed: {what}\nhint: the BLAS in use may not know this processor; try another one, or OPENBLAS_CORETYPE=Haswell"
+        "{name}: LAPACK failed: {what}\nhint: the BLAS library in use may not support this processor; try another one, or set OPENBLAS_CORETYPE=Haswell"
     )]
     Lapack {
         /// Name of the problem.
@@ -91,7 +91,7 @@ pub enum Error {
         /// What went wrong.
         what: String,
     },
-    /// A label is not a class.
+    /// A label is outside the range of classes.
     #[error("{name}: {role} lie in {min}..={max}, expected 0..{classes}")]
     Labels {
         /// Name of the problem.
@@ -105,9 +105,9 @@ pub enum Error {
         /// Number of classes.
         classes: i64,
     },
-    /// Classes that do not occur.
+    /// Some classes have no sample.
     #[error(
-        "{name}: {role} hold no sample of class {found} (of 0..{classes})\nhint: number the classes without gaps, and split so that each has samples"
+        "{name}: {role} have no sample of class {found} (classes are 0..{classes})\nhint: number the classes without gaps, and make sure that every class has training and test samples"
     )]
     EmptyClasses {
         /// Name of the problem.
@@ -120,11 +120,13 @@ pub enum Error {
         classes: usize,
     },
     /// Fewer samples than classes.
-    #[error("{name}: {samples} training samples for {classes} classes, expected at least one of each")]
+    #[error(
+        "{name}: {samples} training samples for {classes} classes, expected at least one sample per class"
+    )]
     FewSamples {
         /// Name of the problem.
         name: String,
-        /// Training samples.
+        /// Number of training samples.
         samples: i64,
         /// Number of classes.
         classes: i64,
@@ -134,31 +136,31 @@ pub enum Error {
     Config {
         /// The key.
         key: &'static str,
-        /// The configured value, as text.
+        /// The value found, as text.
         found: String,
-        /// The range in words.
+        /// The valid range, as text.
         expected: &'static str,
     },
     /// A scene cannot be read.
     #[error("scene {index}: {reason}")]
     Scene {
-        /// Which one, from 0.
+        /// Index of the scene, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An encoder cannot give token maps.
+    /// An encoder cannot compute token maps.
     #[error("{reason}")]
     Encoder {
-        /// Why not.
+        /// Why it failed.
         reason: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An encoder gives another number of token maps than it announced.
-    #[error("the encoder gives {found} token maps, expected {expected}")]
+    /// An encoder returns a different number of token maps than announced.
+    #[error("the encoder returned {found} token maps, expected {expected}")]
     Maps {
-        /// Announced maps.
+        /// Number of maps announced.
         expected: usize,
-        /// Maps it gives.
+        /// Number of maps returned.
         found: usize,
     },
     /// Something required is empty.
@@ -168,14 +170,14 @@ pub enum Error {
         what: &'static str,
     },
     /// Paired samples have different lengths.
-    #[error("paired samples have {left} and {right} values, expected as many on both sides")]
+    #[error("paired samples have {left} and {right} values, expected equal numbers")]
     Unpaired {
-        /// Values of the first sample.
+        /// Number of values in the first sample.
         left: usize,
-        /// Values of the second sample.
+        /// Number of values in the second sample.
         right: usize,
     },
-    /// A sample holds NaN or an infinite value.
+    /// A sample contains NaN or an infinite value.
     #[error("value {index} of a sample is {value}, expected a finite number")]
     BadValue {
         /// Position in the sample, from 0.

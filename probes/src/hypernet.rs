@@ -1,22 +1,22 @@
-//! HyperNet's head on a frozen encoder (protocol section 6, after Kong et al. 2016): token maps of several
-//! depths are each normalised, brought to one width by a 5 x 5 convolution and resized to a quarter of the
-//! image's side, then concatenated and classified by convolutions.
+//! HyperNet's head on a frozen encoder (protocol section 6, after Kong et al. 2016): token maps from several
+//! depths are normalised, projected to the same width by a 5 x 5 convolution and resized to a quarter of the
+//! image's side. They are then concatenated and classified by convolutions.
 //!
-//! Letters in the shapes: N images of H x W pixels, D_i channels of map i, W' the width, C classes.
+//! Symbols in the shapes: N images of H x W pixels, D_i channels of map i, width W', C classes.
 
 use crate::draws::linear_layer;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-/// Image side divided by logit side.
+/// Ratio of the image's side to the side of the logits.
 const REDUCTION: i64 = 4;
-/// Term beside the variance of the normalisation.
+/// Epsilon added to the variance in the normalisation.
 const EPS: f64 = 1e-6;
 
-/// The head. Parameters are leaves of its store.
+/// The head. Its parameters are in `store`.
 pub struct HyperNet {
     store: VarStore,
-    /// One for each map, D_i -> W'.
+    /// One convolution for each map, D_i -> W'.
     branches: Vec<Convolution>,
     /// All maps -> W'.
     merge: Convolution,
@@ -24,7 +24,7 @@ pub struct HyperNet {
     classifier: Convolution,
 }
 
-/// A convolution that keeps the sides.
+/// A convolution that keeps the height and the width.
 struct Convolution {
     /// (outputs, inputs, side, side)
     weight: Tensor,
@@ -33,8 +33,8 @@ struct Convolution {
 }
 
 impl HyperNet {
-    /// A head for maps of `channels` channels each. Initial weights are a function of `seed`: torch's default
-    /// for convolutions.
+    /// A head for maps of `channels` channels each. The initial weights depend only on `seed` and follow
+    /// torch's default for convolutions.
     pub fn new(channels: &[i64], width: i64, classes: i64, seed: u64, device: Device) -> HyperNet {
         let store = VarStore::new(device);
         let mut layer = 0;
@@ -58,7 +58,8 @@ impl HyperNet {
         &self.store
     }
 
-    /// Logits (N, C, H/4, W/4), rounded up, of images of `size` (H, W) from their maps (N, D_i, h_i, w_i).
+    /// Logits (N, C, H/4, W/4), with sides rounded up, for images of `size` (H, W), from their maps (N, D_i,
+    /// h_i, w_i).
     pub fn forward(&self, maps: &[Tensor], size: (i64, i64)) -> Tensor {
         let size = [(size.0 + REDUCTION - 1) / REDUCTION, (size.1 + REDUCTION - 1) / REDUCTION];
         let resized = |(map, branch): (&Tensor, &Convolution)| {
@@ -76,7 +77,7 @@ impl Convolution {
     }
 }
 
-/// `map` (N, D, h, w) with mean 0 and variance 1 over the channels at every position, float32.
+/// `map` (N, D, h, w) normalised to mean 0 and variance 1 over the channels at every position, float32.
 fn normalised(map: &Tensor) -> Tensor {
     let map = map.to_kind(Kind::Float);
     let (variance, mean) = map.var_mean_dim(&[1i64][..], false, true);
@@ -93,7 +94,7 @@ mod tests {
             .map(|(channels, h, w)| Tensor::ones([2, channels, h, w], tch::kind::FLOAT_CPU));
         let head = HyperNet::new(&[8, 4], 16, 7, 0, Device::Cpu);
         assert_eq!(head.forward(&maps, (50, 40)).size(), [2, 7, 13, 10]);
-        // 5 x 5 of each map, 3 x 3 of both, 1 x 1
+        // 5 x 5 for each map, 3 x 3 for both together, 1 x 1
         let weights = 25 * (8 + 4) * 16 + 16 * 2 + 9 * 32 * 16 + 16 + 16 * 7 + 7;
         let parameters = head.store().trainable_variables();
         assert_eq!(parameters.iter().map(|t| t.numel()).sum::<usize>(), weights);

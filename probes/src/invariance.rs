@@ -1,4 +1,4 @@
-//! How much more alike the views of one image are than those of different images.
+//! How much more similar the views of one image are than views of different images.
 
 use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::error::{Result, TensorRole};
@@ -6,24 +6,25 @@ use crate::scaling::unit_rows;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Cosine similarities of representations, means in [-1, 1].
+/// Mean cosine similarities of representations, in [-1, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Invariance {
-    /// Of the two views of one image.
+    /// Mean over the two views of each image.
     pub own: f64,
-    /// Of view 1 of one image and view 2 of another, over all pairs of images.
+    /// Mean over view 1 of one image and view 2 of another, for all pairs of different images.
     pub others: f64,
-    /// (own - others) / (1 - others): 1 where the views of an image are the same, 0 where they are no more
-    /// alike than those of different images. `None` where all images are alike, which leaves nothing to
-    /// compare.
+    /// (own - others) / (1 - others). It is 1 if the views of an image are identical, and 0 if they are no
+    /// more similar than views of different images. `None` if all images have the same representation, so
+    /// that nothing can be compared.
     pub share: Option<f64>,
 }
 
 impl Invariance {
-    /// Invariance of the views' representations `first` and `second`, (N, D) each, row by row of one image.
+    /// Invariance from the representations `first` and `second` of two views, (N, D) each. Row i of both
+    /// belongs to image i.
     ///
     /// # Errors
-    /// Shapes that differ, fewer than two images, values that are not finite.
+    /// Fails if the shapes differ, there are fewer than two images, or a value is not finite.
     pub fn from_views(first: &Tensor, second: &Tensor) -> Result<Invariance> {
         const NAME: &str = "invariance";
         let (rows, columns) = matrix(NAME, TensorRole::TestFeatures, first)?;
@@ -51,7 +52,8 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// By hand: views of image 1 are one, of image 2 at 60 degrees; across images 90 and 90 - 60.
+    /// By hand: the angle between the views is 0 degrees for image 1 and 60 degrees for image 2. Across
+    /// images the angles are 90 and 90 - 60 degrees.
     #[test]
     fn invariance_by_hand() {
         let first = Tensor::from_slice(&[2.0f32, 0.0, 0.0, 5.0]).view([2, 2]);

@@ -1,18 +1,18 @@
-//! Classification by nearest neighbours, which needs no training.
+//! k-nearest-neighbour classification.
 
 use crate::scaling::unit_rows;
 use tch::{Kind, Tensor};
 
-/// Neighbours that vote.
+/// Number of neighbours that vote.
 pub const NEIGHBOURS: i64 = 20;
 
-/// Test rows whose similarities are in memory at a time.
+/// Number of test rows processed at a time, to limit memory.
 const PIECE: i64 = 256;
 
-/// Class of each row of `x` (M, D), int64 (M): the most frequent one among its [`NEIGHBOURS`] (or all, where
-/// there are fewer) nearest rows of `labelled` (N, D) by cosine similarity. Their labels `y` (N) are int64 in
-/// 0..`classes`. Of two classes with equally many votes the one of the larger total similarity wins. Features
-/// are neither centred nor scaled.
+/// Class of each row of `x` (M, D), int64 (M). It is the most frequent class among the [`NEIGHBOURS`] nearest
+/// rows (all rows if there are fewer) of `labelled` (N, D) by cosine similarity. The labels `y` (N) of these
+/// rows are int64 in 0..`classes`. Ties go to the class with the larger total similarity. Features are
+/// neither centred nor scaled.
 pub fn vote(labelled: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
     tch::no_grad(|| {
         let labelled = unit_rows(labelled, Kind::Float).tr();
@@ -20,7 +20,7 @@ pub fn vote(labelled: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
         let one = |start: i64| {
             let x = unit_rows(&x.narrow(0, start, PIECE.min(x.size()[0] - start)), Kind::Float);
             let (similarity, rows) = x.matmul(&labelled).topk(neighbours, 1, true, false);
-            // all similarities together weigh less than a vote
+            // the sum of all similarities is less than one vote
             let votes = similarity / (2 * neighbours) as f64 + 1.0;
             let labels = y.index_select(0, &rows.view([-1])).view_as(&rows);
             let mut tally = Tensor::zeros([x.size()[0], classes], (Kind::Float, x.device()));
@@ -34,7 +34,8 @@ pub fn vote(labelled: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
 mod tests {
     use super::*;
 
-    /// Directions count, lengths do not: 25 far rows along one axis, 15 near ones along the other.
+    /// Only the directions of rows matter, not their lengths. There are 25 short rows along one axis and 15
+    /// long rows along the other.
     #[test]
     fn the_majority_of_the_nearest_wins() {
         let along = |axis: i64, rows: i64, length: f64| {
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(Vec::<i64>::try_from(vote(&labelled, &y, &x, 2)).unwrap(), [0, 1]);
     }
 
-    /// Two rows in all, a vote each: the more similar one wins.
+    /// There are only two rows with one vote each, so the more similar one wins.
     #[test]
     fn ties_go_to_the_more_similar() {
         let labelled = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0]).view([2, 2]);

@@ -1,26 +1,26 @@
-//! L-BFGS as a state that the caller advances: it evaluates the objective at a trial point and passes the
-//! result in. So many minimisations can run side by side, with their objectives evaluated together.
+//! L-BFGS as a state machine. The caller evaluates the objective at a trial point and passes in the result.
+//! This allows many minimisations to run in parallel, with their objectives evaluated together.
 //!
-//! With each value the caller gives a positive diagonal that approximates the Hessian's. Its inverse, scaled
-//! as usual by s'y / y'Hy, replaces the identity in the two-loop recursion (Nocedal and Wright, algorithm
-//! 7.4).
+//! With each value the caller passes a positive diagonal that approximates the diagonal of the Hessian. Its
+//! inverse H, scaled as usual by s'y / y'Hy, replaces the identity in the two-loop recursion (Nocedal and
+//! Wright, algorithm 7.4).
 
 use std::collections::VecDeque;
 use tch::{Kind, Tensor};
 
-/// Number of remembered pairs.
+/// Number of stored pairs.
 const MEMORY: usize = 10;
-/// A step must bring at least this share of the decrease that the slope promises.
+/// Armijo condition: a step must achieve at least this share of the decrease predicted by the slope.
 const ARMIJO: f64 = 1e-4;
-/// A relative change of the value that may be rounding: below it the slopes decide (Hager and Zhang's
-/// approximate Wolfe condition).
+/// Relative change of the value that may be rounding error. For smaller changes, acceptance depends on the
+/// slopes (approximate Wolfe condition of Hager and Zhang).
 const ROUNDING: f64 = 1e-6;
-/// Steps in a row that may be refused before the direction is given up.
+/// Number of consecutive steps that may be rejected before the direction is abandoned.
 const REFUSALS: usize = 12;
-/// The search ends after this many iterations in a row that promise too little.
+/// The search ends after this many consecutive iterations whose expected decrease is too small.
 const CALM: usize = 2;
 
-/// A gain is too small below the larger of a share of the value and an amount.
+/// A decrease is too small if it is below the larger of `relative` times the value and `absolute`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
     pub relative: f64,
@@ -30,11 +30,11 @@ pub(crate) struct Tolerance {
 /// State of a minimisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// [`Lbfgs::trial`] is to be evaluated.
+    /// [`Lbfgs::trial`] must be evaluated next.
     Searching,
-    /// The expected decrease, -g'd/2, was below the tolerance in two iterations in a row.
+    /// The expected decrease, -g'd/2, was below the tolerance in two consecutive iterations.
     Converged,
-    /// No step along the gradient decreases the value any more: rounding ends the search.
+    /// No step along the gradient decreases the value any more, because of rounding.
     Stalled,
 }
 
@@ -43,10 +43,11 @@ pub(crate) struct Lbfgs {
     tolerance: Tolerance,
     /// Accepted point (P), f64.
     point: Tensor,
-    /// Gradient there (P), float32; `None` before the first value.
+    /// Gradient at the accepted point (P), float32, or `None` before the first value.
     gradient: Option<Tensor>,
     value: f64,
-    /// Direction of the search from the point, (P) float32, its slope and the step on trial.
+    /// Search direction from the accepted point, (P) float32, followed by the slope along it and the trial
+    /// step.
     direction: Tensor,
     slope: f64,
     step: f64,
@@ -57,7 +58,7 @@ pub(crate) struct Lbfgs {
     state: State,
 }
 
-/// A step s and the change y of the gradient along it, (P) float32 each, with 1 / s'y.
+/// A step s and the resulting change y of the gradient, (P) float32 each, with 1 / s'y.
 struct Pair {
     s: Tensor,
     y: Tensor,
@@ -65,7 +66,7 @@ struct Pair {
 }
 
 impl Lbfgs {
-    /// A search from `start` (P) that ends when less than `tolerance` can be gained.
+    /// A search from `start` (P) that ends when the expected decrease is below `tolerance`.
     pub(crate) fn new(start: &Tensor, tolerance: Tolerance) -> Lbfgs {
         Lbfgs {
             tolerance,
@@ -83,7 +84,7 @@ impl Lbfgs {
         }
     }
 
-    /// The point (P), f64, that is to be evaluated next.
+    /// The point (P), f64, to evaluate next.
     pub(crate) fn trial(&self) -> Tensor {
         &self.point + &self.direction * self.step
     }
@@ -93,7 +94,7 @@ impl Lbfgs {
         &self.point
     }
 
-    /// The value there.
+    /// The value at the best point.
     pub(crate) fn value(&self) -> f64 {
         self.value
     }
@@ -102,13 +103,13 @@ impl Lbfgs {
         self.state
     }
 
-    /// Accepted steps.
+    /// Number of accepted steps.
     pub(crate) fn iterations(&self) -> usize {
         self.iterations
     }
 
-    /// Takes value and gradient (P), float32, at [`Lbfgs::trial`], and `curvature` (P), float32, which
-    /// approximates the Hessian's diagonal.
+    /// Advances the search with the value and the gradient (P), float32, at [`Lbfgs::trial`], and with
+    /// `curvature` (P), float32, which approximates the diagonal of the Hessian.
     pub(crate) fn update(&mut self, value: f64, gradient: Tensor, curvature: &Tensor) {
         let Some(previous) = &self.gradient else {
             (self.value, self.gradient) = (value, Some(gradient));
@@ -137,8 +138,8 @@ impl Lbfgs {
         enough || level && dot(gradient, &self.direction) <= (2.0 * ARMIJO - 1.0) * self.slope
     }
 
-    /// A shorter step: the minimum of the parabola through both values and the slope, at a tenth to a half of
-    /// the step.
+    /// Shortens the step to the minimum of the parabola through both values and the slope, limited to between
+    /// a tenth and a half of the step.
     fn refuse(&mut self, value: f64, curvature: &Tensor) {
         self.refusals += 1;
         if self.refusals > REFUSALS {
@@ -156,7 +157,7 @@ impl Lbfgs {
         self.step *= factor;
     }
 
-    /// The next direction: -Hg by the two-loop recursion.
+    /// Sets the next direction, -Hg, by the two-loop recursion.
     fn set_direction(&mut self, curvature: &Tensor) {
         let gradient = self.gradient.as_ref().expect("set by the first update");
         let mut direction = -gradient;
@@ -194,8 +195,8 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Runs a search to its end with an objective that gives value and gradient; returns it and the number of
-    /// evaluations.
+    /// Runs a search to its end with an objective that returns value and gradient. Returns the search and the
+    /// number of evaluations.
     fn run(
         start: &Tensor,
         curvature: &Tensor,
@@ -211,8 +212,8 @@ mod tests {
         (search, evaluations)
     }
 
-    /// A quadratic of condition 10^6 about a known minimum is solved in a few steps with its diagonal, and in
-    /// more without.
+    /// A quadratic with condition number 10^6 and a known minimum is solved in a few steps with its diagonal,
+    /// and in more steps without it.
     #[test]
     fn finds_the_minimum_of_a_quadratic() {
         let diagonal = Tensor::arange(30, (Kind::Double, Device::Cpu))
@@ -233,8 +234,8 @@ mod tests {
         assert!(evaluations < 800 && search.value() < 1.0 + 1e-5, "{evaluations} {}", search.value());
     }
 
-    /// Rosenbrock's valley, where steps of 1 are too long: they are refused and shortened, and the minimum at
-    /// (1, 1) is found.
+    /// Rosenbrock's function, where steps of 1 are too long. They are rejected and shortened, and the minimum
+    /// at (1, 1) is found.
     #[test]
     fn follows_a_curved_valley() {
         let objective = |p: &Tensor| {

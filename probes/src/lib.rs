@@ -1,19 +1,19 @@
-//! What a frozen encoder kept: probes on its features, and the statistics of their results.
+//! Probes on the features of a frozen encoder, and statistics of their results.
 //!
 //! - [`mlp`]: regression probes of transformation parameters (R2), all problems and seeds trained together;
-//! - [`ridge`]: the same by linear regression in closed form;
+//! - [`ridge`]: the same with linear regression in closed form;
 //! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
-//! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of strengths, with [`knn`] beside
-//!   it;
-//! - [`r2`]: the two definitions of R2 and the constant predictor as the floor of each;
+//! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of penalty strengths, and [`knn`];
+//! - [`r2`]: the two definitions of R2, and the constant predictor as the floor of each;
 //! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
 //!   mAcc, aAcc;
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
 //! - [`Invariance`] and [`effective_rank()`] of representations;
-//! - [`stats`]: means with intervals, tests, effect sizes, Holm's correction; [`VarianceComponents`].
+//! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
+//!   [`VarianceComponents`].
 //!
-//! The crate takes tensors on any device and knows neither files nor encoders nor training. Random draws are
-//! functions of the caller's seeds; torch's global generator is neither read nor set.
+//! The crate takes tensors on any device. It contains no code for files, encoders or pretraining. Random
+//! draws depend only on the caller's seeds, and torch's global generator is neither read nor set.
 
 mod accuracy;
 mod checks;

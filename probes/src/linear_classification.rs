@@ -1,4 +1,4 @@
-//! Linear classification probe of protocol section 4: a linear head on frozen features, all seeds trained
+//! Linear classification probe of protocol section 4: a linear head on frozen features. All seeds are trained
 //! together.
 
 use crate::checks::{
@@ -13,15 +13,17 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Rows that are evaluated at a time.
+/// Number of rows evaluated at a time.
 const EVALUATION_ROWS: i64 = 4096;
 
-/// Labelled features. Feature tensors of any floating kind, label tensors int64, all on one device.
+/// Labelled features. Feature tensors have any floating kind, label tensors are int64, and all are on one
+/// device.
 #[derive(Debug)]
 pub struct LabelledFeatures {
     /// Name used in messages.
     pub name: String,
-    /// Training features (N, D), N = units * views: the views of a unit (of an object, say) are consecutive.
+    /// Training features (N, D), where N = units * views. The views of a unit (for example, an object) are
+    /// consecutive.
     pub train_x: Tensor,
     /// Training labels (N), each in 0..classes.
     pub train_y: Tensor,
@@ -29,22 +31,22 @@ pub struct LabelledFeatures {
     pub test_x: Tensor,
     /// Test labels (M), each in 0..classes.
     pub test_y: Tensor,
-    /// Views of each training unit, at least 1; each epoch trains on one of them, drawn at random.
+    /// Number of views of each training unit, at least 1. Each epoch trains on one of them, drawn at random.
     pub views: usize,
     /// Number of classes, at least 2.
     pub classes: usize,
 }
 
-/// How the head is trained; the default is the protocol's (section 4). Adam as in
+/// Configuration of the training. The default is the protocol's (section 4). Adam has the same settings as in
 /// [`crate::mlp::ProbeConfig`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifyConfig {
     /// Passes over the training units, at least 1.
     pub epochs: usize,
-    /// Units of a step, at least 1; an epoch's last step takes what is left.
+    /// Units per step, at least 1. The last step of an epoch takes the remaining units.
     pub batch: usize,
-    /// Adam's learning rate, above 0; constant.
+    /// Adam's constant learning rate, above 0.
     pub lr: f64,
 }
 
@@ -58,7 +60,7 @@ impl ClassifyConfig {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what it is and what it may be.
+    /// Returns [`Error::Config`] with the key, the value found and the valid range.
     pub fn validate(&self) -> Result<()> {
         check_positive("epochs", self.epochs)?;
         check_positive("batch", self.batch)?;
@@ -66,7 +68,7 @@ impl ClassifyConfig {
     }
 }
 
-/// Share of images with the highest score at their label, in [0, 1].
+/// Top-1 accuracies, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Top1 {
     /// Over all training images, every view of every unit.
@@ -75,20 +77,22 @@ pub struct Top1 {
     pub test: f64,
 }
 
-/// Trains a linear head for every seed and returns what each scores, in the order of `seeds`. The seed sets
-/// the initial weights (torch's default for `Linear`), the order of the units and the views drawn.
+/// Trains a linear head for every seed and returns the accuracies in the order of `seeds`. The seed
+/// determines the initial weights (torch's default for `Linear`), the order of the units and the views drawn.
 ///
 /// # Errors
-/// No seed, a configuration value out of range, shapes that do not fit (N no multiple of `views` included),
-/// NaN or infinite features, labels outside 0..classes, fewer than two classes, and training that diverged.
+/// Fails if there is no seed, a configuration value is out of range, shapes are inconsistent, N is not a
+/// multiple of `views`, features are NaN or infinite, labels are outside 0..classes, there are fewer than two
+/// classes, or training diverges.
 pub fn classify(data: &LabelledFeatures, seeds: &[u64], config: &ClassifyConfig) -> Result<Vec<Top1>> {
     classify_with_progress(data, seeds, config, &mut |_, _| {})
 }
 
-/// As [`classify`]. Tells `progress` after each epoch how many are done and how many there are.
+/// Like [`classify`]. After each epoch, `progress` is called with the number of finished epochs and their
+/// total number.
 ///
 /// # Errors
-/// As [`classify`].
+/// Same as [`classify`].
 pub fn classify_with_progress(
     data: &LabelledFeatures,
     seeds: &[u64],
@@ -131,8 +135,8 @@ fn check(data: &LabelledFeatures) -> Result<()> {
     check_labels(name, TensorRole::TestTargets, test_y, test_rows, *classes as i64)
 }
 
-/// Rows of the training split that one epoch visits, (S, units): one view of each unit, in another order for
-/// each seed.
+/// Training rows that one epoch visits, (S, units): one view of each unit, in a different order for each
+/// seed.
 fn epoch_rows(data: &LabelledFeatures, seeds: &[u64], epoch: usize) -> Tensor {
     let views = data.views as i64;
     let units = data.train_x.size()[0] / views;
@@ -147,7 +151,7 @@ fn epoch_rows(data: &LabelledFeatures, seeds: &[u64], epoch: usize) -> Tensor {
     Tensor::from_slice(&rows).view([seeds.len() as i64, units]).to_device(data.train_x.device())
 }
 
-/// The linear heads of all seeds (S) as views into flat buffers: D features, C classes.
+/// The linear heads of S seeds as views into flat buffers, for D features and C classes.
 struct Heads {
     /// (S, D, C) and its gradient.
     weight: Tensor,
@@ -155,7 +159,7 @@ struct Heads {
     /// (S, 1, C) and its gradient.
     bias: Tensor,
     bias_gradient: Tensor,
-    /// What these are views of.
+    /// The flat buffers that these are views of.
     values: Tensor,
     gradients: Tensor,
     adam: Adam,
@@ -211,7 +215,7 @@ impl Heads {
         self.adam.update_buffers(buffers, self.lr);
     }
 
-    /// Fails where a head's weights are not finite.
+    /// Fails if the weights of a head are not finite.
     fn check_finite(&self, name: &str, seeds: &[u64]) -> Result<()> {
         for (s, &seed) in seeds.iter().enumerate() {
             if self.weight.get(s as i64).isfinite().all().int64_value(&[]) == 0 {
@@ -221,8 +225,7 @@ impl Heads {
         Ok(())
     }
 
-    /// Share of the rows of `x` (R, D), standardised, whose highest score is that of their label in `y` (R),
-    /// for each seed.
+    /// Top-1 accuracy for each seed, on standardised features `x` (R, D) with labels `y` (R).
     fn top1(&self, x: &Tensor, y: &Tensor) -> Vec<f64> {
         let rows = y.size()[0];
         let mut right = Tensor::zeros([self.weight.size()[0]], (Kind::Int64, x.device()));
@@ -238,7 +241,7 @@ impl Heads {
     }
 }
 
-/// Rows of `source` (N, ...) at `rows` (S, B): (S, B, ...).
+/// The rows of `source` (N, ...) with indices `rows` (S, B): (S, B, ...).
 fn pick(source: &Tensor, rows: &Tensor) -> Tensor {
     let shape: Vec<i64> = rows.size().into_iter().chain(source.size().into_iter().skip(1)).collect();
     source.index_select(0, &rows.reshape([-1])).view(&shape[..])
@@ -248,7 +251,7 @@ fn pick(source: &Tensor, rows: &Tensor) -> Tensor {
 mod tests {
     use super::*;
 
-    /// One step's gradients against autograd's cross-entropy.
+    /// Compares the gradients of one step with autograd.
     #[test]
     fn gradients_agree_with_autograd() {
         let x = (Tensor::arange(2 * 7 * 5, (Kind::Float, Device::Cpu)) * 0.8).sin().view([2, 7, 5]);

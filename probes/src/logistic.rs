@@ -1,20 +1,21 @@
-//! Multinomial logistic regression with an l2 penalty, for a whole grid of strengths at once (protocol
+//! Multinomial logistic regression with an L2 penalty, for a whole grid of penalty strengths (protocol
 //! section 5).
 //!
-//! For each lambda, minimises the sum over the rows of the cross-entropy + lambda/2 |W|^2; the bias is free.
-//! The problems of the grid differ in lambda only, so they are evaluated together
+//! For each lambda, the objective is the cross-entropy summed over the rows + lambda/2 |W|^2. The bias is not
+//! penalised. The problems of the grid differ only in lambda, so they are evaluated together
 //! ([`crate::logistic_objective`]). Each is minimised by its own L-BFGS ([`crate::lbfgs`]) and leaves the
-//! batch when it has converged. The grid is walked from strong to weak penalties in groups of [`GROUP`], each
-//! of which starts where the one before ended: solutions of weak penalties are far from zero, but close to
-//! one another. Chains of [`CHAIN`] strengths may be walked by different ranks; their starting points come
-//! from a separate, less exact walk. The objective is convex, so the start does not change the solution.
+//! batch when it has converged. The grid is processed from strong to weak penalties in groups of [`GROUP`].
+//! Each group starts from the last solution of the group before it, because solutions for weak penalties are
+//! far from zero but close to one another. Different ranks may process different chains of [`CHAIN`]
+//! strengths. The starting points of the chains come from separate, less accurate fits. The objective is
+//! convex, so the starting point does not change the solution.
 //!
-//! Features are centred and turned into their principal axes first. Neither changes the problem: the bias
-//! absorbs the shift, and a rotation keeps |W|. But in these axes the Hessian is close to a diagonal, c n
-//! var_j + lambda with c the mean of p (1 - p). L-BFGS gets it as its first guess, so features of any
-//! condition take few iterations.
+//! Features are first centred and rotated to their principal axes. This does not change the problem: the bias
+//! absorbs the shift, and a rotation preserves |W|. In these axes the Hessian is close to a diagonal matrix
+//! with entries c n var_j + lambda, where c is the mean of p (1 - p). L-BFGS uses this diagonal as its
+//! initial Hessian, so even ill-conditioned features need few iterations.
 //!
-//! Letters in the shapes: N rows, D features, C classes.
+//! Symbols in the shapes: N rows, D features, C classes.
 
 use std::ops::Range;
 
@@ -25,27 +26,28 @@ use crate::logistic_objective::Objective;
 use crate::principal_axes::PrincipalAxes;
 use tch::{Kind, Tensor};
 
-/// Strengths that are fitted side by side.
+/// Number of strengths that are fitted together.
 const GROUP: usize = 5;
 
-/// Strengths that are walked one after the other. Where chains start depends on the grid only and not on the
-/// ranks, so the result is the same on any number of ranks. Three chains took 1,466 iterations, beside those
-/// for their starts, and one chain 1,450 (4,000 rows, 20 classes that overlap).
+/// Number of strengths in a chain, whose groups are fitted one after another. Where chains start depends only
+/// on the grid, so the result is the same on any number of ranks. On 4,000 rows of 20 overlapping classes,
+/// three chains took 1,466 iterations (without those for their starting points), and a single chain took
+/// 1,450.
 const CHAIN: usize = 3 * GROUP;
 
 /// Tolerance of the fits that chains start from.
 const ROUGH: f64 = 1e-3;
 
-/// A gain below this share of the objective without weights is no gain: almost without penalty, the objective
-/// of separable classes falls towards zero without end.
+/// Gains below this fraction of the objective at zero weights are ignored. For separable classes and almost
+/// no penalty, the objective keeps decreasing towards zero.
 const FLOOR: f64 = 1e-8;
 
-/// How the fits are made; the default is the protocol's.
+/// Configuration of the fits. The default is the protocol's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogisticConfig {
-    /// L-BFGS iterations that a problem may take.
+    /// Maximum number of L-BFGS iterations per problem.
     pub iterations: usize,
-    /// A fit ends when less than this share of the objective can be gained.
+    /// A fit ends when the expected decrease is below this fraction of the objective.
     pub tolerance: f64,
 }
 
@@ -55,7 +57,7 @@ impl Default for LogisticConfig {
     }
 }
 
-/// The protocol's grid: 45 strengths from 1e-6 to 1e5, evenly spaced in the logarithm, ascending.
+/// The protocol's grid: 45 logarithmically spaced strengths from 1e-6 to 1e5, ascending.
 pub fn grid() -> Vec<f64> {
     (0..45).map(|i| 10f64.powf(-6.0 + 11.0 * f64::from(i) / 44.0)).collect()
 }
@@ -71,14 +73,14 @@ pub struct Logistic {
     pub bias: Tensor,
     /// The objective at the solution.
     pub objective: f64,
-    /// L-BFGS iterations taken.
+    /// Number of L-BFGS iterations.
     pub iterations: usize,
     /// Whether the tolerance was reached within the iterations allowed.
     pub converged: bool,
 }
 
 impl Logistic {
-    /// Class of the highest score for each row of `x` (N, D), int64 (N).
+    /// The class with the highest score for each row of `x` (N, D), int64 (N).
     pub fn predict(&self, x: &Tensor) -> Tensor {
         tch::no_grad(|| {
             let (weight, bias) = (self.weight.to_kind(Kind::Float), self.bias.to_kind(Kind::Float));
@@ -91,8 +93,8 @@ impl Logistic {
 /// labels `y` (N), int64 in 0..`classes`, on one device. `name` is for messages.
 ///
 /// # Errors
-/// Shapes that do not fit, NaN or infinite features, labels out of range, fewer than two classes, a lambda
-/// that is not above 0.
+/// Fails for inconsistent shapes, NaN or infinite features, labels out of range, fewer than two classes, or a
+/// lambda that is not above 0.
 pub fn fit(
     name: &str,
     x: &Tensor,
@@ -117,25 +119,26 @@ pub(crate) struct StartingPoint {
     pub bias: Tensor,
 }
 
-/// Number of chains of a grid of `strengths`; they are numbered from the strongest penalties on.
+/// Number of chains for a grid of `strengths` strengths. Chain 0 has the strongest penalties.
 pub(crate) fn chains(strengths: usize) -> usize {
     strengths.div_ceil(CHAIN)
 }
 
-/// Which of `strengths`, ascending, are in `chains`.
+/// Range of indices, in the ascending grid of `strengths` strengths, that `chains` cover.
 pub(crate) fn strengths_in(chains: &Range<usize>, strengths: usize) -> Range<usize> {
     let from_the_top = |chain: usize| strengths - (chain * CHAIN).min(strengths);
     from_the_top(chains.end)..from_the_top(chains.start)
 }
 
-/// Fits to the same features and labels. The caller has checked shapes, values and labels.
+/// Fits problems with the same features and labels. The caller must have checked shapes, values and labels.
 pub(crate) struct Fitter {
     axes: PrincipalAxes,
     objective: Objective,
 }
 
 impl Fitter {
-    /// Of features `x` (N, D) of any floating kind and labels `y` (N), int64 in 0..`classes`, on one device.
+    /// A fitter for features `x` (N, D) of any floating kind and labels `y` (N), int64 in 0..`classes`, on
+    /// one device.
     pub fn new(x: &Tensor, y: &Tensor, classes: i64) -> Fitter {
         tch::no_grad(|| {
             let axes = PrincipalAxes::new(x);
@@ -144,9 +147,9 @@ impl Fitter {
         })
     }
 
-    /// Fits one problem for each of `lambdas` (all above 0) that is in `chains`, in their order. The
-    /// strongest penalties start from zero, or from `start`. Tells `progress` after each round how many
-    /// problems have ended.
+    /// Fits one problem for each of `lambdas` (all above 0) that is in `chains`, and returns them in the
+    /// order of `lambdas`. The strongest penalties start from `start`, or from zero. After each round,
+    /// `progress` is called with the number of finished problems.
     pub fn fit(
         &self,
         lambdas: &[f64],
@@ -166,7 +169,7 @@ impl Fitter {
             let mut fits: Vec<(usize, Logistic)> = Vec::with_capacity(lambdas.len());
             for (number, chain) in order.chunks(CHAIN).enumerate().take(chains.end) {
                 if let Some(before) = (number * CHAIN).checked_sub(1) {
-                    // from the start of the last chain, since its end may be on another rank
+                    // starts from the last chain's starting point, because its end may be on another rank
                     let searches =
                         minimise(&self.objective, &start, &[lambdas[order[before]]], &rough, &mut |_| {});
                     start = searches[0].point().shallow_clone();
@@ -183,8 +186,8 @@ impl Fitter {
         })
     }
 
-    /// Fits `lambdas`, descending, in groups. The first starts from `start`, the others where the one before
-    /// ended.
+    /// Fits `lambdas`, which are descending, in groups. The first group starts from `start`, and each other
+    /// group from the last solution of the previous one.
     fn walk(
         &self,
         lambdas: &[f64],
@@ -220,8 +223,8 @@ impl Fitter {
     }
 }
 
-/// Minimises with each of `lambdas` from `start`, side by side. Tells `progress` after each round how many
-/// have ended.
+/// Minimises the objectives for all `lambdas` together, starting from `start`. After each round, `progress`
+/// is called with the number of finished problems.
 fn minimise(
     objective: &Objective,
     start: &Tensor,
@@ -229,7 +232,7 @@ fn minimise(
     config: &LogisticConfig,
     progress: &mut dyn FnMut(usize),
 ) -> Vec<Lbfgs> {
-    // relative to the loss without weights
+    // relative to the loss at zero weights
     let floor = FLOOR * objective.rows() as f64 * (objective.classes as f64).ln();
     let tolerance = Tolerance { relative: config.tolerance, absolute: floor };
     let mut searches: Vec<Lbfgs> = lambdas.iter().map(|_| Lbfgs::new(start, tolerance)).collect();

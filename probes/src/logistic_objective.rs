@@ -1,13 +1,13 @@
-//! Objectives of logistic regressions that differ in the strength of the penalty only, evaluated together:
-//! one product makes the scores of several of them, and one their gradients.
+//! Objectives of logistic regressions that differ only in the penalty strength. They are evaluated together:
+//! one product computes the scores for all of them, and another one their gradients.
 //!
-//! Letters in the shapes: N rows, D features, C classes, G objectives.
+//! Symbols in the shapes: N rows, D features, C classes, G objectives.
 
 use crate::principal_axes::PrincipalAxes;
 use tch::{Kind, Tensor};
 
-/// Scores in memory at a time: one product must be large, and its results still in the cache when they are
-/// read.
+/// Number of scores in memory at a time. It is large enough for efficient products, and small enough that the
+/// scores are still in the cache when they are read.
 const SCORES: i64 = 1 << 21;
 
 /// Value, gradient and curvature of one objective at a point.
@@ -21,11 +21,12 @@ pub(crate) struct Evaluation {
 
 /// The data of all objectives.
 pub(crate) struct Objective {
-    /// Features in their axes and a column of ones, (N, D + 1), float32
+    /// Features in their principal axes and a column of ones, (N, D + 1), float32
     x: Tensor,
     /// (N, 1, 1), int64
     y: Tensor,
-    /// N times the variance along each column of `x`, that of the ones counting as 1: (D + 1, 1), f64
+    /// N times the variance of each column of `x`, where the column of ones counts as variance 1: (D + 1, 1),
+    /// f64
     weight: Tensor,
     /// 1 where the penalty applies, 0 for the bias: (D + 1, 1), f64
     penalised: Tensor,
@@ -33,7 +34,7 @@ pub(crate) struct Objective {
 }
 
 impl Objective {
-    /// Of features `x` (N, D), which have these axes, and labels `y` (N).
+    /// The objective for features `x` (N, D) with these principal axes, and labels `y` (N).
     pub fn new(axes: &PrincipalAxes, x: &Tensor, y: &Tensor, classes: i64) -> Objective {
         let rows = x.size()[0];
         let (turn, shift) = (axes.axes.to_kind(Kind::Float), axes.mean.to_kind(Kind::Float));
@@ -50,12 +51,12 @@ impl Objective {
         self.x.size()[0]
     }
 
-    /// Length of a point.
+    /// Number of parameters of a point, (D + 1) C.
     pub fn parameters(&self) -> i64 {
         self.weight.size()[0] * self.classes
     }
 
-    /// Objectives with `lambdas` at `points`, ((D + 1) C) f64 each.
+    /// Evaluates the objectives with `lambdas` at `points`, ((D + 1) C) f64 each.
     pub fn evaluate(&self, points: &[Tensor], lambdas: &[f64]) -> Vec<Evaluation> {
         let problems = points.len() as i64;
         let columns: Vec<Tensor> =
@@ -70,8 +71,8 @@ impl Objective {
                 let value = sums.loss.double_value(&[g as i64])
                     + 0.5 * (&penalty * &point).sum(Kind::Double).double_value(&[]);
                 let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
-                // the mean over the classes of p (1 - p) is at most the share missed / C, and about that at
-                // the start
+                // the mean over the classes of p (1 - p), estimated by the mean of `missed` over rows and
+                // classes, which is close to it at the start
                 let bend =
                     sums.missed.double_value(&[g as i64]).max(1e-6 * rows) / (rows * self.classes as f64);
                 let curvature = &self.weight * bend + &self.penalised * lambda;
@@ -101,7 +102,8 @@ impl Objective {
             let index = self.y.narrow(0, start, length).expand([-1, problems, 1], false);
             let _ = scores.view([length, problems, self.classes]).log_softmax_int_out(&slope, 2, Kind::Float);
             let of_label = slope.gather(2, &index, false);
-            // 1 - p of the label as the sum of the other classes: exact where p is close to 1
+            // computes 1 - p of the label as the sum over the other classes, which is exact if p is close to
+            // 1
             let _ = slope.exp_();
             let _ = slope.scatter_value_(2, &index, 0.0);
             let rest = slope.sum_dim_intlist(&[2i64][..], true, Kind::Float);
@@ -118,11 +120,11 @@ impl Objective {
 
 /// Sums over the rows.
 struct Sums {
-    /// Of the cross-entropy's gradient, (D + 1, G C), float32
+    /// Gradient of the cross-entropy, (D + 1, G C), float32
     gradient: Tensor,
-    /// Of the cross-entropy, (G), f64
+    /// Cross-entropy, (G), f64
     loss: Tensor,
-    /// Of 1 - p of the label, (G), f64
+    /// 1 - p of the label, (G), f64
     missed: Tensor,
 }
 
@@ -131,7 +133,7 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Both strengths at different points against autograd's cross-entropy.
+    /// Compares the objectives for two strengths at different points with autograd.
     #[test]
     fn values_and_gradients_agree_with_autograd() {
         let wave = |size: &[i64], frequency: f64| {

@@ -1,4 +1,4 @@
-//! Regression probe of protocol section 4: a three-layer MLP on frozen features, all problems and seeds
+//! Regression probe of protocol section 4: a three-layer MLP on frozen features. All problems and seeds are
 //! trained together.
 
 use crate::checks::{check_above_zero, check_positive};
@@ -12,11 +12,11 @@ use eqr_random::Purpose;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Rows that are evaluated at a time, to bound the memory of a forward pass over a large split.
+/// Number of rows evaluated at a time, to limit the memory of a forward pass over a large split.
 const EVALUATION_ROWS: i64 = 1024;
 
-/// How a probe is built and trained; the default is the protocol's (section 4). Adam runs with betas 0.9 and
-/// 0.999, eps 1e-8 and without weight decay; the last epoch is taken.
+/// Configuration of a probe and its training. The default is the protocol's (section 4). Adam uses betas 0.9
+/// and 0.999, eps 1e-8 and no weight decay. The weights after the last epoch are used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
@@ -24,9 +24,9 @@ pub struct ProbeConfig {
     pub hidden: usize,
     /// Passes over the training split, at least 1.
     pub epochs: usize,
-    /// Rows of a step, at least 1; an epoch's last step takes what is left.
+    /// Rows per step, at least 1. The last step of an epoch takes the remaining rows.
     pub batch: usize,
-    /// Adam's learning rate, above 0; constant.
+    /// Adam's constant learning rate, above 0.
     pub lr: f64,
 }
 
@@ -36,12 +36,12 @@ impl Default for ProbeConfig {
     }
 }
 
-/// Number type of the probes' products.
+/// Floating-point type of the probes' matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// float32 throughout.
     Fp32,
-    /// bfloat16 in the products of training; weights, optimiser and the evaluation stay float32.
+    /// bfloat16 in the products of training. Weights, optimiser and evaluation stay float32.
     Bf16,
 }
 
@@ -54,34 +54,35 @@ impl Precision {
     }
 }
 
-/// Scores of one trained probe.
+/// R2 of one trained probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
-    /// On the split it was trained on.
+    /// On the training split.
     pub train: R2,
     /// On the test split.
     pub test: R2,
 }
 
-/// Trains a probe for every problem and seed; the result is indexed `[problem][seed]`, as the arguments are.
+/// Trains a probe for every problem and seed. The result is indexed `[problem][seed]`, in the order of the
+/// arguments.
 ///
-/// But for rounding, a probe depends only on its problem, its seed and the configuration: neither on the
-/// other problems nor on their order. The seed sets the initial weights and the order of the rows in each
-/// epoch, both the same for all problems. Problems of one (N, D) form one stack of networks; the stacks are
-/// trained one after the other.
+/// Except for rounding, a probe depends only on its problem, its seed and the configuration. It does not
+/// depend on the other problems or their order. The seed determines the initial weights and the order of the
+/// rows in each epoch. Both are the same for all problems. Problems with the same (N, D) form one stack of
+/// networks, and the stacks are trained one after another.
 ///
 /// # Errors
-/// An empty list of problems or seeds, a configuration value out of range, tensors whose shapes do not fit,
-/// NaN or infinite values (the message names the problem and the tensor), and training that diverged.
+/// Fails if there are no problems or seeds, a configuration value is out of range, shapes are inconsistent,
+/// values are NaN or infinite (the message names the problem and the tensor), or training diverges.
 pub fn fit(problems: &[Problem], seeds: &[u64], config: &ProbeConfig) -> Result<Vec<Vec<Fit>>> {
     fit_with_progress(Precision::Fp32, problems, seeds, config, &mut |_, _| {})
 }
 
-/// As [`fit`], in `precision`. Tells `progress` after each epoch how many epochs are done, and how many all
-/// stacks have together.
+/// Like [`fit`], but trains in `precision`. After each epoch, `progress` is called with the number of
+/// finished epochs and the total number of epochs over all stacks.
 ///
 /// # Errors
-/// As [`fit`].
+/// Same as [`fit`].
 pub fn fit_with_progress(
     precision: Precision,
     problems: &[Problem],
@@ -111,15 +112,17 @@ pub fn fit_with_progress(
     })
 }
 
-/// `targets` (N, k) with its rows in a random order that depends on `seed` and N: the training targets of the
-/// row "Shuffled targets", which say nothing about intact test targets.
+/// `targets` (N, k) with its rows in a random order that depends on `seed` and N. These are the training
+/// targets of the row "Shuffled targets". They contain no information about the test targets, which are not
+/// shuffled.
 ///
-/// One permutation of N rows still agrees with the intact order by chance: where features hold a share R2 of
-/// a target, the shuffled score of that output scatters about zero (or below, where the probe overfits) by 2
-/// sqrt(R2 / N), 0.02 for 10,000 rows and R2 = 1. A small set needs the mean over several permutations.
+/// A single permutation of N rows still correlates with the original order by chance. If features explain a
+/// share R2 of an output, its shuffled score varies around zero (or around a lower value if the probe
+/// overfits) by about 2 sqrt(R2 / N), which is 0.02 for 10,000 rows and R2 = 1. For a small data set, use the
+/// mean over several permutations.
 ///
 /// # Panics
-/// Where `targets` has no dimension.
+/// Panics if `targets` is zero-dimensional.
 pub fn permuted(targets: &Tensor, seed: u64) -> Tensor {
     let order = permutation(seed, 0, Purpose::TargetPermutation, targets.size()[0]);
     targets.index_select(0, &Tensor::from_slice(&order).to_device(targets.device()))
@@ -129,7 +132,7 @@ impl ProbeConfig {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what it is and what it may be.
+    /// Returns [`Error::Config`] with the key, the value found and the valid range.
     pub fn validate(&self) -> Result<()> {
         check_positive("hidden", self.hidden)?;
         check_positive("epochs", self.epochs)?;
@@ -138,7 +141,7 @@ impl ProbeConfig {
     }
 }
 
-/// Indices of the problems that train as one stack, in the order of their first members.
+/// Indices of the problems that train as one stack. Stacks are in the order of their first problem.
 fn groups(problems: &[Problem]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let key = |p: usize| (problems[p].train_x.size(), problems[p].train_x.device());
@@ -151,12 +154,12 @@ fn groups(problems: &[Problem]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The training split of a group, each distinct feature tensor once.
+/// The training split of a group. Each distinct feature tensor is stored once.
 struct Inputs {
     training: Training,
     /// Statistics of each distinct feature tensor.
     scalers: Vec<Scaler>,
-    /// Which of them each problem reads.
+    /// Index of the feature tensor of each problem.
     feature_of: Vec<usize>,
 }
 
@@ -180,7 +183,7 @@ impl Inputs {
         Inputs { training: Training { features, targets }, scalers, feature_of }
     }
 
-    /// Every problem's networks, one for each seed, problem by problem.
+    /// One network for each problem and seed, ordered by problem.
     fn networks(&self, problems: &[&Problem], seeds: &[u64]) -> Vec<NetworkSpec> {
         let network = |p: usize, s: usize| NetworkSpec {
             features: self.feature_of[p],
@@ -193,12 +196,12 @@ impl Inputs {
     }
 }
 
-/// Whether two tensors are views of the same values.
+/// Whether two tensors are the same view of the same memory.
 fn same_memory(a: &Tensor, b: &Tensor) -> bool {
     a.data_ptr() == b.data_ptr() && a.size() == b.size() && a.stride() == b.stride() && a.kind() == b.kind()
 }
 
-/// Trains and evaluates problems of one (N, D): `[problem][seed]`.
+/// Trains and evaluates problems with the same (N, D). The result is indexed `[problem][seed]`.
 fn fit_group(
     problems: &[&Problem],
     seeds: &[u64],
@@ -247,15 +250,15 @@ fn train(
     stack
 }
 
-/// Order of the rows in one epoch, (S, N): another permutation for each seed.
+/// Order of the rows in one epoch, (S, N): a different permutation for each seed.
 fn epoch_order(seeds: &[u64], epoch: usize, rows: i64, device: Device) -> Tensor {
     let order: Vec<i64> =
         seeds.iter().flat_map(|&seed| permutation(seed, epoch as u64, Purpose::ProbeOrder, rows)).collect();
     Tensor::from_slice(&order).view([seeds.len() as i64, rows]).to_device(device)
 }
 
-/// R2 of a network on features (R, D) that `prepare` standardises piece by piece; `None` where a prediction
-/// is not finite.
+/// R2 of a network on features (R, D), which `prepare` standardises in pieces. `None` if a prediction is not
+/// finite.
 fn score(
     stack: &Stack,
     network: usize,

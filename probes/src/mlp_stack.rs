@@ -1,24 +1,24 @@
-//! Many three-layer networks of one shape, trained together by batched products.
+//! Many three-layer networks of one shape, trained together with batched matrix products.
 //!
-//! Forward and backward are written out so that every large tensor is a buffer that is made once: with
-//! autograd each step would allocate gradients as large as the weights, and writing to fresh pages costs a
-//! CPU about as much as the products do. All networks go through each product at once. In blocks of 2 to 10
-//! the optimiser would find gradients in the cache, but on two cores the smaller batched products lost more
-//! than that gained.
+//! The forward and backward passes are written out by hand, so that every large tensor is a buffer that is
+//! allocated once. With autograd, each step would allocate gradients as large as the weights, and on a CPU,
+//! writing to new memory pages costs about as much as the products. Each product is computed for all networks
+//! at once. With blocks of 2 to 10 networks the optimiser would find the gradients in the cache, but on two
+//! cores the smaller batched products cost more than this saved.
 //!
-//! Letters in the shapes: N training rows, B rows of a batch, n networks, D inputs, H hidden, K outputs (of
-//! the widest problem).
+//! Symbols in the shapes: N training rows, B rows per batch, n networks, D inputs, H hidden units, K outputs
+//! (of the widest problem).
 
 use crate::draws::linear_layer;
 use eqr_models::adam::{Adam, Buffers};
 use tch::{Device, Kind, Tensor};
 
-/// Widths of a network and the optimiser's rate.
+/// Layer widths of a network, and the learning rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
     pub input: i64,
     pub hidden: i64,
-    /// Outputs of the widest problem: narrower ones leave columns at zero.
+    /// Outputs of the widest problem. For problems with fewer outputs, the remaining columns stay zero.
     pub output: i64,
     pub lr: f64,
 }
@@ -29,7 +29,7 @@ impl Sizes {
         [(self.input, self.hidden), (self.hidden, self.hidden), (self.hidden, self.output)]
     }
 
-    /// Parameters of one network.
+    /// Number of parameters of one network.
     fn parameters(&self) -> i64 {
         self.layers().iter().map(|(inputs, outputs)| (inputs + 1) * outputs).sum()
     }
@@ -38,21 +38,21 @@ impl Sizes {
 /// Inputs, targets and seed of one network.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NetworkSpec {
-    /// Index of its standardised features.
+    /// Index of the standardised features.
     pub features: usize,
-    /// Index of its targets.
+    /// Index of the targets.
     pub targets: usize,
-    /// Number of its outputs, at most K.
+    /// Number of outputs, at most K.
     pub outputs: i64,
-    /// Index of its row order.
+    /// Index of the row order.
     pub order: usize,
-    /// Seed of its initial weights.
+    /// Seed of the initial weights.
     pub seed: u64,
 }
 
-/// The training split, which [`NetworkSpec`] indexes.
+/// The training split. [`NetworkSpec`] holds indices into it.
 pub(crate) struct Training {
-    /// Standardised features, (N, D) each, float32 or bfloat16: the products are of this kind.
+    /// Standardised features, (N, D) each, float32 or bfloat16. The products use this kind.
     pub features: Vec<Tensor>,
     /// Targets, padded with zeros to K columns, (N, K) each, float32.
     pub targets: Vec<Tensor>,
@@ -110,30 +110,30 @@ impl Batch {
 pub(crate) struct Stack {
     networks: Vec<NetworkSpec>,
     parameters: Layers,
-    /// What the products read: the parameters themselves, or their copy in bfloat16.
+    /// The weights used in the products: the parameters themselves, or their copy in bfloat16.
     compute: Layers,
     gradients: Layers,
     flat: FlatBuffers,
-    /// (n, 1, K): 2 / k for the columns that a network has and 0 for those it lacks. Divided by the rows of a
-    /// batch, the factor from residual to gradient of the mean squared error.
+    /// (n, 1, K): 2 / k for the k outputs of a network and 0 for the other columns. Divided by the number of
+    /// rows in a batch, it is the factor from the residual to the gradient of the mean squared error.
     factor: Tensor,
     adam: Adam,
     lr: f64,
-    /// Buffers of each batch size that occurs.
+    /// Buffers for each batch size that occurs.
     batches: Vec<(i64, Batch)>,
 }
 
-/// What the layers are views of.
+/// The flat buffers that the layers are views of.
 struct FlatBuffers {
     values: Tensor,
     gradients: Tensor,
-    /// The values in bfloat16, where the products are.
+    /// The values in bfloat16, if the products use bfloat16.
     copy: Option<Tensor>,
 }
 
 impl Stack {
-    /// New networks for `training`, on its device and in its kind, for batches of each of these numbers of
-    /// rows.
+    /// New networks for `training`, on its device and in its kind. `rows` lists the batch sizes that will be
+    /// used.
     pub(crate) fn new(sizes: Sizes, networks: &[NetworkSpec], rows: &[i64], training: &Training) -> Stack {
         let (kind, device) = (training.features[0].kind(), training.features[0].device());
         let count = networks.len() as i64;
@@ -165,10 +165,10 @@ impl Stack {
         }
     }
 
-    /// One step of every network on the rows that `order` (orders, B) names.
+    /// One training step of every network on the rows given by `order` (orders, B).
     ///
     /// # Panics
-    /// Where B is none of the batch sizes given to [`Stack::new`].
+    /// Panics if B is not one of the batch sizes given to [`Stack::new`].
     pub(crate) fn step(&mut self, training: &Training, order: &Tensor) {
         self.differentiate(training, order);
         let FlatBuffers { values, gradients, copy } = &mut self.flat;
@@ -184,7 +184,7 @@ impl Stack {
         layer(&layer(&first, 1).relu_(), 2)
     }
 
-    /// Fills the gradients of the sum over networks of their mean squared errors on the rows of `order`.
+    /// Computes the gradients of the mean squared errors, summed over the networks, on the rows of `order`.
     fn differentiate(&self, training: &Training, order: &Tensor) {
         let rows = order.size()[1];
         let (_, batch) =
@@ -194,7 +194,7 @@ impl Stack {
         self.backward(batch);
     }
 
-    /// Copies the rows that `order` (orders, B) names into the batch.
+    /// Copies the rows given by `order` (orders, B) into the batch.
     fn gather(&self, batch: &Batch, training: &Training, order: &Tensor) {
         for (index, network) in self.networks.iter().enumerate() {
             let rows = order.get(network.order as i64);
@@ -215,7 +215,8 @@ impl Stack {
         let _ = biases[2].baddbmm_out(&batch.output, second, &weights[2]);
     }
 
-    /// Fills the gradients from the forward pass; that of the features is not needed and not computed.
+    /// Computes the gradients from the forward pass. The gradient of the features is not needed and not
+    /// computed.
     fn backward(&self, batch: &Batch) {
         let weights = &self.compute.weights;
         let [first, second] = &batch.hidden;
@@ -231,16 +232,16 @@ impl Stack {
         self.layer_gradient(0, &batch.input, first_gradient);
     }
 
-    /// Gradients of a layer's weights and biases from its input (n, B, in) and the gradient of its output (n,
-    /// B, out).
+    /// Computes the gradients of a layer's weights and biases from its input (n, B, in) and the gradient of
+    /// its output (n, B, out).
     fn layer_gradient(&self, layer: usize, input: &Tensor, output: &Tensor) {
         let _ = input.transpose(1, 2).bmm_out(&self.gradients.weights[layer], output);
         let _ = output.sum_intlist_out(&self.gradients.biases[layer], &[1i64][..], true, output.kind());
     }
 }
 
-/// Writes a network's initial weights, as torch's `Linear` would draw them; those of one seed are the same
-/// for all problems. Columns that the problem lacks stay zero, because their gradient is zero.
+/// Writes the initial weights of a network, drawn like those of torch's `Linear`. For one seed they are the
+/// same for all problems. Columns beyond the problem's outputs stay zero, because their gradient is zero.
 fn draw(parameters: &Layers, index: i64, sizes: &Sizes, network: &NetworkSpec) {
     let widths = [sizes.hidden, sizes.hidden, network.outputs];
     for (layer, ((inputs, _), width)) in sizes.layers().into_iter().zip(widths).enumerate() {
@@ -252,8 +253,8 @@ fn draw(parameters: &Layers, index: i64, sizes: &Sizes, network: &NetworkSpec) {
     }
 }
 
-/// Gradient of a hidden activation (n, B, H), written to `into`, from that of the next layer's output (n, B,
-/// out).
+/// Writes the gradient of a hidden activation (n, B, H) to `into`, given the gradient of the next layer's
+/// output (n, B, out).
 fn through(output: &Tensor, weight: &Tensor, activation: &Tensor, into: &Tensor) {
     let _ = output.bmm_out(into, &weight.transpose(1, 2));
     let _ = activation.threshold_backward_grad_input(into, into, 0.0);
@@ -271,7 +272,7 @@ mod tests {
         (Tensor::arange(count, (Kind::Float, Device::Cpu)) * frequency).sin().view(size)
     }
 
-    /// Six networks: three problems of 1, 3 and 2 outputs on two feature sets, two seeds.
+    /// Six networks: three problems with 1, 3 and 2 outputs on two feature sets, with two seeds each.
     fn setting() -> (Vec<NetworkSpec>, Training, Tensor) {
         let network = |targets: usize, order: usize| NetworkSpec {
             features: targets % 2,
@@ -291,8 +292,8 @@ mod tests {
         layers.weights.iter().chain(&layers.biases).collect()
     }
 
-    /// Gradients of the sum of the networks' losses by autograd, each network on its own, in the order of
-    /// `tensors`.
+    /// Gradients of the sum of the networks' losses, computed by autograd for each network separately, in the
+    /// order of `tensors`.
     fn by_autograd(stack: &Stack, training: &Training, order: &Tensor) -> Vec<Tensor> {
         let leaves: Vec<Tensor> =
             tensors(&stack.parameters).into_iter().map(|t| t.copy().set_requires_grad(true)).collect();

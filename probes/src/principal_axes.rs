@@ -1,4 +1,4 @@
-//! Principal axes of features, and linear maps written in them.
+//! Principal axes of features, and linear maps in these axes.
 
 use tch::{Kind, Tensor};
 
@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 pub(crate) struct PrincipalAxes {
     /// (1, D), f64
     pub mean: Tensor,
-    /// (D, D), f64, one axis a column
+    /// (D, D), f64, one axis per column
     pub axes: Tensor,
     /// Variance along each axis, (D), f64
     pub variance: Tensor,
@@ -26,13 +26,15 @@ impl PrincipalAxes {
         PrincipalAxes { mean, axes, variance: variance.clamp_min(0.0) }
     }
 
-    /// (D + 1, C) in the axes, the bias last, from weights (D, C) and bias (C) of the features; flat.
+    /// Transforms weights (D, C) and bias (C) for the features into the principal axes: (D + 1, C) with the
+    /// bias last, flattened.
     pub fn inward(&self, weight: &Tensor, bias: &Tensor) -> Tensor {
         let bias = bias + self.mean.matmul(weight).squeeze_dim(0);
         Tensor::cat(&[self.axes.tr().matmul(weight), bias.unsqueeze(0)], 0).view([-1])
     }
 
-    /// Weights (D, C) and bias (C) of the features from `point` (D + 1, C) in the axes.
+    /// Transforms `point` (D + 1, C) in the principal axes back into weights (D, C) and bias (C) for the
+    /// features.
     pub fn outward(&self, point: &Tensor) -> (Tensor, Tensor) {
         let features = self.axes.size()[0];
         let weight = self.axes.matmul(&point.narrow(0, 0, features));
@@ -46,7 +48,8 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Scores and back: features (5, 3), two classes.
+    /// Scores are the same in the axes, and the inverse map restores the weights. Features (5, 3), two
+    /// classes.
     #[test]
     fn maps_keep_their_scores_in_the_axes() {
         let wave = |size: [i64; 2]| {

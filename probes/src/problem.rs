@@ -1,13 +1,13 @@
-//! What a regression probe reads out of features.
+//! The input of a regression probe.
 
 use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::error::{Result, TensorRole};
 use tch::Tensor;
 
-/// One thing to read out of features, such as one transform's parameters. Tensors of any floating kind, all
-/// on one device, on which the probe then trains; it trains in float32.
+/// Targets to predict from features, such as the parameters of one transform. The tensors may have any
+/// floating kind and must be on one device. The probe trains in float32 on that device.
 ///
-/// Problems whose `train_x` is the same tensor (same memory) share one standardised copy of it.
+/// Problems with the same `train_x` tensor (same memory) share one standardised copy of it.
 #[derive(Debug)]
 pub struct Problem {
     /// Name used in messages.

@@ -1,11 +1,11 @@
-//! Quaternions as targets, (N, 4) in the order x, y, z, w.
+//! Quaternions as regression targets, (N, 4) in the order x, y, z, w.
 
 use tch::{Kind, Tensor};
 
-/// Largest difference of a norm from 1: room for rounded float32 values.
+/// Largest allowed difference of a norm from 1, which leaves room for rounding in float32.
 const TOLERANCE: f64 = 1e-3;
 
-/// Whether all rows of `targets` are four numbers of norm 1.
+/// Whether all rows of `targets` are quaternions with norm 1.
 pub fn are_unit(targets: &Tensor) -> bool {
     let size = targets.size();
     if size.len() != 2 || size[1] != 4 {
@@ -16,8 +16,8 @@ pub fn are_unit(targets: &Tensor) -> bool {
     off.abs().max().double_value(&[]) < TOLERANCE
 }
 
-/// `q` (N, 4) with the sign of each row such that w >= 0: q and -q are the same rotation, and a probe cannot
-/// know which of them was recorded.
+/// `q` (N, 4) with the sign of each row chosen so that w >= 0. q and -q are the same rotation, and a probe
+/// cannot know which of them was recorded.
 pub fn canonical(q: &Tensor) -> Tensor {
     let flip = q.narrow(1, 3, 1).lt(0.0).to_kind(q.kind()) * -2.0 + 1.0;
     q * flip

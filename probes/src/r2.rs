@@ -5,27 +5,27 @@ use crate::error::{Result, TensorRole};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Coefficients of determination of one set of predictions, each in (-inf, 1]. `None` means undefined, which
-/// is neither 0 nor NaN: the target does not vary, so there is nothing to explain.
+/// Coefficients of determination of one set of predictions, each in (-inf, 1]. `None` means undefined,
+/// because the target does not vary. It is not the same as 0 or NaN.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct R2 {
-    /// 1 - (sum of all squared residuals) / (sum over samples and outputs of (target - m)^2), with ONE mean m
-    /// over all samples and outputs: the definition of SIE's code (Garrido et al. 2023). Where outputs have
-    /// different means even a constant predictor scores above 0 by it, see [`constant_predictor`].
+    /// 1 - (sum of all squared residuals) / (sum over samples and outputs of (target - m)^2), with a single
+    /// mean m over all samples and outputs. This is the definition in SIE's code (Garrido et al. 2023). If
+    /// outputs have different means, even a constant predictor scores above 0, see [`constant_predictor`].
     pub pooled: Option<f64>,
-    /// Mean of the defined `outputs`; where all are defined, scikit-learn's `r2_score` with
+    /// Mean of the defined `outputs`. If all are defined, it equals scikit-learn's `r2_score` with
     /// `multioutput="uniform_average"`.
     pub per_output: Option<f64>,
-    /// R2 of each output, with the mean of that output, in the order of the columns.
+    /// R2 of each output, computed with that output's mean, in the order of the columns.
     pub outputs: Vec<Option<f64>>,
 }
 
 impl R2 {
-    /// R2 of `predictions` against `targets`, both (N, k) of any floating kind, on any device; sums are taken
-    /// in f64.
+    /// R2 of `predictions` against `targets`, both (N, k) of any floating kind, on any device. Sums are
+    /// computed in f64.
     ///
     /// # Errors
-    /// Where the shapes differ, one is not (N, k) with N, k >= 1, or a value is not finite.
+    /// Fails if the shapes differ, a tensor is not (N, k) with N, k >= 1, or a value is not finite.
     pub fn new(predictions: &Tensor, targets: &Tensor) -> Result<R2> {
         const NAME: &str = "R2";
         let (rows, columns) = matrix(NAME, TensorRole::Targets, targets)?;
@@ -35,7 +35,7 @@ impl R2 {
         Ok(tch::no_grad(|| R2::from_checked(predictions, targets)))
     }
 
-    /// As [`R2::new`], for finite tensors of one shape.
+    /// Like [`R2::new`], for finite tensors of equal shape.
     pub(crate) fn from_checked(predictions: &Tensor, targets: &Tensor) -> R2 {
         let double = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
         let (predictions, targets) = (double(predictions), double(targets));
@@ -66,12 +66,12 @@ fn values(t: &Tensor) -> Vec<f64> {
     Vec::try_from(t).expect("one-dimensional f64 tensor")
 }
 
-/// R2 of the predictor that always gives each output's training mean: `train_targets` (N, k), `test_targets`
-/// (M, k). A probe has to beat this value: about 0 per output, and well above 0 pooled where the outputs'
-/// means differ (about 0.23 on the quaternions of 3DIEBench).
+/// R2 of the predictor that always returns the training mean of each output, for `train_targets` (N, k) and
+/// `test_targets` (M, k). A probe must exceed this value. It is about 0 per output. Pooled, it is well above
+/// 0 if the means of the outputs differ (about 0.23 on the quaternions of 3DIEBench).
 ///
 /// # Errors
-/// As [`R2::new`].
+/// Same as [`R2::new`].
 pub fn constant_predictor(train_targets: &Tensor, test_targets: &Tensor) -> Result<R2> {
     const NAME: &str = "constant predictor";
     let (_, columns) = matrix(NAME, TensorRole::TrainTargets, train_targets)?;

@@ -1,6 +1,6 @@
-//! Quality of predicted embeddings by SIE's measures (Garrido et al. 2023): is the predicted view the nearest
-//! among the views of its object? Mean reciprocal rank, hits among the first k, and the error of the
-//! retrieved pose.
+//! Quality of predicted embeddings by SIE's measures (Garrido et al. 2023), which test whether the predicted
+//! view is the nearest among the views of its object: mean reciprocal rank, hits among the first k, and the
+//! error of the retrieved pose.
 
 use crate::checks::{expect_shape, finite, wrong_shape};
 use crate::error::{Error, Result, TensorRole};
@@ -11,38 +11,39 @@ use tch::{Kind, Tensor};
 /// The k of H@k.
 pub const HITS: [usize; 4] = [1, 2, 5, 10];
 
-/// Where the predicted view is among the candidates.
+/// The rank of the predicted view among the candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranking {
-    /// The predicted view, an index of the candidates.
+    /// Index of the predicted view among the candidates.
     pub truth: usize,
-    /// Its rank by similarity, from 1. A candidate as similar as the true one counts as before it, so that
-    /// embeddings that are all alike get the last rank and not the first.
+    /// Its rank by similarity, from 1. Candidates with the same similarity are ranked before it, so collapsed
+    /// embeddings get the last rank and not the first.
     pub rank: usize,
-    /// The most similar candidate.
+    /// Index of the most similar candidate.
     pub nearest: usize,
 }
 
-/// Means over predictions.
+/// Retrieval measures, averaged over predictions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retrieval {
-    /// Predictions.
+    /// Number of predictions.
     pub n: usize,
     /// Mean of 1 / rank, in (0, 1].
     pub mrr: f64,
-    /// Share of the ranks that are at most k, for each k of [`HITS`].
+    /// Share of ranks that are at most k, for each k of [`HITS`].
     pub hits: [f64; 4],
-    /// Prediction retrieval error: mean of 1 - (q . p)^2 between the poses q of the predicted view and p of
-    /// the nearest candidate, in [0, 1]; 0 where both are one rotation.
+    /// Prediction retrieval error: the mean of 1 - (q . p)^2, where q is the pose of the predicted view and p
+    /// that of the nearest candidate. It is in [0, 1], and a term is 0 if both poses are the same rotation.
     pub pre: f64,
 }
 
-/// Ranks of the views of objects by cosine similarity, one list an object. Prediction i of every object of
-/// `predictions` (O, P, d) is of candidate `truth[i]` among the same object's `candidates` (O, V, d). The
-/// source view is a candidate like the others.
+/// Ranks the views of each object by cosine similarity. Returns one list per object. For every object,
+/// prediction i in `predictions` (O, P, d) belongs to candidate `truth[i]` of the same object in `candidates`
+/// (O, V, d). The source view is also a candidate.
 ///
 /// # Errors
-/// Shapes that do not fit, no prediction, values that are not finite, a truth that is no candidate.
+/// Fails if shapes are inconsistent, there is no prediction, a value is not finite, or an index in `truth` is
+/// out of range.
 pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Result<Vec<Vec<Ranking>>> {
     const NAME: &str = "retrieval";
     let [objects, views @ (1..), width] = candidates.size()[..] else {
@@ -82,7 +83,7 @@ pub fn ranks(predictions: &Tensor, candidates: &Tensor, truth: &[usize]) -> Resu
     Ok(rows.chunks_exact(truth.len()).map(rankings).collect())
 }
 
-/// Rank of the candidate `truth` by its similarity in `row`, and the most similar one.
+/// The rank of candidate `truth` by its similarity in `row`, and the most similar candidate.
 fn ranking(row: &[f64], truth: usize) -> Ranking {
     let rank = row.iter().filter(|&&other| other >= row[truth]).count();
     let nearest = (0..row.len()).fold(0, |best, view| if row[view] > row[best] { view } else { best });
@@ -90,11 +91,11 @@ fn ranking(row: &[f64], truth: usize) -> Ranking {
 }
 
 impl Retrieval {
-    /// Means over the predictions of all objects: the [`ranks`] of each, with the poses of its views as unit
-    /// quaternions.
+    /// Averages over the predictions of all objects. Each object is given by its [`ranks`] and the poses of
+    /// its views as unit quaternions.
     ///
     /// # Errors
-    /// No prediction at all.
+    /// Fails if there is no prediction.
     pub fn from_rankings(objects: &[(Vec<Ranking>, Vec<[f64; 4]>)]) -> Result<Retrieval> {
         let all: Vec<(usize, f64)> = objects
             .iter()
@@ -115,7 +116,7 @@ impl Retrieval {
     }
 }
 
-/// 1 - (q . p)^2: 0 between q and -q.
+/// 1 - (q . p)^2, which is 0 for q and -q.
 fn distance(q: &[f64; 4], p: &[f64; 4]) -> f64 {
     1.0 - q.iter().zip(p).map(|(a, b)| a * b).sum::<f64>().powi(2)
 }
@@ -125,11 +126,12 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Three views along the axes, turned about z by 0, 90 and 180 degrees; predictions by hand.
+    /// Three views whose embeddings lie along the axes and whose poses are rotations about z by 0, 90 and 180
+    /// degrees. The results are computed by hand.
     #[test]
     fn measures_by_hand() {
         let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)).unsqueeze(0) * 7.0;
-        // view 1, exact in direction; view 2, with view 0 before it; view 0, behind both others
+        // predictions of view 1 (exact direction), view 2 (ranked after view 0) and view 0 (ranked last)
         let predictions =
             Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
         let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap().remove(0);
@@ -141,7 +143,7 @@ mod tests {
         let result = Retrieval::from_rankings(&[(found, poses)]).unwrap();
         assert!((result.mrr - (1.0 + 0.5 + 1.0 / 3.0) / 3.0).abs() < 1e-12);
         assert_eq!(result.hits, [1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]);
-        // distances 0, 1 (half a turn) and 1/2 (a quarter)
+        // distances 0, 1 (half a turn) and 1/2 (a quarter turn)
         assert!((result.pre - 0.5).abs() < 1e-12);
     }
 
@@ -159,7 +161,7 @@ mod tests {
         assert!(matches!(Retrieval::from_rankings(&[]), Err(Error::Empty { .. })));
     }
 
-    /// Two objects of two views: the second one's predictions are exchanged.
+    /// Two objects with two views each. The predictions of the second object are swapped.
     #[test]
     fn objects_are_searched_separately() {
         let candidates = Tensor::eye(2, (Kind::Float, Device::Cpu)).repeat([2, 1, 1]);

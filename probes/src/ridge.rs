@@ -1,16 +1,17 @@
-//! Linear regression probe in closed form: ridge regression of every output, its strength chosen without a
-//! split.
+//! Linear regression probe in closed form: ridge regression for every output. The penalty strength is chosen
+//! without a validation split.
 //!
-//! Features are standardised with the training split's statistics ([`Standard`]), the intercept is free, and
-//! the weights w of an output minimise |y - Xw|^2 + lambda |w|^2. Of `n * 10^-6 .. n * 10^3` (one a decade,
-//! [`grid`]) each output takes the lambda of least generalised cross-validation error, n RSS / (n - 1 - df)^2
-//! with df = tr(X (X'X + lambda)^-1 X'): a closed form of leaving one out with equal leverages, which spends
-//! no sample on validation. The factor n makes the grid mean the same for any number of samples, since X'X
-//! grows with n.
+//! Features are standardised with the training split's statistics ([`Standard`]). The intercept is not
+//! penalised, and the weights w of an output minimise |y - Xw|^2 + lambda |w|^2. For each output, lambda is
+//! chosen from `n * 10^-6 .. n * 10^3` (one value per decade, [`grid`]) by the smallest generalised
+//! cross-validation error, n RSS / (n - 1 - df)^2 with df = tr(X (X'X + lambda)^-1 X'). This is leave-one-out
+//! cross-validation in closed form with equal leverages, so no sample is needed for validation. The grid is
+//! proportional to n because X'X grows with n.
 //!
-//! N training rows, D features, k outputs. With N > D the normal equations are solved (D, D), else their dual
-//! (N, N); every lambda is above 0, so that constant columns and rank-deficient features have one solution.
-//! Products are torch's in f64 on the features' device, factorisations LAPACK's on the host.
+//! Symbols: N training rows, D features, k outputs. If N > D, the normal equations (D, D) are solved,
+//! otherwise their dual (N, N). Every lambda is above 0, so the solution is unique even with constant columns
+//! or rank-deficient features. Products are computed by torch in f64 on the features' device, and
+//! factorisations by LAPACK on the CPU.
 
 use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::error::{Error, Result, TensorRole};
@@ -21,16 +22,17 @@ use ndarray_linalg::{FactorizeCInto, InverseCInto, SolveC, UPLO};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Rows that are converted to f64 at a time.
+/// Number of rows converted to f64 at a time.
 const PIECE: i64 = 8192;
 
-/// Strengths of the grid, as multiples of the number of training rows.
+/// Powers of ten in the grid. The strengths are these times the number of training rows.
 const DECADES: std::ops::RangeInclusive<i32> = -6..=3;
 
-/// Relative residual of a solved system above which LAPACK is wrong, beyond rounding.
+/// Relative residual of a solved system above which the result of LAPACK counts as wrong. Rounding errors are
+/// smaller.
 const WRONG: f64 = 1e-6;
 
-/// Strengths that a fit on `rows` training rows chooses from, ascending.
+/// The penalty strengths for a fit on `rows` training rows, ascending.
 pub fn grid(rows: usize) -> Vec<f64> {
     DECADES.map(|decade| rows as f64 * 10f64.powi(decade)).collect()
 }
@@ -41,37 +43,37 @@ pub struct Ridge {
     standard: Standard,
     /// (D, k)
     weights: Tensor,
-    /// (1, k): the training targets' means.
+    /// (1, k): means of the training targets.
     intercept: Tensor,
-    /// Strength of each output.
+    /// Penalty strength of each output.
     pub lambda: Vec<f64>,
-    /// Effective degrees of freedom of each output at that strength, without the intercept's.
+    /// Effective degrees of freedom of each output at that strength, without the intercept.
     pub degrees: Vec<f64>,
 }
 
-/// Means and standard deviations (divisor N) of the training features in f64, both (1, D). A column that does
-/// not vary is divided by 1.
+/// Means and standard deviations (divisor N) of the training features in f64, both (1, D). The scale of a
+/// constant column is 1.
 #[derive(Debug)]
 struct Standard {
     mean: Tensor,
     scale: Tensor,
 }
 
-/// Scores of the linear probe, like [`crate::mlp::Fit`] of the MLP.
+/// R2 of the linear probe, like [`crate::mlp::Fit`] for the MLP.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearFit {
-    /// On the split it was fitted to.
+    /// On the training split.
     pub train: R2,
     /// On the test split.
     pub test: R2,
-    /// Strength of each output.
+    /// Penalty strength of each output.
     pub lambda: Vec<f64>,
 }
 
-/// Fits the probe to a problem and scores it on both splits.
+/// Fits the probe to a problem and computes its R2 on both splits.
 ///
 /// # Errors
-/// As [`Ridge::fit`]; test tensors of another width.
+/// Same as [`Ridge::fit`]. Also fails if the test tensors have a different number of columns.
 pub fn fit(problem: &Problem) -> Result<LinearFit> {
     tch::no_grad(|| {
         problem.check()?;
@@ -87,7 +89,7 @@ impl Ridge {
     /// messages.
     ///
     /// # Errors
-    /// Shapes that do not fit, fewer than 3 rows, NaN or infinite values, a LAPACK that returns wrong
+    /// Fails for inconsistent shapes, fewer than 3 rows, NaN or infinite values, or if LAPACK returns wrong
     /// factors.
     pub fn fit(name: &str, x: &Tensor, t: &Tensor) -> Result<Ridge> {
         let (rows, features) = matrix(name, TensorRole::TrainFeatures, x)?;
@@ -133,7 +135,7 @@ impl Standard {
         };
         let mean = sum(&|piece| piece) / rows;
         let std = (sum(&|piece| (piece - &mean).square()) / rows).sqrt();
-        // below this a column is a constant and its rounding
+        // below this, a column is constant up to rounding
         let floor = (mean.abs() * 1e-7).clamp_min(1e-300);
         let scale = std.where_self(&std.gt_tensor(&floor), &std.ones_like());
         Standard { mean, scale }
@@ -151,10 +153,10 @@ fn pieces(x: &Tensor) -> impl Iterator<Item = Tensor> {
     (0..rows).step_by(PIECE as usize).map(move |start| x.narrow(0, start, PIECE.min(rows - start)))
 }
 
-/// The solution for all outputs with one lambda.
+/// The solution for all outputs at one lambda.
 struct Solution {
     lambda: f64,
-    /// (D, k) of the normal equations or (N, k) of the dual.
+    /// (D, k) for the normal equations or (N, k) for the dual.
     weights: Tensor,
     /// Effective degrees of freedom.
     degrees: f64,
@@ -162,7 +164,7 @@ struct Solution {
     residual: Vec<f64>,
 }
 
-/// Each output's solution of least generalised cross-validation error.
+/// For each output, the solution with the smallest generalised cross-validation error.
 struct Best {
     weights: Tensor,
     lambda: Vec<f64>,
@@ -249,14 +251,15 @@ fn solve(a: &Tensor, b: &Tensor, lambda: f64) -> std::result::Result<(Tensor, f6
     Ok((weights, inverse.diag().sum()))
 }
 
-/// Some BLAS builds compute wrong products on processors newer than they are; the residual shows it.
+/// Checks the residual, because some BLAS builds compute wrong products on processors that are newer than the
+/// build.
 fn check(a: &Tensor, w: &Tensor, b: &Tensor) -> std::result::Result<(), String> {
     let norm = |t: &Tensor| t.square().sum(Kind::Double).sqrt().double_value(&[]);
     let (off, scale) = (norm(&(a.matmul(w) - b)), norm(a) * norm(w) + norm(b));
     if off <= WRONG * scale {
         Ok(())
     } else {
-        Err(format!("a solved system is off by {:.1e} of its size", off / scale))
+        Err(format!("the solution of a linear system is off by {:.1e} (relative residual)", off / scale))
     }
 }
 
@@ -265,7 +268,7 @@ fn values(t: &Tensor) -> Vec<f64> {
     Vec::try_from(t.to_device(Device::Cpu)).expect("one-dimensional f64 tensor")
 }
 
-/// A square f64 tensor as an array; symmetric, so that the order of its axes does not matter.
+/// A square, symmetric f64 tensor as an array. Symmetry makes the order of the axes irrelevant.
 fn array(t: &Tensor) -> Array2<f64> {
     let side = t.size()[0] as usize;
     Array2::from_shape_vec((side, side), values(&t.contiguous().view([-1]))).expect("a square tensor")
@@ -275,7 +278,7 @@ fn array(t: &Tensor) -> Array2<f64> {
 mod tests {
     use super::*;
 
-    /// By hand: features -1 and 1, (G + lambda) w = X'y with G = 2, X'y = 4; two equal rows fit y = 2 x.
+    /// By hand: the features are -1 and 1, and y = 2 x. Then (G + lambda) w = X'y with G = 2 and X'y = 4.
     #[test]
     fn both_forms_by_hand() {
         let x = Tensor::from_slice(&[-1.0, 1.0]).view([2, 1]);

@@ -1,9 +1,10 @@
-//! Scaling of features: columns by the training split's statistics, or rows to length 1.
+//! Scaling of features: columns are standardised with the training split's statistics, or rows are scaled to
+//! length 1.
 
 use tch::{Kind, Tensor};
 
-/// A column whose standard deviation is at most this is constant: it is centred and not divided, so that a
-/// dead feature that varies on the test split does not swamp every other one.
+/// A column whose standard deviation is at most this counts as constant. It is centred but not divided.
+/// Otherwise a dead feature that varies on the test split would dominate all others.
 const STD_FLOOR: f64 = 1e-6;
 
 /// Mean and scale of each feature over the training split, both (1, D).
@@ -26,7 +27,7 @@ impl Scaler {
     }
 }
 
-/// Rows of `x` (R, D) at length 1, of `kind`; a row of zeros stays zero.
+/// Rows of `x` (R, D) scaled to length 1, in `kind`. A row of zeros stays zero.
 pub(crate) fn unit_rows(x: &Tensor, kind: Kind) -> Tensor {
     let x = x.to_kind(kind);
     let norm = x.square().sum_dim_intlist(&[1i64][..], true, kind).sqrt().clamp_min(1e-30);

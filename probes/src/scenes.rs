@@ -1,4 +1,4 @@
-//! Scenes with masks, and the random crops of them that a segmentation head is trained on.
+//! Scenes with masks, and random crops of them for training a segmentation head.
 
 use std::ops::Range;
 
@@ -9,25 +9,25 @@ use eqr_random::{Purpose, probe_rng};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
-/// An image, (3, H, W) float32, and its mask, (H, W) int64; or why they cannot be read.
+/// An image, (3, H, W) float32, and its mask, (H, W) int64, or the reason why they cannot be read.
 pub type Scene = std::result::Result<(Tensor, Tensor), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Images with their masks.
 pub trait Scenes {
     /// Number of scenes, at least 1.
     fn count(&self) -> usize;
-    /// Scene `index`: the image as the encoder takes it, (3, H, W) float32, and its mask, (H, W) int64.
+    /// Scene `index`: the encoder's input image, (3, H, W) float32, and its mask, (H, W) int64.
     ///
     /// # Errors
-    /// A scene that cannot be read.
+    /// Fails if the scene cannot be read.
     fn scene(&self, index: usize) -> Scene;
-    /// Scenes `indices`, in this order. To be overridden where reading several at a time is faster.
+    /// Scenes `indices`, in this order. Override it if reading several scenes at a time is faster.
     fn scenes(&self, indices: &[usize]) -> Vec<Scene> {
         indices.iter().map(|&index| self.scene(index)).collect()
     }
 }
 
-/// Scenes `indices`, with checked shapes.
+/// Reads scenes `indices` and checks their shapes.
 pub(crate) fn read(scenes: &dyn Scenes, indices: &[usize]) -> Result<Vec<(Tensor, Tensor)>> {
     indices.iter().zip(scenes.scenes(indices)).map(|(&index, scene)| checked(index, scene)).collect()
 }
@@ -45,7 +45,7 @@ fn checked(index: usize, scene: Scene) -> Result<(Tensor, Tensor)> {
     Ok((image, mask))
 }
 
-/// Fails where a mask has a class outside 0..`classes` that is not `void`.
+/// Fails if a mask has a value outside 0..`classes` other than `void`.
 pub(crate) fn check_mask(mask: &Tensor, classes: i64, void: i64) -> Result<()> {
     let wrong = mask.not_equal(void).logical_and(&mask.lt(0).logical_or(&mask.ge(classes)));
     if wrong.any().int64_value(&[]) == 0 {
@@ -61,13 +61,13 @@ pub(crate) fn check_mask(mask: &Tensor, classes: i64, void: i64) -> Result<()> {
 pub(crate) struct CropSpec {
     /// Side in pixels.
     pub side: i64,
-    /// Smallest and largest factor that the scene is resized by.
+    /// Smallest and largest factor by which the scene is resized.
     pub scale: (f64, f64),
-    /// Mask value of no class.
+    /// Mask value for pixels without a class.
     pub void: i64,
 }
 
-/// The endless list of all crops of a training.
+/// The infinite sequence of training crops.
 pub(crate) struct Crops<'a> {
     scenes: &'a dyn Scenes,
     spec: CropSpec,
@@ -79,8 +79,8 @@ impl<'a> Crops<'a> {
         Crops { scenes, spec, order: Order { seed, epoch: usize::MAX, rows: Vec::new() } }
     }
 
-    /// The crops at `positions`: images (B, 3, side, side) and masks (B, side, side); `None` where there is
-    /// no position.
+    /// The crops at `positions`: images (B, 3, side, side) and masks (B, side, side), or `None` if there are
+    /// no positions.
     pub(crate) fn batch(&mut self, positions: Range<usize>) -> Result<Option<(Tensor, Tensor)>> {
         let count = self.scenes.count();
         let indices: Vec<usize> = positions.clone().map(|position| self.order.at(position, count)).collect();
@@ -94,7 +94,7 @@ impl<'a> Crops<'a> {
     }
 }
 
-/// Order of the scenes, epoch after epoch.
+/// Random order of the scenes, a new one in each epoch.
 struct Order {
     seed: u64,
     epoch: usize,
@@ -102,7 +102,7 @@ struct Order {
 }
 
 impl Order {
-    /// Scene at `position` of the endless list of epochs over `count` scenes.
+    /// The scene at `position` in the infinite sequence of epochs over `count` scenes.
     fn at(&mut self, position: usize, count: usize) -> usize {
         let epoch = position / count;
         if epoch != self.epoch {
@@ -114,8 +114,8 @@ impl Order {
 }
 
 impl CropSpec {
-    /// A crop at a random place of the scene at a random scale, flipped or not. Outside of the scene it is
-    /// zero and void.
+    /// A crop at a random position and scale, randomly flipped. Outside the scene, the image is zero and the
+    /// mask is void.
     fn random(&self, image: &Tensor, mask: &Tensor, draw: &mut impl Rng) -> (Tensor, Tensor) {
         let CropSpec { side: crop, scale, void } = *self;
         let scale = draw.gen_range(scale.0..=scale.1);
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// The scene is half the crop: what is not void is its class, and its colour there.
+    /// The resized scene is smaller than the crop. Pixels of the scene keep their class and colour.
     #[test]
     fn crops_beyond_the_scene_are_zero_and_void() {
         let spec = CropSpec { side: 8, scale: (0.5, 0.5), void: 255 };

@@ -1,5 +1,6 @@
-//! Training and use of a segmentation head on a frozen encoder (protocol section 6), on any number of ranks:
-//! random crops, cross-entropy without void, sliding windows.
+//! Training and inference of a segmentation head on a frozen encoder (protocol section 6), on any number of
+//! ranks. Training uses random crops and cross-entropy without void pixels, and inference uses sliding
+//! windows.
 
 use std::ops::Range;
 
@@ -14,40 +15,40 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{self, OptimizerConfig};
 use tch::{Kind, Reduction, Tensor};
 
-/// Token maps, or why there are none.
+/// Token maps, or the reason why they cannot be computed.
 pub type Maps = std::result::Result<Vec<Tensor>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A frozen encoder.
 pub trait Encoder {
-    /// Channels of each map.
+    /// Number of channels of each map.
     fn channels(&self) -> Vec<i64>;
-    /// Token maps (N, D_i, h_i, w_i) of several depths of `images` (N, 3, crop, crop). Called without
-    /// gradients. The encoder must not change.
+    /// Token maps (N, D_i, h_i, w_i) of `images` (N, 3, crop, crop) from several depths. It is called without
+    /// gradients and must not change the encoder.
     ///
     /// # Errors
-    /// Why the encoder fails, such as an error in a user's module.
+    /// Returns the reason if the encoder fails, such as an error in a user's module.
     fn maps(&self, images: &Tensor) -> Maps;
 }
 
-/// How the head is built, trained and used; the default is the protocol's.
+/// Configuration of the head, its training and inference. The default is the protocol's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SegmentConfig {
-    /// Width of the head.
+    /// Number of channels in the head.
     pub width: i64,
-    /// Steps of AdamW.
+    /// Number of AdamW steps.
     pub steps: usize,
-    /// Crops of a step.
+    /// Crops per step.
     pub batch: usize,
     /// Side of the crops and of the windows, in pixels.
     pub crop: i64,
-    /// Pixels between two windows, at most `crop`.
+    /// Distance between neighbouring windows in pixels, at most `crop`.
     pub stride: i64,
-    /// AdamW's learning rate; constant.
+    /// AdamW's constant learning rate.
     pub lr: f64,
     /// AdamW's weight decay.
     pub weight_decay: f64,
-    /// Smallest and largest factor that a training image is resized by; drawn uniformly.
+    /// Smallest and largest factor by which a training image is resized. The factor is drawn uniformly.
     pub scale: (f64, f64),
 }
 
@@ -71,7 +72,7 @@ impl SegmentConfig {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// [`Error::Config`] with the key, what it is and what it may be.
+    /// Returns [`Error::Config`] with the key, the value found and the valid range.
     pub fn validate(&self) -> Result<()> {
         check_positive("width", self.width)?;
         check_positive("steps", self.steps)?;
@@ -92,17 +93,18 @@ impl SegmentConfig {
     }
 }
 
-/// Trains a head with `seed`. `void` is the mask's value that is no class. Tells `progress` the mean loss of
-/// each step.
+/// Trains a head with `seed`. `void` is the mask value of pixels without a class. `progress` is called with
+/// the index and the mean loss of each step.
 ///
-/// Each rank takes its share of a step's crops. Losses and gradients are sums over all ranks divided by the
-/// pixels of all, so the head, which every rank returns, is the same on any number of ranks but for rounding.
+/// Each rank processes its share of the crops of a step. Losses and gradients are summed over all ranks and
+/// divided by the number of pixels on all ranks. Every rank returns the head, which is the same on any number
+/// of ranks except for rounding.
 ///
 /// # Errors
-/// A configuration value out of range, fewer than two classes, an encoder without maps or with others than
-/// announced, a scene that cannot be read or has wrong shapes, a mask with a class outside 0..`classes`, a
-/// loss that is not finite. An error of a scene or a mask occurs on one rank only: the others wait for it,
-/// and must be ended.
+/// Fails if a configuration value is out of range, there are fewer than two classes, the encoder announces no
+/// maps or returns maps that differ from those announced, a scene cannot be read or has wrong shapes, a mask
+/// has a class outside 0..`classes`, or the loss is not finite. An error in a scene or a mask occurs on one
+/// rank only. The other ranks wait for that rank and must be terminated.
 pub fn train(
     encoder: &dyn Encoder,
     scenes: &dyn Scenes,
@@ -127,7 +129,7 @@ pub fn train(
         let pixels = crops
             .as_ref()
             .map_or(0.0, |(_, masks)| masks.not_equal(void).sum(Kind::Double).double_value(&[]));
-        // a batch of void has no loss
+        // a batch with only void pixels has no loss
         let pixels = total(pixels, ranks).max(1.0);
         let loss = match &crops {
             Some((images, masks)) => {
@@ -149,7 +151,7 @@ pub fn train(
     Ok(head)
 }
 
-/// Checks that need no scene.
+/// Checks that do not need to read a scene.
 fn check(encoder: &dyn Encoder, scenes: &dyn Scenes, classes: i64) -> Result<()> {
     check_classes(classes)?;
     if encoder.channels().is_empty() {
@@ -161,14 +163,14 @@ fn check(encoder: &dyn Encoder, scenes: &dyn Scenes, classes: i64) -> Result<()>
     Ok(())
 }
 
-/// Positions of this rank's crops of a step in the list of all crops.
+/// Positions of this rank's crops for a step in the sequence of all crops.
 fn own_crops(step: usize, batch: usize, ranks: &dyn Collective) -> Range<usize> {
     let shares = shares(batch, ranks.size());
     let first = step * batch + shares[..ranks.rank()].iter().sum::<usize>();
     first..first + shares[ranks.rank()]
 }
 
-/// Sum of the cross-entropies of all pixels of `images` (B, 3, crop, crop) that are not void.
+/// Cross-entropy summed over all non-void pixels of `images` (B, 3, crop, crop).
 fn cross_entropy(
     encoder: &dyn Encoder,
     head: &HyperNet,
@@ -181,19 +183,19 @@ fn cross_entropy(
     Ok(logits.cross_entropy_loss::<Tensor>(masks, None, Reduction::Sum, void, 0.0))
 }
 
-/// The loss of a rank without a crop, whose gradient is zero.
+/// The loss of a rank without crops. Its gradient is zero.
 fn no_loss(parameters: &[Tensor]) -> Tensor {
     parameters.iter().map(|parameter| parameter.sum(Kind::Float) * 0.0).sum()
 }
 
-/// Sum of the ranks' numbers.
+/// Sum of `own` over the ranks.
 fn total(own: f64, ranks: &dyn Collective) -> f64 {
     let mut sum = Tensor::from_slice(&[own]);
     ranks.all_reduce_sum(&mut sum);
     sum.double_value(&[0])
 }
 
-/// Replaces each parameter's gradient by its sum over the ranks, all in one message.
+/// Replaces each parameter's gradient by its sum over the ranks, with a single all-reduce.
 fn sum_gradients(parameters: &[Tensor], ranks: &dyn Collective) {
     if ranks.size() == 1 {
         return;
@@ -212,12 +214,12 @@ fn sum_gradients(parameters: &[Tensor], ranks: &dyn Collective) {
     });
 }
 
-/// The confusion matrix of `head` over all scenes, the same on every rank: each takes every n-th scene. Tells
-/// `progress` how many of this rank's scenes are done, and how many there are.
+/// The confusion matrix of `head` over all scenes, the same on every rank. Each of n ranks processes every
+/// n-th scene. `progress` is called with the number of finished scenes on this rank and their total number.
 ///
 /// # Errors
-/// A scene that cannot be read or has wrong shapes, a mask with a class outside 0..`classes`. They occur on
-/// one rank only, as in [`train`].
+/// Fails if a scene cannot be read or has wrong shapes, or a mask has a class outside 0..`classes`. These
+/// errors occur on one rank only, as in [`train`].
 pub fn evaluate(
     encoder: &dyn Encoder,
     head: &HyperNet,
@@ -228,7 +230,7 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Confusion> {
     let mut confusion = Confusion::new(classes as usize);
-    // neighbours may be of one size: in turn, the ranks get scenes of all sizes
+    // neighbouring scenes may have the same size, so the ranks take scenes in turn
     let own = (ranks.rank()..scenes.count()).step_by(ranks.size());
     let count = own.len();
     for (done, index) in own.enumerate() {
@@ -240,12 +242,13 @@ pub fn evaluate(
     Ok(confusion)
 }
 
-/// Classes (H, W), int64, of `image` (3, H, W): the highest of the logits averaged over windows of side
-/// `crop`, `stride` apart, with the last ones at the edges. An image smaller than a window is padded with
-/// zeros. Windows are processed in batches as large as a step's.
+/// Predicted classes (H, W), int64, for `image` (3, H, W). Logits are averaged over windows of side `crop`,
+/// placed `stride` pixels apart, with the last windows at the image border. The class with the highest mean
+/// logit is chosen. An image smaller than a window is padded with zeros. Windows are processed in batches of
+/// the training batch size.
 ///
 /// # Errors
-/// An encoder that fails, or gives other maps than announced.
+/// Fails if the encoder fails, or returns maps that differ from those announced.
 pub fn predict(
     encoder: &dyn Encoder,
     head: &HyperNet,
@@ -277,18 +280,18 @@ pub fn predict(
                 let _ = cut(&counts, place).g_add_scalar_(1.0);
             }
         }
-        // every pixel is in a window
+        // every pixel is in at least one window
         let mean = sum.expect("at least one window") / counts;
         Ok(mean.argmax(0, false).narrow(0, 0, height).narrow(1, 0, width))
     })
 }
 
-/// Logits (N, C, crop, crop) of images of side `crop` from their maps.
+/// Logits (N, C, crop, crop) for images with side `crop`, from their maps.
 fn logits(head: &HyperNet, maps: &[Tensor], crop: i64) -> Tensor {
     head.forward(maps, (crop, crop)).upsample_bilinear2d([crop, crop], false, None, None)
 }
 
-/// First pixels of the windows along a side.
+/// The first pixel of each window along one side.
 fn starts(side: i64, crop: i64, stride: i64) -> Vec<i64> {
     let last = side - crop;
     let mut starts: Vec<i64> = (0..last).step_by(stride as usize).collect();
@@ -296,14 +299,14 @@ fn starts(side: i64, crop: i64, stride: i64) -> Vec<i64> {
     starts
 }
 
-/// The maps of `images`.
+/// Computes and checks the token maps of `images`.
 fn token_maps(encoder: &dyn Encoder, images: &Tensor) -> Result<Vec<Tensor>> {
     let maps = tch::no_grad(|| encoder.maps(images)).map_err(|reason| Error::Encoder { reason })?;
     check_maps(encoder, &maps, images)?;
     Ok(maps)
 }
 
-/// Fails unless the maps of `images` are as the encoder announced.
+/// Fails unless the maps of `images` match those that the encoder announced.
 fn check_maps(encoder: &dyn Encoder, maps: &[Tensor], images: &Tensor) -> Result<()> {
     let channels = encoder.channels();
     if maps.len() != channels.len() {

@@ -1,36 +1,37 @@
-//! Means over seeds with their intervals, tests between methods, effect sizes, and correction for many tests
-//! (protocol section 8).
+//! Means over seeds with confidence intervals, tests between methods, effect sizes, and correction for
+//! multiple tests (protocol section 8).
 //!
-//! What a sample does not determine is `None`, never NaN: a single value has no standard deviation and no
-//! interval, and a difference that involves a single value has no test.
+//! Statistics that a sample does not determine are `None`, never NaN. A single value has no standard
+//! deviation and no interval, and there is no test for a difference that involves a single value.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::function::gamma::ln_gamma;
 
-/// Spread below this multiple of a sample's largest absolute value is rounding, and counts as none.
+/// A spread below this multiple of the largest absolute value of a sample is rounding error and counts as
+/// zero.
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
-/// Mean, spread and interval of a sample.
+/// Mean, standard deviation and confidence interval of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Number of values, at least 1.
     pub n: usize,
     /// Their mean.
     pub mean: f64,
-    /// Sample standard deviation (divisor n - 1); `None` for one value.
+    /// Sample standard deviation (divisor n - 1), or `None` for one value.
     pub std: Option<f64>,
-    /// 95% Student-t interval of the mean, (low, high); `None` for one value.
+    /// 95% Student-t interval of the mean, (low, high), or `None` for one value.
     pub ci95: Option<(f64, f64)>,
 }
 
 impl Summary {
-    /// Summary of `values`, for example of one metric over pretraining seeds. Equal values give `std` 0 and
-    /// an interval of width 0.
+    /// Summary of `values`, for example of one metric over pretraining seeds. If all values are equal, `std`
+    /// is 0 and the interval has width 0.
     ///
     /// # Errors
-    /// Where there is no value or one is not finite.
+    /// Fails if there is no value or a value is not finite.
     pub fn from_values(values: &[f64]) -> Result<Summary> {
         let moments = Moments::new(values, largest(values)?);
         let ci95 = moments.variance.map(|variance| {
@@ -41,14 +42,14 @@ impl Summary {
     }
 }
 
-/// Difference of two means, and the two-sided t test of whether it is zero.
+/// Difference of two means, and the two-sided t test of the hypothesis that it is zero.
 ///
-/// Where neither sample varies, there is no noise to compare the difference with: the interval has width 0,
-/// `t`, `df` and `cohen_d` are `None`, and `p` is 1 for equal means and `None` otherwise, so that runs that
-/// repeat each other exactly are never called significant.
+/// If neither sample varies, there is no noise to compare the difference with. The interval then has width 0,
+/// `t`, `df` and `cohen_d` are `None`, and `p` is 1 for equal means and `None` otherwise. Runs that repeat
+/// each other exactly are therefore never reported as significant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Mean of the first sample less mean of the second.
+    /// Mean of the first sample minus mean of the second.
     pub mean: f64,
     /// 95% Student-t interval of the difference, (low, high).
     pub ci95: Option<(f64, f64)>,
@@ -56,18 +57,19 @@ pub struct Difference {
     pub p: Option<f64>,
     /// Test statistic.
     pub t: Option<f64>,
-    /// Degrees of freedom (Welch-Satterthwaite: no whole number).
+    /// Degrees of freedom (Welch-Satterthwaite, in general not an integer).
     pub df: Option<f64>,
-    /// Effect size. Welch: the difference over the pooled standard deviation (Cohen's d); paired: the mean
-    /// difference over the standard deviation of the differences (d_z).
+    /// Effect size. For Welch's test it is the difference divided by the pooled standard deviation (Cohen's
+    /// d). For the paired test it is the mean difference divided by the standard deviation of the differences
+    /// (d_z).
     pub cohen_d: Option<f64>,
 }
 
-/// Welch's test of two independent samples: `mean(a) - mean(b)`. With a single value on either side only the
-/// mean is given.
+/// Welch's test of two independent samples: `mean(a) - mean(b)`. If either sample is a single value, only the
+/// mean is set.
 ///
 /// # Errors
-/// Where a sample is empty or a value is not finite.
+/// Fails if a sample is empty or a value is not finite.
 pub fn welch(a: &[f64], b: &[f64]) -> Result<Difference> {
     let scale = largest(a)?.max(largest(b)?);
     let (a, b) = (Moments::new(a, scale), Moments::new(b, scale));
@@ -80,11 +82,12 @@ pub fn welch(a: &[f64], b: &[f64]) -> Result<Difference> {
     Ok(tested(mean, error.sqrt(), df, pooled.sqrt(), scale))
 }
 
-/// Student's test of two independent samples of one variance: `mean(a) - mean(b)`. It fits the question
-/// whether both are of one distribution, and is more powerful than Welch's on few values.
+/// Student's test of two independent samples with equal variance: `mean(a) - mean(b)`. It suits the question
+/// whether both samples come from the same distribution, and has more power than Welch's test on small
+/// samples.
 ///
 /// # Errors
-/// Where a sample is empty or a value is not finite.
+/// Fails if a sample is empty or a value is not finite.
 pub fn student(a: &[f64], b: &[f64]) -> Result<Difference> {
     let scale = largest(a)?.max(largest(b)?);
     let (a, b) = (Moments::new(a, scale), Moments::new(b, scale));
@@ -95,10 +98,10 @@ pub fn student(a: &[f64], b: &[f64]) -> Result<Difference> {
     Ok(tested(mean, (pooled * (1.0 / a.n + 1.0 / b.n)).sqrt(), df, pooled.sqrt(), scale))
 }
 
-/// Paired test of two samples whose values belong together by position (the same seeds, say): `mean(a - b)`.
+/// Paired test of two samples whose values are paired by position (for example, by seed): `mean(a - b)`.
 ///
 /// # Errors
-/// Where the lengths differ, there is no pair, or a value is not finite.
+/// Fails if the lengths differ, there is no pair, or a value is not finite.
 pub fn paired(a: &[f64], b: &[f64]) -> Result<Difference> {
     if a.len() != b.len() {
         return Err(Error::Unpaired { left: a.len(), right: b.len() });
@@ -110,12 +113,13 @@ pub fn paired(a: &[f64], b: &[f64]) -> Result<Difference> {
     Ok(tested(mean, (variance / n).sqrt(), n - 1.0, variance.sqrt(), scale))
 }
 
-/// Whether `value` may come from the distribution of `history`: value less mean of the history, with the
-/// interval and test of a prediction (Student's t on n - 1 degrees of freedom, standard error s sqrt(1 +
-/// 1/n)). For a history of one value, or without spread, see [`Difference`].
+/// Tests whether `value` may come from the distribution of `history`. The difference is `value` minus the
+/// mean of the history, with the interval and test of a prediction (Student's t with n - 1 degrees of
+/// freedom, standard error s sqrt(1 + 1/n)). For a history with a single value or without spread, see
+/// [`Difference`].
 ///
 /// # Errors
-/// An empty history, a value that is not finite.
+/// Fails if the history is empty or a value is not finite.
 pub fn prediction_test(history: &[f64], value: f64) -> Result<Difference> {
     let scale = largest(history)?.max(largest(&[value])?);
     let Moments { n, mean, variance } = Moments::new(history, scale);
@@ -123,9 +127,9 @@ pub fn prediction_test(history: &[f64], value: f64) -> Result<Difference> {
     Ok(tested(value - mean, (variance * (1.0 + 1.0 / n)).sqrt(), n - 1.0, variance.sqrt(), scale))
 }
 
-/// Holm's step-down correction: adjusted p values in the given order, to be compared with the level directly.
-/// They control the chance of one or more false claims among all of them. A value that is no probability (NaN
-/// included) counts as 1.
+/// Holm's step-down correction. Returns adjusted p values in the given order, which can be compared directly
+/// with the significance level. They control the family-wise error rate. A value outside [0, 1] (including
+/// NaN) counts as 1.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let probability = |i: usize| if (0.0..=1.0).contains(&p[i]) { p[i] } else { 1.0 };
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -139,16 +143,17 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Hedges' g of Cohen's d (or d_z) with `degrees` degrees of freedom of its standard deviation, at least 2.
-/// On average d of few values is too large, by a quarter for three pairs.
+/// Hedges' g for Cohen's d (or d_z), whose standard deviation has `degrees` degrees of freedom, at least 2.
+/// Cohen's d is biased upwards for small samples, by a factor of 1.25 for two samples of three values and of
+/// 1.77 for three pairs.
 pub fn hedges_g(d: f64, degrees: f64) -> f64 {
     let half = degrees / 2.0;
     d * (ln_gamma(half) - ln_gamma(half - 0.5)).exp() / half.sqrt()
 }
 
-/// Why samples of these sizes show little: one value on a side, or a power of 80% only for differences above
-/// [`COARSE`] standard deviations (two-sided test at 5%). `paired` takes the standard deviation of the
-/// differences. `None` where the samples are large enough.
+/// Warning that samples of these sizes have little power: a sample has a single value, or 80% power is
+/// reached only for differences above [`COARSE`] standard deviations (two-sided test at 5%). With `paired`,
+/// the standard deviation is that of the differences. `None` if the samples are large enough.
 pub fn small_sample_warning(a: usize, b: usize, paired: bool) -> Option<String> {
     if a.min(b) < 2 {
         return Some("one seed: no standard deviation, no interval and no test".to_owned());
@@ -166,19 +171,19 @@ pub fn small_sample_warning(a: usize, b: usize, paired: bool) -> Option<String> 
     })
 }
 
-/// Difference, in standard deviations, that large enough samples find in four of five cases.
+/// Difference, in standard deviations, that sufficiently large samples detect with 80% power.
 pub const COARSE: f64 = 2.0;
 
 /// Mean and variance of a sample.
 struct Moments {
     n: f64,
     mean: f64,
-    /// Sample variance; `None` for one value, 0 where the values differ by rounding only.
+    /// Sample variance. `None` for one value, and 0 if the values differ only by rounding.
     variance: Option<f64>,
 }
 
 impl Moments {
-    /// Moments of values that were computed from numbers as large as `scale`.
+    /// Moments of values that were computed from numbers of magnitude up to `scale`.
     fn new(values: &[f64], scale: f64) -> Moments {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -190,13 +195,13 @@ impl Moments {
     }
 }
 
-/// Largest absolute value of a sample that passes [`check_sample`].
+/// Largest absolute value of a sample. Fails if the sample fails [`check_sample`].
 fn largest(values: &[f64]) -> Result<f64> {
     check_sample(values)?;
     Ok(values.iter().fold(0.0, |largest, v| v.abs().max(largest)))
 }
 
-/// Fails unless there are values and all are finite.
+/// Fails if there are no values or a value is not finite.
 pub(crate) fn check_sample(values: &[f64]) -> Result<()> {
     if values.is_empty() {
         return Err(Error::Empty { what: "value" });
@@ -211,7 +216,8 @@ fn untested(mean: f64) -> Difference {
     Difference { mean, ci95: None, p: None, t: None, df: None, cohen_d: None }
 }
 
-/// The test of a difference with this standard error, degrees of freedom and standardiser of the effect size.
+/// The t test of a difference `mean` with standard error `error` and `df` degrees of freedom. The effect size
+/// is relative to `spread`.
 fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference {
     if error == 0.0 {
         let equal = mean.abs() <= ROUNDING * scale;
@@ -223,13 +229,13 @@ fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference
     Difference { mean, ci95, p: Some(p), t: Some(t), df: Some(df), cohen_d: Some(mean / spread) }
 }
 
-/// 95% interval of an estimate with this standard error.
+/// 95% confidence interval of an estimate with standard error `error`.
 fn interval(mean: f64, error: f64, df: f64) -> (f64, f64) {
     let half = if error > 0.0 { student_t(df).inverse_cdf(0.975) * error } else { 0.0 };
     (mean - half, mean + half)
 }
 
-/// Student's t distribution; `df` comes from two samples of two values or more and is at least 1.
+/// Student's t distribution. `df` is at least 1, because it comes from samples with at least two values.
 fn student_t(df: f64) -> StudentsT {
     StudentsT::new(0.0, 1.0, df).expect("degrees of freedom are at least 1")
 }
@@ -248,7 +254,8 @@ mod tests {
         assert_relative_eq!(found.1, expected.1, max_relative = 1e-9);
     }
 
-    /// Against scipy 1.17: `stats.t.interval(.95, 4, loc=mean, scale=stats.sem(a))`, `numpy.std(a, ddof=1)`.
+    /// Expected values from scipy 1.17: `stats.t.interval(.95, 4, loc=mean, scale=stats.sem(a))`,
+    /// `numpy.std(a, ddof=1)`.
     #[test]
     fn summary_agrees_with_scipy() {
         let summary = Summary::from_values(&A).unwrap();
@@ -258,7 +265,8 @@ mod tests {
         assert_close(summary.ci95.unwrap(), (0.5904520861507334, 0.6575479138492666));
     }
 
-    /// Against `scipy.stats.ttest_ind(a, b, equal_var=False)`; d by its formula with numpy.
+    /// Expected values from `scipy.stats.ttest_ind(a, b, equal_var=False)`. d is computed from its formula
+    /// with numpy.
     #[test]
     fn welch_agrees_with_scipy() {
         let d = welch(&A, &B).unwrap();
@@ -270,7 +278,7 @@ mod tests {
         assert_close(d.ci95.unwrap(), (0.012747150974774704, 0.11525284902522541));
     }
 
-    /// Against `scipy.stats.ttest_rel(a, c)`; d_z by its formula with numpy.
+    /// Expected values from `scipy.stats.ttest_rel(a, c)`. d_z is computed from its formula with numpy.
     #[test]
     fn paired_agrees_with_scipy() {
         let d = paired(&A, &C).unwrap();
@@ -281,8 +289,7 @@ mod tests {
         assert_close(d.ci95.unwrap(), (0.011081365976620985, 0.06491863402337904));
     }
 
-    /// Against `scipy.stats.t.ppf(.975, df)` and `2 * scipy.stats.t.sf(t, df)`, from one degree of freedom to
-    /// 999.
+    /// Expected values from `scipy.stats.t.ppf(.975, df)` and `2 * scipy.stats.t.sf(t, df)`.
     #[test]
     fn quantiles_and_tails_agree_with_scipy() {
         let quantiles = [
@@ -309,8 +316,8 @@ mod tests {
         }
     }
 
-    /// Five of mean 0.5 and standard deviation 0.0158; 0.48 is t = -0.02 / (0.0158 sqrt(1.2)) = -1.1547 on 4
-    /// degrees of freedom, p = 0.3125 (SciPy: 2 t.cdf(-1.1547005, 4)).
+    /// Five values with mean 0.5 and standard deviation 0.0158. For 0.48, t = -0.02 / (0.0158 sqrt(1.2)) =
+    /// -1.1547 with 4 degrees of freedom, and p = 0.3125 (SciPy: 2 t.cdf(-1.1547005, 4)).
     #[test]
     fn one_more_value_by_hand() {
         let history = [0.48, 0.49, 0.50, 0.51, 0.52];
@@ -325,8 +332,8 @@ mod tests {
         );
     }
 
-    /// Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, made monotone (statsmodels'
-    /// `multipletests(method="holm")` gives the same).
+    /// The sorted values 0.005, 0.01, 0.03, 0.04 are multiplied by 4, 3, 2, 1 and made monotone. statsmodels'
+    /// `multipletests(method="holm")` gives the same.
     #[test]
     fn holm_by_hand() {
         let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
@@ -354,17 +361,17 @@ mod tests {
         let apart = welch(&constant, &[0.3, 0.3]).unwrap();
         assert_eq!((apart.p, apart.t, apart.cohen_d), (None, None, None));
         assert_eq!(apart.ci95, Some((apart.mean, apart.mean)));
-        // 0.3 - 0.1 and 0.5 - 0.3 differ by rounding, which is no variance.
+        // 0.3 - 0.1 and 0.5 - 0.3 differ only by rounding, which does not count as variance.
         assert_eq!(paired(&[0.3, 0.5], &[0.1, 0.3]).unwrap().p, None);
-        // One side without variance is an ordinary test: scipy's ttest_ind([1, 2, 3], [5, 5, 5],
-        // equal_var=False).
+        // If only one sample has no variance, the test is an ordinary one: scipy's ttest_ind([1, 2, 3], [5,
+        // 5, 5], equal_var=False).
         let d = welch(&[1.0, 2.0, 3.0], &[5.0, 5.0, 5.0]).unwrap();
         assert_relative_eq!(d.p.unwrap(), 0.03509871864598465, max_relative = 1e-9);
         assert_close(d.ci95.unwrap(), (-5.48413771175033, -0.5158622882496702));
     }
 
-    /// Normal values of mean 0 and variance 1 from a small congruential generator; a low-discrepancy sequence
-    /// is not random enough for samples of four.
+    /// Normal values with mean 0 and variance 1 from a small congruential generator. A low-discrepancy
+    /// sequence is not random enough for samples of four values.
     fn normal_draws() -> impl FnMut() -> f64 {
         let normal = statrs::distribution::Normal::new(0.0, 1.0).unwrap();
         let mut state: u64 = 1;
@@ -374,9 +381,10 @@ mod tests {
         }
     }
 
-    /// Intervals of the mean of 4 normal values, of Welch's difference of 4 and 6 of unequal variance, and of
-    /// the paired difference of 5 pairs with a common part cover the truth in 95% of 4,000 samples: the exact
-    /// ones to three standard errors, Welch's approximation in 93 to 97%.
+    /// Three intervals are tested on 4,000 samples: the mean of 4 normal values, Welch's difference of 4 and
+    /// 6 values with unequal variances, and the paired difference of 5 pairs with a common component. They
+    /// must cover the true value in 95% of the samples, within three standard errors for the exact intervals,
+    /// and in 93 to 97% for Welch's approximation.
     #[test]
     fn intervals_cover_what_they_say() {
         let mut draw = normal_draws();
@@ -401,8 +409,8 @@ mod tests {
         assert!((3720..=3880).contains(&covered[1]), "{covered:?} of 4000");
     }
 
-    /// Against scipy: `exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / sqrt(df / 2)`; 1 - 3 / (4 df - 1) is
-    /// close to it.
+    /// Expected values from scipy: `exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / sqrt(df / 2)`; 1 - 3 / (4
+    /// df - 1) is a good approximation.
     #[test]
     fn hedges_corrects_small_samples() {
         assert_relative_eq!(hedges_g(1.0, 2.0), 0.5641895835477563, max_relative = 1e-9);
@@ -413,7 +421,7 @@ mod tests {
     #[test]
     fn small_samples_are_warned_of() {
         assert!(small_sample_warning(1, 5, false).unwrap().contains("no interval"));
-        // t(0.975, 4) + t(0.8, 4) = 2.776 + 0.941, times the root of 2/3
+        // t(0.975, 4) + t(0.8, 4) = 2.776 + 0.941, times the square root of 2/3
         let three = small_sample_warning(3, 3, false).unwrap();
         assert!(three.starts_with("3 seeds") && three.contains("3.0 standard"), "{three}");
         assert_eq!(small_sample_warning(6, 6, false), None);

@@ -1,6 +1,7 @@
-//! Linear transfer (protocol section 5): logistic regression on frozen features. Its strength is chosen on
-//! the validation split, it is fitted again to training and validation together, and scored on the test
-//! split, beside nearest neighbours. The grid is divided among any number of ranks.
+//! Linear transfer (protocol section 5): logistic regression on frozen features. The penalty strength is
+//! chosen on the validation split. The model is then refitted on the training and validation splits together
+//! and evaluated on the test split, along with nearest neighbours. The grid is distributed over any number of
+//! ranks.
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use eqr_models::collective::shares;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// One split of a labelled set.
+/// One split of a labelled data set.
 #[derive(Debug)]
 pub struct LabelledSplit {
     /// Features (N, D) of any floating kind.
@@ -23,32 +24,32 @@ pub struct LabelledSplit {
     pub y: Tensor,
 }
 
-/// A labelled set in its three splits, on one device. Features are not standardised: the protocol's grid of
-/// strengths is for features as they are.
+/// A labelled data set with three splits, on one device. Features are not standardised, because the
+/// protocol's grid of strengths is meant for unscaled features.
 #[derive(Debug)]
 pub struct TransferData {
     /// Name used in messages.
     pub name: String,
-    /// Split that is fitted to.
+    /// Split on which the models of the grid are fitted.
     pub train: LabelledSplit,
     /// Split on which the strength is chosen.
     pub val: LabelledSplit,
-    /// Split that is reported.
+    /// Split on which the results are reported.
     pub test: LabelledSplit,
-    /// Number of classes C, at least 2; labels are in 0..C.
+    /// Number of classes C, at least 2. Labels are in 0..C.
     pub classes: usize,
 }
 
-/// Result of one strength of the grid.
+/// Result for one strength of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GridPoint {
     /// Strength of the penalty.
     pub lambda: f64,
-    /// Top-1 on the validation split.
+    /// Top-1 accuracy on the validation split.
     pub val_top1: f64,
-    /// Sum of cross-entropies and penalty at the solution, on the training split.
+    /// Summed cross-entropy plus penalty at the solution, on the training split.
     pub objective: f64,
-    /// L-BFGS iterations.
+    /// Number of L-BFGS iterations.
     pub iterations: usize,
     /// Whether the fit reached its tolerance within the iterations allowed.
     pub converged: bool,
@@ -57,23 +58,23 @@ pub struct GridPoint {
 /// The result of a transfer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transfer {
-    /// On the test split.
+    /// Accuracy on the test split.
     #[serde(flatten)]
     pub accuracy: Accuracy,
-    /// The strength with the best top-1 on the validation split; of equals the strongest.
+    /// The strength with the best top-1 accuracy on the validation split. Ties go to the strongest penalty.
     pub lambda: f64,
-    /// [`crate::knn`] on the test split, with neighbours from training and validation split.
+    /// Accuracy of [`crate::knn`] on the test split, with neighbours from the training and validation splits.
     pub knn: Accuracy,
-    /// The whole grid, ascending.
+    /// Results for the whole grid, in ascending order of strength.
     pub grid: Vec<GridPoint>,
 }
 
-/// Runs the protocol on `data`, which every rank holds. Every rank returns the result. Tells `progress` how
-/// many of this rank's fits of the grid have ended, and how many there are.
+/// Runs the protocol on `data`, which must be the same on every rank. Every rank returns the result.
+/// `progress` is called with the number of finished fits on this rank and their total number.
 ///
 /// # Errors
-/// Shapes that do not fit, NaN or infinite features, labels outside 0..C, fewer than two classes, fewer
-/// training samples than classes, a class without a training or a test sample.
+/// Fails for inconsistent shapes, NaN or infinite features, labels outside 0..C, fewer than two classes,
+/// fewer training samples than classes, or a class without training or test samples.
 pub fn transfer(
     data: &TransferData,
     config: &LogisticConfig,
@@ -112,7 +113,8 @@ pub fn transfer(
     })
 }
 
-/// The chains of each of `ranks`. Rank 0 has the last ones, so the strengths ascend from rank to rank.
+/// The chains of each of `ranks` ranks. Rank 0 has the last chains, so the strengths ascend from rank to
+/// rank.
 fn divided(chains: usize, ranks: usize) -> Vec<Range<usize>> {
     let mut start = chains;
     let next = |share: usize| {
@@ -123,7 +125,8 @@ fn divided(chains: usize, ranks: usize) -> Vec<Range<usize>> {
     shares(chains, ranks).into_iter().map(next).collect()
 }
 
-/// The points of all ranks, ascending like `lambdas`, of which each rank has these `strengths`.
+/// Gathers the points of all ranks, in the ascending order of `lambdas`. Rank r has fitted the indices
+/// `strengths[r]`.
 fn gathered(
     own: &[GridPoint],
     lambdas: &[f64],
@@ -135,7 +138,7 @@ fn gathered(
     let own: Vec<f64> = own.iter().flat_map(row).collect();
     let rows: Vec<i64> = strengths.iter().map(|range| range.len() as i64).collect();
     let all = ranks.all_gather(&Tensor::from_slice(&own).view([rows[ranks.rank()], 4]), &rows);
-    let all: Vec<f64> = Vec::try_from(all.view([-1])).expect("four numbers a strength");
+    let all: Vec<f64> = Vec::try_from(all.view([-1])).expect("four numbers per strength");
     let point = |(row, &lambda): (&[f64], &f64)| GridPoint {
         lambda,
         val_top1: row[0],
@@ -146,7 +149,7 @@ fn gathered(
     all.chunks_exact(4).zip(lambdas).map(point).collect()
 }
 
-/// Weight and bias of a fit that only one rank has, on every rank.
+/// Copies the weight and bias of a fit, which only one rank has, to every rank.
 fn shared(fit: Option<&Logistic>, data: &TransferData, ranks: &dyn Collective) -> StartingPoint {
     let (features, classes) = (data.train.x.size()[1], data.classes as i64);
     // the other ranks add zeros

@@ -1,25 +1,27 @@
-//! Variance of a metric between pretraining seeds and between probe seeds (protocol section 8).
+//! Variance components of a metric: between pretraining seeds and between probe seeds (protocol section 8).
 
 use crate::error::{Error, Result};
 use crate::stats::check_sample;
 use serde::{Deserialize, Serialize};
 
-/// Variance of a metric between and within pretraining seeds, where each was probed with several probe seeds.
+/// Variance of a metric between and within pretraining seeds, each of which was probed with several probe
+/// seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VarianceComponents {
-    /// Variance between encoders of different pretraining seeds, at least 0. `None` for one pretraining seed,
-    /// or where no seed was probed twice, which leaves the two variances mixed.
+    /// Variance between encoders of different pretraining seeds, at least 0. `None` if there is one
+    /// pretraining seed, or if no seed was probed twice, because the two variances cannot be separated then.
     pub pretraining: Option<f64>,
-    /// Variance between probes of one encoder; `None` where no encoder was probed twice.
+    /// Variance between probes of one encoder. `None` if no encoder was probed twice.
     pub probe: Option<f64>,
 }
 
 impl VarianceComponents {
-    /// Components from `values[pretraining seed][probe seed]`: the moment estimator of the one-way analysis
-    /// of variance with random effects, for any numbers of probe seeds. An estimate below 0 becomes 0.
+    /// Estimates the components from `values[pretraining seed][probe seed]` with the moment estimator of
+    /// one-way random-effects analysis of variance. The numbers of probe seeds may differ. Negative estimates
+    /// are set to 0.
     ///
     /// # Errors
-    /// No pretraining seed, one without a value, a value that is not finite.
+    /// Fails if there is no pretraining seed, a seed has no value, or a value is not finite.
     pub fn from_values(values: &[Vec<f64>]) -> Result<VarianceComponents> {
         if values.is_empty() {
             return Err(Error::Empty { what: "pretraining seed" });
@@ -48,7 +50,7 @@ mod tests {
     use super::*;
     use approx::assert_relative_eq;
 
-    /// By numpy, with the estimator's formulas: groups of 3, 3 and 2 values.
+    /// Computed with numpy from the estimator's formulas, for groups of 3, 3 and 2 values.
     #[test]
     fn components_by_hand() {
         let values = [vec![0.60, 0.62, 0.61], vec![0.70, 0.69, 0.74], vec![0.55, 0.59]];
@@ -68,7 +70,8 @@ mod tests {
         );
     }
 
-    /// Over 2,000 tables of 4 x 3 values with variances 4 and 1 the estimates are right in the mean.
+    /// The estimates are unbiased: their means over 2,000 tables of 4 x 3 values with variances 4 and 1 are
+    /// correct.
     #[test]
     fn components_are_right_in_the_mean() {
         use rand::SeedableRng;

@@ -1,76 +1,77 @@
-//! Random generators as functions of their keys.
+//! Random number generators that are functions of their keys.
 //!
-//! A key is a seed, an index and what the draw is for, never the rank, the thread or the order of calls: 1, 2
-//! or 4 ranks see the same batches and the same weights. Parameters, samples and probes each derive a
-//! generator from the key in their own way. Recorded results depend on all three derivations, so none of them
-//! may change.
+//! A key consists of a seed, an index and the purpose of the draw. It never depends on the rank, the thread
+//! or the order of calls, so 1, 2 or 4 ranks see the same batches and the same weights. Parameters, samples
+//! and probes each derive a generator from the key in their own way. Recorded results depend on all three
+//! derivations, so none of them may change.
 
 use rand::SeedableRng;
 use rand_pcg::{Pcg64, Pcg64Mcg};
 
-/// What a draw is for. Each purpose has a stream of its own.
+/// The purpose of a draw. Each purpose has its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
-    // of samples: the keys of `sample_rng`
+    // for samples: keys of `sample_rng`
     /// Order of the samples in an epoch.
     Shuffle = 1,
     /// The base augmentation that makes view 1 of a photograph.
     BaseView = 2,
     /// The transformation that makes view 2 of a photograph from view 1.
     Transform = 3,
-    /// Which two renders of an object make a pair.
+    /// Which two renders of an object form a pair.
     ViewPair = 4,
     /// Shape parameters of a procedural object.
     Shape = 5,
     /// Scene latents of a render.
     Latents = 6,
-    /// Which samples an evaluation takes.
+    /// Which samples an evaluation uses.
     Subset = 7,
-    /// Which images carry known parameters.
+    /// Which images have known parameters.
     Known = 9,
-    // of probes: the keys of `probe_rng`
+    // for probes: keys of `probe_rng`
     /// Initial weights of a probe. The index is the layer.
     ProbeWeights = 0x101,
     /// Order of a probe's samples. The index is the epoch.
     ProbeOrder = 0x102,
     /// Which view of each unit a probe sees. The index is the epoch.
     ProbeView = 0x103,
-    /// Permutation of the targets in the sanity row.
+    /// Permutation of the targets for the sanity-check row.
     TargetPermutation = 0x104,
-    /// Place, scale and flip of a segmentation crop. The index is its position in the list of all crops.
+    /// Position, scale and flip of a segmentation crop. The index is the position of the crop in the list of
+    /// all crops.
     SegmentationCrop = 0x105,
 }
 
 impl Purpose {
-    /// What enters the key: the derivations number their purposes separately.
+    /// The number that enters the key. The two derivations number their purposes separately.
     fn key(self) -> u64 {
         self as u64 & 0xff
     }
 }
 
-/// Generator of what happens to sample `index` in `epoch`.
+/// Generator for sample `index` in `epoch`.
 pub fn sample_rng(seed: u64, epoch: u64, index: u64, purpose: Purpose) -> Pcg64Mcg {
     let high = mix(mix(mix(mix(seed) ^ epoch) ^ index) ^ purpose.key());
     let low = mix(high ^ 0x5851_f42d_4c95_7f2d);
     Pcg64Mcg::new((u128::from(high) << 64) | u128::from(low))
 }
 
-/// Generator of what a probe draws.
+/// Generator for the draws of a probe.
 pub fn probe_rng(seed: u64, index: u64, purpose: Purpose) -> Pcg64 {
     Pcg64::seed_from_u64(mix(mix(mix(seed) ^ purpose.key()) ^ index))
 }
 
-/// Generator of the initial values of the parameter `name`.
+/// Generator for the initial values of the parameter `name`.
 pub fn parameter_rng(seed: u64, name: &str) -> Pcg64Mcg {
-    // FNV-1a: the compiler's hasher may change
+    // FNV-1a, because the standard library's hasher may change
     let hash = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Pcg64Mcg::seed_from_u64(seed ^ hash)
 }
 
-/// The finaliser of splitmix64: a bijection that scatters neighbouring keys.
+/// The finaliser of splitmix64, a bijection that maps neighbouring keys to distant values.
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
     use rand::Rng;
 
-    /// Recorded results hold only while these values do.
+    /// Recorded results can be reproduced only as long as these values do not change.
     #[test]
     fn draws_are_what_they_were() {
         use Purpose::*;

@@ -1,11 +1,11 @@
-//! What a method is configured with.
+//! Configuration of an encoder and its method.
 
 use super::joint::LossConfig;
 use crate::decoder::DecoderConfig;
 use crate::heads::HeadConfig;
 use crate::vit::VitConfig;
 
-/// What a method is built from.
+/// Configuration of an encoder and its method.
 #[derive(Clone, Debug)]
 pub struct ModelConfig {
     /// The encoder.
@@ -16,10 +16,10 @@ pub struct ModelConfig {
     pub decoder: DecoderConfig,
     /// Loss weights.
     pub loss: LossConfig,
-    /// Classes of the data set.
+    /// Number of classes in the data set.
     pub classes: i64,
-    /// Transforms of a pair: task name and length of its parameter vector.
+    /// Transforms between the two views: task name and length of the parameter vector.
     pub transforms: Vec<(String, i64)>,
-    /// Whether SIE's predictor sees a constant 1 beside the parameters.
+    /// Whether SIE's predictor gets a constant 1 in addition to the parameters.
     pub sie_constant: bool,
 }

@@ -1,5 +1,5 @@
-//! Direct regression: encoder and a probe-like MLP trained end to end to regress the parameters of all
-//! transforms from both views. A probe's R2 on its y is the ceiling of an equivariance table.
+//! Direct regression: an encoder and a probe-like MLP, trained end to end to regress the parameters of all
+//! transforms from both views. The R2 of a probe on its y is the ceiling of an equivariance table.
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! A joint-embedding loss as a method of its own, on a projection of the whole y.
+//! A method whose only loss is a joint-embedding loss, on a projection of the whole y.
 
 use tch::Tensor;
 
@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::heads::{HeadConfig, Projector};
 use crate::registry::Registry;
 
-/// A joint-embedding loss as a method of its own.
+/// A method whose only loss is a joint-embedding loss.
 pub struct JointEmbedding {
     ssl: Ssl,
     projector: Projector,
@@ -19,7 +19,7 @@ pub struct JointEmbedding {
 }
 
 impl JointEmbedding {
-    /// One projector on the whole y: out - hidden - hidden - embed.
+    /// One projector on the whole y: out -> hidden -> hidden -> embed.
     pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl) -> Self {
         let (inputs, heads) = (config.encoder.out, config.heads);
         JointEmbedding {

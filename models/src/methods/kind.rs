@@ -1,4 +1,4 @@
-//! The methods by their names, which are rows of the tables.
+//! Names of the methods. Each name is a row of the tables.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 use super::joint::Ssl;
 use crate::error::{Error, Result};
 
-/// A row of a table.
+/// A method, which is one row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MethodKind {
     /// Joint-embedding loss on the invariant half, cross-attention reconstruction on the equivariant tokens
     /// (the paper).
     Ours {
-        /// L_ssl; `None` takes the suite's ([`super::LossConfig::ssl`]).
+        /// L_ssl; `None` uses the suite's loss ([`super::LossConfig::ssl`]).
         ssl: Option<Ssl>,
-        /// `false` is lambda_recon = 0, the ablation that shows the effect of the reconstruction.
+        /// `false` is the ablation with lambda_recon = 0, which shows the effect of the reconstruction.
         reconstruction: bool,
     },
     /// Garrido et al. 2023.
@@ -32,20 +32,20 @@ pub enum MethodKind {
 /// A variant of SIE.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SieKind {
-    /// Transforms whose parameters the predictor gets.
+    /// Transforms whose parameters are given to the predictor.
     pub known: KnownTransforms,
     /// How its training pairs are made.
     pub pairs: PairMode,
-    /// Whether the loss has the variance term on the prediction.
+    /// Whether the loss includes the variance term on the prediction.
     pub prediction_variance: bool,
 }
 
-/// Transforms whose parameters a method gets.
+/// Transforms whose parameters are given to a method.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KnownTransforms {
     /// Every transform of the suite.
     All,
-    /// These, by their short names in the order given.
+    /// Only these transforms, in this order.
     Some(Vec<TransformName>),
 }
 
@@ -55,7 +55,7 @@ pub enum PairMode {
     /// All transforms of the suite at once.
     #[default]
     Combined,
-    /// One transform drawn at random, the others at their identity.
+    /// One randomly chosen transform per pair; the others are the identity.
     SingleEach,
 }
 
@@ -87,7 +87,7 @@ impl TransformName {
     }
 }
 
-/// Fixed names; `Ours..` and `SIE(..)` are composed.
+/// Methods with fixed names. The names `Ours..` and `SIE(..)` are composed.
 const FIXED: [(&str, MethodKind); 6] = [
     ("VICReg", MethodKind::Ssl(Ssl::Vicreg)),
     ("SimCLR", MethodKind::Ssl(Ssl::Simclr)),
@@ -101,8 +101,8 @@ const NO_RECONSTRUCTION: &str = ", no reconstruction";
 const SINGLE_EACH: &str = ", single each time";
 const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
 
-/// A name of every kind that a suite may hold, for messages. Further sets of transforms (`SIE(blur+crop)`)
-/// and combinations of the additions after a comma are possible.
+/// Names of the methods that a suite may list, for messages. Other sets of transforms (`SIE(blur+crop)`) and
+/// combinations of the suffixes after a comma are also valid.
 pub fn method_names() -> Vec<String> {
     let ours = |ssl: Option<Ssl>| {
         [true, false]
@@ -248,7 +248,7 @@ impl MethodKind {
         *self != MethodKind::RandomInit
     }
 
-    /// Whether its loss needs the transforms' parameters or a label, which a sample may lack.
+    /// Whether the loss needs transform parameters or labels, which a sample may lack.
     pub fn needs_targets(&self) -> bool {
         matches!(self, MethodKind::Sie(_) | MethodKind::Supervised | MethodKind::Direct)
     }

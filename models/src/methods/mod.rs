@@ -1,6 +1,6 @@
-//! The methods of the tables. One file a method, which reads like its equation. A new method is a file, a
-//! [`MethodKind`] variant with its name, and a line in [`build`]. A new joint-embedding loss is a file in
-//! `joint/`, an [`Ssl`] variant and its name.
+//! The methods in the tables, one file per method. To add a method, add a file, a [`MethodKind`] variant with
+//! its name, and a line in [`build`]. To add a joint-embedding loss, add a file in `joint/`, an [`Ssl`]
+//! variant and its name.
 
 mod config;
 mod direct;
@@ -24,27 +24,28 @@ pub use method::{Method, Predictor, ReconstructionPair, Targets, Term};
 /// Cost of the backward pass through matrix products, as a multiple of the forward pass.
 pub const BACKWARD_COST: f64 = 2.0;
 
-/// An encoder with the method that trains it, both registered.
+/// An encoder and the method that trains it.
 pub struct Model {
     /// The encoder.
     pub encoder: Vit,
-    /// `None` for the untrained floor.
+    /// `None` for the untrained encoder.
     pub method: Option<Box<dyn Method>>,
 }
 
 impl Model {
-    /// Multiplications and additions of the matrix products of one step on `batch` pairs: both views through
-    /// the encoder, heads and decoder of each pair, forward and backward.
+    /// Floating-point operations (multiplications and additions) in the matrix products of one step on
+    /// `batch` pairs. They include the encoder on both views, the heads and the decoder, forward and
+    /// backward.
     pub fn step_flops(&self, batch: i64) -> f64 {
         let method = self.method.as_ref().map_or(0.0, |method| method.forward_flops());
         (1.0 + BACKWARD_COST) * batch as f64 * (2.0 * self.encoder.config().forward_flops() + method)
     }
 }
 
-/// Registers encoder and method. A method registers only the parameters that it uses.
+/// Registers the parameters of an encoder and a method. A method registers only the parameters that it uses.
 ///
 /// # Errors
-/// A shape that cannot be built, or a transform that the suite does not have.
+/// Fails if a shape is invalid, or if the suite lacks a transform that the method needs.
 pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Result<Model> {
     let encoder = Vit::new(reg, config.encoder)?;
     let method: Option<Box<dyn Method>> = match kind {

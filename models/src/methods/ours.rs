@@ -25,10 +25,10 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Without `reconstruction` there is no g_equi and no decoder.
+    /// Without `reconstruction`, g_equi and the decoder are omitted.
     ///
     /// # Errors
-    /// A decoder that cannot be built.
+    /// Fails if the decoder's configuration is invalid.
     pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl, reconstruction: bool) -> Result<Self> {
         let (encoder, heads, decoder) = (config.encoder, config.heads, config.decoder);
         let g_inv = Projector::new(reg, "g_inv", encoder.half(), heads);

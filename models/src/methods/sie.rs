@@ -1,8 +1,8 @@
-//! SIE (Garrido et al. 2023): the parameters g of the known transforms make a linear map from the equivariant
-//! embedding of view 1 to that of view 2.
+//! SIE (Garrido et al. 2023): the parameters g of the known transforms determine a linear map from the
+//! equivariant embedding of view 1 to that of view 2.
 //!
 //! L = 10 MSE(inv) + 4.5 MSE(pred(Z_equi1, g), Z_equi2) + 10 V + 1 C + 10 V(pred)/2, V and C on concat(inv,
-//! equi). The last term keeps the prediction from shrinking; a variant omits it.
+//! equi). The last term keeps the prediction from shrinking. One variant omits it.
 
 use tch::Tensor;
 
@@ -30,7 +30,7 @@ pub struct Sie {
 
 impl Sie {
     /// # Errors
-    /// A known transform that the suite does not have.
+    /// Fails if the suite lacks a known transform.
     pub fn new(reg: &mut Registry, config: &ModelConfig, kind: &SieKind) -> Result<Self> {
         let columns = columns(config, &kind.known)?;
         let (half, heads) = (config.encoder.half(), config.heads);
@@ -64,7 +64,7 @@ impl Predictor for Sie {
         self.g_equi.forward(p, &y.narrow(1, self.half, self.half))
     }
 
-    /// pred(z, g) = M(g) z with M(g) = sum_k g_k W_k: applying the W_k first needs no (N, D, D) matrices.
+    /// pred(z, g) = M(g) z with M(g) = sum_k g_k W_k. Applying the W_k first avoids (N, D, D) matrices.
     fn predict(&self, p: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor {
         let (d, g) = (self.heads.embed, self.group_element(parameters));
         let length = g.size()[1];
@@ -103,10 +103,10 @@ impl Method for Sie {
     }
 }
 
-/// Columns of [`Targets::parameters`] of the known transforms: (first column, length) each.
+/// The columns of the known transforms in [`Targets::parameters`]: (first column, length) each.
 ///
 /// # Errors
-/// A transform that the suite does not have.
+/// Fails if the suite lacks a known transform.
 fn columns(config: &ModelConfig, known: &KnownTransforms) -> Result<Vec<(i64, i64)>> {
     let mut start = 0;
     let mut all = Vec::new();

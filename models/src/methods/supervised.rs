@@ -1,4 +1,4 @@
-//! Supervised baseline: cross-entropy on both views' labels, linear head on y.
+//! Supervised baseline: a linear head on y, trained with cross-entropy on both views.
 
 use tch::Tensor;
 

@@ -1,5 +1,5 @@
-//! Gradients of the global batch: the same on any number of ranks, equal to plain autograd on the whole
-//! batch, and non-zero for every parameter.
+//! Gradients of the global batch are the same on any number of ranks, equal plain autograd on the whole
+//! batch, and are non-zero for every parameter.
 
 use eqr_models::collective::shares;
 use eqr_models::methods::{Targets, build, method_names};
@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{PHOTOGRAPHS, rough, tiny};
 
-/// Every method that trains, and a set of SIE that their list does not name.
+/// Every method that trains, and an SIE variant that `method_names` does not list.
 fn trained() -> Vec<String> {
     let trains = |name: &String| name.parse::<MethodKind>().unwrap().trains();
     let further = "SIE(blur+crop, no prediction variance)".to_owned();
@@ -46,7 +46,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     f64::try_from((found - expected).norm() / expected.norm()).unwrap()
 }
 
-/// (flat gradient, loss) on `ranks` ranks, as rank 0 has them.
+/// Flat gradient and loss of rank 0, computed on `ranks` ranks.
 fn distributed(method: &str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
     let results = run_on_threads(ranks, sums, |team| {
         let (mut arena, model) = network(method, Pool::Split);
@@ -64,7 +64,7 @@ fn distributed(method: &str, ranks: usize, micro_batch: Option<i64>, sums: Sums)
 fn gradients_do_not_depend_on_ranks_or_micro_batches() {
     for method in &trained() {
         let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
-        // of 7 pairs: whole, halves, quarters, single ones
+        // splits of 7 pairs: whole, halves, quarters, single pairs
         for (ranks, micro_batch) in [
             (2, None),
             (3, None),
@@ -83,7 +83,7 @@ fn gradients_do_not_depend_on_ranks_or_micro_batches() {
     }
 }
 
-/// Cutting the encoder at detached leaves changes the order of calls and nothing else: the same bits.
+/// Cutting the encoder at detached leaves changes only the order of calls, so the results are bitwise equal.
 #[test]
 fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
     for method in &trained() {
@@ -100,7 +100,7 @@ fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
     }
 }
 
-/// The cut at y against one uncut backward pass through encoder, heads and loss.
+/// Compares the cut at y with one uncut backward pass through the encoder, the heads and the loss.
 #[test]
 fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
     for method in &trained() {
@@ -129,7 +129,7 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
     }
 }
 
-/// Central differences of the loss along random directions of the whole parameter vector.
+/// Central differences of the loss along a random direction of the whole parameter vector.
 #[test]
 fn gradients_equal_finite_differences() {
     for method in &trained() {
@@ -139,7 +139,7 @@ fn gradients_equal_finite_differences() {
         let start = arena.master().copy();
         let direction = rough(&start.size(), 0.2);
         let slope = f64::try_from(gradient.dot(&direction)).unwrap();
-        // the statistics of seven pairs bend sharply: a short step, in f64
+        // batch statistics of seven pairs have high curvature, so the step is short
         let step = 1e-9;
         let mut loss_at = |offset: f64| {
             tch::no_grad(|| arena.master().shallow_clone().copy_(&(&start + &direction * offset)));
@@ -150,8 +150,8 @@ fn gradients_equal_finite_differences() {
     }
 }
 
-/// A dead gradient path would be a parameter that never moves. The rows of `out` that a method does not read
-/// are part of a tensor that it does read.
+/// A parameter without a gradient would never be updated. The check is per tensor, so rows of `out` that a
+/// method does not read are covered by the rows that it does read.
 #[test]
 fn every_parameter_of_every_method_receives_a_gradient() {
     for method in &trained() {
@@ -167,9 +167,9 @@ fn every_parameter_of_every_method_receives_a_gradient() {
     }
 }
 
-/// bf16 forward and backward stay near fp32, with fp32 master weights. At the start the CLS token hardly
-/// differs between images and a BatchNorm over seven of them magnifies any rounding, so this reads the mean
-/// and losses without BatchNorm.
+/// bf16 forward and backward passes with fp32 master weights stay close to fp32. At initialisation the CLS
+/// token hardly differs between images, and a BatchNorm over seven images amplifies rounding errors. This
+/// test therefore uses mean pooling and losses without BatchNorm.
 #[test]
 fn bf16_gradients_stay_near_fp32() {
     for method in ["Supervised", "Direct regression"] {

@@ -1,4 +1,4 @@
-//! Tests of eqr-models as another crate sees it.
+//! Integration tests of eqr-models.
 
 mod exactness;
 mod overfit;
@@ -12,7 +12,7 @@ use eqr_models::methods::LossConfig;
 use eqr_models::vit::{Pool, PositionInit, VitConfig};
 use tch::Tensor;
 
-/// A tiny network of three classes on a set with these transforms.
+/// A tiny network with three classes, for a data set with these transforms.
 fn tiny(transforms: &[(&str, i64)]) -> ModelConfig {
     let (pool, positions) = (Pool::Split, PositionInit::Sincos);
     ModelConfig {
@@ -29,7 +29,7 @@ fn tiny(transforms: &[(&str, i64)]) -> ModelConfig {
 const PHOTOGRAPHS: [(&str, i64); 6] =
     [("rotation", 1), ("translation", 2), ("crop", 4), ("flip", 1), ("color", 4), ("blur", 1)];
 
-/// A fixed, rough signal, f64: tests that run side by side share no generator.
+/// A fixed, rough signal in f64. It needs no random generator, which parallel tests would share.
 fn rough(shape: &[i64], phase: f64) -> Tensor {
     let count: i64 = shape.iter().product();
     let values: Vec<f64> = (0..count).map(|i| ((i as f64 + phase) * 12.9898).sin() * 1.7).collect();

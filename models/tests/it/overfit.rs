@@ -1,8 +1,8 @@
-//! Every method fits eight pairs: its loss comes near its minimum, so that no path of its gradient is dead or
-//! points the wrong way.
+//! Every method can fit eight pairs. Its loss approaches the minimum, which shows that every part of its
+//! gradient is non-zero and has the correct sign.
 //!
-//! `EQR_TEST_FULL=1` trains for long enough to come near the minimum itself. Otherwise a shorter training
-//! must remove much of the loss. Recorded in `results/reference/overfit`.
+//! With `EQR_TEST_FULL=1`, training is long enough to approach the minimum. Without it, a shorter training
+//! must reduce most of the loss. Results are recorded in `results/reference/overfit`.
 
 use eqr_models::adam::Adam;
 use eqr_models::decoder::DecoderConfig;
@@ -18,8 +18,8 @@ use crate::{PHOTOGRAPHS, tiny};
 
 const PAIRS: i64 = 8;
 
-/// Upper limits of a method's loss after the short and the long training. All minima are 0 but that of the
-/// contrast, which is 0.005 for eight directions in three dimensions at temperature 0.1.
+/// Upper limits of a method's loss after the short and the long training. All minima are 0 except that of the
+/// contrastive loss, which is 0.005 for eight directions in three dimensions at temperature 0.1.
 fn limits(kind: &MethodKind) -> [f64; 2] {
     match kind {
         MethodKind::Ours { ssl: Some(Ssl::Simclr), reconstruction: true } => [1.5, 0.02],
@@ -40,7 +40,7 @@ fn joint(ssl: Ssl) -> [f64; 2] {
     limits.into_iter().find(|(loss, _)| *loss == ssl).map_or([0.1, 0.02], |(_, limits)| limits)
 }
 
-/// Three dimensions of an embedding: covariances of both halves can vanish over eight pairs.
+/// Embeddings have three dimensions, so that the covariances of both halves can vanish over eight pairs.
 fn config() -> ModelConfig {
     let tiny = tiny(&PHOTOGRAPHS);
     ModelConfig {
@@ -52,7 +52,8 @@ fn config() -> ModelConfig {
     }
 }
 
-/// Waves of different direction, length and colour; view 2 is shifted and recoloured by the parameters.
+/// Waves with different directions, lengths and colours. View 2 is shifted and recoloured according to the
+/// parameters.
 fn pairs() -> Batch {
     let parameters =
         (Tensor::arange(PAIRS * 13, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([PAIRS, 13]);
@@ -95,7 +96,7 @@ fn trained(kind: &MethodKind, steps: i64) -> [f64; 2] {
 
 #[test]
 fn every_method_fits_eight_pairs() {
-    tch::set_num_threads(1); // tensors of a few kilobytes: threads would only wait for one another
+    tch::set_num_threads(1); // for tensors of a few kilobytes, more threads only add waiting time
     let full = std::env::var_os("EQR_TEST_FULL").is_some();
     let steps = if full { 1000 } else { 120 };
     let kinds = method_names().into_iter().map(|name| name.parse::<MethodKind>().unwrap());

@@ -1,4 +1,4 @@
-//! What retrieval measures is what SIE trains.
+//! Retrieval measures the same predictions that SIE trains.
 
 use eqr_models::methods::{Targets, build};
 use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, Registry};
@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{rough, tiny};
 
-/// The method on a set with quaternions and two differences of hues, in f64.
+/// The method in f64, for a data set with quaternions and two hue differences as parameters.
 fn network(method: &str) -> (Arena, Model) {
     let config = ModelConfig { sie_constant: false, ..tiny(&[("rotation", 4), ("color", 2)]) };
     let mut registry = Registry::default();
@@ -37,7 +37,7 @@ fn predictions_are_those_of_the_loss_and_linear_in_the_known_parameters() {
     let other = rough(&[9, 6], 0.9);
     let sum = predict(&(&parameters * 2.0 - &other));
     assert!(largest(sum - (predict(&parameters) * 2.0 - predict(&other))) < 1e-12);
-    // color is withheld from SIE(rot)
+    // SIE(rot) does not get the color parameters
     let recolored = Tensor::cat(&[parameters.narrow(1, 0, 4), other.narrow(1, 4, 2)], 1);
     assert!(largest(predict(&recolored) - predict(&parameters)) == 0.0);
     assert!(largest(predict(&other) - predict(&parameters)) > 1e-3);

@@ -1,5 +1,5 @@
-//! Losses, gradients and the encoder against PyTorch and timm, whose results `scripts/reference/gradients.py`
-//! wrote down.
+//! Compares losses, gradients and the encoder with PyTorch and timm. The reference results were written by
+//! `scripts/reference/gradients.py`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ struct Method {
     terms: Vec<(String, f64)>,
 }
 
-/// The methods that have a reference, each with its own parameters and its `gradient`.
+/// The methods with a reference, each with the method's own parameters and its `gradient`.
 fn methods() -> Vec<(Tensors, Method)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/reference/gradients");
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
@@ -96,8 +96,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     f64::try_from((found - expected).norm() / expected.norm()).unwrap()
 }
 
-/// The gradient of `method` relative to the reference's, and the largest relative difference of a term of its
-/// loss.
+/// Relative error of the gradient of the method `name`, and the largest relative error of its loss terms.
 fn errors(
     name: &str,
     (own, reference): &(Tensors, Method),
@@ -133,7 +132,7 @@ fn errors(
     (gradient, off.fold(0.0, f64::max))
 }
 
-/// Rows that differ from another in the data only, or in how the loss is named.
+/// Pairs of rows with the same loss. The first one differs from the second only in its data or in its name.
 const SAME_LOSS: [(&str, &str); 3] = [
     ("SIE(all, single each time)", "SIE(all)"),
     ("Ours(VICReg)", "Ours"),
@@ -163,8 +162,9 @@ fn losses_and_gradients_equal_torchs_in_fp32() {
     assert_close(Compute::F32, 1e-5);
 }
 
-/// SIE's sets differ in the columns that they read, and Ours' combinations are sums of terms that the file
-/// has: one of the sets, and every term, is enough. A hinge that is not reached would prove nothing.
+/// The transform sets of SIE differ only in the columns that they read, so one set is enough. The
+/// combinations of Ours are sums of terms that have a reference. All terms must be well above 0, because an
+/// inactive hinge would test nothing.
 #[test]
 fn every_loss_has_a_reference() {
     let methods: Vec<Method> = methods().into_iter().map(|(_, method)| method).collect();
@@ -192,7 +192,7 @@ fn the_encoder_makes_timms_tokens_of_timms_weights() {
     let mut registry = Registry::default();
     let vit = Vit::new(&mut registry, reference.config).unwrap();
     let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
-    // the map to y is ours: timm's network ends before it
+    // the output layer `out` is not part of timm's network
     let own = arena.named(arena.master()).into_iter().filter(|(name, _)| name.starts_with("out."));
     let timms = tensors.iter().filter_map(|(name, tensor)| {
         Some((name.strip_prefix("parameter/")?.to_owned(), tensor.shallow_clone()))

@@ -1,4 +1,4 @@
-//! The linear classification probe on what is separable, on noise, on views, and on bad input.
+//! Tests the linear classification probe on separable classes, noise, several views and invalid input.
 
 use eqr_probes::linear_classification::{ClassifyConfig, LabelledFeatures, classify, classify_with_progress};
 use eqr_probes::{Error, TensorRole};
@@ -12,8 +12,8 @@ fn quick() -> ClassifyConfig {
     ClassifyConfig { epochs: 30, ..ClassifyConfig::default() }
 }
 
-/// Units of `CLASSES` classes in turn, each with `views` rows of 10 features: its class's direction times
-/// `signal`, plus uniform noise in [-1, 1] for each view.
+/// Units whose classes cycle through `CLASSES`. Each has `views` rows of 10 features: the direction of its
+/// class times `signal`, plus uniform noise in [-1, 1] for each view.
 fn features(seed: u64, units: i64, views: i64, signal: f64) -> (Tensor, Tensor) {
     let mut rng = Pcg64::seed_from_u64(seed);
     let noise: Vec<f32> = (0..units * views * 10).map(|_| rng.gen_range(-1.0..1.0)).collect();
@@ -49,8 +49,8 @@ fn noise_stays_at_chance() {
     }
 }
 
-/// Each epoch sees one view of a unit, and over the epochs all of them: eight noisy views teach more than
-/// one.
+/// Each epoch uses one view of a unit, and all views are used over the epochs. Training on eight noisy views
+/// gives a higher accuracy than training on one.
 #[test]
 fn views_are_all_used() {
     let config = ClassifyConfig { epochs: 200, ..quick() };

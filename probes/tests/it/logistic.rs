@@ -1,5 +1,5 @@
-//! The batched logistic regression against scikit-learn and linfa, and the transfer protocol on any number of
-//! ranks.
+//! Compares the batched logistic regression with scikit-learn and linfa, and tests the transfer protocol on
+//! any number of ranks.
 
 use eqr_models::Solo;
 use eqr_models::thread_team::{Sums, run_on_threads};
@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// `scripts/reference/logistic.py`: features, labels, rows to train on, and the fits.
+/// Results of `scripts/reference/logistic.py`: features, labels, the number of training rows, and the fits.
 struct Reference {
     x: Vec<Vec<f64>>,
     y: Vec<i64>,
@@ -33,7 +33,7 @@ fn reference() -> Reference {
 }
 
 impl Reference {
-    /// Rows from `start` to `end`.
+    /// Rows `start..end`.
     fn part(&self, start: i64, end: i64) -> LabelledSplit {
         let x = Tensor::from_slice2(&self.x).to_kind(Kind::Float).narrow(0, start, end - start);
         LabelledSplit { x, y: Tensor::from_slice(&self.y).narrow(0, start, end - start) }
@@ -48,8 +48,8 @@ fn agreement(a: &[i64], b: &[i64]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
 }
 
-/// Objectives agree to 1e-4 (the iterative fit ends when less than 1e-6 can be gained) and predictions to
-/// 0.5%, over the width of the grid, on features whose scales span three decades.
+/// Objectives agree to 1e-4 and predictions to 0.5% across the whole grid, on features whose scales span
+/// three decades. (The iterative fit ends when the expected relative decrease is below 1e-6.)
 #[test]
 fn agrees_with_scikit_learn() {
     let reference = reference();
@@ -73,7 +73,8 @@ fn agrees_with_scikit_learn() {
     }
 }
 
-/// linfa-logistic has the same objective. On standardised features, which it needs, both predict the same.
+/// linfa-logistic has the same objective. Both make the same predictions on standardised features, which
+/// linfa needs.
 #[test]
 fn agrees_with_linfa() {
     let reference = reference();
@@ -115,7 +116,7 @@ fn agrees_with_linfa() {
     }
 }
 
-/// A fit does not depend on the others of its batch.
+/// A fit does not depend on the other problems in its batch.
 #[test]
 fn problems_of_a_batch_are_independent() {
     let reference = reference();
@@ -133,7 +134,7 @@ fn problems_of_a_batch_are_independent() {
     }
 }
 
-/// Two separable classes: almost without penalty the loss goes to zero.
+/// Two separable classes. With almost no penalty, the loss approaches zero.
 #[test]
 fn separable_classes() {
     let x = Tensor::arange(40, (Kind::Float, Device::Cpu)).view([40, 1]) - 19.5;
@@ -145,7 +146,7 @@ fn separable_classes() {
         fits[1].weight.abs().max().double_value(&[]) < 1e-2,
         "the strongest penalty leaves almost no weight"
     );
-    // without weights the bias gives the frequencies of the classes: log 2 a row
+    // with zero weights, the bias predicts the class frequencies: log 2 per row
     assert!((fits[1].objective / (40.0 * 2f64.ln()) - 1.0).abs() < 0.1);
 }
 
@@ -167,7 +168,8 @@ fn parts(reference: &Reference) -> TransferData {
     }
 }
 
-/// The strength is the best on val, the fit is to train and val together, the score is of test.
+/// The strength is the best one on the validation split, the fit uses training and validation data, and the
+/// score is computed on the test split.
 #[test]
 fn transfer_follows_the_protocol() {
     let reference = reference();
@@ -188,7 +190,7 @@ fn transfer_follows_the_protocol() {
     assert!(found.accuracy.top1 > 0.5 && found.knn.top1 > 0.25, "{found:?}");
 }
 
-/// Also with more ranks than chains.
+/// This includes more ranks than chains.
 #[test]
 fn ranks_change_nothing() {
     let reference = reference();

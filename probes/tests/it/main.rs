@@ -1,4 +1,4 @@
-//! Tests of eqr-probes as another crate sees it.
+//! Integration tests of eqr-probes.
 
 mod linear_classification;
 mod logistic;

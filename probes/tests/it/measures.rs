@@ -1,5 +1,5 @@
-//! Measures and statistics against scikit-learn, SciPy, statsmodels and NumPy:
-//! `scripts/reference/measures.py`.
+//! Compares measures and statistics with scikit-learn, SciPy, statsmodels and NumPy. The reference results
+//! are from `scripts/reference/measures.py`.
 
 use eqr_probes::confusion::Confusion;
 use eqr_probes::r2::R2;

@@ -1,4 +1,4 @@
-//! The regression probe finds the information in features and no more.
+//! The regression probe finds the information that features contain, and nothing else.
 
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::constant_predictor;
@@ -25,7 +25,7 @@ fn normal(seed: u64, size: &[i64]) -> Tensor {
     Tensor::from_slice(&(0..count).map(|_| one()).collect::<Vec<_>>()).view(size)
 }
 
-/// A problem from the features and targets of all rows, the last `TEST` of which are the test split.
+/// A problem from the features and targets of all rows. The last `TEST` rows are the test split.
 fn problem(name: &str, x: &Tensor, t: &Tensor) -> Problem {
     let split = |t: &Tensor, start, length| t.narrow(0, start, length);
     Problem {
@@ -47,7 +47,7 @@ fn per_output(fit: &Fit) -> f64 {
     fit.test.per_output.expect("targets vary")
 }
 
-/// Targets that are linear in the features: almost all of the variance is found.
+/// For targets that are linear in the features, almost all of the variance is explained.
 #[test]
 fn linear_targets_are_found() {
     let x = normal(1, &[TRAIN + TEST, 16]);
@@ -59,8 +59,8 @@ fn linear_targets_are_found() {
     }
 }
 
-/// Target = signal + noise of equal variance: the best possible R2 is 1/2, and the probe comes within 0.05 of
-/// it.
+/// The target is a signal plus noise of equal variance. The best possible R2 is 1/2, and the probe comes
+/// within 0.05 of it.
 #[test]
 fn noise_of_known_size_costs_what_theory_says() {
     let x = normal(3, &[TRAIN + TEST, 8]);
@@ -77,7 +77,7 @@ fn noise_of_known_size_costs_what_theory_says() {
     }
 }
 
-/// A product of two features has no linear part; the MLP finds it.
+/// A product of two features has no linear component, but the MLP can learn it.
 #[test]
 fn nonlinear_targets_are_found() {
     let x = normal(5, &[TRAIN + TEST, 4]).clamp(-2.0, 2.0);
@@ -86,7 +86,7 @@ fn nonlinear_targets_are_found() {
     assert!(per_output(&fits[0][0]) > 0.9, "{:?}", fits[0][0]);
 }
 
-/// Features without information: at or below 0.02 per output.
+/// With features that contain no information, R2 per output is at most 0.02.
 #[test]
 fn unrelated_targets_are_not_found() {
     let x = normal(6, &[TRAIN + TEST, 16]);
@@ -96,9 +96,9 @@ fn unrelated_targets_are_not_found() {
     }
 }
 
-/// Targets in random order. One permutation of 3,000 rows agrees with the intact targets by chance, which
-/// moves the R2 of a target that the features determine by 2 / sqrt(3000) = 0.04; the mean over ten is at or
-/// below 0.02.
+/// Targets in random order. A single permutation of 3,000 rows correlates with the original targets by
+/// chance. This changes the R2 of a target that the features determine by 2 / sqrt(3000) = 0.04. The mean
+/// over ten permutations is at most 0.02.
 #[test]
 fn shuffled_targets_teach_nothing() {
     let x = normal(6, &[TRAIN + TEST, 16]);
@@ -123,8 +123,8 @@ fn assert_close(a: &Fit, b: &Fit) {
     }
 }
 
-/// Problems of several widths, with shared and with separate features, in one fit and each alone; 3,000 rows
-/// end each epoch with a shorter batch.
+/// Problems of several widths, with shared and with separate features, are fitted together and one at a time.
+/// With 3,000 rows, each epoch ends with a shorter batch.
 #[test]
 fn batched_problems_score_as_single_ones() {
     let x = normal(9, &[TRAIN + TEST, 12]);
@@ -191,7 +191,7 @@ fn constant_targets_do_not_stop_the_others() {
     assert!(per_output(&fits[1][0]) > 0.98, "{:?}", fits[1][0]);
 }
 
-/// Input of other floating kinds is taken.
+/// Other floating kinds are accepted as input.
 #[test]
 fn double_features() {
     let x = normal(15, &[TRAIN + TEST, 4]).to_kind(Kind::Double);
@@ -246,7 +246,7 @@ fn divergence_names_problem_and_seed() {
     assert!(matches!(error, Error::Diverged { ref name, seed: 42 } if name == "wild"), "{error}");
 }
 
-/// bfloat16 products change R2 by less than 0.005.
+/// bfloat16 products change the R2 by less than 0.005.
 #[test]
 fn half_width_products_find_the_same() {
     let x = normal(20, &[TRAIN + TEST, 12]);

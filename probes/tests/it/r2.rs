@@ -1,4 +1,4 @@
-//! Both definitions of R2 against scikit-learn, undefined ones, the constant predictor.
+//! Compares both definitions of R2 with scikit-learn, and tests undefined values and the constant predictor.
 
 use approx::assert_relative_eq;
 use eqr_probes::r2::{R2, constant_predictor};
@@ -11,8 +11,9 @@ fn matrix(values: &[f32], columns: i64) -> Tensor {
     Tensor::from_slice(values).view([-1, columns])
 }
 
-/// Targets and predictions of the example in scikit-learn's documentation of `r2_score`; expected values from
-/// scikit-learn 1.9 (`multioutput="raw_values"` and the default), pooled by its formula with numpy.
+/// Targets and predictions are from the example in scikit-learn's documentation of `r2_score`. The expected
+/// values are from scikit-learn 1.9 (`multioutput="raw_values"` and the default). The pooled value is
+/// computed from its formula with numpy.
 #[test]
 fn agrees_with_scikit_learn() {
     let targets = matrix(&[0.5, 1.0, -1.0, 1.0, 7.0, -6.0], 2);
@@ -24,8 +25,8 @@ fn agrees_with_scikit_learn() {
     assert_relative_eq!(r2.pooled.unwrap(), 0.9512661251791686, max_relative = 1e-12);
 }
 
-/// Sums are taken in f64: with a mean of 10,000 f32 sums of squares would leave nothing of a variance of
-/// 1/12.
+/// Sums are computed in f64. With a mean of 10,000, f32 sums of squares would lose a variance of 1/12
+/// completely.
 #[test]
 fn large_means_do_not_cost_precision() {
     let mut rng = Pcg64::seed_from_u64(1);
@@ -49,7 +50,7 @@ fn constant_targets_are_undefined() {
     assert_eq!(all, R2 { pooled: None, per_output: None, outputs: vec![None, None] });
 }
 
-/// Hamilton product of quaternions (x, y, z, w).
+/// Hamilton product of quaternions in the order x, y, z, w.
 fn product(a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
     let ([ax, ay, az, aw], [bx, by, bz, bw]) = (a, b);
     [
@@ -60,7 +61,7 @@ fn product(a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
     ]
 }
 
-/// Rotation by three angles U(-pi/2, pi/2) about the fixed axes x, y, z, in this order.
+/// Rotation about the fixed axes x, y and z, in this order, by three angles drawn from U(-pi/2, pi/2).
 fn rotation(rng: &mut Pcg64) -> [f64; 4] {
     let mut turn = |axis: usize| {
         let half = rng.gen_range(-1.0..1.0) * std::f64::consts::FRAC_PI_4;
@@ -72,7 +73,7 @@ fn rotation(rng: &mut Pcg64) -> [f64; 4] {
     product(z, product(y, x))
 }
 
-/// Quaternions of R1^-1 R2, the rotation targets of 3DIEBench.
+/// Quaternions of R1^-1 R2, which are the rotation targets of 3DIEBench.
 fn relative_rotations(seed: u64, count: usize) -> Tensor {
     let mut rng = Pcg64::seed_from_u64(seed);
     let values: Vec<f32> = (0..count)
@@ -84,8 +85,9 @@ fn relative_rotations(seed: u64, count: usize) -> Tensor {
     matrix(&values, 4)
 }
 
-/// The mean of w is far from that of x, y and z, and one mean over all four is none of them: pooled, a
-/// constant scores 0.2286 (Monte Carlo with scipy's `Rotation`, 200,000 pairs); per output it scores 0.
+/// The mean of w is far from the means of x, y and z, so a single mean over all four outputs fits none of
+/// them. The pooled R2 of a constant predictor is 0.2286 (Monte Carlo with scipy's `Rotation`, 200,000
+/// pairs). Per output it is 0.
 #[test]
 fn constant_predictor_on_quaternions() {
     let r2 = constant_predictor(&relative_rotations(1, 40_000), &relative_rotations(2, 40_000)).unwrap();

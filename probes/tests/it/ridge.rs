@@ -1,4 +1,4 @@
-//! The closed-form probe against scikit-learn and against theory.
+//! Compares the closed-form probe with scikit-learn and with theory.
 
 use eqr_probes::ridge::{Ridge, fit};
 use eqr_probes::{Error, Problem, TensorRole};
@@ -8,7 +8,7 @@ use rand_pcg::Pcg64;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// Values of mean 0 and variance 1.
+/// Values with mean 0 and variance 1.
 fn noise(seed: u64, size: &[i64]) -> Tensor {
     let side = 3f64.sqrt();
     let count = size.iter().product::<i64>() as usize;
@@ -16,14 +16,15 @@ fn noise(seed: u64, size: &[i64]) -> Tensor {
     Tensor::from_slice(&draws.collect::<Vec<f64>>()).view(size)
 }
 
-/// The first `train` rows of `x` and `t` to train on, the others to test on.
+/// A problem whose training split is the first `train` rows of `x` and `t`. The other rows are the test
+/// split.
 fn problem(train: i64, x: &Tensor, t: &Tensor) -> Problem {
     let rest = |t: &Tensor| t.narrow(0, train, t.size()[0] - train);
     let (train_x, train_t) = (x.narrow(0, 0, train), t.narrow(0, 0, train));
     Problem { name: "rotation".into(), train_x, train_t, test_x: rest(x), test_t: rest(t) }
 }
 
-/// A list of rows as a float32 tensor, as a feature file holds it.
+/// A list of rows as a tensor of this kind.
 fn rows(value: &Value, kind: Kind) -> Tensor {
     let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
     Tensor::from_slice2(&rows).to_kind(kind)
@@ -33,7 +34,8 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
-/// `scripts/reference/ridge.py`: tall, wide, and rank-deficient features with a constant column.
+/// Results of `scripts/reference/ridge.py` on tall features, wide features, and rank-deficient features with
+/// a constant column.
 #[test]
 fn agrees_with_scikit_learn() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("reference/ridge.json")).unwrap();
@@ -61,8 +63,8 @@ fn agrees_with_scikit_learn() {
     }
 }
 
-/// R2 of a target that is linear in the features is 1, whatever their scale; 1/2 with noise of equal
-/// variance; 0 of an unrelated target.
+/// R2 is 1 for a target that is linear in the features, regardless of their scale. It is 1/2 with noise of
+/// equal variance, and 0 for an unrelated target.
 #[test]
 fn scores_are_as_theory_says() {
     let x = noise(1, &[6000, 12]) * 1e-3 + 40.0;
@@ -77,8 +79,8 @@ fn scores_are_as_theory_says() {
     assert!(fit.lambda[2] > fit.lambda[0], "noise asks for the stronger shrinkage: {:?}", fit.lambda);
 }
 
-/// N = D is solved by the dual, N = D + 1 by the normal equations. Both satisfy the ridge's equation
-/// X'(y - Xw) = lambda w on standardised features.
+/// N = D is solved by the dual, N = D + 1 by the normal equations. Both satisfy the ridge equation X'(y - Xw)
+/// = lambda w on standardised features.
 #[test]
 fn both_forms_solve_the_same_equation() {
     for n in [20, 21, 60] {
@@ -96,7 +98,8 @@ fn both_forms_solve_the_same_equation() {
     }
 }
 
-/// Thirty copies of three columns and a column that differs only between the splits change nothing.
+/// Thirty copies of three columns, and a column that differs only between the splits, do not change the
+/// result.
 #[test]
 fn redundant_and_dead_columns_are_harmless() {
     let x = noise(7, &[300, 3]);
@@ -132,7 +135,7 @@ fn bad_input_is_refused() {
     );
 }
 
-/// A target that does not vary has nothing to explain.
+/// R2 is undefined for a constant target.
 #[test]
 fn a_constant_target_has_no_r2() {
     let fit =

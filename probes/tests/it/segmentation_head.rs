@@ -1,4 +1,5 @@
-//! The segmentation head learns what maps hold, windows cover an image, and ranks change nothing.
+//! The segmentation head learns the information in token maps, windows cover the whole image, and results do
+//! not depend on the number of ranks.
 
 use eqr_models::Solo;
 use eqr_models::thread_team::{Sums, run_on_threads};
@@ -11,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 const CLASSES: i64 = 3;
 const VOID: i64 = 255;
 
-/// Means over patches of 4 and of 8 pixels, with fixed mixes of the colours as channels.
+/// Means over patches of side 4 and 8, with fixed mixtures of the colours as channels.
 struct Patches;
 
 impl Encoder for Patches {
@@ -26,8 +27,8 @@ impl Encoder for Patches {
     }
 }
 
-/// Rectangles of class 1 and 2, red and green, on a ground of class 0, blue; noise; a frame of void. Scenes
-/// of unequal sizes.
+/// Noisy scenes of different sizes: a red rectangle of class 1 and a green one of class 2 on a blue
+/// background of class 0. The top row is void.
 struct Rectangles {
     count: usize,
     shift: i64,
@@ -100,7 +101,7 @@ fn colours_are_learned_and_found_in_new_scenes() {
     assert!(again.is_ok());
 }
 
-/// Losses of every step and the confusion matrix of 7 scenes, on each rank.
+/// The losses of all steps and the confusion matrix over 7 scenes, for each rank.
 fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>)> {
     run_on_threads(ranks, Sums::AtOnce, |ranks| {
         let mut losses = Vec::new();
@@ -116,7 +117,7 @@ fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>)> {
     })
 }
 
-/// Batches that do not divide evenly, and one with fewer crops than ranks.
+/// Includes batches that do not divide evenly, and one with fewer crops than ranks.
 #[test]
 fn ranks_change_nothing() {
     for batch in [5, 2] {
@@ -139,8 +140,8 @@ fn ranks_change_nothing() {
     }
 }
 
-/// Images smaller than a window, as large, and larger by any number of pixels have a class at each pixel. A
-/// single window gives the head's own prediction.
+/// Every pixel gets a class if the image is smaller than a window, equal in size, or larger by any number of
+/// pixels. With a single window, the result equals the head's own prediction.
 #[test]
 fn windows_cover_every_image() {
     let head = HyperNet::new(&[6, 6], 8, CLASSES, 3, Device::Cpu);
@@ -164,7 +165,7 @@ fn windows_cover_every_image() {
     );
 }
 
-/// [`Patches`] that announces other maps.
+/// [`Patches`] with a different announcement of maps.
 struct Announces(Vec<i64>);
 
 impl Encoder for Announces {
@@ -177,7 +178,7 @@ impl Encoder for Announces {
     }
 }
 
-/// One scene, made by this function.
+/// A single scene, created by this function.
 struct Bad(fn() -> Scene);
 
 impl Scenes for Bad {

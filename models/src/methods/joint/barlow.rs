@@ -5,10 +5,11 @@ use tch::{Kind, Tensor};
 
 use crate::methods::method::Term;
 
-/// BatchNorm's term beside the variance: the paper's code normalises by a BatchNorm without weights.
+/// The epsilon that BatchNorm adds to the variance. The paper's code normalises with a BatchNorm without
+/// weights.
 const EPS: f64 = 1e-5;
 
-/// The diagonal and the others. z1, z2: (N, D).
+/// The on-diagonal and the off-diagonal term. z1, z2: (N, D).
 pub fn terms(z1: &Tensor, z2: &Tensor, lambda: f64) -> Vec<Term> {
     let n = z1.size()[0] as f64;
     let correlation = standardised(z1).transpose(0, 1).matmul(&standardised(z2)) / n; // (D, D)
@@ -17,7 +18,7 @@ pub fn terms(z1: &Tensor, z2: &Tensor, lambda: f64) -> Vec<Term> {
     vec![("on-diagonal", (1f64 - diagonal).square().sum(None::<Kind>)), ("off-diagonal", others * lambda)]
 }
 
-/// Mean 0 and variance 1 in every dimension over the batch. x: (N, D) -> (N, D).
+/// Standardises every dimension to mean 0 and variance 1 over the batch. x: (N, D) -> (N, D).
 fn standardised(x: &Tensor) -> Tensor {
     let centred = x - x.mean_dim([0i64].as_slice(), true, None);
     let variance = centred.square().mean_dim([0i64].as_slice(), true, None);
@@ -28,7 +29,7 @@ fn standardised(x: &Tensor) -> Tensor {
 mod tests {
     use super::*;
 
-    /// Dimensions of two values each, +-a and +-b: C is a matrix of signs but for EPS.
+    /// Two samples whose dimensions take the values +-a and +-b. Up to EPS, every entry of C is 1 or -1.
     #[test]
     fn the_loss_of_perfectly_correlated_dimensions_by_hand() {
         let z = Tensor::from_slice(&[2.0, 300.0, -2.0, -300.0]).view([2, 2]);

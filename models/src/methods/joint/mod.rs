@@ -1,5 +1,5 @@
-//! Joint-embedding losses, which are interchangeable: each is a function of the two views' embeddings of the
-//! global batch. A new one is a file here, a variant of [`Ssl`] with its line in [`Ssl::terms`], and a name.
+//! Interchangeable joint-embedding losses. Each is a function of the two views' embeddings of the global
+//! batch. To add a loss, add a file here, a variant of [`Ssl`] with its line in [`Ssl::terms`], and a name.
 
 mod barlow;
 mod simclr;
@@ -11,7 +11,7 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::methods::method::Term;
 
-/// Which loss.
+/// A joint-embedding loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ssl {
@@ -25,7 +25,7 @@ pub enum Ssl {
 }
 
 impl Ssl {
-    /// The loss of embeddings z1, z2 (N, D), N the global batch.
+    /// The terms of the loss on embeddings z1, z2 (N, D), where N is the global batch size.
     pub fn terms(self, z1: &Tensor, z2: &Tensor, loss: &LossConfig) -> Vec<Term> {
         match self {
             Ssl::Vicreg => vicreg::terms(z1, z2),
@@ -35,7 +35,7 @@ impl Ssl {
     }
 }
 
-/// Weights and switches of the losses; the defaults are protocol section 2.
+/// Weights and switches of the losses. The defaults are those of protocol section 2.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
@@ -43,9 +43,10 @@ pub struct LossConfig {
     pub lambda_ssl: f64,
     /// Weight of the reconstruction in Ours.
     pub lambda_recon: f64,
-    /// L_ssl of the rows of Ours whose name does not say it.
+    /// L_ssl for rows of Ours whose name does not specify a loss.
     pub ssl: Ssl,
-    /// SimCLR's temperature, above 0. The default is that of its ImageNet models; its CIFAR-10 ones take 0.5.
+    /// SimCLR's temperature, above 0. The default is the value of the paper's ImageNet models. Its CIFAR-10
+    /// models use 0.5.
     pub temperature: f64,
     /// Barlow Twins' weight of the off-diagonal entries.
     pub barlow_lambda: f64,
@@ -67,7 +68,7 @@ impl LossConfig {
     /// Checks every value against its range.
     ///
     /// # Errors
-    /// Names the value out of range.
+    /// Fails if a value is out of range, and names it.
     pub fn validate(&self) -> Result<()> {
         let LossConfig { lambda_ssl, lambda_recon, ssl: _, temperature, barlow_lambda } = *self;
         for (key, value) in

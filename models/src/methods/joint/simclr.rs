@@ -1,13 +1,13 @@
-//! SimCLR (Chen et al. 2020): NT-Xent. Every one of the 2N embeddings must find its partner among the 2N - 1
-//! others: L = mean_i -log( exp(s(i, partner of i) / t) / sum_{k != i} exp(s(i, k) / t) ), s the cosine
-//! similarity, t the temperature.
+//! SimCLR (Chen et al. 2020): NT-Xent. The loss is a classification of each of the 2N embeddings against the
+//! 2N - 1 others, with its partner as the correct class: L = mean_i -log( exp(s(i, partner of i) / t) /
+//! sum_{k != i} exp(s(i, k) / t) ), where s is the cosine similarity and t the temperature.
 
 use tch::{Kind, Tensor};
 
 use crate::losses::cross_entropy;
 use crate::methods::method::Term;
 
-/// The one term. z1, z2: (N, D).
+/// The only term of the loss. z1, z2: (N, D).
 pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {
     let z = Tensor::cat(&[z1, z2], 0);
     let directions = &z / z.norm_scalaropt_dim(2.0, [1i64].as_slice(), true).clamp_min(1e-12);
@@ -22,8 +22,8 @@ pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {
 mod tests {
     use super::*;
 
-    /// Two pairs on the axes of a plane, of any length: each finds its partner at similarity 1 between two at
-    /// 0.
+    /// Two pairs along the axes of a plane, with arbitrary lengths. Each embedding has similarity 1 to its
+    /// partner and 0 to the two others.
     #[test]
     fn the_loss_of_two_orthogonal_pairs_by_hand() {
         let z1 = Tensor::from_slice(&[3.0, 0.0, 0.0, 0.5]).view([2, 2]);
