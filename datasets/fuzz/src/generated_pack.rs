@@ -52,7 +52,12 @@ fn write(path: &Path, choices: &mut Choices) -> hdf5::Result<Vec<Range<u64>>> {
 }
 
 /// A split of two images.
-fn split(group: &Group, renders: bool, choices: &mut Choices, payloads: &mut Vec<Range<u64>>) -> hdf5::Result<()> {
+fn split(
+    group: &Group,
+    renders: bool,
+    choices: &mut Choices,
+    payloads: &mut Vec<Range<u64>>,
+) -> hdf5::Result<()> {
     array(group, "labels", &[2], vec![0i32, 1], choices)?;
     array(group, "names", &[4], b"a\nb\n".to_vec(), choices)?;
     if renders {
@@ -82,7 +87,8 @@ fn split(group: &Group, renders: bool, choices: &mut Choices, payloads: &mut Vec
             let shape: &[usize] = if channels == 3 { &[2, 2, 2, 3] } else { &[2, 2, 2] };
             array(group, &format!("{prefix}s"), shape, vec![1u8; 8 * channels], choices)?
         };
-        payloads.extend(bytes.and_then(|bytes| bytes.offset().map(|start| start..start + bytes.storage_size())));
+        payloads
+            .extend(bytes.and_then(|bytes| bytes.offset().map(|start| start..start + bytes.storage_size())));
     }
     Ok(())
 }
@@ -92,7 +98,10 @@ fn picture(channels: usize) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, 3, 2);
     encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
-    encoder.write_header().and_then(|mut writer| writer.write_image_data(&vec![1; 6 * channels])).expect("a picture");
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(&vec![1; 6 * channels]))
+        .expect("a picture");
     file
 }
 
@@ -106,7 +115,12 @@ fn text(at: &Location, name: &str, value: &str, choices: &mut Choices) -> hdf5::
 }
 
 /// Writes an attribute with these values: one value as a scalar, several as an array.
-fn attribute<T: H5Type + Clone>(at: &Location, name: &str, values: Vec<T>, choices: &mut Choices) -> hdf5::Result<()> {
+fn attribute<T: H5Type + Clone>(
+    at: &Location,
+    name: &str,
+    values: Vec<T>,
+    choices: &mut Choices,
+) -> hdf5::Result<()> {
     let values = changed(values, choices);
     let numbers: Vec<i16> = wrong_type(choices, 1);
     match choices.fault(5) {
@@ -152,7 +166,10 @@ fn array<T: H5Type + Clone>(
         5 => {
             // space that is declared and never written
             shape[0] = choices.number() as usize >> choices.below(64);
-            shape.iter().try_fold(size_of::<T>(), |bytes, &axis| bytes.checked_mul(axis)).ok_or("more than can be")?;
+            shape
+                .iter()
+                .try_fold(size_of::<T>(), |bytes, &axis| bytes.checked_mul(axis))
+                .ok_or("more than can be")?;
             return group.new_dataset::<T>().no_chunk().shape(shape).create(name).map(Some);
         }
         6 => {
@@ -205,8 +222,10 @@ fn seal(path: &Path, mut payloads: Vec<Range<u64>>, choices: &mut Choices) -> st
         payloads.push(start..start.saturating_add(choices.number()));
     }
     payloads.sort_by_key(|range| range.start);
-    let lines: String =
-        payloads.iter().map(|range| format!("payload {} {}\n", range.start, range.end - range.start)).collect();
+    let lines: String = payloads
+        .iter()
+        .map(|range| format!("payload {} {}\n", range.start, range.end - range.start))
+        .collect();
     let head = format!("eqr-pack 2\nlength {}\n{lines}", file.len());
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.as_bytes());

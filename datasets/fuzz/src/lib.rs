@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use eqr_datasets::sources::{
-    ADE20K, AIRCRAFT, CIFAR10, CIFAR100, DIEBENCH, DTD, FOOD101, IMAGENET, Listing, Options, PETS, SUN397, Source,
+    ADE20K, AIRCRAFT, CIFAR10, CIFAR100, DIEBENCH, DTD, FOOD101, IMAGENET, Listing, Options, PETS, SUN397,
+    Source,
 };
 
 /// Writes `data` to a file. It stays until the next call.
@@ -42,9 +43,21 @@ pub const LAYOUTS: [Layout; 12] = [
         ],
         others: &[],
     },
-    Layout { source: &CIFAR100, lists: &["c/fine_label_names.txt", "c/train.bin", "c/test.bin"], others: &[] },
-    Layout { source: &FOOD101, lists: &["meta/classes.txt", "meta/train.txt", "meta/test.txt"], others: &FOOD },
-    Layout { source: &FOOD101, lists: &["meta/classes.txt", "meta/train.json", "meta/test.json"], others: &FOOD },
+    Layout {
+        source: &CIFAR100,
+        lists: &["c/fine_label_names.txt", "c/train.bin", "c/test.bin"],
+        others: &[],
+    },
+    Layout {
+        source: &FOOD101,
+        lists: &["meta/classes.txt", "meta/train.txt", "meta/test.txt"],
+        others: &FOOD,
+    },
+    Layout {
+        source: &FOOD101,
+        lists: &["meta/classes.txt", "meta/train.json", "meta/test.json"],
+        others: &FOOD,
+    },
     Layout {
         source: &SUN397,
         lists: &["ClassName.txt", "Training_01.txt", "Testing_01.txt"],
@@ -53,7 +66,11 @@ pub const LAYOUTS: [Layout; 12] = [
     Layout {
         source: &DTD,
         lists: &["labels/train1.txt", "labels/val1.txt", "labels/test1.txt"],
-        others: &["images/banded/banded_0001.jpg", "images/banded/banded_0002.jpg", "images/woven/woven_0003.jpg"],
+        others: &[
+            "images/banded/banded_0001.jpg",
+            "images/banded/banded_0002.jpg",
+            "images/woven/woven_0003.jpg",
+        ],
     },
     Layout {
         source: &PETS,
@@ -75,7 +92,11 @@ pub const LAYOUTS: [Layout; 12] = [
         lists: &["devkit/data/meta.mat", "devkit/data/ILSVRC2012_validation_ground_truth.txt"],
         others: &VALIDATION,
     },
-    Layout { source: &IMAGENET, lists: &["LOC_synset_mapping.txt", "LOC_val_solution.csv"], others: &VALIDATION },
+    Layout {
+        source: &IMAGENET,
+        lists: &["LOC_synset_mapping.txt", "LOC_val_solution.csv"],
+        others: &VALIDATION,
+    },
     Layout {
         source: &ADE20K,
         lists: &["objectInfo150.txt"],

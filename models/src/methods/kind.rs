@@ -213,8 +213,8 @@ impl MethodKind {
     /// The baseline of every table.
     pub const VICREG: MethodKind = MethodKind::Ssl(Ssl::Vicreg);
 
-    /// The same method without one of its ingredients: without the reconstruction, or with the parameters of
-    /// one transform fewer.
+    /// The same method with one component removed: the reconstruction, or the parameters of the last known
+    /// transform.
     pub fn ablation(&self) -> Option<MethodKind> {
         match self {
             MethodKind::Ours { ssl, reconstruction: true } => {
@@ -230,8 +230,8 @@ impl MethodKind {
         }
     }
 
-    /// The established method to compare with: VICReg, except for itself, for ablations and for what is trained
-    /// on labels or parameters only.
+    /// The baseline to compare with, which is VICReg. VICReg itself, ablations, the untrained encoder, and
+    /// methods trained only on labels or parameters have no baseline.
     pub fn baseline(&self) -> Option<MethodKind> {
         match self {
             MethodKind::Ours { reconstruction: false, .. }
