@@ -5,7 +5,7 @@
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
-//! - [`transforms`], [`targets`], [`view_pairs`], [`known_images`], [`loader`], [`prefetch`]: training input
+//! - [`transforms`], [`targets`], `view_pairs`, `known_images`, [`loader`], [`prefetch`]: training input
 //! - [`scene`], [`solids`]: the 3D renderer and the data set that it generates
 //! - [`show`]: pictures of a pack
 

@@ -3,10 +3,10 @@
 //!
 //! For each lambda, the objective is the cross-entropy summed over the rows + lambda/2 |W|^2. The bias is not
 //! penalised. The problems of the grid differ only in lambda, so they are evaluated together
-//! ([`crate::logistic_objective`]). Each is minimised by its own L-BFGS ([`crate::lbfgs`]) and leaves the
-//! batch when it has converged. The grid is processed from strong to weak penalties in groups of [`GROUP`].
+//! (`crate::logistic_objective`). Each is minimised by its own L-BFGS (`crate::lbfgs`) and leaves the
+//! batch when it has converged. The grid is processed from strong to weak penalties in groups of `GROUP`.
 //! Each group starts from the last solution of the group before it, because solutions for weak penalties are
-//! far from zero but close to one another. Different ranks may process different chains of [`CHAIN`]
+//! far from zero but close to one another. Different ranks may process different chains of `CHAIN`
 //! strengths. The starting points of the chains come from separate, less accurate fits. The objective is
 //! convex, so the starting point does not change the solution.
 //!

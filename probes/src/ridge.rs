@@ -1,7 +1,7 @@
 //! Linear regression probe in closed form: ridge regression for every output. The penalty strength is chosen
 //! without a validation split.
 //!
-//! Features are standardised with the training split's statistics ([`Standard`]). The intercept is not
+//! Features are standardised with the training split's statistics (`Standard`). The intercept is not
 //! penalised, and the weights w of an output minimise |y - Xw|^2 + lambda |w|^2. For each output, lambda is
 //! chosen from `n * 10^-6 .. n * 10^3` (one value per decade, [`grid`]) by the smallest generalised
 //! cross-validation error, n RSS / (n - 1 - df)^2 with df = tr(X (X'X + lambda)^-1 X'). This is leave-one-out

@@ -9,7 +9,7 @@
 //!   ranks do different work there.
 //!
 //! Both times are counted in checks, not by the clock, because a job that was suspended as a whole and then
-//! continued has not waited. [`patience`] sets how long each may last.
+//! continued has not waited. `patience` sets how long each may last.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ const IMAGES: usize = 64;
 /// Statistics of y on a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CollapseStatistics {
-    /// [`embedding_std`].
+    /// `embedding_std`.
     pub embedding_std: f64,
     /// [`effective_rank`].
     pub effective_rank: f64,

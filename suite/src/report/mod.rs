@@ -1,7 +1,7 @@
 //! The results of a run for readers: tables in the paper's form, figures, and every value as CSV.
 //!
 //! Everything is derived from the finished cells and a [`ReportContext`], so that unfinished and copied runs
-//! can be reported too. [`write`] writes everything as files of the run; [`Report::render`] returns one text.
+//! can be reported too. `write` writes everything as files of the run; [`Report::render`] returns one text.
 
 pub mod compare;
 pub mod formats;
