@@ -32,12 +32,13 @@ bench: ## set up, build, run the quickstart under mpirun, print its table
 bundle: build ## a relocatable .tar.gz for nodes without a compiler, into target/
 	@scripts/bundle.sh
 
-lint: setup ## formatting and clippy, where these components are installed
+lint: setup ## formatting and clippy where these components are installed, and the documentation
 	@if cargo fmt --version >/dev/null 2>&1; then cargo fmt --all --check; \
 	else echo "note: rustfmt is not installed; formatting is not checked"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then \
 		cargo clippy --release --workspace --all-targets $(FEATURES) -- -D warnings; \
 	else echo "note: clippy is not installed; lints are not checked"; fi
+	@RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace $(FEATURES)
 
 test: lint ## set up, lint, all tests (what CI runs)
 	cargo test --release --workspace $(FEATURES)
