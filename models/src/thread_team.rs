@@ -1,6 +1,7 @@
 //! Ranks as threads of one process, for tests of distributed code.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier, Mutex};
 
 use tch::Tensor;
@@ -16,34 +17,41 @@ pub enum Sums {
     AtTheEnd,
 }
 
+/// What the ranks of a team share.
+struct Team {
+    barrier: Barrier,
+    /// One tensor per rank.
+    slots: Mutex<Vec<Option<Tensor>>>,
+    /// The teams of a split, by group.
+    groups: Mutex<BTreeMap<usize, Arc<Team>>>,
+}
+
+impl Team {
+    fn new(ranks: usize) -> Arc<Team> {
+        let slots = Mutex::new((0..ranks).map(|_| None).collect());
+        Arc::new(Team { barrier: Barrier::new(ranks), slots, groups: Mutex::default() })
+    }
+}
+
 /// One rank.
 struct Member {
     rank: usize,
     sums: Sums,
-    barrier: Arc<Barrier>,
-    /// One tensor per rank.
-    slots: Arc<Mutex<Vec<Option<Tensor>>>>,
+    team: Arc<Team>,
     started: RefCell<Vec<Tensor>>,
 }
 
 /// Runs `work` on each of `ranks` ranks and returns their results in rank order.
 ///
 /// # Panics
-/// Panics if a rank panics or calls [`Collective::split`].
+/// Panics if a rank panics.
 pub fn run_on_threads<T: Send>(
     ranks: usize,
     sums: Sums,
     work: impl Fn(&dyn Collective) -> T + Sync,
 ) -> Vec<T> {
-    let barrier = Arc::new(Barrier::new(ranks));
-    let slots = Arc::new(Mutex::new((0..ranks).map(|_| None).collect()));
-    let member = |rank| Member {
-        rank,
-        sums,
-        barrier: barrier.clone(),
-        slots: slots.clone(),
-        started: RefCell::default(),
-    };
+    let team = Team::new(ranks);
+    let member = |rank| Member { rank, sums, team: team.clone(), started: RefCell::default() };
     let work = &work;
     std::thread::scope(|scope| {
         let threads: Vec<_> =
@@ -55,11 +63,11 @@ pub fn run_on_threads<T: Send>(
 impl Member {
     /// Every rank's tensor, in rank order.
     fn exchange(&self, own: &Tensor) -> Vec<Tensor> {
-        let slots = || self.slots.lock().expect("no rank panicked");
+        let slots = || self.team.slots.lock().expect("no rank panicked");
         slots()[self.rank] = Some(own.copy());
-        self.barrier.wait();
+        self.team.barrier.wait();
         let all = slots().iter().map(|slot| slot.as_ref().expect("every rank has written").copy()).collect();
-        self.barrier.wait();
+        self.team.barrier.wait();
         all
     }
 }
@@ -70,7 +78,7 @@ impl Collective for Member {
     }
 
     fn size(&self) -> usize {
-        self.slots.lock().expect("no rank panicked").len()
+        self.team.slots.lock().expect("no rank panicked").len()
     }
 
     fn all_reduce_sum(&self, tensor: &mut Tensor) {
@@ -102,15 +110,45 @@ impl Collective for Member {
         tensor.copy_(&self.exchange(tensor)[0]);
     }
 
-    fn split(&self, _group: usize) -> Box<dyn Collective> {
-        unimplemented!("a thread team has no groups")
+    fn split(&self, group: usize) -> Box<dyn Collective> {
+        let groups = self.exchange(&Tensor::from(group as i64));
+        let same = |rank: &usize| groups[*rank].int64_value(&[]) == group as i64;
+        let ranks: Vec<usize> = (0..groups.len()).filter(same).collect();
+        let rank = ranks.iter().position(|rank| *rank == self.rank).expect("this rank is in its group");
+        let shared = || self.team.groups.lock().expect("no rank panicked");
+        let team = shared().entry(group).or_insert_with(|| Team::new(ranks.len())).clone();
+        self.team.barrier.wait();
+        // every rank has its team: the next split makes new ones
+        shared().remove(&group);
+        self.team.barrier.wait();
+        Box::new(Member { rank, sums: self.sums, team, started: RefCell::default() })
     }
 
     fn barrier(&self) {
-        self.barrier.wait();
+        self.team.barrier.wait();
     }
 
     fn abort(&self, code: i32) -> ! {
         panic!("abort {code}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_sum_on_their_own_and_can_be_split_again() {
+        let results = run_on_threads(5, Sums::AtOnce, |team| {
+            let sum_in = |group: usize| {
+                let ranks = team.split(group);
+                let mut sum = Tensor::from(team.rank() as i64);
+                ranks.all_reduce_sum(&mut sum);
+                (ranks.rank(), ranks.size(), sum.int64_value(&[]))
+            };
+            [sum_in(team.rank() % 2), sum_in(team.rank() / 3)]
+        });
+        assert_eq!(results[3], [(1, 2, 4), (0, 2, 7)]);
+        assert_eq!(results[4], [(2, 3, 6), (1, 2, 7)]);
     }
 }
