@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `parameters.safetensors` | fp32 masters under their own names; the encoder's are timm's |
 //! | `optimizer.safetensors` | Adam's moments, as `m.<name>` and `v.<name>`; absent in `curve-N/` |
-//! | `manifest.json` | counters, curve, schedule, precision, names and shapes, and the BLAKE3 of every file and of itself |
+//! | `manifest.json` | counters, curve, schedule, precision, names, shapes, the BLAKE3 of every file |
 //!
 //! The folder is written atomically, so it is complete unless it was damaged later. A reader verifies every
 //! file before using it.
