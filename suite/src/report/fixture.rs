@@ -34,6 +34,12 @@ pub fn rendered(cells: &[Cell], context: &ReportContext, format: &str) -> String
     Report::new(&folder, cells, &[context]).render(by_name(format).expect("a format's name")).unwrap()
 }
 
+/// A probe cell with the headlines of rotation and color.
+pub fn rotation_and_color(method: &str, seed: u64, rotation: f64, color: f64) -> Cell {
+    let headline = |task, r2| value(task, "r2_per_output", 0, r2);
+    probe(method, seed, &[headline("rotation", rotation), headline("color", color)])
+}
+
 /// A value. [`probe`] fills in its origin.
 pub fn value(task: &str, metric: &str, eval_seed: u64, value: f64) -> Metric {
     Metric {

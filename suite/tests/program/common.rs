@@ -46,6 +46,12 @@ regression = { hidden = 16, epochs = 3, batch = 64, lr = 1e-3 }
 classification = { epochs = 3, batch = 64, lr = 1e-3 }
 "#;
 
+/// The tiny suite with the sections `data` instead of its own data set.
+pub fn tiny_on(data: &str) -> String {
+    let (before, rest) = TINY.split_once("[data]\n").unwrap();
+    format!("{before}{data}{}", &rest[rest.find("[model]").unwrap()..])
+}
+
 /// Rows with and without a predictor.
 pub const FOUR_METHODS: &str = "VICReg,Ours,SIE(rot),SIE(rot+color)";
 

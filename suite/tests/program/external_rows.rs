@@ -7,7 +7,8 @@ use hdf5::File;
 use ndarray::{Array1, Array2};
 
 use crate::common::{
-    TINY, colour_map, eqr, eqr_ranks, folder, has_mpi, photographs, stderr, succeeded, traced, writing_hdf5,
+    colour_map, eqr, eqr_ranks, folder, has_mpi, photographs, stderr, succeeded, tiny_on, traced,
+    writing_hdf5,
 };
 
 /// The tiny suite on photographs with two external rows, and transfer to the same photographs.
@@ -19,15 +20,13 @@ fn suite(folder: &Path) {
                    photos,color,Theirs,r2_per_output,0,0.25\nphotos,color,Theirs,r2_per_output,1,0.35\n\
                    photos,linear transfer,Theirs,top1,0,0.5\nelsewhere,color,Theirs,r2_per_output,0,0.9\n";
     std::fs::write(folder.join("results.csv"), results).unwrap();
-    let (before, rest) = TINY.split_once("[data]\n").unwrap();
     let data = "[data]\nsource = \"pack\"\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nside = 16\n\n\
                 [transforms]\nactive = [\"color\", \"flip\"]\n\n";
     let rows = "\n[[rows]]\nmethod = \"external\"\nname = \"Colours\"\nencoder = \"colours.pt\"\noptions = { size = 16 }\n\n\
                 [[rows]]\nmethod = \"external\"\nname = \"Features\"\nfeatures = \"features.h5\"\n\
                 transfer = { photos = \"features.h5\" }\n\n\
                 [[transfer]]\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nmetric = \"mean_per_class\"\n";
-    let text = format!("{before}{data}{}{rows}", &rest[rest.find("[model]").unwrap()..]);
-    std::fs::write(folder.join("rows.toml"), text).unwrap();
+    std::fs::write(folder.join("rows.toml"), tiny_on(data) + rows).unwrap();
 }
 
 /// Pairs whose color is the difference of their features. The features do not depend on flips.

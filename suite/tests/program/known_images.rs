@@ -16,7 +16,7 @@ use eqr_models::methods::PairMode;
 use ndarray::Array4;
 use tch::{Device, Tensor};
 
-use crate::common::{TINY, cell, eqr, folder, stderr, succeeded, writing_hdf5};
+use crate::common::{cell, eqr, folder, stderr, succeeded, tiny_on, writing_hdf5};
 
 const IMAGES: usize = 60;
 
@@ -181,11 +181,8 @@ fn a_run_with_withheld_parameters_takes_fewer_steps_where_they_are_needed() {
 fn photographs_are_trained_on_by_the_new_rows() {
     let folder = folder();
     pack(&folder.path().join("photos.h5"));
-    let tiny = TINY;
-    let (before, rest) = tiny.split_once("[data]").unwrap();
-    let model = &rest[rest.find("[model]").unwrap()..];
     let data = "[data]\nsource = \"pack\"\nfile = \"photos.h5\"\nmade_by = \"the test\"\n\n";
-    std::fs::write(folder.path().join("photos.toml"), format!("{before}{data}{model}")).unwrap();
+    std::fs::write(folder.path().join("photos.toml"), tiny_on(data)).unwrap();
     let methods = "SIE(all, single each time),SIE(all, no prediction variance),SimCLR,Barlow Twins,Ours(SimCLR),Ours(Barlow Twins)";
     let output = eqr(
         folder.path(),

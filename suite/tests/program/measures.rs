@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{TINY, class_folders, eqr, folder, stderr, succeeded};
+use crate::common::{class_folders, eqr, folder, stderr, succeeded, tiny_on};
 
 /// Values of a run by task and metric, of the first probe seed or of cells without one.
 fn metrics(run: &Path) -> BTreeMap<(String, String), f64> {
@@ -71,14 +71,9 @@ fn pairs_that_differ_by_all_transforms_stand_beside_their_ceiling() {
     class_folders(here, "photos", 2, 40, |_| (32, 32));
     let pack = ["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--test-fraction", "0.4"];
     succeeded(&eqr(here, &pack));
-    let (before, rest) = TINY.split_once("[data]").unwrap();
     let data = "[data]\nsource = \"pack\"\nfile = \"photos.h5\"\nmade_by = \"the test\"\nside = 16\n\n\
                 [transforms]\nactive = [\"rotation\", \"crop\", \"translation\", \"flip\"]\n\n";
-    std::fs::write(
-        here.join("photos.toml"),
-        format!("{before}{data}{}", &rest[rest.find("[model]").unwrap()..]),
-    )
-    .unwrap();
+    std::fs::write(here.join("photos.toml"), tiny_on(data)).unwrap();
     let run = [
         "run",
         "photos.toml",

@@ -106,7 +106,7 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::fixture::{context, probe, value};
+    use crate::report::fixture::{self, context, probe, value};
     use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
@@ -125,11 +125,7 @@ mod tests {
     #[test]
     fn a_clear_difference_separates() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);
-        let cell = |method, seed, rotation, color| {
-            let values =
-                [value("rotation", "r2_per_output", 0, rotation), value("color", "r2_per_output", 0, color)];
-            probe(method, seed, &values)
-        };
+        let cell = fixture::rotation_and_color;
         let cells = [
             cell("Ours", 0, 0.60, 0.5),
             cell("Ours", 1, 0.64, 0.4),

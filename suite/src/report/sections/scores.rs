@@ -170,7 +170,7 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::fixture::{context, probe, value};
+    use crate::report::fixture::{self, context, probe, value};
     use crate::report::table::Mark;
     use crate::run_folder::cell::Cell;
 
@@ -239,13 +239,7 @@ mod tests {
     #[test]
     fn marks_are_corrected_for_the_number_of_columns() {
         let context = context(&["rotation", "color"], &["Ours", "VICReg"]);
-        let cell = |method, seed, rotation, color| {
-            probe(
-                method,
-                seed,
-                &[value("rotation", "r2_per_output", 0, rotation), value("color", "r2_per_output", 0, color)],
-            )
-        };
+        let cell = fixture::rotation_and_color;
         let cells = [
             cell("Ours", 0, 0.60, 0.5),
             cell("Ours", 1, 0.64, 0.4),
