@@ -65,7 +65,7 @@ impl Projector {
     }
 }
 
-/// g_equi of the reconstruction method, per token: Linear-LayerNorm-GELU-Linear.
+/// g_equi of the reconstruction method, for a token or a pooled vector: Linear-LayerNorm-GELU-Linear.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenHead {
     linear1: Linear,
@@ -75,8 +75,14 @@ pub struct TokenHead {
 
 impl TokenHead {
     /// `inputs` -> `hidden` -> `outputs`, registered under `name`.
-    pub fn new(reg: &mut Registry, name: &str, inputs: i64, hidden: i64, outputs: i64) -> Self {
-        let group = ParameterGroup::PerSample;
+    pub fn new(
+        reg: &mut Registry,
+        group: ParameterGroup,
+        name: &str,
+        inputs: i64,
+        hidden: i64,
+        outputs: i64,
+    ) -> Self {
         reg.scope(name, |reg| TokenHead {
             linear1: Linear::new(reg, group, "linear1", inputs, hidden, Init::linear(inputs)),
             norm: LayerNorm::new(reg, group, "norm", hidden),
@@ -84,12 +90,12 @@ impl TokenHead {
         })
     }
 
-    /// (N, T, inputs) -> (N, T, outputs).
+    /// (..., inputs) -> (..., outputs).
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
         self.linear2.forward(p, &self.norm.forward(p, &self.linear1.forward(p, x)).gelu("none"))
     }
 
-    /// Multiply-adds for one token.
+    /// Multiply-adds for one vector.
     pub fn products(inputs: i64, hidden: i64, outputs: i64) -> f64 {
         (inputs * hidden + hidden * outputs) as f64
     }

@@ -112,31 +112,31 @@ impl BatchNorm {
     }
 }
 
-/// Multi-head attention on projected q (B, Tq, dim), k and v (B, Tk, dim), with scale 1/sqrt(dim/heads) ->
-/// (B, Tq, dim).
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64) -> Tensor {
+/// Multi-head attention on projected q (B, Tq, dim), k and v (B, Tk, dim), with the factor `scale` on the
+/// scores -> (B, Tq, dim).
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, scale: f64) -> Tensor {
     let (batch, queries, dim) = q.size3().expect("q is (B, Tq, dim)");
     // (B, heads, T, dim/heads)
     let split = |x: &Tensor| x.view([batch, -1, heads, dim / heads]).transpose(1, 2);
     let (q, k, v) = (split(q), split(k), split(v));
     let out = if fused_is_faster(q.device(), k.size()[2]) {
-        Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, None, false)
+        Tensor::scaled_dot_product_attention::<&Tensor>(&q, &k, &v, None, 0.0, false, scale, false)
     } else {
-        plain_attention(&q, &k, &v)
+        plain_attention(&q, &k, &v, scale)
     };
     out.transpose(1, 2).reshape([batch, queries, dim])
 }
 
-/// softmax(q k^T / sqrt(D)) v, all (B, heads, T, D), computed by two batched products. The first one also
-/// applies the scale.
-fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Tensor {
+/// softmax(scale q k^T) v, all (B, heads, T, D), computed by two batched products. The first one also applies
+/// the scale.
+fn plain_attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f64) -> Tensor {
     let (batch, heads, queries, depth) = q.size4().expect("q is (B, heads, Tq, D)");
     let together = |x: &Tensor| x.reshape([batch * heads, x.size()[2], depth]);
     let (q, k, v) = (together(q), together(k), together(v));
     let shape = [batch * heads, queries, k.size()[1]];
     let unread = Tensor::zeros([1], (q.kind(), q.device())).expand(shape, false);
     // (B heads, Tq, Tk)
-    let scores = unread.baddbmm(&q, &k.transpose(1, 2), 0.0, 1.0 / (depth as f64).sqrt());
+    let scores = unread.baddbmm(&q, &k.transpose(1, 2), 0.0, scale);
     scores.softmax(-1, None::<Kind>).bmm(&v).view([batch, heads, queries, depth])
 }
 
@@ -197,7 +197,8 @@ impl Block {
     /// (B, T, dim) -> (B, T, dim).
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
         let qkv = self.qkv.forward(p, &self.norm1.forward(p, x)).chunk(3, -1);
-        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], self.heads);
+        let scale = 1.0 / ((x.size()[2] / self.heads) as f64).sqrt();
+        let mixed = attention(&qkv[0], &qkv[1], &qkv[2], self.heads, scale);
         let x = x + self.proj.forward(p, &mixed);
         &x + self.mlp.forward(p, &self.norm2.forward(p, &x))
     }

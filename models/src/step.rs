@@ -15,11 +15,11 @@
 
 use std::ops::Range;
 
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 use crate::arena::Arena;
 use crate::collective::Collective;
-use crate::methods::{Model, Targets};
+use crate::methods::{Method, Model, PairInput, Targets, Term};
 use crate::registry::{Mark, ParameterGroup, Span};
 use crate::vit::{Encoded, GraphCut};
 
@@ -33,12 +33,22 @@ pub struct Batch {
     pub view1: Tensor,
     /// (n, 3, H, W), normalised, fp32: view 2.
     pub view2: Tensor,
+    /// (n, 3, H, W), normalised, fp32: view 1 of the pair half a batch further on, for methods that take it
+    /// ([`crate::MethodKind::takes_other_view1`]).
+    pub other_view1: Option<Tensor>,
     /// (n), class indices as floats.
     pub labels: Tensor,
     /// (n, parameters), fp32.
     pub parameters: Tensor,
     /// Number of pairs on each rank.
     pub rows: Vec<i64>,
+}
+
+impl Batch {
+    /// The row of this rank's first pair in the global batch.
+    pub(crate) fn first_row(&self, cluster: &dyn Collective) -> i64 {
+        self.rows[..cluster.rank()].iter().sum()
+    }
 }
 
 /// Loss terms of the global batch, in the method's order. They are equal on every rank.
@@ -56,9 +66,8 @@ pub fn gradients(
     micro_batch: Option<i64>,
     cluster: &dyn Collective,
 ) -> LossTerms {
-    let method = model.method.as_ref().expect("only trained methods take steps");
-    let master = arena.compute().master_kind();
     let local = batch.rows[cluster.rank()];
+    let before = batch.first_row(cluster);
     let runs = micro_batches(local, micro_batch);
     let segments = encoder_segments(arena.reduced_bytes(), cluster.overlaps_from());
 
@@ -72,40 +81,24 @@ pub fn gradients(
         }
     };
 
-    // one row per pair: (y1, y2, label, parameters)
-    let columns = [&y_local, &batch.labels.unsqueeze(1).to_kind(master), &batch.parameters.to_kind(master)];
-    let gathered = cluster.all_gather(&Tensor::cat(&columns, 1), &batch.rows);
-    let width = y_local.size()[1];
-    let out = width / 2;
-    let y = gathered.narrow(1, 0, width).contiguous().set_requires_grad(true); // (N, 2 out)
-    let targets = Targets {
-        labels: gathered.select(1, width).to_kind(tch::Kind::Int64),
-        parameters: gathered.narrow(1, width + 1, gathered.size()[1] - width - 1),
-    };
-
     // heads and global loss, on the whole batch
-    let mut terms = method.global_terms(arena, &y.narrow(1, 0, out), &y.narrow(1, out, out), &targets);
+    let global = GlobalLosses::new(arena, model, batch, &y_local, &runs, cluster);
     let mut inputs = arena.leaves(ParameterGroup::Global);
-    inputs.push(y.shallow_clone());
-    let mut grads = Tensor::run_backward(&[sum(&terms)], &inputs, false, false);
+    inputs.push(global.y.shallow_clone());
+    let mut grads = Tensor::run_backward(&[global.objective()], &inputs, false, false);
     let dy = grads.pop().expect("the last input is y");
     no_grad(|| arena.store_gradients(ParameterGroup::Global, &grads));
-    for (_, term) in &mut terms {
-        *term = term.detach();
-    }
+    let mut terms: LossTerms = global.terms.iter().map(|(name, term)| (*name, term.detach())).collect();
 
     // encoder: vector-Jacobian products with dL/dy, plus the per-pair term
-    let before: i64 = batch.rows[..cluster.rank()].iter().sum();
-    let total: i64 = batch.rows.iter().sum();
     let mut pair_term: Option<(&'static str, Tensor)> = None;
     for run in &runs {
         let last = run.end == local;
         let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, run, segments));
-        let length = run.end - run.start;
-        let mut surrogate = (views.y() * dy.narrow(0, before + run.start, length)).sum(None::<tch::Kind>);
-        let view2 = batch.view2.narrow(0, run.start, length);
-        if let Some((name, mean)) = method.pair_term(arena, &views.view1, &views.view2, &view2) {
-            let share = mean * (length as f64 / total as f64);
+        let mut surrogate =
+            (views.y() * dy.narrow(0, before + run.start, run.end - run.start)).sum(None::<Kind>);
+        let mixed = global.mixed_rows(before, run);
+        if let Some((name, share)) = pair_share(arena, model, batch, run, views.pair_input(mixed.as_ref())) {
             surrogate += &share;
             let sum = pair_term.map_or_else(|| share.detach(), |(_, sum)| sum + share.detach());
             pair_term = Some((name, sum));
@@ -130,6 +123,104 @@ pub fn gradients(
         terms.push((name, arena.reported(0).copy().view([] as [i64; 0])));
     }
     terms
+}
+
+/// The losses on the whole batch, with the graph from y to them.
+pub(crate) struct GlobalLosses {
+    /// (N, 2 out), a leaf: y of view 1, then y of view 2.
+    pub(crate) y: Tensor,
+    /// The terms on y.
+    pub(crate) terms: Vec<Term>,
+    mixed: Option<Mixed>,
+}
+
+/// [`Method::mixed`] vectors (N, d), and the gradient of the pair term with respect to them.
+struct Mixed {
+    vectors: Tensor,
+    gradient: Tensor,
+}
+
+impl GlobalLosses {
+    /// Gathers y from all ranks, of which this one has `y_local` (n, 2 out), and computes the terms.
+    pub(crate) fn new(
+        arena: &Arena,
+        model: &Model,
+        batch: &Batch,
+        y_local: &Tensor,
+        runs: &[Range<i64>],
+        cluster: &dyn Collective,
+    ) -> GlobalLosses {
+        let method = method(model);
+        let master = arena.compute().master_kind();
+        // one row per pair: (y1, y2, label, parameters)
+        let columns =
+            [y_local, &batch.labels.unsqueeze(1).to_kind(master), &batch.parameters.to_kind(master)];
+        let gathered = cluster.all_gather(&Tensor::cat(&columns, 1), &batch.rows);
+        let width = y_local.size()[1];
+        let out = width / 2;
+        let y = gathered.narrow(1, 0, width).contiguous().set_requires_grad(true); // (N, 2 out)
+        let targets = Targets {
+            labels: gathered.select(1, width).to_kind(Kind::Int64),
+            parameters: gathered.narrow(1, width + 1, gathered.size()[1] - width - 1),
+        };
+        let (y1, y2) = (y.narrow(1, 0, out), y.narrow(1, out, out));
+        let terms = method.global_terms(arena, &y1, &y2, &targets);
+        let mixed = method.mixed(arena, &y1, &y2).map(|vectors| {
+            let gradient = |run: &Range<i64>| {
+                let rows = rows_of(&vectors, batch.first_row(cluster), run).set_requires_grad(true);
+                let (_, share) = pair_share(arena, model, batch, run, PairInput::Mixed(&rows))
+                    .expect("a method that mixes pairs has a term of them");
+                Tensor::run_backward(&[share], &[&rows], false, false).remove(0)
+            };
+            let local = Tensor::cat(&runs.iter().map(gradient).collect::<Vec<_>>(), 0);
+            Mixed { gradient: cluster.all_gather(&local, &batch.rows), vectors }
+        });
+        GlobalLosses { y, terms, mixed }
+    }
+
+    /// A scalar with the gradient of the loss with respect to the heads and y. The pair term contributes only
+    /// what passes through the mixed vectors.
+    fn objective(&self) -> Tensor {
+        let terms = sum(&self.terms);
+        self.mixed_objective().map_or_else(|| terms.shallow_clone(), |mixed| &terms + mixed)
+    }
+
+    /// A scalar with the gradient of the pair term with respect to the heads and y, if it passes through
+    /// mixed vectors.
+    pub(crate) fn mixed_objective(&self) -> Option<Tensor> {
+        let Mixed { vectors, gradient } = self.mixed.as_ref()?;
+        Some((vectors * gradient).sum(None::<Kind>))
+    }
+
+    /// The mixed vectors of the pairs `run`, detached. `before` is the row of this rank's first pair.
+    pub(crate) fn mixed_rows(&self, before: i64, run: &Range<i64>) -> Option<Tensor> {
+        self.mixed.as_ref().map(|mixed| rows_of(&mixed.vectors, before, run))
+    }
+}
+
+/// The share of the pairs `run` in the pair term, which is a mean over all pairs.
+pub(crate) fn pair_share(
+    arena: &Arena,
+    model: &Model,
+    batch: &Batch,
+    run: &Range<i64>,
+    input: PairInput<'_>,
+) -> Option<Term> {
+    let length = run.end - run.start;
+    let total: i64 = batch.rows.iter().sum();
+    let (name, mean) = method(model).pair_term(arena, input, &batch.view2.narrow(0, run.start, length))?;
+    Some((name, mean * (length as f64 / total as f64)))
+}
+
+/// # Panics
+/// Panics if the model has no method.
+fn method(model: &Model) -> &dyn Method {
+    &**model.method.as_ref().expect("only trained methods take steps")
+}
+
+/// Rows of the pairs `run` of the rank whose first pair is in row `before`, detached.
+fn rows_of(global: &Tensor, before: i64, run: &Range<i64>) -> Tensor {
+    global.narrow(0, before + run.start, run.end - run.start).detach()
 }
 
 /// Number of pieces to cut the encoder's blocks into, so that each has at least `least` of the gradient's
@@ -158,43 +249,63 @@ fn backpropagate(
         let below = cut.map(|cut| (cut.below, grads.pop().expect("the last input is the cut")));
         no_grad(|| done(arena, &span, &grads));
         let Some((below, gradient)) = below else { return };
-        objective = (below * gradient).sum(None::<tch::Kind>);
+        objective = (below * gradient).sum(None::<Kind>);
         end = Some(first);
     }
 }
 
 /// Splits `local` pairs into runs of at most `micro_batch`. If there are no pairs, the result is one empty
 /// run.
-fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
+pub(crate) fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
     let length = micro_batch.unwrap_or(local).clamp(1, local.max(1));
     let starts = (0..local.max(1)).step_by(length as usize);
     starts.map(|start| start..(start + length).min(local)).collect()
 }
 
 /// The encoded views of a run of pairs.
-struct Views {
+pub(crate) struct Views {
     view1: Encoded,
     view2: Encoded,
+    /// View 1 of other pairs, for methods that take it.
+    other_view1: Option<Encoded>,
     cuts: Vec<GraphCut>,
-    master: tch::Kind,
+    master: Kind,
 }
 
 impl Views {
-    /// (n, 2 out) in the master weights' kind: y of view 1, then y of view 2.
-    fn y(&self) -> Tensor {
+    /// (n, 2 out): y of view 1, then y of view 2, in the master weights' kind.
+    pub(crate) fn y(&self) -> Tensor {
         Tensor::cat(&[&self.view1.y, &self.view2.y], 1).to_kind(self.master)
+    }
+
+    /// What the pair term is computed from: `mixed` rows, or the views.
+    pub(crate) fn pair_input<'a>(&'a self, mixed: Option<&'a Tensor>) -> PairInput<'a> {
+        let source = self.other_view1.as_ref().unwrap_or(&self.view1);
+        mixed.map_or(PairInput::Views { source, query: &self.view2 }, PairInput::Mixed)
     }
 }
 
-/// Encodes both views of the pairs `run` in one forward pass. The graph is cut as in
+/// Encodes the views of the pairs `run` in one forward pass. The graph is cut as in
 /// [`crate::vit::Vit::forward_in_segments`].
-fn encode(arena: &Arena, model: &Model, batch: &Batch, run: &Range<i64>, segments: usize) -> Views {
+pub(crate) fn encode(
+    arena: &Arena,
+    model: &Model,
+    batch: &Batch,
+    run: &Range<i64>,
+    segments: usize,
+) -> Views {
     let length = run.end - run.start;
-    let view = |images: &Tensor| images.narrow(0, run.start, length);
-    let images = Tensor::cat(&[view(&batch.view1), view(&batch.view2)], 0).to_kind(arena.compute().kind());
-    let (encoded, cuts) = model.encoder.forward_in_segments(arena, &images, segments); // (2n, ..)
-    let (view1, view2) = (encoded.narrow(0, length), encoded.narrow(length, length));
-    Views { view1, view2, cuts, master: arena.compute().master_kind() }
+    let mut images = vec![&batch.view1, &batch.view2];
+    let takes_other = method(model).takes_other_view1();
+    if takes_other {
+        images.push(batch.other_view1.as_ref().expect("a batch for this method has view 1 of other pairs"));
+    }
+    let images: Vec<Tensor> = images.iter().map(|images| images.narrow(0, run.start, length)).collect();
+    let images = Tensor::cat(&images, 0).to_kind(arena.compute().kind()); // (2n or 3n, ..)
+    let (encoded, cuts) = model.encoder.forward_in_segments(arena, &images, segments);
+    let view = |which: i64| encoded.narrow(which * length, length);
+    let other_view1 = takes_other.then(|| view(2));
+    Views { view1: view(0), view2: view(1), other_view1, cuts, master: arena.compute().master_kind() }
 }
 
 /// The loss, which is the sum of its terms.

@@ -8,7 +8,7 @@ use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layers::{Block, LayerNorm, Linear};
-use crate::registry::{Mark, Param, ParameterGroup, Registry};
+use crate::registry::{Mark, Param, ParameterGroup, Registry, Span};
 
 /// The tokens that the two halves of y are computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +168,11 @@ impl Encoded {
         Encoded { y: self.y.narrow(0, from, len), tokens: self.tokens.narrow(0, from, len) }
     }
 
+    /// The rows shifted down by `shift`; the last ones come first.
+    pub fn rolled(&self, shift: i64) -> Self {
+        Encoded { y: self.y.roll([shift], [0]), tokens: self.tokens.roll([shift], [0]) }
+    }
+
     /// y followed by the four quadrant means of the equivariant token map: (B, out + 4 * out/2).
     pub fn grid_readout(&self) -> Tensor {
         Tensor::cat(&[&self.y, &grid_means(&self.tokens)], 1)
@@ -210,6 +215,8 @@ pub struct Vit {
     marks: Vec<Mark>,
     norm: LayerNorm,
     out: Linear,
+    /// The mark after the last parameter.
+    end: Mark,
 }
 
 impl Vit {
@@ -245,7 +252,13 @@ impl Vit {
         }
         let norm = LayerNorm::new(reg, group, "norm", dim);
         let out = Linear::new(reg, group, "out", dim, out, Init::linear(dim));
-        Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out })
+        let end = reg.mark();
+        Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out, end })
+    }
+
+    /// The encoder's parameters. They are registered before those of the method.
+    pub(crate) fn span(&self) -> Span {
+        Span::per_sample(Mark::default(), Some(self.end))
     }
 
     /// Shape of this encoder.

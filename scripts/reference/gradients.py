@@ -11,9 +11,9 @@ FOLDER (default: models/tests/it/reference) receives:
 gradients.safetensors   Parameters of the encoder and a batch (f32). The entry `reference` of the metadata is
                         the configuration as JSON.
 gradients/              A file for each method: its own parameters (f32) and `gradient` (f64), the flat
-                        gradient of its loss. The entry `reference` of the metadata is JSON: its name, the
-                        names of the parameters in the order of the flat gradient, and the values of the
-                        loss's terms.
+                        gradient of its loss. The entry `reference` of the metadata is JSON: its name, its
+                        reading of Eq. 1 where that is not the configuration's, the names of the parameters
+                        in the order of the flat gradient, and the values of the loss's terms.
 vit.safetensors         Weights of timm's VisionTransformer, images, their tokens, and its position embedding
                         as timm resizes it (bicubic, antialiased) to other token maps.
 
@@ -40,7 +40,7 @@ PAIRS, CLASSES = 8, 3
 CONFIG = {
     "encoder": {"image": 16, "patch": 4, "dim": 12, "depth": 2, "heads": 2, "out": 16},
     "heads": {"hidden": 12, "embed": 8},
-    "decoder": {"depth": 2, "dim": 8, "heads": 2},
+    "decoder": {"depth": 2, "dim": 8, "heads": 2, "query": "tokens"},
     # not the defaults, so that a test fails if a weight is not applied
     "loss": {"lambda_ssl": 0.7, "lambda_recon": 1.3, "temperature": 0.3, "barlow_lambda": 0.02},
     "classes": CLASSES,
@@ -52,7 +52,9 @@ METHODS = [
     "Ours(SimCLR)",
     "Ours(Barlow Twins)",
     "Ours, no reconstruction",
+    "Ours, other view 1",
     "VICReg",
+    "VICReg(cls)",
     "SimCLR",
     "Barlow Twins",
     "SIE(rot+color)",
@@ -60,6 +62,16 @@ METHODS = [
     "SIE(all, no prediction variance)",
     "Supervised",
     "Direct regression",
+    "Direct regression(trans)",
+]
+# Further readings of the paper's Eq. 1, in place of the decoder's values above, for "Ours".
+READINGS = [
+    {"query": "pooled"},
+    {"query": "pooled", "residual": True, "unfold": "linear"},
+    {"query": "pooled", "residual": True, "unfold": "gates", "scale": "none"},
+    {"query": "batch"},
+    {"query": "batch", "residual": True, "unfold": "linear"},
+    {"query": "tokens", "residual": True, "scale": "none"},
 ]
 
 
@@ -172,11 +184,37 @@ def sine_cosine(grid, dim):
     return torch.cat([along(column), along(row)], dim=1)
 
 
-class Decoder(nn.Module):
-    """Pixels of view 2. Its tokens are the queries; the tokens of view 1 are the keys and values."""
+class Unfold(nn.Module):
+    """A vector of each image becomes one at each position."""
 
-    def __init__(self, depth, dim, heads, patch, grid):
+    def __init__(self, how, tokens, dim):
         super().__init__()
+        self.how, self.tokens, self.dim = how, tokens, dim
+        if how != "none":
+            shape = {"gates": (tokens, dim), "linear": (tokens * dim, dim)}[how]
+            self.weight = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, z):
+        if self.how == "gates":
+            return torch.einsum("nd,td->ntd", z, self.weight)
+        if self.how == "linear":
+            return torch.einsum("nd,ted->nte", z, self.weight.view(self.tokens, self.dim, self.dim))
+        return z[:, None].repeat(1, self.tokens, 1)
+
+
+class Decoder(nn.Module):
+    """Pixels of view 2, from a reading of Eq. 1.
+
+    tokens: queries are the tokens of view 2, keys and values those of view 1.
+    pooled: queries are the unfolded mean token of view 2.
+    batch: queries, keys and values are the mean tokens of the images of the batch.
+    """
+
+    def __init__(
+        self, depth, dim, heads, patch, grid, g_equi, query, residual=False, unfold="none", scale="sqrt"
+    ):
+        super().__init__()
+        self.unfold = Unfold(unfold, grid * grid, dim)
         self.norm_query, self.norm_source = layer_norm(dim), layer_norm(dim)
         self.query, self.key_value, self.proj = (
             nn.Linear(dim, dim),
@@ -186,21 +224,32 @@ class Decoder(nn.Module):
         self.norm, self.mlp = layer_norm(dim), Mlp(dim)
         self.blocks = nn.ModuleDict({str(i): Block(dim, heads) for i in range(1, depth)})
         self.norm_out, self.pixels = layer_norm(dim), nn.Linear(dim, 3 * patch * patch)
-        self.heads, self.patch, self.grid = heads, patch, grid
+        self.heads, self.patch, self.grid, self.g_equi = heads, patch, grid, [g_equi]
+        self.reading, self.residual, self.scale = query, residual, scale
         self.positions = sine_cosine(grid, dim)
 
-    def forward(self, z1, z2):
-        q = self.query(self.norm_query(z2 + self.positions))
-        k, v = self.key_value(self.norm_source(z1 + self.positions)).chunk(2, dim=-1)
+    def attend(self, u, source):
+        """W_O softmax(W_Q u (W_K source)^T) W_V source, head by head."""
+        q = self.query(self.norm_query(u))
+        k, v = self.key_value(self.norm_source(source)).chunk(2, dim=-1)
         width = q.shape[-1] // self.heads
+        factor = 1 / math.sqrt(width) if self.scale == "sqrt" else 1.0
         mixed = []
         for head in range(self.heads):
             part = slice(head * width, (head + 1) * width)
-            weights = torch.softmax(
-                torch.einsum("nqd,nkd->nqk", q[..., part], k[..., part]) / math.sqrt(width), dim=-1
-            )
-            mixed.append(torch.einsum("nqk,nkd->nqd", weights, v[..., part]))
+            scores = torch.einsum("...qd,...kd->...qk", q[..., part], k[..., part]) * factor
+            mixed.append(torch.einsum("...qk,...kd->...qd", torch.softmax(scores, dim=-1), v[..., part]))
         x = self.proj(torch.cat(mixed, dim=-1))
+        return x + u if self.residual else x
+
+    def forward(self, x1, x2):
+        g = self.g_equi[0]
+        if self.reading == "batch":
+            x = self.attend(g(x2.mean(dim=1)), g(x1.mean(dim=1)))
+            x = self.unfold(x) + self.positions
+        else:
+            u = g(x2) if self.reading == "tokens" else self.unfold(g(x2.mean(dim=1)))
+            x = self.attend(u + self.positions, g(x1) + self.positions)
         x = x + self.mlp(self.norm(x))
         for block in self.blocks.values():
             x = block(x)
@@ -274,22 +323,44 @@ class Joint(nn.Module):
         return self.loss(self.projector(first[0]), self.projector(second[0]))
 
 
-class Ours(nn.Module):
-    def __init__(self, loss, reconstruction):
+class JointOfClassTokens(nn.Module):
+    """VICReg whose invariance compares only the invariant halves."""
+
+    def __init__(self):
         super().__init__()
-        encoder, decoder = CONFIG["encoder"], CONFIG["decoder"]
-        self.half, self.loss, self.reconstruction = encoder["out"] // 2, loss, reconstruction
+        self.half = CONFIG["encoder"]["out"] // 2
+        self.g_inv, self.g_equi = (Projector(self.half, **CONFIG["heads"]) for _ in range(2))
+
+    def forward(self, first, second, batch):
+        inv = [self.g_inv(view[0][:, : self.half]) for view in (first, second)]
+        whole = [
+            torch.hstack([z, self.g_equi(view[0][:, self.half :])])
+            for z, view in zip(inv, (first, second), strict=True)
+        ]
+        terms = vicreg(*whole)
+        terms["invariance"] = 25 * F.mse_loss(*inv)
+        return terms
+
+
+class Ours(nn.Module):
+    def __init__(self, loss, variant="", reading=None):
+        super().__init__()
+        encoder, decoder = CONFIG["encoder"], CONFIG["decoder"] | (reading or {})
+        self.half, self.loss, self.variant = encoder["out"] // 2, loss, variant
         self.g_inv = Projector(self.half, **CONFIG["heads"])
-        if reconstruction:
+        if variant != "no reconstruction":
             self.g_equi = TokenHead(self.half, CONFIG["heads"]["hidden"], decoder["dim"])
             grid = encoder["image"] // encoder["patch"]
-            self.decoder = Decoder(**decoder, patch=encoder["patch"], grid=grid)
+            self.decoder = Decoder(**decoder, patch=encoder["patch"], grid=grid, g_equi=self.g_equi)
 
     def forward(self, first, second, batch):
         z1, z2 = (self.g_inv(view[0][:, : self.half]) for view in (first, second))
         terms = {name: CONFIG["loss"]["lambda_ssl"] * term for name, term in self.loss(z1, z2).items()}
-        if self.reconstruction:
-            image = self.decoder(self.g_equi(first[1]), self.g_equi(second[1]))
+        if self.variant != "no reconstruction":
+            source = first[1]
+            if self.variant == "other view 1":
+                source = torch.roll(source, -(len(source) // 2), dims=0)
+            image = self.decoder(source, second[1])
             terms["reconstruction"] = CONFIG["loss"]["lambda_recon"] * ((image - batch["view2"]) ** 2).mean()
         return terms
 
@@ -300,10 +371,7 @@ class Sie(nn.Module):
     def __init__(self, known, prediction_variance):
         super().__init__()
         self.half, self.prediction_variance = CONFIG["encoder"]["out"] // 2, prediction_variance
-        places, start = {}, 0
-        for name, length in CONFIG["transforms"]:
-            places[name] = list(range(start, start + length))
-            start += length
+        places = columns_of_transforms()
         names = list(places) if known == "all" else [SHORT[part] for part in known.split("+")]
         self.columns = [column for name in names for column in places[name]]
         self.g_inv, self.g_equi = (Projector(self.half, **CONFIG["heads"]) for _ in range(2))
@@ -341,34 +409,54 @@ class Supervised(nn.Module):
         return {"cross-entropy": (loss[0] + loss[1]) / 2}
 
 
+def columns_of_transforms():
+    """The columns of every transform's parameters, by the transform's name."""
+    places, start = {}, 0
+    for name, length in CONFIG["transforms"]:
+        places[name] = list(range(start, start + length))
+        start += length
+    return places
+
+
 class Direct(nn.Module):
-    def __init__(self):
+    """Mean over the transforms of the mean squared error of their parameters."""
+
+    def __init__(self, transforms):
         super().__init__()
+        places = columns_of_transforms()
+        self.columns = [places[name] for name in transforms or places]
         out, hidden = 2 * CONFIG["encoder"]["out"], CONFIG["heads"]["hidden"]
         self.regressor = nn.ModuleDict(
             {
                 "linear1": nn.Linear(out, hidden),
                 "linear2": nn.Linear(hidden, hidden),
-                "linear3": nn.Linear(hidden, sum(length for _, length in CONFIG["transforms"])),
+                "linear3": nn.Linear(hidden, sum(len(columns) for columns in self.columns)),
             }
         )
 
     def forward(self, first, second, batch):
         x = torch.cat([first[0], second[0]], dim=1)
         x = F.relu(self.regressor["linear2"](F.relu(self.regressor["linear1"](x))))
-        return {"regression": ((self.regressor["linear3"](x) - batch["parameters"]) ** 2).mean()}
+        predicted = self.regressor["linear3"](x).split([len(columns) for columns in self.columns], dim=1)
+        errors = [
+            F.mse_loss(part, batch["parameters"][:, columns])
+            for part, columns in zip(predicted, self.columns, strict=True)
+        ]
+        return {"regression": sum(errors) / len(errors)}
 
 
-def method(name):
+def method(name, reading=None):
     if name in JOINT:
         return Joint(JOINT[name])
     if name.startswith("Ours"):
         loss = name.split("(")[1].split(")")[0] if "(" in name else "VICReg"
-        return Ours(JOINT[loss], reconstruction=not name.endswith("no reconstruction"))
+        return Ours(JOINT[loss], variant=name.partition(", ")[2], reading=reading)
     if name.startswith("SIE("):
         known, _, addition = name[4:-1].partition(", ")
         return Sie(known, prediction_variance=addition != "no prediction variance")
-    return {"Supervised": Supervised, "Direct regression": Direct}[name]()
+    if name.startswith("Direct regression"):
+        return Direct([SHORT[name[:-1].split("(")[1]]] if "(" in name else None)
+    return {"Supervised": Supervised, "VICReg(cls)": JointOfClassTokens}[name]()
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -398,6 +486,8 @@ def fill(rng, named):
     for name, parameter in named.items():
         if name.endswith("weight") and parameter.dim() == 1:
             value = rough(rng, *parameter.shape, scale=0.2, about=1.0)
+        elif name.endswith("unfold.weight") and parameter.shape[0] == 16:
+            value = rough(rng, *parameter.shape)
         elif name == "predictor.weight":
             value = rough(rng, *parameter.shape, scale=0.1)
         elif name.endswith("weight"):
@@ -416,8 +506,8 @@ def gradients(folder):
     own_folder = os.path.join(folder, "gradients")
     os.makedirs(own_folder, exist_ok=True)
     known = {}
-    for name in METHODS:
-        model = method(name)
+    for name, reading in [(name, {}) for name in METHODS] + [("Ours", reading) for reading in READINGS]:
+        model = method(name, reading)
         own = dict(model.named_parameters())
         # a parameter that two methods share by name and shape has one value
         fill(rng, {key: value for key, value in own.items() if (key, value.shape) not in known})
@@ -429,8 +519,9 @@ def gradients(folder):
         tensors = {f"parameter/{key}": value.detach().float().contiguous() for key, value in own.items()}
         tensors["gradient"] = torch.cat([part.flatten() for part in flat])
         values = [[key, term.item()] for key, term in terms.items()]
-        about = {"name": name, "names": list(named), "terms": values}
-        slug = "-".join(re.findall("[a-z0-9]+", name.lower()))
+        about = {"name": name, "reading": reading, "names": list(named), "terms": values}
+        parts = [name] + [f"{key} {value}" for key, value in reading.items()]
+        slug = "-".join(re.findall("[a-z0-9]+", " ".join(parts).lower()))
         path = os.path.join(own_folder, f"{slug}.safetensors")
         save_file(tensors, path, metadata={"reference": json.dumps(about)})
     tensors = {f"parameter/{key}": value.detach() for key, value in encoder.named_parameters()}

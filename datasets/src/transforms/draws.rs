@@ -193,6 +193,26 @@ impl Draws {
         Draws { each: keys.iter().map(draw).collect() }
     }
 
+    /// Half of the samples as in [`Draws::sample`], half with only one random transform of `singles`.
+    ///
+    /// The kept values are the same as in [`Draws::sample`] with the same keys.
+    pub fn half_single(
+        keys: &[u64],
+        seed: u64,
+        epoch: u64,
+        active: &[Transform],
+        singles: &[Transform],
+        ranges: &Ranges,
+    ) -> Draws {
+        let draw = |&key: &u64| {
+            let mut rng = rng(seed, epoch, key, Purpose::Transform);
+            let choice = (rng.r#gen::<f64>() * 2.0 * singles.len() as f64) as usize;
+            Draw::draw_all(&mut rng, ranges)
+                .restricted(singles.get(choice).map_or(active, std::slice::from_ref))
+        };
+        Draws { each: keys.iter().map(draw).collect() }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.each.len()

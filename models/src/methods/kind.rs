@@ -14,19 +14,52 @@ pub enum MethodKind {
     Ours {
         /// L_ssl; `None` uses the suite's loss ([`super::LossConfig::ssl`]).
         ssl: Option<Ssl>,
-        /// `false` is the ablation with lambda_recon = 0, which shows the effect of the reconstruction.
-        reconstruction: bool,
+        /// The method itself or one of its controls.
+        variant: OursVariant,
     },
     /// Garrido et al. 2023.
     Sie(SieKind),
     /// Only a joint-embedding loss, on the whole y.
     Ssl(Ssl),
+    /// VICReg whose invariance term compares only the class tokens. Its variance and covariance terms act on
+    /// all of y. A control for Ours: its patch tokens have a loss of their own, but no reconstruction.
+    VicregCls,
     /// Cross-entropy on both views.
     Supervised,
     /// The untrained encoder: the floor of every table.
     RandomInit,
-    /// The encoder trained to regress the parameters: the ceiling of every equivariance table.
-    Direct,
+    /// The encoder trained to regress the parameters of all transforms, or of one: the ceiling of every
+    /// equivariance table.
+    Direct(Option<TransformName>),
+}
+
+/// The paper's method and its controls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OursVariant {
+    /// The method.
+    #[default]
+    Full,
+    /// lambda_recon = 0: shows the effect of the reconstruction.
+    NoReconstruction,
+    /// Reconstructs from view 1 of another pair: shows whether the task is one across views.
+    OtherView1,
+    /// Trains only on the units whose transforms are known, like the methods that need them (protocol section
+    /// 7): shows the effect of the other units.
+    KnownUnits,
+}
+
+impl OursVariant {
+    const ALL: [(OursVariant, &'static str); 4] = [
+        (OursVariant::Full, ""),
+        (OursVariant::NoReconstruction, ", no reconstruction"),
+        (OursVariant::OtherView1, ", other view 1"),
+        (OursVariant::KnownUnits, ", known part"),
+    ];
+
+    /// What follows the method's name.
+    fn suffix(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
 }
 
 /// A variant of SIE.
@@ -38,6 +71,18 @@ pub struct SieKind {
     pub pairs: PairMode,
     /// Whether the loss includes the variance term on the prediction.
     pub prediction_variance: bool,
+    /// Widths of its heads and learning rate.
+    pub recipe: SieRecipe,
+}
+
+/// Widths of SIE's heads and its learning rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SieRecipe {
+    /// Those of the suite, as for the other methods.
+    #[default]
+    Suite,
+    /// Those of Garrido et al. 2023: heads of width 1024 and a constant learning rate of 1e-3.
+    Own,
 }
 
 /// Transforms whose parameters are given to a method.
@@ -57,6 +102,11 @@ pub enum PairMode {
     Combined,
     /// One randomly chosen transform per pair; the others are the identity.
     SingleEach,
+    /// Only the transforms whose parameters the method knows; the others are the identity.
+    Own,
+    /// Half of the pairs as [`PairMode::Combined`], half as [`PairMode::SingleEach`], so that a regression
+    /// learns from the pairs that it is measured on.
+    HalfSingle,
 }
 
 /// Short transform names of the paper's tables.
@@ -85,40 +135,54 @@ impl TransformName {
     pub fn task(self) -> &'static str {
         Self::ALL[self as usize].2
     }
+
+    fn short(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    fn from_short(name: &str) -> Option<TransformName> {
+        Self::ALL.iter().find(|(_, short, _)| *short == name).map(|(transform, ..)| *transform)
+    }
 }
 
-/// Methods with fixed names. The names `Ours..` and `SIE(..)` are composed.
-const FIXED: [(&str, MethodKind); 6] = [
+/// Methods with fixed names. The names `Ours..`, `SIE(..)` and `Direct regression(..)` are composed.
+const FIXED: [(&str, MethodKind); 7] = [
     ("VICReg", MethodKind::Ssl(Ssl::Vicreg)),
+    ("VICReg(cls)", MethodKind::VicregCls),
     ("SimCLR", MethodKind::Ssl(Ssl::Simclr)),
     ("Barlow Twins", MethodKind::Ssl(Ssl::Barlow)),
     ("Supervised", MethodKind::Supervised),
     ("Random init", MethodKind::RandomInit),
-    ("Direct regression", MethodKind::Direct),
+    (DIRECT, MethodKind::Direct(None)),
 ];
 
-const NO_RECONSTRUCTION: &str = ", no reconstruction";
+const DIRECT: &str = "Direct regression";
 const SINGLE_EACH: &str = ", single each time";
+const OWN_PAIRS: &str = ", own pairs";
+const OWN_RECIPE: &str = ", own recipe";
 const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
 
 /// Names of the methods that a suite may list, for messages. Other sets of transforms (`SIE(blur+crop)`) and
 /// combinations of the suffixes after a comma are also valid.
 pub fn method_names() -> Vec<String> {
-    let ours = |ssl: Option<Ssl>| {
-        [true, false]
-            .map(|reconstruction| MethodKind::Ours { ssl, reconstruction })
-            .map(|kind| kind.to_string())
+    let ours = |ssl: Option<Ssl>, variants: &[OursVariant]| {
+        variants.iter().map(|&variant| MethodKind::Ours { ssl, variant }.to_string()).collect::<Vec<_>>()
     };
     let losses = FIXED.iter().filter_map(|(_, kind)| match kind {
-        MethodKind::Ssl(ssl) => Some(*ssl),
+        MethodKind::Ssl(ssl) => Some(Some(*ssl)),
         _ => None,
     });
-    let ours = std::iter::once(None).chain(losses.map(Some)).flat_map(ours);
+    let ablation = [OursVariant::Full, OursVariant::NoReconstruction];
+    let with_losses = losses.flat_map(|ssl| ours(ssl, &ablation));
+    let ours = ours(None, &OursVariant::ALL.map(|(variant, _)| variant)).into_iter().chain(with_losses);
     let fixed = FIXED.iter().map(|(name, _)| (*name).to_owned());
-    let sets = TransformName::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
-    let sie = sets.map(|set| format!("SIE({set})"));
-    let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE].map(|addition| format!("SIE(all{addition})"));
-    ours.chain(fixed).chain(sie).chain(variants).collect()
+    let shorts = || TransformName::ALL.iter().map(|(_, short, _)| *short);
+    let direct = shorts().map(|short| format!("{DIRECT}({short})"));
+    let sie = shorts().chain(["rot+color", "all"]).map(|set| format!("SIE({set})"));
+    let own_pairs = shorts().map(|short| format!("SIE({short}{OWN_PAIRS})"));
+    let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE, OWN_RECIPE];
+    let variants = variants.map(|addition| format!("SIE(all{addition})"));
+    ours.chain(fixed).chain(direct).chain(sie).chain(own_pairs).chain(variants).collect()
 }
 
 impl fmt::Display for Ssl {
@@ -132,8 +196,7 @@ impl fmt::Display for KnownTransforms {
         match self {
             KnownTransforms::All => f.write_str("all"),
             KnownTransforms::Some(shorts) => {
-                let names: Vec<_> =
-                    shorts.iter().map(|&short| TransformName::ALL[short as usize].1).collect();
+                let names: Vec<_> = shorts.iter().map(|transform| transform.short()).collect();
                 f.write_str(&names.join("+"))
             }
         }
@@ -144,14 +207,18 @@ impl fmt::Display for MethodKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let when = |condition: bool, addition: &'static str| if condition { addition } else { "" };
         match self {
-            MethodKind::Ours { ssl, reconstruction } => {
+            MethodKind::Ours { ssl, variant } => {
                 let ssl = ssl.map(|ssl| format!("({ssl})")).unwrap_or_default();
-                write!(f, "Ours{ssl}{}", when(!reconstruction, NO_RECONSTRUCTION))
+                write!(f, "Ours{ssl}{}", variant.suffix())
             }
-            MethodKind::Sie(SieKind { known, pairs, prediction_variance }) => {
+            MethodKind::Sie(SieKind { known, pairs, prediction_variance, recipe }) => {
                 let single = when(*pairs == PairMode::SingleEach, SINGLE_EACH);
-                write!(f, "SIE({known}{single}{})", when(!prediction_variance, NO_PREDICTION_VARIANCE))
+                let own = when(*pairs == PairMode::Own, OWN_PAIRS);
+                let without = when(!prediction_variance, NO_PREDICTION_VARIANCE);
+                let recipe = when(*recipe == SieRecipe::Own, OWN_RECIPE);
+                write!(f, "SIE({known}{single}{own}{without}{recipe})")
             }
+            MethodKind::Direct(Some(transform)) => write!(f, "{DIRECT}({})", transform.short()),
             other => f.write_str(
                 FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0,
             ),
@@ -164,14 +231,18 @@ impl FromStr for MethodKind {
 
     fn from_str(name: &str) -> Result<Self> {
         let fixed = || FIXED.iter().find(|(fixed, _)| *fixed == name).map(|(_, kind)| kind.clone());
-        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name));
+        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name)).or_else(|| direct(name));
         kind.ok_or_else(|| Error::Invalid(format!("unknown method `{name}`")))
     }
 }
 
-/// `Ours`, `Ours(SimCLR)`, each with or without `, no reconstruction`.
+/// `Ours`, `Ours(SimCLR)`, each alone or followed by the suffix of a control.
 fn ours(name: &str) -> Option<MethodKind> {
-    let (rest, without) = take_suffix(name.strip_prefix("Ours")?, NO_RECONSTRUCTION);
+    let rest = name.strip_prefix("Ours")?;
+    // the method's own suffix is empty and fits every name, so it is tried last
+    let mut variants = OursVariant::ALL.iter().rev();
+    let (rest, variant) =
+        variants.find_map(|(variant, suffix)| Some((rest.strip_suffix(suffix)?, *variant)))?;
     let ssl = if rest.is_empty() {
         None
     } else {
@@ -182,23 +253,36 @@ fn ours(name: &str) -> Option<MethodKind> {
         };
         Some(FIXED.iter().find_map(matching)?)
     };
-    Some(MethodKind::Ours { ssl, reconstruction: !without })
+    Some(MethodKind::Ours { ssl, variant })
 }
 
-/// `SIE(<set>)`, `SIE(<set>, single each time)`, `SIE(<set>, no prediction variance)`, or both in this order.
+/// `SIE(<set>)`, with the pairs, the missing variance term and the recipe after the set, in this order.
 fn sie(name: &str) -> Option<MethodKind> {
     let inner = name.strip_prefix("SIE(")?.strip_suffix(')')?;
+    let (inner, own_recipe) = take_suffix(inner, OWN_RECIPE);
     let (inner, without) = take_suffix(inner, NO_PREDICTION_VARIANCE);
+    let (inner, own_pairs) = take_suffix(inner, OWN_PAIRS);
     let (set, single) = take_suffix(inner, SINGLE_EACH);
-    let short =
-        |part: &str| TransformName::ALL.iter().find(|(_, short, _)| *short == part).map(|(short, ..)| *short);
     let known = if set == "all" {
         KnownTransforms::All
     } else {
-        KnownTransforms::Some(set.split('+').map(short).collect::<Option<Vec<_>>>()?)
+        KnownTransforms::Some(set.split('+').map(TransformName::from_short).collect::<Option<Vec<_>>>()?)
     };
-    let pairs = if single { PairMode::SingleEach } else { PairMode::Combined };
-    Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: !without }))
+    let pairs = match (single, own_pairs) {
+        (false, false) => PairMode::Combined,
+        (true, false) => PairMode::SingleEach,
+        // pairs that differ by all transforms are the combined pairs
+        (false, true) if known != KnownTransforms::All => PairMode::Own,
+        _ => return None,
+    };
+    let recipe = if own_recipe { SieRecipe::Own } else { SieRecipe::Suite };
+    Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: !without, recipe }))
+}
+
+/// `Direct regression(<transform>)`.
+fn direct(name: &str) -> Option<MethodKind> {
+    let short = name.strip_prefix(DIRECT)?.strip_prefix('(')?.strip_suffix(')')?;
+    Some(MethodKind::Direct(Some(TransformName::from_short(short)?)))
 }
 
 /// `text` without `suffix`, and whether it was there.
@@ -208,7 +292,7 @@ fn take_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
 
 impl MethodKind {
     /// The paper's method with the suite's joint-embedding loss.
-    pub const OURS: MethodKind = MethodKind::Ours { ssl: None, reconstruction: true };
+    pub const OURS: MethodKind = MethodKind::Ours { ssl: None, variant: OursVariant::Full };
 
     /// The baseline of every table.
     pub const VICREG: MethodKind = MethodKind::Ssl(Ssl::Vicreg);
@@ -217,29 +301,29 @@ impl MethodKind {
     /// transform.
     pub fn ablation(&self) -> Option<MethodKind> {
         match self {
-            MethodKind::Ours { ssl, reconstruction: true } => {
-                Some(MethodKind::Ours { ssl: *ssl, reconstruction: false })
+            MethodKind::Ours { ssl, variant: OursVariant::Full } => {
+                Some(MethodKind::Ours { ssl: *ssl, variant: OursVariant::NoReconstruction })
             }
-            MethodKind::Sie(SieKind { known: KnownTransforms::Some(names), pairs, prediction_variance })
-                if names.len() > 1 =>
-            {
-                let (known, pairs) = (KnownTransforms::Some(names[..names.len() - 1].to_vec()), *pairs);
-                Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: *prediction_variance }))
-            }
+            MethodKind::Sie(kind) => match &kind.known {
+                KnownTransforms::Some(names) if names.len() > 1 => {
+                    let known = KnownTransforms::Some(names[..names.len() - 1].to_vec());
+                    Some(MethodKind::Sie(SieKind { known, ..kind.clone() }))
+                }
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// The baseline to compare with, which is VICReg. VICReg itself, ablations, the untrained encoder, and
-    /// methods trained only on labels or parameters have no baseline.
+    /// The baseline to compare with, which is VICReg. VICReg itself, the controls of Ours, the untrained
+    /// encoder, and methods trained only on labels or parameters have no baseline.
     pub fn baseline(&self) -> Option<MethodKind> {
         match self {
-            MethodKind::Ours { reconstruction: false, .. }
-            | MethodKind::Ssl(Ssl::Vicreg)
-            | MethodKind::Supervised
-            | MethodKind::RandomInit
-            | MethodKind::Direct => None,
-            _ => Some(MethodKind::VICREG),
+            MethodKind::Ours { variant: OursVariant::Full, .. } | MethodKind::Sie(_) => {
+                Some(MethodKind::VICREG)
+            }
+            MethodKind::Ssl(ssl) if *ssl != Ssl::Vicreg => Some(MethodKind::VICREG),
+            _ => None,
         }
     }
 
@@ -248,17 +332,49 @@ impl MethodKind {
         *self != MethodKind::RandomInit
     }
 
+    /// Whether the method reconstructs view 2.
+    pub fn reconstructs(&self) -> bool {
+        matches!(self, MethodKind::Ours { variant, .. } if *variant != OursVariant::NoReconstruction)
+    }
+
+    /// Whether the method reconstructs view 2 of a pair from view 1 of another pair.
+    pub fn takes_other_view1(&self) -> bool {
+        matches!(self, MethodKind::Ours { variant: OursVariant::OtherView1, .. })
+    }
+
     /// Whether the loss needs transform parameters or labels, which a sample may lack.
     pub fn needs_targets(&self) -> bool {
-        matches!(self, MethodKind::Sie(_) | MethodKind::Supervised | MethodKind::Direct)
+        matches!(self, MethodKind::Sie(_) | MethodKind::Supervised | MethodKind::Direct(_))
+    }
+
+    /// Whether the method trains only on the units whose transforms and labels are known (protocol section
+    /// 7).
+    pub fn trains_on_known_units(&self) -> bool {
+        self.needs_targets() || matches!(self, MethodKind::Ours { variant: OursVariant::KnownUnits, .. })
     }
 
     /// How its training pairs are made.
     pub fn pairs(&self) -> PairMode {
         match self {
             MethodKind::Sie(sie) => sie.pairs,
+            MethodKind::Direct(_) => PairMode::HalfSingle,
             _ => PairMode::Combined,
         }
+    }
+
+    /// The transforms whose parameters the method is given or regresses.
+    pub fn known_transforms(&self) -> KnownTransforms {
+        match self {
+            MethodKind::Sie(sie) => sie.known.clone(),
+            MethodKind::Direct(Some(transform)) => KnownTransforms::Some(vec![*transform]),
+            _ => KnownTransforms::All,
+        }
+    }
+
+    /// The constant learning rate of the method's own recipe, if it has one.
+    pub fn own_learning_rate(&self) -> Option<f64> {
+        let own = matches!(self, MethodKind::Sie(SieKind { recipe: SieRecipe::Own, .. }));
+        own.then_some(1e-3)
     }
 }
 
@@ -272,6 +388,8 @@ mod tests {
             "SIE(blur+crop)",
             "SIE(rot, single each time)",
             "SIE(all, single each time, no prediction variance)",
+            "SIE(rot+color, own pairs, no prediction variance, own recipe)",
+            "Ours(SimCLR), other view 1",
         ];
         for name in method_names().into_iter().chain(further.map(str::to_owned)) {
             assert_eq!(name.parse::<MethodKind>().unwrap().to_string(), name);
@@ -286,6 +404,10 @@ mod tests {
             "Ours(Supervised)",
             "Ours(SimCLR",
             "SIE(all, )",
+            "SIE(all, own pairs)",
+            "SIE(rot, single each time, own pairs)",
+            "Direct regression()",
+            "Direct regression(all)",
         ];
         for name in none {
             assert!(name.parse::<MethodKind>().is_err(), "{name}");
@@ -306,6 +428,8 @@ mod tests {
             ("Ours", Some("Ours, no reconstruction"), Some("VICReg")),
             ("Ours(SimCLR)", Some("Ours(SimCLR), no reconstruction"), Some("VICReg")),
             ("Ours, no reconstruction", None, None),
+            ("Ours, other view 1", None, None),
+            ("VICReg(cls)", None, None),
             ("SIE(rot+color, single each time)", Some("SIE(rot, single each time)"), Some("VICReg")),
             ("SIE(rot)", None, Some("VICReg")),
             ("SIE(all)", None, Some("VICReg")),
@@ -325,6 +449,12 @@ mod tests {
         let kind = |name: &str| name.parse::<MethodKind>().unwrap();
         assert_eq!(kind("SIE(all, single each time)").pairs(), PairMode::SingleEach);
         assert_eq!(kind("SIE(all)").pairs(), PairMode::Combined);
+        assert_eq!(kind("SIE(rot, own pairs)").pairs(), PairMode::Own);
+        assert_eq!(kind("Direct regression(blur)").pairs(), PairMode::HalfSingle);
+        for (name, on_known) in [("Ours, known part", true), ("Ours", false), ("SIE(rot)", true)] {
+            assert_eq!(kind(name).trains_on_known_units(), on_known, "{name}");
+        }
+        assert!(kind("Ours, other view 1").reconstructs() && !kind("Ours, no reconstruction").reconstructs());
         for (name, needs) in
             [("SIE(rot)", true), ("Supervised", true), ("Direct regression", true), ("Ours(SimCLR)", false)]
         {

@@ -22,15 +22,28 @@ pub trait Method {
     /// size.
     fn global_terms(&self, p: &Arena, y1: &Tensor, y2: &Tensor, targets: &Targets) -> Vec<Term>;
 
-    /// A term that is a mean over pairs, computed on n of the pairs. `images2` (n, 3, H, W) is view 2,
-    /// normalised.
-    fn pair_term(&self, _p: &Arena, _view1: &Encoded, _view2: &Encoded, _images2: &Tensor) -> Option<Term> {
+    /// Whether [`Method::pair_term`] takes view 1 of another pair as its source.
+    fn takes_other_view1(&self) -> bool {
+        false
+    }
+
+    /// Vectors (N, d), one for each pair, that depend on the whole batch and from which
+    /// [`Method::pair_term`] is computed; `None` if that term depends only on the pair. y1 and y2 are
+    /// (N, out).
+    fn mixed(&self, _p: &Arena, _y1: &Tensor, _y2: &Tensor) -> Option<Tensor> {
         None
     }
 
-    /// Pixels of view 2 reconstructed from the tokens of both views, or `None` if the method does not
-    /// reconstruct.
-    fn reconstruct(&self, _p: &Arena, _pair: ReconstructionPair<'_>) -> Option<Tensor> {
+    /// A term that is a mean over pairs, computed on n of the pairs. `images2` (n, 3, H, W) is view 2,
+    /// normalised. `pair` is [`PairInput::Mixed`] if the method has [`Method::mixed`] vectors.
+    fn pair_term(&self, _p: &Arena, _pair: PairInput<'_>, _images2: &Tensor) -> Option<Term> {
+        None
+    }
+
+    /// Pixels (n, 3, H, W) of view 2 reconstructed from the encoded view 1, `source`, and view 2, `query`, or
+    /// `None` if the method does not reconstruct. If pairs are mixed with the other pairs of the batch, the n
+    /// pairs are the batch.
+    fn reconstruct(&self, _p: &Arena, _source: &Encoded, _query: &Encoded) -> Option<Tensor> {
         None
     }
 
@@ -56,11 +69,16 @@ pub trait Predictor {
     fn predict(&self, p: &Arena, z: &Tensor, parameters: &Tensor) -> Tensor;
 }
 
-/// The inputs of the decoder, (n, T, out/2) each.
+/// What a term of n pairs is computed from.
 #[derive(Clone, Copy)]
-pub struct ReconstructionPair<'a> {
-    /// Tokens of view 1, used for keys and values.
-    pub source: &'a Tensor,
-    /// Tokens of view 2, used for queries.
-    pub query: &'a Tensor,
+pub enum PairInput<'a> {
+    /// The encoded views.
+    Views {
+        /// View 1 of the same pair, or of another one ([`super::MethodKind::takes_other_view1`]).
+        source: &'a Encoded,
+        /// View 2.
+        query: &'a Encoded,
+    },
+    /// (n, d): rows of [`Method::mixed`].
+    Mixed(&'a Tensor),
 }

@@ -11,6 +11,7 @@ mod method;
 mod ours;
 mod sie;
 mod supervised;
+mod vicreg_cls;
 
 use crate::error::Result;
 use crate::registry::Registry;
@@ -18,8 +19,10 @@ use crate::vit::Vit;
 
 pub use config::ModelConfig;
 pub use joint::{LossConfig, Ssl};
-pub use kind::{KnownTransforms, MethodKind, PairMode, SieKind, TransformName, method_names};
-pub use method::{Method, Predictor, ReconstructionPair, Targets, Term};
+pub use kind::{
+    KnownTransforms, MethodKind, OursVariant, PairMode, SieKind, SieRecipe, TransformName, method_names,
+};
+pub use method::{Method, PairInput, Predictor, Targets, Term};
 
 /// Cost of the backward pass through matrix products, as a multiple of the forward pass.
 pub const BACKWARD_COST: f64 = 2.0;
@@ -49,13 +52,14 @@ impl Model {
 pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Result<Model> {
     let encoder = Vit::new(reg, config.encoder)?;
     let method: Option<Box<dyn Method>> = match kind {
-        MethodKind::Ours { ssl, reconstruction } => {
-            Some(Box::new(ours::Ours::new(reg, config, ssl.unwrap_or(config.loss.ssl), *reconstruction)?))
+        MethodKind::Ours { ssl, variant } => {
+            Some(Box::new(ours::Ours::new(reg, config, ssl.unwrap_or(config.loss.ssl), *variant)?))
         }
         MethodKind::Sie(kind) => Some(Box::new(sie::Sie::new(reg, config, kind)?)),
         MethodKind::Ssl(ssl) => Some(Box::new(joint_embedding::JointEmbedding::new(reg, config, *ssl))),
         MethodKind::Supervised => Some(Box::new(supervised::Supervised::new(reg, config))),
-        MethodKind::Direct => Some(Box::new(direct::Direct::new(reg, config))),
+        MethodKind::VicregCls => Some(Box::new(vicreg_cls::VicregCls::new(reg, config))),
+        MethodKind::Direct(transform) => Some(Box::new(direct::Direct::new(reg, config, *transform)?)),
         MethodKind::RandomInit => None,
     };
     Ok(Model { encoder, method })

@@ -5,11 +5,12 @@ use tch::Tensor;
 
 use super::config::ModelConfig;
 use super::joint::{LossConfig, Ssl};
-use super::method::{Method, ReconstructionPair, Targets, Term};
+use super::kind::OursVariant;
+use super::method::{Method, PairInput, Targets, Term};
 use crate::arena::Arena;
-use crate::decoder::{Decoder, DecoderConfig};
-use crate::error::Result;
-use crate::heads::{HeadConfig, Projector, TokenHead};
+use crate::decoder::{Decoder, DecoderConfig, Mixing, Query};
+use crate::error::{Error, Result};
+use crate::heads::{HeadConfig, Projector};
 use crate::losses::mse;
 use crate::registry::Registry;
 use crate::vit::{Encoded, VitConfig, patchify, unpatchify};
@@ -17,7 +18,8 @@ use crate::vit::{Encoded, VitConfig, patchify, unpatchify};
 pub struct Ours {
     ssl: Ssl,
     g_inv: Projector,
-    reconstruction: Option<(TokenHead, Decoder)>,
+    reconstruction: Option<(Mixing, Decoder)>,
+    variant: OursVariant,
     encoder: VitConfig,
     heads: HeadConfig,
     decoder: DecoderConfig,
@@ -25,27 +27,40 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Without `reconstruction`, g_equi and the decoder are omitted.
+    /// [`OursVariant::NoReconstruction`] has neither g_equi nor a decoder. The other variants differ in their
+    /// data.
     ///
     /// # Errors
-    /// Fails if the decoder's configuration is invalid.
-    pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl, reconstruction: bool) -> Result<Self> {
+    /// Fails if the decoder's configuration is invalid, or if it has no view 1 of another pair.
+    pub fn new(reg: &mut Registry, config: &ModelConfig, ssl: Ssl, variant: OursVariant) -> Result<Self> {
         let (encoder, heads, decoder) = (config.encoder, config.heads, config.decoder);
+        if variant == OursVariant::OtherView1 && decoder.query == Query::Batch {
+            return Err(Error::Invalid(
+                "`Ours, other view 1` with decoder.query = \"batch\": attention over the batch does not \
+                 depend on the order of the images, so the row would be the same as Ours\n\
+                 hint: leave the row out, or use decoder.query = \"pooled\""
+                    .into(),
+            ));
+        }
         let g_inv = Projector::new(reg, "g_inv", encoder.half(), heads);
-        let reconstruction = if reconstruction {
-            let pixels = 3 * encoder.patch * encoder.patch;
-            let g_equi = TokenHead::new(reg, "g_equi", encoder.half(), heads.hidden, decoder.dim);
-            Some((g_equi, Decoder::new(reg, decoder, encoder.grid(), pixels)?))
-        } else {
+        let reconstruction = if variant == OursVariant::NoReconstruction {
             None
+        } else {
+            let pixels = 3 * encoder.patch * encoder.patch;
+            let mixing = Mixing::new(reg, decoder, &encoder, heads.hidden)?;
+            Some((mixing, Decoder::new(reg, decoder, pixels)?))
         };
-        Ok(Ours { ssl, g_inv, reconstruction, encoder, heads, decoder, loss: config.loss })
+        Ok(Ours { ssl, g_inv, reconstruction, variant, encoder, heads, decoder, loss: config.loss })
     }
 
     /// Patches of view 2, (n, T, 3 p p).
-    fn decode(&self, p: &Arena, pair: ReconstructionPair<'_>) -> Option<Tensor> {
-        let (g_equi, decoder) = self.reconstruction.as_ref()?;
-        Some(decoder.forward(p, &g_equi.forward(p, pair.source), &g_equi.forward(p, pair.query)))
+    fn decode(&self, p: &Arena, pair: PairInput<'_>) -> Option<Tensor> {
+        let (mixing, decoder) = self.reconstruction.as_ref()?;
+        let mixed = match pair {
+            PairInput::Views { source, query } => mixing.of_views(p, source, query),
+            PairInput::Mixed(mixed) => mixing.unfold(p, &mixed.to_kind(p.compute().kind())),
+        };
+        Some(decoder.forward(p, &mixed))
     }
 }
 
@@ -56,26 +71,39 @@ impl Method for Ours {
         terms.into_iter().map(|(name, term)| (name, term * self.loss.lambda_ssl)).collect()
     }
 
-    fn pair_term(&self, p: &Arena, view1: &Encoded, view2: &Encoded, images2: &Tensor) -> Option<Term> {
-        let decoded = self.decode(p, ReconstructionPair { source: &view1.tokens, query: &view2.tokens })?;
+    fn takes_other_view1(&self) -> bool {
+        self.variant == OursVariant::OtherView1
+    }
+
+    fn mixed(&self, p: &Arena, y1: &Tensor, y2: &Tensor) -> Option<Tensor> {
+        let (mixing, _) = self.reconstruction.as_ref()?;
+        mixing.needs_batch().then(|| mixing.of_batch(p, y1, y2))
+    }
+
+    fn pair_term(&self, p: &Arena, pair: PairInput<'_>, images2: &Tensor) -> Option<Term> {
+        let decoded = self.decode(p, pair)?;
         let target = patchify(images2, self.encoder.patch).to_kind(p.compute().master_kind());
         let loss = mse(&decoded.to_kind(p.compute().master_kind()), &target);
         Some(("reconstruction", loss * self.loss.lambda_recon))
     }
 
-    fn reconstruct(&self, p: &Arena, pair: ReconstructionPair<'_>) -> Option<Tensor> {
-        Some(unpatchify(&self.decode(p, pair)?, self.encoder.patch))
+    fn reconstruct(&self, p: &Arena, source: &Encoded, query: &Encoded) -> Option<Tensor> {
+        let y = |view: &Encoded| view.y.to_kind(p.compute().master_kind());
+        let decoded = match self.mixed(p, &y(source), &y(query)) {
+            Some(mixed) => self.decode(p, PairInput::Mixed(&mixed))?,
+            None => self.decode(p, PairInput::Views { source, query })?,
+        };
+        Some(unpatchify(&decoded, self.encoder.patch))
     }
 
     fn forward_flops(&self) -> f64 {
         let half = self.encoder.half();
-        let tokens = self.encoder.grid() * self.encoder.grid();
         let heads = 2.0 * 2.0 * Projector::products(half, self.heads);
         if self.reconstruction.is_none() {
             return heads;
         }
-        let token_head = TokenHead::products(half, self.heads.hidden, self.decoder.dim);
+        let tokens = self.encoder.grid() * self.encoder.grid();
         let pixels = 3 * self.encoder.patch * self.encoder.patch;
-        heads + 2.0 * (2 * tokens) as f64 * token_head + self.decoder.forward_flops(tokens, pixels)
+        heads + self.decoder.forward_flops(tokens, pixels, half, self.heads.hidden)
     }
 }

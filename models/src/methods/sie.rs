@@ -7,14 +7,17 @@
 use tch::Tensor;
 
 use super::config::ModelConfig;
-use super::kind::{KnownTransforms, SieKind, TransformName};
+use super::kind::{SieKind, SieRecipe};
 use super::method::{Method, Predictor, Targets, Term};
 use crate::arena::Arena;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::heads::{HeadConfig, Projector};
 use crate::init::Init;
 use crate::losses::{covariance, mse, variance};
 use crate::registry::{Param, ParameterGroup, Registry};
+
+/// Widths of SIE's own recipe (Garrido et al. 2023, section 4).
+const OWN_HEADS: HeadConfig = HeadConfig { hidden: 1024, embed: 1024 };
 
 pub struct Sie {
     g_inv: Projector,
@@ -32,8 +35,12 @@ impl Sie {
     /// # Errors
     /// Fails if the suite lacks a known transform.
     pub fn new(reg: &mut Registry, config: &ModelConfig, kind: &SieKind) -> Result<Self> {
-        let columns = columns(config, &kind.known)?;
-        let (half, heads) = (config.encoder.half(), config.heads);
+        let columns = config.parameter_columns(&kind.known)?;
+        let half = config.encoder.half();
+        let heads = match kind.recipe {
+            SieRecipe::Suite => config.heads,
+            SieRecipe::Own => OWN_HEADS,
+        };
         let length = columns.iter().map(|(_, length)| length).sum::<i64>() + i64::from(config.sie_constant);
         let shape = [heads.embed * heads.embed, length];
         Ok(Sie {
@@ -100,32 +107,5 @@ impl Method for Sie {
         let length = self.columns.iter().map(|(_, length)| length).sum::<i64>() + i64::from(self.constant);
         let predictor = (self.heads.embed * self.heads.embed * length) as f64;
         2.0 * (4.0 * Projector::products(self.half, self.heads) + predictor)
-    }
-}
-
-/// The columns of the known transforms in [`Targets::parameters`]: (first column, length) each.
-///
-/// # Errors
-/// Fails if the suite lacks a known transform.
-fn columns(config: &ModelConfig, known: &KnownTransforms) -> Result<Vec<(i64, i64)>> {
-    let mut start = 0;
-    let mut all = Vec::new();
-    for (name, length) in &config.transforms {
-        all.push((name.as_str(), (start, *length)));
-        start += length;
-    }
-    let find = |short: &TransformName| {
-        all.iter().find(|(name, _)| *name == short.task()).map(|(_, range)| *range).ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-            Error::Invalid(format!(
-                "SIE needs the transform `{}`; the suite has {}",
-                short.task(),
-                names.join(", ")
-            ))
-        })
-    };
-    match known {
-        KnownTransforms::All => Ok(all.iter().map(|(_, range)| *range).collect()),
-        KnownTransforms::Some(shorts) => shorts.iter().map(find).collect(),
     }
 }

@@ -2,30 +2,27 @@
 //! batch, and are non-zero for every parameter.
 
 use eqr_models::collective::shares;
-use eqr_models::methods::{Targets, build, method_names};
+use eqr_models::decoder::DecoderConfig;
+use eqr_models::methods::{PairInput, Targets, build};
 use eqr_models::step::{Batch, gradients, sum};
 use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_models::vit::{Pool, VitConfig};
-use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, ParameterGroup, Registry, Solo};
+use eqr_models::{
+    Arena, Compute, MethodKind, Model, ModelConfig, ParameterGroup, Registry, Solo, encoder_gradient_norms,
+};
 use tch::{Device, Kind, Tensor};
 
-use crate::{PHOTOGRAPHS, rough, tiny};
+use crate::{Case, PHOTOGRAPHS, cases, rough, tiny};
 
-/// Every method that trains, and an SIE variant that `method_names` does not list.
-fn trained() -> Vec<String> {
-    let trains = |name: &String| name.parse::<MethodKind>().unwrap().trains();
-    let further = "SIE(blur+crop, no prediction variance)".to_owned();
-    method_names().into_iter().filter(trains).chain([further]).collect()
-}
-
-fn config(pool: Pool) -> ModelConfig {
+fn config(pool: Pool, decoder: DecoderConfig) -> ModelConfig {
     let tiny = tiny(&PHOTOGRAPHS);
-    ModelConfig { encoder: VitConfig { pool, ..tiny.encoder }, ..tiny }
+    ModelConfig { encoder: VitConfig { pool, ..tiny.encoder }, decoder, ..tiny }
 }
 
-fn network(method: &str, pool: Pool) -> (Arena, Model) {
+fn network(case: &Case, pool: Pool) -> (Arena, Model) {
     let mut registry = Registry::default();
-    let model = build(&method.parse::<MethodKind>().unwrap(), &config(pool), &mut registry).unwrap();
+    let kind = case.method.parse::<MethodKind>().unwrap();
+    let model = build(&kind, &config(pool, case.decoder), &mut registry).unwrap();
     (Arena::new(registry, 5, Compute::F64, Device::Cpu), model)
 }
 
@@ -38,8 +35,17 @@ fn whole() -> [Tensor; 4] {
 fn batch(rank: usize, ranks: usize) -> Batch {
     let rows = shares(7, ranks);
     let before: usize = rows[..rank].iter().sum();
-    let [view1, view2, labels, parameters] = whole().map(|t| t.narrow(0, before as i64, rows[rank] as i64));
-    Batch { view1, view2, labels, parameters, rows: rows.into_iter().map(|r| r as i64).collect() }
+    let share = |t: &Tensor| t.narrow(0, before as i64, rows[rank] as i64);
+    let whole = whole();
+    let other_view1 = Some(share(&half_a_batch_on(&whole[0])));
+    let [view1, view2, labels, parameters] = whole.map(|t| share(&t));
+    let rows = rows.into_iter().map(|r| r as i64).collect();
+    Batch { view1, view2, other_view1, labels, parameters, rows }
+}
+
+/// Row i is row i + N/2 of `view1` (N, ..), counted around.
+fn half_a_batch_on(view1: &Tensor) -> Tensor {
+    view1.roll([-(view1.size()[0] / 2)], [0])
 }
 
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
@@ -47,7 +53,7 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// Flat gradient and loss of rank 0, computed on `ranks` ranks.
-fn distributed(method: &str, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
+fn distributed(method: &Case, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
     let results = run_on_threads(ranks, sums, |team| {
         let (mut arena, model) = network(method, Pool::Split);
         let terms = gradients(&mut arena, &model, &batch(team.rank(), ranks), micro_batch, team);
@@ -62,7 +68,7 @@ fn distributed(method: &str, ranks: usize, micro_batch: Option<i64>, sums: Sums)
 
 #[test]
 fn gradients_do_not_depend_on_ranks_or_micro_batches() {
-    for method in &trained() {
+    for method in &cases() {
         let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
         // splits of 7 pairs: whole, halves, quarters, single pairs
         for (ranks, micro_batch) in [
@@ -86,7 +92,7 @@ fn gradients_do_not_depend_on_ranks_or_micro_batches() {
 /// Cutting the encoder at detached leaves changes only the order of calls, so the results are bitwise equal.
 #[test]
 fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
-    for method in &trained() {
+    for method in &cases() {
         for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2)), (4, None)] {
             let (whole, loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
             let (segments, segments_loss) = distributed(method, ranks, micro_batch, Sums::AtTheEnd);
@@ -103,7 +109,7 @@ fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
 /// Compares the cut at y with one uncut backward pass through the encoder, the heads and the loss.
 #[test]
 fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
-    for method in &trained() {
+    for method in &cases() {
         for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
             let (mut arena, model) = network(method, pool);
             let terms = gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
@@ -113,10 +119,25 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
             let (first, second) =
                 (model.encoder.forward(&arena, &view1), model.encoder.forward(&arena, &view2));
             let targets = Targets { labels: labels.to_kind(Kind::Int64), parameters };
-            let method_terms = model.method.as_ref().unwrap();
-            let mut uncut = method_terms.global_terms(&arena, &first.y, &second.y, &targets);
-            uncut.extend(method_terms.pair_term(&arena, &first, &second, &view2));
+            let losses = model.method.as_ref().unwrap();
+            let mut uncut = losses.global_terms(&arena, &first.y, &second.y, &targets);
+            let other = losses.takes_other_view1().then(|| first.rolled(-(view1.size()[0] / 2)));
+            let mixed = losses.mixed(&arena, &first.y, &second.y);
+            let views = PairInput::Views { source: other.as_ref().unwrap_or(&first), query: &second };
+            let pair = mixed.as_ref().map_or(views, PairInput::Mixed);
+            uncut.extend(losses.pair_term(&arena, pair, &view2));
             let loss = sum(&uncut);
+            let norms = encoder_gradient_norms(&arena, &model, &batch(0, 1), Some(4), &Solo);
+            let encoder: Vec<Tensor> =
+                arena.leaves(ParameterGroup::PerSample).into_iter().take(encoder_tensors(&arena)).collect();
+            for ((name, norm), (term, value)) in norms.iter().zip(&uncut) {
+                let gradients = Tensor::run_backward(&[value], &encoder, true, false);
+                let squares: f64 =
+                    gradients.iter().map(|g| g.square().sum(Kind::Double).double_value(&[])).sum();
+                let error = (norm - squares.sqrt()).abs();
+                assert!(name == term && error < 1e-9 * squares.sqrt(), "{method}, {name}: {norm} {squares}");
+            }
+            assert_eq!(norms.len(), uncut.len());
             for group in [ParameterGroup::PerSample, ParameterGroup::Global] {
                 let grads = Tensor::run_backward(&[&loss], &arena.leaves(group), true, false);
                 arena.store_gradients(group, &grads);
@@ -129,10 +150,36 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
     }
 }
 
+/// The encoder's parameters are registered first, and the output layer's bias is the last of them.
+fn encoder_tensors(arena: &Arena) -> usize {
+    arena.names().position(|(name, _)| name == "out.bias").unwrap() + 1
+}
+
+/// The norms do not depend on how the batch is split, as the gradient does not.
+#[test]
+fn norms_of_terms_do_not_depend_on_ranks_or_micro_batches() {
+    for method in &cases() {
+        let norms = |ranks: usize, micro_batch| {
+            let all = run_on_threads(ranks, Sums::AtOnce, |team| {
+                let (arena, model) = network(method, Pool::Split);
+                encoder_gradient_norms(&arena, &model, &batch(team.rank(), ranks), micro_batch, team)
+            });
+            assert!(all.iter().all(|norms| *norms == all[0]), "{method}: ranks differ");
+            all.into_iter().next().unwrap()
+        };
+        let alone = norms(1, None);
+        for (ranks, micro_batch) in [(3, None), (2, Some(2))] {
+            for ((name, norm), (_, expected)) in norms(ranks, micro_batch).iter().zip(&alone) {
+                assert!((norm - expected).abs() < 1e-9 * expected, "{method}, {name}: {norm} {expected}");
+            }
+        }
+    }
+}
+
 /// Central differences of the loss along a random direction of the whole parameter vector.
 #[test]
 fn gradients_equal_finite_differences() {
-    for method in &trained() {
+    for method in &cases() {
         let (mut arena, model) = network(method, Pool::Split);
         gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let gradient = arena.gradient().copy();
@@ -154,7 +201,7 @@ fn gradients_equal_finite_differences() {
 /// method does not read are covered by the rows that it does read.
 #[test]
 fn every_parameter_of_every_method_receives_a_gradient() {
-    for method in &trained() {
+    for method in &cases() {
         let (mut arena, model) = network(method, Pool::Split);
         gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
         let dead: Vec<String> = arena
@@ -175,7 +222,9 @@ fn bf16_gradients_stay_near_fp32() {
     for method in ["Supervised", "Direct regression"] {
         let gradient = |compute| {
             let mut registry = Registry::default();
-            let model = build(&method.parse().unwrap(), &config(Pool::Mean), &mut registry).unwrap();
+            let model =
+                build(&method.parse().unwrap(), &config(Pool::Mean, DecoderConfig::default()), &mut registry)
+                    .unwrap();
             let mut arena = Arena::new(registry, 5, compute, Device::Cpu);
             let mut batch = batch(0, 1);
             for tensor in [&mut batch.view1, &mut batch.view2, &mut batch.labels, &mut batch.parameters] {

@@ -20,12 +20,13 @@ pub fn known_units(suite: &Suite, train: &PairSource, seed: u64) -> Result<PairS
     Ok(train.restricted(&known))
 }
 
-/// The units that `kind` trains on: the known ones if it needs parameters or labels, otherwise all. Pairs are
+/// The units that `kind` trains on: the known ones if it needs parameters or labels, or is a control that
+/// has only those; otherwise all. Pairs are
 /// made in the way that the method needs.
 ///
 /// # Errors
 /// Same as [`known_units`].
 pub fn training_units(suite: &Suite, train: &PairSource, kind: &MethodKind, seed: u64) -> Result<PairSource> {
-    let units = if kind.needs_targets() { known_units(suite, train, seed)? } else { train.share() };
-    Ok(units.paired(kind.pairs()))
+    let units = if kind.trains_on_known_units() { known_units(suite, train, seed)? } else { train.share() };
+    Ok(units.paired_for(kind))
 }

@@ -133,11 +133,14 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
             );
         }
     }
-    let single = suite.method_kinds()?.into_iter().find(|kind| kind.pairs() == PairMode::SingleEach);
+    let single = suite
+        .method_kinds()?
+        .into_iter()
+        .find(|kind| matches!(kind.pairs(), PairMode::SingleEach | PairMode::Own));
     if let (Some(method), SetKind::Renders) = (single, pack.kind) {
         bail!(
-            "methods: `{method}` trains on pairs that differ by one transform, and two renders of an object \
-             differ by all of them\nhint: leave the method out, or use a set of photographs"
+            "methods: `{method}` trains on pairs that differ by some of the transforms, and two renders of an \
+             object differ by all of them\nhint: leave the method out, or use a set of photographs"
         );
     }
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
@@ -152,7 +155,7 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
 
 /// Smallest number of known units that the methods and the probes need.
 fn needed_known_units(suite: &Suite) -> Result<usize> {
-    let trained = suite.method_kinds()?.iter().any(|kind| kind.needs_targets());
+    let trained = suite.method_kinds()?.iter().any(|kind| kind.trains_on_known_units());
     Ok(if trained { suite.train.batch } else { 2 })
 }
 

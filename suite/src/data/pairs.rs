@@ -8,8 +8,9 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
 use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
 use eqr_datasets::{Loader, SceneLatents, view_pairs};
+use eqr_models::MethodKind;
 use eqr_models::Normalisation;
-use eqr_models::methods::PairMode;
+use eqr_models::methods::{KnownTransforms, PairMode};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
@@ -29,7 +30,20 @@ pub struct PairSource {
     normalisation: Normalisation,
     transforms: Transforms,
     units: Arc<[usize]>,
-    mode: PairMode,
+    pairing: Pairing,
+}
+
+/// How the two views of a photograph differ.
+#[derive(Clone)]
+enum Pairing {
+    /// By all active transforms.
+    All,
+    /// By one random active transform.
+    SingleEach,
+    /// By these transforms.
+    Only(Vec<Transform>),
+    /// Half of the pairs by all active transforms, half by one random transform of these.
+    HalfSingle(Vec<Transform>),
 }
 
 /// Where the images of a split are stored.
@@ -73,7 +87,7 @@ impl PairSource {
         let views = split.scene.as_ref().map_or(1, |scene| scene.views);
         Ok(PairSource {
             units: (0..split.len() / views).collect(),
-            mode: PairMode::default(),
+            pairing: Pairing::All,
             images,
             device,
             labels: split.labels.iter().map(|&label| i64::from(label)).collect(),
@@ -91,9 +105,9 @@ impl PairSource {
             Images::Streamed(loader) => Images::Streamed(loader.clone()),
         };
         let (labels, scene, transforms) = (self.labels.clone(), self.scene.clone(), self.transforms.clone());
-        let (device, normalisation, units, mode) =
-            (self.device, self.normalisation, self.units.clone(), self.mode);
-        PairSource { images, device, labels, scene, normalisation, transforms, units, mode }
+        let (device, normalisation, units, pairing) =
+            (self.device, self.normalisation, self.units.clone(), self.pairing.clone());
+        PairSource { images, device, labels, scene, normalisation, transforms, units, pairing }
     }
 
     /// The same source with only these units.
@@ -101,9 +115,23 @@ impl PairSource {
         PairSource { units: units.into(), ..self.share() }
     }
 
-    /// The same source with pairs made by `mode`. Renders always differ by all transforms.
-    pub fn paired(&self, mode: PairMode) -> Self {
-        PairSource { mode, ..self.share() }
+    /// The same source with the pairs that the method trains on. Renders always differ by all transforms.
+    pub fn paired_for(&self, kind: &MethodKind) -> Self {
+        let active = &self.transforms.active;
+        let known = || match kind.known_transforms() {
+            KnownTransforms::All => active.clone(),
+            KnownTransforms::Some(names) => {
+                let named = |t: &Transform| names.iter().any(|name| name.task() == t.name());
+                active.iter().copied().filter(named).collect()
+            }
+        };
+        let pairing = match kind.pairs() {
+            PairMode::Combined => Pairing::All,
+            PairMode::SingleEach => Pairing::SingleEach,
+            PairMode::Own => Pairing::Only(known()),
+            PairMode::HalfSingle => Pairing::HalfSingle(known()),
+        };
+        PairSource { pairing, ..self.share() }
     }
 
     /// Whether batches should be made ahead on another thread: images are read and decoded, or the device is
@@ -258,9 +286,12 @@ impl PairSource {
 
     fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Pairs> {
         let Transforms { active, ranges, .. } = &self.transforms;
-        let draws = match self.mode {
-            PairMode::Combined => Draws::sample(&keys(units), seed, epoch, active, ranges),
-            PairMode::SingleEach => Draws::single_each(&keys(units), seed, epoch, active, ranges),
+        let keys = keys(units);
+        let draws = match &self.pairing {
+            Pairing::All => Draws::sample(&keys, seed, epoch, active, ranges),
+            Pairing::SingleEach => Draws::single_each(&keys, seed, epoch, active, ranges),
+            Pairing::Only(transforms) => Draws::sample(&keys, seed, epoch, transforms, ranges),
+            Pairing::HalfSingle(singles) => Draws::half_single(&keys, seed, epoch, active, singles, ranges),
         };
         let view1 = self.first_views(seed, epoch, units)?;
         let (view2, parameters) = self.transformed(&view1, &draws, active);

@@ -2,7 +2,6 @@
 //! 2).
 
 use anyhow::Result;
-use eqr_models::methods::ReconstructionPair;
 use eqr_models::vit::Encoded;
 use tch::{Kind, Reduction, Tensor};
 
@@ -20,14 +19,11 @@ pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<
     let test = evaluation.test;
     let count = test.units().len().min(RECONSTRUCTED);
     let pairs = test.pairs(TEST_PAIRS_SEED, 0, &evenly_spaced(test, count))?;
-    let tokens = |images: &Tensor| encode(network, images).tokens.to_kind(Kind::Float);
-    let (view1, view2) = (tokens(&pairs.view1), tokens(&pairs.view2));
+    let (view1, view2) = (encode(network, &pairs.view1), encode(network, &pairs.view2));
     // shifts by half the images, since neighbouring images may be of the same class
-    let other = |tokens: &Tensor| tokens.roll([count as i64 / 2], [0]);
-    let kind = network.arena.compute().kind();
-    let mse = |source: &Tensor, query: &Tensor| {
-        let pair = ReconstructionPair { source: &source.to_kind(kind), query: &query.to_kind(kind) };
-        let image = network.model.method.as_ref()?.reconstruct(&network.arena, pair)?;
+    let other = |view: &Encoded| view.rolled(count as i64 / 2);
+    let mse = |source: &Encoded, query: &Encoded| {
+        let image = network.model.method.as_ref()?.reconstruct(&network.arena, source, query)?;
         Some(image.to_kind(Kind::Float).mse_loss(&pairs.view2, Reduction::Mean).double_value(&[]))
     };
     let Some(own) = mse(&view1, &view2) else { return Ok(Vec::new()) };
@@ -52,8 +48,8 @@ pub fn pictures(network: &Network, test: &PairSource, count: usize) -> Result<Op
     tch::no_grad(|| {
         let pairs = test.pairs(TEST_PAIRS_SEED, 0, &evenly_spaced(test, count.min(test.units().len())))?;
         let (view1, view2) = (encode(network, &pairs.view1), encode(network, &pairs.view2));
-        let pair = ReconstructionPair { source: &view1.tokens, query: &view2.tokens };
-        let image = network.model.method.as_ref().and_then(|method| method.reconstruct(&network.arena, pair));
+        let method = network.model.method.as_ref();
+        let image = method.and_then(|method| method.reconstruct(&network.arena, &view1, &view2));
         Ok(image.map(|image| {
             let images = [pairs.view1, pairs.view2, image.to_kind(Kind::Float)];
             images.map(|image| test.denormalise(&image).clamp(0.0, 1.0))

@@ -110,6 +110,7 @@ impl<'a> TrainingSetup<'a> {
         Batch {
             view1: normal(&[own, 3, side, side]),
             view2: normal(&[own, 3, side, side]),
+            other_view1: Some(normal(&[own, 3, side, side])),
             labels: Tensor::zeros([own], (Kind::Float, self.device)),
             parameters: normal(&[own, parameters]),
             rows,

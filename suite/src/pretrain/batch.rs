@@ -11,6 +11,7 @@ use crate::pretrain::training_job::TrainingJob;
 /// Makes this rank's pairs for each batch.
 pub(super) struct BatchMaker {
     source: PairSource,
+    takes_other_view1: bool,
     seed: u64,
     epoch: u64,
     rank: usize,
@@ -22,6 +23,7 @@ impl BatchMaker {
         let ranks: &dyn Collective = job.worker.ranks;
         BatchMaker {
             source: job.source.share(),
+            takes_other_view1: job.takes_other_view1,
             seed: job.seed,
             epoch,
             rank: ranks.rank(),
@@ -36,10 +38,20 @@ impl BatchMaker {
     pub(super) fn make(&self, units: &[usize]) -> anyhow::Result<Batch> {
         let rows = shares(units.len(), self.ranks);
         let start: usize = rows[..self.rank].iter().sum();
-        let pairs = self.source.pairs(self.seed, self.epoch, &units[start..start + rows[self.rank]])?;
+        let pairs_of = |units: &[usize]| self.source.pairs(self.seed, self.epoch, units);
+        let own = start..start + rows[self.rank];
+        let pairs = pairs_of(&units[own.clone()])?;
+        // a pair is a function of its unit, so that this rank can make pairs of other ranks
+        let half_a_batch_on = |row: usize| units[(row + units.len() / 2) % units.len()];
+        let other_view1 = if self.takes_other_view1 {
+            Some(pairs_of(&own.map(half_a_batch_on).collect::<Vec<_>>())?.view1)
+        } else {
+            None
+        };
         Ok(Batch {
             view1: pairs.view1,
             view2: pairs.view2,
+            other_view1,
             labels: pairs.labels.to_kind(Kind::Float),
             parameters: pairs.parameters,
             rows: rows.into_iter().map(|rows| rows as i64).collect(),

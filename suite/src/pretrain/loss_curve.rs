@@ -15,6 +15,10 @@ use crate::run_folder::curve_sums::CurveSums;
 /// Number of points in a loss curve.
 const CURVE_POINTS: u64 = 200;
 
+/// Points of the curve from one measurement of the encoder's gradient by term to the next. A measurement costs
+/// a backward pass a term, so that 20 of them cost little beside the training.
+const POINTS_PER_MEASUREMENT: u64 = 10;
+
 /// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading
 /// them does not stall the device.
 pub struct StepReading {
@@ -22,18 +26,26 @@ pub struct StepReading {
     names: Vec<&'static str>,
     /// The terms, the norm of the gradient, and the norm of the parameters before the update.
     values: Tensor,
+    /// Norm of the encoder's gradient by term, if measured.
+    encoder_gradient: Vec<(&'static str, f64)>,
 }
 
 impl StepReading {
     /// Takes the reading of step `step`. Must be called after the gradient is computed and before the update.
-    pub fn new(step: u64, terms: &LossTerms, arena: &Arena) -> Self {
+    /// `encoder_gradient` is empty if it was not measured at this step.
+    pub fn new(
+        step: u64,
+        terms: &LossTerms,
+        arena: &Arena,
+        encoder_gradient: Vec<(&'static str, f64)>,
+    ) -> Self {
         let values = tch::no_grad(|| {
             let norms = [arena.gradient().norm(), arena.master().norm()];
             let values: Vec<Tensor> =
                 terms.iter().map(|(_, term)| term.view([] as [i64; 0])).chain(norms).collect();
             Tensor::stack(&values, 0)
         });
-        StepReading { step, names: terms.iter().map(|(name, _)| *name).collect(), values }
+        StepReading { step, names: terms.iter().map(|(name, _)| *name).collect(), values, encoder_gradient }
     }
 }
 
@@ -50,6 +62,12 @@ impl LossCurve {
     /// point.
     pub fn new(total: u64, sums: CurveSums) -> Self {
         LossCurve { steps_per_point: total.div_ceil(CURVE_POINTS).max(1), sums, pending: None }
+    }
+
+    /// Whether the encoder's gradient by term is due at step `step` of `total`: at every tenth point of the
+    /// curve, and at the last step.
+    pub fn encoder_gradient_is_due(&self, step: u64, total: u64) -> bool {
+        step.is_multiple_of(self.steps_per_point * POINTS_PER_MEASUREMENT) || step == total
     }
 
     /// Reads the last step when the training stops. Returns the point that is due and the sums for the next
@@ -75,7 +93,7 @@ impl LossCurve {
     }
 
     fn add(&mut self, reading: &StepReading, epoch_ends: bool) -> Result<Option<CurvePoint>, Divergence> {
-        let StepReading { step, names, values } = reading;
+        let StepReading { step, names, values, .. } = reading;
         let values: Vec<f64> = Vec::try_from(values).expect("a row of numbers");
         let (values, norms) = values.split_at(names.len());
         let terms: Vec<(&'static str, f64)> = names.iter().copied().zip(values.iter().copied()).collect();
@@ -88,17 +106,18 @@ impl LossCurve {
         }
         self.sums.gradient_norms += gradient_norm;
         self.sums.count += 1;
-        Ok((step.is_multiple_of(self.steps_per_point) || epoch_ends).then(|| self.point(*step)))
+        Ok((step.is_multiple_of(self.steps_per_point) || epoch_ends).then(|| self.point(reading)))
     }
 
-    fn point(&mut self, step: u64) -> CurvePoint {
+    fn point(&mut self, StepReading { step, encoder_gradient, .. }: &StepReading) -> CurvePoint {
         let CurveSums { terms, gradient_norms, count } = std::mem::take(&mut self.sums);
         let count = count as f64;
         let mut terms: BTreeMap<String, f64> =
             terms.into_iter().map(|(name, sum)| (name, sum / count)).collect();
         terms.insert("loss".into(), terms.values().sum());
         let gradient_norm = Some(gradient_norms / count);
-        CurvePoint { step, terms, gradient_norm }
+        let encoder_gradient = encoder_gradient.iter().map(|&(name, norm)| (name.to_owned(), norm)).collect();
+        CurvePoint { step: *step, terms, gradient_norm, encoder_gradient }
     }
 }
 
@@ -124,7 +143,8 @@ mod tests {
         let mut curve = LossCurve::new(400, CurveSums::default());
         let mut points = Vec::new();
         for step in 1..=5 {
-            let reading = StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+            let reading =
+                StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena, Vec::new());
             points.extend(curve.push(reading, step == 5).unwrap());
         }
         let steps: Vec<(u64, f64)> = points.iter().map(|point| (point.step, point.terms["mse"])).collect();
@@ -135,7 +155,8 @@ mod tests {
     #[test]
     fn a_stop_between_two_points_leaves_the_curve_as_it_is() {
         let arena = arena(3.0);
-        let reading = |step: u64| StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena);
+        let reading =
+            |step: u64| StepReading::new(step, &vec![("mse", Tensor::from(step as f32))], &arena, Vec::new());
         let drawn = |stop: Option<u64>| {
             let (mut curve, mut points) = (LossCurve::new(800, CurveSums::default()), Vec::new());
             for step in 1..=8 {
@@ -157,7 +178,12 @@ mod tests {
         let good = arena(1.0);
         let mut curve = LossCurve::new(10, CurveSums::default());
         let reading = |step, term: f32, arena: &Arena| {
-            StepReading::new(step, &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))], arena)
+            StepReading::new(
+                step,
+                &vec![("a", Tensor::from(1.0f32)), ("b", Tensor::from(term))],
+                arena,
+                Vec::new(),
+            )
         };
         assert!(curve.push(reading(1, 1.0, &good), false).is_ok());
         assert!(curve.push(reading(2, f32::NAN, &good), false).is_ok());

@@ -16,6 +16,8 @@ pub struct TrainingJob<'a> {
     pub suite: &'a Suite,
     /// Training split.
     pub source: &'a PairSource,
+    /// Whether batches hold view 1 of other pairs.
+    pub takes_other_view1: bool,
     /// Number of steps and their learning rates.
     pub steps: TrainingSteps,
     /// Pretraining seed.

@@ -14,8 +14,12 @@ pub(super) fn log_epoch(
     new_points: &[CurvePoint],
     collapse: Option<CollapseStatistics>,
 ) -> anyhow::Result<()> {
-    for CurvePoint { step, terms, gradient_norm } in new_points {
-        let point = json!({"cell": job.cell, "step": step, "terms": terms, "gradient_norm": gradient_norm});
+    for CurvePoint { step, terms, gradient_norm, encoder_gradient } in new_points {
+        let mut point =
+            json!({"cell": job.cell, "step": step, "terms": terms, "gradient_norm": gradient_norm});
+        if !encoder_gradient.is_empty() {
+            point["encoder_gradient"] = json!(encoder_gradient);
+        }
         job.run_folder.log(&point)?;
     }
     job.run_folder.log(&json!({"cell": job.cell, "epoch": state.epoch, "step": state.step, "y": collapse}))

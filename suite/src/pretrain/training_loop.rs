@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use eqr_datasets::Prefetch;
 use eqr_models::adam::Adam;
+use eqr_models::encoder_gradient_norms;
 use eqr_models::step::{Batch, gradients};
 
 use crate::cluster::agreement::agree_in_run;
@@ -123,16 +124,23 @@ impl Training<'_> {
         watch.steps_begin();
         for batch in batches {
             let batch = batch.map_err(Failure::run)?;
+            let (step, total) = (state.step + 1, steps.schedule.total as u64);
+            let encoder_gradient = if curve.encoder_gradient_is_due(step, total) {
+                let Network { arena, model } = &**network;
+                encoder_gradient_norms(arena, model, &batch, worker.micro_batch, worker.ranks)
+            } else {
+                Vec::new()
+            };
             let terms =
                 gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
-            let reading = StepReading::new(state.step + 1, &terms, &network.arena);
+            let reading = StepReading::new(step, &terms, &network.arena, encoder_gradient);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
             state.step += 1;
             let epoch_ends = state.step == epoch_end;
             state.curve.extend(curve.push(reading, epoch_ends)?);
             outcome.last_batch = epoch_ends.then_some(batch);
             watch.step_done();
-            progress.at(state.step, steps.schedule.total as u64);
+            progress.at(state.step, total);
             outcome.stop_requested = stop_signal::stop_requested_on_any_rank(worker.ranks);
             if outcome.stop_requested {
                 break;

@@ -92,6 +92,7 @@ pub fn pretrain(method: &str, seed: u64, losses: &[(u64, f64)]) -> Cell {
         step: *step,
         terms: BTreeMap::from([("loss".into(), *loss)]),
         gradient_norm: None,
+        encoder_gradient: BTreeMap::new(),
     };
     let id = format!("pretrain-{method}-{seed}");
     Cell { kind: CellKind::Pretrain, curve: losses.iter().map(point).collect(), id, ..cell(method, seed) }

@@ -65,7 +65,7 @@ impl Role {
     pub fn from_row(row: &str) -> Role {
         match method_name(row).parse() {
             Ok(MethodKind::RandomInit) => Role::Floor,
-            Ok(MethodKind::Direct) => Role::Ceiling,
+            Ok(MethodKind::Direct(_)) => Role::Ceiling,
             _ => Role::Contestant,
         }
     }

@@ -72,7 +72,7 @@ impl<'a> RunContext<'a> {
 
     /// The steps of the training of `run` on `units` units.
     pub(super) fn training_steps(&self, run: &EncoderRun, units: usize) -> TrainingSteps {
-        TrainingSteps::new(self.suite(), run.row.budget, units, self.train.units().len())
+        TrainingSteps::new(self.suite(), &run.row, units, self.train.units().len())
     }
 
     pub(super) fn checkpoints(&self, run: &EncoderRun) -> Checkpoints {

@@ -65,9 +65,9 @@ pub(super) fn training(
     let mut registry = Registry::default();
     let model = build(&run.row.kind, &config, &mut registry)?;
     let parameters = registry.count();
-    let fraction = if run.row.kind.needs_targets() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
-    let schedule =
-        |units| TrainingSteps::new(suite, run.row.budget, known_image_count(units, fraction), units);
+    let fraction =
+        if run.row.kind.trains_on_known_units() { suite.train.known_fraction.unwrap_or(1.0) } else { 1.0 };
+    let schedule = |units| TrainingSteps::new(suite, &run.row, known_image_count(units, fraction), units);
     let steps = size.units.map(|units| schedule(units).total());
     let pairs = suite.train.batch.div_ceil(devices) as i64;
     let at_a_time = micro_batch.map_or(pairs, |micro| micro.min(pairs));
@@ -94,10 +94,11 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
     // the patches and the class token
     let tokens = ((config.encoder.image / config.encoder.patch).pow(2) + 1) as f64;
     let block = |width: i64, heads: i64| 34.0 * tokens * width as f64 + 5.0 * heads as f64 * tokens * tokens;
-    let encoder = 2.0 * depth as f64 * block(dim, heads);
-    let reconstructs = matches!(kind, MethodKind::Ours { reconstruction: true, .. });
+    let views = if kind.takes_other_view1() { 3.0 } else { 2.0 };
+    let encoder = views * depth as f64 * block(dim, heads);
     let decoder = &config.decoder;
-    let decoder = if reconstructs { decoder.depth as f64 * block(decoder.dim, decoder.heads) } else { 0.0 };
+    let decoder =
+        if kind.reconstructs() { decoder.depth as f64 * block(decoder.dim, decoder.heads) } else { 0.0 };
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 

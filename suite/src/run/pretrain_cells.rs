@@ -76,6 +76,7 @@ fn train_one(context: &RunContext, run: &EncoderRun, label: String, worker: &Wor
     let job = TrainingJob {
         suite: context.suite(),
         source: &source,
+        takes_other_view1: run.row.kind.takes_other_view1(),
         steps,
         seed: run.seed,
         curve_steps: curve_steps(context.suite(), run.row.budget, steps.per_epoch),

@@ -53,7 +53,7 @@ fn measure_trained(
         return Ok((probe::measure_curve_point(&evaluation, &network)?, trained_steps));
     }
     let values = probe::measure_network(&evaluation, &network)?;
-    if run.seed == 0
+    if run.seed == suite.first_seed
         && let Some(images) = reconstruction::pictures(&network, &context.test, PICTURES)?
     {
         let path = context.folder.path(layout::figure(&format!("reconstruction-{}", run.slug())));

@@ -42,6 +42,9 @@ pub struct CurvePoint {
     /// Norm of the gradient, mean over the same steps; absent in cells of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
+    /// Norm of the encoder's gradient by term, at this step alone; empty where it was not measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub encoder_gradient: BTreeMap<String, f64>,
 }
 
 /// A finished cell.

@@ -252,7 +252,7 @@ fn ensure_same_checksum(expected: &FileChecksum, bytes: u64, hash: &blake3::Hash
 #[cfg(test)]
 mod tests {
     use eqr_models::init::Init;
-    use eqr_models::schedule::Schedule;
+    use eqr_models::schedule::{Decay, Schedule};
     use eqr_models::vit::{Pool, PositionInit, VitConfig};
     use eqr_models::{Compute, Normalisation, ParameterGroup, Registry};
     use tch::{Device, Kind};
@@ -267,7 +267,7 @@ mod tests {
     }
 
     fn identity(arena: &Arena) -> TrainingIdentity {
-        let schedule = Schedule { peak: 0.1, warmup: 1, total: 9 };
+        let schedule = Schedule { peak: 0.1, warmup: 1, total: 9, decay: Decay::Cosine };
         let (pool, positions) = (Pool::default(), PositionInit::default());
         let encoder = VitConfig { image: 4, patch: 2, dim: 4, depth: 1, heads: 1, out: 4, pool, positions };
         TrainingIdentity::new(arena, &encoder, schedule, Normalisation::IMAGENET)

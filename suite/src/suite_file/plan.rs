@@ -61,7 +61,7 @@ impl FromStr for Row {
 pub fn rows(suite: &Suite) -> Result<Vec<Row>> {
     let partly_known = suite.train.known_fraction.is_some_and(|fraction| fraction < 1.0);
     let rows_of_method = |kind: MethodKind| {
-        let again = partly_known && kind.needs_targets();
+        let again = partly_known && kind.trains_on_known_units();
         let budgets = [Some(Budget::EqualEpochs), again.then_some(Budget::EqualSteps)];
         budgets.into_iter().flatten().map(move |budget| Row { kind: kind.clone(), budget })
     };
@@ -110,7 +110,7 @@ impl EncoderRun {
 pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun>> {
     let rows = rows(suite)?;
     let run = |seed, row: &Row| EncoderRun { data_set: key.clone(), row: row.clone(), seed };
-    Ok((0..suite.seeds).flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
+    Ok(suite.pretraining_seeds().flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
 }
 
 /// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without

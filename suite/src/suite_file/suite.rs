@@ -41,8 +41,12 @@ pub struct Suite {
     /// Pairs of rows that the report tests in addition to those that it always tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
-    /// Pretraining seeds 0 .. seeds.
+    /// Number of pretraining seeds: first_seed, first_seed + 1, ..
     pub seeds: u64,
+    /// The first pretraining seed. Experiments that choose a setting use other seeds than the runs that
+    /// confirm it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first_seed: u64,
     /// The data set.
     pub data: Data,
     /// Transforms of photographs; renders have rotation and color.
@@ -62,6 +66,10 @@ pub struct Suite {
     pub segmentation: Vec<SegmentationSet>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A suite is reduced unless its file says otherwise.
 fn reduced() -> Scale {
     Scale::Reduced
@@ -76,6 +84,11 @@ impl Suite {
         self.model.write_out_size()?;
         self.validate()?;
         Ok(self)
+    }
+
+    /// The pretraining seeds, ascending.
+    pub fn pretraining_seeds(&self) -> std::ops::Range<u64> {
+        self.first_seed..self.first_seed + self.seeds
     }
 
     /// The methods, parsed.

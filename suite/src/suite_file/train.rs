@@ -12,6 +12,10 @@ pub struct Train {
     pub batch: usize,
     /// Passes over the objects (renders) or images (photographs).
     pub epochs: u64,
+    /// Passes of direct regression, if it needs more than the other methods to converge. It is the ceiling of
+    /// the tables and not a contestant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling_epochs: Option<u64>,
     /// Learning rate at batch 256; scaled linearly with the batch.
     #[serde(default = "paper_lr")]
     pub lr: f64,

@@ -24,6 +24,7 @@ impl Suite {
         let at_least_one = [
             ("seeds", self.seeds),
             ("train.epochs", self.train.epochs),
+            ("train.ceiling_epochs", self.train.ceiling_epochs.unwrap_or(1)),
             ("train.probe_every", self.train.probe_every.unwrap_or(1)),
             ("model.head.hidden", self.model.head.hidden.max(0) as u64),
             ("model.head.embed", self.model.head.embed.max(0) as u64),
@@ -49,6 +50,16 @@ impl Suite {
         ensure!(lr > 0.0 && lr.is_finite(), "train.lr = {lr}: must be above 0");
         ensure!(decay >= 0.0 && decay.is_finite(), "train.weight_decay = {decay}: must be 0 or above");
         self.model.loss.validate()?;
+        let control = self
+            .method_kinds()?
+            .into_iter()
+            .find(|kind| !kind.needs_targets() && kind.trains_on_known_units());
+        if let (Some(control), None) = (control, self.train.known_fraction) {
+            bail!(
+                "methods: `{control}` trains on the known units, and train.known_fraction is not set: the row \
+                 would be the same as Ours\nhint: set train.known_fraction, or leave the row out"
+            );
+        }
         if let Some(fraction) = self.train.known_fraction {
             let valid = fraction > 0.0 && fraction <= 1.0;
             ensure!(valid, "train.known_fraction = {fraction}: must be above 0 and at most 1");
@@ -110,6 +121,8 @@ mod tests {
             ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
             ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
             ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),
+            ("methods=[\"Ours, known part\"]", "train.known_fraction is not set"),
+            ("train.ceiling_epochs=0", "train.ceiling_epochs = 0: must be at least 1"),
             ("train.known_fraction=0", "train.known_fraction = 0: must be above 0 and at most 1"),
             ("train.known_fraction=1.5", "at most 1"),
             ("compare=[{first=\"Ours\", second=\"VICRge\"}]", "did you mean `VICReg`"),

@@ -12,7 +12,6 @@ use eqr_bench::suite_file::transforms::Transforms;
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Pack, SetKind, Split};
 use eqr_models::MethodKind;
-use eqr_models::methods::PairMode;
 use ndarray::Array4;
 use tch::{Device, Tensor};
 
@@ -67,7 +66,7 @@ fn single_pairs_differ_by_one_transform_each_and_combined_ones_by_all() {
         other => vec![0.0; other.dim()],
     };
     let source = source(&transforms);
-    let single = source.paired(PairMode::SingleEach).pairs(1, 0, source.units()).unwrap();
+    let single = source.paired_for(&kind("SIE(all, single each time)")).pairs(1, 0, source.units()).unwrap();
     let combined = source.pairs(1, 0, source.units()).unwrap();
     let changed = |parameters: &Tensor, row: i64| -> Vec<Transform> {
         let values = Vec::<f32>::try_from(parameters.get(row)).unwrap();
@@ -90,7 +89,29 @@ fn single_pairs_differ_by_one_transform_each_and_combined_ones_by_all() {
     assert_eq!(drawn.len(), 6, "every transform is drawn: {drawn:?}");
     assert_eq!(single.view1, combined.view1);
     assert_ne!(single.view2, combined.view2);
-    assert_eq!(single.view2, source.paired(PairMode::SingleEach).pairs(1, 0, source.units()).unwrap().view2);
+    assert_eq!(
+        single.view2,
+        source.paired_for(&kind("SIE(all, single each time)")).pairs(1, 0, source.units()).unwrap().view2
+    );
+}
+
+#[test]
+fn own_pairs_differ_by_the_known_transforms_and_half_of_a_regressions_by_one() {
+    let transforms = Transforms { active: Transform::ALL.to_vec(), ..Transforms::default() };
+    let source = source(&transforms);
+    let pairs = |name: &str| source.paired_for(&kind(name)).pairs(1, 0, source.units()).unwrap();
+    let combined = source.pairs(1, 0, source.units()).unwrap();
+    // rotation, translation (2), crop (4), flip, color (4), blur
+    let own = pairs("SIE(rot+blur, own pairs)").parameters;
+    for (start, length, kept) in [(0, 1, true), (1, 2, false), (8, 4, false), (12, 1, true)] {
+        let [own, drawn] = [&own, &combined.parameters].map(|all| all.narrow(1, start, length));
+        assert!(if kept { own == drawn } else { own == own.zeros_like() }, "{start}");
+    }
+    // of the angles, all are drawn; of the shifts, those of the combined half
+    let half = pairs("Direct regression(rot)").parameters;
+    assert_eq!(half.select(1, 0), combined.parameters.select(1, 0));
+    let shifted = half.select(1, 1).not_equal(0.0).sum(Kind::Int64).int64_value(&[]);
+    assert!((IMAGES as i64 / 4..IMAGES as i64 * 3 / 4).contains(&shifted), "{shifted} of {IMAGES}");
 }
 
 #[test]
@@ -99,7 +120,9 @@ fn methods_that_need_targets_train_on_the_known_images_alone() {
     let suite = suite("0.2");
     let known = known_units(&suite, &source, 7).unwrap();
     assert_eq!(known.units().len(), 12);
-    for name in ["SIE(all)", "SIE(all, single each time)", "Supervised", "Direct regression"] {
+    for name in
+        ["SIE(all)", "SIE(all, single each time)", "Supervised", "Direct regression", "Ours, known part"]
+    {
         let part = training_units(&suite, &source, &kind(name), 7).unwrap();
         assert_eq!(part.units(), known.units(), "{name}");
         let mut order = part.order(7, 3);
