@@ -9,7 +9,7 @@ use crate::vit::block_products;
 /// Shape of a decoder. The paper uses 6 blocks of width 192 (for the number of heads, see protocol section
 /// 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct DecoderConfig {
     /// Number of blocks, including the cross-attention block.
     pub depth: i64,
@@ -18,19 +18,15 @@ pub struct DecoderConfig {
     /// Attention heads.
     pub heads: i64,
     /// What the queries are made of.
-    #[serde(default)]
     pub query: Query,
     /// What the keys and values are made of.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub source: Source,
     /// Whether the queries are added to the attention's output.
-    #[serde(default)]
     pub residual: bool,
     /// How one vector of an image becomes a vector at every position.
-    #[serde(default)]
     pub unfold: Unfold,
     /// Scale of the attention's scores.
-    #[serde(default)]
     pub scale: AttentionScale,
 }
 

@@ -37,11 +37,12 @@ pub struct Model {
 
 impl Model {
     /// Floating-point operations (multiplications and additions) in the matrix products of one step on
-    /// `batch` pairs. They include the encoder on both views, the heads and the decoder, forward and
-    /// backward.
+    /// `batch` pairs. They include the encoder on the views, the heads and the decoder, forward and backward.
     pub fn step_flops(&self, batch: i64) -> f64 {
         let method = self.method.as_ref().map_or(0.0, |method| method.forward_flops());
-        (1.0 + BACKWARD_COST) * batch as f64 * (2.0 * self.encoder.config().forward_flops() + method)
+        let takes_other = self.method.as_ref().is_some_and(|method| method.takes_other_view1());
+        let views = if takes_other { 3.0 } else { 2.0 };
+        (1.0 + BACKWARD_COST) * batch as f64 * (views * self.encoder.config().forward_flops() + method)
     }
 }
 

@@ -78,12 +78,16 @@ impl<'a> Report<'a> {
             Some(number) => sections::mirroring(number, &values, context)?,
             None => sections::all(&values, context),
         };
-        Ok(DataSetReport { context, tables, headlines: sections::scores::headline_columns(&values, context) })
+        Ok(DataSetReport {
+            context,
+            tables,
+            headlines: sections::scores::headline_columns(&values, context),
+            reconstructions: sections::reconstruction::sentences(&values, context),
+        })
     }
 }
 
-/// Writes `metrics.csv`, the files of every format, and for every data set `figures/training-curves.png`. If
-/// encoders were probed during their training, also writes `figures/probe-curve.png`.
+/// Writes `metrics.csv`, the files of every format, and the figures of every data set.
 ///
 /// # Errors
 /// No finished cell; files that cannot be written.

@@ -32,6 +32,11 @@ impl Quantity {
         Quantity { set: None, task: task.to_owned(), metric: metric.to_owned() }
     }
 
+    /// Norm of the encoder's gradient of a term of the loss.
+    pub fn encoder_gradient(term: &str) -> Self {
+        Quantity::probed("pretraining", &format!("encoder_gradient/{term}"))
+    }
+
     /// A metric of a task on another data set.
     pub fn on(set: &str, task: &str, metric: &str) -> Self {
         Quantity { set: Some(set.to_owned()), ..Quantity::probed(task, metric) }
@@ -81,8 +86,27 @@ impl Values {
         let mut values = Values { samples: BTreeMap::new(), datasets: BTreeSet::new(), not_finite: 0 };
         for cell in cells {
             cell.metrics.iter().for_each(|metric| values.add(cell, metric));
+            values.add_encoder_gradient(cell);
         }
         values
+    }
+
+    /// Adds the norm of the encoder's gradient by term, which a training's curve holds: the mean over the
+    /// steps at which it was measured.
+    fn add_encoder_gradient(&mut self, cell: &Cell) {
+        let measured: Vec<_> = cell.curve.iter().filter(|point| !point.encoder_gradient.is_empty()).collect();
+        for (term, norm) in measured.iter().flat_map(|point| &point.encoder_gradient) {
+            let quantity = Quantity::encoder_gradient(term);
+            let sample = self.samples.entry((cell.method.clone(), quantity)).or_default();
+            let draw = sample.draws.entry(cell.pretrain_seed).or_insert_with(|| vec![0.0]);
+            draw[0] += norm / measured.len() as f64;
+        }
+    }
+
+    /// The terms of the losses of all methods, sorted, as far as the encoder's gradient was measured.
+    pub fn loss_terms(&self) -> BTreeSet<&str> {
+        let prefix = Quantity::encoder_gradient("").metric;
+        self.samples.keys().filter_map(|(_, quantity)| quantity.metric.strip_prefix(&prefix)).collect()
     }
 
     fn add(&mut self, cell: &Cell, metric: &Metric) {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::suite_file::suggestions::nearest;
 
 /// Name and text of every preset.
-pub const PRESETS: [(&str, &str); 16] = [
+pub const PRESETS: [(&str, &str); 18] = [
     ("quickstart", include_str!("../../presets/quickstart.toml")),
     ("weekly", include_str!("../../presets/weekly.toml")),
     ("3diebench", include_str!("../../presets/3diebench.toml")),
@@ -24,6 +24,8 @@ pub const PRESETS: [(&str, &str); 16] = [
     ("ade20k-reduced", include_str!("../../presets/ade20k-reduced.toml")),
     ("paper", include_str!("../../presets/paper.toml")),
     ("paper-reduced", include_str!("../../presets/paper-reduced.toml")),
+    ("paper-readings", include_str!("../../presets/paper-readings.toml")),
+    ("paper-readings-reduced", include_str!("../../presets/paper-readings-reduced.toml")),
 ];
 
 /// Text of a preset or file, and its name for messages.

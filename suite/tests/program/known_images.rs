@@ -13,7 +13,7 @@ use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Pack, SetKind, Split};
 use eqr_models::MethodKind;
 use ndarray::Array4;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::common::{cell, eqr, folder, stderr, succeeded, tiny_on, writing_hdf5};
 

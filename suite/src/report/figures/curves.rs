@@ -1,6 +1,6 @@
 //! The curves of a run: the loss and the headline of every task against training steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use eqr_probes::stats::Summary;
@@ -10,7 +10,7 @@ use crate::registry::TaskFamily;
 use crate::report::context::ReportContext;
 use crate::report::table::Role;
 use crate::report::values::Values;
-use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::cell::{Cell, CellKind, CurvePoint};
 
 /// Training curves as PNG: one panel per method, because losses of different methods have different scales.
 /// `None` if no pretraining left a curve.
@@ -47,6 +47,49 @@ fn loss_points(cell: &Cell) -> Vec<Point> {
     let point = |step: u64, loss: f64| Point { x: step as f64, y: loss, spread: None };
     let points = cell.curve.iter().filter_map(|at| Some(point(at.step, *at.terms.get("loss")?)));
     points.filter(|point| point.y.is_finite()).collect()
+}
+
+/// Norm of the encoder's gradient by term as PNG: one panel per method, one line per term, means over the
+/// pretraining seeds. `None` if it was not measured.
+pub fn encoder_gradient(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8>>> {
+    let terms: BTreeSet<&String> =
+        measured_gradients(cells).flat_map(|point| point.encoder_gradient.keys()).collect();
+    let panel = |method: &String| {
+        let curve = |(index, term): (usize, &&String)| {
+            let points = mean_gradients(cells, method, term);
+            let style = Style::Method { index, weight: Weight::Thin };
+            (!points.is_empty()).then(|| Curve { label: (*term).clone(), style, points })
+        };
+        let curves: Vec<Curve> = terms.iter().enumerate().filter_map(curve).collect();
+        let y_label = "norm".to_owned();
+        (!curves.is_empty()).then(|| Panel {
+            title: method.clone(),
+            x_label: "training steps",
+            y_label,
+            curves,
+        })
+    };
+    let panels: Vec<Panel> = context.methods.iter().filter_map(panel).collect();
+    if panels.is_empty() {
+        return Ok(None);
+    }
+    let title = format!("{}: norm of the encoder's gradient, one line a term of the loss", context.suite);
+    Figure { title, legend: true, panels }.png()
+}
+
+fn measured_gradients(cells: &[Cell]) -> impl Iterator<Item = &CurvePoint> {
+    cells.iter().flat_map(|cell| &cell.curve).filter(|point| !point.encoder_gradient.is_empty())
+}
+
+fn mean_gradients(cells: &[Cell], method: &str, term: &str) -> Vec<Point> {
+    let mut norms: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for point in cells.iter().filter(|cell| cell.method == method).flat_map(|cell| &cell.curve) {
+        if let Some(norm) = point.encoder_gradient.get(term) {
+            norms.entry(point.step).or_default().push(*norm);
+        }
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    norms.iter().map(|(step, norms)| Point { x: *step as f64, y: mean(norms), spread: None }).collect()
 }
 
 /// The headline metric of every task against training steps as PNG: one panel per task, one line per method,

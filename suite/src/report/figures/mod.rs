@@ -15,6 +15,7 @@ use crate::run_folder::cell::Cell;
 pub fn all(cells: &[Cell], context: &ReportContext) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let figures = [
         ("training-curves", curves::training(cells, context)?),
+        ("encoder-gradient", curves::encoder_gradient(cells, context)?),
         ("probe-curve", curves::probes(cells, context)?),
     ];
     Ok(figures.into_iter().filter_map(|(name, png)| Some((name, png?))).collect())

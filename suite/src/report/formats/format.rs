@@ -50,6 +50,8 @@ pub struct DataSetReport<'a> {
     pub tables: Vec<Table>,
     /// The headline of every task.
     pub headlines: Vec<Column>,
+    /// What the reconstructions use, one sentence a method.
+    pub reconstructions: Vec<String>,
 }
 
 impl Document<'_> {

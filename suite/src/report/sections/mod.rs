@@ -1,11 +1,12 @@
 //! The tables of a report in order: one file per kind of table, one line of [`SECTIONS`] per section.
 
 mod differences;
+mod encoder_gradient;
 mod geometry;
 mod pairs;
 mod paper;
 mod protocol;
-mod reconstruction;
+pub mod reconstruction;
 mod retrieval;
 pub mod scores;
 mod section;
@@ -102,6 +103,12 @@ const SECTIONS: &[Section] = &[
         title: "Reconstruction: test MSE",
         group: Group::Training,
         tables: reconstruction::tables,
+    },
+    Section {
+        name: "encoder gradient",
+        title: "Norm of the encoder's gradient by term of the loss",
+        group: Group::Training,
+        tables: encoder_gradient::tables,
     },
     Section {
         name: "shuffled",

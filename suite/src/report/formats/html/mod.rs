@@ -118,8 +118,14 @@ fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
         all.push(Section { id: format!("results-{i}"), name, content: results(data_set) });
     }
     let pictures = pictures::read(document.folder);
+    let reconstructions = reconstructions(document);
     for group in pictures::GROUPS {
-        let section = |content| Section { id: group.id.to_owned(), name: group.name.to_owned(), content };
+        let below: &[String] = if group.id == pictures::RECONSTRUCTIONS { &reconstructions } else { &[] };
+        let section = |pictures: Markup| Section {
+            id: group.id.to_owned(),
+            name: group.name.to_owned(),
+            content: html! { (pictures) @if !below.is_empty() { ul.notes { @for text in below { li { (text) } } } } },
+        };
         all.extend(group.markup(&pictures).map(section));
     }
     for (i, data_set) in document.data_sets.iter().enumerate() {
@@ -136,6 +142,16 @@ fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
         content: provenance::markup(manifest),
     });
     all
+}
+
+/// What the reconstructions use, in words; with the data set, if there are several.
+fn reconstructions(document: &Document) -> Vec<String> {
+    let several = document.data_sets.len() > 1;
+    let of_set = |data_set: &DataSetReport| {
+        let which = if several { format!("{}: ", data_set.context.title) } else { String::new() };
+        data_set.reconstructions.iter().map(|text| format!("{which}{text}")).collect::<Vec<_>>()
+    };
+    document.data_sets.iter().flat_map(of_set).collect()
 }
 
 /// Whether a table consists of sentences. Such tables have their own section.

@@ -20,20 +20,18 @@ pub struct Group {
     class: &'static str,
 }
 
+/// Id of the group of the reconstructions.
+pub const RECONSTRUCTIONS: &str = "reconstructions";
+
 /// The groups in the order of the page.
 pub const GROUPS: [Group; 3] = [
     Group {
         id: "curves",
         name: "Training",
-        prefixes: &["training-curves", "probe-curve"],
+        prefixes: &["training-curves", "encoder-gradient", "probe-curve"],
         class: "pictures",
     },
-    Group {
-        id: "reconstructions",
-        name: "Reconstructions",
-        prefixes: &["reconstruction-"],
-        class: "pictures",
-    },
+    Group { id: RECONSTRUCTIONS, name: "Reconstructions", prefixes: &["reconstruction-"], class: "pictures" },
     Group { id: "segmentation", name: "Segmented scenes", prefixes: &["segment-"], class: "pictures many" },
 ];
 
