@@ -49,6 +49,7 @@ impl Suite {
         let (lr, decay) = (self.train.lr, self.train.weight_decay);
         ensure!(lr > 0.0 && lr.is_finite(), "train.lr = {lr}: must be above 0");
         ensure!(decay >= 0.0 && decay.is_finite(), "train.weight_decay = {decay}: must be 0 or above");
+        self.model.decoder.validate()?;
         self.model.loss.validate()?;
         let control = self
             .method_kinds()?

@@ -23,6 +23,7 @@ mod out_of_memory;
 mod perf_scale;
 mod rank_failures;
 mod ranks;
+mod readings;
 mod real_data;
 mod report;
 mod resume;
