@@ -10,6 +10,7 @@ use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::own_claims::OwnClaim;
 use crate::suite_file::scale::Scale;
 
 /// A choice of the protocol, and what was chosen.
@@ -36,6 +37,9 @@ pub struct ReportContext {
     /// Additional pairs of methods that the suite asks to test against each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
+    /// Orders of two methods that the suite claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<OwnClaim>,
     /// Other data sets for classification, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<TransferColumn>,

@@ -3,6 +3,7 @@
 //! Everything is derived from the finished cells and a [`ReportContext`], so that unfinished and copied runs
 //! can be reported too. `write` writes everything as files of the run; [`Report::render`] returns one text.
 
+pub mod claims;
 pub mod compare;
 pub mod formats;
 
@@ -11,6 +12,7 @@ mod context;
 mod figures;
 mod legend;
 mod metrics_csv;
+mod paper_tables;
 mod sections;
 mod table;
 mod values;
@@ -28,7 +30,7 @@ use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
 pub use sections::choices;
-use values::Values;
+pub use values::Values;
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;

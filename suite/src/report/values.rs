@@ -160,11 +160,8 @@ impl Sample {
 
     /// The mean of several samples, seed by seed, over the seeds that all of them have.
     pub fn mean(samples: &[&Sample]) -> Option<Sample> {
-        let by_seed = |sample: &Sample| {
-            sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>()
-        };
         let external = samples.iter().any(|sample| sample.external);
-        let samples: Vec<_> = samples.iter().map(|sample| by_seed(sample)).collect();
+        let samples: Vec<_> = samples.iter().map(|sample| sample.by_seed()).collect();
         let mean = |seed: &u64| {
             let values =
                 samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
@@ -172,6 +169,28 @@ impl Sample {
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
         (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
+    }
+
+    /// The seeds that both samples have, each with this sample's value minus `other`'s. Empty if either was
+    /// pretrained elsewhere, because its seeds do not pair.
+    pub fn paired_differences(&self, other: &Sample) -> Vec<(u64, f64)> {
+        if self.external || other.external {
+            return Vec::new();
+        }
+        let (first, second) = (self.by_seed(), other.by_seed());
+        first.into_iter().filter_map(|(seed, value)| Some((seed, value - second.get(&seed)?))).collect()
+    }
+
+    /// Every value of the sample plus `by`.
+    pub fn shifted(&self, by: f64) -> Sample {
+        let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
+        let draws = self.draws.iter().map(|(seed, draws)| (*seed, shift(draws))).collect();
+        Sample { draws, external: self.external }
+    }
+
+    /// The mean over the draws of every pretraining seed.
+    fn by_seed(&self) -> BTreeMap<u64, f64> {
+        self.draws.keys().copied().zip(self.values()).collect()
     }
 
     /// This sample minus `other`: paired if both have the same seeds of this run, and more than one.
@@ -188,6 +207,11 @@ impl Sample {
 }
 
 impl Contrast {
+    /// Pretraining seeds of the first sample and of the second.
+    pub fn sizes(&self) -> (usize, usize) {
+        self.sizes
+    }
+
     /// Hedges' g; `None` if the effect size's standard deviation has fewer than two degrees of freedom, for
     /// which the correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {

@@ -70,6 +70,7 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
         tasks: [TaskFamily::Classification.name().to_owned()].into_iter().chain(tasks).collect(),
         methods: methods.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
         compare: suite.compare.clone(),
+        claims: suite.claims.clone(),
         transfers: suite.transfer.iter().zip(&prepared.downstream.transfer).map(column).collect(),
         segmentations: prepared.downstream.segmentation.iter().map(|pack| pack.name.clone()).collect(),
         notes: suite.notes.clone(),

@@ -8,6 +8,7 @@ pub mod encoder_options;
 pub mod external_rows;
 pub mod model;
 pub mod names;
+pub mod own_claims;
 pub mod plan;
 pub mod presets;
 pub mod probe;

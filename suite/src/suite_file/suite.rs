@@ -10,6 +10,7 @@ use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::model::Model;
+use crate::suite_file::own_claims::OwnClaim;
 use crate::suite_file::probe::Probe;
 use crate::suite_file::scale::Scale;
 use crate::suite_file::suggestions::parse_method;
@@ -41,6 +42,9 @@ pub struct Suite {
     /// Pairs of rows that the report tests in addition to those that it always tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
+    /// Orders of two rows that the report tests as claims, in addition to the paper's.
+    #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<OwnClaim>,
     /// Pretraining seeds 0 .. seeds.
     pub seeds: u64,
     /// The data set.
