@@ -4,8 +4,9 @@
 //! A look after n pairs spends the share w(n) of the error, proportional to its n - 1 degrees of freedom; the
 //! shares of all looks add up to 1. With the p value p(n) of Student's paired t test, the claim's p value
 //! after n pairs is the smallest p(m) / w(m) over the looks m <= n. It is valid at any stopping time: the
-//! probability that it ever falls below a is at most the sum of a w(m), which is a. As it never increases,
-//! Holm's correction over the claims is valid at any stopping time too. This is alpha spending (Lan and
+//! probability that it ever falls below a is at most the sum of a w(m), which is a. Holm's correction decides
+//! no more claims with these p values than with their minima over all looks, so that it is valid at any
+//! stopping time too. This is alpha spending (Lan and
 //! DeMets, 1983) with Bonferroni's bound over the looks, so that it is exact for few pairs and unknown
 //! variance.
 //!
@@ -15,7 +16,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::stats::{Difference, holm, paired, quantile};
+use crate::stats::{Difference, paired, quantile};
 
 /// Bound on the probability of any false decision.
 pub const ERROR: f64 = 0.05;
@@ -64,85 +65,46 @@ impl Looks {
         (pairs - 1) as f64 / degrees as f64
     }
 
-    /// The test of one claim after all its pairs so far, in the order in which they came. Pairs beyond the
-    /// last look are ignored.
+    /// Mean of `first - second` over all pairs so far, in the order in which they came, with a p value and a
+    /// 95% interval that are valid after any look. Pairs beyond the last look are ignored.
+    ///
+    /// The p value is 1 before the first look, if the differences did not vary at any look, and if the mean
+    /// has changed its sign since the look with the smallest p value. A claim of a family is decided once its
+    /// p value, corrected by Holm's method, is at most [`ERROR`]; the sign of the mean says how. All intervals
+    /// of a claim contain the true difference together with 95% probability. There is no interval before the
+    /// first look.
     ///
     /// # Errors
     /// Fails if the lengths differ, there is no pair, or a value is not finite.
-    pub fn test(self, first: &[f64], second: &[f64]) -> Result<SequentialTest> {
+    pub fn paired(self, first: &[f64], second: &[f64]) -> Result<Difference> {
         if first.len() != second.len() {
             return Err(Error::Unpaired { left: first.len(), right: second.len() });
         }
         let pairs = first.len().min(self.last);
         let after = |n: usize| paired(&first[..n], &second[..n]);
-        let mut strongest: Option<(f64, f64)> = None;
+        let now = after(pairs)?;
+        let (mut smallest, mut mean) = (1.0, 0.0);
         for n in self.first..=pairs {
-            let Difference { mean, p: Some(p), .. } = after(n)? else { continue };
-            let p = (p / self.share(n)).min(1.0);
-            if strongest.is_none_or(|(smallest, _)| p < smallest) {
-                strongest = Some((p, mean));
+            let look = after(n)?;
+            let p = look.p.map_or(1.0, |p| p / self.share(n));
+            if p < smallest {
+                (smallest, mean) = (p, look.mean);
             }
         }
-        let now = after(pairs)?;
-        Ok(SequentialTest {
-            pairs,
-            mean: now.mean,
-            ci95: self.interval(&now, pairs),
-            p: strongest.map(|(p, _)| p),
-            sign: strongest.map_or(0.0, |(_, mean)| mean),
-        })
+        let same_sign = mean * now.mean > 0.0;
+        let p = Some(if same_sign { smallest } else { 1.0 });
+        Ok(Difference { p, ci95: self.interval(&now, pairs), ..now })
     }
 
     /// The 95% interval of `now`, widened to the level that the look after `pairs` pairs may spend.
     fn interval(self, now: &Difference, pairs: usize) -> Option<(f64, f64)> {
         let share = self.share(pairs);
-        let (df, (low, high)) = (now.df?, now.ci95?);
+        let (low, high) = now.ci95.filter(|_| share > 0.0)?;
+        let Some(df) = now.df else { return now.ci95 };
         let wider = quantile(df, 1.0 - ERROR * share / 2.0) / quantile(df, 1.0 - ERROR / 2.0);
         let half = (high - low) / 2.0 * wider;
-        (share > 0.0).then_some((now.mean - half, now.mean + half))
+        Some((now.mean - half, now.mean + half))
     }
-}
-
-/// The test of one claim at a look.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SequentialTest {
-    /// Number of pairs.
-    pub pairs: usize,
-    /// Mean of the differences.
-    pub mean: f64,
-    /// 95% confidence interval of the difference, (low, high). All intervals of this claim, at all looks,
-    /// contain the true difference together with this probability. `None` before the first look, or if the
-    /// differences do not vary.
-    pub ci95: Option<(f64, f64)>,
-    /// Two-sided p value that is valid after any look, not corrected for other claims. `None` before the
-    /// first look, or if the differences did not vary at any look.
-    pub p: Option<f64>,
-    /// Has the sign of the mean difference at the look with the smallest p value.
-    sign: f64,
-}
-
-/// What is decided about a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// The first is larger than the second.
-    Positive,
-    /// The first is smaller than the second.
-    Negative,
-    /// Neither is shown.
-    Open,
-}
-
-/// The decisions about a family of claims, with p values corrected for the number of claims. Claims without a
-/// p value are open and count as tests. Once decided, a claim stays decided at later looks.
-pub fn decide(family: &[SequentialTest]) -> Vec<(Decision, f64)> {
-    let p: Vec<f64> = family.iter().map(|test| test.p.unwrap_or(1.0)).collect();
-    let decision = |test: &SequentialTest, p: f64| match test.sign {
-        sign if p <= ERROR && sign > 0.0 => Decision::Positive,
-        sign if p <= ERROR && sign < 0.0 => Decision::Negative,
-        _ => Decision::Open,
-    };
-    family.iter().zip(holm(&p)).map(|(test, p)| (decision(test, p), p)).collect()
 }
 
 #[cfg(test)]
@@ -153,6 +115,7 @@ mod tests {
     use rand_pcg::Pcg64;
 
     use super::*;
+    use crate::stats::holm;
 
     const RUNS: u32 = 1000;
 
@@ -175,8 +138,8 @@ mod tests {
     fn three_pairs_by_hand() {
         let looks = Looks::new(2, 3).unwrap();
         let (first, second) = ([1.5, 2.5, 3.5], [0.5; 3]);
-        let two = looks.test(&first[..2], &second[..2]).unwrap();
-        let three = looks.test(&first, &second).unwrap();
+        let two = looks.paired(&first[..2], &second[..2]).unwrap();
+        let three = looks.paired(&first, &second).unwrap();
         let after_two = (1.0 - 2.0 / std::f64::consts::PI * 3f64.atan()) * 3.0;
         let after_three = (1.0 - (12f64 / 14.0).sqrt()) * 1.5;
         assert_relative_eq!(two.p.unwrap(), after_two, max_relative = 1e-9);
@@ -186,40 +149,44 @@ mod tests {
         let (low, high) = three.ci95.unwrap();
         assert_relative_eq!(low, 2.0 - half, max_relative = 1e-9);
         assert_relative_eq!(high, 2.0 + half, max_relative = 1e-9);
-        assert_eq!((three.pairs, three.mean), (3, 2.0));
+        assert_eq!((three.mean, three.df), (2.0, Some(2.0)));
         // a fourth pair comes after the last look
-        assert_eq!(looks.test(&[1.5, 2.5, 3.5, -90.0], &[0.5; 4]).unwrap(), three);
+        assert_eq!(looks.paired(&[1.5, 2.5, 3.5, -90.0], &[0.5; 4]).unwrap(), three);
     }
 
     #[test]
     fn a_single_look_is_the_paired_t_test() {
         let (a, b) = ([0.61, 0.64, 0.59, 0.66], [0.58, 0.57, 0.55, 0.62]);
-        let (sequential, once) = (Looks::new(4, 4).unwrap().test(&a, &b).unwrap(), paired(&a, &b).unwrap());
-        assert_eq!((sequential.p, sequential.mean), (once.p, once.mean));
+        let sequential = Looks::new(4, 4).unwrap().paired(&a, &b).unwrap();
+        let once = paired(&a, &b).unwrap();
         assert_relative_eq!(sequential.ci95.unwrap().0, once.ci95.unwrap().0, max_relative = 1e-9);
+        assert_eq!(Difference { ci95: None, ..sequential }, Difference { ci95: None, ..once });
     }
 
-    /// Three clear pairs, then noise: the p value is that of the third look, and the decision keeps its sign.
+    /// Three clear pairs, then noise: the p value stays that of the third look. It is 1 once the mean has
+    /// changed its sign.
     #[test]
-    fn a_decision_stays() {
+    fn a_decision_stays_until_the_sign_changes() {
         let looks = Looks::new(2, 6).unwrap();
-        let differences = [1.0, 1.001, 1.0, -3.0, -9.0, -1.0];
-        let test = |n: usize| looks.test(&differences[..n], &[0.0; 6][..n]).unwrap();
-        assert_eq!(decide(&[test(3)])[0].0, Decision::Positive);
-        assert!(test(6).mean < 0.0 && test(6).p == test(3).p);
-        assert_eq!(decide(&[test(6)])[0].0, Decision::Positive);
+        let differences = [1.0, 1.001, 1.0, -2.0, 4.0, -9.0];
+        let after = |n: usize| looks.paired(&differences[..n], &[0.0; 6][..n]).unwrap();
+        assert!(after(3).p.unwrap() < 1e-4);
+        assert_eq!([after(4).p, after(5).p], [after(3).p; 2]);
+        assert!(after(5).ci95.unwrap().0 < 0.0, "the interval is of all pairs");
+        assert_eq!((after(6).mean < 0.0, after(6).p), (true, Some(1.0)));
     }
 
     #[test]
     fn what_does_not_vary_stays_open() {
         let looks = Looks::new(2, 4).unwrap();
-        let equal = looks.test(&[0.3, 0.5, 0.7], &[0.1, 0.3, 0.5]).unwrap();
-        assert_eq!((equal.p, equal.ci95), (None, None));
-        let early = looks.test(&[0.3], &[0.1]).unwrap();
-        assert_eq!((early.pairs, early.p, early.ci95), (1, None, None));
-        let zero = looks.test(&[0.3, 0.3], &[0.3, 0.3]).unwrap();
-        let all: Vec<Decision> = decide(&[equal, early, zero]).into_iter().map(|(what, _)| what).collect();
-        assert_eq!(all, [Decision::Open; 3]);
+        let of = |first: &[f64], second: &[f64]| {
+            let found = looks.paired(first, second).unwrap();
+            (found.p, found.ci95)
+        };
+        let mean = paired(&[0.3, 0.5, 0.7], &[0.1, 0.3, 0.5]).unwrap().mean;
+        assert_eq!(of(&[0.3, 0.5, 0.7], &[0.1, 0.3, 0.5]), (Some(1.0), Some((mean, mean))));
+        assert_eq!(of(&[0.3, 0.3], &[0.3, 0.3]), (Some(1.0), Some((0.0, 0.0))));
+        assert_eq!(of(&[0.3], &[0.1]), (Some(1.0), None));
     }
 
     #[test]
@@ -227,8 +194,8 @@ mod tests {
         assert!(Looks::new(1, 5).unwrap_err().to_string().contains("first = 1, expected at least 2"));
         assert!(Looks::new(4, 3).unwrap_err().to_string().contains("last = 3"));
         let looks = Looks::new(2, 3).unwrap();
-        assert!(matches!(looks.test(&[1.0], &[1.0, 2.0]), Err(Error::Unpaired { left: 1, right: 2 })));
-        assert!(matches!(looks.test(&[1.0, f64::NAN], &[1.0, 2.0]), Err(Error::BadValue { index: 1, .. })));
+        assert!(matches!(looks.paired(&[1.0], &[1.0, 2.0]), Err(Error::Unpaired { left: 1, right: 2 })));
+        assert!(matches!(looks.paired(&[1.0, f64::NAN], &[1.0, 2.0]), Err(Error::BadValue { index: 1, .. })));
     }
 
     /// What many simulated runs came to.
@@ -255,21 +222,21 @@ mod tests {
         for _ in 0..RUNS {
             let common = draw(0.0);
             let others: Vec<Vec<f64>> = effects.iter().map(|effect| draw(-effect)).collect();
-            let after = |n: usize| -> Vec<Decision> {
-                let test = |other: &Vec<f64>| looks.test(&common[..n], &other[..n]).unwrap();
-                let family: Vec<SequentialTest> = others.iter().map(test).collect();
-                decide(&family).into_iter().map(|(decision, _)| decision).collect()
+            // the sign of every decided claim
+            let after = |n: usize| -> Vec<Option<f64>> {
+                let test = |other: &Vec<f64>| looks.paired(&common[..n], &other[..n]).unwrap();
+                let family: Vec<Difference> = others.iter().map(test).collect();
+                let p = holm(&family.iter().filter_map(|claim| claim.p).collect::<Vec<f64>>());
+                let sign = |(claim, p): (&Difference, f64)| (p <= ERROR).then(|| claim.mean.signum());
+                family.iter().zip(p).map(sign).collect()
             };
-            let stop = (2..max).find(|&n| !after(n).contains(&Decision::Open)).unwrap_or(max);
-            let decisions = after(stop);
-            let is_false = |(decision, effect): (&Decision, &f64)| match decision {
-                Decision::Positive => *effect <= 0.0,
-                Decision::Negative => *effect >= 0.0,
-                Decision::Open => false,
-            };
+            let stop = (2..max).find(|&n| after(n).iter().all(Option::is_some)).unwrap_or(max);
+            let signs = after(stop);
+            let is_false =
+                |(sign, effect): (&Option<f64>, &f64)| sign.is_some_and(|sign| sign * effect <= 0.0);
             seeds += stop;
-            decided += decisions.iter().filter(|decision| **decision != Decision::Open).count();
-            false_runs += u32::from(decisions.iter().zip(effects).any(is_false));
+            decided += signs.iter().flatten().count();
+            false_runs += u32::from(signs.iter().zip(effects).any(is_false));
         }
         let runs = f64::from(RUNS);
         Outcome {

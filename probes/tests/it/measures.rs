@@ -123,9 +123,9 @@ fn sequential_tests_agree_with_scipy() {
     let (a, b): (Vec<f64>, Vec<f64>) = (get(&case["a"]), get(&case["b"]));
     let looks = Looks::new(2, 6).unwrap();
     for n in 2..=6 {
-        close(looks.test(&a[..n], &b[..n]).unwrap().p.unwrap(), &case["p"][n - 2]);
+        close(looks.paired(&a[..n], &b[..n]).unwrap().p.unwrap(), &case["p"][n - 2]);
     }
-    interval(looks.test(&a, &b).unwrap().ci95, &case["ci95"]);
+    interval(looks.paired(&a, &b).unwrap().ci95, &case["ci95"]);
 }
 
 #[test]

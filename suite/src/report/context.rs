@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
+use eqr_probes::sequential::Looks;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
@@ -40,6 +41,9 @@ pub struct ReportContext {
     /// Orders of two methods that the suite claims.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<OwnClaim>,
+    /// The looks at the claims, if the number of seeds depends on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looks: Option<Looks>,
     /// Other data sets for classification, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<TransferColumn>,

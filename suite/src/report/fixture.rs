@@ -22,6 +22,7 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
         compare: vec![],
         claims: vec![],
+        looks: None,
         transfers: vec![],
         segmentations: vec![],
         notes: vec![],

@@ -44,7 +44,7 @@ fn report() -> (Vec<Cell>, ReportContext) {
         transfers: vec![TransferColumn { dataset: "CIFAR10".into(), metric: "top1".into() }],
         segmentations: vec!["ADE20K".to_owned()],
         notes: vec!["Reduced: 100% made up.".to_owned()],
-        protocol: choices(&suite, "fp32"),
+        protocol: choices(&suite, None, "fp32"),
         ..context(
             &["classification", "rotation"],
             &["Random init", "VICReg", "Ours", odd, "Direct regression"],

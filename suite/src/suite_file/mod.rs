@@ -19,4 +19,5 @@ pub mod tasks;
 pub mod train;
 pub mod training_steps;
 pub mod transforms;
+pub mod until_decided;
 mod validate;

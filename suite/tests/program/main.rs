@@ -31,3 +31,4 @@ mod segmentation;
 mod skip;
 mod stop;
 mod streamed_pack;
+mod until_decided;

@@ -1,7 +1,7 @@
 //! The verdict on every claim of a report.
 //!
 //! The tests of a family (a paper's table, or the claims of one origin) are corrected together by Holm's
-//! procedure at [`LEVEL`].
+//! procedure at [`LEVEL`]. If the number of seeds depends on the verdicts, the tests are sequential.
 
 use std::collections::BTreeMap;
 
@@ -95,14 +95,14 @@ fn sample(values: &Values, row: &str, columns: &[Quantity]) -> Option<Sample> {
 fn judge_family(values: &Values, context: &ReportContext, claims: &[Claim]) -> Vec<JudgedClaim> {
     let contrast = |claim: &Claim, margin: f64| {
         let first = sample(values, &claim.first, &claim.columns)?.shifted(-margin);
-        first.minus(&sample(values, &claim.second, &claim.columns)?)
+        first.minus_at(&sample(values, &claim.second, &claim.columns)?, context.looks)
     };
     let against_margin: Vec<Option<Contrast>> =
         claims.iter().map(|claim| contrast(claim, claim.margin)).collect();
     let p_holm = corrected(&against_margin);
     let floor = MethodKind::RandomInit.to_string();
-    let above_floor = marks(values, claims, |_| floor.clone());
-    let cross_view = marks(values, claims, |claim| format!("{}, other view 1", claim.first));
+    let above_floor = marks(values, context, claims, |_| floor.clone());
+    let cross_view = marks(values, context, claims, |claim| format!("{}, other view 1", claim.first));
     let judged = claims.iter().enumerate().map(|(i, claim)| {
         let columns: Vec<Column> =
             claim.columns.iter().map(|column| r2_column(values, context, column)).collect();
@@ -143,11 +143,16 @@ fn corrected(contrasts: &[Option<Contrast>]) -> Vec<Option<f64>> {
 
 /// Whether the first row of every claim is significantly above a reference row in the claim's columns.
 /// Claims about the same row and columns share one test, and Holm's correction takes these tests together.
-fn marks(values: &Values, claims: &[Claim], reference: impl Fn(&Claim) -> String) -> Vec<Option<bool>> {
+fn marks(
+    values: &Values,
+    context: &ReportContext,
+    claims: &[Claim],
+    reference: impl Fn(&Claim) -> String,
+) -> Vec<Option<bool>> {
     let key = |claim: &Claim| (claim.first.clone(), claim.columns.clone());
     let contrast = |claim: &Claim| {
         let first = sample(values, &claim.first, &claim.columns)?;
-        first.minus(&sample(values, &reference(claim), &claim.columns)?)
+        first.minus_at(&sample(values, &reference(claim), &claim.columns)?, context.looks)
     };
     let tests: BTreeMap<_, Option<Contrast>> = claims
         .iter()
