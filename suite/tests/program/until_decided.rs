@@ -13,7 +13,7 @@ task = \"rotation\"
 margin = -100.0
 ";
 
-/// Claims that three seeds do not decide: the margins lie close to both sides of what the seeds read.
+/// A claim that three seeds do not decide: both rows read about the same.
 const CLOSE: &str = "
 [[claim]]
 first = \"Ours\"
@@ -75,7 +75,7 @@ fn the_run_goes_on_while_a_claim_is_open_and_is_continued_by_the_same_command() 
     let metrics = || std::fs::read_to_string(run.join("metrics.csv")).unwrap();
     let before = metrics();
 
-    // interrupted in the second look, with a cell of the first one damaged
+    // interrupted in the second look, with a cell of the first one lost
     for cell in ["probe-ours-seed1", "probe-ours-seed2", "probe-random-init-seed2"] {
         std::fs::remove_file(run.join(format!("cells/{cell}.json"))).unwrap();
     }
