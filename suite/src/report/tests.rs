@@ -49,7 +49,7 @@ const MARKDOWN: &str = "\
 - 1 of 4 entries are not measured (`-`).
 - Probes on shuffled targets, the sanity check of the R2 columns, are not measured.
 
-### Differences between methods, headline metric
+### Exploratory: differences between methods, headline metric
 ";
 
 #[test]
