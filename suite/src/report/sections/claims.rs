@@ -1,12 +1,13 @@
 //! The verdicts on the claims of the paper, of this suite and of the suite file.
 
+use std::collections::BTreeSet;
+
 use eqr_probes::stats::Difference;
 
 use super::section::{Group, Section};
 use crate::report::claims::{ClaimFamily, JudgedClaim, Verdict, judge};
 use crate::report::column::NO_CEILING;
 use crate::report::context::ReportContext;
-use crate::report::legend::LEVEL;
 use crate::report::paper_tables::reported;
 use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
 use crate::report::values::Values;
@@ -15,58 +16,114 @@ use crate::suite_file::scale::Scale;
 /// Name of the sections that open the report.
 pub const NAME: &str = "claims";
 
-/// A column of the table of claims: its heading and its entry for a claim.
-type Entry = (&'static str, fn(&JudgedClaim) -> TableEntry);
+/// A column of the table of claims. It is left out if it has no entry.
+struct ClaimColumn {
+    heading: &'static str,
+    entry: fn(&JudgedClaim) -> TableEntry,
+    /// How to read it.
+    explanation: Option<&'static str>,
+}
 
-/// The columns. Those without any entry are left out.
-const COLUMNS: [Entry; 10] = [
-    ("paper", paper),
-    ("said in", said_in),
-    ("difference [95%]", difference),
-    ("n", seeds),
-    ("Holm p", |judged| judged.p_holm.map_or(TableEntry::Missing, TableEntry::Probability)),
-    ("verdict", |judged| text(judged.verdict.text())),
-    ("above floor", |judged| yes_or_no(judged.above_floor)),
-    ("cross-view", |judged| yes_or_no(judged.cross_view)),
-    (NORMALISED, normalised),
-    (NET, |judged| two_numbers(judged.net_of_constant)),
+const COLUMNS: [ClaimColumn; 10] = [
+    ClaimColumn { heading: "paper", entry: paper, explanation: None },
+    ClaimColumn {
+        heading: "said in",
+        entry: said_in,
+        explanation: Some(
+            "Said in: the paper's text, or its table alone. within spread: the paper's difference is not above the sum of its two \
+             standard deviations.",
+        ),
+    },
+    ClaimColumn { heading: "difference [95%]", entry: difference, explanation: None },
+    ClaimColumn { heading: "n", entry: seeds, explanation: None },
+    ClaimColumn {
+        heading: "Holm p",
+        entry: |judged| judged.p_holm.map_or(TableEntry::Missing, TableEntry::Probability),
+        explanation: None,
+    },
+    ClaimColumn {
+        heading: "verdict",
+        entry: |judged| text(judged.verdict.text()),
+        explanation: Some(
+            "The difference is the first row less the second. reproduced: significantly above zero, or above the margin; contradicted: \
+             significantly below it; open: neither. The test is paired by pretraining seed where the seeds pair, else Welch's; p < 0.05 \
+             after Holm's correction over the tests of the table.",
+        ),
+    },
+    ClaimColumn {
+        heading: "above floor",
+        entry: |judged| yes_or_no(judged.above_floor),
+        explanation: Some(
+            "Above floor: whether the first row is significantly above Random init, Holm-corrected over these tests.",
+        ),
+    },
+    ClaimColumn {
+        heading: "cross-view",
+        entry: |judged| yes_or_no(judged.cross_view),
+        explanation: Some(
+            "Cross-view: whether the first row is significantly above the same method with view 1 of another pair, Holm-corrected over \
+             these tests.",
+        ),
+    },
+    ClaimColumn {
+        heading: "floor to ceiling",
+        entry: normalised,
+        explanation: Some(
+            "Floor to ceiling: (R2 - floor) / (ceiling - floor) of the first row and of the second; the floor is Random init, the \
+             ceiling Direct regression.",
+        ),
+    },
+    ClaimColumn {
+        heading: "net of constant",
+        entry: |judged| two_numbers(judged.net_of_constant),
+        explanation: Some(
+            "Net of constant: (R2 - c) / (1 - c) of both rows with the pooled R2 c of the constant predictor.",
+        ),
+    },
 ];
 
-const NORMALISED: &str = "floor to ceiling";
-const NET: &str = "net of constant";
-
-/// One table per family of claims; claims that are not measured are named below it. The section of the group that was trained on also has those of the suite
-/// file.
+/// One table per family of claims of which any is measured; the others are named below it. The section of the
+/// group that was trained on also has those of the suite file.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = section.group.paper_table(context);
     let own = |judged: &JudgedClaim| judged.claim.table.is_none() && section.group == Group::Training;
     let mut claims = judge(values, context);
     claims.retain(|judged| own(judged) || table.is_some() && judged.claim.table == table);
+    let mut explained = BTreeSet::new();
     let families = claims.chunk_by(|a, b| a.claim.family == b.claim.family);
-    families.map(|family| family_table(section, values, context, family)).collect()
+    let measured = families.filter(|family| family.iter().any(is_measured));
+    measured.map(|family| family_table(section, values, context, family, &mut explained)).collect()
 }
 
+fn is_measured(judged: &JudgedClaim) -> bool {
+    judged.verdict != Verdict::NotMeasured
+}
+
+/// The table of a family. Headings that are not yet `explained` are explained below it.
 fn family_table(
     section: &Section,
     values: &Values,
     context: &ReportContext,
     claims: &[JudgedClaim],
+    explained: &mut BTreeSet<&'static str>,
 ) -> Table {
     let (measured, unmeasured): (Vec<&JudgedClaim>, Vec<&JudgedClaim>) =
-        claims.iter().partition(|judged| judged.verdict != Verdict::NotMeasured);
-    let entries =
-        |(heading, entry): &Entry| (*heading, measured.iter().map(|judged| entry(judged)).collect());
-    let mut columns: Vec<(&str, Vec<TableEntry>)> = COLUMNS.iter().map(entries).collect();
-    columns.retain(|(_, entries)| entries.iter().any(|entry| !matches!(entry, TableEntry::Missing)));
-    let row = |(i, judged): (usize, &&JudgedClaim)| Row {
+        claims.iter().partition(|judged| is_measured(judged));
+    let has_entries = |column: &&ClaimColumn| {
+        measured.iter().any(|judged| !matches!((column.entry)(judged), TableEntry::Missing))
+    };
+    let columns: Vec<&ClaimColumn> = COLUMNS.iter().filter(has_entries).collect();
+    let row = |judged: &&JudgedClaim| Row {
         label: format!("{}: {}", judged.claim.column_name(), judged.claim.order()),
         role: Role::Contestant,
-        entries: columns.iter().map(|(_, entries)| entries[i].clone()).collect(),
+        entries: columns.iter().map(|column| (column.entry)(judged)).collect(),
     };
-    let headings: Vec<String> = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
-    let mut notes = notes(values, claims, &headings);
-    notes.extend(unmeasured_note(&unmeasured));
-    let rows = measured.iter().enumerate().map(row).collect();
+    let new = columns.iter().filter(|column| explained.insert(column.heading));
+    let explanations: Vec<String> = new.filter_map(|column| column.explanation).map(str::to_owned).collect();
+    let notes = [Some(counts(claims)), unmeasured_note(&unmeasured), data_note(values, &measured)];
+    let notes = notes.into_iter().flatten().chain(explanations).map(Note::Plain).collect();
+    let headings = columns.iter().map(|column| column.heading.to_owned()).collect();
+    let rows = measured.iter().map(row).collect();
     Table { title: title(section, context, claims), ..section.table("claim", headings, rows, notes) }
 }
 
@@ -105,11 +162,9 @@ fn two_numbers(values: Option<(f64, f64)>) -> TableEntry {
 }
 
 fn paper(judged: &JudgedClaim) -> TableEntry {
-    let without_test = |mean| Difference { mean, ci95: None, p: None, t: None, df: None, cohen_d: None };
-    judged
-        .claim
-        .paper
-        .map_or(TableEntry::Missing, |paper| TableEntry::Difference(without_test(paper.difference())))
+    let untested = |mean| Difference { mean, ci95: None, p: None, t: None, df: None, cohen_d: None };
+    let paper = judged.claim.paper;
+    paper.map_or(TableEntry::Missing, |paper| TableEntry::Difference(untested(paper.difference())))
 }
 
 fn said_in(judged: &JudgedClaim) -> TableEntry {
@@ -136,62 +191,28 @@ fn normalised(judged: &JudgedClaim) -> TableEntry {
     if judged.lacks_ceiling { text(NO_CEILING) } else { two_numbers(judged.normalised) }
 }
 
-fn notes(values: &Values, claims: &[JudgedClaim], headings: &[String]) -> Vec<Note> {
-    let has = |heading: &str| headings.iter().any(|found| found == heading);
-    let mut notes = vec![counts(claims)];
-    notes.extend(data_note(values, claims));
-    notes.push(format!(
-        "Difference: the first row less the second. reproduced: significantly above zero (or above the margin); contradicted: \
-         significantly below; open: neither. Holm p: paired t test by pretraining seed where the seeds pair, else Welch's, p < {LEVEL} \
-         after Holm's correction over the tests of this table."
-    ));
-    if has("said in") {
-        notes.push(
-            "Said in: the paper's text, or its table alone. within spread: the paper's difference is not above the sum of its two \
-             standard deviations."
-                .to_owned(),
-        );
-    }
-    if has("above floor") || has("cross-view") {
-        notes.push(
-            "Above floor: the first row is significantly above Random init; cross-view: above the same method with view 1 of another \
-             pair. Each mark is corrected over its own tests."
-                .to_owned(),
-        );
-    }
-    if has(NORMALISED) {
-        notes.push(
-            "Floor to ceiling: (R2 - floor) / (ceiling - floor) of the first row and of the second; the floor is Random init, the ceiling \
-             Direct regression."
-                .to_owned(),
-        );
-    }
-    if has(NET) {
-        notes.push(
-            "Net of constant: (R2 - c) / (1 - c) of both rows with the pooled R2 c of the constant predictor.".to_owned(),
-        );
-    }
-    notes.into_iter().map(Note::Plain).collect()
-}
-
 /// How many claims have which verdict.
 fn counts(claims: &[JudgedClaim]) -> String {
     let count = |verdict: Verdict| claims.iter().filter(|judged| judged.verdict == verdict).count();
     let counts = Verdict::ALL.map(|verdict| format!("{} {}", count(verdict), verdict.text()));
-    format!("{} claims: {}.", claims.len(), counts.join(", "))
+    let claims = if claims.len() == 1 { "1 claim".to_owned() } else { format!("{} claims", claims.len()) };
+    format!("{claims}: {}.", counts.join(", "))
 }
 
-/// Which data the paper's values and this run's are of.
-fn data_note(values: &Values, claims: &[JudgedClaim]) -> Option<String> {
+/// Which data the values are of, if the paper's table is about one data set.
+fn data_note(values: &Values, claims: &[&JudgedClaim]) -> Option<String> {
     let claim = claims.iter().map(|judged| &judged.claim).find(|claim| claim.paper.is_some())?;
-    let paper = reported(claim.table?).into_iter().next()?;
-    let own: Vec<&str> = values.datasets().collect();
-    (claim.data_set.is_none() && !own.is_empty())
-        .then(|| format!("Data: the paper {}; this run {}.", paper.dataset, own.join(", ")))
+    let paper: BTreeSet<String> = reported(claim.table?).into_iter().map(|line| line.dataset).collect();
+    let own = match &claim.data_set {
+        Some(set) => set.clone(),
+        None => values.datasets().collect::<Vec<_>>().join(", "),
+    };
+    let only = paper.first().filter(|_| paper.len() == 1)?;
+    Some(format!("Data: the paper {only}; this run {own}."))
 }
 
 /// The claims whose rows or columns the run lacks, by their orders.
-fn unmeasured_note(claims: &[&JudgedClaim]) -> Option<Note> {
+fn unmeasured_note(claims: &[&JudgedClaim]) -> Option<String> {
     let mut by_order: Vec<(String, Vec<String>)> = Vec::new();
     for claim in claims.iter().map(|judged| &judged.claim) {
         let (order, column) = (claim.order(), claim.column_name());
@@ -202,5 +223,5 @@ fn unmeasured_note(claims: &[&JudgedClaim]) -> Option<Note> {
     }
     let orders: Vec<String> =
         by_order.iter().map(|(order, columns)| format!("{order} ({})", columns.join(", "))).collect();
-    (!orders.is_empty()).then(|| Note::Plain(format!("Not measured: {}.", orders.join("; "))))
+    (!orders.is_empty()).then(|| format!("Not measured: {}.", orders.join("; ")))
 }
