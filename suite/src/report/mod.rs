@@ -80,7 +80,11 @@ impl<'a> Report<'a> {
             Some(number) => sections::mirroring(number, &values, context)?,
             None => sections::all(&values, context),
         };
-        Ok(DataSetReport { context, tables, headlines: sections::scores::headline_columns(&values, context) })
+        let only = self.table.filter(|_| self.table != context.table);
+        let mut claims = claims::judge(&values, context);
+        claims.retain(|judged| only.is_none() || judged.claim.table == only);
+        let headlines = sections::scores::headline_columns(&values, context);
+        Ok(DataSetReport { context, tables, claims, headlines })
     }
 }
 

@@ -338,6 +338,15 @@ mod tests {
     }
 
     #[test]
+    fn differences_pair_the_seeds_that_both_have_and_never_those_of_others() {
+        let (a, b) = (sample(&[(0, 0.5), (1, 0.75), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.4), (3, 0.1)]));
+        assert_eq!(a.paired_differences(&b), [(1, 0.25), (2, 0.5)]);
+        let elsewhere = Sample { external: true, ..b.clone() };
+        assert!(a.paired_differences(&elsewhere).is_empty() && elsewhere.paired_differences(&a).is_empty());
+        assert_eq!(b.shifted(-0.25), sample(&[(1, 0.25), (2, 0.15000000000000002), (3, -0.15)]));
+    }
+
+    #[test]
     fn transfers_stand_apart_by_their_data_set() {
         let on =
             |set: &str, top1| Metric { dataset: set.to_owned(), ..value("linear transfer", "top1", 0, top1) };

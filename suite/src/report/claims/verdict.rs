@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use eqr_models::MethodKind;
 use eqr_probes::stats::holm;
+use serde::Serialize;
 
 use super::claim::{Claim, applicable};
 use crate::registry::{R2Metric, TaskFamily};
@@ -16,7 +17,8 @@ use crate::report::legend::LEVEL;
 use crate::report::values::{Contrast, Quantity, Sample, Values};
 
 /// What a run says of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The difference is significantly above the margin.
     Reproduced,
@@ -193,4 +195,222 @@ fn net_of_constant(values: &Values, claim: &Claim, row: &str) -> Option<f64> {
     let pooled = claim.metric == R2Metric::POOLED.to_string();
     let constant = values.overall(&claim.task, &R2Metric::CONSTANT.to_string()).filter(|_| pooled)?;
     Some((values.summary(row, &claim.task, &claim.metric)?.mean - constant) / (1.0 - constant))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::{context, downstream, probe, rotation_and_color, value};
+    use crate::run_folder::cell::{Cell, CellKind};
+    use crate::suite_file::own_claims::{MEAN, OwnClaim};
+
+    fn claim(task: &str, first: &str, second: &str) -> OwnClaim {
+        OwnClaim { first: first.into(), second: second.into(), task: task.into(), metric: None, margin: 0.0 }
+    }
+
+    /// Paired differences of rotation 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3) = 0.011547, t =
+    /// 10.392 on 2 degrees of freedom. With these, p = 1 - t / sqrt(t^2 + 2) = 0.00913. Color differs by
+    /// -0.1, 0, 0.1.
+    fn cells() -> Vec<Cell> {
+        let of = |method: &str, values: [(f64, f64); 3]| {
+            let cell = |(seed, (rotation, color)): (usize, (f64, f64))| {
+                rotation_and_color(method, seed as u64, rotation, color)
+            };
+            values.into_iter().enumerate().map(cell).collect::<Vec<_>>()
+        };
+        [
+            of("Ours", [(0.60, 0.5), (0.64, 0.4), (0.62, 0.6)]),
+            of("VICReg", [(0.50, 0.6), (0.50, 0.4), (0.50, 0.5)]),
+        ]
+        .concat()
+    }
+
+    fn judged(cells: &[Cell], claims: Vec<OwnClaim>) -> Vec<JudgedClaim> {
+        let methods = ["Random init", "Ours", "Ours, other view 1", "VICReg", "Direct regression"];
+        let context = ReportContext { claims, ..context(&["rotation", "color"], &methods) };
+        judge(&Values::at_end(cells), &context)
+    }
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() < 1e-5
+    }
+
+    #[test]
+    fn a_clear_difference_reproduces_a_claim_and_contradicts_its_converse() {
+        for (first, second, verdict) in
+            [("Ours", "VICReg", Verdict::Reproduced), ("VICReg", "Ours", Verdict::Contradicted)]
+        {
+            let [found] = &judged(&cells(), vec![claim("rotation", first, second)])[..] else { panic!() };
+            assert_eq!((found.verdict, found.p), (verdict, found.p_holm));
+            assert!(close(found.p.unwrap(), 0.009134), "{found:?}");
+        }
+        let [found] = &judged(&cells(), vec![claim("color", "Ours", "VICReg")])[..] else { panic!() };
+        assert_eq!((found.verdict, found.p), (Verdict::Open, Some(1.0)));
+    }
+
+    /// Five tests: 5 * 0.009134 = 0.0457. Six tests: 0.0548. Claims without a test do not count.
+    #[test]
+    fn holm_takes_the_tests_of_a_family_together() {
+        for (others, verdict, p_holm) in [(4, Verdict::Reproduced, 0.045669), (5, Verdict::Open, 0.054802)] {
+            let mut claims = vec![claim("rotation", "Ours", "VICReg"), claim("rotation", "Ours", "SimCLR")];
+            claims.extend((0..others).map(|_| claim("color", "Ours", "VICReg")));
+            let found = judged(&cells(), claims);
+            assert_eq!((found[0].verdict, found[1].verdict), (verdict, Verdict::NotMeasured));
+            assert!(close(found[0].p_holm.unwrap(), p_holm), "{:?}", found[0]);
+        }
+    }
+
+    /// 0.12 - 0.05 gives t = 6.0622 and p = 1 - 6.0622 / sqrt(38.75) = 0.02614; 0.12 - 0.2 gives t = -6.9282 and
+    /// p = 1 - 6.9282 / sqrt(50) = 0.02020. The shown difference and its interval stay.
+    #[test]
+    fn a_margin_is_what_the_difference_is_tested_against() {
+        for (margin, verdict, p) in [
+            (0.05, Verdict::Reproduced, 0.026144),
+            (0.12, Verdict::Open, 1.0),
+            (0.2, Verdict::Contradicted, 0.020204),
+        ] {
+            let own = OwnClaim { margin, ..claim("rotation", "Ours", "VICReg") };
+            let [found] = &judged(&cells(), vec![own])[..] else { panic!() };
+            assert_eq!(found.verdict, verdict, "{margin}");
+            assert!((found.p.unwrap() - p).abs() < 1e-3, "{found:?}");
+            let difference = &found.contrast.as_ref().unwrap().difference;
+            assert!(close(difference.mean, 0.12) && close(difference.ci95.unwrap().0, 0.070317));
+        }
+    }
+
+    #[test]
+    fn one_seed_and_seeds_that_repeat_each_other_leave_a_claim_open() {
+        let one = [rotation_and_color("Ours", 0, 0.9, 0.9), rotation_and_color("VICReg", 0, 0.1, 0.1)];
+        let [found] = &judged(&one, vec![claim("rotation", "Ours", "VICReg")])[..] else { panic!() };
+        assert_eq!((found.verdict, found.p), (Verdict::Open, None));
+        let again = one.iter().map(|cell| {
+            let mut cell = cell.clone();
+            cell.pretrain_seed = 1;
+            cell.metrics.iter_mut().for_each(|metric| metric.pretrain_seed = 1);
+            cell
+        });
+        let cells: Vec<Cell> = again.chain(one.iter().cloned()).collect();
+        let [found] = &judged(&cells, vec![claim("rotation", "Ours", "VICReg")])[..] else { panic!() };
+        assert_eq!((found.verdict, found.p), (Verdict::Open, None));
+    }
+
+    #[test]
+    fn without_a_row_or_a_column_a_claim_is_not_measured() {
+        for own in [
+            claim("rotation", "Ours", "SimCLR"),
+            claim("blur", "Ours", "VICReg"),
+            claim("linear transfer", "Ours", "VICReg"),
+        ] {
+            let [found] = &judged(&cells(), vec![own])[..] else { panic!() };
+            assert_eq!((found.verdict, found.normalised), (Verdict::NotMeasured, None));
+            assert!(
+                found.contrast.is_none()
+                    && paired_differences(&Values::at_end(&cells()), &found.claim).is_empty()
+            );
+        }
+    }
+
+    /// Means over rotation and color, seed by seed: 0.55, 0.52, 0.61 less 0.55, 0.45, 0.50.
+    #[test]
+    fn a_mean_is_taken_seed_by_seed_and_pairs_by_seed() {
+        let [found] = &judged(&cells(), vec![claim(MEAN, "Ours", "VICReg")])[..] else { panic!() };
+        let pairs = paired_differences(&Values::at_end(&cells()), &found.claim);
+        for ((seed, difference), expected) in pairs.iter().zip([0.0, 0.07, 0.11]) {
+            assert!(close(*difference, expected), "seed {seed}: {difference}");
+        }
+        assert_eq!(pairs.iter().map(|(seed, _)| *seed).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(close(found.contrast.as_ref().unwrap().difference.mean, 0.06));
+        let two = Values::at_end(&cells()[1..]);
+        assert_eq!(paired_differences(&two, &found.claim).len(), 2, "the seeds that both have");
+    }
+
+    /// The untrained encoder reads as much color as Ours, and other pairs' view 1 serves color as well.
+    #[test]
+    fn marks_are_tests_against_the_floor_and_against_another_view_1() {
+        let of = |method: &str, rotation: f64, color: f64| {
+            let noise = [0.01, -0.01, 0.0];
+            let cell = |(seed, noise): (usize, f64)| {
+                let noise = noise * method.len() as f64 / 10.0;
+                rotation_and_color(method, seed as u64, rotation + noise, color + noise)
+            };
+            noise.into_iter().enumerate().map(cell).collect::<Vec<_>>()
+        };
+        let cells = [cells(), of("Random init", 0.2, 0.5), of("Ours, other view 1", 0.4, 0.5)].concat();
+        let claims = vec![
+            claim("rotation", "Ours", "VICReg"),
+            claim("color", "Ours", "VICReg"),
+            claim("rotation", "VICReg", "Ours"),
+            claim("rotation", "Random init", "Ours"),
+        ];
+        let found: Vec<_> =
+            judged(&cells, claims).iter().map(|found| (found.above_floor, found.cross_view)).collect();
+        let expected =
+            [(Some(true), Some(true)), (Some(false), Some(false)), (Some(true), None), (None, None)];
+        assert_eq!(found, expected);
+    }
+
+    /// Ours reads 0.62 and VICReg 0.50 of rotation: (0.62 - 0.2) / (0.8 - 0.2) and (0.5 - 0.2) / 0.6. The
+    /// ceiling of color is 0.05 above its floor.
+    #[test]
+    fn scores_are_normalised_where_there_is_a_ceiling() {
+        let mut cells = cells();
+        cells.push(rotation_and_color("Random init", 0, 0.2, 0.4));
+        cells.push(rotation_and_color("Direct regression", 0, 0.8, 0.45));
+        let claims = ["rotation", "color", MEAN].map(|task| claim(task, "Ours", "VICReg"));
+        let found = judged(&cells, claims.to_vec());
+        let (first, second) = found[0].normalised.unwrap();
+        assert!(close(first, 0.7) && close(second, 0.5), "{first} {second}");
+        let without: Vec<_> =
+            found.iter().map(|found| (found.normalised.is_none(), found.lacks_ceiling)).collect();
+        assert_eq!(without, [(false, false), (true, true), (true, true)]);
+    }
+
+    /// With the constant at 0.2: (0.6 - 0.2) / 0.8 and (0.4 - 0.2) / 0.8.
+    #[test]
+    fn table_1_is_judged_by_pooled_values_net_of_the_constant() {
+        let of = |method: &str, pooled: f64| {
+            let constant = value("rotation", "r2_pooled_constant", 0, 0.2);
+            let headline = value("rotation", "r2_per_output", 0, 0.9);
+            probe(method, 0, &[value("rotation", "r2_pooled", 0, pooled), headline, constant])
+        };
+        let context = ReportContext { table: Some(1), ..context(&["rotation"], &["SIE(rot)", "Ours"]) };
+        let values = Values::at_end(&[of("SIE(rot)", 0.6), of("Ours", 0.4)]);
+        let found = judge(&values, &context);
+        let measured: Vec<_> = found.iter().filter(|found| found.verdict != Verdict::NotMeasured).collect();
+        let [only] = measured[..] else { panic!("{measured:?}") };
+        assert_eq!(only.claim.id, "table1-rotation-sie-rot-above-ours");
+        let (first, second) = only.net_of_constant.unwrap();
+        assert!(close(first, 0.5) && close(second, 0.25), "{first} {second}");
+        assert!(close(only.claim.paper.unwrap().difference(), 0.17));
+    }
+
+    /// The mean over the sets; a network that regresses transformations is no ceiling of accuracies.
+    #[test]
+    fn transfer_is_judged_over_the_suites_sets() {
+        let of = |method: &str, seed, a: f64, b: f64| {
+            downstream(CellKind::Transfer, method, seed, &[("DTD", "top1", a), ("Pets", "mean_per_class", b)])
+        };
+        let cells = [
+            of("Ours", 0, 0.5, 0.7),
+            of("Ours", 1, 0.5, 0.8),
+            of("VICReg", 0, 0.4, 0.7),
+            of("VICReg", 1, 0.4, 0.7),
+            of("Direct regression", 0, 0.1, 0.1),
+            of("Random init", 0, 0.1, 0.1),
+        ];
+        let set = |dataset: &str, metric: &str| crate::report::TransferColumn {
+            dataset: dataset.into(),
+            metric: metric.into(),
+        };
+        let methods = ["Random init", "Ours", "VICReg", "Direct regression"];
+        let context = ReportContext {
+            claims: vec![claim("linear transfer", "Ours", "VICReg")],
+            transfers: vec![set("DTD", "top1"), set("Pets", "mean_per_class")],
+            ..context(&[], &methods)
+        };
+        let found = judge(&Values::at_end(&cells), &context);
+        let own = found.last().unwrap();
+        assert!(close(own.contrast.as_ref().unwrap().difference.mean, 0.075), "{own:?}");
+        assert_eq!((own.normalised, own.lacks_ceiling), (None, false));
+    }
 }
