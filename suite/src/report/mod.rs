@@ -7,6 +7,7 @@ pub mod claims;
 pub mod compare;
 pub mod formats;
 
+mod blocks;
 mod column;
 mod context;
 mod figures;

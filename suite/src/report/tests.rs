@@ -155,7 +155,7 @@ fn every_section_stands_once_and_warnings_reach_the_main_table() {
     let (cells, context) = full();
     let found = rendered(&cells, &context, "markdown");
     let headings: Vec<&str> = found.lines().filter(|line| line.starts_with("### ")).collect();
-    assert_eq!(headings.len(), 10, "{headings:?}");
+    assert_eq!(headings.len(), 11, "{headings:?}");
     assert!(
         headings[0]
             .starts_with("### The paper's claims, tested: Table 1 (paper: full scale; this run: reduced)")

@@ -174,16 +174,6 @@ impl Sample {
         (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
     }
 
-    /// The seeds that both samples have, each with this sample's value minus `other`'s. Empty if either was
-    /// pretrained elsewhere, because its seeds do not pair.
-    pub fn paired_differences(&self, other: &Sample) -> Vec<(u64, f64)> {
-        if self.external || other.external {
-            return Vec::new();
-        }
-        let (first, second) = (self.by_seed(), other.by_seed());
-        first.into_iter().filter_map(|(seed, value)| Some((seed, value - second.get(&seed)?))).collect()
-    }
-
     /// Every value of the sample plus `by`.
     pub fn shifted(&self, by: f64) -> Sample {
         let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
@@ -196,11 +186,15 @@ impl Sample {
         self.draws.keys().copied().zip(self.values()).collect()
     }
 
+    /// Whether both samples have the same pretraining seeds of this run.
+    pub fn pairs_with(&self, other: &Sample) -> bool {
+        !self.external && !other.external && self.draws.keys().eq(other.draws.keys())
+    }
+
     /// This sample minus `other`: paired if both have the same seeds of this run, and more than one.
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
-        let pairs = !self.external && !other.external && self.draws.keys().eq(other.draws.keys());
-        let (test, difference) = match a.len() > 1 && pairs {
+        let (test, difference) = match a.len() > 1 && self.pairs_with(other) {
             true => (Test::Paired, stats::paired(&a, &b)),
             false => (Test::Welch, stats::welch(&a, &b)),
         };
@@ -338,12 +332,8 @@ mod tests {
     }
 
     #[test]
-    fn differences_pair_the_seeds_that_both_have_and_never_those_of_others() {
-        let (a, b) = (sample(&[(0, 0.5), (1, 0.75), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.4), (3, 0.1)]));
-        assert_eq!(a.paired_differences(&b), [(1, 0.25), (2, 0.5)]);
-        let elsewhere = Sample { external: true, ..b.clone() };
-        assert!(a.paired_differences(&elsewhere).is_empty() && elsewhere.paired_differences(&a).is_empty());
-        assert_eq!(b.shifted(-0.25), sample(&[(1, 0.25), (2, 0.15000000000000002), (3, -0.15)]));
+    fn a_shift_moves_every_seed() {
+        assert_eq!(sample(&[(1, 0.5), (3, 0.25)]).shifted(-0.25), sample(&[(1, 0.25), (3, 0.0)]));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Claims: orders of two rows that the paper states or its tables show, that this suite must settle, or that a
 //! suite file adds, and what a run says of them.
 //!
-//! [`applicable`] lists the claims of a data set, [`paired_differences`] gives what a test needs, and
-//! [`judge`] reaches a verdict on every claim.
+//! [`judge`] lists the claims of a data set and reaches a verdict on each.
 
 mod claim;
 mod listed;
 mod verdict;
 
-pub use claim::{Claim, ClaimFamily, PaperOrder, applicable};
-pub use verdict::{JudgedClaim, Verdict, judge, paired_differences};
+pub use claim::ClaimFamily;
+pub use verdict::{JudgedClaim, Verdict, judge};

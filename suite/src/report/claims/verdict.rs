@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use eqr_models::MethodKind;
-use eqr_probes::stats::holm;
+use eqr_probes::stats::{Difference, holm};
 use serde::Serialize;
 
 use super::claim::{Claim, applicable};
 use crate::registry::{R2Metric, TaskFamily};
+use crate::report::blocks::Blocks;
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
 use crate::report::legend::LEVEL;
@@ -60,6 +61,11 @@ pub struct JudgedClaim {
     pub p: Option<f64>,
     /// The same, corrected for the tests of the claim's family.
     pub p_holm: Option<f64>,
+    /// The same as `p`, with the noise estimated from all methods that share the first row's seeds; `None` if
+    /// the second row does not, or if the number of seeds depends on the verdicts.
+    pub p_blocks: Option<f64>,
+    /// The same, corrected for the tests of the claim's family.
+    pub p_blocks_holm: Option<f64>,
     /// Whether the first row is significantly above the untrained encoder; `None` if not tested.
     pub above_floor: Option<bool>,
     /// Whether the first row is significantly above the same method with view 1 of another pair; `None` if not
@@ -80,14 +86,6 @@ pub fn judge(values: &Values, context: &ReportContext) -> Vec<JudgedClaim> {
     families.flat_map(|family| judge_family(values, context, family)).collect()
 }
 
-/// The first row minus the second for every pretraining seed that both have, without the margin. Empty if a
-/// row or a column is not measured.
-pub fn paired_differences(values: &Values, claim: &Claim) -> Vec<(u64, f64)> {
-    let samples =
-        sample(values, &claim.first, &claim.columns).zip(sample(values, &claim.second, &claim.columns));
-    samples.map(|(first, second)| first.paired_differences(&second)).unwrap_or_default()
-}
-
 /// The mean over the columns for every seed of a row.
 fn sample(values: &Values, row: &str, columns: &[Quantity]) -> Option<Sample> {
     let samples: Option<Vec<&Sample>> = columns.iter().map(|column| values.sample(row, column)).collect();
@@ -101,7 +99,11 @@ fn judge_family(values: &Values, context: &ReportContext, claims: &[Claim]) -> V
     };
     let against_margin: Vec<Option<Contrast>> =
         claims.iter().map(|claim| contrast(claim, claim.margin)).collect();
-    let p_holm = corrected(&against_margin);
+    let p = |contrast: &Option<Contrast>| contrast.as_ref().and_then(|contrast| contrast.difference.p);
+    let p: Vec<Option<f64>> = against_margin.iter().map(p).collect();
+    let p_holm = corrected(&p);
+    let p_blocks: Vec<Option<f64>> = claims.iter().map(|claim| p_by_blocks(values, context, claim)).collect();
+    let p_blocks_holm = corrected(&p_blocks);
     let floor = MethodKind::RandomInit.to_string();
     let above_floor = marks(values, context, claims, |_| floor.clone());
     let cross_view = marks(values, context, claims, |claim| format!("{}, other view 1", claim.first));
@@ -112,8 +114,10 @@ fn judge_family(values: &Values, context: &ReportContext, claims: &[Claim]) -> V
             claim: claim.clone(),
             verdict: verdict(against_margin[i].as_ref(), p_holm[i]),
             contrast: contrast(claim, 0.0),
-            p: against_margin[i].as_ref().and_then(|contrast| contrast.difference.p),
+            p: p[i],
             p_holm: p_holm[i],
+            p_blocks: p_blocks[i],
+            p_blocks_holm: p_blocks_holm[i],
             above_floor: above_floor[i],
             cross_view: cross_view[i],
             normalised: both(claim, |row| normalised(&columns, row)),
@@ -133,14 +137,20 @@ fn verdict(against_margin: Option<&Contrast>, p_holm: Option<f64>) -> Verdict {
     }
 }
 
-/// Holm's p values of the contrasts that have a test.
-fn corrected(contrasts: &[Option<Contrast>]) -> Vec<Option<f64>> {
-    let p: Vec<Option<f64>> = contrasts
-        .iter()
-        .map(|contrast| contrast.as_ref().and_then(|contrast| contrast.difference.p))
-        .collect();
+/// p value of the hypothesis that the difference equals the margin, from the block analysis of all methods.
+fn p_by_blocks(values: &Values, context: &ReportContext, claim: &Claim) -> Option<f64> {
+    let of_row = |row: &str| {
+        let margin = if row == claim.first { claim.margin } else { 0.0 };
+        Some(sample(values, row, &claim.columns)?.shifted(-margin))
+    };
+    let first = of_row(&claim.first).filter(|_| context.looks.is_none())?;
+    Blocks::new(&context.methods, &first, of_row)?.difference(&claim.first, &claim.second)?.p
+}
+
+/// Holm's p values of the tests that there are.
+fn corrected(p: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut corrected = holm(&p.iter().copied().flatten().collect::<Vec<f64>>()).into_iter();
-    p.into_iter().map(|p| p.and_then(|_| corrected.next())).collect()
+    p.iter().map(|p| p.and_then(|_| corrected.next())).collect()
 }
 
 /// Whether the first row of every claim is significantly above a reference row in the claim's columns.
@@ -161,10 +171,14 @@ fn marks(
         .filter(|claim| claim.first != reference(claim))
         .map(|claim| (key(claim), contrast(claim)))
         .collect();
-    let contrasts: Vec<Option<Contrast>> = tests.values().cloned().collect();
-    let above = contrasts.iter().zip(corrected(&contrasts)).map(|(contrast, p)| {
-        let difference = contrast.as_ref()?.difference.mean;
-        p.map(|p| p < LEVEL && difference > 0.0)
+    let differences: Vec<Option<Difference>> = tests
+        .values()
+        .map(|contrast| contrast.as_ref().map(|contrast| contrast.difference.clone()))
+        .collect();
+    let p: Vec<Option<f64>> = differences.iter().map(|difference| difference.as_ref()?.p).collect();
+    let above = differences.iter().zip(corrected(&p)).map(|(difference, p)| {
+        let mean = difference.as_ref()?.mean;
+        p.map(|p| p < LEVEL && mean > 0.0)
     });
     let above: BTreeMap<_, Option<bool>> = tests.into_keys().zip(above).collect();
     claims.iter().map(|claim| above.get(&key(claim)).copied().flatten()).collect()
@@ -303,25 +317,43 @@ mod tests {
         ] {
             let [found] = &judged(&cells(), vec![own])[..] else { panic!() };
             assert_eq!((found.verdict, found.normalised), (Verdict::NotMeasured, None));
-            assert!(
-                found.contrast.is_none()
-                    && paired_differences(&Values::at_end(&cells()), &found.claim).is_empty()
-            );
+            assert!(found.contrast.is_none() && found.p_blocks.is_none());
         }
     }
 
-    /// Means over rotation and color, seed by seed: 0.55, 0.52, 0.61 less 0.55, 0.45, 0.50.
+    /// Means over rotation and color, seed by seed, differ by 0, 0.07 and 0.11: mean 0.06, standard error
+    /// 0.055678 / sqrt(3), interval 0.06 -+ 4.302653 * 0.032146.
     #[test]
     fn a_mean_is_taken_seed_by_seed_and_pairs_by_seed() {
         let [found] = &judged(&cells(), vec![claim(MEAN, "Ours", "VICReg")])[..] else { panic!() };
-        let pairs = paired_differences(&Values::at_end(&cells()), &found.claim);
-        for ((seed, difference), expected) in pairs.iter().zip([0.0, 0.07, 0.11]) {
-            assert!(close(*difference, expected), "seed {seed}: {difference}");
-        }
-        assert_eq!(pairs.iter().map(|(seed, _)| *seed).collect::<Vec<_>>(), [0, 1, 2]);
-        assert!(close(found.contrast.as_ref().unwrap().difference.mean, 0.06));
-        let two = Values::at_end(&cells()[1..]);
-        assert_eq!(paired_differences(&two, &found.claim).len(), 2, "the seeds that both have");
+        let contrast = found.contrast.as_ref().unwrap();
+        let (low, high) = contrast.difference.ci95.unwrap();
+        assert!(close(contrast.difference.mean, 0.06) && close(low, -0.078312) && close(high, 0.198312));
+        assert_eq!((found.verdict, contrast.sizes()), (Verdict::Open, (3, 3)));
+        let [found] = &judged(&cells()[1..], vec![claim(MEAN, "Ours", "VICReg")])[..] else { panic!() };
+        assert_eq!(found.contrast.as_ref().unwrap().sizes(), (2, 3));
+    }
+
+    /// A third method makes the layout of three: the noise is then that of all of them, on 4 degrees of freedom.
+    /// Its rotation equals VICReg's up to (0.03, -0.03, 0), which leaves the noise of the layout as the mean of
+    /// the three pairs' noise variances.
+    #[test]
+    fn blocks_take_the_noise_of_all_methods() {
+        let third = [(0.53, 0.5), (0.47, 0.5), (0.50, 0.5)].into_iter().enumerate();
+        let third = third.map(|(seed, (rotation, color))| {
+            rotation_and_color("Ours, other view 1", seed as u64, rotation, color)
+        });
+        let cells: Vec<Cell> = cells().into_iter().chain(third).collect();
+        let of = |margin| OwnClaim { margin, ..claim("rotation", "Ours", "VICReg") };
+        let found = judged(&cells, vec![of(0.0), of(0.12)]);
+        // noise variances of the pairs' differences: 0.0004, 0.0009, and of (0.07, 0.17, 0.12) 0.0025
+        let noise: f64 = (0.0004 + 0.0009 + 0.0025) / 3.0 / 2.0;
+        let t = 0.12 / (2.0 * noise / 3.0).sqrt();
+        // two-sided tail of Student's t on 4 degrees of freedom
+        let s = t / (t * t + 4.0_f64).sqrt();
+        let p = 1.0 - s * (1.5 - 0.5 * s * s);
+        assert!(close(found[0].p_blocks.unwrap(), p), "{:?}, {p}", found[0]);
+        assert!(close(found[0].p_blocks_holm.unwrap(), 2.0 * p) && close(found[1].p_blocks.unwrap(), 1.0));
     }
 
     /// The untrained encoder reads as much color as Ours, and other pairs' view 1 serves color as well.

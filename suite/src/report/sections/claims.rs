@@ -24,7 +24,7 @@ struct ClaimColumn {
     explanation: Option<&'static str>,
 }
 
-const COLUMNS: [ClaimColumn; 10] = [
+const COLUMNS: [ClaimColumn; 11] = [
     ClaimColumn { heading: "paper", entry: paper, explanation: None },
     ClaimColumn {
         heading: "said in",
@@ -40,6 +40,14 @@ const COLUMNS: [ClaimColumn; 10] = [
         heading: "Holm p",
         entry: |judged| judged.p_holm.map_or(TableEntry::Missing, TableEntry::Probability),
         explanation: None,
+    },
+    ClaimColumn {
+        heading: "by blocks",
+        entry: |judged| judged.p_blocks_holm.map_or(TableEntry::Missing, TableEntry::Probability),
+        explanation: Some(
+            "By blocks: Holm p if the noise is estimated from all methods with the same seeds, which must then be as noisy as each \
+             other. It has no part in the verdict.",
+        ),
     },
     ClaimColumn {
         heading: "verdict",

@@ -1,5 +1,6 @@
 //! The tables of a report in order: one file per kind of table, one line of [`SECTIONS`] per section.
 
+mod blocks;
 mod claims;
 mod differences;
 mod geometry;
@@ -40,6 +41,12 @@ const SECTIONS: &[Section] = &[
         title: "Exploratory: differences between methods, headline metric",
         group: Group::Training,
         tables: differences::in_headlines,
+    },
+    Section {
+        name: "blocks",
+        title: "Methods and pretraining seeds: analysis of variance, headline metrics",
+        group: Group::Training,
+        tables: blocks::tables,
     },
     Section {
         name: "variance",
