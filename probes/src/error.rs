@@ -177,6 +177,16 @@ pub enum Error {
         /// Number of values in the second sample.
         right: usize,
     },
+    /// The looks of a sequential test are out of range.
+    #[error("looks of a sequential test: {key} = {found}, expected {expected}")]
+    Looks {
+        /// The look.
+        key: &'static str,
+        /// Its number of pairs.
+        found: usize,
+        /// The valid range, as text.
+        expected: String,
+    },
     /// A sample contains NaN or an infinite value.
     #[error("value {index} of a sample is {value}, expected a finite number")]
     BadValue {

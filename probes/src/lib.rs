@@ -10,12 +10,14 @@
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
 //! - [`Invariance`] and [`effective_rank()`] of representations;
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
+//!   [`sequential`] tests after each further seed; [`block_analysis`] of methods and seeds;
 //!   [`VarianceComponents`].
 //!
 //! The crate takes tensors on any device. It contains no code for files, encoders or pretraining. Random
 //! draws depend only on the caller's seeds, and torch's global generator is neither read nor set.
 
 mod accuracy;
+pub mod block_analysis;
 mod checks;
 pub mod confusion;
 mod draws;
@@ -39,6 +41,7 @@ pub mod ridge;
 mod scaling;
 pub mod scenes;
 pub mod segmentation_head;
+pub mod sequential;
 pub mod stats;
 pub mod transfer;
 mod variance_components;

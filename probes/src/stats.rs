@@ -11,7 +11,7 @@ use statrs::function::gamma::ln_gamma;
 
 /// A spread below this multiple of the largest absolute value of a sample is rounding error and counts as
 /// zero.
-const ROUNDING: f64 = 8.0 * f64::EPSILON;
+pub(crate) const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 /// Mean, standard deviation and confidence interval of a sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,7 +196,7 @@ impl Moments {
 }
 
 /// Largest absolute value of a sample. Fails if the sample fails [`check_sample`].
-fn largest(values: &[f64]) -> Result<f64> {
+pub(crate) fn largest(values: &[f64]) -> Result<f64> {
     check_sample(values)?;
     Ok(values.iter().fold(0.0, |largest, v| v.abs().max(largest)))
 }
@@ -218,7 +218,7 @@ fn untested(mean: f64) -> Difference {
 
 /// The t test of a difference `mean` with standard error `error` and `df` degrees of freedom. The effect size
 /// is relative to `spread`.
-fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference {
+pub(crate) fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference {
     if error == 0.0 {
         let equal = mean.abs() <= ROUNDING * scale;
         return Difference { ci95: Some((mean, mean)), p: equal.then_some(1.0), ..untested(mean) };
@@ -231,8 +231,13 @@ fn tested(mean: f64, error: f64, df: f64, spread: f64, scale: f64) -> Difference
 
 /// 95% confidence interval of an estimate with standard error `error`.
 fn interval(mean: f64, error: f64, df: f64) -> (f64, f64) {
-    let half = if error > 0.0 { student_t(df).inverse_cdf(0.975) * error } else { 0.0 };
+    let half = if error > 0.0 { quantile(df, 0.975) * error } else { 0.0 };
     (mean - half, mean + half)
+}
+
+/// Quantile of Student's t distribution. `df` is at least 1, and `probability` lies in (0, 1).
+pub(crate) fn quantile(df: f64, probability: f64) -> f64 {
+    student_t(df).inverse_cdf(probability)
 }
 
 /// Student's t distribution. `df` is at least 1, because it comes from samples with at least two values.

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """Writes probes/tests/it/reference/measures.json: measures of fixed inputs.
 
-Accuracies, segmentation scores, R2, retrieval, nearest neighbours, tests and intervals by scikit-learn,
-SciPy, statsmodels and NumPy.
+Accuracies, segmentation scores, R2, retrieval, nearest neighbours, tests, intervals and analyses of variance
+by scikit-learn, SciPy, statsmodels and NumPy.
 
-    pip install numpy scipy scikit-learn statsmodels && scripts/reference/measures.py
+    pip install numpy pandas scipy scikit-learn statsmodels && scripts/reference/measures.py
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from sklearn.metrics import (
     accuracy_score,
@@ -21,6 +22,8 @@ from sklearn.metrics import (
     recall_score,
 )
 from sklearn.neighbors import KNeighborsClassifier
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
 FILE = Path(__file__).resolve().parents[2] / "probes" / "tests" / "it" / "reference" / "measures.json"
@@ -110,6 +113,42 @@ def samples(random):
     }
 
 
+def sequential(random):
+    """p values of the looks after 2 to 6 pairs, divided by their shares of the error; the smallest so far."""
+    a, b = random.normal(0.55, 0.02, 6), random.normal(0.5, 0.02, 6)
+    shares = np.arange(1, 6) / 15
+    p = np.array([stats.ttest_rel(a[:n], b[:n]).pvalue for n in range(2, 7)])
+    last = stats.ttest_rel(a, b).confidence_interval(1 - 0.05 * shares[-1])
+    return {
+        "a": a.tolist(),
+        "b": b.tolist(),
+        "p": np.minimum.accumulate(np.minimum(p / shares, 1)).tolist(),
+        "ci95": [last.low, last.high],
+    }
+
+
+def blocks(random):
+    """Methods and seeds as factors of an ordinary least squares fit."""
+    table = random.normal(size=(4, 5)) + [[0], [0.5], [1], [3]] + random.normal(size=5)
+    method, seed = np.indices(table.shape)
+    frame = pd.DataFrame({"y": table.ravel(), "method": method.ravel(), "seed": seed.ravel()})
+    fit = ols("y ~ C(method) + C(seed)", frame).fit()
+    squares = anova_lm(fit)
+    difference = fit.t_test("C(method)[T.3] - C(method)[T.1] = 0")
+    return {
+        "table": table.tolist(),
+        "squares": squares["sum_sq"].tolist(),
+        "f": squares["F"].iloc[0],
+        "p": squares["PR(>F)"].iloc[0],
+        "difference": {
+            "t": difference.tvalue.item(),
+            "df": difference.df_denom,
+            "p": float(difference.pvalue),
+            "ci95": difference.conf_int()[0].tolist(),
+        },
+    }
+
+
 def main():
     random = np.random.default_rng(7)
     truth, predicted = random.integers(0, 5, 200), random.integers(0, 5, 200)
@@ -134,6 +173,8 @@ def main():
         "retrieval": retrieval(random),
         "neighbours": neighbours(random),
         "samples": samples(random),
+        "sequential": sequential(random),
+        "blocks": blocks(random),
     }
     FILE.write_text(json.dumps(values, default=float) + "\n")
 

@@ -375,6 +375,21 @@ pub fn r2_shown_in(section: &str) -> Option<R2Metric> {
     R2_SECTIONS.iter().find(|(name, _)| *name == section).map(|(_, metric)| *metric)
 }
 
+/// The metrics of a family of which a row may be claimed to read more than another.
+pub fn claimable_metrics(family: TaskFamily) -> Vec<String> {
+    match family {
+        TaskFamily::Transformation => {
+            let shown = R2_SECTIONS.iter().map(|(_, metric)| *metric);
+            shown.filter(|metric| *metric != R2Metric::SHUFFLED).map(|metric| metric.to_string()).collect()
+        }
+        family => {
+            let own = MEASURES.iter().filter(|measure| measure.family == family);
+            let shown = own.filter(|measure| measure.section.is_some() && !measure.metric.ends_with('/'));
+            shown.map(|measure| measure.metric.to_owned()).collect()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

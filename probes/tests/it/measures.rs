@@ -1,9 +1,11 @@
 //! Compares measures and statistics with scikit-learn, SciPy, statsmodels and NumPy. The reference results
 //! are from `scripts/reference/measures.py`.
 
+use eqr_probes::block_analysis::BlockAnalysis;
 use eqr_probes::confusion::Confusion;
 use eqr_probes::r2::R2;
 use eqr_probes::retrieval::{Retrieval, ranks};
+use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{Difference, Summary, holm, paired, student, welch};
 use eqr_probes::{Accuracy, TensorRole, knn};
 use serde::de::DeserializeOwned;
@@ -30,6 +32,19 @@ fn labels(value: &Value) -> Tensor {
 fn close(found: f64, expected: &Value) {
     let expected = expected.as_f64().unwrap();
     assert!((found - expected).abs() < 1e-9 * expected.abs().max(1.0), "{found} {expected}");
+}
+
+fn interval(found: Option<(f64, f64)>, expected: &Value) {
+    let (low, high) = found.unwrap();
+    close(low, &expected[0]);
+    close(high, &expected[1]);
+}
+
+fn same(found: &Difference, expected: &Value) {
+    close(found.t.unwrap(), &expected["t"]);
+    close(found.df.unwrap(), &expected["df"]);
+    close(found.p.unwrap(), &expected["p"]);
+    interval(found.ci95, &expected["ci95"]);
 }
 
 #[test]
@@ -90,25 +105,36 @@ fn neighbours_agree_with_scikit_learn() {
 fn tests_and_intervals_agree_with_scipy() {
     let case = reference("samples");
     let sample = |key: &str| get::<Vec<f64>>(&case[key]);
-    let interval = |found: Option<(f64, f64)>, expected: &Value| {
-        let (low, high) = found.unwrap();
-        close(low, &expected[0]);
-        close(high, &expected[1]);
-    };
     let (a, b) = (sample("a"), sample("b"));
     let summary = Summary::from_values(&a).unwrap();
     close(summary.mean, &case["mean"]);
     close(summary.std.unwrap(), &case["std"]);
     interval(summary.ci95, &case["ci95"]);
-    let same = |found: &Difference, expected: &Value| {
-        close(found.t.unwrap(), &expected["t"]);
-        close(found.df.unwrap(), &expected["df"]);
-        close(found.p.unwrap(), &expected["p"]);
-        interval(found.ci95, &expected["ci95"]);
-    };
     same(&welch(&a, &b).unwrap(), &case["welch"]);
     same(&student(&a, &b).unwrap(), &case["student"]);
     same(&paired(&a, &sample("pairs")).unwrap(), &case["paired"]);
     let corrected = holm(&sample("p"));
     (0..9).for_each(|i| close(corrected[i], &case["holm"][i]));
+}
+
+#[test]
+fn sequential_tests_agree_with_scipy() {
+    let case = reference("sequential");
+    let (a, b): (Vec<f64>, Vec<f64>) = (get(&case["a"]), get(&case["b"]));
+    let looks = Looks::new(2, 6).unwrap();
+    for n in 2..=6 {
+        close(looks.paired(&a[..n], &b[..n]).unwrap().p.unwrap(), &case["p"][n - 2]);
+    }
+    interval(looks.paired(&a, &b).unwrap().ci95, &case["ci95"]);
+}
+
+#[test]
+fn block_analysis_agrees_with_statsmodels() {
+    let case = reference("blocks");
+    let analysis = BlockAnalysis::from_values(&get::<Vec<Vec<f64>>>(&case["table"])).unwrap();
+    let variations = [analysis.methods, analysis.seeds, analysis.residual];
+    (0..3).for_each(|i| close(variations[i].squares, &case["squares"][i]));
+    close(analysis.f.unwrap(), &case["f"]);
+    close(analysis.p.unwrap(), &case["p"]);
+    same(&analysis.difference(3, 1), &case["difference"]);
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::console::print_text;
-use crate::report::formats::{FORMATS, Format, by_name};
+use crate::report::formats::{FORMATS, Format, JSON, by_name};
 use crate::report::{self, Report, ReportContext};
 use crate::run_folder::folder::RunFolder;
 
@@ -20,6 +20,9 @@ pub struct ReportArgs {
     /// Output format.
     #[arg(long, value_parser = format_parser(), default_value = "terminal")]
     format: &'static dyn Format,
+    /// Print the claims and their verdicts as JSON, as `--format json` does.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Print only the tables that mirror this table of the paper; default: all tables.
     #[arg(long)]
     table: Option<u8>,
@@ -52,6 +55,6 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let (table, problems) = (args.table, &problems[..]);
     print_text(
         &Report { folder: &folder, cells: &cells, contexts: &contexts, table, problems }
-            .render(args.format)?,
+            .render(if args.json { JSON } else { args.format })?,
     )
 }

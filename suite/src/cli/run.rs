@@ -10,6 +10,7 @@ use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
 use crate::run::{self, DeviceName, RunRequest};
 use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::until_decided::UntilDecided;
 
 /// Options of `run`.
 #[derive(Args)]
@@ -26,6 +27,13 @@ pub struct RunArgs {
     /// Number of pretraining seeds.
     #[arg(long)]
     seeds: Option<u64>,
+    /// Add one seed after the other until every claim of the report is decided, with 5% error over all claims of
+    /// a table and all looks. The suite's own seeds are the first look.
+    #[arg(long, conflicts_with = "pretrain_only")]
+    until_decided: bool,
+    /// Largest number of seeds with --until-decided.
+    #[arg(long, default_value_t = 10, requires = "until_decided")]
+    max_seeds: u64,
     /// Rows of the table, separated by commas; names may contain commas.
     #[arg(long)]
     methods: Option<String>,
@@ -91,6 +99,7 @@ impl RunArgs {
             micro_batch: self.micro_batch,
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
+            until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
             pretrain_only: self.pretrain_only,
             dry_run: self.dry_run.then_some(self.device),
         }

@@ -8,6 +8,12 @@ use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 use crate::registry::Better;
 
+/// A ceiling this close to the floor leaves no room for differences between methods.
+pub const ROOM: f64 = 0.1;
+
+/// What is said of a column whose ceiling leaves no room.
+pub const NO_CEILING: &str = "no ceiling at this budget";
+
 /// One quantity for every method.
 pub struct Column {
     /// A task or a data set.
@@ -95,6 +101,22 @@ impl Column {
     pub fn level(&self, role: Role) -> Option<f64> {
         let methods = self.samples.iter().filter(|method| method.role == role);
         methods.filter_map(|method| Some(method.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
+    }
+
+    /// The floor and the ceiling, if both are measured.
+    pub fn floor_and_ceiling(&self) -> Option<(f64, f64)> {
+        self.level(Role::Floor).zip(self.level(Role::Ceiling))
+    }
+
+    /// Whether the ceiling is measured and is not [`ROOM`] above the floor.
+    pub fn lacks_ceiling(&self) -> bool {
+        self.floor_and_ceiling().is_some_and(|(floor, ceiling)| ceiling - floor < ROOM)
+    }
+
+    /// The method's mean, with the floor as 0 and the ceiling as 1; `None` if the column lacks either.
+    pub fn normalised(&self, method: &str) -> Option<f64> {
+        let (floor, ceiling) = self.floor_and_ceiling().filter(|_| !self.lacks_ceiling())?;
+        Some((self.sample(method)?.summary()?.mean - floor) / (ceiling - floor))
     }
 
     /// The best contestant, if there are at least two and no tie.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
+use eqr_probes::sequential::Looks;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
@@ -10,6 +11,7 @@ use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::own_claims::OwnClaim;
 use crate::suite_file::scale::Scale;
 
 /// A choice of the protocol, and what was chosen.
@@ -36,6 +38,12 @@ pub struct ReportContext {
     /// Additional pairs of methods that the suite asks to test against each other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
+    /// Orders of two methods that the suite claims.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<OwnClaim>,
+    /// The looks at the claims, if the number of seeds depends on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looks: Option<Looks>,
     /// Other data sets for classification, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfers: Vec<TransferColumn>,

@@ -21,6 +21,8 @@ pub fn context(tasks: &[&str], methods: &[&str]) -> ReportContext {
         tasks: tasks.iter().map(|task| (*task).to_owned()).collect(),
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
         compare: vec![],
+        claims: vec![],
+        looks: None,
         transfers: vec![],
         segmentations: vec![],
         notes: vec![],

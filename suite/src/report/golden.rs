@@ -10,8 +10,9 @@ use super::fixture::{context, downstream, pretrain, probe, value};
 use super::formats::by_name;
 use super::*;
 use crate::run_folder::cell::CellKind;
+use crate::suite_file::own_claims::OwnClaim;
 
-/// Three seeds of four rows with two tasks, a transfer and a segmentation. One entry is missing, and one name
+/// Three seeds of six rows with two tasks, a transfer and a segmentation. One entry is missing, and one name
 /// must be escaped in every format.
 fn report() -> (Vec<Cell>, ReportContext) {
     let odd = "Mine & <b>50%</b>_|x|";
@@ -23,6 +24,7 @@ fn report() -> (Vec<Cell>, ReportContext) {
                 value("classification", "top1", 0, top1 - noise),
                 value("rotation", "r2_per_output", 0, rotation + noise),
                 value("rotation", "r2_pooled", 0, rotation + 0.1 + noise),
+                value("rotation", "r2_pooled_constant", 0, 0.25),
             ];
             let elsewhere = [
                 (CellKind::Transfer, ("CIFAR10", "top1", top1 + 0.1 + noise)),
@@ -34,7 +36,9 @@ fn report() -> (Vec<Cell>, ReportContext) {
     };
     let mut cells: Vec<Cell> = of_row("Random init", 0.1, 0.2)
         .chain(of_row("VICReg", 0.3, 0.5))
+        .chain(of_row("SIE(rot)", 0.45, 0.4))
         .chain(of_row("Ours", 0.55, 0.48))
+        .chain(of_row("Ours, other view 1", 0.5, 0.47))
         .chain(of_row(odd, 0.4, 0.3))
         .collect();
     cells.push(pretrain("Ours", 0, &[(10, 2.0), (20, 1.5)]));
@@ -43,11 +47,18 @@ fn report() -> (Vec<Cell>, ReportContext) {
         table: Some(1),
         transfers: vec![TransferColumn { dataset: "CIFAR10".into(), metric: "top1".into() }],
         segmentations: vec!["ADE20K".to_owned()],
+        claims: vec![OwnClaim {
+            first: "Ours".to_owned(),
+            second: odd.to_owned(),
+            task: "rotation".to_owned(),
+            metric: None,
+            margin: 0.1,
+        }],
         notes: vec!["Reduced: 100% made up.".to_owned()],
-        protocol: choices(&suite, "fp32"),
+        protocol: choices(&suite, None, "fp32"),
         ..context(
             &["classification", "rotation"],
-            &["Random init", "VICReg", "Ours", odd, "Direct regression"],
+            &["Random init", "VICReg", "SIE(rot)", "Ours", "Ours, other view 1", odd, "Direct regression"],
         )
     };
     (cells, context)
@@ -76,6 +87,7 @@ fn every_format_is_as_it_was() {
         ("csv", "tables.csv"),
         ("latex", "latex.tex"),
         ("html", "page.html"),
+        ("json", "claims.json"),
     ];
     // a folder without manifest and pictures, such as a partly copied run
     let nothing = tempfile::tempdir().unwrap();

@@ -3,14 +3,17 @@
 //! Everything is derived from the finished cells and a [`ReportContext`], so that unfinished and copied runs
 //! can be reported too. `write` writes everything as files of the run; [`Report::render`] returns one text.
 
+pub mod claims;
 pub mod compare;
 pub mod formats;
 
+mod blocks;
 mod column;
 mod context;
 mod figures;
 mod legend;
 mod metrics_csv;
+mod paper_tables;
 mod sections;
 mod table;
 mod values;
@@ -28,7 +31,7 @@ use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
 pub use sections::choices;
-use values::Values;
+pub use values::Values;
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
@@ -78,12 +81,12 @@ impl<'a> Report<'a> {
             Some(number) => sections::mirroring(number, &values, context)?,
             None => sections::all(&values, context),
         };
-        Ok(DataSetReport {
-            context,
-            tables,
-            headlines: sections::scores::headline_columns(&values, context),
-            reconstructions: sections::reconstruction::sentences(&values, context),
-        })
+        let only = self.table.filter(|_| self.table != context.table);
+        let mut claims = claims::judge(&values, context);
+        claims.retain(|judged| only.is_none() || judged.claim.table == only);
+        let headlines = sections::scores::headline_columns(&values, context);
+        let reconstructions = sections::reconstruction::sentences(&values, context);
+        Ok(DataSetReport { context, tables, claims, headlines, reconstructions })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eqr_probes::VarianceComponents;
+use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::run_folder::cell::{Cell, CellKind};
@@ -58,6 +59,8 @@ pub enum Test {
     Paired,
     /// Welch's test of independent samples.
     Welch,
+    /// Paired by pretraining seed, at one of several looks.
+    Sequential,
 }
 
 /// A comparison of two samples.
@@ -184,11 +187,8 @@ impl Sample {
 
     /// The mean of several samples, seed by seed, over the seeds that all of them have.
     pub fn mean(samples: &[&Sample]) -> Option<Sample> {
-        let by_seed = |sample: &Sample| {
-            sample.draws.keys().copied().zip(sample.values()).collect::<BTreeMap<u64, f64>>()
-        };
         let external = samples.iter().any(|sample| sample.external);
-        let samples: Vec<_> = samples.iter().map(|sample| by_seed(sample)).collect();
+        let samples: Vec<_> = samples.iter().map(|sample| sample.by_seed()).collect();
         let mean = |seed: &u64| {
             let values =
                 samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
@@ -198,26 +198,62 @@ impl Sample {
         (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
     }
 
+    /// Every value of the sample plus `by`.
+    pub fn shifted(&self, by: f64) -> Sample {
+        let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
+        let draws = self.draws.iter().map(|(seed, draws)| (*seed, shift(draws))).collect();
+        Sample { draws, external: self.external }
+    }
+
+    /// The mean over the draws of every pretraining seed.
+    fn by_seed(&self) -> BTreeMap<u64, f64> {
+        self.draws.keys().copied().zip(self.values()).collect()
+    }
+
+    /// Whether both samples have the same pretraining seeds of this run.
+    pub fn pairs_with(&self, other: &Sample) -> bool {
+        !self.external && !other.external && self.draws.keys().eq(other.draws.keys())
+    }
+
     /// This sample minus `other`: paired if both have the same seeds of this run, and more than one.
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
-        let pairs = !self.external && !other.external && self.draws.keys().eq(other.draws.keys());
-        let test = if a.len() > 1 && pairs { Test::Paired } else { Test::Welch };
-        let difference = match test {
-            Test::Paired => stats::paired(&a, &b),
-            Test::Welch => stats::welch(&a, &b),
+        let (test, difference) = match a.len() > 1 && self.pairs_with(other) {
+            true => (Test::Paired, stats::paired(&a, &b)),
+            false => (Test::Welch, stats::welch(&a, &b)),
         };
         difference.ok().map(|difference| Contrast { difference, test, sizes: (a.len(), b.len()) })
+    }
+
+    /// This sample minus `other`. With `looks`, the test is valid at any of them: it is paired over the seeds
+    /// that both samples have, and absent if either was pretrained elsewhere.
+    pub fn minus_at(&self, other: &Sample, looks: Option<Looks>) -> Option<Contrast> {
+        let Some(looks) = looks else { return self.minus(other) };
+        if self.external || other.external {
+            let Contrast { difference: Difference { mean, .. }, test, sizes } = self.minus(other)?;
+            let difference = Difference { mean, ci95: None, p: None, t: None, df: None, cohen_d: None };
+            return Some(Contrast { difference, test, sizes });
+        }
+        let (first, second) = (self.by_seed(), other.by_seed());
+        let common = first.iter().filter_map(|(seed, first)| Some((*first, *second.get(seed)?)));
+        let (a, b): (Vec<f64>, Vec<f64>) = common.unzip();
+        let difference = looks.paired(&a, &b).ok()?;
+        Some(Contrast { difference, test: Test::Sequential, sizes: (a.len(), b.len()) })
     }
 }
 
 impl Contrast {
+    /// Pretraining seeds of the first sample and of the second.
+    pub fn sizes(&self) -> (usize, usize) {
+        self.sizes
+    }
+
     /// Hedges' g; `None` if the effect size's standard deviation has fewer than two degrees of freedom, for
     /// which the correction is not defined.
     pub fn hedges_g(&self) -> Option<f64> {
         let (a, b) = self.sizes;
         let degrees = match self.test {
-            Test::Paired => a - 1,
+            Test::Paired | Test::Sequential => a - 1,
             Test::Welch => a + b - 2,
         };
         self.difference.cohen_d.filter(|_| degrees >= 2).map(|d| stats::hedges_g(d, degrees as f64))
@@ -226,8 +262,9 @@ impl Contrast {
     /// Why so few seeds say little; `None` if there are enough.
     pub fn too_few(&self) -> Option<String> {
         let (a, b) = self.sizes;
-        let why = stats::small_sample_warning(a, b, self.test == Test::Paired)?;
-        Some(if self.test == Test::Paired { format!("{why} (paired: of the differences)") } else { why })
+        let paired = self.test != Test::Welch;
+        let why = stats::small_sample_warning(a, b, paired)?;
+        Some(if paired { format!("{why} (paired: of the differences)") } else { why })
     }
 }
 
@@ -279,6 +316,27 @@ mod tests {
         assert_eq!((difference.ci95, test), (None, Test::Welch));
     }
 
+    /// Differences 0.1, 0.2, 0.3: with looks after two and three seeds, the p value of the second look is the
+    /// paired one divided by its share of 2/3. The fourth seed is not shared.
+    #[test]
+    fn looks_pair_the_seeds_that_both_have() {
+        let (a, b) = (
+            sample(&[(0, 0.5), (1, 0.7), (2, 0.9), (3, 0.2)]),
+            sample(&[(0, 0.4), (1, 0.5), (2, 0.6), (4, 0.3)]),
+        );
+        let looks = Looks::new(2, 3).ok();
+        let found = a.minus_at(&b, looks).unwrap();
+        let three = sample(&[(0, 0.5), (1, 0.7), (2, 0.9)]);
+        let once = three.minus(&sample(&[(0, 0.4), (1, 0.5), (2, 0.6)])).unwrap();
+        assert_eq!((found.test, found.sizes), (Test::Sequential, (3, 3)));
+        let ratio = found.difference.p.unwrap() / once.difference.p.unwrap();
+        assert!((ratio - 1.5).abs() < 1e-9, "{ratio}");
+        assert_eq!(three.minus_at(&b, None).unwrap().test, Test::Welch);
+        let external = Sample { external: true, ..b };
+        let Contrast { difference, .. } = a.minus_at(&external, looks).unwrap();
+        assert_eq!((difference.p, difference.ci95), (None, None));
+    }
+
     /// Two pairs have one degree of freedom, for which the correction of d is 0, so that there is no effect
     /// size.
     #[test]
@@ -295,6 +353,11 @@ mod tests {
         let (a, b) = (sample(&[(0, 0.5), (1, 0.7), (2, 0.9)]), sample(&[(1, 0.5), (2, 0.1)]));
         assert_eq!(Sample::mean(&[&a, &b]).unwrap(), sample(&[(1, 0.6), (2, 0.5)]));
         assert_eq!(Sample::mean(&[&a, &sample(&[(7, 0.5)])]), None);
+    }
+
+    #[test]
+    fn a_shift_moves_every_seed() {
+        assert_eq!(sample(&[(1, 0.5), (3, 0.25)]).shifted(-0.25), sample(&[(1, 0.25), (3, 0.0)]));
     }
 
     #[test]

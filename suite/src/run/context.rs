@@ -1,5 +1,7 @@
 //! One sub-suite of a run on this rank: its images, its folder, and the device that computes.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use eqr_models::Compute;
 
@@ -24,6 +26,9 @@ pub(super) struct RunContext<'a> {
     pub(super) worker: &'a Worker<'a>,
     /// Number of ranks that share one training.
     pub(super) ranks_per_cell: usize,
+    /// The pretraining seeds that are trained and measured now; with `--until-decided`, those that the current
+    /// look adds.
+    pub(super) seeds: Range<u64>,
     pub(super) train: PairSource,
     pub(super) test: PairSource,
 }
@@ -41,16 +46,18 @@ impl<'a> RunContext<'a> {
         let source = |split| PairSource::new(&prepared.data, split, transforms, worker.device);
         let train = agree(worker.ranks, source("train"))?;
         let test = agree(worker.ranks, source("test"))?;
-        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, train, test })
+        let suite = &prepared.sub_suite.suite;
+        let seeds = suite.first_seeds(suite.seeds);
+        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, seeds, train, test })
     }
 
     pub(super) fn suite(&self) -> &'a Suite {
         &self.prepared.sub_suite.suite
     }
 
-    /// Every encoder of the sub-suite.
+    /// The encoders of the sub-suite with the current seeds.
     pub(super) fn encoder_runs(&self) -> Outcome<Vec<EncoderRun>> {
-        encoder_runs(&self.prepared.sub_suite).map_err(Failure::bad_input)
+        encoder_runs(&self.prepared.sub_suite, self.seeds.clone()).map_err(Failure::bad_input)
     }
 
     /// The network of `run` before its training.

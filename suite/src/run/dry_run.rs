@@ -36,6 +36,30 @@ struct Total {
     cells: usize,
 }
 
+/// A cell to compute, or that is done.
+struct PlannedCell {
+    id: String,
+    /// `None` if it is not known.
+    flops: Option<f64>,
+    /// Bytes of its checkpoints.
+    disk: f64,
+    comment: String,
+    /// Whether it is of a seed that only follows if a claim is still open.
+    further: bool,
+}
+
+impl Total {
+    fn add(&mut self, cell: &PlannedCell, done: bool) {
+        self.cells += 1;
+        self.done += usize::from(done);
+        self.disk += cell.disk;
+        if !done {
+            self.flops += cell.flops.unwrap_or_default();
+            self.unknown += usize::from(cell.flops.is_none());
+        }
+    }
+}
+
 /// Prints the cells with their costs for a run on `devices` devices of type `device`.
 ///
 /// # Errors
@@ -55,10 +79,15 @@ pub(super) fn describe(
         folder: RunFolder::new(&request.out),
         text: String::new(),
         total: Total::default(),
+        at_most: Total::default(),
         missing: Vec::new(),
     };
     sub_suites.iter().try_for_each(|sub_suite| dry_run.sub_suite(sub_suite))?;
-    dry_run.total();
+    dry_run.write_total("total", dry_run.total);
+    if request.until_decided.is_some() {
+        dry_run.write_total("with all seeds", dry_run.at_most);
+    }
+    dry_run.write_device();
     print_text(&dry_run.text)?;
     if dry_run.missing.is_empty() {
         return Ok(());
@@ -74,7 +103,10 @@ struct DryRun<'a> {
     device: DeviceRate,
     folder: RunFolder,
     text: String,
+    /// The cells of the first look, or of all seeds if their number is fixed.
     total: Total,
+    /// The cells of all looks.
+    at_most: Total,
     missing: Vec<String>,
 }
 
@@ -83,29 +115,33 @@ impl DryRun<'_> {
         let suite = &sub_suite.suite;
         let roots = &self.request.data_roots;
         let key = sub_suite.key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
+        let last = self.request.looks(suite)?.map(|looks| looks.last() as u64);
+        let up_to =
+            last.map(|last| format!(", up to {last} until the claims are decided")).unwrap_or_default();
         let _ = writeln!(
             self.text,
-            "suite {}{key}: {} rows x {} seeds",
+            "suite {}{key}: {} rows x {} seeds{up_to}",
             suite.name,
             rows(suite)?.len(),
             suite.seeds
         );
         let size = data_set_size(suite, roots)?;
         let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
-        let runs = encoder_runs(sub_suite)?;
+        let runs = encoder_runs(sub_suite, suite.first_seeds(last.unwrap_or(suite.seeds)))?;
+        let is_further = |seed: u64| seed >= suite.first_seeds(suite.seeds).end;
         for run in runs.iter().filter(|run| run.row.kind.trains()) {
             let cost = cost::training(suite, run, &size, self.compute, self.devices, micro_batch)?;
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
             let checkpoints = self.folder.checkpoints(&run.slug());
             let newest = checkpoints.steps()?.first().map(|step| format!(", checkpoint at step {step}"));
-            let details = format!(
+            let comment = format!(
                 ", {steps}, {:.1} M parameters, {memory}{}",
                 cost.parameters as f64 / 1e6,
                 newest.unwrap_or_default()
             );
-            self.cell(&run.pretrain_id(), cost.flops(), &details);
-            self.total.disk += cost.disk;
+            let (id, flops, disk) = (run.pretrain_id(), cost.flops(), cost.disk);
+            self.add(PlannedCell { id, flops, disk, comment, further: is_further(run.seed) });
         }
         let images = |set: &TransferSet| image_count(&set.file, &set.made_by, roots);
         let transfer_images: Vec<Option<usize>> = suite.transfer.iter().map(images).collect();
@@ -120,31 +156,37 @@ impl DryRun<'_> {
                     Some(cost::segmentation(suite, &size, &suite.segmentation[set]))
                 }
             };
-            self.cell(&measurement.id, flops, "");
+            let further = is_further(measurement.row.pretrain_seed());
+            let id = measurement.id;
+            self.add(PlannedCell { id, flops, disk: 0.0, comment: String::new(), further });
         }
         self.find_missing_files(suite);
         Ok(())
     }
 
-    /// Adds one line: id, FLOPs, device hours, `details`.
-    fn cell(&mut self, id: &str, flops: Option<f64>, details: &str) {
+    /// Adds one line: id, FLOPs, device hours, comment.
+    fn add(&mut self, cell: PlannedCell) {
+        let PlannedCell { id, flops, comment, further, .. } = &cell;
         let cost = match flops {
-            Some(flops) => format!("{}, {}", flops_text(flops), duration_text(flops / self.device.rate)),
+            Some(flops) => format!("{}, {}", flops_text(*flops), duration_text(flops / self.device.rate)),
             None => "cost unknown".to_owned(),
         };
         let done = self.folder.has_cell(id);
-        let _ = writeln!(self.text, "{id}  {cost}{details}{}", if done { ", done" } else { "" });
-        self.total.cells += 1;
-        self.total.done += usize::from(done);
-        if !done {
-            self.total.flops += flops.unwrap_or_default();
-            self.total.unknown += usize::from(flops.is_none());
+        let state = match (done, further) {
+            (true, _) => ", done",
+            (false, true) => ", if a claim is still open",
+            (false, false) => "",
+        };
+        let _ = writeln!(self.text, "{id}  {cost}{comment}{state}");
+        self.at_most.add(&cell, done);
+        if !further {
+            self.total.add(&cell, done);
         }
     }
 
-    fn total(&mut self) {
-        let Total { flops, unknown, disk, done, cells } = self.total;
-        let DeviceRate { name, rate, source, .. } = &self.device;
+    fn write_total(&mut self, what: &str, total: Total) {
+        let Total { flops, unknown, disk, done, cells } = total;
+        let DeviceRate { name, rate, .. } = &self.device;
         let left = cells - done;
         let unknown =
             if unknown > 0 { format!(" (and {unknown} cells of unknown cost)") } else { String::new() };
@@ -155,12 +197,17 @@ impl DryRun<'_> {
         };
         let _ = writeln!(
             self.text,
-            "total: {cells} cells, {done} done, {left} left: {}{unknown}, {} of one {name}{wall}; \
-             checkpoints {:.1} GB\n{name}: {source}",
+            "{what}: {cells} cells, {done} done, {left} left: {}{unknown}, {} of one {name}{wall}; \
+             checkpoints {:.1} GB",
             flops_text(flops),
             duration_text(device_seconds),
             disk / 1e9,
         );
+    }
+
+    fn write_device(&mut self) {
+        let DeviceRate { name, source, .. } = &self.device;
+        let _ = writeln!(self.text, "{name}: {source}");
     }
 
     fn too_large(&self, bytes: f64) -> String {

@@ -139,6 +139,10 @@ pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
     let runs = context.encoder_runs()?;
     let mut all = after_training(&context.prepared.sub_suite, &runs);
     all.retain(|measurement| is_possible(context, measurement));
+    // external rows belong to the first look
+    all.retain(|measurement| {
+        context.seeds.start == context.suite().first_seed || !measurement.row.is_external()
+    });
     for run in runs.iter().filter(|run| run.row.kind.trains()) {
         let units = context.training_pairs(run).map_err(Failure::run)?.units().len();
         let per_epoch = context.training_steps(run, units).per_epoch;
@@ -190,7 +194,7 @@ mod tests {
         let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
         let overrides = [&sets[..], &["methods=[\"Ours\"]".to_owned(), "seeds=1".to_owned()]].concat();
         let sub_suites = load("quickstart", &overrides, &rows).unwrap();
-        let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0]).unwrap());
+        let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0], 0..1).unwrap());
         let ids: Vec<&str> = all.iter().map(|measurement| measurement.id.as_str()).collect();
         assert_eq!(
             ids,

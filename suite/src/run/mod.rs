@@ -6,6 +6,7 @@ mod data_set_size;
 mod device_rates;
 mod dry_run;
 mod encoders;
+mod looks;
 mod measure_cells;
 mod measurements;
 mod outcome;
@@ -43,6 +44,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
     let ranks_per_cell = agree(ranks, request.valid_ranks_per_cell(&sub_suites, ranks.size()))?;
+    agree(ranks, sub_suites.iter().try_for_each(|sub_suite| request.looks(&sub_suite.suite).map(drop)))?;
     if let Some(device) = request.dry_run {
         return on_leader(&worker, || dry_run::describe(&sub_suites, request, device, ranks.size()));
     }
@@ -51,7 +53,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let folder = RunFolder::new(&request.out);
     let _lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some))?;
     let compute = prepare::compute(request.precision, &folder, &worker);
-    on_leader(&worker, || manifest::check(&folder, &sub_suites, compute))?;
+    on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
     on_leader(&worker, || reuse::check(&request.pretrained))?;
 
     let mut phases = Phases::default();
@@ -61,16 +63,20 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     on_leader(&worker, || reuse::copy_trainings(&folder, &prepared, &request.pretrained))?;
 
     let (mut diverged, mut failed) = (Vec::new(), Vec::new());
-    for prepared in &prepared {
+    for (prepared, report) in prepared.iter().zip(&contexts) {
         let open = || RunContext::open(prepared, &folder, compute, &worker, ranks_per_cell);
-        let context = timed(&mut phases.data, open)?;
-        let diverged_here = timed(&mut phases.training, || pretrain_cells::train_missing(&context))?;
-        if !request.pretrain_only {
-            let measure = || measure_cells::measure_missing(&context, &diverged_here);
-            failed.extend(timed(&mut phases.probes, measure)?);
+        let mut context = timed(&mut phases.data, open)?;
+        loop {
+            let diverged_here = timed(&mut phases.training, || pretrain_cells::train_missing(&context))?;
+            if !request.pretrain_only {
+                let measure = || measure_cells::measure_missing(&context, &diverged_here);
+                failed.extend(timed(&mut phases.probes, measure)?);
+            }
+            ranks.barrier();
+            diverged.extend(diverged_here);
+            let Some(next_seed) = looks::next_seed(&context, report)? else { break };
+            context.seeds = next_seed;
         }
-        ranks.barrier();
-        diverged.extend(diverged_here);
     }
 
     if worker.leads() && !request.pretrain_only {

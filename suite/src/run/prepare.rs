@@ -1,12 +1,14 @@
 //! Before the first cell, opens everything that a run reads and checks everything that could be rejected.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use eqr_datasets::Pack;
 use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind};
+use eqr_probes::sequential::Looks;
 
 use crate::cluster::agreement::{agree, from_leader, gather, same_everywhere};
 use crate::cluster::host::host;
@@ -34,10 +36,20 @@ pub(super) struct Prepared {
     /// Encoder that every training starts from, if not from random weights.
     pub(super) initial_encoder: Option<VitParameters>,
     pub(super) downstream: DownstreamPacks,
+    /// The looks at the claims; `None` if the number of seeds is fixed.
+    pub(super) looks: Option<Looks>,
     /// Content hashes of the downstream packs, by pack name.
     pack_hashes: BTreeMap<String, String>,
     /// Hashes of external rows' files, by slug.
     row_hashes: BTreeMap<String, String>,
+}
+
+impl Prepared {
+    /// The seeds that the run may need.
+    pub(super) fn possible_seeds(&self) -> Range<u64> {
+        let suite = &self.sub_suite.suite;
+        suite.first_seeds(self.looks.map_or(suite.seeds, |looks| looks.last() as u64))
+    }
 }
 
 /// The packs of the suite's `transfer` and `segmentation`, in the suite's order.
@@ -69,7 +81,7 @@ pub(super) fn prepare_all(
 ) -> Outcome<Vec<Prepared>> {
     let prepare = |sub_suite| prepare(sub_suite, request, folder, compute, worker);
     let prepared = sub_suites.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
-    write_manifest(&prepared, folder, compute, worker)?;
+    write_manifest(&prepared, request, folder, compute, worker)?;
     Ok(prepared)
 }
 
@@ -96,7 +108,8 @@ fn prepare(
     warn_of_scripts(suite);
     let row_hashes = agree(ranks, hash_rows(suite))?;
     same_everywhere(ranks, "the files of rows and sets", &format!("{pack_hashes:?} {row_hashes:?}"))?;
-    Ok(Prepared { sub_suite, data, initial_encoder, downstream, pack_hashes, row_hashes })
+    let looks = agree(ranks, request.looks(suite))?;
+    Ok(Prepared { sub_suite, data, initial_encoder, downstream, looks, pack_hashes, row_hashes })
 }
 
 /// The encoder of `train.init`, which must fit the suite's network.
@@ -181,6 +194,7 @@ fn hash(path: &Path) -> Result<String> {
 
 fn write_manifest(
     prepared: &[Prepared],
+    request: &RunRequest,
     folder: &RunFolder,
     compute: Compute,
     worker: &Worker,
@@ -195,7 +209,8 @@ fn write_manifest(
             init: prepared.initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str()),
         });
         let row_hashes = prepared.iter().flat_map(|prepared| prepared.row_hashes.clone()).collect();
-        manifest::establish(folder, &read.collect::<Vec<_>>(), compute, provenance(worker, &hosts))?;
+        let (read, provenance) = (read.collect::<Vec<_>>(), provenance(worker, &hosts));
+        manifest::establish(folder, &read, compute, request.until_decided, provenance)?;
         row_files::record(folder, &row_hashes)
     })?;
     let manifest = std::fs::read_to_string(folder.path(layout::MANIFEST)).map_err(|_| {

@@ -70,10 +70,12 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
         tasks: [TaskFamily::Classification.name().to_owned()].into_iter().chain(tasks).collect(),
         methods: methods.chain(suite.rows.iter().map(|row| row.name.clone())).collect(),
         compare: suite.compare.clone(),
+        looks: prepared.looks,
+        claims: suite.claims.clone(),
         transfers: suite.transfer.iter().zip(&prepared.downstream.transfer).map(column).collect(),
         segmentations: prepared.downstream.segmentation.iter().map(|pack| pack.name.clone()).collect(),
         notes: suite.notes.clone(),
-        protocol: report::choices(&json!(suite), precision),
+        protocol: report::choices(&json!(suite), prepared.looks, precision),
     }
 }
 

@@ -4,11 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use eqr_probes::sequential::Looks;
 
 use crate::cluster::precision::Precision;
 use crate::run::device_rates::DeviceName;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::suite::Suite;
+use crate::suite_file::until_decided::UntilDecided;
 
 /// The options of `run`.
 #[derive(Clone, Debug)]
@@ -33,6 +36,8 @@ pub struct RunRequest {
     pub ranks_per_cell: Option<NonZeroUsize>,
     /// Finished runs whose trainings are reused if they equal this suite's.
     pub pretrained: Vec<PathBuf>,
+    /// Add seeds until the claims are decided.
+    pub until_decided: Option<UntilDecided>,
     /// Train, and measure nothing.
     pub pretrain_only: bool,
     /// Only print what would be done, with its cost on this device.
@@ -40,6 +45,11 @@ pub struct RunRequest {
 }
 
 impl RunRequest {
+    /// The looks at the claims of `suite`; `None` if the number of seeds is fixed.
+    pub(super) fn looks(&self, suite: &Suite) -> Result<Option<Looks>> {
+        self.until_decided.map(|until_decided| until_decided.looks(suite)).transpose()
+    }
+
     /// The micro-batch, which must divide the batch of every sub-suite.
     pub(super) fn valid_micro_batch(&self, sub_suites: &[SubSuite]) -> Result<Option<i64>> {
         let Some(pairs) = self.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };

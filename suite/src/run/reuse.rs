@@ -12,7 +12,6 @@ use crate::run_folder::cell::Cell;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
-use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
 /// The sections of a suite that a training depends on, besides its method and seed.
@@ -37,11 +36,12 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
         let other = RunFolder::new(run);
         let (theirs, own) = (configuration(&other)?, configuration(folder)?);
         let (mut differing, mut equal) = (Vec::new(), Vec::new());
-        for sub_suite in prepared.iter().map(|prepared| &prepared.sub_suite) {
+        for prepared in prepared {
+            let sub_suite = &prepared.sub_suite;
             for key in sub_suite_keys(&theirs) {
                 let own_training = training(&own, sub_suite.key.as_deref());
                 match differences(&own_training, &training(&theirs, key.as_deref())) {
-                    lines if lines.is_empty() => equal.push((sub_suite, key)),
+                    lines if lines.is_empty() => equal.push((prepared, key)),
                     lines => differing.extend(lines),
                 }
             }
@@ -55,24 +55,27 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
                 differing.join("\n")
             );
         }
-        for (sub_suite, key) in equal {
-            let copied = copy_from(&other, key, folder, sub_suite)?;
+        for (prepared, key) in equal {
+            let copied = copy_from(&other, key, folder, prepared)?;
             say(&format!("{copied} trainings copied from {}", run.display()));
         }
     }
     Ok(())
 }
 
-/// Copies the finished trainings that `sub_suite` lacks from the sub-suite `key` of the other run, and
-/// returns their number.
+/// Copies the finished trainings that the sub-suite of `prepared` lacks from the sub-suite `key` of the other
+/// run, and returns their number.
 fn copy_from(
     other: &RunFolder,
     key: Option<String>,
     folder: &RunFolder,
-    sub_suite: &SubSuite,
+    prepared: &Prepared,
 ) -> Result<usize> {
+    let sub_suite = &prepared.sub_suite;
     let mut copied = 0;
-    for run in encoder_runs(sub_suite)?.into_iter().filter(|run| run.row.kind.trains()) {
+    for run in
+        encoder_runs(sub_suite, prepared.possible_seeds())?.into_iter().filter(|run| run.row.kind.trains())
+    {
         let source = EncoderRun { data_set: key.clone(), ..run.clone() };
         if folder.has_cell(&run.pretrain_id()) || !other.has_cell(&source.pretrain_id()) {
             continue;

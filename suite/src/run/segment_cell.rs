@@ -34,7 +34,7 @@ pub(super) fn measure(
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
     let scenes = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
     let Segmented { head, confusion, .. } = segment(&encoder, &scenes, seed, config, &Solo)?;
-    if seed == 0 && row.pretrain_seed() == context.suite().first_seed {
+    if seed == 0 && (row.is_external() || row.pretrain_seed() == context.suite().first_seed) {
         let figures = context.folder.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use eqr_models::Compute;
+use eqr_probes::sequential::ERROR;
 use serde_json::{Map, Value, json};
 
 use crate::run_folder::atomic_file::write_atomic;
@@ -12,6 +13,7 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::json_leaves::{Lists, leaves};
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::until_decided::UntilDecided;
 
 /// Keys of the configuration that are known only when the files have been read.
 const FROM_FILES: [&str; 3] = ["data", "init", "packs"];
@@ -32,13 +34,20 @@ pub struct HashedSubSuite<'a> {
 ///
 /// # Errors
 /// A folder that is not a run, or a run with another configuration; the message names the keys that differ.
-pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Result<()> {
+pub fn check(
+    run: &RunFolder,
+    sub_suites: &[SubSuite],
+    compute: Compute,
+    until_decided: Option<UntilDecided>,
+) -> Result<()> {
     if let Some(mut found) = read(run)? {
         for key in FROM_FILES {
             found.as_object_mut().and_then(|keys| keys.remove(key));
         }
-        let suites = by_data_set(sub_suites.iter().map(|sub_suite| (sub_suite, Some(suite(sub_suite)))));
-        let wanted = json!({"suite": suites, "precision": compute.name()});
+        let suite = |sub_suite| (sub_suite, Some(suite(sub_suite, until_decided)));
+        let suites = by_data_set(sub_suites.iter().map(suite));
+        let mut wanted = json!({"suite": suites, "precision": compute.name()});
+        add_until_decided(&mut wanted, until_decided);
         return ensure_same(&found, &wanted).with_context(|| another_configuration(run));
     }
     let root = run.root();
@@ -57,14 +66,30 @@ pub fn check(run: &RunFolder, sub_suites: &[SubSuite], compute: Compute) -> Resu
     Ok(())
 }
 
-/// The suite without its external rows and the pairs that the report tests: further ones may be added to a
-/// run.
-fn suite(sub_suite: &SubSuite) -> Value {
+/// The suite without its external rows, and without the pairs and claims that the report tests: further ones
+/// may be added to a run. Claims that decide on the number of seeds must be fixed before the first look.
+fn suite(sub_suite: &SubSuite, until_decided: Option<UntilDecided>) -> Value {
     let mut suite = json!(sub_suite.suite);
     if let Some(keys) = suite.as_object_mut() {
-        keys.retain(|key, _| key != "rows" && key != "compare");
+        let may_grow = |key: &str| match key {
+            "rows" | "compare" => true,
+            "claim" => until_decided.is_none(),
+            _ => false,
+        };
+        keys.retain(|key, _| !may_grow(key));
     }
     suite
+}
+
+/// Adds the rule that decides on the number of seeds; the first look has the suite's seeds.
+fn add_until_decided(configuration: &mut Value, until_decided: Option<UntilDecided>) {
+    if let Some(UntilDecided { max_seeds }) = until_decided {
+        configuration["until_decided"] = json!({
+            "rule": "paired t tests after each further seed, error spent in proportion to n - 1, Holm over claims",
+            "error": ERROR,
+            "max_seeds": max_seeds,
+        });
+    }
 }
 
 /// One value per sub-suite, by the keys of the data sets; the value itself if there is one data set without a
@@ -89,16 +114,18 @@ pub fn establish(
     run: &RunFolder,
     sub_suites: &[HashedSubSuite],
     compute: Compute,
+    until_decided: Option<UntilDecided>,
     provenance: Value,
 ) -> Result<()> {
     let of_each = |value: &dyn Fn(&HashedSubSuite) -> Option<Value>| {
         by_data_set(sub_suites.iter().map(|hashed| (hashed.sub_suite, value(hashed))))
     };
     let mut configuration = json!({
-        "suite": of_each(&|hashed| Some(suite(hashed.sub_suite))),
+        "suite": of_each(&|hashed| Some(suite(hashed.sub_suite, until_decided))),
         "precision": compute.name(),
         "data": of_each(&|hashed| Some(json!(hashed.data))),
     });
+    add_until_decided(&mut configuration, until_decided);
     if let Some(init) = of_each(&|hashed| hashed.init.map(|init| json!(init))) {
         configuration["init"] = init;
     }

@@ -1,6 +1,7 @@
 //! The encoders of a suite, and the ids of their cells.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use anyhow::{Error, Result};
@@ -102,15 +103,15 @@ impl EncoderRun {
     }
 }
 
-/// Every encoder of a sub-suite, seed by seed, so that an interrupted run has all methods for its first
-/// seeds.
+/// Every encoder of a sub-suite with these pretraining seeds, seed by seed, so that an interrupted run has all
+/// methods for its first seeds.
 ///
 /// # Errors
 /// An unknown method name.
-pub fn encoder_runs(SubSuite { key, suite }: &SubSuite) -> Result<Vec<EncoderRun>> {
+pub fn encoder_runs(SubSuite { key, suite }: &SubSuite, seeds: Range<u64>) -> Result<Vec<EncoderRun>> {
     let rows = rows(suite)?;
     let run = |seed, row: &Row| EncoderRun { data_set: key.clone(), row: row.clone(), seed };
-    Ok(suite.pretraining_seeds().flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
+    Ok(seeds.flat_map(|seed| rows.iter().map(move |row| run(seed, row))).collect())
 }
 
 /// Steps after which an encoder is probed for the curve of R2 against steps, the end excluded. Empty without

@@ -1,6 +1,8 @@
 //! A suite: what is trained on what, and how it is measured. Every key has the protocol's value as its
 //! default, if the protocol gives one.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use eqr_models::MethodKind;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::{SegmentationSet, TransferSet};
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::model::Model;
+use crate::suite_file::own_claims::OwnClaim;
 use crate::suite_file::probe::Probe;
 use crate::suite_file::scale::Scale;
 use crate::suite_file::suggestions::parse_method;
@@ -41,6 +44,9 @@ pub struct Suite {
     /// Pairs of rows that the report tests in addition to those that it always tests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compare: Vec<ComparedPair>,
+    /// Orders of two rows that the report tests as claims, in addition to the paper's.
+    #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<OwnClaim>,
     /// Number of pretraining seeds: first_seed, first_seed + 1, ..
     pub seeds: u64,
     /// The first pretraining seed. Experiments that choose a setting use other seeds than the runs that
@@ -86,9 +92,9 @@ impl Suite {
         Ok(self)
     }
 
-    /// The pretraining seeds, ascending.
-    pub fn pretraining_seeds(&self) -> std::ops::Range<u64> {
-        self.first_seed..self.first_seed + self.seeds
+    /// The first `count` pretraining seeds, ascending.
+    pub fn first_seeds(&self, count: u64) -> Range<u64> {
+        self.first_seed..self.first_seed + count
     }
 
     /// The methods, parsed.

@@ -4,7 +4,6 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::suite_file::compared_pairs::ComparedPair;
 use crate::suite_file::plan::Row;
 use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::suite::Suite;
@@ -18,7 +17,13 @@ impl Suite {
     pub fn validate(&self) -> Result<()> {
         self.method_kinds()?;
         external_rows::validate(&self.rows, &self.methods)?;
-        self.compare.iter().try_for_each(|pair| self.validate_pair(pair))?;
+        for pair in &self.compare {
+            self.validate_pair("compare", &pair.first, &pair.second)?;
+        }
+        for claim in &self.claims {
+            self.validate_pair("claim", &claim.first, &claim.second)?;
+            claim.validate().with_context(|| format!("claim: `{}` above `{}`", claim.first, claim.second))?;
+        }
         downstream_sets::validate(&self.transfer, &self.segmentation)?;
         ensure_distinct("methods", &self.methods)?;
         let at_least_one = [
@@ -82,11 +87,10 @@ impl Suite {
 impl Suite {
     /// Checks that both names of a pair are known. The suite need not have both rows, because `--methods` may
     /// leave rows out.
-    fn validate_pair(&self, ComparedPair { first, second }: &ComparedPair) -> Result<()> {
-        ensure!(first != second, "compare: `{first}` is compared with itself\nhint: name two rows");
-        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != **name))
-        {
-            name.parse::<Row>().context("compare")?;
+    fn validate_pair(&self, key: &'static str, first: &str, second: &str) -> Result<()> {
+        ensure!(first != second, "{key}: `{first}` is compared with itself\nhint: name two rows");
+        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != *name)) {
+            name.parse::<Row>().context(key)?;
         }
         Ok(())
     }
@@ -129,6 +133,16 @@ mod tests {
             ("compare=[{first=\"Ours\", second=\"VICRge\"}]", "did you mean `VICReg`"),
             ("compare=[{first=\"Ours\", second=\"Ours\"}]", "compare: `Ours` is compared with itself"),
             ("compare=[{first=\"Ours\", secnd=\"VICReg\"}]", "did you mean `second`"),
+            ("claim=[{first=\"Ours\", second=\"VICRge\", task=\"color\"}]", "did you mean `VICReg`"),
+            ("claim=[{first=\"Ours\", second=\"Ours\", task=\"color\"}]", "claim: `Ours` is compared with"),
+            ("claim=[{first=\"Ours\", second=\"VICReg\"}]", "missing field `task`"),
+            ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"colour\"}]", "did you mean `color`"),
+            ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"mean\", margin=nan}]", "margin = NaN"),
+            ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"color\", margn=1}]", "did you mean `margin`"),
+            (
+                "claim=[{first=\"Ours\", second=\"VICReg\", task=\"color\", metric=\"r2_per_outputs\"}]",
+                "claim: `Ours` above `VICReg`: unknown metric `r2_per_outputs`\nhint: did you mean `r2_per_output`",
+            ),
         ] {
             let found = format!("{:#}", Suite::load("quickstart", &[assignment.into()]).unwrap_err());
             assert!(found.contains(message), "{found}");

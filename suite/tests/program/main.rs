@@ -32,3 +32,4 @@ mod segmentation;
 mod skip;
 mod stop;
 mod streamed_pack;
+mod until_decided;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{copy, eqr, folder, is_installed, output, run_args, stderr, succeeded, tiny_run};
+use crate::common::{cell, copy, eqr, folder, is_installed, output, run_args, stderr, succeeded, tiny_run};
 use crate::skip::skip;
 
 /// A tiny run with imported results whose name is HTML.
@@ -157,4 +157,46 @@ fn a_run_that_is_not_whole_is_reported_as_far_as_it_goes() {
     refused(&["report", "run"], "report.json is damaged or of another version");
     std::fs::remove_file(here.join("run/report.json")).unwrap();
     refused(&["report", "run"], "holds no run: report.json is missing");
+}
+
+/// Claims are added to a finished run. Ours and the untrained encoder have one seed; VICReg is not there.
+#[test]
+fn claims_are_judged_and_told_as_json() {
+    let folder = folder();
+    let here = folder.path();
+    copy(tiny_run(), &here.join("run"));
+    let claims = "claim=[{first=\"Ours\",second=\"Random init\",task=\"rotation\",margin=0.25},\
+                  {first=\"Ours\",second=\"VICReg\",task=\"mean\"}]";
+    let output = eqr(here, &run_args("run", &["--set", claims]));
+    succeeded(&output);
+    let tables = String::from_utf8(output.stdout).unwrap();
+    let (title, first) = tables.split_once("Claims of the suite file").expect("a section of claims");
+    assert!(!title.contains("Representation y") && first.contains("rotation: Ours > Random init by 0.25"));
+    let markdown = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
+    assert!(
+        markdown.contains("- 2 claims: 0 reproduced, 0 contradicted, 1 open, 1 not measured."),
+        "{markdown}"
+    );
+
+    let output = eqr(here, &["report", "run", "--json"]);
+    succeeded(&output);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counts = serde_json::json!({"reproduced": 0, "contradicted": 0, "open": 1, "not_measured": 1});
+    assert_eq!((&found["counts"], &found["counts_by_family"]["own"]), (&counts, &counts));
+    let [rotation, mean] = &found["claims"].as_array().unwrap()[..] else { panic!("{found}") };
+    let read = |method: &str| {
+        let cell = cell(&here.join("run"), &format!("probe-{method}-seed0"));
+        let metrics = cell["metrics"].as_array().unwrap().iter();
+        let own =
+            metrics.filter(|metric| metric["task"] == "rotation" && metric["metric"] == "r2_per_output");
+        let values: Vec<f64> = own.map(|metric| metric["value"].as_f64().unwrap()).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let difference = rotation["difference"].as_f64().unwrap();
+    assert!((difference - (read("ours") - read("random-init"))).abs() < 1e-12, "{rotation}");
+    assert_eq!((&rotation["verdict"], &rotation["n"]), (&"open".into(), &serde_json::json!([1, 1])));
+    assert_eq!((&rotation["margin"], &rotation["p"]), (&0.25.into(), &serde_json::Value::Null));
+    assert_eq!((&mean["verdict"], &mean["difference"]), (&"not_measured".into(), &serde_json::Value::Null));
+    let both = eqr(here, &["report", "run", "--json", "--format", "csv"]);
+    assert_eq!(both.status.code(), Some(2), "{}", stderr(&both));
 }

@@ -161,9 +161,12 @@ fn definition(configuration: &Value) -> Value {
     let mut definition = configuration.clone();
     let drop = |suite: &mut Value| {
         if let Some(keys) = suite.as_object_mut() {
-            keys.retain(|key, _| !["methods", "seeds", "title", "notes"].contains(&key.as_str()));
+            keys.retain(|key, _| !["methods", "seeds", "claim", "title", "notes"].contains(&key.as_str()));
         }
     };
+    if let Some(keys) = definition.as_object_mut() {
+        keys.remove("until_decided");
+    }
     match definition["suite"].get("name") {
         Some(_) => drop(&mut definition["suite"]),
         None => definition["suite"]

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::report::claims::JudgedClaim;
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
 use crate::report::table::Table;
@@ -48,6 +49,8 @@ pub struct DataSetReport<'a> {
     pub context: &'a ReportContext,
     /// Tables in order.
     pub tables: Vec<Table>,
+    /// The claims with their verdicts.
+    pub claims: Vec<JudgedClaim>,
     /// The headline of every task.
     pub headlines: Vec<Column>,
     /// What the reconstructions use, one sentence a method.

@@ -3,6 +3,7 @@
 mod csv;
 mod format;
 mod html;
+mod json;
 mod latex;
 mod markdown;
 mod terminal;
@@ -11,12 +12,15 @@ pub use format::{DataSetReport, Document, Format, OutputFile};
 
 /// Every format, in the order of `report --help`.
 pub const FORMATS: &[&dyn Format] =
-    &[&terminal::Terminal, &markdown::Markdown, &latex::Latex, &csv::Csv, &html::Html];
+    &[&terminal::Terminal, &markdown::Markdown, &latex::Latex, &csv::Csv, &html::Html, &json::Json];
 
 /// The format with this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
+
+/// The claims for programs.
+pub const JSON: &dyn Format = &json::Json;
 
 /// Tables drawn with box characters, for a terminal.
 pub const TERMINAL: &dyn Format = &terminal::Terminal;

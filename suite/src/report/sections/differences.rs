@@ -40,7 +40,7 @@ fn table(section: &Section, context: &ReportContext, columns: &[Column]) -> Tabl
     });
     let columns =
         ["difference [95%]", "test", "p", "Holm p", "Hedges' g", "verdict"].map(str::to_owned).to_vec();
-    section.table("what: first - second", columns, rows.collect(), notes(p.len(), &comparisons))
+    section.table("what: first - second", columns, rows.collect(), notes(context, p.len(), &comparisons))
 }
 
 /// Two methods compared in one column.
@@ -63,6 +63,7 @@ impl Comparison {
             _ if difference.p.is_none() => "-",
             Test::Paired => "paired",
             Test::Welch => "Welch",
+            Test::Sequential => "sequential",
         };
         let entries = vec![
             TableEntry::Difference(difference.clone()),
@@ -84,7 +85,7 @@ impl Comparison {
     }
 }
 
-fn notes(tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
+fn notes(context: &ReportContext, tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
     let plain = [
         "First less second: above zero the first is better. separates: the 95% interval of this difference, taken alone, \
          excludes zero; open: it does not; not testable: a single seed, or no spread at all."
@@ -98,7 +99,10 @@ fn notes(tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
     let few: BTreeSet<String> =
         comparisons.iter().filter_map(|comparison| comparison.contrast.too_few()).collect();
     let warnings = few.into_iter().map(|why| Note::Warning(format!("{why}.")));
-    plain.map(Note::Plain).into_iter().chain(warnings).collect()
+    let fixed = "The number of seeds depended on the claims, which have tests of their own. The tests of this table \
+                 are for a number that is fixed beforehand, and are too optimistic here.";
+    let fixed = context.looks.map(|_| Note::Warning(fixed.to_owned()));
+    plain.map(Note::Plain).into_iter().chain(fixed).chain(warnings).collect()
 }
 
 #[cfg(test)]

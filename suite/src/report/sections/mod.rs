@@ -1,5 +1,7 @@
 //! The tables of a report in order: one file per kind of table, one line of [`SECTIONS`] per section.
 
+mod blocks;
+mod claims;
 mod differences;
 mod encoder_gradient;
 mod geometry;
@@ -23,8 +25,10 @@ use crate::report::context::ReportContext;
 use crate::report::table::Table;
 use crate::report::values::Values;
 
+const CLAIMS: &str = "The paper's claims, tested";
+
 /// Every section, in the order of the report: name in CSV, title, the data that it covers, and the function
-/// that makes its tables.
+/// that makes its tables. The claims of all groups open the report.
 const SECTIONS: &[Section] = &[
     Section {
         name: scores::MAIN,
@@ -32,11 +36,18 @@ const SECTIONS: &[Section] = &[
         group: Group::Training,
         tables: scores::main,
     },
+    Section { name: claims::NAME, title: CLAIMS, group: Group::Training, tables: claims::tables },
     Section {
         name: "differences",
-        title: "Differences between methods, headline metric",
+        title: "Exploratory: differences between methods, headline metric",
         group: Group::Training,
         tables: differences::in_headlines,
+    },
+    Section {
+        name: "blocks",
+        title: "Methods and pretraining seeds: analysis of variance, headline metrics",
+        group: Group::Training,
+        tables: blocks::tables,
     },
     Section {
         name: "variance",
@@ -128,9 +139,10 @@ const SECTIONS: &[Section] = &[
         group: Group::Transfer,
         tables: transfer::linear,
     },
+    Section { name: claims::NAME, title: CLAIMS, group: Group::Transfer, tables: claims::tables },
     Section {
         name: "differences",
-        title: "Differences between methods, linear transfer",
+        title: "Exploratory: differences between methods, linear transfer",
         group: Group::Transfer,
         tables: differences::in_transfer,
     },
@@ -152,9 +164,10 @@ const SECTIONS: &[Section] = &[
         group: Group::Segmentation,
         tables: segmentation::whole,
     },
+    Section { name: claims::NAME, title: CLAIMS, group: Group::Segmentation, tables: claims::tables },
     Section {
         name: "differences",
-        title: "Differences between methods, segmentation, mIoU",
+        title: "Exploratory: differences between methods, segmentation, mIoU",
         group: Group::Segmentation,
         tables: differences::in_segmentation,
     },
@@ -178,7 +191,7 @@ const SECTIONS: &[Section] = &[
     },
 ];
 
-/// All tables: first those about the training data set, then those about other data sets.
+/// All tables: first the claims, then those about the training data set, then those about other data sets.
 pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     let mut training = group_tables(Group::Training, values, context);
     let elsewhere =
@@ -191,7 +204,7 @@ pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
         training.remove(0);
         [elsewhere, training]
     };
-    groups.concat().into_iter().chain(group_tables(Group::Protocol, values, context)).collect()
+    claims_first(groups.concat().into_iter().chain(group_tables(Group::Protocol, values, context)))
 }
 
 /// The tables that mirror the paper's table `number`: all tables of a suite that mirrors it as a whole, else
@@ -203,7 +216,7 @@ pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result
     let mirrors = |group: &Group| group.paper_table(context) == Some(number);
     let tables = match [Group::Transfer, Group::Segmentation].into_iter().find(mirrors) {
         _ if context.table == Some(number) => all(values, context),
-        Some(group) => group_tables(group, values, context),
+        Some(group) => claims_first(group_tables(group, values, context).into_iter()),
         None => vec![],
     };
     if !tables.iter().any(Table::has_estimates) {
@@ -213,6 +226,16 @@ pub fn mirroring(number: u8, values: &Values, context: &ReportContext) -> Result
         );
     }
     Ok(tables)
+}
+
+fn claims_first(tables: impl Iterator<Item = Table>) -> Vec<Table> {
+    let (claims, others): (Vec<Table>, Vec<Table>) = tables.partition(is_of_claims);
+    [claims, others].concat()
+}
+
+/// Whether a table is about claims, and not about the values behind them.
+pub fn is_of_claims(table: &Table) -> bool {
+    table.section == claims::NAME
 }
 
 /// The main table in any case, and the others if they have values.

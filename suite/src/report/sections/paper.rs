@@ -1,56 +1,12 @@
 //! The paper's values beside this run's.
 
-use serde::Deserialize;
-
 use super::section::{Group, Section};
-use crate::registry::{R2, R2Metric, SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
+use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
 use crate::report::context::{ReportContext, TransferColumn};
+use crate::report::paper_tables::{POOLED_TABLE, Reported, metric, reported};
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Sample, Values};
 use crate::suite_file::scale::Scale;
-
-const TABLES: &str = include_str!("../../../../results/paper/tables.csv");
-/// The table whose R2 values the paper takes from SIE, which pools them.
-const POOLED_TABLE: u8 = 1;
-
-/// A line of the paper's tables.
-#[derive(Clone, Debug, Deserialize)]
-struct Reported {
-    table: u8,
-    dataset: String,
-    task: String,
-    method: String,
-    metric: String,
-    value: f64,
-    std: Option<f64>,
-}
-
-impl Reported {
-    /// Converts percentages to fractions, which runs measure.
-    fn into_fraction(self) -> Self {
-        if self.metric != "accuracy_percent" {
-            return self;
-        }
-        Reported { value: self.value / 100.0, std: self.std.map(|std| std / 100.0), ..self }
-    }
-
-    /// Whether the line can be compared with this quantity of a run. The paper gives one metric per task,
-    /// except in its segmentation table.
-    fn is_of(&self, quantity: &Quantity) -> bool {
-        let same_set = quantity.set.as_ref().is_none_or(|set| same_name(set, &self.dataset));
-        self.task == quantity.task
-            && same_set
-            && (self.table != SEGMENTATION_TABLE || self.metric == quantity.metric)
-    }
-}
-
-/// Whether two names of data sets differ only in case and punctuation.
-fn same_name(a: &str, b: &str) -> bool {
-    let plain = |name: &str| -> String {
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    plain(a) == plain(b)
-}
 
 /// The quantities of the paper's table `number` that a run may measure, each with its name in the row label.
 fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
@@ -70,13 +26,11 @@ fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String,
             };
             context.segmentations.iter().flat_map(of_set).collect()
         }
-        Group::Training | Group::Protocol => {
-            let metric = |task: &str| match TaskFamily::of_task(task).headline() {
-                headline if *headline == R2 && number == POOLED_TABLE => R2Metric::POOLED.to_string(),
-                headline => headline.metric.to_owned(),
-            };
-            context.tasks.iter().map(|task| (task.clone(), Quantity::probed(task, &metric(task)))).collect()
-        }
+        Group::Training | Group::Protocol => context
+            .tasks
+            .iter()
+            .map(|task| (task.clone(), Quantity::probed(task, &metric(number, task))))
+            .collect(),
     }
 }
 
@@ -99,13 +53,6 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
         }
     };
     section.group.paper_table(context).map(table).into_iter().collect()
-}
-
-fn reported(number: u8) -> Vec<Reported> {
-    let lines = csv::Reader::from_reader(TABLES.as_bytes()).into_deserialize();
-    let all =
-        lines.map(|line: Result<Reported, _>| line.expect("the file is part of the program, and tested"));
-    all.filter(|reported| reported.table == number).map(Reported::into_fraction).collect()
 }
 
 fn rows(values: &Values, method: &str, quantities: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
@@ -168,12 +115,6 @@ mod tests {
 
     fn table(group: Group, cells: &[crate::run_folder::cell::Cell], context: &ReportContext) -> Table {
         tables(section("paper", group), &Values::at_end(cells), context).remove(0)
-    }
-
-    #[test]
-    fn the_built_in_tables_can_be_read() {
-        let sizes: Vec<usize> = (1..=6).map(|number| reported(number).len()).collect();
-        assert_eq!(sizes, [9, 60, 12, 24, 42, 9]);
     }
 
     #[test]

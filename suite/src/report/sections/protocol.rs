@@ -1,6 +1,7 @@
 //! Every choice behind the numbers of a report: the resolved keys of the suite, and what is the same for
 //! every suite.
 
+use eqr_probes::sequential::Looks;
 use serde_json::Value;
 
 use super::section::Section;
@@ -42,7 +43,7 @@ const FIXED: [(&str, &str); 7] = [
 ];
 
 /// The suite's choices, one line per section, followed by what is the same for every suite.
-pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
+pub fn choices(suite: &Value, looks: Option<Looks>, precision: &str) -> Vec<Choice> {
     let of_training = ["data", "transforms", "model", "train"].map(|key| (key, &suite[key]));
     let of_measuring = ["probe", "transfer", "segmentation"].map(|key| (key, &suite[key]));
     let key_and_value = |leaf: &Leaf| {
@@ -53,8 +54,7 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
         let keys: Vec<String> = leaves(value, Lists::Entered).iter().filter_map(key_and_value).collect();
         (!keys.is_empty()).then(|| (key.to_owned(), keys.join(", ")))
     };
-    let seeds =
-        ("pretraining seeds".to_owned(), format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1));
+    let seeds = ("pretraining seeds".to_owned(), seeds(suite, looks));
     let precision = (
         "precision".to_owned(),
         format!("{precision} in forward and backward passes; losses, statistics and the optimiser in fp32"),
@@ -65,6 +65,18 @@ pub fn choices(suite: &Value, precision: &str) -> Vec<Choice> {
         .chain([seeds, precision])
         .chain(of_measuring.into_iter().filter_map(line));
     own.chain(FIXED.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))).collect()
+}
+
+fn seeds(suite: &Value, looks: Option<Looks>) -> String {
+    let first = format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1);
+    let Some(looks) = looks else { return first };
+    format!(
+        "{first}, then one more at a time until every claim is decided, at most {} seeds; paired t tests after {} \
+         to {} seeds share an error of 5% in proportion to n - 1",
+        looks.last(),
+        looks.first(),
+        looks.last()
+    )
 }
 
 /// The table of choices. It has no rows if the run does not record them.
@@ -91,12 +103,15 @@ mod tests {
     fn every_key_of_the_suite_stands_with_its_value() {
         let suite = json!({"seeds": 3, "model": {"patch": 8, "head": {"hidden": 256}}, "transforms": {"active": ["rotation", "color"]},
             "transfer": [{"file": "a.h5"}, {"file": "b.h5"}], "train": {"init": null}});
-        let all = choices(&suite, "bf16");
+        let all = choices(&suite, None, "bf16");
         let of = |key: &str| all.iter().find(|(name, _)| name == key).map(|(_, text)| text.as_str());
         assert_eq!(of("model"), Some("head.hidden = 256, patch = 8"));
         assert_eq!(of("transforms"), Some("active = rotation color"));
         assert_eq!(of("transfer"), Some("1.file = a.h5, 2.file = b.h5"));
         assert_eq!(of("pretraining seeds"), Some("0 to 2"));
         assert_eq!(of("train"), None);
+        let all = choices(&suite, Some(Looks::new(3, 8).unwrap()), "bf16");
+        let (_, seeds) = all.iter().find(|(name, _)| name == "pretraining seeds").unwrap();
+        assert!(seeds.starts_with("0 to 2, then one more") && seeds.contains("at most 8 seeds"), "{seeds}");
     }
 }

@@ -7,7 +7,7 @@ use eqr_probes::stats::small_sample_warning;
 use super::section::Section;
 use super::shuffled;
 use crate::registry::{Level, Measure, R2, R2Metric, TOP1, TaskFamily, r2_shown_in, shown_in};
-use crate::report::column::{self, Column};
+use crate::report::column::{self, Column, NO_CEILING, ROOM};
 use crate::report::context::ReportContext;
 use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
 use crate::report::values::{Quantity, Values};
@@ -16,8 +16,6 @@ use crate::suite_file::plan::method_name;
 /// Name of the section that every report has.
 pub const MAIN: &str = "main";
 
-/// A ceiling this close to the floor leaves no room for differences between methods.
-const ROOM: f64 = 0.1;
 /// Number of seeds below which the main table warns.
 const FEW: usize = 3;
 
@@ -32,7 +30,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(budget_note(context));
     notes.extend(few_seeds_note(&columns));
     notes.extend(column::missing_note(&columns));
-    notes.extend(columns.iter().filter_map(uninformative_note));
+    notes.extend(columns.iter().filter_map(no_ceiling_note));
     notes.extend(shuffled::warnings(values, context));
     notes.extend(shuffled::missing_note(values, context));
     notes.extend(undefined_notes(values, context));
@@ -74,7 +72,7 @@ pub fn transformations(section: &Section, values: &Values, context: &ReportConte
     }
     notes.extend(column::single_note(&columns));
     notes.extend(column::missing_note(&columns));
-    notes.extend(columns.iter().filter_map(uninformative_note));
+    notes.extend(columns.iter().filter_map(no_ceiling_note));
     vec![section.table("method", columns.iter().map(Column::heading).collect(), rows, notes)]
 }
 
@@ -152,12 +150,12 @@ fn budget_note(context: &ReportContext) -> Option<Note> {
     twice.then(|| Note::Plain(text.to_owned()))
 }
 
-fn uninformative_note(column: &Column) -> Option<Note> {
-    let (floor, ceiling) = column.level(Role::Floor).zip(column.level(Role::Ceiling))?;
+fn no_ceiling_note(column: &Column) -> Option<Note> {
+    let (floor, ceiling) = column.floor_and_ceiling()?;
     let is_r2 = TaskFamily::of_task(&column.subject) == TaskFamily::Transformation;
-    (is_r2 && ceiling - floor < ROOM).then(|| {
+    (is_r2 && column.lacks_ceiling()).then(|| {
         Note::Warning(format!(
-            "{} is uninformative at this budget: its ceiling {} is not {ROOM} above its floor {}.",
+            "{}: {NO_CEILING}, {} is not {ROOM} above its floor {}.",
             column.subject,
             number(ceiling),
             number(floor)
@@ -199,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_room_is_called_uninformative() {
+    fn a_column_without_room_has_no_ceiling() {
         let context = context(&["rotation"], &["Random init", "Ours", "Direct regression"]);
         let low =
             [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.2, 0.225, 0.25])]
@@ -208,7 +206,7 @@ mod tests {
         let table_low = table_of(&low);
         assert_eq!(
             warnings(&table_low),
-            ["rotation is uninformative at this budget: its ceiling 0.225 is not 0.1 above its floor 0.150."]
+            ["rotation: no ceiling at this budget, 0.225 is not 0.1 above its floor 0.150."]
         );
         let high =
             [rotation("Random init", &[0.1, 0.15, 0.2]), rotation("Direct regression", &[0.5, 0.55, 0.6])]

@@ -15,6 +15,7 @@ use super::format::{DataSetReport, Document, Format, OutputFile};
 use crate::registry::TaskFamily;
 use crate::report::column::Column;
 use crate::report::legend::Legend;
+use crate::report::sections::is_of_claims;
 use crate::report::table::{Layout, Note, Table};
 use crate::run_folder::layout;
 use crate::suite_file::scale::Scale;
@@ -162,14 +163,15 @@ fn is_protocol(table: &Table) -> bool {
 /// The bars, heat map and tables of a data set.
 fn results(data_set: &DataSetReport) -> Markup {
     let notes = &data_set.context.notes;
-    let mut all = data_set.tables.iter().filter(|table| !is_protocol(table));
-    let first = all.next();
+    let shown = data_set.tables.iter().filter(|table| !is_protocol(table));
+    let (claims, all): (Vec<&Table>, Vec<&Table>) = shown.partition(|table| is_of_claims(table));
+    let (first, all) = all.split_at(all.len().min(1));
     let bars: Vec<Markup> = data_set.headlines.iter().filter_map(bars::figure).collect();
     let is_r2 = |column: &&Column| TaskFamily::of_task(&column.subject) == TaskFamily::Transformation;
     let r2: Vec<&Column> = data_set.headlines.iter().filter(is_r2).collect();
     html! {
         @if !notes.is_empty() { ul.notes { @for note in notes { li { (note) } } } }
-        @if let Some(table) = first { (tables::table(table)) }
+        @for table in claims.iter().chain(first) { (tables::table(table)) }
         @if !bars.is_empty() {
             h3 { "Means and intervals" }
             div.bars { @for figure in bars { (figure) } }
@@ -194,8 +196,9 @@ fn warnings(document: &Document) -> Markup {
         } else {
             String::new()
         };
+        let main = data_set.tables.iter().find(|table| !is_of_claims(table));
         // the warnings of the other tables are printed below those tables
-        for note in data_set.tables.first().iter().flat_map(|table| &table.notes) {
+        for note in main.iter().flat_map(|table| &table.notes) {
             if let Note::Warning(text) = note {
                 all.push(format!("{which}{text}"));
             }
