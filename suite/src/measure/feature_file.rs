@@ -70,7 +70,7 @@ impl FeatureFile {
             };
             let (train_t, test_t) = (target("train", &train)?, target("test", &test)?);
             self.same_width(&format!("test/targets/{task}"), &test_t, &train_t, 1)?;
-            let pairs = |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target };
+            let pairs = |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target, redrawn: None };
             let (train, test) = (pairs(&train, train_t), pairs(&test, test_t));
             Ok(PairSet { task, combined: false, train, test })
         };
