@@ -27,6 +27,11 @@ pub enum MethodKind {
     RandomInit,
     /// The encoder trained to regress the parameters: the ceiling of every equivariance table.
     Direct,
+    /// The first principal components of the pixels: a floor without a network.
+    PixelPca {
+        /// Number of components, at least 1.
+        components: u16,
+    },
 }
 
 /// A variant of SIE.
@@ -100,6 +105,7 @@ const FIXED: [(&str, MethodKind); 6] = [
 const NO_RECONSTRUCTION: &str = ", no reconstruction";
 const SINGLE_EACH: &str = ", single each time";
 const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
+const PIXEL_PCA: &str = "PCA of the pixels";
 
 /// Names of the methods that a suite may list, for messages. Other sets of transforms (`SIE(blur+crop)`) and
 /// combinations of the suffixes after a comma are also valid.
@@ -118,7 +124,8 @@ pub fn method_names() -> Vec<String> {
     let sets = TransformName::ALL.iter().map(|(_, short, _)| *short).chain(["rot+color", "all"]);
     let sie = sets.map(|set| format!("SIE({set})"));
     let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE].map(|addition| format!("SIE(all{addition})"));
-    ours.chain(fixed).chain(sie).chain(variants).collect()
+    let pca = [16, 64].map(|components| MethodKind::PixelPca { components }.to_string());
+    ours.chain(fixed).chain(sie).chain(variants).chain(pca).collect()
 }
 
 impl fmt::Display for Ssl {
@@ -152,6 +159,7 @@ impl fmt::Display for MethodKind {
                 let single = when(*pairs == PairMode::SingleEach, SINGLE_EACH);
                 write!(f, "SIE({known}{single}{})", when(!prediction_variance, NO_PREDICTION_VARIANCE))
             }
+            MethodKind::PixelPca { components } => write!(f, "{PIXEL_PCA} ({components})"),
             other => f.write_str(
                 FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0,
             ),
@@ -164,7 +172,7 @@ impl FromStr for MethodKind {
 
     fn from_str(name: &str) -> Result<Self> {
         let fixed = || FIXED.iter().find(|(fixed, _)| *fixed == name).map(|(_, kind)| kind.clone());
-        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name));
+        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name)).or_else(|| pixel_pca(name));
         kind.ok_or_else(|| Error::Invalid(format!("unknown method `{name}`")))
     }
 }
@@ -199,6 +207,14 @@ fn sie(name: &str) -> Option<MethodKind> {
     };
     let pairs = if single { PairMode::SingleEach } else { PairMode::Combined };
     Some(MethodKind::Sie(SieKind { known, pairs, prediction_variance: !without }))
+}
+
+/// `PCA of the pixels (<number of components>)`.
+fn pixel_pca(name: &str) -> Option<MethodKind> {
+    let components = name.strip_prefix(PIXEL_PCA)?.strip_prefix(" (")?.strip_suffix(')')?;
+    let kind = MethodKind::PixelPca { components: components.parse().ok().filter(|&count| count > 0)? };
+    // `016` and `+16` are numbers too, but no names
+    (kind.to_string() == name).then_some(kind)
 }
 
 /// `text` without `suffix`, and whether it was there.
@@ -238,14 +254,20 @@ impl MethodKind {
             | MethodKind::Ssl(Ssl::Vicreg)
             | MethodKind::Supervised
             | MethodKind::RandomInit
-            | MethodKind::Direct => None,
+            | MethodKind::Direct
+            | MethodKind::PixelPca { .. } => None,
             _ => Some(MethodKind::VICREG),
         }
     }
 
     /// Whether there is anything to train.
     pub fn trains(&self) -> bool {
-        *self != MethodKind::RandomInit
+        *self != MethodKind::RandomInit && self.has_network()
+    }
+
+    /// Whether its encoder is a network, with a token map and two halves of y.
+    pub fn has_network(&self) -> bool {
+        !matches!(self, MethodKind::PixelPca { .. })
     }
 
     /// Whether the loss needs transform parameters or labels, which a sample may lack.
@@ -286,6 +308,9 @@ mod tests {
             "Ours(Supervised)",
             "Ours(SimCLR",
             "SIE(all, )",
+            "PCA of the pixels",
+            "PCA of the pixels (0)",
+            "PCA of the pixels (016)",
         ];
         for name in none {
             assert!(name.parse::<MethodKind>().is_err(), "{name}");

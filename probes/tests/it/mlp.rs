@@ -45,7 +45,14 @@ fn problem(name: &str, x: &Tensor, t: &Tensor) -> Problem {
 fn copy(p: &Problem) -> Problem {
     let [train_x, train_t, test_x, test_t] =
         [&p.train_x, &p.train_t, &p.test_x, &p.test_t].map(Tensor::shallow_clone);
-    Problem { name: p.name.clone(), train_x, train_t, redraw: p.redraw.as_ref().map(Redraw::shallow_clone), test_x, test_t }
+    Problem {
+        name: p.name.clone(),
+        train_x,
+        train_t,
+        redraw: p.redraw.as_ref().map(Redraw::shallow_clone),
+        test_x,
+        test_t,
+    }
 }
 
 fn per_output(fit: &Fit) -> f64 {
@@ -155,7 +162,8 @@ fn drawn_anew(rows: i64, target: fn(&Tensor, u64) -> Tensor) -> Problem {
     let values = images.shallow_clone();
     let pairs: PairDraw = Rc::new(move |epoch| {
         let mut rng = Pcg64::seed_from_u64(epoch);
-        let mut index = || Tensor::from_slice(&(0..rows).map(|_| rng.gen_range(0..40i64)).collect::<Vec<_>>());
+        let mut index =
+            || Tensor::from_slice(&(0..rows).map(|_| rng.gen_range(0..40i64)).collect::<Vec<_>>());
         let (first, second) = (index(), index());
         let parameters = values.index_select(0, &second) - values.index_select(0, &first);
         EpochPairs { first, second, parameters }

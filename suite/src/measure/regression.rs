@@ -12,7 +12,7 @@ use tch::Tensor;
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
-use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::measure::pair_features::PairSet;
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
@@ -216,6 +216,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::measure::pair_features::PairFeatures;
 
     fn pairs(target: &[f32], columns: i64) -> PairFeatures {
         let target = Tensor::from_slice(target).view([-1, columns]);

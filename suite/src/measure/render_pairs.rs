@@ -65,9 +65,7 @@ fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw
 fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item = (u64, &[usize])> {
     let rows = units.len();
     let draws = count.div_ceil(rows);
-    (0..draws).map(move |draw| {
-        (epoch * draws as u64 + draw as u64, &units[..rows.min(count - draw * rows)])
-    })
+    (0..draws).map(move |draw| (epoch * draws as u64 + draw as u64, &units[..rows.min(count - draw * rows)]))
 }
 
 #[cfg(test)]
@@ -136,7 +134,8 @@ mod tests {
         let redraw = renders.redrawn(4, 2).redraw(crate::registry::Readout::Y, Rc::new(|t, _| t.copy()));
         let epoch = |epoch: u64| {
             let pairs = (redraw.pairs)(epoch);
-            let images = Vec::<f32>::try_from(redraw.features(&pairs).to_kind(Kind::Float).view([-1])).unwrap();
+            let images =
+                Vec::<f32>::try_from(redraw.features(&pairs).to_kind(Kind::Float).view([-1])).unwrap();
             let hue = Vec::<f32>::try_from(redraw.targets(&pairs, epoch).select(1, 0)).unwrap();
             let images: Vec<[usize; 2]> =
                 images.chunks(4).map(|pair| [pair[0].round() as usize, pair[2].round() as usize]).collect();
@@ -152,7 +151,10 @@ mod tests {
         assert_ne!(epoch(1).0, first);
         let again = Renders::encode(&Index, &source, 8, 1).unwrap().first_epoch();
         let rows: Vec<f32> = Vec::try_from(again.0.y.select(1, 0)).unwrap();
-        assert_eq!(rows.iter().map(|row| row.round() as usize).collect::<Vec<_>>(), first.iter().map(|pair| pair[0]).collect::<Vec<_>>());
+        assert_eq!(
+            rows.iter().map(|row| row.round() as usize).collect::<Vec<_>>(),
+            first.iter().map(|pair| pair[0]).collect::<Vec<_>>()
+        );
         assert_ne!((Renders::encode(&Index, &source, 8, 2).unwrap().draw)(0).first, (redraw.pairs)(0).first);
     }
 }

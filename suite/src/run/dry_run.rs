@@ -13,14 +13,14 @@ use crate::data::open::find_pack;
 use crate::run::cost;
 use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
-use crate::run::measurements::{MeasurementKind, after_training};
+use crate::run::measurements::{MeasuredRow, MeasurementKind, after_training};
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
-use crate::suite_file::plan::{encoder_runs, rows};
+use crate::suite_file::plan::{EncoderRun, Row, encoder_runs, rows};
 use crate::suite_file::suite::Suite;
 
 /// Total cost of the cells.
@@ -110,11 +110,14 @@ impl DryRun<'_> {
         let images = |set: &TransferSet| image_count(&set.file, &set.made_by, roots);
         let transfer_images: Vec<Option<usize>> = suite.transfer.iter().map(images).collect();
         for measurement in after_training(sub_suite, &runs) {
+            let MeasuredRow::Trained(EncoderRun { row: Row { kind, .. }, .. }) = &measurement.row else {
+                self.cell(&measurement.id, None, "");
+                continue;
+            };
             let flops = match measurement.kind {
-                _ if measurement.row.is_external() => None,
-                MeasurementKind::Probe { .. } => Some(cost::probes(suite, &size)),
+                MeasurementKind::Probe { .. } => Some(cost::probes(suite, &size, kind)),
                 MeasurementKind::Transfer { set } => {
-                    transfer_images[set].map(|images| cost::transfer(suite, &size, images))
+                    transfer_images[set].map(|images| cost::transfer(suite, &size, kind, images))
                 }
                 MeasurementKind::Segment { set, .. } => {
                     Some(cost::segmentation(suite, &size, &suite.segmentation[set]))

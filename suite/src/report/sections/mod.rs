@@ -4,6 +4,7 @@ mod differences;
 mod geometry;
 mod pairs;
 mod paper;
+mod probe_fit;
 mod protocol;
 mod reconstruction;
 mod retrieval;
