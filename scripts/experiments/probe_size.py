@@ -15,6 +15,7 @@ import argparse
 import csv
 import itertools
 import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def arguments():
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 30, 60])
     parser.add_argument("--pairs", type=int, nargs="+", default=[40_000])
     parser.add_argument("--program", default="eqr-bench", help="path of the program")
-    parser.add_argument("more", nargs="*", help="further arguments of `eqr-bench run`")
-    return parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    return parser.parse_args(words[:end], argparse.Namespace(more=words[end + 1 :]))
 
 
 def cost(setting):
@@ -56,7 +58,8 @@ def probe(args, setting):
     command = [args.program, "run", args.suite, "--out", str(out), "--pretrained", args.pretrained, *args.more]
     for override in overrides:
         command += ["--set", override]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"{out}: this run failed")
     return out
 
 

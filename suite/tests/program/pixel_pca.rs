@@ -30,7 +30,7 @@ fn principal_components_are_probed_like_an_encoder_without_a_map() {
         assert!(!components.contains(name) && network.contains(name), "{name}: {components:?}");
     }
     let table = std::fs::read_to_string(run.join("tables/table-main.md")).unwrap();
-    assert!(table.contains("| *PCA of the pixels (8)* |"), "{table}");
+    assert!(table.contains("| PCA of the pixels (8) |"), "{table}");
 
     // a cell is made once, and several ranks make the same values
     let before = std::fs::read(run.join(format!("cells/{PROBE}.json"))).unwrap();
@@ -68,7 +68,7 @@ fn a_number_of_components_is_asked_for() {
     let folder = folder();
     let output = eqr(folder.path(), &run_args("run", &["--methods", "PCA of the pixels"]));
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("did you mean `PCA of the pixels (16)`?"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("did you mean `PCA of the pixels ("), "{}", stderr(&output));
     // 16 x 16 pixels of three channels have 768 components
     let output = eqr(folder.path(), &run_args("run", &["--methods", "PCA of the pixels (900)"]));
     assert_eq!(output.status.code(), Some(2));
