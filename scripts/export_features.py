@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 
 
-def _rows(batches):
-    """The rows of all batches as float32; tensors may be on any device."""
-    arrays = (b.detach().float().cpu() if hasattr(b, "detach") else b for b in batches)
-    return np.concatenate([np.asarray(array, np.float32) for array in arrays])
+def _rows(batches, kind=np.float32):
+    """The rows of all batches; tensors may be on any device."""
+    arrays = (b.detach().double().cpu() if hasattr(b, "detach") else b for b in batches)
+    return np.concatenate([np.asarray(array, kind) for array in arrays])
 
 
 def probe_split(path, split, encode, pairs):
@@ -26,7 +26,7 @@ def probe_split(path, split, encode, pairs):
     with h5py.File(path, "a") as file:
         file[f"{split}/features_1"], file[f"{split}/features_2"] = _rows(first), _rows(second)
         for name in targets[0]:
-            file[f"{split}/targets/{name}"] = _rows([t[name] for t in targets])
+            file[f"{split}/targets/{name}"] = _rows([t[name] for t in targets], np.float64)
 
 
 def transfer_split(path, split, encode, images):

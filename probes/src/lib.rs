@@ -4,11 +4,12 @@
 //! - [`ridge`]: the same with linear regression in closed form;
 //! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
 //! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of penalty strengths, and [`knn`];
+//! - [`redraw`]: training pairs of the regression probes that change with the epoch;
 //! - [`r2`]: the two definitions of R2, and the constant predictor as the floor of each;
 //! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
 //!   mAcc, aAcc;
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
-//! - [`Invariance`] and [`effective_rank()`] of representations;
+//! - [`Invariance`] and [`effective_rank()`] of representations; [`PrincipalComponents`];
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
 //!   [`sequential`] tests after each further seed; [`block_analysis`] of methods and seeds;
 //!   [`VarianceComponents`].
@@ -33,9 +34,11 @@ mod logistic_objective;
 pub mod mlp;
 mod mlp_stack;
 mod principal_axes;
+mod principal_components;
 mod problem;
 pub mod quaternion;
 pub mod r2;
+pub mod redraw;
 pub mod retrieval;
 pub mod ridge;
 mod scaling;
@@ -50,5 +53,6 @@ pub use accuracy::Accuracy;
 pub use effective_rank::effective_rank;
 pub use error::{Error, Result, TensorRole};
 pub use invariance::Invariance;
+pub use principal_components::PrincipalComponents;
 pub use problem::Problem;
 pub use variance_components::VarianceComponents;

@@ -1,13 +1,16 @@
 //! Regression probe of protocol section 4: a three-layer MLP on frozen features. All problems and seeds are
 //! trained together.
 
+use std::rc::Rc;
+
 use crate::checks::{check_above_zero, check_positive};
 use crate::draws::permutation;
 use crate::error::{Error, Result};
 use crate::mlp_stack::{NetworkSpec, Sizes, Stack, Training};
 use crate::problem::Problem;
 use crate::r2::R2;
-use crate::scaling::Scaler;
+use crate::redraw::{EpochPairs, PairDraw};
+use crate::scaling::{Scaler, TargetScaler};
 use eqr_random::Purpose;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -66,10 +69,11 @@ pub struct Fit {
 /// Trains a probe for every problem and seed. The result is indexed `[problem][seed]`, in the order of the
 /// arguments.
 ///
-/// Except for rounding, a probe depends only on its problem, its seed and the configuration. It does not
-/// depend on the other problems or their order. The seed determines the initial weights and the order of the
-/// rows in each epoch. Both are the same for all problems. Problems with the same (N, D) form one stack of
-/// networks, and the stacks are trained one after another.
+/// Features and targets are standardised by the training split, and predictions are mapped back. Except for
+/// rounding, a probe depends only on its problem, its seed and the configuration. It does not depend on the
+/// other problems or their order. The seed determines the initial weights and the order of the rows in each
+/// epoch. Both are the same for all problems. Problems with the same (N, D) form one stack of networks, and
+/// the stacks are trained one after another.
 ///
 /// # Errors
 /// Fails if there are no problems or seeds, a configuration value is out of range, shapes are inconsistent,
@@ -112,9 +116,9 @@ pub fn fit_with_progress(
     })
 }
 
-/// `targets` (N, k) with its rows in a random order that depends on `seed` and N. These are the training
-/// targets of the row "Shuffled targets". They contain no information about the test targets, which are not
-/// shuffled.
+/// `targets` (N, k) with its rows in a random order that depends on `seed`, `epoch` and N. These are the
+/// training targets of the row "Shuffled targets"; the epoch is 0 if all epochs have the same rows. They
+/// contain no information about the test targets, which are not shuffled.
 ///
 /// A single permutation of N rows still correlates with the original order by chance. If features explain a
 /// share R2 of an output, its shuffled score varies around zero (or around a lower value if the probe
@@ -123,8 +127,8 @@ pub fn fit_with_progress(
 ///
 /// # Panics
 /// Panics if `targets` is zero-dimensional.
-pub fn permuted(targets: &Tensor, seed: u64) -> Tensor {
-    let order = permutation(seed, 0, Purpose::TargetPermutation, targets.size()[0]);
+pub fn permuted(targets: &Tensor, seed: u64, epoch: u64) -> Tensor {
+    let order = permutation(seed, epoch, Purpose::TargetPermutation, targets.size()[0]);
     targets.index_select(0, &Tensor::from_slice(&order).to_device(targets.device()))
 }
 
@@ -154,11 +158,16 @@ fn groups(problems: &[Problem]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The training split of a group. Each distinct feature tensor is stored once.
+/// The training rows of a group in the current epoch. Each distinct feature tensor is stored once.
 struct Inputs {
     training: Training,
+    kind: Kind,
     /// Statistics of each distinct feature tensor.
     scalers: Vec<Scaler>,
+    /// Statistics of each problem's targets.
+    target_scalers: Vec<TargetScaler>,
+    /// Outputs of the widest problem.
+    widest: i64,
     /// Index of the feature tensor of each problem.
     feature_of: Vec<usize>,
 }
@@ -177,10 +186,37 @@ impl Inputs {
         let scalers: Vec<Scaler> = distinct.iter().map(|x| Scaler::fit(x)).collect();
         let features =
             scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x).to_kind(kind)).collect();
+        let target_scalers: Vec<TargetScaler> =
+            problems.iter().map(|problem| TargetScaler::fit(&problem.train_t)).collect();
         let widest = problems.iter().map(|p| p.outputs()).max().unwrap_or(0);
-        let padded = |p: &&Problem| p.train_t.to_kind(Kind::Float).constant_pad_nd([0, widest - p.outputs()]);
-        let targets = problems.iter().map(padded).collect();
-        Inputs { training: Training { features, targets }, scalers, feature_of }
+        let targets = target_scalers
+            .iter()
+            .zip(problems)
+            .map(|(scaler, problem)| padded(&scaler.apply(&problem.train_t), widest))
+            .collect();
+        let training = Training { features, targets };
+        Inputs { training, kind, scalers, target_scalers, widest, feature_of }
+    }
+
+    /// Replaces the rows of the problems whose pairs are drawn anew by those of `epoch`.
+    fn redraw(&mut self, problems: &[&Problem], epoch: u64) {
+        let mut drawn: Vec<(&PairDraw, EpochPairs)> = Vec::new();
+        for (p, problem) in problems.iter().enumerate() {
+            let Some(redraw) = &problem.redraw else { continue };
+            let known = drawn.iter().position(|(draw, _)| Rc::ptr_eq(draw, &redraw.pairs));
+            let place = known.unwrap_or(drawn.len());
+            if known.is_none() {
+                drawn.push((&redraw.pairs, (redraw.pairs)(epoch)));
+            }
+            let pairs = &drawn[place].1;
+            let feature = self.feature_of[p];
+            if !self.feature_of[..p].contains(&feature) {
+                let x = self.scalers[feature].apply(&redraw.features(pairs));
+                self.training.features[feature] = x.to_kind(self.kind);
+            }
+            let targets = self.target_scalers[p].apply(&redraw.targets(pairs, epoch));
+            self.training.targets[p] = padded(&targets, self.widest);
+        }
     }
 
     /// One network for each problem and seed, ordered by problem.
@@ -196,6 +232,11 @@ impl Inputs {
     }
 }
 
+/// `targets` (N, k) with columns of zeros up to `columns`.
+fn padded(targets: &Tensor, columns: i64) -> Tensor {
+    targets.constant_pad_nd([0, columns - targets.size()[1]])
+}
+
 /// Whether two tensors are the same view of the same memory.
 fn same_memory(a: &Tensor, b: &Tensor) -> bool {
     a.data_ptr() == b.data_ptr() && a.size() == b.size() && a.stride() == b.stride() && a.kind() == b.kind()
@@ -209,15 +250,13 @@ fn fit_group(
     precision: Precision,
     tick: &mut dyn FnMut(usize),
 ) -> Result<Vec<Vec<Fit>>> {
-    let inputs = Inputs::new(problems, precision.kind());
-    let stack = train(&inputs, problems, seeds, config, tick);
+    let mut inputs = Inputs::new(problems, precision.kind());
+    let stack = train(&mut inputs, problems, seeds, config, tick);
     let one = |p: usize, s: usize| {
-        let (problem, feature, network) = (problems[p], inputs.feature_of[p], p * seeds.len() + s);
-        let train = score(&stack, network, &inputs.training.features[feature], &problem.train_t, |x| {
-            x.to_kind(Kind::Float)
-        });
-        let test =
-            score(&stack, network, &problem.test_x, &problem.test_t, |x| inputs.scalers[feature].apply(x));
+        let (problem, network) = (problems[p], p * seeds.len() + s);
+        let scalers = (&inputs.scalers[inputs.feature_of[p]], &inputs.target_scalers[p]);
+        let train = score(&stack, network, scalers, &problem.train_x, &problem.train_t);
+        let test = score(&stack, network, scalers, &problem.test_x, &problem.test_t);
         match (train, test) {
             (Some(train), Some(test)) => Ok(Fit { train, test }),
             _ => Err(Error::Diverged { name: problem.name.clone(), seed: seeds[s] }),
@@ -227,7 +266,7 @@ fn fit_group(
 }
 
 fn train(
-    inputs: &Inputs,
+    inputs: &mut Inputs,
     problems: &[&Problem],
     seeds: &[u64],
     config: &ProbeConfig,
@@ -241,6 +280,9 @@ fn train(
     let batch_sizes: Vec<i64> = [step, rows % step].into_iter().filter(|&size| size > 0).collect();
     let mut stack = Stack::new(sizes, &inputs.networks(problems, seeds), &batch_sizes, &inputs.training);
     for epoch in 0..config.epochs {
+        if epoch > 0 {
+            inputs.redraw(problems, epoch as u64);
+        }
         let order = epoch_order(seeds, epoch, rows, device);
         for start in (0..rows).step_by(step as usize) {
             stack.step(&inputs.training, &order.narrow(1, start, step.min(rows - start)));
@@ -257,19 +299,19 @@ fn epoch_order(seeds: &[u64], epoch: usize, rows: i64, device: Device) -> Tensor
     Tensor::from_slice(&order).view([seeds.len() as i64, rows]).to_device(device)
 }
 
-/// R2 of a network on features (R, D), which `prepare` standardises in pieces. `None` if a prediction is not
-/// finite.
+/// R2 of a network on features (R, D) and targets (R, k), neither of them standardised yet. `None` if a
+/// prediction is not finite.
 fn score(
     stack: &Stack,
     network: usize,
+    (scaler, target_scaler): (&Scaler, &TargetScaler),
     features: &Tensor,
     targets: &Tensor,
-    prepare: impl Fn(&Tensor) -> Tensor,
 ) -> Option<R2> {
     let [rows, outputs] = targets.size()[..] else { unreachable!("targets are (R, k)") };
     let piece = |start: i64| {
         let x = features.narrow(0, start, EVALUATION_ROWS.min(rows - start));
-        stack.predict(network, &prepare(&x)).narrow(1, 0, outputs)
+        target_scaler.undo(&stack.predict(network, &scaler.apply(&x)).narrow(1, 0, outputs))
     };
     let pieces: Vec<Tensor> = (0..rows).step_by(EVALUATION_ROWS as usize).map(piece).collect();
     let predictions = Tensor::cat(&pieces, 0).to_device(Device::Cpu);
@@ -291,6 +333,7 @@ mod tests {
             test_t: t.shallow_clone(),
             train_x: x,
             train_t: t,
+            redraw: None,
         }
     }
 
@@ -318,8 +361,9 @@ mod tests {
     #[test]
     fn permuted_keeps_the_rows_and_depends_on_the_seed() {
         let t = Tensor::arange(40, (Kind::Float, Device::Cpu)).view([20, 2]);
-        let p = permuted(&t, 1);
-        assert!(p.equal(&permuted(&t, 1)) && !p.equal(&t) && !p.equal(&permuted(&t, 2)));
+        let p = permuted(&t, 1, 0);
+        assert!(p.equal(&permuted(&t, 1, 0)) && !p.equal(&t));
+        assert!(!p.equal(&permuted(&t, 2, 0)) && !p.equal(&permuted(&t, 1, 1)));
         assert!(p.index_select(0, &p.select(1, 0).argsort(0, false)).equal(&t));
     }
 }

@@ -1,5 +1,5 @@
-//! Scaling of features: columns are standardised with the training split's statistics, or rows are scaled to
-//! length 1.
+//! Scaling of features and targets: columns are standardised with the training split's statistics, or rows
+//! are scaled to length 1.
 
 use tch::{Kind, Tensor};
 
@@ -27,6 +27,35 @@ impl Scaler {
     }
 }
 
+/// Mean and scale of each target over the training split, both (1, k), f64. A target may be a date in seconds,
+/// whose spread float32 would lose beside its mean.
+pub(crate) struct TargetScaler {
+    mean: Tensor,
+    scale: Tensor,
+}
+
+impl TargetScaler {
+    /// Statistics of `t` (N, k). A target that does not vary is centred but not divided.
+    pub(crate) fn fit(t: &Tensor) -> TargetScaler {
+        let t = t.to_kind(Kind::Double);
+        let mean = t.mean_dim(&[0i64][..], true, Kind::Double);
+        let std = (&t - &mean).square().mean_dim(&[0i64][..], true, Kind::Double).sqrt();
+        let varies = t.amax([0i64], true).gt_tensor(&t.amin([0i64], true)).logical_and(&std.gt(0.0));
+        let scale = std.where_self(&varies, &std.ones_like());
+        TargetScaler { mean, scale }
+    }
+
+    /// `t` (R, k) standardised, float32.
+    pub(crate) fn apply(&self, t: &Tensor) -> Tensor {
+        ((t.to_kind(Kind::Double) - &self.mean) / &self.scale).to_kind(Kind::Float)
+    }
+
+    /// Standardised predictions (R, k) in the unit of the targets, f64.
+    pub(crate) fn undo(&self, predictions: &Tensor) -> Tensor {
+        predictions.to_kind(Kind::Double) * &self.scale + &self.mean
+    }
+}
+
 /// Rows of `x` (R, D) scaled to length 1, in `kind`. A row of zeros stays zero.
 pub(crate) fn unit_rows(x: &Tensor, kind: Kind) -> Tensor {
     let x = x.to_kind(kind);
@@ -45,5 +74,18 @@ mod tests {
         assert_eq!(Vec::<f32>::try_from(scaler.apply(&train).view(-1)).unwrap(), [-1.0, 0.0, 1.0, 0.0]);
         let test = Tensor::from_slice(&[2.0f32, 5.5]).view([1, 2]);
         assert_eq!(Vec::<f32>::try_from(scaler.apply(&test).view(-1)).unwrap(), [0.0, 0.5]);
+    }
+
+    /// Dates in seconds keep their differences, and a target that does not vary stays what it is.
+    #[test]
+    fn targets_are_centred_before_they_are_rounded() {
+        let t = Tensor::from_slice(&[1.7e9, 0.1, 1.7e9 + 2.0, 0.1, 1.7e9 + 4.0, 0.1]).view([3, 2]);
+        let scaler = TargetScaler::fit(&t);
+        let standard = Vec::<f32>::try_from(scaler.apply(&t).view(-1)).unwrap();
+        let deviation = 1.5f32.sqrt();
+        for (found, expected) in standard.iter().zip([-deviation, 0.0, 0.0, 0.0, deviation, 0.0]) {
+            assert!((found - expected).abs() < 1e-6, "{standard:?}");
+        }
+        assert!((scaler.undo(&scaler.apply(&t)) - t).abs().max().double_value(&[]) < 1e-6);
     }
 }

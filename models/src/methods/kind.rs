@@ -31,6 +31,11 @@ pub enum MethodKind {
     /// The encoder trained to regress the parameters of all transforms, or of one: the ceiling of every
     /// equivariance table.
     Direct(Option<TransformName>),
+    /// The first principal components of the pixels: a floor without a network.
+    PixelPca {
+        /// Number of components, at least 1.
+        components: u16,
+    },
 }
 
 /// The paper's method and its controls.
@@ -161,6 +166,7 @@ const SINGLE_EACH: &str = ", single each time";
 const OWN_PAIRS: &str = ", own pairs";
 const OWN_RECIPE: &str = ", own recipe";
 const NO_PREDICTION_VARIANCE: &str = ", no prediction variance";
+const PIXEL_PCA: &str = "PCA of the pixels";
 
 /// Names of the methods that a suite may list, for messages. Other sets of transforms (`SIE(blur+crop)`) and
 /// combinations of the suffixes after a comma are also valid.
@@ -182,7 +188,8 @@ pub fn method_names() -> Vec<String> {
     let own_pairs = shorts().map(|short| format!("SIE({short}{OWN_PAIRS})"));
     let variants = [SINGLE_EACH, NO_PREDICTION_VARIANCE, OWN_RECIPE];
     let variants = variants.map(|addition| format!("SIE(all{addition})"));
-    ours.chain(fixed).chain(direct).chain(sie).chain(own_pairs).chain(variants).collect()
+    let pca = [16, 64].map(|components| MethodKind::PixelPca { components }.to_string());
+    ours.chain(fixed).chain(direct).chain(sie).chain(own_pairs).chain(variants).chain(pca).collect()
 }
 
 impl fmt::Display for Ssl {
@@ -219,6 +226,7 @@ impl fmt::Display for MethodKind {
                 write!(f, "SIE({known}{single}{own}{without}{recipe})")
             }
             MethodKind::Direct(Some(transform)) => write!(f, "{DIRECT}({})", transform.short()),
+            MethodKind::PixelPca { components } => write!(f, "{PIXEL_PCA} ({components})"),
             other => f.write_str(
                 FIXED.iter().find(|(_, kind)| kind == other).expect("every other variant is fixed").0,
             ),
@@ -231,7 +239,9 @@ impl FromStr for MethodKind {
 
     fn from_str(name: &str) -> Result<Self> {
         let fixed = || FIXED.iter().find(|(fixed, _)| *fixed == name).map(|(_, kind)| kind.clone());
-        let kind = fixed().or_else(|| ours(name)).or_else(|| sie(name)).or_else(|| direct(name));
+        let composed =
+            || ours(name).or_else(|| sie(name)).or_else(|| direct(name)).or_else(|| pixel_pca(name));
+        let kind = fixed().or_else(composed);
         kind.ok_or_else(|| Error::Invalid(format!("unknown method `{name}`")))
     }
 }
@@ -285,6 +295,14 @@ fn direct(name: &str) -> Option<MethodKind> {
     Some(MethodKind::Direct(Some(TransformName::from_short(short)?)))
 }
 
+/// `PCA of the pixels (<number of components>)`.
+fn pixel_pca(name: &str) -> Option<MethodKind> {
+    let components = name.strip_prefix(PIXEL_PCA)?.strip_prefix(" (")?.strip_suffix(')')?;
+    let kind = MethodKind::PixelPca { components: components.parse().ok().filter(|&count| count > 0)? };
+    // `016` and `+16` are numbers too, but no names
+    (kind.to_string() == name).then_some(kind)
+}
+
 /// `text` without `suffix`, and whether it was there.
 fn take_suffix<'a>(text: &'a str, suffix: &str) -> (&'a str, bool) {
     text.strip_suffix(suffix).map_or((text, false), |rest| (rest, true))
@@ -329,7 +347,12 @@ impl MethodKind {
 
     /// Whether there is anything to train.
     pub fn trains(&self) -> bool {
-        *self != MethodKind::RandomInit
+        *self != MethodKind::RandomInit && self.has_network()
+    }
+
+    /// Whether its encoder is a network, with a token map and two halves of y.
+    pub fn has_network(&self) -> bool {
+        !matches!(self, MethodKind::PixelPca { .. })
     }
 
     /// Whether the method reconstructs view 2.
@@ -408,6 +431,9 @@ mod tests {
             "SIE(rot, single each time, own pairs)",
             "Direct regression()",
             "Direct regression(all)",
+            "PCA of the pixels",
+            "PCA of the pixels (0)",
+            "PCA of the pixels (016)",
         ];
         for name in none {
             assert!(name.parse::<MethodKind>().is_err(), "{name}");

@@ -13,7 +13,7 @@ mod sie;
 mod supervised;
 mod vicreg_cls;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::vit::Vit;
 
@@ -49,8 +49,12 @@ impl Model {
 /// Registers the parameters of an encoder and a method. A method registers only the parameters that it uses.
 ///
 /// # Errors
-/// Fails if a shape is invalid, or if the suite lacks a transform that the method needs.
+/// Fails if a shape is invalid, if the suite lacks a transform that the method needs, or if the method has no
+/// network.
 pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Result<Model> {
+    if !kind.has_network() {
+        return Err(Error::Invalid(format!("`{kind}` has no network")));
+    }
     let encoder = Vit::new(reg, config.encoder)?;
     let method: Option<Box<dyn Method>> = match kind {
         MethodKind::Ours { ssl, variant } => {
@@ -61,7 +65,7 @@ pub fn build(kind: &MethodKind, config: &ModelConfig, reg: &mut Registry) -> Res
         MethodKind::Supervised => Some(Box::new(supervised::Supervised::new(reg, config))),
         MethodKind::VicregCls => Some(Box::new(vicreg_cls::VicregCls::new(reg, config))),
         MethodKind::Direct(transform) => Some(Box::new(direct::Direct::new(reg, config, *transform)?)),
-        MethodKind::RandomInit => None,
+        MethodKind::RandomInit | MethodKind::PixelPca { .. } => None,
     };
     Ok(Model { encoder, method })
 }

@@ -1,7 +1,11 @@
 //! The regression probe finds the information that features contain, and nothing else.
 
+use std::rc::Rc;
+
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::constant_predictor;
+use eqr_probes::redraw::{EpochPairs, PairDraw, Redraw, TargetOfPairs};
+use eqr_probes::ridge;
 use eqr_probes::{Error, Problem, TensorRole};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
@@ -32,6 +36,7 @@ fn problem(name: &str, x: &Tensor, t: &Tensor) -> Problem {
         name: name.into(),
         train_x: split(x, 0, TRAIN),
         train_t: split(t, 0, TRAIN),
+        redraw: None,
         test_x: split(x, TRAIN, TEST),
         test_t: split(t, TRAIN, TEST),
     }
@@ -40,7 +45,14 @@ fn problem(name: &str, x: &Tensor, t: &Tensor) -> Problem {
 fn copy(p: &Problem) -> Problem {
     let [train_x, train_t, test_x, test_t] =
         [&p.train_x, &p.train_t, &p.test_x, &p.test_t].map(Tensor::shallow_clone);
-    Problem { name: p.name.clone(), train_x, train_t, test_x, test_t }
+    Problem {
+        name: p.name.clone(),
+        train_x,
+        train_t,
+        redraw: p.redraw.as_ref().map(Redraw::shallow_clone),
+        test_x,
+        test_t,
+    }
 }
 
 fn per_output(fit: &Fit) -> f64 {
@@ -105,7 +117,7 @@ fn shuffled_targets_teach_nothing() {
     let t = x.matmul(&normal(7, &[16, 2]));
     let shuffled = |seed| {
         let intact = problem("shuffled", &x, &t);
-        Problem { train_t: permuted(&intact.train_t, seed), ..intact }
+        Problem { train_t: permuted(&intact.train_t, seed, 0), ..intact }
     };
     let problems: Vec<Problem> = (0..10).map(shuffled).collect();
     let fits = fit(&problems, &[0], &quick()).unwrap();
@@ -113,6 +125,101 @@ fn shuffled_targets_teach_nothing() {
     assert!(mean <= 0.02, "{mean}");
     let constant = constant_predictor(&problems[0].train_t, &problems[0].test_t).unwrap();
     assert!(constant.per_output.unwrap().abs() < 0.01);
+}
+
+/// The same target in other units: a t + b. The probe sees the same standardised numbers.
+#[test]
+fn r2_does_not_depend_on_the_unit_of_the_target() {
+    let x = normal(22, &[TRAIN + TEST, 6]).to_kind(Kind::Double);
+    let t = x.narrow(1, 0, 2).tanh() + normal(23, &[TRAIN + TEST, 2]).to_kind(Kind::Double) * 0.3;
+    let maps = [(1.0, 0.0), (1e-3, 0.0), (57.3, 180.0), (100.0, 600.0), (1.0, 1e4), (10.0, 1.7e9)];
+    let problems: Vec<Problem> = maps.iter().map(|(a, b)| problem("affine", &x, &(&t * *a + *b))).collect();
+    let fits = fit(&problems, &[0], &quick()).unwrap();
+    let reference = per_output(&fits[0][0]);
+    assert!(reference > 0.5, "{reference}");
+    for ((problem, fits), map) in problems.iter().zip(&fits).zip(maps) {
+        assert!((per_output(&fits[0]) - reference).abs() < 2e-3, "{map:?}: {fits:?} against {reference}");
+        let linear = [&problems[0], problem].map(|p| ridge::fit(p).unwrap().test.per_output.unwrap());
+        assert!((linear[0] - linear[1]).abs() < 1e-6, "{map:?}: {linear:?}");
+    }
+}
+
+/// Outputs of different sizes are learned alike.
+#[test]
+fn no_output_drowns_another() {
+    let x = normal(24, &[TRAIN + TEST, 4]);
+    let t = x.narrow(1, 0, 2).sin() * Tensor::from_slice(&[1e3f32, 1e-3]);
+    let fits = fit(&[problem("two sizes", &x, &t)], &[0], &quick()).unwrap();
+    for r2 in &fits[0][0].test.outputs {
+        assert!(r2.unwrap() > 0.95, "{fits:?}");
+    }
+}
+
+/// Pairs of 40 images with features (40, 3). The parameters are the differences of the features, and the test
+/// target is the first of them.
+fn drawn_anew(rows: i64, target: fn(&Tensor, u64) -> Tensor) -> Problem {
+    let images = normal(25, &[40, 3]);
+    let values = images.shallow_clone();
+    let pairs: PairDraw = Rc::new(move |epoch| {
+        let mut rng = Pcg64::seed_from_u64(epoch);
+        let mut index =
+            || Tensor::from_slice(&(0..rows).map(|_| rng.gen_range(0..40i64)).collect::<Vec<_>>());
+        let (first, second) = (index(), index());
+        let parameters = values.index_select(0, &second) - values.index_select(0, &first);
+        EpochPairs { first, second, parameters }
+    });
+    let redraw = Redraw { images, pairs, target: Rc::new(target) };
+    let [train, test] = [0, 1_000_000].map(|epoch| (redraw.pairs)(epoch));
+    Problem {
+        name: "drawn".into(),
+        train_x: redraw.features(&train),
+        train_t: redraw.targets(&train, 0),
+        test_x: redraw.features(&test),
+        test_t: test.parameters.narrow(1, 0, 1),
+        redraw: Some(redraw),
+    }
+}
+
+/// With 30 pairs, a probe that sees the same pairs in every epoch overfits. Drawn anew, they cover the images.
+#[test]
+fn new_pairs_in_every_epoch_teach_more_than_the_same_pairs() {
+    let config = ProbeConfig { hidden: 64, epochs: 150, batch: 15, ..ProbeConfig::default() };
+    let product = |t: &Tensor, _: u64| t.narrow(1, 0, 1) * t.narrow(1, 1, 1);
+    let anew = drawn_anew(30, product);
+    let test = (anew.redraw.as_ref().unwrap().pairs)(1_000_000).parameters;
+    let anew = Problem { test_t: product(&test, 0), ..anew };
+    let same = Problem { redraw: None, ..copy(&anew) };
+    let [anew, same] = [anew, same].map(|problem| per_output(&fit(&[problem], &[0], &config).unwrap()[0][0]));
+    assert!(anew > same + 0.2, "{anew} {same}");
+}
+
+/// Problems that share their pairs score as each of them alone, beside problems whose pairs stay.
+#[test]
+fn redrawn_problems_score_as_single_ones() {
+    let config = ProbeConfig { hidden: 16, epochs: 4, batch: 16, ..ProbeConfig::default() };
+    let first = drawn_anew(60, |t, _| t.narrow(1, 0, 1));
+    let squares: TargetOfPairs = Rc::new(|t, _| t.square());
+    let redraw = Redraw { target: squares, ..first.redraw.as_ref().unwrap().shallow_clone() };
+    let [train, test] = [0, 1_000_000].map(|epoch| (redraw.pairs)(epoch).parameters.square());
+    let second = Problem { train_t: train, test_t: test, redraw: Some(redraw), ..copy(&first) };
+    let fixed = Problem { train_x: first.train_x.copy(), redraw: None, ..copy(&first) };
+    let problems = [first, second, fixed];
+    let together = fit(&problems, &[0, 1], &config).unwrap();
+    for (problem, found) in problems.iter().zip(&together) {
+        for (seed, found) in [0, 1].into_iter().zip(found) {
+            assert_close(found, &fit(&[copy(problem)], &[seed], &config).unwrap()[0][0]);
+        }
+    }
+    assert_ne!(together[0][0], together[2][0]);
+}
+
+/// Targets that are permuted within the pairs of every epoch.
+#[test]
+fn redrawn_pairs_with_shuffled_targets_teach_nothing() {
+    let config = ProbeConfig { hidden: 64, epochs: 20, batch: 64, ..ProbeConfig::default() };
+    let problem = drawn_anew(2000, |t, epoch| permuted(&t.narrow(1, 0, 1), 0, epoch));
+    let found = per_output(&fit(&[problem], &[0], &config).unwrap()[0][0]);
+    assert!(found < 0.02, "{found}");
 }
 
 fn assert_close(a: &Fit, b: &Fit) {
@@ -174,6 +281,7 @@ fn fewer_rows_than_a_batch() {
         name: "small".into(),
         train_x: x.narrow(0, 0, 7),
         train_t: t.narrow(0, 0, 7),
+        redraw: None,
         test_x: x.narrow(0, 7, 3),
         test_t: t.narrow(0, 7, 3),
     };

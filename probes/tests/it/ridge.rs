@@ -21,7 +21,7 @@ fn noise(seed: u64, size: &[i64]) -> Tensor {
 fn problem(train: i64, x: &Tensor, t: &Tensor) -> Problem {
     let rest = |t: &Tensor| t.narrow(0, train, t.size()[0] - train);
     let (train_x, train_t) = (x.narrow(0, 0, train), t.narrow(0, 0, train));
-    Problem { name: "rotation".into(), train_x, train_t, test_x: rest(x), test_t: rest(t) }
+    Problem { name: "rotation".into(), train_x, train_t, redraw: None, test_x: rest(x), test_t: rest(t) }
 }
 
 /// A list of rows as a tensor of this kind.

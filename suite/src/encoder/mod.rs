@@ -3,13 +3,15 @@
 //! [`network`] builds the network of a suite. [`frozen`] is an encoder that does not change. [`open`] makes
 //! one from a checkpoint, a safetensors file ([`vit_file`]) or a TorchScript module ([`torchscript`]);
 //! [`file_format`] tells these apart. Networks and frozen encoders both return a [`representation`], which
-//! the measures read. [`export`] writes a trained encoder for other programs.
+//! the measures read; so does [`pixel_pca`], which is no network. [`export`] writes a trained encoder for other
+//! programs.
 
 pub mod export;
 pub mod file_format;
 pub mod frozen;
 pub mod network;
 pub mod open;
+pub mod pixel_pca;
 pub mod representation;
 pub mod torchscript;
 pub mod vit_file;

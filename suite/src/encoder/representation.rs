@@ -39,6 +39,11 @@ impl Representation {
         Representation { y: Tensor::cat(&y, 0), grid: grids.map(|grids| Tensor::cat(&grids, 0)) }
     }
 
+    /// The same tensors, not copied.
+    pub fn shallow_clone(&self) -> Representation {
+        Representation { y: self.y.shallow_clone(), grid: self.grid.as_ref().map(Tensor::shallow_clone) }
+    }
+
     /// Rows `indices`, int64.
     pub fn select(&self, indices: &Tensor) -> Representation {
         let rows = |t: &Tensor| t.index_select(0, indices);

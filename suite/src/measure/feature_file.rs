@@ -5,7 +5,7 @@
 //!   k), the transformation from the first view to the second;
 //! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! All float types are read as float32, and labels of all integer types as int64.
+//! All float types are read as float32, those of targets as float64, and labels of all integer types as int64.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_probes::linear_classification::LabelledFeatures;
 use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
-use hdf5::{Dataset, File};
+use hdf5::{Dataset, File, H5Type};
+use tch::kind::Element;
 use tch::{Device, Tensor};
 
 use crate::measure::pair_features::{PairFeatures, PairSet};
@@ -64,13 +65,14 @@ impl FeatureFile {
         let set = |task: String| {
             let target = |split: &str, features: &Tensor| {
                 let dataset = format!("{split}/targets/{task}");
-                let target = self.matrix(&dataset)?;
+                let target = self.floats::<f64>(&dataset)?;
                 self.same_length(&dataset, &target, features, &format!("{split}/features_1"))?;
                 Ok::<_, anyhow::Error>(target.to_device(device))
             };
             let (train_t, test_t) = (target("train", &train)?, target("test", &test)?);
             self.same_width(&format!("test/targets/{task}"), &test_t, &train_t, 1)?;
-            let pairs = |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target };
+            let pairs =
+                |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target, redrawn: None };
             let (train, test) = (pairs(&train, train_t), pairs(&test, test_t));
             Ok(PairSet { task, combined: false, train, test })
         };
@@ -226,17 +228,23 @@ impl FeatureFile {
         )
     }
 
-    /// A dataset (N, D) of finite floats, N and D at least 1, as float32.
+    /// A dataset (N, D) of finite floats as float32.
     fn matrix(&self, name: &str) -> Result<Tensor> {
+        self.floats::<f32>(name)
+    }
+
+    /// A dataset (N, D) of finite floats, N and D at least 1, as values of type `T`.
+    fn floats<T: H5Type + Element + Copy + Into<f64>>(&self, name: &str) -> Result<Tensor> {
         let dataset = self.dataset(name)?;
         let shape = dataset.shape();
         let [rows, columns] = shape[..] else { bail!("{}: shape {shape:?}, expected (N, D)", self.at(name)) };
         ensure!(rows > 0 && columns > 0, "{}: shape {shape:?} holds no value", self.at(name));
         let float = matches!(dataset.dtype().and_then(|t| t.to_descriptor()), Ok(TypeDescriptor::Float(_)));
-        ensure!(float, "{}: not floats, expected float32", self.at(name));
-        let values: Vec<f32> = dataset.read_raw().with_context(|| self.at(name))?;
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let bad = values.iter().filter(|value| !value.is_finite()).count();
+        ensure!(float, "{}: not floats, expected float32 or float64", self.at(name));
+        let values: Vec<T> = dataset.read_raw().with_context(|| self.at(name))?;
+        let is_bad = |value: &T| !Into::<f64>::into(*value).is_finite();
+        if let Some(index) = values.iter().position(is_bad) {
+            let bad = values.iter().filter(|value| is_bad(value)).count();
             let (row, column) = (index / columns, index % columns);
             bail!("{}: {bad} NaN or infinite values, the first in row {row}, column {column}", self.at(name));
         }

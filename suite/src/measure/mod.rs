@@ -14,6 +14,7 @@ pub mod pictures;
 pub mod probe;
 pub mod reconstruction;
 pub mod regression;
+mod render_pairs;
 pub mod retrieval;
 pub mod segment;
 pub mod transfer;

@@ -1,6 +1,9 @@
 //! Pairs of views as probes read them: the features of both views, and the transformation from the first view
 //! to the second.
 
+use std::rc::Rc;
+
+use eqr_probes::redraw::{PairDraw, Redraw, TargetOfPairs};
 use tch::Tensor;
 
 use crate::encoder::representation::Representation;
@@ -27,6 +30,39 @@ pub struct PairFeatures {
     pub grid: Option<Tensor>,
     /// (N, k): the parameters of the transformation from the first view to the second.
     pub target: Tensor,
+    /// How the pairs of later epochs are drawn; `None` if all epochs have these pairs.
+    pub redrawn: Option<RedrawnPairs>,
+}
+
+/// Pairs of images that are drawn anew for each epoch of a probe.
+pub struct RedrawnPairs {
+    /// Representations of the images.
+    pub(super) images: Representation,
+    /// Draws the pairs of an epoch, with the parameters of all tasks.
+    pub(super) draw: PairDraw,
+    /// The task's first column among the parameters.
+    pub(super) start: i64,
+    /// Number of columns of the task.
+    pub(super) outputs: i64,
+}
+
+impl RedrawnPairs {
+    /// The pairs as a readout reads them. `target` changes the task's parameters into what is predicted.
+    pub(super) fn redraw(&self, readout: Readout, target: TargetOfPairs) -> Redraw {
+        let RedrawnPairs { images, draw, start, outputs } = self;
+        let half = images.y.size()[1] / 2;
+        let images = match readout {
+            Readout::Y => images.y.shallow_clone(),
+            Readout::Invariant => images.y.narrow(1, 0, half),
+            Readout::Equivariant => images.y.narrow(1, half, half),
+            Readout::Grid => images.grid.as_ref().expect("the encoder has a token map").shallow_clone(),
+        };
+        let (start, outputs) = (*start, *outputs);
+        let target = move |parameters: &Tensor, epoch: u64| {
+            target(&parameters.narrow(1, start, outputs).contiguous(), epoch)
+        };
+        Redraw { images, pairs: draw.clone(), target: Rc::new(target) }
+    }
 }
 
 impl PairSet {
@@ -45,13 +81,14 @@ impl PairFeatures {
             y: beside(&first.y, &second.y),
             grid: grids.map(|(first, second)| beside(first, second)),
             target: target.shallow_clone(),
+            redrawn: None,
         }
     }
 
     /// The same features with other targets. The feature tensors are shared, not copied.
     pub(super) fn with_target(&self, target: Tensor) -> PairFeatures {
         let grid = self.grid.as_ref().map(Tensor::shallow_clone);
-        PairFeatures { y: self.y.shallow_clone(), grid, target }
+        PairFeatures { y: self.y.shallow_clone(), grid, target, redrawn: None }
     }
 
     /// The features that a readout reads, (N, columns of both views).

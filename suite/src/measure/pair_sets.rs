@@ -2,14 +2,15 @@
 //! transformation.
 
 use anyhow::Result;
+use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
-use eqr_datasets::{SetKind, view_pairs};
 use tch::Tensor;
 
-use crate::data::pairs::{PairSource, render_parameters};
+use crate::data::pairs::PairSource;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::measure::evaluation::{DRAWS, ENCODE, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, encode};
+use crate::measure::evaluation::{DRAWS, ENCODE, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
 use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::measure::render_pairs::Renders;
 use crate::suite_file::tasks::EquivarianceTask;
 
 impl Evaluation<'_> {
@@ -25,33 +26,21 @@ impl Evaluation<'_> {
         }
     }
 
-    /// All tasks share the same pairs.
+    /// All tasks share the same pairs. Those of the training split are drawn anew for each epoch of a probe.
     fn render_sets(&self, encoder: &dyn FeatureEncoder) -> Result<Vec<PairSet>> {
-        let train = self.render_pairs(encoder, self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
-        let test = self.render_pairs(encoder, self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
-        Ok(self.joined(train, test, false))
-    }
-
-    fn render_pairs(
-        &self,
-        encoder: &dyn FeatureEncoder,
-        source: &PairSource,
-        count: usize,
-        seed: u64,
-    ) -> Result<Vec<PairFeatures>> {
-        let scene = source.scene().expect("renders have scenes");
-        let pairs = unit_draws(source.units(), count)
-            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
-            .collect::<Vec<_>>();
-        let images = source.indices();
-        let features = encode(encoder, source, &images)?;
-        let view = |which: usize| {
-            let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
-            let indices: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
-            features.select(&Tensor::from_slice(&indices).to_device(features.y.device()))
+        let train = Renders::encode(encoder, self.train, self.probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = Renders::encode(encoder, self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
+        let pairs = |renders: &Renders| {
+            let (first, second, parameters) = renders.first_epoch();
+            self.split_by_task(&first, &second, &parameters)
         };
-        let parameters = render_parameters(scene, &pairs).to_device(features.y.device());
-        Ok(self.split_by_task(&view(0), &view(1), &parameters))
+        let mut sets = self.joined(pairs(&train), pairs(&test), false);
+        let mut start = 0;
+        for (set, EquivarianceTask { outputs, .. }) in sets.iter_mut().zip(self.tasks()) {
+            set.train.redrawn = Some(train.redrawn(start, outputs));
+            start += outputs;
+        }
+        Ok(sets)
     }
 
     /// Every task has its own pairs, which differ only by its transform.
@@ -147,22 +136,4 @@ impl<'a> Photographs<'a> {
 /// (draw, units) of the batches in which photographs are encoded.
 fn batches(units: &[usize]) -> impl Iterator<Item = (u64, &[usize])> {
     (0..DRAWS).flat_map(move |draw| units.chunks(ENCODE).map(move |batch| (draw, batch)))
-}
-
-/// (draw, units) until `count` pairs are drawn, one pair per unit and draw.
-fn unit_draws(units: &[usize], count: usize) -> impl Iterator<Item = (u64, &[usize])> {
-    let rows = units.len();
-    (0..count.div_ceil(rows)).map(move |draw| (draw as u64, &units[..rows.min(count - draw * rows)]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn units_are_drawn_again_until_there_are_enough_pairs() {
-        let draws: Vec<(u64, Vec<usize>)> =
-            unit_draws(&[3, 5, 9], 7).map(|(draw, units)| (draw, units.to_vec())).collect();
-        assert_eq!(draws, [(0, vec![3, 5, 9]), (1, vec![3, 5, 9]), (2, vec![3])]);
-    }
 }

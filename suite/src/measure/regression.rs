@@ -1,14 +1,18 @@
 //! Probes that predict the transformation between two views from their features (protocol section 4).
 
+use std::rc::Rc;
+
 use eqr_datasets::transforms::Transform;
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::{R2, constant_predictor};
+use eqr_probes::redraw::TargetOfPairs;
 use eqr_probes::ridge::{self, LinearFit};
 use eqr_probes::{Problem, quaternion};
+use tch::Tensor;
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
-use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::measure::pair_features::PairSet;
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
@@ -19,6 +23,8 @@ pub struct Question<'a> {
     readout: Readout,
     /// Whether quaternion signs are chosen such that w >= 0, since q and -q are the same rotation.
     canonical: bool,
+    /// Whether the training targets are permuted.
+    shuffled: bool,
 }
 
 /// The scores of a question's probes.
@@ -44,6 +50,7 @@ impl<'a> Question<'a> {
             set,
             readout,
             canonical,
+            shuffled: false,
         })
     }
 
@@ -64,17 +71,19 @@ impl<'a> Question<'a> {
     }
 
     fn problem(&self) -> Problem {
-        let Question { set: PairSet { train, test, .. }, readout, canonical } = *self;
-        let target = |pairs: &PairFeatures| match canonical {
-            true => quaternion::canonical(&pairs.target),
-            false => pairs.target.shallow_clone(),
-        };
+        let Question { set: PairSet { train, test, .. }, readout, canonical, shuffled } = *self;
+        let signed = move |t: &Tensor| if canonical { quaternion::canonical(t) } else { t.shallow_clone() };
+        let target: TargetOfPairs = Rc::new(move |parameters, epoch| match shuffled {
+            true => permuted(&signed(parameters), 0, epoch),
+            false => signed(parameters),
+        });
         Problem {
             name: self.name(),
             train_x: train.read(readout),
-            train_t: target(train),
+            train_t: target(&train.target, 0),
+            redraw: train.redrawn.as_ref().map(|pairs| pairs.redraw(readout, target)),
             test_x: test.read(readout),
-            test_t: target(test),
+            test_t: signed(&test.target),
         }
     }
 
@@ -188,13 +197,12 @@ fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     Ok(values)
 }
 
-/// The sanity check: probes of y that are trained on permuted targets and tested on intact ones.
+/// The sanity check: probes of y that are trained on permuted targets and tested on intact ones. The targets
+/// of every epoch's pairs are permuted among themselves.
 fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let single: Vec<&PairSet> = sets.iter().filter(|set| !set.combined).collect();
-    let problem = |&set: &&PairSet| {
-        let question = Question { set, readout: Readout::Y, canonical: false };
-        Problem { train_t: permuted(&set.train.target, 0), ..question.problem() }
-    };
+    let problem =
+        |&set: &&PairSet| Question { set, readout: Readout::Y, canonical: false, shuffled: true }.problem();
     let problems: Vec<Problem> = single.iter().map(problem).collect();
     let fits = fit(&problems, &[0], config)?;
     let value = |(set, fits): (&&PairSet, Vec<Fit>)| {
@@ -205,9 +213,10 @@ fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind, Tensor};
+    use tch::{Device, Kind};
 
     use super::*;
+    use crate::measure::pair_features::PairFeatures;
 
     fn pairs(target: &[f32], columns: i64) -> PairFeatures {
         let target = Tensor::from_slice(target).view([-1, columns]);
@@ -215,6 +224,7 @@ mod tests {
             y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)),
             grid: None,
             target,
+            redrawn: None,
         }
     }
 

@@ -108,6 +108,7 @@ fn random_problem(args: &ProbeArgs, device: Device) -> Problem {
         name: "random".into(),
         train_x: normal(args.pairs, 2 * args.dim),
         train_t: normal(args.pairs, OUTPUTS),
+        redraw: None,
         test_x: normal(test, 2 * args.dim),
         test_t: normal(test, OUTPUTS),
     }

@@ -66,6 +66,7 @@ impl Role {
         match method_name(row).parse() {
             Ok(MethodKind::RandomInit) => Role::Floor,
             Ok(MethodKind::Direct(_)) => Role::Ceiling,
+            Ok(MethodKind::PixelPca { .. }) => Role::Reference,
             _ => Role::Contestant,
         }
     }

@@ -2,7 +2,7 @@
 //! and counted.
 //!
 //! FLOPs are counted as in `perf train`: matrix products only, backward = 2 x forward. A probe cell counts
-//! the encoder's passes over its pairs, and the multilayer perceptrons on y and on `grid`. A transfer or
+//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`. A transfer or
 //! segmentation cell counts only the encoder's passes, since heads and logistic regression are small in
 //! comparison. The windows of the test scenes are left out, because their number is unknown.
 
@@ -13,10 +13,11 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 
 use crate::encoder::network::model_config_for;
+use crate::encoder::pixel_pca::pixel_count;
 use crate::run::data_set_size::DataSetSize;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
-use crate::suite_file::probe::Probe;
+use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
@@ -103,32 +104,44 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 }
 
 /// FLOPs of a row's probes: the encoder on both views of every pair of every transform, then the perceptrons
-/// on y (2 out) and on y with the quadrant means (2 (out + 4 dim)).
-pub(super) fn probes(suite: &Suite, size: &DataSetSize) -> f64 {
+/// on y (2 out), on each of its halves (out) and on y with the quadrant means (2 (out + 4 dim)).
+pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
-    let Probe { seeds, train_pairs, test_pairs, regression, .. } = &suite.probe;
+    let Probe { seeds, train_pairs, test_pairs, regression, parts, combined, .. } = &suite.probe;
     // renders have one set of pairs for all their parameters
-    let sets = if size.kind == SetKind::Renders {
-        1
-    } else {
-        config.transforms.len() + usize::from(suite.probe.combined)
-    };
-    let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * config.encoder.forward_flops();
+    let photographs = size.kind == SetKind::Photographs;
+    let combined = usize::from(photographs && *combined);
+    let sets = if photographs { config.transforms.len() + combined } else { 1 };
+    let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * encoder_flops(kind, &config);
     let hidden = regression.hidden as f64;
     let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
-    let (y, grid) =
-        (2.0 * config.encoder.out as f64, 2.0 * (config.encoder.out + 4 * config.encoder.dim) as f64);
+    let VitConfig { out, dim, .. } = config.encoder;
+    let half = |part: &ReadoutHalf| if *part == ReadoutHalf::All { 2 * out } else { out };
+    let inputs: Vec<i64> = match kind {
+        MethodKind::PixelPca { components } => vec![2 * i64::from(*components)],
+        _ => parts.iter().map(half).chain([2 * (out + 4 * dim)]).collect(),
+    };
     let rows_trained_on = 3.0 * (regression.epochs * train_pairs) as f64 * *seeds as f64;
     let task = |(_, outputs): &(String, i64)| {
-        rows_trained_on * (perceptron(y, *outputs as f64) + perceptron(grid, *outputs as f64))
+        rows_trained_on * inputs.iter().map(|&input| perceptron(input as f64, *outputs as f64)).sum::<f64>()
     };
-    passes + config.transforms.iter().map(task).sum::<f64>()
+    passes + (1 + combined) as f64 * config.transforms.iter().map(task).sum::<f64>()
 }
 
 /// FLOPs of the encoder on `images` images of another set.
-pub(super) fn transfer(suite: &Suite, size: &DataSetSize, images: usize) -> f64 {
+pub(super) fn transfer(suite: &Suite, size: &DataSetSize, kind: &MethodKind, images: usize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
-    images as f64 * config.encoder.forward_flops()
+    images as f64 * encoder_flops(kind, &config)
+}
+
+/// FLOPs of the encoder on one image. The fit of principal components is left out: it takes seconds.
+fn encoder_flops(kind: &MethodKind, config: &ModelConfig) -> f64 {
+    match kind {
+        MethodKind::PixelPca { components } => {
+            2.0 * pixel_count(config.encoder.image) as f64 * f64::from(*components)
+        }
+        _ => config.encoder.forward_flops(),
+    }
 }
 
 /// FLOPs of the encoder on the crops that a head is trained on.

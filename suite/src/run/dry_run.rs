@@ -13,7 +13,7 @@ use crate::data::open::find_pack;
 use crate::run::cost;
 use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
-use crate::run::measurements::{MeasurementKind, after_training};
+use crate::run::measurements::{MeasuredRow, MeasurementKind, after_training};
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -146,13 +146,15 @@ impl DryRun<'_> {
         let images = |set: &TransferSet| image_count(&set.file, &set.made_by, roots);
         let transfer_images: Vec<Option<usize>> = suite.transfer.iter().map(images).collect();
         for measurement in after_training(sub_suite, &runs) {
-            let flops = match measurement.kind {
-                _ if measurement.row.is_external() => None,
-                MeasurementKind::Probe { .. } => Some(cost::probes(suite, &size)),
-                MeasurementKind::Transfer { set } => {
-                    transfer_images[set].map(|images| cost::transfer(suite, &size, images))
+            let flops = match (&measurement.row, measurement.kind) {
+                (MeasuredRow::External(_), _) => None,
+                (MeasuredRow::Trained(run), MeasurementKind::Probe { .. }) => {
+                    Some(cost::probes(suite, &size, &run.row.kind))
                 }
-                MeasurementKind::Segment { set, .. } => {
+                (MeasuredRow::Trained(run), MeasurementKind::Transfer { set }) => {
+                    transfer_images[set].map(|images| cost::transfer(suite, &size, &run.row.kind, images))
+                }
+                (MeasuredRow::Trained(_), MeasurementKind::Segment { set, .. }) => {
                     Some(cost::segmentation(suite, &size, &suite.segmentation[set]))
                 }
             };

@@ -85,6 +85,14 @@ impl MeasuredRow {
         matches!(self, MeasuredRow::External(_))
     }
 
+    /// Whether there is a token map to segment. Encoders from files are asked when they are opened.
+    fn has_token_map(&self) -> bool {
+        match self {
+            MeasuredRow::Trained(run) => run.row.kind.has_network(),
+            MeasuredRow::External(_) => true,
+        }
+    }
+
     /// The results file of a row that was measured elsewhere.
     pub(super) fn results(&self) -> Option<&Path> {
         match self {
@@ -122,7 +130,7 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
         }
     }
     for (i, set) in segmentation.iter().enumerate() {
-        for (slug, row) in &rows {
+        for (slug, row) in rows.iter().filter(|(_, row)| row.has_token_map()) {
             // imported results already contain all their seeds
             let seeds = if row.results().is_some() { 1 } else { set.seeds };
             for seed in 0..seeds {
@@ -185,14 +193,16 @@ mod tests {
     use crate::suite_file::plan::encoder_runs;
 
     #[test]
-    fn probes_come_first_and_imported_results_have_one_head() {
+    fn probes_come_first_and_heads_are_for_token_maps() {
         let rows = [
             ExternalRow::from_file("Theirs", "theirs.csv".into()),
             ExternalRow::from_file("DINO", "dino.pt".into()),
         ];
         let set = "segmentation=[{file=\"d.h5\", made_by=\"x\", seeds=2}]".to_owned();
         let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
-        let overrides = [&sets[..], &["methods=[\"Ours\"]".to_owned(), "seeds=1".to_owned()]].concat();
+        let overrides =
+            [&sets[..], &["methods=[\"Ours\", \"PCA of the pixels (16)\"]".to_owned(), "seeds=1".to_owned()]]
+                .concat();
         let sub_suites = load("quickstart", &overrides, &rows).unwrap();
         let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0], 0..1).unwrap());
         let ids: Vec<&str> = all.iter().map(|measurement| measurement.id.as_str()).collect();
@@ -200,9 +210,11 @@ mod tests {
             ids,
             [
                 "probe-ours-seed0",
+                "probe-pca-of-the-pixels-16-seed0",
                 "probe-external-theirs",
                 "probe-external-dino",
                 "transfer-p-ours-seed0",
+                "transfer-p-pca-of-the-pixels-16-seed0",
                 "transfer-p-external-theirs",
                 "transfer-p-external-dino",
                 "segment-d-ours-seed0-head0",

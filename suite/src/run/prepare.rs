@@ -96,7 +96,9 @@ fn prepare(
     let suite = &sub_suite.suite;
     let data = open::open(&sub_suite, &request.data_roots, folder, worker)?;
     let build = |kind: &MethodKind| Network::new(kind, suite, &data, 0, compute, worker.device).map(drop);
-    agree(ranks, suite.method_kinds().and_then(|kinds| kinds.iter().try_for_each(build)))?;
+    let build_all =
+        |kinds: Vec<MethodKind>| kinds.iter().filter(|kind| kind.has_network()).try_for_each(build);
+    agree(ranks, suite.method_kinds().and_then(build_all))?;
     let initial_encoder = agree(ranks, initial_encoder(suite, &data))?;
     let initial_hash = initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str());
     same_everywhere(ranks, "train.init", initial_hash.unwrap_or_default())?;

@@ -1,10 +1,12 @@
 //! A probe cell: probes of an encoder of this run, of an external encoder, or of a feature file.
 
 use anyhow::{Context, Result};
+use eqr_models::MethodKind;
 
 use crate::data::known_units::known_units;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
+use crate::encoder::pixel_pca::PixelPca;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::RunFile;
 use crate::measure::feature_file::FeatureFile;
@@ -39,7 +41,6 @@ fn measure_trained(
     run: &EncoderRun,
     step: Option<u64>,
 ) -> Result<(Vec<MeasuredValue>, u64)> {
-    let (network, trained_steps) = trained_network(context, run, step)?;
     let suite = context.suite();
     let known = known_units(suite, &context.train, run.seed)?;
     let evaluation = Evaluation {
@@ -49,6 +50,13 @@ fn measure_trained(
         train: &known,
         test: &context.test,
     };
+    if let MethodKind::PixelPca { components } = run.row.kind {
+        let encoder = PixelPca::fit(&context.train, components, run.seed)?;
+        let probe = without_halves(&suite.probe);
+        let evaluation = Evaluation { probe: &probe, ..evaluation };
+        return Ok((probe::measure_encoder(&evaluation, &encoder)?, 0));
+    }
+    let (network, trained_steps) = trained_network(context, run, step)?;
     if step.is_some() {
         return Ok((probe::measure_curve_point(&evaluation, &network)?, trained_steps));
     }
@@ -64,8 +72,7 @@ fn measure_trained(
 
 fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Vec<MeasuredValue>> {
     let (suite, data) = (context.suite(), &context.prepared.data);
-    // other encoders have no halves
-    let probe = Probe { parts: vec![ReadoutHalf::All], ..suite.probe.clone() };
+    let probe = without_halves(&suite.probe);
     if let Some(path) = &row.features {
         let tasks = tasks(data.pack.kind, &suite.transforms);
         return probe::measure_features(&FeatureFile::open(path)?, &tasks, &probe, context.worker.device);
@@ -83,4 +90,9 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Vec<Measu
     let transforms = &suite.transforms;
     let evaluation = Evaluation { transforms, probe: &probe, pack: &data.pack, train: &train, test: &test };
     probe::measure_encoder(&evaluation, &encoder)
+}
+
+/// The same probes of encoders whose y has no halves.
+fn without_halves(probe: &Probe) -> Probe {
+    Probe { parts: vec![ReadoutHalf::All], ..probe.clone() }
 }

@@ -1,10 +1,12 @@
 //! A transfer cell: a row's encoder, or its labelled features, on another data set.
 
 use anyhow::Result;
-use eqr_models::Solo;
+use eqr_models::{MethodKind, Solo};
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{TransferData, transfer};
 
+use crate::encoder::pixel_pca::PixelPca;
+use crate::encoder::representation::FeatureEncoder;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::transfer::{ImageEncoder, transfer_data, values};
 use crate::run::context::RunContext;
@@ -26,11 +28,16 @@ fn data(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<TransferD
     }
     match row {
         MeasuredRow::Trained(run) => {
-            let (network, _) = trained_network(context, run, None)?;
+            let encoder: Box<dyn FeatureEncoder> = match run.row.kind {
+                MethodKind::PixelPca { components } => {
+                    Box::new(PixelPca::fit(&context.train, components, run.seed)?)
+                }
+                _ => Box::new(trained_network(context, run, None)?.0),
+            };
             let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
             transfer_data(
                 pack,
-                ImageEncoder { encoder: &network, side, normalisation, device },
+                ImageEncoder { encoder: &*encoder, side, normalisation, device },
                 &set.preparation,
             )
         }

@@ -95,6 +95,33 @@ fn probe_prints_the_contracts_json() {
     assert!(stderr(&output).contains("target still: column 0 does not vary"), "{}", stderr(&output));
 }
 
+/// The same target as it is, in thousandths, and in seconds since 1970 with a spread of seconds, which float32
+/// does not resolve.
+#[test]
+fn the_unit_of_a_target_does_not_change_its_r2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f.h5");
+    probe_file(&path);
+    changed(&path, |file| {
+        for (split, rows) in [("train", 0..400), ("test", 400..600)] {
+            for (name, unit, origin) in [("plain", 1.0, 0.0), ("small", 1e-3, 0.0), ("date", 10.0, 1.7e9)] {
+                let target = |i: usize, j: usize| unit * f64::from(wave(i, j) + 0.3 * wave(i, 70)) + origin;
+                let values = Array2::from_shape_fn((rows.len(), 2), |(i, j)| target(rows.start + i, j));
+                write(file, &format!("{split}/targets/{name}"), &values);
+            }
+        }
+    });
+    let found = json(&eqr(folder.path(), &[&QUICK[..], &["--json"]].concat()));
+    let r2 = |target: &str, probe: &str| found["targets"][target][probe]["r2_per_output"].as_f64().unwrap();
+    for (probe, tolerance) in [("mlp", 5e-3), ("linear", 1e-6)] {
+        let plain = r2("plain", probe);
+        assert!(plain > 0.6, "{found}");
+        for target in ["small", "date"] {
+            assert!((r2(target, probe) - plain).abs() < tolerance, "{target}, {probe}: {found}");
+        }
+    }
+}
+
 #[test]
 fn probe_prints_a_table_and_can_take_bf16() {
     let folder = tempfile::tempdir().unwrap();

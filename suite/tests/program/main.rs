@@ -21,6 +21,7 @@ mod measures;
 mod memory_of_packs;
 mod out_of_memory;
 mod perf_scale;
+mod pixel_pca;
 mod rank_failures;
 mod ranks;
 mod readings;

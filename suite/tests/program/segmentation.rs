@@ -316,7 +316,7 @@ fn a_suite_segments_with_every_row() {
     let set = |file: &str| {
         format!("\n[[segmentation]]\nfile = \"{file}\"\nmade_by = \"the test\"\nseeds = 2\n{head}\n")
     };
-    let text = TINY.replace("[\"Random init\", \"Ours\"]", "[\"Random init\"]");
+    let text = TINY.replace("[\"Random init\", \"Ours\"]", "[\"Random init\", \"PCA of the pixels (8)\"]");
     std::fs::write(here.join("one.toml"), format!("{text}{}", set("d.h5"))).unwrap();
     let args = |out| {
         let options = ["--data-root", ".", "--threads", "1", "--precision", "fp32", "--out", out];
@@ -344,9 +344,10 @@ fn a_suite_segments_with_every_row() {
         lines.map(|line| line.split(',').nth(8).unwrap().parse().unwrap()).collect()
     };
     assert!(miou("Patches").len() == 2 && miou("Patches").iter().all(|&miou| miou > 0.7), "{found:?}");
-    assert_eq!((miou("Random init").len(), miou("Flat").len()), (2, 0));
+    assert_eq!([miou("Random init").len(), miou("Flat").len(), miou("PCA").len()], [2, 0, 0]);
     let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
     assert!(table.contains("mIoU") && table.contains("Patches"), "{table}");
+    assert!(table.contains("without segmentation: PCA of the pixels (8)."), "{table}");
     assert!(here.join("run/figures/segment-d-external-patches-head0.png").is_file());
     if has_mpi() {
         assert_eq!(eqr_ranks(here, 2, &args("two")).status.code(), Some(2));

@@ -7,6 +7,7 @@ mod encoder_gradient;
 mod geometry;
 mod pairs;
 mod paper;
+mod probe_fit;
 mod protocol;
 pub mod reconstruction;
 mod retrieval;

@@ -11,12 +11,17 @@ use crate::report::values::Values;
 use crate::run_folder::json_leaves::{Leaf, Lists, leaves};
 
 /// What is the same for every suite.
-const FIXED: [(&str, &str); 7] = [
+const FIXED: [(&str, &str); 8] = [
     ("encoders", "frozen; read at the end of their training, none is chosen by a test score"),
     (
         "R2",
         "per output and averaged (the headline), and pooled over outputs (SIE's definition); of a multilayer perceptron \
          on the features of both views, on test pairs; a constant predictor reads 0 or less",
+    ),
+    (
+        "pairs of the probes",
+        "renders: drawn anew in each epoch of the perceptron; statistics, linear probe and train R2 from the first epoch's; \
+         photographs: two draws an image, kept; features and targets standardised by the training pairs",
     ),
     (
         "floor and ceiling",

@@ -6,12 +6,14 @@ use crate::report::column::{self, Column, MethodSample};
 use crate::report::context::ReportContext;
 use crate::report::table::{Layout, Note, Table};
 use crate::report::values::{Quantity, Values};
+use crate::suite_file::plan::Row;
 
 /// Scores over all classes.
 pub fn whole(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let columns = columns(values, context, |_| true);
     let headings = columns.iter().map(Column::heading).collect();
-    vec![section.table("method", headings, column::rows(&columns), notes(&columns))]
+    let notes = notes(&columns).into_iter().chain(without_map_note(context)).collect();
+    vec![section.table("method", headings, column::rows(&columns), notes)]
 }
 
 /// The headline of segmentation, one column per set.
@@ -80,17 +82,25 @@ fn notes(columns: &[Column]) -> Vec<Note> {
     notes.into_iter().flatten().collect()
 }
 
+/// Why rows without a network are not measured.
+fn without_map_note(context: &ReportContext) -> Option<Note> {
+    let has_none = |row: &&String| row.parse().is_ok_and(|Row { kind, .. }| !kind.has_network());
+    let rows: Vec<&str> = context.methods.iter().filter(has_none).map(String::as_str).collect();
+    let text = || format!("Without a token map, and so without segmentation: {}.", rows.join(", "));
+    (!rows.is_empty()).then(|| Note::Plain(text()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, downstream};
-    use crate::report::table::{Mark, Row};
+    use crate::report::table::{self, Mark};
     use crate::run_folder::cell::CellKind;
     use crate::run_folder::metric::Metric;
 
-    fn texts(row: &Row) -> Vec<String> {
+    fn texts(row: &table::Row) -> Vec<String> {
         row.entries.iter().map(|entry| entry.words().join(" ")).collect()
     }
 
@@ -98,7 +108,7 @@ mod tests {
     /// pretraining seed.
     #[test]
     fn classes_are_rows_and_methods_columns() {
-        let methods = ["Random init", "VICReg", "Ours", "Direct regression"];
+        let methods = ["Random init", "VICReg", "Ours", "Direct regression", "PCA of the pixels (16)"];
         let context = ReportContext { segmentations: vec!["ADE20K".to_owned()], ..context(&[], &methods) };
         let of = |method, number: f64| {
             let values = ["mIoU", "mAcc", "aAcc", "iou/wall", "iou/sky", "accuracy/sky"]
@@ -115,11 +125,17 @@ mod tests {
         let [segmentation, differences, classes] = ["segmentation", "differences", "classes"].map(table);
         assert_eq!(segmentation.columns, ["ADE20K mIoU", "ADE20K mAcc", "ADE20K aAcc"]);
         assert_eq!(texts(&segmentation.rows[2]), ["0.400", "0.300", "0.300"]);
+        let said =
+            Note::Plain("Without a token map, and so without segmentation: PCA of the pixels (16).".into());
+        assert!(segmentation.notes.contains(&said), "{:?}", segmentation.notes);
         assert_eq!(differences.rows.len(), 1);
-        assert_eq!(classes.columns, ["Random init (floor)", "VICReg", "Ours", "Direct regression"]);
+        assert_eq!(
+            classes.columns,
+            ["Random init (floor)", "VICReg", "Ours", "Direct regression", "PCA of the pixels (16)"]
+        );
         let labels: Vec<&str> = classes.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["sky", "wall"]);
-        assert_eq!(texts(&classes.rows[0]), ["-", "0.200", "0.300", "-"]);
+        assert_eq!(texts(&classes.rows[0]), ["-", "0.200", "0.300", "-", "-"]);
         assert_eq!(classes.rows[0].entries[2].mark(), Mark::Best);
         assert_eq!(classes.contest(), "row");
     }

@@ -1,0 +1,160 @@
+//! Pairs of renders: every image is encoded once, and the pairs of its object are drawn anew for each epoch of
+//! the probes.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use eqr_datasets::view_pairs;
+use eqr_probes::redraw::{EpochPairs, PairDraw};
+use tch::{Device, Tensor};
+
+use crate::data::pairs::{PairSource, render_parameters};
+use crate::encoder::representation::{FeatureEncoder, Representation};
+use crate::measure::evaluation::encode;
+use crate::measure::pair_features::RedrawnPairs;
+
+/// The encoded images of a split, and how pairs are drawn from them.
+pub(super) struct Renders {
+    images: Representation,
+    draw: PairDraw,
+}
+
+impl Renders {
+    /// Encodes all images of `source`. An epoch has `count` pairs, which depend only on `seed` and the epoch.
+    pub(super) fn encode(
+        encoder: &dyn FeatureEncoder,
+        source: &PairSource,
+        count: usize,
+        seed: u64,
+    ) -> Result<Renders> {
+        let images = encode(encoder, source, &source.indices())?;
+        let draw = draw(source.share(), count, seed, images.y.device());
+        Ok(Renders { images, draw })
+    }
+
+    /// Representations of the first and second views, and the parameters between them, in epoch 0.
+    pub(super) fn first_epoch(&self) -> (Representation, Representation, Tensor) {
+        let EpochPairs { first, second, parameters } = (self.draw)(0);
+        (self.images.select(&first), self.images.select(&second), parameters)
+    }
+
+    /// The pairs of later epochs, with `outputs` parameters from column `start` on as targets.
+    pub(super) fn redrawn(&self, start: i64, outputs: i64) -> RedrawnPairs {
+        RedrawnPairs { images: self.images.shallow_clone(), draw: self.draw.clone(), start, outputs }
+    }
+}
+
+fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw {
+    let images = source.indices();
+    Rc::new(move |epoch| {
+        let scene = source.scene().expect("renders have scenes");
+        let pairs: Vec<[usize; 2]> = unit_draws(source.units(), count, epoch)
+            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
+            .collect();
+        let rows = |which: usize| {
+            let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
+            let rows: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
+            Tensor::from_slice(&rows).to_device(device)
+        };
+        let parameters = render_parameters(scene, &pairs).to_device(device);
+        EpochPairs { first: rows(0), second: rows(1), parameters }
+    })
+}
+
+/// (draw, units) until `count` pairs are drawn, one pair per unit and draw. No two epochs share a draw.
+fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item = (u64, &[usize])> {
+    let rows = units.len();
+    let draws = count.div_ceil(rows);
+    (0..draws).map(move |draw| (epoch * draws as u64 + draw as u64, &units[..rows.min(count - draw * rows)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use eqr_datasets::{Dataset, Pack, SceneLatents, SetKind, Split};
+    use ndarray::{Array2, Array4};
+    use tch::Kind;
+
+    use super::*;
+    use crate::data::open::OpenedPack;
+    use crate::suite_file::transforms::Transforms;
+
+    const VIEWS: usize = 5;
+
+    /// Represents an image by its upper left pixel, which here is the index of the image.
+    struct Index;
+
+    impl FeatureEncoder for Index {
+        fn represent(&self, images: &Tensor) -> Result<Representation> {
+            let y = images.narrow(2, 0, 1).narrow(3, 0, 1).reshape([-1, 3]).narrow(1, 0, 2);
+            Ok(Representation { y: y * 255.0, grid: None })
+        }
+    }
+
+    /// Four objects with five views each. The floor hue of image i is i / 20.
+    fn source(folder: &tempfile::TempDir) -> PairSource {
+        let split = || Split {
+            images: Array4::from_shape_fn((20, 4, 4, 3), |(i, ..)| i as u8),
+            labels: vec![0; 20],
+            scene: Some(SceneLatents {
+                latents: Array2::from_shape_fn((20, 7), |(i, j)| if j == 3 { i as f32 / 20.0 } else { 0.1 }),
+                views: VIEWS,
+            }),
+        };
+        let dataset = Dataset {
+            name: "set".into(),
+            kind: SetKind::Renders,
+            class_names: vec!["a".into()],
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            train: split(),
+            test: split(),
+            provenance: serde_json::Value::Null,
+        };
+        let path = folder.path().join("set.h5");
+        dataset.write(&path).unwrap();
+        let opened = OpenedPack { pack: Pack::open(&path).unwrap(), side: 4 };
+        PairSource::new(&opened, "train", &Transforms::default(), Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn units_are_drawn_again_until_there_are_enough_pairs() {
+        let draws = |epoch| -> Vec<(u64, Vec<usize>)> {
+            unit_draws(&[3, 5, 9], 7, epoch).map(|(draw, units)| (draw, units.to_vec())).collect()
+        };
+        assert_eq!(draws(0), [(0, vec![3, 5, 9]), (1, vec![3, 5, 9]), (2, vec![3])]);
+        assert_eq!(draws(2), [(6, vec![3, 5, 9]), (7, vec![3, 5, 9]), (8, vec![3])]);
+    }
+
+    /// Every epoch has other pairs, each of two views of one object, with the parameters between those views.
+    #[test]
+    fn an_epoch_draws_its_own_pairs_of_each_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source(&folder).restricted(&[0, 2, 3]);
+        let renders = Renders::encode(&Index, &source, 8, 1).unwrap();
+        let redraw = renders.redrawn(4, 2).redraw(crate::registry::Readout::Y, Rc::new(|t, _| t.copy()));
+        let epoch = |epoch: u64| {
+            let pairs = (redraw.pairs)(epoch);
+            let images =
+                Vec::<f32>::try_from(redraw.features(&pairs).to_kind(Kind::Float).view([-1])).unwrap();
+            let hue = Vec::<f32>::try_from(redraw.targets(&pairs, epoch).select(1, 0)).unwrap();
+            let images: Vec<[usize; 2]> =
+                images.chunks(4).map(|pair| [pair[0].round() as usize, pair[2].round() as usize]).collect();
+            (images, hue)
+        };
+        let (first, hue) = epoch(0);
+        assert_eq!(first.len(), 8);
+        for ([one, two], hue) in first.iter().zip(hue) {
+            assert!(one / VIEWS == two / VIEWS && one != two && one / VIEWS != 1, "{one} {two}");
+            assert!((hue - (*two as f32 - *one as f32) / 20.0).abs() < 1e-6, "{one} {two}: {hue}");
+        }
+        assert_eq!(epoch(0).0, first);
+        assert_ne!(epoch(1).0, first);
+        let again = Renders::encode(&Index, &source, 8, 1).unwrap().first_epoch();
+        let rows: Vec<f32> = Vec::try_from(again.0.y.select(1, 0)).unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row.round() as usize).collect::<Vec<_>>(),
+            first.iter().map(|pair| pair[0]).collect::<Vec<_>>()
+        );
+        assert_ne!((Renders::encode(&Index, &source, 8, 2).unwrap().draw)(0).first, (redraw.pairs)(0).first);
+    }
+}
