@@ -18,8 +18,8 @@ pub struct PrincipalComponents {
 }
 
 impl PrincipalComponents {
-    /// The first `count` components of `x` (N, D). The covariance and its eigenvectors are computed in f64. An
-    /// eigenvector has no sign; here its largest entry is positive.
+    /// The first `count` components of `x` (N, D). The covariance and its eigenvectors are computed in f64.
+    /// An eigenvector has no sign; here its largest entry is positive.
     ///
     /// # Errors
     /// Fewer than `count` columns or at most `count` rows, values that are not finite.

@@ -15,7 +15,8 @@ pub struct Problem {
     /// Name used in messages.
     pub name: String,
     /// Training features (N, D). If the pairs are drawn anew, those of epoch 0: they give the statistics that
-    /// standardise features and targets, the linear probe is fitted to them, and train R2 is measured on them.
+    /// standardise features and targets, the linear probe is fitted to them, and train R2 is measured on
+    /// them.
     pub train_x: Tensor,
     /// Training targets (N, k) of the same rows.
     pub train_t: Tensor,

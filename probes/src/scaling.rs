@@ -27,8 +27,8 @@ impl Scaler {
     }
 }
 
-/// Mean and scale of each target over the training split, both (1, k), f64. A target may be a date in seconds,
-/// whose spread float32 would lose beside its mean.
+/// Mean and scale of each target over the training split, both (1, k), f64. A target may be a date in
+/// seconds, whose spread float32 would lose beside its mean.
 pub(crate) struct TargetScaler {
     mean: Tensor,
     scale: Tensor,

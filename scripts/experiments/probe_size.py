@@ -24,7 +24,8 @@ TOLERANCE = 0.01
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("suite", help="preset or file of the suite")
     parser.add_argument("--pretrained", required=True, help="folder of the run with the encoders")
     parser.add_argument("--out", required=True, type=Path, help="folder for the runs of the probes")
@@ -55,7 +56,8 @@ def probe(args, setting):
         "probe.seeds=1",
         "probe.classification.epochs=1",
     ]
-    command = [args.program, "run", args.suite, "--out", str(out), "--pretrained", args.pretrained, *args.more]
+    command = [args.program, "run", args.suite, "--out", str(out), "--pretrained", args.pretrained]
+    command += args.more
     for override in overrides:
         command += ["--set", override]
     if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
@@ -93,7 +95,8 @@ def main():
     }
     print()
     for head, setting in zip(heads, settings):
-        print(f"{head}: {len(short[setting])} of {len(largest)} lines more than {TOLERANCE} below the largest")
+        below = len(short[setting])
+        print(f"{head}: {below} of {len(largest)} lines more than {TOLERANCE} below the largest")
     enough = next(head for head, setting in zip(heads, settings) if not short[setting])
     print(f"\nthe cheapest probe within {TOLERANCE} of the largest in every line: {enough}")
 

@@ -180,7 +180,8 @@ fn drawn_anew(rows: i64, target: fn(&Tensor, u64) -> Tensor) -> Problem {
     }
 }
 
-/// With 30 pairs, a probe that sees the same pairs in every epoch overfits. Drawn anew, they cover the images.
+/// With 30 pairs, a probe that sees the same pairs in every epoch overfits. Drawn anew, they cover the
+/// images.
 #[test]
 fn new_pairs_in_every_epoch_teach_more_than_the_same_pairs() {
     let config = ProbeConfig { hidden: 64, epochs: 150, batch: 15, ..ProbeConfig::default() };

@@ -3,8 +3,8 @@
 //! [`network`] builds the network of a suite. [`frozen`] is an encoder that does not change. [`open`] makes
 //! one from a checkpoint, a safetensors file ([`vit_file`]) or a TorchScript module ([`torchscript`]);
 //! [`file_format`] tells these apart. Networks and frozen encoders both return a [`representation`], which
-//! the measures read; so does [`pixel_pca`], which is no network. [`export`] writes a trained encoder for other
-//! programs.
+//! the measures read; so does [`pixel_pca`], which is no network. [`export`] writes a trained encoder for
+//! other programs.
 
 pub mod export;
 pub mod file_format;

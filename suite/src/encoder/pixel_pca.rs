@@ -18,15 +18,15 @@ const IMAGES: usize = 5000;
 /// Number of images read at a time.
 const BATCH: usize = 256;
 
-/// An encoder whose y is the scores of an image on the first principal components of the training images. It has
-/// no token map, and its y has no halves.
+/// An encoder whose y is the scores of an image on the first principal components of the training images. It
+/// has no token map, and its y has no halves.
 pub struct PixelPca {
     components: PrincipalComponents,
 }
 
 impl PixelPca {
-    /// The first `components` principal components of normalised images of `source`, at most 5,000 of them, which
-    /// `seed` draws.
+    /// The first `components` principal components of normalised images of `source`, at most 5,000 of them,
+    /// which `seed` draws.
     ///
     /// # Errors
     /// Images that cannot be read; more components than the images allow.

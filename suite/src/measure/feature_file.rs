@@ -5,7 +5,8 @@
 //!   k), the transformation from the first view to the second;
 //! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! All float types are read as float32, those of targets as float64, and labels of all integer types as int64.
+//! All float types are read as float32, those of targets as float64, and labels of all integer types as
+//! int64.
 
 use std::path::{Path, PathBuf};
 

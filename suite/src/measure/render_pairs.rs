@@ -1,5 +1,5 @@
-//! Pairs of renders: every image is encoded once, and the pairs of its object are drawn anew for each epoch of
-//! the probes.
+//! Pairs of renders: every image is encoded once, and the pairs of its object are drawn anew for each epoch
+//! of the probes.
 
 use std::rc::Rc;
 

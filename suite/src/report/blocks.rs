@@ -8,7 +8,8 @@ use super::values::Sample;
 
 /// The methods of a column that share their pretraining seeds, and their analysis.
 pub struct Blocks {
-    methods: Vec<String>,
+    /// Names of the methods.
+    pub methods: Vec<String>,
     /// Sums of squares, the F test and the noise.
     pub analysis: BlockAnalysis,
 }
@@ -34,10 +35,5 @@ impl Blocks {
     pub fn difference(&self, first: &str, second: &str) -> Option<Difference> {
         let place = |name: &str| self.methods.iter().position(|method| method == name);
         Some(self.analysis.difference(place(first)?, place(second)?))
-    }
-
-    /// Number of methods.
-    pub fn len(&self) -> usize {
-        self.methods.len()
     }
 }

@@ -2,9 +2,9 @@
 //! and counted.
 //!
 //! FLOPs are counted as in `perf train`: matrix products only, backward = 2 x forward. A probe cell counts
-//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`. A transfer or
-//! segmentation cell counts only the encoder's passes, since heads and logistic regression are small in
-//! comparison. The windows of the test scenes are left out, because their number is unknown.
+//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`. A
+//! transfer or segmentation cell counts only the encoder's passes, since heads and logistic regression are
+//! small in comparison. The windows of the test scenes are left out, because their number is unknown.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};

@@ -95,8 +95,8 @@ fn probe_prints_the_contracts_json() {
     assert!(stderr(&output).contains("target still: column 0 does not vary"), "{}", stderr(&output));
 }
 
-/// The same target as it is, in thousandths, and in seconds since 1970 with a spread of seconds, which float32
-/// does not resolve.
+/// The same target as it is, in thousandths, and in seconds since 1970 with a spread of seconds, which
+/// float32 does not resolve.
 #[test]
 fn the_unit_of_a_target_does_not_change_its_r2() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The row `PCA of the pixels (K)`: it trains nothing, is probed and transferred, and has no halves and no map.
+//! The row `PCA of the pixels (K)`: it trains nothing, is probed and transferred, and has no halves and no
+//! map.
 
 use std::collections::BTreeSet;
 

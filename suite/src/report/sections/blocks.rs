@@ -29,7 +29,7 @@ fn row(column: &Column, context: &ReportContext) -> Option<Row> {
     let reference = samples.rev().max_by_key(|sample| sample.values().len())?;
     let sample = |method: &str| column.sample(method).cloned();
     let blocks = Blocks::new(&context.methods, reference, sample)?;
-    let (methods, seeds) = (blocks.len(), Sample::values(reference).len());
+    let (methods, seeds) = (blocks.methods.len(), Sample::values(reference).len());
     let (noise, of_seeds) = (blocks.analysis.residual.mean_square(), blocks.analysis.seeds.mean_square());
     let seed_variance = ((of_seeds - noise) / methods as f64).max(0.0);
     let entries = vec![

@@ -27,20 +27,18 @@ struct Excess<'a> {
 pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
     let tasks = context.tasks.iter().filter(|task| TaskFamily::of_task(task) == TaskFamily::Transformation);
     let of_task = |task: &String| {
-        let overfit = excess(values, context, task, (TRAIN, TEST), OVERFIT).map(|Excess { rows, worst }| {
-            let ((some, all), (row, train, test)) = (rows, worst);
-            let (train, test) = (number(train), number(test));
-            format!("the probe of {task} overfits in {some} of {all} rows: at worst train {train}, test {test} ({row}).")
-        });
-        let undertrained =
-            excess(values, context, task, (LINEAR, TEST), UNDERTRAINED).map(|Excess { rows, worst }| {
-                let ((some, all), (row, linear, mlp)) = (rows, worst);
-                let (linear, mlp) = (number(linear), number(mlp));
-                format!(
-                    "the probe of {task} is undertrained in {some} of {all} rows: at worst MLP {mlp}, linear {linear} ({row})."
-                )
-            });
-        [overfit, undertrained]
+        let words = |what: &str, names: [&str; 2], Excess { rows, worst }: Excess| {
+            let ((some, all), (row, higher, lower)) = (rows, worst);
+            let (higher, lower) = (number(higher), number(lower));
+            let worst = format!("{} {higher}, {} {lower} ({row})", names[0], names[1]);
+            format!("the probe of {task} {what} in {some} of {all} rows: at worst {worst}.")
+        };
+        let overfit = excess(values, context, task, (TRAIN, TEST), OVERFIT);
+        let undertrained = excess(values, context, task, (LINEAR, TEST), UNDERTRAINED);
+        [
+            overfit.map(|excess| words("overfits", ["train", "test"], excess)),
+            undertrained.map(|excess| words("is undertrained", ["linear", "MLP"], excess)),
+        ]
     };
     tasks.flat_map(of_task).flatten().map(Note::Warning).collect()
 }
@@ -89,7 +87,7 @@ mod tests {
         let found = warnings(&Values::at_end(&cells), &context);
         let expected = [
             "the probe of rotation overfits in 2 of 3 rows: at worst train 0.930, test 0.710 (Ours).",
-            "the probe of rotation is undertrained in 1 of 3 rows: at worst MLP 0.200, linear 0.250 (VICReg).",
+            "the probe of rotation is undertrained in 1 of 3 rows: at worst linear 0.250, MLP 0.200 (VICReg).",
         ];
         assert_eq!(found, expected.map(|text| Note::Warning(text.to_owned())));
     }

@@ -20,8 +20,9 @@ const FIXED: [(&str, &str); 8] = [
     ),
     (
         "pairs of the probes",
-        "renders: drawn anew in each epoch of the perceptron; statistics, linear probe and train R2 from the first epoch's; \
-         photographs: two draws an image, kept; features and targets standardised by the training pairs",
+        "renders: drawn anew in each epoch of the perceptron; statistics, linear probe and train R2 from the \
+         first epoch's; photographs: two draws an image, kept; features and targets standardised by the training \
+         pairs",
     ),
     (
         "floor and ceiling",
