@@ -97,10 +97,14 @@ impl Column {
     }
 
     /// The largest mean among the rows of this role. Several ceilings may have been trained with different
-    /// budgets.
+    /// budgets. Those that were trained for another task alone do not count.
     pub fn level(&self, role: Role) -> Option<f64> {
-        let methods = self.samples.iter().filter(|method| method.role == role);
-        methods.filter_map(|method| Some(method.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
+        let counts = |method: &&MethodSample| {
+            let own_task = Role::own_task(&method.method);
+            method.role == role && own_task.is_none_or(|task| task == self.subject)
+        };
+        let means = self.samples.iter().filter(counts);
+        means.filter_map(|method| Some(method.sample.as_ref()?.summary()?.mean)).max_by(f64::total_cmp)
     }
 
     /// The floor and the ceiling, if both are measured.

@@ -2,6 +2,7 @@
 //! and the sections that build tables know nothing of Markdown.
 
 use eqr_models::MethodKind;
+use eqr_models::methods::TransformName;
 use eqr_probes::stats::{Difference, Summary};
 
 use crate::suite_file::plan::method_name;
@@ -68,6 +69,15 @@ impl Role {
             Ok(MethodKind::Direct(_)) => Role::Ceiling,
             Ok(MethodKind::PixelPca { .. }) => Role::Reference,
             _ => Role::Contestant,
+        }
+    }
+
+    /// The only task that the ceiling of this name was trained for; `None` for other rows, and for a ceiling of
+    /// all tasks.
+    pub fn own_task(row: &str) -> Option<&'static str> {
+        match method_name(row).parse() {
+            Ok(MethodKind::Direct(transform)) => transform.map(TransformName::task),
+            _ => None,
         }
     }
 

@@ -397,6 +397,23 @@ mod tests {
         assert_eq!(without, [(false, false), (true, true), (true, true)]);
     }
 
+    /// The network that regresses rotation alone is a ceiling of rotation and not of color: (0.62 - 0.2) /
+    /// (0.7 - 0.2) and (0.5 - 0.2) / 0.5.
+    #[test]
+    fn a_ceiling_of_one_task_is_none_of_another() {
+        let mut cells = cells();
+        cells.push(rotation_and_color("Random init", 0, 0.2, 0.4));
+        cells.push(rotation_and_color("Direct regression", 0, 0.3, 0.6));
+        cells.push(rotation_and_color("Direct regression(rot)", 0, 0.7, 0.9));
+        let methods = ["Random init", "Ours", "VICReg", "Direct regression", "Direct regression(rot)"];
+        let claims = ["rotation", "color"].map(|task| claim(task, "Ours", "VICReg")).to_vec();
+        let context = ReportContext { claims, ..context(&["rotation", "color"], &methods) };
+        let found = judge(&Values::at_end(&cells), &context);
+        let (first, second) = found[0].normalised.unwrap();
+        assert!(close(first, 0.84) && close(second, 0.6), "{first} {second}");
+        assert!(close(found[1].normalised.unwrap().0, 0.5), "{:?}", found[1]);
+    }
+
     /// With the constant at 0.2: (0.6 - 0.2) / 0.8 and (0.4 - 0.2) / 0.8.
     #[test]
     fn table_1_is_judged_by_pooled_values_net_of_the_constant() {
