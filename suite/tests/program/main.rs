@@ -27,6 +27,7 @@ mod ranks;
 mod readings;
 mod real_data;
 mod report;
+mod results_page;
 mod resume;
 mod retrieval;
 mod segmentation;
