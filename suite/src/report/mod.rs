@@ -10,6 +10,7 @@ pub mod formats;
 mod blocks;
 mod column;
 mod context;
+mod curve_values;
 mod figures;
 mod legend;
 mod metrics_csv;

@@ -6,6 +6,8 @@ use eqr_probes::VarianceComponents;
 use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{self, Difference, Summary};
 
+use crate::registry::R2Metric;
+use crate::report::curve_values::{CurveValue, curve_values};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
 
@@ -36,6 +38,16 @@ impl Quantity {
     /// Norm of the encoder's gradient of a term of the loss.
     pub fn encoder_gradient(term: &str) -> Self {
         Quantity::probed("pretraining", &format!("encoder_gradient/{term}"))
+    }
+
+    /// Share of the loss that the last third of the training took off.
+    pub fn loss_fall() -> Self {
+        Quantity::probed("pretraining", "loss_fall")
+    }
+
+    /// What the headline R2 of a transformation gained in the last third of the training.
+    pub fn late_gain(task: &str) -> Self {
+        Quantity::probed(task, &format!("late_gain/{}", R2Metric::PER_OUTPUT))
     }
 
     /// A metric of a task on another data set.
@@ -77,7 +89,12 @@ pub struct Contrast {
 impl Values {
     /// Values of the measurements among `cells` whose encoder was fully trained.
     pub fn at_end(cells: &[Cell]) -> Self {
-        Self::select(cells.iter().filter(|cell| cell.last))
+        let mut values = Self::select(cells.iter().filter(|cell| cell.last));
+        for CurveValue { method, quantity, seed, value } in curve_values(cells) {
+            let sample = values.samples.entry((method.to_owned(), quantity)).or_default();
+            sample.draws.entry(seed).or_default().push(value);
+        }
+        values
     }
 
     /// Values of the measurements among `cells` whose encoder had been trained for `step` steps.
@@ -89,21 +106,8 @@ impl Values {
         let mut values = Values { samples: BTreeMap::new(), datasets: BTreeSet::new(), not_finite: 0 };
         for cell in cells {
             cell.metrics.iter().for_each(|metric| values.add(cell, metric));
-            values.add_encoder_gradient(cell);
         }
         values
-    }
-
-    /// Adds the norm of the encoder's gradient by term, which a training's curve holds: the mean over the
-    /// steps at which it was measured.
-    fn add_encoder_gradient(&mut self, cell: &Cell) {
-        let measured: Vec<_> = cell.curve.iter().filter(|point| !point.encoder_gradient.is_empty()).collect();
-        for (term, norm) in measured.iter().flat_map(|point| &point.encoder_gradient) {
-            let quantity = Quantity::encoder_gradient(term);
-            let sample = self.samples.entry((cell.method.clone(), quantity)).or_default();
-            let draw = sample.draws.entry(cell.pretrain_seed).or_insert_with(|| vec![0.0]);
-            draw[0] += norm / measured.len() as f64;
-        }
     }
 
     /// The terms of the losses of all methods, sorted, as far as the encoder's gradient was measured.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod claims;
+mod convergence;
 mod differences;
 mod encoder_gradient;
 mod geometry;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eqr_probes::stats::small_sample_warning;
 
 use super::section::Section;
-use super::{probe_fit, shuffled};
+use super::{convergence, probe_fit, shuffled};
 use crate::registry::{Level, Measure, R2, R2Metric, TOP1, TaskFamily, r2_shown_in, shown_in};
 use crate::report::column::{self, Column, NO_CEILING, ROOM};
 use crate::report::context::ReportContext;
@@ -32,6 +32,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(column::missing_note(&columns));
     notes.extend(columns.iter().filter_map(no_ceiling_note));
     notes.extend(probe_fit::warnings(values, context));
+    notes.extend(convergence::warnings(values, context));
     notes.extend(shuffled::warnings(values, context));
     notes.extend(shuffled::missing_note(values, context));
     notes.extend(undefined_notes(values, context));
