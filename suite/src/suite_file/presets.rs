@@ -86,6 +86,17 @@ mod tests {
     }
 
     #[test]
+    fn suites_of_experiments_load() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/experiments");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let suites: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
+        assert!(!suites.is_empty());
+        for file in suites {
+            assert!(!preset(file.to_str().unwrap()).is_empty(), "{}", file.display());
+        }
+    }
+
+    #[test]
     fn presets_have_every_row_of_the_papers_tables() {
         let tables = [
             ("3diebench", 1),
