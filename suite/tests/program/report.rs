@@ -181,7 +181,7 @@ fn claims_are_judged_and_told_as_json() {
     let output = eqr(here, &["report", "run", "--json"]);
     succeeded(&output);
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let counts = serde_json::json!({"reproduced": 0, "contradicted": 0, "open": 1, "not_measured": 1});
+    let counts = serde_json::json!({"reproduced": 0, "contradicted": 0, "open": 1, "not measured": 1});
     assert_eq!((&found["counts"], &found["counts_by_family"]["own"]), (&counts, &counts));
     let [rotation, mean] = &found["claims"].as_array().unwrap()[..] else { panic!("{found}") };
     let read = |method: &str| {
@@ -196,7 +196,7 @@ fn claims_are_judged_and_told_as_json() {
     assert!((difference - (read("ours") - read("random-init"))).abs() < 1e-12, "{rotation}");
     assert_eq!((&rotation["verdict"], &rotation["n"]), (&"open".into(), &serde_json::json!([1, 1])));
     assert_eq!((&rotation["margin"], &rotation["p"]), (&0.25.into(), &serde_json::Value::Null));
-    assert_eq!((&mean["verdict"], &mean["difference"]), (&"not_measured".into(), &serde_json::Value::Null));
+    assert_eq!((&mean["verdict"], &mean["difference"]), (&"not measured".into(), &serde_json::Value::Null));
     let both = eqr(here, &["report", "run", "--json", "--format", "csv"]);
     assert_eq!(both.status.code(), Some(2), "{}", stderr(&both));
 }

@@ -19,7 +19,7 @@ use crate::report::values::{Contrast, Quantity, Sample, Values};
 
 /// What a run says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The difference is significantly above the margin.
     Reproduced,
@@ -28,6 +28,7 @@ pub enum Verdict {
     /// Measured and undecided, for example by a single seed.
     Open,
     /// A row or a column is not measured.
+    #[serde(rename = "not measured")]
     NotMeasured,
 }
 
