@@ -54,8 +54,8 @@ impl BlockAnalysis {
     /// Analysis of `values[method][seed]`, at least two methods with the same seeds, at least two.
     ///
     /// # Errors
-    /// Fails if there are fewer than two methods or seeds, methods have different numbers of seeds, or a value
-    /// is not finite.
+    /// Fails if there are fewer than two methods or seeds, methods have different numbers of seeds, or a
+    /// value is not finite.
     pub fn from_values(values: &[Vec<f64>]) -> Result<BlockAnalysis> {
         let (rows, blocks) = (values.len(), values.first().map_or(0, Vec::len));
         if rows < 2 {

@@ -6,9 +6,8 @@
 //! after n pairs is the smallest p(m) / w(m) over the looks m <= n. It is valid at any stopping time: the
 //! probability that it ever falls below a is at most the sum of a w(m), which is a. Holm's correction decides
 //! no more claims with these p values than with their minima over all looks, so that it is valid at any
-//! stopping time too. This is alpha spending (Lan and
-//! DeMets, 1983) with Bonferroni's bound over the looks, so that it is exact for few pairs and unknown
-//! variance.
+//! stopping time too. This is alpha spending (Lan and DeMets, 1983) with Bonferroni's bound over the looks,
+//! so that it is exact for few pairs and unknown variance.
 //!
 //! The differences are assumed to be normal and independent between seeds. Nothing is assumed about
 //! dependence between claims.
@@ -70,9 +69,9 @@ impl Looks {
     ///
     /// The p value is 1 before the first look, if the differences did not vary at any look, and if the mean
     /// has changed its sign since the look with the smallest p value. A claim of a family is decided once its
-    /// p value, corrected by Holm's method, is at most [`ERROR`]; the sign of the mean says how. All intervals
-    /// of a claim contain the true difference together with 95% probability. There is no interval before the
-    /// first look.
+    /// p value, corrected by Holm's method, is at most [`ERROR`]; the sign of the mean says how. All
+    /// intervals of a claim contain the true difference together with 95% probability. There is no interval
+    /// before the first look.
     ///
     /// # Errors
     /// Fails if the lengths differ, there is no pair, or a value is not finite.
@@ -130,9 +129,9 @@ mod tests {
         assert_eq!([2, 3, 4].map(|n| Looks::new(2, 4).unwrap().share(n)), [1.0 / 6.0, 2.0 / 6.0, 0.5]);
     }
 
-    /// Differences 1, 2, 3: t = 3 on one degree of freedom after two pairs, 2 sqrt(3) on two after three. With
-    /// looks after two and three pairs the shares are 1/3 and 2/3. p values: 1 - (2 / pi) atan(3), and
-    /// 1 - t / sqrt(2 + t^2). The quantile on two degrees of freedom for the level 5% x 2/3, a = 1/30:
+    /// Differences 1, 2, 3: t = 3 on one degree of freedom after two pairs, 2 sqrt(3) on two after three.
+    /// With looks after two and three pairs the shares are 1/3 and 2/3. The p values are 1 - (2 / pi) atan(3)
+    /// and 1 - t / sqrt(2 + t^2). The quantile on two degrees of freedom for the level 5% x 2/3, a = 1/30, is
     /// sqrt(2 (1 - a)^2 / (1 - (1 - a)^2)).
     #[test]
     fn three_pairs_by_hand() {

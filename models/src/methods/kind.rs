@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// A method, which is one row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MethodKind {
-    /// Joint-embedding loss on the invariant half, cross-attention reconstruction on the equivariant tokens
+    /// Joint-embedding loss on the invariant half, cross-attention reconstruction from the equivariant halves
     /// (the paper).
     Ours {
         /// L_ssl; `None` uses the suite's loss ([`super::LossConfig::ssl`]).

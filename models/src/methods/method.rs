@@ -27,6 +27,12 @@ pub trait Method {
         false
     }
 
+    /// Whether pairs are mixed with the other pairs of the batch ([`Method::mixed`]). The result then does not
+    /// depend on which view 1 belongs to which view 2.
+    fn mixes_batch(&self) -> bool {
+        false
+    }
+
     /// Vectors (N, d), one for each pair, that depend on the whole batch and from which
     /// [`Method::pair_term`] is computed; `None` if that term depends only on the pair. y1 and y2 are
     /// (N, out).

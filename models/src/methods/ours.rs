@@ -75,6 +75,10 @@ impl Method for Ours {
         self.variant == OursVariant::OtherView1
     }
 
+    fn mixes_batch(&self) -> bool {
+        self.reconstruction.as_ref().is_some_and(|(mixing, _)| mixing.needs_batch())
+    }
+
     fn mixed(&self, p: &Arena, y1: &Tensor, y2: &Tensor) -> Option<Tensor> {
         let (mixing, _) = self.reconstruction.as_ref()?;
         mixing.needs_batch().then(|| mixing.of_batch(p, y1, y2))

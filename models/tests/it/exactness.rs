@@ -214,6 +214,30 @@ fn every_parameter_of_every_method_receives_a_gradient() {
     }
 }
 
+/// The readings mix number types: heads and attention over the batch are in fp32, the decoder in bf16.
+#[test]
+fn readings_have_finite_gradients_in_bf16() {
+    for case in cases().iter().filter(|case| case.method.starts_with("Ours")) {
+        let mut registry = Registry::default();
+        let kind = case.method.parse::<MethodKind>().unwrap();
+        let model = build(&kind, &config(Pool::Split, case.decoder), &mut registry).unwrap();
+        let mut arena = Arena::new(registry, 5, Compute::Bf16, Device::Cpu);
+        let whole = batch(0, 1);
+        let fp32 = |tensor: &Tensor| tensor.to_kind(Kind::Float);
+        let batch = Batch {
+            view1: fp32(&whole.view1),
+            view2: fp32(&whole.view2),
+            other_view1: whole.other_view1.as_ref().map(fp32),
+            labels: fp32(&whole.labels),
+            parameters: fp32(&whole.parameters),
+            rows: whole.rows,
+        };
+        gradients(&mut arena, &model, &batch, Some(4), &Solo);
+        let norm = f64::try_from(arena.gradient().norm()).unwrap();
+        assert!(norm > 0.0 && norm.is_finite(), "{case}: {norm}");
+    }
+}
+
 /// bf16 forward and backward passes with fp32 master weights stay close to fp32. At initialisation the CLS
 /// token hardly differs between images, and a BatchNorm over seven images amplifies rounding errors. This
 /// test therefore uses mean pooling and losses without BatchNorm.

@@ -170,9 +170,9 @@ fn losses_and_gradients_equal_torchs_in_fp32() {
     assert_close(Compute::F32, 1e-5);
 }
 
-/// The transform sets of SIE and of direct regression differ only in the columns that they read, and SIE's own
-/// recipe only in its widths, so one of each is enough. The combinations of Ours are sums of terms that have a reference. All terms must be well above 0, because an
-/// inactive hinge would test nothing.
+/// The transform sets of SIE and of direct regression differ only in the columns that they read, and SIE's
+/// own recipe only in its widths, so one of each is enough. The combinations of Ours are sums of terms that
+/// have a reference. All terms must be well above 0, because an inactive hinge would test nothing.
 #[test]
 fn every_loss_has_a_reference() {
     let methods: Vec<Method> = methods().into_iter().map(|(_, method)| method).collect();

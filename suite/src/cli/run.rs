@@ -27,8 +27,8 @@ pub struct RunArgs {
     /// Number of pretraining seeds.
     #[arg(long)]
     seeds: Option<u64>,
-    /// Add one seed after the other until every claim of the report is decided, with 5% error over all claims of
-    /// a table and all looks. The suite's own seeds are the first look.
+    /// Add one seed after the other until every claim of the report is decided, with 5% error over the claims
+    /// of each family and all looks. The suite's own seeds are the first look.
     #[arg(long, conflicts_with = "pretrain_only")]
     until_decided: bool,
     /// Largest number of seeds with --until-decided.

@@ -20,9 +20,8 @@ pub fn known_units(suite: &Suite, train: &PairSource, seed: u64) -> Result<PairS
     Ok(train.restricted(&known))
 }
 
-/// The units that `kind` trains on: the known ones if it needs parameters or labels, or is a control that
-/// has only those; otherwise all. Pairs are
-/// made in the way that the method needs.
+/// The units that `kind` trains on: the known ones if it needs parameters or labels, or is a control that has
+/// only those; otherwise all. Pairs are made in the way that the method needs.
 ///
 /// # Errors
 /// Same as [`known_units`].

@@ -14,7 +14,8 @@ use crate::run_folder::metric::MeasuredValue;
 /// Maximum number of test pairs for the errors.
 const RECONSTRUCTED: usize = 512;
 
-/// The test MSEs, for methods that reconstruct.
+/// The test MSEs, for methods that reconstruct. If pairs are mixed with the other pairs of the batch, all of
+/// them are one batch, and there is no error with another view 1.
 pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
     let test = evaluation.test;
     let count = test.units().len().min(RECONSTRUCTED);
@@ -26,12 +27,13 @@ pub(super) fn measure(evaluation: &Evaluation, network: &Network) -> Result<Vec<
         let image = network.model.method.as_ref()?.reconstruct(&network.arena, source, query)?;
         Some(image.to_kind(Kind::Float).mse_loss(&pairs.view2, Reduction::Mean).double_value(&[]))
     };
+    let mixes_batch = network.model.method.as_ref().is_some_and(|method| method.mixes_batch());
     let Some(own) = mse(&view1, &view2) else { return Ok(Vec::new()) };
     let mean = pairs.view2.mean_dim([0i64].as_slice(), true, None).expand_as(&pairs.view2);
     let mse_of_image = |image: &Tensor| Some(image.mse_loss(&pairs.view2, Reduction::Mean).double_value(&[]));
     let values = [
         (MSE_OWN, Some(own)),
-        (MSE_OTHER_VIEW1, mse(&other(&view1), &view2)),
+        (MSE_OTHER_VIEW1, if mixes_batch { None } else { mse(&other(&view1), &view2) }),
         (MSE_OTHER_VIEW2, mse(&view1, &other(&view2))),
         (MSE_MEAN_IMAGE, mse_of_image(&mean)),
         (MSE_COPY_VIEW1, mse_of_image(&pairs.view1)),

@@ -49,7 +49,7 @@ fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw
     Rc::new(move |epoch| {
         let scene = source.scene().expect("renders have scenes");
         let pairs: Vec<[usize; 2]> = unit_draws(source.units(), count, epoch)
-            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, units))
+            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, &units))
             .collect();
         let rows = |which: usize| {
             let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
@@ -61,11 +61,20 @@ fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw
     })
 }
 
-/// (draw, units) until `count` pairs are drawn, one pair per unit and draw. No two epochs share a draw.
-fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item = (u64, &[usize])> {
+/// (draw, units) until `count` pairs are drawn, one pair per unit and draw. No two epochs share a draw. The last
+/// draw may be of some units only; each epoch goes on where the one before it stopped.
+fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item = (u64, Vec<usize>)> {
     let rows = units.len();
     let draws = count.div_ceil(rows);
-    (0..draws).map(move |draw| (epoch * draws as u64 + draw as u64, &units[..rows.min(count - draw * rows)]))
+    let rest = count - (draws - 1) * rows;
+    let start = (epoch as usize * rest) % rows;
+    (0..draws).map(move |draw| {
+        let last = draw + 1 == draws;
+        let (from, length) = if last { (start, rest) } else { (0, rows) };
+        let mut units: Vec<usize> = units.iter().cycle().skip(from).take(length).copied().collect();
+        units.sort_unstable();
+        (epoch * draws as u64 + draw as u64, units)
+    })
 }
 
 #[cfg(test)]
@@ -118,11 +127,9 @@ mod tests {
 
     #[test]
     fn units_are_drawn_again_until_there_are_enough_pairs() {
-        let draws = |epoch| -> Vec<(u64, Vec<usize>)> {
-            unit_draws(&[3, 5, 9], 7, epoch).map(|(draw, units)| (draw, units.to_vec())).collect()
-        };
+        let draws = |epoch| -> Vec<(u64, Vec<usize>)> { unit_draws(&[3, 5, 9], 7, epoch).collect() };
         assert_eq!(draws(0), [(0, vec![3, 5, 9]), (1, vec![3, 5, 9]), (2, vec![3])]);
-        assert_eq!(draws(2), [(6, vec![3, 5, 9]), (7, vec![3, 5, 9]), (8, vec![3])]);
+        assert_eq!(draws(2), [(6, vec![3, 5, 9]), (7, vec![3, 5, 9]), (8, vec![9])]);
     }
 
     /// Every epoch has other pairs, each of two views of one object, with the parameters between those views.

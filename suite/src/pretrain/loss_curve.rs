@@ -15,8 +15,8 @@ use crate::run_folder::curve_sums::CurveSums;
 /// Number of points in a loss curve.
 const CURVE_POINTS: u64 = 200;
 
-/// Points of the curve from one measurement of the encoder's gradient by term to the next. A measurement costs
-/// a backward pass a term, so that 20 of them cost little beside the training.
+/// Points of the curve from one measurement of the encoder's gradient by term to the next. A measurement
+/// costs a backward pass a term, so that 20 of them cost little beside the training.
 const POINTS_PER_MEASUREMENT: u64 = 10;
 
 /// Loss terms and norms of one step. They stay on the device until the next step is queued, so that reading

@@ -15,8 +15,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// The contestants among `methods` that have the seeds of `reference`. `None` if they are fewer than three,
-    /// for which the analysis is the paired t test, or have a single seed.
+    /// The contestants among `methods` that have the seeds of `reference`. `None` if they are fewer than
+    /// three, for which the analysis is the paired t test, or have a single seed.
     pub fn new(
         methods: &[String],
         reference: &Sample,

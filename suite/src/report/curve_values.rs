@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::registry::R2Metric;
 use crate::report::values::Quantity;
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint};
+use crate::run_folder::metric::Metric;
 
 /// A value of a pretraining seed.
 pub struct CurveValue<'a> {
@@ -53,21 +54,26 @@ fn loss_fall(cell: &Cell) -> Option<f64> {
     Some(1.0 - loss(1.0)? / loss(2.0 / 3.0)?)
 }
 
-/// What the headline R2 of every transformation gained in the last third of each training that was probed on
-/// its way.
+/// The R2 of one task in the probe cells of a training.
+type ProbeCurve<'a> = Vec<(&'a Cell, f64)>;
+
+/// What the headline R2 of every transformation gained in the last third of each finished training that was
+/// probed on its way. All points are of the first probe seed, which is the only one on the way.
 fn late_gains(cells: &[Cell]) -> impl Iterator<Item = CurveValue<'_>> {
     let headline = R2Metric::PER_OUTPUT.to_string();
-    let mut curves: BTreeMap<(&str, &str, u64), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+    let mut curves: BTreeMap<(&str, &str, u64), ProbeCurve> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.kind == CellKind::Probe) {
-        for metric in cell.metrics.iter().filter(|metric| metric.metric == headline) {
+        let is_headline = |metric: &&Metric| metric.metric == headline && metric.eval_seed == Some(0);
+        for metric in cell.metrics.iter().filter(is_headline) {
             let curve = curves.entry((&cell.method, &metric.task, cell.pretrain_seed)).or_default();
-            curve.entry(cell.step).or_default().push(metric.value);
+            curve.push((cell, metric.value));
         }
     }
-    curves.into_iter().filter_map(|((method, task, seed), curve)| {
-        let points: Vec<(f64, f64)> = curve.into_iter().map(|(step, r2)| (step as f64, mean(&r2))).collect();
-        let (end, last) = *points.last()?;
-        let value = last - interpolated(&points, end * 2.0 / 3.0)?;
+    curves.into_iter().filter_map(|((method, task, seed), mut curve)| {
+        curve.sort_by_key(|(cell, _)| cell.step);
+        let (end, last) = *curve.last().filter(|(cell, _)| cell.last)?;
+        let points: Vec<(f64, f64)> = curve.iter().map(|(cell, r2)| (cell.step as f64, *r2)).collect();
+        let value = last - interpolated(&points, end.step as f64 * 2.0 / 3.0)?;
         Some(CurveValue { method, quantity: Quantity::late_gain(task), seed, value })
     })
 }
@@ -113,5 +119,6 @@ mod tests {
         let cells = [at(30, 0.3), at(70, 0.5), at(90, 0.52)];
         assert!((of(&cells, &Quantity::late_gain("rotation")).unwrap() - 0.07).abs() < 1e-12);
         assert_eq!(of(&cells[2..], &Quantity::late_gain("rotation")), None);
+        assert_eq!(of(&cells[..2], &Quantity::late_gain("rotation")), None, "the training goes on");
     }
 }

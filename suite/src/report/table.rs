@@ -72,8 +72,8 @@ impl Role {
         }
     }
 
-    /// The only task that the ceiling of this name was trained for; `None` for other rows, and for a ceiling of
-    /// all tasks.
+    /// The only task that the ceiling of this name was trained for; `None` for other rows, and for a ceiling
+    /// of all tasks.
     pub fn own_task(row: &str) -> Option<&'static str> {
         match method_name(row).parse() {
             Ok(MethodKind::Direct(transform)) => transform.map(TransformName::task),

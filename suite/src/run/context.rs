@@ -26,8 +26,8 @@ pub(super) struct RunContext<'a> {
     pub(super) worker: &'a Worker<'a>,
     /// Number of ranks that share one training.
     pub(super) ranks_per_cell: usize,
-    /// The pretraining seeds that are trained and measured now; with `--until-decided`, those that the current
-    /// look adds.
+    /// The pretraining seeds that are trained and measured now; with `--until-decided`, those that the
+    /// current look adds.
     pub(super) seeds: Range<u64>,
     pub(super) train: PairSource,
     pub(super) test: PairSource,

@@ -103,8 +103,8 @@ impl EncoderRun {
     }
 }
 
-/// Every encoder of a sub-suite with these pretraining seeds, seed by seed, so that an interrupted run has all
-/// methods for its first seeds.
+/// Every encoder of a sub-suite with these pretraining seeds, seed by seed, so that an interrupted run has
+/// all methods for its first seeds.
 ///
 /// # Errors
 /// An unknown method name.

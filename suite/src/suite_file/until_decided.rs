@@ -23,7 +23,10 @@ impl UntilDecided {
             first >= 2,
             "--until-decided: seeds = {first}: the first test needs at least 2\nhint: --seeds 2"
         );
-        ensure!(last >= first, "--max-seeds {last}: the suite begins with {first} seeds\nhint: --seeds 2");
+        ensure!(
+            last >= first,
+            "--max-seeds {last}: the suite begins with {first} seeds\nhint: raise --max-seeds"
+        );
         Ok(Looks::new(usize::try_from(first)?, usize::try_from(last)?)?)
     }
 }

@@ -60,10 +60,11 @@ impl Suite {
             .method_kinds()?
             .into_iter()
             .find(|kind| !kind.needs_targets() && kind.trains_on_known_units());
-        if let (Some(control), None) = (control, self.train.known_fraction) {
+        let all_known = self.train.known_fraction.is_none_or(|fraction| fraction >= 1.0);
+        if let Some(control) = control.filter(|_| all_known) {
             bail!(
-                "methods: `{control}` trains on the known units, and train.known_fraction is not set: the row \
-                 would be the same as Ours\nhint: set train.known_fraction, or leave the row out"
+                "methods: `{control}` trains on the known units, and train.known_fraction does not leave any out: \
+                 the row would be the same as Ours\nhint: set train.known_fraction, or leave the row out"
             );
         }
         if let Some(fraction) = self.train.known_fraction {
@@ -126,7 +127,7 @@ mod tests {
             ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
             ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
             ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),
-            ("methods=[\"Ours, known part\"]", "train.known_fraction is not set"),
+            ("methods=[\"Ours, known part\"]", "train.known_fraction does not leave any out"),
             ("train.ceiling_epochs=0", "train.ceiling_epochs = 0: must be at least 1"),
             ("train.known_fraction=0", "train.known_fraction = 0: must be above 0 and at most 1"),
             ("train.known_fraction=1.5", "at most 1"),

@@ -92,7 +92,7 @@ fn readings_and_rows_that_cannot_work_are_refused_with_their_reason() {
             &["model.decoder.query=batch", "methods=[\"Ours, other view 1\"]"],
             "does not depend on the order of the images",
         ),
-        (&["methods=[\"Ours, known part\"]"], "train.known_fraction is not set"),
+        (&["methods=[\"Ours, known part\"]"], "train.known_fraction does not leave any out"),
         (&["methods=[\"SIE(rot, own pairs)\"]"], "two renders of an object differ by all of them"),
         (
             &["methods=[\"Direct regression(blur)\"]"],

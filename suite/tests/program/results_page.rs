@@ -158,7 +158,7 @@ fn numbers_in_sentences_are_those_of_the_records() {
 
 /// Whether `number` stands after `p` in the prose, and is a p value in a record's tables.
 fn is_p_value(prose: &str, number: &str, recorded: &[Vec<String>]) -> bool {
-    let called_p = ["p ", "p < "].iter().any(|before| prose.contains(&format!("{before}{number}")));
+    let called_p = ["p ", "p = ", "p < "].iter().any(|before| prose.contains(&format!("{before}{number}")));
     let is_this = |cell: &String| {
         let value = cell.trim_start_matches('<').parse();
         cell.starts_with(['0', '<']) && value.is_ok_and(|value: f64| written_as(value, number) == *number)

@@ -69,8 +69,8 @@ pub struct JudgedClaim {
     pub p_blocks_holm: Option<f64>,
     /// Whether the first row is significantly above the untrained encoder; `None` if not tested.
     pub above_floor: Option<bool>,
-    /// Whether the first row is significantly above the same method with view 1 of another pair; `None` if not
-    /// tested.
+    /// Whether the first row is significantly above the same method with view 1 of another pair; `None` if
+    /// not tested.
     pub cross_view: Option<bool>,
     /// The first and the second row with the floor as 0 and the ceiling as 1, mean over the claim's columns.
     pub normalised: Option<(f64, f64)>,
@@ -223,8 +223,8 @@ mod tests {
         OwnClaim { first: first.into(), second: second.into(), task: task.into(), metric: None, margin: 0.0 }
     }
 
-    /// Paired differences of rotation 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3) = 0.011547, t =
-    /// 10.392 on 2 degrees of freedom. With these, p = 1 - t / sqrt(t^2 + 2) = 0.00913. Color differs by
+    /// Paired differences of rotation 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3) = 0.011547, t
+    /// = 10.392 on 2 degrees of freedom. With these, p = 1 - t / sqrt(t^2 + 2) = 0.00913. Color differs by
     /// -0.1, 0, 0.1.
     fn cells() -> Vec<Cell> {
         let of = |method: &str, values: [(f64, f64); 3]| {
@@ -275,8 +275,8 @@ mod tests {
         }
     }
 
-    /// 0.12 - 0.05 gives t = 6.0622 and p = 1 - 6.0622 / sqrt(38.75) = 0.02614; 0.12 - 0.2 gives t = -6.9282 and
-    /// p = 1 - 6.9282 / sqrt(50) = 0.02020. The shown difference and its interval stay.
+    /// 0.12 - 0.05 gives t = 6.0622 and p = 1 - 6.0622 / sqrt(38.75) = 0.02614; 0.12 - 0.2 gives t = -6.9282
+    /// and p = 1 - 6.9282 / sqrt(50) = 0.02020. The shown difference and its interval stay.
     #[test]
     fn a_margin_is_what_the_difference_is_tested_against() {
         for (margin, verdict, p) in [
@@ -335,9 +335,9 @@ mod tests {
         assert_eq!(found.contrast.as_ref().unwrap().sizes(), (2, 3));
     }
 
-    /// A third method makes the layout of three: the noise is then that of all of them, on 4 degrees of freedom.
-    /// Its rotation equals VICReg's up to (0.03, -0.03, 0), which leaves the noise of the layout as the mean of
-    /// the three pairs' noise variances.
+    /// A third method makes the layout of three: the noise is then that of all of them, on 4 degrees of
+    /// freedom. Its rotation equals VICReg's up to (0.03, -0.03, 0), which leaves the noise of the layout as
+    /// the mean of the three pairs' noise variances.
     #[test]
     fn blocks_take_the_noise_of_all_methods() {
         let third = [(0.53, 0.5), (0.47, 0.5), (0.50, 0.5)].into_iter().enumerate();

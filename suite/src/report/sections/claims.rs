@@ -149,8 +149,8 @@ fn tests(context: &ReportContext) -> String {
     };
     format!(
         "The test is sequential, because the number of seeds depends on the claims: paired by pretraining seed, after \
-         each of {} to {} seeds. p values and intervals hold for all looks together; p < 0.05 after Holm's correction \
-         over the tests of the table. Rows that are not trained here have no such test.",
+         each of {} to {} seeds. p values and intervals hold for all looks together, and a verdict stands from the look that reached it, while \
+         the interval is the last look's; p < 0.05 after Holm's correction over the tests of the table. Rows that are not trained here have no such test.",
         looks.first(),
         looks.last()
     )
@@ -264,9 +264,9 @@ mod tests {
     use crate::report::fixture::{self, rotation_and_color};
     use crate::suite_file::own_claims::OwnClaim;
 
-    /// Paired differences 0.10, 0.14, 0.12: t = 10.392 on 2 degrees of freedom, p = 0.00913. Of the looks after
-    /// 2, 3 and 4 seeds, the second spends 2/6 of the error: p = 0.0274. The interval has the level 1 - 0.05 / 3,
-    /// with the quantile 7.649 and the standard error 0.02 / sqrt(3).
+    /// Paired differences 0.10, 0.14, 0.12: t = 10.392 on 2 degrees of freedom, p = 0.00913. Of the looks
+    /// after 2, 3 and 4 seeds, the second spends 2/6 of the error: p = 0.0274. The interval has the level 1 -
+    /// 0.05 / 3, with the quantile 7.649 and the standard error 0.02 / sqrt(3).
     #[test]
     fn claims_that_decide_on_the_number_of_seeds_are_tested_sequentially() {
         let claim = OwnClaim {

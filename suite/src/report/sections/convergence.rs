@@ -18,7 +18,7 @@ pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
         let fall = mean(values, row, &Quantity::loss_fall()).filter(|fall| *fall > LOSS_FALL)?;
         Some(format!(
             "{row} still learns: its loss fell by {:.0}% in the last third of its training, so that the ceiling \
-             is too low. train.ceiling_epochs trains it longer.",
+             may be too low. train.ceiling_epochs trains it longer.",
             100.0 * fall
         ))
     });

@@ -28,7 +28,7 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     vec![section.table("method", columns, rows, vec![Note::Plain(note.to_owned())])]
 }
 
-/// Share of the reconstruction in the sum of the norms of a method's terms, mean over the seeds.
+/// Share of the reconstruction in the sum of the norms of the encoder's gradient of a method's terms, mean over the seeds.
 pub fn reconstruction_share(values: &Values, method: &str) -> Option<f64> {
     let norm = |term: &str| Some(mean(values.sample(method, &Quantity::encoder_gradient(term))?));
     let sum: f64 = values.loss_terms().into_iter().filter_map(norm).sum();

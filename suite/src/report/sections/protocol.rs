@@ -74,7 +74,8 @@ pub fn choices(suite: &Value, looks: Option<Looks>, precision: &str) -> Vec<Choi
 }
 
 fn seeds(suite: &Value, looks: Option<Looks>) -> String {
-    let first = format!("0 to {}", suite["seeds"].as_u64().unwrap_or(1).max(1) - 1);
+    let first_seed = suite["first_seed"].as_u64().unwrap_or(0);
+    let first = format!("{first_seed} to {}", first_seed + suite["seeds"].as_u64().unwrap_or(1).max(1) - 1);
     let Some(looks) = looks else { return first };
     format!(
         "{first}, then one more at a time until every claim is decided, at most {} seeds; paired t tests after {} \

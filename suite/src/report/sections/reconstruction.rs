@@ -38,7 +38,12 @@ fn sentence(values: &Values, method: &str) -> Option<String> {
     let change = other1 / own - 1.0;
     let verdict = if change > USED { "view 1 is used" } else { "view 1 is ignored" };
     let share = reconstruction_share(values, method)
-        .map(|share| format!(" The reconstruction has {:.0}% of the encoder's gradient.", 100.0 * share))
+        .map(|share| {
+            format!(
+                " The norm of its gradient in the encoder is {:.0}% of the sum over all terms.",
+                100.0 * share
+            )
+        })
         .unwrap_or_default();
     Some(format!(
         "{method}: {verdict}. The error is {} with its own pair, {} with another view 1 ({:+.0}%), {} with \
