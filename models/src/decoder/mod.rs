@@ -1,4 +1,4 @@
-//! The reconstruction decoder: a [`mixing`] of the two views (Eq. 1 of the paper), self-attention blocks, and
+//! The reconstruction decoder: a mixing of the two views (Eq. 1 of the paper), self-attention blocks, and
 //! a linear layer that outputs the pixels of view 2.
 //!
 //! The paper does not say what is attended to. [`Query`] names the readings of Eq. 1.
