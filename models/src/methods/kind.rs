@@ -333,6 +333,18 @@ impl MethodKind {
         }
     }
 
+    /// Rows that a difference of this method is held against to find its cause: for the paper's method, view 1
+    /// of another pair, the known units alone, and a loss on the patch tokens without reconstruction.
+    pub fn controls(&self) -> Vec<MethodKind> {
+        match self {
+            MethodKind::Ours { ssl, variant: OursVariant::Full } => {
+                let of = |variant| MethodKind::Ours { ssl: *ssl, variant };
+                vec![of(OursVariant::OtherView1), of(OursVariant::KnownUnits), MethodKind::VicregCls]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The baseline to compare with, which is VICReg. VICReg itself, the controls of Ours, the untrained
     /// encoder, and methods trained only on labels or parameters have no baseline.
     pub fn baseline(&self) -> Option<MethodKind> {

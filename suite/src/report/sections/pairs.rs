@@ -1,8 +1,8 @@
 //! The pairs of methods that are tested against each other.
 //!
 //! The pairs are derived from the methods, so that a new method is tested without a change here. Every
-//! trained method is tested against its ablation, its baseline and the floor, an external row against VICReg
-//! and the floor, and the paper's method against every SIE. A suite may request more pairs.
+//! trained method is tested against its ablation, its controls, its baseline and the floor, an external row
+//! against VICReg and the floor, and the paper's method against every SIE. A suite may request more pairs.
 
 use eqr_models::MethodKind;
 
@@ -43,6 +43,11 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
         .filter(|(first, second)| names().any(|name| name == *first) && names().any(|name| name == *second));
 
     let mut pairs = against(|row| row.kind.as_ref().and_then(MethodKind::ablation));
+    for row in &contestants {
+        let controls = row.kind.as_ref().map(MethodKind::controls).unwrap_or_default();
+        let control = |kind| Some((row.name, named(&contestants, row, &kind)?));
+        pairs.extend(controls.into_iter().filter_map(control));
+    }
     pairs.extend(against(|row| row.baseline()));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
@@ -77,12 +82,14 @@ mod tests {
             "SIE(rot+color)",
             "Ours",
             "Ours, no reconstruction",
+            "Ours, other view 1",
             "Theirs",
             "Direct regression",
         ];
         let expected = [
             ("SIE(rot+color)", "SIE(rot)"),
             ("Ours", "Ours, no reconstruction"),
+            ("Ours", "Ours, other view 1"),
             ("SIE(rot)", "VICReg"),
             ("SIE(rot+color)", "VICReg"),
             ("Ours", "VICReg"),
@@ -94,6 +101,7 @@ mod tests {
             ("SIE(rot+color)", "Random init"),
             ("Ours", "Random init"),
             ("Ours, no reconstruction", "Random init"),
+            ("Ours, other view 1", "Random init"),
             ("Theirs", "Random init"),
         ];
         assert_eq!(pairs(&fixture::context(&[], &methods)), expected);
