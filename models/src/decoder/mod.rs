@@ -10,7 +10,6 @@ mod unfold;
 use tch::Tensor;
 
 use crate::arena::Arena;
-use crate::error::Result;
 use crate::init::Init;
 use crate::layers::{Block, LayerNorm, Linear, Mlp};
 use crate::registry::{ParameterGroup, Registry};
@@ -29,15 +28,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder to patches of `pixels` values each, registered under `decoder`.
-    ///
-    /// # Errors
-    /// Same as [`DecoderConfig::validate`].
-    pub fn new(reg: &mut Registry, config: DecoderConfig, pixels: i64) -> Result<Self> {
-        config.validate()?;
+    /// A decoder to patches of `pixels` values each, registered under `decoder`. Its mixing has checked the
+    /// configuration.
+    pub(crate) fn new(reg: &mut Registry, config: DecoderConfig, pixels: i64) -> Self {
         let group = ParameterGroup::PerSample;
         let DecoderConfig { depth, dim, heads, .. } = config;
-        Ok(reg.scope("decoder", |reg| Decoder {
+        reg.scope("decoder", |reg| Decoder {
             norm: LayerNorm::new(reg, group, "norm", dim),
             mlp: Mlp::new(reg, dim, Init::xavier),
             blocks: (1..depth)
@@ -45,7 +41,7 @@ impl Decoder {
                 .collect(),
             norm_out: LayerNorm::new(reg, group, "norm_out", dim),
             pixels: Linear::new(reg, group, "pixels", dim, pixels, Init::xavier(dim, pixels)),
-        }))
+        })
     }
 
     /// The mixed tokens (n, T, dim) -> patches of the normalised view 2, (n, T, pixels).

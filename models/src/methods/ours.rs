@@ -48,7 +48,7 @@ impl Ours {
         } else {
             let pixels = 3 * encoder.patch * encoder.patch;
             let mixing = Mixing::new(reg, decoder, &encoder, heads.hidden)?;
-            Some((mixing, Decoder::new(reg, decoder, pixels)?))
+            Some((mixing, Decoder::new(reg, decoder, pixels)))
         };
         Ok(Ours { ssl, g_inv, reconstruction, variant, encoder, heads, decoder, loss: config.loss })
     }

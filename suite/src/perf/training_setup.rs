@@ -106,11 +106,13 @@ impl<'a> TrainingSetup<'a> {
         let own = rows[ranks.rank()];
         let side = self.config.encoder.image;
         let parameters: i64 = self.config.transforms.iter().map(|(_, length)| length).sum();
+        let method = self.model.method.as_ref();
+        let takes_other_view1 = method.is_some_and(|method| method.takes_other_view1());
         let normal = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, self.device));
         Batch {
             view1: normal(&[own, 3, side, side]),
             view2: normal(&[own, 3, side, side]),
-            other_view1: Some(normal(&[own, 3, side, side])),
+            other_view1: takes_other_view1.then(|| normal(&[own, 3, side, side])),
             labels: Tensor::zeros([own], (Kind::Float, self.device)),
             parameters: normal(&[own, parameters]),
             rows,

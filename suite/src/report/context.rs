@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use eqr_probes::sequential::Looks;
 use serde::{Deserialize, Serialize};
 
-use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
+use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily};
+use crate::report::values::Quantity;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -64,6 +65,13 @@ pub struct TransferColumn {
     pub dataset: String,
     /// The metric that is shown: `top1` or `mean_per_class`.
     pub metric: String,
+}
+
+impl TransferColumn {
+    /// What the column shows.
+    pub fn quantity(&self) -> Quantity {
+        Quantity::on(&self.dataset, TaskFamily::LinearTransfer.name(), &self.metric)
+    }
 }
 
 impl ReportContext {

@@ -1,9 +1,12 @@
 //! The values of the paper's tables, and the metric of this program that each is held against.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
+use super::context::{ReportContext, TransferColumn};
 use super::values::Quantity;
-use crate::registry::{R2, R2Metric, SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily};
+use crate::registry::{Measure, R2, R2Metric, SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
 
 const TABLES: &str = include_str!("../../../results/paper/tables.csv");
 
@@ -74,12 +77,32 @@ pub fn metric(number: u8, task: &str) -> String {
     }
 }
 
-/// The lines of the paper's table `number`.
-pub fn reported(number: u8) -> Vec<Reported> {
+/// The lines of all tables.
+static REPORTED: LazyLock<Vec<Reported>> = LazyLock::new(|| {
     let lines = csv::Reader::from_reader(TABLES.as_bytes()).into_deserialize();
     let all =
         lines.map(|line: Result<Reported, _>| line.expect("the file is part of the program, and tested"));
-    all.filter(|reported| reported.table == number).map(Reported::into_fraction).collect()
+    all.map(Reported::into_fraction).collect()
+});
+
+/// The lines of the paper's table `number`.
+pub fn reported(number: u8) -> Vec<&'static Reported> {
+    REPORTED.iter().filter(|reported| reported.table == number).collect()
+}
+
+/// The quantities of a run that are held against the columns of the paper's table `number`.
+pub fn quantities(number: u8, context: &ReportContext) -> Vec<Quantity> {
+    match number {
+        TRANSFER_TABLE => context.transfers.iter().map(TransferColumn::quantity).collect(),
+        SEGMENTATION_TABLE => {
+            let of_set = |set: &String| {
+                let quantity = |measure: &Measure| Quantity::on(set, measure.family.name(), measure.metric);
+                shown_in("segmentation").map(quantity).collect::<Vec<_>>()
+            };
+            context.segmentations.iter().flat_map(of_set).collect()
+        }
+        _ => context.tasks.iter().map(|task| Quantity::probed(task, &metric(number, task))).collect(),
+    }
 }
 
 #[cfg(test)]

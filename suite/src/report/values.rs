@@ -140,6 +140,11 @@ impl Values {
         self.samples.get(&(method.to_owned(), quantity.clone()))
     }
 
+    /// The mean of a method's sample over its pretraining seeds.
+    pub fn mean(&self, method: &str, quantity: &Quantity) -> Option<f64> {
+        Some(self.sample(method, quantity)?.summary()?.mean)
+    }
+
     /// The summary of a method's sample over its pretraining seeds, on the data that was trained on.
     pub fn summary(&self, method: &str, task: &str, metric: &str) -> Option<Summary> {
         self.sample(method, &Quantity::probed(task, metric)).and_then(Sample::summary)

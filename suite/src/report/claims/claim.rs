@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::listed::{ListedOrder, ListedOwn, listed};
-use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
+use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily};
 use crate::report::context::{ReportContext, TransferColumn};
 use crate::report::paper_tables::{self, Reported, reported, same_name};
 use crate::report::values::Quantity;
@@ -97,10 +97,9 @@ impl Claim {
 /// run lacks its rows or its column; it is then not measured.
 pub fn applicable(context: &ReportContext) -> Vec<Claim> {
     let tables = context.mirrored();
-    let listed = listed();
-    let orders = listed.orders.iter().filter(|order| tables.contains(&order.table));
+    let orders = listed().orders.iter().filter(|order| tables.contains(&order.table));
     let paper = orders.flat_map(|order| of_paper(order, context));
-    let own = listed.own.iter().flat_map(|own| of_suite(own, &tables, context));
+    let own = listed().own.iter().flat_map(|own| of_suite(own, &tables, context));
     let mut of_suite: Vec<Claim> = own.collect();
     of_suite.sort_by_key(|claim| (claim.table, claim.family));
     let of_user = context.claims.iter().enumerate().map(|(i, claim)| of_user(i + 1, claim, context));
@@ -142,7 +141,7 @@ fn quantity(line: &Reported, context: &ReportContext) -> Quantity {
             let sets = || context.transfers.iter();
             let found = sets().find(|column| same_name(&column.dataset, &line.dataset));
             match found.or_else(|| sets().find(|column| is_part(&column.dataset))) {
-                Some(column) => in_transfer(column),
+                Some(column) => column.quantity(),
                 None => Quantity::on(&line.dataset, &line.task, TaskFamily::LinearTransfer.headline().metric),
             }
         }
@@ -154,10 +153,6 @@ fn quantity(line: &Reported, context: &ReportContext) -> Quantity {
         }
         number => Quantity::probed(&line.task, &paper_tables::metric(number, &line.task)),
     }
-}
-
-fn in_transfer(TransferColumn { dataset, metric }: &TransferColumn) -> Quantity {
-    Quantity::on(dataset, TaskFamily::LinearTransfer.name(), metric)
 }
 
 /// A claim about one column, without values of the paper.
@@ -206,14 +201,7 @@ fn of_suite(own: &ListedOwn, mirrored: &BTreeSet<u8>, context: &ReportContext) -
 /// transfer and segmentation those of their tables.
 fn columns_of_table(number: u8, context: &ReportContext) -> Vec<Quantity> {
     match number {
-        TRANSFER_TABLE => context.transfers.iter().map(in_transfer).collect(),
-        SEGMENTATION_TABLE => {
-            let of_set = |set: &String| {
-                let quantity = |metric| Quantity::on(set, TaskFamily::Segmentation.name(), metric);
-                shown_in("segmentation").map(|measure| quantity(measure.metric)).collect::<Vec<_>>()
-            };
-            context.segmentations.iter().flat_map(of_set).collect()
-        }
+        TRANSFER_TABLE | SEGMENTATION_TABLE => paper_tables::quantities(number, context),
         _ => equivariance_columns(context, TaskFamily::Transformation.headline().metric),
     }
 }

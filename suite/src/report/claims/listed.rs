@@ -1,5 +1,7 @@
 //! The orders of `results/paper/claims.toml`.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 
 const CLAIMS: &str = include_str!("../../../../results/paper/claims.toml");
@@ -47,7 +49,9 @@ pub struct ListedOwn {
     pub mean: bool,
 }
 
-/// Reads the file that is part of the program.
-pub fn listed() -> Listed {
-    toml::from_str(CLAIMS).expect("the file is part of the program, and tested")
+/// The file, which is part of the program.
+pub fn listed() -> &'static Listed {
+    static LISTED: LazyLock<Listed> =
+        LazyLock::new(|| toml::from_str(CLAIMS).expect("the file is part of the program, and tested"));
+    &LISTED
 }

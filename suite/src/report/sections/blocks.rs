@@ -14,9 +14,10 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     headlines.extend(transfer::linear_columns(values, context));
     headlines.extend(segmentation::headline_columns(values, context));
     let columns = ["methods", "seeds", "F of the methods", "p", "std of seeds", "std of noise"];
-    let note = "The value of a method and seed as method + seed + noise, with the same noise for all methods: F tests whether all \
-                methods are equal. Std of seeds: of what a seed adds to every method, 0 if no more than noise. The methods are \
-                those that share the seeds of the method with the most; floor and ceiling aside.";
+    let note = "The value of a method and seed as method + seed + noise, with the same noise for all \
+                methods: F tests whether all methods are equal. Std of seeds: of what a seed adds to every \
+                method, 0 if no more than noise. The methods are those that share the seeds of the method \
+                with the most; floor and ceiling aside.";
     let rows = headlines.iter().filter_map(|column| row(column, context)).collect();
     let columns = columns.map(str::to_owned).to_vec();
     vec![section.table("column", columns, rows, vec![Note::Plain(note.to_owned())])]

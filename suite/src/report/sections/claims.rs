@@ -32,8 +32,8 @@ const COLUMNS: [ClaimColumn; 11] = [
         heading: "said in",
         entry: said_in,
         explanation: Some(
-            "Said in: the paper's text, or its table alone. within spread: the paper's difference is not above the sum of its two \
-             standard deviations.",
+            "Said in: the paper's text, or its table alone. within spread: the paper's difference is not \
+             above the sum of its two standard deviations.",
         ),
     },
     ClaimColumn { heading: "difference [95%]", entry: difference, explanation: None },
@@ -47,16 +47,16 @@ const COLUMNS: [ClaimColumn; 11] = [
         heading: "by blocks",
         entry: |judged| judged.p_blocks_holm.map_or(TableEntry::Missing, TableEntry::Probability),
         explanation: Some(
-            "By blocks: Holm p if the noise is estimated from all methods with the same seeds, which must then be as noisy as each \
-             other. It has no part in the verdict.",
+            "By blocks: Holm p if the noise is estimated from all methods with the same seeds, which must \
+             then be as noisy as each other. It has no part in the verdict.",
         ),
     },
     ClaimColumn {
         heading: VERDICT,
         entry: |judged| text(judged.verdict.text()),
         explanation: Some(
-            "The difference is the first row less the second. reproduced: significantly above zero, or above the margin; contradicted: \
-             significantly below it; open: neither.",
+            "The difference is the first row less the second. reproduced: significantly above zero, or \
+             above the margin; contradicted: significantly below it; open: neither.",
         ),
     },
     ClaimColumn {
@@ -70,16 +70,16 @@ const COLUMNS: [ClaimColumn; 11] = [
         heading: "cross-view",
         entry: |judged| yes_or_no(judged.cross_view),
         explanation: Some(
-            "Cross-view: whether the first row is significantly above the same method with view 1 of another pair, Holm-corrected over \
-             these tests.",
+            "Cross-view: whether the first row is significantly above the same method with view 1 of \
+             another pair, Holm-corrected over these tests.",
         ),
     },
     ClaimColumn {
         heading: "floor to ceiling",
         entry: normalised,
         explanation: Some(
-            "Floor to ceiling: (R2 - floor) / (ceiling - floor) of the first row and of the second; the floor is Random init, the \
-             ceiling Direct regression.",
+            "Floor to ceiling: (R2 - floor) / (ceiling - floor) of the first row and of the second; the \
+             floor is Random init, the ceiling Direct regression.",
         ),
     },
     ClaimColumn {
@@ -143,14 +143,16 @@ fn family_table(
 /// How the claims were tested.
 fn tests(context: &ReportContext) -> String {
     let Some(looks) = context.looks else {
-        return "The test is paired by pretraining seed where the seeds pair, else Welch's; p < 0.05 after Holm's \
-                correction over the tests of the table."
+        return "The test is paired by pretraining seed where the seeds pair, else Welch's; p < 0.05 after \
+                Holm's correction over the tests of the table."
             .to_owned();
     };
     format!(
-        "The test is sequential, because the number of seeds depends on the claims: paired by pretraining seed, after \
-         each of {} to {} seeds. p values and intervals hold for all looks together, and a verdict stands from the look that reached it, while \
-         the interval is the last look's; p < 0.05 after Holm's correction over the tests of the table. Rows that are not trained here have no such test.",
+        "The test is sequential, because the number of seeds depends on the claims: paired by pretraining \
+         seed, after each of {} to {} seeds. p values and intervals hold for all looks together, and a \
+         verdict stands from the look that reached it, while the interval is the last look's; p < 0.05 \
+         after Holm's correction over the tests of the table. Rows that are not trained here have no such \
+         test.",
         looks.first(),
         looks.last()
     )
@@ -231,7 +233,8 @@ fn counts(claims: &[JudgedClaim]) -> String {
 /// Which data the values are of, if the paper's table is about one data set.
 fn data_note(values: &Values, claims: &[&JudgedClaim]) -> Option<String> {
     let claim = claims.iter().map(|judged| &judged.claim).find(|claim| claim.paper.is_some())?;
-    let paper: BTreeSet<String> = reported(claim.table?).into_iter().map(|line| line.dataset).collect();
+    let paper: BTreeSet<&str> =
+        reported(claim.table?).into_iter().map(|line| line.dataset.as_str()).collect();
     let own = match &claim.data_set {
         Some(set) => set.clone(),
         None => values.datasets().collect::<Vec<_>>().join(", "),

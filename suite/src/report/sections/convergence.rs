@@ -15,7 +15,7 @@ const LATE_GAIN: f64 = 0.02;
 pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
     let ceilings = context.methods.iter().filter(|row| Role::from_row(row) == Role::Ceiling);
     let learning = ceilings.filter_map(|row| {
-        let fall = mean(values, row, &Quantity::loss_fall()).filter(|fall| *fall > LOSS_FALL)?;
+        let fall = values.mean(row, &Quantity::loss_fall()).filter(|fall| *fall > LOSS_FALL)?;
         Some(format!(
             "{row} still learns: its loss fell by {:.0}% in the last third of its training, so that the ceiling \
              may be too low. train.ceiling_epochs trains it longer.",
@@ -25,7 +25,7 @@ pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
     let tasks = context.tasks.iter().filter(|task| TaskFamily::of_task(task) == TaskFamily::Transformation);
     let rising = tasks.filter_map(|task| {
         let gain = |row: &String| {
-            let gain = mean(values, row, &Quantity::late_gain(task)).filter(|gain| *gain > LATE_GAIN)?;
+            let gain = values.mean(row, &Quantity::late_gain(task)).filter(|gain| *gain > LATE_GAIN)?;
             Some(format!("{row} (+{})", number(gain)))
         };
         let rows: Vec<String> = context.methods.iter().filter_map(gain).collect();
@@ -34,10 +34,6 @@ pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
         (!rows.is_empty()).then(sentence)
     });
     learning.chain(rising).map(Note::Warning).collect()
-}
-
-fn mean(values: &Values, row: &str, quantity: &Quantity) -> Option<f64> {
-    Some(values.sample(row, quantity)?.summary()?.mean)
 }
 
 #[cfg(test)]

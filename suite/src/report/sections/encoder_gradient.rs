@@ -3,7 +3,7 @@
 use super::section::Section;
 use crate::report::context::ReportContext;
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
-use crate::report::values::{Quantity, Sample, Values};
+use crate::report::values::{Quantity, Values};
 
 /// The term of the reconstruction.
 const RECONSTRUCTION: &str = "reconstruction";
@@ -28,16 +28,11 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     vec![section.table("method", columns, rows, vec![Note::Plain(note.to_owned())])]
 }
 
-/// Share of the reconstruction in the sum of the norms of the encoder's gradient of a method's terms, mean over the seeds.
+/// Share of the reconstruction in the sum of the gradient norms of a method's terms, mean over the seeds.
 pub fn reconstruction_share(values: &Values, method: &str) -> Option<f64> {
-    let norm = |term: &str| Some(mean(values.sample(method, &Quantity::encoder_gradient(term))?));
+    let norm = |term: &str| values.mean(method, &Quantity::encoder_gradient(term));
     let sum: f64 = values.loss_terms().into_iter().filter_map(norm).sum();
     Some(norm(RECONSTRUCTION)? / sum)
-}
-
-fn mean(sample: &Sample) -> f64 {
-    let values = sample.values();
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]

@@ -1,44 +1,28 @@
 //! The paper's values beside this run's.
 
-use super::section::{Group, Section};
-use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily, shown_in};
-use crate::report::context::{ReportContext, TransferColumn};
-use crate::report::paper_tables::{POOLED_TABLE, Reported, metric, reported};
+use super::section::Section;
+use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
+use crate::report::context::ReportContext;
+use crate::report::paper_tables::{POOLED_TABLE, Reported, quantities, reported};
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Sample, Values};
 use crate::suite_file::scale::Scale;
 
 /// The quantities of the paper's table `number` that a run may measure, each with its name in the row label.
-fn quantities(group: Group, context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
-    match group {
-        Group::Transfer => {
-            let task = TaskFamily::LinearTransfer.name();
-            let of_set = |TransferColumn { dataset, metric }: &TransferColumn| {
-                (dataset.clone(), Quantity::on(dataset, task, metric))
-            };
-            context.transfers.iter().map(of_set).collect()
-        }
-        Group::Segmentation => {
-            let of_set = |set: &String| {
-                let quantity = |metric| Quantity::on(set, TaskFamily::Segmentation.name(), metric);
-                let measures = shown_in("segmentation").map(|measure| measure.metric);
-                measures.map(|metric| (format!("{set} {metric}"), quantity(metric))).collect::<Vec<_>>()
-            };
-            context.segmentations.iter().flat_map(of_set).collect()
-        }
-        Group::Training | Group::Protocol => context
-            .tasks
-            .iter()
-            .map(|task| (task.clone(), Quantity::probed(task, &metric(number, task))))
-            .collect(),
-    }
+fn named_quantities(context: &ReportContext, number: u8) -> Vec<(String, Quantity)> {
+    let name = |quantity: &Quantity| match &quantity.set {
+        Some(set) if number == SEGMENTATION_TABLE => format!("{set} {}", quantity.metric),
+        Some(set) => set.clone(),
+        None => quantity.task.clone(),
+    };
+    quantities(number, context).into_iter().map(|quantity| (name(&quantity), quantity)).collect()
 }
 
 /// The table of the section's group beside this run's values, for the methods and tasks of the suite. It has
 /// no rows if they have none in common.
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = |number| {
-        let (reported, quantities) = (reported(number), quantities(section.group, context, number));
+        let (reported, quantities) = (reported(number), named_quantities(context, number));
         let rows =
             context.methods.iter().flat_map(|method| rows(values, method, &quantities, &reported)).collect();
         let columns = ["paper", "this run", "difference"].map(str::to_owned).to_vec();
@@ -55,7 +39,12 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     section.group.paper_table(context).map(table).into_iter().collect()
 }
 
-fn rows(values: &Values, method: &str, quantities: &[(String, Quantity)], reported: &[Reported]) -> Vec<Row> {
+fn rows(
+    values: &Values,
+    method: &str,
+    quantities: &[(String, Quantity)],
+    reported: &[&Reported],
+) -> Vec<Row> {
     let row = |(name, quantity): &(String, Quantity)| {
         let reported =
             reported.iter().find(|reported| reported.method == method && reported.is_of(quantity))?;
@@ -79,7 +68,7 @@ fn row(label: String, reported: &Reported, found: Option<&Sample>) -> Row {
     }
 }
 
-fn notes(values: &Values, context: &ReportContext, number: u8, reported: &[Reported]) -> Vec<Note> {
+fn notes(values: &Values, context: &ReportContext, number: u8, reported: &[&Reported]) -> Vec<Note> {
     let mut notes = match number {
         TRANSFER_TABLE => vec!["The paper's percentages as fractions.".to_owned()],
         SEGMENTATION_TABLE => vec![],
@@ -95,7 +84,7 @@ fn notes(values: &Values, context: &ReportContext, number: u8, reported: &[Repor
 }
 
 /// Notes on what differs if both measure the data set that was trained on.
-fn own_data_notes(values: &Values, number: u8, reported: &[Reported]) -> Vec<String> {
+fn own_data_notes(values: &Values, number: u8, reported: &[&Reported]) -> Vec<String> {
     let r2 = if number == POOLED_TABLE { "pooled, as SIE defines it" } else { "per output" };
     let mut datasets: Vec<&str> = reported.iter().map(|reported| reported.dataset.as_str()).collect();
     datasets.dedup();
@@ -109,7 +98,9 @@ fn own_data_notes(values: &Values, number: u8, reported: &[Reported]) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::super::section;
+    use super::super::section::Group;
     use super::*;
+    use crate::report::context::TransferColumn;
     use crate::report::fixture::{context, downstream, probe, value};
     use crate::run_folder::cell::CellKind;
 
