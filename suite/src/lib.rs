@@ -31,3 +31,4 @@ pub mod report;
 pub mod run;
 pub mod run_folder;
 pub mod suite_file;
+pub mod verify;

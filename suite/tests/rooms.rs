@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rooms of `suite/src` from top to bottom. Those in one row do not use each other.
 const ORDER: [&[&str]; 8] = [
     &["cli"],
-    &["run"],
+    &["run", "verify"],
     &["pretrain", "measure", "report", "perf"],
     &["encoder"],
     &["data"],

@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         Ok(Reader { path, file, length: seal.length })
     }
 
-    /// Reads everything except images, masks and their checksums.
+    /// Reads everything except images and masks.
     pub fn pack(&self) -> Result<Pack> {
         let format = self.text("format")?;
         if format != FORMAT {
@@ -155,7 +155,8 @@ impl<'a> Reader<'a> {
         let [last, bytes] = storage.place(count - 1);
         match dataset.offset() {
             Some(start) if end(start) && last.checked_add(bytes) == Some(dataset.storage_size()) => {
-                Ok(Some(StoredImages { storage, start }))
+                let checksums = Arc::new(self.checksums(split, prefix == "mask", count)?);
+                Ok(Some(StoredImages { storage, start, checksums }))
             }
             _ => refuse(&shape),
         }
@@ -202,14 +203,13 @@ impl<'a> Reader<'a> {
         Ok(scene)
     }
 
-    /// Reads the checksums of a split's images or masks: (N, 32).
-    pub fn checksums(&self, split: &str, masks: bool) -> Result<Array2<u8>> {
+    /// Reads the checksums of a split's `count` images or masks: (N, 32).
+    fn checksums(&self, split: &str, masks: bool, count: usize) -> Result<Array2<u8>> {
         let name = format!("{split}/{}", if masks { "mask_checksums" } else { "checksums" });
         let (_, checksums) = self.array::<u8, Ix2>(&name)?;
-        if checksums.ncols() == blake3::OUT_LEN {
-            Ok(checksums)
-        } else {
-            Err(self.wrong(&name, "expected 32 columns"))
+        match checksums.dim() {
+            (rows, columns) if rows == count && columns == blake3::OUT_LEN => Ok(checksums),
+            found => Err(self.wrong(&name, format!("expected {count} rows of 32 columns, found {found:?}"))),
         }
     }
 

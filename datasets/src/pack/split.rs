@@ -1,4 +1,4 @@
-//! A split whose images stay in the file.
+//! A split whose images stay in the file. Every image is compared with its checksum when it is read.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -36,6 +36,17 @@ pub(super) struct StoredImages {
     pub storage: Storage,
     /// Position of the first byte of the data in the file.
     pub start: u64,
+    /// (N, 32), BLAKE3 hash of the bytes of every image.
+    pub checksums: Arc<Array2<u8>>,
+}
+
+const WRONG_CHECKSUM: &str = "its bytes do not have the recorded checksum";
+
+impl StoredImages {
+    /// Whether `bytes` are those of image `index`.
+    fn matches(&self, index: usize, bytes: &[u8]) -> bool {
+        self.checksums.index_axis(Axis(0), index).iter().eq(blake3::hash(bytes).as_bytes())
+    }
 }
 
 impl PackedSplit {
@@ -89,7 +100,7 @@ impl PackedSplit {
     /// # Errors
     /// [`Error::Io`] if it cannot be read.
     pub fn image_file(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        if self.is_decoded() { Ok(None) } else { self.bytes(&self.images, index).map(Some) }
+        if self.is_decoded() { Ok(None) } else { self.bytes(&self.images, "image", index).map(Some) }
     }
 
     /// Image `index`.
@@ -97,7 +108,7 @@ impl PackedSplit {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is damaged.
     pub fn image(&self, index: usize) -> Result<RgbImage> {
-        let bytes = self.bytes(&self.images, index)?;
+        let bytes = self.bytes(&self.images, "image", index)?;
         let image = match &self.images.storage {
             Storage::Pixels { height, width, .. } => RgbImage::from_raw(*width as u32, *height as u32, bytes),
             Storage::Encoded { .. } => {
@@ -115,7 +126,7 @@ impl PackedSplit {
     /// The errors of [`PackedSplit::image`].
     pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
         let Some(masks) = &self.masks else { return Ok(None) };
-        let bytes = self.bytes(masks, index)?;
+        let bytes = self.bytes(masks, "mask", index)?;
         let mask = match &masks.storage {
             Storage::Pixels { height, width, .. } => {
                 GrayImage::from_raw(*width as u32, *height as u32, bytes)
@@ -134,9 +145,14 @@ impl PackedSplit {
     /// total size.
     ///
     /// # Errors
-    /// [`Error::Io`] if they cannot be read.
+    /// [`Error::Io`] if they cannot be read, [`Error::Format`] for the first that is damaged.
     pub(crate) fn read_arrays(&self, pixels: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(pixels, self.images.start).map_err(Error::io(&*self.path))
+        self.file.read_exact_at(pixels, self.images.start).map_err(Error::io(&*self.path))?;
+        let images = pixels.par_chunks_exact(pixels.len() / self.len()).enumerate();
+        match images.find_first(|(index, bytes)| !self.images.matches(*index, bytes)) {
+            None => Ok(()),
+            Some((index, _)) => Err(self.damaged("image", index, WRONG_CHECKSUM)),
+        }
     }
 
     /// An [`Error::Format`] about the pack.
@@ -144,26 +160,33 @@ impl PackedSplit {
         Error::format(&*self.path, reason)
     }
 
-    /// The stored bytes of image or mask `index`.
-    fn bytes(&self, stored: &StoredImages, index: usize) -> Result<Vec<u8>> {
+    /// The stored bytes of the image or mask `index`, which `what` names in the error.
+    fn bytes(&self, stored: &StoredImages, what: &str, index: usize) -> Result<Vec<u8>> {
+        let bytes = self.unchecked_bytes(stored, index)?;
+        if !stored.matches(index, &bytes) {
+            return Err(self.damaged(what, index, WRONG_CHECKSUM));
+        }
+        Ok(bytes)
+    }
+
+    fn unchecked_bytes(&self, stored: &StoredImages, index: usize) -> Result<Vec<u8>> {
         let [offset, length] = stored.storage.place(index);
         let mut bytes = vec![0; length as usize];
         self.file.read_exact_at(&mut bytes, stored.start + offset).map_err(Error::io(&*self.path))?;
         Ok(bytes)
     }
 
-    /// Index of the first image or mask that does not match its checksum in `recorded` (N, 32).
-    pub(super) fn first_damaged(&self, masks: bool, recorded: &Array2<u8>) -> Result<Option<usize>> {
+    /// Index of the first image or mask that does not have its checksum.
+    pub(super) fn first_damaged(&self, masks: bool) -> Result<Option<usize>> {
         let Some(stored) = (if masks { self.masks.as_ref() } else { Some(&self.images) }) else {
             return Ok(None);
         };
-        let differs = |index: usize| -> Result<bool> {
-            let hash = blake3::hash(&self.bytes(stored, index)?);
-            Ok(recorded.index_axis(Axis(0), index).iter().ne(hash.as_bytes()))
+        let damaged = |index: usize| -> Result<Option<usize>> {
+            let bytes = self.unchecked_bytes(stored, index)?;
+            Ok((!stored.matches(index, &bytes)).then_some(index))
         };
-        let damaged =
-            (0..self.len()).into_par_iter().map(|index| differs(index).map(|bad| bad.then_some(index)));
-        damaged.find_first(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
+        let all = (0..self.len()).into_par_iter().map(damaged);
+        all.find_first(|found| !matches!(found, Ok(None))).unwrap_or(Ok(None))
     }
 
     fn damaged(&self, what: &str, index: usize, reason: &str) -> Error {

@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod segment;
 mod transfer;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -40,6 +41,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Keep a finished run as a baseline for `compare`.
     Record(record::RecordArgs),
+    /// Check every file of a run against its checksums: exit code 2 with a list of what is damaged or gone.
+    Verify(verify::VerifyArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
     Export(export::ExportArgs),
     /// Measure R2 of probes that predict the transformation between two views from an encoder's features.
@@ -122,6 +125,7 @@ impl Command {
             Command::Report(args) => report::run(&args).map_err(Failure::bad_input),
             Command::Compare(args) => compare::run(&args),
             Command::Record(args) => record::run(&args).map_err(Failure::bad_input),
+            Command::Verify(args) => verify::run(&args).map_err(Failure::bad_input),
             Command::Export(args) => export::run(&args).map_err(Failure::bad_input),
             Command::Probe(args) => probe::run(&args),
             Command::Transfer(args) => transfer::run(&args, ranks),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -36,7 +36,7 @@ fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
 /// Prints the report in the requested format.
 ///
 /// # Errors
-/// A folder that holds no run, a table that the run does not mirror.
+/// A folder that holds no run, a table that the run does not mirror; cells with problems, after the report.
 pub fn run(args: &ReportArgs) -> Result<()> {
     let folder = RunFolder::new(&args.dir);
     let all = report::stored_contexts(&folder)?;
@@ -49,12 +49,23 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         let has = if has.is_empty() { "none of the paper's tables".to_owned() } else { has.join(", ") };
         return Err(anyhow!("{} mirrors {has}, not Table {number}", args.dir.display()));
     }
-    let (cells, problems) = folder.readable_cells()?;
-    let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
-    problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
-    let (table, problems) = (args.table, &problems[..]);
+    let (cells, problems) = folder.whole_cells()?;
+    let problems: Vec<String> =
+        problems.into_iter().map(|problem| format!("left out: {}", problem.text)).collect();
     print_text(
-        &Report { folder: &folder, cells: &cells, contexts: &contexts, table, problems }
-            .render(if args.json { JSON } else { args.format })?,
-    )
+        &Report {
+            folder: &folder,
+            cells: &cells,
+            contexts: &contexts,
+            table: args.table,
+            problems: &problems,
+        }
+        .render(if args.json { JSON } else { args.format })?,
+    )?;
+    ensure!(
+        problems.is_empty(),
+        "the report is incomplete\n{}\nhint: `eqr-bench run` with the run's options makes them anew",
+        problems.join("\n")
+    );
+    Ok(())
 }

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Pack, SetKind, known_image_count};
+use eqr_datasets::{Pack, SetKind, known_image_count, pack};
 use eqr_models::methods::PairMode;
 
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
-use crate::console::Progress;
+use crate::console::{Progress, say};
 use crate::failure::Outcome;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::data_source::Data;
+use crate::suite_file::names::file_name;
 use crate::suite_file::suite::Suite;
 
 /// A pack with the image side that a suite uses.
@@ -40,7 +41,7 @@ pub fn open(
     let SubSuite { key, suite } = sub_suite;
     let path = match &suite.data {
         Data::Solids { spec } => {
-            let path = run.path(layout::rendered(key.as_ref().unwrap_or(&spec.name)));
+            let path = run.path(layout::rendered(&file_name(key.as_ref().unwrap_or(&spec.name))));
             let rendered = if worker.leads() { render(spec, &path) } else { Ok(()) };
             agree(worker.ranks, rendered)?;
             Ok(path)
@@ -71,13 +72,16 @@ fn image_side(suite: &Suite, pack: &Pack) -> Result<usize> {
     }
 }
 
-/// Renders the data set, unless `path` holds it already. The pack is written atomically.
+/// Renders the data set, unless `path` holds it already and is whole. The pack is written atomically.
 fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
-    if path.exists()
-        && Pack::open(path)
-            .is_ok_and(|found| serde_json::to_value(spec).is_ok_and(|spec| found.provenance["spec"] == spec))
-    {
-        return Ok(());
+    if path.exists() {
+        match pack::verify(path) {
+            Ok(found) if serde_json::to_value(spec).is_ok_and(|spec| found.provenance["spec"] == spec) => {
+                return Ok(());
+            }
+            Ok(_) => {}
+            Err(error) => say(&format!("warning: {error}; it is rendered anew")),
+        }
     }
     let progress = Progress::new(&format!("rendering {}", spec.name));
     let dataset = solids::generate(spec, &|done, all| progress.at(done as u64, all as u64))?;

@@ -1,16 +1,16 @@
 //! What the cells do not record: which rows and columns the tables have, in which order, and their names.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use eqr_probes::sequential::Looks;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily};
 use crate::report::values::Quantity;
-use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
+use crate::run_folder::{layout, seal};
 use crate::suite_file::compared_pairs::ComparedPair;
 use crate::suite_file::own_claims::OwnClaim;
 use crate::suite_file::scale::Scale;
@@ -74,6 +74,12 @@ impl TransferColumn {
     }
 }
 
+/// The content of `report.json`.
+#[derive(Serialize, Deserialize)]
+struct StoredContexts<'a> {
+    data_sets: Cow<'a, [ReportContext]>,
+}
+
 impl ReportContext {
     /// Numbers of the paper's tables that the suite mirrors.
     pub fn mirrored(&self) -> BTreeSet<u8> {
@@ -88,7 +94,7 @@ impl ReportContext {
 /// # Errors
 /// Files that cannot be written.
 pub fn write_contexts(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
-    write_atomic(&folder.path(layout::REPORT), serde_json::to_string_pretty(contexts)?.as_bytes())
+    seal::write_sealed(&folder.path(layout::REPORT), &StoredContexts { data_sets: contexts.into() })
 }
 
 /// Reads the contexts of a run, which may be unfinished.
@@ -104,8 +110,7 @@ pub fn stored_contexts(folder: &RunFolder) -> Result<Vec<ReportContext>> {
             layout::REPORT
         );
     }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| {
-        format!("{} is damaged or of another version\nhint: `eqr-bench run` writes it again", path.display())
-    })
+    let again = "hint: `eqr-bench run` with the same options writes it again";
+    let stored: StoredContexts = seal::read_sealed(&path).map_err(|error| anyhow!("{error:#}\n{again}"))?;
+    Ok(stored.data_sets.into_owned())
 }

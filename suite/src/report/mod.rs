@@ -28,6 +28,8 @@ mod golden;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
@@ -91,41 +93,67 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Writes `metrics.csv`, the files of every format, and the figures of every data set.
+/// A file of a run: its name in the folder, and its content.
+pub type RunFile = (PathBuf, Vec<u8>);
+
+/// Writes every file of the report.
 ///
 /// # Errors
-/// No finished cell; files that cannot be written.
+/// As [`files`]; files that cannot be written.
 pub fn write(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
     let cells = folder.cells()?;
+    let write = |files: Vec<RunFile>| {
+        files.iter().try_for_each(|(name, bytes)| write_atomic(&folder.path(name), bytes))
+    };
+    // the page shows the figures
+    write(figures(&cells, contexts)?)?;
+    write(documents(folder, &cells, contexts)?)
+}
+
+/// The files of a report: figures, `metrics.csv`, and the files of every format. They depend on the run's cells,
+/// contexts, manifest and pictures alone.
+///
+/// # Errors
+/// No finished cell; a cell with a problem.
+pub fn files(folder: &RunFolder, contexts: &[ReportContext]) -> Result<Vec<RunFile>> {
+    let cells = folder.cells()?;
+    Ok([figures(&cells, contexts)?, documents(folder, &cells, contexts)?].concat())
+}
+
+fn figures(cells: &[Cell], contexts: &[ReportContext]) -> Result<Vec<RunFile>> {
+    let mut files = Vec::new();
     for context in contexts {
         let key = context.part.as_ref().map(|key| format!("-{key}")).unwrap_or_default();
-        for (name, png) in figures::all(&cells_of(&cells, context), context)? {
-            write_atomic(&folder.path(layout::figure(&format!("{name}{key}"))), &png)?;
-        }
+        let figures = figures::all(&cells_of(cells, context), context)?.into_iter();
+        files.extend(figures.map(|(name, png)| (layout::figure(&format!("{name}{key}")), png)));
     }
-    write_atomic(&folder.path(layout::METRICS), metrics_csv::metrics(&cells)?.as_bytes())?;
+    Ok(files)
+}
+
+fn documents(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> Result<Vec<RunFile>> {
+    let mut files = vec![(PathBuf::from(layout::METRICS), metrics_csv::metrics(cells)?.into_bytes())];
     for format in FORMATS {
         match format.output_file() {
             Some(OutputFile::Tables(extension)) => {
                 for context in contexts {
-                    let cells = cells_of(&cells, context);
+                    let cells = cells_of(cells, context);
                     // a data set whose trainings all diverged has no table, but the others have
                     if !cells.is_empty() || contexts.len() == 1 {
                         let path = layout::table(&table_name(context, contexts), extension);
                         let text = Report::new(folder, &cells, &[context]).render(*format)?;
-                        write_atomic(&folder.path(path), text.as_bytes())?;
+                        files.push((path, text.into_bytes()));
                     }
                 }
             }
             Some(OutputFile::Page(name)) => {
                 let contexts: Vec<&ReportContext> = contexts.iter().collect();
-                let text = Report::new(folder, &cells, &contexts).render(*format)?;
-                write_atomic(&folder.path(name), text.as_bytes())?;
+                let text = Report::new(folder, cells, &contexts).render(*format)?;
+                files.push((PathBuf::from(name), text.into_bytes()));
             }
             None => {}
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The number of the paper's table if no other data set of the suite mirrors it, else the data set's key.

@@ -6,6 +6,7 @@ mod data_set_size;
 mod device_rates;
 mod dry_run;
 mod encoders;
+mod integrity;
 mod looks;
 mod measure_cells;
 mod measurements;
@@ -19,12 +20,14 @@ mod reuse;
 mod segment_cell;
 mod transfer_cell;
 
+use std::collections::BTreeSet;
+
 use eqr_models::Collective;
 
 use crate::cluster::agreement::agree;
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::run::context::RunContext;
 pub use crate::run::device_rates::DeviceName;
 use crate::run::prepare::{Prepared, on_leader};
@@ -51,6 +54,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
 
     agree(ranks, stop_signal::listen())?;
     let folder = RunFolder::new(&request.out);
+    on_leader(&worker, || folder.ensure_without_links())?;
     let _lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some))?;
     let compute = prepare::compute(request.precision, &folder, &worker);
     on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
@@ -59,26 +63,38 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let mut phases = Phases::default();
     let prepare = || prepare::prepare_all(sub_suites, request, &folder, compute, &worker);
     let prepared: Vec<Prepared> = timed(&mut phases.data, prepare)?;
+    on_leader(&worker, || integrity::tidy(&folder))?;
     let contexts = reporting::begin(&prepared, &folder, compute, &worker)?;
     on_leader(&worker, || reuse::copy_trainings(&folder, &prepared, &request.pretrained))?;
 
-    let (mut diverged, mut failed) = (Vec::new(), Vec::new());
+    let (mut diverged, mut failed, mut planned) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (prepared, report) in prepared.iter().zip(&contexts) {
         let open = || RunContext::open(prepared, &folder, compute, &worker, ranks_per_cell);
         let mut context = timed(&mut phases.data, open)?;
         loop {
             let diverged_here = timed(&mut phases.training, || pretrain_cells::train_missing(&context))?;
+            let mut failed_here = Vec::new();
             if !request.pretrain_only {
                 let measure = || measure_cells::measure_missing(&context, &diverged_here);
-                failed.extend(timed(&mut phases.probes, measure)?);
+                failed_here = timed(&mut phases.probes, measure)?;
             }
             ranks.barrier();
+            planned.extend(integrity::planned(
+                &context,
+                !request.pretrain_only,
+                &diverged_here,
+                &failed_here,
+            )?);
             diverged.extend(diverged_here);
+            failed.extend(failed_here);
             let Some(next_seed) = looks::next_seed(&context, report)? else { break };
             context.seeds = next_seed;
         }
     }
 
+    if worker.leads() {
+        integrity::ensure_complete(&folder, &planned).map_err(Failure::run)?;
+    }
     if worker.leads() && !request.pretrain_only {
         reporting::finish(&folder, &contexts, phases, diverged.is_empty() && failed.is_empty())?;
     }

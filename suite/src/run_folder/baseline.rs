@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use crate::console::say;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
+use crate::run_folder::{layout, manifest};
 use crate::suite_file::names::file_name;
 
 /// Files that a baseline keeps. The rest (checkpoints, features, rendered data) can be regenerated.
-const FILES: [&str; 4] = [layout::MANIFEST, layout::REPORT, layout::METRICS, layout::TIMING];
+const FILES: [&str; 5] =
+    [layout::MANIFEST, layout::CELLS_LOG, layout::REPORT, layout::METRICS, layout::TIMING];
 
 /// Folders that a baseline keeps.
 const FOLDERS: [&str; 2] = [layout::CELLS, layout::TABLES];
@@ -28,10 +29,8 @@ pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Resul
     let run = RunFolder::new(folder);
     let shown = folder.display();
     ensure!(!run.path(layout::LOCK).exists(), "{shown}: a run is using this folder\nhint: wait for it");
-    let text = fs::read_to_string(run.path(layout::MANIFEST))
+    let manifest = manifest::read_whole(&run)?
         .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
-    let manifest: Value =
-        serde_json::from_str(&text).with_context(|| format!("{shown}: manifest.json is damaged"))?;
     let again = "hint: `eqr-bench run` with the same --out does what is missing";
     ensure!(!run.cells()?.is_empty(), "{shown} has no finished cell\n{again}");
     ensure!(run.path(layout::TIMING).exists(), "{shown} is not finished\n{again}");

@@ -82,4 +82,4 @@ pub struct Cell {
 }
 
 /// Version of [`Cell`]'s format.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;

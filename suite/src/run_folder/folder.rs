@@ -1,21 +1,45 @@
 //! The folder of a run: its cells, failure reports and log.
+//!
+//! Cells are sealed, and `cells.log` lists the checksum of each finished cell: a cell that was changed, exchanged
+//! or removed, or that another run wrote, is recognised.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::checkpoints::Checkpoints;
-use crate::run_folder::layout;
+use crate::run_folder::{layout, seal};
 
 /// A run's folder.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     root: PathBuf,
+}
+
+/// What is wrong with a cell of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellProblem {
+    /// The cell's file, whether or not it exists.
+    pub path: PathBuf,
+    /// What is wrong, with the file's name.
+    pub text: String,
+}
+
+/// A line of `cells.log`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum LogLine {
+    /// The first line: hash of the configuration that the cells belong to.
+    Configuration { configuration: String },
+    /// A finished cell and the hash of its file's content.
+    Finished { cell: String, blake3: String },
 }
 
 impl RunFolder {
@@ -44,20 +68,29 @@ impl RunFolder {
         self.path(layout::cell(id)).is_file()
     }
 
-    /// Writes a finished cell.
+    /// Writes a finished cell, after its line in `cells.log`: a cell without its line is none of this run.
     ///
     /// # Errors
-    /// A file system error.
+    /// A folder that is no run, as when it was removed while the run went on; a file system error.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
-        write_atomic(&self.path(layout::cell(&cell.id)), serde_json::to_string_pretty(cell)?.as_bytes())
+        let text = seal::seal(cell)?;
+        let line = LogLine::Finished { cell: cell.id.clone(), blake3: seal::checked_hash(&text)? };
+        ensure!(
+            self.path(layout::MANIFEST).is_file(),
+            "{}: manifest.json is gone: the folder was removed or changed while the run went on\n\
+             hint: run again, with another --out if someone else uses this folder",
+            self.root.display()
+        );
+        append(&self.path(layout::CELLS_LOG), &serde_json::to_string(&line)?)?;
+        write_atomic(&self.path(layout::cell(&cell.id)), text.as_bytes())
     }
 
     /// Reads a finished cell.
     ///
     /// # Errors
-    /// A file that is absent, cannot be read or has another version.
+    /// A cell that is absent, damaged, of another version, or not one of this run.
     pub fn cell(&self, id: &str) -> Result<Cell> {
-        read_cell(&self.path(layout::cell(id)))
+        self.read_cell(&self.path(layout::cell(id)), &self.finished()?)
     }
 
     /// Writes a report of why a cell failed and returns its path.
@@ -89,35 +122,73 @@ impl RunFolder {
     /// # Errors
     /// A file system error.
     pub fn log(&self, line: &Value) -> Result<()> {
-        let path = self.path(layout::LOG);
-        let append = || -> std::io::Result<()> {
-            let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
-            writeln!(file, "{line}")
-        };
-        append().with_context(|| format!("cannot append to {}", path.display()))
+        append(&self.path(layout::LOG), &line.to_string())
     }
 
     /// All finished cells, by id.
     ///
     /// # Errors
-    /// A cell file that cannot be read or has another version; the message names it.
+    /// As [`RunFolder::whole_cells`]; a cell with a problem, which is named.
     pub fn cells(&self) -> Result<Vec<Cell>> {
-        self.cell_paths()?.iter().map(|path| read_cell(path)).collect()
+        let (cells, problems) = self.whole_cells()?;
+        match problems.first() {
+            None => Ok(cells),
+            Some(problem) => {
+                bail!("{}\nhint: `eqr-bench run` with the same options makes it anew", problem.text)
+            }
+        }
     }
 
-    /// The finished cells that can be read, by id, and the errors of those that cannot.
+    /// The finished cells that are as they were written, by id, and what is wrong with the others.
     ///
     /// # Errors
     /// A folder that is not a run.
-    pub fn readable_cells(&self) -> Result<(Vec<Cell>, Vec<String>)> {
+    pub fn whole_cells(&self) -> Result<(Vec<Cell>, Vec<CellProblem>)> {
+        let finished = self.finished()?;
         let (mut cells, mut problems) = (Vec::new(), Vec::new());
         for path in self.cell_paths()? {
-            match read_cell(&path) {
+            match self.read_cell(&path, &finished) {
                 Ok(cell) => cells.push(cell),
-                Err(error) => problems.push(format!("{error:#}")),
+                Err(error) => problems.push(CellProblem { path, text: format!("{error:#}") }),
             }
         }
+        for id in finished.keys().filter(|id| !self.has_cell(id)) {
+            let path = self.path(layout::cell(id));
+            let text = format!("{} is gone: {} lists it as finished", path.display(), layout::CELLS_LOG);
+            problems.push(CellProblem { path, text });
+        }
         Ok((cells, problems))
+    }
+
+    /// Moves every cell with a problem into `damaged/`, so that it counts as not finished, and returns the
+    /// problems.
+    ///
+    /// # Errors
+    /// A folder that is not a run, a file system error.
+    pub fn set_damaged_cells_aside(&self) -> Result<Vec<CellProblem>> {
+        let (_, problems) = self.whole_cells()?;
+        for CellProblem { path, .. } in problems.iter().filter(|problem| problem.path.exists()) {
+            let aside = self.path(layout::DAMAGED).join(path.file_name().expect("a cell's file has a name"));
+            fs::create_dir_all(self.path(layout::DAMAGED))
+                .and_then(|()| fs::rename(path, &aside))
+                .with_context(|| format!("cannot move {} to {}", path.display(), aside.display()))?;
+        }
+        Ok(problems)
+    }
+
+    /// Rewrites `cells.log` without the cells that are gone.
+    ///
+    /// # Errors
+    /// A file system error.
+    pub fn forget_lost_cells(&self) -> Result<()> {
+        let configuration = self.configuration_hash()?;
+        let configuration = configuration.map(|configuration| LogLine::Configuration { configuration });
+        let kept = self.finished()?.into_iter().filter(|(id, _)| self.has_cell(id));
+        let cells = kept.map(|(cell, blake3)| LogLine::Finished { cell, blake3 });
+        let lines =
+            configuration.into_iter().chain(cells).map(|line| Ok(serde_json::to_string(&line)? + "\n"));
+        let text = lines.collect::<Result<String>>()?;
+        write_atomic(&self.path(layout::CELLS_LOG), text.as_bytes())
     }
 
     fn cell_paths(&self) -> Result<Vec<PathBuf>> {
@@ -128,15 +199,218 @@ impl RunFolder {
         paths.sort();
         Ok(paths)
     }
+
+    /// Checks that nothing in the folder is a symbolic link: what a run writes stays inside its folder.
+    ///
+    /// # Errors
+    /// A link, which is named; a folder that cannot be listed.
+    pub fn ensure_without_links(&self) -> Result<()> {
+        fn check(folder: &Path) -> Result<()> {
+            let entries =
+                fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+            for entry in entries {
+                let (entry, path) = entry.map(|entry| (entry.file_type(), entry.path()))?;
+                let kind = entry.with_context(|| path.display().to_string())?;
+                ensure!(
+                    !kind.is_symlink(),
+                    "{} is a link: a run would write to where it leads\n\
+                     hint: remove it, or name another folder for --out",
+                    path.display()
+                );
+                if kind.is_dir() {
+                    check(&path)?;
+                }
+            }
+            Ok(())
+        }
+        if self.root.is_dir() { check(&self.root) } else { Ok(()) }
+    }
+
+    /// Removes the files that a killed call was writing. Only the owner of the folder's lock may do so.
+    ///
+    /// # Errors
+    /// A file system error.
+    pub fn remove_temporaries(&self) -> Result<()> {
+        for folder in ["", layout::CELLS, layout::FAILED, layout::FIGURES, layout::TABLES] {
+            let folder = self.path(folder);
+            for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if layout::is_temporary(&file.file_name().to_string_lossy()) && file.path().is_file() {
+                    fs::remove_file(file.path())
+                        .with_context(|| format!("cannot remove {}", file.path().display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hash of the configuration that the cells belong to, if it is recorded.
+    ///
+    /// # Errors
+    /// A file system error.
+    pub fn configuration_hash(&self) -> Result<Option<String>> {
+        Ok(self.log_lines()?.into_iter().find_map(|line| match line {
+            LogLine::Configuration { configuration } => Some(configuration),
+            LogLine::Finished { .. } => None,
+        }))
+    }
+
+    /// Records the hash of the configuration that the cells belong to, unless it is recorded.
+    ///
+    /// # Errors
+    /// A file system error.
+    pub(super) fn record_configuration(&self, hash: &str) -> Result<()> {
+        if self.configuration_hash()?.is_some() {
+            return Ok(());
+        }
+        let line = LogLine::Configuration { configuration: hash.to_owned() };
+        append(&self.path(layout::CELLS_LOG), &serde_json::to_string(&line)?)
+    }
+
+    /// Checksums of the finished cells, by id; the last line of a cell counts.
+    fn finished(&self) -> Result<BTreeMap<String, String>> {
+        let lines = self.log_lines()?.into_iter();
+        Ok(lines
+            .filter_map(|line| match line {
+                LogLine::Finished { cell, blake3 } => Some((cell, blake3)),
+                LogLine::Configuration { .. } => None,
+            })
+            .collect())
+    }
+
+    /// The lines of `cells.log`. Lines that a crash has cut are skipped, because their cells were not written.
+    fn log_lines(&self) -> Result<Vec<LogLine>> {
+        let path = self.path(layout::CELLS_LOG);
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    fn read_cell(&self, path: &Path, finished: &BTreeMap<String, String>) -> Result<Cell> {
+        let shown = path.display();
+        let text = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+        let text = String::from_utf8_lossy(&text);
+        let damaged = || format!("{shown} is damaged");
+        let hash = seal::checked_hash(&text).with_context(damaged)?;
+        let cell: Cell = serde_json::from_str(&seal::unseal(&text)?).with_context(damaged)?;
+        ensure!(cell.schema == SCHEMA, "{shown}: cell format {}, this program reads {SCHEMA}", cell.schema);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        ensure!(cell.id == name, "{shown} holds the cell {}: it was copied or renamed", cell.id);
+        ensure!(
+            finished.get(&cell.id) == Some(&hash),
+            "{shown} is not the cell that this run wrote: {} has another checksum, or none",
+            layout::CELLS_LOG
+        );
+        Ok(cell)
+    }
 }
 
-fn read_cell(path: &Path) -> Result<Cell> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let cell: Cell = serde_json::from_str(&text).with_context(|| {
-        format!("{} is damaged\nhint: remove it and run again to redo the cell", path.display())
-    })?;
-    if cell.schema != SCHEMA {
-        bail!("{}: cell format {}, this program reads {SCHEMA}", path.display(), cell.schema);
+/// Appends a line to a file. A line that a crash has cut off stays a line of its own.
+fn append(path: &Path, line: &str) -> Result<()> {
+    let append = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        let cut = if last == *b"\n" { "" } else { "\n" };
+        file.write_all(format!("{cut}{line}\n").as_bytes())
+    };
+    append().with_context(|| format!("cannot append to {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn cell(seed: u64) -> Cell {
+        let cell = json!({
+            "schema": SCHEMA, "id": format!("probe-ours-{seed}"), "kind": "probe", "method": "Ours",
+            "pretrain_seed": seed, "step": 100, "last": true, "metrics": [], "curve": [], "seconds": 1.0,
+            "resumed": false,
+        });
+        serde_json::from_value(cell).unwrap()
     }
-    Ok(cell)
+
+    /// A run folder with three finished cells.
+    fn run() -> (tempfile::TempDir, RunFolder) {
+        let place = tempfile::tempdir().unwrap();
+        let run = RunFolder::new(place.path());
+        fs::write(run.path(layout::MANIFEST), "{}").unwrap();
+        for seed in 0..3 {
+            run.write_cell(&cell(seed)).unwrap();
+        }
+        (place, run)
+    }
+
+    fn problem(run: &RunFolder) -> String {
+        let (_, problems) = run.whole_cells().unwrap();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        problem.text.clone()
+    }
+
+    #[test]
+    fn a_cell_is_only_what_this_run_wrote_under_its_name() {
+        let (_place, run) = run();
+        let path = |seed| run.path(layout::cell(&format!("probe-ours-{seed}")));
+        assert_eq!(run.cells().unwrap().len(), 3);
+
+        // a changed digit with a seal that fits
+        let text = fs::read_to_string(path(1)).unwrap();
+        let changed = Cell { seconds: 2.0, ..run.cell("probe-ours-1").unwrap() };
+        fs::write(path(1), seal::seal(&changed).unwrap()).unwrap();
+        assert!(problem(&run).contains("probe-ours-1.json is not the cell that this run wrote"));
+        // without
+        fs::write(path(1), text.replace("\"seconds\": 1.0", "\"seconds\": 2.0")).unwrap();
+        assert!(problem(&run).contains("probe-ours-1.json is damaged"), "{}", problem(&run));
+        assert!(run.cell("probe-ours-1").is_err() && run.cells().is_err());
+        fs::write(path(1), &text).unwrap();
+
+        // a copy under another name, and one over another cell
+        fs::write(run.path("cells/copy.json"), &text).unwrap();
+        assert!(problem(&run).contains("copy.json holds the cell probe-ours-1"));
+        fs::remove_file(run.path("cells/copy.json")).unwrap();
+        let other = fs::read_to_string(path(2)).unwrap();
+        fs::write(path(2), &text).unwrap();
+        assert!(problem(&run).contains("probe-ours-2.json holds the cell probe-ours-1"));
+        fs::write(path(2), other).unwrap();
+
+        fs::remove_file(path(0)).unwrap();
+        assert!(problem(&run).contains("probe-ours-0.json is gone"));
+    }
+
+    #[test]
+    fn what_is_set_aside_can_be_made_anew() {
+        let (_place, run) = run();
+        let path = run.path(layout::cell("probe-ours-1"));
+        fs::write(&path, "{").unwrap();
+        assert_eq!(run.set_damaged_cells_aside().unwrap().len(), 1);
+        assert!(!run.has_cell("probe-ours-1") && run.path("damaged/probe-ours-1.json").is_file());
+        run.write_cell(&Cell { seconds: 3.0, ..cell(1) }).unwrap();
+        assert_eq!(run.cells().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_line_that_a_crash_has_cut_hides_no_other() {
+        let (_place, run) = run();
+        let log = run.path(layout::CELLS_LOG);
+        let text = fs::read_to_string(&log).unwrap();
+        fs::write(&log, format!("{text}{{\"cell\": \"pro")).unwrap();
+        run.write_cell(&cell(3)).unwrap();
+        assert_eq!(run.cells().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_takes_no_cell() {
+        let (place, run) = run();
+        place.close().unwrap();
+        let error = format!("{:#}", run.write_cell(&cell(3)).unwrap_err());
+        assert!(error.contains("manifest.json is gone"), "{error}");
+        assert!(!run.root().exists());
+    }
 }

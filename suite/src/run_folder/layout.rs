@@ -8,6 +8,12 @@ pub const MANIFEST: &str = "manifest.json";
 /// Folder of the finished cells.
 pub const CELLS: &str = "cells";
 
+/// Checksum of every finished cell, one JSON object per line.
+pub const CELLS_LOG: &str = "cells.log";
+
+/// Folder of cells that were set aside because they are not what the run wrote.
+pub const DAMAGED: &str = "damaged";
+
 /// Folder of the reports of failed cells.
 pub const FAILED: &str = "failed";
 
@@ -43,6 +49,11 @@ pub const TIMING: &str = "timing.json";
 
 /// Log, one JSON object per line.
 pub const LOG: &str = "log.jsonl";
+
+/// Whether a name in a run's folder is of a file that is being written, or of a lock that is being taken over.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(".tmp") || name.starts_with("running.") && name != LOCK
+}
 
 /// File of a finished cell.
 pub fn cell(id: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run can only be
-//! continued with the configuration that it was started with.
+//! continued with the configuration that it was started with. A damaged manifest is rebuilt if the configuration
+//! of the call is the one whose hash stands in `cells.log`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +9,10 @@ use eqr_models::Compute;
 use eqr_probes::sequential::ERROR;
 use serde_json::{Map, Value, json};
 
-use crate::run_folder::atomic_file::write_atomic;
+use crate::console::say;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::json_leaves::{Lists, leaves};
-use crate::run_folder::layout;
+use crate::run_folder::{layout, seal};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::until_decided::UntilDecided;
 
@@ -40,7 +41,13 @@ pub fn check(
     compute: Compute,
     until_decided: Option<UntilDecided>,
 ) -> Result<()> {
-    if let Some(mut found) = read(run)? {
+    let path = run.path(layout::MANIFEST);
+    if path.exists() {
+        let mut found = match read(run) {
+            // whether it can be rebuilt is known when the files have been read
+            Err(_) if run.configuration_hash()?.is_some() => return Ok(()),
+            found => found?.expect("it exists"),
+        };
         for key in FROM_FILES {
             found.as_object_mut().and_then(|keys| keys.remove(key));
         }
@@ -54,10 +61,11 @@ pub fn check(
     if !root.exists() {
         return Ok(());
     }
-    // a call that was refused may have left rendered data; the lock is this call's own
-    let allowed = [layout::DATA, layout::LOCK];
+    // a call that was refused or killed may have left rendered data and temporary files; the lock is this
+    // call's own
+    let allowed = |name: &str| [layout::DATA, layout::LOCK].contains(&name) || layout::is_temporary(name);
     let files = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
-    if files.flatten().any(|file| allowed.iter().all(|name| file.file_name() != *name)) {
+    if files.flatten().any(|file| !allowed(&file.file_name().to_string_lossy())) {
         bail!(
             "{} is not empty and holds no manifest.json: it is not a run\nhint: name a new folder for --out",
             root.display()
@@ -132,10 +140,23 @@ pub fn establish(
     if let Some(packs) = of_each(&|hashed| (!hashed.packs.is_empty()).then(|| json!(hashed.packs))) {
         configuration["packs"] = packs;
     }
-    std::fs::create_dir_all(run.path(layout::CELLS))
-        .with_context(|| format!("cannot create {}", run.root().display()))?;
-    let manifest = match read_whole(run)? {
-        Some(mut manifest) => {
+    let hash = blake3::hash(configuration.to_string().as_bytes()).to_hex().to_string();
+    let new = |rebuilt: bool| {
+        let mut manifest = json!({
+            "schema": 2,
+            "configuration": configuration,
+            "configuration_hash": hash,
+            "provenance": provenance,
+        });
+        if rebuilt {
+            manifest["rebuilt"] =
+                json!("the first manifest was damaged; the provenance of earlier calls is lost");
+        }
+        manifest
+    };
+    let manifest = match read_whole(run) {
+        Ok(None) => new(false),
+        Ok(Some(mut manifest)) => {
             ensure_same(&manifest["configuration"], &configuration)
                 .with_context(|| another_configuration(run))?;
             match manifest["continued"].as_array_mut() {
@@ -144,14 +165,22 @@ pub fn establish(
             }
             manifest
         }
-        None => json!({
-            "schema": 1,
-            "configuration": configuration,
-            "configuration_hash": blake3::hash(configuration.to_string().as_bytes()).to_hex().as_str(),
-            "provenance": provenance,
-        }),
+        Err(error) if run.configuration_hash()?.as_ref() == Some(&hash) => {
+            say(&format!("note: {error:#}; it is rebuilt, because cells.log is of this configuration"));
+            new(true)
+        }
+        Err(error) => {
+            let hint = "hint: repeat the options of the first call and its --precision, or name another folder for --out";
+            bail!(
+                "{error:#}\nit cannot be rebuilt: this call has another configuration, or other data\n{hint}"
+            );
+        }
     };
-    write_atomic(&run.path(layout::MANIFEST), serde_json::to_string_pretty(&manifest)?.as_bytes())
+    // the manifest makes the folder a run, so it comes first
+    seal::write_sealed(&run.path(layout::MANIFEST), &manifest)?;
+    std::fs::create_dir_all(run.path(layout::CELLS))
+        .with_context(|| format!("cannot create {}", run.path(layout::CELLS).display()))?;
+    run.record_configuration(&hash)
 }
 
 /// The number type that the run in the folder was started with.
@@ -168,13 +197,13 @@ pub fn read(run: &RunFolder) -> Result<Option<Value>> {
     Ok(read_whole(run)?.map(|mut manifest| manifest["configuration"].take()))
 }
 
-fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
+/// The whole manifest: configuration and provenance.
+///
+/// # Errors
+/// A manifest that cannot be read or is damaged.
+pub fn read_whole(run: &RunFolder) -> Result<Option<Value>> {
     let path = run.path(layout::MANIFEST);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is damaged", path.display()))
+    if path.exists() { seal::read_sealed(&path).map(Some) } else { Ok(None) }
 }
 
 fn another_configuration(run: &RunFolder) -> String {

@@ -15,4 +15,5 @@ pub mod metric;
 pub mod provenance;
 pub mod row_files;
 pub mod safetensors;
+pub mod seal;
 pub mod training_identity;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
+use crate::run_folder::{layout, seal};
 
 /// Records the hashes of the rows' files, by the rows' slugs. Rows may be added to a run at any time. The
 /// files of rows without finished cells may change.
@@ -14,11 +13,7 @@ use crate::run_folder::layout;
 /// # Errors
 /// A row with finished cells whose file has changed; a file system error.
 pub fn record(run: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> {
-    let path = run.path(layout::ROW_FILES);
-    let mut recorded: BTreeMap<String, String> = match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?,
-        Err(_) => BTreeMap::new(),
-    };
+    let mut recorded = recorded(run)?;
     let cells =
         std::fs::read_dir(run.path(layout::CELLS)).with_context(|| run.root().display().to_string())?;
     let cells: Vec<String> =
@@ -38,5 +33,14 @@ pub fn record(run: &RunFolder, hashes: &BTreeMap<String, String>) -> Result<()> 
         }
     }
     recorded.extend(hashes.clone());
-    write_atomic(&path, serde_json::to_string_pretty(&recorded)?.as_bytes())
+    if recorded.is_empty() { Ok(()) } else { seal::write_sealed(&run.path(layout::ROW_FILES), &recorded) }
+}
+
+/// The recorded hashes, by the rows' slugs.
+///
+/// # Errors
+/// A file that cannot be read or is damaged.
+pub fn recorded(run: &RunFolder) -> Result<BTreeMap<String, String>> {
+    let path = run.path(layout::ROW_FILES);
+    if path.exists() { seal::read_sealed(&path) } else { Ok(BTreeMap::new()) }
 }

@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::suite_file::data_source::Data;
+use crate::suite_file::names::file_name;
 use crate::suite_file::plan::Row;
 use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::suite::Suite;
@@ -25,6 +27,10 @@ impl Suite {
             claim.validate().with_context(|| format!("claim: `{}` above `{}`", claim.first, claim.second))?;
         }
         downstream_sets::validate(&self.transfer, &self.segmentation)?;
+        if let Data::Solids { spec } = &self.data {
+            let name = &spec.name;
+            ensure!(!file_name(name).is_empty(), "data.spec.name = {name:?}: has neither letters nor digits");
+        }
         ensure_distinct("methods", &self.methods)?;
         let at_least_one = [
             ("seeds", self.seeds),

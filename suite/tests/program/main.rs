@@ -16,6 +16,7 @@ mod encoders;
 mod export;
 mod external_rows;
 mod feature_files;
+mod integrity;
 mod known_images;
 mod measures;
 mod memory_of_packs;

@@ -9,7 +9,7 @@ use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE, TaskFamily};
 use crate::report::context::{ReportContext, TransferColumn};
 use crate::report::paper_tables::{self, Reported, reported, same_name};
 use crate::report::values::Quantity;
-use crate::suite_file::names::file_name;
+use crate::suite_file::names::slug;
 use crate::suite_file::own_claims::{MEAN, OwnClaim};
 use crate::suite_file::scale::Scale;
 
@@ -163,7 +163,7 @@ fn of_column(family: ClaimFamily, table: u8, column: Quantity, first: &str, seco
         _ => &column.task,
     };
     Claim {
-        id: file_name(&format!("table{table} {name} {first} above {second}")),
+        id: slug(&format!("table{table} {name} {first} above {second}")),
         family,
         table: Some(table),
         data_set: column.set.clone(),
@@ -234,7 +234,7 @@ fn of_user(number: usize, own: &OwnClaim, context: &ReportContext) -> Claim {
     };
     let metric = metric.unwrap_or(headline).to_owned();
     Claim {
-        id: file_name(&format!("own{number} {task} {first} above {second}")),
+        id: slug(&format!("own{number} {task} {first} above {second}")),
         family: ClaimFamily::Own,
         table: None,
         data_set: None,

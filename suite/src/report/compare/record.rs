@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::registry::{Better, TaskFamily, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
 use crate::run_folder::metric::Metric;
+use crate::run_folder::{layout, manifest};
 
 /// A run as `compare` reads it.
 pub struct Record {
@@ -84,13 +84,12 @@ impl Record {
             });
         }
         let folder = RunFolder::new(path);
-        let manifest = folder.path(layout::MANIFEST);
-        let text = std::fs::read_to_string(&manifest).with_context(|| {
-            format!("{}\nhint: name a run's folder, or its metrics.csv", manifest.display())
+        let manifest = manifest::read_whole(&folder)?.with_context(|| {
+            let manifest = folder.path(layout::MANIFEST);
+            format!("{} is missing\nhint: name a run's folder, or its metrics.csv", manifest.display())
         })?;
-        let manifest: Value =
-            serde_json::from_str(&text).with_context(|| format!("{} is damaged", manifest.display()))?;
-        let (cells, problems) = folder.readable_cells()?;
+        let (cells, problems) = folder.whole_cells()?;
+        let problems: Vec<String> = problems.into_iter().map(|problem| problem.text).collect();
         ensure!(problems.is_empty(), "{} is incomplete:\n{}", path.display(), problems.join("\n"));
         if cells.is_empty() {
             bail!("{} has no finished cell", path.display());

@@ -17,7 +17,7 @@ use crate::report::column::Column;
 use crate::report::legend::Legend;
 use crate::report::sections::is_of_claims;
 use crate::report::table::{Layout, Note, Table};
-use crate::run_folder::layout;
+use crate::run_folder::{layout, manifest};
 use crate::suite_file::scale::Scale;
 
 const CSS: &str = include_str!("page.css");
@@ -52,8 +52,8 @@ struct Section {
 
 fn page(document: &Document) -> Markup {
     let data_sets = &document.data_sets;
-    let manifest = std::fs::read_to_string(document.folder.path(layout::MANIFEST)).ok();
-    let manifest: Option<Value> = manifest.and_then(|text| serde_json::from_str(&text).ok());
+    // a page can be made of cells alone
+    let manifest = manifest::read_whole(document.folder).ok().flatten();
     let title = match &data_sets[..] {
         [one] => one.context.title.as_str(),
         several => several.first().map_or("eqr-bench", |data_set| data_set.context.suite.as_str()),
