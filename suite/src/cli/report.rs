@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::console::print_text;
+use crate::console::{print_text, say};
 use crate::report::formats::{FORMATS, Format, JSON, by_name};
 use crate::report::{self, Report, ReportContext};
 use crate::run_folder::folder::RunFolder;
@@ -51,7 +51,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     }
     let (cells, problems) = folder.readable_cells()?;
     let problems: Vec<String> = problems.into_iter().map(|problem| format!("left out: {problem}")).collect();
-    problems.iter().for_each(|problem| eprintln!("warning: {problem}"));
+    problems.iter().for_each(|problem| say(&format!("warning: {problem}")));
     let (table, problems) = (args.table, &problems[..]);
     print_text(
         &Report { folder: &folder, cells: &cells, contexts: &contexts, table, problems }
