@@ -44,6 +44,10 @@ pub const TIMING: &str = "timing.json";
 /// Log, one JSON object per line.
 pub const LOG: &str = "log.jsonl";
 
+/// What a run writes anew while it goes on.
+pub const REPLACED: [&str; 10] =
+    [MANIFEST, CELLS, FAILED, FIGURES, TABLES, METRICS, REPORT, PAGE, ROW_FILES, TIMING];
+
 /// File of a finished cell.
 pub fn cell(id: &str) -> PathBuf {
     Path::new(CELLS).join(format!("{id}.json"))
