@@ -5,7 +5,6 @@ use std::path::Path;
 use ndarray::{Array4, Axis};
 use rayon::prelude::*;
 
-use crate::atomic_write::parent_folder;
 use crate::error::{Error, Result};
 use crate::pack::{self, Contents, Pack, PackedSplit, Payload, SplitContents, Storage};
 use crate::scene_latents::SceneLatents;
@@ -53,7 +52,7 @@ impl Dataset {
         self.check().map_err(|reason| Error::Invalid(format!("data set `{}`: {reason}", self.name)))?;
         pack::write(
             path.as_ref(),
-            parent_folder(path.as_ref()),
+            None,
             &Contents {
                 name: &self.name,
                 kind: self.kind,

@@ -2,6 +2,7 @@
 //!
 //! Modules from bottom to top. The modules on a line use only each other and the modules on the lines above:
 //! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
+//! - [`output`]: writing files
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
@@ -10,7 +11,6 @@
 //! - [`show`]: pictures of a pack
 
 pub mod archives;
-mod atomic_write;
 pub mod dataset;
 pub mod draw;
 pub mod error;
@@ -18,6 +18,7 @@ mod formats;
 pub mod images;
 pub mod known_images;
 pub mod loader;
+pub mod output;
 pub mod pack;
 pub mod packing;
 pub mod prefetch;

@@ -14,7 +14,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// # Errors
 /// Any other error when writing to stdout.
 pub fn print_text(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to stdout")
         }
@@ -73,7 +74,7 @@ impl Progress {
         *printed = Instant::now();
         let elapsed = self.start.elapsed().as_secs_f64();
         let eta = elapsed * (all.saturating_sub(done)) as f64 / done.max(1) as f64;
-        eprintln!("{}: {done}/{all}, {elapsed:.0} s, eta {eta:.0} s", self.label);
+        say_aloud(&format!("{}: {done}/{all}, {elapsed:.0} s, eta {eta:.0} s", self.label));
     }
 
     /// Ends the progress display.
@@ -87,6 +88,12 @@ impl Progress {
 /// Prints a line to stderr, on the leading rank only.
 pub fn say(text: &str) {
     if !quiet() {
-        eprintln!("{text}");
+        say_aloud(text);
     }
+}
+
+/// Prints a line to stderr, on every rank.
+pub fn say_aloud(text: &str) {
+    // a log on a full disk is no reason to end a run, as the panic of `eprintln!` would
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -49,7 +49,7 @@ mod verify;
 mod write;
 
 pub(crate) use contents::{Contents, Payload, SplitContents, blake3_rows};
-pub use format::SPLITS;
+pub use format::{PACK, SPLITS};
 pub use opened::Pack;
 pub use split::PackedSplit;
 pub use storage::Storage;

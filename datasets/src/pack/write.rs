@@ -13,22 +13,26 @@ use super::contents::{Contents, Payload, SplitContents};
 use super::format::{FORMAT, VERSION};
 use super::seal::{SEAL_BYTES, Seal};
 use super::storage::Storage;
-use crate::atomic_write::write_atomically_in;
 use crate::error::{Error, Result};
+use crate::output::{write_atomically, write_atomically_in};
 
 /// Buffer size in bytes.
 const BUFFER: usize = 1 << 20;
 
-/// Writes the pack atomically. The temporary file is in the folder `temporaries`.
+/// Writes the pack atomically. The temporary file is in the folder `temporaries`, or else beside the pack.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Hdf5`] if it cannot be written.
-pub(crate) fn write(path: &Path, temporaries: &Path, contents: &Contents) -> Result<()> {
-    write_atomically_in(temporaries, path, |temporary| {
+pub(crate) fn write(path: &Path, temporaries: Option<&Path>, contents: &Contents) -> Result<()> {
+    let write = |temporary: &Path| {
         let places = write_structure(contents, temporary).map_err(Error::hdf5(path))?;
         fill(contents, &places, temporary).map_err(Error::io(path))?;
         Seal::write(temporary, places).map_err(Error::io(path))
-    })
+    };
+    match temporaries {
+        Some(folder) => write_atomically_in(folder, path, write),
+        None => write_atomically(path, write),
+    }
 }
 
 /// Writes everything except the seal and the payloads. Returns the positions of the payloads in the order of

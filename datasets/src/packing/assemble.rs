@@ -70,7 +70,7 @@ pub(super) fn assemble(
     let (name, kind, class_names) = (&plan.name, plan.kind, &plan.class_names);
     write(
         out,
-        spool.folder(),
+        Some(spool.folder()),
         &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits },
     )
 }

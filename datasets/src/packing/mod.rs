@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::archives::{IMAGE_BYTES, Tree, Visit};
 use crate::error::{Error, Result};
+use crate::output::follow_links;
 use crate::pack::Pack;
 use crate::sources::{Listing, PackPlan, Source};
 use slot::{Slot, SlotUse, slots_by_member};
@@ -44,7 +45,7 @@ const WAITING_BATCHES: usize = 2;
 /// # Errors
 /// The errors of the source and of [`Tree`]; [`Error::Member`] for images that cannot be used, after all
 /// images have been checked; [`Error::Io`] if the pack cannot be written; [`Error::Format`] if another
-/// process is packing to `out`.
+/// process is packing to `out`, or if the folder of unfinished work holds something else.
 pub fn pack(
     source: &Source,
     input: &Path,
@@ -53,6 +54,7 @@ pub fn pack(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Pack> {
     spec.validate()?;
+    let out = &follow_links(out).map_err(Error::io(out))?;
     let tree = Tree::open(input)?;
     let (members, lists) = tree.list(source.is_list)?;
     let listing = Listing { input, members, lists };

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::slot::Slot;
-use crate::atomic_write::parent_folder;
 use crate::error::{Error, Result};
+use crate::output::{is_temporary, parent_folder};
 
 /// Buffer size in bytes.
 const BUFFER: usize = 1 << 20;
@@ -60,6 +60,9 @@ struct JournalEntry {
     outcome: Outcome,
 }
 
+/// How the first line of a journal begins.
+const JOURNAL_START: &[u8] = br#"{"key":""#;
+
 /// The first line of the journal.
 #[derive(Serialize, Deserialize)]
 struct JournalHead {
@@ -81,13 +84,15 @@ impl Spool {
     /// Resumes the unfinished pack of `out` if it has the same `key`. Otherwise starts a new one.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Format`] if another process is packing to `out`.
+    /// [`Error::Io`], and [`Error::Format`] if another process is packing to `out`, or if the folder of the
+    /// spool holds something else.
     pub fn open(out: &Path, key: &str) -> Result<Spool> {
         let folder = spool_folder(out);
         let parent = parent_folder(out);
         if !parent.is_dir() {
             return Err(Error::io(parent)(io::Error::new(io::ErrorKind::NotFound, "no such folder")));
         }
+        check_own(&folder)?;
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let open = |name: &str| {
             let path = folder.join(name);
@@ -209,6 +214,37 @@ fn spool_folder(out: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Checks that a folder of this name holds a spool and nothing else, because its files will be removed.
+fn check_own(folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(Error::io(folder))?;
+        let name = entry.file_name();
+        let is_own = match name.to_str() {
+            Some("journal") => is_journal(&entry.path()).map_err(Error::io(entry.path()))?,
+            // the journal is made first
+            Some("bytes") => folder.join("journal").exists(),
+            other => other.is_some_and(is_temporary),
+        };
+        if !is_own {
+            let reason = format!(
+                "unfinished packs are kept in a folder of this name, but {} in it is something else\n\
+                 hint: rename this folder, or give another --out",
+                name.display()
+            );
+            return Err(Error::format(folder, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is a journal, or one that was cut short.
+fn is_journal(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(JOURNAL_START.len() as u64).read_to_end(&mut start)?;
+    Ok(JOURNAL_START.starts_with(&start))
+}
+
 /// Locks the journal, so that no other process can pack to `out`.
 fn lock(journal: &File, out: &Path) -> Result<()> {
     match journal.try_lock() {
@@ -220,11 +256,11 @@ fn lock(journal: &File, out: &Path) -> Result<()> {
     }
 }
 
-/// Removes all files except the journal and the bytes: temporary packs that a killed process left behind.
+/// Removes the temporary packs that a killed process left behind.
 fn remove_half_written(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name() != "journal" && entry.file_name() != "bytes" {
+        if entry.file_name().to_str().is_some_and(is_temporary) {
             fs::remove_file(entry.path())?;
         }
     }

@@ -7,9 +7,9 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, ImageError, Rgb, RgbImage, imageops};
 
 use super::pen::Pen;
-use crate::atomic_write::write_atomically;
 use crate::error::{Error, Result};
 use crate::images::resize::{Filter, resize_whole};
+use crate::output::write_file;
 
 /// Margin around the page, in pixels like all lengths below.
 const MARGIN: u32 = 16;
@@ -102,7 +102,7 @@ impl Sheet {
                 ImageError::IoError(source) => Error::io(path)(source),
                 other => Error::format(path, other.to_string()),
             })?;
-        write_atomically(path, |temporary| std::fs::write(temporary, &png).map_err(Error::io(path)))
+        write_file(path, &png)
     }
 
     fn draw(&self) -> RgbImage {

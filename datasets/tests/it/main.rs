@@ -9,6 +9,7 @@ mod images;
 mod listed_layouts;
 mod loader;
 mod mutations;
+mod output;
 mod packing;
 mod packs;
 mod reference_transforms;

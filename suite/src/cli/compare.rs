@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
+use eqr_datasets::output::Output;
 
+use crate::cli::FORCE_HELP;
 use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
-use crate::report::compare::{Baseline, ComparedMetric, Comparison, Record, Thresholds, compare};
-use crate::run_folder::atomic_file::write_atomic;
+use crate::report::compare::{Baseline, ComparedMetric, Comparison, JUNIT, Record, Thresholds, compare};
 
 /// Exit code of a regression.
 const REGRESSION: i32 = 1;
@@ -37,6 +38,8 @@ pub struct CompareArgs {
     /// Also write the verdicts as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
+    #[arg(long, requires = "junit", help = FORCE_HELP)]
+    force: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -52,15 +55,19 @@ fn fraction(text: &str) -> Result<f64, String> {
 /// Prints the verdicts.
 ///
 /// # Errors
-/// Runs that cannot be read (2); a regression (1), returned after the verdicts are printed.
+/// Runs that cannot be read, a file that cannot be written (2); a regression (1), returned after the verdicts
+/// are printed.
 pub fn run(args: &CompareArgs) -> Outcome<()> {
     let CompareArgs { alpha, tolerance, slower, .. } = *args;
+    let inputs = [args.baseline.as_path(), &args.candidate];
+    let output = |path: &PathBuf| Output::new(path, &JUNIT, &inputs, args.force);
+    let junit = args.junit.as_ref().map(output).transpose().map_err(Failure::bad_input)?;
     let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;
     let candidate = Record::read(&args.candidate).map_err(Failure::bad_input)?;
     let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower })
         .map_err(Failure::bad_input)?;
-    if let Some(path) = &args.junit {
-        write_atomic(path, found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
+    if let Some(output) = junit {
+        output.write(found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
     }
     print_text(&if args.json { found.as_json() } else { as_table(&found) }).map_err(Failure::run)?;
     if !found.regressed() {

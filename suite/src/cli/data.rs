@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
-use eqr_datasets::pack::SPLITS;
+use eqr_datasets::output::{FileKind, Output};
+use eqr_datasets::pack::{PACK, SPLITS};
 use eqr_datasets::packing::{PackSpec, Resize, pack};
 use eqr_datasets::scene::Paint;
 use eqr_datasets::show::{self, PairChoice};
@@ -16,6 +17,7 @@ use eqr_datasets::sources::{Options, SOURCES, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Pack, pack as packs};
 
+use crate::cli::FORCE_HELP;
 use crate::console::{Progress, print_text, say};
 
 /// The commands for packs.
@@ -44,6 +46,8 @@ pub struct ShowArgs {
     /// The PNG file to write.
     #[arg(long)]
     out: PathBuf,
+    #[arg(long, help = FORCE_HELP)]
+    force: bool,
     /// Split that the images come from.
     #[arg(long, default_value = SPLITS[0], value_parser = PossibleValuesParser::new(SPLITS))]
     split: String,
@@ -76,6 +80,8 @@ pub struct PackArgs {
     /// The pack to write.
     #[arg(long)]
     out: PathBuf,
+    #[arg(long, help = FORCE_HELP)]
+    force: bool,
     /// Name in tables; default: the name of the set or of the input file.
     #[arg(long)]
     name: Option<String>,
@@ -107,6 +113,8 @@ pub struct GenerateArgs {
     /// The pack to write.
     #[arg(long)]
     out: PathBuf,
+    #[arg(long, help = FORCE_HELP)]
+    force: bool,
     /// Side of the images in pixels.
     #[arg(long, default_value_t = 64)]
     side: usize,
@@ -182,7 +190,7 @@ fn list() -> Result<()> {
 }
 
 fn pack_set(args: PackArgs) -> Result<()> {
-    check_writable(&args.out)?;
+    let output = Output::new(&args.out, &PACK, &[&args.input], args.force)?;
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
     }
@@ -196,8 +204,9 @@ fn pack_set(args: PackArgs) -> Result<()> {
     let source = source(&args.kind).expect("clap checked the kind");
     let start = Instant::now();
     let progress = Progress::new("packing");
-    let packed =
-        pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
+    let packed = output.write_with(|out| {
+        pack(source, &args.input, out, &spec, &|done, all| progress.at(done as u64, all as u64))
+    })?;
     progress.finish();
     let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
     if left_out > 0 {
@@ -205,14 +214,24 @@ fn pack_set(args: PackArgs) -> Result<()> {
             "{left_out} images that cannot be used were left out; the pack's provenance lists them"
         ));
     }
-    describe(&packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
+    describe(&args.out, &packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
 fn generate(args: GenerateArgs) -> Result<()> {
-    let GenerateArgs { kind: GenerateKind::Solids, out, side, objects, views, seed, meshes, paint, name } =
-        args;
-    check_writable(&out)?;
+    let GenerateArgs {
+        kind: GenerateKind::Solids,
+        out,
+        force,
+        side,
+        objects,
+        views,
+        seed,
+        meshes,
+        paint,
+        name,
+    } = args;
+    let output = Output::new(&out, &PACK, &Vec::from_iter(meshes.as_deref()), force)?;
     let paint = match paint {
         PaintArg::Plain => Paint::Plain,
         PaintArg::Axes => Paint::Axes,
@@ -223,34 +242,28 @@ fn generate(args: GenerateArgs) -> Result<()> {
     let progress = Progress::new("rendering");
     let dataset = solids::generate(&spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
-    dataset.write(&out)?;
-    describe(&Pack::open(&out)?, "");
+    let pack = output.write_with(|out| dataset.write(out).and_then(|()| Pack::open(out)))?;
+    describe(&out, &pack, "");
     Ok(())
 }
 
 fn draw(args: ShowArgs) -> Result<()> {
+    let output = Output::new(&args.out, &FileKind::PNG, &[&args.pack], args.force)?;
     let pack = Pack::open(&args.pack)?;
     let split = pack.expect_split(&args.split)?;
     let (rows, columns) = show::default_grid_size(split, args.pairs);
     let (rows, columns) = (args.rows.unwrap_or(rows), args.columns.unwrap_or(columns));
     if args.pairs {
         let choice = PairChoice { seed: args.seed, transforms: args.transforms };
-        return Ok(show::pairs_png(&pack, split, &choice, rows, columns, &args.out)?);
+        output.write_with(|out| show::pairs_png(&pack, split, &choice, rows, columns, out))?;
+    } else {
+        output.write_with(|out| show::grid_png(&pack, split, rows, columns, out))?;
     }
-    Ok(show::grid_png(&pack, split, rows, columns, &args.out)?)
+    Ok(())
 }
 
-/// Checks that `out` can be written before packing starts, which can take an hour.
-fn check_writable(out: &Path) -> Result<()> {
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("cannot write to {}", folder.display()))
-}
-
-/// Prints the number and size of the images.
-fn describe(pack: &Pack, took: &str) {
+/// Prints the number and size of the images that were packed to `out`.
+fn describe(out: &Path, pack: &Pack, took: &str) {
     let first = &pack.splits[0];
     let [height, width] = first.size(0);
     let one_size = (1..first.len()).all(|image| first.size(image) == [height, width]);
@@ -258,11 +271,7 @@ fn describe(pack: &Pack, took: &str) {
     let splits: Vec<String> =
         pack.splits.iter().map(|split| format!("{} {}", split.len(), split.name)).collect();
     let classes = pack.class_names.len();
-    say(&format!(
-        "{}: {} images of {size} in {classes} classes{took}",
-        pack.path().display(),
-        splits.join(" and ")
-    ));
+    say(&format!("{}: {} images of {size} in {classes} classes{took}", out.display(), splits.join(" and ")));
 }
 
 #[cfg(test)]
@@ -284,13 +293,5 @@ mod tests {
         assert!(!parses("data pack cifar10 in --out out.h5 --side 32 --short-side 64"));
         assert!(!parses("data pack cifar11 in --out out.h5"));
         assert!(!parses("data show out.h5 --out out.png --seed 1"), "photographs without pairs have no seed");
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(check_writable(&folder.path().join("out.h5")).is_ok());
-        let message = format!("{:#}", check_writable(&folder.path().join("absent/out.h5")).unwrap_err());
-        assert!(message.contains("cannot write to") && message.contains("absent"), "{message}");
     }
 }

@@ -20,8 +20,13 @@ use anyhow::anyhow;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use eqr_models::Collective;
 
-use crate::console;
+use crate::cluster::launch::{check_together, speaks_for_launch};
+use crate::console::{self, say_aloud};
 use crate::failure::{Failure, Outcome};
+
+/// Help for `--force` of the commands that write a file.
+const FORCE_HELP: &str =
+    "Replace an existing file that is not of the kind that is written, or that is write-protected";
 
 /// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
 #[derive(Parser)]
@@ -78,20 +83,33 @@ pub fn main(ranks: &dyn Collective) -> i32 {
             return error.exit_code();
         }
     };
-    let result = if ranks.size() > 1 && !command.runs_on_ranks() {
-        Err(Failure::bad_input(anyhow!("`{name}` runs as one process\nhint: start it without mpirun")))
-    } else {
-        command.run(ranks)
-    };
-    let Err(failure) = result else { return 0 };
+    if let Err(failure) = check_launch(&name, &command, ranks) {
+        if leads && speaks_for_launch() {
+            say_aloud(&failure.message());
+        }
+        return failure.code;
+    }
+    let Err(failure) = command.run(ranks) else { return 0 };
     if !failure.agreed && ranks.size() > 1 {
-        eprintln!("rank {} of {}: {}", ranks.rank(), ranks.size(), failure.message());
+        say_aloud(&format!("rank {} of {}: {}", ranks.rank(), ranks.size(), failure.message()));
         ranks.abort(failure.code);
     }
     if leads {
-        eprintln!("{}", failure.message());
+        say_aloud(&failure.message());
     }
     failure.code
+}
+
+/// Checks that the command can do its work on as many processes as were launched.
+fn check_launch(name: &str, command: &Command, ranks: &dyn Collective) -> Outcome<()> {
+    if command.runs_on_ranks() {
+        return check_together(ranks).map_err(Failure::bad_input);
+    }
+    if ranks.size() > 1 {
+        let error = anyhow!("`{name}` runs as one process\nhint: start it without mpirun");
+        return Err(Failure::bad_input(error));
+    }
+    Ok(())
 }
 
 /// The subcommand's name and arguments, parsed from a command line that begins with the program's name.

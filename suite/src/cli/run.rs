@@ -87,7 +87,8 @@ impl RunArgs {
     fn request(&self) -> RunRequest {
         let mut set = self.set.clone();
         set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
-        set.extend(self.methods.as_deref().map(|methods| format!("methods={:?}", split_methods(methods))));
+        let methods = self.methods.as_deref().map(|methods| toml::Value::from(split_methods(methods)));
+        set.extend(methods.map(|methods| format!("methods={methods}")));
         RunRequest {
             suite: self.suite.clone(),
             out: self.out.clone(),

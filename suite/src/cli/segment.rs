@@ -8,6 +8,7 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Pack;
+use eqr_datasets::output::{FileKind, Output};
 use eqr_models::Collective;
 use eqr_probes::Error;
 use eqr_probes::confusion::{ClassScore, SegmentationScore};
@@ -16,6 +17,7 @@ use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
+use crate::cli::FORCE_HELP;
 use crate::cli::input::warn_of_script;
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
@@ -25,7 +27,6 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::exit_code::failure;
 use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, segment};
 use crate::registry::{AACC, MACC, MIOU};
-use crate::run_folder::atomic_file::write_atomic;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `segment`; the defaults are the protocol's.
@@ -70,6 +71,8 @@ pub struct SegmentArgs {
     /// Folder for classes.csv and scenes.png; scenes.png shows the first seed.
     #[arg(long)]
     out: Option<PathBuf>,
+    #[arg(long, requires = "out", help = FORCE_HELP)]
+    force: bool,
     /// Number of test scenes to draw, spread over the split; 0 draws none.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(..=200))]
     pictures: u64,
@@ -86,6 +89,33 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
     text.split_once(',')
         .and_then(|(low, high)| Some((number(low)?, number(high)?)))
         .ok_or_else(|| "expected two numbers with a comma between them".into())
+}
+
+/// Tables of class scores among the files that may be replaced.
+const CLASS_SCORES: FileKind = FileKind {
+    name: "a table of class scores",
+    begins: |start| start.starts_with(CLASS_COLUMNS.join(",").as_bytes()),
+};
+
+/// Columns of classes.csv.
+const CLASS_COLUMNS: [&str; 5] = ["class", "pixels", "seed", "iou", "accuracy"];
+
+/// The files in the folder of `--out`.
+struct Outputs {
+    classes: Output,
+    scenes: Output,
+}
+
+impl Outputs {
+    fn open(folder: &Path, args: &SegmentArgs) -> Result<Outputs> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let inputs = [args.data.as_path(), &args.encoder];
+        let output = |name: &str, kind| Output::new(&folder.join(name), kind, &inputs, args.force);
+        Ok(Outputs {
+            classes: output("classes.csv", &CLASS_SCORES)?,
+            scenes: output("scenes.png", &FileKind::PNG)?,
+        })
+    }
 }
 
 /// The scores of all heads.
@@ -112,7 +142,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
     let scenes = agree(ranks, SegmentationScenes::open(&pack, &normalise, worker.device))?;
     let folder = args.out.as_deref().filter(|_| worker.leads());
-    agree(ranks, folder.map_or(Ok(()), make_folder))?;
+    let outputs = agree(ranks, folder.map(|folder| Outputs::open(folder, args)).transpose())?;
 
     let mut scores = Scores { class_names: pack.class_names.clone(), seeds: Vec::new(), curves: Vec::new() };
     for seed in 0..args.seeds {
@@ -120,14 +150,14 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
             segment(&encoder, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
         scores.seeds.push(confusion.score().map_err(Failure::bad_input)?);
         scores.curves.push(curve);
-        let drawn = folder.filter(|_| seed == 0 && args.pictures > 0).map_or(Ok(()), |folder| {
-            let count = args.pictures as usize;
-            draw(&pack, &scenes.test, (&encoder, &head), &config, count, &folder.join("scenes.png"))
+        let pictured = outputs.as_ref().filter(|_| seed == 0 && args.pictures > 0);
+        let drawn = pictured.map_or(Ok(()), |outputs| {
+            let (encoder, count) = ((&encoder as _, &head), args.pictures as usize);
+            outputs.scenes.write_with(|path| draw(&pack, &scenes.test, encoder, &config, count, path))
         });
         agree_in_run(ranks, drawn)?;
     }
-    let written =
-        folder.map_or(Ok(()), |folder| write_atomic(&folder.join("classes.csv"), &scores.as_csv()?));
+    let written = outputs.as_ref().map_or(Ok(()), |outputs| Ok(outputs.classes.write(&scores.as_csv()?)?));
     agree_in_run(ranks, written)?;
     if !worker.leads() {
         return Ok(());
@@ -157,10 +187,6 @@ impl SegmentArgs {
             scale: self.scale,
         }
     }
-}
-
-fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 /// Errors of configuration and training are the same on every rank. Only one rank knows of a scene or mask
@@ -209,7 +235,7 @@ impl Scores {
 
     fn as_csv(&self) -> Result<Vec<u8>> {
         let mut csv = csv::Writer::from_writer(Vec::new());
-        csv.write_record(["class", "pixels", "seed", "iou", "accuracy"])?;
+        csv.write_record(CLASS_COLUMNS)?;
         let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         for (class, name) in self.class_names.iter().enumerate() {
             for (seed, score) in self.seeds.iter().enumerate() {

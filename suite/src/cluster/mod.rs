@@ -6,6 +6,7 @@ pub mod agreement;
 pub mod allocator;
 pub mod cores;
 pub mod host;
+pub mod launch;
 pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::console::say;
 use crate::encoder::vit_file::parameter_shapes;
-use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::{layout, safetensors};
@@ -24,12 +22,20 @@ pub struct Training<'a> {
     pub seed: u64,
 }
 
-/// Writes the encoder of `training` to `out`, with timm's parameter names, our `out.*`, and the encoder's
-/// shape as metadata. `from` is the folder of a run, or a checkpoint in it; a checkpoint needs no `training`.
+/// An encoder for a file.
+pub struct Exported {
+    /// The safetensors file.
+    pub bytes: Vec<u8>,
+    /// Where the encoder comes from.
+    pub description: String,
+}
+
+/// The encoder of `training`, with timm's parameter names, our `out.*`, and the encoder's shape as metadata.
+/// `from` is the folder of a run, or a checkpoint in it; a checkpoint needs no `training`.
 ///
 /// # Errors
-/// No such training in the run, a damaged checkpoint, a file that cannot be written.
-pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
+/// No such training in the run, a damaged checkpoint.
+pub fn export(from: &Path, training: &Training) -> Result<Exported> {
     let folder = checkpoint_folder(from, training)?;
     let checkpoint = Checkpoint::open(&folder)?;
     let stored = checkpoint.parameters()?;
@@ -48,9 +54,23 @@ pub fn export(from: &Path, training: &Training, out: &Path) -> Result<()> {
     metadata.insert("format".into(), "pt".into());
     metadata.insert("made_by".into(), format!("eqr-bench {}", env!("CARGO_PKG_VERSION")));
     metadata.insert("step".into(), manifest.state.step.to_string());
-    write_atomic(out, &safetensors::encode(&tensors, Some(metadata))?)?;
-    say(&format!("{}: encoder of {} after {} steps", out.display(), folder.display(), manifest.state.step));
-    Ok(())
+    let description = format!("encoder of {} after {} steps", folder.display(), manifest.state.step);
+    Ok(Exported { bytes: safetensors::encode(&tensors, Some(metadata))?, description })
+}
+
+/// The files of all checkpoints in `from`, which is the folder of a run or a checkpoint. None of them may be
+/// written over.
+pub fn checkpoint_files(from: &Path) -> Vec<PathBuf> {
+    let trainings = from.join(layout::CHECKPOINTS);
+    let mut folders = vec![if trainings.is_dir() { trainings } else { from.to_owned() }];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let (inner, here): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+        folders.extend(inner);
+        files.extend(here);
+    }
+    files
 }
 
 /// The checkpoint to export: `from` itself, or the newest checkpoint of the training.

@@ -2,7 +2,9 @@
 
 pub mod out_of_memory;
 
+use std::io;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 
 /// An error with its exit code: 2 usage or bad input, 3 run failed, 75 stopped early.
 #[derive(Debug)]
@@ -38,8 +40,22 @@ impl Failure {
     /// The message for people: `error: ...`, causes joined by colons, hints on lines of their own.
     pub fn message(&self) -> String {
         let text = format!("{:#}", self.error);
-        format!("error: {}", text.trim_end())
+        let hint = if text.contains("File too large") {
+            "\nhint: files may not be larger here: raise the limit (`ulimit -f`), or write to another file system"
+        } else {
+            ""
+        };
+        format!("error: {}{hint}", text.trim_end())
     }
+}
+
+/// Lets a write beyond the limit on file sizes (`ulimit -f`) fail with an error, which is told. Without this
+/// the kernel ends the process.
+///
+/// # Errors
+/// An error of the operating system.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Ends the whole job with `end_job` when any thread of this process panics, because other ranks would wait

@@ -44,6 +44,7 @@ use crate::suite_file::data_sets;
 /// Bad input (2), found on every rank before the first cell; a failed run (3); a stop request (75).
 pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let sub_suites = agree(ranks, data_sets::load(&request.suite, &request.set, &request.rows))?;
+    agree(ranks, request.check_rows(&sub_suites))?;
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
     let ranks_per_cell = agree(ranks, request.valid_ranks_per_cell(&sub_suites, ranks.size()))?;

@@ -1,13 +1,14 @@
 //! The request that `run` carries out, and the checks of its options against the suite and the launch.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use eqr_probes::sequential::Looks;
 
 use crate::cluster::precision::Precision;
 use crate::run::device_rates::DeviceName;
+use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::suite::Suite;
@@ -48,6 +49,27 @@ impl RunRequest {
     /// The looks at the claims of `suite`; `None` if the number of seeds is fixed.
     pub(super) fn looks(&self, suite: &Suite) -> Result<Option<Looks>> {
         self.until_decided.map(|until_decided| until_decided.looks(suite)).transpose()
+    }
+
+    /// Checks that no row is read from a file that the run itself writes.
+    pub(super) fn check_rows(&self, sub_suites: &[SubSuite]) -> Result<()> {
+        let Ok(out) = self.out.canonicalize() else { return Ok(()) };
+        let replaced = |file: &Path| {
+            let file = file.canonicalize().ok();
+            let inside = file.as_ref().and_then(|file| file.strip_prefix(&out).ok());
+            inside.is_some_and(|inside| layout::REPLACED.iter().any(|name| inside.starts_with(name)))
+        };
+        for row in sub_suites.iter().flat_map(|sub_suite| &sub_suite.suite.rows) {
+            if let Some(file) = row.files().find(|file| replaced(file)) {
+                bail!(
+                    "row `{}`: {} is written by this run itself\nhint: copy the file to another place, or name \
+                     another folder for --out",
+                    row.name,
+                    file.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The micro-batch, which must divide the batch of every sub-suite.

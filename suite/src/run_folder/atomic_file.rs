@@ -3,34 +3,20 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use eqr_datasets::output::write_file;
 
-/// Writes a file, and creates its folder if needed.
+/// Writes a file of a run's folder, and creates the folder that it lies in if needed.
 ///
 /// # Errors
 /// A file system error, with the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().expect("a file has a folder");
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut file = temporary(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// A new file in `folder`, with the permissions of any new file: tempfile's default would shut out the group.
-///
-/// # Errors
-/// A file system error.
-pub fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(folder)
+    let cannot = || format!("cannot write {}", path.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    write_file(path, bytes).with_context(cannot)
 }
 
 /// Writes a folder that replaces the one at `path`. `fill` fills a temporary folder next to it, with files

@@ -2,7 +2,7 @@
 //! folder of baselines.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -40,7 +40,10 @@ pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Resul
 
     let suite = suite_name(&manifest).with_context(|| format!("{shown}: manifest.json names no suite"))?;
     let series = series.map_or_else(|| Path::new("results/baselines").join(&suite), Path::to_owned);
-    let target = series.join(name.map_or_else(|| default_name(&manifest), str::to_owned));
+    let name = name.map_or_else(|| default_name(&manifest), str::to_owned);
+    let is_one_name = Path::new(&name).components().eq([Component::Normal(name.as_ref())]);
+    ensure!(is_one_name, "--name {name:?}: expected the name of one folder\nhint: --to names the series");
+    let target = series.join(name);
     if target.exists() {
         bail!("{} already exists\nhint: give the baseline another --name", target.display());
     }

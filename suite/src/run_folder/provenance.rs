@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +13,9 @@ use crate::cluster::worker::Worker;
 /// Dependencies of this program, as it was built.
 const CARGO_LOCK: &[u8] = include_bytes!("../../../Cargo.lock");
 
+/// The first second that RFC 3339 cannot write.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// Program, versions, machine and job of this call, as this rank sees them; `hosts` are the machines of all
 /// ranks.
 pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
@@ -20,7 +23,7 @@ pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
     nodes.sort_unstable();
     nodes.dedup();
     json!({
-        "started": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        "started": point_in_time(SystemTime::now()),
         "version": env!("CARGO_PKG_VERSION"),
         "git": env!("EQR_GIT"),
         "checkout": checkout(),
@@ -37,6 +40,12 @@ pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
         "threads": worker.threads,
         "device": format!("{:?}", worker.device),
     })
+}
+
+/// A point in time as RFC 3339; `None` if a clock that is not set says a time before 1970 or after 9999.
+fn point_in_time(time: SystemTime) -> Option<String> {
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (seconds < YEAR_10000).then(|| humantime::format_rfc3339_seconds(time).to_string())
 }
 
 /// The first line that a program prints; `None` if the program is absent or fails.
@@ -104,4 +113,21 @@ fn slurm() -> Value {
 fn list(variable: &str) -> Vec<String> {
     let text = std::env::var(variable).unwrap_or_default();
     text.split(':').filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_not_set_is_no_reason_to_panic() {
+        let second = Duration::from_secs(1);
+        assert_eq!(point_in_time(UNIX_EPOCH - second), None);
+        assert_eq!(point_in_time(UNIX_EPOCH).as_deref(), Some("1970-01-01T00:00:00Z"));
+        let last = UNIX_EPOCH + Duration::from_secs(YEAR_10000 - 1);
+        assert_eq!(point_in_time(last).as_deref(), Some("9999-12-31T23:59:59Z"));
+        assert_eq!(point_in_time(last + second), None);
+    }
 }

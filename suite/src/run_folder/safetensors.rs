@@ -4,12 +4,19 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context, Result, bail};
+use eqr_datasets::output::FileKind;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use tch::{Kind, Tensor};
 
 /// Tensors by name, as expected by `Arena::load`.
 pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
+
+/// Safetensors among the files that may be replaced: the length of a JSON header, then the header.
+pub const SAFETENSORS: FileKind = FileKind {
+    name: "a safetensors file",
+    begins: |start| start.get(6..9).is_some_and(|middle| middle == b"\0\0{"),
+};
 
 const KINDS: [(Kind, Dtype); 4] = [
     (Kind::Float, Dtype::F32),

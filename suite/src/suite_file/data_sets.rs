@@ -76,9 +76,8 @@ fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
             for assignment in overrides {
                 set(&mut table, assignment)?;
             }
-            // the file's own text if possible: serde's messages then name its lines
-            let text = if overrides.is_empty() { text } else { toml::to_string(&table)? };
-            return Ok(vec![SubSuite { key: None, suite: parse(&text, &origin)? }]);
+            let suite = parse(table, overrides, Some(&text), &origin)?;
+            return Ok(vec![SubSuite { key: None, suite }]);
         }
     };
     ensure!(!sets.is_empty(), "{origin}: `data` is an empty list\nhint: name a data set, see suite/presets");
@@ -125,7 +124,7 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
         }
         set(&mut table, assignment)?;
     }
-    let mut suite = parse(&toml::to_string(&table)?, origin)?;
+    let mut suite = parse(table, overrides, None, origin)?;
     let key = file_name(&key.unwrap_or_else(|| match &suite.data {
         Data::Solids { spec } => spec.name.clone(),
         Data::Pack { file, .. } => file.strip_suffix(".h5").unwrap_or(file).to_owned(),
@@ -140,8 +139,17 @@ fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin:
     Ok(SubSuite { key: Some(key), suite })
 }
 
-fn parse(text: &str, origin: &str) -> Result<Suite> {
-    let suite: Suite = toml::from_str(text).map_err(|error| explain(&error, origin))?;
+/// The suite in `table`, which was made of the file with the text `text` (of a part of a file if there is
+/// none) and of `overrides`. An error of the file itself names its line, any other one its key.
+fn parse(table: Table, overrides: &[String], text: Option<&str>, origin: &str) -> Result<Suite> {
+    let suite: Suite = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+        let of_file = text.and_then(|text| toml::from_str::<Suite>(text).err());
+        match of_file.filter(|own| own.message() == error.message()) {
+            Some(own) => explain(&own, origin),
+            None if overrides.is_empty() => explain(&error, origin),
+            None => explain(&error, &format!("{origin}, with the keys of the command line")),
+        }
+    })?;
     suite.completed().with_context(|| origin.to_owned())
 }
 

@@ -76,6 +76,12 @@ impl ExternalRow {
         }
     }
 
+    /// The files that it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let single = [&self.encoder, &self.features, &self.metrics].into_iter().flatten();
+        single.chain(self.transfer.values()).map(PathBuf::as_path)
+    }
+
     /// What the row's values depend on: the `hash` of each file, and the options.
     ///
     /// # Errors

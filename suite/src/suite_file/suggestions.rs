@@ -13,7 +13,9 @@ pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
         (true, Some(found)) => nearest(found, quoted).map(|near| format!("\nhint: did you mean `{near}`?")),
         _ => None,
     };
-    anyhow!("{origin}: {}{}", error.to_string().trim_end(), hint.unwrap_or_default())
+    // without a text, the second line of the error is the key
+    let text = error.to_string().replace("\nin `", ", in `");
+    anyhow!("{origin}: {}{}", text.trim_end(), hint.unwrap_or_default())
 }
 
 /// Parses a method name.

@@ -97,6 +97,19 @@ fn path_with_python(install: &Install, answer: &Path) -> PathBuf {
 }
 
 #[test]
+fn a_folder_that_was_deleted_is_named() {
+    let install = Install::new(&["eqr-bench-solo"]);
+    let gone = install.path("gone");
+    fs::create_dir(&gone).unwrap();
+    let script = format!("cd '{0}' && rmdir '{0}' && exec \"$0\" doctor", gone.display());
+    let program = install.path("bin/eqr-bench");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).arg(program).env_clear().env("PATH", "/usr/bin:/bin");
+    let message = refusal(&shell.output().unwrap());
+    assert!(message.contains("current folder") && message.contains("change to a folder"), "{message}");
+}
+
+#[test]
 fn without_libtorch_it_says_where_it_looked() {
     let install = Install::new(&["eqr-bench-solo"]);
     let message = refusal(&install.launcher().arg("doctor").output().unwrap());

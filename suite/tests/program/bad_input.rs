@@ -57,6 +57,47 @@ fn names_and_values_of_a_suite() {
 }
 
 #[test]
+fn errors_of_a_suite_name_its_own_lines_or_keys() {
+    let folder = folder();
+    let here = folder.path();
+    let text = std::fs::read_to_string(here.join("tiny.toml")).unwrap();
+    let typo = text.replace("batch = 25", "bacth = 25");
+    let line = format!("line {}", 1 + typo.lines().position(|line| line == "bacth = 25").unwrap());
+    std::fs::write(here.join("typo.toml"), &typo).unwrap();
+    let run = |suite, extra: &[&'static str]| [&["run", suite, "--out", "run"], extra].concat();
+    // a mistake of the file is told by its line, whatever else the command line sets
+    for extra in [&[][..], &["--methods", "Ours"], &["--seeds", "2"], &["--set", "train.epochs=3"]] {
+        refused(here, &run("typo.toml", extra), &["typo.toml", &line, "`bacth`", "did you mean `batch`"]);
+    }
+    // a mistake of the command line by its key
+    let of_command_line = |extra: &[&'static str], says: &[&str]| {
+        let output = eqr(here, &run("tiny.toml", extra));
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(!text.contains("line "), "the line of another text: {text}");
+        for part in says {
+            assert!(text.contains(part), "{extra:?} should say `{part}`: {text}");
+        }
+    };
+    of_command_line(&["--set", "train.epochs=many"], &["tiny.toml", "`train.epochs`", "\"many\""]);
+    of_command_line(&["--set", "train.bacth=3"], &["`bacth`", "`train`", "did you mean `batch`"]);
+    of_command_line(&["--set", "probe.regression.lr=[1]", "--methods", "Ours"], &["`probe.regression.lr`"]);
+    of_command_line(&["--set", "methods=Ours"], &["`methods`", "\"Ours\""]);
+    // names are passed on as they are
+    of_command_line(&["--methods", "Ours \u{301}\"x\\"], &["unknown method `Ours \u{301}\"x\\`"]);
+    // a part of a file with several data sets is not a text of its own
+    let (before, rest) = typo.split_once("[data]\n").unwrap();
+    let (data, rest) = rest.split_once("\n\n").unwrap();
+    let other = data.replace("name = \"solids\"", "name = \"others\"");
+    let two = format!("{before}[[data]]\n{data}\n\n[[data]]\n{other}\n\n{rest}");
+    std::fs::write(here.join("two.toml"), two).unwrap();
+    let output = eqr(here, &run("two.toml", &[]));
+    let text = stderr(&output);
+    assert!(text.contains("two.toml, data set 1") && text.contains("`bacth`"), "{text}");
+    assert!(text.contains("in `train`") && !text.contains("line "), "{text}");
+}
+
+#[test]
 fn folders_of_runs() {
     let folder = folder();
     let here = folder.path();

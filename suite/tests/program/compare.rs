@@ -88,3 +88,29 @@ fn what_is_no_run_is_refused() {
     }
     assert_eq!(eqr(here, &["compare", "good.csv", "good.csv", "--alpha", "2"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_value_that_is_no_number_is_named_by_its_line() {
+    let folder = folder();
+    let here = folder.path();
+    record(&here.join("good.csv"), 0.0);
+    let text = std::fs::read_to_string(here.join("good.csv")).unwrap();
+    // line 5 is the second seed of VICReg
+    let line = text.lines().nth(4).unwrap();
+    for value in ["NaN", "inf", "-inf"] {
+        let odd = line.replacen(",0.506,", &format!(",{value},"), 1);
+        assert_ne!(odd, line);
+        std::fs::write(here.join("odd.csv"), text.replacen(line, &odd, 1)).unwrap();
+        for files in [["good.csv", "odd.csv"], ["odd.csv", "good.csv"]] {
+            let output = eqr(here, &[&["compare"], &files[..]].concat());
+            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+            for part in ["odd.csv: line 5", "photos: rotation r2_per_output, VICReg", value] {
+                assert!(stderr(&output).contains(part), "should say `{part}`: {}", stderr(&output));
+            }
+        }
+    }
+    // a value that is not compared does no harm
+    let other = text.replacen(line, &line.replace("r2_per_output", "own").replace(",0.506,", ",NaN,"), 1);
+    std::fs::write(here.join("odd.csv"), other).unwrap();
+    succeeded(&eqr(here, &["compare", "good.csv", "odd.csv"]));
+}

@@ -95,12 +95,12 @@ fn verify_repairs_what_the_cells_give() {
     says(&eqr(here.path(), &["verify", "run"]), 0, &[]);
     fs::write(run.join("metrics.csv"), "").unwrap();
     fs::remove_file(run.join("tables/table-main.md")).unwrap();
-    fs::write(run.join("cells/.tmpAbCdEf"), "half").unwrap();
+    fs::write(run.join("cells/.eqr-AbCdEf.part"), "half").unwrap();
     let found = eqr(here.path(), &["verify", "run"]);
     says(&found, 2, &["metrics.csv is not what this program makes", "table-main.md is gone", "--repair"]);
     says(&eqr(here.path(), &["verify", "run", "--repair"]), 0, &[]);
     assert_eq!(metrics(&run), metrics(tiny_run()));
-    assert!(!run.join("cells/.tmpAbCdEf").exists());
+    assert!(!run.join("cells/.eqr-AbCdEf.part").exists());
 
     let checkpoint =
         fs::read_dir(run.join("checkpoints/ours-seed0")).unwrap().flatten().next().unwrap().path();
@@ -142,10 +142,10 @@ fn a_beginning_that_was_cut_short_is_taken_up() {
     let here = folder();
     let run = here.path().join("run");
     fs::create_dir_all(&run).unwrap();
-    fs::write(run.join(".tmpAbCdEf"), "half a manifest").unwrap();
+    fs::write(run.join(".eqr-AbCdEf.part"), "half a manifest").unwrap();
     fs::write(run.join("running.elsewhere-12"), "").unwrap();
     succeeded(&continued(here.path()));
-    assert!(!run.join(".tmpAbCdEf").exists() && !run.join("running.elsewhere-12").exists());
+    assert!(!run.join(".eqr-AbCdEf.part").exists() && !run.join("running.elsewhere-12").exists());
 
     // killed right after the manifest
     for lost in ["cells", "cells.log", "report.json", "rows.json"] {

@@ -21,6 +21,7 @@ mod known_images;
 mod measures;
 mod memory_of_packs;
 mod out_of_memory;
+mod overwriting;
 mod perf_scale;
 mod pixel_pca;
 mod rank_failures;

@@ -1,9 +1,11 @@
 //! Losses do not depend on the number of ranks, groups of ranks or micro-batches. The batch size is divisible
 //! by neither 2 nor 3.
 
+use std::process::Command;
+
 use crate::common::{
-    FOUR_METHODS, cell, eqr, eqr_ranks, folder, has_mpi, run_args, run_of_four_methods, same_losses, stderr,
-    succeeded,
+    FOUR_METHODS, PROGRAM, cell, eqr, eqr_ranks, folder, has_mpi, output, run_args, run_of_four_methods,
+    same_losses, stderr, succeeded,
 };
 
 /// Trainings whose losses stay close although the order of additions differs. SIE(rot) is left out: its
@@ -24,6 +26,28 @@ fn losses_of_the_first_twenty_steps_do_not_depend_on_the_number_of_ranks() {
             same_losses(run_of_four_methods(), &folder.path().join(&out), id, 20);
         }
     }
+}
+
+/// Processes that were launched by an MPI that is not the program's.
+#[test]
+fn processes_that_do_not_see_each_other_are_told_that_each_is_alone() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let started = |rank: &str, args: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        output(command.args(args).env("PMI_SIZE", "2").env("PMI_RANK", rank).current_dir(folder.path()))
+    };
+    let [first, second] = ["0", "1"].map(|rank| started(rank, &run_args("alone", &[])));
+    assert_eq!([first.status.code(), second.status.code()], [Some(2); 2], "{}", stderr(&first));
+    for part in ["2 processes were launched (PMI_SIZE=2)", "each is alone", "env -u PMI_SIZE"] {
+        assert!(stderr(&first).contains(part), "should say `{part}`: {}", stderr(&first));
+    }
+    assert_eq!(stderr(&second), "", "one message");
+    assert!(!folder.path().join("alone").exists());
+    // a command of one process has nothing to share
+    succeeded(&started("0", &["data", "list"]));
 }
 
 #[test]

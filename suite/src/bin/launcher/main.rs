@@ -48,6 +48,9 @@ fn start() -> Result<Infallible, Problem> {
     let launcher = env::current_exe().map_err(|error| {
         Problem::new(format!("cannot find the path of eqr-bench: {error}"), "is /proc mounted?")
     })?;
+    env::current_dir().map_err(|error| {
+        Problem::new(format!("the current folder cannot be found: {error}"), "change to a folder that exists")
+    })?;
     let libtorch = Libtorch::find(&launcher)?;
     let engine = engine::find(&launcher)?;
     let loader_path = libtorch.loader_path(&launcher)?;

@@ -8,13 +8,15 @@ mod world;
 
 use std::time::Duration;
 
-use eqr_bench::cluster::watchdog;
+use eqr_bench::cluster::{launch, watchdog};
+use eqr_bench::console::say_aloud;
 use eqr_bench::failure;
 use eqr_models::Collective;
 use mpi::Threading;
 use world::World;
 
 fn main() {
+    failure::survive_file_size_limit().expect("a signal that can be handled");
     // before MPI starts: while it starts, ending this process makes the launcher end the others
     watchdog::start(|reason| {
         eprintln!(
@@ -27,6 +29,9 @@ fn main() {
         });
         world::abort_job(failure::RUN_FAILED);
     });
+    if let Some(note) = launch::note_before_mpi() {
+        say_aloud(&note);
+    }
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else {
         eprintln!("error: MPI was initialised before this program started");
         std::process::exit(failure::RUN_FAILED);

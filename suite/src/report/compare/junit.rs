@@ -3,10 +3,19 @@
 use std::io;
 
 use anyhow::Result;
+use eqr_datasets::output::FileKind;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, Event};
 
 use super::{ComparedMetric, Comparison, Verdict};
+
+/// JUnit XML among the files that may be replaced.
+pub const JUNIT: FileKind = FileKind { name: "JUnit XML", begins: is_junit };
+
+fn is_junit(start: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(start);
+    text.starts_with("<?xml") && text.contains("<testsuite")
+}
 
 impl Comparison {
     /// One test case per metric: a failure if it became worse, skipped if too little is known.

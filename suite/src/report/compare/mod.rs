@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
+pub use junit::JUNIT;
 use record::Headlines;
 pub use record::{Baseline, Record};
 use serde::Serialize;

@@ -69,14 +69,8 @@ impl Record {
     /// A folder that holds no run or no finished cell, a file that is not a metrics.csv.
     pub fn read(path: &Path) -> Result<Record> {
         if !path.is_dir() {
-            let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
-            let metrics = reader.deserialize().collect::<Result<Vec<Metric>, _>>();
-            let hint = "hint: a run's folder, or its metrics.csv";
-            let metrics =
-                metrics.with_context(|| format!("{} is not a metrics.csv\n{hint}", path.display()))?;
-            ensure!(!metrics.is_empty(), "{} holds no value", path.display());
             return Ok(Record {
-                metrics,
+                metrics: read_metrics(path)?,
                 speeds: BTreeMap::new(),
                 definition: None,
                 hardware: None,
@@ -126,6 +120,30 @@ impl Record {
             .map(|(key, seeds)| (key, seeds.into_iter().map(|(seed, draws)| (seed, mean(draws))).collect()))
             .collect()
     }
+}
+
+/// The rows of a file with the columns of `metrics.csv`.
+fn read_metrics(path: &Path) -> Result<Vec<Metric>> {
+    let place = path.display();
+    let other_file =
+        || format!("{place} is not a metrics.csv\nhint: name a run's folder, or its metrics.csv");
+    let mut reader = csv::Reader::from_path(path).with_context(|| place.to_string())?;
+    let columns = reader.headers().with_context(other_file)?.clone();
+    let mut metrics = Vec::new();
+    for row in reader.into_records() {
+        let row = row.with_context(other_file)?;
+        let metric: Metric = row.deserialize(Some(&columns)).with_context(other_file)?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let Metric { value, dataset, task, metric: name, method, .. } = &metric;
+        ensure!(
+            value.is_finite() || !is_headline(task, name),
+            "{place}: line {line}: the value of {dataset}: {task} {name}, {method} is {value}: nothing can be \
+             compared with it\nhint: remove the row, or redo the measurement"
+        );
+        metrics.push(metric);
+    }
+    ensure!(!metrics.is_empty(), "{place} holds no value");
+    Ok(metrics)
 }
 
 /// Steps per second of the trainings that ran without interruption.
