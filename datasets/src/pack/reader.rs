@@ -295,14 +295,18 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
+
     use super::*;
+    use crate::pack::blake3_rows;
     use crate::pack::contents::{Contents, Payload, SplitContents};
     use crate::pack::write::write;
 
     /// Writes a pack with two images of one pixel each.
     fn written(path: &Path) {
         let storage = Storage::Pixels { height: 1, width: 1, channels: 3 };
-        let checksums = Array2::zeros((2, 32));
+        let mut checksums = blake3_rows([[1, 2, 3], [4, 5, 6]].par_iter().map(|pixel| &pixel[..]));
+        checksums[[0, 0]] ^= 1;
         let images = Payload { storage, checksums, write: Box::new(|to| to.write_all(&[1, 2, 3, 4, 5, 6])) };
         let (names, labels) = (Some(vec!["a.png", "b.png"]), &[0, 1][..]);
         let split = SplitContents { name: "train", labels, names, scene: None, images, masks: None };
@@ -315,7 +319,7 @@ mod tests {
             provenance: &serde_json::json!({ "by": "a test" }),
             splits: vec![split],
         };
-        write(path, path.parent().unwrap(), &contents).unwrap();
+        write(path, None, &contents).unwrap();
     }
 
     #[test]
@@ -329,8 +333,9 @@ mod tests {
         assert_eq!(pack.provenance["by"], "a test");
         assert_eq!(pack.splits[0].image(1).unwrap().as_raw(), &[4, 5, 6]);
         assert_eq!(reader.names("train", 2).unwrap().unwrap(), ["a.png", "b.png"]);
-        assert_eq!(reader.checksums("train", false).unwrap().dim(), (2, 32));
         let says = |error: Error, words: &str| assert!(error.to_string().contains(words), "{error}");
+        says(pack.splits[0].image(0).unwrap_err(), "train image 0 is damaged: its bytes do not have the");
+        says(reader.checksums("train", false, 3).unwrap_err(), "train/checksums: expected 3 rows");
         says(reader.names("train", 3).unwrap_err(), "train/names: 2 names for 3 images");
         says(reader.text("nothing").unwrap_err(), "attribute nothing");
         says(

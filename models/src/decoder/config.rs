@@ -7,7 +7,7 @@ use crate::heads::TokenHead;
 use crate::vit::block_products;
 
 /// Shape of a decoder. The paper uses 6 blocks of width 192 (for the number of heads, see protocol section
-/// 2).
+/// 2). The default reading of Eq. 1 is the one that docs/results.md chose on validation images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecoderConfig {
@@ -40,9 +40,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub enum Query {
     /// The pooled equivariant half of y of view 2, one vector an image: all that the decoder knows of view 2
     /// passes through the vector that probes read. Keys and values are the tokens of view 1.
+    #[default]
     Pooled,
     /// Every token of view 2. The attention weights then carry view 2 token by token past the pooled vector.
-    #[default]
     Tokens,
     /// The pooled vectors of the whole batch on both sides: attention over the images of the batch.
     Batch,
@@ -64,11 +64,11 @@ pub enum Source {
 #[serde(rename_all = "snake_case")]
 pub enum Unfold {
     /// The same vector everywhere.
-    #[default]
     None,
     /// z times G_t, element by element, with G (T, d) learned from N(0, 1).
     Gates,
     /// W_t z, with a learned map W_t (d, d) for every position.
+    #[default]
     Linear,
 }
 
@@ -137,7 +137,7 @@ impl DecoderConfig {
         if self.query == Query::Tokens && self.unfold != Unfold::None {
             return invalid(
                 "decoder.unfold is for one vector an image, but decoder.query = \"tokens\" has one for every \
-                 position\nhint: use decoder.query = \"pooled\", or leave decoder.unfold out"
+                 position\nhint: set decoder.unfold = \"none\", or use decoder.query = \"pooled\""
                     .into(),
             );
         }
