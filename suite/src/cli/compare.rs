@@ -7,7 +7,7 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::output::Output;
 
-use crate::cli::FORCE_HELP;
+use crate::cli::force::FORCE_HELP;
 use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
 use crate::report::compare::{Baseline, ComparedMetric, Comparison, JUNIT, Record, Thresholds, compare};

@@ -17,7 +17,7 @@ use eqr_datasets::sources::{Options, SOURCES, source};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Pack, pack as packs};
 
-use crate::cli::FORCE_HELP;
+use crate::cli::force::FORCE_HELP;
 use crate::console::{Progress, print_text, say};
 
 /// The commands for packs.

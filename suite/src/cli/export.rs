@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use eqr_datasets::output::Output;
 
-use crate::cli::FORCE_HELP;
+use crate::cli::force::FORCE_HELP;
 use crate::console::say;
 use crate::encoder::export::{Training, checkpoint_files, export};
 use crate::run_folder::safetensors::SAFETENSORS;

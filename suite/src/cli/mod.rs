@@ -4,6 +4,7 @@ mod compare;
 mod data;
 mod doctor;
 mod export;
+mod force;
 mod input;
 mod perf;
 mod probe;
@@ -23,10 +24,6 @@ use eqr_models::Collective;
 use crate::cluster::launch::{check_together, speaks_for_launch};
 use crate::console::{self, say_aloud};
 use crate::failure::{Failure, Outcome};
-
-/// Help for `--force` of the commands that write a file.
-const FORCE_HELP: &str =
-    "Replace an existing file that is not of the kind that is written, or that is write-protected";
 
 /// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
 #[derive(Parser)]

@@ -17,7 +17,7 @@ use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
-use crate::cli::FORCE_HELP;
+use crate::cli::force::FORCE_HELP;
 use crate::cli::input::warn_of_script;
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
