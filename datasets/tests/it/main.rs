@@ -11,6 +11,7 @@ mod loader;
 mod mutations;
 mod packing;
 mod packs;
+mod placed;
 mod reference_transforms;
 mod sealed;
 mod shared_archives;

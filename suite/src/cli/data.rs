@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use eqr_datasets::pack::SPLITS;
-use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::packing::{PackSpec, Resize, pack, remarks};
 use eqr_datasets::scene::Paint;
 use eqr_datasets::show::{self, PairChoice};
 use eqr_datasets::solids::{self, SolidsSpec};
@@ -199,13 +199,8 @@ fn pack_set(args: PackArgs) -> Result<()> {
     let packed =
         pack(source, &args.input, &args.out, &spec, &|done, all| progress.at(done as u64, all as u64))?;
     progress.finish();
-    let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
-    if left_out > 0 {
-        say(&format!(
-            "{left_out} images that cannot be used were left out; the pack's provenance lists them"
-        ));
-    }
     describe(&packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
+    remarks(&packed).iter().for_each(|remark| say(remark));
     Ok(())
 }
 

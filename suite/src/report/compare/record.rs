@@ -11,6 +11,7 @@ use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::run_folder::metric::Metric;
+use crate::run_folder::metrics_file;
 
 /// A run as `compare` reads it.
 pub struct Record {
@@ -69,7 +70,7 @@ impl Record {
     /// A folder that holds no run or no finished cell, a file that is not a metrics.csv.
     pub fn read(path: &Path) -> Result<Record> {
         if !path.is_dir() {
-            let mut reader = csv::Reader::from_path(path).with_context(|| path.display().to_string())?;
+            let mut reader = metrics_file::open(path)?;
             let metrics = reader.deserialize().collect::<Result<Vec<Metric>, _>>();
             let hint = "hint: a run's folder, or its metrics.csv";
             let metrics =
