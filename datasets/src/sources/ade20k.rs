@@ -253,6 +253,34 @@ mod tests {
     }
 
     #[test]
+    fn the_full_set_is_told_from_the_benchmark() {
+        let files: Vec<(&str, &[u8])> = vec![
+            ("ADE20K_2021_17_01/images/ADE/training/urban/street/ADE_train_00016869.jpg", b""),
+            ("ADE20K_2021_17_01/images/ADE/training/urban/street/ADE_train_00016869_seg.png", b""),
+            ("ADE20K_2021_17_01/index_ade20k.pkl", b""),
+        ];
+        let message = refused(&files);
+        assert!(
+            message.contains("this is the full ADE20K")
+                && message.contains("hint: give ADEChallengeData2016"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn splits_have_the_names_of_the_table_and_letters_may_be_decomposed() {
+        let files: Vec<(&str, &[u8])> = vec![
+            ("annotations/train/T\u{dc}.png", b""),
+            ("annotations/val/b.png", b""),
+            ("images/train/TU\u{308}.tiff", b""),
+            ("images/val/b.webp", b""),
+        ];
+        let plan = planned(&files).unwrap();
+        assert_eq!(plan.splits[0].1[0].image, "images/train/TU\u{308}.tiff");
+        assert_eq!(plan.splits[1].1[0].mask.as_deref(), Some("annotations/val/b.png"));
+    }
+
+    #[test]
     fn malformed_tables_are_refused_with_the_line() {
         let with = |info: &'static str| {
             let mut files = official();

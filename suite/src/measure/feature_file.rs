@@ -93,7 +93,8 @@ impl FeatureFile {
         let labelled = |split: &str| self.labelled_like(split, &train, classes, device);
         let (val, test) = (labelled("val")?, labelled("test")?);
         let numbers: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
-        let untested = absent_classes(&numbers, &Vec::try_from(&test.y.to_kind(Kind::Int))?).join(", ");
+        let labels = Vec::<i32>::try_from(&test.y.to_kind(Kind::Int).to_device(Device::Cpu))?;
+        let untested = absent_classes(&numbers, &labels).join(", ");
         if !untested.is_empty() {
             let place = self.at("test/labels");
             say(&format!("note: {place}: no sample of class {untested}: left out of the mean per class"));

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use csv::{Reader, ReaderBuilder, StringRecord, Writer};
 use eqr_datasets::FileKind;
 
@@ -57,7 +57,7 @@ fn with_commas(text: &[u8], separator: u8) -> Result<Vec<u8>> {
         });
         to.write_record(&fields.collect::<StringRecord>())?;
     }
-    Ok(to.into_inner()?)
+    to.into_inner().map_err(|error| anyhow!("{error}"))
 }
 
 /// A number with a decimal comma and no point, with a point.
