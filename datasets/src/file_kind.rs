@@ -369,7 +369,7 @@ fn serialised(head: &[u8]) -> Option<FileKind> {
             ..,
         ] => Some(K::Pickle),
         // the length of the header, then the header, which is JSON
-        [length @ .., _] if length.len() >= 9 => {
+        _ if head.len() > 9 => {
             let bytes: [u8; 8] = head[..8].try_into().ok()?;
             let next = head[9..].iter().find(|byte| !byte.is_ascii_whitespace());
             let is_header = head[8] == b'{' && matches!(next, Some(b'"' | b'}'));
