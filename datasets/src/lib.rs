@@ -3,6 +3,7 @@
 //! Modules from bottom to top. The modules on a line use only each other and the modules on the lines above:
 //! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
 //! - [`output`]: writing files
+//! - [`file_kind`]: what a file is, for the errors of every reader
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
@@ -14,6 +15,7 @@ pub mod archives;
 pub mod dataset;
 pub mod draw;
 pub mod error;
+pub mod file_kind;
 mod formats;
 pub mod images;
 pub mod known_images;
@@ -34,6 +36,7 @@ pub mod view_pairs;
 
 pub use dataset::{Dataset, Split};
 pub use error::{Error, Result};
+pub use file_kind::FileKind;
 pub use known_images::{known_image_count, known_images};
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};

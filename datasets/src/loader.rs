@@ -94,10 +94,22 @@ fn centre_crop(image: &RgbImage, short: u32, side: u32) -> std::result::Result<R
     if short < side {
         return Err(format!("a square of {side} pixels cannot be cut out of a shorter side of {short}"));
     }
-    let resized = resize_short_side(image, short, Filter::Bicubic)?;
+    let resize = |image: &RgbImage| resize_short_side(image, short, Filter::Bicubic);
+    // only the middle of a strip is used, and the whole of it may be too long
+    let resized = resize(image).or_else(|_| resize(&middle(image)))?;
     let start = |length: u32| (f64::from(length - side) / 2.0).round_ties_even() as u32;
     let (left, top) = (start(resized.width()), start(resized.height()));
     Ok(image::imageops::crop_imm(&resized, left, top, side, side).to_image())
+}
+
+/// The middle of a long strip: a square and the neighbourhood of its border that a bicubic filter reads.
+fn middle(image: &RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let longest = 2 * width.min(height) + 16;
+    // an even number of pixels is cut off, so that the middle stays where it is
+    let cut = |length: u32| length.saturating_sub(longest) / 2;
+    let (left, top) = (cut(width), cut(height));
+    image::imageops::crop_imm(image, left, top, width - 2 * left, height - 2 * top).to_image()
 }
 
 /// View 1 of an image with its surroundings, as a square of `field` pixels: a random box and flip, drawn from
@@ -141,5 +153,19 @@ mod tests {
         // = 0.5 -> 0
         assert!(centre_crop(&image, 3, 4).is_err());
         assert_eq!(centre_crop(&image, 3, 3).unwrap().dimensions(), (3, 3));
+    }
+
+    #[test]
+    fn of_a_long_strip_the_middle_is_taken() {
+        let strip = |width, height| {
+            RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 37) as u8, (x * y) as u8, 7]))
+        };
+        for image in [strip(2, 120), strip(121, 2)] {
+            let crop = |image: &RgbImage| centre_crop(image, 32, 28).unwrap();
+            assert_eq!(crop(&middle(&image)), crop(&image), "{:?}", image.dimensions());
+        }
+        // 256 x 51,200 pixels would be too long
+        assert_eq!(centre_crop(&strip(2, 400), 256, 224).unwrap().dimensions(), (224, 224));
+        assert_eq!(centre_crop(&strip(20_000, 1), 256, 224).unwrap().dimensions(), (224, 224));
     }
 }

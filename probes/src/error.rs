@@ -107,7 +107,7 @@ pub enum Error {
     },
     /// Some classes have no sample.
     #[error(
-        "{name}: {role} have no sample of class {found} (classes are 0..{classes})\nhint: number the classes without gaps, and make sure that every class has training and test samples"
+        "{name}: {role} have no sample of class {found} (classes are 0..{classes})\nhint: number the classes without gaps, and make sure that every class has training samples"
     )]
     EmptyClasses {
         /// Name of the problem.

@@ -2,7 +2,10 @@
 
 pub mod choices;
 pub mod generated_pack;
+#[path = "../../tests/it/placed.rs"]
+pub mod placed;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -143,6 +146,6 @@ pub fn plan(source: &Source, mut paths: Vec<String>, lists: Vec<(&str, &[u8])>) 
     paths.dedup();
     let members = paths.into_iter().map(|path| (path, 1)).collect();
     let lists = lists.into_iter().map(|(path, bytes)| (path.to_owned(), bytes.to_vec())).collect();
-    let listing = Listing { input: Path::new("input"), members, lists };
+    let listing = Listing { input: Path::new("input"), members, lists, kinds: BTreeMap::new() };
     let _ = (source.plan)(&listing, &Options { name: None, test_fraction: 0.25, seed: 3 });
 }

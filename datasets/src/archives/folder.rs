@@ -12,17 +12,28 @@ use crate::error::{Error, Result};
 /// Maximum folder depth. It stops the search when links form a cycle.
 const MAX_DEPTH: usize = 16;
 
-/// Relative path and size of every regular file below `root`, sorted by path. Links are followed. Hidden
-/// files are skipped.
-pub(super) fn files(root: &Path) -> Result<Vec<(String, u64)>> {
+/// A file below the input folder.
+pub(super) struct FolderFile {
+    /// Path below the folder as text.
+    pub path: String,
+    /// Where it is.
+    pub place: PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Why it cannot be read, if this is known already: a broken link or a special file.
+    pub unreadable: Option<String>,
+}
+
+/// Every file below `root`, sorted by path. Links are followed. Hidden files are skipped.
+pub(super) fn files(root: &Path) -> Result<Vec<FolderFile>> {
     let mut files = Vec::new();
     list(root, Path::new(""), MAX_DEPTH, &mut files)?;
-    files.sort_unstable();
+    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
 /// Adds the files of the folder `below`, a path relative to `root`, to `files`.
-fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>) -> Result<()> {
+fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<FolderFile>) -> Result<()> {
     let folder = root.join(below);
     if depth == 0 {
         let reason = format!("more than {MAX_DEPTH} folders deep; do links form a cycle?");
@@ -33,17 +44,20 @@ fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<(String, u64)>)
             continue;
         }
         let below = below.join(&name);
-        let path = root.join(&below);
-        let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
-        let refuse = |reason| Error::member(root, &below, reason);
-        if metadata.is_dir() {
-            list(root, &below, depth - 1, files)?;
-        } else if !metadata.is_file() {
-            return Err(refuse("a special file, expected plain files and folders".to_owned()));
-        } else {
-            let name = names::utf8_line(below.as_os_str().as_bytes()).map_err(refuse)?;
-            files.push((name.to_owned(), metadata.len()));
-        }
+        let place = root.join(&below);
+        let (size, unreadable) = match fs::metadata(&place) {
+            Ok(metadata) if metadata.is_dir() => {
+                list(root, &below, depth - 1, files)?;
+                continue;
+            }
+            Ok(metadata) if metadata.is_file() => (metadata.len(), None),
+            Ok(_) => (0, Some("a special file, expected plain files and folders".to_owned())),
+            Err(error) => match fs::read_link(&place) {
+                Ok(target) => (0, Some(format!("a broken link to {}: {error}", target.display()))),
+                Err(_) => return Err(Error::io(place)(error)),
+            },
+        };
+        files.push(FolderFile { path: names::line(below.as_os_str().as_bytes()), place, size, unreadable });
     }
     Ok(())
 }

@@ -27,16 +27,18 @@ pub(super) fn normalized(name: &[u8]) -> Result<Option<String>, String> {
     if components.is_empty() || components.iter().any(|component| is_hidden(component)) {
         return Ok(None);
     }
-    utf8_line(&components.join(&b'/')).map(|name| Some(name.to_owned()))
+    Ok(Some(line(&components.join(&b'/'))))
 }
 
-/// `name` as text. It must not contain a line feed, because lists and packs use line feeds to separate names.
-pub(super) fn utf8_line(name: &[u8]) -> Result<&str, String> {
-    match std::str::from_utf8(name) {
-        Ok(text) if text.contains('\n') => Err("its name contains a line feed".into()),
-        Ok(text) => Ok(text),
-        Err(_) => Err("its name is not UTF-8".into()),
+/// `name` as one line of text. Bytes that are not UTF-8 are written as `\xE9`, and a line feed as `\x0A`,
+/// because lists and packs use line feeds to separate names.
+pub(super) fn line(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        text += &chunk.valid().replace('\n', "\\x0A");
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
     }
+    text
 }
 
 /// Whether a path component is hidden. macOS's `._x` and `.DS_Store` count as hidden.

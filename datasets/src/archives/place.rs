@@ -34,6 +34,12 @@ impl<'a> Place<'a> {
         if self.path.is_empty() { member.to_owned() } else { format!("{}/{member}", self.path) }
     }
 
+    /// The folder or archive for a message.
+    pub fn name(&self) -> String {
+        let input = self.input.display();
+        if self.path.is_empty() { input.to_string() } else { format!("{input}: {}", self.path) }
+    }
+
     /// The nested archive `member`.
     pub fn archive(&self, member: &str) -> Place<'a> {
         Place { input: self.input, path: self.join(member), depth: self.depth + 1 }

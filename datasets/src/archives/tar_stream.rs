@@ -8,15 +8,28 @@ use tar::{Archive, Entry, EntryType};
 
 use super::names;
 use super::place::{Place, Visit, Visitor};
-use super::stream::drain;
+use super::stream::{Unreadable, drain};
+use super::walk::UNPACK;
 use crate::error::Result;
 
 /// Maximum header bytes of one member. Long names are stored in blocks with a declared size, and the parser
 /// reads a block into memory at once.
 const HEADER_BYTES: u64 = 1 << 20;
 
+/// How the reading of a tar ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The visitor stopped.
+    Stopped,
+    /// At the end-of-archive mark.
+    Mark,
+    /// After a whole member, without an end-of-archive mark. Other programs read such tars as well, but
+    /// nothing shows whether members are missing.
+    NoMark,
+}
+
 /// Calls `visit` for each member of the tar at `place`.
-pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) -> Result<Visit> {
+pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) -> Result<End> {
     let (left, ended) = (Cell::new(HEADER_BYTES), Cell::new(false));
     let mut archive = Archive::new(HeaderLimit { inner: from, left: &left, ended: &ended });
     let mut last = Vec::new();
@@ -26,15 +39,16 @@ pub(super) fn read(place: &Place, from: &mut dyn Read, visit: &mut Visitor<'_>) 
         left.set(u64::MAX);
         last = entry.path_bytes().into_owned();
         if let Visit::Stop = read_member(place, &mut entry, visit)? {
-            return Ok(Visit::Stop);
+            return Ok(End::Stopped);
         }
         // after this, only headers are left to read before the next member
         drain(entry).map_err(|error| place.damaged(after(&last, &error)))?;
         left.set(HEADER_BYTES);
     }
-    match ended.get() {
-        false => Ok(Visit::Continue),
-        true => Err(place.damaged(after(&last, &"its end-of-archive mark is missing"))),
+    match (ended.get(), last.is_empty()) {
+        (false, _) => Ok(End::Mark),
+        (true, false) => Ok(End::NoMark),
+        (true, true) => Err(place.damaged("it has no members and no end-of-archive mark")),
     }
 }
 
@@ -61,9 +75,20 @@ fn read_member<R: Read>(place: &Place, entry: &mut Entry<R>, visit: &mut Visitor
     match kind {
         _ if is_folder => Ok(Visit::Continue),
         EntryType::Regular | EntryType::Continuous => visit(&path, entry.size(), entry),
-        EntryType::Link | EntryType::Symlink => refuse("a link, expected plain files and folders"),
-        _ => refuse("a special file, expected plain files and folders"),
+        _ => visit(&path, 0, &mut Unreadable(no_content(kind, entry))),
     }
+}
+
+/// Why a member that is no plain file is not read.
+fn no_content<R: Read>(kind: EntryType, entry: &Entry<R>) -> String {
+    let target = entry.link_name_bytes().map(|target| names::lossy(&target)).unwrap_or_default();
+    let what = match kind {
+        EntryType::Link => format!("a hard link to {target}"),
+        EntryType::Symlink => format!("a symbolic link to {target}"),
+        EntryType::GNUSparse => "a sparse file".to_owned(),
+        _ => return "a special file, expected plain files and folders".to_owned(),
+    };
+    format!("{what}, not read in an archive\n{UNPACK}")
 }
 
 /// A reader that allows `left` more bytes and records whether the end of the file was reached.

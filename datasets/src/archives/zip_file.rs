@@ -7,6 +7,8 @@ use zip::read::ZipFile;
 
 use super::names::{self, SeenNames};
 use super::place::{Place, Visit, Visitor};
+use super::stream::Unreadable;
+use super::walk::UNPACK;
 use crate::error::Result;
 
 /// Number of bytes before the name in an entry of a zip's directory.
@@ -20,8 +22,9 @@ pub(super) fn read(place: &Place, from: impl Read + Seek, visit: &mut Visitor<'_
     }
     for index in 0..archive.len() {
         let name = archive.name_for_index(index).and_then(|name| name.ok()).map(|name| name.into_owned());
-        let refuse =
-            |error| place.member_error(&name.unwrap_or_default(), format!("cannot be read: {error}"));
+        let refuse = |error| {
+            place.member_error(&name.unwrap_or_default(), format!("cannot be read: {error}\n{UNPACK}"))
+        };
         let mut entry = archive.by_index(index).map_err(refuse)?;
         if let Visit::Stop = read_member(place, &mut entry, visit)? {
             return Ok(Visit::Stop);
@@ -32,7 +35,7 @@ pub(super) fn read(place: &Place, from: impl Read + Seek, visit: &mut Visitor<'_
 
 /// Passes the member to `visit` if it is a file.
 fn read_member<R: Read>(place: &Place, entry: &mut ZipFile<R>, visit: &mut Visitor<'_>) -> Result<Visit> {
-    let name = entry.name_raw().to_vec();
+    let name = with_slashes(entry.name_raw());
     let refuse = |reason: &str| Err(place.member_error(&names::lossy(&name), reason));
     let path = match names::normalized(&name) {
         Ok(Some(path)) => path,
@@ -41,11 +44,22 @@ fn read_member<R: Read>(place: &Place, entry: &mut ZipFile<R>, visit: &mut Visit
     };
     // the file type bits of stat(2); 0 if the zip has no mode for the member
     match entry.unix_mode().unwrap_or(0) & 0o170_000 {
-        _ if entry.is_dir() => Ok(Visit::Continue),
+        _ if entry.is_dir() || name.ends_with(b"/") => Ok(Visit::Continue),
         0 | 0o100_000 => visit(&path, entry.size(), entry),
-        0o120_000 => refuse("a link, expected plain files and folders"),
-        _ => refuse("a special file, expected plain files and folders"),
+        0o120_000 => {
+            let reason = format!("a symbolic link, not read in an archive\n{UNPACK}");
+            visit(&path, 0, &mut Unreadable(reason))
+        }
+        _ => visit(&path, 0, &mut Unreadable("a special file, expected plain files and folders".into())),
     }
+}
+
+/// A name with the slashes that the format requires. Some programs for Windows write backslashes.
+fn with_slashes(name: &[u8]) -> Vec<u8> {
+    if name.contains(&b'/') {
+        return name.to_vec();
+    }
+    name.iter().map(|&byte| if byte == b'\\' { b'/' } else { byte }).collect()
 }
 
 /// Returns the error for a duplicate name. The parser keeps only one of the two members.

@@ -7,6 +7,8 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
+use crate::file_kind::FileKind;
+
 /// Size of the file header in bytes.
 const HEADER: usize = 128;
 /// Maximum size of an uncompressed variable in bytes. `meta.mat` has about 2 MB.
@@ -69,15 +71,19 @@ pub(crate) fn struct_array<const N: usize>(
 
 /// The bytes after the header.
 fn after_header(bytes: &[u8]) -> Result<&[u8], String> {
-    let (header, rest) = bytes.split_at_checked(HEADER).ok_or("not a MATLAB file: it is too short")?;
+    let (header, rest) = bytes.split_at_checked(HEADER).ok_or_else(|| other_file(bytes))?;
     match &header[124..] {
         [0, 1, b'I', b'M'] => Ok(rest),
         [1, 0, b'M', b'I'] => Err("a big-endian MATLAB file, expected a little-endian one".into()),
         _ if header.starts_with(b"\x89HDF") || header.starts_with(b"MATLAB 7.3") => {
             Err("a MATLAB 7.3 file, expected a version 5 one".into())
         }
-        _ => Err("not a MATLAB 5 file: its header is wrong".into()),
+        _ => Err(other_file(bytes)),
     }
+}
+
+fn other_file(bytes: &[u8]) -> String {
+    FileKind::of(bytes).instead_of("a MATLAB 5 file", "hint: get it again from the devkit")
 }
 
 /// Decompresses a variable.
@@ -314,8 +320,8 @@ mod tests {
 
     #[test]
     fn other_files_are_refused() {
-        assert!(synsets(b"").unwrap_err().contains("too short"));
-        assert!(synsets(&[0; 200]).unwrap_err().contains("not a MATLAB 5 file"));
+        assert!(synsets(b"").unwrap_err().contains("expected a MATLAB 5 file, found an empty file"));
+        assert!(synsets(&[0; 200]).unwrap_err().contains("expected a MATLAB 5 file, found a file of zeros"));
         let mut big_endian = PLAIN_META.to_vec();
         big_endian[124..128].copy_from_slice(&[1, 0, b'M', b'I']);
         assert!(synsets(&big_endian).unwrap_err().contains("big-endian"));

@@ -4,6 +4,8 @@
 //! |u1 <Un`) in C order with one or two dimensions. Lists and latents need no more. Format: NumPy's NEP 1, "A
 //! Simple File Format for NumPy Arrays".
 
+use crate::file_kind::FileKind;
+
 /// An array with its values in C order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Array {
@@ -52,7 +54,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Array, String> {
 
 /// Splits the file into its header and the bytes of the values.
 fn header_and_data(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or("not a .npy file: its first bytes are wrong")?;
+    let rest = bytes
+        .strip_prefix(b"\x93NUMPY")
+        .ok_or_else(|| FileKind::of(bytes).instead_of("a .npy file", "hint: numpy.save writes one"))?;
     let (length, rest) = match rest {
         [1, 0, a, b, rest @ ..] => (u32::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]), rest),
@@ -322,7 +326,7 @@ mod tests {
             assert_eq!(read(&bytes).unwrap().values, Values::Integers(vec![9]), "version {version}");
         }
         assert!(refused(&npy_with_header(4, header, &[9])).contains("version 1 to 3, found 4.0"));
-        assert!(refused(b"PK\x03\x04").contains("not a .npy file"));
+        assert!(refused(b"PK\x03\x04").contains("expected a .npy file, found a zip archive"));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::file_kind::FileKind;
+
 /// Maximum number of values in a file: five times the number in CIFAR-100's training split. This limits
 /// memory use.
 const MOST_VALUES: usize = 1 << 20;
@@ -201,7 +203,10 @@ impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Value<'a>> {
         match (self.byte(), self.byte()) {
             (Ok(0x80), Ok(2..=5)) => {}
-            _ => return Err("expected a pickle of protocol 2 to 5, found something else".into()),
+            _ => {
+                let kind = FileKind::of(self.file);
+                return Err(kind.instead_of("a pickle of protocol 2 to 5", "hint: download the set again"));
+            }
         }
         loop {
             let start = self.at;

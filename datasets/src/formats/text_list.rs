@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::file_kind::FileKind;
 
 /// A text file inside an input.
 #[derive(Clone, Copy)]
@@ -47,13 +48,21 @@ impl<'a> TextList<'a> {
     /// # Errors
     /// [`Error::Member`] if all lines are blank, or if a line is not UTF-8.
     pub fn lines(&self) -> Result<Vec<TextLine<'a>>> {
+        let kind = FileKind::of(self.bytes);
+        let other_file = || self.error(kind.instead_of("a list as UTF-8 text", "hint: save it as UTF-8"));
+        if kind.is_stand_in() && kind != FileKind::Empty {
+            return Err(other_file());
+        }
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         let bytes = self.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.bytes);
         let mut lines = Vec::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let number = index + 1;
-            let text =
-                std::str::from_utf8(line).map_err(|_| self.error_at(number, "expected UTF-8 text"))?.trim();
+            let text = std::str::from_utf8(line).map_err(|_| match kind {
+                FileKind::Text => self.error_at(number, "expected UTF-8 text\nhint: save it as UTF-8"),
+                _ => other_file(),
+            })?;
+            let text = text.trim();
             if !text.is_empty() {
                 lines.push(TextLine { number, text });
             }
@@ -111,7 +120,11 @@ mod tests {
     #[test]
     fn a_list_without_text_is_refused_by_name_and_line() {
         let message = |bytes: &[u8]| list(bytes).lines().err().unwrap().to_string();
-        assert_eq!(message(b"a\nb\xff\n"), "in: member meta/classes.txt: line 2: expected UTF-8 text");
+        let latin = message(b"a\nb\xff\n");
+        assert!(latin.starts_with("in: member meta/classes.txt: line 2: expected UTF-8 text\n"), "{latin}");
+        let pointer = message(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+        assert!(pointer.contains("expected a list as UTF-8 text, found a Git LFS pointer"), "{pointer}");
+        assert!(message(b"\x1f\x8b\x08\0\xff\n").contains("found a gzip-compressed file"));
         assert!(message(b" \r\n\n").contains("expected at least one line"));
     }
 

@@ -5,21 +5,26 @@ use std::io::Cursor;
 use image::{GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
 use png::{BitDepth, ColorType, Transformations};
 
+use crate::file_kind::FileKind;
+
 /// Maximum side of a decoded image in pixels.
 pub(crate) const LONGEST_SIDE: u32 = 32_768;
 /// Maximum number of pixels of a decoded image: about 400 MB as 16-bit RGBA.
 pub(crate) const MOST_PIXELS: u64 = 50_000_000;
 /// Maximum number of bytes that a decoder may allocate.
 const MOST_BYTES: usize = 512 << 20;
-/// Maximum number of pixels that a byte of a file can encode. Deflate compresses at most 1,032 to 1, and a
-/// byte holds eight 1-bit pixels. (The other formats encode less: 64 pixels of a JPEG take at least 1 bit,
-/// 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at least 2 bytes.)
+/// Maximum number of pixels that a byte of a JPEG, PNG, GIF or BMP can encode. Deflate compresses at most 1,032
+/// to 1, and a byte holds eight 1-bit pixels. (The other formats encode less: 64 pixels of a JPEG take at least
+/// 1 bit, 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at least 2 bytes.)
 const PIXELS_PER_BYTE: u64 = 8 * 1_032;
+/// The same for WebP and TIFF, and thus for any file. In a WebP a pixel may take no bits at all, but the file
+/// has a header of about 40 bytes.
+const MOST_PIXELS_PER_BYTE: u64 = MOST_PIXELS / 32;
 /// Bytes per decoded pixel: 16-bit RGBA.
 const BYTES_PER_PIXEL: u64 = 8;
 
-/// Decodes a JPEG, PNG, GIF or BMP to 8-bit RGB. The format is detected from the content, because published
-/// sets contain GIF and BMP files named `.jpg`. If there are several frames, the first is used.
+/// Decodes a JPEG, PNG, GIF, BMP, WebP or TIFF to 8-bit RGB. The format is detected from the content, because
+/// published sets contain GIF and BMP files named `.jpg`. If there are several frames, the first is used.
 ///
 /// Grey is copied to all three channels, palettes are looked up, 16 bits are rounded to 8, and alpha is
 /// dropped. CMYK and YCCK are assumed to be inverted, as Adobe writes them, and are converted by
@@ -29,10 +34,16 @@ const BYTES_PER_PIXEL: u64 = 8;
 /// Another format, a truncated or damaged file, more than 50 million pixels, more than 32,768 pixels per
 /// side, or more pixels than a file of this size can hold.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    check_end(bytes)?;
-    check_size(bytes.len() as u64, dimensions(bytes)?)?;
-    let mut reader = reader(bytes)?;
-    reader.limits(limits(bytes));
+    let format = format(bytes)?;
+    check_end(bytes, format)?;
+    let size = reader(bytes, format).into_dimensions().map_err(|error| error.to_string())?;
+    let pixels_per_byte = match format {
+        ImageFormat::WebP | ImageFormat::Tiff => MOST_PIXELS_PER_BYTE,
+        _ => PIXELS_PER_BYTE,
+    };
+    check_pixels(bytes.len() as u64, pixels_per_byte, size)?;
+    let mut reader = reader(bytes, format);
+    reader.limits(limits(bytes, pixels_per_byte));
     Ok(reader.decode().map_err(|error| error.to_string())?.into_rgb8())
 }
 
@@ -43,9 +54,9 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
 /// PIL scales and other programs do not).
 pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
     if image::guess_format(bytes).ok() != Some(ImageFormat::Png) {
-        return Err("a mask must be a PNG".into());
+        return Err(FileKind::of(bytes).instead_of("a mask as PNG", "hint: JPEG does not keep class ids"));
     }
-    check_end(bytes)?;
+    check_end(bytes, ImageFormat::Png)?;
     let limits = png::Limits { bytes: MOST_BYTES };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
     // keep the values as stored in the file
@@ -78,26 +89,32 @@ fn unpacked(row: &[u8], depth: BitDepth) -> impl Iterator<Item = u8> + '_ {
     row.iter().flat_map(move |&byte| (1..=samples).map(move |at| (byte >> (8 - at * bits)) & mask))
 }
 
-/// A reader for `bytes` in a supported format.
-fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
-    match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::Gif | ImageFormat::Bmp)) => {
-            Ok(ImageReader::with_format(Cursor::new(bytes), format))
-        }
-        _ if bytes.is_empty() => Err("an empty file".into()),
-        _ => Err("not a JPEG, PNG, GIF or BMP".into()),
+/// The format of `bytes`, if it is supported.
+fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    match (image::guess_format(bytes), FileKind::of(bytes)) {
+        (_, FileKind::RawPhotograph) => Err(FileKind::RawPhotograph),
+        (Ok(format @ (Jpeg | Png | Gif | Bmp | WebP | Tiff)), _) => Ok(format),
+        // a TIFF with positions of 64 bits
+        (_, FileKind::Tiff) => Ok(Tiff),
+        (_, kind) => Err(kind),
     }
+    .map_err(|kind| {
+        let expected = "a JPEG, PNG, GIF, BMP, WebP or TIFF";
+        // without a line of its own where there is nothing to do
+        kind.hint()
+            .map_or(format!("expected {expected}, found {kind}"), |hint| kind.instead_of(expected, hint))
+    })
 }
 
-/// Reads width and height from the header only.
-fn dimensions(bytes: &[u8]) -> Result<(u32, u32), String> {
-    reader(bytes)?.into_dimensions().map_err(|error| error.to_string())
+fn reader(bytes: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
+    ImageReader::with_format(Cursor::new(bytes), format)
 }
 
 /// Limits for the decoders of `bytes`. A GIF frame may be larger than the image, and only the image size is
 /// checked in advance.
-fn limits(bytes: &[u8]) -> Limits {
-    let most = (bytes.len() as u64).saturating_mul(PIXELS_PER_BYTE * BYTES_PER_PIXEL);
+fn limits(bytes: &[u8], pixels_per_byte: u64) -> Limits {
+    let most = (bytes.len() as u64).saturating_mul(pixels_per_byte * BYTES_PER_PIXEL);
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
     limits.max_image_height = Some(LONGEST_SIDE);
@@ -105,15 +122,19 @@ fn limits(bytes: &[u8]) -> Limits {
     limits
 }
 
-/// Refuses an image without pixels, or with more pixels than a file of `bytes` bytes can hold. Memory is
-/// allocated only after this check.
-pub(crate) fn check_size(bytes: u64, (width, height): (u32, u32)) -> Result<(), String> {
+/// Refuses an image without pixels, or with more pixels than a file of `bytes` bytes of any format can hold.
+/// Memory is allocated only after this check.
+pub(crate) fn check_size(bytes: u64, size: (u32, u32)) -> Result<(), String> {
+    check_pixels(bytes, MOST_PIXELS_PER_BYTE, size)
+}
+
+fn check_pixels(bytes: u64, pixels_per_byte: u64, (width, height): (u32, u32)) -> Result<(), String> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
         Err(format!("an image of {width} x {height} pixels"))
     } else if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS {
         Err(format!("{width} x {height} pixels, expected at most {MOST_PIXELS} and {LONGEST_SIDE} per side"))
-    } else if pixels > bytes.saturating_mul(PIXELS_PER_BYTE) {
+    } else if pixels > bytes.saturating_mul(pixels_per_byte) {
         Err(format!("{width} x {height} pixels declared, which {bytes} bytes cannot hold"))
     } else {
         Ok(())
@@ -121,16 +142,22 @@ pub(crate) fn check_size(bytes: u64, (width, height): (u32, u32)) -> Result<(), 
 }
 
 /// Refuses a file whose end is missing. The JPEG decoder would silently fill the missing part with grey.
-fn check_end(bytes: &[u8]) -> Result<(), String> {
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) if !has_end_of_jpeg(bytes) => {
-            Err("a truncated JPEG: its end is missing".into())
-        }
-        Ok(ImageFormat::Png) if last_position(bytes, b"IEND").is_none() => {
-            Err("a truncated PNG: its end is missing".into())
-        }
-        _ => Ok(()),
-    }
+fn check_end(bytes: &[u8], format: ImageFormat) -> Result<(), String> {
+    let is_whole = match format {
+        ImageFormat::Jpeg => has_end_of_jpeg(bytes),
+        ImageFormat::Png => last_position(bytes, b"IEND").is_some(),
+        ImageFormat::WebP => has_end_of_webp(bytes),
+        _ => true,
+    };
+    let name = FileKind::of(bytes).name().trim_end_matches(" image");
+    if is_whole { Ok(()) } else { Err(format!("a truncated {name}: its end is missing")) }
+}
+
+/// Whether a WebP has as many bytes as its header says.
+fn has_end_of_webp(bytes: &[u8]) -> bool {
+    let length =
+        bytes.get(4..8).map(|length| u32::from_le_bytes([length[0], length[1], length[2], length[3]]));
+    length.is_some_and(|length| bytes.len() as u64 >= 8 + u64::from(length))
 }
 
 /// Whether a JPEG has an end marker after the last marker that starts pixel data.

@@ -3,7 +3,7 @@
 //! program's own folders. Both follow links, and replace a file only by a complete one.
 
 mod atomic;
-mod file_kind;
+mod output_kind;
 mod place;
 
 use std::fs::{self, File, Metadata};
@@ -16,7 +16,7 @@ use rustix::fs::{Access, access};
 use crate::error::{Error, Result};
 pub use atomic::{is_temporary, write_file};
 pub(crate) use atomic::{parent_folder, write_atomically, write_atomically_in};
-pub use file_kind::FileKind;
+pub use output_kind::OutputKind;
 pub(crate) use place::follow_links;
 use place::{Place, Stream};
 
@@ -38,7 +38,7 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::Format`] with the reason and what to do.
-    pub fn new(path: &Path, kind: &FileKind, inputs: &[&Path], force: bool) -> Result<Output> {
+    pub fn new(path: &Path, kind: &OutputKind, inputs: &[&Path], force: bool) -> Result<Output> {
         let place = Place::find(path).map_err(Error::io(path))?;
         let checked = match &place {
             Place::Stream(stream) => check_stream(stream, force),
@@ -92,7 +92,7 @@ fn check_stream(stream: &Stream, force: bool) -> Checked {
 }
 
 /// `named` is the path as the user gave it, `file` the one where its links end.
-fn check_file(named: &Path, file: &Path, kind: &FileKind, inputs: &[&Path], force: bool) -> Checked {
+fn check_file(named: &Path, file: &Path, kind: &OutputKind, inputs: &[&Path], force: bool) -> Checked {
     let found = match fs::metadata(file) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return check_new(named, file),
@@ -122,7 +122,7 @@ fn check_file(named: &Path, file: &Path, kind: &FileKind, inputs: &[&Path], forc
 }
 
 /// A file that holds something else is replaced only by `force`, and not if it belongs to the input.
-fn check_other_kind(file: &Path, kind: &FileKind, inputs: &[&Path], force: bool) -> Checked {
+fn check_other_kind(file: &Path, kind: &OutputKind, inputs: &[&Path], force: bool) -> Checked {
     let what = format!("an existing file that is not {}", kind.name);
     if let Some(input) = inputs.iter().find(|input| lies_in(file, input)) {
         return Err(format!(
@@ -165,7 +165,7 @@ fn lies_in(file: &Path, folder: &Path) -> bool {
 }
 
 /// Whether the file is of `kind`, or empty. A file that cannot be read is of no kind.
-fn is_of_kind(file: &Path, found: &Metadata, kind: &FileKind) -> std::result::Result<bool, String> {
+fn is_of_kind(file: &Path, found: &Metadata, kind: &OutputKind) -> std::result::Result<bool, String> {
     let mut start = Vec::new();
     match File::open(file).and_then(|file| file.take(START).read_to_end(&mut start)) {
         Ok(_) => Ok(found.len() == 0 || (kind.begins)(&start)),

@@ -1,13 +1,14 @@
 //! Constants of the pack format.
 
-use crate::output::FileKind;
+use crate::output::OutputKind;
 
 /// Value of the root attribute `format`.
 pub(super) const FORMAT: &str = "eqr-pack";
 /// Version that this program writes and reads.
 pub(super) const VERSION: u32 = 2;
 /// Packs among the files that may be replaced.
-pub const PACK: FileKind = FileKind { name: "a pack", begins: |start| start.starts_with(FORMAT.as_bytes()) };
+pub const PACK: OutputKind =
+    OutputKind { name: "a pack", begins: |start| start.starts_with(FORMAT.as_bytes()) };
 /// Possible split names, in file order.
 pub const SPLITS: [&str; 3] = ["train", "val", "test"];
 /// The hint for a damaged pack.

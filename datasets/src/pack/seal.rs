@@ -7,9 +7,18 @@ use std::path::Path;
 
 use super::format::{FORMAT, REPACK, VERSION, wrong_version};
 use crate::error::{Error, Result};
+use crate::file_kind::FileKind;
 
 /// Size of the seal in bytes: the smallest user block that HDF5 allows.
 pub(super) const SEAL_BYTES: usize = 512;
+
+/// Position of the flags in HDF5's superblock that say that a program has the file open for writing.
+const OPEN_FLAGS: Range<u64> = SEAL_BYTES as u64 + 20..SEAL_BYTES as u64 + 24;
+/// The flags of a file that is open for writing. A program that is killed leaves them so, and nothing else is
+/// changed if it has written nothing.
+const OPEN: [u8; 4] = [1, 0, 0, 0];
+/// The flags of a closed file, which the hash takes in both cases.
+const CLOSED: [u8; 4] = [0; 4];
 
 /// The content of the seal.
 #[derive(Debug, PartialEq)]
@@ -70,8 +79,14 @@ impl Seal {
         hasher.update(self.head().as_bytes());
         let mut from = SEAL_BYTES as u64;
         for range in self.payloads.iter().chain(std::iter::once(&(self.length..self.length))) {
-            file.seek(SeekFrom::Start(from))?;
-            hasher.update_reader((&*file).take(range.start.saturating_sub(from)))?;
+            if range.start >= OPEN_FLAGS.end && from <= OPEN_FLAGS.start {
+                hash_bytes(&mut hasher, file, from..OPEN_FLAGS.start)?;
+                let mut flags = [0; 4];
+                file.read_exact(&mut flags)?;
+                hasher.update(if flags == OPEN { &CLOSED } else { &flags });
+                from = OPEN_FLAGS.end;
+            }
+            hash_bytes(&mut hasher, file, from..range.start)?;
             from = range.end;
         }
         Ok(hasher.finalize())
@@ -96,15 +111,7 @@ impl Seal {
         match lines.next().and_then(|line| line.strip_prefix(FORMAT)).map(str::trim) {
             Some(version) if version == VERSION.to_string() => {}
             Some(version) => return Err(wrong_version(version)),
-            None if block.is_empty() => {
-                return Err(format!("expected an {FORMAT} file, found an empty one\n{REPACK}"));
-            }
-            None => {
-                return Err(format!(
-                    "expected an {FORMAT} file, found something else\n{}",
-                    hint_for_other_file(block)
-                ));
-            }
+            None => return Err(other_file(FileKind::of(block))),
         }
         let seal = (|| {
             let length = lines.next()?.strip_prefix("length ")?.parse().ok()?;
@@ -125,6 +132,13 @@ impl Seal {
     }
 }
 
+/// Adds the bytes in `range` to the hash.
+fn hash_bytes(hasher: &mut blake3::Hasher, file: &mut File, range: Range<u64>) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(range.start))?;
+    hasher.update_reader((&*file).take(range.end.saturating_sub(range.start)))?;
+    Ok(())
+}
+
 /// A range given as offset and length.
 fn parse_range(text: &str) -> Option<Range<u64>> {
     let (start, length) = text.split_once(' ')?;
@@ -132,11 +146,11 @@ fn parse_range(text: &str) -> Option<Range<u64>> {
     Some(start..start.checked_add(length.parse().ok()?)?)
 }
 
-/// The hint for a file that is not a pack.
-fn hint_for_other_file(block: &[u8]) -> &'static str {
-    if block.starts_with(b"\x89HDF") {
-        "hint: this is an HDF5 file of another kind; `eqr-bench data pack` makes packs"
-    } else {
-        "hint: `eqr-bench data pack` makes packs out of folders and archives"
-    }
+/// The reason for refusing a file that is not a pack.
+fn other_file(kind: FileKind) -> String {
+    let hint = match kind {
+        FileKind::Hdf5 => "hint: this is an HDF5 file of another kind; `eqr-bench data pack` makes packs",
+        _ => "hint: `eqr-bench data pack` makes packs out of folders and archives",
+    };
+    kind.instead_of(&format!("an {FORMAT} file"), hint)
 }

@@ -12,7 +12,7 @@ pub enum Storage {
         /// 3 for images, 1 for masks.
         channels: usize,
     },
-    /// As files: JPEG, PNG, GIF or BMP for images, PNG for masks.
+    /// As files: JPEG, PNG, GIF, BMP, WebP or TIFF for images, PNG for masks.
     Encoded {
         /// Offset and length of each file.
         places: Vec<[u64; 2]>,

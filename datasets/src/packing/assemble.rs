@@ -16,20 +16,29 @@ use crate::sources::{PackPlan, Source};
 /// Maximum number of members that an error lists.
 const LISTED_MEMBERS: usize = 10;
 
+/// Where the images come from.
+pub(super) struct Origin<'a> {
+    pub source: &'a Source,
+    pub input: &'a Path,
+    /// Hash of the input if it is an archive.
+    pub archive_hash: Option<blake3::Hash>,
+    /// What the user should know about the archives that were read.
+    pub remarks: &'a [String],
+}
+
 /// Writes the pack.
 ///
 /// # Errors
-/// [`Error::Member`] for unusable members, [`Error::Format`] for a split without usable images, [`Error::Io`]
-/// and [`Error::Hdf5`] if the pack cannot be written.
+/// [`Error::Member`] for unusable members, [`Error::Format`] for a split or a class without usable images,
+/// [`Error::Io`] and [`Error::Hdf5`] if the pack cannot be written.
 pub(super) fn assemble(
-    source: &Source,
-    input: &Path,
+    origin: &Origin,
     out: &Path,
     plan: &PackPlan,
     spec: &PackSpec,
     spool: &Spool,
-    archive: Option<blake3::Hash>,
 ) -> Result<()> {
+    let input = origin.input;
     let unusable = unusable_members(plan, spool);
     if !spec.skip_bad {
         refuse(input, plan, &unusable)?;
@@ -42,6 +51,9 @@ pub(super) fn assemble(
             format!("no image of the {} split can be used", plan.splits[split].0),
         ));
     }
+    if !unusable.is_empty() {
+        check_lost_classes(input, plan, &kept)?;
+    }
     let scenes: Vec<Option<SceneLatents>> = kept
         .iter()
         .enumerate()
@@ -53,7 +65,7 @@ pub(super) fn assemble(
         .map(|(samples, (_, all))| samples.iter().map(|&index| all[index].label).collect())
         .collect();
     let (mean, std) = channel_statistics(spool, &kept[0]);
-    let provenance = provenance(source, input, plan, spec, spool, archive, &unusable);
+    let provenance = provenance(origin, plan, spec, spool, &unusable);
     let mut splits = Vec::new();
     for (split, (name, samples)) in plan.splits.iter().enumerate() {
         let masked = samples.iter().any(|sample| sample.mask.is_some());
@@ -73,6 +85,27 @@ pub(super) fn assemble(
         Some(spool.folder()),
         &Contents { name, kind, class_names, mean, std, provenance: &provenance, splits },
     )
+}
+
+/// Refuses a set in which a class lost all its images of a split, or has no training images left. Sets with
+/// masks have no classes of images.
+fn check_lost_classes(input: &Path, plan: &PackPlan, kept: &[Vec<usize>]) -> Result<()> {
+    for (split, (name, samples)) in plan.splits.iter().enumerate() {
+        if samples.iter().any(|sample| sample.mask.is_some()) {
+            continue;
+        }
+        let mut had = vec![split == 0; plan.class_names.len()];
+        samples.iter().for_each(|sample| had[sample.label as usize] = true);
+        let mut has = vec![false; plan.class_names.len()];
+        kept[split].iter().for_each(|&index| has[samples[index].label as usize] = true);
+        if let Some(class) = (0..had.len()).find(|&class| had[class] && !has[class]) {
+            let class = &plan.class_names[class];
+            let reason = format!("class `{class}` has no {name} image that can be used");
+            let hint = "hint: repair its images, or remove the class from all splits";
+            return Err(Error::format(input, format!("{reason}\n{hint}")));
+        }
+    }
+    Ok(())
 }
 
 /// Members that cannot be used, each with the reason.
@@ -110,18 +143,30 @@ fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) 
 }
 
 /// Returns an error if there are images that cannot be used.
-pub(super) fn refuse(input: &Path, plan: &PackPlan, unusable: &UnusableMembers) -> Result<()> {
+pub(super) fn refuse<'a>(input: &Path, plan: &PackPlan, unusable: &'a UnusableMembers) -> Result<()> {
     let Some((first, reason)) = unusable.first() else { return Ok(()) };
     let all = plan.missing.len() + plan.splits.iter().map(|(_, samples)| samples.len()).sum::<usize>();
-    let mut text = reason.clone();
+    // the hint of many members is given once
+    let mut hints: Vec<&str> = Vec::new();
+    let mut without_hint = |reason: &'a str| match reason.split_once("\nhint: ") {
+        Some((reason, hint)) => {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+            reason
+        }
+        None => reason,
+    };
+    let mut text = without_hint(reason).to_owned();
     for (member, reason) in unusable.iter().skip(1).take(LISTED_MEMBERS - 1) {
-        text += &format!("\nand {member}: {reason}");
+        text += &format!("\nand {member}: {}", without_hint(reason));
     }
     if unusable.len() > LISTED_MEMBERS {
         text += &format!("\nand {} more", unusable.len() - LISTED_MEMBERS);
     }
+    text.extend(hints.iter().map(|hint| format!("\nhint: {hint}")));
     text += &format!(
-        "\nhint: {} of {all} images cannot be used; --skip-bad leaves them out and lists them in the pack",
+        "\nhint: {} of {all} members cannot be used; --skip-bad leaves them out and lists them in the pack",
         unusable.len()
     );
     Err(Error::member(input, first, text))
@@ -226,15 +271,14 @@ fn payload<'a>(
 
 /// The provenance: names and checksums, but no local paths.
 fn provenance(
-    source: &Source,
-    input: &Path,
+    origin: &Origin,
     plan: &PackPlan,
     spec: &PackSpec,
     spool: &Spool,
-    archive: Option<blake3::Hash>,
     unusable: &UnusableMembers,
 ) -> Value {
-    let name = input.canonicalize().unwrap_or_else(|_| input.to_owned());
+    let Origin { source, input, archive_hash, remarks } = origin;
+    let name = input.canonicalize().unwrap_or_else(|_| input.to_path_buf());
     let name = name.file_name().map(|name| name.to_string_lossy().into_owned());
     let resize = match spec.resize {
         Resize::Keep => json!("as in the source"),
@@ -245,15 +289,19 @@ fn provenance(
     };
     let left_out: Vec<Value> =
         unusable.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
-    json!({
+    let mut provenance = json!({
         "source": source.kind,
         "input": name,
-        "archive_blake3": archive.map(|hash| hash.to_hex().to_string()),
+        "archive_blake3": archive_hash.map(|hash| hash.to_hex().to_string()),
         "members_blake3": members_hash(plan, spool),
         "size": resize,
         "notes": plan.notes,
         "left_out": left_out,
-    })
+    });
+    if !remarks.is_empty() {
+        provenance["input_remarks"] = json!(remarks);
+    }
+    provenance
 }
 
 /// BLAKE3 hash over the name and checksum of every member, in the order of the plan. A folder and an archive
@@ -320,7 +368,11 @@ mod tests {
         let message = refuse(Path::new("in"), &plan(), &unusable).unwrap_err().to_string();
         assert!(message.starts_with("in: member 0.png: broken\nand 1.png: broken\n"), "{message}");
         assert!(message.contains("and 9.png") && !message.contains("and 10.png"), "{message}");
-        assert!(message.contains("and 3 more\nhint: 13 of 5 images cannot be used"), "{message}");
+        assert!(message.contains("and 3 more\nhint: 13 of 5 members cannot be used"), "{message}");
         assert!(refuse(Path::new("in"), &plan(), &Vec::new()).is_ok());
+        let pointers: UnusableMembers =
+            (0..3).map(|index| (format!("{index}.png"), "a pointer\nhint: pull it".to_owned())).collect();
+        let message = refuse(Path::new("in"), &plan(), &pointers).unwrap_err().to_string();
+        assert!(message.contains("and 2.png: a pointer\nhint: pull it\nhint: 3 of 5"), "{message}");
     }
 }

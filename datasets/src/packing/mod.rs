@@ -7,6 +7,7 @@
 //! [`PackPlan`].
 
 mod assemble;
+mod remarks;
 mod slot;
 mod spec;
 mod spool;
@@ -19,15 +20,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rayon::prelude::*;
 use serde_json::json;
 
-use crate::archives::{IMAGE_BYTES, Tree, Visit};
+use crate::archives::{IMAGE_BYTES, Listed, Selection, Tree, Visit};
 use crate::error::{Error, Result};
 use crate::output::follow_links;
 use crate::pack::Pack;
 use crate::sources::{Listing, PackPlan, Source};
+use assemble::Origin;
 use slot::{Slot, SlotUse, slots_by_member};
 use spool::{Outcome, Spool};
 use worker::Worker;
 
+pub use remarks::remarks;
 pub use spec::{PackSpec, Resize};
 
 /// Maximum size in bytes of a member with several images. CIFAR-100's training batch has 155 MB.
@@ -55,9 +58,10 @@ pub fn pack(
 ) -> Result<Pack> {
     spec.validate()?;
     let out = &follow_links(out).map_err(Error::io(out))?;
-    let tree = Tree::open(input)?;
-    let (members, lists) = tree.list(source.is_list)?;
-    let listing = Listing { input, members, lists };
+    let mut tree = Tree::open(input)?;
+    let selection = Selection { is_list: source.is_list, is_sniffed: source.is_sniffed };
+    let Listed { members, lists, kinds, remarks } = tree.list(selection)?;
+    let listing = Listing { input, members, lists, kinds };
     let plan = (source.plan)(&listing, &spec.options)?;
     if !spec.skip_bad {
         // report missing members now, not after an hour of decoding
@@ -67,8 +71,10 @@ pub fn pack(
     let key = resume_key(source, &listing, &plan, spec);
     drop(listing);
     let mut spool = Spool::open(out, &key)?;
-    let packed = spool_all(source, &tree, &plan, spec, &mut spool, progress)
-        .and_then(|hash| assemble::assemble(source, input, out, &plan, spec, &spool, hash));
+    let packed = spool_all(source, &tree, &plan, spec, &mut spool, progress).and_then(|archive_hash| {
+        let origin = Origin { source, input, archive_hash, remarks: &remarks };
+        assemble::assemble(&origin, out, &plan, spec, &spool)
+    });
     match packed {
         // packing can resume after an I/O or HDF5 error; after any other error nothing is kept
         Err(error @ (Error::Io { .. } | Error::Hdf5 { .. })) => Err(spool.with_resume_hint(error)),

@@ -5,19 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Component, Path, PathBuf};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use glam::Vec3;
 
 use super::mesh::{Mesh, Surface, triangulate};
+use crate::archives::{Tree, Visit};
 use crate::error::{Error, Result};
 
 /// Maximum size of an .obj file in bytes.
 const FILE_LIMIT: u64 = 64 << 20;
-/// Maximum unpacked size of an archive in bytes.
-const ARCHIVE_LIMIT: u64 = 64 << 30;
 /// Maximum number of triangles of a collection in memory: about 5 GiB including their corners.
 const TRIANGLE_LIMIT: usize = 50_000_000;
 /// Maximum folder depth of the search.
@@ -134,7 +132,7 @@ fn too_large() -> String {
     format!("an .obj file may have at most {} MiB, but this one is larger", FILE_LIMIT >> 20)
 }
 
-/// Reads the .obj files of a folder with one subfolder per class, or of a .tar or .tar.gz of such a folder.
+/// Reads the .obj files of a folder with one subfolder per class, or of a .tar, .tar.gz or .zip of such a folder.
 /// Archives are not unpacked to disk.
 ///
 /// The class of a file is the name of its folder. The first `per_class` files of each class are used, sorted
@@ -210,46 +208,19 @@ impl CollectionBuilder {
     }
 
     fn add_archive(&mut self, path: &Path) -> Result<String> {
-        let open = || File::open(path).map_err(Error::io(path)).map(BufReader::new);
-        let mut hash = blake3::Hasher::new();
-        hash.update_reader(open()?).map_err(Error::io(path))?;
-        let mut file = open()?;
-        let gzip = file.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
-        let stream: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let mut archive = tar::Archive::new(stream.take(ARCHIVE_LIMIT));
-        let broken = |error: std::io::Error| {
-            Error::format(path, format!("expected a .tar or .tar.gz archive: {error}"))
-        };
-        for entry in archive.entries().map_err(broken)? {
-            self.add_member(path, entry.map_err(broken)?)?;
-        }
-        Ok(hash.finalize().to_hex().to_string())
-    }
-
-    fn add_member(&mut self, container: &Path, entry: tar::Entry<'_, impl Read>) -> Result<()> {
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let refuse =
-            |reason: String| Error::Member { container: container.to_owned(), member: name.clone(), reason };
-        let kind = entry.header().entry_type();
-        if kind.is_symlink() || kind.is_hard_link() {
-            return Err(refuse("links are refused, because they can lead out of the archive".to_owned()));
-        }
-        let member: PathBuf =
-            Path::new(&name).components().filter(|part| *part != Component::CurDir).collect();
-        if !member.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(refuse("paths must be relative and without `..`".to_owned()));
-        }
-        let Some(class) = class_folder(&member).filter(|class| kind.is_file() && self.wants(class, &member))
-        else {
-            return Ok(());
-        };
-        if entry.size() > FILE_LIMIT {
-            return Err(refuse(too_large()));
-        }
-        let mut text = Vec::new();
-        entry.take(FILE_LIMIT).read_to_end(&mut text).map_err(|error| refuse(error.to_string()))?;
-        let mesh = parse(&text).map_err(&refuse)?;
-        self.insert(class, member, mesh).map_err(&refuse)
+        let tree = Tree::open(path)?;
+        let hash = tree.visit(&mut |member, size, reader| {
+            let place = Path::new(member);
+            let Some(class) = class_folder(place).filter(|class| self.wants(class, place)) else {
+                return Ok(Visit::Continue);
+            };
+            let refuse = |reason: String| Error::member(path, member, reason);
+            let text = tree.read_member(member, size, reader, FILE_LIMIT)?;
+            let mesh = parse(&text).map_err(refuse)?;
+            self.insert(class, place.to_owned(), mesh).map_err(refuse)?;
+            Ok(Visit::Continue)
+        })?;
+        Ok(hash.expect("an archive that was read to its end").to_hex().to_string())
     }
 }
 
@@ -397,8 +368,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let refused =
             |members: &[(&str, &str)]| collect(&archive(folder.path(), members), 9).unwrap_err().to_string();
-        assert!(refused(&[("/a/x.obj", TETRAHEDRON)]).contains("relative"));
-        assert!(refused(&[("a/../../x.obj", TETRAHEDRON)]).contains("relative"));
+        assert!(refused(&[("/a/x.obj", TETRAHEDRON)]).contains("absolute"));
+        assert!(refused(&[("a/../../x.obj", TETRAHEDRON)]).contains("`..`"));
         let broken = refused(&[("a/x.obj", TETRAHEDRON), ("a/y.obj", "v 0 0 0\nf 1 2 3\n")]);
         assert!(
             broken.contains("a/y.obj") && broken.contains("line 2") && broken.contains("meshes.tar.gz"),
@@ -421,6 +392,6 @@ mod tests {
         tar.append_link(&mut header, "a/x.obj", "/etc/passwd").unwrap();
         let path = folder.path().join("links.tar");
         std::fs::write(&path, tar.into_inner().unwrap()).unwrap();
-        assert!(collect(&path, 9).unwrap_err().to_string().contains("links are refused"));
+        assert!(collect(&path, 9).unwrap_err().to_string().contains("a symbolic link to /etc/passwd"));
     }
 }

@@ -1,13 +1,15 @@
 //! ADE20K (scene parsing benchmark) and other sets in its layout: photographs with masks of class ids.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::listing::Listing;
-use super::member_path::{file_name, is_image, last_components};
+use super::member_path::{composed, file_name, has_image_ending, last_components};
 use super::plan::{PackPlan, Sample};
 use super::source::{Options, Source, SourceInfo};
+use super::split_names::SplitRole;
 use crate::error::{Error, Result};
 use crate::formats::text_list::{TextLine, TextList};
 
@@ -17,13 +19,15 @@ const NAMES: &str = "objectInfo150.txt";
 const CLASSES: usize = 150;
 /// Maximum number of classes in 8-bit masks, where 0 is void.
 const MOST_CLASSES: usize = 255;
-/// Splits and their folders.
-const SPLITS: [(&str, &str); 2] = [("train", "training"), ("test", "validation")];
+/// The splits of the published set, with their folders.
+const SPLITS: [(SplitRole, &str, &str); 2] =
+    [(SplitRole::Train, "train", "training"), (SplitRole::Val, "test", "validation")];
 
 /// Photographs with masks of class ids.
 pub const ADE20K: Source = Source {
     kind: "ade20k",
     is_list: |path| file_name(path) == NAMES,
+    is_sniffed: |path| !has_image_ending(path),
     plan,
     records: None,
     side: None,
@@ -49,13 +53,10 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     };
     let pairs = pairs(listing)?;
     let (mut splits, mut missing) = (Vec::new(), Vec::new());
-    for (split, folder) in SPLITS {
-        let samples = samples(&pairs, folder, &mut missing);
+    for (role, split, folder) in SPLITS {
+        let samples = samples(&pairs, role, folder, &mut missing);
         if samples.is_empty() && missing.is_empty() {
-            let reason = format!(
-                "expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none"
-            );
-            return Err(Error::format(listing.input, reason));
+            return Err(Error::format(listing.input, no_pairs(listing, folder)));
         }
         splits.push((split.to_owned(), samples));
     }
@@ -70,8 +71,27 @@ struct Pair<'a> {
     mask: Option<&'a str>,
 }
 
-/// Images and masks by folder and name.
-type Pairs<'a> = BTreeMap<(&'a str, &'a str), Pair<'a>>;
+/// Images and masks by split and name.
+type Pairs<'a> = BTreeMap<(SplitRole, Cow<'a, str>), Pair<'a>>;
+
+/// Why an input without images of a split is refused.
+fn no_pairs(listing: &Listing, folder: &str) -> String {
+    let expected =
+        format!("expected images/{folder}/<name>.jpg and annotations/{folder}/<name>.png, found none");
+    if listing.paths().any(is_of_full_ade20k) {
+        return format!(
+            "{expected}; this is the full ADE20K, whose masks name objects and parts in colours\n\
+             hint: give ADEChallengeData2016.zip of the scene parsing benchmark, sceneparsing.csail.mit.edu"
+        );
+    }
+    expected
+}
+
+/// Whether the path is that of a mask or the index of the full ADE20K.
+fn is_of_full_ade20k(path: &str) -> bool {
+    let name = file_name(path);
+    name.starts_with("ADE_") && name.ends_with("_seg.png") || name.starts_with("index_ade20k.")
+}
 
 /// The files in `images/` and `annotations/`.
 fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
@@ -80,14 +100,12 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
         let Some([kind @ ("images" | "annotations"), folder, file]) = last_components(path) else {
             continue;
         };
-        if !is_image(path) || !SPLITS.iter().any(|(_, name)| *name == folder) {
-            continue;
-        }
+        let Some(role) = SplitRole::of(folder).filter(|_| listing.is_image(path)) else { continue };
         let (stem, ending) = file.rsplit_once('.').unwrap_or((file, ""));
         if kind == "annotations" && !ending.eq_ignore_ascii_case("png") {
             return Err(Error::member(listing.input, path, "expected a PNG: JPEG does not keep class ids"));
         }
-        let pair = pairs.entry((folder, stem)).or_default();
+        let pair = pairs.entry((role, composed(stem))).or_default();
         let place = if kind == "images" { &mut pair.image } else { &mut pair.mask };
         if let Some(other) = place.replace(path) {
             return Err(Error::member(listing.input, path, format!("has the same name as {other}")));
@@ -97,9 +115,9 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
 }
 
 /// The complete pairs of a folder, sorted by name. Missing images and masks are added to `missing`.
-fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
-    let in_folder = pairs.iter().filter(|((other, _), _)| *other == folder);
-    let sample = |((_, stem), pair): (&(&str, &str), &Pair)| match (pair.image, pair.mask) {
+fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+    let in_split = pairs.iter().filter(|((other, _), _)| *other == role);
+    let sample = |((_, stem), pair): (&(SplitRole, Cow<str>), &Pair)| match (pair.image, pair.mask) {
         (Some(image), Some(mask)) => {
             Some(Sample { mask: Some(mask.to_owned()), ..Sample::labelled(image, 0) })
         }
@@ -113,7 +131,7 @@ fn samples(pairs: &Pairs, folder: &str, missing: &mut Vec<(String, String)>) -> 
             None
         }
     };
-    in_folder.filter_map(sample).collect()
+    in_split.filter_map(sample).collect()
 }
 
 /// Reads the class names from a tab-separated table with the columns `Idx` (1, 2, ...) and `Name`.
@@ -232,6 +250,34 @@ mod tests {
         let mut files = official();
         files[0].0 = "ADEChallengeData2016/annotations/training/ADE_train_00000001.jpg";
         assert!(refused(&files).contains("ADE_train_00000001.jpg: expected a PNG"));
+    }
+
+    #[test]
+    fn the_full_set_is_told_from_the_benchmark() {
+        let files: Vec<(&str, &[u8])> = vec![
+            ("ADE20K_2021_17_01/images/ADE/training/urban/street/ADE_train_00016869.jpg", b""),
+            ("ADE20K_2021_17_01/images/ADE/training/urban/street/ADE_train_00016869_seg.png", b""),
+            ("ADE20K_2021_17_01/index_ade20k.pkl", b""),
+        ];
+        let message = refused(&files);
+        assert!(
+            message.contains("this is the full ADE20K")
+                && message.contains("hint: give ADEChallengeData2016"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn splits_have_the_names_of_the_table_and_letters_may_be_decomposed() {
+        let files: Vec<(&str, &[u8])> = vec![
+            ("annotations/train/T\u{dc}.png", b""),
+            ("annotations/val/b.png", b""),
+            ("images/train/TU\u{308}.tiff", b""),
+            ("images/val/b.webp", b""),
+        ];
+        let plan = planned(&files).unwrap();
+        assert_eq!(plan.splits[0].1[0].image, "images/train/TU\u{308}.tiff");
+        assert_eq!(plan.splits[1].1[0].mask.as_deref(), Some("annotations/val/b.png"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ const SPLITS: [(&str, &str); 3] = [
 pub const AIRCRAFT: Source = Source {
     kind: "aircraft",
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::class_folders;
 use super::listing::Listing;
-use super::member_path::file_name;
+use super::member_path::{file_name, has_image_ending};
 use super::plan::{PackPlan, Sample};
 use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
@@ -64,6 +64,7 @@ static HUNDRED: CifarSet = CifarSet {
 pub const CIFAR10: Source = Source {
     kind: "cifar10",
     is_list: |path| TEN.owns(path),
+    is_sniffed: |path| !has_image_ending(path),
     plan: |listing, options| {
         if is_cifar10_batches(listing) {
             TEN.plan(listing, options)
@@ -91,6 +92,7 @@ pub const CIFAR10: Source = Source {
 pub const CIFAR100: Source = Source {
     kind: "cifar100",
     is_list: |path| HUNDRED.owns(path),
+    is_sniffed: |_| false,
     plan: |listing, options| HUNDRED.plan(listing, options),
     records: Some(|member, bytes| HUNDRED.records(member, bytes)),
     side: Some(SIDE),

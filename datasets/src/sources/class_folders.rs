@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::class_folder_layout::ClassFolderLayout;
+use super::left_out::counted;
 use super::listing::Listing;
-use super::member_path::{is_image, without_archive_ending};
+use super::member_path::{has_image_ending, without_archive_ending};
 use super::plan::{PackPlan, Sample};
 use super::seeded_split::SeededSplit;
 use super::source::{Options, Source, SourceInfo};
@@ -20,6 +21,7 @@ pub const CIFAR10_CLASSES: [&str; 10] =
 pub const CLASS_FOLDERS: Source = Source {
     kind: "class-folders",
     is_list: |_| false,
+    is_sniffed: |path| !has_image_ending(path),
     plan: |listing, options| plan(listing, options, &stem(listing.input)),
     records: None,
     side: None,
@@ -29,7 +31,8 @@ pub const CLASS_FOLDERS: Source = Source {
 a folder, .tar, .tar.gz or .zip with
   {train,test}/<class>/<image>, {train,val}/<class>/<image>, or all three; or
   <class>/<image>; a share of each class becomes the test split
-images: .jpg, .jpeg, .png",
+splits: also training, Train, valid, validation, testing, test_set, ...
+images: JPEG, PNG, GIF, BMP, WebP, TIFF, by their content",
         sizes: "as found",
         download: "none",
         described: "the layout of torchvision's ImageFolder",
@@ -53,21 +56,27 @@ pub(super) fn cifar10(listing: &Listing, options: &Options) -> Result<PackPlan> 
 /// The plan for class folders. `name` is used if the options give no name.
 fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
     let seeded = SeededSplit::from_options(options)?;
-    let images: Vec<&str> = listing.paths().filter(|path| is_image(path)).collect();
-    let layout = ClassFolderLayout::from_paths(listing.input, &images, seeded)?;
-    let samples = |split: &[(usize, i32)]| -> Vec<Sample> {
-        split.iter().map(|&(index, label)| Sample::labelled(images[index], label)).collect()
+    let images: Vec<&str> = listing.paths().filter(|path| listing.is_image(path)).collect();
+    let layout = ClassFolderLayout::read(listing, &images, seeded)?;
+    let samples = |split: &[(&str, i32)]| -> Vec<Sample> {
+        split.iter().map(|&(image, label)| Sample::labelled(image, label)).collect()
     };
     let splits = [("train", &layout.train), ("val", &layout.val), ("test", &layout.test)];
     let splits = splits.into_iter().filter(|(_, split)| !split.is_empty());
     let splits = splits.map(|(name, split)| (name.to_owned(), samples(split))).collect();
-    let notes = json!({
+    let mut notes = json!({
         "split": if layout.split_by_seed { seeded.note() } else { json!("as in the source") },
         "images_outside_splits": layout.outside,
         "files_passed_over": listing.members.len() - images.len(),
         "classes_without_test_images": layout.untested(),
     });
-    Ok(PackPlan::photographs(options.name_or(name), layout.class_names, splits, notes))
+    let passed_over = listing.kinds.values().copied().filter(|kind| !kind.is_readable_image());
+    let by_kind = counted(passed_over);
+    if !by_kind.is_empty() {
+        notes["files_passed_over_by_kind"] = json!(by_kind);
+    }
+    let (missing, classes) = (layout.no_splits, layout.class_names);
+    Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or(name), classes, splits, notes) })
 }
 
 /// The name of the input without an archive ending. For `.`, the name of the folder.
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn anything_but_class_folders_is_refused_by_name() {
-        assert!(refused(&["a/0.txt"]).contains("no .jpg"));
+        assert!(refused(&["a/0.txt"]).contains("no images, found 1 empty file"));
         assert!(
             refused(&["a/0.png", "b/0.png", "stray.png"]).contains("stray.png: expected <class>/<image>")
         );
@@ -173,6 +182,44 @@ mod tests {
         assert!(refused(&["a/0.png", "a/1.png"]).contains("at least two class folders, found [\"a\"]"));
         assert!(refused(&["a/0.png", "b/0.png"]).contains("nothing is left for the test split"));
         assert!(refused(&["a/0.png", "a/0.png", "b/0.png"]).contains("a/0.png: two members have"));
+        assert!(refused(&["val/a/0.png", "test/a/0.png"]).contains("no training images"));
+        let two = ["train/a/0.png", "train/b/0.png", "Training/a/0.png", "val/a/0.png"];
+        assert!(refused(&two).contains("two folders for the train split"));
+    }
+
+    /// Kaggle's "Dogs vs. Cats": the class is in the name of the file.
+    #[test]
+    fn splits_without_class_folders_are_no_classes() {
+        let flat = ["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg", "test1/2.jpg"];
+        let reason = refused(&flat);
+        assert!(reason.contains("images without class folders in test1, train"), "{reason}");
+        assert!(reason.contains("make a folder for each class"), "{reason}");
+        let vehicles = ["bus/0.png", "bus/1.png", "train/0.png", "train/1.png"];
+        assert_eq!(planned(&vehicles).class_names, ["bus", "train"]);
+    }
+
+    #[test]
+    fn a_split_alone_is_divided_by_the_seed() {
+        let paths = ["train/a/0.png", "train/a/1.png", "train/b/0.png", "train/b/1.png", "test/9.png"];
+        let plan = planned(&paths);
+        assert_eq!(images(&plan, "test").len(), 2);
+        assert_eq!(plan.notes["split"], json!({ "test_fraction": 0.25, "seed": 3 }));
+        let (folder, reason) = &plan.missing[0];
+        assert_eq!(folder, "test/");
+        assert!(reason.contains("a split with 1 image, but without class folders"), "{reason}");
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_are_one_class() {
+        let plan = planned(&[
+            "train/caf\u{e9}/0.png",
+            "train/bar/0.png",
+            "test/cafe\u{301}/1.png",
+            "train/cafe\u{301}/2.png",
+        ]);
+        assert_eq!(plan.class_names, ["bar", "caf\u{e9}"]);
+        assert_eq!(images(&plan, "test"), [("test/cafe\u{301}/1.png", 1)]);
+        assert_eq!(images(&plan, "train").iter().filter(|(_, label)| *label == 1).count(), 2);
     }
 
     #[test]

@@ -18,6 +18,7 @@ const SPLITS: [(&str, &str); 3] =
 pub const DTD: Source = Source {
     kind: "dtd",
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,

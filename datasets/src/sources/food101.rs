@@ -18,6 +18,7 @@ pub const FOOD101: Source = Source {
         let lists = ["classes.txt", "train.txt", "test.txt", "train.json", "test.json"];
         lists.iter().any(|list| ends_in(path, &format!("meta/{list}")))
     },
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,

@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::json;
 
 use super::listing::Listing;
-use super::member_path::is_image;
 use super::plan::{PackPlan, Sample};
 use super::source::Options;
 use crate::error::{Error, Result};
@@ -60,7 +59,7 @@ pub(super) fn plan(
 fn count_unnamed<T>(listing: &Listing, named: &HashMap<&str, T>, root: &str, folder: &str) -> usize {
     let is_unnamed = |path: &&str| {
         let name = path.strip_prefix(root).filter(|name| name.starts_with(folder));
-        name.is_some_and(|name| is_image(name) && !named.contains_key(name))
+        name.is_some_and(|name| listing.is_image(path) && !named.contains_key(name))
     };
     listing.paths().filter(is_unnamed).count()
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::member_path::ends_in;
+use super::member_path::{ends_in, has_image_ending};
 use crate::error::{Error, Result};
+use crate::file_kind::FileKind;
 use crate::formats::text_list::TextList;
 
 /// The members of an input, and the contents of its list files.
@@ -16,12 +17,20 @@ pub struct Listing<'a> {
     pub members: Vec<(String, u64)>,
     /// The files selected by [`super::Source::is_list`], by path.
     pub lists: BTreeMap<String, Vec<u8>>,
+    /// The kinds of the files selected by [`super::Source::is_sniffed`], by path.
+    pub kinds: BTreeMap<String, FileKind>,
 }
 
 impl Listing<'_> {
     /// The paths of all members, sorted.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|(path, _)| path.as_str())
+    }
+
+    /// Whether the member is to be packed as an image: by its content, or because its name says so. In the
+    /// second case it is an error if it is none.
+    pub(super) fn is_image(&self, path: &str) -> bool {
+        has_image_ending(path) || self.kinds.get(path).is_some_and(|kind| kind.is_readable_image())
     }
 
     /// The list whose path ends in `end`, if there is one. Identical copies count as one: SUN397's

@@ -1,9 +1,16 @@
 //! Helpers for the paths of members. Paths are matched from the end, because the parent folders depend on
 //! where INPUT points.
 
+use std::borrow::Cow;
 use std::path::Path;
 
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
 use crate::archives::ARCHIVE_ENDINGS;
+
+/// Endings of the images that the program reads, in lower case.
+const IMAGE_ENDINGS: [&str; 12] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "bmp", "dib", "webp", "tif", "tiff"];
 
 /// The last component of a path.
 pub(super) fn file_name(path: &str) -> &str {
@@ -31,12 +38,20 @@ pub(super) fn without_archive_ending(name: &str) -> &str {
     ARCHIVE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
-/// Whether the name is that of a JPEG or PNG. Lists and notes beside the images are skipped.
-pub(super) fn is_image(path: &str) -> bool {
+/// Whether the name has the ending of an image that the program reads. Hidden files are not images.
+pub(super) fn has_image_ending(path: &str) -> bool {
     let path = Path::new(path);
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    !hidden && matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png"))
+    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    !hidden && ending.is_some_and(|ending| IMAGE_ENDINGS.contains(&ending.as_str()))
+}
+
+/// A name with composed letters. macOS decomposes the letters of file names; both forms are the same name.
+pub(super) fn composed(name: &str) -> Cow<'_, str> {
+    match is_nfc_quick(name.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(name),
+        _ => Cow::Owned(name.nfc().collect()),
+    }
 }
 
 #[cfg(test)]
@@ -62,8 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn images_are_told_by_their_extension() {
-        assert!(is_image("a/b.JPEG") && is_image("b.png"));
-        assert!(!is_image("a/.b.png") && !is_image("a/b.txt") && !is_image("png"));
+    fn images_have_an_ending() {
+        assert!(has_image_ending("a/b.JPEG") && has_image_ending("b.webp"));
+        assert!(!has_image_ending("a/.b.png") && !has_image_ending("a/b.txt") && !has_image_ending("png"));
+    }
+
+    #[test]
+    fn composed_and_decomposed_letters_are_the_same_name() {
+        assert_eq!(composed("cafe\u{301}"), "caf\u{e9}");
+        assert!(matches!(composed("café"), Cow::Borrowed("café")));
     }
 }

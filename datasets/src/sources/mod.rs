@@ -12,6 +12,7 @@ mod diebench;
 mod dtd;
 mod food101;
 mod imagenet;
+mod left_out;
 mod listed_splits;
 mod listing;
 mod member_path;
@@ -19,6 +20,7 @@ mod pets;
 mod plan;
 mod seeded_split;
 mod source;
+mod split_names;
 mod sun397;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ const SPLITS: [(&str, &str); 2] = [("train", "annotations/trainval.txt"), ("test
 pub const PETS: Source = Source {
     kind: "pets",
     is_list: |path| SPLITS.iter().any(|(_, list)| ends_in(path, list)),
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,

@@ -35,12 +35,15 @@ pub struct Source {
     /// Whether the member at this path must be read before any image: lists, labels, splits. Never true for a
     /// file with a single image.
     pub is_list: fn(path: &str) -> bool,
+    /// Whether the kind of the member at this path is told by its content, because images may have any name.
+    /// Never true for a list.
+    pub is_sniffed: fn(path: &str) -> bool,
     /// Decides where each member goes.
     ///
     /// # Errors
     /// [`crate::Error::Format`] and [`crate::Error::Member`] say what is missing, duplicate or out of range.
     pub plan: fn(&Listing, &Options) -> Result<PackPlan>,
-    /// Decoder for members with several images. All other members are JPEG or PNG files.
+    /// Decoder for members with several images. All other members are image files.
     pub records: Option<Records>,
     /// Side of the images if all are squares of one small size. They are stored as pixel arrays.
     pub side: Option<usize>,

@@ -17,6 +17,7 @@ const SPLITS: [(&str, &str); 2] = [("train", "Training_01.txt"), ("test", "Testi
 pub const SUN397: Source = Source {
     kind: "sun397",
     is_list: |path| ends_in(path, CLASSES) || SPLITS.iter().any(|(_, list)| ends_in(path, list)),
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::listing::Listing;
+use super::member_path::has_image_ending;
 use super::source::Options;
+use crate::file_kind::FileKind;
 
 /// The listing of an input with these files. `is_list` selects the list files, as in a source.
 pub(super) fn listing(files: &[(&str, &[u8])], is_list: fn(&str) -> bool) -> Listing<'static> {
@@ -12,7 +14,9 @@ pub(super) fn listing(files: &[(&str, &[u8])], is_list: fn(&str) -> bool) -> Lis
     members.sort();
     let lists = files.iter().filter(|(path, _)| is_list(path));
     let lists = lists.map(|(path, bytes)| (path.to_string(), bytes.to_vec())).collect();
-    Listing { input: Path::new("input"), members, lists }
+    let kinds = files.iter().filter(|(path, _)| !has_image_ending(path));
+    let kinds = kinds.map(|(path, bytes)| (path.to_string(), FileKind::of(bytes))).collect();
+    Listing { input: Path::new("input"), members, lists, kinds }
 }
 
 /// Options for sources without splits: a quarter of each class is the test split.

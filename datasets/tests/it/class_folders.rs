@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::packing::{PackSpec, Resize, pack, remarks};
 use eqr_datasets::sources::{CIFAR10, CIFAR10_CLASSES, CLASS_FOLDERS, Options, Source};
 use eqr_datasets::{Dataset, Error};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba};
@@ -317,9 +317,6 @@ fn members_that_reach_outside_and_links_are_refused() {
         ("../a/0.png", EntryType::Regular, ".."),
         ("a/../../0.png", EntryType::Regular, ".."),
         ("/etc/0.png", EntryType::Regular, "absolute"),
-        ("a/0.png", EntryType::Symlink, "link"),
-        ("a/0.png", EntryType::Link, "link"),
-        ("a/0.png", EntryType::Fifo, "special"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let (member, reason) =
@@ -327,13 +324,136 @@ fn members_that_reach_outside_and_links_are_refused() {
         assert_eq!(member, name);
         assert!(reason.contains(expected), "{reason}");
     }
+    for (kind, expected) in
+        [(EntryType::Symlink, "link"), (EntryType::Link, "link"), (EntryType::Fifo, "special")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let strange = strange_archive(folder.path(), "train/ant/9.png", kind, 0, &[]);
+        let both = [fs::read(&strange).unwrap(), tar_bytes(&two_splits())].concat();
+        fs::write(&strange, both).unwrap();
+        let (member, reason) = member_error(read_class_folders(&strange, &spec()));
+        assert_eq!(member, "train/ant/9.png");
+        assert!(reason.contains(expected), "{reason}");
+        let set = read(&CLASS_FOLDERS, &strange, leaving_out()).unwrap();
+        assert_eq!(set.train.labels, [0, 0, 0, 1, 1, 1], "--skip-bad leaves it out");
+        assert_eq!(set.provenance["left_out"][0]["member"], "train/ant/9.png");
+    }
+}
+
+/// Options of `--skip-bad`.
+fn leaving_out() -> PackSpec {
+    let options = Options { name: None, test_fraction: 0.25, seed: 3 };
+    PackSpec { options, resize: Resize::Keep, skip_bad: true }
+}
+
+#[test]
+fn broken_links_of_a_folder_are_named_and_can_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = write_folder(&folder.path().join("tree"), &two_splits());
+    std::os::unix::fs::symlink("/gone/3.png", tree.join("train/ant/3.png")).unwrap();
+    let (member, reason) = member_error(read_class_folders(&tree, &spec()));
+    assert_eq!(member, "train/ant/3.png");
+    assert!(reason.contains("a broken link to /gone/3.png"), "{reason}");
+    assert_eq!(read(&CLASS_FOLDERS, &tree, leaving_out()).unwrap().train.len(), 6);
+}
+
+/// The formats that the program reads, each under a name that says nothing or something else.
+#[test]
+fn images_are_taken_by_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |red: u8| RgbImage::from_pixel(8, 8, Rgb([red, 7, 9]));
+    let formats = [
+        ("1.webp", ImageFormat::WebP),
+        ("2.bmp", ImageFormat::Bmp),
+        ("3.tif", ImageFormat::Tiff),
+        ("4.gif", ImageFormat::Gif),
+        ("5.jfif", ImageFormat::Jpeg),
+        ("6", ImageFormat::Png),
+        ("7.php", ImageFormat::WebP),
+        ("8.dat", ImageFormat::Tiff),
+    ];
+    let mut files = two_splits();
+    for (name, format) in formats {
+        files.push((format!("train/zebra/{name}"), encoded(image(100), format)));
+    }
+    files.push(("train/ant/x.avif".into(), b"\0\0\0\x14ftypavif\0\0\0\0mif1".to_vec()));
+    files.push(("train/ant/x.svg".into(), b"<svg xmlns='x'>".to_vec()));
+    for input in [write_folder(&folder.path().join("tree"), &files), write_archive(folder.path(), &files)] {
+        let pack = folder.path().join("p.h5");
+        let packed = pack_class_folders(&input, &pack);
+        assert_eq!(packed.expect_split("train").unwrap().labels, [vec![0; 3], vec![1; 11]].concat());
+        assert!((0..14).all(|index| packed.expect_split("train").unwrap().image(index).is_ok()));
+        assert_eq!(remarks(&packed), ["left out: 1 AVIF image, 1 SVG drawing, 1 text file"]);
+    }
+}
+
+fn pack_class_folders(input: &Path, out: &Path) -> eqr_datasets::Pack {
+    let options = Options { name: Some("tiny".into()), test_fraction: 0.25, seed: 3 };
+    let spec = PackSpec { options, resize: Resize::Keep, skip_bad: false };
+    pack(&CLASS_FOLDERS, input, out, &spec, &|_, _| {}).unwrap()
+}
+
+#[test]
+fn a_class_that_lost_all_its_images_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = two_splits();
+    for split in ["train", "test"] {
+        files.push((format!("{split}/lynx/0.heic"), b"\0\0\0\x14ftypheic\0\0\0\0mif1".to_vec()));
+    }
+    let (member, reason) = member_error(read_class_folders(&write_archive(folder.path(), &files), &spec()));
+    assert_eq!(member, "test/lynx");
+    assert!(reason.contains("class `lynx` has no image that can be read, only 1 HEIC image"), "{reason}");
+    assert!(reason.contains("hint: convert it"), "{reason}");
+    // pointers under the names of images, which --skip-bad would leave out
+    let mut files = two_splits();
+    for index in 0..3 {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n".to_vec();
+        files.push((format!("train/lynx/{index}.jpg"), pointer));
+    }
+    let archive = write_archive(folder.path(), &files);
+    let (member, reason) = member_error(read_class_folders(&archive, &spec()));
+    assert_eq!(member, "train/lynx/0.jpg");
+    assert!(reason.contains("found a Git LFS pointer") && reason.contains("git lfs pull"), "{reason}");
+    let reason = format_error(read(&CLASS_FOLDERS, &archive, leaving_out()));
+    assert!(reason.contains("class `lynx` has no train image that can be used"), "{reason}");
+}
+
+#[test]
+fn a_folder_that_is_no_split_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = two_splits();
+    files.push(("extra/ant/0.png".into(), flat([5; 3], 8, 8)));
+    files.push(("unlabelled/0.png".into(), flat([5; 3], 8, 8)));
+    let archive = write_archive(folder.path(), &files);
+    let (member, reason) = member_error(read_class_folders(&archive, &spec()));
+    assert_eq!(member, "extra/");
+    assert!(
+        reason.contains("a folder with 1 image beside the splits") && reason.contains("unlabelled/"),
+        "{reason}"
+    );
+    let set = read(&CLASS_FOLDERS, &archive, leaving_out()).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (6, 4));
+}
+
+#[test]
+fn full_names_of_splits_are_splits() {
+    let folder = tempfile::tempdir().unwrap();
+    for (train, test) in [("Train", "Valid"), ("training", "validation"), ("training_set", "test_set")] {
+        let rename = |path: String| {
+            path.replacen("train/", &format!("{train}/"), 1).replacen("test/", &format!("{test}/"), 1)
+        };
+        let files: Files = two_splits().into_iter().map(|(path, bytes)| (rename(path), bytes)).collect();
+        let set = read_class_folders(&write_archive(folder.path(), &files), &spec()).unwrap();
+        assert_eq!((set.train.len(), set.test.len()), (6, 4), "{train}");
+        assert_eq!(set.class_names, ["ant", "zebra"]);
+    }
 }
 
 #[test]
 fn declared_sizes_that_lie_cost_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let file = tar::EntryType::Regular;
-    for declared in [1 << 33, 60 << 20] {
+    for declared in [1u64 << 33, 60 << 20] {
         let lying = strange_archive(folder.path(), "a/0.png", file, declared, b"few");
         let reason = format_error(read_class_folders(&lying, &spec()));
         assert!(reason.contains("truncated"), "{reason}");
@@ -360,7 +480,7 @@ fn truncated_and_foreign_archives_are_refused() {
 fn empty_single_class_and_uneven_inputs_are_refused() {
     let png = || flat([1; 3], 4, 4);
     let cases: [(Files, &str); 5] = [
-        (vec![("notes.txt".into(), b"x".to_vec())], "no .jpg"),
+        (vec![("notes.txt".into(), b"x".to_vec())], "no images, found 1 text file"),
         (vec![("a/0.png".into(), png()), ("a/1.png".into(), png())], "at least two class folders"),
         (vec![("a/0.png".into(), png()), ("b/0.png".into(), png())], "nothing is left for the test split"),
         (

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use eqr_datasets::Result;
 use eqr_datasets::packing::{PackSpec, Resize};
 use eqr_datasets::sources::{Listing, Options, PackPlan, Source};
+use eqr_datasets::{FileKind, Result};
 use image::{DynamicImage, ImageFormat};
 use tch::Tensor;
 
@@ -24,7 +24,9 @@ pub fn plan(source: &Source, files: &Files) -> Result<PackPlan> {
         files.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64)).collect();
     members.sort();
     let lists = files.iter().filter(|(path, _)| (source.is_list)(path)).cloned().collect();
-    let listing = Listing { input: Path::new("input"), members, lists };
+    let kinds = files.iter().filter(|(path, _)| (source.is_sniffed)(path));
+    let kinds = kinds.map(|(path, bytes)| (path.clone(), FileKind::of(bytes))).collect();
+    let listing = Listing { input: Path::new("input"), members, lists, kinds };
     (source.plan)(&listing, &Options { name: None, test_fraction: 0.2, seed: 0 })
 }
 

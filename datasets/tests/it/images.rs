@@ -192,7 +192,10 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
         assert!(decode_mask(&mask[..length]).is_err(), "{length} of {} bytes", mask.len());
     }
     refused(decode(b""), "empty");
-    refused(decode(b"RIFF\x04\0\0\0WEBP"), "not a JPEG, PNG, GIF or BMP");
+    refused(decode(b"RIFF\x40\0\0\0WEBPVP8L"), "a truncated WebP");
+    refused(decode(b"\x93NUMPY\x01\0"), "expected a JPEG, PNG, GIF, BMP, WebP or TIFF, found a NumPy array");
+    refused(decode(b"\0\0\0\x14ftypavif\0\0\0\0mif1"), "found an AVIF image\nhint: convert it");
+    refused(decode(b"version https://git-lfs.github.com/spec/v1\noid"), "found a Git LFS pointer");
 }
 
 #[test]
@@ -238,6 +241,25 @@ fn a_bmp_is_decoded_and_refused_where_it_is_truncated() {
     }
     let grey = encoded(GrayImage::from_pixel(5, 5, Luma([77])), ImageFormat::Bmp);
     assert_eq!(decode(&grey).unwrap()[(4, 4)].0, [77; 3]);
+}
+
+#[test]
+fn webp_and_tiff_are_decoded_and_refused_where_they_are_truncated() {
+    let image = scene(13, 7);
+    for format in [ImageFormat::WebP, ImageFormat::Tiff] {
+        let bytes = encoded(image.clone(), format);
+        assert_eq!(decode(&bytes).unwrap(), image, "{format:?}");
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{length} of {} bytes of {format:?}", bytes.len());
+        }
+        // a flat image may take next to no bytes
+        let flat = encoded(RgbImage::from_pixel(1500, 1500, Rgb([9, 8, 7])), format);
+        assert_eq!(decode(&flat).unwrap()[(1499, 1499)].0, [9, 8, 7], "{format:?}");
+        let grey = encoded(GrayImage::from_pixel(5, 5, Luma([77])), format);
+        assert_eq!(decode(&grey).unwrap()[(4, 4)].0, [77; 3], "{format:?}");
+    }
+    let deep = ImageBuffer::from_pixel(4, 4, Rgb([65_535u16, 257, 0]));
+    assert_eq!(decode(&encoded(deep, ImageFormat::Tiff)).unwrap()[(0, 0)].0, [255, 1, 0]);
 }
 
 #[test]

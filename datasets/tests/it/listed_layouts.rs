@@ -213,7 +213,12 @@ fn a_name_of_the_users_own_goes_into_the_tables() {
     let members =
         tree.iter().map(|(path, _)| (path.clone(), 0)).collect::<std::collections::BTreeMap<_, _>>();
     let lists = tree.into_iter().filter(|(path, _)| (FOOD101.is_list)(path)).collect();
-    let listing = Listing { input: Path::new("input"), members: members.into_iter().collect(), lists };
+    let listing = Listing {
+        input: Path::new("input"),
+        members: members.into_iter().collect(),
+        lists,
+        kinds: Default::default(),
+    };
     let named = Options { name: Some("lunch".into()), test_fraction: 0.2, seed: 0 };
     assert_eq!((FOOD101.plan)(&listing, &named).unwrap().name, "lunch");
 }

@@ -12,6 +12,7 @@ mod mutations;
 mod output;
 mod packing;
 mod packs;
+mod placed;
 mod reference_transforms;
 mod sealed;
 mod shared_archives;

@@ -5,7 +5,8 @@
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use eqr_datasets::archives::{IMAGE_BYTES, Tree, Visit};
+use eqr_datasets::archives::{IMAGE_BYTES, Selection, Tree, Visit};
+use eqr_datasets::file_kind::{FileKind, HEAD};
 use eqr_datasets::images::decode::{decode, decode_mask};
 use eqr_datasets::images::encode::{encode_jpeg, encode_mask, encode_png};
 use eqr_datasets::scene::obj;
@@ -14,6 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::common::gz_bytes;
+use crate::placed::every_image_has_one_place;
 
 /// Number of changed inputs for each valid one.
 fn rounds() -> u64 {
@@ -91,7 +93,7 @@ fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
 
 /// Reads every other member of the archive, and all of them as a list.
 fn read_tree(path: &Path) -> eqr_datasets::Result<()> {
-    let tree = Tree::open(path)?;
+    let mut tree = Tree::open(path)?;
     let mut count = 0;
     tree.visit(&mut |path, size, reader: &mut dyn Read| {
         count += 1;
@@ -100,7 +102,7 @@ fn read_tree(path: &Path) -> eqr_datasets::Result<()> {
         }
         Ok(Visit::Continue)
     })?;
-    tree.list(|_| true).map(|_| ())
+    tree.list(Selection { is_list: |path| path.len() % 2 == 0, is_sniffed: |_| true }).map(|_| ())
 }
 
 #[test]
@@ -158,4 +160,38 @@ fn meshes() {
     let cube = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv 0 0 1\nv 1 0 1\nv 1 1 1\nv 0 1 1 # top\n\
         f 1/1 4/2 3/3 2/4\nf 5 6 7 8\nf 1//1 2//1 6//1 5//1\nf -6 -5 -1 \\\n-2\nf 3 4 8 7\nf 4 1 5 8\n";
     survive("mesh", &[cube.as_bytes().to_vec()], |bytes| obj::parse(bytes).is_ok());
+}
+
+#[test]
+fn file_kinds() {
+    let safetensors = b"\x12\0\0\0\0\0\0\0{\"a\":{}}       data".to_vec();
+    let valid = [
+        tar("a.png", b"x"),
+        zip("a.png", b"x"),
+        encode_png(&picture()).unwrap(),
+        encode_jpeg(&picture(), 80).unwrap(),
+        b"\0\0\0\x1cftypmif1\0\0\0\0avifmiaf\0\0\0\x08".to_vec(),
+        b"II*\0\x08\0\0\0\x0c\0\xfe\0\x04\0\x01\0\0\0\x01\0\0\0".to_vec(),
+        b"<?xml version='1.0'?><!-- a --><svg xmlns='b'>".to_vec(),
+        safetensors,
+    ];
+    survive("file kind", &valid, |bytes| {
+        let kind = FileKind::of(bytes);
+        assert_eq!(kind, FileKind::of(&bytes[..bytes.len().min(HEAD)]), "only the head counts");
+        assert!(!kind.to_string().is_empty() && !kind.counted(2).is_empty());
+        assert!(kind.instead_of("a pack", "hint: pack it").contains("\nhint: "));
+        kind != FileKind::Unknown
+    });
+}
+
+#[test]
+fn class_folders() {
+    let valid = [
+        "train/a/1.jpg\ntrain/b/2.png\nval/a/3.webp\ntest/b/4.jpeg\ntrain/a/5\tj\nREADME.txt\ntrain/b/6.avif\ta\n",
+        "a/1.jpg\na/2.jpg\nb/1\tj\nb/2.tiff\nb/3\tp\n",
+        "set/Training/caf\u{e9}/1.jpg\nset/Training/b/1.jpg\nset/Valid/cafe\u{301}/1.jpg\nset/extra/1.jpg\n",
+        "x.tar/a/1.jpg\nx.tar/a/5.png\nx.tar/b/2.png\nx.tar/b/3.gif\n",
+    ]
+    .map(|text| text.as_bytes().to_vec());
+    survive("class folders", &valid, |bytes| every_image_has_one_place(&String::from_utf8_lossy(bytes)));
 }

@@ -6,14 +6,14 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-use eqr_datasets::output::{FileKind, Output, write_file};
+use eqr_datasets::output::{Output, OutputKind, write_file};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nold";
 const NEW: &[u8] = b"\x89PNG\r\n\x1a\nnew";
 
 /// Checks `out` and writes [`NEW`] to it.
 fn write(out: &Path, inputs: &[&Path], force: bool) -> Result<(), String> {
-    let output = Output::new(out, &FileKind::PNG, inputs, force).map_err(|error| error.to_string())?;
+    let output = Output::new(out, &OutputKind::PNG, inputs, force).map_err(|error| error.to_string())?;
     output.write(NEW).map_err(|error| error.to_string())
 }
 
@@ -127,7 +127,7 @@ fn devices_and_pipes_are_written_as_they_are() {
             let pipe = pipe.clone();
             std::thread::spawn(move || fs::read(pipe).unwrap())
         };
-        let output = Output::new(&pipe, &FileKind::PNG, &[], false).unwrap();
+        let output = Output::new(&pipe, &OutputKind::PNG, &[], false).unwrap();
         match whole {
             true => output.write(NEW).unwrap(),
             false => output.write_with(|path| write_file(path, NEW)).unwrap(),
@@ -149,7 +149,9 @@ fn what_cannot_be_written_is_known_before_the_work() {
     fs::write(here.join("kept.png"), PNG).unwrap();
     fs::set_permissions(here.join("kept.png"), Permissions::from_mode(0o444)).unwrap();
     let check = |name: &str, force| {
-        Output::new(&here.join(name), &FileKind::PNG, &[], force).map(drop).map_err(|error| error.to_string())
+        Output::new(&here.join(name), &OutputKind::PNG, &[], force)
+            .map(drop)
+            .map_err(|error| error.to_string())
     };
     for (out, says) in [
         ("folder.png", "a folder"),
@@ -162,7 +164,7 @@ fn what_cannot_be_written_is_known_before_the_work() {
         let refused = check(out, false).unwrap_err();
         assert!(refused.contains(says), "{refused}");
     }
-    assert!(Output::new(Path::new(""), &FileKind::PNG, &[], true).is_err());
+    assert!(Output::new(Path::new(""), &OutputKind::PNG, &[], true).is_err());
     check("kept.png", true).unwrap();
     holds(here, &["file", "folder.png", "kept.png"]);
 }

@@ -142,7 +142,26 @@ fn truncated_packs_and_other_files_are_refused_with_what_to_do() {
     fs::write(&path, b"\x89HDF\r\n\x1a\n and so on").unwrap();
     assert!(format_reason(Dataset::open(&path)).contains("HDF5 file of another kind"));
     fs::write(&path, vec![7u8; 5000]).unwrap();
-    assert!(format_reason(Dataset::open(&path)).contains("found something else"));
+    assert!(format_reason(Dataset::open(&path)).contains("found a file of an unknown kind"));
+    fs::write(&path, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n").unwrap();
+    let reason = format_reason(Dataset::open(&path));
+    assert!(reason.contains("found a Git LFS pointer") && reason.contains("git lfs pull"), "{reason}");
+}
+
+/// `h5py.File(path, "a")` of a process that is killed leaves the flag of an open file.
+#[test]
+fn a_pack_whose_writer_was_killed_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = packed(folder.path(), SetKind::Photographs);
+    let mut bytes = fs::read(&path).unwrap();
+    let flags = 512 + 20;
+    assert_eq!(bytes[flags..flags + 4], [0; 4]);
+    bytes[flags] = 1;
+    fs::write(&path, &bytes).unwrap();
+    pack::verify(&path).unwrap().load().unwrap();
+    bytes[flags] = 3;
+    fs::write(&path, &bytes).unwrap();
+    assert!(format_reason(pack::verify(&path)).contains("damaged outside its images"));
 }
 
 #[test]

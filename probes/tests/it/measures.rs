@@ -7,7 +7,7 @@ use eqr_probes::r2::R2;
 use eqr_probes::retrieval::{Retrieval, ranks};
 use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{Difference, Summary, holm, paired, student, welch};
-use eqr_probes::{Accuracy, TensorRole, knn};
+use eqr_probes::{Accuracy, knn};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -51,7 +51,7 @@ fn same(found: &Difference, expected: &Value) {
 fn accuracies_and_r2_agree_with_scikit_learn() {
     let case = reference("accuracy");
     let (predicted, truth) = (labels(&case["predicted"]), labels(&case["truth"]));
-    let accuracy = Accuracy::new("reference", TensorRole::TestTargets, &predicted, &truth, 5).unwrap();
+    let accuracy = Accuracy::new(&predicted, &truth, 5);
     close(accuracy.top1, &case["top1"]);
     close(accuracy.mean_per_class, &case["mean_per_class"]);
     let case = reference("r2");

@@ -7,9 +7,9 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
-use eqr_datasets::output::{FileKind, Output};
+use eqr_datasets::output::{Output, OutputKind};
 use eqr_datasets::pack::{PACK, SPLITS};
-use eqr_datasets::packing::{PackSpec, Resize, pack};
+use eqr_datasets::packing::{PackSpec, Resize, pack, remarks};
 use eqr_datasets::scene::Paint;
 use eqr_datasets::show::{self, PairChoice};
 use eqr_datasets::solids::{self, SolidsSpec};
@@ -208,13 +208,8 @@ fn pack_set(args: PackArgs) -> Result<()> {
         pack(source, &args.input, out, &spec, &|done, all| progress.at(done as u64, all as u64))
     })?;
     progress.finish();
-    let left_out = packed.provenance["left_out"].as_array().map_or(0, Vec::len);
-    if left_out > 0 {
-        say(&format!(
-            "{left_out} images that cannot be used were left out; the pack's provenance lists them"
-        ));
-    }
     describe(&args.out, &packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
+    remarks(&packed).iter().for_each(|remark| say(remark));
     Ok(())
 }
 
@@ -248,7 +243,7 @@ fn generate(args: GenerateArgs) -> Result<()> {
 }
 
 fn draw(args: ShowArgs) -> Result<()> {
-    let output = Output::new(&args.out, &FileKind::PNG, &[&args.pack], args.force)?;
+    let output = Output::new(&args.out, &OutputKind::PNG, &[&args.pack], args.force)?;
     let pack = Pack::open(&args.pack)?;
     let split = pack.expect_split(&args.split)?;
     let (rows, columns) = show::default_grid_size(split, args.pairs);

@@ -8,7 +8,7 @@ use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::Pack;
-use eqr_datasets::output::{FileKind, Output};
+use eqr_datasets::output::{Output, OutputKind};
 use eqr_models::Collective;
 use eqr_probes::Error;
 use eqr_probes::confusion::{ClassScore, SegmentationScore};
@@ -92,7 +92,7 @@ fn two_numbers(text: &str) -> Result<(f64, f64), String> {
 }
 
 /// Tables of class scores among the files that may be replaced.
-const CLASS_SCORES: FileKind = FileKind {
+const CLASS_SCORES: OutputKind = OutputKind {
     name: "a table of class scores",
     begins: |start| start.starts_with(CLASS_COLUMNS.join(",").as_bytes()),
 };
@@ -113,7 +113,7 @@ impl Outputs {
         let output = |name: &str, kind| Output::new(&folder.join(name), kind, &inputs, args.force);
         Ok(Outputs {
             classes: output("classes.csv", &CLASS_SCORES)?,
-            scenes: output("scenes.png", &FileKind::PNG)?,
+            scenes: output("scenes.png", &OutputKind::PNG)?,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use eqr_datasets::FileKind;
 
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::{checkpoint, layout};
@@ -36,10 +37,13 @@ impl FileFormat {
             [b'P', b'K', 3, 4, ..] => Ok(FileFormat::TorchScript),
             // safetensors: the header's length in 8 bytes, then the header, which is JSON
             [_, _, _, _, _, _, _, _, b'{'] => Ok(FileFormat::Safetensors),
-            _ => bail!(
-                "neither a safetensors file nor TorchScript\nhint: write one with \
-                 safetensors.torch.save_file or torch.jit.trace(..).save; `--help` lists what is accepted"
-            ),
+            _ => {
+                let hint = "hint: write one with safetensors.torch.save_file or torch.jit.trace(..).save; `--help` \
+                            lists what is accepted";
+                let kind = FileKind::of_file(path)?;
+                let hint = kind.hint().unwrap_or(hint);
+                bail!("neither a safetensors file nor TorchScript, but {kind}\n{hint}")
+            }
         }
     }
 }

@@ -5,20 +5,23 @@
 //!   k), the transformation from the first view to the second;
 //! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! All float types are read as float32, those of targets as float64, and labels of all integer types as
+//! All float types, float16 among them, are read as float32, those of targets as float64, and labels of all integer types as
 //! int64.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use eqr_datasets::FileKind;
 use eqr_probes::linear_classification::LabelledFeatures;
 use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File, H5Type};
 use tch::kind::Element;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use crate::console::say;
 use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::measure::transfer::absent_classes;
 use crate::registry::TaskFamily;
 
 /// An open feature file.
@@ -34,12 +37,12 @@ impl FeatureFile {
     /// A file that cannot be read or is not HDF5.
     pub fn open(path: &Path) -> Result<FeatureFile> {
         hdf5::silence_errors(true);
-        std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
-        let file = File::open(path).map_err(|error| {
-            anyhow!(
-                "{}: not a feature file: HDF5 says: {error}\nhint: scripts/export_features.py writes one",
-                path.display()
-            )
+        let place = path.display();
+        let kind = FileKind::of_file(path).with_context(|| format!("{place}"))?;
+        let hint = "hint: scripts/export_features.py writes one";
+        let file = File::open(path).map_err(|error| match kind {
+            FileKind::Hdf5 => anyhow!("{place}: not a feature file: HDF5 says: {error}\n{hint}"),
+            other => anyhow!("{place}: {}", other.instead_of("a feature file, which is HDF5", hint)),
         })?;
         Ok(FeatureFile { file, path: path.to_owned() })
     }
@@ -89,6 +92,13 @@ impl FeatureFile {
         let (train, classes) = self.labelled_train(device)?;
         let labelled = |split: &str| self.labelled_like(split, &train, classes, device);
         let (val, test) = (labelled("val")?, labelled("test")?);
+        let numbers: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        let labels = Vec::<i32>::try_from(&test.y.to_kind(Kind::Int).to_device(Device::Cpu))?;
+        let untested = absent_classes(&numbers, &labels).join(", ");
+        if !untested.is_empty() {
+            let place = self.at("test/labels");
+            say(&format!("note: {place}: no sample of class {untested}: left out of the mean per class"));
+        }
         Ok(TransferData {
             name: self.path.display().to_string(),
             train,
@@ -285,6 +295,7 @@ impl FeatureFile {
 
 #[cfg(test)]
 mod tests {
+    use hdf5::types::FloatSize;
     use ndarray::{Array1, Array2};
 
     use super::*;
@@ -325,6 +336,21 @@ mod tests {
         assert_eq!(first_row, [0.0, 1.0, 2.0, 100.0, 101.0, 102.0]);
         assert!(file.has_labelled());
         assert_eq!(file.classification(Device::Cpu).unwrap().classes, 3);
+    }
+
+    #[test]
+    fn half_precision_is_read_as_float32() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("half.h5");
+        let file = File::create(&path).unwrap();
+        let half = TypeDescriptor::Float(FloatSize::U2);
+        let values = Array2::from_shape_fn((2, 3), |(i, j)| (i * 3 + j) as f32 / 4.0);
+        let dataset = file.new_dataset_builder().empty_as(&half).shape((2, 3)).create("x").unwrap();
+        dataset.write(&values).unwrap();
+        assert_eq!(dataset.storage_size(), 12, "two bytes a value");
+        drop(file);
+        let read = FeatureFile::open(&path).unwrap().matrix("x").unwrap();
+        assert_eq!(Vec::<f32>::try_from(read.view([-1])).unwrap(), values.into_raw_vec_and_offset().0);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde::Deserialize;
 
 use crate::registry::{Better, TaskFamily, better};
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::metric::{Metric, ValueOrigin};
+use crate::run_folder::metrics_file;
 
 /// A row of the file.
 #[derive(Deserialize)]
@@ -64,14 +65,11 @@ pub fn data_sets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<S
 /// All rows. Rows without a method get `method`.
 fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
     let place = || path.display().to_string();
-    let mut reader = csv::Reader::from_path(path).with_context(place)?;
+    let mut reader = metrics_file::open(path)?;
     let mut values = Vec::new();
     for (i, row) in reader.deserialize().enumerate() {
-        let mut value: ImportedValue = row.map_err(|error| {
-            let hint =
-                "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv";
-            anyhow!("{}: {error}\n{hint}", place())
-        })?;
+        let mut value: ImportedValue =
+            row.map_err(|error| anyhow!("{}: {error}\n{}", place(), metrics_file::HINT))?;
         ensure!(
             value.value.is_finite(),
             "{}: row {}: value {} is not a finite number",
@@ -145,10 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn a_spreadsheets_rows_are_taken() {
+        let text = "dataset;task;metric;value\nC;rotation;r2_per_output;0,75\n";
+        assert_eq!(imported(text, "X", "C").unwrap()[0].value, 0.75);
+    }
+
+    #[test]
     fn broken_rows_are_refused() {
         for (text, says) in [
             ("dataset,task,metric\nC,rotation,r2\n", "value"),
             ("dataset,task,metric,value\nC,rotation,r2,much\n", "line: 2"),
+            ("dataset;task;metric;value\nC;rotation;r2;much\n", "line: 2"),
+            ("dataset,task,metric,value\nC,rotation,r2,0,5\n", "decimal commas need `;`"),
             ("dataset,task,metric,value\nC,rotation,r2,NaN\n", "row 1: value NaN"),
             ("dataset,task,metric,value\n", "no row of `X` on C"),
         ] {

@@ -7,6 +7,7 @@ use crate::encoder::network::Network;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::feature_file::FeatureFile;
+use crate::measure::pair_features::PairSet;
 use crate::measure::{classification, exact_map, geometry, reconstruction, regression, retrieval};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::Probe;
@@ -62,17 +63,25 @@ pub fn measure_features(
     probe: &Probe,
     device: Device,
 ) -> Result<Vec<MeasuredValue>> {
+    let mut values = regression::measure_sets(&feature_sets(file, tasks, device)?, probe)?;
+    if file.has_labelled() {
+        values.extend(classification::measure_features(&file.classification(device)?, probe)?);
+    }
+    Ok(values)
+}
+
+/// The pairs of a feature file for those of its targets that are among `tasks`.
+///
+/// # Errors
+/// A file without any of the tasks, errors of the reader.
+pub fn feature_sets(file: &FeatureFile, tasks: &[EquivarianceTask], device: Device) -> Result<Vec<PairSet>> {
     let mut sets = file.pair_sets(device)?;
     let found: Vec<String> = sets.iter().map(|set| set.task.clone()).collect();
     sets.retain(|set| tasks.iter().any(|task| task.name == set.task));
     let names = tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
     let path = file.path().display();
     ensure!(!sets.is_empty(), "{path}: targets {}, expected some of {names}", found.join(", "));
-    let mut values = regression::measure_sets(&sets, probe)?;
-    if file.has_labelled() {
-        values.extend(classification::measure_features(&file.classification(device)?, probe)?);
-    }
-    Ok(values)
+    Ok(sets)
 }
 
 fn all(values: impl Iterator<Item = Result<Vec<MeasuredValue>>>) -> Result<Vec<MeasuredValue>> {

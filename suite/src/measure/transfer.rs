@@ -1,6 +1,8 @@
 //! Linear transfer (protocol section 5): encodes a labelled pack with a frozen encoder, and lists the
 //! accuracies as values.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
@@ -10,6 +12,7 @@ use eqr_probes::transfer::{LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
+use crate::console::say;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
@@ -51,6 +54,7 @@ impl<'a> ImageEncoder<'a> {
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
+    check_classes(pack, train, test)?;
     let read = |split: &PackedSplit, indices: &[usize]| {
         features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())
     };
@@ -70,6 +74,37 @@ pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparati
     };
     let (train, test) = (read(train, &train_rows)?, read(test, &all(test))?);
     Ok(TransferData { name: pack.name.clone(), train, val, test, classes: pack.class_names.len() })
+}
+
+/// Names the classes that a split lacks, before anything is encoded. Nothing is learned of a class without
+/// training images; one without test images is left out of the mean per class.
+fn check_classes(pack: &Pack, train: &PackedSplit, test: &PackedSplit) -> Result<()> {
+    let place = pack.path().display();
+    let absent = |split: &PackedSplit| absent_classes(&pack.class_names, &split.labels).join(", ");
+    let untrained = absent(train);
+    ensure!(
+        untrained.is_empty(),
+        "{place}: no training images of {untrained}\nhint: pack the set again without these classes"
+    );
+    let untested = absent(test);
+    if !untested.is_empty() {
+        say(&format!("note: {place}: no test images of {untested}: left out of the mean per class"));
+    }
+    let unchosen = pack.split("val").map(absent).unwrap_or_default();
+    if !unchosen.is_empty() {
+        say(&format!("note: {place}: no validation images of {unchosen}: lambda is chosen without them"));
+    }
+    Ok(())
+}
+
+/// The quoted names of the classes without a label in `labels`.
+pub(super) fn absent_classes(names: &[String], labels: &[i32]) -> Vec<String> {
+    let occurring: BTreeSet<i32> = labels.iter().copied().collect();
+    let named = names.iter().enumerate();
+    named
+        .filter(|(class, _)| !occurring.contains(&(*class as i32)))
+        .map(|(_, name)| format!("`{name}`"))
+        .collect()
 }
 
 /// The accuracies of logistic regression and of nearest neighbours, and the strength of the penalty.
@@ -135,6 +170,13 @@ mod tests {
         assert_eq!([0, 1, 2].map(|class| count(&aside, class)), [10, 10, 1]);
         assert_eq!((kept.len(), aside.len()), (189, 21));
         assert!(kept.iter().all(|row| aside.binary_search(row).is_err()));
+    }
+
+    #[test]
+    fn absent_classes_are_named() {
+        let names = ["cat", "dog", "elk"].map(str::to_owned);
+        assert_eq!(absent_classes(&names, &[0, 2, 2]), ["`dog`"]);
+        assert!(absent_classes(&names, &[2, 1, 0]).is_empty());
     }
 
     /// With three rows per class, one row is held out from every third class.

@@ -6,6 +6,7 @@ mod data_set_size;
 mod device_rates;
 mod dry_run;
 mod encoders;
+mod external_files;
 mod integrity;
 mod looks;
 mod measure_cells;

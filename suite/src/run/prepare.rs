@@ -21,6 +21,7 @@ use crate::encoder::file_format::{checkpoint_in, is_torchscript};
 use crate::encoder::network::{Network, model_config};
 use crate::encoder::vit_file::VitParameters;
 use crate::failure::Outcome;
+use crate::run::external_files;
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::provenance::provenance;
@@ -109,6 +110,8 @@ fn prepare(
     let pack_hashes = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
     warn_of_scripts(suite);
     let row_hashes = agree(ranks, hash_rows(suite))?;
+    let sets = [&downstream.transfer[..], &downstream.segmentation[..]];
+    on_leader(worker, || external_files::check(&sub_suite, &data, sets, worker.device))?;
     same_everywhere(ranks, "the files of rows and sets", &format!("{pack_hashes:?} {row_hashes:?}"))?;
     let looks = agree(ranks, request.looks(suite))?;
     Ok(Prepared { sub_suite, data, initial_encoder, downstream, looks, pack_hashes, row_hashes })

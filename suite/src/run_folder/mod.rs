@@ -12,6 +12,7 @@ pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod metric;
+pub mod metrics_file;
 pub mod provenance;
 pub mod row_files;
 pub mod safetensors;

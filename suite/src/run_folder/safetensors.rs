@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context, Result, bail};
-use eqr_datasets::output::FileKind;
+use anyhow::{Context, Result, anyhow, bail};
+use eqr_datasets::FileKind;
+use eqr_datasets::output::OutputKind;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use tch::{Kind, Tensor};
@@ -13,7 +14,7 @@ use tch::{Kind, Tensor};
 pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
 
 /// Safetensors among the files that may be replaced: the length of a JSON header, then the header.
-pub const SAFETENSORS: FileKind = FileKind {
+pub const SAFETENSORS: OutputKind = OutputKind {
     name: "a safetensors file",
     begins: |start| start.get(6..9).is_some_and(|middle| middle == b"\0\0{"),
 };
@@ -42,7 +43,12 @@ pub fn encode(tensors: &[(String, Tensor)], metadata: Option<HashMap<String, Str
 /// # Errors
 /// Bytes that are not safetensors; a tensor whose elements are not floats.
 pub fn decode(bytes: &[u8]) -> Result<(NamedTensors, HashMap<String, String>)> {
-    let (_, header) = SafeTensors::read_metadata(bytes).context("not a safetensors file")?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| match FileKind::of(bytes) {
+        FileKind::Safetensors | FileKind::Unknown => anyhow!("not a safetensors file: {error}"),
+        kind => {
+            anyhow!(kind.instead_of("a safetensors file", "hint: safetensors.torch.save_file writes one"))
+        }
+    })?;
     let metadata = header.metadata().clone().unwrap_or_default();
     let tensor = |(name, view): (String, TensorView)| {
         let Some((kind, _)) = KINDS.iter().find(|(_, dtype)| *dtype == view.dtype()) else {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use eqr_datasets::FileKind;
 
 use crate::suite_file::suggestions::nearest;
 
@@ -45,8 +46,14 @@ pub fn read(name: &str) -> Result<(String, String)> {
             names.join(", ")
         );
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read suite file {name}"))?;
-    Ok((text, name.to_owned()))
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read suite file {name}"))?;
+    let kind = FileKind::of(&bytes);
+    // an empty file is an empty suite, whose missing keys are named
+    let is_other = kind.is_stand_in() && kind != FileKind::Empty;
+    match String::from_utf8(bytes) {
+        Ok(text) if !is_other => Ok((text, name.to_owned())),
+        _ => bail!("{name}: {}", kind.instead_of("a suite as TOML", "hint: save it as UTF-8 text")),
+    }
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ fn what_does_not_fit_is_named_in_one_message() {
     for (file, says) in [
         ("absent.safetensors", "absent.safetensors"),
         ("noise.safetensors", "not a safetensors file"),
-        ("tiny.toml", "not a safetensors file"),
+        ("tiny.toml", "expected a safetensors file, found a text file"),
     ] {
         let output = run(file);
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

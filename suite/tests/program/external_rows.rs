@@ -146,6 +146,17 @@ fn an_encoder_alone_makes_a_table() {
     assert_eq!(Vec::from_iter(methods), ["Colours", "Features", "Theirs"]);
 }
 
+/// Labelled training features of which a logistic regression cannot be fitted.
+fn fewer_samples_than_classes(path: &Path) {
+    let _alone = writing_hdf5();
+    let file = File::open_rw(path).unwrap();
+    let train = file.group("train").unwrap();
+    train.unlink("features").unwrap();
+    train.unlink("labels").unwrap();
+    train.new_dataset_builder().with_data(&Array2::<f32>::eye(3)).create("features").unwrap();
+    train.new_dataset_builder().with_data(&Array1::from_vec(vec![0i64, 1, 5])).create("labels").unwrap();
+}
+
 /// A failed measurement is named, the others are done, and a later call repeats it.
 #[test]
 fn what_fails_leaves_the_others_be() {
@@ -153,28 +164,27 @@ fn what_fails_leaves_the_others_be() {
     let here = folder.path();
     suite(here);
     let good = std::fs::read(here.join("features.h5")).unwrap();
-    std::fs::write(here.join("features.h5"), &good[..good.len() / 2]).unwrap();
+    fewer_samples_than_classes(&here.join("features.h5"));
     let args = [&RUN[..], &["--methods", "Random init", "--out", "run"]].concat();
     let output = eqr(here, &args);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    for part in ["2 of the measurements failed, the others are done", "probe-external-features: features.h5"]
-    {
+    for part in ["measurements failed, the others are done", "transfer-photos-external-features: "] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(here.join("run/failed/probe-external-features.json").is_file());
+    assert!(here.join("run/failed/transfer-photos-external-features.json").is_file());
     let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
     assert!(table.contains("Colours") && table.contains("Theirs"));
     if has_mpi() {
         let output = eqr_ranks(here, 2, &[&args[..args.len() - 1], &["two"]].concat());
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains("2 of the measurements failed"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("measurements failed, the others"), "{}", stderr(&output));
     }
     // a file may be replaced only while it has no cells
     std::fs::write(here.join("features.h5"), good).unwrap();
     succeeded(&eqr(here, &args));
-    assert!(here.join("run/cells/probe-external-features.json").is_file());
-    assert!(!here.join("run/failed/probe-external-features.json").exists());
+    assert!(here.join("run/cells/transfer-photos-external-features.json").is_file());
+    assert!(!here.join("run/failed/transfer-photos-external-features.json").exists());
     // a finished run takes further rows
     succeeded(&eqr(here, &[&args[..], &["--external", "Again=colours.pt"]].concat()));
     assert!(here.join("run/cells/transfer-photos-external-again.json").is_file());
@@ -190,7 +200,22 @@ fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
     let folder = folder();
     let here = folder.path();
     suite(here);
+    let odd = "dataset;task;metric;value\nphotos;color;r2_per_output;0,5\nphotos;flip;r2_per_output;much\n";
+    std::fs::write(here.join("odd.csv"), odd).unwrap();
+    std::fs::write(here.join("elsewhere.csv"), "dataset,task,metric,value\nSTL,color,r2_per_output,0.5\n")
+        .unwrap();
+    let features = std::fs::read(here.join("features.h5")).unwrap();
+    std::fs::write(here.join("half.h5"), &features[..features.len() / 2]).unwrap();
+    std::fs::write(here.join("pointer.pt"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+        .unwrap();
     for (more, says) in [
+        (vec!["--external", "Odd=odd.csv"], vec!["rows: `Odd`", "odd.csv", "line: 3"]),
+        (vec!["--external", "Else=elsewhere.csv"], vec!["rows: `Else`", "no row of `Else` on photos"]),
+        (vec!["--external", "Half=half.h5"], vec!["rows: `Half`", "half.h5"]),
+        (
+            vec!["--external", "Pointer=pointer.pt"],
+            vec!["rows: `Pointer`", "a Git LFS pointer", "git lfs pull"],
+        ),
         (vec!["--external", "Absent=absent.pt"], vec!["rows: `Absent`", "absent.pt"]),
         (vec!["--external", "Colours=colours.pt"], vec!["rows: `Colours` is listed twice"]),
         (vec!["--external", "Ours=colours.pt"], vec!["rows: `Ours` is listed twice"]),

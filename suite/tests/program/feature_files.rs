@@ -254,7 +254,7 @@ fn bad_files_of_probes() {
     let path = folder.path().join("f.h5");
     refused(folder.path(), &QUICK, &["No such file"]);
     std::fs::write(&path, "not HDF5").unwrap();
-    refused(folder.path(), &QUICK, &["not a feature file"]);
+    refused(folder.path(), &QUICK, &["expected a feature file, which is HDF5, found a text file"]);
     for (change, says) in cases {
         probe_file(&path);
         changed(&path, change);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use self::splits::ObjectKey;
 use super::listing::Listing;
-use super::member_path::{file_name, is_image, last_components};
+use super::member_path::{file_name, last_components};
 use super::plan::{PackPlan, Sample};
 use super::source::{Options, Source, SourceInfo};
 use crate::error::{Error, Result};
@@ -20,6 +20,7 @@ use crate::set_kind::SetKind;
 pub const DIEBENCH: Source = Source {
     kind: "3diebench",
     is_list: |path| splits::FILES.contains(&file_name(path)),
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,
@@ -105,7 +106,7 @@ fn objects<'a>(listing: &'a Listing) -> Result<Objects<'a>> {
         let Some([synset, name, file]) = last_components(path) else {
             continue;
         };
-        if let Some(view) = view(file, "image_").filter(|_| is_image(path)) {
+        if let Some(view) = view(file, "image_").filter(|_| listing.is_image(path)) {
             objects.entry((synset, name)).or_default().images.push((view, path));
         } else if let Some(view) = view(file, "latent_").filter(|_| file.ends_with(".npy")) {
             objects.entry((synset, name)).or_default().latents.push((view, path));

@@ -164,7 +164,10 @@ fn malformed_split_files_are_named() {
     };
     assert!(replaced("train_images.npy", labels_npy(&[1])).contains("train_images.npy: expected paths"));
     assert!(replaced("train_labels.npy", paths_npy(&["x"])).contains("train_labels.npy: expected integers"));
-    assert!(replaced("val_images.npy", b"half".to_vec()).contains("val_images.npy: not a .npy file"));
+    assert!(
+        replaced("val_images.npy", b"half".to_vec())
+            .contains("val_images.npy: expected a .npy file, found a text file")
+    );
 }
 
 #[test]
@@ -180,5 +183,5 @@ fn latents_are_seven_finite_floats() {
     assert!(read_latents(&npy("<f8", "(2,)", &[0; 16])).unwrap_err().contains("expected 7 latents, found 2"));
     assert!(read_latents(&npy("<f8", "(1, 7)", &[0; 56])).unwrap_err().contains("one dimension"));
     assert!(read_latents(&npy("|u1", "(7,)", &[0; 7])).unwrap_err().contains("as floats"));
-    assert!(read_latents(b"").unwrap_err().contains("not a .npy file"));
+    assert!(read_latents(b"").unwrap_err().contains("expected a .npy file, found an empty file"));
 }

@@ -12,9 +12,10 @@ use serde_json::json;
 
 use self::class_words::{ClassWords, is_wnid};
 use super::listing::Listing;
-use super::member_path::{file_name, is_image, last_components, without_archive_ending};
+use super::member_path::{file_name, last_components, without_archive_ending};
 use super::plan::{PackPlan, Sample};
 use super::source::{Options, Source, SourceInfo};
+use super::split_names::SplitRole;
 use crate::error::{Error, Result};
 
 /// ImageNet (ILSVRC 2012).
@@ -24,6 +25,7 @@ pub const IMAGENET: Source = Source {
         let name = file_name(path);
         validation::LISTS.contains(&name) || class_words::LISTS.contains(&name)
     },
+    is_sniffed: |_| false,
     plan,
     records: None,
     side: None,
@@ -91,12 +93,12 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
 /// Assigns all images to splits by their paths.
 fn images<'a>(listing: &'a Listing) -> Result<Images<'a>> {
     let mut images = Images::default();
-    for path in listing.paths().filter(|path| is_image(path)) {
+    for path in listing.paths().filter(|path| listing.is_image(path)) {
         let name = file_name(path);
         let number = validation::image_number(name);
         match (class_folder(path), number) {
             (Some((wnid, above)), _) => {
-                let is_val = number.is_some() || matches!(above, "val" | "validation");
+                let is_val = number.is_some() || SplitRole::of(above) == Some(SplitRole::Val);
                 let split = if is_val { &mut images.val } else { &mut images.train };
                 split.push(Labelled { wnid, name, path });
             }

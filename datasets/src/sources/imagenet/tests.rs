@@ -176,7 +176,10 @@ fn missing_ground_truth_is_named_with_the_hint() {
         "{neither}"
     );
     assert!(refused(&without(archives(), "meta.mat")).contains("without the devkit's meta.mat"));
-    assert!(refused(&with(archives(), "meta.mat", b"half")).contains("data/meta.mat: not a MATLAB file"));
+    assert!(
+        refused(&with(archives(), "meta.mat", b"half"))
+            .contains("data/meta.mat: expected a MATLAB 5 file, found a text file")
+    );
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::io;
 
 use anyhow::Result;
-use eqr_datasets::output::FileKind;
+use eqr_datasets::output::OutputKind;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, Event};
 
 use super::{ComparedMetric, Comparison, Verdict};
 
 /// JUnit XML among the files that may be replaced.
-pub const JUNIT: FileKind = FileKind { name: "JUnit XML", begins: is_junit };
+pub const JUNIT: OutputKind = OutputKind { name: "JUnit XML", begins: is_junit };
 
 fn is_junit(start: &[u8]) -> bool {
     let text = String::from_utf8_lossy(start);

@@ -10,7 +10,7 @@ use crate::registry::{Better, TaskFamily, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
-use crate::run_folder::{layout, manifest};
+use crate::run_folder::{layout, manifest, metrics_file};
 
 /// A run as `compare` reads it.
 pub struct Record {
@@ -127,7 +127,7 @@ fn read_metrics(path: &Path) -> Result<Vec<Metric>> {
     let place = path.display();
     let other_file =
         || format!("{place} is not a metrics.csv\nhint: name a run's folder, or its metrics.csv");
-    let mut reader = csv::Reader::from_path(path).with_context(|| place.to_string())?;
+    let mut reader = metrics_file::open(path)?;
     let columns = reader.headers().with_context(other_file)?.clone();
     let mut metrics = Vec::new();
     for row in reader.into_records() {

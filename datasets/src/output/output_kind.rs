@@ -1,7 +1,7 @@
 //! What a file holds, as seen from its first bytes.
 
 /// A kind of output.
-pub struct FileKind {
+pub struct OutputKind {
     /// As in "an existing file that is not ...".
     pub name: &'static str,
     /// Whether a file that begins with these bytes is of this kind. Damaged files and those of other versions
@@ -9,8 +9,8 @@ pub struct FileKind {
     pub begins: fn(&[u8]) -> bool,
 }
 
-impl FileKind {
+impl OutputKind {
     /// Pictures.
-    pub const PNG: FileKind =
-        FileKind { name: "a PNG picture", begins: |start| start.starts_with(b"\x89PNG\r\n\x1a\n") };
+    pub const PNG: OutputKind =
+        OutputKind { name: "a PNG picture", begins: |start| start.starts_with(b"\x89PNG\r\n\x1a\n") };
 }

@@ -1,0 +1,83 @@
+//! The files of the rows that are not trained here, checked before the first training step: an encoder that
+//! fails or a row of results that cannot be read must not be met after the trainings.
+
+use anyhow::{Context, Result};
+use eqr_datasets::Pack;
+use tch::Device;
+
+use crate::data::open::OpenedPack;
+use crate::encoder::frozen::FrozenEncoder;
+use crate::measure::feature_file::FeatureFile;
+use crate::measure::imported_results;
+use crate::measure::probe::feature_sets;
+use crate::run_folder::cell::CellKind;
+use crate::run_folder::metric::ValueOrigin;
+use crate::suite_file::data_sets::SubSuite;
+use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::tasks::tasks;
+
+/// Reads every file of the suite's external rows.
+///
+/// # Errors
+/// A file that cannot be read or does not hold what the suite measures. The message names the row.
+pub(super) fn check(
+    sub_suite: &SubSuite,
+    data: &OpenedPack,
+    [transfer, segmentation]: [&[Pack]; 2],
+    device: Device,
+) -> Result<()> {
+    for row in &sub_suite.suite.rows {
+        let place = || format!("rows: `{}`", row.name);
+        check_encoder(sub_suite, data, row, device).with_context(place)?;
+        check_features(sub_suite, data, row).with_context(place)?;
+        check_results(sub_suite, data, row, [transfer, segmentation]).with_context(place)?;
+    }
+    Ok(())
+}
+
+fn check_encoder(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow, device: Device) -> Result<()> {
+    let Some(path) = &row.encoder else { return Ok(()) };
+    FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device)?;
+    for set in &sub_suite.suite.segmentation {
+        let side = usize::try_from(set.head.crop)?;
+        FrozenEncoder::open_for_maps(path, &row.options, side, device)
+            .with_context(|| format!("segmentation, {}", set.file))?;
+    }
+    Ok(())
+}
+
+fn check_features(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow) -> Result<()> {
+    let suite = &sub_suite.suite;
+    if let Some(path) = row.features.as_ref().filter(|_| suite.probe.seeds > 0) {
+        let file = FeatureFile::open(path)?;
+        feature_sets(&file, &tasks(data.pack.kind, &suite.transforms), Device::Cpu)?;
+        if file.has_labelled() {
+            file.classification(Device::Cpu)?;
+        }
+    }
+    let sets = suite.transfer.iter().filter_map(|set| row.transfer.get(&set.slug()));
+    sets.into_iter().try_for_each(|path| FeatureFile::open(path)?.transfer_data(Device::Cpu).map(drop))
+}
+
+/// A results file must hold values for at least one of the measurements of the suite.
+fn check_results(
+    sub_suite: &SubSuite,
+    data: &OpenedPack,
+    row: &ExternalRow,
+    [transfer, segmentation]: [&[Pack]; 2],
+) -> Result<()> {
+    let Some(path) = &row.metrics else { return Ok(()) };
+    let own = sub_suite.key.as_ref().unwrap_or(&data.pack.name);
+    let measured = [(CellKind::Transfer, transfer), (CellKind::Segment, segmentation)];
+    let measured =
+        measured.into_iter().flat_map(|(kind, packs)| packs.iter().map(move |pack| (kind, &pack.name)));
+    for (kind, data_set) in std::iter::once((CellKind::Probe, own)).chain(measured) {
+        if imported_results::data_sets(path, &row.name, kind)?.contains(data_set) {
+            return Ok(());
+        }
+    }
+    let (suite, method) = (&*sub_suite.suite.name, row.name.clone());
+    let origin = ValueOrigin { suite, table: None, dataset: own, method, pretrain_seed: 0, cell: "" };
+    // says that there is no row, and what the file has
+    imported_results::metrics(path, &origin, CellKind::Probe).map(drop)
+}

@@ -1,0 +1,110 @@
+//! Reading a file with the columns of `metrics.csv`, as this program writes it or as a spreadsheet saves it.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use csv::{Reader, ReaderBuilder, StringRecord, Writer};
+use eqr_datasets::FileKind;
+
+/// What to do with a row that cannot be read.
+pub const HINT: &str = "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv; \
+                        decimal commas need `;` or tabs between the columns";
+
+/// The column with numbers that may have a decimal comma.
+const VALUE: &str = "value";
+
+/// The rows of the file at `path`. The columns may be separated by commas, semicolons or tabs. In the last two
+/// cases a value may have a decimal comma.
+///
+/// # Errors
+/// A file that cannot be read or is not text.
+pub fn open(path: &Path) -> Result<Reader<Cursor<Vec<u8>>>> {
+    let place = || path.display().to_string();
+    let bytes = std::fs::read(path).with_context(place)?;
+    let kind = FileKind::of(&bytes);
+    let is_text = std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0);
+    if kind.is_stand_in() || !is_text {
+        let hint = "hint: save it as CSV with the encoding UTF-8";
+        bail!("{}: {}", place(), kind.instead_of("a CSV file with the columns of metrics.csv", hint));
+    }
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    match separator(text) {
+        b',' => Ok(Reader::from_reader(Cursor::new(text.to_vec()))),
+        other => Ok(Reader::from_reader(Cursor::new(with_commas(text, other).with_context(place)?))),
+    }
+}
+
+/// The most frequent separator of the first line.
+fn separator(text: &[u8]) -> u8 {
+    let header = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let count = |separator: u8| header.iter().filter(|&&byte| byte == separator).count();
+    // the last of several maxima
+    [b'\t', b';', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
+}
+
+/// The same rows with commas between the columns, and points in the values.
+fn with_commas(text: &[u8], separator: u8) -> Result<Vec<u8>> {
+    let mut from = ReaderBuilder::new().delimiter(separator).from_reader(text);
+    let headers = from.headers()?.clone();
+    let mut to = Writer::from_writer(Vec::new());
+    to.write_record(&headers)?;
+    for record in from.records() {
+        let record = record.context(HINT)?;
+        let fields = headers.iter().zip(&record).map(|(name, field)| match name {
+            VALUE => with_point(field),
+            _ => field.to_owned(),
+        });
+        to.write_record(&fields.collect::<StringRecord>())?;
+    }
+    to.into_inner().map_err(|error| anyhow!("{error}"))
+}
+
+/// A number with a decimal comma and no point, with a point.
+fn with_point(number: &str) -> String {
+    match number.matches(',').count() {
+        1 if !number.contains('.') => number.replace(',', "."),
+        _ => number.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &[u8]) -> Result<Vec<Vec<String>>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        std::fs::write(&path, text).unwrap();
+        let records = open(&path)?.into_records().collect::<Result<Vec<_>, _>>()?;
+        Ok(records.iter().map(|record| record.iter().map(str::to_owned).collect()).collect())
+    }
+
+    #[test]
+    fn spreadsheets_separate_by_semicolons_or_tabs() {
+        for text in [
+            "dataset,task,metric,value\nC,\"a, b\",r2,0.53\n",
+            "\u{feff}dataset;task;metric;value\r\nC;a, b;r2;0,53\r\n",
+            "dataset\ttask\tmetric\tvalue\nC\ta, b\tr2\t0.53\n",
+        ] {
+            assert_eq!(rows(text.as_bytes()).unwrap(), [["C", "a, b", "r2", "0.53"]], "{text:?}");
+        }
+        let thousands = rows(b"dataset;task;metric;value\nC;a;r2;1.234,5\n").unwrap();
+        assert_eq!(thousands[0][3], "1.234,5", "not a number, and the reader of the row says so");
+    }
+
+    #[test]
+    fn other_files_are_named() {
+        for (bytes, says) in [
+            (&b"<!DOCTYPE html><html>"[..], "found an HTML page"),
+            (b"version https://git-lfs.github.com/spec/v1\noid", "found a Git LFS pointer"),
+            (b"\x1f\x8b\x08\0\xff", "found a gzip-compressed file"),
+            (b"PK\x03\x04\0\xff", "found a zip archive"),
+            (b"\xff\xfed\0a\0", "found a UTF-16 text file\nhint: save it as UTF-8"),
+            (b"", "found an empty file"),
+        ] {
+            let message = format!("{:#}", rows(bytes).unwrap_err());
+            assert!(message.contains(says) && message.contains("metrics.csv"), "{message}");
+        }
+    }
+}
