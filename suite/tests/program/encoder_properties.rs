@@ -231,7 +231,7 @@ fn with_code_changed(from: &Path, to: &Path) -> bool {
     let mut changed = false;
     for index in 0..archive.len() {
         let mut file = archive.by_index(index).unwrap();
-        let name = file.name().replace("cpu/", "cuda/");
+        let name = file.name().unwrap().replace("cpu/", "cuda/");
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
         if name.ends_with(".py") {
