@@ -58,7 +58,7 @@ const REACH: f64 = 20.0;
 const LINEAR: f64 = 1e7;
 
 /// Decrease per row that is below the rounding of float32 gradients.
-const NOISE: f64 = 1e-15;
+const NOISE: f64 = 1e-13;
 
 /// Configuration of the fits. The default is the protocol's.
 #[derive(Debug, Clone, PartialEq)]
