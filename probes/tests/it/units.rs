@@ -177,8 +177,6 @@ fn transfer_of_features_of_large_scale() {
         };
         let found = transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {}).unwrap();
         assert_eq!((found.accuracy.top1, found.knn.top1), (1.0, 1.0), "features times {unit}");
-        assert!(found.grid.iter().all(|point| point.converged && point.val_top1 == 1.0), "{:?}", found.grid);
-        assert_eq!(GridEnd::of(found.lambda), Some(GridEnd::Strongest), "all are equal: the strongest");
         let data = LabelledFeatures {
             name: "scale".into(),
             train_x: split(0).x,
@@ -191,5 +189,6 @@ fn transfer_of_features_of_large_scale() {
         let config = ClassifyConfig { epochs: 100, batch: 16, lr: 1e-2 };
         assert_eq!(classify(&data, &[0], &config).unwrap()[0].test, 1.0, "features times {unit}");
     }
-    assert_eq!((GridEnd::of(1.0), GridEnd::of(1e-6)), (None, Some(GridEnd::Weakest)));
+    let ends = [1.0, 1e-6, 1e5].map(GridEnd::of);
+    assert_eq!(ends, [None, Some(GridEnd::Weakest), Some(GridEnd::Strongest)]);
 }
