@@ -1,5 +1,6 @@
 //! Layers of the encoder, the heads and the decoder.
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::Arena;
@@ -56,27 +57,75 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last axis, with eps 1e-6 as in timm.
+/// What the names and shapes of a transformer's parameters do not show. The default is that of timm's plain
+/// ViTs, and of every encoder trained here.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BlockForm {
+    /// Function between the two layers of an MLP.
+    pub activation: Activation,
+    /// Added to the variance in layer normalisation.
+    pub eps: f64,
+}
+
+impl Default for BlockForm {
+    fn default() -> Self {
+        BlockForm { activation: Activation::Gelu, eps: 1e-6 }
+    }
+}
+
+/// Function between the two layers of an MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// x Phi(x), with the normal distribution function Phi.
+    Gelu,
+    /// GELU's approximation by a hyperbolic tangent.
+    GeluTanh,
+    /// x sigmoid(1.702 x), as in OpenAI's CLIP.
+    QuickGelu,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    fn apply(self, x: &Tensor) -> Tensor {
+        match self {
+            Activation::Gelu => x.gelu("none"),
+            Activation::GeluTanh => x.gelu("tanh"),
+            Activation::QuickGelu => x * (x * 1.702).sigmoid(),
+            Activation::Relu => x.relu(),
+        }
+    }
+}
+
+/// Layer normalisation over the last axis.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm {
     weight: Param,
     bias: Param,
     dim: i64,
+    eps: f64,
 }
 
 impl LayerNorm {
-    /// Scale one, shift zero.
+    /// Scale one, shift zero, timm's eps.
     pub fn new(reg: &mut Registry, group: ParameterGroup, name: &str, dim: i64) -> Self {
+        Self::with_eps(reg, group, name, dim, BlockForm::default().eps)
+    }
+
+    /// Scale one, shift zero.
+    pub fn with_eps(reg: &mut Registry, group: ParameterGroup, name: &str, dim: i64, eps: f64) -> Self {
         reg.scope(name, |reg| LayerNorm {
             weight: reg.add(group, "weight", &[dim], Init::Constant(1.0)),
             bias: reg.add(group, "bias", &[dim], Init::Constant(0.0)),
             dim,
+            eps,
         })
     }
 
     /// (..., dim) -> (..., dim).
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
-        x.layer_norm([self.dim], Some(p.get(self.weight)), Some(p.get(self.bias)), 1e-6, true)
+        x.layer_norm([self.dim], Some(p.get(self.weight)), Some(p.get(self.bias)), self.eps, true)
     }
 }
 
@@ -146,17 +195,19 @@ fn fused_is_faster(device: Device, tokens: i64) -> bool {
     device != Device::Cpu || tokens > 256
 }
 
-/// Two linear layers with a GELU between them.
+/// Two linear layers with an activation between them.
 #[derive(Clone, Copy, Debug)]
 pub struct Mlp {
     fc1: Linear,
     fc2: Linear,
+    activation: Activation,
 }
 
 impl Mlp {
     /// `dim` -> 4 `dim` -> `dim` under `mlp.`; weights from `init(fan_in, fan_out)`.
-    pub fn new(reg: &mut Registry, dim: i64, init: fn(i64, i64) -> Init) -> Self {
+    pub fn new(reg: &mut Registry, dim: i64, activation: Activation, init: fn(i64, i64) -> Init) -> Self {
         reg.scope("mlp", |reg| Mlp {
+            activation,
             fc1: Linear::new(reg, ParameterGroup::PerSample, "fc1", dim, 4 * dim, init(dim, 4 * dim)),
             fc2: Linear::new(reg, ParameterGroup::PerSample, "fc2", 4 * dim, dim, init(4 * dim, dim)),
         })
@@ -164,7 +215,7 @@ impl Mlp {
 
     /// (..., dim) -> (..., dim).
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
-        self.fc2.forward(p, &self.fc1.forward(p, x).gelu("none"))
+        self.fc2.forward(p, &self.activation.apply(&self.fc1.forward(p, x)))
     }
 }
 
@@ -180,18 +231,29 @@ pub struct Block {
 }
 
 impl Block {
-    /// Registers the block under the current prefix; weights from `init(fan_in, fan_out)`.
+    /// Registers the block of timm's form under the current prefix; weights from `init(fan_in, fan_out)`.
     pub fn new(reg: &mut Registry, dim: i64, heads: i64, init: fn(i64, i64) -> Init) -> Self {
+        Self::of_form(reg, dim, heads, BlockForm::default(), init)
+    }
+
+    /// Like [`Block::new`], of another form.
+    pub fn of_form(
+        reg: &mut Registry,
+        dim: i64,
+        heads: i64,
+        form: BlockForm,
+        init: fn(i64, i64) -> Init,
+    ) -> Self {
         let group = ParameterGroup::PerSample;
-        let norm1 = LayerNorm::new(reg, group, "norm1", dim);
+        let norm1 = LayerNorm::with_eps(reg, group, "norm1", dim, form.eps);
         let (qkv, proj) = reg.scope("attn", |reg| {
             (
                 Linear::new(reg, group, "qkv", dim, 3 * dim, init(dim, 3 * dim)),
                 Linear::new(reg, group, "proj", dim, dim, init(dim, dim)),
             )
         });
-        let norm2 = LayerNorm::new(reg, group, "norm2", dim);
-        Block { norm1, qkv, proj, norm2, mlp: Mlp::new(reg, dim, init), heads }
+        let norm2 = LayerNorm::with_eps(reg, group, "norm2", dim, form.eps);
+        Block { norm1, qkv, proj, norm2, mlp: Mlp::new(reg, dim, form.activation, init), heads }
     }
 
     /// (B, T, dim) -> (B, T, dim).

@@ -7,7 +7,7 @@ use tch::Tensor;
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::layers::{Block, LayerNorm, Linear};
+use crate::layers::{Block, BlockForm, LayerNorm, Linear};
 use crate::registry::{Mark, Param, ParameterGroup, Registry, Span};
 
 /// The tokens that the two halves of y are computed from.
@@ -225,6 +225,14 @@ impl Vit {
     /// # Errors
     /// Same as [`VitConfig::validate`].
     pub fn new(reg: &mut Registry, config: VitConfig) -> Result<Self> {
+        Self::of_form(reg, config, BlockForm::default())
+    }
+
+    /// Like [`Vit::new`], with blocks of another form than timm's.
+    ///
+    /// # Errors
+    /// Same as [`VitConfig::validate`].
+    pub fn of_form(reg: &mut Registry, config: VitConfig, form: BlockForm) -> Result<Self> {
         config.validate()?;
         let group = ParameterGroup::PerSample;
         let VitConfig { patch, dim, heads, out, .. } = config;
@@ -243,14 +251,14 @@ impl Vit {
             )
         });
         let block = |reg: &mut Registry, i| {
-            reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, timm_init))
+            reg.scope(format!("blocks.{i}"), |reg| Block::of_form(reg, dim, heads, form, timm_init))
         };
         let (mut blocks, mut marks) = (Vec::new(), Vec::new());
         for i in 0..config.depth {
             blocks.push(block(reg, i));
             marks.push(reg.mark());
         }
-        let norm = LayerNorm::new(reg, group, "norm", dim);
+        let norm = LayerNorm::with_eps(reg, group, "norm", dim, form.eps);
         let out = Linear::new(reg, group, "out", dim, out, Init::linear(dim));
         let end = reg.mark();
         Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out, end })

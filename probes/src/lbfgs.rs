@@ -20,19 +20,12 @@ const REFUSALS: usize = 12;
 /// The search ends after this many consecutive iterations whose expected decrease is too small.
 const CALM: usize = 2;
 
-/// A decrease is too small if it is below the larger of `relative` times the value and `absolute`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tolerance {
-    pub relative: f64,
-    pub absolute: f64,
-}
-
 /// State of a minimisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// [`Lbfgs::trial`] must be evaluated next.
     Searching,
-    /// The expected decrease, -g'd/2, was below the tolerance in two consecutive iterations.
+    /// The expected decrease, -g'd/2, was too small in two consecutive iterations.
     Converged,
     /// No step along the gradient decreases the value any more, because of rounding.
     Stalled,
@@ -40,7 +33,6 @@ pub(crate) enum State {
 
 /// One minimisation.
 pub(crate) struct Lbfgs {
-    tolerance: Tolerance,
     /// Accepted point (P), f64.
     point: Tensor,
     /// Gradient at the accepted point (P), float32, or `None` before the first value.
@@ -66,10 +58,9 @@ struct Pair {
 }
 
 impl Lbfgs {
-    /// A search from `start` (P) that ends when the expected decrease is below `tolerance`.
-    pub(crate) fn new(start: &Tensor, tolerance: Tolerance) -> Lbfgs {
+    /// A search from `start` (P).
+    pub(crate) fn new(start: &Tensor) -> Lbfgs {
         Lbfgs {
-            tolerance,
             point: start.to_kind(Kind::Double),
             gradient: None,
             value: f64::INFINITY,
@@ -109,14 +100,15 @@ impl Lbfgs {
     }
 
     /// Advances the search with the value and the gradient (P), float32, at [`Lbfgs::trial`], and with
-    /// `curvature` (P), float32, which approximates the diagonal of the Hessian.
-    pub(crate) fn update(&mut self, value: f64, gradient: Tensor, curvature: &Tensor) {
+    /// `curvature` (P), float32, which approximates the diagonal of the Hessian. An expected decrease up to
+    /// `small` is too small to go on.
+    pub(crate) fn update(&mut self, value: f64, gradient: Tensor, curvature: &Tensor, small: f64) {
         let Some(previous) = &self.gradient else {
             (self.value, self.gradient) = (value, Some(gradient));
-            return self.set_direction(curvature);
+            return self.set_direction(curvature, small);
         };
         if !self.acceptable(value, &gradient) {
-            return self.refuse(value, curvature);
+            return self.refuse(value, curvature, small);
         }
         let (s, y) = (&self.direction * self.step, &gradient - previous);
         let product = dot(&s, &y);
@@ -129,7 +121,7 @@ impl Lbfgs {
         self.point = self.trial();
         (self.value, self.gradient) = (value, Some(gradient));
         self.iterations += 1;
-        self.set_direction(curvature);
+        self.set_direction(curvature, small);
     }
 
     fn acceptable(&self, value: f64, gradient: &Tensor) -> bool {
@@ -140,14 +132,14 @@ impl Lbfgs {
 
     /// Shortens the step to the minimum of the parabola through both values and the slope, limited to between
     /// a tenth and a half of the step.
-    fn refuse(&mut self, value: f64, curvature: &Tensor) {
+    fn refuse(&mut self, value: f64, curvature: &Tensor, small: f64) {
         self.refusals += 1;
         if self.refusals > REFUSALS {
             if self.pairs.is_empty() {
                 self.state = State::Stalled;
             } else {
                 self.pairs.clear();
-                self.set_direction(curvature);
+                self.set_direction(curvature, small);
             }
             return;
         }
@@ -158,7 +150,7 @@ impl Lbfgs {
     }
 
     /// Sets the next direction, -Hg, by the two-loop recursion.
-    fn set_direction(&mut self, curvature: &Tensor) {
+    fn set_direction(&mut self, curvature: &Tensor, small: f64) {
         let gradient = self.gradient.as_ref().expect("set by the first update");
         let mut direction = -gradient;
         let mut shares = Vec::with_capacity(self.pairs.len());
@@ -178,8 +170,7 @@ impl Lbfgs {
         self.slope = dot(gradient, &direction);
         self.direction = direction;
         (self.step, self.refusals) = (1.0, 0);
-        let (expected, Tolerance { relative, absolute }) = (-self.slope / 2.0, self.tolerance);
-        self.calm = if expected <= absolute.max(relative * self.value.abs()) { self.calm + 1 } else { 0 };
+        self.calm = if -self.slope / 2.0 <= small { self.calm + 1 } else { 0 };
         if self.calm >= CALM || self.slope == 0.0 {
             self.state = State::Converged;
         }
@@ -202,11 +193,11 @@ mod tests {
         curvature: &Tensor,
         objective: impl Fn(&Tensor) -> (f64, Tensor),
     ) -> (Lbfgs, usize) {
-        let mut search = Lbfgs::new(start, Tolerance { relative: 1e-9, absolute: 0.0 });
+        let mut search = Lbfgs::new(start);
         let mut evaluations = 0;
         while search.state() == State::Searching && evaluations < 2000 {
             let (value, gradient) = objective(&search.trial());
-            search.update(value, gradient.to_kind(Kind::Float), curvature);
+            search.update(value, gradient.to_kind(Kind::Float), curvature, 1e-9 * value);
             evaluations += 1;
         }
         (search, evaluations)

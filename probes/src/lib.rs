@@ -21,6 +21,7 @@ mod accuracy;
 pub mod block_analysis;
 mod checks;
 pub mod confusion;
+mod doubles;
 mod draws;
 mod effective_rank;
 mod error;

@@ -106,7 +106,7 @@ pub fn classify_with_progress(
     tch::no_grad(|| {
         check(data)?;
         let scaler = Scaler::fit(&data.train_x);
-        let features = scaler.apply(&data.train_x);
+        let features = scaler.apply_float(&data.train_x);
         let mut heads = Heads::new(&features, data.classes as i64, seeds, config.lr);
         for epoch in 0..config.epochs {
             heads.epoch(&features, data, &epoch_rows(data, seeds, epoch), config.batch as i64);
@@ -114,7 +114,7 @@ pub fn classify_with_progress(
         }
         heads.check_finite(&data.name, seeds)?;
         let train = heads.top1(&features, &data.train_y);
-        let test = heads.top1(&scaler.apply(&data.test_x), &data.test_y);
+        let test = heads.top1(&scaler.apply_float(&data.test_x), &data.test_y);
         Ok(train.into_iter().zip(test).map(|(train, test)| Top1 { train, test }).collect())
     })
 }

@@ -13,7 +13,13 @@
 //! Features are first centred and rotated to their principal axes. This does not change the problem: the bias
 //! absorbs the shift, and a rotation preserves |W|. In these axes the Hessian is close to a diagonal matrix
 //! with entries c n var_j + lambda, where c is the mean of p (1 - p). L-BFGS uses this diagonal as its
-//! initial Hessian, so even ill-conditioned features need few iterations.
+//! initial Hessian, so even ill-conditioned features need few iterations. The axes are in units of the
+//! features' largest deviation, and the penalty in squares of it, so that features of any scale and offset
+//! are fitted alike: features times c with lambda times c^2 give the same scores.
+//!
+//! A fit ends when what remains is small against what the features have gained over class frequencies alone,
+//! not only against the objective. Under a penalty so strong that features gain little, no weights at all
+//! would otherwise pass for the solution.
 //!
 //! Symbols in the shapes: N rows, D features, C classes.
 
@@ -21,9 +27,10 @@ use std::ops::Range;
 
 use crate::checks::{check_above_zero, check_classes, check_labels, finite, matrix};
 use crate::error::{Result, TensorRole};
-use crate::lbfgs::{Lbfgs, State, Tolerance};
-use crate::logistic_objective::Objective;
+use crate::lbfgs::{Lbfgs, State};
+use crate::logistic_objective::{Evaluation, Objective};
 use crate::principal_axes::PrincipalAxes;
+use crate::scaling::rows_in_pieces;
 use tch::{Kind, Tensor};
 
 /// Number of strengths that are fitted together.
@@ -38,16 +45,28 @@ const CHAIN: usize = 3 * GROUP;
 /// Tolerance of the fits that chains start from.
 const ROUGH: f64 = 1e-3;
 
-/// Gains below this fraction of the objective at zero weights are ignored. For separable classes and almost
-/// no penalty, the objective keeps decreasing towards zero.
+/// Decreases below this fraction of the gain over class frequencies are ignored. For separable classes and
+/// almost no penalty, the objective keeps decreasing towards zero.
 const FLOOR: f64 = 1e-8;
+
+/// Factor between the decrease that remains and what L-BFGS expects of the next step, which was up to eleven
+/// times too small.
+const REACH: f64 = 20.0;
+
+/// Penalty per row, in the units of the principal axes, above which weights only shrink with the penalty:
+/// cross-entropy is linear in weights this small.
+const LINEAR: f64 = 1e7;
+
+/// Decrease per row that is below the rounding of float32 gradients.
+const NOISE: f64 = 1e-13;
 
 /// Configuration of the fits. The default is the protocol's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogisticConfig {
     /// Maximum number of L-BFGS iterations per problem.
     pub iterations: usize,
-    /// A fit ends when the expected decrease is below this fraction of the objective.
+    /// A fit ends when the remaining decrease is below this fraction of the objective, and of the gain over
+    /// class frequencies alone.
     pub tolerance: f64,
 }
 
@@ -83,8 +102,9 @@ impl Logistic {
     /// The class with the highest score for each row of `x` (N, D), int64 (N).
     pub fn predict(&self, x: &Tensor) -> Tensor {
         tch::no_grad(|| {
-            let (weight, bias) = (self.weight.to_kind(Kind::Float), self.bias.to_kind(Kind::Float));
-            bias.addmm(&x.to_kind(Kind::Float), &weight).argmax(1, false)
+            let classes =
+                |x: Tensor| self.bias.addmm(&x.to_kind(Kind::Double), &self.weight).argmax(1, false);
+            Tensor::cat(&rows_in_pieces(x).map(classes).collect::<Vec<_>>(), 0)
         })
     }
 }
@@ -148,7 +168,7 @@ impl Fitter {
     }
 
     /// Fits one problem for each of `lambdas` (all above 0) that is in `chains`, and returns them in the
-    /// order of `lambdas`. The strongest penalties start from `start`, or from zero. After each round,
+    /// order of `lambdas`. The strongest penalties start from `start`, or from class frequencies. After each round,
     /// `progress` is called with the number of finished problems.
     pub fn fit(
         &self,
@@ -161,7 +181,7 @@ impl Fitter {
         tch::no_grad(|| {
             let mut start = match start {
                 Some(start) => self.axes.inward(&start.weight, &start.bias),
-                None => Tensor::zeros([self.objective.parameters()], (Kind::Double, self.axes.mean.device())),
+                None => self.objective.without_features().0,
             };
             let mut order: Vec<usize> = (0..lambdas.len()).collect();
             order.sort_by(|&a, &b| lambdas[b].total_cmp(&lambdas[a]));
@@ -170,8 +190,7 @@ impl Fitter {
             for (number, chain) in order.chunks(CHAIN).enumerate().take(chains.end) {
                 if let Some(before) = (number * CHAIN).checked_sub(1) {
                     // starts from the last chain's starting point, because its end may be on another rank
-                    let searches =
-                        minimise(&self.objective, &start, &[lambdas[order[before]]], &rough, &mut |_| {});
+                    let searches = self.minimise(&start, &[lambdas[order[before]]], &rough, &mut |_| {});
                     start = searches[0].point().shallow_clone();
                 }
                 if chains.contains(&number) {
@@ -199,8 +218,7 @@ impl Fitter {
         let mut fits = Vec::with_capacity(lambdas.len());
         for group in lambdas.chunks(GROUP) {
             let ended = fits.len();
-            let searches =
-                minimise(&self.objective, &start, group, config, &mut |more| progress(ended + more));
+            let searches = self.minimise(&start, group, config, &mut |more| progress(ended + more));
             if let Some(last) = searches.last() {
                 start = last.point().shallow_clone();
             }
@@ -210,7 +228,10 @@ impl Fitter {
     }
 
     fn fitted(&self, search: &Lbfgs, lambda: f64) -> Logistic {
-        let (weight, bias) = self.axes.outward(&search.point().view([-1, self.objective.classes]));
+        let point = search.point().view([-1, self.objective.classes]);
+        let features = point.size()[0] - 1;
+        let weight = point.narrow(0, 0, features) * self.strength(lambda).shrinkage;
+        let (weight, bias) = self.axes.outward(&Tensor::cat(&[weight, point.narrow(0, features, 1)], 0));
         let (objective, iterations) = (search.value(), search.iterations());
         Logistic {
             lambda,
@@ -221,34 +242,57 @@ impl Fitter {
             converged: search.state() != State::Searching,
         }
     }
-}
 
-/// Minimises the objectives for all `lambdas` together, starting from `start`. After each round, `progress`
-/// is called with the number of finished problems.
-fn minimise(
-    objective: &Objective,
-    start: &Tensor,
-    lambdas: &[f64],
-    config: &LogisticConfig,
-    progress: &mut dyn FnMut(usize),
-) -> Vec<Lbfgs> {
-    // relative to the loss at zero weights
-    let floor = FLOOR * objective.rows() as f64 * (objective.classes as f64).ln();
-    let tolerance = Tolerance { relative: config.tolerance, absolute: floor };
-    let mut searches: Vec<Lbfgs> = lambdas.iter().map(|_| Lbfgs::new(start, tolerance)).collect();
-    loop {
-        let ends = |s: &Lbfgs| s.state() != State::Searching || s.iterations() >= config.iterations;
-        let active: Vec<usize> = (0..lambdas.len()).filter(|&g| !ends(&searches[g])).collect();
-        progress(lambdas.len() - active.len());
-        if active.is_empty() {
-            return searches;
-        }
-        let points: Vec<Tensor> = active.iter().map(|&g| searches[g].trial()).collect();
-        let chosen: Vec<f64> = active.iter().map(|&g| lambdas[g]).collect();
-        for (&g, found) in active.iter().zip(objective.evaluate(&points, &chosen)) {
-            searches[g].update(found.value, found.gradient, &found.curvature);
+    fn strength(&self, lambda: f64) -> Strength {
+        let wanted = lambda / self.axes.unit / self.axes.unit;
+        let linear = LINEAR * self.objective.rows() as f64;
+        match wanted > linear {
+            true => Strength { fitted: linear, shrinkage: linear / wanted },
+            false => Strength { fitted: wanted, shrinkage: 1.0 },
         }
     }
+
+    /// Minimises the objectives for all `lambdas` together, starting from `start`. After each round,
+    /// `progress` is called with the number of finished problems.
+    fn minimise(
+        &self,
+        start: &Tensor,
+        lambdas: &[f64],
+        config: &LogisticConfig,
+        progress: &mut dyn FnMut(usize),
+    ) -> Vec<Lbfgs> {
+        let (_, baseline) = self.objective.without_features();
+        let noise = NOISE * self.objective.rows() as f64;
+        let small = |Evaluation { value, penalty, .. }: &Evaluation| {
+            // the penalty is a lower bound of what the weights gain at the solution, and has no rounding
+            // error even where the gain is lost in the rounding of the value
+            let gain = penalty.max(baseline - value);
+            ((FLOOR * gain).max(config.tolerance * gain.min(*value)) / REACH).max(noise)
+        };
+        let mut searches: Vec<Lbfgs> = lambdas.iter().map(|_| Lbfgs::new(start)).collect();
+        loop {
+            let ends = |s: &Lbfgs| s.state() != State::Searching || s.iterations() >= config.iterations;
+            let active: Vec<usize> = (0..lambdas.len()).filter(|&g| !ends(&searches[g])).collect();
+            progress(lambdas.len() - active.len());
+            if active.is_empty() {
+                return searches;
+            }
+            let points: Vec<Tensor> = active.iter().map(|&g| searches[g].trial()).collect();
+            let fitted: Vec<f64> = active.iter().map(|&g| self.strength(lambdas[g]).fitted).collect();
+            for (&g, found) in active.iter().zip(self.objective.evaluate(&points, &fitted)) {
+                let small = small(&found);
+                searches[g].update(found.value, found.gradient, &found.curvature, small);
+            }
+        }
+    }
+}
+
+/// A penalty in the units of the principal axes.
+struct Strength {
+    /// The strength that is fitted.
+    fitted: f64,
+    /// Factor from the weights at that strength to those at the wanted one.
+    shrinkage: f64,
 }
 
 #[cfg(test)]

@@ -10,9 +10,14 @@ use tch::{Kind, Tensor};
 /// scores are still in the cache when they are read.
 const SCORES: i64 = 1 << 21;
 
+/// Smallest curvature along an axis, as a fraction of the largest.
+const LEAST_CURVATURE: f64 = 1e-15;
+
 /// Value, gradient and curvature of one objective at a point.
 pub(crate) struct Evaluation {
     pub value: f64,
+    /// The penalty's part of the value.
+    pub penalty: f64,
     /// ((D + 1) C), float32
     pub gradient: Tensor,
     /// ((D + 1) C), float32
@@ -37,8 +42,7 @@ impl Objective {
     /// The objective for features `x` (N, D) with these principal axes, and labels `y` (N).
     pub fn new(axes: &PrincipalAxes, x: &Tensor, y: &Tensor, classes: i64) -> Objective {
         let rows = x.size()[0];
-        let (turn, shift) = (axes.axes.to_kind(Kind::Float), axes.mean.to_kind(Kind::Float));
-        let turned = (x.to_kind(Kind::Float) - shift).matmul(&turn);
+        let turned = axes.turned(x);
         let ones = Tensor::ones([rows, 1], (Kind::Float, x.device()));
         let one = Tensor::ones([1], (Kind::Double, x.device()));
         let weight = Tensor::cat(&[&axes.variance, &one], 0).unsqueeze(1) * rows as f64;
@@ -49,6 +53,17 @@ impl Objective {
     /// Number of rows.
     pub fn rows(&self) -> i64 {
         self.x.size()[0]
+    }
+
+    /// The point without weights whose scores are the logarithms of the classes' shares, and its value: what
+    /// is best without features. A class without rows counts as half a row.
+    pub fn without_features(&self) -> (Tensor, f64) {
+        let rows = self.rows() as f64;
+        let counts = self.y.view([-1]).bincount(None::<&Tensor>, self.classes).to_kind(Kind::Double);
+        let shares = (counts.clamp_min(0.5) / rows).log();
+        let value = -(&counts * &shares).sum(Kind::Double).double_value(&[]);
+        let weights = Tensor::zeros([self.parameters() - self.classes], (Kind::Double, self.x.device()));
+        (Tensor::cat(&[weights, shares], 0), value)
     }
 
     /// Number of parameters of a point, (D + 1) C.
@@ -67,18 +82,20 @@ impl Objective {
             .map(|g| {
                 let lambda = lambdas[g];
                 let point = points[g].view([-1, self.classes]);
-                let penalty = (&point * &self.penalised) * lambda;
-                let value = sums.loss.double_value(&[g as i64])
-                    + 0.5 * (&penalty * &point).sum(Kind::Double).double_value(&[]);
+                let slope = (&point * &self.penalised) * lambda;
+                let penalty = 0.5 * (&slope * &point).sum(Kind::Double).double_value(&[]);
                 let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
                 // the mean over the classes of p (1 - p), estimated by the mean of `missed` over rows and
                 // classes, which is close to it at the start
                 let bend =
                     sums.missed.double_value(&[g as i64]).max(1e-6 * rows) / (rows * self.classes as f64);
                 let curvature = &self.weight * bend + &self.penalised * lambda;
+                // along an axis without variance, almost no penalty is no curvature in float32
+                let curvature = curvature.maximum(&(curvature.max() * LEAST_CURVATURE));
                 Evaluation {
-                    value,
-                    gradient: (gradient.to_kind(Kind::Double) + penalty).to_kind(Kind::Float).reshape([-1]),
+                    value: sums.loss.double_value(&[g as i64]) + penalty,
+                    penalty,
+                    gradient: (gradient.to_kind(Kind::Double) + slope).to_kind(Kind::Float).reshape([-1]),
                     curvature: curvature.to_kind(Kind::Float).expand([-1, self.classes], false).reshape([-1]),
                 }
             })
@@ -150,7 +167,7 @@ mod tests {
         {
             let leaf = point.copy().set_requires_grad(true);
             let (weight, bias) = (leaf.view([5, 3]).narrow(0, 0, 4), leaf.view([5, 3]).get(4));
-            let scores = (&x - &axes.mean).matmul(&axes.axes).matmul(&weight) + bias;
+            let scores = ((&x - &axes.mean) / axes.unit).matmul(&axes.axes).matmul(&weight) + bias;
             let loss = scores.cross_entropy_loss(&y, None::<&Tensor>, tch::Reduction::Sum, -100, 0.0);
             let loss = loss + weight.square().sum(Kind::Double) * (0.5 * lambda);
             let gradient = Tensor::run_backward(&[&loss], &[&leaf], false, false).remove(0);

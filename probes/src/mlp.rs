@@ -185,7 +185,7 @@ impl Inputs {
         }
         let scalers: Vec<Scaler> = distinct.iter().map(|x| Scaler::fit(x)).collect();
         let features =
-            scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply(x).to_kind(kind)).collect();
+            scalers.iter().zip(&distinct).map(|(scaler, x)| scaler.apply_float(x).to_kind(kind)).collect();
         let target_scalers: Vec<TargetScaler> =
             problems.iter().map(|problem| TargetScaler::fit(&problem.train_t)).collect();
         let widest = problems.iter().map(|p| p.outputs()).max().unwrap_or(0);
@@ -211,7 +211,7 @@ impl Inputs {
             let pairs = &drawn[place].1;
             let feature = self.feature_of[p];
             if !self.feature_of[..p].contains(&feature) {
-                let x = self.scalers[feature].apply(&redraw.features(pairs));
+                let x = self.scalers[feature].apply_float(&redraw.features(pairs));
                 self.training.features[feature] = x.to_kind(self.kind);
             }
             let targets = self.target_scalers[p].apply(&redraw.targets(pairs, epoch));
@@ -311,7 +311,7 @@ fn score(
     let [rows, outputs] = targets.size()[..] else { unreachable!("targets are (R, k)") };
     let piece = |start: i64| {
         let x = features.narrow(0, start, EVALUATION_ROWS.min(rows - start));
-        target_scaler.undo(&stack.predict(network, &scaler.apply(&x)).narrow(1, 0, outputs))
+        target_scaler.undo(&stack.predict(network, &scaler.apply_float(&x)).narrow(1, 0, outputs))
     };
     let pieces: Vec<Tensor> = (0..rows).step_by(EVALUATION_ROWS as usize).map(piece).collect();
     let predictions = Tensor::cat(&pieces, 0).to_device(Device::Cpu);

@@ -32,11 +32,11 @@ impl PrincipalComponents {
         }
         finite(NAME, TensorRole::TrainFeatures, x)?;
         Ok(tch::no_grad(|| {
-            let PrincipalAxes { mean, axes, variance } = PrincipalAxes::new(x);
+            let PrincipalAxes { mean, unit, axes, variance } = PrincipalAxes::new(x);
             // eigenvalues come in ascending order
             let leading = axes.narrow(1, columns - count, count).flip([1i64]);
             let largest = leading.gather(0, &leading.abs().argmax(0, true), false);
-            let variance = variance.narrow(0, columns - count, count).flip([0i64]);
+            let variance = variance.narrow(0, columns - count, count).flip([0i64]) * (unit * unit);
             PrincipalComponents {
                 mean,
                 axes: leading * largest.sign(),

@@ -39,26 +39,28 @@ impl R2 {
     pub(crate) fn from_checked(predictions: &Tensor, targets: &Tensor) -> R2 {
         let double = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
         let (predictions, targets) = (double(predictions), double(targets));
-        let residual = column_sums(&(predictions - &targets).square());
+        let residual = &predictions - &targets;
         let deviation = targets.g_sub(&targets.mean_dim(&[0i64][..], true, Kind::Double));
-        let total = column_sums(&deviation.square());
         let (low, high) = (values(&targets.amin([0i64], false)), values(&targets.amax([0i64], false)));
-        let outputs: Vec<Option<f64>> = (0..total.len())
-            .map(|j| if low[j] < high[j] { Some(1.0 - residual[j] / total[j]) } else { None })
-            .collect();
+        let output = |j: usize| {
+            let column = |t: &Tensor| t.select(1, j as i64);
+            (low[j] < high[j]).then(|| explained(&column(&residual), &column(&deviation)))
+        };
+        let outputs: Vec<Option<f64>> = (0..low.len()).map(output).collect();
         let varies = low.iter().chain(&high).any(|&v| v != low[0]);
-        let pooled_total =
-            targets.g_sub(&targets.mean(Kind::Double)).square().sum(Kind::Double).double_value(&[]);
-        let pooled = varies.then(|| 1.0 - residual.iter().sum::<f64>() / pooled_total);
+        let pooled = varies.then(|| explained(&residual, &targets.g_sub(&targets.mean(Kind::Double))));
         let defined: Vec<f64> = outputs.iter().copied().flatten().collect();
         let per_output = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
         R2 { pooled, per_output, outputs }
     }
 }
 
-/// Sum of each column of `t` (N, k).
-fn column_sums(t: &Tensor) -> Vec<f64> {
-    values(&t.sum_dim_intlist(&[0i64][..], false, Kind::Double))
+/// 1 - (sum of squared residuals) / (sum of squared deviations). Both are in units of the largest deviation,
+/// so that the squares neither overflow nor vanish in any unit of the target.
+fn explained(residual: &Tensor, deviation: &Tensor) -> f64 {
+    let unit = deviation.abs().max().double_value(&[]);
+    let squares = |t: &Tensor| (t / unit).square().sum(Kind::Double).double_value(&[]);
+    1.0 - squares(residual) / squares(deviation)
 }
 
 /// Values of a one-dimensional f64 tensor on the CPU.

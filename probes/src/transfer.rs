@@ -69,6 +69,30 @@ pub struct Transfer {
     pub grid: Vec<GridPoint>,
 }
 
+/// An end of the grid of strengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GridEnd {
+    /// The smallest strength.
+    Weakest,
+    /// The largest strength.
+    Strongest,
+}
+
+impl GridEnd {
+    /// The end of the protocol's grid that `lambda` is; `None` inside the grid. The best strength may lie
+    /// beyond that end.
+    pub fn of(lambda: f64) -> Option<GridEnd> {
+        let grid = grid();
+        let is = |end: f64| (lambda / end - 1.0).abs() < 1e-9;
+        match () {
+            () if is(grid[0]) => Some(GridEnd::Weakest),
+            () if is(grid[grid.len() - 1]) => Some(GridEnd::Strongest),
+            () => None,
+        }
+    }
+}
+
 /// Runs the protocol on `data`, which must be the same on every rank. Every rank returns the result.
 /// `progress` is called with the number of finished fits on this rank and their total number.
 ///

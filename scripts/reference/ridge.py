@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes probes/tests/it/reference/ridge.json: ridge regression by scikit-learn on standardised features.
 
-The strength of each output is chosen by generalised cross-validation, with an explicit hat matrix.
+The strength of each output is chosen by leaving out one row at a time and all its doubles, with a fit of its
+own for each.
 
     pip install numpy scikit-learn && scripts/reference/ridge.py
 """
@@ -22,17 +23,20 @@ def case(name, rows, x, t):
     x, t = np.round(x, 4).astype(np.float32), np.round(t, 4).astype(np.float32)
     scaler = StandardScaler().fit(x[:rows].astype(np.float64))
     train, test = (scaler.transform(part.astype(np.float64)) for part in (x[:rows], x[rows:]))
-    centred = (t[:rows] - t[:rows].astype(np.float64).mean(0)).astype(np.float64)
+    groups = [np.flatnonzero((train == row).all(1)) for row in np.unique(train, axis=0)]
     lambdas, predictions = [], []
     for j in range(t.shape[1]):
+        targets = t[:rows, j].astype(np.float64)
         errors = {}
         for strength in rows * 10.0 ** np.arange(-6, 4):
-            gram = train.T @ train + strength * np.eye(train.shape[1])
-            hat = train @ np.linalg.solve(gram, train.T)
-            residual = centred[:, j] - hat @ centred[:, j]
-            errors[strength] = rows * residual @ residual / (rows - 1 - np.trace(hat)) ** 2
+            errors[strength] = 0.0
+            for group in groups:
+                kept = np.delete(np.arange(rows), group)
+                model = Ridge(alpha=strength, solver="svd").fit(train[kept], targets[kept])
+                mean_residual = (targets[group] - model.predict(train[group])).mean()
+                errors[strength] += len(group) * mean_residual**2
         best = min(errors, key=errors.get)
-        model = Ridge(alpha=best, solver="svd").fit(train, t[:rows, j].astype(np.float64))
+        model = Ridge(alpha=best, solver="svd").fit(train, targets)
         lambdas.append(best)
         predictions.append(model.predict(test))
     predictions = np.stack(predictions, 1)
@@ -57,10 +61,13 @@ def main():
     wide = rng.normal(size=(40, 30))
     wide_t = wide[:, :3] @ rng.normal(size=(3, 2)) + rng.normal(size=(40, 2)) * 0.3
     deficient = np.concatenate([tall[:, :3], tall[:, :2], np.full((80, 1), 7.0)], 1)
+    doubled = np.arange(40)
+    doubled[20:25] = [3, 3, 7, 8, 9]
     cases = [
         case("more rows than features", 60, tall, tall_t),
         case("more features than rows", 25, wide, wide_t),
         case("repeated and constant columns", 60, deficient, tall_t),
+        case("doubled rows", 25, wide[doubled], wide_t + rng.normal(size=(40, 2))),
     ]
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(cases) + "\n")

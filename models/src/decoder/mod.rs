@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use crate::arena::Arena;
 use crate::init::Init;
-use crate::layers::{Block, LayerNorm, Linear, Mlp};
+use crate::layers::{Activation, Block, LayerNorm, Linear, Mlp};
 use crate::registry::{ParameterGroup, Registry};
 
 pub use config::{AttentionScale, DecoderConfig, Query, Source, Unfold};
@@ -35,7 +35,7 @@ impl Decoder {
         let DecoderConfig { depth, dim, heads, .. } = config;
         reg.scope("decoder", |reg| Decoder {
             norm: LayerNorm::new(reg, group, "norm", dim),
-            mlp: Mlp::new(reg, dim, Init::xavier),
+            mlp: Mlp::new(reg, dim, Activation::Gelu, Init::xavier),
             blocks: (1..depth)
                 .map(|i| reg.scope(format!("blocks.{i}"), |reg| Block::new(reg, dim, heads, Init::xavier)))
                 .collect(),

@@ -48,8 +48,8 @@ fn agreement(a: &[i64], b: &[i64]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
 }
 
-/// Objectives agree to 1e-4 and predictions to 0.5% across the whole grid, on features whose scales span
-/// three decades. (The iterative fit ends when the expected relative decrease is below 1e-6.)
+/// Objectives are at most the asked 1e-6 above the optimum, and predictions agree to 0.5%, across the whole
+/// grid, on features whose scales span three decades.
 #[test]
 fn agrees_with_scikit_learn() {
     let reference = reference();
@@ -62,8 +62,8 @@ fn agrees_with_scikit_learn() {
         let objective = expected["objective"].as_f64().unwrap();
         let off = found.objective / objective - 1.0;
         assert!(
-            off.abs() < 1e-4 && found.converged,
-            "lambda {}: {} {objective}",
+            (-1e-7..1e-6).contains(&off) && found.converged,
+            "lambda {}: {} is {off:.1e} above {objective}",
             found.lambda,
             found.objective
         );

@@ -7,3 +7,4 @@ mod mlp;
 mod r2;
 mod ridge;
 mod segmentation_head;
+mod units;

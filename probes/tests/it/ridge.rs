@@ -34,12 +34,12 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
-/// Results of `scripts/reference/ridge.py` on tall features, wide features, and rank-deficient features with
-/// a constant column.
+/// Results of `scripts/reference/ridge.py` on tall features, wide features, rank-deficient features with a
+/// constant column, and fewer rows than features with doubles among them.
 #[test]
 fn agrees_with_scikit_learn() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("reference/ridge.json")).unwrap();
-    assert_eq!(cases.len(), 3);
+    assert_eq!(cases.len(), 4);
     for case in cases {
         let name = &case["name"];
         let problem = problem(
@@ -133,6 +133,28 @@ fn bad_input_is_refused() {
         matches!(error, Error::NonFinite { count: 2, .. }) && error.to_string().starts_with("color"),
         "{error}"
     );
+}
+
+/// Fewer rows than features, and one row doubled with another target: the linear probe must not interpolate
+/// noise. Generalised cross-validation chose the weakest penalty here, because its error is 0 / 0 as soon as
+/// the fit passes through every row but two.
+#[test]
+fn a_doubled_row_does_not_choose_the_weakest_penalty() {
+    let (features, train) = (60, 40);
+    let x = noise(12, &[train + 200, features]);
+    let _ = x.narrow(0, 1, 1).copy_(&x.narrow(0, 0, 1));
+    let t = noise(13, &[train + 200, 1]);
+    let alone = fit(&problem(train, &x, &t)).unwrap();
+    assert!(alone.lambda[0] >= 0.1 * train as f64, "{:?}", alone.lambda);
+    assert!(alone.test.per_output.unwrap() > -0.4, "{:?}", alone.test);
+    // every row twice is the same problem, with twice the rows
+    let both = |t: &Tensor| {
+        let train = t.narrow(0, 0, train);
+        Tensor::cat(&[&train, &train, &t.narrow(0, 40, 200)], 0)
+    };
+    let twice = fit(&problem(2 * train, &both(&x), &both(&t))).unwrap();
+    assert!((twice.lambda[0] / alone.lambda[0] - 2.0).abs() < 1e-9, "{:?} {:?}", twice.lambda, alone.lambda);
+    assert!((twice.test.per_output.unwrap() - alone.test.per_output.unwrap()).abs() < 1e-9);
 }
 
 /// R2 is undefined for a constant target.

@@ -22,6 +22,7 @@ use crate::console::{Progress, print_text, say};
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::failure::{Failure, Outcome};
+use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::failure;
 use crate::measure::feature_file::FeatureFile;
@@ -29,6 +30,7 @@ use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
 use crate::registry::{R2Metric, TaskFamily};
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::transforms::Transforms;
@@ -86,10 +88,10 @@ pub struct ProbeArgs {
 /// A feature file or an option that cannot be used (2), a probe that diverged (3).
 pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let worker = Worker::start(&Solo, args.threads)?;
-    let (sets, geometry) = features(args, worker.device).map_err(Failure::bad_input)?;
-    let scores = score(args, &sets, args.precision.resolve(worker.device))?;
+    let features = features(args, worker.device).map_err(Failure::bad_input)?;
+    let scores = score(args, &features.sets, &worker)?;
     scores.iter().for_each(warn_of_undefined);
-    let text = if args.json { as_json(&scores, &geometry) } else { as_table(&scores, &geometry) };
+    let text = if args.json { as_json(&scores, &features) } else { as_table(&scores, &features.geometry) };
     print_text(&text).map_err(Failure::run)
 }
 
@@ -97,14 +99,23 @@ fn at_least_two(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count >= 2).ok_or_else(|| "expected a number of at least 2".into())
 }
 
-/// The pairs of a feature file, or the pairs of an encoder on a pack together with the geometry of its y.
-fn features(args: &ProbeArgs, device: Device) -> Result<(Vec<PairSet>, Vec<MeasuredValue>)> {
+/// What the probes read.
+struct Features {
+    sets: Vec<PairSet>,
+    /// Geometry of an encoder's y.
+    geometry: Vec<MeasuredValue>,
+    /// What an encoder from a file is.
+    encoder: Option<EncoderDescription>,
+}
+
+/// The pairs of a feature file, or the pairs of an encoder on a pack.
+fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     let whole = args.parts == [ReadoutHalf::All];
     let (encoder, pack) = match args.input.open(device)? {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.pair_sets(device)?;
             ensure!(whole, "--parts: features have no halves");
-            return Ok((sets, Vec::new()));
+            return Ok(Features { sets, geometry: Vec::new(), encoder: None });
         }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
@@ -130,21 +141,24 @@ fn features(args: &ProbeArgs, device: Device) -> Result<(Vec<PairSet>, Vec<Measu
     say(&format!("features of {}", opened.pack.path().display()));
     let evaluation =
         Evaluation { transforms: &transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
+    duration::say_encoding(&encoder, evaluation.views(args.combined));
     let sets = tch::no_grad(|| evaluation.pair_sets(&*encoder, args.combined))?;
     let geometry = tch::no_grad(|| geometry::measure(&evaluation, &*encoder))?;
-    Ok((sets, geometry))
+    let encoder = encoder.opened().map(|opened| opened.description.clone());
+    Ok(Features { sets, geometry, encoder })
 }
 
 /// Scores of every target of `sets`, from each half of y in `--parts`.
-fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], compute: Compute) -> Outcome<Vec<Scores<'a>>> {
+fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], worker: &Worker) -> Outcome<Vec<Scores<'a>>> {
     let config = ProbeConfig { hidden: args.hidden, epochs: args.epochs, batch: args.batch, lr: args.lr };
     let seeds: Vec<u64> = (0..args.seeds).collect();
-    let precision = match compute {
+    let precision = match args.precision.resolve(worker.device) {
         Compute::Bf16 => ProbePrecision::Bf16,
         _ => ProbePrecision::Fp32,
     };
     let of_half = |&half: &ReadoutHalf| sets.iter().flat_map(move |set| Question::all(set, half.into()));
     let questions: Vec<Question<'a>> = args.parts.iter().flat_map(of_half).collect();
+    duration::say_probes(&questions, seeds.len(), &config, worker.device);
     let progress = Progress::new("probes, epochs");
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
     let scores = regression::score(questions, &seeds, &config, precision, &mut tick).map_err(failure)?;
@@ -189,7 +203,7 @@ fn r2_json(r2: &R2) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 
-fn as_json(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
+fn as_json(scores: &[Scores], Features { geometry, encoder, .. }: &Features) -> String {
     let target = |scores: &Scores| {
         let all = mlp_scores(scores);
         let mut mlp = r2_json(&mean_r2(&all));
@@ -203,6 +217,9 @@ fn as_json(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
     if !geometry.is_empty() {
         let values = geometry.iter().map(|value| (value.metric.clone(), json!(value.value))).collect();
         all[TaskFamily::Representation.name()] = Value::Object(values);
+    }
+    if let Some(encoder) = encoder {
+        all["encoder"] = json!(encoder);
     }
     format!("{all:#}\n")
 }

@@ -24,9 +24,11 @@ use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
+use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, segment};
 use crate::registry::{AACC, MACC, MIOU};
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `segment`; the defaults are the protocol's.
@@ -120,6 +122,8 @@ impl Outputs {
 
 /// The scores of all heads.
 struct Scores {
+    /// What the encoder is.
+    encoder: Option<EncoderDescription>,
     class_names: Vec<String>,
     /// One per seed.
     seeds: Vec<SegmentationScore>,
@@ -144,7 +148,13 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let folder = args.out.as_deref().filter(|_| worker.leads());
     let outputs = agree(ranks, folder.map(|folder| Outputs::open(folder, args)).transpose())?;
 
-    let mut scores = Scores { class_names: pack.class_names.clone(), seeds: Vec::new(), curves: Vec::new() };
+    duration::say_encoding(&encoder, args.crops());
+    let mut scores = Scores {
+        encoder: encoder.opened().map(|opened| opened.description.clone()),
+        class_names: pack.class_names.clone(),
+        seeds: Vec::new(),
+        curves: Vec::new(),
+    };
     for seed in 0..args.seeds {
         let Segmented { head, confusion, curve } =
             segment(&encoder, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
@@ -175,6 +185,11 @@ fn open(args: &SegmentArgs, side: usize, device: Device) -> Result<FrozenEncoder
 }
 
 impl SegmentArgs {
+    /// Number of crops that the heads are trained on.
+    fn crops(&self) -> usize {
+        self.steps * self.batch * self.seeds as usize
+    }
+
     fn config(&self) -> SegmentConfig {
         SegmentConfig {
             width: self.width,
@@ -230,6 +245,7 @@ impl Scores {
         all.insert("classes".into(), self.class_names.iter().enumerate().map(class).collect());
         let curve = |(seed, curve): (usize, &Vec<LossPoint>)| json!({"seed": seed, "curve": curve});
         all.insert("seeds".into(), self.curves.iter().enumerate().map(curve).collect());
+        all.extend(self.encoder.iter().map(|encoder| ("encoder".to_owned(), json!(encoder))));
         format!("{:#}\n", Value::Object(all))
     }
 

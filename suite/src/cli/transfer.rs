@@ -4,10 +4,11 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use clap::Args;
+use eqr_datasets::pack::PackedSplit;
 use eqr_models::Collective;
 use eqr_probes::knn::NEIGHBOURS;
 use eqr_probes::logistic::LogisticConfig;
-use eqr_probes::transfer::{Transfer, TransferData, transfer};
+use eqr_probes::transfer::{GridEnd, Transfer, TransferData, transfer};
 use serde_json::json;
 use tch::Device;
 
@@ -16,10 +17,12 @@ use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
 use crate::console::{Progress, print_text, say};
 use crate::failure::{Failure, Outcome};
+use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::transfer::{ImageEncoder, transfer_data};
+use crate::measure::transfer::{ImageEncoder, end_of_grid_note, transfer_data};
 use crate::registry::{LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Options of `transfer`.
@@ -51,7 +54,9 @@ pub struct TransferArgs {
 /// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
-    let data = agree(ranks, data(args, worker.device))?;
+    let (data, encoder) = agree(ranks, data(args, worker.device))?;
+    let [rows, features] = data.train.x.size()[..] else { unreachable!("features are (N, D)") };
+    duration::say_transfer([rows, features, data.classes as i64], worker.device);
     let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
     let progress = Progress::new("logistic regression, fits ended");
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
@@ -68,33 +73,44 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
             args.iterations
         ));
     }
-    print_text(&if args.json { as_json(&result) } else { as_lines(&result) }).map_err(Failure::run)
+    if let Some(note) = end_of_grid_note(result.lambda) {
+        say(&note);
+    }
+    let text = if args.json { as_json(&result, encoder.as_ref()) } else { as_lines(&result) };
+    print_text(&text).map_err(Failure::run)
 }
 
-fn data(args: &TransferArgs, device: Device) -> Result<TransferData> {
+/// The labelled features, and what the encoder from a file is that they are of.
+fn data(args: &TransferArgs, device: Device) -> Result<(TransferData, Option<EncoderDescription>)> {
     match args.input.open(device)? {
-        Source::Features(path) => FeatureFile::open(path)?.transfer_data(device),
+        Source::Features(path) => Ok((FeatureFile::open(path)?.transfer_data(device)?, None)),
         Source::Encoder(encoder, pack) => {
             say(&format!("features of {}", pack.path().display()));
             let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
-            transfer_data(&pack, ImageEncoder::frozen(&encoder, device), &preparation)
+            duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
+            let data = transfer_data(&pack, ImageEncoder::frozen(&encoder, device), &preparation)?;
+            Ok((data, encoder.opened().map(|opened| opened.description.clone())))
         }
     }
 }
 
-fn as_json(result: &Transfer) -> String {
+fn as_json(result: &Transfer, encoder: Option<&EncoderDescription>) -> String {
     let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
     let Transfer { accuracy, lambda, knn, grid } = result;
-    let value = json!({
+    let mut value = json!({
         (top1): accuracy.top1,
         (mean_per_class): accuracy.mean_per_class,
         (LAMBDA.metric): lambda,
+        "lambda_at_end_of_grid": GridEnd::of(*lambda),
         "knn": {
             "k": NEIGHBOURS, "similarity": "cosine",
             (top1): knn.top1, (mean_per_class): knn.mean_per_class,
         },
         "grid": grid,
     });
+    if let Some(encoder) = encoder {
+        value["encoder"] = json!(encoder);
+    }
     format!("{value:#}\n")
 }
 

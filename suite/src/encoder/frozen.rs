@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use eqr_models::layers::BlockForm;
 use eqr_models::vit::{Vit, VitConfig, grid_means};
 use eqr_models::{Arena, Compute, Normalisation, Registry};
 use eqr_probes::segmentation_head::{Encoder, Maps};
@@ -13,6 +14,7 @@ use crate::encoder::network::Network;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::{ModuleOutput, TorchScriptModule};
 use crate::encoder::vit_file::{VitParameters, overwrite};
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::encoder_options::Pooling;
 
 /// A frozen encoder. It takes normalised images and returns float32 features.
@@ -26,6 +28,16 @@ pub struct FrozenEncoder {
     device: Device,
     /// Widths of the token maps, once computed.
     channels: OnceCell<Vec<i64>>,
+    /// What is known of an encoder from a file.
+    opened: Option<Opened>,
+}
+
+/// What opening an encoder from a file has shown.
+pub struct Opened {
+    /// What it is and how it is read.
+    pub description: EncoderDescription,
+    /// Time that it takes for one image.
+    pub seconds_per_image: f64,
 }
 
 enum Backbone {
@@ -45,7 +57,7 @@ impl FrozenEncoder {
     /// Parameters that do not fit `config`, an image side that is not a multiple of the patch size.
     pub fn from_vit(
         parameters: &VitParameters,
-        config: VitConfig,
+        (config, form): (VitConfig, BlockForm),
         pooling: Pooling,
         normalisation: Normalisation,
         compute: Compute,
@@ -53,7 +65,7 @@ impl FrozenEncoder {
     ) -> Result<FrozenEncoder> {
         let fitted = parameters.fitted(&config)?;
         let mut registry = Registry::default();
-        let vit = Box::new(Vit::new(&mut registry, config)?);
+        let vit = Box::new(Vit::of_form(&mut registry, config, form)?);
         let mut arena = Arena::new(registry, 0, compute, device);
         overwrite(&mut arena, fitted)?;
         let pooling = (!parameters.has_out()).then_some(pooling);
@@ -75,7 +87,7 @@ impl FrozenEncoder {
         let config = VitConfig { image: side as i64, ..config };
         Self::from_vit(
             &parameters,
-            config,
+            (config, BlockForm::default()),
             Pooling::Cls,
             normalisation,
             arena.compute(),
@@ -101,6 +113,30 @@ impl FrozenEncoder {
             normalisation,
             device,
             channels: OnceCell::new(),
+            opened: None,
+        }
+    }
+
+    /// The same encoder, with what opening it has shown.
+    pub(super) fn with_opened(self, opened: Opened) -> FrozenEncoder {
+        FrozenEncoder { opened: Some(opened), ..self }
+    }
+
+    /// What opening it has shown, if it is from a file.
+    pub fn opened(&self) -> Option<&Opened> {
+        self.opened.as_ref()
+    }
+
+    /// What the features of a module are read from.
+    ///
+    /// # Errors
+    /// A module that fails.
+    pub(super) fn module_readout(&self) -> Result<Option<&'static str>> {
+        match &self.backbone {
+            Backbone::Vit { .. } => Ok(None),
+            Backbone::Module(module) => Ok(Some(tch::no_grad(|| {
+                Ok::<_, anyhow::Error>(module.readout(&module.run(&self.blank())?))
+            })?)),
         }
     }
 
@@ -142,7 +178,7 @@ impl FrozenEncoder {
                 Ok(maps.into_iter().map(|map| map.to_kind(Kind::Float)).collect())
             }
             Backbone::Module(module) => {
-                let ModuleOutput { y, maps } = module.run(images)?;
+                let ModuleOutput { y, maps, .. } = module.run(images)?;
                 ensure!(
                     !maps.is_empty(),
                     "the module returns features {:?}, and segmentation reads a token map (N, D, h, \
@@ -178,7 +214,7 @@ impl FeatureEncoder for FrozenEncoder {
                 })
             }
             Backbone::Module(module) => {
-                let ModuleOutput { y, maps } = module.run(images).with_context(|| self.name.clone())?;
+                let ModuleOutput { y, maps, .. } = module.run(images).with_context(|| self.name.clone())?;
                 let grid = maps.last().and_then(|map| map_grid(&y, map));
                 Ok(Representation { y, grid })
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use eqr_models::positions::resized;
 use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
 use eqr_models::{Arena, Compute, Normalisation, Registry};
@@ -15,6 +15,7 @@ use crate::encoder::network::Network;
 use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
+const PATCHES: &str = "patch_embed.proj.weight";
 
 /// Prefix of the map to y, which only our encoders have.
 const OUT: &str = "out.";
@@ -22,8 +23,9 @@ const OUT: &str = "out.";
 /// Prefix of a ViT's classifier, which is not part of the encoder.
 const CLASSIFIER: &str = "head.";
 
-/// Width of an attention head in all of timm's plain ViTs.
-const HEAD_WIDTH: i64 = 64;
+/// What to do with a network that this program does not build.
+const WAY_OUT: &str = "hint: any PyTorch model can be measured as TorchScript: torch.jit.trace(model.eval(), \
+                       images).save(\"encoder.pt\"), then --encoder encoder.pt";
 
 /// The parameters of a ViT encoder, from a file or from memory.
 pub struct VitParameters {
@@ -123,48 +125,91 @@ impl VitParameters {
         }
         let VitConfig { patch, dim, depth, heads, .. } = config;
         bail!(
-            "{} does not fit an encoder of patch {patch}, dim {dim}, depth {depth}, heads {heads}:\n{}",
+            "{} does not fit an encoder of patch {patch}, dim {dim}, depth {depth}, heads {heads}:\n{}{}",
             self.path.display(),
-            problems.join("\n")
+            problems.join("\n"),
+            self.relative()
+                .map(|relative| format!("\nthese are parameters of {relative}\n{WAY_OUT}"))
+                .unwrap_or_default()
         )
     }
 
-    /// Shape of the encoder, from the file's metadata or else from the shapes of its tensors. In the second
-    /// case, the number of heads is `heads`, or one per 64 channels. Without a map to y, y is as wide as a
-    /// token.
+    /// The kind of ViT that parameters other than those of a plain one belong to.
+    fn relative(&self) -> Option<&'static str> {
+        let has = |part: &str| self.tensors.keys().any(|name| name.contains(part));
+        [
+            ("register_tokens", "DINOv2 with registers"),
+            ("mask_token", "DINOv2, or of a masked autoencoder"),
+            ("reg_token", "a ViT with register tokens"),
+            ("norm_pre.", "CLIP's ViT, which normalises before its first block"),
+            ("fc_norm.", "a ViT that averages its patch tokens before its last normalisation (fc_norm)"),
+            (".ls1.", "a ViT with layer scale, such as DINOv2 or DeiT III"),
+            ("decoder_", "a masked autoencoder with its decoder"),
+            ("rope", "a ViT with rotary positions"),
+            ("attn_pool.", "a ViT with attention pooling, such as SigLIP's"),
+            (".q_norm.", "a ViT with normalised queries"),
+            (".mlp.fc1_", "a ViT with gated MLPs"),
+        ]
+        .into_iter()
+        .find(|(part, _)| has(part))
+        .map(|(_, relative)| relative)
+    }
+
+    /// Shape of the encoder that the file records, as our files do.
+    pub fn recorded(&self) -> Option<VitConfig> {
+        self.config
+    }
+
+    /// Shape of the encoder, from the shapes of its tensors, with one attention head: their number does not
+    /// show. Without a map to y, y is as wide as a token.
     ///
     /// # Errors
-    /// Tensors that are not those of a ViT; `heads` that contradicts the file.
-    pub fn config(&self, heads: Option<i64>) -> Result<VitConfig> {
-        if let Some(config) = self.config {
-            let fits = heads.is_none_or(|heads| heads == config.heads);
-            ensure!(fits, "--heads {}: the file says {}", heads.unwrap_or_default(), config.heads);
-            return Ok(config);
-        }
+    /// Tensors that are not those of a ViT with timm's names.
+    pub fn shape(&self) -> Result<VitConfig> {
         let shape = |name: &str| self.tensors.get(name).map(Tensor::size);
-        let (patches, positions) = (shape("patch_embed.proj.weight"), shape(POSITIONS));
+        let (patches, positions) = (shape(PATCHES), shape(POSITIONS));
         let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref())
         else {
             let first =
                 self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
             bail!(
-                "no ViT with timm's names: expected patch_embed.proj.weight (D, 3, p, p) and pos_embed \
-                 (1, 1 + g², D); the file begins with\n{}",
-                first.collect::<Vec<_>>().join("\n")
+                "no ViT with timm's names: expected {PATCHES} (D, 3, p, p) and pos_embed (1, 1 + g², D); the file \
+                 begins with\n{}\n{}",
+                first.collect::<Vec<_>>().join("\n"),
+                self.reason()
             );
         };
         let block_index = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<i64>().ok();
         let depth = self.tensors.keys().filter_map(|name| block_index(name)).max().map_or(0, |last| last + 1);
         let grid = ((tokens - 1).max(1) as f64).sqrt().round() as i64;
-        ensure!(
-            heads.is_some() || dim % HEAD_WIDTH == 0,
-            "width {dim} is not a multiple of {HEAD_WIDTH}\nhint: give the number of attention heads \
-             with --heads"
-        );
-        let (heads, out) =
-            (heads.unwrap_or(dim / HEAD_WIDTH), shape("out.weight").map_or(dim - dim % 2, |out| out[0]));
+        let out = shape("out.weight").map_or(dim - dim % 2, |out| out[0]);
         let (pool, positions) = (Pool::default(), PositionInit::default());
-        Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads, out, pool, positions })
+        Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads: 1, out, pool, positions })
+    }
+
+    /// Why the names are not timm's, and what to do.
+    fn reason(&self) -> String {
+        if let Some(prefix) =
+            self.tensors.keys().find_map(|name| name.strip_suffix(PATCHES)).filter(|p| !p.is_empty())
+        {
+            return format!(
+                "the names begin with `{prefix}`, which a wrapper of the model added (module.: DataParallel, \
+                 _orig_mod.: torch.compile)\nhint: save them without it: {{name.removeprefix(\"{prefix}\"): t for \
+                 name, t in state.items() if name.startswith(\"{prefix}\")}}"
+            );
+        }
+        let has = |part: &str| self.tensors.keys().any(|name| name.contains(part));
+        let names = [
+            ("patch_embeddings.projection", "Hugging Face's transformers (ViT, DINOv2)"),
+            ("vision_model.", "Hugging Face's transformers (CLIP, SigLIP)"),
+            ("transformer.resblocks.", "OpenAI's CLIP or open_clip"),
+            ("conv_proj.", "torchvision's ViT"),
+            ("layer1.0.", "a ResNet, which is no ViT"),
+            ("stages.0.", "a network in stages (ConvNeXt, Swin), which is no plain ViT"),
+        ];
+        let whose = names.into_iter().find(|(part, _)| has(part));
+        let whose = whose.map(|(_, whose)| format!("these are the names of {whose}\n")).unwrap_or_default();
+        format!("{whose}{WAY_OUT}")
     }
 
     /// Overwrites the network's encoder. Its other parameters stay unchanged.

@@ -1,8 +1,8 @@
 //! What an encoder is evaluated on: the splits of a data set, and the images and pairs drawn from them.
 
 use anyhow::Result;
-use eqr_datasets::Pack;
 use eqr_datasets::draw::{Purpose, rng};
+use eqr_datasets::{Pack, SetKind};
 use rand::seq::SliceRandom;
 use tch::Tensor;
 
@@ -47,6 +47,22 @@ impl Evaluation<'_> {
     /// The photographs from which training pairs are made.
     pub(super) fn train_photographs(&self) -> Vec<usize> {
         photographs(self.train.units(), self.probe.train_pairs, TRAIN_PAIRS_SEED)
+    }
+
+    /// Number of images that are encoded for the pairs of every task; `combined` as in
+    /// [`Evaluation::pair_sets`].
+    pub fn views(&self, combined: bool) -> usize {
+        match self.pack.kind {
+            SetKind::Renders => {
+                let images =
+                    |split: &PairSource, pairs: usize| (split.units().len() * split.views()).min(2 * pairs);
+                images(self.train, self.probe.train_pairs) + images(self.test, self.probe.test_pairs)
+            }
+            SetKind::Photographs => {
+                let photographs = self.train_photographs().len() + self.test_photographs().len();
+                photographs * DRAWS as usize * (1 + self.transforms.active.len() + usize::from(combined))
+            }
+        }
     }
 
     /// The photographs from which test pairs are made.

@@ -54,6 +54,12 @@ impl<'a> Question<'a> {
         })
     }
 
+    /// Training pairs, features and outputs.
+    pub(super) fn shape(&self) -> [i64; 3] {
+        let x = self.set.train.read(self.readout).size();
+        [x[0], x[1], self.set.train.target.size()[1]]
+    }
+
     /// The task, followed by what distinguishes the question: `rotation_canonical`.
     pub fn name(&self) -> String {
         let metric = self.metric(R2Definition::PerOutput, Predictor::Mlp).to_string();

@@ -8,7 +8,7 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
-use eqr_probes::transfer::{LabelledSplit, Transfer, TransferData};
+use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
@@ -118,6 +118,18 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
         (LAMBDA, *lambda),
     ];
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
+}
+
+/// Says that the strength `lambda` is an end of the grid, because the best one may lie beyond it.
+pub fn end_of_grid_note(lambda: f64) -> Option<String> {
+    let (end, beyond) = match GridEnd::of(lambda)? {
+        GridEnd::Weakest => ("weakest", "weaker"),
+        GridEnd::Strongest => ("strongest", "stronger"),
+    };
+    Some(format!(
+        "note: the {end} penalty of the grid (lambda {lambda:.0e}) was chosen: a {beyond} one may be better, or all \
+         are equal. Features are used as they are; the grid suits a spread of about 1"
+    ))
 }
 
 /// Rows to keep and rows to hold out, both ascending. A random `fraction` of every class is held out; the

@@ -115,5 +115,6 @@ fn cell(method: &str, seed: u64) -> Cell {
         seconds: 1.0,
         resumed: false,
         external: false,
+        encoder: None,
     }
 }

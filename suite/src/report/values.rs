@@ -12,9 +12,12 @@ use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::Metric;
 
 /// The measurements that tables show: of encoders at the end of their training, or after some steps.
+#[derive(Default)]
 pub struct Values {
     samples: BTreeMap<(String, Quantity), Sample>,
     datasets: BTreeSet<String>,
+    /// Descriptions of encoders from files, by row.
+    encoders: BTreeMap<String, BTreeSet<String>>,
     not_finite: usize,
 }
 
@@ -103,9 +106,12 @@ impl Values {
     }
 
     fn select<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
-        let mut values = Values { samples: BTreeMap::new(), datasets: BTreeSet::new(), not_finite: 0 };
+        let mut values = Values::default();
         for cell in cells {
             cell.metrics.iter().for_each(|metric| values.add(cell, metric));
+            if let Some(encoder) = &cell.encoder {
+                values.encoders.entry(cell.method.clone()).or_default().insert(encoder.line());
+            }
         }
         values
     }
@@ -170,6 +176,12 @@ impl Values {
     /// Data sets that were trained on.
     pub fn datasets(&self) -> impl Iterator<Item = &str> {
         self.datasets.iter().map(String::as_str)
+    }
+
+    /// Encoders from files by the names of their rows, in one line for each way in which they were read.
+    pub fn encoders(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.encoders.iter();
+        lines.flat_map(|(method, lines)| lines.iter().map(|line| (method.as_str(), line.as_str())))
     }
 
     /// Number of values that are NaN or infinite. No sample contains them.

@@ -70,19 +70,21 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
     let suite = &context.suite().name;
     let origin = ValueOrigin { suite, table, dataset, method: method.clone(), pretrain_seed, cell: id };
     let mut step = 0;
+    let mut encoder = None;
     let metrics = match row.results() {
         Some(results) => imported_results::metrics(results, &origin, kind.cell_kind())?,
         None => {
-            let values = match *kind {
+            let measured = match *kind {
                 MeasurementKind::Probe { step: at } => {
-                    let (values, trained_steps) = probe_cell::measure(context, row, at)?;
+                    let (measured, trained_steps) = probe_cell::measure(context, row, at)?;
                     step = trained_steps;
-                    values
+                    measured
                 }
                 MeasurementKind::Transfer { set } => transfer_cell::measure(context, row, set)?,
                 MeasurementKind::Segment { set, seed } => segment_cell::measure(context, id, row, set, seed)?,
             };
-            values.into_iter().map(|value| value.metric(&origin)).collect()
+            encoder = measured.encoder;
+            measured.values.into_iter().map(|value| value.metric(&origin)).collect()
         }
     };
     Ok(Cell {
@@ -99,5 +101,6 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         seconds: start.elapsed().as_secs_f64(),
         resumed: false,
         external: row.is_external(),
+        encoder,
     })
 }

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::imported_results;
 use crate::registry::TaskFamily;
 use crate::run::context::RunContext;
 use crate::run_folder::cell::CellKind;
+use crate::run_folder::encoder_description::EncoderDescription;
+use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::external_rows::ExternalRow;
@@ -28,6 +31,25 @@ pub(super) enum MeasurementKind {
     Transfer { set: usize },
     /// Segmentation of the suite's segmentation set at this position, with this seed of the head.
     Segment { set: usize, seed: u64 },
+}
+
+/// What measuring a cell gives.
+pub(super) struct Measured {
+    pub(super) values: Vec<MeasuredValue>,
+    /// What an encoder from a file is and how it was read.
+    pub(super) encoder: Option<EncoderDescription>,
+}
+
+impl Measured {
+    /// The values of an encoder that was trained here, or of features.
+    pub(super) fn without_file(values: Vec<MeasuredValue>) -> Measured {
+        Measured { values, encoder: None }
+    }
+
+    /// The values of an encoder from a file.
+    pub(super) fn of(encoder: &FrozenEncoder, values: Vec<MeasuredValue>) -> Measured {
+        Measured { values, encoder: encoder.opened().map(|opened| opened.description.clone()) }
+    }
 }
 
 /// A cell to measure.

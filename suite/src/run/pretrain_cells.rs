@@ -133,6 +133,7 @@ fn write_finished(
         seconds: state.seconds,
         resumed,
         external: false,
+        encoder: None,
     };
     context.folder.write_cell(&cell)?;
     context.folder.clear_failed(&job.cell)?;

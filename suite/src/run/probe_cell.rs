@@ -10,10 +10,10 @@ use crate::encoder::pixel_pca::PixelPca;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::RunFile;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::{pictures, probe, reconstruction};
+use crate::measure::{duration, pictures, probe, reconstruction};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
-use crate::run::measurements::MeasuredRow;
+use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::external_rows::ExternalRow;
@@ -25,13 +25,12 @@ use crate::suite_file::tasks::tasks;
 const PICTURES: usize = 8;
 
 /// The values, and the number of steps that an encoder of this run was trained for.
-pub(super) fn measure(
-    context: &RunContext,
-    row: &MeasuredRow,
-    step: Option<u64>,
-) -> Result<(Vec<MeasuredValue>, u64)> {
+pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>) -> Result<(Measured, u64)> {
     match row {
-        MeasuredRow::Trained(run) => measure_trained(context, run, step),
+        MeasuredRow::Trained(run) => {
+            let (values, steps) = measure_trained(context, run, step)?;
+            Ok((Measured::without_file(values), steps))
+        }
         MeasuredRow::External(row) => Ok((measure_external(context, row)?, 0)),
     }
 }
@@ -70,12 +69,14 @@ fn measure_trained(
     Ok((values, trained_steps))
 }
 
-fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Vec<MeasuredValue>> {
+fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured> {
     let (suite, data) = (context.suite(), &context.prepared.data);
     let probe = without_halves(&suite.probe);
     if let Some(path) = &row.features {
         let tasks = tasks(data.pack.kind, &suite.transforms);
-        return probe::measure_features(&FeatureFile::open(path)?, &tasks, &probe, context.worker.device);
+        let features = FeatureFile::open(path)?;
+        let values = probe::measure_features(&features, &tasks, &probe, context.worker.device)?;
+        return Ok(Measured::without_file(values));
     }
     let encoder = external_encoder(context, row, Some(data.side))?;
     let at_its_side = OpenedPack { pack: data.pack.clone(), side: encoder.side() };
@@ -89,7 +90,8 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Vec<Measu
     let (train, test) = (source(&context.train, "train")?, source(&context.test, "test")?);
     let transforms = &suite.transforms;
     let evaluation = Evaluation { transforms, probe: &probe, pack: &data.pack, train: &train, test: &test };
-    probe::measure_encoder(&evaluation, &encoder)
+    duration::say_encoding(&encoder, evaluation.views(probe.combined));
+    Ok(Measured::of(&encoder, probe::measure_encoder(&evaluation, &encoder)?))
 }
 
 /// The same probes of encoders whose y has no halves.

@@ -16,6 +16,7 @@ use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
+use crate::run_folder::manifest;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::rows;
 use crate::suite_file::tasks::tasks;
@@ -86,7 +87,9 @@ pub(super) fn finish(
     phases: Phases,
     complete: bool,
 ) -> Outcome<()> {
-    if complete || !folder.cells().map_err(Failure::run)?.is_empty() {
+    let cells = folder.cells().map_err(Failure::run)?;
+    manifest::record_encoders(folder, &cells).map_err(Failure::run)?;
+    if complete || !cells.is_empty() {
         write_report(folder, contexts, phases).map_err(Failure::run)?;
     }
     Ok(())

@@ -8,9 +8,8 @@ use crate::measure::exit_code::RunFile;
 use crate::measure::segment::{SegmentationScenes, Segmented, draw, segment, values};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder_for_maps, trained_encoder_for_maps};
-use crate::run::measurements::MeasuredRow;
+use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
-use crate::run_folder::metric::MeasuredValue;
 
 /// Number of scenes drawn for a row's first head.
 const PICTURES: usize = 6;
@@ -23,7 +22,7 @@ pub(super) fn measure(
     row: &MeasuredRow,
     set: usize,
     seed: u64,
-) -> Result<Vec<MeasuredValue>> {
+) -> Result<Measured> {
     let (pack, config) =
         (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
     let crop = usize::try_from(config.crop)?;
@@ -41,5 +40,5 @@ pub(super) fn measure(
         draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure)
             .context(RunFile("its picture"))?;
     }
-    Ok(values(&confusion.score()?, &pack.class_names, seed))
+    Ok(Measured::of(&encoder, values(&confusion.score()?, &pack.class_names, seed)))
 }

@@ -1,30 +1,41 @@
 //! A transfer cell: a row's encoder, or its labelled features, on another data set.
 
 use anyhow::Result;
+use eqr_datasets::pack::PackedSplit;
 use eqr_models::{MethodKind, Solo};
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{TransferData, transfer};
 
+use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::pixel_pca::PixelPca;
 use crate::encoder::representation::FeatureEncoder;
+use crate::measure::duration;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::transfer::{ImageEncoder, transfer_data, values};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
-use crate::run::measurements::MeasuredRow;
-use crate::run_folder::metric::MeasuredValue;
+use crate::run::measurements::{Measured, MeasuredRow};
 
 /// The accuracies on the suite's transfer set at position `set`.
-pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<Vec<MeasuredValue>> {
-    let data = data(context, row, set)?;
-    Ok(values(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?))
+pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<Measured> {
+    let (data, encoder) = data(context, row, set)?;
+    let values = values(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?);
+    Ok(match encoder {
+        Some(encoder) => Measured::of(&encoder, values),
+        None => Measured::without_file(values),
+    })
 }
 
-fn data(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<TransferData> {
+/// The labelled features, and the encoder from a file that they are of.
+fn data(
+    context: &RunContext,
+    row: &MeasuredRow,
+    set: usize,
+) -> Result<(TransferData, Option<FrozenEncoder>)> {
     let device = context.worker.device;
     let (pack, set) = (&context.prepared.downstream.transfer[set], &context.suite().transfer[set]);
     if let Some(features) = row.transfer_features(set) {
-        return FeatureFile::open(features)?.transfer_data(device);
+        return Ok((FeatureFile::open(features)?.transfer_data(device)?, None));
     }
     match row {
         MeasuredRow::Trained(run) => {
@@ -35,15 +46,14 @@ fn data(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<TransferD
                 _ => Box::new(trained_network(context, run, None)?.0),
             };
             let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
-            transfer_data(
-                pack,
-                ImageEncoder { encoder: &*encoder, side, normalisation, device },
-                &set.preparation,
-            )
+            let encoder = ImageEncoder { encoder: &*encoder, side, normalisation, device };
+            Ok((transfer_data(pack, encoder, &set.preparation)?, None))
         }
         MeasuredRow::External(row) => {
             let encoder = external_encoder(context, row, None)?;
-            transfer_data(pack, ImageEncoder::frozen(&encoder, device), &set.preparation)
+            duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
+            let data = transfer_data(pack, ImageEncoder::frozen(&encoder, device), &set.preparation)?;
+            Ok((data, Some(encoder)))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::TaskFamily;
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::Metric;
 
 /// What a cell does.
@@ -79,6 +80,9 @@ pub struct Cell {
     /// Whether the encoder was pretrained elsewhere: its seeds do not pair with those of other rows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
+    /// What an encoder from a file is and how it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderDescription>,
 }
 
 /// Version of [`Cell`]'s format.

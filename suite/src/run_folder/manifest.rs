@@ -10,6 +10,8 @@ use eqr_probes::sequential::ERROR;
 use serde_json::{Map, Value, json};
 
 use crate::console::say;
+use crate::run_folder::cell::Cell;
+use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::json_leaves::{Lists, leaves};
 use crate::run_folder::{layout, seal};
@@ -181,6 +183,30 @@ pub fn establish(
     std::fs::create_dir_all(run.path(layout::CELLS))
         .with_context(|| format!("cannot create {}", run.path(layout::CELLS).display()))?;
     run.record_configuration(&hash)
+}
+
+/// Records what the encoders from files are, by the rows and how they were read.
+///
+/// # Errors
+/// A manifest that is damaged or cannot be written.
+pub fn record_encoders(run: &RunFolder, cells: &[Cell]) -> Result<()> {
+    let mut encoders: BTreeMap<&str, Vec<&EncoderDescription>> = BTreeMap::new();
+    for cell in cells {
+        let of_row = cell.encoder.iter().map(|encoder| (cell.method.as_str(), encoder));
+        for (method, encoder) in of_row {
+            let known = encoders.entry(method).or_default();
+            if !known.contains(&encoder) {
+                known.push(encoder);
+            }
+        }
+    }
+    match read_whole(run)? {
+        Some(mut manifest) if !encoders.is_empty() => {
+            manifest["encoders"] = json!(encoders);
+            seal::write_sealed(&run.path(layout::MANIFEST), &manifest)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The number type that the run in the folder was started with.

@@ -6,6 +6,7 @@ pub mod cell;
 pub mod checkpoint;
 pub mod checkpoints;
 pub mod curve_sums;
+pub mod encoder_description;
 pub mod folder;
 pub mod json_leaves;
 pub mod layout;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use eqr_models::layers::Activation;
 use serde::{Deserialize, Serialize};
 
 /// Help text of `--encoder`.
@@ -28,14 +29,44 @@ pub struct EncoderOptions {
     #[arg(long, value_parser = channels, value_name = "R,G,B", requires = "mean")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
-    /// Which tokens become the feature, for a timm ViT or for tokens that do not form a map; our encoders
-    /// have y, and maps are averaged.
-    #[arg(long, value_enum, default_value = "cls")]
-    pub pool: Pooling,
-    /// Attention heads of a timm ViT, which its shapes do not show; default: width / 64.
+    /// Which tokens become the feature, for a timm ViT or for tokens that a module returns; default: what the
+    /// model's configuration says, else cls. Our encoders have y, and maps are averaged.
+    #[arg(long, value_enum, requires = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pooling>,
+    /// Attention heads of a timm ViT, which its shapes do not show; needed where neither its configuration
+    /// nor its width says the number.
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heads: Option<i64>,
+    /// Activation of a timm ViT: gelu, gelu_tanh, quick_gelu (OpenAI's CLIP) or relu; default: what the
+    /// model's configuration says, else gelu.
+    #[arg(long, value_parser = activation, requires = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub act: Option<Activation>,
+    /// Eps of the layer normalisations of a timm ViT; default: what the model's configuration says, else
+    /// 1e-6.
+    #[arg(long, requires = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// Order of the axes of what a TorchScript module returns; needed where the shape does not show it.
+    #[arg(long, value_enum, requires = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+}
+
+/// Order of the axes of a map or of tokens: images n, channels c, rows h, columns w, tokens t.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// A map (N, D, h, w).
+    Nchw,
+    /// A map (N, h, w, D).
+    Nhwc,
+    /// Tokens (N, T, D).
+    Ntc,
+    /// Tokens (N, D, T).
+    Nct,
 }
 
 /// How tokens become a feature.
@@ -47,6 +78,20 @@ pub enum Pooling {
     Cls,
     /// The mean over the patch tokens.
     Mean,
+}
+
+impl Pooling {
+    /// What the feature is read from.
+    pub fn readout(self) -> &'static str {
+        match self {
+            Pooling::Cls => "the class token",
+            Pooling::Mean => "the mean of the patch tokens",
+        }
+    }
+}
+
+fn activation(text: &str) -> Result<Activation, String> {
+    serde_json::from_value(text.into()).map_err(|_| "expected gelu, gelu_tanh, quick_gelu or relu".into())
 }
 
 fn channels(text: &str) -> Result<[f32; 3], String> {

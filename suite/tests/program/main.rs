@@ -12,6 +12,7 @@ mod data_sets;
 mod divergence;
 mod documents;
 mod dry_run;
+mod encoder_properties;
 mod encoders;
 mod export;
 mod external_rows;

@@ -36,6 +36,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(shuffled::warnings(values, context));
     notes.extend(shuffled::missing_note(values, context));
     notes.extend(undefined_notes(values, context));
+    notes.extend(encoder_notes(values));
     if values.not_finite() > 0 {
         notes.push(Note::Warning(format!(
             "{} values are NaN or infinite and are left out.",
@@ -106,6 +107,11 @@ fn reference_row(values: &Values, columns: &[Column], label: &str, metric: R2Met
         values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Number)
     };
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
+}
+
+/// What the encoders from files are and how they were read.
+pub(super) fn encoder_notes(values: &Values) -> Vec<Note> {
+    values.encoders().map(|(method, line)| Note::Plain(format!("{method}: {line}."))).collect()
 }
 
 /// Notes on the R2 values that are undefined rather than missing.

@@ -1,9 +1,11 @@
 //! Classification of other data sets by the frozen encoders: linear transfer and nearest neighbours.
 
 use eqr_probes::knn::NEIGHBOURS;
+use eqr_probes::transfer::GridEnd;
 
+use super::scores::encoder_notes;
 use super::section::Section;
-use crate::registry::{BY_NEIGHBOURS, TaskFamily, find};
+use crate::registry::{BY_NEIGHBOURS, LAMBDA, TaskFamily, find};
 use crate::report::column::{self, Column};
 use crate::report::context::{ReportContext, TransferColumn};
 use crate::report::table::{Note, Table};
@@ -11,7 +13,37 @@ use crate::report::values::{Quantity, Sample, Values};
 
 /// Logistic regression.
 pub fn linear(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
-    vec![table(section, &linear_columns(values, context))]
+    let mut table = table(section, &linear_columns(values, context));
+    table.notes.extend(end_of_grid_notes(values, context));
+    table.notes.extend(encoder_notes(values));
+    vec![table]
+}
+
+/// The rows and sets for which an end of the grid of penalties was chosen: a penalty beyond it may be better.
+fn end_of_grid_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
+    let ends = |set: &str, end: GridEnd| {
+        let quantity = Quantity::on(set, TaskFamily::LinearTransfer.name(), LAMBDA.metric);
+        let chosen = |method: &&String| {
+            values
+                .sample(method, &quantity)
+                .is_some_and(|sample| sample.values().iter().any(|&lambda| GridEnd::of(lambda) == Some(end)))
+        };
+        context.methods.iter().filter(chosen).cloned().collect::<Vec<String>>()
+    };
+    let note = |TransferColumn { dataset, .. }: &TransferColumn| {
+        [(GridEnd::Weakest, "weakest", "weaker"), (GridEnd::Strongest, "strongest", "stronger")].map(
+            |(end, name, beyond)| {
+                let methods = ends(dataset, end);
+                (!methods.is_empty()).then(|| {
+                    Note::Plain(format!(
+                        "{dataset}: the {name} penalty of the grid was chosen for {}; a {beyond} one may be better.",
+                        methods.join(", ")
+                    ))
+                })
+            },
+        )
+    };
+    context.transfers.iter().flat_map(note).flatten().collect()
 }
 
 /// Nearest neighbours.
@@ -95,7 +127,7 @@ mod tests {
                 ("DTD", "top1", dtd),
                 ("Pets", "mean_per_class", pets),
                 ("DTD", "knn_top1", 0.25),
-                ("DTD", "lambda", 9.0),
+                ("DTD", "lambda", if seed == 0 { 1e5 } else { 9.0 }),
             ];
             downstream(CellKind::Transfer, method, seed, &values)
         };
@@ -112,6 +144,8 @@ mod tests {
             (section.tables)(section, &values, &context).remove(0)
         };
         let [linear, differences, neighbours] = ["transfer", "differences", "neighbours"].map(table);
+        let said = |note: &Note| matches!(note, Note::Plain(text) if text.contains("DTD: the strongest penalty of the grid was chosen for Ours;"));
+        assert!(linear.notes.iter().any(said), "{:?}", linear.notes);
         assert_eq!(linear.columns, ["DTD top-1", "Pets mean per class", "mean of 2"]);
         assert_eq!(texts(&linear.rows[1])[1..], ["-", "-"]);
         assert!(texts(&linear.rows[2])[2].starts_with("0.650 ± 0.071"), "{:?}", texts(&linear.rows[2]));
