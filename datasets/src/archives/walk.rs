@@ -25,6 +25,8 @@ const MAX_DEPTH: usize = 3;
 pub(super) const BUFFER: usize = 1 << 17;
 /// The hint for files that are no archive.
 pub(super) const OTHER_ARCHIVE: &str = "hint: unpack an archive of another kind and give the folder";
+/// The hint for errors about nested archives.
+const UNPACK_OUTER: &str = "hint: unpack the outer archive and give the folder";
 /// The hint for errors about members of archives.
 pub(super) const UNPACK: &str = "hint: unpack the archive and give the folder";
 
@@ -76,7 +78,9 @@ impl<'v, 'f> Walk<'v, 'f> {
     /// Visits the members of an archive that is read from front to back.
     pub fn archive(&mut self, place: &Place, from: &mut dyn Read) -> Result<Visit> {
         if place.depth > MAX_DEPTH {
-            return Err(place.error(format!("archives are nested more than {MAX_DEPTH} deep\n{UNPACK}")));
+            return Err(
+                place.error(format!("archives are nested more than {MAX_DEPTH} deep\n{UNPACK_OUTER}"))
+            );
         }
         let (kind, mut from) = peek(from).map_err(|error| place.error(stream::reason(&error)))?;
         match InputFormat::of(kind) {
@@ -105,7 +109,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         let place = place.archive(member);
         if size > NESTED_BYTES {
             let reason = format!("{size} bytes, expected at most {NESTED_BYTES} for a nested archive");
-            return Err(place.error(format!("{reason}\n{UNPACK}")));
+            return Err(place.error(format!("{reason}\n{UNPACK_OUTER}")));
         }
         self.archive(&place, &mut Limited { inner: from, left: NESTED_BYTES })
     }
@@ -159,7 +163,7 @@ impl<'v, 'f> Walk<'v, 'f> {
         from.take(NESTED_ZIP_BYTES + 1).read_to_end(&mut bytes).map_err(|error| place.damaged(error))?;
         if bytes.len() as u64 > NESTED_ZIP_BYTES {
             let reason = format!("a zip inside another archive may have at most {NESTED_ZIP_BYTES} bytes");
-            return Err(place.error(format!("{reason}\n{UNPACK}")));
+            return Err(place.error(format!("{reason}\n{UNPACK_OUTER}")));
         }
         self.zip(place, Cursor::new(bytes))
     }

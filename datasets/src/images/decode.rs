@@ -73,7 +73,7 @@ pub fn decode_mask(bytes: &[u8]) -> Result<GrayImage, String> {
             ));
         }
     }
-    check_size(bytes.len() as u64, (width, height))?;
+    check_pixels(bytes.len() as u64, PIXELS_PER_BYTE, (width, height))?;
     let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
     let mut rows = vec![0; reader.output_buffer_size().ok_or("too large")?];
     let line = reader.next_frame(&mut rows).map_err(|error| error.to_string())?.line_size;

@@ -87,25 +87,22 @@ pub(super) fn assemble(
     )
 }
 
-/// Refuses a set in which a class lost all its images of a split, or has no training images left. Sets with
-/// masks have no classes of images.
+/// Refuses a set in which a class has no training images left. Sets with masks have no classes of images.
 fn check_lost_classes(input: &Path, plan: &PackPlan, kept: &[Vec<usize>]) -> Result<()> {
-    for (split, (name, samples)) in plan.splits.iter().enumerate() {
-        if samples.iter().any(|sample| sample.mask.is_some()) {
-            continue;
-        }
-        let mut had = vec![split == 0; plan.class_names.len()];
-        samples.iter().for_each(|sample| had[sample.label as usize] = true);
-        let mut has = vec![false; plan.class_names.len()];
-        kept[split].iter().for_each(|&index| has[samples[index].label as usize] = true);
-        if let Some(class) = (0..had.len()).find(|&class| had[class] && !has[class]) {
-            let class = &plan.class_names[class];
-            let reason = format!("class `{class}` has no {name} image that can be used");
+    let (name, samples) = &plan.splits[0];
+    if samples.iter().any(|sample| sample.mask.is_some()) {
+        return Ok(());
+    }
+    let mut has = vec![false; plan.class_names.len()];
+    kept[0].iter().for_each(|&index| has[samples[index].label as usize] = true);
+    match has.iter().position(|has| !has) {
+        None => Ok(()),
+        Some(class) => {
+            let reason = format!("class `{}` has no {name} image that can be used", plan.class_names[class]);
             let hint = "hint: repair its images, or remove the class from all splits";
-            return Err(Error::format(input, format!("{reason}\n{hint}")));
+            Err(Error::format(input, format!("{reason}\n{hint}")))
         }
     }
-    Ok(())
 }
 
 /// Members that cannot be used, each with the reason.
