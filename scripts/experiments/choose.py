@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Which reading Stage B chooses: scores every sub-suite of its run by the rule in docs/results.md.
+"""Which reading Stage B chooses: scores every sub-suite of its runs by the rule in docs/results.md.
 
     scripts/experiments/choose.py runs/stage-b
 
-The score is the mean over tasks and seeds of (R2 - floor) / (ceiling - floor), on y. Floor (`Random init`) and
+Each argument is the folder of a run. The score is the mean over tasks and seeds of (R2 - floor) / (ceiling - floor), on y. Floor (`Random init`) and
 ceiling (`Direct regression`) are the means over seeds in the first sub-suite. A reading whose top-1 is more than
 .01 below VICReg's is out.
 """
@@ -18,10 +18,11 @@ FLOOR, CEILING, INVARIANT, OURS = "Random init", "Direct regression", "VICReg", 
 LARGEST_LOSS_OF_TOP1 = 0.01
 
 
-def read(folder):
+def read(folders):
     """Means over evaluation seeds: values[sub-suite][task][method][pretraining seed]."""
     raw = defaultdict(list)
-    with open(folder / "metrics.csv", newline="") as file:
+    for folder in folders:
+        file = (folder / "metrics.csv").read_text().splitlines()
         for line in csv.DictReader(file):
             wanted = "top1" if line["task"] == "classification" else "r2_per_output"
             if line["metric"] == wanted:
@@ -39,8 +40,8 @@ def over_seeds(by_seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of the finished run")
-    values = read(parser.parse_args().run)
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of finished runs")
+    values = read(parser.parse_args().runs)
     shared = next(suite for suite in values.values() if CEILING in suite["rotation"])
     tasks = [task for task in shared if task != "classification"]
     floor = {task: over_seeds(shared[task][FLOOR]) for task in tasks}

@@ -9,8 +9,9 @@ use eqr_datasets::pack;
 use serde_json::Value;
 
 use crate::report;
+use crate::run_folder::atomic_file::remove_file;
 use crate::run_folder::checkpoint::Checkpoint;
-use crate::run_folder::folder::RunFolder;
+use crate::run_folder::folder::{CellProblem, RunFolder};
 use crate::run_folder::{layout, manifest, row_files};
 
 /// What was checked, and what is wrong.
@@ -172,19 +173,21 @@ fn check_report(folder: &RunFolder, findings: &mut Findings) {
     findings.count("files of the report", files.len());
 }
 
-/// Sets damaged cells aside, removes half-written files, and writes the report anew from the cells that are whole.
+/// Sets damaged cells aside, removes half-written files, and writes the report anew if no cell was lost. Returns
+/// the cells that were lost: the run is then no longer finished.
 ///
 /// # Errors
 /// A file system error; no cell that is whole.
-pub fn repair(folder: &RunFolder) -> Result<()> {
+pub fn repair(folder: &RunFolder) -> Result<Vec<CellProblem>> {
     folder.remove_temporaries()?;
-    folder.set_damaged_cells_aside()?;
-    folder.forget_lost_cells()?;
-    if folder.path(layout::TIMING).exists() {
+    let lost = folder.set_damaged_cells_aside()?;
+    if !lost.is_empty() {
+        remove_file(&folder.path(layout::TIMING))?;
+    } else if folder.path(layout::TIMING).exists() {
         let contexts = report::stored_contexts(folder)?;
         report::write(folder, &contexts).context("the report cannot be written anew")?;
     }
-    Ok(())
+    Ok(lost)
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
+use super::EMPTY_TAR_BYTES;
 use super::folder::{self, FolderFile, LazyFile};
 use super::input_format::InputFormat;
 use super::names::{self, SeenNames};
@@ -95,6 +96,10 @@ impl<'v, 'f> Walk<'v, 'f> {
     fn archive_file(&mut self, place: &Place, path: &Path) -> Result<Visit> {
         let kind = FileKind::of_file(path).map_err(Error::io(path))?;
         let file = File::open(path).map_err(Error::io(path))?;
+        let size = file.metadata().map_err(Error::io(path))?.len();
+        if kind == FileKind::Zeros && size > EMPTY_TAR_BYTES {
+            return Err(place.error(kind.instead_of("a tar, gzip or zip", OTHER_ARCHIVE)));
+        }
         match InputFormat::of(kind) {
             Some(InputFormat::Zip) => self.zip(place, BufReader::new(file)),
             _ => self.archive(place, &mut BufReader::with_capacity(BUFFER, file)),

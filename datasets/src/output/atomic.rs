@@ -52,6 +52,11 @@ pub(crate) fn write_atomically_in(
 /// How the names of temporary files begin and end.
 const TEMPORARY: (&str, &str) = (".eqr-", ".part");
 
+/// The name of a temporary file, which [`is_temporary`] recognises.
+pub fn temporary_name(which: &str) -> String {
+    format!("{}{which}{}", TEMPORARY.0, TEMPORARY.1)
+}
+
 /// Whether `name` is that of a temporary file, which a killed process may have left behind.
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::error::{Error, Result};
-pub use atomic::{is_temporary, write_file};
+pub use atomic::{is_temporary, temporary_name, write_file};
 pub(crate) use atomic::{parent_folder, write_atomically, write_atomically_in};
 pub use output_kind::OutputKind;
 pub(crate) use place::follow_links;

@@ -60,7 +60,11 @@ fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
         }
         splits.push((split.to_owned(), samples));
     }
-    let notes = json!({ "split": "as in the source", "class_names": if named { NAMES } else { "numbers" } });
+    let notes = json!({
+        "split": "as in the source",
+        "class_names": if named { NAMES } else { "numbers" },
+        "images_outside_splits": listing.paths().filter(|path| is_test_image(path)).count(),
+    });
     Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or("ADE20K"), class_names, splits, notes) })
 }
 
@@ -93,14 +97,20 @@ fn is_of_full_ade20k(path: &str) -> bool {
     name.starts_with("ADE_") && name.ends_with("_seg.png") || name.starts_with("index_ade20k.")
 }
 
-/// The files in `images/` and `annotations/`.
+/// Whether the path is that of a test image. The published set has no masks of these.
+fn is_test_image(path: &str) -> bool {
+    matches!(last_components(path), Some(["images", folder, _]) if SplitRole::of(folder) == Some(SplitRole::Test))
+}
+
+/// The files in `images/` and `annotations/` of the splits that are packed.
 fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
     let mut pairs = Pairs::new();
     for path in listing.paths() {
         let Some([kind @ ("images" | "annotations"), folder, file]) = last_components(path) else {
             continue;
         };
-        let Some(role) = SplitRole::of(folder).filter(|_| listing.is_image(path)) else { continue };
+        let role = SplitRole::of(folder).filter(|role| *role != SplitRole::Test && listing.is_image(path));
+        let Some(role) = role else { continue };
         let (stem, ending) = file.rsplit_once('.').unwrap_or((file, ""));
         if kind == "annotations" && !ending.eq_ignore_ascii_case("png") {
             return Err(Error::member(listing.input, path, "expected a PNG: JPEG does not keep class ids"));

@@ -52,6 +52,11 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     let (cells, problems) = folder.whole_cells()?;
     let problems: Vec<String> =
         problems.into_iter().map(|problem| format!("left out: {}", problem.text)).collect();
+    let incomplete = format!(
+        "the report is incomplete\n{}\nhint: `eqr-bench run` with the run's options makes them anew",
+        problems.join("\n")
+    );
+    ensure!(problems.is_empty() || !cells.is_empty(), incomplete);
     print_text(
         &Report {
             folder: &folder,
@@ -62,10 +67,6 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         }
         .render(if args.json { JSON } else { args.format })?,
     )?;
-    ensure!(
-        problems.is_empty(),
-        "the report is incomplete\n{}\nhint: `eqr-bench run` with the run's options makes them anew",
-        problems.join("\n")
-    );
+    ensure!(problems.is_empty(), incomplete);
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
-use crate::console::print_text;
+use crate::console::{print_text, say};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::lock::RunLock;
 use crate::verify;
@@ -26,17 +26,26 @@ pub struct VerifyArgs {
 /// Prints what was checked.
 ///
 /// # Errors
-/// A folder that holds no run, or that a run is using; files that are not as they were written, also after a repair.
+/// A folder that holds no run; files that are not as they were written, also after a repair; a repair of a folder
+/// that a run is using, or one that lost cells.
 pub fn run(args: &VerifyArgs) -> Result<()> {
     let folder = RunFolder::new(&args.dir);
     let mut findings = verify::verify(&folder, &args.data_root)?;
+    let mut lost = Vec::new();
     if args.repair && !findings.problems.is_empty() {
         let _lock = RunLock::take(folder.root())?;
-        findings.problems.iter().for_each(|problem| eprintln!("found: {problem}"));
-        verify::repair(&folder)?;
+        findings.problems.iter().for_each(|problem| say(&format!("found: {problem}")));
+        lost = verify::repair(&folder)?;
         findings = verify::verify(&folder, &args.data_root)?;
     }
     print_text(&findings.to_string())?;
+    ensure!(
+        lost.is_empty(),
+        "{}: {} cells were set aside or are gone; the run is no longer finished\n\
+         hint: the same `eqr-bench run` command makes them and the report anew",
+        args.dir.display(),
+        lost.len()
+    );
     if findings.problems.is_empty() {
         return print_text("every file is as it was written\n");
     }

@@ -17,7 +17,13 @@ const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// Keys of timm's `model_args` that the shapes show or that do not change features. Any other one that is set
 /// changes the network.
-const KNOWN_ARGUMENTS: [&str; 19] = [
+const KNOWN_ARGUMENTS: [&str; 25] = [
+    "pos_drop_rate",
+    "proj_drop_rate",
+    "attn_drop_rate",
+    "patch_drop_rate",
+    "dynamic_img_pad",
+    "final_norm",
     "img_size",
     "patch_size",
     "embed_dim",

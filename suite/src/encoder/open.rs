@@ -123,6 +123,9 @@ fn vit(
     ensure!(options.layout.is_none(), "--layout: it is for TorchScript modules, and this is a ViT");
     let own = parameters.recorded();
     let shape = own.map_or_else(|| parameters.shape(), Ok)?;
+    if let Some(side) = options.size {
+        VitConfig { image: i64::try_from(side)?, ..shape }.validate()?;
+    }
     // parameters that do not fit are named before anything is asked for
     parameters.fitted(&shape)?;
     neighbours.expect_plain_blocks()?;
@@ -203,11 +206,14 @@ fn torchscript(
     if let Some(config) = &size.config {
         ensure!(size.value > 0, "{config}: images of 0 pixels\nhint: give --size");
     }
-    let pooling = known(options.pool, || neighbours.pooling(), Pooling::default())?;
-    let mut module = module.read_by(pooling.value);
+    let mut module = module;
     let side = size.value as i64;
     let images = Tensor::zeros([4, 3, side, side], (Kind::Float, device));
     let layout = tch::no_grad(|| module.find_layout(&images, options.layout))?;
+    // a module that returns features has pooled its tokens itself
+    let pooling_beside = || if layout.is_some() { neighbours.pooling() } else { Ok(None) };
+    let pooling = known(options.pool, pooling_beside, Pooling::default())?;
+    let module = module.read_by(pooling.value);
     let (mean, std) = normalisation(None, options, neighbours)?;
     let normalisation = Normalisation { mean: mean.value, std: std.value };
     let encoder = FrozenEncoder::from_module(module, size.value, normalisation, device);

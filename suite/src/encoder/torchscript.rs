@@ -193,8 +193,13 @@ impl Cause {
     /// precision.
     fn of(error: &str, half: bool) -> Cause {
         let says = |words: &[&str]| words.iter().any(|word| error.contains(word));
-        let differ =
-            says(&["should be the same", "same dtype", "expected scalar type", "expected m1 and m2"]);
+        let differ = says(&[
+            "should be the same",
+            "same dtype",
+            "expected scalar type",
+            "expected m1 and m2",
+            "not implemented for",
+        ]);
         if differ && (half || says(&["Half", "BFloat16"])) {
             return Cause::HalfPrecision;
         }

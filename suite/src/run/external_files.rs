@@ -37,12 +37,14 @@ pub(super) fn check(
 
 fn check_encoder(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow, device: Device) -> Result<()> {
     let Some(path) = &row.encoder else { return Ok(()) };
-    FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device)?;
-    for set in &sub_suite.suite.segmentation {
-        let side = usize::try_from(set.head.crop)?;
-        FrozenEncoder::open_for_maps(path, &row.options, side, device)
-            .with_context(|| format!("segmentation, {}", set.file))?;
+    let suite = &sub_suite.suite;
+    if suite.probe.seeds > 0 {
+        FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device)?;
     }
+    if !suite.transfer.is_empty() {
+        FrozenEncoder::open(path, &row.options, row.options.size, device).context("transfer")?;
+    }
+    // an encoder without a token map is still probed; its segmentation fails by name
     Ok(())
 }
 

@@ -58,14 +58,14 @@ pub(super) fn ensure_complete(folder: &RunFolder, planned: &BTreeSet<String>) ->
     })?;
     let (cells, problems) = folder.whole_cells()?;
     let whole: BTreeSet<&str> = cells.iter().map(|cell| cell.id.as_str()).collect();
-    let mut lines: Vec<String> = problems.iter().map(|problem| problem.text.clone()).collect();
-    for path in
-        planned.iter().filter(|id| !whole.contains(id.as_str())).map(|id| folder.path(layout::cell(id)))
-    {
-        if problems.iter().all(|problem| problem.path != path) {
-            lines.push(format!("{} is gone", path.display()));
-        }
-    }
+    let missing = planned.iter().filter(|id| !whole.contains(id.as_str()));
+    let lines: Vec<String> = missing
+        .map(|id| {
+            let path = folder.path(layout::cell(id));
+            let problem = problems.iter().find(|problem| problem.path == path);
+            problem.map_or_else(|| format!("{} is gone", path.display()), |problem| problem.text.clone())
+        })
+        .collect();
     if lines.is_empty() {
         return Ok(());
     }

@@ -56,10 +56,10 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
 
     agree(ranks, stop_signal::listen())?;
     let folder = RunFolder::new(&request.out);
-    on_leader(&worker, || folder.ensure_without_links())?;
     let _lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some))?;
     let compute = prepare::compute(request.precision, &folder, &worker);
     on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
+    on_leader(&worker, || folder.ensure_without_links())?;
     on_leader(&worker, || reuse::check(&request.pretrained))?;
 
     let mut phases = Phases::default();

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::registry::TaskFamily;
 use crate::report::{self, Report, ReportContext, TransferColumn};
 use crate::run::prepare::Prepared;
-use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::atomic_file::{remove_file, write_atomic};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::run_folder::manifest;
@@ -49,6 +49,8 @@ pub(super) fn begin(
     let contexts: Vec<ReportContext> =
         prepared.iter().map(|prepared| report_context(prepared, precision)).collect();
     if worker.leads() {
+        // the file that says that a run is finished
+        remove_file(&folder.path(layout::TIMING)).map_err(Failure::run)?;
         report::write_contexts(folder, &contexts).map_err(Failure::run)?;
     }
     Ok(contexts)

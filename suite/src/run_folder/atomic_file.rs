@@ -56,3 +56,16 @@ pub(crate) fn remove_folder(folder: &Path) -> std::io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Removes a file, if it exists.
+///
+/// # Errors
+/// A file system error, with the path.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

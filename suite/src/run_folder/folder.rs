@@ -9,10 +9,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use eqr_datasets::output::is_temporary;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::atomic_file::{remove_file, write_atomic};
 use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::{layout, seal};
@@ -108,13 +109,7 @@ impl RunFolder {
     /// # Errors
     /// A file system error.
     pub fn clear_failed(&self, id: &str) -> Result<()> {
-        let path = self.path(layout::failed_cell(id));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))
-            }
-            _ => Ok(()),
-        }
+        remove_file(&self.path(layout::failed_cell(id)))
     }
 
     /// Appends a line to the log.
@@ -144,9 +139,11 @@ impl RunFolder {
     /// # Errors
     /// A folder that is not a run.
     pub fn whole_cells(&self) -> Result<(Vec<Cell>, Vec<CellProblem>)> {
+        // a run that goes on writes a cell's line before its file, so they are read the other way round
+        let paths = self.cell_paths()?;
         let finished = self.finished()?;
         let (mut cells, mut problems) = (Vec::new(), Vec::new());
-        for path in self.cell_paths()? {
+        for path in paths {
             match self.read_cell(&path, &finished) {
                 Ok(cell) => cells.push(cell),
                 Err(error) => problems.push(CellProblem { path, text: format!("{error:#}") }),
@@ -160,8 +157,8 @@ impl RunFolder {
         Ok((cells, problems))
     }
 
-    /// Moves every cell with a problem into `damaged/`, so that it counts as not finished, and returns the
-    /// problems.
+    /// Moves every cell with a problem into `damaged/`, removes its line from `cells.log`, so that it counts as not
+    /// finished, and returns the problems.
     ///
     /// # Errors
     /// A folder that is not a run, a file system error.
@@ -173,17 +170,16 @@ impl RunFolder {
                 .and_then(|()| fs::rename(path, &aside))
                 .with_context(|| format!("cannot move {} to {}", path.display(), aside.display()))?;
         }
+        if !problems.is_empty() {
+            self.rewrite_log(self.configuration_hash()?, self.finished()?)?;
+        }
         Ok(problems)
     }
 
-    /// Rewrites `cells.log` without the cells that are gone.
-    ///
-    /// # Errors
-    /// A file system error.
-    pub fn forget_lost_cells(&self) -> Result<()> {
-        let configuration = self.configuration_hash()?;
+    /// Rewrites `cells.log` with this configuration and without the cells that are gone.
+    fn rewrite_log(&self, configuration: Option<String>, finished: BTreeMap<String, String>) -> Result<()> {
         let configuration = configuration.map(|configuration| LogLine::Configuration { configuration });
-        let kept = self.finished()?.into_iter().filter(|(id, _)| self.has_cell(id));
+        let kept = finished.into_iter().filter(|(id, _)| self.has_cell(id));
         let cells = kept.map(|(cell, blake3)| LogLine::Finished { cell, blake3 });
         let lines =
             configuration.into_iter().chain(cells).map(|line| Ok(serde_json::to_string(&line)? + "\n"));
@@ -231,10 +227,10 @@ impl RunFolder {
     /// # Errors
     /// A file system error.
     pub fn remove_temporaries(&self) -> Result<()> {
-        for folder in ["", layout::CELLS, layout::FAILED, layout::FIGURES, layout::TABLES] {
+        for folder in ["", layout::CELLS, layout::DATA, layout::FAILED, layout::FIGURES, layout::TABLES] {
             let folder = self.path(folder);
             for file in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                if layout::is_temporary(&file.file_name().to_string_lossy()) && file.path().is_file() {
+                if is_temporary(&file.file_name().to_string_lossy()) && file.path().is_file() {
                     fs::remove_file(file.path())
                         .with_context(|| format!("cannot remove {}", file.path().display()))?;
                 }
@@ -254,16 +250,25 @@ impl RunFolder {
         }))
     }
 
-    /// Records the hash of the configuration that the cells belong to, unless it is recorded.
+    /// Records the hash of the configuration that the cells belong to. If the whole log is gone, every cell that
+    /// has its own seal and name is listed again, and `true` is returned.
     ///
     /// # Errors
     /// A file system error.
-    pub(super) fn record_configuration(&self, hash: &str) -> Result<()> {
-        if self.configuration_hash()?.is_some() {
-            return Ok(());
+    pub(super) fn record_configuration(&self, hash: &str) -> Result<bool> {
+        if self.configuration_hash()?.as_deref() == Some(hash) {
+            return Ok(false);
         }
-        let line = LogLine::Configuration { configuration: hash.to_owned() };
-        append(&self.path(layout::CELLS_LOG), &serde_json::to_string(&line)?)
+        let mut finished = self.finished()?;
+        let is_gone = finished.is_empty();
+        if is_gone {
+            for path in self.cell_paths()? {
+                let sealed = sealed_cell(&path).ok();
+                finished.extend(sealed.map(|(cell, hash)| (cell.id, hash)));
+            }
+        }
+        self.rewrite_log(Some(hash.to_owned()), finished.clone())?;
+        Ok(is_gone && !finished.is_empty())
     }
 
     /// Checksums of the finished cells, by id; the last line of a cell counts.
@@ -289,35 +294,46 @@ impl RunFolder {
     }
 
     fn read_cell(&self, path: &Path, finished: &BTreeMap<String, String>) -> Result<Cell> {
-        let shown = path.display();
-        let text = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
-        let text = String::from_utf8_lossy(&text);
-        let damaged = || format!("{shown} is damaged");
-        let hash = seal::checked_hash(&text).with_context(damaged)?;
-        let cell: Cell = serde_json::from_str(&seal::unseal(&text)?).with_context(damaged)?;
-        ensure!(cell.schema == SCHEMA, "{shown}: cell format {}, this program reads {SCHEMA}", cell.schema);
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        ensure!(cell.id == name, "{shown} holds the cell {}: it was copied or renamed", cell.id);
+        let (cell, hash) = sealed_cell(path)?;
         ensure!(
             finished.get(&cell.id) == Some(&hash),
-            "{shown} is not the cell that this run wrote: {} has another checksum, or none",
+            "{} is not the cell that this run wrote: {} has another checksum, or none",
+            path.display(),
             layout::CELLS_LOG
         );
         Ok(cell)
     }
 }
 
-/// Appends a line to a file. A line that a crash has cut off stays a line of its own.
+/// A cell that is whole and has its own name, and its checksum.
+fn sealed_cell(path: &Path) -> Result<(Cell, String)> {
+    let shown = path.display();
+    let text = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let damaged = || format!("{shown} is damaged");
+    let hash = seal::checked_hash(&text).with_context(damaged)?;
+    let cell: Cell = serde_json::from_str(&seal::unseal(&text)?).with_context(damaged)?;
+    ensure!(cell.schema == SCHEMA, "{shown}: cell format {}, this program reads {SCHEMA}", cell.schema);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    ensure!(cell.id == name, "{shown} holds the cell {}: it was copied or renamed", cell.id);
+    Ok((cell, hash))
+}
+
+/// Appends a line to a file, and syncs it. A line that a crash has cut off stays a line of its own.
 fn append(path: &Path, line: &str) -> Result<()> {
     let append = || -> std::io::Result<()> {
         let mut file = fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        // ranks on several nodes of a network file system would overwrite each other's lines; a file system
+        // without locks is local, or its appends are atomic
+        let _ = file.lock();
         let mut last = [b'\n'];
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
         }
         let cut = if last == *b"\n" { "" } else { "\n" };
-        file.write_all(format!("{cut}{line}\n").as_bytes())
+        file.write_all(format!("{cut}{line}\n").as_bytes())?;
+        file.sync_data()
     };
     append().with_context(|| format!("cannot append to {}", path.display()))
 }

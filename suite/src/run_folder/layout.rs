@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use eqr_datasets::output;
-
 /// Resolved configuration and provenance.
 pub const MANIFEST: &str = "manifest.json";
 
@@ -55,11 +53,6 @@ pub const LOG: &str = "log.jsonl";
 /// What a run writes anew while it goes on.
 pub const REPLACED: [&str; 11] =
     [MANIFEST, CELLS, CELLS_LOG, FAILED, FIGURES, TABLES, METRICS, REPORT, PAGE, ROW_FILES, TIMING];
-
-/// Whether a name in a run's folder is of a file that is being written, or of a lock that is being taken over.
-pub fn is_temporary(name: &str) -> bool {
-    output::is_temporary(name) || name.starts_with("running.") && name != LOCK
-}
 
 /// File of a finished cell.
 pub fn cell(id: &str) -> PathBuf {

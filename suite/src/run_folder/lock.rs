@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use eqr_datasets::output::temporary_name;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::host::{host, slurm_job};
@@ -147,7 +148,7 @@ fn active_owner(path: &Path, own: &LockOwner) -> Option<LockOwner> {
 /// Removes a stale lock. It is renamed to a name of this process first, so that only one of several processes
 /// succeeds.
 fn remove_stale(path: &Path) -> Result<()> {
-    let aside = path.with_extension(format!("{}-{}", host(), std::process::id()));
+    let aside = path.with_file_name(temporary_name(&format!("{}-{}", host(), std::process::id())));
     match fs::rename(path, &aside).and_then(|()| fs::remove_file(&aside)) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use eqr_datasets::output::is_temporary;
 use eqr_models::Compute;
 use eqr_probes::sequential::ERROR;
 use serde_json::{Map, Value, json};
@@ -60,12 +61,13 @@ pub fn check(
         return ensure_same(&found, &wanted).with_context(|| another_configuration(run));
     }
     let root = run.root();
-    if !root.exists() {
+    // a run whose manifest is gone can be rebuilt, which is known when the files have been read
+    if !root.exists() || run.configuration_hash()?.is_some() {
         return Ok(());
     }
     // a call that was refused or killed may have left rendered data and temporary files; the lock is this
     // call's own
-    let allowed = |name: &str| [layout::DATA, layout::LOCK].contains(&name) || layout::is_temporary(name);
+    let allowed = |name: &str| [layout::DATA, layout::LOCK].contains(&name) || is_temporary(name);
     let files = std::fs::read_dir(root).with_context(|| format!("cannot use {} as --out", root.display()))?;
     if files.flatten().any(|file| !allowed(&file.file_name().to_string_lossy())) {
         bail!(
@@ -152,11 +154,16 @@ pub fn establish(
         });
         if rebuilt {
             manifest["rebuilt"] =
-                json!("the first manifest was damaged; the provenance of earlier calls is lost");
+                json!("the first manifest was damaged or gone; the provenance of earlier calls is lost");
         }
         manifest
     };
-    let manifest = match read_whole(run) {
+    let recorded = run.configuration_hash()?;
+    let found = match read_whole(run) {
+        Ok(None) if recorded.is_some() => Err(anyhow!("{} is gone", run.path(layout::MANIFEST).display())),
+        found => found,
+    };
+    let manifest = match found {
         Ok(None) => new(false),
         Ok(Some(mut manifest)) => {
             ensure_same(&manifest["configuration"], &configuration)
@@ -167,7 +174,7 @@ pub fn establish(
             }
             manifest
         }
-        Err(error) if run.configuration_hash()?.as_ref() == Some(&hash) => {
+        Err(error) if recorded.as_ref() == Some(&hash) => {
             say(&format!("note: {error:#}; it is rebuilt, because cells.log is of this configuration"));
             new(true)
         }
@@ -182,7 +189,10 @@ pub fn establish(
     seal::write_sealed(&run.path(layout::MANIFEST), &manifest)?;
     std::fs::create_dir_all(run.path(layout::CELLS))
         .with_context(|| format!("cannot create {}", run.path(layout::CELLS).display()))?;
-    run.record_configuration(&hash)
+    if run.record_configuration(&hash)? {
+        say("warning: cells.log was gone; the cells that have their own seals are listed again");
+    }
+    Ok(())
 }
 
 /// Records what the encoders from files are, by the rows and how they were read.
