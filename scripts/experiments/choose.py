@@ -3,9 +3,10 @@
 
     scripts/experiments/choose.py runs/stage-b
 
-Each argument is the folder of a run. The score is the mean over tasks and seeds of (R2 - floor) / (ceiling - floor), on y. Floor (`Random init`) and
-ceiling (`Direct regression`) are the means over seeds in the first sub-suite. A reading whose top-1 is more than
-.01 below VICReg's is out.
+Each argument is the folder of a run. The score is the mean over tasks of (R2 - floor) / (ceiling - floor), on y
+and over seeds. Floor (`Random init`) and ceiling (`Direct regression`) are the means over seeds in the first
+sub-suite that has them. The second score leaves out the tasks whose ceiling is less than .1 above the floor. A
+reading whose top-1 is more than .01 below VICReg's is out.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from statistics import mean
 
 FLOOR, CEILING, INVARIANT, OURS = "Random init", "Direct regression", "VICReg", "Ours"
 LARGEST_LOSS_OF_TOP1 = 0.01
+SMALLEST_RANGE = 0.1
 
 
 def read(folders):
@@ -50,18 +52,20 @@ def main():
 
     rows = [(method, shared, method) for method in (FLOOR, INVARIANT, CEILING)]
     rows += [(name, suite, OURS) for name, suite in values.items() if OURS in suite[tasks[0]]]
-    print("| row | " + " | ".join(tasks) + " | top-1 | score | seeds |")
-    print("| :--- |" + " ---: |" * (len(tasks) + 3))
+    print("| row | " + " | ".join(tasks) + " | top-1 | score | score, tasks with a ceiling | seeds |")
+    print("| :--- |" + " ---: |" * (len(tasks) + 4))
+    with_ceiling = [task for task in tasks if ceiling[task] - floor[task] >= SMALLEST_RANGE]
     for name, suite, method in rows:
         seeds = sorted(suite[tasks[0]][method])
-        by_seed = [
-            mean((suite[task][method][seed] - floor[task]) / (ceiling[task] - floor[task]) for task in tasks)
-            for seed in seeds
-        ]
+
+        def score(chosen):
+            share = lambda task: (over_seeds(suite[task][method]) - floor[task]) / (ceiling[task] - floor[task])
+            return f"{mean(map(share, chosen)):.3f}" if chosen else "-"
+
         accuracy = over_seeds(suite["classification"][method])
         out = " (out)" if accuracy < top1 - LARGEST_LOSS_OF_TOP1 else ""
         cells = [f"{over_seeds(suite[task][method]):.3f}" for task in tasks] + [f"{accuracy:.3f}{out}"]
-        cells += [f"{mean(by_seed):.3f}", " / ".join(f"{score:.3f}" for score in by_seed)]
+        cells += [score(tasks), score(with_ceiling), str(len(seeds))]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
