@@ -235,6 +235,7 @@ fn a_report_is_written_whole_and_twice_the_same() {
     let (cells, context) = full();
     let folder = tempfile::tempdir().unwrap();
     let store = RunFolder::new(folder.path());
+    std::fs::write(store.path(layout::MANIFEST), "{}").unwrap();
     for cell in &cells {
         let id = format!("{}-{}", cell.id, cell.step);
         store.write_cell(&Cell { id, ..cell.clone() }).unwrap();

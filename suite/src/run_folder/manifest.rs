@@ -212,7 +212,8 @@ pub fn record_encoders(run: &RunFolder, cells: &[Cell]) -> Result<()> {
     }
     match read_whole(run)? {
         Some(mut manifest) if !encoders.is_empty() => {
-            manifest["encoders"] = json!(encoders);
+            // through text, which gives the shortest digits of an f32
+            manifest["encoders"] = serde_json::from_str(&serde_json::to_string(&encoders)?)?;
             seal::write_sealed(&run.path(layout::MANIFEST), &manifest)
         }
         _ => Ok(()),

@@ -228,7 +228,7 @@ fn packs_of_another_version_truncated_or_with_a_flipped_byte() {
     verified(&other, &["version 2", "version 3", "hint: pack the set again"]);
     verified(&whole[..whole.len() / 2], &["truncated"]);
     verified(&whole[..100], &["first 512 bytes"]);
-    verified(b"", &["an empty one"]);
+    verified(b"", &["found an empty file"]);
 
     let image = fs::read(here.join("photos/class 1/003.png")).unwrap();
     let place = whole.windows(image.len()).position(|window| window == image).unwrap();
@@ -253,7 +253,7 @@ fn images_that_cannot_be_used_are_listed_or_left_out_on_request() {
     let root = class_folders(here, "photos", 2, 8, |_| (20, 20));
     fs::write(root.join("class 0/002.png"), b"").unwrap();
     fs::write(root.join("class 1/005.png"), &png()[..60]).unwrap();
-    refused(here, "photos", &["class 0/002.png", "class 1/005.png", "2 of 16 images", "--skip-bad"]);
+    refused(here, "photos", &["class 0/002.png", "class 1/005.png", "2 of 16 members", "--skip-bad"]);
     let packed = eqr(here, &pack_args("photos", &["--skip-bad"]));
     succeeded(&packed);
     assert!(stderr(&packed).contains("2 images that cannot be used were left out"), "{}", stderr(&packed));
@@ -290,7 +290,7 @@ fn images_that_lists_name_and_that_are_missing_are_listed_or_left_out_on_request
     fs::remove_file(here.join("dtd/images/woven/woven_11.jpg")).unwrap();
     let args = ["data", "pack", "dtd", "dtd", "--out", "out.h5"];
     let says =
-        ["images/woven/woven_11.jpg", "labels/val1.txt line 2 lists it", "1 of 6 images", "--skip-bad"];
+        ["images/woven/woven_11.jpg", "labels/val1.txt line 2 lists it", "1 of 6 members", "--skip-bad"];
     is_refusal(&eqr(here, &args), &says);
     assert!(!here.join("out.h5").exists() && !here.join("out.h5.part").exists());
     succeeded(&eqr(here, &[args.as_slice(), &["--skip-bad"]].concat()));

@@ -182,6 +182,10 @@ fn what_fails_leaves_the_others_be() {
     }
     // a file may be replaced only while it has no cells
     std::fs::write(here.join("features.h5"), good).unwrap();
+    let output = eqr(here, &args);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("cells/probe-external-features.json was made from another file"));
+    std::fs::remove_file(here.join("run/cells/probe-external-features.json")).unwrap();
     succeeded(&eqr(here, &args));
     assert!(here.join("run/cells/transfer-photos-external-features.json").is_file());
     assert!(!here.join("run/failed/transfer-photos-external-features.json").exists());

@@ -145,9 +145,9 @@ fn a_beginning_that_was_cut_short_is_taken_up() {
     let run = here.path().join("run");
     fs::create_dir_all(&run).unwrap();
     fs::write(run.join(".eqr-AbCdEf.part"), "half a manifest").unwrap();
-    fs::write(run.join("running.elsewhere-12"), "").unwrap();
+    fs::write(run.join(".eqr-elsewhere-12.part"), "").unwrap();
     succeeded(&continued(here.path()));
-    assert!(!run.join(".eqr-AbCdEf.part").exists() && !run.join("running.elsewhere-12").exists());
+    assert!(!run.join(".eqr-AbCdEf.part").exists() && !run.join(".eqr-elsewhere-12.part").exists());
 
     // killed right after the manifest
     for lost in ["cells", "cells.log", "report.json", "rows.json"] {
@@ -232,12 +232,20 @@ fn what_a_run_writes_stays_in_its_folder() {
     .unwrap();
     succeeded(&eqr(here.path(), &[&args[..], &["--external", &format!("{name}=r.csv")]].concat()));
 
-    for link in ["data", "log.jsonl"] {
-        let run = here.path().join(format!("linked-{link}"));
-        fs::create_dir(&run).unwrap();
-        std::os::unix::fs::symlink(here.path().join("keep.h5"), run.join(link)).unwrap();
-        let out = run.to_str().unwrap();
-        says(&eqr(here.path(), &run_args(out, &[])), 2, &[link, "is a link", "hint: remove it"]);
+    let linked = here.path().join("linked");
+    copy(&here.path().join("deep/run"), &linked);
+    for (link, target) in [("data", "deep"), ("log.jsonl", "keep.h5")] {
+        let path = linked.join(link);
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap()
+        } else {
+            fs::remove_file(&path).unwrap()
+        }
+        std::os::unix::fs::symlink(here.path().join(target), &path).unwrap();
+        let output = eqr(here.path(), &run_args("linked", &["--methods", "Random init"]));
+        says(&output, 2, &[link, "is a link", "hint: remove it"]);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
     }
     assert_eq!(fs::read(here.path().join("keep.h5")).unwrap(), b"kept");
 }

@@ -144,7 +144,7 @@ mod tests {
             (section.tables)(section, &values, &context).remove(0)
         };
         let [linear, differences, neighbours] = ["transfer", "differences", "neighbours"].map(table);
-        let said = |note: &Note| matches!(note, Note::Plain(text) if text.contains("DTD: the strongest penalty of the grid was chosen for Ours;"));
+        let said = |note: &Note| matches!(note, Note::Plain(text) if text.contains("DTD: the strongest penalty of the grid was chosen for Ours, Direct regression;"));
         assert!(linear.notes.iter().any(said), "{:?}", linear.notes);
         assert_eq!(linear.columns, ["DTD top-1", "Pets mean per class", "mean of 2"]);
         assert_eq!(texts(&linear.rows[1])[1..], ["-", "-"]);
