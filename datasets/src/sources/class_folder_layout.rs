@@ -125,7 +125,7 @@ fn common_folders<'a>(images: &[&'a str]) -> &'a str {
         let shared =
             |path: &&'a str| rest(path).strip_prefix(folder).is_some_and(|path| path.starts_with('/'));
         let is_class = images.iter().all(|path| rest(path).matches('/').count() == 1);
-        if is_class || !images.iter().all(|path| shared(path)) {
+        if is_class || !images.iter().all(shared) {
             break;
         }
         common += folder.len() + 1;
