@@ -40,7 +40,7 @@ PAIRS, CLASSES = 8, 3
 CONFIG = {
     "encoder": {"image": 16, "patch": 4, "dim": 12, "depth": 2, "heads": 2, "out": 16},
     "heads": {"hidden": 12, "embed": 8},
-    "decoder": {"depth": 2, "dim": 8, "heads": 2, "query": "tokens"},
+    "decoder": {"depth": 2, "dim": 8, "heads": 2, "query": "tokens", "unfold": "none"},
     # not the defaults, so that a test fails if a weight is not applied
     "loss": {"lambda_ssl": 0.7, "lambda_recon": 1.3, "temperature": 0.3, "barlow_lambda": 0.02},
     "classes": CLASSES,

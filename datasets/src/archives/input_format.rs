@@ -2,6 +2,9 @@
 
 use crate::file_kind::FileKind;
 
+/// Size of an empty tar in bytes, as tar pads it.
+pub(super) const EMPTY_TAR_BYTES: u64 = 10 << 10;
+
 /// The format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputFormat {

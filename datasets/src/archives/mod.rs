@@ -19,7 +19,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use self::input_format::InputFormat;
+use self::input_format::{EMPTY_TAR_BYTES, InputFormat};
 use self::place::Place;
 use self::stream::{Hashing, drain};
 use self::walk::{BUFFER, OTHER_ARCHIVE, Walk};
@@ -34,8 +34,6 @@ pub const IMAGE_BYTES: u64 = 64 << 20;
 /// Maximum size in bytes of all lists of a tree together. They are held in memory. CIFAR-10's batches, which
 /// hold labels and pixels, have 186 MB.
 pub const LIST_BYTES: u64 = 512 << 20;
-/// Size of an empty tar in bytes, as tar pads it.
-const EMPTY_TAR_BYTES: u64 = 10 << 10;
 /// Maximum number of bytes to allocate before any part of a member has been read.
 const FIRST_BYTES: u64 = 1 << 20;
 

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// The hint for errors about members of archives.
+pub(super) const UNPACK: &str = "hint: unpack the archive and give the folder";
+
 /// Whether a visitor wants to see more members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visit {

@@ -7,9 +7,8 @@ use std::io::{self, Read};
 use tar::{Archive, Entry, EntryType};
 
 use super::names;
-use super::place::{Place, Visit, Visitor};
+use super::place::{Place, UNPACK, Visit, Visitor};
 use super::stream::{Unreadable, drain};
-use super::walk::UNPACK;
 use crate::error::Result;
 
 /// Maximum header bytes of one member. Long names are stored in blocks with a declared size, and the parser

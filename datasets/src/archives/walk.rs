@@ -5,9 +5,8 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 
-use super::EMPTY_TAR_BYTES;
 use super::folder::{self, FolderFile, LazyFile};
-use super::input_format::InputFormat;
+use super::input_format::{EMPTY_TAR_BYTES, InputFormat};
 use super::names::{self, SeenNames};
 use super::place::{Place, Visit, Visitor};
 use super::stream::{self, Gunzip, Limited, Unreadable, drain, peek};
@@ -28,8 +27,6 @@ pub(super) const BUFFER: usize = 1 << 17;
 pub(super) const OTHER_ARCHIVE: &str = "hint: unpack an archive of another kind and give the folder";
 /// The hint for errors about nested archives.
 const UNPACK_OUTER: &str = "hint: unpack the outer archive and give the folder";
-/// The hint for errors about members of archives.
-pub(super) const UNPACK: &str = "hint: unpack the archive and give the folder";
 
 /// The state of a pass.
 pub(super) struct Walk<'v, 'f> {

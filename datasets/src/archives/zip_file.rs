@@ -6,9 +6,8 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use super::names::{self, SeenNames};
-use super::place::{Place, Visit, Visitor};
+use super::place::{Place, UNPACK, Visit, Visitor};
 use super::stream::Unreadable;
-use super::walk::UNPACK;
 use crate::error::Result;
 
 /// Number of bytes before the name in an entry of a zip's directory.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use eqr_datasets::dataset::channel_statistics;
-use eqr_datasets::{Dataset, Error, SceneLatents, SetKind, Split, pack};
+use eqr_datasets::{Dataset, Error, Pack, SceneLatents, SetKind, Split, pack};
 use ndarray::{Array2, Array4};
 
 const SIDE: usize = 6;
@@ -99,7 +99,11 @@ fn a_flipped_byte_of_an_image_is_found_and_the_image_named() {
     let path = packed(folder.path(), SetKind::Photographs);
     let image = dataset(SetKind::Photographs).train.images.index_axis(ndarray::Axis(0), 17).to_owned();
     flip(&path, position_of(&path, image.as_slice().unwrap()) + 5);
-    assert!(Dataset::open(&path).is_ok(), "opening does not read the images' checksums");
+    let says = "train image 17 is damaged: its bytes do not have the recorded checksum";
+    assert!(format_reason(Dataset::open(&path)).starts_with(says));
+    let pack = Pack::open(&path).unwrap();
+    assert!(pack.splits[0].image(16).is_ok());
+    assert!(format_reason(pack.splits[0].image(17)).starts_with(says));
     assert!(format_reason(pack::verify(&path)).starts_with("train image 17 is damaged"));
 }
 

@@ -19,7 +19,7 @@ fn tiny(transforms: &[(&str, i64)]) -> ModelConfig {
         encoder: VitConfig { image: 16, patch: 8, dim: 24, depth: 2, heads: 2, out: 16, pool, positions },
         heads: HeadConfig { hidden: 20, embed: 12 },
         decoder: decoder(Query::Tokens, false, Unfold::None),
-        loss: LossConfig::default(),
+        loss: LossConfig { lambda_recon: 1.0, ..LossConfig::default() },
         classes: 3,
         transforms: transforms.iter().map(|&(name, length)| (name.to_owned(), length)).collect(),
         sie_constant: true,
