@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_datasets::output::is_temporary;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -335,7 +335,15 @@ fn append(path: &Path, line: &str) -> Result<()> {
         file.write_all(format!("{cut}{line}\n").as_bytes())?;
         file.sync_data()
     };
-    append().with_context(|| format!("cannot append to {}", path.display()))
+    append().map_err(|error| {
+        let is_gone = error.kind() == std::io::ErrorKind::NotFound;
+        let hint = if is_gone {
+            "\nthe folder was removed or renamed while the run went on\nhint: run again with the same options"
+        } else {
+            ""
+        };
+        anyhow!("cannot append to {}: {error}{hint}", path.display())
+    })
 }
 
 #[cfg(test)]

@@ -256,7 +256,7 @@ fn images_that_cannot_be_used_are_listed_or_left_out_on_request() {
     refused(here, "photos", &["class 0/002.png", "class 1/005.png", "2 of 16 members", "--skip-bad"]);
     let packed = eqr(here, &pack_args("photos", &["--skip-bad"]));
     succeeded(&packed);
-    assert!(stderr(&packed).contains("2 images that cannot be used were left out"), "{}", stderr(&packed));
+    assert!(stderr(&packed).contains("left out: 2 images that cannot be used"), "{}", stderr(&packed));
     let pack = Pack::open(here.join("out.h5")).unwrap();
     assert_eq!(pack.splits.iter().map(|split| split.len()).sum::<usize>(), 14);
     assert_eq!(left_out(here), ["class 0/002.png", "class 1/005.png"]);
