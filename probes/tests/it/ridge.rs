@@ -142,7 +142,7 @@ fn bad_input_is_refused() {
 fn a_doubled_row_does_not_choose_the_weakest_penalty() {
     let (features, train) = (60, 40);
     let x = noise(12, &[train + 200, features]);
-    let _ = x.narrow(0, 1, 1).copy_(&x.narrow(0, 0, 1));
+    x.narrow(0, 1, 1).copy_(&x.narrow(0, 0, 1));
     let t = noise(13, &[train + 200, 1]);
     let alone = fit(&problem(train, &x, &t)).unwrap();
     assert!(alone.lambda[0] >= 0.1 * train as f64, "{:?}", alone.lambda);

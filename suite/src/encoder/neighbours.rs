@@ -209,11 +209,11 @@ impl Neighbours {
     /// The key, and a way out.
     pub fn expect_plain_blocks(&self) -> Result<()> {
         for (name, value) in &self.found {
-            let arguments = value["model_args"].as_object().into_iter().flatten();
+            let mut arguments = value["model_args"].as_object().into_iter().flatten();
             let set = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value != 0.0;
-            for (key, value) in
-                arguments.filter(|(key, value)| !KNOWN_ARGUMENTS.contains(&key.as_str()) && set(value))
-            {
+            let changes =
+                |(key, value): &(&String, &Value)| !KNOWN_ARGUMENTS.contains(&key.as_str()) && set(value);
+            if let Some((key, value)) = arguments.find(changes) {
                 bail!(
                     "{name}: model_args.{key} = {value}, which is not a plain ViT\nhint: trace the model \
                      (torch.jit.trace(model.eval(), images).save(\"encoder.pt\")) and give --encoder encoder.pt"

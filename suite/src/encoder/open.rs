@@ -163,7 +163,7 @@ fn vit(
         Some(side) => Known::new(side, Origin::Option),
         None => Known::new(usize::try_from(shape.image)?, Origin::File),
     };
-    let (mean, std) = normalisation(recorded, options, neighbours)?;
+    let [mean, std] = normalisation(recorded, options, neighbours)?;
     let description = EncoderDescription {
         architecture: match own {
             Some(_) => Known::new("ViT of eqr-bench".to_owned(), Origin::File),
@@ -214,7 +214,7 @@ fn torchscript(
     let pooling_beside = || if layout.is_some() { neighbours.pooling() } else { Ok(None) };
     let pooling = known(options.pool, pooling_beside, Pooling::default())?;
     let module = module.read_by(pooling.value);
-    let (mean, std) = normalisation(None, options, neighbours)?;
+    let [mean, std] = normalisation(None, options, neighbours)?;
     let normalisation = Normalisation { mean: mean.value, std: std.value };
     let encoder = FrozenEncoder::from_module(module, size.value, normalisation, device);
     let readout = encoder.module_readout()?.unwrap_or_default().to_owned();
@@ -295,16 +295,16 @@ fn normalisation(
     recorded: Option<Normalisation>,
     options: &EncoderOptions,
     neighbours: &Neighbours,
-) -> Result<(Known<[f32; 3]>, Known<[f32; 3]>)> {
+) -> Result<[Known<[f32; 3]>; 2]> {
     let usual = Normalisation::IMAGENET;
     match recorded.filter(|_| options.mean.is_none()) {
         Some(Normalisation { mean, std }) => {
-            Ok((Known::new(mean, Origin::File), Known::new(std, Origin::File)))
+            Ok([Known::new(mean, Origin::File), Known::new(std, Origin::File)])
         }
-        None => Ok((
+        None => Ok([
             known(options.mean, || neighbours.mean(), usual.mean)?,
             known(options.std, || neighbours.std(), usual.std)?,
-        )),
+        ]),
     }
 }
 

@@ -36,7 +36,8 @@ fn says(output: &std::process::Output, code: i32, parts: &[&str]) {
 #[test]
 fn cells_that_were_changed_copied_or_removed_are_named_and_made_anew() {
     let whole = metrics(tiny_run());
-    let damages: [(&str, &dyn Fn(&Path), &str); 5] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+    let damages: [Damage; 5] = [
         (
             "a digit",
             &|cells| {
