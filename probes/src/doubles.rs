@@ -7,8 +7,10 @@ use tch::{Device, Kind, Tensor};
 /// Two rows are the same if no standardised feature differs by more: the rounding of a network's sums.
 const SAME: f64 = 1e-5;
 
-/// Number of projections that are compared before all features are.
-const PROJECTIONS: usize = 4;
+/// Number of means over all features, and of single features, that are compared before all features are. The
+/// means tell rows apart that differ in many features, single features those that differ by little in each.
+const MEANS: usize = 4;
+const SINGLE: usize = 4;
 
 /// Groups of rows with the same features.
 pub(crate) struct Doubles {
@@ -73,16 +75,22 @@ impl Doubles {
 }
 
 /// Weighted means of the standardised features of each row, with weights of both signs whose absolute values
-/// add up to at most 1. Rows that are the same differ by at most [`SAME`] in each.
-fn projections(scaler: &Scaler, x: &Tensor) -> Vec<[f64; PROJECTIONS]> {
-    let shape = [x.size()[1], PROJECTIONS as i64];
+/// add up to at most 1, then some single features. Rows that are the same differ by at most [`SAME`] in each.
+fn projections(scaler: &Scaler, x: &Tensor) -> Vec<[f64; MEANS + SINGLE]> {
+    let features = x.size()[1];
+    let shape = [features, MEANS as i64];
     let count = shape[0] * shape[1];
     let weights = (Tensor::arange(count, (Kind::Double, x.device())) * 12.9898 + 1.0).sin().view(shape);
-    let weights = weights / shape[0] as f64;
-    let means = rows_in_pieces(x).map(|piece| scaler.apply(&piece).matmul(&weights));
-    let means = Tensor::cat(&means.collect::<Vec<_>>(), 0).to_device(Device::Cpu);
-    let means: Vec<f64> = Vec::try_from(means.view([-1])).expect("f64 means of each row");
-    means.chunks_exact(PROJECTIONS).map(|row| std::array::from_fn(|i| row[i])).collect()
+    let weights = weights / features as f64;
+    let spaced: Vec<i64> = (0..SINGLE as i64).map(|i| i * features / SINGLE as i64).collect();
+    let spaced = Tensor::from_slice(&spaced).to_device(x.device());
+    let numbers = rows_in_pieces(x).map(|piece| {
+        let row = scaler.apply(&piece);
+        Tensor::cat(&[row.matmul(&weights), row.index_select(1, &spaced)], 1)
+    });
+    let numbers = Tensor::cat(&numbers.collect::<Vec<_>>(), 0).to_device(Device::Cpu);
+    let numbers: Vec<f64> = Vec::try_from(numbers.view([-1])).expect("f64 numbers of each row");
+    numbers.chunks_exact(MEANS + SINGLE).map(|row| std::array::from_fn(|i| row[i])).collect()
 }
 
 #[cfg(test)]

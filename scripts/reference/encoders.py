@@ -11,6 +11,7 @@ comparison with those of eqr-bench.
 With `--pretrained` the published weights are downloaded and used instead.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def main():
     if pretrained:
         vit = timm.create_model("vit_tiny_patch16_224", pretrained=True, num_classes=0, img_size=side).eval()
     save_file(vit.state_dict(), folder / "vit.safetensors")
+    # shapes do not show the number of heads
+    (folder / "config.json").write_text(json.dumps({"model_args": {"num_heads": shape["num_heads"]}}))
     trace(vit, folder / "vit-features.pt", side)
     trace(Tokens(vit), folder / "vit-tokens.pt", side)
     resnet = torchvision.models.resnet18(weights="DEFAULT" if pretrained else None).eval()

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 /// these archives.
 ///
 /// # Errors
-/// [`Error::Format`] for an archive with at least half of its files beside it, but not all: which of the two
-/// is meant cannot be known.
+/// [`Error::Format`] for an archive with a part of its files beside it, any of its images or half of all:
+/// which of the two is meant cannot be known.
 pub(super) fn remove(input: &Path, archives: Vec<String>, listed: &mut Listed) -> Result<BTreeSet<String>> {
     if archives.is_empty() {
         return Ok(BTreeSet::new());
@@ -27,18 +27,24 @@ pub(super) fn remove(input: &Path, archives: Vec<String>, listed: &mut Listed) -
     }
     let mut copies = BTreeSet::new();
     for (archive, files) in packed {
+        let is_image = |path: &str| {
+            let kind = listed.kinds.get(&format!("{archive}/{path}"));
+            kind.is_some_and(|kind| kind.is_readable_image())
+        };
+        // numbers of files, and of images among them
         let beside = |base: String| {
             let is_there = |(path, size): &&(&str, u64)| {
                 unpacked.get(format!("{base}{}", without_endings(path)).as_str()) == Some(size)
             };
-            files.iter().filter(is_there).count()
+            let there = || files.iter().filter(is_there);
+            (there().count(), there().filter(|(path, _)| is_image(path)).count())
         };
         let folder = archive.rfind('/').map_or("", |slash| &archive[..=slash]);
-        let found = beside(folder.to_owned()).max(beside(format!("{}/", without_ending(archive))));
+        let (found, images) = beside(folder.to_owned()).max(beside(format!("{}/", without_ending(archive))));
         if found == files.len() {
             listed.remarks.push(format!("{archive} was not read: its files lie unpacked beside it"));
             copies.insert(archive.to_owned());
-        } else if found > 0 && 2 * found >= files.len() {
+        } else if images > 0 || found > 0 && 2 * found >= files.len() {
             let reason = format!(
                 "{found} of its {} files lie unpacked beside it, the others do not\n\
                  hint: unpack it again, or remove the archive or its unpacked files",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::names;
 use crate::error::{Error, Result};
+use crate::output::is_unfinished;
 
 /// Maximum folder depth. It stops the search when links form a cycle.
 const MAX_DEPTH: usize = 16;
@@ -24,7 +25,8 @@ pub(super) struct FolderFile {
     pub unreadable: Option<String>,
 }
 
-/// Every file below `root`, sorted by path. Links are followed. Hidden files are skipped.
+/// Every file below `root`, sorted by path. Links are followed. Hidden files are skipped, and so is an
+/// unfinished pack that a killed process left in the folder.
 pub(super) fn files(root: &Path) -> Result<Vec<FolderFile>> {
     let mut files = Vec::new();
     list(root, Path::new(""), MAX_DEPTH, &mut files)?;
@@ -46,6 +48,7 @@ fn list(root: &Path, below: &Path, depth: usize, files: &mut Vec<FolderFile>) ->
         let below = below.join(&name);
         let place = root.join(&below);
         let (size, unreadable) = match fs::metadata(&place) {
+            Ok(metadata) if metadata.is_dir() && is_unfinished(&place) => continue,
             Ok(metadata) if metadata.is_dir() => {
                 list(root, &below, depth - 1, files)?;
                 continue;

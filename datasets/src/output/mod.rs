@@ -5,6 +5,7 @@
 mod atomic;
 mod output_kind;
 mod place;
+mod unfinished;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -19,6 +20,7 @@ pub(crate) use atomic::{parent_folder, write_atomically, write_atomically_in};
 pub use output_kind::OutputKind;
 pub(crate) use place::follow_links;
 use place::{Place, Stream};
+pub(crate) use unfinished::{JOURNAL, is_journal, is_unfinished, unfinished_folder};
 
 /// Number of bytes of a file from which its kind is seen.
 const START: u64 = 4096;

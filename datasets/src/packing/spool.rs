@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::slot::Slot;
 use crate::error::{Error, Result};
-use crate::output::{is_temporary, parent_folder};
+use crate::output::{JOURNAL, is_journal, is_temporary, parent_folder, unfinished_folder};
 
 /// Buffer size in bytes.
 const BUFFER: usize = 1 << 20;
@@ -60,9 +60,6 @@ struct JournalEntry {
     outcome: Outcome,
 }
 
-/// How the first line of a journal begins.
-const JOURNAL_START: &[u8] = br#"{"key":""#;
-
 /// The first line of the journal.
 #[derive(Serialize, Deserialize)]
 struct JournalHead {
@@ -87,7 +84,7 @@ impl Spool {
     /// [`Error::Io`], and [`Error::Format`] if another process is packing to `out`, or if the folder of the
     /// spool holds something else.
     pub fn open(out: &Path, key: &str) -> Result<Spool> {
-        let folder = spool_folder(out);
+        let folder = unfinished_folder(out);
         let parent = parent_folder(out);
         if !parent.is_dir() {
             return Err(Error::io(parent)(io::Error::new(io::ErrorKind::NotFound, "no such folder")));
@@ -104,11 +101,11 @@ impl Spool {
                 .open(&path)
                 .map_err(Error::io(&path))
         };
-        let mut journal = open("journal")?;
+        let mut journal = open(JOURNAL)?;
         lock(&journal, out)?;
         // the process that held the lock may have finished and removed the file that was just opened
         let opened = journal.metadata().map_err(Error::io(&folder))?.ino();
-        if !fs::metadata(folder.join("journal")).is_ok_and(|found| found.ino() == opened) {
+        if !fs::metadata(folder.join(JOURNAL)).is_ok_and(|found| found.ino() == opened) {
             return Err(in_use(out));
         }
         remove_half_written(&folder).map_err(Error::io(&folder))?;
@@ -207,13 +204,6 @@ impl Spool {
     }
 }
 
-/// The folder of the unfinished pack of `out`.
-fn spool_folder(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
-}
-
 /// Checks that a folder of this name holds a spool and nothing else, because its files will be removed.
 fn check_own(folder: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
@@ -221,9 +211,9 @@ fn check_own(folder: &Path) -> Result<()> {
         let entry = entry.map_err(Error::io(folder))?;
         let name = entry.file_name();
         let is_own = match name.to_str() {
-            Some("journal") => is_journal(&entry.path()).map_err(Error::io(entry.path()))?,
+            Some(JOURNAL) => is_journal(&entry.path()).map_err(Error::io(entry.path()))?,
             // the journal is made first
-            Some("bytes") => folder.join("journal").exists(),
+            Some("bytes") => folder.join(JOURNAL).exists(),
             other => other.is_some_and(is_temporary),
         };
         if !is_own {
@@ -236,13 +226,6 @@ fn check_own(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a file is a journal, or one that was cut short.
-fn is_journal(path: &Path) -> io::Result<bool> {
-    let mut start = Vec::new();
-    File::open(path)?.take(JOURNAL_START.len() as u64).read_to_end(&mut start)?;
-    Ok(JOURNAL_START.starts_with(&start))
 }
 
 /// Locks the journal, so that no other process can pack to `out`.
@@ -369,13 +352,13 @@ mod tests {
     fn a_cut_journal_and_damaged_bytes_end_what_is_recovered() {
         let folder = tempfile::tempdir().unwrap();
         let out = filled(folder.path());
-        let journal = spool_folder(&out).join("journal");
+        let journal = unfinished_folder(&out).join(JOURNAL);
         let text = fs::read(&journal).unwrap();
         fs::write(&journal, &text[..text.len() - 1]).unwrap();
         let spool = Spool::open(&out, "key").unwrap();
         assert!(spool.has(slot(0)) && !spool.has(slot(1)));
         drop(spool);
-        fs::write(spool_folder(&out).join("bytes"), b"fi?st").unwrap();
+        fs::write(unfinished_folder(&out).join("bytes"), b"fi?st").unwrap();
         assert!(!Spool::open(&out, "key").unwrap().has(slot(0)));
     }
 }

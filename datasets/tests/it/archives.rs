@@ -425,6 +425,22 @@ fn an_archive_beside_what_it_holds_is_passed_over() {
     }
 }
 
+/// An unpacking that was cut off leaves a few images, which would be packed twice.
+#[test]
+fn an_archive_beside_any_of_its_images_is_refused() {
+    let desk = TestFolder::new();
+    let jpeg: &[u8] = b"\xff\xd8\xff\xe0 an image";
+    let inside: Files = (0..9).map(|index| (format!("images/{index}.jpg"), jpeg.to_vec())).collect();
+    let mut tree = files(&[("root/set.tar", &tar_bytes(&inside)[..]), ("root/README", b"read me")]);
+    let root = write_folder(&desk.0.path().join("few"), &tree);
+    let sniffed = Selection { is_sniffed: |path| path.ends_with(".jpg"), ..PATHS };
+    assert_eq!(Tree::open(&root).unwrap().list(sniffed).unwrap().members.len(), 10);
+    tree.extend(files(&[("root/images/3.jpg", jpeg)]));
+    let root = write_folder(&desk.0.path().join("one"), &tree);
+    let error = Tree::open(&root).unwrap().list(sniffed).err().unwrap().to_string();
+    assert!(error.contains("1 of its 9 files lie unpacked beside it"), "{error}");
+}
+
 #[test]
 fn a_line_feed_in_a_name_is_written_as_its_byte_and_other_odd_names_are_taken() {
     let desk = TestFolder::new();

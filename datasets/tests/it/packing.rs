@@ -103,16 +103,25 @@ fn the_pack_is_the_same_for_any_number_of_threads_and_from_a_folder_or_its_archi
 fn a_packing_that_was_cut_off_goes_on_and_ends_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let input = photographs(folder.path());
-    let (whole, cut) = (folder.path().join("whole.h5"), folder.path().join("cut.h5"));
+    let whole = folder.path().join("whole.h5");
     pack(&CLASS_FOLDERS, &input, &whole, &spec(Resize::ShortSide(12)), &quiet).unwrap();
+    // the output may lie in the input folder
+    for cut in [folder.path().join("cut.h5"), input.join("cut.h5")] {
+        cut_off_and_go_on(&input, &cut);
+        assert!(fs::read(&cut).unwrap() == fs::read(&whole).unwrap());
+        assert!(!cut.with_extension("h5.part").exists());
+    }
+    assert_eq!(entries(folder.path()), ["cut.h5", "photos", "whole.h5"]);
+}
 
+fn cut_off_and_go_on(input: &Path, cut: &Path) {
     // the process dies half-way (simulated by a panic), with a partial last line in the journal
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let stop = |done: usize, _: usize| assert!(done < 10, "stop here");
-    let run = || pool.install(|| pack(&CLASS_FOLDERS, &input, &cut, &spec(Resize::ShortSide(12)), &stop));
+    let run = || pool.install(|| pack(&CLASS_FOLDERS, input, cut, &spec(Resize::ShortSide(12)), &stop));
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     assert!(died.is_err() && !cut.exists());
-    let part = folder.path().join("cut.h5.part");
+    let part = cut.with_extension("h5.part");
     let mut journal = fs::read(part.join("journal")).unwrap();
     assert!(journal.len() > 200);
     journal.extend(b"{\"slot\":[0,");
@@ -126,10 +135,8 @@ fn a_packing_that_was_cut_off_goes_on_and_ends_with_the_same_bytes() {
 
     let first = AtomicUsize::new(usize::MAX);
     let note = |done: usize, _: usize| _ = first.fetch_min(done, Ordering::SeqCst);
-    pack(&CLASS_FOLDERS, &input, &cut, &spec(Resize::ShortSide(12)), &note).unwrap();
+    pack(&CLASS_FOLDERS, input, cut, &spec(Resize::ShortSide(12)), &note).unwrap();
     assert!(first.load(Ordering::SeqCst) > 8, "it began anew");
-    assert!(fs::read(&cut).unwrap() == fs::read(&whole).unwrap());
-    assert_eq!(entries(folder.path()), ["cut.h5", "photos", "whole.h5"]);
 }
 
 #[test]

@@ -66,13 +66,13 @@ fn of_map(shape: &[i64]) -> Option<Layout> {
     }
 }
 
-/// Tokens are a square number, or one more. A first axis that is neither may be tokens with registers, or
-/// channels.
+/// Tokens are a square number, or one more, or with registers any number that is no width. If the first axis
+/// may be a width and the second may be tokens, the shape shows nothing.
 fn of_tokens(shape: &[i64]) -> Option<Layout> {
     let [_, first, second] = *shape else { return None };
     let is_square = |count: i64| ((count as f64).sqrt().round() as i64).pow(2) == count;
-    let may_be_tokens = |count: i64| is_square(count) || is_square(count - 1);
-    let transposed = may_be_tokens(second) && first % WIDTH == 0 && second > 2;
+    let may_be_tokens = is_square(second) || is_square(second - 1) || second % WIDTH != 0;
+    let transposed = first % WIDTH == 0 && may_be_tokens;
     (!transposed).then_some(Layout::Ntc)
 }
 
@@ -92,6 +92,7 @@ mod tests {
             (&[2, 197, 768], Layout::Ntc),
             (&[2, 49, 1024], Layout::Ntc),
             (&[2, 201, 384], Layout::Ntc),
+            (&[2, 264, 768], Layout::Ntc),
         ] {
             assert_eq!(found(shape).unwrap(), Some(expected), "{shape:?}");
         }
@@ -100,6 +101,8 @@ mod tests {
             (&[2, 7, 7, 7][..], "--layout nchw"),
             (&[2, 16, 8, 4], "--layout nhwc"),
             (&[2, 768, 49], "--layout nct"),
+            (&[2, 384, 201], "--layout nct"),
+            (&[2, 512, 1], "--layout nct"),
             (&[2, 64, 256], "--layout ntc"),
         ] {
             assert!(found(shape).unwrap_err().to_string().contains(says), "{shape:?}");
@@ -110,6 +113,7 @@ mod tests {
             (vec![2, 8, 8, 8], vec![2, 16, 16, 8], Layout::Nhwc),
             (vec![2, 576, 1024], vec![2, 2304, 1024], Layout::Ntc),
             (vec![2, 768, 49], vec![2, 768, 196], Layout::Nct),
+            (vec![2, 384, 201], vec![2, 384, 789], Layout::Nct),
         ] {
             let found = layout(&[shape], None, || Some(vec![larger])).unwrap().unwrap();
             assert_eq!(found.value, expected);

@@ -63,7 +63,8 @@ impl Neighbours {
                 let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
                 let value = serde_json::from_str(&text).with_context(|| {
                     format!(
-                        "{}, beside the weights, is not JSON\nhint: mend it or move it away",
+                        "{}, beside the weights, is not JSON\nhint: mend it, or give --no-config to read no \
+                         configuration file",
                         file.display()
                     )
                 })?;
@@ -169,18 +170,30 @@ impl Neighbours {
         self.channels("the standard deviation of the images", "--mean and --std", ["std", "image_std"], 1.0)
     }
 
-    /// Side of the images.
+    /// Side of the images: what the preprocessor gives to the model, or else what the model was built for
+    /// (DINOv2 was built for 518 pixels and takes 224).
+    ///
+    /// # Errors
+    /// Two descriptions of the model that differ.
     pub fn size(&self) -> Result<Option<Known<usize>>> {
+        let side = |value: &Value| {
+            let sides = [value, &value["height"], &value["shortest_edge"], &value[1]];
+            sides.into_iter().find_map(Value::as_u64).and_then(|side| usize::try_from(side).ok())
+        };
+        let prepared = self.stated("the side of the images", "--size", |name, value| {
+            let key = if value["do_center_crop"] == false { "size" } else { "crop_size" };
+            let prepared = || side(&value[key]).or_else(|| side(&value["size"]));
+            Ok((name == PREPROCESSOR).then(prepared).flatten())
+        })?;
+        if prepared.is_some() {
+            return Ok(prepared);
+        }
         self.stated("the side of the images", "--size", |name, value| {
-            let side = |value: &Value| {
-                let sides = [value, &value["height"], &value["shortest_edge"], &value[1]];
-                sides.into_iter().find_map(Value::as_u64).and_then(|side| usize::try_from(side).ok())
-            };
             Ok(match name {
                 CONFIG => scopes(value)
                     .find_map(|scope| ["image_size", "input_size"].iter().find_map(|key| side(&scope[*key]))),
-                PREPROCESSOR => ["crop_size", "size"].iter().find_map(|key| side(&value[*key])),
-                _ => side(&value["model_cfg"]["vision_cfg"]["image_size"]),
+                OPEN_CLIP => side(&value["model_cfg"]["vision_cfg"]["image_size"]),
+                _ => None,
             })
         })
     }
@@ -247,11 +260,23 @@ impl Neighbours {
                 <[f32; 3]>::try_from(values?).ok()
             };
             let of = |scope: &Value| keys.iter().find_map(|key| three(&scope[*key]));
-            Ok(match name {
-                PREPROCESSOR if value["do_normalize"] == false => Some([unscaled; 3]),
+            let found = match name {
+                PREPROCESSOR => {
+                    expect_unit_range(value)?;
+                    if value["do_normalize"] == false { Some([unscaled; 3]) } else { of(value) }
+                }
                 OPEN_CLIP => of(&value["preprocess_cfg"]),
                 _ => scopes(value).find_map(of),
-            })
+            };
+            let above = if unscaled > 0.0 { f32::MIN_POSITIVE } else { -1.0 };
+            let fits = found.is_none_or(|found| found.iter().all(|value| (above..=1.0).contains(value)));
+            ensure!(
+                fits,
+                "{what} is {:?}, which is not of pixels in [0, 1]\nhint: give --mean and --std for such pixels (values \
+                 for pixels in 0..255, divided by 255)",
+                found.unwrap_or_default()
+            );
+            Ok(found)
         })
     }
 
@@ -269,15 +294,11 @@ impl Neighbours {
         for (name, value) in &self.found {
             let Some(value) = read(name, value).with_context(|| (*name).to_owned())? else { continue };
             if let Some((other, place)) = &told {
-                let hint = if option.is_empty() {
-                    "move the wrong one away".into()
-                } else {
-                    format!("give {option}")
-                };
+                let hint = if option.is_empty() { "--no-config" } else { option };
                 ensure!(
                     *other == value,
                     "two files beside the weights differ in {what}: {place} has {other:?}, {name} has \
-                     {value:?}\nhint: {hint}"
+                     {value:?}\nhint: give {hint}"
                 );
                 continue;
             }
@@ -290,6 +311,19 @@ impl Neighbours {
 /// The parts of a `config.json` that may describe the encoder.
 fn scopes(value: &Value) -> impl Iterator<Item = &Value> {
     [&value["vision_config"], &value["model_args"], &value["pretrained_cfg"], value].into_iter()
+}
+
+/// Fails if a preprocessor does not divide pixels by 255.
+fn expect_unit_range(preprocessor: &Value) -> Result<()> {
+    let factor = preprocessor["rescale_factor"].as_f64().unwrap_or(1.0 / 255.0);
+    let unit = preprocessor["do_rescale"] != false && (factor * 255.0 - 1.0).abs() < 1e-3;
+    ensure!(
+        unit,
+        "do_rescale = {}, rescale_factor = {factor}: this program gives a model pixels in [0, 1]\nhint: give --mean \
+         and --std that make of such pixels what the model takes",
+        preprocessor["do_rescale"]
+    );
+    Ok(())
 }
 
 fn integer(value: &Value, keys: &[&str]) -> Option<i64> {
@@ -305,7 +339,7 @@ fn timm_name(value: &Value) -> Option<&str> {
     value["architecture"].as_str().or_else(|| value["model_cfg"]["vision_cfg"]["timm_model_name"].as_str())
 }
 
-/// Attention heads of timm's ViTs, by the size in their names.
+/// Attention heads of timm's ViTs, by the size in their names. Models "plus" have widths of their own.
 fn heads_of_architecture(name: &str) -> Option<i64> {
     let sizes = [
         ("tiny", 3),
@@ -318,7 +352,11 @@ fn heads_of_architecture(name: &str) -> Option<i64> {
         ("so400m", 16),
     ];
     let parts: Vec<&str> = name.split(['_', '.']).collect();
-    ["vit", "deit", "deit3"].contains(&parts[0]).then_some(())?;
+    let plain = ["vit", "deit", "deit3"].contains(&parts[0]) && !parts.contains(&"plus");
+    plain.then_some(())?;
+    if parts.contains(&"giant") && parts.contains(&"dinov2") {
+        return Some(24);
+    }
     sizes.into_iter().find(|(size, _)| parts.contains(size)).map(|(_, heads)| heads)
 }
 
@@ -403,6 +441,15 @@ mod tests {
         )]);
         assert_eq!((value(found.heads()), value(found.eps())), (Some(16), Some(1e-5)));
         assert_eq!(value(found.std()), Some([1.0; 3]));
+        let dino = beside(&[
+            (CONFIG, r#"{"image_size": 518}"#),
+            (PREPROCESSOR, r#"{"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}"#),
+        ]);
+        assert_eq!(value(dino.size()), Some(224));
+        let whole = beside(&[(PREPROCESSOR, r#"{"size": 256, "crop_size": 224, "do_center_crop": false}"#)]);
+        assert_eq!(value(whole.size()), Some(256));
+        assert_eq!(heads_of_architecture("vit_giant_patch14_reg4_dinov2"), Some(24));
+        assert_eq!(heads_of_architecture("vit_base_patch32_plus_256"), None);
         let raw = beside(&[(PREPROCESSOR, r#"{"do_normalize": false}"#)]);
         assert_eq!((value(raw.mean()), value(raw.std())), (Some([0.0; 3]), Some([1.0; 3])));
     }
@@ -419,6 +466,15 @@ mod tests {
             "{refusal}"
         );
         assert!(format!("{:#}", found.activation().unwrap_err()).contains("swish"));
+        for text in [
+            r#"{"image_mean": [123.7, 116.3, 103.5]}"#,
+            r#"{"image_mean": [0.5, 0.5, 0.5], "do_rescale": false}"#,
+            r#"{"image_mean": [0.5, 0.5, 0.5], "rescale_factor": 0.0078431}"#,
+        ] {
+            let refusal = format!("{:#}", beside(&[(PREPROCESSOR, text)]).mean().unwrap_err());
+            assert!(refusal.contains(PREPROCESSOR) && refusal.contains("[0, 1]"), "{refusal}");
+        }
+        assert!(beside(&[(PREPROCESSOR, r#"{"image_std": [0, 1, 1]}"#)]).std().is_err());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(CONFIG), "not json").unwrap();
         assert!(Neighbours::beside(&folder.path().join("x")).is_err());

@@ -100,15 +100,19 @@ fn read(
             let parameters = VitParameters::read(path)?;
             let neighbours = match parameters.recorded() {
                 Some(_) => Neighbours::none(),
-                None => Neighbours::beside(path)?,
+                None => neighbours(path, options)?,
             };
             vit(&parameters, parameters.normalisation, &neighbours, options, side, device)
         }
         FileFormat::TorchScript => {
             let module = TorchScriptModule::load(path, device)?;
-            torchscript(module, &Neighbours::beside(path)?, options, side, device)
+            torchscript(module, &neighbours(path, options)?, options, side, device)
         }
     }
+}
+
+fn neighbours(path: &Path, options: &EncoderOptions) -> Result<Neighbours> {
+    if options.no_config { Ok(Neighbours::none()) } else { Neighbours::beside(path) }
 }
 
 /// A ViT: what its file records, its options and its neighbours say how it computes.
@@ -194,7 +198,7 @@ fn vit(
 }
 
 fn torchscript(
-    module: TorchScriptModule,
+    mut module: TorchScriptModule,
     neighbours: &Neighbours,
     options: &EncoderOptions,
     side: Option<usize>,
@@ -206,7 +210,6 @@ fn torchscript(
     if let Some(config) = &size.config {
         ensure!(size.value > 0, "{config}: images of 0 pixels\nhint: give --size");
     }
-    let mut module = module;
     let side = size.value as i64;
     let images = Tensor::zeros([4, 3, side, side], (Kind::Float, device));
     let layout = tch::no_grad(|| module.find_layout(&images, options.layout))?;
@@ -245,8 +248,8 @@ fn known<T>(
 fn same(what: &str, found: i64, stated: Option<Known<i64>>) -> Result<()> {
     match stated {
         Some(Known { value, config, .. }) if value != found => bail!(
-            "the {what} is {found}, and {} beside the file says {value}: it belongs to another model\nhint: move it \
-             away, or put the weights into a folder of their own",
+            "the {what} is {found}, and {} beside the file says {value}: it belongs to another model\nhint: \
+             give --no-config to read no configuration file",
             config.unwrap_or_default()
         ),
         _ => Ok(()),

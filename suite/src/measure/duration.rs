@@ -76,7 +76,7 @@ fn ridge_operations(rows: i64, features: i64) -> f64 {
 }
 
 fn announce_operations(what: &str, operations: f64, why: &str, less: &str, device: Device) {
-    // a machine of one petaflop a second finishes this in time; nothing is measured for small problems
+    // a machine of one gigaflop a second finishes this in time; nothing is measured for small problems
     if operations < LONG * 1e9 {
         return;
     }

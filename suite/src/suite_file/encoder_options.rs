@@ -53,6 +53,11 @@ pub struct EncoderOptions {
     #[arg(long, value_enum, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
+    /// Read no configuration file beside the weights (config.json, preprocessor_config.json,
+    /// open_clip_config.json).
+    #[arg(long, requires = "encoder")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_config: bool,
 }
 
 /// Order of the axes of a map or of tokens: images n, channels c, rows h, columns w, tokens t.

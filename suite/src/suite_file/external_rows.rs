@@ -116,6 +116,11 @@ pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
         ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
         ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are for encoders", place());
         ensure!(
+            row.options.mean.is_some() == row.options.std.is_some(),
+            "{}: options: mean and std belong together: give both or neither",
+            place()
+        );
+        ensure!(
             row.features.is_some() || row.transfer.is_empty(),
             "{}: transfer is for rows of features",
             place()
@@ -145,6 +150,10 @@ mod tests {
             (vec![row("name = \"A\"\nencoder = \"a\"\nmetrics = \"b\"")], "not 2"),
             (vec![row("name = \"-\"\nmetrics = \"b\"")], "neither letters nor digits"),
             (vec![row("name = \"A\"\nmetrics = \"b\"\noptions = { size = 3 }")], "options are for encoders"),
+            (
+                vec![row("name = \"A\"\nencoder = \"b\"\noptions = { std = [1, 1, 1] }")],
+                "give both or neither",
+            ),
             (vec![good.clone(), good.clone()], "is listed twice"),
             (vec![row("name = \"Ours\"\nmetrics = \"b\"")], "is listed twice"),
         ] {
