@@ -7,13 +7,15 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export MPI ?= 1
 # Number of ranks of `make bench`, and further options of mpirun (the default is in scripts/bench.sh).
 export NP ?= 2
+# Where `make install` puts the program; ~/.local by default.
+export PREFIX
 export MPIFLAGS
 
 # The engine with MPI is built if MPI is available.
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench bundle test test-full test-slurm lint clean
+.PHONY: help setup build bench install uninstall bundle test test-full test-slurm lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +30,12 @@ build: setup ## all programs, into target/release/
 
 bench: ## set up, build, run the quickstart under mpirun, print its table
 	@MAKE="$(MAKE)" scripts/bench.sh
+
+install: build ## put eqr-bench into PREFIX (~/.local), so that it is on the PATH
+	@scripts/install.sh
+
+uninstall: ## remove what `make install` put there
+	@scripts/install.sh --remove
 
 bundle: build ## a relocatable .tar.gz for nodes without a compiler, into target/
 	@scripts/bundle.sh

@@ -5,6 +5,7 @@ mod data;
 mod doctor;
 mod export;
 mod force;
+mod init;
 mod input;
 mod perf;
 mod probe;
@@ -12,6 +13,7 @@ mod record;
 mod report;
 mod run;
 mod segment;
+mod suites;
 mod transfer;
 mod verify;
 
@@ -27,7 +29,7 @@ use crate::failure::{Failure, Outcome};
 
 /// Equivariance benchmark and evaluation suite for augmentation-based self-supervised learning.
 #[derive(Parser)]
-#[command(name = "eqr-bench", version, arg_required_else_help = true)]
+#[command(name = "eqr-bench", bin_name = "eqr-bench", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,6 +39,10 @@ struct Cli {
 enum Command {
     /// Pretrain, probe and report a suite; continues an existing run.
     Run(run::RunArgs),
+    /// List the suites that ship with the program, or print one.
+    Suites(suites::SuitesArgs),
+    /// Write a suite of your own, from a preset and for your pack.
+    Init(init::InitArgs),
     /// Print what a run wrote.
     Report(report::ReportArgs),
     /// Compare a run with a recorded one: exit code 1 if quality or speed became worse.
@@ -137,6 +143,8 @@ impl Command {
     fn run(self, ranks: &dyn Collective) -> Outcome<()> {
         match self {
             Command::Run(args) => run::run(&args, ranks),
+            Command::Suites(args) => suites::run(&args).map_err(Failure::bad_input),
+            Command::Init(args) => init::run(&args).map_err(Failure::bad_input),
             Command::Report(args) => report::run(&args).map_err(Failure::bad_input),
             Command::Compare(args) => compare::run(&args),
             Command::Record(args) => record::run(&args).map_err(Failure::bad_input),

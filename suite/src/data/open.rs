@@ -92,11 +92,15 @@ fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The path of the pack `file` in the first of the `roots` that holds it.
+/// The path of the pack `file` in the first of the `roots` that holds it. An absolute path needs no root.
 ///
 /// # Errors
 /// A missing root or pack; the message names the command `made_by`.
 pub fn find_pack(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf> {
+    let path = Path::new(file);
+    if path.is_absolute() && path.is_file() {
+        return Ok(path.to_owned());
+    }
     for root in roots {
         std::fs::read_dir(root).with_context(|| format!("data root {}", root.display()))?;
         if root.join(file).is_file() {

@@ -1,5 +1,5 @@
-//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables) into a
-//! folder of baselines.
+//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables, figures) into
+//! a folder of baselines. `report` and `compare` read such a folder as they read the run.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -17,7 +17,7 @@ const FILES: [&str; 5] =
     [layout::MANIFEST, layout::CELLS_LOG, layout::REPORT, layout::METRICS, layout::TIMING];
 
 /// Folders that a baseline keeps.
-const FOLDERS: [&str; 2] = [layout::CELLS, layout::TABLES];
+const FOLDERS: [&str; 3] = [layout::CELLS, layout::TABLES, layout::FIGURES];
 
 /// Copies the files that a baseline keeps from the run in `folder` to `series/name`. `series` is by default
 /// `results/baselines/<suite>`. `name` is by default the start of the run and the commit of its program.
@@ -59,7 +59,7 @@ fn copy_into(run: &RunFolder, series: &Path, target: &Path) -> Result<()> {
     for name in FILES {
         fs::copy(run.path(name), temporary.path().join(name)).with_context(|| name.to_owned())?;
     }
-    for name in FOLDERS {
+    for name in FOLDERS.into_iter().filter(|name| run.path(name).exists()) {
         let folder = temporary.path().join(name);
         fs::create_dir(&folder)?;
         for file in fs::read_dir(run.path(name)).with_context(|| name.to_owned())? {

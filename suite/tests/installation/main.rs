@@ -1,6 +1,7 @@
 //! Tests of what runs before libtorch is available: the launcher that finds it and the script that sets it
 //! up. This binary does not link libtorch.
 
+mod install;
 mod launcher;
 mod setup;
 #[path = "../program/skip.rs"]

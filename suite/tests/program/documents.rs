@@ -7,10 +7,12 @@ use crate::common::{colour_map, copy, eqr, photographs, stderr, tiny_run, traced
 use crate::feature_files::transfer_file;
 
 /// Beginnings of the commands that are run.
-const QUICK: [&str; 9] = [
+const QUICK: [&str; 11] = [
     "data list",
     "data verify",
     "data show",
+    "init",
+    "suites",
     "transfer",
     "report",
     "export",
@@ -87,6 +89,7 @@ fn provide(here: &Path, pack: &Path, args: &[String]) {
             "--features" => transfer_file(&path),
             _ if word.ends_with(".h5") => drop(std::fs::copy(pack, path).unwrap()),
             _ if word.starts_with("runs/") => copy(tiny_run(), &path),
+            _ if workspace().join(word).is_dir() => copy(&workspace().join(word), &path),
             _ if word.starts_with("results/") => drop(std::fs::copy(workspace().join(word), path).unwrap()),
             _ => (),
         }
