@@ -3,7 +3,7 @@
 
 use eqr_probes::stats::{Summary, holm};
 
-use super::legend::LEVEL;
+use super::legend::{LEVEL, SEEDS};
 use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 use crate::registry::Better;
@@ -123,7 +123,8 @@ impl Column {
         Some((self.sample(method)?.summary()?.mean - floor) / (ceiling - floor))
     }
 
-    /// The best contestant, if there are at least two and no tie.
+    /// The best contestant, if there are at least two and no tie, if it is better than the floor, and if it has
+    /// at least [`SEEDS`] seeds.
     fn best(&self) -> Option<Best> {
         let sign = if self.better == Better::Lower { -1.0 } else { 1.0 };
         let methods = self.samples.iter().enumerate().filter(|(_, method)| method.role == Role::Contestant);
@@ -132,8 +133,11 @@ impl Column {
             samples.filter_map(|(place, sample)| Some((place, sample, sign * sample.summary()?.mean)));
         let mut ranking: Vec<(usize, &Sample, f64)> = ranked.collect();
         ranking.sort_by(|(.., a), (.., b)| b.total_cmp(a));
+        let floor = self.level(Role::Floor).map(|floor| sign * floor);
         match ranking[..] {
-            [(place, first, a), (second, runner_up, b), ref others @ ..] if a > b => {
+            [(place, first, a), (second, runner_up, b), ref others @ ..]
+                if a > b && first.summary()?.n >= SEEDS && floor.is_none_or(|floor| a > floor) =>
+            {
                 let alone = others.first().is_none_or(|(.., c)| b > *c);
                 let p = first.minus(runner_up).and_then(|contrast| contrast.difference.p);
                 Some(Best { place, runner_up: alone.then_some(second), p })

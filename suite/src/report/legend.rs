@@ -3,6 +3,9 @@
 /// Level of the tests behind the marks.
 pub const LEVEL: f64 = 0.05;
 
+/// Least number of seeds of an entry that is marked as the best.
+pub const SEEDS: usize = 3;
+
 /// How a format displays the marks.
 pub struct Legend {
     /// Mark of the best entry.
@@ -20,8 +23,9 @@ impl Legend {
         let Legend { best, runner_up, significant } = self;
         let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();
         format!(
-            "{best} best of its {place}, floor and ceiling aside; {runner_up}{significant} significantly better than \
-             the runner-up (p < {LEVEL}, Holm-corrected within {which} table)"
+            "{best} best of its {place}, if it is above the floor and has at least {SEEDS} seeds; \
+             {runner_up}{significant} significantly better than the runner-up (p < {LEVEL}, Holm-corrected within \
+             {which} table)"
         )
     }
 }

@@ -9,6 +9,7 @@ use super::section::Section;
 use super::{scores, segmentation, transfer};
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
+use crate::report::legend::LEVEL;
 use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Contrast, Test, Values};
 
@@ -71,14 +72,14 @@ impl Comparison {
             probability(difference.p),
             probability(holm_p),
             self.contrast.hedges_g().map_or(TableEntry::Missing, TableEntry::Number),
-            TableEntry::Text(self.verdict().to_owned()),
+            TableEntry::Text(self.verdict(holm_p).to_owned()),
         ];
         Row { label: self.label.clone(), role: Role::Contestant, entries }
     }
 
-    fn verdict(&self) -> &'static str {
-        match (self.contrast.difference.ci95, self.contrast.difference.p) {
-            (Some((low, high)), Some(_)) if low > 0.0 || high < 0.0 => "separates",
+    fn verdict(&self, holm_p: Option<f64>) -> &'static str {
+        match (self.contrast.difference.ci95, holm_p) {
+            (Some(_), Some(p)) if p < LEVEL => "separates",
             (Some(_), Some(_)) => "open",
             _ => "not testable",
         }
@@ -87,9 +88,10 @@ impl Comparison {
 
 fn notes(context: &ReportContext, tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
     let plain = [
-        "First less second: above zero the first is better. separates: the 95% interval of this difference, taken alone, \
-         excludes zero; open: it does not; not testable: a single seed, or no spread at all."
-            .to_owned(),
+        format!(
+            "First less second: above zero the first is better. The interval is of this difference alone. separates: \
+             Holm p < {LEVEL}; open: not; not testable: a single seed, or no spread at all."
+        ),
         format!("Holm p: corrected for the {tests} tests of this table, and for no other's."),
         "paired: t test over pretraining seeds that both methods ran; Welch: of independent seeds. Hedges' g: the difference in \
          standard deviations (paired: of the differences, d_z; Welch: of the methods pooled, Cohen's d), less what few seeds overstate it \

@@ -60,11 +60,15 @@ mod tests {
         let cell = |method, seed, mrr, pre| {
             probe(method, seed, &[value("retrieval", "mrr", 0, mrr), value("retrieval", "pre", 0, pre)])
         };
-        let cells = [
-            probe("Ours", 0, &[value("rotation", "r2_per_output", 0, 0.5)]),
-            cell("SIE(rot)", 0, 0.6, 0.2),
-            cell("SIE(rot+color)", 0, 0.5, 0.1),
-        ];
+        let cells: Vec<_> = (0..3)
+            .flat_map(|seed| {
+                [
+                    probe("Ours", seed, &[value("rotation", "r2_per_output", 0, 0.5)]),
+                    cell("SIE(rot)", seed, 0.6, 0.2),
+                    cell("SIE(rot+color)", seed, 0.5, 0.1),
+                ]
+            })
+            .collect();
         let [test, train] =
             &tables(section("retrieval", Group::Training), &Values::at_end(&cells), &context)[..]
         else {
