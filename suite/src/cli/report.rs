@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::console::print_text;
-use crate::report::formats::{FORMATS, Format, JSON, by_name};
-use crate::report::{self, Report, ReportContext};
+use crate::console::{print_text, say};
+use crate::report::formats::{FORMATS, Format, JSON, TERMINAL, by_name};
+use crate::report::{self, Report, ReportContext, Scope};
 use crate::run_folder::folder::RunFolder;
 
 /// Options of `report`.
@@ -26,6 +26,10 @@ pub struct ReportArgs {
     /// Print only the tables that mirror this table of the paper; default: all tables.
     #[arg(long)]
     table: Option<u8>,
+    /// Print all tables to the terminal, and not only the claims and the main tables. The other formats always
+    /// have all.
+    #[arg(long, conflicts_with = "json")]
+    full: bool,
 }
 
 fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
@@ -57,16 +61,17 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         problems.join("\n")
     );
     ensure!(problems.is_empty() || !cells.is_empty(), incomplete);
-    print_text(
-        &Report {
-            folder: &folder,
-            cells: &cells,
-            contexts: &contexts,
-            table: args.table,
-            problems: &problems,
-        }
-        .render(if args.json { JSON } else { args.format })?,
-    )?;
+    let format = if args.json { JSON } else { args.format };
+    let scope = match args.table {
+        Some(number) => Scope::Mirroring(number),
+        None if format.name() == TERMINAL.name() && !args.full => Scope::Headline,
+        None => Scope::All,
+    };
+    let report = Report { folder: &folder, cells: &cells, contexts: &contexts, scope, problems: &problems };
+    print_text(&report.render(format)?)?;
+    if scope == Scope::Headline {
+        say(&report::where_all_is(&folder));
+    }
     ensure!(problems.is_empty(), incomplete);
     Ok(())
 }

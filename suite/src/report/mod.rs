@@ -41,6 +41,18 @@ use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
+/// Which tables are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The claims, and the main table of the probes, of transfer and of segmentation.
+    Headline,
+    /// All.
+    All,
+    /// Those that mirror this table of the paper: all tables of a suite that mirrors it as a whole, else only
+    /// those of transfer or segmentation.
+    Mirroring(u8),
+}
+
 /// What to report.
 pub struct Report<'a> {
     /// The run, for formats that show more than the tables.
@@ -49,9 +61,8 @@ pub struct Report<'a> {
     pub cells: &'a [Cell],
     /// The data sets that are reported.
     pub contexts: &'a [&'a ReportContext],
-    /// Only the tables that mirror this table of the paper: all tables of a suite that mirrors it as a
-    /// whole, else only those of transfer or segmentation.
-    pub table: Option<u8>,
+    /// Which tables are reported.
+    pub scope: Scope,
     /// Problems of the run, such as damaged cells.
     pub problems: &'a [String],
 }
@@ -59,7 +70,7 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// All tables of these data sets, for a run without problems.
     pub fn new(folder: &'a RunFolder, cells: &'a [Cell], contexts: &'a [&'a ReportContext]) -> Self {
-        Report { folder, cells, contexts, table: None, problems: &[] }
+        Report { folder, cells, contexts, scope: Scope::All, problems: &[] }
     }
 
     /// The report as text.
@@ -80,17 +91,27 @@ impl<'a> Report<'a> {
 
     fn data_set(&self, context: &'a ReportContext) -> Result<DataSetReport<'a>> {
         let values = Values::at_end(&cells_of(self.cells, context));
-        let tables = match self.table {
-            Some(number) => sections::mirroring(number, &values, context)?,
-            None => sections::all(&values, context),
+        let (tables, only) = match self.scope {
+            Scope::Headline => (sections::headline(&values, context), None),
+            Scope::All => (sections::all(&values, context), None),
+            Scope::Mirroring(number) => {
+                let tables = sections::mirroring(number, &values, context)?;
+                (tables, Some(number).filter(|number| context.table != Some(*number)))
+            }
         };
-        let only = self.table.filter(|_| self.table != context.table);
         let mut claims = claims::judge(&values, context);
         claims.retain(|judged| only.is_none() || judged.claim.table == only);
         let headlines = sections::scores::headline_columns(&values, context);
         let reconstructions = sections::reconstruction::sentences(&values, context);
         Ok(DataSetReport { context, tables, claims, headlines, reconstructions })
     }
+}
+
+/// What to say below a headline.
+pub fn where_all_is(folder: &RunFolder) -> String {
+    let page = folder.path(layout::PAGE);
+    let root = page.parent().unwrap_or(&page);
+    format!("all tables: eqr-bench report {} --full, or as a page: {}", root.display(), page.display())
 }
 
 /// A file of a run: its name in the folder, and its content.

@@ -180,7 +180,8 @@ fn the_transfer_table_can_be_printed_alone() {
     let folder = RunFolder::new("nowhere");
     let contexts = [&context];
     let of_table = |table| {
-        let report = Report { table: Some(table), ..Report::new(&folder, &cells, &contexts) };
+        let scope = Scope::Mirroring(table);
+        let report = Report { scope, ..Report::new(&folder, &cells, &contexts) };
         report.render(by_name("markdown").unwrap())
     };
     let alone = headings(of_table(5).unwrap());
@@ -189,6 +190,20 @@ fn the_transfer_table_can_be_printed_alone() {
     assert!(all.ends_with(&alone) && all.len() > 3, "{all:?}");
     assert_eq!(headings(of_table(1).unwrap()), all);
     assert!(metrics_csv::metrics(&cells).unwrap().contains("CIFAR10,linear transfer,Ours,top1,0,0,0.75"));
+}
+
+#[test]
+fn the_headline_is_claims_and_main_tables() {
+    let (cells, context) = full();
+    let folder = RunFolder::new("nowhere");
+    let contexts = [&context];
+    let report = Report { scope: Scope::Headline, ..Report::new(&folder, &cells, &contexts) };
+    let text = report.render(by_name("markdown").unwrap()).unwrap();
+    let headings: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert!(headings[0].starts_with("The paper's claims, tested"), "{headings:?}");
+    assert!(headings[1..].iter().all(|heading| !heading.starts_with("Exploratory")), "{headings:?}");
+    assert!(headings.last().unwrap().starts_with("Representation y"), "{headings:?}");
+    assert!(text.lines().count() < rendered(&cells, &context, "markdown").lines().count() / 2);
 }
 
 #[test]

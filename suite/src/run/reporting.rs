@@ -11,7 +11,7 @@ use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::failure::{Failure, Outcome};
 use crate::registry::TaskFamily;
-use crate::report::{self, Report, ReportContext, TransferColumn};
+use crate::report::{self, Report, ReportContext, Scope, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::{remove_file, write_atomic};
 use crate::run_folder::folder::RunFolder;
@@ -110,8 +110,10 @@ fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) 
         "data {:.1} s, training {:.1} s, probes {:.1} s",
         phases.data, phases.training, phases.probes
     ));
-    say(&format!("report: {}", folder.path(layout::TABLES).display()));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
     let cells = folder.cells()?;
-    print_text(&Report::new(folder, &cells, &contexts).render(report::formats::TERMINAL)?)
+    let report = Report { scope: Scope::Headline, ..Report::new(folder, &cells, &contexts) };
+    print_text(&report.render(report::formats::TERMINAL)?)?;
+    say(&report::where_all_is(folder));
+    Ok(())
 }

@@ -193,6 +193,14 @@ const SECTIONS: &[Section] = &[
     },
 ];
 
+/// Sections that the end of a run and `report` show on a terminal.
+const HEADLINES: [&str; 4] = [claims::NAME, scores::MAIN, "transfer", "segmentation"];
+
+/// The tables of [`HEADLINES`].
+pub fn headline(values: &Values, context: &ReportContext) -> Vec<Table> {
+    all(values, context).into_iter().filter(|table| HEADLINES.contains(&table.section)).collect()
+}
+
 /// All tables: first the claims, then those about the training data set, then those about other data sets.
 pub fn all(values: &Values, context: &ReportContext) -> Vec<Table> {
     let mut training = group_tables(Group::Training, values, context);
@@ -259,6 +267,13 @@ pub fn section(name: &str, group: Group) -> &'static Section {
 mod tests {
     use super::*;
     use crate::registry::{MEASURES, R2_SECTIONS};
+
+    #[test]
+    fn headlines_are_sections() {
+        for name in HEADLINES {
+            assert!(SECTIONS.iter().any(|section| section.name == name), "{name}");
+        }
+    }
 
     #[test]
     fn every_section_of_the_registry_is_in_the_report() {
