@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the built program for this user (`make install`): the launcher and the engines into
-# $PREFIX/lib/eqr-bench with their libtorch, and a link to the launcher into $PREFIX/bin. PREFIX is ~/.local by
-# default. The checkout is not needed afterwards. `make uninstall` removes both.
+# $PREFIX/lib/eqr-bench with their libtorch, a link to the launcher into $PREFIX/bin, and completions and the
+# manual page into $PREFIX/share. PREFIX is ~/.local by default. The checkout is not needed afterwards. `make
+# uninstall` removes all of this.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,6 +10,14 @@ prefix=${PREFIX:-${HOME:?give PREFIX}/.local}
 [[ $prefix = /* ]] || prefix=$PWD/$prefix
 programs=$prefix/lib/eqr-bench
 link=$prefix/bin/eqr-bench
+share=$prefix/share
+# what the program prints, and where
+printed=(
+    "completions bash" "$share/bash-completion/completions/eqr-bench"
+    "completions zsh" "$share/zsh/site-functions/_eqr-bench"
+    "completions fish" "$share/fish/vendor_completions.d/eqr-bench.fish"
+    "man" "$share/man/man1/eqr-bench.1"
+)
 
 if [[ -e $programs && ! -x $programs/eqr-bench ]]; then
     echo "error: $programs is something else" >&2
@@ -23,6 +32,7 @@ fi
 rm -rf "$programs"
 if [[ ${1:-} = --remove ]]; then
     rm -f "$link"
+    for ((i = 1; i < ${#printed[@]}; i += 2)); do rm -f "${printed[i]}"; done
     echo "removed: $link, $programs"
     exit
 fi
@@ -35,6 +45,11 @@ done
 cp -al .libtorch/lib "$programs/.libtorch/" 2>/dev/null || cp -a .libtorch/lib "$programs/.libtorch/"
 cp .libtorch/version "$programs/.libtorch/"
 ln -sfn "$programs/eqr-bench" "$link"
+for ((i = 0; i < ${#printed[@]}; i += 2)); do
+    mkdir -p "$(dirname "${printed[i + 1]}")"
+    # shellcheck disable=SC2086  # words
+    env -u LIBTORCH "$link" ${printed[i]} >"${printed[i + 1]}"
+done
 
 echo "installed: $link ($("$link" --version))"
 case ":$PATH:" in

@@ -1,6 +1,7 @@
 //! The command line. Each subcommand has a file with its options; this one parses and dispatches.
 
 mod compare;
+mod completions;
 mod data;
 mod doctor;
 mod export;
@@ -67,6 +68,10 @@ enum Command {
     Perf(perf::PerfCommand),
     /// Print what this machine has and what `run` would use.
     Doctor(doctor::DoctorArgs),
+    /// Print the completions for a shell (`make install` places them).
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page.
+    Man,
 }
 
 /// Runs the program as one rank of `ranks` and returns the exit code. If only this rank knows of a failure,
@@ -156,6 +161,10 @@ impl Command {
             Command::Data(command) => data::run(command).map_err(Failure::bad_input),
             Command::Perf(command) => perf::run(&command, ranks).map_err(Failure::bad_input),
             Command::Doctor(args) => doctor::run(&args).map_err(Failure::bad_input),
+            Command::Completions(args) => {
+                completions::completions(&args, Cli::command()).map_err(Failure::bad_input)
+            }
+            Command::Man => completions::manual(Cli::command()).map_err(Failure::bad_input),
         }
     }
 }
@@ -169,6 +178,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shells_and_man_know_every_command() {
+        let commands = Cli::command();
+        let named: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+        let mut script = Vec::new();
+        clap_complete::generate(clap_complete::Shell::Bash, &mut Cli::command(), "eqr-bench", &mut script);
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).render(&mut page).unwrap();
+        for text in [script, page].map(|bytes| String::from_utf8(bytes).unwrap()) {
+            assert!(named.iter().all(|name| text.contains(name)), "{text}");
+        }
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `scripts/install.sh` on a copy of a built checkout.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A built checkout with a libtorch of one file, and an empty prefix beside it.
+/// A built checkout with empty libraries and an engine that prints its arguments, and an empty prefix beside it.
 struct Built {
     dir: TempDir,
 }
@@ -22,7 +23,12 @@ impl Built {
         fs::copy(script, checkout.join("scripts/install.sh")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_eqr-bench"), checkout.join("target/release/eqr-bench")).unwrap();
         fs::write(checkout.join(".libtorch/version"), "2.11.0\n").unwrap();
-        fs::write(checkout.join(".libtorch/lib/libtorch_cpu.so"), "a library").unwrap();
+        for library in ["libtorch.so", "libtorch_cpu.so", "libc10.so"] {
+            fs::write(checkout.join(".libtorch/lib").join(library), "a library").unwrap();
+        }
+        let engine = checkout.join("target/release/eqr-bench-solo");
+        fs::write(&engine, "#!/bin/sh\necho \"arguments: $*\"\n").unwrap();
+        fs::set_permissions(&engine, fs::Permissions::from_mode(0o755)).unwrap();
         Built { dir }
     }
 
@@ -53,12 +59,14 @@ fn an_installation_needs_no_checkout_and_can_be_removed() {
     let program = built.prefix().join("bin/eqr-bench");
     fs::remove_dir_all(built.dir.path().join("checkout/target")).unwrap();
     fs::remove_dir_all(built.dir.path().join("checkout/.libtorch")).unwrap();
-    let version = Command::new(&program).arg("--version").output().unwrap();
-    assert!(version.status.success() && text(&version).starts_with("eqr-bench "), "{}", text(&version));
+    let answer = Command::new(&program).args(["doctor", "now"]).env_remove("LIBTORCH").output().unwrap();
+    assert!(answer.status.success() && text(&answer) == "arguments: doctor now\n", "{}", text(&answer));
+    let page = built.prefix().join("share/man/man1/eqr-bench.1");
+    assert_eq!(fs::read_to_string(&page).unwrap(), "arguments: man\n");
     let library = built.prefix().join("lib/eqr-bench/.libtorch/lib/libtorch_cpu.so");
     assert_eq!(fs::read_to_string(library).unwrap(), "a library");
     assert!(built.install(&["--remove"]).status.success());
-    assert!(!program.exists() && !built.prefix().join("lib/eqr-bench").exists());
+    assert!(!page.exists() && !program.exists() && !built.prefix().join("lib/eqr-bench").exists());
 }
 
 #[test]
