@@ -95,10 +95,11 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     }
 
     if worker.leads() {
-        integrity::ensure_complete(&folder, &planned).map_err(Failure::run)?;
-    }
-    if worker.leads() && !request.pretrain_only {
-        reporting::finish(&folder, &contexts, phases, diverged.is_empty() && failed.is_empty())?;
+        let cells = integrity::complete_cells(&folder, &planned).map_err(Failure::run)?;
+        let is_whole = diverged.is_empty() && failed.is_empty();
+        if !request.pretrain_only && (is_whole || !cells.is_empty()) {
+            reporting::finish(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
+        }
     }
     outcome::outcome(&folder, &diverged, &failed)
 }
