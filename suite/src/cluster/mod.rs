@@ -10,6 +10,7 @@ pub mod launch;
 pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;
+pub mod process;
 pub mod stop_signal;
 pub mod watchdog;
 pub mod worker;
