@@ -185,7 +185,7 @@ pub fn repair(folder: &RunFolder) -> Result<Vec<CellProblem>> {
         remove_file(&folder.path(layout::TIMING))?;
     } else if folder.path(layout::TIMING).exists() {
         let contexts = report::stored_contexts(folder)?;
-        report::write(folder, &contexts).context("the report cannot be written anew")?;
+        report::write(folder, &folder.cells()?, &contexts).context("the report cannot be written anew")?;
     }
     Ok(lost)
 }

@@ -1,7 +1,11 @@
 //! The engine as a single process.
 
+use eqr_bench::cli::CommandLine;
+use eqr_bench::failure;
+
 fn main() {
-    eqr_bench::failure::survive_file_size_limit().expect("a signal that can be handled");
-    eqr_bench::failure::end_on_panic(String::new(), |code| std::process::exit(code));
-    std::process::exit(eqr_bench::cli::main(&eqr_models::Solo));
+    failure::survive_file_size_limit().expect("a signal that can be handled");
+    let command = CommandLine::read().expect("signals that can be handled");
+    failure::end_on_panic(String::new(), |code| std::process::exit(code));
+    std::process::exit(command.run(&eqr_models::Solo));
 }

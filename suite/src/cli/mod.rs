@@ -19,12 +19,14 @@ mod transfer;
 mod verify;
 
 use std::ffi::OsString;
+use std::io;
 
 use anyhow::anyhow;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use eqr_models::Collective;
 
 use crate::cluster::launch::{check_together, speaks_for_launch};
+use crate::cluster::{signal_mask, stop_signal};
 use crate::console::{self, say_aloud};
 use crate::failure::{Failure, Outcome};
 
@@ -74,38 +76,57 @@ enum Command {
     Man,
 }
 
-/// Runs the program as one rank of `ranks` and returns the exit code. If only this rank knows of a failure,
-/// it ends the other ranks.
-pub fn main(ranks: &dyn Collective) -> i32 {
-    let leads = ranks.rank() == 0;
-    if !leads {
-        console::silence();
-    }
-    let (name, command) = match parsed(std::env::args_os()) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            if leads {
-                // clap prints help to stdout and errors to stderr; a closed pipe is not a failure
-                let _ = error.print();
-            }
-            return error.exit_code();
+/// The command line of this process: a subcommand with its name, or what is wrong with it.
+pub struct CommandLine(Result<(String, Command), clap::Error>);
+
+impl CommandLine {
+    /// Reads the command line, and lets the signals through that the launcher has held back. A command that can
+    /// be continued takes them as requests to stop; any other is ended by them.
+    ///
+    /// # Errors
+    /// An error of the operating system.
+    pub fn read() -> io::Result<Self> {
+        let parsed = parsed(std::env::args_os());
+        if parsed.as_ref().is_ok_and(|(_, command)| command.can_be_continued()) {
+            stop_signal::listen()?;
         }
-    };
-    if let Err(failure) = check_launch(&name, &command, ranks) {
-        if leads && speaks_for_launch() {
+        signal_mask::release();
+        Ok(CommandLine(parsed))
+    }
+
+    /// Runs the command as one rank of `ranks` and returns the exit code. If only this rank knows of a failure,
+    /// it ends the other ranks.
+    pub fn run(self, ranks: &dyn Collective) -> i32 {
+        let leads = ranks.rank() == 0;
+        if !leads {
+            console::silence();
+        }
+        let (name, command) = match self.0 {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                if leads {
+                    // clap prints help to stdout and errors to stderr; a closed pipe is not a failure
+                    let _ = error.print();
+                }
+                return error.exit_code();
+            }
+        };
+        if let Err(failure) = check_launch(&name, &command, ranks) {
+            if leads && speaks_for_launch() {
+                say_aloud(&failure.message());
+            }
+            return failure.code;
+        }
+        let Err(failure) = command.run(ranks) else { return 0 };
+        if !failure.agreed && ranks.size() > 1 {
+            say_aloud(&format!("rank {} of {}: {}", ranks.rank(), ranks.size(), failure.message()));
+            ranks.abort(failure.code);
+        }
+        if leads {
             say_aloud(&failure.message());
         }
-        return failure.code;
+        failure.code
     }
-    let Err(failure) = command.run(ranks) else { return 0 };
-    if !failure.agreed && ranks.size() > 1 {
-        say_aloud(&format!("rank {} of {}: {}", ranks.rank(), ranks.size(), failure.message()));
-        ranks.abort(failure.code);
-    }
-    if leads {
-        say_aloud(&failure.message());
-    }
-    failure.code
 }
 
 /// Checks that the command can do its work on as many processes as were launched.
@@ -143,6 +164,11 @@ impl Command {
             Command::Perf(command) => command.runs_on_ranks(),
             _ => false,
         }
+    }
+
+    /// Whether the same command continues what a stopped one has done.
+    fn can_be_continued(&self) -> bool {
+        matches!(self, Command::Run(args) if !args.only_describes())
     }
 
     fn run(self, ranks: &dyn Collective) -> Outcome<()> {
@@ -191,6 +217,13 @@ mod tests {
         for text in [script, page].map(|bytes| String::from_utf8(bytes).unwrap()) {
             assert!(named.iter().all(|name| text.contains(name)), "{text}");
         }
+    }
+
+    #[test]
+    fn only_a_run_that_writes_is_stopped_by_request() {
+        let continues = |line: &str| Cli::try_parse_from(line.split(' ')).unwrap().command.can_be_continued();
+        assert!(continues("eqr-bench run quickstart --out x"));
+        assert!(!continues("eqr-bench run quickstart --out x --dry-run") && !continues("eqr-bench report x"));
     }
 
     #[test]

@@ -84,6 +84,11 @@ pub fn run(args: &RunArgs, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 impl RunArgs {
+    /// Whether the command only prints what it would do.
+    pub(super) fn only_describes(&self) -> bool {
+        self.dry_run
+    }
+
     fn request(&self) -> RunRequest {
         let mut set = self.set.clone();
         set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));

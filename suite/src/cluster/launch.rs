@@ -46,6 +46,26 @@ pub fn speaks_for_launch() -> bool {
     first_number(&RANKS, |name| std::env::var(name).ok()).is_none_or(|(_, rank)| rank == 0)
 }
 
+/// What to type to start this program again.
+pub fn command_line() -> String {
+    let words = std::env::args_os().skip(1).map(|word| shell_word(&word.to_string_lossy()));
+    let words: Vec<String> = words.collect();
+    let ranks = match first_number(&SIZES, |name| std::env::var(name).ok()) {
+        Some((_, launched)) if launched > 1 => format!(" (on {launched} ranks again)"),
+        _ => String::new(),
+    };
+    format!("eqr-bench {}{ranks}", words.join(" "))
+}
+
+/// An argument as a shell reads it.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn check(size: usize, variable: impl Fn(&str) -> Option<String>) -> Result<()> {
     let Some((name, launched)) = first_number(&SIZES, variable).filter(|&(_, launched)| launched > 1) else {
         return Ok(());
@@ -74,6 +94,12 @@ mod tests {
         let variable =
             |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).into());
         check(size, variable).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn arguments_with_blanks_and_quotes_are_quoted() {
+        let words = ["--set", "train.lr=1e-2", "Ours, no reconstruction", "it's", ""].map(shell_word);
+        assert_eq!(words.join(" "), r"--set train.lr=1e-2 'Ours, no reconstruction' 'it'\''s' ''");
     }
 
     #[test]

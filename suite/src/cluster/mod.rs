@@ -10,6 +10,8 @@ pub mod launch;
 pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;
+pub mod process;
+pub mod signal_mask;
 pub mod stop_signal;
 pub mod watchdog;
 pub mod worker;

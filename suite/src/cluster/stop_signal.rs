@@ -1,33 +1,62 @@
-//! A request to stop early: SIGUSR1, or SIGTERM, which schedulers send before a job's time is up. All ranks
-//! stop at the same step, the training writes a checkpoint, and the program ends with exit code 75. The same
-//! command then continues the run.
+//! A request to stop early: SIGUSR1 and SIGTERM, which schedulers send before a job's time is up, and SIGINT
+//! (Ctrl-C). All ranks stop at the same step, the training writes a checkpoint, and the program ends with exit
+//! code 75. The same command then continues the run.
 
+use std::ffi::c_int;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::anyhow;
 use eqr_models::Collective;
-use signal_hook::consts::{SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::low_level::pipe;
 
 use crate::cluster::agreement::on_any_rank;
-use crate::failure::{Failure, STOPPED};
+use crate::cluster::launch::{command_line, speaks_for_launch};
+use crate::cluster::signal_mask::STOP_REQUESTS;
+use crate::console::say_aloud;
+use crate::failure::{Failure, Outcome, STOPPED};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Makes the two signals request a stop. A SIGTERM after a first request ends the process at once, with the
-/// same exit code. That is safe: files are renamed into place when they are complete, so none is left
-/// half-written.
+/// Makes the signals request a stop. A second SIGINT or SIGTERM ends the process at once, with the same exit
+/// code. That is safe: files are renamed into place when they are complete, so none is left half-written.
 ///
 /// # Errors
 /// An error of the operating system.
-pub fn listen() -> Result<()> {
+pub fn listen() -> io::Result<()> {
     let requested = REQUESTED.get_or_init(Arc::default);
-    flag::register_conditional_shutdown(SIGTERM, STOPPED, Arc::clone(requested))
-        .and_then(|_| flag::register(SIGTERM, Arc::clone(requested)))
-        .and_then(|_| flag::register(SIGUSR1, Arc::clone(requested)))
-        .map(|_| ())
-        .context("cannot listen for signals")
+    let (heard, hears) = UnixStream::pair()?;
+    for signal in STOP_REQUESTS.into_iter().filter(|&signal| !is_background_job(signal)) {
+        if [SIGINT, SIGTERM].contains(&signal) {
+            let again = Arc::new(AtomicBool::new(false));
+            flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&again))?;
+            flag::register(signal, again)?;
+        }
+        flag::register(signal, Arc::clone(requested))?;
+        pipe::register(signal, hears.try_clone()?)?;
+    }
+    std::thread::Builder::new().name("stop requests".to_owned()).spawn(move || acknowledge(heard))?;
+    Ok(())
+}
+
+/// Whether a shell has started this process in the background and protected it from the terminal's Ctrl-C.
+fn is_background_job(signal: c_int) -> bool {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action, the call only writes the present one.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), found.as_mut_ptr()) };
+    // SAFETY: a call that returns 0 has written it.
+    signal == SIGINT && asked == 0 && unsafe { found.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// Says that the first request was heard: the current step or measurement may take minutes.
+fn acknowledge(mut heard: UnixStream) {
+    if heard.read_exact(&mut [0]).is_ok() && speaks_for_launch() {
+        say_aloud("stopping after the current step or measurement; a second Ctrl-C ends it at once");
+    }
 }
 
 /// Whether this process has been asked to stop.
@@ -40,8 +69,18 @@ pub fn stop_requested_on_any_rank(ranks: &dyn Collective) -> bool {
     on_any_rank(ranks, stop_requested())
 }
 
+/// Ends a run between two pieces of its work if any of the ranks has been asked to stop. Every rank must call
+/// this at the same point.
+///
+/// # Errors
+/// A stop request (75).
+pub fn end_if_requested(ranks: &dyn Collective) -> Outcome<()> {
+    if stop_requested_on_any_rank(ranks) { Err(stopped_by_signal()) } else { Ok(()) }
+}
+
 /// The failure that a stopped run ends with.
 pub fn stopped_by_signal() -> Failure {
-    let error = anyhow!("stopped by a signal\nhint: the same command continues from here");
+    let error =
+        anyhow!("stopped by a signal\nhint: the same command continues from here: {}", command_line());
     Failure { error, code: STOPPED, agreed: true }
 }

@@ -4,7 +4,7 @@ pub mod out_of_memory;
 
 use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An error with its exit code: 2 usage or bad input, 3 run failed, 75 stopped early.
 #[derive(Debug)]
@@ -58,10 +58,22 @@ pub fn survive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Ends the whole job with `end_job` when any thread of this process panics, because other ranks would wait
-/// for it. libtorch also reports running out of memory as a panic, in the middle of any operation; this gets
-/// its own message. `place` precedes the message.
-pub fn end_on_panic(place: String, end_job: fn(i32) -> !) {
+/// How this process ends all ranks.
+static END_JOB: OnceLock<fn(i32) -> !> = OnceLock::new();
+
+/// Ends all ranks at once with an exit code, from any thread.
+pub fn end_job(code: i32) -> ! {
+    match END_JOB.get() {
+        Some(end_job) => end_job(code),
+        None => std::process::exit(code),
+    }
+}
+
+/// Ends the whole job with `end_ranks` when any thread of this process panics, because other ranks would wait
+/// for it, and in [`end_job`]. libtorch also reports running out of memory as a panic, in the middle of any
+/// operation; this gets its own message. `place` precedes the message.
+pub fn end_on_panic(place: String, end_ranks: fn(i32) -> !) {
+    let end_ranks = *END_JOB.get_or_init(|| end_ranks);
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         match out_of_memory::allocator_message(message(info)) {
@@ -72,7 +84,7 @@ pub fn end_on_panic(place: String, end_job: fn(i32) -> !) {
             }
             None => report(info),
         }
-        end_job(RUN_FAILED);
+        end_ranks(RUN_FAILED);
     }));
 }
 

@@ -117,18 +117,17 @@ pub fn where_all_is(folder: &RunFolder) -> String {
 /// A file of a run: its name in the folder, and its content.
 pub type RunFile = (PathBuf, Vec<u8>);
 
-/// Writes every file of the report.
+/// Writes every file of the report of all finished cells.
 ///
 /// # Errors
-/// As [`files`]; files that cannot be written.
-pub fn write(folder: &RunFolder, contexts: &[ReportContext]) -> Result<()> {
-    let cells = folder.cells()?;
+/// No finished cell; files that cannot be written.
+pub fn write(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> Result<()> {
     let write = |files: Vec<RunFile>| {
         files.iter().try_for_each(|(name, bytes)| write_atomic(&folder.path(name), bytes))
     };
     // the page shows the figures
-    write(figures(&cells, contexts)?)?;
-    write(documents(folder, &cells, contexts)?)
+    write(figures(cells, contexts)?)?;
+    write(documents(folder, cells, contexts)?)
 }
 
 /// The files of a report: figures, `metrics.csv`, and the files of every format. They depend on the run's cells,

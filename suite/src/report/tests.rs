@@ -262,7 +262,7 @@ fn a_report_is_written_whole_and_twice_the_same() {
         "figures/probe-curve.png",
     ];
     let written = || {
-        write(&store, std::slice::from_ref(&context)).unwrap();
+        write(&store, &store.cells().unwrap(), std::slice::from_ref(&context)).unwrap();
         files.map(|file| std::fs::read(store.path(file)).unwrap())
     };
     let first = written();

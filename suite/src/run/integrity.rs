@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::console::say;
 use crate::failure::Outcome;
 use crate::run::context::RunContext;
 use crate::run::measurements::{MeasuredRow, possible};
 use crate::run::outcome::FailedMeasurement;
+use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::{layout, manifest};
 use crate::suite_file::plan::EncoderRun;
@@ -46,11 +47,11 @@ pub(super) fn planned(
     Ok(ids)
 }
 
-/// Checks that every planned cell is in the folder as it was written, and that the folder is still the run.
+/// All cells of the folder, of which every planned one is there as it was written. The folder is still the run.
 ///
 /// # Errors
 /// A manifest or cells that are gone or damaged.
-pub(super) fn ensure_complete(folder: &RunFolder, planned: &BTreeSet<String>) -> Result<()> {
+pub(super) fn complete_cells(folder: &RunFolder, planned: &BTreeSet<String>) -> Result<Vec<Cell>> {
     let shown = folder.root().display();
     let again = "hint: run again with the same options, which makes what is missing anew";
     manifest::read(folder)?.with_context(|| {
@@ -66,12 +67,11 @@ pub(super) fn ensure_complete(folder: &RunFolder, planned: &BTreeSet<String>) ->
             problem.map_or_else(|| format!("{} is gone", path.display()), |problem| problem.text.clone())
         })
         .collect();
-    if lines.is_empty() {
-        return Ok(());
-    }
-    bail!(
+    ensure!(
+        lines.is_empty(),
         "{shown}: {} cells are not as this run wrote them; no report is written\n{}\n{again}",
         lines.len(),
         lines.join("\n")
-    )
+    );
+    problems.first().map_or(Ok(cells), |problem| Err(problem.refusal()))
 }

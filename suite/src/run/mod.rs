@@ -54,9 +54,12 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         return on_leader(&worker, || dry_run::describe(&sub_suites, request, device, ranks.size()));
     }
 
-    agree(ranks, stop_signal::listen())?;
+    stop_signal::end_if_requested(ranks)?;
     let folder = RunFolder::new(&request.out);
-    let _lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some))?;
+    let lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some));
+    // a request may have ended the wait for another run
+    stop_signal::end_if_requested(ranks)?;
+    let _lock = lock?;
     let compute = prepare::compute(request.precision, &folder, &worker);
     on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
     on_leader(&worker, || folder.ensure_without_links())?;
@@ -95,10 +98,11 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     }
 
     if worker.leads() {
-        integrity::ensure_complete(&folder, &planned).map_err(Failure::run)?;
-    }
-    if worker.leads() && !request.pretrain_only {
-        reporting::finish(&folder, &contexts, phases, diverged.is_empty() && failed.is_empty())?;
+        let cells = integrity::complete_cells(&folder, &planned).map_err(Failure::run)?;
+        let is_whole = diverged.is_empty() && failed.is_empty();
+        if !request.pretrain_only && (is_whole || !cells.is_empty()) {
+            reporting::finish(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
+        }
     }
     outcome::outcome(&folder, &diverged, &failed)
 }

@@ -13,6 +13,7 @@ use eqr_probes::sequential::Looks;
 use crate::cluster::agreement::{agree, from_leader, gather, same_everywhere};
 use crate::cluster::host::host;
 use crate::cluster::precision::Precision;
+use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::data::open::{self, OpenedPack};
@@ -82,6 +83,7 @@ pub(super) fn prepare_all(
 ) -> Outcome<Vec<Prepared>> {
     let prepare = |sub_suite| prepare(sub_suite, request, folder, compute, worker);
     let prepared = sub_suites.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
+    stop_signal::end_if_requested(worker.ranks)?;
     write_manifest(&prepared, request, folder, compute, worker)?;
     Ok(prepared)
 }

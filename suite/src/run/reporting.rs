@@ -14,6 +14,7 @@ use crate::registry::TaskFamily;
 use crate::report::{self, Report, ReportContext, Scope, TransferColumn};
 use crate::run::prepare::Prepared;
 use crate::run_folder::atomic_file::{remove_file, write_atomic};
+use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::run_folder::manifest;
@@ -82,23 +83,18 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
     }
 }
 
-/// Writes the report and prints its tables, unless the run is incomplete and has no cell.
+/// Writes the report of the finished run with these cells, and prints its tables.
+///
+/// # Errors
+/// No cell; a file system error.
 pub(super) fn finish(
     folder: &RunFolder,
+    cells: &[Cell],
     contexts: &[ReportContext],
     phases: Phases,
-    complete: bool,
-) -> Outcome<()> {
-    let cells = folder.cells().map_err(Failure::run)?;
-    manifest::record_encoders(folder, &cells).map_err(Failure::run)?;
-    if complete || !cells.is_empty() {
-        write_report(folder, contexts, phases).map_err(Failure::run)?;
-    }
-    Ok(())
-}
-
-fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) -> Result<()> {
-    report::write(folder, contexts)?;
+) -> Result<()> {
+    manifest::record_encoders(folder, cells)?;
+    report::write(folder, cells, contexts)?;
     let line =
         json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
     folder.log(&line)?;
@@ -111,8 +107,7 @@ fn write_report(folder: &RunFolder, contexts: &[ReportContext], phases: Phases) 
         phases.data, phases.training, phases.probes
     ));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
-    let cells = folder.cells()?;
-    let report = Report { scope: Scope::Headline, ..Report::new(folder, &cells, &contexts) };
+    let report = Report { scope: Scope::Headline, ..Report::new(folder, cells, &contexts) };
     print_text(&report.render(report::formats::TERMINAL)?)?;
     say(&report::where_all_is(folder));
     Ok(())

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use eqr_datasets::output::is_temporary;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::run_folder::atomic_file::{remove_file, write_atomic};
 use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::checkpoints::Checkpoints;
+use crate::run_folder::seal::Unsealed;
 use crate::run_folder::{layout, seal};
 
 /// A run's folder.
@@ -31,6 +32,13 @@ pub struct CellProblem {
     pub path: PathBuf,
     /// What is wrong, with the file's name.
     pub text: String,
+}
+
+impl CellProblem {
+    /// The error of a reader that needs every cell.
+    pub fn refusal(&self) -> anyhow::Error {
+        anyhow!("{}\nhint: `eqr-bench run` with the same options makes it anew", self.text)
+    }
 }
 
 /// A line of `cells.log`.
@@ -75,7 +83,7 @@ impl RunFolder {
     /// A folder that is no run, as when it was removed while the run went on; a file system error.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
         let text = seal::seal(cell)?;
-        let line = LogLine::Finished { cell: cell.id.clone(), blake3: seal::checked_hash(&text)? };
+        let line = LogLine::Finished { cell: cell.id.clone(), blake3: seal::unseal(&text)?.hash };
         ensure!(
             self.path(layout::MANIFEST).is_file(),
             "{}: manifest.json is gone: the folder was removed or changed while the run went on\n\
@@ -126,12 +134,7 @@ impl RunFolder {
     /// As [`RunFolder::whole_cells`]; a cell with a problem, which is named.
     pub fn cells(&self) -> Result<Vec<Cell>> {
         let (cells, problems) = self.whole_cells()?;
-        match problems.first() {
-            None => Ok(cells),
-            Some(problem) => {
-                bail!("{}\nhint: `eqr-bench run` with the same options makes it anew", problem.text)
-            }
-        }
+        problems.first().map_or(Ok(cells), |problem| Err(problem.refusal()))
     }
 
     /// The finished cells that are as they were written, by id, and what is wrong with the others.
@@ -311,8 +314,8 @@ fn sealed_cell(path: &Path) -> Result<(Cell, String)> {
     let text = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let text = String::from_utf8_lossy(&text);
     let damaged = || format!("{shown} is damaged");
-    let hash = seal::checked_hash(&text).with_context(damaged)?;
-    let cell: Cell = serde_json::from_str(&seal::unseal(&text)?).with_context(damaged)?;
+    let Unsealed { content, hash } = seal::unseal(&text).with_context(damaged)?;
+    let cell: Cell = serde_json::from_str(&content).with_context(damaged)?;
     ensure!(cell.schema == SCHEMA, "{shown}: cell format {}, this program reads {SCHEMA}", cell.schema);
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     ensure!(cell.id == name, "{shown} holds the cell {}: it was copied or renamed", cell.id);

@@ -1,48 +1,21 @@
-//! Allows only one run at a time in a folder: `running.json` names the process that uses it.
-//!
-//! A lock is stale when its process is gone. On the same host the process table shows that. On another host
-//! the file's age does: the owner touches the file every 30 s. A requeued job takes over its own lock.
+//! Allows only one run at a time in a folder: its claim is `running.json`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
-use eqr_datasets::output::temporary_name;
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
 
-use crate::cluster::host::{host, slurm_job};
-use crate::cluster::patience::patience;
+use crate::console::say_aloud;
+use crate::failure::{self, RUN_FAILED};
+use crate::run_folder::claim::{Claim, Touch, touch_interval};
 use crate::run_folder::layout;
-
-/// Time after which the owner touches the file again.
-const TOUCH_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Age at which a lock of another host is stale; the clocks of nodes differ by less than this.
-const STALE: Duration = Duration::from_secs(300);
-
-/// How long a process that was just killed may take to end: 5 s.
-fn killed_process_patience() -> Duration {
-    patience() / 8
-}
-
-/// The process that uses a folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct LockOwner {
-    host: String,
-    pid: u32,
-    /// Start of the process in the kernel's ticks, because process ids are reused.
-    started: u64,
-    /// Slurm's job id, if there is one.
-    job: Option<String>,
-}
 
 /// This process's lock on a folder, until it is dropped.
 pub struct RunLock {
     path: PathBuf,
+    claim: Claim,
     /// The folder, if the lock created it.
     made: Option<PathBuf>,
     /// Dropped to end the thread that touches the file.
@@ -51,49 +24,55 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks `folder`, and creates it if needed.
+    /// Locks `folder`, and creates it if needed. The owner of a lock touches it every few seconds. If it finds
+    /// that the lock is no longer its own, all ranks end at once with exit code 3. That happens if someone removes
+    /// the file, or if this process stood still for minutes and another machine took it for dead.
     ///
     /// # Errors
     /// Another run that uses the folder; a file system error.
     pub fn take(folder: &Path) -> Result<Self> {
+        Self::take_or(folder, end_without_lock)
+    }
+
+    fn take_or(folder: &Path, on_loss: fn(&str)) -> Result<Self> {
         let path = folder.join(layout::LOCK);
         let made = (!folder.exists()).then(|| folder.to_owned());
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let own = LockOwner::this_process();
-        let patient_until = Instant::now() + killed_process_patience();
-        loop {
-            match create(&path, &own) {
-                Ok(()) => break,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot write {}", path.display())),
-            }
-            match active_owner(&path, &own) {
-                None => remove_stale(&path)?,
-                Some(owner) if owner.host == own.host && Instant::now() < patient_until => {
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                Some(LockOwner { host, pid, job, .. }) => {
-                    let job = job.map(|job| format!(", job {job}")).unwrap_or_default();
-                    let hint = "hint: wait for it, or name another folder for --out";
-                    bail!(
-                        "{}: another run is using this folder (process {pid} on {host}{job})\n{hint}",
-                        folder.display()
-                    );
-                }
-            }
+        let claim = Claim::new();
+        if let Err(error) = claim.acquire(&path) {
+            remove_made(made.as_deref());
+            return Err(error);
         }
         let (end, ended) = mpsc::channel::<()>();
-        let file = path.clone();
+        let (own, place, shown) = (claim.clone(), path.clone(), folder.display().to_string());
         let touching = std::thread::spawn(move || {
-            while ended.recv_timeout(TOUCH_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // a file system error here is no reason to end a run
-                let _ = File::options()
-                    .write(true)
-                    .open(&file)
-                    .and_then(|file| file.set_modified(SystemTime::now()));
+            while ended.recv_timeout(touch_interval()) == Err(RecvTimeoutError::Timeout) {
+                if own.touch(&place) == Touch::Lost {
+                    return on_loss(&loss(&shown));
+                }
             }
         });
-        Ok(RunLock { path, made, end: Some(end), touching: Some(touching) })
+        Ok(RunLock { path, claim, made, end: Some(end), touching: Some(touching) })
+    }
+}
+
+fn loss(folder: &str) -> String {
+    format!(
+        "{folder}: {} is no longer this run's: it was removed, or another run has taken over the folder; this one \
+         ends, so that two do not write to it\nhint: when the other run has ended, the same command continues",
+        layout::LOCK
+    )
+}
+
+/// Ends all ranks before one of them writes another file.
+fn end_without_lock(reason: &str) {
+    say_aloud(&format!("error: {reason}"));
+    failure::end_job(RUN_FAILED);
+}
+
+/// Removes the folder again if it is empty: a run that was refused leaves none.
+fn remove_made(made: Option<&Path>) {
+    if let Some(folder) = made {
+        let _ = fs::remove_dir(folder);
     }
 }
 
@@ -103,119 +82,49 @@ impl Drop for RunLock {
         if let Some(touching) = self.touching.take() {
             let _ = touching.join();
         }
-        let _ = fs::remove_file(&self.path);
-        // a run that was refused leaves no empty folder
-        if let Some(folder) = &self.made {
-            let _ = fs::remove_dir(folder);
+        // another's lock stays
+        if self.claim.is_at(&self.path) {
+            let _ = fs::remove_file(&self.path);
         }
+        remove_made(self.made.as_deref());
     }
-}
-
-impl LockOwner {
-    fn this_process() -> Self {
-        let pid = std::process::id();
-        LockOwner { host: host(), pid, started: started(pid).unwrap_or_default(), job: slurm_job() }
-    }
-}
-
-/// Creates the file. Fails if the file exists, even on file systems without locks.
-fn create(path: &Path, owner: &LockOwner) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(serde_json::to_string(owner)?.as_bytes())?;
-    file.sync_all()
-}
-
-/// The owner of the lock at `path`, unless the lock is absent or stale.
-fn active_owner(path: &Path, own: &LockOwner) -> Option<LockOwner> {
-    let age =
-        || fs::metadata(path).and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
-    let Some(owner) =
-        fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<LockOwner>(&text).ok())
-    else {
-        // it is being written, or was cut short by a crash
-        let unknown = LockOwner { host: own.host.clone(), pid: 0, started: 0, job: None };
-        return (path.exists() && age().is_none_or(|age| age < killed_process_patience() / 2))
-            .then_some(unknown);
-    };
-    let requeued = owner.job.is_some() && owner.job == own.job;
-    let alive = match owner.host == own.host {
-        true => started(owner.pid) == Some(owner.started),
-        false => !requeued && age().is_none_or(|age| age < STALE),
-    };
-    alive.then_some(owner)
-}
-
-/// Removes a stale lock. It is renamed to a name of this process first, so that only one of several processes
-/// succeeds.
-fn remove_stale(path: &Path) -> Result<()> {
-    let aside = path.with_file_name(temporary_name(&format!("{}-{}", host(), std::process::id())));
-    match fs::rename(path, &aside).and_then(|()| fs::remove_file(&aside)) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Start of a running process, in the kernel's ticks since boot.
-fn started(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the program's name, in parentheses, may contain anything
-    let mut fields = text.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    (!["Z", "X"].contains(&state)).then_some(started)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn write(folder: &Path, owner: &LockOwner) {
-        create(&folder.join(layout::LOCK), owner).unwrap();
-    }
+    use super::*;
 
     #[test]
     fn a_folder_is_locked_once_and_free_again_afterwards() {
-        let folder = tempfile::tempdir().unwrap();
-        let lock = RunLock::take(folder.path()).unwrap();
-        assert!(active_owner(&folder.path().join(layout::LOCK), &LockOwner::this_process()).is_some());
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("run");
+        let lock = RunLock::take(&folder).unwrap();
+        let message = format!("{:#}", RunLock::take(&folder).err().expect("it is locked"));
+        let own = format!("process {} on ", std::process::id());
+        assert!(message.contains(&own) && message.contains("hint:"), "{message}");
         drop(lock);
-        assert!(!folder.path().join(layout::LOCK).exists());
-        RunLock::take(folder.path()).unwrap();
+        assert!(!folder.exists(), "the lock made it");
+        RunLock::take(&folder).unwrap();
     }
 
     #[test]
-    fn a_lock_of_a_process_that_is_gone_is_taken_over() {
+    fn a_lock_that_was_taken_over_is_noticed_and_left_alone() {
+        static LOSSES: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
-        let own = LockOwner::this_process();
-        // the same process id, another process
-        write(folder.path(), &LockOwner { started: own.started + 1, ..own });
-        RunLock::take(folder.path()).unwrap();
-    }
-
-    #[test]
-    fn another_host_keeps_its_lock_while_it_touches_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = LockOwner { host: "elsewhere".into(), pid: 1, started: 1, job: Some("12".into()) };
-        write(folder.path(), &other);
-        let message = format!("{:#}", RunLock::take(folder.path()).err().expect("it is taken"));
-        assert!(message.contains("process 1 on elsewhere, job 12") && message.contains("hint:"), "{message}");
         let path = folder.path().join(layout::LOCK);
-        // the same job, started again on another node
-        assert_eq!(
-            active_owner(&path, &LockOwner { job: Some("12".into()), ..LockOwner::this_process() }),
-            None
-        );
-        let old = SystemTime::now() - 2 * STALE;
-        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
-        RunLock::take(folder.path()).unwrap();
-    }
-
-    #[test]
-    fn a_lock_cut_short_by_a_crash_is_taken_over() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(layout::LOCK), "{\"ho").unwrap();
-        RunLock::take(folder.path()).unwrap();
+        let on_loss = |reason: &str| {
+            assert!(reason.contains("no longer this run's"), "{reason}");
+            LOSSES.fetch_add(1, Ordering::SeqCst);
+        };
+        let lock = RunLock::take_or(folder.path(), on_loss).unwrap();
+        let another = serde_json::to_string(&Claim::new()).unwrap();
+        fs::write(&path, &another).unwrap();
+        while LOSSES.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(touch_interval() / 10);
+        }
+        drop(lock);
+        assert_eq!(fs::read_to_string(&path).unwrap(), another);
     }
 }

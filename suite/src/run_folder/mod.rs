@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod cell;
 pub mod checkpoint;
 pub mod checkpoints;
+mod claim;
 pub mod curve_sums;
 pub mod encoder_description;
 pub mod folder;

@@ -23,30 +23,30 @@ pub fn seal(value: &impl Serialize) -> Result<String> {
     Ok(format!("{{\n{}{hash}{}{rest}", AROUND.0, AROUND.1))
 }
 
-/// The text without its seal.
+/// A sealed text without its seal, and the hash that identifies it.
+pub struct Unsealed {
+    /// JSON.
+    pub content: String,
+    /// BLAKE3 hash of the content, as hexadecimal digits.
+    pub hash: String,
+}
+
+/// Takes the seal off a text.
 ///
 /// # Errors
 /// No seal, or one of another text.
-pub fn unseal(text: &str) -> Result<String> {
+pub fn unseal(text: &str) -> Result<Unsealed> {
     let sealed = text.strip_prefix("{\n").and_then(|rest| rest.strip_prefix(AROUND.0));
-    let (hash, rest) = sealed
+    let (expected, rest) = sealed
         .and_then(|rest| rest.split_once(AROUND.1))
         .filter(|(hash, _)| hash.len() == 2 * blake3::OUT_LEN)
         .context("it has no checksum in its second line: an earlier version wrote it, or it was edited")?;
-    let text = format!("{{\n{rest}");
-    match blake3::hash(text.as_bytes()).to_hex().as_str() == hash {
-        true => Ok(text),
+    let content = format!("{{\n{rest}");
+    let hash = blake3::hash(content.as_bytes()).to_hex().to_string();
+    match hash == expected {
+        true => Ok(Unsealed { content, hash }),
         false => Err(anyhow!("it does not have the content of its checksum: it was changed or damaged")),
     }
-}
-
-/// The hash in a sealed text, which identifies its content.
-///
-/// # Errors
-/// As [`unseal`].
-pub fn checked_hash(text: &str) -> Result<String> {
-    let content = unseal(text)?;
-    Ok(blake3::hash(content.as_bytes()).to_hex().to_string())
 }
 
 /// Writes a sealed file, which is complete or absent.
@@ -66,7 +66,7 @@ pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", shown()))?;
     let damaged = || format!("{} is damaged", shown());
     let text = String::from_utf8(bytes).map_err(|_| anyhow!("it is no text")).with_context(damaged)?;
-    serde_json::from_str(&unseal(&text).with_context(damaged)?).with_context(damaged)
+    serde_json::from_str(&unseal(&text).with_context(damaged)?.content).with_context(damaged)
 }
 
 #[cfg(test)]
@@ -79,11 +79,11 @@ mod tests {
     fn what_is_sealed_reads_as_it_was_and_stays_json() {
         let value = BTreeMap::from([("a", 0.1), ("b", -1e300)]);
         let text = seal(&value).unwrap();
-        let read: BTreeMap<String, f64> = serde_json::from_str(&unseal(&text).unwrap()).unwrap();
+        let read: BTreeMap<String, f64> = serde_json::from_str(&unseal(&text).unwrap().content).unwrap();
         assert_eq!(read, value.iter().map(|(key, value)| (key.to_string(), *value)).collect());
         let plain: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(plain["b"], -1e300);
-        assert_eq!(plain["blake3"], checked_hash(&text).unwrap());
+        assert_eq!(plain["blake3"], unseal(&text).unwrap().hash);
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
             let mut flipped = text.clone().into_bytes();
             flipped[byte] ^= 1 << bit;
             let read = String::from_utf8(flipped).ok().and_then(|text| unseal(&text).ok());
-            assert_eq!(read, None, "byte {byte}, bit {bit}");
+            assert!(read.is_none(), "byte {byte}, bit {bit}");
         }
         for end in 0..text.len() {
             assert!(unseal(&text[..end]).is_err(), "the first {end} bytes");

@@ -17,6 +17,7 @@ echo "root=$EQR_LIBTORCH"
 echo "pid=$$"
 echo "tunables=$GLIBC_TUNABLES"
 for arg in "$@"; do echo "arg=$arg"; done
+while read -r name value; do case $name in SigBlk:) echo "blocked=$value" ;; esac; done </proc/$$/status
 exit 75
 "#;
 
@@ -86,12 +87,13 @@ fn refusal(output: &Output) -> String {
     text
 }
 
-/// A PATH with one program in it: a `python3` that always prints `answer`.
+/// A PATH with one program in it: a `python3` that always prints `answer`. It keeps its status in a file.
 fn path_with_python(install: &Install, answer: &Path) -> PathBuf {
     let programs = install.path("programs");
     fs::create_dir(&programs).unwrap();
     let python = programs.join("python3");
-    fs::write(&python, format!("#!/bin/sh\necho '{}'\n", answer.display())).unwrap();
+    let status = "while read -r line; do echo \"$line\"; done </proc/$$/status >\"$0.status\"";
+    fs::write(&python, format!("#!/bin/sh\n{status}\necho '{}'\n", answer.display())).unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
     programs
 }
@@ -251,6 +253,25 @@ fn arguments_pass_through_untouched_and_the_process_stays_the_same() {
     let text = stdout(&output);
     let seen: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("arg=")).collect();
     assert_eq!(seen, args);
+}
+
+/// Whether each of the signals that ask a run to stop is blocked, in a mask of /proc.
+fn blocked(mask: &str) -> [bool; 3] {
+    let mask = u64::from_str_radix(mask, 16).unwrap();
+    [libc::SIGINT, libc::SIGTERM, libc::SIGUSR1].map(|signal| mask >> (signal - 1) & 1 == 1)
+}
+
+#[test]
+fn requests_to_stop_wait_until_the_engine_can_answer_them() {
+    let install = Install::new(&["eqr-bench-solo"]);
+    let package = install.libtorch("site-packages/torch", "version.py", "__version__ = '2.11.0'\n");
+    let programs = path_with_python(&install, &package);
+    let output = install.launcher().env("PATH", &programs).output().unwrap();
+    assert_eq!(blocked(&fact(&output, "blocked")), [true; 3]);
+    // a helper is ended by Ctrl-C as ever
+    let status = fs::read_to_string(programs.join("python3.status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    assert_eq!(blocked(mask.trim()), [false; 3]);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::helper;
 use crate::mpi_launch::is_mpi_launch;
 use crate::problem::Problem;
 
@@ -37,10 +38,7 @@ pub fn cannot_start(engine: &Path, failure: &io::Error) -> Problem {
 /// # Errors
 /// Libraries that the loader does not find.
 pub fn check_libraries(mut command: Command, engine: &Path, libtorch: &Path) -> Result<(), Problem> {
-    let listing = command
-        .env("LD_TRACE_LOADED_OBJECTS", "1")
-        .stdin(Stdio::null())
-        .output()
+    let listing = helper::output(command.env("LD_TRACE_LOADED_OBJECTS", "1"))
         .map_err(|failure| cannot_start(engine, &failure))?;
     let listing = [listing.stdout, listing.stderr].concat();
     let missing = missing_libraries(&String::from_utf8_lossy(&listing));

@@ -6,9 +6,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::{env, fs};
 
+use crate::helper;
 use crate::problem::Problem;
 
 /// The libtorch series that the engine is compiled against.
@@ -125,7 +126,7 @@ fn python_torch() -> Option<PathBuf> {
         sys.path[:] = [entry for entry in sys.path if entry]\n\
         spec = importlib.util.find_spec('torch')\n\
         print(spec.submodule_search_locations[0] if spec and spec.origin else '')";
-    let output = Command::new("python3").args(["-c", LOCATE]).stdin(Stdio::null()).output().ok()?;
+    let output = helper::output(Command::new("python3").args(["-c", LOCATE])).ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     Some(PathBuf::from(path.trim())).filter(|path| output.status.success() && !path.as_os_str().is_empty())
 }

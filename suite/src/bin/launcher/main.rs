@@ -3,15 +3,18 @@
 //! A program that is linked to libtorch, HDF5 and MPI dies in the dynamic loader, before its `main`, if one
 //! of them is missing. The launcher is linked to none of them, so it can say what is missing and what to do.
 //! It starts the engine with `exec`. The process stays the same, so `mpirun`, signals and exit codes work as
-//! if the engine had been started directly.
+//! if the engine had been started directly. A request to stop is held back until the engine can answer it.
 //!
 //! The search for libtorch follows a documented order. An MPI launch (`mpi_launch`) uses the MPI engine.
 //! Every error is one message on stderr and exit code 2.
 
 mod engine;
+mod helper;
 mod libtorch;
 mod mpi_launch;
 mod problem;
+#[path = "../../cluster/signal_mask.rs"]
+mod signal_mask;
 
 use std::convert::Infallible;
 use std::env;
@@ -28,7 +31,9 @@ const HDF5_LOCKING: &str = "HDF5_USE_FILE_LOCKING";
 const GLIBC_TUNABLES: &str = "GLIBC_TUNABLES";
 
 fn main() -> ExitCode {
+    signal_mask::hold();
     let Err(problem) = start();
+    signal_mask::release();
     // the version needs no library, and it is the first thing that a bug report asks for
     let mut args = env::args_os().skip(1);
     if let (Some(first), None) = (args.next(), args.next())

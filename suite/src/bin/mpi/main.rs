@@ -6,8 +6,7 @@ mod cuda_aware;
 mod nccl;
 mod world;
 
-use std::time::Duration;
-
+use eqr_bench::cli::CommandLine;
 use eqr_bench::cluster::{launch, watchdog};
 use eqr_bench::console::say_aloud;
 use eqr_bench::failure;
@@ -17,16 +16,12 @@ use world::World;
 
 fn main() {
     failure::survive_file_size_limit().expect("a signal that can be handled");
+    let command = CommandLine::read().expect("signals that can be handled");
     // before MPI starts: while it starts, ending this process makes the launcher end the others
     watchdog::start(|reason| {
         eprintln!(
             "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
         );
-        // the main thread may be blocked in MPI: if the abort waits for it, this process still ends
-        std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_secs(5));
-            std::process::abort();
-        });
         world::abort_job(failure::RUN_FAILED);
     });
     if let Some(note) = launch::note_before_mpi() {
@@ -44,7 +39,7 @@ fn main() {
         );
     }
     failure::end_on_panic(format!("rank {} of {}: ", world.rank(), world.size()), world::abort_job);
-    let code = eqr_bench::cli::main(&world);
+    let code = command.run(&world);
     drop(world);
     drop(universe);
     std::process::exit(code);

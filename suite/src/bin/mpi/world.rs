@@ -1,6 +1,7 @@
 //! Collectives over MPI, and over NCCL if every rank has a GPU.
 
 use std::cell::{Cell, OnceCell};
+use std::time::Duration;
 
 use eqr_bench::cluster::watchdog::waiting;
 use eqr_models::Collective;
@@ -48,12 +49,17 @@ impl World {
     }
 }
 
-/// Ends every rank of the launch with `code`.
+/// Ends every rank of the launch with `code`, from any thread.
 pub fn abort_job(code: i32) -> ! {
     if !mpi::is_initialized() {
         // the launcher ends the other processes when one of them ends like this
         std::process::exit(code);
     }
+    // another thread may be blocked in MPI: if the abort waits for it, this process still ends
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_secs(5));
+        std::process::abort();
+    });
     SimpleCommunicator::world().abort(code)
 }
 
