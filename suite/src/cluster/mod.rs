@@ -11,5 +11,6 @@ pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;
 pub mod stop_signal;
+pub mod threads;
 pub mod watchdog;
 pub mod worker;
