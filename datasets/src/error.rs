@@ -63,7 +63,8 @@ impl Error {
 
     /// Makes an [`Error::Member`] of `container`.
     pub fn member(container: impl AsRef<Path>, member: impl AsRef<Path>, reason: impl Into<String>) -> Self {
-        let member = member.as_ref().display().to_string();
+        // a name with line feeds must not look like a message
+        let member = member.as_ref().display().to_string().replace('\n', "\\n");
         Error::Member { container: container.as_ref().to_owned(), member, reason: reason.into() }
     }
 

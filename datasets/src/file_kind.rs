@@ -485,7 +485,7 @@ mod tests {
             (b"\x80\x02}q\0".to_vec(), K::Pickle),
             (b"\x93NUMPY\x01\0".to_vec(), K::Numpy),
             (b"\x89HDF\r\n\x1a\n\0".to_vec(), K::Hdf5),
-            (b"eqr-pack 2\n".to_vec(), K::Pack),
+            (b"eqr-pack 3\n".to_vec(), K::Pack),
             (b"\x12\0\0\0\0\0\0\0{\"a\":{}}".to_vec(), K::Safetensors),
             (b"\xff\xd8\xff\xe0".to_vec(), K::Jpeg),
             (bitmap, K::Bmp),

@@ -103,7 +103,24 @@ impl SolidsSpec {
         if !(self.test_fraction > 0.0 && self.test_fraction < 1.0) {
             return refuse("test_fraction", &self.test_fraction, "above 0 and below 1");
         }
-        Ok(())
+        match self.meshes {
+            None => self.check_size(self.objects_per_class.saturating_mul(CLASS_COUNT)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Checks that the images of `objects` objects fit in memory.
+    fn check_size(&self, objects: usize) -> Result<()> {
+        let (views, side) = (self.views, self.side);
+        let bytes = [objects, views, side, side, 3].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+        match bytes {
+            Some(0..=IMAGE_LIMIT) => Ok(()),
+            _ => Err(Error::Invalid(format!(
+                "solids: {objects} objects x {views} views at {side} pixels exceed the {} GiB that a set may have\n\
+                 hint: lower one of objects_per_class, views and side",
+                IMAGE_LIMIT >> 30
+            ))),
+        }
     }
 }
 
@@ -120,16 +137,7 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     let source = ObjectSource::open(spec)?;
     let [train, test] = source.split(spec)?;
     let objects = train.len() + test.len();
-    let bytes =
-        [objects, spec.views, spec.side, spec.side, 3].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
-    if bytes.is_none_or(|bytes| bytes > IMAGE_LIMIT) {
-        return Err(Error::Invalid(format!(
-            "solids: {objects} objects x {} views at {} pixels exceed the {} GiB that a set may have; hint: lower one",
-            spec.views,
-            spec.side,
-            IMAGE_LIMIT >> 30
-        )));
-    }
+    spec.check_size(objects)?;
     let done = AtomicUsize::new(0);
     let advance =
         || progress(done.fetch_add(spec.views, Ordering::Relaxed) + spec.views, objects * spec.views);

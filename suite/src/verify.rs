@@ -10,9 +10,11 @@ use serde_json::Value;
 
 use crate::report;
 use crate::run_folder::atomic_file::remove_file;
+use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::folder::{CellProblem, RunFolder};
 use crate::run_folder::{layout, manifest, row_files};
+use crate::suite_file::plan::pretrain_id;
 
 /// What was checked, and what is wrong.
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ pub fn verify(folder: &RunFolder, data_roots: &[PathBuf]) -> Result<Findings> {
     findings.problems.extend(problems.into_iter().map(|problem| problem.text));
 
     check_checkpoints(folder, &mut findings);
+    check_final_encoders(folder, &cells, &mut findings);
     check_packs(folder, configuration.as_ref(), data_roots, &mut findings);
     check_report(folder, &mut findings);
     Ok(findings)
@@ -105,6 +108,28 @@ fn check_checkpoints(folder: &RunFolder, findings: &mut Findings) {
         findings.expect(verified.map_err(|error| anyhow::Error::from(error).context("a damaged checkpoint")));
     }
     findings.count("checkpoints", all.len());
+}
+
+/// Checks that every training that ended has kept its encoder. A run removes only older checkpoints, and `record`
+/// keeps none.
+fn check_final_encoders(folder: &RunFolder, cells: &[Cell], findings: &mut Findings) {
+    if !folder.path(layout::CHECKPOINTS).exists() && !folder.path(layout::LOG).exists() {
+        findings.notes.push("a recorded run has no checkpoints to check".to_owned());
+        return;
+    }
+    for cell in cells.iter().filter(|cell| cell.kind == CellKind::Pretrain) {
+        let training = cell.id.strip_prefix(&pretrain_id("")).unwrap_or(&cell.id);
+        let checkpoint = folder.checkpoints(training).at_step(cell.step);
+        if !checkpoint.is_dir() {
+            let (encoder, cell) = (checkpoint.display(), folder.path(layout::cell(&cell.id)));
+            let text = format!(
+                "{encoder} is gone: the encoder of a training that is finished; without {} \
+                               `eqr-bench run` trains it again",
+                cell.display()
+            );
+            findings.problems.push(text);
+        }
+    }
 }
 
 /// Checks the packs that the run names, as far as they are in its folder or in `roots`.

@@ -35,11 +35,11 @@ fn write(path: &Path, choices: &mut Choices) -> hdf5::Result<Vec<Range<u64>>> {
     text(&file, "kind", if renders { "renders" } else { "photographs" }, choices)?;
     text(&file, "provenance", "{}", choices)?;
     text(&file, "content", "0", choices)?;
-    attribute(&file, "format_version", vec![2u32], choices)?;
+    attribute(&file, "format_version", vec![3u32], choices)?;
     attribute(&file, "mean", vec![0.5f32; 3], choices)?;
     attribute(&file, "std", vec![0.25f32; 3], choices)?;
     let names: Vec<VarLenUnicode> = ["a", "b"].iter().filter_map(|name| name.parse().ok()).collect();
-    attribute(&file, "class_names", names, choices)?;
+    array(&file, "class_names", &[2], names, choices)?;
     let mut payloads = Vec::new();
     for name in ["train", "test", "val"] {
         // the first two exist by default, the third does not
@@ -226,7 +226,7 @@ fn seal(path: &Path, mut payloads: Vec<Range<u64>>, choices: &mut Choices) -> st
         .iter()
         .map(|range| format!("payload {} {}\n", range.start, range.end - range.start))
         .collect();
-    let head = format!("eqr-pack 2\nlength {}\n{lines}", file.len());
+    let head = format!("eqr-pack 3\nlength {}\n{lines}", file.len());
     let mut hasher = blake3::Hasher::new();
     hasher.update(head.as_bytes());
     let mut from = SEAL;

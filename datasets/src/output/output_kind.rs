@@ -1,5 +1,7 @@
 //! What a file holds, as seen from its first bytes.
 
+use crate::file_kind::FileKind;
+
 /// A kind of output.
 pub struct OutputKind {
     /// As in "an existing file that is not ...".
@@ -12,5 +14,5 @@ pub struct OutputKind {
 impl OutputKind {
     /// Pictures.
     pub const PNG: OutputKind =
-        OutputKind { name: "a PNG picture", begins: |start| start.starts_with(b"\x89PNG\r\n\x1a\n") };
+        OutputKind { name: "a PNG picture", begins: |start| FileKind::of(start) == FileKind::Png };
 }

@@ -1,15 +1,15 @@
 //! Packs: each stores a data set in one HDF5 file.
 //!
-//! # Format, version 2
+//! # Format, version 3
 //! The first 512 bytes (HDF5's user block, which HDF5 readers skip) are the seal. It is text, padded with
-//! spaces: `eqr-pack 2`; `length` (bytes of the file); a line `payload` (offset and number of bytes) for
+//! spaces: `eqr-pack 3`; `length` (bytes of the file); a line `payload` (offset and number of bytes) for
 //! every block of image or mask bytes; `blake3`, the hash of the lines above and of every byte after the user
 //! block that is not payload. HDF5 itself may crash on damaged structures, so the seal is checked first.
 //!
 //! Root attributes: `format` = "eqr-pack", `format_version`, `name`, `kind` ("photographs" or "renders"),
-//! `class_names` (strings), `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance`
-//! (JSON) and `content`. The file has a group for each split of the set: `train`, `val` or `test`. The groups
-//! hold contiguous datasets:
+//! `mean` and `std` (3 float32, of the training images in [0, 1]), `provenance` (JSON) and `content`. The
+//! dataset `class_names` of the root holds strings; in version 2, which is read too, it was an attribute. The
+//! file has a group for each split of the set: `train`, `val` or `test`. The groups hold contiguous datasets:
 //!
 //! | dataset | shape | type |
 //! |---|---|---|
@@ -35,7 +35,7 @@
 //!
 //! A pack is written to a temporary file, synced and renamed, so a file with the final name is always
 //! complete. In Python: `f = h5py.File("cifar10.h5"); f["train/images"][17];
-//! f.attrs["class_names"][f["train/labels"][17]]`. For an encoded set: `o, n = f["train/image_places"][17];
+//! f["class_names"].asstr()[f["train/labels"][17]]`. For an encoded set: `o, n = f["train/image_places"][17];
 //! PIL.Image.open(io.BytesIO(f["train/image_bytes"][o:o+n]))`.
 
 mod contents;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hdf5::types::VarLenUnicode;
-use ndarray::{Array1, Array2, Dimension, Ix2};
+use ndarray::{Array1, Array2, Dimension, Ix1, Ix2};
 
-use super::format::{FORMAT, REPACK, SPLITS, VERSION, wrong_version};
+use super::format::{FORMAT, NAMES_IN_ATTRIBUTE, REPACK, SPLITS, wrong_version};
 use super::opened::Pack;
 use super::seal::Seal;
 use super::split::{PackedSplit, StoredImages};
@@ -33,6 +33,7 @@ impl Pack {
 pub(super) struct Reader<'a> {
     path: &'a Path,
     file: hdf5::File,
+    version: u32,
     length: u64,
 }
 
@@ -46,7 +47,7 @@ impl<'a> Reader<'a> {
                 "hint: pack it again; if the file system does not support locks, set HDF5_USE_FILE_LOCKING=FALSE";
             Error::format(path, format!("HDF5 cannot open it: {source}\n{hint}"))
         })?;
-        Ok(Reader { path, file, length: seal.length })
+        Ok(Reader { path, file, version: seal.version, length: seal.length })
     }
 
     /// Reads everything except images and masks.
@@ -56,20 +57,13 @@ impl<'a> Reader<'a> {
             return Err(self.wrong("format", format!("expected {FORMAT}, found {format}")));
         }
         match self.values::<u32>(&self.file, "format_version")?[..] {
-            [VERSION] => {}
+            [version] if version == self.version => {}
             ref other => return Err(Error::format(self.path, wrong_version(format!("{other:?}")))),
         }
         let kind = self.text("kind")?;
         let kind = SetKind::ALL.into_iter().find(|other| other.name() == kind);
         let kind = kind.ok_or_else(|| self.wrong("kind", "expected photographs or renders"))?;
-        let class_names: Vec<String> = self
-            .values::<VarLenUnicode>(&self.file, "class_names")?
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        if class_names.is_empty() {
-            return Err(self.wrong("attribute class_names", "expected at least one name"));
-        }
+        let class_names = self.class_names()?;
         let file = Arc::new(File::open(self.path).map_err(Error::io(self.path))?);
         let present = SPLITS.into_iter().filter(|name| self.file.link_exists(name));
         let splits = present
@@ -90,6 +84,19 @@ impl<'a> Reader<'a> {
             splits,
             path: self.path.to_owned(),
         })
+    }
+
+    /// Reads the class names, at least one.
+    fn class_names(&self) -> Result<Vec<String>> {
+        const PART: &str = "class_names";
+        let names = match self.version {
+            NAMES_IN_ATTRIBUTE => self.values::<VarLenUnicode>(&self.file, PART)?,
+            _ => self.array::<VarLenUnicode, Ix1>(PART)?.1.to_vec(),
+        };
+        if names.is_empty() {
+            return Err(self.wrong(PART, "expected at least one name"));
+        }
+        Ok(names.iter().map(ToString::to_string).collect())
     }
 
     /// Reads one split.
@@ -219,7 +226,7 @@ impl<'a> Reader<'a> {
         if !self.file.link_exists(&name) {
             return Ok(None);
         }
-        let (_, bytes) = self.array::<u8, ndarray::Ix1>(&name)?;
+        let (_, bytes) = self.array::<u8, Ix1>(&name)?;
         let text =
             String::from_utf8(bytes.into_raw_vec_and_offset().0).map_err(|error| self.wrong(&name, error))?;
         let names: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();

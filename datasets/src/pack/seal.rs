@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use super::format::{FORMAT, REPACK, VERSION, wrong_version};
+use super::format::{FORMAT, READABLE, REPACK, VERSION, wrong_version};
 use crate::error::{Error, Result};
 use crate::file_kind::FileKind;
 
@@ -23,6 +23,8 @@ const CLOSED: [u8; 4] = [0; 4];
 /// The content of the seal.
 #[derive(Debug, PartialEq)]
 pub(super) struct Seal {
+    /// Version of the format.
+    pub version: u32,
     /// Length of the file in bytes, including the seal.
     pub length: u64,
     /// Positions of image and mask bytes, in ascending order. Each image and mask has its own checksum.
@@ -36,8 +38,8 @@ impl Seal {
     pub fn write(path: &Path, mut payloads: Vec<Range<u64>>) -> std::io::Result<()> {
         payloads.sort_by_key(|range| range.start);
         let mut file = File::options().read(true).write(true).open(path)?;
-        let mut seal =
-            Seal { length: file.metadata()?.len(), payloads, hash: blake3::Hash::from_bytes([0; 32]) };
+        let (version, length) = (VERSION, file.metadata()?.len());
+        let mut seal = Seal { version, length, payloads, hash: blake3::Hash::from_bytes([0; 32]) };
         seal.hash = seal.compute_hash(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(&seal.to_block())
@@ -70,7 +72,7 @@ impl Seal {
     fn head(&self) -> String {
         let line = |range: &Range<u64>| format!("payload {} {}\n", range.start, range.end - range.start);
         let payloads: String = self.payloads.iter().map(line).collect();
-        format!("{FORMAT} {VERSION}\nlength {}\n{payloads}", self.length)
+        format!("{FORMAT} {}\nlength {}\n{payloads}", self.version, self.length)
     }
 
     /// Computes the hash of `file`.
@@ -108,11 +110,10 @@ impl Seal {
     fn parse(block: &[u8]) -> std::result::Result<Seal, String> {
         let text = String::from_utf8_lossy(block);
         let mut lines = text.lines();
-        match lines.next().and_then(|line| line.strip_prefix(FORMAT)).map(str::trim) {
-            Some(version) if version == VERSION.to_string() => {}
-            Some(version) => return Err(wrong_version(version)),
-            None => return Err(other_file(FileKind::of(block))),
-        }
+        let found = lines.next().and_then(|line| line.strip_prefix(FORMAT)).map(str::trim);
+        let found = found.ok_or_else(|| other_file(FileKind::of(block)))?;
+        let version = found.parse().ok().filter(|version| READABLE.contains(version));
+        let version = version.ok_or_else(|| wrong_version(found))?;
         let seal = (|| {
             let length = lines.next()?.strip_prefix("length ")?.parse().ok()?;
             let mut payloads = Vec::new();
@@ -122,7 +123,7 @@ impl Seal {
                     payloads.push(parse_range(place)?);
                 } else {
                     let hash = blake3::Hash::from_hex(line.strip_prefix("blake3 ")?).ok()?;
-                    return Some(Seal { length, payloads, hash });
+                    return Some(Seal { version, length, payloads, hash });
                 }
             }
         })();

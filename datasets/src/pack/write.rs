@@ -41,6 +41,8 @@ fn write_structure(contents: &Contents, path: &Path) -> hdf5::Result<Vec<Range<u
     hdf5::silence_errors(true);
     let file = hdf5::File::with_options().with_fcpl(|p| p.userblock(SEAL_BYTES as u64)).create(path)?;
     write_attributes(contents, &file)?;
+    let class_names = contents.class_names.iter().map(|name| text(name)).collect::<hdf5::Result<Vec<_>>>()?;
+    write_array(&file, "class_names", &Array::from_vec(class_names))?;
     let mut places = Vec::new();
     for split in &contents.splits {
         let group = file.create_group(split.name)?;
@@ -122,8 +124,6 @@ fn write_attributes(contents: &Contents, file: &hdf5::File) -> hdf5::Result<()> 
         file.new_attr::<VarLenUnicode>().create(name)?.write_scalar(&text(value)?)?;
     }
     file.new_attr::<u32>().create("format_version")?.write_scalar(&VERSION)?;
-    let class_names = contents.class_names.iter().map(|name| text(name)).collect::<hdf5::Result<Vec<_>>>()?;
-    file.new_attr_builder().with_data(&class_names).create("class_names")?;
     file.new_attr_builder().with_data(&contents.mean).create("mean")?;
     file.new_attr_builder().with_data(&contents.std).create("std")?;
     Ok(())

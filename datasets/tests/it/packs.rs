@@ -93,6 +93,33 @@ fn the_same_set_gives_the_same_bytes_later_and_on_other_threads() {
     }
 }
 
+/// As many class names as no attribute of HDF5 holds, of which the labels use three.
+#[test]
+fn a_set_may_have_any_number_of_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.h5");
+    let class_names: Vec<String> = (0..20_000).map(|class| format!("class {class}")).collect();
+    Dataset { class_names: class_names.clone(), ..dataset(SetKind::Photographs) }.write(&path).unwrap();
+    assert_eq!(pack::verify(&path).unwrap().class_names, class_names);
+}
+
+/// Two images of 2 x 2 pixels in each split, packed by the program of version 2 of the format.
+#[test]
+fn packs_of_the_version_before_are_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/version-2.pack");
+    let pack = pack::verify(&path).unwrap();
+    assert_eq!(pack.class_names, ["a", "b"]);
+    assert_eq!((pack.splits[0].labels.as_slice(), pack.splits[1].len()), (&[0, 1][..], 2));
+    assert_eq!(pack.splits[0].image(1).unwrap().get_pixel(0, 0).0[0], 50);
+    let folder = tempfile::tempdir().unwrap();
+    let later = folder.path().join("later.h5");
+    let text = fs::read(&path).unwrap();
+    fs::write(&later, [b"eqr-pack 9", &text[10..]].concat()).unwrap();
+    assert!(
+        format_reason(Pack::open(&later)).starts_with("expected eqr-pack version 2 to 3, found version 9")
+    );
+}
+
 #[test]
 fn a_flipped_byte_of_an_image_is_found_and_the_image_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use comfy_table::Table;
-use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::output::Output;
+use eqr_probes::stats::Summary;
 
 use crate::cli::force::FORCE_HELP;
-use crate::console::print_text;
+use crate::console::{one_line, print_lines, print_text};
 use crate::failure::{Failure, Outcome};
 use crate::report::compare::{Baseline, ComparedMetric, Comparison, JUNIT, Record, Thresholds, compare};
 
@@ -69,7 +68,11 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     if let Some(output) = junit {
         output.write(found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
     }
-    print_text(&if args.json { found.as_json() } else { as_table(&found) }).map_err(Failure::run)?;
+    match args.json {
+        true => print_text(&found.as_json()),
+        false => print_lines(as_table(&found)),
+    }
+    .map_err(Failure::run)?;
     if !found.regressed() {
         return Ok(());
     }
@@ -83,25 +86,42 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     Err(Failure { error, code: REGRESSION, agreed: true })
 }
 
-fn as_table(found: &Comparison) -> String {
-    let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header([
-        "",
-        "baseline",
-        "candidate",
-        "gain",
-        "p of a drop",
-        "verdict",
-    ]);
-    for ComparedMetric { name, baseline, candidate, gain, p_drop, verdict, .. } in &found.metrics {
-        let mean = |summary: &eqr_probes::stats::Summary| match summary.std {
-            Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),
-            None => format!("{:.4} (n = {})", summary.mean, summary.n),
-        };
-        let p = p_drop.map_or("-".to_owned(), |p| format!("{p:.4}"));
-        table.add_row([name, &mean(baseline), &mean(candidate), &format!("{gain:+.4}"), &p, verdict.text()]);
+/// A line of the table.
+type Line = [String; 6];
+
+/// The lines of a table with columns as wide as their longest text, and the notes below it. They are made one by
+/// one, because files of others may have a million.
+fn as_table(found: &Comparison) -> impl Iterator<Item = String> + '_ {
+    let header = ["", "baseline", "candidate", "gain", "p of a drop", "verdict"].map(str::to_owned);
+    let mut widths = header.each_ref().map(|text| width(text));
+    for metric in &found.metrics {
+        widths.iter_mut().zip(&line(metric)).for_each(|(widest, text)| *widest = width(text).max(*widest));
     }
-    let table = if found.metrics.is_empty() { String::new() } else { format!("{table}\n") };
-    let notes = found.notes.iter().map(|note| format!("note: {note}\n")).collect::<String>();
-    format!("{table}{notes}")
+    let aligned = move |line: Line| {
+        let cells = line.iter().zip(widths).map(|(text, widest)| {
+            let space = " ".repeat(widest - width(text));
+            format!(" {text}{space} |")
+        });
+        format!("|{}\n", cells.collect::<String>())
+    };
+    let rule = format!("|{}\n", widths.map(|widest| "-".repeat(widest + 2) + "|").concat());
+    let head = (!found.metrics.is_empty()).then(|| aligned(header) + &rule);
+    let lines = found.metrics.iter().map(line).map(aligned);
+    let notes = found.notes.iter().map(|note| format!("note: {}\n", one_line(note)));
+    head.into_iter().chain(lines).chain(notes)
+}
+
+fn line(metric: &ComparedMetric) -> Line {
+    let ComparedMetric { name, baseline, candidate, gain, p_drop, verdict, .. } = metric;
+    let mean = |summary: &Summary| match summary.std {
+        Some(std) => format!("{:.4} ± {std:.4} (n = {})", summary.mean, summary.n),
+        None => format!("{:.4} (n = {})", summary.mean, summary.n),
+    };
+    let p = p_drop.map_or("-".to_owned(), |p| format!("{p:.4}"));
+    let (name, verdict) = (one_line(name).into_owned(), verdict.text().to_owned());
+    [name, mean(baseline), mean(candidate), format!("{gain:+.4}"), p, verdict]
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
 }

@@ -18,7 +18,9 @@ use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Pack, pack as packs};
 
 use crate::cli::force::FORCE_HELP;
+use crate::cluster::threads::make_pool;
 use crate::console::{Progress, print_text, say};
+use crate::failure::{Failure, Outcome};
 
 /// The commands for packs.
 #[derive(Subcommand)]
@@ -155,7 +157,14 @@ enum PaintArg {
 ///
 /// # Errors
 /// Bad input, or a file that cannot be written.
-pub fn run(command: DataCommand) -> Result<()> {
+pub fn run(command: DataCommand) -> Outcome<()> {
+    if let DataCommand::Pack(PackArgs { threads: Some(threads), .. }) = &command {
+        make_pool(threads.get())?;
+    }
+    carry_out(command).map_err(Failure::bad_input)
+}
+
+fn carry_out(command: DataCommand) -> Result<()> {
     match command {
         DataCommand::List => list(),
         DataCommand::Pack(args) => pack_set(args),
@@ -191,9 +200,6 @@ fn list() -> Result<()> {
 
 fn pack_set(args: PackArgs) -> Result<()> {
     let output = Output::new(&args.out, &PACK, &[&args.input], args.force)?;
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
-    }
     let resize = match (args.side, args.short_side) {
         (Some(side), _) => Resize::Square(side),
         (None, Some(side)) => Resize::ShortSide(side),

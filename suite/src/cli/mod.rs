@@ -184,7 +184,7 @@ impl Command {
             Command::Probe(args) => probe::run(&args),
             Command::Transfer(args) => transfer::run(&args, ranks),
             Command::Segment(args) => segment::run(&args, ranks),
-            Command::Data(command) => data::run(command).map_err(Failure::bad_input),
+            Command::Data(command) => data::run(command),
             Command::Perf(command) => perf::run(&command, ranks).map_err(Failure::bad_input),
             Command::Doctor(args) => doctor::run(&args).map_err(Failure::bad_input),
             Command::Completions(args) => {

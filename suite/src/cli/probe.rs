@@ -18,7 +18,7 @@ use tch::Device;
 use crate::cli::input::{Input, Source};
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
-use crate::console::{Progress, print_text, say};
+use crate::console::{Progress, one_line, print_text, say};
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::failure::{Failure, Outcome};
@@ -236,7 +236,7 @@ fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>| cell(&all.iter().map(value).collect::<Vec<_>>());
             table.add_row([
-                &name,
+                &*one_line(&name),
                 probe,
                 &spread(|r2| r2.pooled),
                 &spread(|r2| r2.per_output),

@@ -21,13 +21,14 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::warn_of_script;
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
-use crate::console::{print_text, say};
+use crate::console::{one_line, print_text, say};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, segment};
 use crate::registry::{AACC, MACC, MIOU};
+use crate::run_folder::csv_text::guarded;
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
@@ -257,7 +258,7 @@ impl Scores {
             for (seed, score) in self.seeds.iter().enumerate() {
                 let ClassScore { iou, accuracy, pixels } = score.classes[class];
                 csv.write_record([
-                    name,
+                    &*guarded(name),
                     &pixels.to_string(),
                     &seed.to_string(),
                     &text(iou),
@@ -280,7 +281,7 @@ impl Scores {
             }
             let accuracy = self.class(class, |score| score.accuracy);
             table.add_row([
-                name,
+                &*one_line(name),
                 &cell(&iou),
                 &cell(&accuracy),
                 &self.seeds[0].classes[class].pixels.to_string(),

@@ -13,5 +13,6 @@ pub mod precision;
 pub mod process;
 pub mod signal_mask;
 pub mod stop_signal;
+pub mod threads;
 pub mod watchdog;
 pub mod worker;

@@ -11,7 +11,9 @@
 //! Both times are counted in checks, not by the clock, because a job that was suspended as a whole and then
 //! continued has not waited. `patience` sets how long each may last.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use crate::cluster::next_rank::{RankProcess, next_rank};
@@ -49,8 +51,11 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// Starts the thread. `end_job` receives a sentence that says what was found, and must end the job.
-pub fn start(end_job: impl Fn(&str) + Send + 'static) {
-    std::thread::spawn(move || {
+///
+/// # Errors
+/// A thread that the operating system refuses.
+pub fn start(end_job: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+    let watch = move || {
         let look = patience() / LOOKS;
         let (mut own_wait, mut next) = (OwnWait::default(), NextRank::default());
         loop {
@@ -59,7 +64,8 @@ pub fn start(end_job: impl Fn(&str) + Send + 'static) {
                 return end_job(&seen);
             }
         }
-    });
+    };
+    Builder::new().spawn(watch).map(drop)
 }
 
 /// How long this rank has been waiting in one call.

@@ -10,6 +10,7 @@ use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
 use crate::cluster::agreement::agree;
 use crate::cluster::allocator::keep_freed_memory;
 use crate::cluster::cores::default_threads;
+use crate::cluster::threads::make_pool;
 use crate::failure::{Failure, Outcome};
 
 /// A rank and what it computes with.
@@ -31,7 +32,7 @@ impl<'a> Worker<'a> {
     /// the launcher left visible. If `threads` is unset, this rank uses its fair share of the node's cores.
     ///
     /// # Errors
-    /// A libtorch_cuda that does not load, or fewer GPUs than local ranks.
+    /// A libtorch_cuda that does not load, or fewer GPUs than local ranks; threads that cannot be started.
     pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
         keep_freed_memory();
         let accelerator = Accelerator::load().map_err(|text| {
@@ -48,8 +49,7 @@ impl<'a> Worker<'a> {
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-        // for decoding images; this fails if the caller has already made a pool, which is then kept
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        make_pool(threads)?;
         Ok(Worker { ranks, accelerator, device, threads, micro_batch: None })
     }
 

@@ -1,6 +1,7 @@
 //! Failures: the exit codes that scripts rely on, and panics.
 
 pub mod out_of_memory;
+pub mod out_of_threads;
 
 use std::io;
 use std::panic::PanicHookInfo;
@@ -71,21 +72,29 @@ pub fn end_job(code: i32) -> ! {
 
 /// Ends the whole job with `end_ranks` when any thread of this process panics, because other ranks would wait
 /// for it, and in [`end_job`]. libtorch also reports running out of memory as a panic, in the middle of any
-/// operation; this gets its own message. `place` precedes the message.
+/// operation, and libraries panic if they cannot start a thread; both get their own message. `place` precedes
+/// the message.
 pub fn end_on_panic(place: String, end_ranks: fn(i32) -> !) {
     let end_ranks = *END_JOB.get_or_init(|| end_ranks);
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        match out_of_memory::allocator_message(message(info)) {
-            Some(cause) => {
+        match out_of_resources(message(info)) {
+            Some(text) => {
                 // written in one piece, because the launcher interleaves the output of the ranks
-                let text = format!("{place}error: out of memory: {cause}\n{}\n", out_of_memory::hint());
+                let text = format!("{place}error: {text}\n");
                 eprint!("{text}");
             }
             None => report(info),
         }
         end_ranks(RUN_FAILED);
     }));
+}
+
+/// What to say of a panic for want of memory or threads.
+fn out_of_resources(panic: &str) -> Option<String> {
+    let memory = out_of_memory::allocator_message(panic);
+    let memory = memory.map(|cause| format!("out of memory: {cause}\n{}", out_of_memory::hint()));
+    memory.or_else(|| out_of_threads::cause_in_panic(panic).map(out_of_threads::message))
 }
 
 fn message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
+use crate::console::one_line;
 use crate::registry::{Better, TaskFamily, better};
 use crate::run_folder::cell::CellKind;
+use crate::run_folder::csv_text::unguarded;
 use crate::run_folder::metric::{Metric, ValueOrigin};
-use crate::run_folder::metrics_file;
+use crate::run_folder::{metrics_file, value_range};
+
+/// Number of names that a message lists.
+const NAMED: usize = 20;
 
 /// A row of the file.
 #[derive(Deserialize)]
@@ -32,30 +37,41 @@ struct ImportedValue {
 /// `pretrain_seed`, `eval_seed`, `unit` and `better`.
 ///
 /// # Errors
-/// A file or a row that cannot be read, a value that is not finite, no row of this method on this data set.
+/// A file or a row that cannot be read, a value that its metric cannot have, no row of this method on this data set.
 pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<Metric>> {
     let all = read(path, &origin.method)?;
     let wanted = |value: &&ImportedValue| {
         value.method == origin.method && value.dataset == origin.dataset && value.cell_kind() == kind
     };
     let found: Vec<Metric> = all.iter().filter(wanted).map(|value| value.metric(origin)).collect();
-    let names = all.iter().map(|value| format!("{}, {} on {}", value.method, value.task, value.dataset));
-    let names = names.collect::<BTreeSet<_>>();
     ensure!(
         !found.is_empty(),
         "{}: no row of `{}` on {}\nhint: the file has {}",
         path.display(),
         origin.method,
         origin.dataset,
-        if names.is_empty() { "no rows".to_owned() } else { Vec::from_iter(names).join(", ") }
+        what_it_has(&all)
     );
     Ok(found)
+}
+
+/// What the rows are of, as far as it is little, in one line.
+fn what_it_has(rows: &[ImportedValue]) -> String {
+    let names = rows.iter().map(|row| format!("{}, {} on {}", row.method, row.task, row.dataset));
+    let names = names.collect::<BTreeSet<_>>();
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    match more {
+        0 if named.is_empty() => "no rows".to_owned(),
+        0 => one_line(&named).into_owned(),
+        more => format!("{}, and {more} more", one_line(&named)),
+    }
 }
 
 /// The data sets on which `method` has values that belong in a cell of `kind`.
 ///
 /// # Errors
-/// A file or a row that cannot be read, a value that is not finite.
+/// A file or a row that cannot be read, a value that its metric cannot have.
 pub fn data_sets(path: &Path, method: &str, kind: CellKind) -> Result<BTreeSet<String>> {
     let own =
         read(path, method)?.into_iter().filter(|value| value.method == method && value.cell_kind() == kind);
@@ -70,13 +86,11 @@ fn read(path: &Path, method: &str) -> Result<Vec<ImportedValue>> {
     for (i, row) in reader.deserialize().enumerate() {
         let mut value: ImportedValue =
             row.map_err(|error| anyhow!("{}: {error}\n{}", place(), metrics_file::HINT))?;
-        ensure!(
-            value.value.is_finite(),
-            "{}: row {}: value {} is not a finite number",
-            place(),
-            i + 1,
-            value.value
-        );
+        for text in [&mut value.dataset, &mut value.task, &mut value.method, &mut value.metric] {
+            *text = unguarded(text).to_owned();
+        }
+        value_range::check(&value.task, &value.metric, value.value)
+            .with_context(|| format!("{}: row {}: {}", place(), i + 1, value.dataset))?;
         if value.method.is_empty() {
             method.clone_into(&mut value.method);
         }
@@ -149,13 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_as_no_formula_is_read_as_it_was() {
+        let text = "dataset,task,method,metric,value\n'=1+2,rotation,'@me,r2,0.5\n";
+        let found = imported(text, "@me", "=1+2").unwrap();
+        assert_eq!((found[0].dataset.as_str(), found[0].method.as_str()), ("=1+2", "@me"));
+    }
+
+    #[test]
     fn broken_rows_are_refused() {
         for (text, says) in [
             ("dataset,task,metric\nC,rotation,r2\n", "value"),
             ("dataset,task,metric,value\nC,rotation,r2,much\n", "line: 2"),
             ("dataset;task;metric;value\nC;rotation;r2;much\n", "line: 2"),
             ("dataset,task,metric,value\nC,rotation,r2,0,5\n", "decimal commas need `;`"),
-            ("dataset,task,metric,value\nC,rotation,r2,NaN\n", "row 1: value NaN"),
+            ("dataset,task,metric,value\nC,rotation,r2,NaN\n", "row 1: C: rotation r2 is NaN: must be"),
+            ("dataset,task,metric,value\nC,rotation,r2,1.5\n", "r2 is 1.5: must be a number of at most 1"),
+            (
+                "dataset,task,metric,value\nC,classification,top1,74\n",
+                "write percents as fractions: 0.74 for 74%",
+            ),
             ("dataset,task,metric,value\n", "no row of `X` on C"),
         ] {
             let message = format!("{:#}", imported(text, "X", "C").unwrap_err());

@@ -1,10 +1,11 @@
-//! `perf load`: views of photographs from a pack, against only decoding and resizing the same files.
+//! `perf load`: views of photographs from a pack, against only decoding and resizing the same images.
 
+use std::borrow::Cow;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::images::decode::decode;
@@ -40,8 +41,7 @@ const CONTENT: &str =
 /// Options of `perf load`.
 #[derive(Args, Clone, Debug)]
 pub struct LoadArgs {
-    /// A pack that stores its images as files; default: a temporary pack of synthetic photographs of 500 x
-    /// 375.
+    /// A pack; default: a temporary pack of synthetic photographs of 500 x 375, stored as JPEG files.
     #[arg(long)]
     pack: Option<PathBuf>,
     /// Side of the views.
@@ -68,7 +68,7 @@ pub struct LoadArgs {
 /// Times [`Loader::base_views`], which makes the views for training.
 ///
 /// # Errors
-/// A pack that cannot be read or that stores pixels; no space for the synthetic pack.
+/// A pack that cannot be read; no space for the synthetic pack.
 pub fn load(args: &LoadArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -84,15 +84,46 @@ pub fn load(args: &LoadArgs) -> Result<()> {
         "threads": worker.threads,
     });
     result["peak_memory_mib"] = json!(peak_memory().map(|bytes| bytes as f64 / f64::from(1 << 20)));
-    print(&result, args.json, &["images_per_s", "share_of_ceiling"])
+    print(&result, args.json, &["images_per_s", "share_of_ceiling", "share_of_checksums"])
 }
 
-/// Images of a pack, by their indices and as files in memory.
+/// Images of a pack, by their indices and in memory.
 struct Workload {
     loader: Loader,
     indices: Vec<usize>,
-    files: Vec<Vec<u8>>,
+    images: Vec<Stored>,
     batch: usize,
+}
+
+/// An image as its pack stores it.
+enum Stored {
+    File(Vec<u8>),
+    Pixels(RgbImage),
+}
+
+impl Stored {
+    fn read(split: &PackedSplit, index: usize) -> eqr_datasets::Result<Stored> {
+        match split.image_file(index)? {
+            Some(file) => Ok(Stored::File(file)),
+            None => split.image(index).map(Stored::Pixels),
+        }
+    }
+
+    /// The bytes that the pack has a checksum of.
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Stored::File(file) => file,
+            Stored::Pixels(image) => image.as_raw(),
+        }
+    }
+
+    /// The image, decoded if it is a file.
+    fn decoded(&self) -> std::result::Result<Cow<'_, RgbImage>, String> {
+        match self {
+            Stored::File(file) => decode(file).map(Cow::Owned),
+            Stored::Pixels(image) => Ok(Cow::Borrowed(image)),
+        }
+    }
 }
 
 impl Workload {
@@ -100,22 +131,17 @@ impl Workload {
         let mut indices: Vec<usize> = (0..split.len()).collect();
         indices.shuffle(&mut rng(0, 0, 0, Purpose::Subset));
         indices.truncate(args.images.get());
-        let files: Option<Vec<Vec<u8>>> =
-            indices.iter().map(|&index| split.image_file(index)).collect::<eqr_datasets::Result<_>>()?;
-        let Some(files) = files else {
-            bail!(
-                "this pack stores its images as pixels: there is nothing to decode\nhint: pack without --side"
-            )
-        };
+        let images = indices.iter().map(|&index| Stored::read(split, index));
+        let images = images.collect::<eqr_datasets::Result<Vec<_>>>()?;
         let (loader, batch) = (Loader::new(split.clone(), args.side.into()), args.batch.get());
-        Ok(Workload { loader, indices, files, batch })
+        Ok(Workload { loader, indices, images, batch })
     }
 
     /// The result without its configuration.
     ///
-    /// The ceiling decodes and crops the same files from memory, on the same threads, without batches. The
-    /// rest of the time goes to reading, to copying into the batch's tensor, and to threads that wait for the
-    /// last image of a batch.
+    /// The ceiling decodes and crops the same images from memory, on the same threads, without batches. The
+    /// rest of the time goes to reading, to checksums, to copying into the batch's tensor, and to threads that
+    /// wait for the last image of a batch. The checksums are those of the same bytes, which loading takes too.
     fn measure(&self, rounds: usize) -> Result<Value> {
         let (mut epoch, mut ceiling_epoch) = (0, 0);
         let mut loading = || {
@@ -127,26 +153,34 @@ impl Workload {
         };
         let mut ceiling = || {
             ceiling_epoch += 1;
-            self.files.par_iter().zip(&self.indices).try_for_each(|(file, &index)| {
-                let view = decode(file)
+            self.images.par_iter().zip(&self.indices).try_for_each(|(image, &index)| {
+                let view = image
+                    .decoded()
                     .and_then(|image| cut_view(&image, self.loader.side(), [0, ceiling_epoch, index as u64]));
                 view.map(|view| drop(std::hint::black_box(view)))
                     .map_err(|reason| anyhow!("image {index}: {reason}"))
             })
         };
+        let mut checksums = || {
+            self.images.par_iter().for_each(|image| {
+                std::hint::black_box(blake3::hash(image.bytes()));
+            });
+            Ok(())
+        };
         let images = self.indices.len() as f64;
-        let [rate, ceiling] =
-            interleaved_medians(rounds, [&mut loading, &mut ceiling])?.map(|seconds| images / seconds);
+        let seconds = interleaved_medians(rounds, [&mut loading, &mut ceiling, &mut checksums])?;
+        let [rate, ceiling, checksums] = seconds.map(|seconds| images / seconds);
         Ok(json!({
             "stage": "load",
             "images_per_s": rate,
             "ceiling": {"name": "decode and resize alone", "value": ceiling, "unit": "images/s"},
             "share_of_ceiling": rate / ceiling,
+            "share_of_checksums": rate / checksums,
         }))
     }
 
     fn mean_bytes(&self) -> usize {
-        self.files.iter().map(Vec::len).sum::<usize>() / self.files.len()
+        self.images.iter().map(|image| image.bytes().len()).sum::<usize>() / self.images.len()
     }
 
     fn mean_pixels(&self) -> usize {
@@ -232,5 +266,6 @@ mod tests {
         let (rate, ceiling) = (number(&result["images_per_s"]), number(&result["ceiling"]["value"]));
         assert!((number(&result["share_of_ceiling"]) - rate / ceiling).abs() < 1e-9);
         assert_eq!((&result["stage"], &result["ceiling"]["unit"]), (&json!("load"), &json!("images/s")));
+        number(&result["share_of_checksums"]);
     }
 }

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::console::visible;
 use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::csv_text::guarded;
 use crate::run_folder::metric::Metric;
 
 /// Columns of `metrics.csv`, in the order in which a metric is written.
@@ -30,7 +32,17 @@ pub fn metrics(cells: &[Cell]) -> Result<String> {
     let measured = cells.iter().filter(|cell| cell.kind != CellKind::Pretrain && cell.last);
     let mut metrics: Vec<&Metric> = measured.flat_map(|cell| &cell.metrics).collect();
     metrics.sort_by(|a, b| order(a).cmp(&order(b)).then(a.value.total_cmp(&b.value)));
-    csv_text(METRICS, metrics)
+    Ok(visible(&csv_text(METRICS, metrics.into_iter().map(line))?).into_owned())
+}
+
+/// A value as a line of the file.
+fn line(metric: &Metric) -> impl Serialize + '_ {
+    let Metric { pretrain_seed, eval_seed, value, unit, better, cell, .. } = metric;
+    let [suite, table, dataset, task, method, name] =
+        [&metric.suite, &metric.table, &metric.dataset, &metric.task, &metric.method, &metric.metric]
+            .map(|text| guarded(text));
+    let of = (suite, table, dataset, task, method, name, pretrain_seed, eval_seed);
+    (of, value, guarded(unit), better, guarded(cell))
 }
 
 fn order(metric: &Metric) -> impl Ord + '_ {

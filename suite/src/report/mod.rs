@@ -26,6 +26,9 @@ mod fixture;
 mod golden;
 
 #[cfg(test)]
+mod hostile;
+
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
@@ -36,6 +39,7 @@ use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
 pub use sections::choices;
 pub use values::Values;
 
+use crate::console::visible;
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
@@ -73,7 +77,7 @@ impl<'a> Report<'a> {
         Report { folder, cells, contexts, scope: Scope::All, problems: &[] }
     }
 
-    /// The report as text.
+    /// The report as text, in which control characters of names and notes stand as numbers.
     ///
     /// # Errors
     /// No finished cell; none of the requested tables has a value.
@@ -86,7 +90,8 @@ impl<'a> Report<'a> {
         }
         let data_sets =
             self.contexts.iter().map(|context| self.data_set(context)).collect::<Result<Vec<_>>>()?;
-        format.render(&Document { data_sets, folder: self.folder, problems: self.problems })
+        let document = Document { data_sets, folder: self.folder, problems: self.problems };
+        Ok(visible(&format.render(&document)?).into_owned())
     }
 
     fn data_set(&self, context: &'a ReportContext) -> Result<DataSetReport<'a>> {

@@ -17,7 +17,7 @@ use crate::run_folder::atomic_file::{remove_file, write_atomic};
 use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::seal::Unsealed;
-use crate::run_folder::{layout, seal};
+use crate::run_folder::{layout, seal, value_range};
 
 /// A run's folder.
 #[derive(Clone, Debug)]
@@ -80,8 +80,10 @@ impl RunFolder {
     /// Writes a finished cell, after its line in `cells.log`: a cell without its line is none of this run.
     ///
     /// # Errors
-    /// A folder that is no run, as when it was removed while the run went on; a file system error.
+    /// A value that its metric cannot have; a folder that is no run, as when it was removed while the run went on;
+    /// a file system error.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
+        value_range::check_all(&cell.metrics).with_context(|| cell.id.clone())?;
         let text = seal::seal(cell)?;
         let line = LogLine::Finished { cell: cell.id.clone(), blake3: seal::unseal(&text)?.hash };
         ensure!(
@@ -319,6 +321,7 @@ fn sealed_cell(path: &Path) -> Result<(Cell, String)> {
     ensure!(cell.schema == SCHEMA, "{shown}: cell format {}, this program reads {SCHEMA}", cell.schema);
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     ensure!(cell.id == name, "{shown} holds the cell {}: it was copied or renamed", cell.id);
+    value_range::check_all(&cell.metrics).with_context(damaged)?;
     Ok((cell, hash))
 }
 
@@ -409,6 +412,26 @@ mod tests {
 
         fs::remove_file(path(0)).unwrap();
         assert!(problem(&run).contains("probe-ours-0.json is gone"));
+    }
+
+    #[test]
+    fn a_value_that_no_measurement_gives_is_refused_by_name() {
+        let (_place, run) = run();
+        let mut measured = cell(1);
+        measured.metrics = serde_json::from_value(json!([{
+            "suite": "s", "table": "-", "dataset": "d", "task": "classification", "method": "Ours", "metric": "top1",
+            "pretrain_seed": 1, "eval_seed": 0, "value": 7.4, "unit": "fraction", "better": "higher", "cell": "c",
+        }]))
+        .unwrap();
+        let says = "classification top1 is 7.4: must be a number from 0 to 1";
+        let error = format!("{:#}", run.write_cell(&measured).unwrap_err());
+        assert!(error.contains(says) && error.contains("probe-ours-1"), "{error}");
+        // with a seal and a line in the log that fit
+        let text = seal::seal(&measured).unwrap();
+        fs::write(run.path(layout::cell(&measured.id)), &text).unwrap();
+        let line = json!({"cell": measured.id, "blake3": seal::unseal(&text).unwrap().hash});
+        append(&run.path(layout::CELLS_LOG), &line.to_string()).unwrap();
+        assert!(problem(&run).contains("probe-ours-1.json is damaged") && problem(&run).contains(says));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use eqr_datasets::FileKind;
 pub const HINT: &str = "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv; \
                         decimal commas need `;` or tabs between the columns";
 
+/// What some programs write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The column with numbers that may have a decimal comma.
 const VALUE: &str = "value";
 
@@ -28,11 +31,14 @@ pub fn open(path: &Path) -> Result<Reader<Cursor<Vec<u8>>>> {
         let hint = "hint: save it as CSV with the encoding UTF-8";
         bail!("{}: {}", place(), kind.instead_of("a CSV file with the columns of metrics.csv", hint));
     }
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    match separator(text) {
-        b',' => Ok(Reader::from_reader(Cursor::new(text.to_vec()))),
-        other => Ok(Reader::from_reader(Cursor::new(with_commas(text, other).with_context(place)?))),
+    let start = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let separator = separator(&bytes[start..]);
+    let mut text = Cursor::new(bytes);
+    text.set_position(start as u64);
+    if separator != b',' {
+        text = Cursor::new(with_commas(&text.get_ref()[start..], separator).with_context(place)?);
     }
+    Ok(Reader::from_reader(text))
 }
 
 /// The most frequent separator of the first line.

@@ -13,11 +13,9 @@ use tch::{Kind, Tensor};
 /// Tensors by name, as expected by `Arena::load`.
 pub type NamedTensors = BTreeMap<Cow<'static, str>, Tensor>;
 
-/// Safetensors among the files that may be replaced: the length of a JSON header, then the header.
-pub const SAFETENSORS: OutputKind = OutputKind {
-    name: "a safetensors file",
-    begins: |start| start.get(6..9).is_some_and(|middle| middle == b"\0\0{"),
-};
+/// Safetensors among the files that may be replaced.
+pub const SAFETENSORS: OutputKind =
+    OutputKind { name: "a safetensors file", begins: |start| FileKind::of(start) == FileKind::Safetensors };
 
 const KINDS: [(Kind, Dtype); 4] = [
     (Kind::Float, Dtype::F32),

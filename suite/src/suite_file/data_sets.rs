@@ -21,6 +21,7 @@ use toml::{Table, Value};
 use crate::suite_file::data_source::Data;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::names::file_name;
+use crate::suite_file::plain_text::{check_file, check_value};
 use crate::suite_file::presets::read;
 use crate::suite_file::suggestions::explain;
 use crate::suite_file::suite::Suite;
@@ -68,6 +69,7 @@ impl Suite {
 
 fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
     let (text, origin) = read(name)?;
+    check_file(&text, &origin)?;
     let mut table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
     let sets = match table.remove("data") {
         Some(Value::Array(sets)) => sets,
@@ -172,6 +174,7 @@ fn set(table: &mut Table, assignment: &str) -> Result<()> {
     let value = format!("x = {value}")
         .parse::<Table>()
         .map_or(Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
+    check_value(&value, &format!("--set {key}"))?;
     let mut sections: Vec<&str> = key.split('.').collect();
     let last = sections.pop().expect("split yields at least one item");
     let mut here = table;

@@ -125,7 +125,6 @@ pub fn validate(transfer: &[TransferSet], segmentation: &[SegmentationSet]) -> R
     }
     for set in segmentation {
         set.head.validate().with_context(|| format!("segmentation, {}", set.file))?;
-        ensure!(set.seeds > 0, "segmentation, {}: seeds = 0: must be at least 1", set.file);
     }
     ensure_distinct("transfer", transfer.iter().map(TransferSet::slug))?;
     ensure_distinct("segmentation", segmentation.iter().map(SegmentationSet::slug))

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::suite_file::encoder_options::EncoderOptions;
 use crate::suite_file::names::file_name;
+use crate::suite_file::plain_text::check_text;
 
 /// A row that was not pretrained here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,6 +112,7 @@ impl ExternalRow {
 /// A row with none or several of the three sources; a name that is used twice, also among the `methods`.
 pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
     for (i, row) in rows.iter().enumerate() {
+        check_text(&row.name, "the name of a row")?;
         let place = || format!("rows: `{}`", row.name);
         let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
         ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());

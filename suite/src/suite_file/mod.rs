@@ -1,6 +1,7 @@
 //! A suite as read from a file or preset: what is trained on what, and how it is measured.
 
 pub mod compared_pairs;
+mod counts;
 pub mod data_sets;
 pub mod data_source;
 pub mod downstream_sets;
@@ -10,6 +11,7 @@ pub mod model;
 pub mod names;
 pub mod new_suite;
 pub mod own_claims;
+mod plain_text;
 pub mod plan;
 pub mod preset_head;
 pub mod presets;

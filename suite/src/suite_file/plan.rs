@@ -89,7 +89,7 @@ impl EncoderRun {
 
     /// Id of the pretraining cell.
     pub fn pretrain_id(&self) -> String {
-        format!("pretrain-{}", self.slug())
+        pretrain_id(&self.slug())
     }
 
     /// Id of the final probe cell.
@@ -101,6 +101,11 @@ impl EncoderRun {
     pub fn probe_id_at(&self, step: u64) -> String {
         format!("probe-{}-step{step}", self.slug())
     }
+}
+
+/// Id of the pretraining cell of the training called `slug`.
+pub fn pretrain_id(slug: &str) -> String {
+    format!("pretrain-{slug}")
 }
 
 /// Every encoder of a sub-suite with these pretraining seeds, seed by seed, so that an interrupted run has

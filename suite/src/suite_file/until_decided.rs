@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use eqr_probes::sequential::Looks;
 
+use crate::suite_file::counts::MOST_SEEDS;
 use crate::suite_file::suite::Suite;
 
 /// Goes on until every claim is decided. The suite's own seeds are the first look at the claims.
@@ -27,6 +28,7 @@ impl UntilDecided {
             last >= first,
             "--max-seeds {last}: the suite begins with {first} seeds\nhint: raise --max-seeds"
         );
+        ensure!(last <= MOST_SEEDS, "--max-seeds {last}: must be at most {MOST_SEEDS}");
         Ok(Looks::new(usize::try_from(first)?, usize::try_from(last)?)?)
     }
 }
@@ -44,6 +46,7 @@ mod tests {
         let found = looks(3, 5).unwrap();
         assert_eq!((found.first(), found.last()), (3, 5));
         assert!(looks(1, 5).unwrap_err().contains("seeds = 1: the first test needs at least 2"));
+        assert!(looks(3, 1_000_000_000_000).unwrap_err().contains("must be at most 1000"));
         assert!(looks(3, 2).unwrap_err().contains("--max-seeds 2: the suite begins with 3 seeds"));
     }
 }

@@ -9,7 +9,7 @@ use crate::suite_file::names::file_name;
 use crate::suite_file::plan::Row;
 use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::suite::Suite;
-use crate::suite_file::{downstream_sets, external_rows};
+use crate::suite_file::{counts, downstream_sets, external_rows};
 
 impl Suite {
     /// Checks everything that can be checked without the data.
@@ -30,32 +30,14 @@ impl Suite {
         if let Data::Solids { spec } = &self.data {
             let name = &spec.name;
             ensure!(!file_name(name).is_empty(), "data.spec.name = {name:?}: has neither letters nor digits");
+            spec.validate().context("data.spec")?;
         }
         ensure_distinct("methods", &self.methods)?;
-        let at_least_one = [
-            ("seeds", self.seeds),
-            ("train.epochs", self.train.epochs),
-            ("train.ceiling_epochs", self.train.ceiling_epochs.unwrap_or(1)),
-            ("train.probe_every", self.train.probe_every.unwrap_or(1)),
-            ("model.head.hidden", self.model.head.hidden.max(0) as u64),
-            ("model.head.embed", self.model.head.embed.max(0) as u64),
-            ("number of active transforms", self.transforms.active.len() as u64),
-        ];
-        for (key, value) in at_least_one {
-            ensure!(value >= 1, "{key} = {value}: must be at least 1");
-        }
+        counts::check(self)?;
         if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
             bail!(
                 "probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured"
             );
-        }
-        let at_least_two = [
-            ("train.batch", self.train.batch),
-            ("probe.train_pairs", self.probe.train_pairs),
-            ("probe.test_pairs", self.probe.test_pairs),
-        ];
-        for (key, value) in at_least_two {
-            ensure!(value >= 2, "{key} = {value}: must be at least 2");
         }
         let (lr, decay) = (self.train.lr, self.train.weight_decay);
         ensure!(lr > 0.0 && lr.is_finite(), "train.lr = {lr}: must be above 0");

@@ -223,9 +223,9 @@ fn packs_of_another_version_truncated_or_with_a_flipped_byte() {
         is_refusal(&eqr(here, &["data", "verify", "bad.h5"]), &[&["bad.h5"], says].concat());
     };
     let mut other = whole.clone();
-    assert!(other.starts_with(b"eqr-pack 2\n"));
-    other[9] = b'3';
-    verified(&other, &["version 2", "version 3", "hint: pack the set again"]);
+    assert!(other.starts_with(b"eqr-pack 3\n"));
+    other[9] = b'1';
+    verified(&other, &["version 2 to 3", "version 1", "hint: pack the set again"]);
     verified(&whole[..whole.len() / 2], &["truncated"]);
     verified(&whole[..100], &["first 512 bytes"]);
     verified(b"", &["found an empty file"]);

@@ -104,7 +104,7 @@ fn a_value_that_is_no_number_is_named_by_its_line() {
         for files in [["good.csv", "odd.csv"], ["odd.csv", "good.csv"]] {
             let output = eqr(here, &[&["compare"], &files[..]].concat());
             assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-            for part in ["odd.csv: line 5", "photos: rotation r2_per_output, VICReg", value] {
+            for part in ["odd.csv: line 5", "photos, VICReg: rotation r2_per_output is", value] {
                 assert!(stderr(&output).contains(part), "should say `{part}`: {}", stderr(&output));
             }
         }

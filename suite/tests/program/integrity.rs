@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::{
@@ -103,11 +104,21 @@ fn verify_repairs_what_the_cells_give() {
     assert_eq!(metrics(&run), metrics(tiny_run()));
     assert!(!run.join("cells/.eqr-AbCdEf.part").exists());
 
+    let recorded = eqr(here.path(), &["record", "run", "--to", "series", "--name", "one"]);
+    succeeded(&recorded);
+    let verified = eqr(here.path(), &["verify", "series/one"]);
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("a recorded run has no checkpoints"));
+    assert!(!stderr(&verified).contains("checkpoints"), "{}", stderr(&verified));
+
     let checkpoint =
         fs::read_dir(run.join("checkpoints/ours-seed0")).unwrap().flatten().next().unwrap().path();
     fs::write(checkpoint.join("parameters.safetensors"), "").unwrap();
     says(&eqr(here.path(), &["verify", "run"]), 2, &["a damaged checkpoint", "parameters.safetensors"]);
     says(&eqr(here.path(), &["verify", "nowhere"]), 2, &["holds no run"]);
+    // a run keeps the encoder at the end of a training, and removes older ones itself
+    fs::remove_dir_all(run.join("checkpoints/ours-seed0")).unwrap();
+    let gone = ["ours-seed0/step-21 is gone", "cells/pretrain-ours-seed0.json"];
+    says(&eqr(here.path(), &["verify", "run"]), 2, &gone);
 }
 
 /// The exit code and messages of a training during which `interfere` changes its folder.
@@ -269,57 +280,133 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// What came of a flipped bit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// A command named the file and ended with an error.
+    Refused,
+    /// `run` made the file, or what it holds, anew.
+    MadeAnew,
+    /// The file holds no number.
+    Harmless,
+    /// Another number, or no word of the file.
+    SilentlyWrong,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 4] =
+        [Outcome::Refused, Outcome::MadeAnew, Outcome::Harmless, Outcome::SilentlyWrong];
+}
+
+/// The kind of a run's file, as a row of the table.
+fn kind(file: &Path) -> &'static str {
+    let path = file.to_string_lossy();
+    let is_of = |beginning: &str, end: &str| path.starts_with(beginning) && path.ends_with(end);
+    match &*path {
+        "manifest.json" => "`manifest.json`",
+        "cells.log" => "`cells.log`",
+        "report.json" | "rows.json" => "`report.json`, `rows.json`",
+        "metrics.csv" | "report.html" => "`metrics.csv`, `report.html`",
+        "log.jsonl" | "timing.json" => "`log.jsonl`, `timing.json`",
+        _ if is_of("cells/", ".json") => "`cells/*.json`",
+        _ if is_of("checkpoints/", ".safetensors") => "`checkpoints/*/*.safetensors`",
+        _ if is_of("checkpoints/", ".json") => "`checkpoints/*/manifest.json`",
+        _ if is_of("data/", ".h5") => "`data/*.h5`",
+        _ if holds_no_number(file) => "`figures/`: pictures of reconstructions",
+        _ if is_of("figures/", ".png") => "`figures/`: curves",
+        _ if is_of("tables/", "") => "`tables/`",
+        other => panic!("{other}: a file of no kind"),
+    }
+}
+
+/// Flips a bit of `name` in a copy of a run, and calls `report`, `verify` and `run`.
+fn flipped(flip: usize, name: &Path, here: &Path, expected: &[u8]) -> Outcome {
+    let (whole, run) = (tiny_run(), here.join("run"));
+    let draw = |what: &str, below: usize| {
+        let hash = blake3::hash(format!("{what} {flip}").as_bytes());
+        u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()) as usize % below
+    };
+    let mut bytes = fs::read(run.join(name)).unwrap();
+    let (byte, bit) = (draw("byte", bytes.len()), draw("bit", 8));
+    bytes[byte] ^= 1 << bit;
+    fs::write(run.join(name), &bytes).unwrap();
+    let wrong = |why: &str| {
+        eprintln!("flip {flip}: {}, byte {byte}, bit {bit}: {why}", name.display());
+        Outcome::SilentlyWrong
+    };
+
+    let reported = eqr(here, &["report", "run", "--format", "csv"]);
+    if reported.status.success() && reported.stdout != expected {
+        return wrong("another report");
+    }
+    let named = eqr(here, &["verify", "run"]).status.code() == Some(2);
+    if !named && !holds_no_number(name) {
+        return wrong("verify does not name it");
+    }
+    let again = continued(here);
+    let said = stderr(&again);
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match again.status.code() {
+        Some(2 | 3) if says(&["damaged", "gone", "not the cell"]) => Outcome::Refused,
+        Some(0) if metrics(&run) != metrics(whole) => wrong("other numbers"),
+        Some(0) if says(&["anew", "rebuilt", "listed again"]) => Outcome::MadeAnew,
+        Some(0) if fs::read(run.join(name)).ok() == fs::read(whole.join(name)).ok() => Outcome::MadeAnew,
+        // what no further training reads
+        Some(0) if named => Outcome::Refused,
+        Some(0) => Outcome::Harmless,
+        other => wrong(&format!("exit code {other:?}: {said}")),
+    }
+}
+
 /// Flips one bit after the other in files of every kind. `report` and a further `run` either give what they gave
 /// before, or name a problem; `verify` names every flip in a file that holds numbers.
 #[test]
 fn no_flipped_bit_changes_a_number_silently() {
-    let here = copied();
-    let (whole, run) = (tiny_run(), here.path().join("run"));
-    let report = |out: &Path| {
-        eqr(out.parent().unwrap(), &["report", out.file_name().unwrap().to_str().unwrap(), "--format", "csv"])
-    };
-    let expected = report(&run).stdout;
+    let whole = tiny_run();
     let names: Vec<PathBuf> =
         files(whole).iter().map(|path| path.strip_prefix(whole).unwrap().to_owned()).collect();
     let flips = if std::env::var_os("EQR_TEST_FULL").is_some() { 520 } else { names.len() };
-    let mut outcomes = std::collections::BTreeMap::<&str, usize>::new();
-    for flip in 0..flips {
-        let draw = |what: &str, below: usize| {
-            let hash = blake3::hash(format!("{what} {flip}").as_bytes());
-            u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()) as usize % below
-        };
-        // every file in turn, then another place in each
-        let name = &names[flip % names.len()];
-        let mut bytes = fs::read(run.join(name)).unwrap();
-        let (byte, bit) = (draw("byte", bytes.len()), draw("bit", 8));
-        bytes[byte] ^= 1 << bit;
-        fs::write(run.join(name), &bytes).unwrap();
-        let place = format!("flip {flip}: {}, byte {byte}, bit {bit}", name.display());
+    // every file in turn, then another place in each
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let here = copied();
+        let run = here.path().join("run");
+        let expected = eqr(here.path(), &["report", "run", "--format", "csv"]).stdout;
+        let mut outcomes = Vec::new();
+        loop {
+            let flip = next.fetch_add(1, Ordering::Relaxed);
+            if flip >= flips {
+                return outcomes;
+            }
+            let name = &names[flip % names.len()];
+            outcomes.push((kind(name), flipped(flip, name, here.path(), &expected)));
+            fs::remove_dir_all(&run).unwrap();
+            copy(whole, &run);
+        }
+    };
+    let outcomes: Vec<(&str, Outcome)> = std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(work));
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    println!("{}", table_of(&outcomes));
+    let wrong = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::SilentlyWrong).count();
+    assert_eq!(wrong, 0, "of {flips} flips");
+}
 
-        let reported = report(&run);
-        assert!(
-            !reported.status.success() || reported.stdout == expected,
-            "{place}: another report, silently"
-        );
-        let verified = eqr(here.path(), &["verify", "run"]);
-        assert!(holds_no_number(name) || verified.status.code() == Some(2), "{place}: verify is silent");
-        let again = continued(here.path());
-        let outcome = match again.status.code() {
-            Some(0) => {
-                assert_eq!(metrics(&run), metrics(whole), "{place}: other numbers, silently");
-                if stderr(&again).contains("made anew") { "made anew" } else { "no effect, or written anew" }
-            }
-            Some(2 | 3) => {
-                let named =
-                    ["damaged", "gone", "not the cell"].iter().any(|word| stderr(&again).contains(word));
-                assert!(named, "{place}: {}", stderr(&again));
-                "refused by name"
-            }
-            other => panic!("{place}: exit code {other:?}: {}", stderr(&again)),
-        };
-        *outcomes.entry(outcome).or_default() += 1;
-        fs::remove_dir_all(&run).unwrap();
-        copy(whole, &run);
-    }
-    println!("{flips} flips in {} files: {outcomes:?}", names.len());
+/// The table of docs/suites.md.
+fn table_of(outcomes: &[(&str, Outcome)]) -> String {
+    let mut kinds: Vec<&str> = outcomes.iter().map(|(kind, _)| *kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let line = |name: &str, of: &dyn Fn(&str) -> bool| {
+        let own: Vec<Outcome> =
+            outcomes.iter().filter(|(kind, _)| of(kind)).map(|(_, found)| *found).collect();
+        let count = |wanted: Outcome| own.iter().filter(|found| **found == wanted).count();
+        let counts = Outcome::ALL.map(|outcome| format!(" {} |", count(outcome))).concat();
+        format!("| {name} | {} |{counts}\n", own.len())
+    };
+    let head = "| file | flips | refused by name | made anew | harmless | silently wrong |\n\
+                |---|---:|---:|---:|---:|---:|\n";
+    let rows: String = kinds.iter().map(|kind| line(kind, &|other| other == *kind)).collect();
+    format!("{head}{rows}{}", line("all", &|_| true))
 }

@@ -17,6 +17,7 @@ mod encoders;
 mod export;
 mod external_rows;
 mod feature_files;
+mod hostile;
 mod integrity;
 mod known_images;
 mod measures;

@@ -30,7 +30,11 @@ pub fn find(launcher: &Path) -> Result<PathBuf, Problem> {
 }
 
 pub fn cannot_start(engine: &Path, failure: &io::Error) -> Problem {
-    Problem::new(format!("cannot start {}: {failure}", engine.display()), "rebuild it: `make build`")
+    let hint = match failure.kind() {
+        io::ErrorKind::WouldBlock => "raise the limit on processes (`ulimit -u`, or that of the container)",
+        _ => "rebuild it: `make build`",
+    };
+    Problem::new(format!("cannot start {}: {failure}", engine.display()), hint)
 }
 
 /// Lets the dynamic loader list the libraries that the engine needs, without running it.

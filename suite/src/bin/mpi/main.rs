@@ -9,7 +9,7 @@ mod world;
 use eqr_bench::cli::CommandLine;
 use eqr_bench::cluster::{launch, watchdog};
 use eqr_bench::console::say_aloud;
-use eqr_bench::failure;
+use eqr_bench::failure::{self, out_of_threads};
 use eqr_models::Collective;
 use mpi::Threading;
 use world::World;
@@ -18,12 +18,16 @@ fn main() {
     failure::survive_file_size_limit().expect("a signal that can be handled");
     let command = CommandLine::read().expect("signals that can be handled");
     // before MPI starts: while it starts, ending this process makes the launcher end the others
-    watchdog::start(|reason| {
+    let watching = watchdog::start(|reason| {
         eprintln!(
             "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
         );
         world::abort_job(failure::RUN_FAILED);
     });
+    if let Err(error) = watching {
+        say_aloud(&format!("error: {}", out_of_threads::message(&error.to_string())));
+        std::process::exit(failure::RUN_FAILED);
+    }
     if let Some(note) = launch::note_before_mpi() {
         say_aloud(&note);
     }

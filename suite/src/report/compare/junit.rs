@@ -8,6 +8,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, Event};
 
 use super::{ComparedMetric, Comparison, Verdict};
+use crate::console::one_line;
 
 /// JUnit XML among the files that may be replaced.
 pub const JUNIT: OutputKind = OutputKind { name: "JUnit XML", begins: is_junit };
@@ -44,7 +45,8 @@ fn test_case(writer: &mut Writer<Vec<u8>>, metric: &ComparedMetric) -> io::Resul
     let case = writer
         .create_element("testcase")
         .with_attribute(("classname", metric.series))
-        .with_attribute(("name", metric.name.as_str()));
+        // XML has no place for control characters, not even as references; the writer escapes the rest
+        .with_attribute(("name", &*one_line(&metric.name)));
     let (element, message) = match metric.verdict {
         Verdict::Regression => ("failure", format!("{} to {}", metric.baseline.mean, metric.candidate.mean)),
         Verdict::InsufficientHistory => ("skipped", metric.verdict.text().to_owned()),
@@ -76,15 +78,17 @@ mod tests {
         };
         let metrics = vec![
             metric("a \"<b>\" & c", Verdict::Regression),
+            metric("e\u{1b}[31m\nf\u{fffe}\u{202e}", Verdict::Ok),
             metric("d", Verdict::InsufficientHistory),
             metric("e", Verdict::Ok),
         ];
         let text = Comparison { metrics, notes: vec![] }.as_junit().unwrap();
         let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
-<testsuite name=\"eqr-bench compare\" tests=\"3\" failures=\"1\" skipped=\"1\">
+<testsuite name=\"eqr-bench compare\" tests=\"4\" failures=\"1\" skipped=\"1\">
   <testcase classname=\"quality\" name=\"a &quot;&lt;b&gt;&quot; &amp; c\">
     <failure message=\"0.5 to 0.25\"/>
   </testcase>
+  <testcase classname=\"quality\" name=\"e\\u001b[31m f\\ufffe\\u202e\"/>
   <testcase classname=\"quality\" name=\"d\">
     <skipped message=\"insufficient history\"/>
   </testcase>

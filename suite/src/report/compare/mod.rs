@@ -9,6 +9,7 @@
 //! quality to compare with. Every run gives one speed value, because the trainings of one run share the state
 //! of the machine on that day.
 
+mod headlines;
 mod junit;
 mod record;
 
@@ -16,11 +17,14 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
+use headlines::{Headline, Headlines};
 pub use junit::JUNIT;
-use record::Headlines;
 pub use record::{Baseline, Record};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+/// Number of headlines that only one side has and that are named; the others are counted.
+const NAMED: usize = 20;
 
 /// Number of values that a baseline needs for a verdict.
 const HISTORY: usize = 5;
@@ -124,7 +128,7 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
             all.len()
         ));
     }
-    let mut metrics = quality(&newest.headlines(), &candidate.headlines(), thresholds, &mut notes)?;
+    let mut metrics = quality(&newest.headlines, &candidate.headlines, thresholds, &mut notes)?;
     let alike: Vec<&Record> =
         defined.iter().copied().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
     if alike.is_empty() {
@@ -167,30 +171,38 @@ fn quality(
     thresholds: &Thresholds,
     notes: &mut Vec<String>,
 ) -> Result<Vec<ComparedMetric>> {
-    for (key, side) in
-        baseline.keys().map(|key| (key, "candidate")).chain(candidate.keys().map(|key| (key, "baseline")))
-    {
-        let other = if side == "candidate" { candidate } else { baseline };
-        if !other.contains_key(key) {
-            notes.push(format!("{}: not in the {side}", key.1));
-        }
-    }
-    let mut tables: BTreeMap<&str, Vec<Tested>> = BTreeMap::new();
-    for (key, before) in baseline {
-        let Some(after) = candidate.get(key) else { continue };
-        let values = |seeds: &BTreeMap<u64, f64>| seeds.values().copied().collect::<Vec<f64>>();
-        let (a, b) = (values(before), values(after));
+    notes.extend(only_in(baseline, candidate, "candidate"));
+    notes.extend(only_in(candidate, baseline, "baseline"));
+    let mut tables: BTreeMap<_, Vec<Tested>> = BTreeMap::new();
+    for (headline, before) in baseline.iter() {
+        let Some(after) = candidate.find(headline) else { continue };
+        let (seeds_before, a): (Vec<u64>, Vec<f64>) = before.iter().copied().unzip();
+        let (seeds_after, b): (Vec<u64>, Vec<f64>) = after.iter().copied().unzip();
         let (summary, found) = (Summary::from_values(&a)?, Summary::from_values(&b)?);
         let enough = a.len() >= HISTORY;
-        let p = if enough { one_sided(&a, &b, before.keys().eq(after.keys()))? } else { None };
+        let p = if enough { one_sided(&a, &b, seeds_before == seeds_after)? } else { None };
         let verdict = if enough { Verdict::Ok } else { Verdict::InsufficientHistory };
         let gain = found.mean - summary.mean;
-        let name = key.1.clone();
+        let name = headline.name();
         let (series, baseline, candidate) = ("quality", summary, found);
         let metric = ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict };
-        tables.entry(&key.0).or_default().push((metric, p));
+        tables.entry(headline.table()).or_default().push((metric, p));
     }
     Ok(tables.into_values().flat_map(|table| judged(table, thresholds)).collect())
+}
+
+/// Notes on the headlines that `other`, which is called `side`, does not have.
+fn only_in(one: &Headlines, other: &Headlines, side: &str) -> Vec<String> {
+    let is_missing = |headline: &&Headline| other.find(headline).is_none();
+    let mut missing = one.iter().map(|(headline, _)| headline).filter(is_missing);
+    let named =
+        missing.by_ref().take(NAMED).map(|headline| format!("{}: not in the {side}", headline.name()));
+    let mut notes: Vec<String> = named.collect();
+    match missing.count() {
+        0 => {}
+        more => notes.push(format!("and {more} more that are not in the {side}")),
+    }
+    notes
 }
 
 /// p values of a drop and of a gain from `before` to `after`. The test is paired if both have the same seeds,
@@ -314,6 +326,23 @@ mod tests {
         (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()
     }
 
+    fn metric(task: &str, method: &str, pretrain_seed: u64, value: f64) -> Metric {
+        Metric {
+            suite: "s".into(),
+            table: "4".into(),
+            dataset: "photos".into(),
+            task: task.to_owned(),
+            method: method.to_owned(),
+            metric: "r2_per_output".into(),
+            pretrain_seed,
+            eval_seed: Some(0),
+            value,
+            unit: "R2".into(),
+            better: Better::Higher,
+            cell: String::new(),
+        }
+    }
+
     /// A table of two tasks and three methods with these seeds. The first quantity is shifted by `shift`
     /// standard deviations.
     fn record(seeds: std::ops::Range<u64>, shift: f64, state: &mut u64) -> Record {
@@ -326,23 +355,17 @@ mod tests {
             for seed in seeds.clone() {
                 let (mean, std) = (0.1 * i as f64, 0.01 + 0.01 * i as f64);
                 let moved = if i == 0 { shift } else { 0.0 };
-                metrics.push(Metric {
-                    suite: "s".into(),
-                    table: "4".into(),
-                    dataset: "photos".into(),
-                    task: (*task).to_owned(),
-                    method: method.to_owned(),
-                    metric: "r2_per_output".into(),
-                    pretrain_seed: seed,
-                    eval_seed: Some(0),
-                    value: mean + std * (normal(state) + moved),
-                    unit: "R2".into(),
-                    better: Better::Higher,
-                    cell: String::new(),
-                });
+                metrics.push(metric(task, method, seed, mean + std * (normal(state) + moved)));
             }
         }
-        Record { metrics, speeds: BTreeMap::new(), definition: None, hardware: None, started: String::new() }
+        let headlines = Headlines::of(&metrics);
+        Record {
+            headlines,
+            speeds: BTreeMap::new(),
+            definition: None,
+            hardware: None,
+            started: String::new(),
+        }
     }
 
     /// At most 64 of 1,000 tables without any change raise an alarm: 5% plus two standard errors. A drop of
@@ -391,7 +414,7 @@ mod tests {
         let rate = rate * (1.0 + 0.01 * normal(state));
         let speeds = BTreeMap::from([("Ours".to_owned(), vec![rate, rate * 1.001])]);
         let (definition, hardware) = (Some("a".into()), Some(hardware.into()));
-        Record { metrics: vec![], speeds, definition, hardware, started: String::new() }
+        Record { headlines: Headlines::default(), speeds, definition, hardware, started: String::new() }
     }
 
     #[test]
@@ -426,6 +449,18 @@ mod tests {
             found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn what_only_one_side_has_is_named_as_long_as_it_is_little() {
+        let others = (0..NAMED + 7).map(|number| metric("rotation", &format!("other {number:02}"), 0, 0.5));
+        let headlines = Headlines::of(&others.collect::<Vec<_>>());
+        let baseline = record(0..5, 0.0, &mut 3);
+        let candidate = Record { headlines, ..record(0..5, 0.0, &mut 3) };
+        let found = compare(&Baseline::Run(baseline), &candidate, &THRESHOLDS).unwrap();
+        assert_eq!(found.notes.len(), 6 + NAMED + 1, "{:?}", found.notes);
+        assert_eq!(found.notes[6], "photos: rotation r2_per_output, other 00: not in the baseline");
+        assert_eq!(found.notes[6 + NAMED], "and 7 more that are not in the baseline");
     }
 
     #[test]

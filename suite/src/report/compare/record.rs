@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use csv::StringRecord;
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::registry::{Better, TaskFamily, is_headline};
+use super::headlines::{Collected, Draw, Headlines};
+use crate::registry::{Better, is_headline};
 use crate::run_folder::cell::{Cell, CellKind};
+use crate::run_folder::csv_text::unguarded;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
-use crate::run_folder::{layout, manifest, metrics_file};
+use crate::run_folder::{layout, manifest, metrics_file, value_range};
 
 /// A run as `compare` reads it.
 pub struct Record {
-    pub(super) metrics: Vec<Metric>,
+    pub(super) headlines: Headlines,
     /// Steps per second of the trainings, by method.
     pub(super) speeds: BTreeMap<String, Vec<f64>>,
     /// What was measured: the configuration without the parts that may differ between runs of one series.
@@ -24,9 +28,6 @@ pub struct Record {
     /// When the run was started, as sortable text; empty for a file.
     pub(super) started: String,
 }
-
-/// Values by table and name, one per pretraining seed.
-pub(super) type Headlines = BTreeMap<(String, String), BTreeMap<u64, f64>>;
 
 /// What a run is compared with.
 pub enum Baseline {
@@ -70,7 +71,7 @@ impl Record {
     pub fn read(path: &Path) -> Result<Record> {
         if !path.is_dir() {
             return Ok(Record {
-                metrics: read_metrics(path)?,
+                headlines: read_headlines(path)?,
                 speeds: BTreeMap::new(),
                 definition: None,
                 hardware: None,
@@ -88,62 +89,56 @@ impl Record {
         if cells.is_empty() {
             bail!("{} has no finished cell", path.display());
         }
+        let at_end = cells.iter().filter(|cell| cell.last);
+        let metrics: Vec<Metric> = at_end.flat_map(|cell| cell.metrics.clone()).collect();
         Ok(Record {
-            metrics: cells.iter().filter(|cell| cell.last).flat_map(|cell| cell.metrics.clone()).collect(),
+            headlines: Headlines::of(&metrics),
             speeds: speeds(&cells),
             definition: Some(definition(&manifest["configuration"])),
             hardware: Some(hardware(&manifest)),
             started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
         })
     }
-
-    /// The values of every headline by table, then by task and method: one per pretraining seed, the mean
-    /// over its draws.
-    pub(super) fn headlines(&self) -> Headlines {
-        let mut draws: BTreeMap<(String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
-        for metric in self.metrics.iter().filter(|metric| is_headline(&metric.task, &metric.metric)) {
-            let family = TaskFamily::of_task(&metric.task);
-            let kind = if CellKind::from(family) == CellKind::Probe { "probes" } else { family.name() };
-            let table = format!("{}, {kind}", metric.dataset);
-            let name = format!("{}: {} {}, {}", metric.dataset, metric.task, metric.metric, metric.method);
-            let sign = if metric.better == Better::Lower { -1.0 } else { 1.0 };
-            draws
-                .entry((table, name))
-                .or_default()
-                .entry(metric.pretrain_seed)
-                .or_default()
-                .push(sign * metric.value);
-        }
-        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        draws
-            .into_iter()
-            .map(|(key, seeds)| (key, seeds.into_iter().map(|(seed, draws)| (seed, mean(draws))).collect()))
-            .collect()
-    }
 }
 
-/// The rows of a file with the columns of `metrics.csv`.
-fn read_metrics(path: &Path) -> Result<Vec<Metric>> {
+/// A line of `metrics.csv`. Only the columns that are compared are read.
+#[derive(Deserialize)]
+struct Line<'a> {
+    dataset: &'a str,
+    task: &'a str,
+    method: &'a str,
+    metric: &'a str,
+    pretrain_seed: u64,
+    value: f64,
+    better: Better,
+}
+
+/// The headlines of a file with the columns of `metrics.csv`.
+fn read_headlines(path: &Path) -> Result<Headlines> {
     let place = path.display();
     let other_file =
         || format!("{place} is not a metrics.csv\nhint: name a run's folder, or its metrics.csv");
     let mut reader = metrics_file::open(path)?;
     let columns = reader.headers().with_context(other_file)?.clone();
-    let mut metrics = Vec::new();
-    for row in reader.into_records() {
-        let row = row.with_context(other_file)?;
-        let metric: Metric = row.deserialize(Some(&columns)).with_context(other_file)?;
-        let line = row.position().map_or(0, csv::Position::line);
-        let Metric { value, dataset, task, metric: name, method, .. } = &metric;
-        ensure!(
-            value.is_finite() || !is_headline(task, name),
-            "{place}: line {line}: the value of {dataset}: {task} {name}, {method} is {value}: nothing can be \
-             compared with it\nhint: remove the row, or redo the measurement"
-        );
-        metrics.push(metric);
+    let (mut collected, mut row, mut is_empty) = (Collected::default(), StringRecord::new(), true);
+    while reader.read_record(&mut row).with_context(other_file)? {
+        is_empty = false;
+        let found: Line = row.deserialize(Some(&columns)).with_context(other_file)?;
+        let Line { pretrain_seed, value, better, .. } = found;
+        let [dataset, task, metric, method] =
+            [found.dataset, found.task, found.metric, found.method].map(unguarded);
+        // what is not compared does no harm
+        if !is_headline(task, metric) {
+            continue;
+        }
+        value_range::check(task, metric, value).with_context(|| {
+            let line = row.position().map_or(0, csv::Position::line);
+            format!("{place}: line {line}: {dataset}, {method}")
+        })?;
+        collected.add(Draw { dataset, task, metric, method, better, pretrain_seed, value });
     }
-    ensure!(!metrics.is_empty(), "{place} holds no value");
-    Ok(metrics)
+    ensure!(!is_empty, "{place} holds no value");
+    Ok(collected.sorted())
 }
 
 /// Steps per second of the trainings that ran without interruption.

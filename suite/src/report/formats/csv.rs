@@ -1,27 +1,30 @@
 //! The entries of tables as CSV, one per row.
 
+use std::borrow::Cow;
+
 use anyhow::Result;
 use serde::Serialize;
 
 use super::format::{Document, Format, OutputFile};
 use crate::report::metrics_csv::csv_text;
 use crate::report::table::{Mark, Row, Table, TableEntry};
+use crate::run_folder::csv_text::guarded;
 
 /// An entry of a table. Fields that it does not have are empty.
 #[derive(Default, Serialize)]
 struct Record<'a> {
     /// Key of the data set. Suites with one data set do not have this column.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dataset: Option<&'a str>,
+    dataset: Option<Cow<'a, str>>,
     section: &'static str,
-    row: &'a str,
-    column: &'a str,
+    row: Cow<'a, str>,
+    column: Cow<'a, str>,
     value: Option<f64>,
     std: Option<f64>,
     ci95_low: Option<f64>,
     ci95_high: Option<f64>,
     n: Option<usize>,
-    text: String,
+    text: Cow<'a, str>,
     /// One value per pretraining seed, the mean over its draws, separated by spaces.
     values: String,
 }
@@ -56,11 +59,17 @@ impl Format for Csv {
 
 fn records<'a>(dataset: Option<&'a str>, table: &'a Table, row: &'a Row) -> impl Iterator<Item = Record<'a>> {
     let section = table.section;
-    let place = move |column| Record { dataset, section, row: &row.label, column, ..Record::default() };
+    let place = move |column| Record {
+        dataset: dataset.map(guarded),
+        section,
+        row: guarded(&row.label),
+        column: guarded(column),
+        ..Record::default()
+    };
     table.columns.iter().zip(&row.entries).map(move |(column, entry)| record(place(column), entry))
 }
 
-fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
+fn record<'a>(place: Record<'a>, entry: &'a TableEntry) -> Record<'a> {
     let with_interval = |place, ci95: Option<(f64, f64)>| Record {
         ci95_low: ci95.map(|(low, _)| low),
         ci95_high: ci95.map(|(_, high)| high),
@@ -73,7 +82,7 @@ fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
                 value: Some(summary.mean),
                 std: summary.std,
                 n: Some(summary.n),
-                text: mark_text(*mark).to_owned(),
+                text: mark_text(*mark).into(),
                 values: values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
                 ..place
             },
@@ -84,7 +93,7 @@ fn record<'a>(place: Record<'a>, entry: &TableEntry) -> Record<'a> {
         }
         TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
         TableEntry::Number(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
-        TableEntry::Text(text) => Record { text: text.clone(), ..place },
+        TableEntry::Text(text) => Record { text: guarded(text), ..place },
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::format::{DataSetReport, Document, Format, OutputFile};
+use crate::console::one_line;
 use crate::report::legend::Legend;
 use crate::report::table::{Layout, Mark, Note, Role, Row, Table, TableEntry};
 
@@ -97,10 +98,31 @@ fn entry(entry: &TableEntry) -> String {
     }
 }
 
-/// Text with LaTeX's special characters escaped.
+/// Last letter of Latin Extended-A, whose letters the T1 fonts have, except a few.
+const LAST_LETTER: char = '\u{17e}';
+
+/// Letters up to there that they lack.
+const LACKING: [char; 8] = ['Ħ', 'ħ', 'ĸ', 'Ŀ', 'ŀ', 'ŉ', 'Ŧ', 'ŧ'];
+
+/// Characters beyond those letters that LaTeX knows in text.
+const KNOWN: [char; 12] = ['–', '—', '‘', '’', '‚', '“', '”', '„', '•', '…', '€', '™'];
+
+/// Text in one line with LaTeX's special characters escaped. A character that LaTeX's T1 fonts lack stands as
+/// its number.
 fn escaped(text: &str) -> String {
+    let text = one_line(text);
     let mut escaped = String::with_capacity(text.len());
+    // `\\` before a row takes a bracket or a star for its own
+    if text.starts_with(['[', '*']) {
+        escaped.push_str("{}");
+    }
+    let mut before = ' ';
     for c in text.chars() {
+        // two of these are one other sign
+        if c == before && matches!(c, '-' | '\'' | '`' | ',') {
+            escaped.push_str("{}");
+        }
+        before = c;
         match c {
             '\\' => escaped.push_str("\\textbackslash{}"),
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
@@ -113,8 +135,11 @@ fn escaped(text: &str) -> String {
             '>' => escaped.push_str("$>$"),
             '±' => escaped.push_str("$\\pm$"),
             '†' => escaped.push_str("$\\dagger$"),
-            '\n' => escaped.push(' '),
-            c => escaped.push(c),
+            '−' => escaped.push_str("$-$"),
+            '≤' => escaped.push_str("$\\leq$"),
+            '≥' => escaped.push_str("$\\geq$"),
+            c if KNOWN.contains(&c) || c <= LAST_LETTER && !LACKING.contains(&c) => escaped.push(c),
+            c => escaped.push_str(&format!("\\texttt{{U+{:04X}}}", u32::from(c))),
         }
     }
     escaped
@@ -129,6 +154,12 @@ mod tests {
     fn what_latex_reads_otherwise_is_escaped() {
         assert_eq!(escaped("50% of a_b & <1 ± {x}"), "50\\% of a\\_b \\& $<$1 $\\pm$ \\{x\\}");
         assert_eq!(escaped("\\~^"), "\\textbackslash{}\\textasciitilde{}\\textasciicircum{}");
+        assert_eq!(escaped("\\input{x}\n\n%"), "\\textbackslash{}input\\{x\\}  \\%");
+        assert_eq!(escaped("[2ex] a"), "{}[2ex] a");
+        assert_eq!(escaped("*"), "{}*");
+        assert_eq!(escaped("a -- b ,, [0.1, 0.2]"), "a -{}- b ,{}, [0.1, 0.2]");
+        assert_eq!(escaped("Zürich… ħ ≤ ש"), "Zürich… \\texttt{U+0127} $\\leq$ \\texttt{U+05E9}");
+        assert_eq!(escaped("\u{1b}[0m\u{202e}"), "\\textbackslash{}u001b[0m\\textbackslash{}u202e");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use anyhow::Result;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table as Grid, TableComponent as Lines, presets};
 
 use super::format::{DataSetReport, Document, Format};
+use crate::console::one_line;
 use crate::report::legend::Legend;
 use crate::report::table::{Layout, Mark, Note, Row, Table, TableEntry};
 
@@ -29,14 +30,14 @@ impl Format for Terminal {
 fn data_set(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
     let notes = context.notes.iter().map(|note| wrapped(note)).collect::<String>();
     let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
-    format!("{}\n{notes}\n{tables}", context.title)
+    format!("{}\n{notes}\n{tables}", one_line(&context.title))
 }
 
 /// The table with its title above and its notes below.
 fn render(table: &Table) -> String {
     // a grid would be as wide as its longest sentence
     let body = if table.layout == Layout::Sentences { sentences(table) } else { grid(table) + "\n" };
-    let mut text = format!("{}\n{body}", table.title);
+    let mut text = format!("{}\n{body}", one_line(&table.title));
     if table.has_marks() {
         let legend = LEGEND.sentence(table.contest(), "this").replacen(" (", "\n    (", 1);
         text.push_str(&format!("  {legend}\n"));
@@ -78,7 +79,8 @@ fn filled(table: &Table, separator: &str) -> String {
     ] {
         grid.remove_style(line);
     }
-    grid.set_header(std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str)));
+    let headings = std::iter::once(table.stub).chain(table.columns.iter().map(String::as_str));
+    grid.set_header(headings.map(narrow));
     grid.add_rows(table.rows.iter().map(|entries| row(entries, separator)));
     for column in grid.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -87,7 +89,7 @@ fn filled(table: &Table, separator: &str) -> String {
 }
 
 fn row(row: &Row, separator: &str) -> Vec<Cell> {
-    let label = Cell::new(format!("{}{}", row.label, row.role.suffix()));
+    let label = Cell::new(narrow(&format!("{}{}", row.label, row.role.suffix())));
     std::iter::once(label).chain(row.entries.iter().map(|found| entry(found, separator))).collect()
 }
 
@@ -97,8 +99,17 @@ fn entry(entry: &TableEntry, separator: &str) -> Cell {
         Mark::Best => "* ",
         Mark::Significant => "** ",
     };
-    let separator = if matches!(entry, TableEntry::Estimate { .. }) { separator } else { " " };
-    Cell::new(format!("{stars}{}", entry.words().join(separator)))
+    match entry {
+        TableEntry::Text(text) => Cell::new(narrow(text)),
+        TableEntry::Estimate { .. } => Cell::new(format!("{stars}{}", entry.words().join(separator))),
+        _ => Cell::new(entry.words().join(" ")),
+    }
+}
+
+/// A text in lines that are no longer than a window is wide: a long name would make every row as long.
+fn narrow(text: &str) -> String {
+    let letters: Vec<char> = one_line(text).chars().collect();
+    letters.chunks(WIDTH).map(String::from_iter).collect::<Vec<String>>().join("\n")
 }
 
 /// A note, indented and wrapped.

@@ -1,21 +1,34 @@
 //! Console output: text on stdout; messages and the progress of long tasks on stderr. Only the leading rank
-//! prints.
+//! prints. Control characters are printed as numbers, whatever file or name they come from.
 
-use std::io::{IsTerminal, Write};
+mod visible;
+
+use std::io::{BufWriter, IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use visible::{is_control, one_line, visible};
 
 /// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
 ///
 /// # Errors
 /// Any other error when writing to stdout.
 pub fn print_text(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    print_lines(std::iter::once(text))
+}
+
+/// Prints lines, each with its line feed, as [`print_text`].
+///
+/// # Errors
+/// As [`print_text`].
+pub fn print_lines<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<()> {
+    let mut stdout = BufWriter::new(std::io::stdout().lock());
+    let mut lines = lines.into_iter();
+    let written = lines.try_for_each(|line| stdout.write_all(visible(line.as_ref()).as_bytes()));
+    match written.and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to stdout")
         }
@@ -48,16 +61,17 @@ fn quiet() -> bool {
 impl Progress {
     /// Starts showing the progress of the task called `label`.
     pub fn new(label: &str) -> Self {
+        let label = one_line(label).into_owned();
         let terminal = std::io::stderr().is_terminal() && !quiet();
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed} eta {eta}");
             bar.set_style(style.expect("a fixed template"));
-            bar.set_message(label.to_owned());
+            bar.set_message(label.clone());
             bar
         });
         let now = Instant::now();
-        Progress { label: label.to_owned(), bar, start: now, printed: Mutex::new(now) }
+        Progress { label, bar, start: now, printed: Mutex::new(now) }
     }
 
     /// Reports that `done` of `all` steps are done.
@@ -95,5 +109,5 @@ pub fn say(text: &str) {
 /// Prints a line to stderr, on every rank.
 pub fn say_aloud(text: &str) {
     // a log on a full disk is no reason to end a run, as the panic of `eprintln!` would
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", visible(text));
 }
