@@ -11,21 +11,35 @@ use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::failure::{Failure, Outcome, out_of_threads};
 
-/// Threads besides those that compute: the one that keeps a run's lock fresh, and one to spare.
+/// Pools with a thread per core: the one that decodes and renders, and two of libtorch.
+const POOLS: usize = 3;
+
+/// Threads besides those: the one that keeps a run's lock fresh, and one to spare.
 const OTHERS: usize = 2;
 
-/// Makes the pool of `threads` threads that decode and render, unless there is one, and checks that libtorch can
-/// have as many of its own.
+/// Checks that a process that computes with `threads` threads can start them all. libtorch waits forever for a
+/// thread that is refused.
+///
+/// # Errors
+/// Threads that the operating system refuses (exit code 3).
+pub fn ensure_available(threads: usize) -> Outcome<()> {
+    try_threads(POOLS * threads + OTHERS).map_err(|error| refused(&error))
+}
+
+/// Makes the pool of `threads` threads that decode and render, unless there is one.
 ///
 /// # Errors
 /// Threads that the operating system refuses (exit code 3).
 pub fn make_pool(threads: usize) -> Outcome<()> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let made = match pool.as_ref().map_err(cause) {
-        Err(Some(error)) => Err(error.to_string()),
-        Ok(()) | Err(None) => try_threads(threads + OTHERS).map_err(|error| error.to_string()),
-    };
-    made.map_err(|error| Failure::run(Cause::msg(out_of_threads::message(&error))))
+    match pool.as_ref().err().and_then(cause) {
+        Some(error) => Err(refused(error)),
+        None => Ok(()),
+    }
+}
+
+fn refused(error: &io::Error) -> Failure {
+    Failure::run(Cause::msg(out_of_threads::message(&error.to_string())))
 }
 
 /// What the operating system says; `None` if there is a pool already, which is kept.
@@ -56,6 +70,6 @@ mod tests {
     fn a_second_pool_is_no_failure() {
         make_pool(2).unwrap();
         make_pool(1).unwrap();
-        assert!(try_threads(3).is_ok());
+        ensure_available(1).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
 use crate::cluster::agreement::agree;
 use crate::cluster::allocator::keep_freed_memory;
 use crate::cluster::cores::default_threads;
-use crate::cluster::threads::make_pool;
+use crate::cluster::threads::{ensure_available, make_pool};
 use crate::failure::{Failure, Outcome};
 
 /// A rank and what it computes with.
@@ -48,8 +48,9 @@ impl<'a> Worker<'a> {
         use_device(ranks, device)?;
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
-        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        ensure_available(threads)?;
         make_pool(threads)?;
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         Ok(Worker { ranks, accelerator, device, threads, micro_batch: None })
     }
 

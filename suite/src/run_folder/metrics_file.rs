@@ -1,6 +1,7 @@
 //! Reading a file with the columns of `metrics.csv`, as this program writes it or as a spreadsheet saves it.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,34 +12,51 @@ use eqr_datasets::FileKind;
 pub const HINT: &str = "hint: the columns dataset, task, metric and value are needed, as in a run's metrics.csv; \
                         decimal commas need `;` or tabs between the columns";
 
+/// Number of bytes from which the kind of the file and its separator are told.
+const HEAD: u64 = 1 << 16;
+
 /// What some programs write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The column with numbers that may have a decimal comma.
 const VALUE: &str = "value";
 
-/// The rows of the file at `path`. The columns may be separated by commas, semicolons or tabs. In the last two
-/// cases a value may have a decimal comma.
+/// The rows of the file at `path`, which is read piece by piece. The columns may be separated by commas, semicolons
+/// or tabs. In the last two cases a value may have a decimal comma.
 ///
 /// # Errors
 /// A file that cannot be read or is not text.
-pub fn open(path: &Path) -> Result<Reader<Cursor<Vec<u8>>>> {
+pub fn open(path: &Path) -> Result<Reader<Box<dyn Read>>> {
     let place = || path.display().to_string();
-    let bytes = std::fs::read(path).with_context(place)?;
-    let kind = FileKind::of(&bytes);
-    let is_text = std::str::from_utf8(&bytes).is_ok() && !bytes.contains(&0);
-    if kind.is_stand_in() || !is_text {
+    let mut file = File::open(path).with_context(place)?;
+    let mut head = Vec::new();
+    file.by_ref().take(HEAD).read_to_end(&mut head).with_context(place)?;
+    let kind = FileKind::of(&head);
+    if kind.is_stand_in() || !is_text(&head) {
         let hint = "hint: save it as CSV with the encoding UTF-8";
         bail!("{}: {}", place(), kind.instead_of("a CSV file with the columns of metrics.csv", hint));
     }
-    let start = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    let separator = separator(&bytes[start..]);
-    let mut text = Cursor::new(bytes);
-    text.set_position(start as u64);
-    if separator != b',' {
-        text = Cursor::new(with_commas(&text.get_ref()[start..], separator).with_context(place)?);
+    let start = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let separator = separator(&head[start..]);
+    let mut head = Cursor::new(head);
+    head.set_position(start as u64);
+    let mut all = head.chain(file);
+    if separator == b',' {
+        return Ok(Reader::from_reader(Box::new(all)));
     }
-    Ok(Reader::from_reader(text))
+    let mut text = Vec::new();
+    all.read_to_end(&mut text).with_context(place)?;
+    let text = with_commas(&text, separator).with_context(place)?;
+    Ok(Reader::from_reader(Box::new(Cursor::new(text))))
+}
+
+/// Whether the beginning of a file is text. The last letter may be cut off.
+fn is_text(head: &[u8]) -> bool {
+    let is_utf8 = match std::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && head.len() as u64 == HEAD,
+    };
+    is_utf8 && !head.contains(&0)
 }
 
 /// The most frequent separator of the first line.

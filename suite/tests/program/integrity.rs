@@ -280,6 +280,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// Flips at a time: most of their time goes to starting processes.
+const WORKERS: usize = 6;
+
 /// What came of a flipped bit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -385,7 +388,7 @@ fn no_flipped_bit_changes_a_number_silently() {
         }
     };
     let outcomes: Vec<(&str, Outcome)> = std::thread::scope(|scope| {
-        let workers = [(); 2].map(|()| scope.spawn(work));
+        let workers = [(); WORKERS].map(|()| scope.spawn(work));
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     println!("{}", table_of(&outcomes));
