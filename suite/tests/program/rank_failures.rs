@@ -2,35 +2,17 @@
 //! the run.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
     cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run_of_two_ranks, run_args, spawn,
     stderr, succeeded, wait_for_checkpoints,
 };
+use crate::processes::{alive, children, ended, send};
 
 /// Seconds that the watchdog waits in most tests, instead of 40.
 const PATIENCE: u64 = 2;
-
-/// The child processes of `parent`.
-fn children(parent: u32) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|id| {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        // the name in brackets may contain anything
-        let after = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
-        after.split(' ').nth(1) == Some(parent.to_string().as_str())
-    })
-    .collect()
-}
-
-/// Whether the process runs or is stopped. A zombie does not count.
-fn alive(id: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
 
 /// Starts two ranks whose watchdog has the patience given, in seconds.
 fn started(folder: &Path, args: &[&str], patience: Option<u64>) -> Child {
@@ -39,27 +21,11 @@ fn started(folder: &Path, args: &[&str], patience: Option<u64>) -> Child {
     spawn(command.stdout(Stdio::null()).stderr(Stdio::piped()))
 }
 
-fn signal(name: &str, id: u32) {
-    assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
-}
-
-fn ended(child: &mut Child, deadline: Instant) -> Option<i32> {
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status.code().unwrap_or(-1));
-        }
-        if Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Sends the signal `name` to a rank. Within a minute the launcher must end with an error and leave no
+/// Sends a signal to a rank. Within a minute the launcher must end with an error and leave no
 /// process. Returns stderr.
-fn strike(mut job: Child, ranks: &[u32], rank: usize, name: &str) -> String {
+fn strike(mut job: Child, ranks: &[u32], rank: usize, signal: i32) -> String {
     let deadline = Instant::now() + Duration::from_secs(60);
-    signal(name, ranks[rank]);
+    send(ranks[rank], signal);
     let code = ended(&mut job, deadline);
     while ranks.iter().any(|&rank| alive(rank)) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
@@ -68,21 +34,24 @@ fn strike(mut job: Child, ranks: &[u32], rank: usize, name: &str) -> String {
     if code.is_none() {
         let _ = job.kill();
     }
-    left.iter().for_each(|&rank| signal("-KILL", rank));
+    left.iter().for_each(|&rank| send(rank, libc::SIGKILL));
     let text = stderr(&job.wait_with_output().unwrap());
-    assert!(code.is_some_and(|code| code != 0), "{name} to rank {rank}: mpirun ended with {code:?}: {text}");
-    assert!(left.is_empty(), "{name} to rank {rank}: a process is left: {text}");
+    assert!(
+        code.is_some_and(|code| code != 0),
+        "signal {signal} to rank {rank}: mpirun ended with {code:?}: {text}"
+    );
+    assert!(left.is_empty(), "signal {signal} to rank {rank}: a process is left: {text}");
     text
 }
 
 /// Sends the signal to one rank of two in the middle of a training.
-fn strike_in_training(folder: &Path, name: &str, rank: usize) -> String {
+fn strike_in_training(folder: &Path, signal: i32, rank: usize) -> String {
     let job = started(folder, &long_args("run"), Some(PATIENCE));
     wait_for_checkpoints(&folder.join("run"), 1);
     let ranks = children(job.id());
     assert_eq!(ranks.len(), 2, "mpirun's children are the ranks");
     assert!(!folder.join("run/cells/pretrain-ours-seed0.json").exists(), "struck before the end");
-    strike(job, &ranks, rank, name)
+    strike(job, &ranks, rank, signal)
 }
 
 /// The two ranks of a job that has just been started.
@@ -131,7 +100,7 @@ fn a_rank_that_is_stopped_before_the_first_step_is_done_ends_the_job_within_a_mi
             "in MPI's start" => std::thread::sleep(Duration::from_millis(150)),
             _ => (),
         }
-        let text = strike(job, &ranks, rank, "-STOP");
+        let text = strike(job, &ranks, rank, libc::SIGSTOP);
         assert!(text.contains(&format!("rank {rank} (process {}", ranks[rank])), "stopped {when}: {text}");
     }
 }
@@ -145,10 +114,10 @@ fn a_job_that_is_suspended_as_a_whole_and_continued_finishes() {
     let mut job = started(folder.path(), &long_args("run"), Some(PATIENCE));
     wait_for_checkpoints(&folder.path().join("run"), 1);
     let ranks = children(job.id());
-    ranks.iter().for_each(|&rank| signal("-STOP", rank));
+    ranks.iter().for_each(|&rank| send(rank, libc::SIGSTOP));
     std::thread::sleep(Duration::from_secs(2 * PATIENCE));
     assert!(!folder.path().join("run/cells/pretrain-ours-seed0.json").exists(), "suspended before the end");
-    ranks.iter().for_each(|&rank| signal("-CONT", rank));
+    ranks.iter().for_each(|&rank| send(rank, libc::SIGCONT));
     let code = ended(&mut job, Instant::now() + Duration::from_secs(400));
     assert_eq!(code, Some(0), "{}", stderr(&job.wait_with_output().unwrap()));
     assert!(folder.path().join("run/metrics.csv").exists());
@@ -163,10 +132,12 @@ fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same
         let curve = cell(run, "pretrain-ours-seed0")["curve"].clone();
         (curve, std::fs::read_to_string(run.join("metrics.csv")).unwrap())
     };
-    for (name, rank) in [("-KILL", 0), ("-KILL", 1), ("-STOP", 0), ("-STOP", 1)] {
+    for (signal, rank) in
+        [libc::SIGKILL, libc::SIGSTOP].into_iter().flat_map(|signal| [(signal, 0), (signal, 1)])
+    {
         let folder = folder();
-        let text = strike_in_training(folder.path(), name, rank);
-        if name == "-STOP" {
+        let text = strike_in_training(folder.path(), signal, rank);
+        if signal == libc::SIGSTOP {
             assert!(
                 text.contains(&format!("rank {rank} (process ")) && text.contains("has been stopped"),
                 "{text}"
@@ -174,7 +145,7 @@ fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same
         }
         succeeded(&eqr_ranks(folder.path(), 2, &long_args("run")));
         let run = folder.path().join("run");
-        assert_eq!(cell(&run, "pretrain-ours-seed0")["resumed"], true, "{name}");
-        assert_eq!(numbers(&run), numbers(long_run_of_two_ranks()), "{name} to rank {rank}");
+        assert_eq!(cell(&run, "pretrain-ours-seed0")["resumed"], true, "signal {signal}");
+        assert_eq!(numbers(&run), numbers(long_run_of_two_ranks()), "signal {signal} to rank {rank}");
     }
 }
