@@ -162,8 +162,8 @@ impl<'a> Reader<'a> {
         let [last, bytes] = storage.place(count - 1);
         match dataset.offset() {
             Some(start) if end(start) && last.checked_add(bytes) == Some(dataset.storage_size()) => {
-                let checksums = Arc::new(self.checksums(split, prefix == "mask", count)?);
-                Ok(Some(StoredImages { storage, start, checksums }))
+                let checksums = self.checksums(split, prefix == "mask", count)?;
+                Ok(Some(StoredImages::new(storage, start, checksums)))
             }
             _ => refuse(&shape),
         }

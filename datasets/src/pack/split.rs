@@ -1,9 +1,10 @@
-//! A split whose images stay in the file. Every image is compared with its checksum when it is read.
+//! A split whose images stay in the file. Every image is compared with its checksum when it is first read.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use image::{GrayImage, RgbImage};
 use ndarray::{Array2, Axis};
@@ -37,15 +38,32 @@ pub(super) struct StoredImages {
     /// Position of the first byte of the data in the file.
     pub start: u64,
     /// (N, 32), BLAKE3 hash of the bytes of every image.
-    pub checksums: Arc<Array2<u8>>,
+    checksums: Arc<Array2<u8>>,
+    /// Whether an image has been read with its checksum. Pixels are read as fast as their checksums are taken, so
+    /// that further epochs do not take them again.
+    checked: Arc<[AtomicBool]>,
 }
 
 const WRONG_CHECKSUM: &str = "its bytes do not have the recorded checksum";
 
 impl StoredImages {
+    /// Images stored as `storage` from the byte `start`, with their checksums: (N, 32).
+    pub fn new(storage: Storage, start: u64, checksums: Array2<u8>) -> Self {
+        let checked = (0..checksums.nrows()).map(|_| AtomicBool::new(false)).collect();
+        StoredImages { storage, start, checksums: Arc::new(checksums), checked }
+    }
+
     /// Whether `bytes` are those of image `index`.
     fn matches(&self, index: usize, bytes: &[u8]) -> bool {
         self.checksums.index_axis(Axis(0), index).iter().eq(blake3::hash(bytes).as_bytes())
+    }
+
+    /// Whether `bytes` are those of image `index`, or were when it was first read.
+    fn matches_once(&self, index: usize, bytes: &[u8]) -> bool {
+        let checked = &self.checked[index];
+        let matches = checked.load(Ordering::Relaxed) || self.matches(index, bytes);
+        checked.store(matches, Ordering::Relaxed);
+        matches
     }
 }
 
@@ -163,7 +181,7 @@ impl PackedSplit {
     /// The stored bytes of the image or mask `index`, which `what` names in the error.
     fn bytes(&self, stored: &StoredImages, what: &str, index: usize) -> Result<Vec<u8>> {
         let bytes = self.unchecked_bytes(stored, index)?;
-        if !stored.matches(index, &bytes) {
+        if !stored.matches_once(index, &bytes) {
             return Err(self.damaged(what, index, WRONG_CHECKSUM));
         }
         Ok(bytes)

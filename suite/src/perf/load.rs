@@ -140,8 +140,8 @@ impl Workload {
     /// The result without its configuration.
     ///
     /// The ceiling decodes and crops the same images from memory, on the same threads, without batches. The
-    /// rest of the time goes to reading, to checksums, to copying into the batch's tensor, and to threads that
-    /// wait for the last image of a batch. The checksums are those of the same bytes, which loading takes too.
+    /// rest of the time goes to reading, to copying into the batch's tensor, and to threads that wait for the
+    /// last image of a batch. The checksums of the same bytes are taken once, when an image is first read.
     fn measure(&self, rounds: usize) -> Result<Value> {
         let (mut epoch, mut ceiling_epoch) = (0, 0);
         let mut loading = || {
