@@ -47,8 +47,8 @@ impl fmt::Display for Findings {
     }
 }
 
-/// Checks the run in `folder`: manifest, cells, checkpoints, the packs in the run's folder and in `data_roots`, and
-/// the files of the report against the cells.
+/// Checks the run in `folder`: manifest, cells, checkpoints, the packs in the run's folder and in
+/// `data_roots`, and the files of the report against the cells.
 ///
 /// # Errors
 /// A folder that holds no run.
@@ -110,8 +110,8 @@ fn check_checkpoints(folder: &RunFolder, findings: &mut Findings) {
     findings.count("checkpoints", all.len());
 }
 
-/// Checks that every training that ended has kept its encoder. A run removes only older checkpoints, and `record`
-/// keeps none.
+/// Checks that every training that ended has kept its encoder. A run removes only older checkpoints, and
+/// `record` keeps none.
 fn check_final_encoders(folder: &RunFolder, cells: &[Cell], findings: &mut Findings) {
     if !folder.path(layout::CHECKPOINTS).exists() && !folder.path(layout::LOG).exists() {
         findings.notes.push("a recorded run has no checkpoints to check".to_owned());
@@ -198,8 +198,8 @@ fn check_report(folder: &RunFolder, findings: &mut Findings) {
     findings.count("files of the report", files.len());
 }
 
-/// Sets damaged cells aside, removes half-written files, and writes the report anew if no cell was lost. Returns
-/// the cells that were lost: the run is then no longer finished.
+/// Sets damaged cells aside, removes half-written files, and writes the report anew if no cell was lost.
+/// Returns the cells that were lost: the run is then no longer finished.
 ///
 /// # Errors
 /// A file system error; no cell that is whole.

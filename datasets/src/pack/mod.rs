@@ -23,10 +23,10 @@
 //! | `masks` | (N, H, W) | uint8: a class id for each pixel, 0 = void |
 //! | `latents` | (N, 7) | float32, with the attribute `views` = views per object |
 //!
-//! Image files are JPEG or PNG, or GIF, BMP, WebP or TIFF if the source has such files. The format is detected from the
-//! content, not from the name. If there are several frames, the first is used. Generated sets have no
-//! `names`. Sets with masks have `mask_checksums` and either `masks` or `mask_bytes` (PNG), `mask_places` and
-//! `mask_sizes`. Only renders have `latents`.
+//! Image files are JPEG or PNG, or GIF, BMP, WebP or TIFF if the source has such files. The format is
+//! detected from the content, not from the name. If there are several frames, the first is used. Generated
+//! sets have no `names`. Sets with masks have `mask_checksums` and either `masks` or `mask_bytes` (PNG),
+//! `mask_places` and `mask_sizes`. Only renders have `latents`.
 //!
 //! `content` is the BLAKE3 hash (hex) of name, kind, class names, mean, std and, for each split, its name,
 //! storage, labels, checksums, views and latents. Each text or array is preceded by its length in bytes as a

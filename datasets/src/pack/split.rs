@@ -39,8 +39,8 @@ pub(super) struct StoredImages {
     pub start: u64,
     /// (N, 32), BLAKE3 hash of the bytes of every image.
     checksums: Arc<Array2<u8>>,
-    /// Whether an image has been read with its checksum. Pixels are read as fast as their checksums are taken, so
-    /// that further epochs do not take them again.
+    /// Whether an image has been read with its checksum. Pixels are read as fast as their checksums are
+    /// taken, so that further epochs do not take them again.
     checked: Arc<[AtomicBool]>,
 }
 

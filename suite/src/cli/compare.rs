@@ -89,8 +89,8 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
 /// A line of the table.
 type Line = [String; 6];
 
-/// The lines of a table with columns as wide as their longest text, and the notes below it. They are made one by
-/// one, because files of others may have a million.
+/// The lines of a table with columns as wide as their longest text, and the notes below it. They are made one
+/// by one, because files of others may have a million.
 fn as_table(found: &Comparison) -> impl Iterator<Item = String> + '_ {
     let header = ["", "baseline", "candidate", "gain", "p of a drop", "verdict"].map(str::to_owned);
     let mut widths = header.each_ref().map(|text| width(text));

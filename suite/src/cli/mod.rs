@@ -80,8 +80,8 @@ enum Command {
 pub struct CommandLine(Result<(String, Command), clap::Error>);
 
 impl CommandLine {
-    /// Reads the command line, and lets the signals through that the launcher has held back. A command that can
-    /// be continued takes them as requests to stop; any other is ended by them.
+    /// Reads the command line, and lets the signals through that the launcher has held back. A command that
+    /// can be continued takes them as requests to stop; any other is ended by them.
     ///
     /// # Errors
     /// An error of the operating system.
@@ -94,8 +94,8 @@ impl CommandLine {
         Ok(CommandLine(parsed))
     }
 
-    /// Runs the command as one rank of `ranks` and returns the exit code. If only this rank knows of a failure,
-    /// it ends the other ranks.
+    /// Runs the command as one rank of `ranks` and returns the exit code. If only this rank knows of a
+    /// failure, it ends the other ranks.
     pub fn run(self, ranks: &dyn Collective) -> i32 {
         let leads = ranks.rank() == 0;
         if !leads {

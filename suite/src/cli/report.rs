@@ -26,8 +26,8 @@ pub struct ReportArgs {
     /// Print only the tables that mirror this table of the paper; default: all tables.
     #[arg(long)]
     table: Option<u8>,
-    /// Print all tables to the terminal, and not only the claims and the main tables. The other formats always
-    /// have all.
+    /// Print all tables to the terminal, and not only the claims and the main tables. The other formats
+    /// always have all.
     #[arg(long, conflicts_with = "json")]
     full: bool,
 }

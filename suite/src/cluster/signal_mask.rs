@@ -24,8 +24,8 @@ pub fn release() {
 
 fn change(how: c_int) {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigemptyset` initialises the set before it is used; all calls are async-signal-safe, and cannot
-    // fail with valid arguments.
+    // SAFETY: `sigemptyset` initialises the set before it is used; all calls are async-signal-safe, and
+    // cannot fail with valid arguments.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in STOP_REQUESTS {

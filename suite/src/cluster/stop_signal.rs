@@ -1,6 +1,6 @@
 //! A request to stop early: SIGUSR1 and SIGTERM, which schedulers send before a job's time is up, and SIGINT
-//! (Ctrl-C). All ranks stop at the same step, the training writes a checkpoint, and the program ends with exit
-//! code 75. The same command then continues the run.
+//! (Ctrl-C). All ranks stop at the same step, the training writes a checkpoint, and the program ends with
+//! exit code 75. The same command then continues the run.
 
 use std::ffi::c_int;
 use std::io::{self, Read};

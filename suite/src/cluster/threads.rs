@@ -17,8 +17,8 @@ const POOLS: usize = 3;
 /// Threads besides those: the one that keeps a run's lock fresh, and one to spare.
 const OTHERS: usize = 2;
 
-/// Checks that a process that computes with `threads` threads can start them all. libtorch waits forever for a
-/// thread that is refused.
+/// Checks that a process that computes with `threads` threads can start them all. libtorch waits forever for
+/// a thread that is refused.
 ///
 /// # Errors
 /// Threads that the operating system refuses (exit code 3).

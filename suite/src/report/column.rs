@@ -123,8 +123,8 @@ impl Column {
         Some((self.sample(method)?.summary()?.mean - floor) / (ceiling - floor))
     }
 
-    /// The best contestant, if there are at least two and no tie, if it is better than the floor, and if it has
-    /// at least [`SEEDS`] seeds.
+    /// The best contestant, if there are at least two and no tie, if it is better than the floor, and if it
+    /// has at least [`SEEDS`] seeds.
     fn best(&self) -> Option<Best> {
         let sign = if self.better == Better::Lower { -1.0 } else { 1.0 };
         let methods = self.samples.iter().enumerate().filter(|(_, method)| method.role == Role::Contestant);

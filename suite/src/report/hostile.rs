@@ -1,6 +1,6 @@
-//! Names, titles and notes that each format could take for its own marks: terminal escapes, HTML, LaTeX, formulas,
-//! Markdown, 400 letters, and marks that turn the order of letters. In every format they are text: the report has
-//! the structure of one with harmless names.
+//! Names, titles and notes that each format could take for its own marks: terminal escapes, HTML, LaTeX,
+//! formulas, Markdown, 400 letters, and marks that turn the order of letters. In every format they are text:
+//! the report has the structure of one with harmless names.
 
 use std::collections::BTreeSet;
 

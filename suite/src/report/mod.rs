@@ -135,8 +135,8 @@ pub fn write(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> 
     write(documents(folder, cells, contexts)?)
 }
 
-/// The files of a report: figures, `metrics.csv`, and the files of every format. They depend on the run's cells,
-/// contexts, manifest and pictures alone.
+/// The files of a report: figures, `metrics.csv`, and the files of every format. They depend on the run's
+/// cells, contexts, manifest and pictures alone.
 ///
 /// # Errors
 /// No finished cell; a cell with a problem.

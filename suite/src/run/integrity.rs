@@ -1,4 +1,5 @@
-//! What a run makes sure of before and after its work: its cells are those that it wrote, and none is missing.
+//! What a run makes sure of before and after its work: its cells are those that it wrote, and none is
+//! missing.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +48,8 @@ pub(super) fn planned(
     Ok(ids)
 }
 
-/// All cells of the folder, of which every planned one is there as it was written. The folder is still the run.
+/// All cells of the folder, of which every planned one is there as it was written. The folder is still the
+/// run.
 ///
 /// # Errors
 /// A manifest or cells that are gone or damaged.

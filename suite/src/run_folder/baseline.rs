@@ -1,5 +1,5 @@
-//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables, figures) into
-//! a folder of baselines. `report` and `compare` read such a folder as they read the run.
+//! `eqr-bench record`: copies the small files of a finished run (manifest, cells, values, tables, figures)
+//! into a folder of baselines. `report` and `compare` read such a folder as they read the run.
 
 use std::fs;
 use std::path::{Component, Path};

@@ -1,12 +1,12 @@
 //! Claims: files that say which process may do something. At most one process has the claim at a path.
 //!
 //! A claim is written under another name and linked into place, so it is whole from the start, and it has a
-//! token that no other claim has. Whoever removes the claim of a process that is gone must first have the claim
-//! to do so, at a path that is named after its content. So only one process removes it, and none removes the claim
-//! that came after it.
+//! token that no other claim has. Whoever removes the claim of a process that is gone must first have the
+//! claim to do so, at a path that is named after its content. So only one process removes it, and none
+//! removes the claim that came after it.
 //!
-//! No clocks are compared. A process of this machine is looked up. Any other one must touch its claim every few
-//! seconds, and its claim is stale if that has not happened during a long look of this process.
+//! No clocks are compared. A process of this machine is looked up. Any other one must touch its claim every
+//! few seconds, and its claim is stale if that has not happened during a long look of this process.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -36,8 +36,8 @@ fn look_interval() -> Duration {
 /// Number of looks within which a process that was just killed ends: 5 s.
 const LOOKS_AT_A_KILLED_PROCESS: u32 = LOOKS / 8;
 
-/// Number of looks within which a process out of sight touches its claim: 2 minutes. A file server may keep it
-/// waiting.
+/// Number of looks within which a process out of sight touches its claim: 2 minutes. A file server may keep
+/// it waiting.
 const LOOKS_AT_A_STRANGER: u32 = 3 * LOOKS;
 
 /// Time after which the owner of a claim touches it again: 5 s.
@@ -247,7 +247,8 @@ impl Seen {
         Ok(Seen { content, modified: metadata.modified().ok(), claim, is_folder: metadata.is_dir() })
     }
 
-    /// Path of the claim to remove this one, which is at `path`. Its name follows from the content, token included.
+    /// Path of the claim to remove this one, which is at `path`. Its name follows from the content, token
+    /// included.
     fn right_to_remove(&self, path: &Path) -> PathBuf {
         let content = blake3::hash(&self.content).to_hex();
         path.with_file_name(temporary_name(&format!("removal-of-{}", &content[..32])))

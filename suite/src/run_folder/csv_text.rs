@@ -22,7 +22,8 @@ pub fn unguarded(written: &str) -> &str {
     written.strip_prefix(APOSTROPHE).filter(|text| needs_guard(text)).unwrap_or(written)
 }
 
-/// Whether the text, without apostrophes in front, begins like a formula and is neither a dash nor made of numbers.
+/// Whether the text, without apostrophes in front, begins like a formula and is neither a dash nor made of
+/// numbers.
 fn needs_guard(text: &str) -> bool {
     text.trim_start_matches(APOSTROPHE).starts_with(FORMULA) && text != "-" && !is_of_numbers(text)
 }

@@ -1,7 +1,7 @@
 //! The folder of a run: its cells, failure reports and log.
 //!
-//! Cells are sealed, and `cells.log` lists the checksum of each finished cell: a cell that was changed, exchanged
-//! or removed, or that another run wrote, is recognised.
+//! Cells are sealed, and `cells.log` lists the checksum of each finished cell: a cell that was changed,
+//! exchanged or removed, or that another run wrote, is recognised.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -162,8 +162,8 @@ impl RunFolder {
         Ok((cells, problems))
     }
 
-    /// Moves every cell with a problem into `damaged/`, removes its line from `cells.log`, so that it counts as not
-    /// finished, and returns the problems.
+    /// Moves every cell with a problem into `damaged/`, removes its line from `cells.log`, so that it counts
+    /// as not finished, and returns the problems.
     ///
     /// # Errors
     /// A folder that is not a run, a file system error.
@@ -255,8 +255,8 @@ impl RunFolder {
         }))
     }
 
-    /// Records the hash of the configuration that the cells belong to. If the whole log is gone, every cell that
-    /// has its own seal and name is listed again, and `true` is returned.
+    /// Records the hash of the configuration that the cells belong to. If the whole log is gone, every cell
+    /// that has its own seal and name is listed again, and `true` is returned.
     ///
     /// # Errors
     /// A file system error.
@@ -287,7 +287,8 @@ impl RunFolder {
             .collect())
     }
 
-    /// The lines of `cells.log`. Lines that a crash has cut are skipped, because their cells were not written.
+    /// The lines of `cells.log`. Lines that a crash has cut are skipped, because their cells were not
+    /// written.
     fn log_lines(&self) -> Result<Vec<LogLine>> {
         let path = self.path(layout::CELLS_LOG);
         let text = match fs::read(&path) {

@@ -24,9 +24,10 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Locks `folder`, and creates it if needed. The owner of a lock touches it every few seconds. If it finds
-    /// that the lock is no longer its own, all ranks end at once with exit code 3. That happens if someone removes
-    /// the file, or if this process stood still for minutes and another machine took it for dead.
+    /// Locks `folder`, and creates it if needed. The owner of a lock touches it every few seconds. If it
+    /// finds that the lock is no longer its own, all ranks end at once with exit code 3. That happens if
+    /// someone removes the file, or if this process stood still for minutes and another machine took it for
+    /// dead.
     ///
     /// # Errors
     /// Another run that uses the folder; a file system error.

@@ -21,8 +21,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The column with numbers that may have a decimal comma.
 const VALUE: &str = "value";
 
-/// The rows of the file at `path`, which is read piece by piece. The columns may be separated by commas, semicolons
-/// or tabs. In the last two cases a value may have a decimal comma.
+/// The rows of the file at `path`, which is read piece by piece. The columns may be separated by commas,
+/// semicolons or tabs. In the last two cases a value may have a decimal comma.
 ///
 /// # Errors
 /// A file that cannot be read or is not text.

@@ -1,5 +1,5 @@
-//! Seals of small JSON files: the second line holds the BLAKE3 hash of all other lines. A file that was changed,
-//! cut or joined with another is so recognised when it is read. It stays plain JSON.
+//! Seals of small JSON files: the second line holds the BLAKE3 hash of all other lines. A file that was
+//! changed, cut or joined with another is so recognised when it is read. It stays plain JSON.
 
 use std::path::Path;
 

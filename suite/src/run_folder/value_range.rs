@@ -1,5 +1,5 @@
-//! The values that a metric may have. A value outside was not measured: a file was changed, or percents stand where
-//! fractions belong.
+//! The values that a metric may have. A value outside was not measured: a file was changed, or percents stand
+//! where fractions belong.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The counts of a suite and their ranges. The upper ends are far above what is of use, so that a slip of the pen
-//! is refused before the work and not met in the middle of it.
+//! The counts of a suite and their ranges. The upper ends are far above what is of use, so that a slip of the
+//! pen is refused before the work and not met in the middle of it.
 
 use std::ops::RangeInclusive;
 

@@ -1,5 +1,5 @@
-//! Control characters in a suite are refused: its names and notes are printed in tables and messages, and would
-//! change what stands around them.
+//! Control characters in a suite are refused: its names and notes are printed in tables and messages, and
+//! would change what stands around them.
 
 use std::ops::Range;
 

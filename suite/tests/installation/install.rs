@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A built checkout with empty libraries and an engine that prints its arguments, and an empty prefix beside it.
+/// A built checkout with empty libraries and an engine that prints its arguments, and an empty prefix beside
+/// it.
 struct Built {
     dir: TempDir,
 }

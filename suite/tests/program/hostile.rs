@@ -1,5 +1,5 @@
-//! Names of files, suites and results that a terminal, a page, LaTeX, a spreadsheet or a CI server would take for
-//! something else than text.
+//! Names of files, suites and results that a terminal, a page, LaTeX, a spreadsheet or a CI server would take
+//! for something else than text.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,8 @@ fn names() -> Vec<String> {
     short.map(str::to_owned).into_iter().chain(["x".repeat(400)]).collect()
 }
 
-/// A finished run whose rows have these names, measured elsewhere; its data set, title and notes have them too.
+/// A finished run whose rows have these names, measured elsewhere; its data set, title and notes have them
+/// too.
 fn run(here: &Path) {
     let names = names();
     let text = |name: &String| serde_json::to_string(name).unwrap();

@@ -361,8 +361,8 @@ fn flipped(flip: usize, name: &Path, here: &Path, expected: &[u8]) -> Outcome {
     }
 }
 
-/// Flips one bit after the other in files of every kind. `report` and a further `run` either give what they gave
-/// before, or name a problem; `verify` names every flip in a file that holds numbers.
+/// Flips one bit after the other in files of every kind. `report` and a further `run` either give what they
+/// gave before, or name a problem; `verify` names every flip in a file that holds numbers.
 #[test]
 fn no_flipped_bit_changes_a_number_silently() {
     let whole = tiny_run();

@@ -1,6 +1,6 @@
-//! A small run is interrupted at random moments: killed, signalled, or out of disk space. The same command then
-//! ends with the numbers of an undisturbed run. The seed is fixed; `EQR_TEST_FULL=1` makes all interruptions, the
-//! other calls a share.
+//! A small run is interrupted at random moments: killed, signalled, or out of disk space. The same command
+//! then ends with the numbers of an undisturbed run. The seed is fixed; `EQR_TEST_FULL=1` makes all
+//! interruptions, the other calls a share.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -141,8 +141,8 @@ enum Receiver {
     Rank(usize),
 }
 
-/// Starts the run, sends a signal after some seconds, and waits until all processes are gone. Returns the exit code
-/// of the process that was started.
+/// Starts the run, sends a signal after some seconds, and waits until all processes are gone. Returns the
+/// exit code of the process that was started.
 fn interrupted(here: &Path, ranks: usize, seconds: f64, signal: i32, receiver: Receiver) -> i32 {
     let mut command = command(here, ranks);
     let mut child = spawn(interruptible(&mut command).stdout(Stdio::null()).stderr(log(here)));

@@ -1,4 +1,5 @@
-//! Helper processes of the launcher. They run with the signals that the launcher holds back, so Ctrl-C ends them.
+//! Helper processes of the launcher. They run with the signals that the launcher holds back, so Ctrl-C ends
+//! them.
 
 use std::io;
 use std::os::unix::process::CommandExt;

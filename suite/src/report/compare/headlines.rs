@@ -1,5 +1,5 @@
-//! The headlines of a run: one value per row of a table and pretraining seed. Files of others may have millions of
-//! rows, so that each word is kept once, and a row of the file as three numbers.
+//! The headlines of a run: one value per row of a table and pretraining seed. Files of others may have
+//! millions of rows, so that each word is kept once, and a row of the file as three numbers.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -25,8 +25,8 @@ pub struct Draw<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Headline([Arc<str>; 4]);
 
-/// Values by headline, then by pretraining seed: the mean over its draws, with the sign chosen so that larger is
-/// better.
+/// Values by headline, then by pretraining seed: the mean over its draws, with the sign chosen so that larger
+/// is better.
 #[derive(Debug, Default)]
 pub struct Headlines {
     /// In ascending order, each with the place of its values.

@@ -59,7 +59,8 @@ fn render(table: &Table) -> String {
     text
 }
 
-/// An item of a list. A text that begins like a block of its own, such as a list in the list, is still a text.
+/// An item of a list. A text that begins like a block of its own, such as a list in the list, is still a
+/// text.
 fn item(before: &str, text: &str) -> String {
     let text = escaped(text);
     let digits = text.chars().take_while(char::is_ascii_digit).count();
@@ -89,8 +90,8 @@ fn entry(entry: &TableEntry) -> String {
     }
 }
 
-/// Text in one line with the characters escaped that Markdown or HTML would take for marks. What they take for
-/// text stays as it is: intervals in brackets, `p < 0.05`, underscores within names.
+/// Text in one line with the characters escaped that Markdown or HTML would take for marks. What they take
+/// for text stays as it is: intervals in brackets, `p < 0.05`, underscores within names.
 fn escaped(text: &str) -> String {
     let text = one_line(text);
     let mut escaped = String::with_capacity(text.len());
