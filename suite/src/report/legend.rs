@@ -23,7 +23,7 @@ impl Legend {
         let Legend { best, runner_up, significant } = self;
         let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();
         format!(
-            "{best} best of its {place}, if it is above the floor and has at least {SEEDS} seeds; \
+            "{best} best of its {place}, floor and ceiling aside, if above the floor and of {SEEDS} seeds or more; \
              {runner_up}{significant} significantly better than the runner-up (p < {LEVEL}, Holm-corrected within \
              {which} table)"
         )

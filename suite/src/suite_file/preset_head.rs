@@ -19,7 +19,7 @@ impl PresetHead {
         let (machine, cost) =
             sentences.find_map(|sentence| sentence.strip_prefix("Cost"))?.split_once(": ")?;
         // the conditions stand in the preset
-        let end = [", or ", " at ", " (", " for all "].into_iter().filter_map(|mark| cost.find(mark)).min();
+        let end = [", or ", " at ", " ("].into_iter().filter_map(|mark| cost.find(mark)).min();
         let cost = &cost[..end.unwrap_or(cost.len())];
         let cost = if machine == " on 2 cores" { format!("{cost}{machine}") } else { cost.to_owned() };
         Some(PresetHead { summary, cost })

@@ -165,13 +165,17 @@ mod tests {
     #[test]
     fn best_is_bold_and_the_runner_up_underlined() {
         let context = context(&["rotation"], &["Ours", "VICReg", "SIE(rot)"]);
-        let cell = |method, r2| probe(method, 0, &[value("rotation", "r2_per_output", 0, r2)]);
-        let cells = [cell("Ours", 0.5), cell("VICReg", 0.4), cell("SIE(rot)", 0.3)];
+        let cell = |method, seed, r2| probe(method, seed, &[value("rotation", "r2_per_output", 0, r2)]);
+        let cells: Vec<_> = (0..3)
+            .flat_map(|seed| {
+                [("Ours", 0.5), ("VICReg", 0.4), ("SIE(rot)", 0.3)].map(|(method, r2)| cell(method, seed, r2))
+            })
+            .collect();
         let text = rendered(&cells, &context, "latex");
         for part in [
-            "Ours & \\textbf{0.500} \\\\",
-            "VICReg & \\underline{0.400} \\\\",
-            "SIE(rot) & 0.300 \\\\",
+            "Ours & \\textbf{0.500 ",
+            "VICReg & \\underline{0.400 ",
+            "SIE(rot) & 0.300 ",
             "\\toprule",
             "\\end{document}",
         ] {
