@@ -13,8 +13,8 @@ use crate::run_folder::{layout, manifest};
 use crate::suite_file::names::file_name;
 
 /// Files that a baseline keeps. The rest (checkpoints, features, rendered data) can be regenerated.
-const FILES: [&str; 5] =
-    [layout::MANIFEST, layout::CELLS_LOG, layout::REPORT, layout::METRICS, layout::TIMING];
+const FILES: [&str; 6] =
+    [layout::MANIFEST, layout::CELLS_LOG, layout::REPORT, layout::METRICS, layout::TIMING, layout::PAGE];
 
 /// Folders that a baseline keeps.
 const FOLDERS: [&str; 3] = [layout::CELLS, layout::TABLES, layout::FIGURES];
