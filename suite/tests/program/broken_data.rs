@@ -314,7 +314,4 @@ fn places_where_no_pack_can_be_written() {
     ] {
         is_refusal(&eqr(here, &["data", "pack", "class-folders", "photos", "--out", out]), &[says]);
     }
-    // a pack of pixels has no files to decode
-    succeeded(&eqr(here, &pack_args("photos", &["--side", "8"])));
-    is_refusal(&eqr(here, &["perf", "load", "--pack", "out.h5"]), &["pixels", "without --side"]);
 }

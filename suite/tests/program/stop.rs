@@ -73,6 +73,8 @@ impl Endless {
         command.args(args).current_dir(here).env("EQR_WATCHDOG_SECONDS", "2");
         let run = Endless(spawn(interruptible(&mut command).stdout(Stdio::null()).stderr(Stdio::piped())));
         wait_for(&here.join("endless/cells.log"));
+        // a request before the endless measurement begins would end the run by itself
+        std::thread::sleep(Duration::from_secs(2));
         run
     }
 
