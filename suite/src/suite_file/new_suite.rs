@@ -61,7 +61,7 @@ impl OwnData {
     }
 }
 
-/// The suite `name`, made of the preset `from`. With `data`, it trains on that pack for [`STEPS`] steps and
+/// The suite `name`, made of the preset `from`. With `data`, it trains on that pack for about 800 steps and
 /// mirrors no table of the paper.
 ///
 /// # Errors
