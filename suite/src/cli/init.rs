@@ -15,7 +15,7 @@ use crate::suite_file::new_suite::{OwnData, new_suite};
 const DEFAULT: &str = "quickstart";
 
 /// An existing suite is never replaced by itself: its user may have changed it.
-const SUITE: OutputKind = OutputKind { name: "a new file", begins: |_| false };
+const SUITE: OutputKind = OutputKind { name: "made by this call", begins: |_| false };
 
 /// Options of `init`.
 #[derive(Args)]
