@@ -203,7 +203,7 @@ fn another_version_is_named_with_both_numbers() {
     bytes[9] = b'7';
     fs::write(&path, bytes).unwrap();
     let reason = format_reason(Dataset::open(&path));
-    assert!(reason.contains("expected eqr-pack version 2, found version 7"), "{reason}");
+    assert!(reason.contains("expected eqr-pack version 2 to 3, found version 7"), "{reason}");
 }
 
 #[test]
