@@ -66,8 +66,14 @@ static END_JOB: OnceLock<fn(i32) -> !> = OnceLock::new();
 pub fn end_job(code: i32) -> ! {
     match END_JOB.get() {
         Some(end_job) => end_job(code),
-        None => std::process::exit(code),
+        None => end_now(code),
     }
+}
+
+/// Ends this process with an exit code, from any thread. Handlers of `exit` are not run: they would destroy
+/// what other threads still compute with, and the process would end by a signal.
+pub fn end_now(code: i32) -> ! {
+    signal_hook::low_level::exit(code)
 }
 
 /// Ends the whole job with `end_ranks` when any thread of this process panics, because other ranks would wait
