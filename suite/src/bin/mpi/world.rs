@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
 use eqr_bench::cluster::watchdog::waiting;
+use eqr_bench::failure::end_now;
 use eqr_models::Collective;
 use eqr_models::collective::OVERLAPPED_BYTES;
 use mpi::Threading;
@@ -53,7 +54,7 @@ impl World {
 pub fn abort_job(code: i32) -> ! {
     if !mpi::is_initialized() {
         // the launcher ends the other processes when one of them ends like this
-        std::process::exit(code);
+        end_now(code);
     }
     // another thread may be blocked in MPI: if the abort waits for it, this process still ends
     std::thread::spawn(|| {
