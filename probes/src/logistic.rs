@@ -167,6 +167,12 @@ impl Fitter {
         })
     }
 
+    /// Variance of the features around their mean, averaged over the D features; 1 for constant features.
+    pub fn mean_variance(&self) -> f64 {
+        let variance = self.axes.variance.mean(Kind::Double).double_value(&[]) * self.axes.unit.powi(2);
+        if variance > 0.0 { variance } else { 1.0 }
+    }
+
     /// Fits one problem for each of `lambdas` (all above 0) that is in `chains`, and returns them in the
     /// order of `lambdas`. The strongest penalties start from `start`, or from class frequencies. After each round,
     /// `progress` is called with the number of finished problems.

@@ -2,6 +2,9 @@
 //! chosen on the validation split. The model is then refitted on the training and validation splits together
 //! and evaluated on the test split, along with nearest neighbours. The grid is distributed over any number of
 //! ranks.
+//!
+//! Strengths count in units of the features' mean variance over the training split. The accuracy then does
+//! not depend on the features' unit, and for features of unit variance the grid is the protocol's.
 
 use std::ops::Range;
 
@@ -24,8 +27,8 @@ pub struct LabelledSplit {
     pub y: Tensor,
 }
 
-/// A labelled data set with three splits, on one device. Features are not standardised, because the
-/// protocol's grid of strengths is meant for unscaled features.
+/// A labelled data set with three splits, on one device. Single features are not standardised: a linear model
+/// on features as they are is what the protocol asks for.
 #[derive(Debug)]
 pub struct TransferData {
     /// Name used in messages.
@@ -43,7 +46,7 @@ pub struct TransferData {
 /// Result for one strength of the grid.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GridPoint {
-    /// Strength of the penalty.
+    /// Strength of the penalty, in units of the features' mean variance.
     pub lambda: f64,
     /// Top-1 accuracy on the validation split.
     pub val_top1: f64,
@@ -108,16 +111,17 @@ pub fn transfer(
 ) -> Result<Transfer> {
     check(data)?;
     let classes = data.classes as i64;
-    let lambdas = grid();
-    let chains = divided(chains(lambdas.len()), ranks.size());
-    let strengths: Vec<Range<usize>> =
-        chains.iter().map(|chains| strengths_in(chains, lambdas.len())).collect();
+    let grid = grid();
+    let chains = divided(chains(grid.len()), ranks.size());
+    let strengths: Vec<Range<usize>> = chains.iter().map(|chains| strengths_in(chains, grid.len())).collect();
     let own = strengths[ranks.rank()].clone();
     let mut tick = |ended: usize| progress(ended, own.len());
     let train = Fitter::new(&data.train.x, &data.train.y, classes);
+    let unit = train.mean_variance();
+    let lambdas: Vec<f64> = grid.iter().map(|lambda| lambda * unit).collect();
     let fits = train.fit(&lambdas, chains[ranks.rank()].clone(), None, config, &mut tick);
     let points: Vec<GridPoint> = fits.iter().map(|fit| point(fit, &data.val)).collect();
-    let points = gathered(&points, &lambdas, &strengths, ranks);
+    let points = gathered(&points, &grid, &strengths, ranks);
     let best =
         (0..points.len()).max_by(|&a, &b| points[a].val_top1.total_cmp(&points[b].val_top1)).expect("a grid");
     let start = shared(own.contains(&best).then(|| &fits[best - own.start]), data, ranks);
@@ -130,7 +134,7 @@ pub fn transfer(
     let score = |predicted: &Tensor| Accuracy::new(predicted, &data.test.y, classes);
     Ok(Transfer {
         accuracy: score(&refit[0].predict(&data.test.x)),
-        lambda: lambdas[best],
+        lambda: grid[best],
         knn: score(&knn::vote(&both.x, &both.y, &data.test.x, classes)),
         grid: points,
     })
@@ -148,11 +152,11 @@ fn divided(chains: usize, ranks: usize) -> Vec<Range<usize>> {
     shares(chains, ranks).into_iter().map(next).collect()
 }
 
-/// Gathers the points of all ranks, in the ascending order of `lambdas`. Rank r has fitted the indices
+/// Gathers the points of all ranks, in the ascending order of `grid`. Rank r has fitted the indices
 /// `strengths[r]`.
 fn gathered(
     own: &[GridPoint],
-    lambdas: &[f64],
+    grid: &[f64],
     strengths: &[Range<usize>],
     ranks: &dyn Collective,
 ) -> Vec<GridPoint> {
@@ -169,7 +173,7 @@ fn gathered(
         iterations: row[2] as usize,
         converged: row[3] == 1.0,
     };
-    all.chunks_exact(4).zip(lambdas).map(point).collect()
+    all.chunks_exact(4).zip(grid).map(point).collect()
 }
 
 /// Copies the weight and bias of a fit, which only one rank has, to every rank.

@@ -156,29 +156,32 @@ fn times_and_degrees() {
     }
 }
 
-/// Three separable classes. Features of large scale are classified, and a strength at the end of the grid is
-/// recognised as such.
-#[test]
-fn transfer_of_features_of_large_scale() {
+/// Three overlapping classes, (240, 2) and labels (240).
+fn three_classes() -> (Tensor, Tensor) {
     let y = Tensor::arange(240, (Kind::Int64, tch::Device::Cpu)).remainder(3);
     let centres = Tensor::from_slice(&[3.0, 0.0, 0.0, 3.0, -3.0, -3.0]).view([3, 2]);
-    let x = centres.index_select(0, &y) + noise(7, &[240, 2]) * 0.5;
-    for unit in [1.0, 1e20] {
+    (centres.index_select(0, &y) + noise(7, &[240, 2]) * 1.5, y)
+}
+
+/// Units are powers of two, so that no feature is rounded. The last one makes features of deviation 5e-9.
+#[test]
+fn classification_is_the_same_in_every_unit() {
+    let (x, y) = three_classes();
+    let of = |unit: f64| {
         let split = |start: i64| LabelledSplit {
-            x: (&x.narrow(0, start, 80) * unit).to_kind(Kind::Float),
+            x: (x.narrow(0, start, 80) * unit).to_kind(Kind::Float),
             y: y.narrow(0, start, 80),
         };
         let data = TransferData {
-            name: "scale".into(),
+            name: "unit".into(),
             train: split(0),
             val: split(80),
             test: split(160),
             classes: 3,
         };
         let found = transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {}).unwrap();
-        assert_eq!((found.accuracy.top1, found.knn.top1), (1.0, 1.0), "features times {unit}");
         let data = LabelledFeatures {
-            name: "scale".into(),
+            name: "unit".into(),
             train_x: split(0).x,
             train_y: split(0).y,
             test_x: split(160).x,
@@ -187,8 +190,20 @@ fn transfer_of_features_of_large_scale() {
             classes: 3,
         };
         let config = ClassifyConfig { epochs: 100, batch: 16, lr: 1e-2 };
-        assert_eq!(classify(&data, &[0], &config).unwrap()[0].test, 1.0, "features times {unit}");
+        let on_validation: Vec<f64> = found.grid.iter().map(|point| point.val_top1).collect();
+        let linear = classify(&data, &[0], &config).unwrap()[0].test;
+        (found.accuracy.top1, found.knn.top1, found.lambda, on_validation, linear)
+    };
+    let plain = of(1.0);
+    assert!(plain.0 > 0.85 && plain.1 > 0.8 && plain.4 > 0.8, "{plain:?}");
+    assert!(plain.3.iter().any(|&top1| top1 < plain.0 - 0.1), "the strength makes no difference: {plain:?}");
+    for unit in [66, 20, -20, -28].map(|power| 2f64.powi(power)) {
+        assert_eq!(of(unit), plain, "features times {unit}");
     }
+}
+
+#[test]
+fn an_end_of_the_grid_is_recognised() {
     let ends = [1.0, 1e-6, 1e5].map(GridEnd::of);
     assert_eq!(ends, [None, Some(GridEnd::Weakest), Some(GridEnd::Strongest)]);
 }

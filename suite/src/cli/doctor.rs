@@ -5,12 +5,11 @@ use std::ffi::CStr;
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use tch::Device;
 
 use crate::cluster::accelerator::Accelerator;
 use crate::cluster::cores::{allowed_cores, online_cores};
 use crate::cluster::host::cpu_model;
-use crate::cluster::precision::{Precision, cpu_has_bf16};
+use crate::cluster::precision::Precision;
 use crate::console::print_text;
 
 /// Options of `doctor`.
@@ -59,19 +58,9 @@ fn findings() -> Value {
         } else {
             "all cores allowed".to_owned()
         },
-        "precision": format!("{:?} ({})", Precision::Auto.resolve(device), reason(device)),
+        "precision": Precision::Auto.choose(device).to_string(),
         "untested": "more than one GPU (NCCL, or MPI on device memory): not run on the hardware at hand",
     })
-}
-
-fn reason(device: Device) -> &'static str {
-    if device != Device::Cpu {
-        "GPU"
-    } else if cpu_has_bf16() {
-        "the CPU multiplies bf16 in hardware"
-    } else {
-        "the CPU has no AVX512-BF16 or AMX"
-    }
 }
 
 /// A BLAS routine that libtorch calls by its standard name. Another library could define the same symbol and

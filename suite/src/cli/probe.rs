@@ -152,7 +152,7 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
 fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], worker: &Worker) -> Outcome<Vec<Scores<'a>>> {
     let config = ProbeConfig { hidden: args.hidden, epochs: args.epochs, batch: args.batch, lr: args.lr };
     let seeds: Vec<u64> = (0..args.seeds).collect();
-    let precision = match args.precision.resolve(worker.device) {
+    let precision = match args.precision.choose(worker.device).compute {
         Compute::Bf16 => ProbePrecision::Bf16,
         _ => ProbePrecision::Fp32,
     };

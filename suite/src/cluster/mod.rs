@@ -7,6 +7,7 @@ pub mod allocator;
 pub mod cores;
 pub mod host;
 pub mod launch;
+pub mod matrix_product;
 pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;

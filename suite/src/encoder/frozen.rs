@@ -205,6 +205,15 @@ impl FrozenEncoder {
 
 impl FeatureEncoder for FrozenEncoder {
     fn represent(&self, images: &Tensor) -> Result<Representation> {
+        let pieces = images.split(images_at_a_time(self.device, images), 0);
+        let each: Vec<Representation> =
+            pieces.iter().map(|piece| self.represent_at_once(piece)).collect::<Result<_>>()?;
+        Ok(Representation::concatenated(&each))
+    }
+}
+
+impl FrozenEncoder {
+    fn represent_at_once(&self, images: &Tensor) -> Result<Representation> {
         tch::no_grad(|| match &self.backbone {
             Backbone::Vit { vit, arena, pooling } => {
                 let images = images.to_kind(arena.compute().kind());
@@ -237,6 +246,16 @@ impl Encoder for FrozenEncoder {
     }
 }
 
+/// Pixels that a CPU encodes at a time: 32 images of 224 px. Activations grow with the pixels; those of 256 such
+/// images in an EfficientNet took 8 GB, most of it pages that the system cleared anew for each batch.
+const PIXELS_ON_CPU: i64 = 32 * 224 * 224;
+
+/// Number of the images (B, 3, S, S) that are encoded at a time.
+fn images_at_a_time(device: Device, images: &Tensor) -> i64 {
+    let [batch, _, height, width] = images.size()[..] else { unreachable!("images are (B, 3, S, S)") };
+    if device == Device::Cpu { (PIXELS_ON_CPU / (height * width)).max(1) } else { batch.max(1) }
+}
+
 /// The representation of tokens (B, 1 + T, D), the class token first.
 fn pooled(tokens: &Tensor, pooling: Pooling) -> Representation {
     let patches = tokens.narrow(1, 1, tokens.size()[1] - 1);
@@ -257,12 +276,20 @@ fn map_grid(y: &Tensor, map: &Tensor) -> Option<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use tch::Tensor;
+    use tch::{Device, Kind, Tensor};
 
-    use super::{Pooling, map_grid, pooled};
+    use super::{Pooling, images_at_a_time, map_grid, pooled};
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
         Vec::try_from(tensor.flatten(0, -1).to_kind(tch::Kind::Double)).unwrap()
+    }
+
+    #[test]
+    fn large_images_are_encoded_in_smaller_pieces_on_a_cpu() {
+        let images = |side: i64| Tensor::empty([4, 3, side, side], (Kind::Float, Device::Cpu));
+        let pieces = |side: i64| images_at_a_time(Device::Cpu, &images(side));
+        assert_eq!([32, 64, 224, 2048].map(pieces), [1568, 392, 32, 1]);
+        assert_eq!(images_at_a_time(Device::Cuda(0), &images(224)), 4);
     }
 
     #[test]

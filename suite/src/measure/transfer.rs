@@ -127,8 +127,8 @@ pub fn end_of_grid_note(lambda: f64) -> Option<String> {
         GridEnd::Strongest => ("strongest", "stronger"),
     };
     Some(format!(
-        "note: the {end} penalty of the grid (lambda {lambda:.0e}) was chosen: a {beyond} one may be better, or all \
-         are equal. Features are used as they are; the grid suits a spread of about 1"
+        "note: the {end} penalty of the grid (lambda {lambda:.0e}, in units of the features' mean variance) was chosen: \
+         a {beyond} one may be better, or all are equal"
     ))
 }
 

@@ -60,7 +60,7 @@ pub struct ProbeArgs {
 /// Options that the probes reject.
 pub fn probe(args: &ProbeArgs) -> Result<()> {
     let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
-    let compute = args.precision.resolve(worker.device);
+    let compute = args.precision.choose(worker.device).compute;
     let precision = if compute == Compute::Bf16 { ProbePrecision::Bf16 } else { ProbePrecision::Fp32 };
     let config = ProbeConfig { epochs: args.epochs as usize + 1, ..ProbeConfig::default() };
     let seeds: Vec<u64> = (0..args.seeds).collect();

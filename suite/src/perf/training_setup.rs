@@ -16,7 +16,7 @@ use eqr_models::{Arena, Collective, Model, ModelConfig, Registry};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-use crate::cluster::precision::Precision;
+use crate::cluster::precision::{Choice, Precision};
 use crate::cluster::worker::Worker;
 use crate::encoder::network::{model_config_for, parameter_counts};
 use crate::suite_file::data_source::Data;
@@ -94,7 +94,8 @@ impl<'a> TrainingSetup<'a> {
         ensure!(model.method.is_some(), "{} is not trained: there is no step to time", args.method);
         let ranks = worker.ranks.size();
         ensure!(batch >= ranks as i64, "a batch of {batch} is smaller than the {ranks} ranks");
-        let arena = Arena::new(registry, 0, args.precision.resolve(worker.device), worker.device);
+        let precision = Choice::of_leader(worker.ranks, || args.precision.choose(worker.device));
+        let arena = Arena::new(registry, 0, precision.compute, worker.device);
         let adam = Adam::new(&arena, 1e-6);
         Ok(TrainingSetup { args, config, model, arena, batch, adam, device: worker.device })
     }

@@ -61,8 +61,8 @@ impl DeviceName {
     /// The number type of a run on this device.
     pub(super) fn compute(self, requested: Precision) -> Compute {
         match self {
-            DeviceName::Cpu => requested.resolve(Device::Cpu),
-            _ => requested.resolve(FIRST_GPU),
+            DeviceName::Cpu => requested.choose(Device::Cpu).compute,
+            _ => requested.choose(FIRST_GPU).compute,
         }
     }
 }

@@ -60,13 +60,14 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     // a request may have ended the wait for another run
     stop_signal::end_if_requested(ranks)?;
     let _lock = lock?;
-    let compute = prepare::compute(request.precision, &folder, &worker);
+    let precision = prepare::precision(request.precision, &folder, &worker);
+    let compute = precision.compute;
     on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
     on_leader(&worker, || folder.ensure_without_links())?;
     on_leader(&worker, || reuse::check(&request.pretrained))?;
 
     let mut phases = Phases::default();
-    let prepare = || prepare::prepare_all(sub_suites, request, &folder, compute, &worker);
+    let prepare = || prepare::prepare_all(sub_suites, request, &folder, precision, &worker);
     let prepared: Vec<Prepared> = timed(&mut phases.data, prepare)?;
     on_leader(&worker, || integrity::tidy(&folder))?;
     let contexts = reporting::begin(&prepared, &folder, compute, &worker)?;

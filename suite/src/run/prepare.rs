@@ -10,9 +10,9 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, MethodKind};
 use eqr_probes::sequential::Looks;
 
-use crate::cluster::agreement::{agree, from_leader, gather, same_everywhere};
+use crate::cluster::agreement::{agree, gather, same_everywhere};
 use crate::cluster::host::host;
-use crate::cluster::precision::Precision;
+use crate::cluster::precision::{Choice, Precision, Reason};
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
@@ -66,11 +66,12 @@ pub(super) fn on_leader<T: Default>(worker: &Worker, work: impl FnOnce() -> Resu
 }
 
 /// The number type of the run, chosen by rank 0. With `auto`, an existing run keeps the type in its manifest.
-pub(super) fn compute(requested: Precision, folder: &RunFolder, worker: &Worker) -> Compute {
-    let recorded = if requested == Precision::Auto { manifest::precision(folder) } else { None };
-    let own = recorded.unwrap_or_else(|| requested.resolve(worker.device));
-    let bf16 = from_leader(worker.ranks, &(own == Compute::Bf16));
-    if bf16 { Compute::Bf16 } else { Compute::F32 }
+pub(super) fn precision(requested: Precision, folder: &RunFolder, worker: &Worker) -> Choice {
+    let recorded = || {
+        let compute = manifest::precision(folder).filter(|_| requested == Precision::Auto)?;
+        Some(Choice { compute, reason: Reason::Recorded })
+    };
+    Choice::of_leader(worker.ranks, || recorded().unwrap_or_else(|| requested.choose(worker.device)))
 }
 
 /// Opens the files of every sub-suite, then writes the manifest, which makes the folder a run.
@@ -78,13 +79,13 @@ pub(super) fn prepare_all(
     sub_suites: Vec<SubSuite>,
     request: &RunRequest,
     folder: &RunFolder,
-    compute: Compute,
+    precision: Choice,
     worker: &Worker,
 ) -> Outcome<Vec<Prepared>> {
-    let prepare = |sub_suite| prepare(sub_suite, request, folder, compute, worker);
+    let prepare = |sub_suite| prepare(sub_suite, request, folder, precision.compute, worker);
     let prepared = sub_suites.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
     stop_signal::end_if_requested(worker.ranks)?;
-    write_manifest(&prepared, request, folder, compute, worker)?;
+    write_manifest(&prepared, request, folder, precision, worker)?;
     Ok(prepared)
 }
 
@@ -203,7 +204,7 @@ fn write_manifest(
     prepared: &[Prepared],
     request: &RunRequest,
     folder: &RunFolder,
-    compute: Compute,
+    precision: Choice,
     worker: &Worker,
 ) -> Outcome<()> {
     let ranks = worker.ranks;
@@ -216,8 +217,8 @@ fn write_manifest(
             init: prepared.initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str()),
         });
         let row_hashes = prepared.iter().flat_map(|prepared| prepared.row_hashes.clone()).collect();
-        let (read, provenance) = (read.collect::<Vec<_>>(), provenance(worker, &hosts));
-        manifest::establish(folder, &read, compute, request.until_decided, provenance)?;
+        let (read, provenance) = (read.collect::<Vec<_>>(), provenance(worker, &hosts, precision));
+        manifest::establish(folder, &read, precision.compute, request.until_decided, provenance)?;
         row_files::record(folder, &row_hashes)
     })?;
     let manifest = std::fs::read_to_string(folder.path(layout::MANIFEST)).map_err(|_| {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::accelerator::gpu_details;
 use crate::cluster::host::{cpu_model, host, slurm_job};
+use crate::cluster::precision::Choice;
 use crate::cluster::worker::Worker;
 
 /// Dependencies of this program, as it was built.
@@ -17,8 +18,8 @@ const CARGO_LOCK: &[u8] = include_bytes!("../../../Cargo.lock");
 const YEAR_10000: u64 = 253_402_300_800;
 
 /// Program, versions, machine and job of this call, as this rank sees them; `hosts` are the machines of all
-/// ranks.
-pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
+/// ranks, `precision` is the number type of the run.
+pub fn provenance(worker: &Worker, hosts: &[String], precision: Choice) -> Value {
     let mut nodes = hosts.to_vec();
     nodes.sort_unstable();
     nodes.dedup();
@@ -38,6 +39,7 @@ pub fn provenance(worker: &Worker, hosts: &[String]) -> Value {
         "gpus": gpu_details(worker.device),
         "ranks": worker.ranks.size(),
         "threads": worker.threads,
+        "precision": precision.to_string(),
         "device": format!("{:?}", worker.device),
     })
 }

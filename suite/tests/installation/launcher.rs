@@ -16,6 +16,7 @@ echo "path=$LD_LIBRARY_PATH"
 echo "root=$EQR_LIBTORCH"
 echo "pid=$$"
 echo "tunables=$GLIBC_TUNABLES"
+echo "wait=$OMP_WAIT_POLICY"
 for arg in "$@"; do echo "arg=$arg"; done
 while read -r name value; do case $name in SigBlk:) echo "blocked=$value" ;; esac; done </proc/$$/status
 exit 75
@@ -176,6 +177,22 @@ fn huge_pages_are_asked_for_unless_the_user_says_something_about_the_allocator()
     assert_eq!(fact(&output, "tunables"), "glibc.malloc.hugetlb=1");
     let output = install.launcher().env("GLIBC_TUNABLES", "glibc.malloc.check=1").output().unwrap();
     assert_eq!(fact(&output, "tunables"), "glibc.malloc.check=1");
+}
+
+#[test]
+fn threads_that_wait_sleep_unless_the_user_says_otherwise() {
+    let install = Install::new(&["eqr-bench-solo"]);
+    install.libtorch(".libtorch", "version", "2.11.0");
+    let wait = |policy: Option<&str>| {
+        let mut launcher = install.launcher();
+        match policy {
+            Some(policy) => launcher.env("OMP_WAIT_POLICY", policy),
+            None => launcher.env_remove("OMP_WAIT_POLICY"),
+        };
+        fact(&launcher.output().unwrap(), "wait")
+    };
+    assert_eq!(wait(None), "passive");
+    assert_eq!(wait(Some("active")), "active");
 }
 
 #[test]
