@@ -9,11 +9,14 @@ use crate::set_kind::SetKind;
 /// An open pack. Its images stay in the file.
 #[derive(Clone, Debug)]
 pub struct Pack {
+    /// Version of the format.
+    pub version: u32,
     /// Name in tables.
     pub name: String,
     /// What a pair of views is.
     pub kind: SetKind,
-    /// Class names, indexed by label. In sets with masks, the names of the ids 1, 2, ...
+    /// Class names, indexed by label; one name if the images have no labels. In sets with masks, the names of
+    /// the ids 1, 2, ...
     pub class_names: Vec<String>,
     /// Per-channel mean of the training images, in [0, 1].
     pub mean: [f32; 3],
@@ -43,6 +46,11 @@ impl Pack {
             let found = self.splits.iter().map(|split| split.name).collect::<Vec<_>>().join(", ");
             Error::format(&self.path, format!("the pack has no split `{name}`, only {found}"))
         })
+    }
+
+    /// Whether the images are of several classes.
+    pub fn has_labels(&self) -> bool {
+        self.class_names.len() > 1
     }
 
     /// The file.

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde_json::{Value, json};
 
 use super::slot::{Role, Slot, all_slots};
-use super::spec::{PackSpec, Resize};
+use super::spec::PackSpec;
 use super::spool::{Outcome, Spool, SpooledImage};
 use crate::error::{Error, Result};
 use crate::pack::{Contents, Payload, SplitContents, Storage, write};
@@ -277,13 +277,6 @@ fn provenance(
     let Origin { source, input, archive_hash, remarks } = origin;
     let name = input.canonicalize().unwrap_or_else(|_| input.to_path_buf());
     let name = name.file_name().map(|name| name.to_string_lossy().into_owned());
-    let resize = match spec.resize {
-        Resize::Keep => json!("as in the source"),
-        Resize::Square(side) => json!({ "central_square": side, "filter": "bilinear, antialiased" }),
-        Resize::ShortSide(side) => {
-            json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 })
-        }
-    };
     let left_out: Vec<Value> =
         unusable.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
     let mut provenance = json!({
@@ -291,7 +284,7 @@ fn provenance(
         "input": name,
         "archive_blake3": archive_hash.map(|hash| hash.to_hex().to_string()),
         "members_blake3": members_hash(plan, spool),
-        "size": resize,
+        "size": spec.resize.note(),
         "notes": plan.notes,
         "left_out": left_out,
     });

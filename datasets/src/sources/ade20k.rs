@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::access::{Access, Download, Size};
 use super::listing::Listing;
 use super::member_path::{composed, file_name, has_image_ending, last_components};
 use super::plan::{PackPlan, Sample};
@@ -39,7 +40,11 @@ ADEChallengeData2016.zip, or its tree
   annotations/{training,validation}/<name>.png    8 bits: 0 = void, 1..150 = classes
   objectInfo150.txt                               names; without it, classes are numbered",
         sizes: "20,210 train / 2,000 test (the validation images)",
-        download: "967 MB",
+        access: Access::Public(&[Download {
+            url: "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+            size: Size::Exact(967_382_037),
+            sha256: Some("7ff1be44964418441f542a7cc1e1a650e7dc0fc275f5d23252bc9bbdbc977b29"),
+        }]),
         described: "Zhou et al. 2017, Scene Parsing through ADE20K Dataset; sceneparsing.csail.mit.edu",
         licence: "annotations: BSD 3-Clause; images (not MIT's): non-commercial research and education",
     },

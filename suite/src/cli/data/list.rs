@@ -1,0 +1,31 @@
+//! `eqr-bench data list`: the sets that can be packed.
+
+use anyhow::Result;
+use eqr_datasets::sources::SOURCES;
+
+use crate::console::print_text;
+
+/// Prints the sets.
+///
+/// # Errors
+/// Errors of stdout.
+pub fn run() -> Result<()> {
+    let mut text = String::new();
+    for source in SOURCES {
+        let about = &source.info;
+        text += &format!("{}: {}\n", source.kind, about.name);
+        let lines = [
+            ("input", about.expects),
+            ("images", about.sizes),
+            ("download", &about.access.size()),
+            ("described in", about.described),
+            ("licence", about.licence),
+        ];
+        for (key, value) in lines {
+            let value = value.replace('\n', "\n                ");
+            text += &format!("  {key:13} {value}\n");
+        }
+        text += "\n";
+    }
+    print_text(&text)
+}
