@@ -53,6 +53,21 @@ impl Pack {
         self.class_names.len() > 1
     }
 
+    /// Checks that there are labels, which `what` needs.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if there are none.
+    pub fn expect_labels(&self, what: &str) -> Result<()> {
+        if self.has_labels() {
+            return Ok(());
+        }
+        let reason = format!(
+            "the images have no labels, or those of one class, and {what} measures how well classes are told apart\n\
+             hint: `eqr-bench probe` needs no labels; `data pack class-folders` makes them from the names of folders"
+        );
+        Err(Error::format(&self.path, reason))
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

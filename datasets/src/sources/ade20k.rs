@@ -8,7 +8,7 @@ use serde_json::json;
 use super::access::{Access, Download, Size};
 use super::listing::Listing;
 use super::member_path::{composed, file_name, has_image_ending, last_components};
-use super::plan::{PackPlan, Sample};
+use super::plan::{PackPlan, Sample, Unusable};
 use super::source::{Options, Source, SourceInfo};
 use super::split_names::SplitRole;
 use crate::error::{Error, Result};
@@ -130,7 +130,7 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
 }
 
 /// The complete pairs of a folder, sorted by name. Missing images and masks are added to `missing`.
-fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<Unusable>) -> Vec<Sample> {
     let in_split = pairs.iter().filter(|((other, _), _)| *other == role);
     let sample = |((_, stem), pair): (&(SplitRole, Cow<str>), &Pair)| match (pair.image, pair.mask) {
         (Some(image), Some(mask)) => {
@@ -142,7 +142,7 @@ fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<(Stri
                 None => format!("images/{folder}/{stem}.jpg"),
             };
             let partner = image.or(mask).unwrap_or(stem);
-            missing.push((absent, format!("it is missing, but {partner} needs it")));
+            missing.push(Unusable::one(absent, format!("it is missing, but {partner} needs it")));
             None
         }
     };
@@ -203,7 +203,11 @@ mod tests {
     /// The error, or the missing members.
     fn refused(files: &[(&str, &[u8])]) -> String {
         match planned(files) {
-            Ok(plan) => plan.missing.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+            Ok(plan) => plan
+                .missing
+                .iter()
+                .map(|Unusable { member, reason, .. }| format!("{member}: {reason}\n"))
+                .collect(),
             Err(error) => error.to_string(),
         }
     }

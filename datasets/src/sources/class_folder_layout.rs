@@ -6,6 +6,7 @@ use super::image_tree::{check_images, common_folders};
 use super::left_out::counted;
 use super::listing::Listing;
 use super::member_path::{composed, without_archive_ending};
+use super::plan::Unusable;
 use super::seeded_split::SeededSplit;
 use super::split_names::SplitRole;
 use crate::error::{Error, Result};
@@ -23,8 +24,8 @@ pub(super) struct ClassFolderLayout<'a> {
     pub test: Vec<(&'a str, i32)>,
     /// Whether the test split was drawn at random, because the source has no splits.
     pub split_by_seed: bool,
-    /// Folders beside the splits that are none, each with the reason. Their images have no place.
-    pub no_splits: Vec<(String, String)>,
+    /// Folders beside the splits that are none. Their images have no place.
+    pub no_splits: Vec<Unusable>,
     /// Number of images outside all folders of splits. They are left out.
     pub outside: usize,
 }
@@ -144,7 +145,8 @@ impl<'a> ImageTree<'_, 'a> {
                             format!("a folder with {images} beside the splits, but not the name of a split")
                         }
                     };
-                    no_splits.push((format!("{}{top}/", self.common), reason));
+                    let member = format!("{}{top}/", self.common);
+                    no_splits.push(Unusable { member, reason, images: count });
                 }
             }
         }

@@ -77,6 +77,7 @@ fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
 mod tests {
     use super::*;
     use crate::set_kind::SetKind;
+    use crate::sources::Unusable;
     use crate::sources::testing::{listing, options};
 
     fn listed(paths: &[&str]) -> Listing<'static> {
@@ -191,8 +192,8 @@ mod tests {
         let plan = planned(&paths);
         assert_eq!(images(&plan, "test").len(), 2);
         assert_eq!(plan.notes["split"], json!({ "test_fraction": 0.25, "seed": 3 }));
-        let (folder, reason) = &plan.missing[0];
-        assert_eq!(folder, "test/");
+        let Unusable { member, reason, images } = &plan.missing[0];
+        assert_eq!((member.as_str(), *images), ("test/", 1));
         assert!(reason.contains("a split with 1 image, but without class folders"), "{reason}");
     }
 

@@ -40,7 +40,7 @@ pub use imagenet::IMAGENET;
 pub use images::IMAGES;
 pub use listing::Listing;
 pub use pets::PETS;
-pub use plan::{PackPlan, Sample};
+pub use plan::{PackPlan, Sample, Unusable};
 pub(crate) use seeded_split::check_test_fraction;
 pub use source::{Options, Records, Source, SourceInfo};
 pub use sun397::SUN397;

@@ -16,7 +16,7 @@ fn message(source: &Source, tree: &Files) -> String {
     match plan(source, tree) {
         Err(error) => error.to_string(),
         Ok(plan) if plan.missing.is_empty() => panic!("the tree is bad"),
-        Ok(plan) => plan.missing.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+        Ok(plan) => plan.missing.iter().map(|gone| format!("{}: {}\n", gone.member, gone.reason)).collect(),
     }
 }
 

@@ -143,3 +143,126 @@ fn needs_account(kind: &str, page: &str, steps: &str) -> String {
          hint: at {page}\n{steps}\nthen `eqr-bench data pack {kind} FOLDER --out {kind}.h5`"
     )
 }
+
+#[cfg(test)]
+#[path = "../../../../datasets/src/fetch/loopback.rs"]
+mod loopback;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use eqr_datasets::Pack;
+    use eqr_datasets::sources::{PETS, Size, SourceInfo};
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use image::{ImageFormat, RgbImage};
+
+    use super::loopback::{Server, rest};
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: FetchArgs,
+    }
+
+    fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append_data(&mut header, path, &bytes[..]).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    /// Two breeds with two training images and a test image each, as published: images and annotations.
+    fn archives() -> [Vec<u8>; 2] {
+        let (mut images, mut lists) = (Vec::new(), [String::new(), String::new()]);
+        for (class, breed) in ["Abyssinian", "beagle"].into_iter().enumerate() {
+            for number in 0..3 {
+                let mut file = std::io::Cursor::new(Vec::new());
+                RgbImage::from_pixel(12, 10, image::Rgb([number * 80, class as u8 * 90, 7]))
+                    .write_to(&mut file, ImageFormat::Png)
+                    .unwrap();
+                images.push((format!("images/{breed}_{number}.jpg"), file.into_inner()));
+                lists[usize::from(number == 2)] += &format!("{breed}_{number} {} 1 1\n", class + 1);
+            }
+        }
+        let names = ["annotations/trainval.txt", "annotations/test.txt"];
+        let lists: Vec<_> = names.into_iter().zip(lists).collect();
+        let lists: Vec<_> =
+            lists.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
+        [tar_gz(&images), tar_gz(&lists)]
+    }
+
+    /// The set of these archives, in place of the published ones.
+    fn tiny(archives: &[Vec<u8>; 2]) -> Source {
+        let file =
+            |url, archive: &Vec<u8>| Download { url, size: Size::Exact(archive.len() as u64), sha256: None };
+        let files = vec![
+            file("https://data.example/pets/images.tar.gz", &archives[0]),
+            file("https://data.example/pets/annotations.tar.gz", &archives[1]),
+        ];
+        Source { info: SourceInfo { access: Access::Public(files.leak()), ..PETS.info }, ..PETS }
+    }
+
+    #[test]
+    fn a_set_of_two_archives_is_downloaded_and_packed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let archives = archives();
+        let set = tiny(&archives);
+        let server = Server::start(move |_, request| {
+            rest(&archives[usize::from(request.path == "/pets/annotations.tar.gz")], request)
+        });
+        let client = Client::new(Some(&server.address)).unwrap();
+        let out = folder.path().join("pets.h5");
+        let to = ["--to".to_owned(), folder.path().display().to_string()];
+        let fetch = |more: &[&str]| {
+            let out = out.display().to_string();
+            let line = ["fetch", "pets", "--out", &out, &to[0], &to[1]];
+            Alone::parse_from([&line[..], more].concat()).args.fetch(&set, &client)
+        };
+        fetch(&["--side", "8"]).unwrap();
+        let pack = Pack::open(&out).unwrap();
+        assert_eq!(pack.class_names, ["Abyssinian", "beagle"]);
+        assert_eq!((pack.splits[0].len(), pack.splits[1].len(), pack.splits[0].side()), (4, 2, Some(8)));
+        assert_eq!(pack.provenance["input"], "pets");
+        assert_eq!(server.requests().len(), 2);
+        // with the pack, nothing is downloaded or packed again
+        std::fs::remove_dir_all(folder.path().join("pets")).unwrap();
+        fetch(&["--side", "8"]).unwrap();
+        assert_eq!(server.requests().len(), 2);
+        let other = fetch(&["--side", "6"]).unwrap_err().to_string();
+        assert!(other.contains("an existing pack that was made otherwise"), "{other}");
+        fetch(&["--side", "6", "--force"]).unwrap();
+        assert_eq!((server.requests().len(), Pack::open(&out).unwrap().splits[0].side()), (4, Some(6)));
+    }
+
+    #[test]
+    fn every_published_set_has_files_or_says_where_they_are() {
+        for set in SOURCES {
+            match set.info.access {
+                Access::Public(files) => {
+                    let mut names: Vec<&str> = files.iter().map(Download::file_name).collect();
+                    names.sort_unstable();
+                    names.dedup();
+                    assert!(!files.is_empty() && names.len() == files.len(), "{}", set.kind);
+                    for file in files {
+                        let digits =
+                            |sum: &str| sum.len() == 64 && sum.chars().all(|c| c.is_ascii_hexdigit());
+                        assert!(file.url.starts_with("http") && !file.url.contains(' '), "{}", file.url);
+                        assert!(file.sha256.is_none_or(digits), "{}", file.url);
+                    }
+                }
+                Access::Account { page, steps, .. } => {
+                    let text = needs_account(set.kind, page, steps);
+                    assert!(text.contains(&format!("eqr-bench data pack {} FOLDER", set.kind)), "{text}");
+                }
+                Access::Own => assert!(!published().contains(&set.kind)),
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! `eqr-bench data list`: the sets that can be packed.
 
 use anyhow::Result;
-use eqr_datasets::sources::SOURCES;
+use eqr_datasets::sources::{Access, SOURCES, Source};
 
 use crate::console::print_text;
 
@@ -17,7 +17,7 @@ pub fn run() -> Result<()> {
         let lines = [
             ("input", about.expects),
             ("images", about.sizes),
-            ("download", &about.access.size()),
+            ("download", &download(source)),
             ("described in", about.described),
             ("licence", about.licence),
         ];
@@ -28,4 +28,14 @@ pub fn run() -> Result<()> {
         text += "\n";
     }
     print_text(&text)
+}
+
+/// Size of the download, and where it comes from.
+fn download(source: &Source) -> String {
+    let size = source.info.access.size();
+    match source.info.access {
+        Access::Public(_) => format!("{size}, by `eqr-bench data fetch {}`", source.kind),
+        Access::Account { page, .. } => format!("{size}, for registered users of {page}"),
+        Access::Own => size,
+    }
 }

@@ -100,6 +100,12 @@ pub(super) fn pack_set(
         .write_with(|out| pack(set, input, out, spec, &|done, all| progress.at(done as u64, all as u64)))?;
     progress.finish();
     describe(out, &packed, &format!(" in {:.1} s", start.elapsed().as_secs_f64()));
+    let split = &packed.provenance["notes"]["split"];
+    if let (Some(share), Some(seed)) = (split["test_fraction"].as_f64(), split["seed"].as_u64()) {
+        say(&format!(
+            "note: the input has no test split; a share of {share} was drawn for it with seed {seed}"
+        ));
+    }
     remarks(&packed).iter().for_each(|remark| say(remark));
     Ok(())
 }

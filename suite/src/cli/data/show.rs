@@ -8,10 +8,11 @@ use clap::builder::PossibleValuesParser;
 use eqr_datasets::Pack;
 use eqr_datasets::output::{Output, OutputKind};
 use eqr_datasets::pack::SPLITS;
-use eqr_datasets::show::{self, PairChoice};
+use eqr_datasets::show::{self, PairChoice, Picture};
 use eqr_datasets::transforms::Transform;
 
 use crate::cli::force::FORCE_HELP;
+use crate::console::say;
 
 /// Options of `data show`.
 #[derive(Args)]
@@ -54,11 +55,15 @@ pub fn run(args: ShowArgs) -> Result<()> {
     let split = pack.expect_split(&args.split)?;
     let (rows, columns) = show::default_grid_size(split, args.pairs);
     let (rows, columns) = (args.rows.unwrap_or(rows), args.columns.unwrap_or(columns));
-    if args.pairs {
+    let picture = if args.pairs {
         let choice = PairChoice { seed: args.seed, transforms: args.transforms };
-        output.write_with(|out| show::pairs_png(&pack, split, &choice, rows, columns, out))?;
+        output.write_with(|out| show::pairs_png(&pack, split, &choice, rows, columns, out))?
     } else {
-        output.write_with(|out| show::grid_png(&pack, split, rows, columns, out))?;
-    }
+        output.write_with(|out| show::grid_png(&pack, split, rows, columns, out))?
+    };
+    let Picture { shown, width, height } = picture;
+    let what = if args.pairs { "pairs" } else { "images" };
+    let (out, name) = (args.out.display(), &pack.name);
+    say(&format!("{out}: {shown} {what} of {name}, {}, in {width} x {height} pixels", split.name));
     Ok(())
 }
