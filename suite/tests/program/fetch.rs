@@ -82,7 +82,12 @@ fn a_server_that_is_not_there_and_a_wrong_mirror_are_told_at_once() {
         &["dtd"],
         &["dtd-r1.0.1.tar.gz: connection refused", "hint: EQR_MIRROR names this server"],
     );
-    refused(here, "http://no.invalid", &["dtd"], &["the host is not found"]);
+    refused(
+        here,
+        "http://no.invalid",
+        &["dtd"],
+        &["dtd-r1.0.1.tar.gz: failed to lookup address information"],
+    );
     refused(here, "mirror.local", &["dtd"], &["EQR_MIRROR: expected an address such as http://"]);
     std::fs::write(here.join("dtd.h5"), "mine").unwrap();
     refused(here, &address, &["dtd"], &["dtd.h5: an existing file that is not a pack"]);

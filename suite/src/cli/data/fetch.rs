@@ -9,9 +9,10 @@ use clap::builder::PossibleValuesParser;
 use eqr_datasets::fetch::{Client, Step, Watch, fetch};
 use eqr_datasets::output::Output;
 use eqr_datasets::pack::PACK;
+use eqr_datasets::packing::made_otherwise;
 use eqr_datasets::sources::{Access, Download, SOURCES, Source, source};
 
-use super::pack::{PackOptions, pack_set, refusal};
+use super::pack::{PackOptions, existing, pack_set, refusal};
 use crate::cli::force::FORCE_HELP;
 use crate::console::{ByteProgress, print_text, say};
 
@@ -19,9 +20,9 @@ use crate::console::{ByteProgress, print_text, say};
 #[derive(Args)]
 pub struct FetchArgs {
     /// Name of the set; see `data list`.
-    #[arg(value_parser = PossibleValuesParser::new(published()))]
-    name_of_set: String,
-    /// The pack to write; default: NAME_OF_SET.h5.
+    #[arg(value_name = "SET", value_parser = PossibleValuesParser::new(published()))]
+    set: String,
+    /// The pack to write; default: SET.h5.
     #[arg(long, conflicts_with = "no_pack")]
     out: Option<PathBuf>,
     #[arg(long, help = FORCE_HELP)]
@@ -47,7 +48,7 @@ fn published() -> Vec<&'static str> {
 /// # Errors
 /// A set that needs an account, a download that fails, a pack that cannot be written.
 pub fn run(args: &FetchArgs) -> Result<()> {
-    let set = source(&args.name_of_set).expect("clap checked the name");
+    let set = source(&args.set).expect("clap checked the name");
     args.fetch(set, &Client::from_environment()?)
 }
 
@@ -79,13 +80,12 @@ impl FetchArgs {
     /// Checks that the pack can be written, before hours of downloading.
     fn output(&self, set: &Source, out: &Path) -> Result<Target> {
         let output = Output::new(out, &PACK, &[], self.force)?;
-        if self.force {
-            return Ok(Target::New(output));
-        }
-        match self.options.difference_of(set, out) {
-            Some(difference) => bail!(refusal(out, &difference)),
-            None if eqr_datasets::Pack::open(out).is_ok() => Ok(Target::IsThere),
-            None => Ok(Target::New(output)),
+        match existing(out) {
+            Some(pack) if !self.force => match made_otherwise(&pack, set, &self.options.spec()) {
+                Some(difference) => bail!(refusal(out, &difference)),
+                None => Ok(Target::IsThere),
+            },
+            _ => Ok(Target::New(output)),
         }
     }
 }
@@ -157,7 +157,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use image::{ImageFormat, RgbImage};
 
-    use super::loopback::{Server, rest};
+    use super::loopback::{Server, rest, status};
     use super::*;
 
     #[derive(Parser)]
@@ -214,8 +214,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let archives = archives();
         let set = tiny(&archives);
-        let server = Server::start(move |_, request| {
-            rest(&archives[usize::from(request.path == "/pets/annotations.tar.gz")], request)
+        let server = Server::start(move |_, request| match request.path.as_str() {
+            "/pets/images.tar.gz" => rest(&archives[0], request),
+            "/pets/annotations.tar.gz" => rest(&archives[1], request),
+            _ => status("404 Not Found"),
         });
         let client = Client::new(Some(&server.address)).unwrap();
         let out = folder.path().join("pets.h5");

@@ -62,10 +62,9 @@ fn as_json(pack: &Pack, length: u64) -> String {
                 of_class[&pack.class_names[label as usize]] = json!(count);
             }
         }
-        let sizes: Vec<[usize; 2]> = split.one_size().into_iter().collect();
         let value = json!({
             "images": split.len(),
-            "height_width": sizes.first(),
+            "height_width": split.one_size(),
             "bytes": split.image_bytes(),
             "masks": split.has_masks(),
             "views": split.scene.as_ref().map(|scene| scene.views),

@@ -67,11 +67,17 @@ pub fn run(args: &PackArgs) -> Result<()> {
     let output = Output::new(&args.out, &PACK, &[&args.input], args.force)?;
     let set = source(&args.kind).expect("clap checked the kind");
     if !args.force
-        && let Some(difference) = args.options.difference_of(set, &args.out)
+        && let Some(pack) = existing(&args.out)
+        && let Some(difference) = made_otherwise(&pack, set, &args.options.spec())
     {
         bail!(refusal(&args.out, &difference));
     }
     pack_set(set, &args.input, &args.out, &output, &args.options.spec())
+}
+
+/// The whole pack at `out`, if there is one. Pipes and devices are not read.
+pub(super) fn existing(out: &Path) -> Option<Pack> {
+    if out.is_file() { Pack::open(out).ok() } else { None }
 }
 
 /// The refusal to replace a pack that was made in another way.
@@ -119,12 +125,6 @@ impl PackOptions {
         };
         let options = Options { name: self.name.clone(), test_fraction: self.test_fraction, seed: self.seed };
         PackSpec { options, resize, skip_bad: self.skip_bad }
-    }
-
-    /// How the pack that is at `out` differs from one of `set` with these options. `None` if it does not, or if
-    /// there is no whole pack.
-    pub(super) fn difference_of(&self, set: &Source, out: &Path) -> Option<String> {
-        made_otherwise(&Pack::open(out).ok()?, set, &self.spec())
     }
 }
 
