@@ -40,6 +40,14 @@ pub enum Error {
         /// HDF5's error.
         cause: hdf5::Error,
     },
+    /// A published file cannot be downloaded.
+    #[error("{url}: {reason}")]
+    Fetch {
+        /// Its address.
+        url: String,
+        /// What is wrong and how to go on.
+        reason: String,
+    },
     /// A value is out of range or inconsistent.
     #[error("{0}")]
     Invalid(String),

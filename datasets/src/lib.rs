@@ -1,20 +1,23 @@
 //! Data of eqr-bench: source -> pack (HDF5) -> two views, transform parameters, label.
 //!
 //! Modules from bottom to top. The modules on a line use only each other and the modules on the lines above:
-//! - [`draw`], [`set_kind`], [`scene_latents`], [`error`]: the keyed random generator and the shared types
+//! - [`draw`], [`set_kind`], [`scene_latents`], [`bytes`], [`error`]: the keyed random generator and the shared
+//!   types
 //! - [`output`]: writing files
 //! - [`file_kind`]: what a file is, for the errors of every reader
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
-//! - [`sources`]: the official layout of each published data set
+//! - [`sources`]: the official layout of each published data set; [`fetch`]: downloading it
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
 //! - [`transforms`], [`targets`], `view_pairs`, `known_images`, [`loader`], [`prefetch`]: training input
 //! - [`scene`], [`solids`]: the 3D renderer and the data set that it generates
 //! - [`show`]: pictures of a pack
 
 pub mod archives;
+pub mod bytes;
 pub mod dataset;
 pub mod draw;
 pub mod error;
+pub mod fetch;
 pub mod file_kind;
 mod formats;
 pub mod images;

@@ -5,6 +5,7 @@
 mod atomic;
 mod output_kind;
 mod place;
+mod stale;
 mod unfinished;
 
 use std::fs::{self, File, Metadata};
@@ -20,6 +21,7 @@ pub(crate) use atomic::{parent_folder, write_atomically, write_atomically_in};
 pub use output_kind::OutputKind;
 pub(crate) use place::follow_links;
 use place::{Place, Stream};
+use stale::remove_stale;
 pub(crate) use unfinished::{JOURNAL, is_journal, is_unfinished, unfinished_folder};
 
 /// Number of bytes of a file from which its kind is seen.
@@ -147,14 +149,16 @@ fn check_new(named: &Path, file: &Path) -> Checked {
     check_folder(file)
 }
 
-/// Checks that a temporary file can be made beside `file`.
+/// Checks that a temporary file can be made beside `file`, and removes those that killed processes left there.
 fn check_folder(file: &Path) -> Checked {
     let folder = parent_folder(file);
     let cannot = |error: io::Error| {
         let hint = if folder.exists() { "" } else { "\nhint: make the folder first, or correct its name" };
         format!("cannot write to {}: {error}{hint}", folder.display())
     };
-    tempfile::tempfile_in(folder).map(drop).map_err(cannot)
+    tempfile::tempfile_in(folder).map(drop).map_err(cannot)?;
+    remove_stale(folder);
+    Ok(())
 }
 
 fn is_same_file(found: &Metadata, input: &Path) -> bool {

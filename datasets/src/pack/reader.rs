@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
         }
         let provenance = self.text("provenance")?;
         Ok(Pack {
+            version: self.version,
             name: self.text("name")?,
             kind,
             class_names,

@@ -93,13 +93,16 @@ impl PackedSplit {
         self.images.storage.size(index)
     }
 
+    /// Height and width of all images, if they have one size.
+    pub fn one_size(&self) -> Option<[usize; 2]> {
+        let first = self.size(0);
+        let is_one = self.is_decoded() || (1..self.len()).all(|index| self.size(index) == first);
+        is_one.then_some(first)
+    }
+
     /// The common side of all images, if all are squares of one size.
     pub fn side(&self) -> Option<usize> {
-        let [height, width] = self.size(0);
-        let same = |index| self.size(index) == [height, width];
-        (height == width
-            && (matches!(self.images.storage, Storage::Pixels { .. }) || (0..self.len()).all(same)))
-        .then_some(height)
+        self.one_size().filter(|[height, width]| height == width).map(|[side, _]| side)
     }
 
     /// Number of bytes that all images take in the file.

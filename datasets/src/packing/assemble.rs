@@ -6,12 +6,12 @@ use ndarray::Array2;
 use serde_json::{Value, json};
 
 use super::slot::{Role, Slot, all_slots};
-use super::spec::{PackSpec, Resize};
+use super::spec::PackSpec;
 use super::spool::{Outcome, Spool, SpooledImage};
 use crate::error::{Error, Result};
 use crate::pack::{Contents, Payload, SplitContents, Storage, write};
 use crate::scene_latents::{LATENTS, SceneLatents};
-use crate::sources::{PackPlan, Source};
+use crate::sources::{PackPlan, Source, Unusable};
 
 /// Maximum number of members that an error lists.
 const LISTED_MEMBERS: usize = 10;
@@ -105,11 +105,8 @@ fn check_lost_classes(input: &Path, plan: &PackPlan, kept: &[Vec<usize>]) -> Res
     }
 }
 
-/// Members that cannot be used, each with the reason.
-pub(super) type UnusableMembers = Vec<(String, String)>;
-
 /// Members that are missing or cannot be used, in the order of the plan.
-fn unusable_members(plan: &PackPlan, spool: &Spool) -> UnusableMembers {
+fn unusable_members(plan: &PackPlan, spool: &Spool) -> Vec<Unusable> {
     let mut unusable = plan.missing.clone();
     for (slot, member) in all_slots(plan) {
         let Slot(split, index, role) = slot;
@@ -121,7 +118,7 @@ fn unusable_members(plan: &PackPlan, spool: &Spool) -> UnusableMembers {
             }
             Some(_) => None,
         };
-        unusable.extend(reason.map(|reason| (member.to_owned(), reason)));
+        unusable.extend(reason.map(|reason| Unusable::one(member, reason)));
     }
     unusable
 }
@@ -140,9 +137,10 @@ fn mask_error(plan: &PackPlan, spool: &Spool, image: Slot, mask: &SpooledImage) 
 }
 
 /// Returns an error if there are images that cannot be used.
-pub(super) fn refuse<'a>(input: &Path, plan: &PackPlan, unusable: &'a UnusableMembers) -> Result<()> {
-    let Some((first, reason)) = unusable.first() else { return Ok(()) };
-    let all = plan.missing.len() + plan.splits.iter().map(|(_, samples)| samples.len()).sum::<usize>();
+pub(super) fn refuse<'a>(input: &Path, plan: &PackPlan, unusable: &'a [Unusable]) -> Result<()> {
+    let Some(Unusable { member: first, reason, .. }) = unusable.first() else { return Ok(()) };
+    let of = |unusable: &[Unusable]| unusable.iter().map(|member| member.images).sum::<usize>();
+    let all = of(&plan.missing) + plan.splits.iter().map(|(_, samples)| samples.len()).sum::<usize>();
     // the hint of many members is given once
     let mut hints: Vec<&str> = Vec::new();
     let mut without_hint = |reason: &'a str| match reason.split_once("\nhint: ") {
@@ -155,7 +153,7 @@ pub(super) fn refuse<'a>(input: &Path, plan: &PackPlan, unusable: &'a UnusableMe
         None => reason,
     };
     let mut text = without_hint(reason).to_owned();
-    for (member, reason) in unusable.iter().skip(1).take(LISTED_MEMBERS - 1) {
+    for Unusable { member, reason, .. } in unusable.iter().skip(1).take(LISTED_MEMBERS - 1) {
         text += &format!("\nand {member}: {}", without_hint(reason));
     }
     if unusable.len() > LISTED_MEMBERS {
@@ -164,7 +162,7 @@ pub(super) fn refuse<'a>(input: &Path, plan: &PackPlan, unusable: &'a UnusableMe
     text.extend(hints.iter().map(|hint| format!("\nhint: {hint}")));
     text += &format!(
         "\nhint: {} of {all} members cannot be used; --skip-bad leaves them out and lists them in the pack",
-        unusable.len()
+        of(unusable)
     );
     Err(Error::member(input, first, text))
 }
@@ -272,26 +270,18 @@ fn provenance(
     plan: &PackPlan,
     spec: &PackSpec,
     spool: &Spool,
-    unusable: &UnusableMembers,
+    unusable: &[Unusable],
 ) -> Value {
     let Origin { source, input, archive_hash, remarks } = origin;
     let name = input.canonicalize().unwrap_or_else(|_| input.to_path_buf());
     let name = name.file_name().map(|name| name.to_string_lossy().into_owned());
-    let resize = match spec.resize {
-        Resize::Keep => json!("as in the source"),
-        Resize::Square(side) => json!({ "central_square": side, "filter": "bilinear, antialiased" }),
-        Resize::ShortSide(side) => {
-            json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 })
-        }
-    };
-    let left_out: Vec<Value> =
-        unusable.iter().map(|(member, reason)| json!({ "member": member, "reason": reason })).collect();
+    let left_out: Vec<Value> = unusable.iter().map(left_out_entry).collect();
     let mut provenance = json!({
         "source": source.kind,
         "input": name,
         "archive_blake3": archive_hash.map(|hash| hash.to_hex().to_string()),
         "members_blake3": members_hash(plan, spool),
-        "size": resize,
+        "size": spec.resize.note(),
         "notes": plan.notes,
         "left_out": left_out,
     });
@@ -299,6 +289,15 @@ fn provenance(
         provenance["input_remarks"] = json!(remarks);
     }
     provenance
+}
+
+/// The entry of a member for the provenance. A folder has the number of its images.
+fn left_out_entry(unusable: &Unusable) -> Value {
+    let Unusable { member, reason, images } = unusable;
+    match images {
+        1 => json!({ "member": member, "reason": reason }),
+        _ => json!({ "member": member, "reason": reason, "images": images }),
+    }
 }
 
 /// BLAKE3 hash over the name and checksum of every member, in the order of the plan. A folder and an archive
@@ -335,7 +334,7 @@ mod tests {
             class_names: vec!["a".into()],
             views: Some(2),
             splits: vec![("train".into(), (0..4).map(sample).collect())],
-            missing: vec![("x.png".into(), "a list names it".into())],
+            missing: vec![Unusable::one("x.png", "a list names it")],
             notes: Value::Null,
         }
     }
@@ -354,21 +353,24 @@ mod tests {
         }
         assert_eq!(usable_samples(&plan(), 0, &spool), [2, 3]);
         let named: Vec<String> =
-            unusable_members(&plan(), &spool).into_iter().map(|(member, _)| member).collect();
+            unusable_members(&plan(), &spool).into_iter().map(|unusable| unusable.member).collect();
         assert_eq!(named, ["x.png", "1.png"]);
     }
 
     #[test]
     fn the_error_lists_some_members_and_counts_the_others() {
-        let unusable: UnusableMembers =
-            (0..13).map(|index| (format!("{index}.png"), "broken".to_owned())).collect();
+        let unusable: Vec<Unusable> =
+            (0..13).map(|index| Unusable::one(format!("{index}.png"), "broken")).collect();
         let message = refuse(Path::new("in"), &plan(), &unusable).unwrap_err().to_string();
         assert!(message.starts_with("in: member 0.png: broken\nand 1.png: broken\n"), "{message}");
         assert!(message.contains("and 9.png") && !message.contains("and 10.png"), "{message}");
         assert!(message.contains("and 3 more\nhint: 13 of 5 members cannot be used"), "{message}");
-        assert!(refuse(Path::new("in"), &plan(), &Vec::new()).is_ok());
-        let pointers: UnusableMembers =
-            (0..3).map(|index| (format!("{index}.png"), "a pointer\nhint: pull it".to_owned())).collect();
+        assert!(refuse(Path::new("in"), &plan(), &[]).is_ok());
+        let folder = Unusable { images: 40, ..Unusable::one("extra/", "no split") };
+        let message = refuse(Path::new("in"), &plan(), &[folder]).unwrap_err().to_string();
+        assert!(message.contains("hint: 40 of 5 members cannot be used"), "{message}");
+        let pointers: Vec<Unusable> =
+            (0..3).map(|index| Unusable::one(format!("{index}.png"), "a pointer\nhint: pull it")).collect();
         let message = refuse(Path::new("in"), &plan(), &pointers).unwrap_err().to_string();
         assert!(message.contains("and 2.png: a pointer\nhint: pull it\nhint: 3 of 5"), "{message}");
     }

@@ -7,6 +7,7 @@
 //! [`PackPlan`].
 
 mod assemble;
+mod made_otherwise;
 mod remarks;
 mod slot;
 mod spec;
@@ -30,6 +31,7 @@ use slot::{Slot, SlotUse, slots_by_member};
 use spool::{Outcome, Spool};
 use worker::Worker;
 
+pub use made_otherwise::made_otherwise;
 pub use remarks::remarks;
 pub use spec::{PackSpec, Resize};
 

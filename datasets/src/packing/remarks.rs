@@ -14,10 +14,12 @@ const COUNTS: [(&str, &str); 3] = [
 /// One line about everything that was left out of `pack`, by kind, and a line for each peculiarity of its input.
 pub fn remarks(pack: &Pack) -> Vec<String> {
     let (provenance, notes) = (&pack.provenance, &pack.provenance["notes"]);
-    let unusable = provenance["left_out"].as_array().map_or(0, Vec::len);
+    let members = provenance["left_out"].as_array().into_iter().flatten();
+    let unusable: u64 = members.map(|member| member["images"].as_u64().unwrap_or(1)).sum();
     let mut left_out = Vec::new();
     if unusable > 0 {
-        left_out.push(format!("{unusable} images that cannot be used, listed in the pack's provenance"));
+        let images = if unusable == 1 { "1 image".to_owned() } else { format!("{unusable} images") };
+        left_out.push(format!("{images} that cannot be used, listed in the pack's provenance"));
     }
     left_out.extend(notes["files_passed_over_by_kind"].as_str().map(str::to_owned));
     let count = |(key, what): &(&str, &str)| match notes[key].as_u64() {

@@ -1,6 +1,7 @@
 //! How a source is packed.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::sources::{Options, check_test_fraction};
@@ -33,6 +34,19 @@ pub struct PackSpec {
     /// Whether to skip images that cannot be used and list them in the provenance. Otherwise such an image is
     /// an error.
     pub skip_bad: bool,
+}
+
+impl Resize {
+    /// The entry for the provenance.
+    pub(super) fn note(self) -> Value {
+        match self {
+            Resize::Keep => json!("as in the source"),
+            Resize::Square(side) => json!({ "central_square": side, "filter": "bilinear, antialiased" }),
+            Resize::ShortSide(side) => {
+                json!({ "short_side": side, "filter": "bicubic, antialiased", "jpeg_quality": 95 })
+            }
+        }
+    }
 }
 
 impl PackSpec {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::grid_size::check_grid_size;
 use super::labels::{class_name, summary, undrawable};
 use super::masks::{classes, legend, overlaid};
-use super::sheet::{Block, Row, Sheet, fitted};
+use super::sheet::{Block, Picture, Row, Sheet, fitted};
 use crate::error::Result;
 use crate::pack::{Pack, PackedSplit};
 
@@ -29,7 +29,13 @@ const MASKED_CELL: u32 = 160;
 /// # Errors
 /// [`crate::Error::Invalid`] for rows or columns out of range, [`crate::Error::Io`] and
 /// [`crate::Error::Format`] if an image cannot be read or the picture cannot be written.
-pub fn grid_png(pack: &Pack, split: &PackedSplit, rows: usize, columns: usize, path: &Path) -> Result<()> {
+pub fn grid_png(
+    pack: &Pack,
+    split: &PackedSplit,
+    rows: usize,
+    columns: usize,
+    path: &Path,
+) -> Result<Picture> {
     check_grid_size(rows, columns)?;
     let chosen = if split.has_masks() {
         spread_rows(split, rows, columns)

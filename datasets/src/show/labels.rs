@@ -14,12 +14,16 @@ pub(super) fn summary(pack: &Pack, split: &PackedSplit) -> String {
         (SetKind::Photographs, true) => format!("{} images with masks", grouped(split.len())),
         (SetKind::Photographs, false) => format!("{} images", grouped(split.len())),
     };
-    format!("{}: {what}, {} classes", split.name, grouped(pack.class_names.len()))
+    match pack.has_labels() {
+        true => format!("{}: {what}, {} classes", split.name, grouped(pack.class_names.len())),
+        false => format!("{}: {what}", split.name),
+    }
 }
 
-/// The class name of image `index`. `None` for sets with masks, where pixels have classes instead of images.
+/// The class name of image `index`. `None` for sets without labels, and for those with masks, where pixels have
+/// classes instead of images.
 pub(super) fn class_name<'a>(pack: &'a Pack, split: &PackedSplit, index: usize) -> Option<&'a str> {
-    let label = split.labels.get(index).filter(|_| !split.has_masks())?;
+    let label = split.labels.get(index).filter(|_| pack.has_labels() && !split.has_masks())?;
     pack.class_names.get(usize::try_from(*label).ok()?).map(String::as_str)
 }
 

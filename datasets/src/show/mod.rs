@@ -15,3 +15,4 @@ pub use grid_size::default_grid_size;
 pub use pairs::{PairChoice, pairs_png};
 pub use pen::FONT;
 pub use predictions::predictions_png;
+pub use sheet::Picture;

@@ -9,7 +9,7 @@ use tch::{Kind as Element, Tensor};
 
 use super::grid_size::check_grid_size;
 use super::labels::{class_name, summary, undrawable};
-use super::sheet::{Block, Caption, Row, Sheet, fitted};
+use super::sheet::{Block, Caption, Picture, Row, Sheet, fitted};
 use crate::draw::{Purpose, rng};
 use crate::error::{Error, Result};
 use crate::loader::Loader;
@@ -51,7 +51,7 @@ pub fn pairs_png(
     rows: usize,
     columns: usize,
     path: &Path,
-) -> Result<()> {
+) -> Result<Picture> {
     check_grid_size(rows, columns)?;
     let mut units: Vec<usize> = (0..split.units()).collect();
     units.shuffle(&mut rng(choice.seed, 0, 0, Purpose::Shuffle));

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::grid_size::check_grid_size;
 use super::labels::undrawable;
 use super::masks::{classes, legend, overlaid};
-use super::sheet::{Block, Caption, Row, Sheet, fitted};
+use super::sheet::{Block, Caption, Picture, Row, Sheet, fitted};
 use crate::error::{Error, Result};
 use crate::pack::{Pack, PackedSplit};
 
@@ -27,7 +27,7 @@ pub fn predictions_png(
     split: &PackedSplit,
     predictions: &[(usize, GrayImage)],
     path: &Path,
-) -> Result<()> {
+) -> Result<Picture> {
     check_grid_size(predictions.len(), 3)?;
     let drawn: Vec<(Block, GrayImage)> = predictions
         .par_iter()

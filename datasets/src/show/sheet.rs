@@ -31,6 +31,17 @@ const SWATCH: u32 = 14;
 const INK: [u8; 3] = [32, 32, 32];
 const GREY: [u8; 3] = [105, 105, 105];
 
+/// A picture that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Number of images or pairs in it.
+    pub shown: usize,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+}
+
 /// The content of a page.
 pub(super) struct Sheet {
     pub title: String,
@@ -93,7 +104,7 @@ pub(super) fn grouped(number: usize) -> String {
 
 impl Sheet {
     /// Writes the page atomically to `path` as a PNG.
-    pub fn write_png(&self, path: &Path) -> Result<()> {
+    pub fn write_png(&self, path: &Path) -> Result<Picture> {
         let canvas = self.draw();
         let mut png = Vec::new();
         PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::Adaptive)
@@ -102,7 +113,9 @@ impl Sheet {
                 ImageError::IoError(source) => Error::io(path)(source),
                 other => Error::format(path, other.to_string()),
             })?;
-        write_file(path, &png)
+        write_file(path, &png)?;
+        let shown = self.rows.iter().map(|row| row.blocks.len()).sum();
+        Ok(Picture { shown, width: canvas.width(), height: canvas.height() })
     }
 
     fn draw(&self) -> RgbImage {

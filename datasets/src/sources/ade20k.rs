@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::access::{Access, Download, Size};
 use super::listing::Listing;
 use super::member_path::{composed, file_name, has_image_ending, last_components};
-use super::plan::{PackPlan, Sample};
+use super::plan::{PackPlan, Sample, Unusable};
 use super::source::{Options, Source, SourceInfo};
 use super::split_names::SplitRole;
 use crate::error::{Error, Result};
@@ -39,7 +40,11 @@ ADEChallengeData2016.zip, or its tree
   annotations/{training,validation}/<name>.png    8 bits: 0 = void, 1..150 = classes
   objectInfo150.txt                               names; without it, classes are numbered",
         sizes: "20,210 train / 2,000 test (the validation images)",
-        download: "967 MB",
+        access: Access::Public(&[Download {
+            url: "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+            size: Size::Exact(967_382_037),
+            sha256: Some("7ff1be44964418441f542a7cc1e1a650e7dc0fc275f5d23252bc9bbdbc977b29"),
+        }]),
         described: "Zhou et al. 2017, Scene Parsing through ADE20K Dataset; sceneparsing.csail.mit.edu",
         licence: "annotations: BSD 3-Clause; images (not MIT's): non-commercial research and education",
     },
@@ -125,7 +130,7 @@ fn pairs<'a>(listing: &'a Listing) -> Result<Pairs<'a>> {
 }
 
 /// The complete pairs of a folder, sorted by name. Missing images and masks are added to `missing`.
-fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<Unusable>) -> Vec<Sample> {
     let in_split = pairs.iter().filter(|((other, _), _)| *other == role);
     let sample = |((_, stem), pair): (&(SplitRole, Cow<str>), &Pair)| match (pair.image, pair.mask) {
         (Some(image), Some(mask)) => {
@@ -137,7 +142,7 @@ fn samples(pairs: &Pairs, role: SplitRole, folder: &str, missing: &mut Vec<(Stri
                 None => format!("images/{folder}/{stem}.jpg"),
             };
             let partner = image.or(mask).unwrap_or(stem);
-            missing.push((absent, format!("it is missing, but {partner} needs it")));
+            missing.push(Unusable::one(absent, format!("it is missing, but {partner} needs it")));
             None
         }
     };
@@ -198,7 +203,11 @@ mod tests {
     /// The error, or the missing members.
     fn refused(files: &[(&str, &[u8])]) -> String {
         match planned(files) {
-            Ok(plan) => plan.missing.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+            Ok(plan) => plan
+                .missing
+                .iter()
+                .map(|Unusable { member, reason, .. }| format!("{member}: {reason}\n"))
+                .collect(),
             Err(error) => error.to_string(),
         }
     }

@@ -1,5 +1,6 @@
 //! FGVC-Aircraft (Maji, Rahtu, Kannala, Blaschko and Vedaldi, 2013) with its 100 variants as classes.
 
+use super::access::{Access, Download, Size};
 use super::listed_splits::{self, ListedSplit};
 use super::listing::Listing;
 use super::member_path::ends_in;
@@ -32,7 +33,14 @@ pub const AIRCRAFT: Source = Source {
                   data/variants.txt\n\
                   data/images_variant_{train,val,test}.txt",
         sizes: "3,334 train / 3,333 val / 3,333 test",
-        download: "2.75 GB",
+        access: Access::Public(&[Download {
+            url: "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/\
+                      fgvc-aircraft-2013b.tar.gz",
+            size: Size::Exact(2_753_340_328),
+            // of the archive as served in 2026: the publisher's page has the MD5 of an earlier one, and TensorFlow
+            // Datasets has the sum of the unpacked tar
+            sha256: Some("e4e323d410e29f0370c81eabdcbb0e2b813acea1de22891b70b58ff41bfc9834"),
+        }]),
         described: "Maji, Rahtu, Kannala, Blaschko, Vedaldi: Fine-Grained Visual Classification of Aircraft, \
                     arXiv:1306.5151, 2013; robots.ox.ac.uk/~vgg/data/fgvc-aircraft",
         licence: "for non-commercial research purposes only; copyright remains with the photographers",

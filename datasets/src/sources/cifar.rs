@@ -6,6 +6,7 @@
 use image::RgbImage;
 use serde_json::json;
 
+use super::access::{Access, Download, Size};
 use super::class_folders;
 use super::listing::Listing;
 use super::member_path::{file_name, has_image_ending};
@@ -81,7 +82,11 @@ pub const CIFAR10: Source = Source {
                   cifar-10-batches-py/{data_batch_{1,2,3,4,5},test_batch}, batches.meta\n\
                   or class folders: {train,test}/<class>/<image>",
         sizes: "50,000 train / 10,000 test",
-        download: "170 MB",
+        access: Access::Public(&[Download {
+            url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            size: Size::Exact(170_052_171),
+            sha256: Some("c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
+        }]),
         described: "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, University of \
                     Toronto, 2009; cs.toronto.edu/~kriz/cifar.html",
         licence: "none stated by its author",
@@ -102,7 +107,11 @@ pub const CIFAR100: Source = Source {
                   cifar-100-binary/{train.bin,test.bin,fine_label_names.txt}\n\
                   cifar-100-python/{train,test,meta}",
         sizes: "50,000 train / 10,000 test",
-        download: "169 MB",
+        access: Access::Public(&[Download {
+            url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            size: Size::Exact(168_513_733),
+            sha256: Some("58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),
+        }]),
         described: "Krizhevsky: Learning Multiple Layers of Features from Tiny Images, technical report, University of \
                     Toronto, 2009; cs.toronto.edu/~kriz/cifar.html",
         licence: "none stated by its author",

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::image_tree::{check_images, common_folders};
 use super::left_out::counted;
 use super::listing::Listing;
 use super::member_path::{composed, without_archive_ending};
+use super::plan::Unusable;
 use super::seeded_split::SeededSplit;
 use super::split_names::SplitRole;
 use crate::error::{Error, Result};
@@ -22,8 +24,8 @@ pub(super) struct ClassFolderLayout<'a> {
     pub test: Vec<(&'a str, i32)>,
     /// Whether the test split was drawn at random, because the source has no splits.
     pub split_by_seed: bool,
-    /// Folders beside the splits that are none, each with the reason. Their images have no place.
-    pub no_splits: Vec<(String, String)>,
+    /// Folders beside the splits that are none. Their images have no place.
+    pub no_splits: Vec<Unusable>,
     /// Number of images outside all folders of splits. They are left out.
     pub outside: usize,
 }
@@ -33,7 +35,8 @@ type ImagesByClass<'a> = BTreeMap<String, Vec<&'a str>>;
 
 /// What to do about images without class folders.
 const MAKE_FOLDERS: &str = "hint: expected <class>/<image> or {train,val,test}/<class>/<image>; make a folder for \
-                            each class, and move the images of the class there";
+                            each class, and move the images of the class there\n\
+                            hint: `eqr-bench data pack images` packs them without labels";
 
 impl<'a> ClassFolderLayout<'a> {
     /// Reads the layout from the sorted paths of all `images` of the input.
@@ -75,7 +78,10 @@ impl<'a> ClassFolderLayout<'a> {
         if classes.len() < 2 {
             return Err(Error::format(
                 listing.input,
-                format!("expected at least two class folders, found {classes:?}"),
+                format!(
+                    "expected at least two class folders, found {classes:?}\n\
+                     hint: `eqr-bench data pack images` packs images without labels"
+                ),
             ));
         }
         match self.test.is_empty() {
@@ -94,43 +100,6 @@ impl<'a> ClassFolderLayout<'a> {
         let names = self.class_names.iter().zip(tested);
         names.filter(|(_, tested)| !tested).map(|(name, _)| name.as_str()).collect()
     }
-}
-
-/// Refuses an input without images or with duplicate paths.
-fn check_images(listing: &Listing, images: &[&str]) -> Result<()> {
-    if images.is_empty() {
-        let kinds = counted(listing.kinds.values().copied());
-        let found = if kinds.is_empty() { "nothing".to_owned() } else { kinds };
-        // one kind that stands in place of all images has its own way out
-        let first =
-            listing.kinds.values().next().filter(|kind| listing.kinds.values().all(|other| other == *kind));
-        let hint = first.and_then(|kind| kind.hint()).unwrap_or(
-            "hint: expected <class>/<image> or train/<class>/<image>, images as JPEG, PNG, GIF, BMP, WebP or TIFF",
-        );
-        return Err(Error::format(listing.input, format!("no images, found {found}\n{hint}")));
-    }
-    match images.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::member(listing.input, pair[0], "two members have this name")),
-        None => Ok(()),
-    }
-}
-
-/// The folders that all `images` share, with a slash at the end. A folder that contains only images is a class
-/// and is not among them.
-fn common_folders<'a>(images: &[&'a str]) -> &'a str {
-    let mut common = 0;
-    loop {
-        let rest = |path: &&'a str| &path[common..];
-        let Some((folder, _)) = rest(&images[0]).split_once('/') else { break };
-        let shared =
-            |path: &&'a str| rest(path).strip_prefix(folder).is_some_and(|path| path.starts_with('/'));
-        let is_class = images.iter().all(|path| rest(path).matches('/').count() == 1);
-        if is_class || !images.iter().all(shared) {
-            break;
-        }
-        common += folder.len() + 1;
-    }
-    &images[0][..common]
 }
 
 /// All images, and the folders that they share.
@@ -176,7 +145,8 @@ impl<'a> ImageTree<'_, 'a> {
                             format!("a folder with {images} beside the splits, but not the name of a split")
                         }
                     };
-                    no_splits.push((format!("{}{top}/", self.common), reason));
+                    let member = format!("{}{top}/", self.common);
+                    no_splits.push(Unusable { member, reason, images: count });
                 }
             }
         }
@@ -219,6 +189,10 @@ impl<'a> ImageTree<'_, 'a> {
         if all_resemble && tops.iter().any(|top| SplitRole::of(top).is_some()) {
             let reason = format!("images without class folders in {}", tops.join(", "));
             return Err(Error::format(self.listing.input, format!("{reason}\n{MAKE_FOLDERS}")));
+        }
+        if tops.is_empty() {
+            let reason = format!("images without class folders\n{MAKE_FOLDERS}");
+            return Err(Error::format(self.listing.input, reason));
         }
         Ok(ClassFolderLayout::from_seeded_split(self.by_class(self.images, 0)?, seeded))
     }

@@ -1,13 +1,12 @@
 //! Sets with one folder per class: any set, and CIFAR-10 as image files.
 
-use std::path::Path;
-
 use serde_json::json;
 
+use super::access::Access;
 use super::class_folder_layout::ClassFolderLayout;
-use super::left_out::counted;
+use super::left_out::note_passed_over;
 use super::listing::Listing;
-use super::member_path::{has_image_ending, without_archive_ending};
+use super::member_path::{has_image_ending, input_name};
 use super::plan::{PackPlan, Sample};
 use super::seeded_split::SeededSplit;
 use super::source::{Options, Source, SourceInfo};
@@ -22,7 +21,7 @@ pub const CLASS_FOLDERS: Source = Source {
     kind: "class-folders",
     is_list: |_| false,
     is_sniffed: |path| !has_image_ending(path),
-    plan: |listing, options| plan(listing, options, &stem(listing.input)),
+    plan: |listing, options| plan(listing, options, &input_name(listing.input)),
     records: None,
     side: None,
     info: SourceInfo {
@@ -34,7 +33,7 @@ a folder, .tar, .tar.gz or .zip with
 splits: also training, Train, valid, validation, testing, test_set, ...
 images: JPEG, PNG, GIF, BMP, WebP, TIFF, by their content",
         sizes: "as found",
-        download: "none",
+        access: Access::Own,
         described: "the layout of torchvision's ImageFolder",
         licence: "that of the images",
     },
@@ -67,29 +66,18 @@ fn plan(listing: &Listing, options: &Options, name: &str) -> Result<PackPlan> {
     let mut notes = json!({
         "split": if layout.split_by_seed { seeded.note() } else { json!("as in the source") },
         "images_outside_splits": layout.outside,
-        "files_passed_over": listing.members.len() - images.len(),
         "classes_without_test_images": layout.untested(),
     });
-    let passed_over = listing.kinds.values().copied().filter(|kind| !kind.is_readable_image());
-    let by_kind = counted(passed_over);
-    if !by_kind.is_empty() {
-        notes["files_passed_over_by_kind"] = json!(by_kind);
-    }
+    note_passed_over(&mut notes, listing, images.len());
     let (missing, classes) = (layout.no_splits, layout.class_names);
     Ok(PackPlan { missing, ..PackPlan::photographs(options.name_or(name), classes, splits, notes) })
-}
-
-/// The name of the input without an archive ending. For `.`, the name of the folder.
-fn stem(input: &Path) -> String {
-    let whole = input.canonicalize().unwrap_or_else(|_| input.to_owned());
-    let name = whole.file_name().unwrap_or_default().to_string_lossy();
-    without_archive_ending(&name).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::set_kind::SetKind;
+    use crate::sources::Unusable;
     use crate::sources::testing::{listing, options};
 
     fn listed(paths: &[&str]) -> Listing<'static> {
@@ -204,8 +192,8 @@ mod tests {
         let plan = planned(&paths);
         assert_eq!(images(&plan, "test").len(), 2);
         assert_eq!(plan.notes["split"], json!({ "test_fraction": 0.25, "seed": 3 }));
-        let (folder, reason) = &plan.missing[0];
-        assert_eq!(folder, "test/");
+        let Unusable { member, reason, images } = &plan.missing[0];
+        assert_eq!((member.as_str(), *images), ("test/", 1));
         assert!(reason.contains("a split with 1 image, but without class folders"), "{reason}");
     }
 
@@ -229,8 +217,6 @@ mod tests {
         assert_eq!((CLASS_FOLDERS.plan)(&listing, &named).unwrap().name, "mine");
         let bad = Options { test_fraction: 1.0, ..options() };
         assert!(matches!((CLASS_FOLDERS.plan)(&listing, &bad), Err(Error::Invalid(_))));
-        assert_eq!(stem(Path::new("no/such/tiny set.tar.gz")), "tiny set");
-        assert_eq!(stem(Path::new("no/such/v1.2")), "v1.2");
     }
 
     #[test]

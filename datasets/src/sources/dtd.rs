@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access::{Access, Download, Size};
 use super::listed_splits::{self, ListedImage, ListedSplit};
 use super::listing::Listing;
 use super::member_path::ends_in;
@@ -28,7 +29,11 @@ pub const DTD: Source = Source {
                   images/<class>/<class>_NNNN.jpg\n\
                   labels/train1.txt, labels/val1.txt, labels/test1.txt",
         sizes: "1,880 train / 1,880 val / 1,880 test (split 1 of 10)",
-        download: "625 MB",
+        access: Access::Public(&[Download {
+            url: "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+            size: Size::Exact(625_239_812),
+            sha256: Some("e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205"),
+        }]),
         described: "Cimpoi, Maji, Kokkinos, Mohamed, Vedaldi: Describing Textures in the Wild, CVPR 2014; \
                     robots.ox.ac.uk/~vgg/data/dtd",
         licence: "for research purposes",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::access::{Access, Download, Size};
 use super::listed_splits::{self, ListedImage, ListedSplit};
 use super::listing::Listing;
 use super::member_path::ends_in;
@@ -29,7 +30,11 @@ pub const FOOD101: Source = Source {
                   meta/classes.txt\n\
                   meta/train.txt, meta/test.txt (or train.json, test.json)",
         sizes: "75,750 train / 25,250 test",
-        download: "5.0 GB",
+        access: Access::Public(&[Download {
+            url: "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",
+            size: Size::Exact(4_996_278_331),
+            sha256: Some("d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4"),
+        }]),
         described: "Bossard, Guillaumin, Van Gool: Food-101 - Mining Discriminative Components with Random Forests, \
                     ECCV 2014; data.vision.ee.ethz.ch/cvl/datasets_extra/food-101",
         licence: "scientific fair use; images belong to Foodspotting and their owners, not to the authors",

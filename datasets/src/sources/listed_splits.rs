@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::json;
 
 use super::listing::Listing;
-use super::plan::{PackPlan, Sample};
+use super::plan::{PackPlan, Sample, Unusable};
 use super::source::Options;
 use crate::error::{Error, Result};
 use crate::formats::text_list::TextList;
@@ -126,14 +126,15 @@ impl<'a> ListedSplit<'a> {
     }
 
     /// The samples of the split. Listed images that are missing are added to `missing`.
-    fn samples(&self, listing: &Listing, root: &str, missing: &mut Vec<(String, String)>) -> Vec<Sample> {
+    fn samples(&self, listing: &Listing, root: &str, missing: &mut Vec<Unusable>) -> Vec<Sample> {
         let sample = |listed: &ListedImage| {
             let path = format!("{root}{}", listed.image);
             match listing.members.binary_search_by(|(member, _)| member.as_str().cmp(&path)) {
                 Ok(_) => Some(Sample::labelled(path, listed.label)),
                 Err(_) => {
                     let line = listed.line.map(|line| format!(" line {line}")).unwrap_or_default();
-                    missing.push((path, format!("it is missing, but {}{line} lists it", self.list.path)));
+                    let reason = format!("it is missing, but {}{line} lists it", self.list.path);
+                    missing.push(Unusable::one(path, reason));
                     None
                 }
             }

@@ -38,6 +38,13 @@ pub(super) fn without_archive_ending(name: &str) -> &str {
     ARCHIVE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
+/// The name of the input without an archive ending. For `.`, the name of the folder.
+pub(super) fn input_name(input: &Path) -> String {
+    let whole = input.canonicalize().unwrap_or_else(|_| input.to_owned());
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    without_archive_ending(&name).to_owned()
+}
+
 /// Whether the name has the ending of an image that the program reads. Hidden files are not images.
 pub(super) fn has_image_ending(path: &str) -> bool {
     let path = Path::new(path);
@@ -65,6 +72,8 @@ mod tests {
         assert_eq!(file_name("c"), "c");
         assert_eq!(without_archive_ending("a.tar.gz"), "a");
         assert_eq!(without_archive_ending("v1.2"), "v1.2");
+        assert_eq!(input_name(Path::new("no/such/tiny set.tar.gz")), "tiny set");
+        assert_eq!(input_name(Path::new("no/such/v1.2")), "v1.2");
     }
 
     #[test]

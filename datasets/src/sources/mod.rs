@@ -3,6 +3,7 @@
 //!
 //! To add a data set, add a file here, a line in [`SOURCES`], and tests.
 
+mod access;
 mod ade20k;
 mod aircraft;
 mod cifar;
@@ -11,7 +12,9 @@ mod class_folders;
 mod diebench;
 mod dtd;
 mod food101;
+mod image_tree;
 mod imagenet;
+mod images;
 mod left_out;
 mod listed_splits;
 mod listing;
@@ -25,6 +28,7 @@ mod sun397;
 #[cfg(test)]
 mod testing;
 
+pub use access::{Access, Download, Size};
 pub use ade20k::ADE20K;
 pub use aircraft::AIRCRAFT;
 pub use cifar::{CIFAR10, CIFAR100};
@@ -33,15 +37,16 @@ pub use diebench::{DIEBENCH, read_latents};
 pub use dtd::DTD;
 pub use food101::FOOD101;
 pub use imagenet::IMAGENET;
+pub use images::IMAGES;
 pub use listing::Listing;
 pub use pets::PETS;
-pub use plan::{PackPlan, Sample};
+pub use plan::{PackPlan, Sample, Unusable};
 pub(crate) use seeded_split::check_test_fraction;
 pub use source::{Options, Records, Source, SourceInfo};
 pub use sun397::SUN397;
 
 /// All sets that can be packed.
-pub const SOURCES: [&Source; 11] = [
+pub const SOURCES: [&Source; 12] = [
     &CIFAR10,
     &CIFAR100,
     &FOOD101,
@@ -53,6 +58,7 @@ pub const SOURCES: [&Source; 11] = [
     &ADE20K,
     &DIEBENCH,
     &CLASS_FOLDERS,
+    &IMAGES,
 ];
 
 /// The source with this KIND.

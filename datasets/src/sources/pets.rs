@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::access::{Access, Download, Size};
 use super::listed_splits::{self, ListedImage, ListedSplit};
 use super::listing::Listing;
 use super::member_path::ends_in;
@@ -27,7 +28,18 @@ pub const PETS: Source = Source {
                   images/<Breed>_<number>.jpg\n\
                   annotations/trainval.txt, annotations/test.txt",
         sizes: "3,680 train / 3,669 test",
-        download: "811 MB",
+        access: Access::Public(&[
+            Download {
+                url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+                size: Size::Exact(791_918_971),
+                sha256: Some("67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d"),
+            },
+            Download {
+                url: "https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz",
+                size: Size::Exact(19_173_078),
+                sha256: Some("52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91"),
+            },
+        ]),
         described: "Parkhi, Vedaldi, Zisserman, Jawahar: Cats and Dogs, CVPR 2012; robots.ox.ac.uk/~vgg/data/pets",
         licence: "CC BY-SA 4.0; copyright of the images remains with their owners",
     },

@@ -24,6 +24,24 @@ impl Sample {
     }
 }
 
+/// A member that cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unusable {
+    /// A file, or a folder, whose path ends with a slash.
+    pub member: String,
+    /// Why not.
+    pub reason: String,
+    /// Number of images that are left out with it.
+    pub images: usize,
+}
+
+impl Unusable {
+    /// One image, mask or list entry.
+    pub(crate) fn one(member: impl Into<String>, reason: impl Into<String>) -> Unusable {
+        Unusable { member: member.into(), reason: reason.into(), images: 1 }
+    }
+}
+
 /// A data set before its images are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackPlan {
@@ -38,9 +56,9 @@ pub struct PackPlan {
     pub views: Option<usize>,
     /// The splits of the set: those of `train`, `val` and `test` that it has, in this order.
     pub splits: Vec<(String, Vec<Sample>)>,
-    /// Members that are listed but missing, each with the reason. They are an error unless the user allows
-    /// skipping images.
-    pub missing: Vec<(String, String)>,
+    /// Members that are listed but missing, and folders without a place. They are an error unless the user
+    /// allows skipping images.
+    pub missing: Vec<Unusable>,
     /// Other facts that determined labels and splits, for the provenance.
     pub notes: Value,
 }

@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 
+use super::access::Access;
 use super::listing::Listing;
 use super::plan::PackPlan;
 use crate::error::Result;
@@ -59,8 +60,8 @@ pub struct SourceInfo {
     pub expects: &'static str,
     /// Published sizes, such as `50,000 train / 10,000 test`.
     pub sizes: &'static str,
-    /// Download size, such as `163 MB`.
-    pub download: &'static str,
+    /// How it is obtained.
+    pub access: Access,
     /// The paper or page that describes the set.
     pub described: &'static str,
     /// Terms of use as stated by the authors.

@@ -1,5 +1,6 @@
 //! SUN397 (Xiao, Hays, Ehinger, Oliva and Torralba, CVPR 2010), partition 1 of 10.
 
+use super::access::{Access, Download, Size};
 use super::listed_splits::{self, ListedSplit};
 use super::listing::Listing;
 use super::member_path::ends_in;
@@ -28,7 +29,18 @@ pub const SUN397: Source = Source {
                   ClassName.txt\n\
                   Training_01.txt, Testing_01.txt (from Partitions.zip)",
         sizes: "19,850 train / 19,850 test (partition 1 of 10; 108,754 images in all)",
-        download: "39 GB",
+        access: Access::Public(&[
+            Download {
+                url: "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
+                size: Size::Exact(39_077_296_924),
+                sha256: Some("f404130965a7ad77bed5ececc71e720ab50f3cc1e1bb257257610d38f3b928ec"),
+            },
+            Download {
+                url: "https://vision.princeton.edu/projects/2010/SUN/download/Partitions.zip",
+                size: Size::Exact(18_293_705),
+                sha256: Some("e3311ea5f812d4cc6faef194688343d1111f6cd6f70f2c62f393c2b8d6ba1ec9"),
+            },
+        ]),
         described: "Xiao, Hays, Ehinger, Oliva, Torralba: SUN Database: Large-scale Scene Recognition from Abbey \
                     to Zoo, CVPR 2010; vision.princeton.edu/projects/2010/SUN",
         licence: "for research purposes only",

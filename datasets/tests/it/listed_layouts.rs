@@ -16,7 +16,7 @@ fn message(source: &Source, tree: &Files) -> String {
     match plan(source, tree) {
         Err(error) => error.to_string(),
         Ok(plan) if plan.missing.is_empty() => panic!("the tree is bad"),
-        Ok(plan) => plan.missing.iter().map(|(member, reason)| format!("{member}: {reason}\n")).collect(),
+        Ok(plan) => plan.missing.iter().map(|gone| format!("{}: {}\n", gone.member, gone.reason)).collect(),
     }
 }
 
@@ -537,7 +537,7 @@ fn no_source_takes_an_image_for_a_list() {
 fn every_source_says_what_it_is() {
     for source in [CIFAR10, CIFAR100, FOOD101, SUN397, DTD, PETS, AIRCRAFT] {
         let info = &source.info;
-        for text in [info.name, info.expects, info.sizes, info.download, info.described, info.licence] {
+        for text in [info.name, info.expects, info.sizes, &info.access.size(), info.described, info.licence] {
             assert!(!text.is_empty() && !text.contains("  "), "{}: {text:?}", source.kind);
         }
     }

@@ -36,7 +36,7 @@ pub fn every_image_has_one_place(text: &str) -> bool {
     let images = listing.members.len() - count("files_passed_over");
     let left = images - placed.len() - count("images_outside_splits");
     let below =
-        |(path, _): &&(String, u64)| plan.missing.iter().any(|(folder, _)| path.starts_with(folder.as_str()));
+        |(path, _): &&(String, u64)| plan.missing.iter().any(|folder| path.starts_with(&folder.member));
     assert!(left <= listing.members.iter().filter(below).count(), "{left} images are nowhere");
     assert!(left == 0 || !plan.missing.is_empty());
 

@@ -6,7 +6,7 @@ use eqr_datasets::dataset::channel_statistics;
 use eqr_datasets::images::encode::{encode_mask, encode_png};
 use eqr_datasets::packing::{PackSpec, Resize, pack};
 use eqr_datasets::show::{
-    PairChoice, default_grid_size, evenly_spaced, grid_png, pairs_png, predictions_png,
+    PairChoice, Picture, default_grid_size, evenly_spaced, grid_png, pairs_png, predictions_png,
 };
 use eqr_datasets::sources::{Options, source};
 use eqr_datasets::transforms::Transform;
@@ -66,12 +66,14 @@ fn pairs(pack: &Pack, choice: &PairChoice, rows: usize, columns: usize) -> RgbIm
 }
 
 /// The picture that `draw` writes. It must be the only file.
-fn drawn(draw: impl FnOnce(&Path) -> eqr_datasets::Result<()>) -> RgbImage {
+fn drawn(draw: impl FnOnce(&Path) -> eqr_datasets::Result<Picture>) -> RgbImage {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("grid.png");
-    draw(&path).unwrap();
+    let Picture { width, height, .. } = draw(&path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    image::open(&path).unwrap().into_rgb8()
+    let image = image::open(&path).unwrap().into_rgb8();
+    assert_eq!(image.dimensions(), (width, height));
+    image
 }
 
 /// Left, top, width and height of the pixels with exactly this colour, which must fill a box.
@@ -311,7 +313,7 @@ fn nothing_to_show_and_too_much_of_it_are_refused_by_name() {
     let set = packed(folder.path(), SetKind::Renders, 1);
     let split = set.split("train").unwrap();
     let path: PathBuf = folder.path().join("grid.png");
-    let refused = |result: eqr_datasets::Result<()>, words: &str| match result {
+    let refused = |result: eqr_datasets::Result<Picture>, words: &str| match result {
         Err(Error::Invalid(reason)) => assert!(reason.contains(words), "{reason}"),
         other => panic!("expected a refusal with `{words}`, found {other:?}"),
     };

@@ -1,6 +1,7 @@
 //! Console output: text on stdout; messages and the progress of long tasks on stderr. Only the leading rank
 //! prints. Control characters are printed as numbers, whatever file or name they come from.
 
+mod byte_progress;
 mod visible;
 
 use std::io::{BufWriter, IsTerminal, Write};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+pub use byte_progress::ByteProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use visible::{is_control, one_line, visible};
 

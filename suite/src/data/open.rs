@@ -50,6 +50,7 @@ pub fn open(
     };
     let opened = path.and_then(|path| {
         let pack = Pack::open(&path)?;
+        pack.expect_labels("`run`")?;
         let side = image_side(suite, &pack)?;
         ensure_fits(suite, &pack).with_context(|| path.display().to_string())?;
         Ok(OpenedPack { pack, side })
@@ -154,9 +155,6 @@ fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
     let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
     if views.into_iter().any(|views| views < 2) {
         bail!("an object of the set has one view: a pair needs two");
-    }
-    if pack.class_names.len() < 2 {
-        bail!("the set has {} class(es): classification needs two", pack.class_names.len());
     }
     Ok(())
 }

@@ -134,7 +134,8 @@ pub fn draw(
         .into_iter()
         .map(predicted)
         .collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(predictions_png(pack, scenes.split(), &predictions, path)?)
+    predictions_png(pack, scenes.split(), &predictions, path)?;
+    Ok(())
 }
 
 /// Converts a head's classes (H, W) to the class ids of a pack's masks.

@@ -54,6 +54,7 @@ impl<'a> ImageEncoder<'a> {
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
+    pack.expect_labels("`transfer`")?;
     check_classes(pack, train, test)?;
     let read = |split: &PackedSplit, indices: &[usize]| {
         features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())

@@ -77,7 +77,8 @@ pub(super) fn image_count(file: &str, made_by: &str, roots: &[PathBuf]) -> Optio
 
 /// Published sizes of the splits, training first, for the kind of source that the command `made_by` names.
 fn published(made_by: &str) -> Option<Vec<usize>> {
-    let kind = made_by.split_once("data pack ")?.1.split(' ').next()?;
+    let command = ["data pack ", "data fetch "].iter().find_map(|command| made_by.split_once(command))?;
+    let kind = command.1.split(' ').next()?;
     let sizes = source(kind)?.info.sizes.split('(').next()?;
     let numbers: Vec<usize> = sizes
         .split('/')
@@ -96,6 +97,7 @@ mod tests {
         assert_eq!(sizes("imagenet"), Some(vec![1_281_167, 50_000]));
         assert_eq!(sizes("3diebench"), Some(vec![41_920, 10_552]));
         assert_eq!(sizes("cifar10"), Some(vec![50_000, 10_000]));
+        assert_eq!(published("eqr-bench data fetch cifar10"), sizes("cifar10"));
         assert_eq!(sizes("class-folders"), None);
         assert_eq!(published("something else"), None);
     }

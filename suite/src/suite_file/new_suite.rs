@@ -30,8 +30,9 @@ impl OwnData {
     /// What a suite needs to know of `pack`.
     ///
     /// # Errors
-    /// A pack without training or test images, or with a single training image.
+    /// A pack without labels, or with fewer than two training or test images.
     pub fn of(pack: &Pack) -> Result<OwnData> {
+        pack.expect_labels("`run`")?;
         let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
         let [units, tests] = [train, test].map(PackedSplit::units);
         let place = pack.path().display();

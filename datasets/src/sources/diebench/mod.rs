@@ -7,6 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use self::splits::ObjectKey;
+use super::access::{Access, Download, Size};
 use super::listing::Listing;
 use super::member_path::{file_name, last_components};
 use super::plan::{PackPlan, Sample};
@@ -34,7 +35,37 @@ or a folder with either and, from data/ of github.com/facebookresearch/SIE,
   train_images.npy, train_labels.npy, val_images.npy, val_labels.npy
 without these files, a share of each class's objects becomes the test split",
         sizes: "41,920 train / 10,552 test objects x 50 views",
-        download: "17 GB",
+        access: Access::Public(&[
+            Download {
+                url: "https://dl.fbaipublicfiles.com/SIE/3DIEBench.tar.gz",
+                size: Size::About(17_000_000_000),
+                sha256: None,
+            },
+            Download {
+                url: "https://raw.githubusercontent.com/facebookresearch/SIE/\
+                      54541cfa40780aa3e502e3bbb52b30aae672b487/data/train_images.npy",
+                size: Size::Exact(7_210_368),
+                sha256: None,
+            },
+            Download {
+                url: "https://raw.githubusercontent.com/facebookresearch/SIE/\
+                      54541cfa40780aa3e502e3bbb52b30aae672b487/data/train_labels.npy",
+                size: Size::Exact(335_488),
+                sha256: Some("784aeab9ef69cc8c246f6a5ab0131557977cddd6a0323fcafc31fabf55a114dc"),
+            },
+            Download {
+                url: "https://raw.githubusercontent.com/facebookresearch/SIE/\
+                      54541cfa40780aa3e502e3bbb52b30aae672b487/data/val_images.npy",
+                size: Size::Exact(1_815_072),
+                sha256: Some("9a945e83ade9197171567b2533d46cc28ffdf2cac6b5dec7e59a60f4a2684c38"),
+            },
+            Download {
+                url: "https://raw.githubusercontent.com/facebookresearch/SIE/\
+                      54541cfa40780aa3e502e3bbb52b30aae672b487/data/val_labels.npy",
+                size: Size::Exact(84_544),
+                sha256: Some("2f0022b5b84229895de2207e2d2e4e6d890831d5a41cf3a36b2c8f6a99a86663"),
+            },
+        ]),
         described: "Garrido et al. 2023, Self-Supervised Learning of Split Invariant Equivariant Representations; \
                     arXiv:2302.10283; github.com/facebookresearch/SIE",
         licence: "CC BY-NC (its version not stated in the set's README)",

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use self::class_words::{ClassWords, is_wnid};
+use super::access::Access;
 use super::listing::Listing;
 use super::member_path::{file_name, last_components, without_archive_ending};
 use super::plan::{PackPlan, Sample};
@@ -39,7 +40,15 @@ a folder with either or both, each as a tree or as the published archive
     LOC_val_solution.csv
 LOC_synset_mapping.txt or the devkit adds the class names",
         sizes: "1,281,167 train / 50,000 test (the validation images)",
-        download: "148 GB train, 6.7 GB validation, 2.6 MB devkit",
+        access: Access::Account {
+            sizes: "148 GB train, 6.7 GB validation, 2.6 MB devkit",
+            page: "https://image-net.org/download-images.php",
+            steps: "\
+sign up (free for research and education), open ILSVRC2012, and download into one folder:
+  ILSVRC2012_img_train.tar         MD5 1d675b47d978889d74fa0da5fadfb00e
+  ILSVRC2012_img_val.tar           MD5 29b22e2961454d5413ddabcf34fc5622
+  ILSVRC2012_devkit_t12.tar.gz     MD5 fa75699e90414af021442c21a62c3abf",
+        },
         described: "Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge; image-net.org",
         licence: "non-commercial research and education (ImageNet's terms of access)",
     },
