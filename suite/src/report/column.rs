@@ -4,6 +4,7 @@
 use eqr_probes::stats::{Summary, holm};
 
 use super::legend::{LEVEL, SEEDS};
+use super::numbers::Unit;
 use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 use crate::registry::Better;
@@ -191,7 +192,7 @@ fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
                 marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
             let values = method.sample.as_ref().map(Sample::values).unwrap_or_default();
             let show_n = values.len() != usual_n;
-            TableEntry::estimate(values, mark, show_n)
+            TableEntry::estimate(values, mark, show_n, Unit::Share)
         };
         column.samples.iter().enumerate().map(entry).collect()
     };

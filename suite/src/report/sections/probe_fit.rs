@@ -2,7 +2,8 @@
 
 use crate::registry::{Predictor, R2Definition, R2Metric, TaskFamily};
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, number};
+use crate::report::numbers::number;
+use crate::report::table::{Note};
 use crate::report::values::Values;
 
 /// An R2 on training pairs that exceeds the one on test pairs by more than this is overfitting.

@@ -9,7 +9,8 @@ use super::{convergence, probe_fit, shuffled};
 use crate::registry::{Level, Measure, R2, R2Metric, TOP1, TaskFamily, r2_shown_in, shown_in};
 use crate::report::column::{self, Column, NO_CEILING, ROOM};
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
+use crate::report::numbers::number;
+use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Values};
 use crate::suite_file::plan::method_name;
 
@@ -104,7 +105,7 @@ fn column(values: &Values, context: &ReportContext, task: &str, heading: &str, m
 /// A row of values that depend only on the data, not on the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: R2Metric) -> Row {
     let entry = |column: &Column| {
-        values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Number)
+        values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Share)
     };
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
@@ -176,6 +177,7 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
+    use crate::report::numbers::Numbers;
     use crate::report::fixture::{self, context, probe, value};
     use crate::report::table::Mark;
     use crate::run_folder::cell::Cell;
@@ -291,6 +293,6 @@ mod tests {
         assert_eq!(found.columns, ["rotation R2"]);
         assert!(table("grid", &cells, &context).columns.is_empty());
         assert_eq!(table(MAIN, &cells, &context).columns.len(), 2);
-        assert_eq!(found.rows.last().unwrap().entries[0].words(), ["0.230"]);
+        assert_eq!(found.rows.last().unwrap().entries[0].words(Numbers::default()), ["0.230"]);
     }
 }

@@ -95,13 +95,14 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
+    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, downstream};
     use crate::report::table::{self, Mark};
     use crate::run_folder::cell::CellKind;
     use crate::run_folder::metric::Metric;
 
     fn texts(row: &table::Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect()
     }
 
     /// The best entry of each row is marked, because rows are classes. Head seeds are averaged within a

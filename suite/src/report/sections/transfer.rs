@@ -101,12 +101,13 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
+    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, downstream};
     use crate::report::table::{Mark, Role, Row};
     use crate::run_folder::cell::CellKind;
 
     fn texts(row: &Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect()
     }
 
     fn transfers(sets: &[(&str, &str)]) -> ReportContext {
