@@ -43,8 +43,8 @@ impl Look {
     }
 }
 
-/// Whether the locale names a character set other than UTF-8. Containers and schedulers often name none; their
-/// output is read elsewhere, as UTF-8.
+/// Whether the locale names a character set other than UTF-8. Containers and schedulers often name none;
+/// their output is read elsewhere, as UTF-8.
 fn has_ascii_alone(variable: impl Fn(&str) -> Option<String>) -> bool {
     let named = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|text| !text.is_empty());
     named.is_some_and(|locale| {
@@ -78,7 +78,9 @@ mod tests {
         };
         assert!(of(&[("LC_ALL", "C")]) && of(&[("LC_ALL", "POSIX"), ("LANG", "de_DE.UTF-8")]));
         assert!(of(&[("LANG", "de_DE.ISO-8859-1")]));
-        assert!(!of(&[]) && !of(&[("LC_ALL", ""), ("LANG", "C.UTF-8")]) && !of(&[("LC_CTYPE", "en_US.utf8")]));
+        assert!(
+            !of(&[]) && !of(&[("LC_ALL", ""), ("LANG", "C.UTF-8")]) && !of(&[("LC_CTYPE", "en_US.utf8")])
+        );
     }
 
     #[test]

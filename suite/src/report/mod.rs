@@ -114,6 +114,13 @@ impl<'a> Report<'a> {
         }
         let mut data_sets =
             self.contexts.iter().map(|context| self.data_set(context)).collect::<Result<Vec<_>>>()?;
+        let has_tables = data_sets.iter().any(|data_set| !data_set.tables.is_empty());
+        if let (Scope::Scores, false, Some(context)) = (self.scope, has_tables, self.contexts.first()) {
+            bail!(
+                "suite {}: no main table has a value yet\nhint: `eqr-bench run` does what is missing",
+                context.suite
+            );
+        }
         if let Scope::Section(name) = self.scope {
             sections::keep_section(&mut data_sets, name)?;
         }

@@ -65,9 +65,7 @@ impl Numbers {
     /// A number.
     pub fn value(self, value: f64, unit: Unit) -> String {
         match unit {
-            Unit::Share if self.percent => {
-                decimals(100.0 * value, self.digits.unwrap_or(DIGITS_OF_PERCENT))
-            }
+            Unit::Share if self.percent => decimals(100.0 * value, self.digits.unwrap_or(DIGITS_OF_PERCENT)),
             _ => decimals(value, self.digits.unwrap_or(DIGITS)),
         }
     }
@@ -147,6 +145,9 @@ mod tests {
         assert_eq!(words(two, Unit::Share)[0], "37.50 ± 17.68");
         assert_eq!(words(two, Unit::Other)[0], "0.38 ± 0.18");
         let none = Numbers { digits: Some(0), spread: Some(Spread::None), percent: false };
-        assert_eq!((words(none, Unit::Share)[0].as_str(), none.value(-0.4, Unit::Other).as_str()), ("0", "0"));
+        assert_eq!(
+            (words(none, Unit::Share)[0].as_str(), none.value(-0.4, Unit::Other).as_str()),
+            ("0", "0")
+        );
     }
 }

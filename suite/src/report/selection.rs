@@ -61,7 +61,8 @@ fn unknown_column(name: &str, headings: &BTreeSet<&str>) -> anyhow::Error {
 /// Whether a name is the heading, or words at its beginning, in letters of any case.
 fn means(name: &str, heading: &str) -> bool {
     let (name, heading) = (name.to_lowercase(), heading.to_lowercase());
-    !name.is_empty() && heading.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    !name.is_empty()
+        && heading.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 #[cfg(test)]
@@ -75,7 +76,10 @@ mod tests {
         assert_eq!(names("rotation, classification top-1").unwrap(), ["rotation", "classification top-1"]);
         assert_eq!(names("ours, no reconstruction").unwrap(), ["ours, no reconstruction"]);
         let error = names("rotation,clasification").unwrap_err();
-        assert!(error.starts_with("no table has a column `clasification`\nhint: did you mean `classification"), "{error}");
+        assert!(
+            error.starts_with("no table has a column `clasification`\nhint: did you mean `classification"),
+            "{error}"
+        );
         assert!(names("rot").is_err() && names("").is_err());
     }
 }

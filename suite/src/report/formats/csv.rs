@@ -100,7 +100,9 @@ fn record<'a>(place: Record<'a>, entry: &'a TableEntry) -> Record<'a> {
             with_interval(Record { value: Some(found.mean), ..place }, found.ci95)
         }
         TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
-        TableEntry::Number(value) | TableEntry::Share(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
+        TableEntry::Number(value) | TableEntry::Share(value) | TableEntry::Probability(value) => {
+            Record { value: Some(*value), ..place }
+        }
         TableEntry::Text(text) => Record { text: guarded(text), ..place },
     }
 }

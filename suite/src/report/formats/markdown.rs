@@ -49,7 +49,7 @@ pub fn render(table: &Table, numbers: Numbers) -> String {
     table.rows.iter().for_each(|row| text.push_str(&line(cells(row, numbers))));
     text.push('\n');
     if table.has_marks() {
-        text.push_str(&format!("- {}.\n", LEGEND.sentence(table.contest(), "this")));
+        text.push_str(&format!("- {}.\n", LEGEND.sentence(table.contest())));
     }
     for note in &table.notes {
         text.push_str(&match note {
@@ -76,9 +76,11 @@ fn line(cells: impl Iterator<Item = String>) -> String {
 
 fn cells(row: &Row, numbers: Numbers) -> impl Iterator<Item = String> {
     let label = escaped(&format!("{}{}", row.label, row.role.suffix()));
-    std::iter::once(label).chain(row.entries.iter().map(move |found| entry(found, numbers))).map(|text| match row.role {
-        Role::Floor | Role::Ceiling if text != "-" => format!("*{text}*"),
-        _ => text,
+    std::iter::once(label).chain(row.entries.iter().map(move |found| entry(found, numbers))).map(|text| {
+        match row.role {
+            Role::Floor | Role::Ceiling if text != "-" => format!("*{text}*"),
+            _ => text,
+        }
     })
 }
 

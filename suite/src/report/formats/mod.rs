@@ -11,8 +11,7 @@ mod terminal;
 pub use format::{DataSetReport, Document, Format, OutputFile};
 
 /// Every format, in the order of `report --help`.
-pub const FORMATS: &[&dyn Format] =
-    &[
+pub const FORMATS: &[&dyn Format] = &[
     &terminal::Terminal,
     &markdown::Markdown,
     &latex::Latex,

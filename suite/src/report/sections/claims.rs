@@ -8,8 +8,8 @@ use super::section::{Group, Section};
 use crate::report::claims::{ClaimFamily, JudgedClaim, Verdict, judge};
 use crate::report::column::NO_CEILING;
 use crate::report::context::ReportContext;
-use crate::report::paper_tables::reported;
 use crate::report::numbers::number;
+use crate::report::paper_tables::reported;
 use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::Values;
 use crate::suite_file::scale::Scale;
@@ -265,8 +265,8 @@ mod tests {
 
     use super::super::section;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{self, rotation_and_color};
+    use crate::report::numbers::Numbers;
     use crate::suite_file::own_claims::OwnClaim;
 
     /// Paired differences 0.10, 0.14, 0.12: t = 10.392 on 2 degrees of freedom, p = 0.00913. Of the looks

@@ -112,8 +112,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{self, context, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {

@@ -14,7 +14,9 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     let terms = values.loss_terms();
     let row = |method: &String| {
         let entry = |term: &&str| match values.sample(method, &Quantity::encoder_gradient(term)) {
-            Some(sample) => TableEntry::estimate(sample.values(), Mark::None, sample.values().len() == 1, Unit::Other),
+            Some(sample) => {
+                TableEntry::estimate(sample.values(), Mark::None, sample.values().len() == 1, Unit::Other)
+            }
             None => TableEntry::Missing,
         };
         let entries: Vec<TableEntry> = terms.iter().map(entry).collect();
@@ -43,8 +45,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, pretrain};
+    use crate::report::numbers::Numbers;
 
     /// Two measured points of three: means 3 and 1, so the reconstruction has a quarter.
     #[test]

@@ -101,9 +101,9 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::context::TransferColumn;
     use crate::report::fixture::{context, downstream, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::run_folder::cell::CellKind;
 
     fn table(group: Group, cells: &[crate::run_folder::cell::Cell], context: &ReportContext) -> Table {
@@ -120,7 +120,8 @@ mod tests {
             &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)],
         )];
         let found = table(Group::Training, &cells, &context);
-        let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect();
+        let text: Vec<_> =
+            found.rows[1].entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
         assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
         assert!(found.notes.contains(&Note::Plain(
@@ -144,7 +145,10 @@ mod tests {
         let texts = |group| {
             let rows = table(group, &cells, &context).rows;
             let text = |row: &Row| {
-                (row.label.clone(), row.entries.iter().map(|e| e.words(Numbers::default()).join(" ")).collect::<Vec<_>>())
+                (
+                    row.label.clone(),
+                    row.entries.iter().map(|e| e.words(Numbers::default()).join(" ")).collect::<Vec<_>>(),
+                )
             };
             rows.iter().map(text).collect::<Vec<_>>()
         };

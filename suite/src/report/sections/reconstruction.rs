@@ -75,8 +75,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, probe, value};
+    use crate::report::numbers::Numbers;
 
     #[test]
     fn only_methods_that_reconstruct_have_a_row() {

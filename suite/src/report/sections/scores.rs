@@ -30,6 +30,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(labels_note(context));
     notes.extend(budget_note(context));
     notes.extend(few_seeds_note(&columns));
+    notes.extend(column::fixed_note(&columns));
     notes.extend(column::missing_note(&columns));
     notes.extend(columns.iter().filter_map(no_ceiling_note));
     notes.extend(probe_fit::warnings(values, context));
@@ -75,6 +76,7 @@ pub fn transformations(section: &Section, values: &Values, context: &ReportConte
         ));
     }
     notes.extend(column::single_note(&columns));
+    notes.extend(column::fixed_note(&columns));
     notes.extend(column::missing_note(&columns));
     notes.extend(columns.iter().filter_map(no_ceiling_note));
     vec![section.table("method", columns.iter().map(Column::heading).collect(), rows, notes)]
@@ -134,7 +136,7 @@ fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
 /// One note for all rows on why fewer than [`FEW`] seeds say little.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
     let sizes: BTreeSet<usize> =
-        columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
+        columns.iter().flat_map(Column::repeatable).map(|summary| summary.n).collect();
     let why: Vec<String> = sizes
         .into_iter()
         .take_while(|n| *n < FEW)
@@ -177,8 +179,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{self, context, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::report::table::Mark;
     use crate::run_folder::cell::Cell;
 
@@ -281,6 +283,18 @@ mod tests {
               differences above 5.4 standard deviations are found in four of five cases)."
             ]
         );
+    }
+
+    #[test]
+    fn a_fixed_encoder_is_not_blamed_for_its_one_training() {
+        let context = context(&["rotation"], &["Ours", "DINO"]);
+        let fixed = rotation("DINO", &[0.7]).into_iter().map(|cell| Cell { external: true, ..cell });
+        let cells: Vec<Cell> = rotation("Ours", &[0.6, 0.7, 0.65]).into_iter().chain(fixed).collect();
+        let found = table(MAIN, &cells, &context);
+        assert!(warnings(&found).is_empty(), "{:?}", found.notes);
+        assert_eq!(found.rows[1].entries[0].words(Numbers::default()), ["0.700"]);
+        let note = "DINO: one training, made elsewhere, without a spread over seeds.";
+        assert!(found.notes.contains(&Note::Plain(note.to_owned())), "{:?}", found.notes);
     }
 
     #[test]

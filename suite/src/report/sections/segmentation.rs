@@ -77,6 +77,7 @@ fn notes(columns: &[Column]) -> Vec<Note> {
     let notes = [
         Some(column::reading_note(columns, Some("head seeds"))),
         column::single_note(columns),
+        column::fixed_note(columns),
         column::missing_note(columns),
     ];
     notes.into_iter().flatten().collect()
@@ -95,8 +96,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, downstream};
+    use crate::report::numbers::Numbers;
     use crate::report::table::{self, Mark};
     use crate::run_folder::cell::CellKind;
     use crate::run_folder::metric::Metric;

@@ -69,8 +69,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, probe, value};
+    use crate::report::numbers::Numbers;
 
     #[test]
     fn a_probe_that_learns_from_nothing_is_warned_of() {

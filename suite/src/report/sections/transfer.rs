@@ -89,6 +89,7 @@ fn table(section: &Section, columns: &[Column]) -> Table {
     let notes = [
         Some(column::reading_note(columns, None)),
         column::single_note(columns),
+        column::fixed_note(columns),
         column::missing_note(columns),
         mean,
     ];
@@ -101,8 +102,8 @@ mod tests {
     use super::super::section;
     use super::super::section::Group;
     use super::*;
-    use crate::report::numbers::Numbers;
     use crate::report::fixture::{context, downstream};
+    use crate::report::numbers::Numbers;
     use crate::report::table::{Mark, Role, Row};
     use crate::run_folder::cell::CellKind;
 

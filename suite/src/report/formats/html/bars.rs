@@ -81,7 +81,8 @@ fn bar(method: &MethodSample, y: f64, scale: &Scale) -> Markup {
     let Some(summary) = method.sample.as_ref().and_then(|sample| sample.summary()) else { return html! {} };
     let (middle, contends) = (y + ROW / 2.0, method.role == Role::Contestant);
     let (zero, end) = (scale.x(0.0), scale.x(summary.mean));
-    let (fill, opacity) = if contends { (colour(&method.method), 0.9) } else { ("var(--soft)".to_owned(), 0.35) };
+    let (fill, opacity) =
+        if contends { (colour(&method.method), 0.9) } else { ("var(--soft)".to_owned(), 0.35) };
     let whisker = summary.ci95.map(|(low, high)| {
         let (a, b, top) = (scale.x(low), scale.x(high), middle - 3.0);
         format!("M{a:.1} {top:.1}v6M{a:.1} {middle:.1}H{b:.1}M{b:.1} {top:.1}v6")

@@ -13,31 +13,33 @@ struct Term {
 const TERMS: [Term; 11] = [
     Term {
         word: "R2",
-        meaning: "The share of a target's variance that a probe predicts on test pairs, the mean over the target's \
-                  outputs. 1 is perfect; a constant predictor gets 0 or less.",
+        meaning: "The share of a target's variance that a probe predicts on test pairs, the mean over \
+                  the target's outputs. 1 is perfect; a constant predictor gets 0 or less.",
     },
-    Term {
-        word: "top-1",
-        meaning: "The share of test images whose class a linear classifier on y names.",
-    },
+    Term { word: "top-1", meaning: "The share of test images whose class a linear classifier on y names." },
     Term {
         word: "y",
-        meaning: "The vector that an encoder gives for an image, and that the probes read. It has two halves: inv and \
-                  equi.",
+        meaning: "The vector that an encoder gives for an image, and that the probes read. It has two \
+                  halves: inv and equi.",
     },
-    Term { word: "inv", meaning: "The half of y that the loss makes invariant: equal for both views of an image." },
+    Term {
+        word: "inv",
+        meaning: "The half of y that the loss makes invariant: equal for both views of an image.",
+    },
     Term {
         word: "equi",
-        meaning: "The other half of y, which may keep the transformations: equivariant if a transformation of the \
-                  image changes it in a predictable way.",
+        meaning: "The other half of y, which may keep the transformations: equivariant if a \
+                  transformation of the image changes it in a predictable way.",
     },
     Term {
         word: "grid",
-        meaning: "A readout of more than y: y and the means of the four quadrants of the encoder's token map.",
+        meaning: "A readout of more than y: y and the means of the four quadrants of the encoder's \
+                  token map.",
     },
     Term {
         word: "floor",
-        meaning: "The encoder with random weights (Random init): what can be read without any training.",
+        meaning: "The encoder with random weights (Random init): what can be read without any \
+                  training.",
     },
     Term {
         word: "ceiling",
@@ -49,13 +51,13 @@ const TERMS: [Term; 11] = [
     },
     Term {
         word: "Holm",
-        meaning: "Holm's correction: p values made larger for the number of tests of a table, so that the table \
-                  errs with a probability of 5% at most.",
+        meaning: "Holm's correction: p values made larger for the number of tests of a table, so that \
+                  the table errs with a probability of 5% at most.",
     },
     Term {
         word: "seed",
-        meaning: "The number that a training's random draws follow from. Spreads and intervals are over trainings \
-                  that differ in their pretraining seed alone.",
+        meaning: "The number that a training's random draws follow from. Spreads and intervals are \
+                  over trainings that differ in their pretraining seed alone.",
     },
 ];
 

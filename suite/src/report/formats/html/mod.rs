@@ -1,5 +1,5 @@
-//! The report as one page that needs no network: a list of its tables, the tables, bars, a heat map, the run's
-//! pictures, its provenance, and a glossary.
+//! The report as one page that needs no network: a list of its tables, the tables, bars, a heat map, the
+//! run's pictures, its provenance, and a glossary.
 
 mod bars;
 mod glossary;
@@ -218,7 +218,7 @@ fn results(data_set: &DataSetReport, tables: &[&Anchored], numbers: Numbers) -> 
             h3 { "Which method keeps which transform: R2" }
             (map)
         }
-        @for found in all { (found.markup(numbers)) }
+        div.details { @for found in all { (found.markup(numbers)) } }
     }
 }
 

@@ -2,7 +2,13 @@
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => {
+    const button = head.querySelector("[role=button]");
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      button.click();
+    });
+    button.addEventListener("click", () => {
       const up = head.getAttribute("aria-sort") === "descending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -69,4 +75,5 @@ const watched = new ResizeObserver((entries) => entries.forEach(({ target }) => 
 for (const scroll of document.querySelectorAll(".scroll")) {
   scroll.addEventListener("scroll", () => cue(scroll), { passive: true });
   watched.observe(scroll);
+  cue(scroll);
 }

@@ -89,7 +89,9 @@ fn as_jpeg(png: &[u8]) -> Option<Encoded> {
 fn as_webp(png: &[u8]) -> Option<Encoded> {
     let picture = image::load_from_memory(png).ok()?.to_rgb8();
     let mut webp = Vec::new();
-    WebPEncoder::new_lossless(&mut webp).encode(&picture, picture.width(), picture.height(), ExtendedColorType::Rgb8).ok()?;
+    WebPEncoder::new_lossless(&mut webp)
+        .encode(&picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)
+        .ok()?;
     Some(("webp", webp))
 }
 
@@ -134,7 +136,11 @@ mod tests {
     fn photographs_become_jpeg() {
         let mut png = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let kind = |name| picture(name, png.get_ref()).into_string().contains(&format!("data:image/{};", if name == "a.png" { "webp" } else { "jpeg" }));
+        let kind = |name| {
+            picture(name, png.get_ref())
+                .into_string()
+                .contains(&format!("data:image/{};", if name == "a.png" { "webp" } else { "jpeg" }))
+        };
         assert!(kind("segment-a.png") && kind("a.png"));
     }
 }

@@ -1,4 +1,4 @@
-//! A table with its notes. Every heading is a button that sorts; other buttons copy the table as text.
+//! A table with its notes. Every heading sorts; buttons copy the table as text.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -45,7 +45,10 @@ impl<'a> Anchored<'a> {
                         table.sortable {
                             caption { h3 { (explained(&table.title)) } }
                             thead { tr {
-                                @for heading in headings { th scope="col" { button type="button" { (explained(heading)) } } }
+                                // browsers do not print a button in a heading that they repeat on the next page
+                                @for heading in headings {
+                                    th scope="col" { span role="button" tabindex="0" { (explained(heading)) } }
+                                }
                             } }
                             tbody { @for found in &table.rows { (row(found, numbers)) } }
                         }
@@ -54,7 +57,7 @@ impl<'a> Anchored<'a> {
                 @if table.layout != Layout::Sentences { (copies(table, numbers)) }
                 ul.notes {
                     @if table.has_marks() {
-                        li { (PreEscaped(LEGEND.sentence(table.contest(), "this").replace("p < ", "p &lt; "))) "." }
+                        li { (PreEscaped(LEGEND.sentence(table.contest()).replace("p < ", "p &lt; "))) "." }
                     }
                     @for found in &table.notes { (note(found)) }
                 }

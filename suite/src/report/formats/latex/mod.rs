@@ -41,7 +41,8 @@ impl Format for Latex {
     }
 
     fn render(&self, document: &Document) -> Result<String> {
-        let body = document.data_sets.iter().map(|found| section(found, document.numbers)).collect::<String>();
+        let body =
+            document.data_sets.iter().map(|found| section(found, document.numbers)).collect::<String>();
         Ok(format!("{PREAMBLE}{body}\\end{{document}}\n"))
     }
 }
@@ -76,7 +77,7 @@ pub fn render(table: &Table, numbers: Numbers) -> String {
 
 /// What the marks of a table mean.
 fn legend(table: &Table) -> String {
-    LEGEND.sentence(table.contest(), "this").replace("p < 0.05", "$p < 0.05$")
+    LEGEND.sentence(table.contest()).replace("p < 0.05", "$p < 0.05$")
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::text::escaped;
 use super::legend;
+use super::text::escaped;
 use crate::report::formats::format::{DataSetReport, Document, Format, OutputFile};
 use crate::report::numbers::{Numbers, Spread};
 use crate::report::table::{Layout, Mark, Role, Row, Table, TableEntry};
@@ -64,12 +64,12 @@ fn line(cells: impl Iterator<Item = String>) -> String {
 
 fn cells(layout: Layout, row: &Row, numbers: Numbers) -> impl Iterator<Item = String> {
     let label = boxed(&format!("{}{}", row.label, row.role.suffix()));
-    std::iter::once(label).chain(row.entries.iter().map(move |found| entry(layout, found, numbers))).map(|text| {
-        match row.role {
+    std::iter::once(label).chain(row.entries.iter().map(move |found| entry(layout, found, numbers))).map(
+        |text| match row.role {
             Role::Floor | Role::Ceiling if text != "-" => format!("\\textit{{{text}}}"),
             _ => text,
-        }
-    })
+        },
+    )
 }
 
 fn entry(layout: Layout, entry: &TableEntry, numbers: Numbers) -> String {
@@ -113,13 +113,17 @@ mod tests {
             cell(&long, 0, 0.5),
         ];
         let text = rendered(&cells, &context, "tabular");
+        let end = "\\bottomrule\n\\end{tabular}\n";
+        let text = &text[..text.find(end).expect("the main table ends") + end.len()];
         let (comments, table): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('%'));
         assert!(comments[0].starts_with("% A tiny suite: Representation y"), "{text}");
         assert_eq!(table[..2], ["\\begin{tabular}{lr}", "\\toprule"]);
-        assert!(text.contains("\\textit{Random init (floor)} & \\textit{$-$0.500 $\\pm$ 0.354} \\\\\n"), "{text}");
+        assert!(
+            text.contains("\\textit{Random init (floor)} & \\textit{$-$0.500 $\\pm$ 0.354} \\\\\n"),
+            "{text}"
+        );
         assert!(text.contains("\nOurs & 0.500 (n = 1) \\\\\n") && !text.contains('['), "{text}");
         let wrapped = table.iter().find(|line| line.starts_with("\\parbox[t]")).expect("the long name");
         assert_eq!(wrapped.matches("\\allowbreak{}").count(), 19);
-        assert!(text.ends_with("\\bottomrule\n\\end{tabular}\n"), "{text}");
     }
 }

@@ -11,6 +11,9 @@ const TEXT: usize = 8;
 /// Spaces around the texts of a column.
 pub const PADDING: usize = 2;
 
+/// Spaces between two columns, in addition.
+const BETWEEN: usize = 1;
+
 /// What a table needs, in letters.
 pub struct Needs {
     /// The longest label.
@@ -60,7 +63,7 @@ impl Needs {
     fn block(&self, columns: Range<usize>, window: usize) -> Option<Block> {
         let needs = &self.columns[columns.clone()];
         let least: usize = needs.iter().map(|column| column.least).sum();
-        let mut left = window.checked_sub(least + PADDING * (needs.len() + 1))?;
+        let mut left = window.checked_sub(least + PADDING + (PADDING + BETWEEN) * needs.len())?;
         let label = self.label.min(left);
         if label < self.label.min(LABEL) {
             return None;
@@ -78,7 +81,7 @@ impl Needs {
     /// A column that has no room beside the labels: its texts are wrapped.
     fn squeezed(&self, column: usize, window: usize) -> Block {
         let label = self.label.min(LABEL);
-        let width = window.saturating_sub(label + 2 * PADDING).max(TEXT);
+        let width = window.saturating_sub(label + 2 * PADDING + BETWEEN).max(TEXT);
         Block { columns: column..column + 1, widths: vec![width], label }
     }
 }
@@ -95,12 +98,12 @@ mod tests {
     #[test]
     fn labels_give_way_before_values_do() {
         let needs = needs(30, &[(20, 10), (8, 10)]);
-        // 30 + 20 + 10 and three paddings
+        // 30 + 20 + 10, three paddings and two spaces between the columns
         let wide = Block { columns: 0..2, widths: vec![20, 10], label: 30 };
-        assert_eq!(needs.side_by_side(66), Some(wide));
+        assert_eq!(needs.side_by_side(68), Some(wide));
         let narrow = Block { columns: 0..2, widths: vec![10, 10], label: 20 };
-        assert_eq!(needs.side_by_side(46), Some(narrow));
-        assert_eq!(needs.side_by_side(41), None);
+        assert_eq!(needs.side_by_side(48), Some(narrow));
+        assert_eq!(needs.side_by_side(43), None);
     }
 
     #[test]
@@ -111,10 +114,10 @@ mod tests {
             let columns: Vec<usize> = blocks.iter().flat_map(|block| block.columns.clone()).collect();
             assert_eq!(columns, [0, 1, 2, 3], "{window}");
             for Block { widths, label, .. } in blocks {
-                let width = label + widths.iter().sum::<usize>() + PADDING * (widths.len() + 1);
-                assert!(width <= window.max(LABEL + TEXT + 2 * PADDING), "{window}: {width}");
+                let width = label + widths.iter().sum::<usize>() + PADDING + 3 * widths.len();
+                assert!(width <= window.max(LABEL + TEXT + 2 * PADDING + BETWEEN), "{window}: {width}");
             }
         }
-        assert_eq!(needs.blocks(40).len(), 3);
+        assert_eq!(needs.blocks(50).len(), 3);
     }
 }

@@ -2,12 +2,12 @@
 
 mod fit;
 
+use ::console::{measure_text_width, style};
 use anyhow::Result;
 use comfy_table::{
     Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table as Grid,
     TableComponent as Lines, Width, presets,
 };
-use ::console::{measure_text_width, style};
 
 use self::fit::{Block, ColumnNeeds, Needs, PADDING};
 use super::format::{DataSetReport, Document, Format};
@@ -66,7 +66,7 @@ impl Printer {
             (_, None) => self.whole(table),
         });
         if table.has_marks() {
-            text.push_str(&self.wrapped("  ", &LEGEND.sentence(table.contest(), "this")));
+            text.push_str(&self.wrapped("  ", &LEGEND.sentence(table.contest())));
         }
         for note in &table.notes {
             text.push_str(&match note {
@@ -82,7 +82,11 @@ impl Printer {
             Some(_) => self.wrapped("", title).trim_end().to_owned(),
             None => self.look.letters(&one_line(title)).into_owned(),
         };
-        if self.look.colours { format!("{}\n", style(title).bold().force_styling(true)) } else { title + "\n" }
+        if self.look.colours {
+            format!("{}\n", style(title).bold().force_styling(true))
+        } else {
+            title + "\n"
+        }
     }
 
     fn warning(&self, note: &str) -> String {
@@ -113,8 +117,8 @@ impl Printer {
         if width > WIDTH { drawn("\n") } else { text }
     }
 
-    /// As much as a window of this width takes: first the intervals give way, then the standard deviations. If
-    /// that is not enough, some columns stand below the others.
+    /// As much as a window of this width takes: first the intervals give way, then the standard deviations.
+    /// If that is not enough, some columns stand below the others.
     fn fitted(&self, table: &Table, window: usize) -> String {
         let headings = self.headings(table);
         let candidates = spreads(self.numbers.spread).map(|spread| {
@@ -133,7 +137,9 @@ impl Printer {
         let mut text: String = blocks.iter().map(|block| self.drawn(&headings, lines, Some(block))).collect();
         if place > 0 && has_spread(table) {
             let lost = if place == 1 { "intervals" } else { "standard deviations and intervals" };
-            text.push_str(&self.wrapped("  ", &format!("A wider window, a file or a pipe gets the {lost} too.")));
+            text.push_str(
+                &self.wrapped("  ", &format!("A wider window, a file or a pipe gets the {lost} too.")),
+            );
         }
         text
     }
@@ -231,8 +237,8 @@ impl Printer {
         letters.chunks(width).map(String::from_iter).collect::<Vec<String>>().join("\n")
     }
 
-    /// A paragraph after this indent, in lines that are easy to read and fit the window. All but the first are
-    /// indented further.
+    /// A paragraph after this indent, in lines that are easy to read and fit the window. All but the first
+    /// are indented further.
     fn wrapped(&self, indent: &str, paragraph: &str) -> String {
         let width = self.look.width.map_or(WIDTH, |window| window.min(WIDTH));
         let paragraph = one_line(paragraph);
@@ -266,9 +272,8 @@ fn spreads(asked: Option<Spread>) -> impl Iterator<Item = Spread> {
 }
 
 fn needs(headings: &[String], lines: &[Line]) -> Needs {
-    let widest = |column: usize| {
-        lines.iter().map(|line| measure_text_width(&line.texts[column])).max().unwrap_or(0)
-    };
+    let widest =
+        |column: usize| lines.iter().map(|line| measure_text_width(&line.texts[column])).max().unwrap_or(0);
     let column = |(place, heading): (usize, &String)| {
         let word = heading.split_whitespace().map(measure_text_width).max().unwrap_or(0);
         ColumnNeeds { heading: measure_text_width(heading), least: word.max(widest(place)) }
