@@ -21,6 +21,7 @@ use crate::cluster::worker::Worker;
 use crate::console::{Progress, one_line, print_text, say};
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
@@ -74,6 +75,10 @@ pub struct ProbeArgs {
     /// Number type of the MLP probe's matrix products; linear probes use f64.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: Precision,
+    /// Do not measure the floor: an encoder of the same architecture with random weights. A TorchScript module
+    /// has none, since it cannot be built anew.
+    #[arg(long, requires = "encoder")]
+    no_floor: bool,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -91,7 +96,9 @@ pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let features = features(args, worker.device).map_err(Failure::bad_input)?;
     let scores = score(args, &features.sets, &worker)?;
     scores.iter().for_each(warn_of_undefined);
-    let text = if args.json { as_json(&scores, &features) } else { as_table(&scores, &features.geometry) };
+    let floor = if features.floor.is_empty() { vec![] } else { score(args, &features.floor, &worker)? };
+    let found = Found { scores: &scores, floor: &floor };
+    let text = if args.json { as_json(found, &features) } else { as_table(found, &features.geometry) };
     print_text(&text).map_err(Failure::run)
 }
 
@@ -102,10 +109,25 @@ fn at_least_two(text: &str) -> Result<usize, String> {
 /// What the probes read.
 struct Features {
     sets: Vec<PairSet>,
+    /// The same pairs, seen by an encoder with random weights; empty if there is none.
+    floor: Vec<PairSet>,
     /// Geometry of an encoder's y.
     geometry: Vec<MeasuredValue>,
     /// What an encoder from a file is.
     encoder: Option<EncoderDescription>,
+}
+
+/// The scores of every question, and in the same order those of the floor, if there is one.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    scores: &'a [Scores<'a>],
+    floor: &'a [Scores<'a>],
+}
+
+impl<'a> Found<'a> {
+    fn all(self) -> impl Iterator<Item = (&'a Scores<'a>, Option<&'a Scores<'a>>)> {
+        self.scores.iter().enumerate().map(move |(place, scores)| (scores, self.floor.get(place)))
+    }
 }
 
 /// The pairs of a feature file, or the pairs of an encoder on a pack.
@@ -115,7 +137,7 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.pair_sets(device)?;
             ensure!(whole, "--parts: features have no halves");
-            return Ok(Features { sets, geometry: Vec::new(), encoder: None });
+            return Ok(Features { sets, floor: vec![], geometry: vec![], encoder: None });
         }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
@@ -144,8 +166,11 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     duration::say_encoding(&encoder, evaluation.views(args.combined));
     let sets = tch::no_grad(|| evaluation.pair_sets(&*encoder, args.combined))?;
     let geometry = tch::no_grad(|| geometry::measure(&evaluation, &*encoder))?;
+    let untrained = if args.no_floor { None } else { encoder.untrained()? };
+    let pairs = |encoder: FrozenEncoder| tch::no_grad(|| evaluation.pair_sets(&encoder, args.combined));
+    let floor = untrained.map(pairs).transpose()?.unwrap_or_default();
     let encoder = encoder.opened().map(|opened| opened.description.clone());
-    Ok(Features { sets, geometry, encoder })
+    Ok(Features { sets, floor, geometry, encoder })
 }
 
 /// Scores of every target of `sets`, from each half of y in `--parts`.
@@ -203,17 +228,21 @@ fn r2_json(r2: &R2) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 
-fn as_json(scores: &[Scores], Features { geometry, encoder, .. }: &Features) -> String {
-    let target = |scores: &Scores| {
+fn as_json(found: Found, Features { geometry, encoder, .. }: &Features) -> String {
+    let target = |(scores, floor): (&Scores, Option<&Scores>)| {
         let all = mlp_scores(scores);
         let mut mlp = r2_json(&mean_r2(&all));
         mlp.insert("seeds".into(), all.iter().map(|r2| Value::Object(r2_json(r2))).collect());
         let mut linear = r2_json(&scores.linear.test);
         linear.insert("lambda".into(), json!(scores.linear.lambda));
-        let probes = json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)});
+        let mut probes = json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)});
+        if let Some(floor) = floor {
+            let (mlp, linear) = (mean_r2(&mlp_scores(floor)), &floor.linear.test);
+            probes["random_weights"] = json!({"mlp": r2_json(&mlp), "linear": r2_json(linear)});
+        }
         (scores.question.name(), probes)
     };
-    let mut all = json!({"targets": scores.iter().map(target).collect::<Map<_, _>>()});
+    let mut all = json!({"targets": found.all().map(target).collect::<Map<_, _>>()});
     if !geometry.is_empty() {
         let values = geometry.iter().map(|value| (value.metric.clone(), json!(value.value))).collect();
         all[TaskFamily::Representation.name()] = Value::Object(values);
@@ -224,15 +253,18 @@ fn as_json(scores: &[Scores], Features { geometry, encoder, .. }: &Features) -> 
     format!("{all:#}\n")
 }
 
-fn as_table(scores: &[Scores], geometry: &[MeasuredValue]) -> String {
+fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
     let mut table = Table::new();
     let header = ["target", "probe", "R2 pooled", "R2 per output", "R2 of each output"];
     table.load_preset(ASCII_MARKDOWN).set_header(header);
-    for scores in scores {
+    for (scores, floor) in found.all() {
         let name = scores.question.name();
         let (mlp, linear, constant) =
             (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
-        for (probe, all) in [("MLP", &mlp[..]), ("linear", &linear), ("constant", &constant)] {
+        let random = floor.map(mlp_scores);
+        let random = random.iter().map(|all| ("MLP, random weights", &all[..]));
+        let trained = [("MLP", &mlp[..]), ("linear", &linear), ("constant", &constant)];
+        for (probe, all) in trained.into_iter().chain(random) {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>| cell(&all.iter().map(value).collect::<Vec<_>>());
             table.add_row([

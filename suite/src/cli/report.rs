@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::console::{print_text, say};
-use crate::report::formats::{FORMATS, Format, JSON, TERMINAL, by_name};
-use crate::report::{self, Report, ReportContext, Scope};
+use crate::console::{Look, say};
+use crate::report::formats::{CSV, FORMATS, Format, JSON, TABULAR, TERMINAL, by_name};
+use crate::report::{self, Numbers, Report, ReportContext, Scope, Spread};
 use crate::run_folder::folder::RunFolder;
 
 /// Options of `report`.
@@ -30,6 +30,22 @@ pub struct ReportArgs {
     /// always have all.
     #[arg(long, conflicts_with = "json")]
     full: bool,
+    /// Print only the tables of this section, as `--format csv` names them.
+    #[arg(long, value_name = "SECTION", value_parser = section_parser(), conflicts_with_all = ["full", "json", "table"])]
+    only: Option<&'static str>,
+    /// Print only these columns, separated by commas and in this order: headings such as `rotation R2`, or
+    /// their beginning (`rotation`). Tables without any of them are left out. May be given more than once.
+    #[arg(long, value_name = "LIST", conflicts_with = "json")]
+    columns: Vec<String>,
+    /// Number of decimals; default: 3, and 1 of a percentage.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=12), conflicts_with = "json")]
+    digits: Option<u8>,
+    /// Print R2, accuracies and their differences in percent.
+    #[arg(long, conflicts_with = "json")]
+    percent: bool,
+    /// What stands beside a mean; default: both, and the standard deviation in `--format tabular`.
+    #[arg(long, value_enum, conflicts_with = "json")]
+    spread: Option<Spread>,
 }
 
 fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
@@ -37,11 +53,54 @@ fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
     names.map(|name| by_name(&name).expect("one of the possible values"))
 }
 
+fn section_parser() -> impl TypedValueParser<Value = &'static str> {
+    let names = PossibleValuesParser::new(report::names_of_sections());
+    names.map(|name| {
+        report::names_of_sections().into_iter().find(|own| *own == name).expect("one of the possible values")
+    })
+}
+
+impl ReportArgs {
+    fn format(&self) -> &'static dyn Format {
+        if self.json { JSON } else { self.format }
+    }
+
+    fn is_for_terminal(&self) -> bool {
+        self.format().name() == TERMINAL.name()
+    }
+
+    fn scope(&self) -> Scope {
+        match (self.table, self.only) {
+            (Some(number), _) => Scope::Mirroring(number),
+            (None, Some(section)) => Scope::Section(section),
+            (None, None) if self.is_for_terminal() && !self.full => Scope::Headline,
+            (None, None) if self.format().name() == TABULAR.name() => Scope::Scores,
+            (None, None) => Scope::All,
+        }
+    }
+
+    /// How numbers are written. Programs get them whole.
+    fn numbers(&self) -> Result<Numbers> {
+        let numbers =
+            Numbers { digits: self.digits.map(usize::from), percent: self.percent, spread: self.spread };
+        let format = self.format().name();
+        if [CSV.name(), JSON.name()].contains(&format) && numbers != Numbers::default() {
+            bail!(
+                "--digits, --percent and --spread do not change --format {format}\nhint: it has every number \
+                 as it was measured; leave these options out"
+            );
+        }
+        Ok(numbers)
+    }
+}
+
 /// Prints the report in the requested format.
 ///
 /// # Errors
-/// A folder that holds no run, a table that the run does not mirror; cells with problems, after the report.
+/// A folder that holds no run; a table that the run does not mirror, a section or column that it does not
+/// have; cells with problems, after the report.
 pub fn run(args: &ReportArgs) -> Result<()> {
+    let numbers = args.numbers()?;
     let folder = RunFolder::new(&args.dir);
     let all = report::stored_contexts(&folder)?;
     let wanted =
@@ -61,15 +120,18 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         problems.join("\n")
     );
     ensure!(problems.is_empty() || !cells.is_empty(), incomplete);
-    let format = if args.json { JSON } else { args.format };
-    let scope = match args.table {
-        Some(number) => Scope::Mirroring(number),
-        None if format.name() == TERMINAL.name() && !args.full => Scope::Headline,
-        None => Scope::All,
+    let report = Report {
+        folder: &folder,
+        cells: &cells,
+        contexts: &contexts,
+        scope: args.scope(),
+        columns: &args.columns,
+        problems: &problems,
+        numbers,
+        look: Look::of_stdout(),
     };
-    let report = Report { folder: &folder, cells: &cells, contexts: &contexts, scope, problems: &problems };
-    print_text(&report.render(format)?)?;
-    if scope == Scope::Headline {
+    report.print(args.format())?;
+    if report.scope == Scope::Headline {
         say(&report::where_all_is(&folder));
     }
     ensure!(problems.is_empty(), incomplete);

@@ -66,7 +66,7 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only print the cells in order with their costs, the cells that are done, and the data that is missing
+    /// Only print the cells with their costs, the cells that are done, and the data that is missing
     /// (exit code 2).
     #[arg(long)]
     dry_run: bool,

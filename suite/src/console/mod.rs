@@ -2,6 +2,7 @@
 //! prints. Control characters are printed as numbers, whatever file or name they come from.
 
 mod byte_progress;
+mod look;
 mod visible;
 
 use std::io::{BufWriter, IsTerminal, Write};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 pub use byte_progress::ByteProgress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use look::Look;
 pub use visible::{is_control, one_line, visible};
 
 /// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
@@ -27,10 +29,23 @@ pub fn print_text(text: &str) -> Result<()> {
 /// # Errors
 /// As [`print_text`].
 pub fn print_lines<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<()> {
+    write_to_stdout(|stdout| {
+        lines.into_iter().try_for_each(|line| stdout.write_all(visible(line.as_ref()).as_bytes()))
+    })
+}
+
+/// Prints a text with colours, as [`print_text`]. Its names must have been made [`visible`] before they were
+/// coloured.
+///
+/// # Errors
+/// As [`print_text`].
+pub fn print_coloured(text: &str) -> Result<()> {
+    write_to_stdout(|stdout| stdout.write_all(text.as_bytes()))
+}
+
+fn write_to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let mut stdout = BufWriter::new(std::io::stdout().lock());
-    let mut lines = lines.into_iter();
-    let written = lines.try_for_each(|line| stdout.write_all(visible(line.as_ref()).as_bytes()));
-    match written.and_then(|()| stdout.flush()) {
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to stdout")
         }
@@ -64,7 +79,8 @@ impl Progress {
     /// Starts showing the progress of the task called `label`.
     pub fn new(label: &str) -> Self {
         let label = one_line(label).into_owned();
-        let terminal = std::io::stderr().is_terminal() && !quiet();
+        // a bar moves the cursor, which a dumb terminal cannot
+        let terminal = std::io::stderr().is_terminal() && !::console::is_dumb() && !quiet();
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed} eta {eta}");

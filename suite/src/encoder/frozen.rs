@@ -43,6 +43,7 @@ pub struct Opened {
 enum Backbone {
     Vit {
         vit: Box<Vit>,
+        form: BlockForm,
         arena: Arena,
         /// How the representation is read from the tokens; `None` if the ViT has a map to y.
         pooling: Option<Pooling>,
@@ -69,7 +70,28 @@ impl FrozenEncoder {
         let mut arena = Arena::new(registry, 0, compute, device);
         overwrite(&mut arena, fitted)?;
         let pooling = (!parameters.has_out()).then_some(pooling);
-        Ok(Self::new(Backbone::Vit { vit, arena, pooling }, config.image as usize, normalisation, device))
+        Ok(Self::new(
+            Backbone::Vit { vit, form, arena, pooling },
+            config.image as usize,
+            normalisation,
+            device,
+        ))
+    }
+
+    /// An encoder of the same architecture with random weights; `None` for a module, which this program cannot
+    /// build anew.
+    ///
+    /// # Errors
+    /// None for an encoder that was opened.
+    pub fn untrained(&self) -> Result<Option<FrozenEncoder>> {
+        let Backbone::Vit { vit, form, arena, pooling } = &self.backbone else { return Ok(None) };
+        let (config, form, pooling) = (*vit.config(), *form, *pooling);
+        let mut registry = Registry::default();
+        let vit = Box::new(Vit::of_form(&mut registry, config, form)?);
+        let arena = Arena::new(registry, 0, arena.compute(), self.device);
+        let backbone = Backbone::Vit { vit, form, arena, pooling };
+        let encoder = Self::new(backbone, self.side, self.normalisation, self.device);
+        Ok(Some(encoder.named(format!("{} with random weights", self.name))))
     }
 
     /// A copy of a trained network's encoder, for images of `side` pixels.

@@ -4,6 +4,7 @@
 use eqr_probes::stats::{Summary, holm};
 
 use super::legend::{LEVEL, SEEDS};
+use super::numbers::Unit;
 use super::table::{Mark, Note, Role, Row, TableEntry};
 use super::values::Sample;
 use crate::registry::Better;
@@ -94,6 +95,12 @@ impl Column {
     /// Summaries of the methods that have values.
     pub fn summaries(&self) -> impl Iterator<Item = Summary> {
         self.samples.iter().filter_map(|method| method.sample.as_ref()?.summary())
+    }
+
+    /// Summaries of the methods that have values of several trainings, or could have them.
+    pub fn repeatable(&self) -> impl Iterator<Item = Summary> {
+        let samples = self.samples.iter().filter_map(|method| method.sample.as_ref());
+        samples.filter(|sample| !sample.is_fixed()).filter_map(Sample::summary)
     }
 
     /// The largest mean among the rows of this role. Several ceilings may have been trained with different
@@ -190,8 +197,9 @@ fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
             let mark =
                 marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
             let values = method.sample.as_ref().map(Sample::values).unwrap_or_default();
-            let show_n = values.len() != usual_n;
-            TableEntry::estimate(values, mark, show_n)
+            let is_fixed = method.sample.as_ref().is_some_and(Sample::is_fixed);
+            let show_n = values.len() != usual_n && !is_fixed;
+            TableEntry::estimate(values, mark, show_n, Unit::Share)
         };
         column.samples.iter().enumerate().map(entry).collect()
     };
@@ -210,7 +218,7 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
     if usual_n == 0 {
         return Note::Plain("No value of this table is measured yet.".to_owned());
     }
-    let varies = columns.iter().flat_map(Column::summaries).any(|summary| summary.n != usual_n);
+    let varies = columns.iter().flat_map(Column::repeatable).any(|summary| summary.n != usual_n);
     let unless = if varies { " unless another n is given" } else { "" };
     let seeds = if usual_n == 1 { "seed" } else { "seeds" };
     let draws =
@@ -222,9 +230,24 @@ pub fn reading_note(columns: &[Column], draws: Option<&str>) -> Note {
 
 /// A note that a single seed has no spread.
 pub fn single_note(columns: &[Column]) -> Option<Note> {
-    let single = columns.iter().flat_map(Column::summaries).any(|summary| summary.n == 1);
+    let single = columns.iter().flat_map(Column::repeatable).any(|summary| summary.n == 1);
     single.then(|| {
         Note::Plain("n = 1: one pretraining seed has no standard deviation and no interval.".to_owned())
+    })
+}
+
+/// A note on the rows of a single encoder that was trained elsewhere.
+pub fn fixed_note(columns: &[Column]) -> Option<Note> {
+    let samples = columns.iter().flat_map(|column| &column.samples);
+    let fixed = samples.filter(|method| method.sample.as_ref().is_some_and(Sample::is_fixed));
+    let mut names: Vec<&str> = fixed.map(|method| method.method.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        Note::Plain(format!(
+            "{}: one training, made elsewhere, without a spread over seeds.",
+            names.join("; ")
+        ))
     })
 }
 

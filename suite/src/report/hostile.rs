@@ -83,6 +83,25 @@ fn no_format_has_control_characters() {
 }
 
 #[test]
+fn colours_are_the_only_control_characters_of_a_terminal() {
+    let (cells, context) = report_of(&hostile());
+    let (folder, contexts) = (RunFolder::new("nowhere"), [&context]);
+    let look = Look { colours: true, width: Some(80), ascii: false };
+    let text = Report { look, ..Report::new(&folder, &cells, &contexts) }.render(formats::TERMINAL).unwrap();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        assert!(!before.contains(|c: char| is_control(c) && c != '\n'), "{before:?}");
+        let letters: String = after.chars().take_while(|c| *c != 'm').collect();
+        assert!(
+            letters.starts_with('[') && letters[1..].chars().all(|c| c.is_ascii_digit() || c == ';'),
+            "{letters:?}"
+        );
+        rest = after;
+    }
+    assert!(!rest.contains(|c: char| is_control(c) && c != '\n') && text.contains("u001b[31m"));
+}
+
+#[test]
 fn long_names_do_not_widen_a_terminal() {
     let [text, _] = both("terminal");
     let longest = text.lines().map(|line| line.matches('x').count()).max().unwrap();

@@ -18,14 +18,14 @@ pub struct Legend {
 
 impl Legend {
     /// The sentence below a table that compares methods within one `place` (`column` or `row`), without its
-    /// full stop. `which` is `this`, or `its` if the sentence is about several tables.
-    pub fn sentence(&self, place: &str, which: &str) -> String {
+    /// full stop.
+    pub fn sentence(&self, place: &str) -> String {
         let Legend { best, runner_up, significant } = self;
         let runner_up = runner_up.map(|mark| format!("{mark} runner-up; ")).unwrap_or_default();
         format!(
             "{best} best of its {place}, floor and ceiling aside, if above the floor and of {SEEDS} seeds or more; \
              {runner_up}{significant} significantly better than the runner-up (p < {LEVEL}, Holm-corrected within \
-             {which} table)"
+             this table), else the best among equals"
         )
     }
 }

@@ -14,8 +14,10 @@ mod curve_values;
 mod figures;
 mod legend;
 mod metrics_csv;
+mod numbers;
 mod paper_tables;
 mod sections;
+mod selection;
 mod table;
 mod values;
 
@@ -36,10 +38,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
-pub use sections::choices;
+pub use numbers::{Numbers, Spread};
+pub use sections::{choices, names_of_sections};
+use table::Table;
 pub use values::Values;
 
-use crate::console::visible;
+use crate::console::{Look, print_coloured, print_text, visible};
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
@@ -50,11 +54,15 @@ use crate::run_folder::layout;
 pub enum Scope {
     /// The claims, and the main table of the probes, of transfer and of segmentation.
     Headline,
+    /// The main tables of the headline alone, without their notes.
+    Scores,
     /// All.
     All,
     /// Those that mirror this table of the paper: all tables of a suite that mirrors it as a whole, else only
     /// those of transfer or segmentation.
     Mirroring(u8),
+    /// Those of one section.
+    Section(&'static str),
 }
 
 /// What to report.
@@ -67,20 +75,36 @@ pub struct Report<'a> {
     pub contexts: &'a [&'a ReportContext],
     /// Which tables are reported.
     pub scope: Scope,
+    /// Names of the only columns that are reported; all if there is none.
+    pub columns: &'a [String],
     /// Problems of the run, such as damaged cells.
     pub problems: &'a [String],
+    /// How numbers are written.
+    pub numbers: Numbers,
+    /// How text looks where it is printed. Only the format of terminals heeds it.
+    pub look: Look,
 }
 
 impl<'a> Report<'a> {
     /// All tables of these data sets, for a run without problems.
     pub fn new(folder: &'a RunFolder, cells: &'a [Cell], contexts: &'a [&'a ReportContext]) -> Self {
-        Report { folder, cells, contexts, scope: Scope::All, problems: &[] }
+        Report {
+            folder,
+            cells,
+            contexts,
+            scope: Scope::All,
+            columns: &[],
+            problems: &[],
+            numbers: Numbers::default(),
+            look: Look::default(),
+        }
     }
 
-    /// The report as text, in which control characters of names and notes stand as numbers.
+    /// The report as text, in which control characters of names and notes stand as numbers. Those of colours
+    /// remain, if its look has colours.
     ///
     /// # Errors
-    /// No finished cell; none of the requested tables has a value.
+    /// No finished cell; none of the requested tables has a value; a column that no table has.
     pub fn render(&self, format: &dyn Format) -> Result<String> {
         if let ([], Some(context)) = (self.cells, self.contexts.first()) {
             bail!(
@@ -88,22 +112,53 @@ impl<'a> Report<'a> {
                 context.suite
             );
         }
-        let data_sets =
+        let mut data_sets =
             self.contexts.iter().map(|context| self.data_set(context)).collect::<Result<Vec<_>>>()?;
-        let document = Document { data_sets, folder: self.folder, problems: self.problems };
-        Ok(visible(&format.render(&document)?).into_owned())
+        let has_tables = data_sets.iter().any(|data_set| !data_set.tables.is_empty());
+        if let (Scope::Scores, false, Some(context)) = (self.scope, has_tables, self.contexts.first()) {
+            bail!(
+                "suite {}: no main table has a value yet\nhint: `eqr-bench run` does what is missing",
+                context.suite
+            );
+        }
+        if let Scope::Section(name) = self.scope {
+            sections::keep_section(&mut data_sets, name)?;
+        }
+        if !self.columns.is_empty() {
+            selection::keep_columns(&mut data_sets, self.columns)?;
+        }
+        let Report { folder, problems, numbers, look, .. } = *self;
+        let text = format.render(&Document { data_sets, folder, problems, numbers, look })?;
+        Ok(if self.has_colours(format) { text } else { visible(&text).into_owned() })
+    }
+
+    /// Prints the report to stdout.
+    ///
+    /// # Errors
+    /// As [`Report::render`]; an error when writing.
+    pub fn print(&self, format: &dyn Format) -> Result<()> {
+        let text = self.render(format)?;
+        if self.has_colours(format) { print_coloured(&text) } else { print_text(&text) }
+    }
+
+    fn has_colours(&self, format: &dyn Format) -> bool {
+        self.look.colours && format.name() == formats::TERMINAL.name()
     }
 
     fn data_set(&self, context: &'a ReportContext) -> Result<DataSetReport<'a>> {
         let values = Values::at_end(&cells_of(self.cells, context));
-        let (tables, only) = match self.scope {
+        let (mut tables, only) = match self.scope {
             Scope::Headline => (sections::headline(&values, context), None),
-            Scope::All => (sections::all(&values, context), None),
+            Scope::Scores => (sections::scores_alone(&values, context), None),
+            Scope::All | Scope::Section(_) => (sections::all(&values, context), None),
             Scope::Mirroring(number) => {
                 let tables = sections::mirroring(number, &values, context)?;
                 (tables, Some(number).filter(|number| context.table != Some(*number)))
             }
         };
+        if self.numbers.percent {
+            tables.iter_mut().for_each(Table::say_percent);
+        }
         let mut claims = claims::judge(&values, context);
         claims.retain(|judged| only.is_none() || judged.claim.table == only);
         let headlines = sections::scores::headline_columns(&values, context);
@@ -114,9 +169,9 @@ impl<'a> Report<'a> {
 
 /// What to say below a headline.
 pub fn where_all_is(folder: &RunFolder) -> String {
-    let page = folder.path(layout::PAGE);
-    let root = page.parent().unwrap_or(&page);
-    format!("all tables: eqr-bench report {} --full, or as a page: {}", root.display(), page.display())
+    let (root, page) = (folder.root(), folder.path(layout::PAGE));
+    let as_page = if page.exists() { format!(", or as a page: {}", page.display()) } else { String::new() };
+    format!("all tables: eqr-bench report {} --full{as_page}", root.display())
 }
 
 /// A file of a run: its name in the folder, and its content.
@@ -167,6 +222,18 @@ fn documents(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> 
                         let path = layout::table(&table_name(context, contexts), extension);
                         let text = Report::new(folder, &cells, &[context]).render(*format)?;
                         files.push((path, text.into_bytes()));
+                    }
+                }
+            }
+            Some(OutputFile::Headlines(extension)) => {
+                for context in contexts {
+                    let cells = cells_of(cells, context);
+                    for table in sections::scores_alone(&Values::at_end(&cells), context) {
+                        let path = layout::headline(table.section, context.part.as_deref(), extension);
+                        let scope = Scope::Section(table.section);
+                        let contexts = [context];
+                        let report = Report { scope, ..Report::new(folder, &cells, &contexts) };
+                        files.push((path, report.render(*format)?.into_bytes()));
                     }
                 }
             }

@@ -5,6 +5,7 @@ use eqr_models::MethodKind;
 use eqr_models::methods::TransformName;
 use eqr_probes::stats::{Difference, Summary};
 
+use super::numbers::{Numbers, Unit, probability};
 use crate::suite_file::plan::method_name;
 
 /// Orientation of a table.
@@ -106,6 +107,8 @@ pub enum TableEntry {
         mark: Mark,
         /// Whether the number of seeds is printed, because it differs from the table's usual number.
         show_n: bool,
+        /// What the values count.
+        unit: Unit,
     },
     /// A value reported elsewhere.
     Reported {
@@ -116,6 +119,8 @@ pub enum TableEntry {
     },
     /// A plain value.
     Number(f64),
+    /// A share of 1.
+    Share(f64),
     /// The difference between two methods.
     Difference(Difference),
     /// A p value.
@@ -148,9 +153,9 @@ pub enum Note {
 
 impl TableEntry {
     /// The estimate from one value per seed; missing if there are no values.
-    pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool) -> TableEntry {
+    pub fn estimate(values: Vec<f64>, mark: Mark, show_n: bool, unit: Unit) -> TableEntry {
         match Summary::from_values(&values) {
-            Ok(summary) => TableEntry::Estimate { summary, values, mark, show_n },
+            Ok(summary) => TableEntry::Estimate { summary, values, mark, show_n, unit },
             Err(_) => TableEntry::Missing,
         }
     }
@@ -164,14 +169,16 @@ impl TableEntry {
     }
 
     /// The entry in words: the value, followed by its details.
-    pub fn words(&self) -> Vec<String> {
+    pub fn words(&self, numbers: Numbers) -> Vec<String> {
         match self {
             TableEntry::Missing => vec!["-".to_owned()],
-            TableEntry::Estimate { summary, show_n, .. } => estimate_words(summary, *show_n),
-            TableEntry::Reported { value, std } => vec![with_std(*value, *std)],
-            TableEntry::Number(value) => vec![number(*value)],
-            TableEntry::Difference(difference) => {
-                [Some(signed(difference.mean)), difference.ci95.map(interval)].into_iter().flatten().collect()
+            TableEntry::Estimate { summary, show_n, unit, .. } => numbers.estimate(summary, *show_n, *unit),
+            TableEntry::Reported { value, std } => vec![numbers.with_std(*value, *std, Unit::Share)],
+            TableEntry::Number(value) => vec![numbers.value(*value, Unit::Other)],
+            TableEntry::Share(value) => vec![numbers.value(*value, Unit::Share)],
+            TableEntry::Difference(Difference { mean, ci95, .. }) => {
+                let difference = Some(numbers.signed(*mean, Unit::Share));
+                [difference, numbers.interval(*ci95, Unit::Share)].into_iter().flatten().collect()
             }
             TableEntry::Probability(p) => vec![probability(*p)],
             TableEntry::Text(text) => vec![text.clone()],
@@ -190,6 +197,18 @@ impl Table {
         self.entries().any(|entry| matches!(entry, TableEntry::Estimate { .. }))
     }
 
+    /// Adds a note that shares stand in percent, if there are any.
+    pub fn say_percent(&mut self) {
+        let is_share = |entry: &TableEntry| match entry {
+            TableEntry::Estimate { unit, .. } => *unit == Unit::Share,
+            TableEntry::Reported { .. } | TableEntry::Share(_) | TableEntry::Difference(_) => true,
+            _ => false,
+        };
+        if self.entries().any(is_share) {
+            self.notes.push(Note::Plain("R2 and accuracies, and their differences, in percent.".to_owned()));
+        }
+    }
+
     /// Whether the methods that compete for a mark share a `column` or a `row`.
     pub fn contest(&self) -> &'static str {
         if self.layout == Layout::MethodsInColumns { "row" } else { "column" }
@@ -205,55 +224,13 @@ impl Table {
     }
 }
 
-fn estimate_words(summary: &Summary, show_n: bool) -> Vec<String> {
-    let n = show_n.then(|| format!("(n = {})", summary.n));
-    [Some(with_std(summary.mean, summary.std)), summary.ci95.map(interval), n].into_iter().flatten().collect()
-}
-
-/// Three decimals, and no minus sign before a zero.
-pub fn number(value: f64) -> String {
-    let text = format!("{value:.3}");
-    if text == "-0.000" { "0.000".to_owned() } else { text }
-}
-
-fn signed(value: f64) -> String {
-    let text = number(value);
-    if text.starts_with('-') || text == "0.000" { text } else { format!("+{text}") }
-}
-
-fn with_std(value: f64, std: Option<f64>) -> String {
-    match std {
-        Some(std) => format!("{} ± {}", number(value), number(std)),
-        None => number(value),
-    }
-}
-
-fn interval((low, high): (f64, f64)) -> String {
-    format!("[{}, {}]", number(low), number(high))
-}
-
-fn probability(p: f64) -> String {
-    if p < 0.0001 { "<0.0001".to_owned() } else { format!("{p:.4}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_read() {
-        assert_eq!(number(-0.0004), "0.000");
-        assert_eq!(number(-0.0006), "-0.001");
-        assert_eq!(signed(0.25), "+0.250");
-        assert_eq!(signed(-0.25), "-0.250");
-        assert_eq!(signed(0.0), "0.000");
-        assert_eq!(probability(0.00001), "<0.0001");
-        assert_eq!(probability(0.0456), "0.0456");
-    }
-
-    #[test]
     fn one_seed_has_neither_std_nor_interval() {
-        let entry = TableEntry::estimate(vec![0.5], Mark::None, true);
-        assert_eq!(entry.words(), ["0.500", "(n = 1)"]);
+        let entry = TableEntry::estimate(vec![0.5], Mark::None, true, Unit::Share);
+        assert_eq!(entry.words(Numbers::default()), ["0.500", "(n = 1)"]);
     }
 }

@@ -104,6 +104,80 @@ fn wide_tables_put_intervals_on_a_line_of_their_own() {
     assert!(lines[ours + 1].trim_start().starts_with("[-0.085, 1.185]"), "{found}");
 }
 
+/// The report of [`full`] as a terminal shows it.
+fn shown(look: Look, numbers: Numbers) -> String {
+    let (cells, context) = full();
+    let (folder, contexts) = (RunFolder::new("nowhere"), [&context]);
+    let report = Report { look, numbers, ..Report::new(&folder, &cells, &contexts) };
+    report.render(formats::TERMINAL).unwrap()
+}
+
+#[test]
+fn a_window_gets_what_fits_into_it() {
+    let in_window = |width| shown(Look { width: Some(width), ..Look::default() }, Numbers::default());
+    let main = |text: &str| {
+        let after = text.split_once("Representation y").unwrap().1;
+        after.split("Mean ±").next().unwrap().to_owned()
+    };
+    for width in [200, 120, 80, 60, 40] {
+        let text = in_window(width);
+        let longest = text.lines().map(::console::measure_text_width).max().unwrap();
+        assert!(longest <= width, "{width}: {longest}");
+    }
+    let [wide, usual, narrow] = [120, 80, 40].map(|width| main(&in_window(width)));
+    assert!(wide.contains("0.405 ± 0.007 [0.341, 0.469]"), "{wide}");
+    assert!(usual.contains("0.405 ± 0.007") && !usual.contains('['), "{usual}");
+    assert!(usual.contains("gets the intervals too."), "{usual}");
+    // one block of columns stands below another, each with all labels
+    assert!(narrow.contains("0.405") && !narrow.contains('±'), "{narrow}");
+    assert!(narrow.matches("VICReg").count() > 1, "{narrow}");
+}
+
+#[test]
+fn letters_and_colours_are_those_of_the_place() {
+    let ascii = shown(Look { ascii: true, ..Look::default() }, Numbers::default());
+    assert!(ascii.is_ascii() && ascii.contains("0.405 +- 0.007"), "{ascii}");
+    let look = Look { colours: true, ..Look::default() };
+    let coloured = shown(look, Numbers::default());
+    let plain = shown(Look::default(), Numbers::default());
+    assert_ne!(coloured, plain);
+    // a coloured cell keeps the spaces at its end
+    let lines = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(lines(&::console::strip_ansi_codes(&coloured)), lines(&plain));
+}
+
+#[test]
+fn numbers_are_written_as_asked_for() {
+    let numbers = Numbers { digits: None, percent: true, spread: Some(Spread::Std) };
+    let text = shown(Look::default(), numbers);
+    assert!(text.contains("40.5 ± 0.7") && !text.contains("[0."), "{text}");
+    assert!(text.contains("R2 and accuracies, and their differences, in percent."), "{text}");
+    // errors of the reconstruction are no shares
+    let reconstruction = text.split_once("Reconstruction: test MSE").unwrap().1;
+    assert!(reconstruction.contains("0.405 ± 0.007"), "{reconstruction}");
+}
+
+#[test]
+fn sections_and_columns_can_be_chosen() {
+    let (cells, context) = full();
+    let (folder, contexts) = (RunFolder::new("nowhere"), [&context]);
+    let render = |scope, columns: &[&str]| {
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        let report = Report { scope, columns: &columns, ..Report::new(&folder, &cells, &contexts) };
+        report.render(by_name("markdown").unwrap()).map_err(|error| error.to_string())
+    };
+    let grid = render(Scope::Section("grid"), &["color, rotation"]).unwrap();
+    assert_eq!(grid.matches("### ").count(), 1, "{grid}");
+    assert!(grid.contains("| method | color R2 | rotation R2 |\n"), "{grid}");
+    let error = render(Scope::Section("segmentation"), &[]).unwrap_err();
+    assert!(
+        error.starts_with("section `segmentation` has no value in this run\nhint: it has values of"),
+        "{error}"
+    );
+    let error = render(Scope::All, &["rotatoin"]).unwrap_err();
+    assert!(error.contains("no table has a column `rotatoin`\nhint: did you mean `rotation"), "{error}");
+}
+
 #[test]
 fn a_tiny_table_in_csv() {
     let cells = [rotation("Ours", 0, 0.25), rotation("Ours", 1, 0.25), rotation("VICReg", 0, 0.125)];

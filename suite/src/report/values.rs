@@ -196,6 +196,11 @@ impl Sample {
         self.draws.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
     }
 
+    /// Whether it is one encoder that was trained elsewhere. It has no further seeds to ask for.
+    pub fn is_fixed(&self) -> bool {
+        self.external && self.draws.len() == 1
+    }
+
     /// Mean, spread and interval over the pretraining seeds.
     pub fn summary(&self) -> Option<Summary> {
         Summary::from_values(&self.values()).ok()

@@ -48,6 +48,12 @@ pub(super) fn planned(
     Ok(ids)
 }
 
+/// Whether a cell of the current seeds of `context` is not there yet.
+pub(super) fn lacks_cells(context: &RunContext, measured: bool) -> Outcome<bool> {
+    let ids = planned(context, measured, &[], &[])?;
+    Ok(ids.iter().any(|id| !context.folder.has_cell(id)))
+}
+
 /// All cells of the folder, of which every planned one is there as it was written. The folder is still the
 /// run.
 ///

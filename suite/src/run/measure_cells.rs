@@ -20,19 +20,20 @@ use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::metric::ValueOrigin;
 use crate::suite_file::plan::EncoderRun;
 
-/// Measures every missing cell and returns the measurements that failed. Encoders whose training diverged are
-/// skipped.
+/// Measures every missing cell of the wanted rows and returns the measurements that failed. Encoders whose
+/// training diverged are skipped.
 ///
 /// # Errors
 /// Ranks that see different cells, a cell that cannot be written, a stop request before the last measurement.
 pub(super) fn measure_missing(
     context: &RunContext,
     diverged: &[EncoderRun],
+    wanted: impl Fn(&MeasuredRow) -> bool,
 ) -> Outcome<Vec<FailedMeasurement>> {
     let (ranks, folder) = (context.worker.ranks, context.folder);
     let has_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
     let mut missing = possible(context)?;
-    missing.retain(|measurement| !has_diverged(&measurement.row) && !folder.has_cell(&measurement.id));
+    missing.retain(|Measurement { id, row, .. }| wanted(row) && !has_diverged(row) && !folder.has_cell(id));
     let ids: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
     let progress = Progress::new("measurements");

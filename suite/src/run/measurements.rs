@@ -103,6 +103,11 @@ impl MeasuredRow {
         }
     }
 
+    /// Whether it is trained by this run before it is measured.
+    pub(super) fn trains(&self) -> bool {
+        matches!(self, MeasuredRow::Trained(run) if run.row.kind.trains())
+    }
+
     pub(super) fn is_external(&self) -> bool {
         matches!(self, MeasuredRow::External(_))
     }

@@ -2,6 +2,7 @@
 
 mod context;
 mod cost;
+mod data_set;
 mod data_set_size;
 mod device_rates;
 mod dry_run;
@@ -12,6 +13,7 @@ mod looks;
 mod measure_cells;
 mod measurements;
 mod outcome;
+mod partial_table;
 mod prepare;
 mod pretrain_cells;
 mod probe_cell;
@@ -19,9 +21,8 @@ mod reporting;
 mod request;
 mod reuse;
 mod segment_cell;
+mod stages;
 mod transfer_cell;
-
-use std::collections::BTreeSet;
 
 use eqr_models::Collective;
 
@@ -30,6 +31,7 @@ use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::failure::{Failure, Outcome};
 use crate::run::context::RunContext;
+use crate::run::data_set::{Cells, DataSetRun};
 pub use crate::run::device_rates::DeviceName;
 use crate::run::prepare::{Prepared, on_leader};
 use crate::run::reporting::{Phases, timed};
@@ -73,37 +75,20 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let contexts = reporting::begin(&prepared, &folder, compute, &worker)?;
     on_leader(&worker, || reuse::copy_trainings(&folder, &prepared, &request.pretrained))?;
 
-    let (mut diverged, mut failed, mut planned) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (prepared, report) in prepared.iter().zip(&contexts) {
+    let mut done = Cells::default();
+    for (place, (prepared, report)) in prepared.iter().zip(&contexts).enumerate() {
         let open = || RunContext::open(prepared, &folder, compute, &worker, ranks_per_cell);
-        let mut context = timed(&mut phases.data, open)?;
-        loop {
-            let diverged_here = timed(&mut phases.training, || pretrain_cells::train_missing(&context))?;
-            let mut failed_here = Vec::new();
-            if !request.pretrain_only {
-                let measure = || measure_cells::measure_missing(&context, &diverged_here);
-                failed_here = timed(&mut phases.probes, measure)?;
-            }
-            ranks.barrier();
-            planned.extend(integrity::planned(
-                &context,
-                !request.pretrain_only,
-                &diverged_here,
-                &failed_here,
-            )?);
-            diverged.extend(diverged_here);
-            failed.extend(failed_here);
-            let Some(next_seed) = looks::next_seed(&context, report)? else { break };
-            context.seeds = next_seed;
-        }
+        let context = timed(&mut phases.data, open)?;
+        let (measures, is_last) = (!request.pretrain_only, place + 1 == contexts.len());
+        DataSetRun { context, report, measures, is_last }.run(&mut phases, &mut done)?;
     }
 
     if worker.leads() {
-        let cells = integrity::complete_cells(&folder, &planned).map_err(Failure::run)?;
-        let is_whole = diverged.is_empty() && failed.is_empty();
+        let cells = integrity::complete_cells(&folder, &done.planned).map_err(Failure::run)?;
+        let is_whole = done.diverged.is_empty() && done.failed.is_empty();
         if !request.pretrain_only && (is_whole || !cells.is_empty()) {
             reporting::finish(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
         }
     }
-    outcome::outcome(&folder, &diverged, &failed)
+    outcome::outcome(&folder, &done.diverged, &done.failed)
 }

@@ -8,7 +8,7 @@ use eqr_models::Compute;
 use serde_json::json;
 
 use crate::cluster::worker::Worker;
-use crate::console::{print_text, say};
+use crate::console::{Look, say};
 use crate::failure::{Failure, Outcome};
 use crate::registry::TaskFamily;
 use crate::report::{self, Report, ReportContext, Scope, TransferColumn};
@@ -107,8 +107,9 @@ pub(super) fn finish(
         phases.data, phases.training, phases.probes
     ));
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
-    let report = Report { scope: Scope::Headline, ..Report::new(folder, cells, &contexts) };
-    print_text(&report.render(report::formats::TERMINAL)?)?;
+    let look = Look::of_stdout();
+    let report = Report { scope: Scope::Headline, look, ..Report::new(folder, cells, &contexts) };
+    report.print(report::formats::TERMINAL)?;
     say(&report::where_all_is(folder));
     Ok(())
 }

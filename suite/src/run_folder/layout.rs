@@ -79,6 +79,13 @@ pub fn figure(name: &str) -> PathBuf {
     Path::new(FIGURES).join(format!("{name}.png"))
 }
 
+/// The main table of a section alone, of the data set with this key if the run has several.
+pub fn headline(section: &str, data_set: Option<&str>, extension: &str) -> PathBuf {
+    let section = Some(section).filter(|section| *section != "main");
+    let name: Vec<&str> = std::iter::once("headline").chain(section).chain(data_set).collect();
+    Path::new(TABLES).join(format!("{}.{extension}", name.join("-")))
+}
+
 /// A table in one of its formats.
 pub fn table(name: &str, extension: &str) -> PathBuf {
     Path::new(TABLES).join(format!("table-{name}.{extension}"))

@@ -1,11 +1,13 @@
 //! Reports: the page in a browser, the tables in LaTeX, and reports of incomplete runs.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use eqr_bench::run_folder::seal::seal;
 
-use crate::common::{cell, copy, eqr, folder, is_installed, output, run_args, stderr, succeeded, tiny_run};
+use crate::common::{
+    PROGRAM, cell, copy, eqr, folder, is_installed, output, run_args, spawn, stderr, succeeded, tiny_run,
+};
 use crate::skip::skip;
 
 /// A tiny run with imported results whose name is HTML.
@@ -27,6 +29,31 @@ fn browser() -> Option<&'static str> {
     found
 }
 
+/// Chromium without a window and with a profile of its own.
+fn headless(browser: &str, profile: &Path) -> Command {
+    let mut command = Command::new(browser);
+    command
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        .arg("--virtual-time-budget=4000")
+        .arg(format!("--user-data-dir={}", profile.display()));
+    command
+}
+
+/// Number of pages of the page's print.
+fn printed_pages(browser: &str, page: &Path) -> usize {
+    let profile = tempfile::tempdir().unwrap();
+    let pdf = page.with_extension("pdf");
+    let mut command = headless(browser, profile.path());
+    command
+        .arg("--no-pdf-header-footer")
+        .arg(format!("--print-to-pdf={}", pdf.display()))
+        .arg(format!("file://{}", page.display()));
+    let output = output(&mut command);
+    let bytes = std::fs::read(&pdf).unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
+    let text = String::from_utf8_lossy(&bytes);
+    text.matches("/Type /Page").count() - text.matches("/Type /Pages").count()
+}
+
 /// The JSON value of `script` in the page, opened in a window of this width.
 fn said_by(browser: &str, page: &Path, width: u32, script: &str) -> serde_json::Value {
     let text = std::fs::read_to_string(page).unwrap();
@@ -40,16 +67,8 @@ fn said_by(browser: &str, page: &Path, width: u32, script: &str) -> serde_json::
     let (before, after) = watched.rsplit_once("</body>").unwrap();
     std::fs::write(&copy, format!("{before}{tell}{after}")).unwrap();
     let profile = tempfile::tempdir().unwrap();
-    let mut command = Command::new(browser);
+    let mut command = headless(browser, profile.path());
     command
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--virtual-time-budget=4000",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(format!("--window-size={width},900"))
         .args(["--dump-dom", &format!("file://{}", copy.display())]);
     let output = output(&mut command);
@@ -77,7 +96,7 @@ fn the_page_works_in_a_browser_and_asks_for_nothing() {
         const table = document.querySelector('table.sortable'), head = table.tHead.rows[0].cells[2];
         const column = () => [...table.tBodies[0].rows].map(row => row.cells[2].dataset.value ?? null);
         const orders = [column()];
-        for (let i = 0; i < 2; i++) { head.querySelector('button').click(); orders.push([column(), head.getAttribute('aria-sort')]); }
+        for (let i = 0; i < 2; i++) { head.querySelector('[role=button]').click(); orders.push([column(), head.getAttribute('aria-sort')]); }
         return {wrong, orders, title: document.title, wide: document.documentElement.scrollWidth - innerWidth,
             broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).length, images: document.images.length,
             asked: performance.getEntriesByType('resource').filter(entry => !entry.name.startsWith('data:')).length};";
@@ -98,6 +117,129 @@ fn the_page_works_in_a_browser_and_asks_for_nothing() {
     // on a phone, wide tables scroll inside their own frames
     let found = said_by(browser, &page, 390, script);
     assert!(found["wide"].as_i64().unwrap() <= 0, "the page scrolls sideways: {found}");
+    assert!(printed_pages(browser, &page) <= 12);
+    let headline = page.with_extension("headline.html");
+    let rest = ".details, main > section + section { display: none }</style>";
+    std::fs::write(&headline, text.replacen("</style>", rest, 1)).unwrap();
+    assert!(printed_pages(browser, &headline) <= 4);
+}
+
+#[test]
+fn tables_of_the_page_are_listed_filtered_copied_and_explained() {
+    let folder = folder();
+    let here = folder.path();
+    run(here);
+    let page = here.join("run/report.html");
+    assert!(std::fs::metadata(&page).unwrap().len() < 1_500_000);
+    let Some(browser) = browser() else { return };
+    let script = "
+        const all = [...document.querySelectorAll('.table')], input = document.querySelector('.filter input');
+        const type = text => { input.value = text; input.dispatchEvent(new Event('input')); };
+        const rows = () => [...document.querySelectorAll('.table:not([hidden]) tbody tr')].filter(row => !row.hidden);
+        const before = rows().length;
+        type('OURS');
+        const ours = rows().map(row => row.cells[0].textContent.toLowerCase().includes('ours') ||
+            row.closest('table').caption.textContent.toLowerCase().includes('ours'));
+        type('no row has this');
+        const none = rows().length;
+        type('');
+        const copies = [...document.querySelectorAll('.copies button')];
+        const text = button => button.nextElementSibling.content.textContent;
+        return {wrong, tables: all.length, before, after: rows().length, ours, none,
+            links: [...document.querySelectorAll('nav ol a')].map(a => document.querySelector(a.getAttribute('href')) !== null),
+            dead: [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.getAttribute('href'))).length,
+            captions: all.filter(table => table.querySelector('caption h3').textContent.trim()).length,
+            latex: copies.filter(button => button.textContent === 'LaTeX').map(text),
+            csv: copies.filter(button => button.textContent === 'CSV').map(text),
+            explained: [...document.querySelectorAll('caption abbr')].map(abbr => abbr.title),
+            terms: [...document.querySelectorAll('.glossary dt')].map(term => term.textContent),
+            more: document.querySelectorAll('.frame.more').length};";
+    let found = said_by(browser, &page, 1200, script);
+    let count = |key: &str| found[key].as_array().unwrap().len();
+    assert_eq!(found["wrong"], serde_json::json!([]));
+    assert!(count("links") == found["tables"] && found["dead"] == 0 && found["captions"] == found["tables"]);
+    assert!(count("ours") > 0 && found["ours"].as_array().unwrap().iter().all(|is_ours| is_ours == true));
+    assert_eq!((&found["none"], &found["before"]), (&0.into(), &found["after"]));
+    let text = |key: &str, place: usize| found[key][place].as_str().unwrap().to_owned();
+    assert!(text("latex", 0).starts_with("\\begin{tabular}") && count("latex") == count("csv"));
+    assert!(text("csv", 0).contains("<script>document.title='owned'</script>"), "{}", text("csv", 0));
+    assert!(count("explained") > 0 && found["explained"].as_array().unwrap().iter().all(|title| title != ""));
+    for term in ["R2", "y", "equi", "inv", "grid", "floor", "ceiling", "†", "Holm"] {
+        assert!(found["terms"].as_array().unwrap().iter().any(|found| found == term), "{term}");
+    }
+    let phone = said_by(browser, &page, 390, script);
+    assert!(phone["more"].as_u64().unwrap() > 0, "nothing says that a table goes on");
+}
+
+/// What the options of `report` print, and what they refuse.
+#[test]
+fn a_report_prints_what_was_asked_for() {
+    let here = tiny_run().parent().unwrap();
+    let report = |args: &[&str]| {
+        let output = eqr(here, &[&["report", "tiny"], args].concat());
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output))
+    };
+    let (_, text, _) = report(&["--only", "linear", "--columns", "color", "--percent", "--digits", "2"]);
+    assert!(
+        text.contains("Linear probes of y") && text.contains(" color R2") && !text.contains("rotation"),
+        "{text}"
+    );
+    assert!(text.contains("in percent"), "{text}");
+    let (_, text, _) = report(&["--format", "tabular", "--spread", "none"]);
+    assert!(text.contains("\\begin{tabular}{lrrr}") && !text.contains("\\documentclass"), "{text}");
+    let written = std::fs::read_to_string(here.join("tiny/tables/headline.tex")).unwrap();
+    assert_eq!(report(&["--format", "tabular"]).1, written, "`report` prints what `run` wrote");
+    for (args, says) in [
+        (&["--columns", "rotatoin"][..], "no table has a column `rotatoin`\nhint: did you mean `rotation"),
+        (&["--only", "mian"], "'main'"),
+        (&["--only", "segmentation"], "section `segmentation` has no value in this run\nhint: "),
+        (&["--format", "csv", "--digits", "2"], "do not change --format csv\nhint: "),
+        (&["--digits", "99"], "99 is not in 0..=12"),
+    ] {
+        let (code, _, said) = report(args);
+        assert!(code == Some(2) && said.contains(says), "{args:?}: {said}");
+    }
+    // a reader that closes the pipe early
+    let mut child = spawn(
+        Command::new(PROGRAM)
+            .args(["report", "tiny", "--full"])
+            .current_dir(here)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", stderr(&ended));
+    let ascii = output(Command::new(PROGRAM).args(["report", "tiny"]).current_dir(here).env("LC_ALL", "C"));
+    assert!(ascii.stdout.is_ascii() && !ascii.stdout.contains(&27));
+}
+
+/// Every seed is finished before the next one begins, and gives a table.
+#[test]
+fn a_run_prints_a_table_after_every_seed() {
+    let folder = folder();
+    let here = folder.path();
+    let output = eqr(here, &run_args("run", &["--seeds", "2", "--set", "train.epochs=1"]));
+    succeeded(&output);
+    let said = stderr(&output);
+    let tables: Vec<&str> = said.lines().filter(|line| line.starts_with("partial: ")).collect();
+    // the floor; the first seed. The last table is the report
+    assert_eq!(
+        tables,
+        ["partial: seed 1 of 2, 1 of 6 cells", "partial: seed 1 of 2, 3 of 6 cells"],
+        "{said}"
+    );
+    let first = said.split("partial: ").nth(1).unwrap();
+    let ours = first.lines().find(|line| line.starts_with(" Ours")).unwrap();
+    assert!(ours.ends_with(" -") && first.contains(" Random init (floor) "), "{first}");
+    let log = std::fs::read_to_string(here.join("run/cells.log")).unwrap();
+    let cells = log.lines().filter(|line| line.contains("\"cell\""));
+    let seeds: Vec<bool> = cells.map(|line| line.contains("seed1")).collect();
+    assert!(seeds.len() == 6 && seeds.is_sorted(), "{log}");
+    assert!(
+        !stderr(&eqr(here, &run_args("run", &["--seeds", "2", "--set", "train.epochs=1"])))
+            .contains("partial: ")
+    );
 }
 
 #[test]

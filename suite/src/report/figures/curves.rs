@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use eqr_probes::stats::Summary;
 
+use super::method_style::style_index;
 use super::plot::{Curve, Figure, Panel, Point, Style, Weight};
 use crate::registry::TaskFamily;
 use crate::report::context::ReportContext;
@@ -25,9 +26,10 @@ pub fn training(cells: &[Cell], context: &ReportContext) -> Result<Option<Vec<u8
     figure.png()
 }
 
-/// The methods that are trained, each with the index that determines its line style.
+/// The methods that are trained, each with the index of its style.
 fn numbered(context: &ReportContext) -> impl Iterator<Item = (usize, &String)> {
-    context.methods.iter().filter(|method| Role::from_row(method) != Role::Floor).enumerate()
+    let trained = context.methods.iter().filter(|method| Role::from_row(method) != Role::Floor);
+    trained.map(|method| (style_index(method), method))
 }
 
 fn training_panel(cells: &[Cell], index: usize, method: &str) -> Option<Panel> {

@@ -1,6 +1,7 @@
 //! The figures of a report.
 
 mod curves;
+pub mod method_style;
 pub mod plot;
 
 use anyhow::Result;

@@ -39,6 +39,9 @@ pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
 ];
+/// Number of shapes of markers.
+pub const MARKERS: usize = 5;
+
 const GREY: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
@@ -87,7 +90,7 @@ pub struct Point {
 /// How a curve looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// A method, by its index among all methods, so that it looks the same in every panel and figure.
+    /// A method, by the index of its style.
     Method {
         /// Index.
         index: usize,
@@ -303,13 +306,13 @@ fn stroke<'a, C: Clone + 'a>(style: Style, points: Vec<C>) -> DynElement<'a, Bit
     }
 }
 
-/// Five neighbouring indices have five different shapes, so that lines differ in more than their colour.
+/// Neighbouring indices have different shapes, so that lines differ in more than their colour.
 fn marker<'a, C: Clone + 'a>(index: usize, at: C) -> DynElement<'a, BitMapBackend<'a>, C> {
     let (r, style) = (scaled(5), colour(index).filled());
     let shape = |corners: &[(i32, i32)]| {
         (EmptyElement::at(at.clone()) + Polygon::new(corners.to_vec(), style)).into_dyn()
     };
-    match index % 5 {
+    match index % MARKERS {
         0 => Circle::new(at, r, style).into_dyn(),
         1 => shape(&[(-r, -r), (r, -r), (r, r), (-r, r)]),
         2 => shape(&[(0, -r - 2), (r + 2, r), (-r - 2, r)]),

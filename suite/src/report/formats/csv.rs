@@ -57,6 +57,14 @@ impl Format for Csv {
     }
 }
 
+/// The entries of one table.
+///
+/// # Errors
+/// None with entries of tables.
+pub fn of_table(table: &Table) -> Result<String> {
+    csv_text(RECORD, table.rows.iter().flat_map(|row| records(None, table, row)))
+}
+
 fn records<'a>(dataset: Option<&'a str>, table: &'a Table, row: &'a Row) -> impl Iterator<Item = Record<'a>> {
     let section = table.section;
     let place = move |column| Record {
@@ -92,7 +100,9 @@ fn record<'a>(place: Record<'a>, entry: &'a TableEntry) -> Record<'a> {
             with_interval(Record { value: Some(found.mean), ..place }, found.ci95)
         }
         TableEntry::Reported { value, std } => Record { value: Some(*value), std: *std, ..place },
-        TableEntry::Number(value) | TableEntry::Probability(value) => Record { value: Some(*value), ..place },
+        TableEntry::Number(value) | TableEntry::Share(value) | TableEntry::Probability(value) => {
+            Record { value: Some(*value), ..place }
+        }
         TableEntry::Text(text) => Record { text: guarded(text), ..place },
     }
 }

@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 
+use crate::console::Look;
 use crate::report::claims::JudgedClaim;
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
+use crate::report::numbers::Numbers;
 use crate::report::table::Table;
 use crate::run_folder::folder::RunFolder;
 
@@ -29,6 +31,8 @@ pub trait Format: Sync {
 pub enum OutputFile {
     /// One file per data set: `tables/table-<name>` with this extension.
     Tables(&'static str),
+    /// One file per main table: `tables/headline-<section>` with this extension.
+    Headlines(&'static str),
     /// One file with this name for all data sets.
     Page(&'static str),
 }
@@ -41,6 +45,10 @@ pub struct Document<'a> {
     pub folder: &'a RunFolder,
     /// What is wrong with the run.
     pub problems: &'a [String],
+    /// How numbers are written.
+    pub numbers: Numbers,
+    /// How text looks where it is printed, for the format of terminals.
+    pub look: Look,
 }
 
 /// A data set in a report.
@@ -59,7 +67,7 @@ pub struct DataSetReport<'a> {
 
 impl Document<'_> {
     /// The data sets one after the other, each formatted by `text`.
-    pub fn joined(&self, text: fn(&DataSetReport) -> String) -> String {
+    pub fn joined(&self, text: impl FnMut(&DataSetReport) -> String) -> String {
         self.data_sets.iter().map(text).collect::<Vec<_>>().join("\n")
     }
 }

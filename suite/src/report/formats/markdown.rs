@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::format::{DataSetReport, Document, Format, OutputFile};
 use crate::console::one_line;
 use crate::report::legend::Legend;
+use crate::report::numbers::Numbers;
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 
 const LEGEND: Legend = Legend { best: "**bold**:", runner_up: None, significant: "†:" };
@@ -25,30 +26,30 @@ impl Format for Markdown {
     }
 
     fn render(&self, document: &Document) -> Result<String> {
-        Ok(document.joined(data_set))
+        Ok(document.joined(|found| data_set(found, document.numbers)))
     }
 }
 
 /// The tables under the report's title and notes.
-fn data_set(DataSetReport { context, tables, .. }: &DataSetReport) -> String {
+fn data_set(DataSetReport { context, tables, .. }: &DataSetReport, numbers: Numbers) -> String {
     let notes = context.notes.iter().map(|note| item("", note)).collect::<String>();
     let space = if notes.is_empty() { "" } else { "\n" };
-    let tables = tables.iter().map(render).collect::<Vec<_>>().join("\n");
+    let tables = tables.iter().map(|table| render(table, numbers)).collect::<Vec<_>>().join("\n");
     format!("## {}\n\n{notes}{space}{tables}", escaped(&context.title))
 }
 
 /// The table with its title above and its notes below.
-fn render(table: &Table) -> String {
+pub fn render(table: &Table, numbers: Numbers) -> String {
     let mut text = format!("### {}\n\n", escaped(&table.title));
     let headings = table.columns.iter().map(|heading| escaped(heading));
     text.push_str(&line(std::iter::once(escaped(table.stub)).chain(headings)));
     text.push_str(&line(
         std::iter::once(":---".to_owned()).chain(table.columns.iter().map(|_| "---:".to_owned())),
     ));
-    table.rows.iter().for_each(|row| text.push_str(&line(cells(row))));
+    table.rows.iter().for_each(|row| text.push_str(&line(cells(row, numbers))));
     text.push('\n');
     if table.has_marks() {
-        text.push_str(&format!("- {}.\n", LEGEND.sentence(table.contest(), "this")));
+        text.push_str(&format!("- {}.\n", LEGEND.sentence(table.contest())));
     }
     for note in &table.notes {
         text.push_str(&match note {
@@ -73,16 +74,18 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }
 
-fn cells(row: &Row) -> impl Iterator<Item = String> {
+fn cells(row: &Row, numbers: Numbers) -> impl Iterator<Item = String> {
     let label = escaped(&format!("{}{}", row.label, row.role.suffix()));
-    std::iter::once(label).chain(row.entries.iter().map(entry)).map(|text| match row.role {
-        Role::Floor | Role::Ceiling if text != "-" => format!("*{text}*"),
-        _ => text,
+    std::iter::once(label).chain(row.entries.iter().map(move |found| entry(found, numbers))).map(|text| {
+        match row.role {
+            Role::Floor | Role::Ceiling if text != "-" => format!("*{text}*"),
+            _ => text,
+        }
     })
 }
 
-fn entry(entry: &TableEntry) -> String {
-    let text = escaped(&entry.words().join(" "));
+fn entry(entry: &TableEntry, numbers: Numbers) -> String {
+    let text = escaped(&entry.words(numbers).join(" "));
     match entry.mark() {
         Mark::None | Mark::Second => text,
         Mark::Best => format!("**{text}**"),

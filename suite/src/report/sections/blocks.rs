@@ -38,8 +38,8 @@ fn row(column: &Column, context: &ReportContext) -> Option<Row> {
         TableEntry::Text(seeds.to_string()),
         blocks.analysis.f.map_or(TableEntry::Missing, TableEntry::Number),
         blocks.analysis.p.map_or(TableEntry::Missing, TableEntry::Probability),
-        TableEntry::Number(seed_variance.sqrt()),
-        TableEntry::Number(noise.sqrt()),
+        TableEntry::Share(seed_variance.sqrt()),
+        TableEntry::Share(noise.sqrt()),
     ];
     Some(Row { label: column.heading(), role: Role::Contestant, entries })
 }
@@ -50,6 +50,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, probe, value};
+    use crate::report::numbers::Numbers;
 
     /// Rows (1, 2, 6), (2, 5, 8), (3, 8, 4): F = 4/5 and p = (1 + F/2)^-2 = 0.5102; the mean square of the
     /// seeds is 13, that of the noise 5, and (13 - 5) / 3 = 1.633^2. A method of other seeds is left out.
@@ -75,7 +76,8 @@ mod tests {
         let section = section("blocks", Group::Training);
         let table = (section.tables)(section, &Values::at_end(&cells.concat()), &context).remove(0);
         let [row] = &table.rows[..] else { panic!("{table:?}") };
-        let words: Vec<String> = row.entries.iter().map(|entry| entry.words().join(" ")).collect();
+        let words: Vec<String> =
+            row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect();
         assert_eq!(words, ["3", "3", "0.800", "0.5102", "1.633", "2.236"]);
     }
 }

@@ -8,8 +8,9 @@ use super::section::{Group, Section};
 use crate::report::claims::{ClaimFamily, JudgedClaim, Verdict, judge};
 use crate::report::column::NO_CEILING;
 use crate::report::context::ReportContext;
+use crate::report::numbers::number;
 use crate::report::paper_tables::reported;
-use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
+use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::Values;
 use crate::suite_file::scale::Scale;
 
@@ -265,6 +266,7 @@ mod tests {
     use super::super::section;
     use super::*;
     use crate::report::fixture::{self, rotation_and_color};
+    use crate::report::numbers::Numbers;
     use crate::suite_file::own_claims::OwnClaim;
 
     /// Paired differences 0.10, 0.14, 0.12: t = 10.392 on 2 degrees of freedom, p = 0.00913. Of the looks
@@ -295,7 +297,7 @@ mod tests {
         let section = section(NAME, Group::Training);
         let found = (section.tables)(section, &Values::at_end(&cells), &context).remove(0);
         let entries: Vec<String> =
-            found.rows[0].entries.iter().map(|entry| entry.words().join(" ")).collect();
+            found.rows[0].entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect();
         assert_eq!(entries, ["+0.120 [0.032, 0.208]", "3", "0.0274", "reproduced"]);
         let says = |part: &str| {
             found.notes.iter().any(|note| matches!(note, Note::Plain(text) if text.contains(part)))

@@ -2,7 +2,8 @@
 
 use crate::registry::TaskFamily;
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, Role, number};
+use crate::report::numbers::number;
+use crate::report::table::{Note, Role};
 use crate::report::values::{Quantity, Values};
 
 /// A ceiling whose loss fell by more than this share in the last third of its training is none yet.

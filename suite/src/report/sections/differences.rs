@@ -113,6 +113,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{self, context, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::run_folder::cell::Cell;
 
     fn table_of(cells: &[Cell], context: &ReportContext) -> Table {
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn text(row: &Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect()
     }
 
     /// Paired differences 0.10, 0.14, 0.12: mean 0.12, standard error 0.02/sqrt(3), t = 10.392 on 2 degrees

@@ -2,6 +2,7 @@
 
 use super::section::Section;
 use crate::report::context::ReportContext;
+use crate::report::numbers::Unit;
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Values};
 
@@ -13,7 +14,9 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
     let terms = values.loss_terms();
     let row = |method: &String| {
         let entry = |term: &&str| match values.sample(method, &Quantity::encoder_gradient(term)) {
-            Some(sample) => TableEntry::estimate(sample.values(), Mark::None, sample.values().len() == 1),
+            Some(sample) => {
+                TableEntry::estimate(sample.values(), Mark::None, sample.values().len() == 1, Unit::Other)
+            }
             None => TableEntry::Missing,
         };
         let entries: Vec<TableEntry> = terms.iter().map(entry).collect();
@@ -43,6 +46,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, pretrain};
+    use crate::report::numbers::Numbers;
 
     /// Two measured points of three: means 3 and 1, so the reconstruction has a quarter.
     #[test]
@@ -58,7 +62,7 @@ mod tests {
         let found = tables(section, &values, &context).remove(0);
         assert_eq!(found.columns, ["invariance", RECONSTRUCTION]);
         assert_eq!(found.rows.len(), 1);
-        assert_eq!(found.rows[0].entries[0].words(), ["3.000", "(n = 1)"]);
+        assert_eq!(found.rows[0].entries[0].words(Numbers::default()), ["3.000", "(n = 1)"]);
         assert_eq!(reconstruction_share(&values, "Ours"), Some(0.25));
         assert_eq!(reconstruction_share(&values, "VICReg"), None);
     }

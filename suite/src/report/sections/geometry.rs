@@ -3,6 +3,7 @@
 use super::section::Section;
 use crate::registry::{Measure, shown_in};
 use crate::report::context::ReportContext;
+use crate::report::numbers::Unit;
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Values};
 
@@ -10,7 +11,9 @@ use crate::report::values::{Quantity, Values};
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let entry = |method: &str, measure: &Measure| {
         let sample = values.sample(method, &Quantity::probed(measure.family.name(), measure.metric));
-        sample.map_or(TableEntry::Missing, |sample| TableEntry::estimate(sample.values(), Mark::None, false))
+        sample.map_or(TableEntry::Missing, |sample| {
+            TableEntry::estimate(sample.values(), Mark::None, false, Unit::Other)
+        })
     };
     let row = |method: &String| Row {
         label: method.clone(),

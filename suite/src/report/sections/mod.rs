@@ -19,11 +19,14 @@ mod shuffled;
 mod transfer;
 mod variance;
 
-use anyhow::{Result, bail};
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail, ensure};
 pub use protocol::choices;
 use section::{Group, Section};
 
 use crate::report::context::ReportContext;
+use crate::report::formats::DataSetReport;
 use crate::report::table::Table;
 use crate::report::values::Values;
 
@@ -199,6 +202,35 @@ const HEADLINES: [&str; 4] = [claims::NAME, scores::MAIN, "transfer", "segmentat
 /// The tables of [`HEADLINES`].
 pub fn headline(values: &Values, context: &ReportContext) -> Vec<Table> {
     all(values, context).into_iter().filter(|table| HEADLINES.contains(&table.section)).collect()
+}
+
+/// The tables of [`HEADLINES`] that show this run's values, without notes.
+pub fn scores_alone(values: &Values, context: &ReportContext) -> Vec<Table> {
+    let tables = headline(values, context).into_iter();
+    let scores = tables.filter(|table| !is_of_claims(table) && table.has_estimates());
+    scores.map(|table| Table { notes: vec![], ..table }).collect()
+}
+
+/// Names of all sections, each once.
+pub fn names_of_sections() -> BTreeSet<&'static str> {
+    SECTIONS.iter().map(|section| section.name).collect()
+}
+
+/// Keeps the tables of one section, and the data sets that have any.
+///
+/// # Errors
+/// No data set has a table of it.
+pub fn keep_section(data_sets: &mut Vec<DataSetReport>, name: &str) -> Result<()> {
+    let all = || data_sets.iter().flat_map(|data_set| &data_set.tables);
+    let has: BTreeSet<&str> = all().map(|table| table.section).collect();
+    ensure!(
+        has.contains(name),
+        "section `{name}` has no value in this run\nhint: it has values of {}",
+        Vec::from_iter(has).join(", ")
+    );
+    data_sets.iter_mut().for_each(|data_set| data_set.tables.retain(|table| table.section == name));
+    data_sets.retain(|data_set| !data_set.tables.is_empty());
+    Ok(())
 }
 
 /// All tables: first the claims, then those about the training data set, then those about other data sets.

@@ -3,6 +3,7 @@
 use super::section::Section;
 use crate::registry::{SEGMENTATION_TABLE, TRANSFER_TABLE};
 use crate::report::context::ReportContext;
+use crate::report::numbers::Unit;
 use crate::report::paper_tables::{POOLED_TABLE, Reported, quantities, reported};
 use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Sample, Values};
@@ -62,8 +63,8 @@ fn row(label: String, reported: &Reported, found: Option<&Sample>) -> Row {
         role: Role::Contestant,
         entries: vec![
             TableEntry::Reported { value: reported.value, std: reported.std },
-            TableEntry::estimate(values, Mark::None, show_n),
-            difference.map_or(TableEntry::Missing, TableEntry::Number),
+            TableEntry::estimate(values, Mark::None, show_n, Unit::Share),
+            difference.map_or(TableEntry::Missing, TableEntry::Share),
         ],
     }
 }
@@ -102,6 +103,7 @@ mod tests {
     use super::*;
     use crate::report::context::TransferColumn;
     use crate::report::fixture::{context, downstream, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::run_folder::cell::CellKind;
 
     fn table(group: Group, cells: &[crate::run_folder::cell::Cell], context: &ReportContext) -> Table {
@@ -118,7 +120,8 @@ mod tests {
             &[value("rotation", "r2_pooled", 0, 0.5), value("rotation", "r2_per_output", 0, 0.1)],
         )];
         let found = table(Group::Training, &cells, &context);
-        let text: Vec<_> = found.rows[1].entries.iter().map(|entry| entry.words().join(" ")).collect();
+        let text: Vec<_> =
+            found.rows[1].entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect();
         assert_eq!(found.rows[1].label, "Ours: rotation");
         assert_eq!(text, ["0.554", "0.500 (n = 1)", "-0.054"]);
         assert!(found.notes.contains(&Note::Plain(
@@ -142,7 +145,10 @@ mod tests {
         let texts = |group| {
             let rows = table(group, &cells, &context).rows;
             let text = |row: &Row| {
-                (row.label.clone(), row.entries.iter().map(|e| e.words().join(" ")).collect::<Vec<_>>())
+                (
+                    row.label.clone(),
+                    row.entries.iter().map(|e| e.words(Numbers::default()).join(" ")).collect::<Vec<_>>(),
+                )
             };
             rows.iter().map(text).collect::<Vec<_>>()
         };

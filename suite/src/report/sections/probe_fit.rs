@@ -2,7 +2,8 @@
 
 use crate::registry::{Predictor, R2Definition, R2Metric, TaskFamily};
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, number};
+use crate::report::numbers::number;
+use crate::report::table::Note;
 use crate::report::values::Values;
 
 /// An R2 on training pairs that exceeds the one on test pairs by more than this is overfitting.
@@ -31,13 +32,13 @@ pub fn warnings(values: &Values, context: &ReportContext) -> Vec<Note> {
             let ((some, all), (row, higher, lower)) = (rows, worst);
             let (higher, lower) = (number(higher), number(lower));
             let worst = format!("{} {higher}, {} {lower} ({row})", names[0], names[1]);
-            format!("the probe of {task} {what} in {some} of {all} rows: at worst {worst}.")
+            format!("the MLP probe of {task} {what} in {some} of {all} rows: at worst {worst}.")
         };
         let overfit = excess(values, context, task, (TRAIN, TEST), OVERFIT);
         let undertrained = excess(values, context, task, (LINEAR, TEST), UNDERTRAINED);
         [
             overfit.map(|excess| words("overfits", ["train", "test"], excess)),
-            undertrained.map(|excess| words("is undertrained", ["linear", "MLP"], excess)),
+            undertrained.map(|excess| words("is undertrained at this budget", ["linear", "MLP"], excess)),
         ]
     };
     tasks.flat_map(of_task).flatten().map(Note::Warning).collect()
@@ -86,8 +87,8 @@ mod tests {
         ];
         let found = warnings(&Values::at_end(&cells), &context);
         let expected = [
-            "the probe of rotation overfits in 2 of 3 rows: at worst train 0.930, test 0.710 (Ours).",
-            "the probe of rotation is undertrained in 1 of 3 rows: at worst linear 0.250, MLP 0.200 (VICReg).",
+            "the MLP probe of rotation overfits in 2 of 3 rows: at worst train 0.930, test 0.710 (Ours).",
+            "the MLP probe of rotation is undertrained at this budget in 1 of 3 rows: at worst linear 0.250, MLP 0.200 (VICReg).",
         ];
         assert_eq!(found, expected.map(|text| Note::Warning(text.to_owned())));
     }

@@ -5,7 +5,8 @@ use super::encoder_gradient::reconstruction_share;
 use super::section::Section;
 use crate::registry::{MSE_MEAN_IMAGE, MSE_OTHER_VIEW1, MSE_OTHER_VIEW2, MSE_OWN, Measure, shown_in};
 use crate::report::context::ReportContext;
-use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry, number};
+use crate::report::numbers::{Unit, number};
+use crate::report::table::{Mark, Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Sample, Values};
 
 /// View 1 is used if view 1 of another image raises the error by more than this share.
@@ -60,7 +61,7 @@ fn row(section: &Section, values: &Values, method: &str) -> Option<Row> {
     let entry = |measure: &Measure| {
         let sample = values.sample(method, &Quantity::probed(measure.family.name(), measure.metric));
         match sample.map(Sample::values) {
-            Some(values) => TableEntry::estimate(values.clone(), Mark::None, values.len() == 1),
+            Some(values) => TableEntry::estimate(values.clone(), Mark::None, values.len() == 1, Unit::Other),
             None => TableEntry::Missing,
         }
     };
@@ -75,6 +76,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, probe, value};
+    use crate::report::numbers::Numbers;
 
     #[test]
     fn only_methods_that_reconstruct_have_a_row() {
@@ -86,7 +88,7 @@ mod tests {
         let found =
             tables(section("reconstruction", Group::Training), &Values::at_end(&cells), &context).remove(0);
         assert_eq!(found.rows.len(), 1);
-        assert_eq!(found.rows[0].entries[0].words(), ["0.110", "(n = 1)"]);
+        assert_eq!(found.rows[0].entries[0].words(Numbers::default()), ["0.110", "(n = 1)"]);
         assert!(matches!(found.rows[0].entries[1], TableEntry::Missing));
     }
     #[test]

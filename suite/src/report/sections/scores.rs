@@ -9,7 +9,8 @@ use super::{convergence, probe_fit, shuffled};
 use crate::registry::{Level, Measure, R2, R2Metric, TOP1, TaskFamily, r2_shown_in, shown_in};
 use crate::report::column::{self, Column, NO_CEILING, ROOM};
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
+use crate::report::numbers::number;
+use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::{Quantity, Values};
 use crate::suite_file::plan::method_name;
 
@@ -29,6 +30,7 @@ pub fn main(section: &Section, values: &Values, context: &ReportContext) -> Vec<
     notes.extend(labels_note(context));
     notes.extend(budget_note(context));
     notes.extend(few_seeds_note(&columns));
+    notes.extend(column::fixed_note(&columns));
     notes.extend(column::missing_note(&columns));
     notes.extend(columns.iter().filter_map(no_ceiling_note));
     notes.extend(probe_fit::warnings(values, context));
@@ -74,6 +76,7 @@ pub fn transformations(section: &Section, values: &Values, context: &ReportConte
         ));
     }
     notes.extend(column::single_note(&columns));
+    notes.extend(column::fixed_note(&columns));
     notes.extend(column::missing_note(&columns));
     notes.extend(columns.iter().filter_map(no_ceiling_note));
     vec![section.table("method", columns.iter().map(Column::heading).collect(), rows, notes)]
@@ -104,7 +107,7 @@ fn column(values: &Values, context: &ReportContext, task: &str, heading: &str, m
 /// A row of values that depend only on the data, not on the encoder.
 fn reference_row(values: &Values, columns: &[Column], label: &str, metric: R2Metric) -> Row {
     let entry = |column: &Column| {
-        values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Number)
+        values.overall(&column.subject, &metric.to_string()).map_or(TableEntry::Missing, TableEntry::Share)
     };
     Row { label: label.to_owned(), role: Role::Reference, entries: columns.iter().map(entry).collect() }
 }
@@ -133,7 +136,7 @@ fn undefined_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
 /// One note for all rows on why fewer than [`FEW`] seeds say little.
 fn few_seeds_note(columns: &[Column]) -> Option<Note> {
     let sizes: BTreeSet<usize> =
-        columns.iter().flat_map(Column::summaries).map(|summary| summary.n).collect();
+        columns.iter().flat_map(Column::repeatable).map(|summary| summary.n).collect();
     let why: Vec<String> = sizes
         .into_iter()
         .take_while(|n| *n < FEW)
@@ -177,6 +180,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{self, context, probe, value};
+    use crate::report::numbers::Numbers;
     use crate::report::table::Mark;
     use crate::run_folder::cell::Cell;
 
@@ -282,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fixed_encoder_is_not_blamed_for_its_one_training() {
+        let context = context(&["rotation"], &["Ours", "DINO"]);
+        let fixed = rotation("DINO", &[0.7]).into_iter().map(|cell| Cell { external: true, ..cell });
+        let cells: Vec<Cell> = rotation("Ours", &[0.6, 0.7, 0.65]).into_iter().chain(fixed).collect();
+        let found = table(MAIN, &cells, &context);
+        assert!(warnings(&found).is_empty(), "{:?}", found.notes);
+        assert_eq!(found.rows[1].entries[0].words(Numbers::default()), ["0.700"]);
+        let note = "DINO: one training, made elsewhere, without a spread over seeds.";
+        assert!(found.notes.contains(&Note::Plain(note.to_owned())), "{:?}", found.notes);
+    }
+
+    #[test]
     fn pooled_values_stand_beside_the_constant_predictors() {
         let context = context(&["classification", "rotation"], &["Ours"]);
         let mut constant = value("rotation", "r2_pooled_constant", 0, 0.23);
@@ -291,6 +307,6 @@ mod tests {
         assert_eq!(found.columns, ["rotation R2"]);
         assert!(table("grid", &cells, &context).columns.is_empty());
         assert_eq!(table(MAIN, &cells, &context).columns.len(), 2);
-        assert_eq!(found.rows.last().unwrap().entries[0].words(), ["0.230"]);
+        assert_eq!(found.rows.last().unwrap().entries[0].words(Numbers::default()), ["0.230"]);
     }
 }

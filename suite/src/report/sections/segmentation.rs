@@ -77,6 +77,7 @@ fn notes(columns: &[Column]) -> Vec<Note> {
     let notes = [
         Some(column::reading_note(columns, Some("head seeds"))),
         column::single_note(columns),
+        column::fixed_note(columns),
         column::missing_note(columns),
     ];
     notes.into_iter().flatten().collect()
@@ -96,12 +97,13 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, downstream};
+    use crate::report::numbers::Numbers;
     use crate::report::table::{self, Mark};
     use crate::run_folder::cell::CellKind;
     use crate::run_folder::metric::Metric;
 
     fn texts(row: &table::Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect()
     }
 
     /// The best entry of each row is marked, because rows are classes. Head seeds are averaged within a

@@ -3,7 +3,8 @@
 use super::section::Section;
 use crate::registry::{R2Metric, TaskFamily};
 use crate::report::context::ReportContext;
-use crate::report::table::{Note, Role, Row, Table, TableEntry, number};
+use crate::report::numbers::number;
+use crate::report::table::{Note, Role, Row, Table, TableEntry};
 use crate::report::values::Values;
 
 /// Permuted targets hold no information. With an R2 above this limit, the protocol is not to be trusted.
@@ -17,7 +18,7 @@ type Worst<'a> = Option<(&'a str, f64)>;
 pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let tasks: Vec<&String> = transformations(context).collect();
     let worst: Vec<Worst> = tasks.iter().map(|task| worst(values, context, task)).collect();
-    let value = |worst: &Worst| worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Number(value));
+    let value = |worst: &Worst| worst.map_or(TableEntry::Missing, |(_, value)| TableEntry::Share(value));
     let name =
         |worst: &Worst| worst.map_or(TableEntry::Missing, |(name, _)| TableEntry::Text(name.to_owned()));
     let row = |label: &str, entries| Row { label: label.to_owned(), role: Role::Reference, entries };
@@ -69,6 +70,7 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, probe, value};
+    use crate::report::numbers::Numbers;
 
     #[test]
     fn a_probe_that_learns_from_nothing_is_warned_of() {
@@ -79,8 +81,8 @@ mod tests {
             probe("VICReg", 0, &[shuffled("rotation", 0.05), shuffled("color", -0.03)]),
         ];
         let found = tables(section("shuffled", Group::Training), &Values::at_end(&cells), &context).remove(0);
-        assert_eq!(found.rows[0].entries[1].words(), ["-0.020"]);
-        assert_eq!(found.rows[1].entries[0].words(), ["VICReg"]);
+        assert_eq!(found.rows[0].entries[1].words(Numbers::default()), ["-0.020"]);
+        assert_eq!(found.rows[1].entries[0].words(Numbers::default()), ["VICReg"]);
         let warnings: Vec<_> = found.notes.iter().filter(|note| matches!(note, Note::Warning(_))).collect();
         assert_eq!(warnings.len(), 1);
         assert!(

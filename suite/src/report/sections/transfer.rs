@@ -89,6 +89,7 @@ fn table(section: &Section, columns: &[Column]) -> Table {
     let notes = [
         Some(column::reading_note(columns, None)),
         column::single_note(columns),
+        column::fixed_note(columns),
         column::missing_note(columns),
         mean,
     ];
@@ -102,11 +103,12 @@ mod tests {
     use super::super::section::Group;
     use super::*;
     use crate::report::fixture::{context, downstream};
+    use crate::report::numbers::Numbers;
     use crate::report::table::{Mark, Role, Row};
     use crate::run_folder::cell::CellKind;
 
     fn texts(row: &Row) -> Vec<String> {
-        row.entries.iter().map(|entry| entry.words().join(" ")).collect()
+        row.entries.iter().map(|entry| entry.words(Numbers::default()).join(" ")).collect()
     }
 
     fn transfers(sets: &[(&str, &str)]) -> ReportContext {

@@ -29,7 +29,7 @@ pub fn tables(section: &Section, values: &Values, context: &ReportContext) -> Ve
 fn row(column: &Column, method: &MethodSample) -> Option<Row> {
     let components = method.sample.as_ref()?.components()?;
     let probe = components.probe?;
-    let std = |variance: f64| TableEntry::Number(variance.sqrt());
+    let std = |variance: f64| TableEntry::Share(variance.sqrt());
     Some(Row {
         label: format!("{}: {}", column.subject, method.method),
         role: method.role,
@@ -65,7 +65,7 @@ mod tests {
         let labels: Vec<&str> = found.rows.iter().map(|row| row.label.as_str()).collect();
         assert_eq!(labels, ["rotation: Ours", "rotation: VICReg"]);
         let number =
-            |entry: &TableEntry| if let TableEntry::Number(value) = entry { *value } else { f64::NAN };
+            |entry: &TableEntry| if let TableEntry::Share(value) = entry { *value } else { f64::NAN };
         let [pretraining, probe] = [number(&found.rows[0].entries[0]), number(&found.rows[0].entries[1])];
         assert!((pretraining - 0.0046f64.sqrt()).abs() < 1e-12 && (probe - 0.0008f64.sqrt()).abs() < 1e-12);
         assert!(matches!(found.rows[1].entries[0], TableEntry::Missing));

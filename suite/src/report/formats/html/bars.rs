@@ -3,8 +3,10 @@
 use maud::{Markup, html};
 
 use crate::report::column::{Column, MethodSample};
+use crate::report::figures::method_style::style_index;
 use crate::report::figures::plot::COLOURS;
-use crate::report::table::{Role, number};
+use crate::report::numbers::number;
+use crate::report::table::Role;
 
 /// Sizes in the SVG's units, which are pixels at its natural width.
 const WIDTH: f64 = 400.0;
@@ -17,15 +19,8 @@ const AXIS: f64 = 18.0;
 
 /// The bars of a column under its heading; `None` if it has no value.
 pub fn figure(column: &Column) -> Option<Markup> {
-    // the floor has no colour of its own, as in the curves
-    let mut coloured = 0;
-    let numbered = column.samples.iter().map(|method| {
-        let index = coloured;
-        coloured += usize::from(method.role != Role::Floor);
-        (index, method)
-    });
-    let measured: Vec<(usize, &MethodSample)> =
-        numbered.filter(|(_, method)| method.sample.is_some()).collect();
+    let measured: Vec<&MethodSample> =
+        column.samples.iter().filter(|method| method.sample.is_some()).collect();
     let scale = Scale::new(column)?;
     let height = ROW * measured.len() as f64 + AXIS + 4.0;
     let levels = [(Role::Floor, "level"), (Role::Ceiling, "level ceiling-level")];
@@ -37,8 +32,8 @@ pub fn figure(column: &Column) -> Option<Markup> {
             svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(format!("{heading} of every method")) {
                 @for tick in scale.ticks() { (axis_tick(tick, scale.x(tick), height)) }
                 @for (x, class) in levels { (vertical(x, height - AXIS, class)) }
-                @for (row, (index, method)) in measured.iter().enumerate() {
-                    (bar(method, *index, ROW * row as f64, &scale))
+                @for (row, method) in measured.iter().enumerate() {
+                    (bar(method, ROW * row as f64, &scale))
                 }
             }
         }
@@ -82,11 +77,12 @@ impl Scale {
 }
 
 /// A bar whose row begins at `y`; empty without a value.
-fn bar(method: &MethodSample, index: usize, y: f64, scale: &Scale) -> Markup {
+fn bar(method: &MethodSample, y: f64, scale: &Scale) -> Markup {
     let Some(summary) = method.sample.as_ref().and_then(|sample| sample.summary()) else { return html! {} };
     let (middle, contends) = (y + ROW / 2.0, method.role == Role::Contestant);
     let (zero, end) = (scale.x(0.0), scale.x(summary.mean));
-    let (fill, opacity) = if contends { (colour(index), 0.9) } else { ("var(--soft)".to_owned(), 0.35) };
+    let (fill, opacity) =
+        if contends { (colour(&method.method), 0.9) } else { ("var(--soft)".to_owned(), 0.35) };
     let whisker = summary.ci95.map(|(low, high)| {
         let (a, b, top) = (scale.x(low), scale.x(high), middle - 3.0);
         format!("M{a:.1} {top:.1}v6M{a:.1} {middle:.1}H{b:.1}M{b:.1} {top:.1}v6")
@@ -116,9 +112,9 @@ fn rounded(length: f64) -> String {
     format!("{length:.1}")
 }
 
-/// The method's colour, the same in every figure of a report.
-fn colour(index: usize) -> String {
-    let plotters::style::RGBColor(r, g, b) = COLOURS[index % COLOURS.len()];
+/// The method's colour, the same in every figure of every report.
+fn colour(method: &str) -> String {
+    let plotters::style::RGBColor(r, g, b) = COLOURS[style_index(method) % COLOURS.len()];
     // black would be invisible on a dark page
     if (r, g, b) == (0, 0, 0) { "var(--ink)".to_owned() } else { format!("#{r:02x}{g:02x}{b:02x}") }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::report::column::Column;
-use crate::report::table::number;
+use crate::report::numbers::number;
 
 /// Colour of 0. The colours from 0 to 1 go from light to dark blue, so that the map is also readable in grey.
 const COLD: [f64; 3] = [237.0, 244.0, 251.0];

@@ -1,7 +1,8 @@
-//! The report as one page that needs no network: sortable tables, bars, a heat map, the run's pictures and
-//! its provenance.
+//! The report as one page that needs no network: a list of its tables, the tables, bars, a heat map, the
+//! run's pictures, its provenance, and a glossary.
 
 mod bars;
+mod glossary;
 mod heat_map;
 mod pictures;
 mod provenance;
@@ -11,10 +12,11 @@ use anyhow::Result;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
+use self::tables::Anchored;
 use super::format::{DataSetReport, Document, Format, OutputFile};
 use crate::registry::TaskFamily;
 use crate::report::column::Column;
-use crate::report::legend::Legend;
+use crate::report::numbers::Numbers;
 use crate::report::sections::is_of_claims;
 use crate::report::table::{Layout, Note, Table};
 use crate::run_folder::{layout, manifest};
@@ -22,9 +24,6 @@ use crate::suite_file::scale::Scale;
 
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
-
-const LEGEND: Legend =
-    Legend { best: "<b>bold</b>:", runner_up: Some("<u>underlined</u>:"), significant: "†:" };
 
 /// One self-contained page.
 pub struct Html;
@@ -48,6 +47,15 @@ struct Section {
     id: String,
     name: String,
     content: Markup,
+    /// Id and title of each of its tables.
+    tables: Vec<(String, String)>,
+}
+
+impl Section {
+    /// A section without tables.
+    fn new(id: &str, name: &str, content: Markup) -> Section {
+        Section { id: id.to_owned(), name: name.to_owned(), content, tables: vec![] }
+    }
 }
 
 fn page(document: &Document) -> Markup {
@@ -59,7 +67,6 @@ fn page(document: &Document) -> Markup {
         several => several.first().map_or("eqr-bench", |data_set| data_set.context.suite.as_str()),
     };
     let sections = sections(document, manifest.as_ref());
-    let legend = LEGEND.sentence("column or row", "its").replace("p < ", "p &lt; ");
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -74,20 +81,37 @@ fn page(document: &Document) -> Markup {
                 header {
                     h1 { (title) " " @if let Some(first) = data_sets.first() { (badge(first.context.scale)) } }
                     p.meta { (run_in_a_line(data_sets, manifest.as_ref())) }
-                    nav aria-label="Sections" {
-                        ul { @for section in &sections { li { a href=(format!("#{}", section.id)) { (section.name) } } } }
-                    }
+                    (contents(&sections))
                     (warnings(document))
                 }
                 main {
-                    @for Section { id, name, content } in &sections { section id=(id) { h2 { (name) } (content) } "\n" }
+                    @for Section { id, name, content, .. } in &sections { section id=(id) { h2 { (name) } (content) } "\n" }
                 }
                 footer {
                     "eqr-bench " (env!("CARGO_PKG_VERSION"))
-                    ". Mean ± sample standard deviation, 95% Student interval over pretraining seeds; "
-                    (PreEscaped(legend)) "."
+                    ". Mean ± sample standard deviation, 95% Student interval over pretraining seeds."
                 }
                 script { (PreEscaped(JS)) }
+            }
+        }
+    }
+}
+
+/// Links to every section and every table, and the field that filters rows.
+fn contents(sections: &[Section]) -> Markup {
+    let count: usize = sections.iter().map(|section| section.tables.len()).sum();
+    html! {
+        nav aria-label="Contents" {
+            ul { @for section in sections { li { a href=(format!("#{}", section.id)) { (section.name) } } } }
+            details {
+                summary { "All " (count) " tables" }
+                ol { @for (id, title) in sections.iter().flat_map(|section| &section.tables) {
+                    li { a href=(format!("#{id}")) { (title) } }
+                } }
+            }
+            label.filter hidden {
+                "Show rows with " input type="search" placeholder="Ours, rotation, .." ;
+                span role="status" {}
             }
         }
     }
@@ -116,33 +140,47 @@ fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
     let mut all = Vec::new();
     for (i, data_set) in document.data_sets.iter().enumerate() {
         let name = if several { data_set.context.title.clone() } else { "Results".to_owned() };
-        all.push(Section { id: format!("results-{i}"), name, content: results(data_set) });
+        let tables = Anchored::all(i, &data_set.tables);
+        let shown: Vec<&Anchored> = tables.iter().filter(|found| !is_protocol(found.table)).collect();
+        all.push(Section {
+            id: format!("results-{i}"),
+            name,
+            content: results(data_set, &shown, document.numbers),
+            tables: titles(&shown, several.then_some(data_set)),
+        });
     }
     let pictures = pictures::read(document.folder);
     let reconstructions = reconstructions(document);
     for group in pictures::GROUPS {
         let below: &[String] = if group.id == pictures::RECONSTRUCTIONS { &reconstructions } else { &[] };
-        let section = |pictures: Markup| Section {
-            id: group.id.to_owned(),
-            name: group.name.to_owned(),
-            content: html! { (pictures) @if !below.is_empty() { ul.notes { @for text in below { li { (text) } } } } },
+        let section = |pictures: Markup| {
+            let content = html! { (pictures) @if !below.is_empty() { ul.notes { @for text in below { li { (text) } } } } };
+            Section::new(group.id, group.name, content)
         };
         all.extend(group.markup(&pictures).map(section));
     }
     for (i, data_set) in document.data_sets.iter().enumerate() {
-        let choices: Vec<&Table> = data_set.tables.iter().filter(|table| is_protocol(table)).collect();
+        let tables = Anchored::all(i, &data_set.tables);
+        let choices: Vec<&Anchored> = tables.iter().filter(|found| is_protocol(found.table)).collect();
         if !choices.is_empty() {
             let which = if several { format!(": {}", data_set.context.title) } else { String::new() };
-            let content = html! { @for table in choices { (tables::table(table)) } };
-            all.push(Section { id: format!("protocol-{i}"), name: format!("Protocol{which}"), content });
+            all.push(Section {
+                id: format!("protocol-{i}"),
+                name: format!("Protocol{which}"),
+                content: html! { @for found in &choices { (found.markup(document.numbers)) } },
+                tables: titles(&choices, several.then_some(data_set)),
+            });
         }
     }
-    all.push(Section {
-        id: "provenance".to_owned(),
-        name: "Provenance".to_owned(),
-        content: provenance::markup(manifest),
-    });
+    all.push(Section::new("provenance", "Provenance", provenance::markup(manifest)));
+    all.push(Section::new("glossary", "Glossary", glossary::markup()));
     all
+}
+
+/// Id and title of every table, after the title of its data set if there are several.
+fn titles(tables: &[&Anchored], data_set: Option<&DataSetReport>) -> Vec<(String, String)> {
+    let which = data_set.map(|data_set| format!("{}: ", data_set.context.title)).unwrap_or_default();
+    tables.iter().map(|found| (found.id.clone(), format!("{which}{}", found.table.title))).collect()
 }
 
 /// What the reconstructions use, in words; with the data set, if there are several.
@@ -161,17 +199,17 @@ fn is_protocol(table: &Table) -> bool {
 }
 
 /// The bars, heat map and tables of a data set.
-fn results(data_set: &DataSetReport) -> Markup {
+fn results(data_set: &DataSetReport, tables: &[&Anchored], numbers: Numbers) -> Markup {
     let notes = &data_set.context.notes;
-    let shown = data_set.tables.iter().filter(|table| !is_protocol(table));
-    let (claims, all): (Vec<&Table>, Vec<&Table>) = shown.partition(|table| is_of_claims(table));
+    let (claims, all): (Vec<&Anchored>, Vec<&Anchored>) =
+        tables.iter().partition(|found| is_of_claims(found.table));
     let (first, all) = all.split_at(all.len().min(1));
     let bars: Vec<Markup> = data_set.headlines.iter().filter_map(bars::figure).collect();
     let is_r2 = |column: &&Column| TaskFamily::of_task(&column.subject) == TaskFamily::Transformation;
     let r2: Vec<&Column> = data_set.headlines.iter().filter(is_r2).collect();
     html! {
         @if !notes.is_empty() { ul.notes { @for note in notes { li { (note) } } } }
-        @for table in claims.iter().chain(first) { (tables::table(table)) }
+        @for found in claims.iter().chain(first) { (found.markup(numbers)) }
         @if !bars.is_empty() {
             h3 { "Means and intervals" }
             div.bars { @for figure in bars { (figure) } }
@@ -180,7 +218,7 @@ fn results(data_set: &DataSetReport) -> Markup {
             h3 { "Which method keeps which transform: R2" }
             (map)
         }
-        @for table in all { (tables::table(table)) }
+        div.details { @for found in all { (found.markup(numbers)) } }
     }
 }
 
