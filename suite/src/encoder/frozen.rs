@@ -237,7 +237,7 @@ impl FeatureEncoder for FrozenEncoder {
 impl FrozenEncoder {
     fn represent_at_once(&self, images: &Tensor) -> Result<Representation> {
         tch::no_grad(|| match &self.backbone {
-            Backbone::Vit { vit, arena, pooling } => {
+            Backbone::Vit { vit, arena, pooling, .. } => {
                 let images = images.to_kind(arena.compute().kind());
                 Ok(match pooling {
                     None => Representation::from_encoded(&vit.forward(arena, &images)),

@@ -67,6 +67,10 @@ fn a_checkpoint_and_its_export_say_the_same() {
     // the normalisation of the training is used: another one gives other features
     let other = json(&probe(here, "ours.safetensors", &["--mean", "0,0,0", "--std", "1,1,1"]));
     assert_ne!(newest, other);
+    // the floor: the same architecture with random weights, which the weights of the file do not change
+    let floor = |of: &Value| of["targets"]["color"]["random_weights"]["mlp"]["r2_per_output"].clone();
+    assert!(floor(&newest).is_number() && floor(&newest) != newest["targets"]["color"]["mlp"]["r2_per_output"]);
+    assert!(floor(&json(&probe(here, "ours.safetensors", &["--no-floor"]))).is_null());
     // halves of y, and measures without a probe
     let halves = json(&probe(here, "ours.safetensors", &["--parts", "all,equi"]));
     assert_eq!(halves["targets"]["color"], newest["targets"]["color"]);
@@ -98,6 +102,7 @@ fn torchscript_gives_features_tokens_or_maps() {
     assert!(stderr(&output).contains("runs code of its author"), "{}", stderr(&output));
     let of_map = json(&output);
     assert!(of_map["targets"]["color"]["linear"]["r2_per_output"].as_f64().unwrap() > 0.1, "{of_map}");
+    assert!(of_map["targets"]["color"]["random_weights"].is_null(), "a module cannot be built anew");
     // linear probes of the same means, up to the order of additions
     for other in ["features.pt", "tokens.pt"] {
         let other = json(&probe(here, other, &size));

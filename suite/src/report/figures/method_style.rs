@@ -6,7 +6,7 @@ use super::plot::COLOURS;
 const STYLES: usize = COLOURS.len() * super::plot::MARKERS;
 
 /// Methods that often stand in one report. Their colours differ, or at least their markers.
-const COMMON: [(&str, usize); 11] = [
+const COMMON: [(&str, usize); 12] = [
     ("VICReg", 0),
     ("Ours", 1),
     ("SIE(rot)", 2),
@@ -18,6 +18,7 @@ const COMMON: [(&str, usize); 11] = [
     ("SIE(all, single each time)", 10),
     ("Ours, other view 1", 27),
     ("SimCLR", 18),
+    ("VICReg(cls)", 25),
 ];
 
 /// Index of the method's style.

@@ -9,7 +9,7 @@ use crate::report::numbers::{Numbers, Spread};
 use crate::report::table::{Layout, Mark, Role, Row, Table, TableEntry};
 
 /// Letters of a text that stands in one line; longer ones are wrapped.
-const ONE_LINE: usize = 40;
+const ONE_LINE: usize = 60;
 
 /// Bare tables, by default with standard deviations alone.
 pub struct Tabular;
