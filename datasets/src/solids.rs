@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array2, Array4};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub const GENERATOR_VERSION: u32 = 1;
 const IMAGE_LIMIT: usize = 64 << 30;
 
 /// Specification of a set for [`generate`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SolidsSpec {
     /// Name of the set in tables.

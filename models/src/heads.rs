@@ -1,5 +1,6 @@
 //! Heads between the representation y and the losses (protocol section 1).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -9,7 +10,7 @@ use crate::layers::{BatchNorm, LayerNorm, Linear};
 use crate::registry::{ParameterGroup, Registry};
 
 /// Widths of the heads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeadConfig {
     /// Hidden width.

@@ -1,5 +1,6 @@
 //! Layers of the encoder, the heads and the decoder.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -74,7 +75,7 @@ impl Default for BlockForm {
 }
 
 /// Function between the two layers of an MLP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x Phi(x), with the normal distribution function Phi.

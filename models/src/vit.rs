@@ -1,6 +1,7 @@
 //! Vision Transformer encoder (Dosovitskiy et al. 2021) with timm's parameter names, and the split of its
 //! output into an invariant and an equivariant half (Garrido et al. 2023; protocol section 1).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -11,7 +12,7 @@ use crate::layers::{Block, BlockForm, LayerNorm, Linear};
 use crate::registry::{Mark, Param, ParameterGroup, Registry, Span};
 
 /// The tokens that the two halves of y are computed from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
     /// Invariant half from the CLS token, equivariant half from the mean over patch tokens.
@@ -24,7 +25,7 @@ pub enum Pool {
 }
 
 /// Initialisation of the learned position embedding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionInit {
     /// Normal with standard deviation 0.02, as in timm.
@@ -36,7 +37,7 @@ pub enum PositionInit {
 }
 
 /// Encoder sizes: timm's `vit_tiny`, `vit_small` and `vit_base`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Size {

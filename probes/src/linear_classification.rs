@@ -10,6 +10,7 @@ use crate::scaling::Scaler;
 use eqr_models::adam::{Adam, Buffers};
 use eqr_random::{Purpose, probe_rng};
 use rand::Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -39,7 +40,7 @@ pub struct LabelledFeatures {
 
 /// Configuration of the training. The default is the protocol's (section 4). Adam has the same settings as in
 /// [`crate::mlp::ProbeConfig`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClassifyConfig {
     /// Passes over the training units, at least 1.

@@ -12,6 +12,7 @@ use crate::r2::R2;
 use crate::redraw::{EpochPairs, PairDraw};
 use crate::scaling::{Scaler, TargetScaler};
 use eqr_random::Purpose;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -20,7 +21,7 @@ const EVALUATION_ROWS: i64 = 1024;
 
 /// Configuration of a probe and its training. The default is the protocol's (section 4). Adam uses betas 0.9
 /// and 0.999, eps 1e-8 and no weight decay. The weights after the last epoch are used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
     /// Width of both hidden layers, at least 1.

@@ -11,6 +11,7 @@ use crate::hypernet::HyperNet;
 use crate::scenes::{CropSpec, Crops, Scenes, check_mask, read};
 use eqr_models::Collective;
 use eqr_models::collective::shares;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, OptimizerConfig};
 use tch::{Kind, Reduction, Tensor};
@@ -31,7 +32,7 @@ pub trait Encoder {
 }
 
 /// Configuration of the head, its training and inference. The default is the protocol's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SegmentConfig {
     /// Number of channels in the head.

@@ -26,6 +26,8 @@ pub mod failure;
 pub mod measure;
 pub mod perf;
 pub mod pretrain;
+#[cfg(test)]
+mod recorded_text;
 pub mod registry;
 pub mod report;
 pub mod run;

@@ -1,13 +1,14 @@
 //! The surface of objects.
 
 use glam::Vec3;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Reflectance of the object, a neutral light grey.
 const ALBEDO: f32 = 0.74;
 
 /// The reflectance of an object's surface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Paint {
     /// Uniform light grey: only shape and shading show the pose.

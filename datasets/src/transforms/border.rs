@@ -1,12 +1,13 @@
 //! Pixels beyond the border of an image.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
 use super::transform::Transform;
 
 /// What view 2 shows where it extends beyond view 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Border {
     /// View 1, mirrored at its edges. No visible border reveals the rotation or translation.

@@ -1,11 +1,12 @@
 //! The ranges of the parameters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// The ranges from which parameters are drawn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ranges {
     /// Angle in degrees: U(-rotation, rotation); in (0, 180].

@@ -1,5 +1,6 @@
 //! `[model.decoder]`: shape of the decoder, and the reading of the paper's Eq. 1.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -8,7 +9,7 @@ use crate::vit::block_products;
 
 /// Shape of a decoder. The paper uses 6 blocks of width 192 (for the number of heads, see protocol section
 /// 2). The default reading of Eq. 1 is the one that docs/results.md chose on validation images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecoderConfig {
     /// Number of blocks, including the cross-attention block.
@@ -35,7 +36,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// What the queries of Eq. 1 are made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Query {
     /// The pooled equivariant half of y of view 2, one vector an image: all that the decoder knows of view 2
@@ -49,7 +50,7 @@ pub enum Query {
 }
 
 /// What the keys and values of Eq. 1 are made of, for the queries [`Query::Pooled`] and [`Query::Tokens`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Every token of view 1.
@@ -60,7 +61,7 @@ pub enum Source {
 }
 
 /// How one vector z (d) of an image becomes a vector at each of T positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfold {
     /// The same vector everywhere.
@@ -73,7 +74,7 @@ pub enum Unfold {
 }
 
 /// Scale of the attention's scores in the mixing of the views.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttentionScale {
     /// 1/sqrt(d_head).

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use eqr_models::{Collective, MethodKind};
 
+use crate::cluster::agreement::agree;
 use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
 use crate::run::{self, DeviceName, RunRequest};
 use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::overrides::Override;
 use crate::suite_file::until_decided::UntilDecided;
 
 /// Options of `run`.
@@ -66,8 +68,8 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only print the cells with their costs, the cells that are done, and the data that is missing
-    /// (exit code 2).
+    /// Only print the cells with their costs and the cells that are done, then everything that would refuse the
+    /// run (exit code 2).
     #[arg(long)]
     dry_run: bool,
     /// Device for which --dry-run estimates hours and memory.
@@ -80,7 +82,7 @@ pub struct RunArgs {
 /// # Errors
 /// As [`run::run`].
 pub fn run(args: &RunArgs, ranks: &dyn Collective) -> Outcome<()> {
-    run::run(&args.request(), ranks)
+    run::run(&agree(ranks, args.request())?, ranks)
 }
 
 impl RunArgs {
@@ -89,12 +91,15 @@ impl RunArgs {
         self.dry_run
     }
 
-    fn request(&self) -> RunRequest {
-        let mut set = self.set.clone();
-        set.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
-        let methods = self.methods.as_deref().map(|methods| toml::Value::from(split_methods(methods)));
-        set.extend(methods.map(|methods| format!("methods={methods}")));
-        RunRequest {
+    fn request(&self) -> anyhow::Result<RunRequest> {
+        let mut set: Vec<Override> =
+            self.set.iter().map(|assignment| Override::parse(assignment)).collect::<Result<_, _>>()?;
+        // more seeds than a whole number of TOML holds are too many in any case
+        let seeds = self.seeds.map(|seeds| i64::try_from(seeds).unwrap_or(i64::MAX));
+        set.extend(seeds.map(|seeds| Override::new("--seeds", "seeds", seeds)).transpose()?);
+        let methods = self.methods.as_deref().map(split_methods);
+        set.extend(methods.map(|methods| Override::new("--methods", "methods", methods)).transpose()?);
+        Ok(RunRequest {
             suite: self.suite.clone(),
             out: self.out.clone(),
             data_roots: self.data_root.clone(),
@@ -108,7 +113,7 @@ impl RunArgs {
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
             pretrain_only: self.pretrain_only,
             dry_run: self.dry_run.then_some(self.device),
-        }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::suite_file::data_source::Data;
 use crate::suite_file::preset_head::PresetHead;
 use crate::suite_file::presets::{PRESETS, read};
 use crate::suite_file::suite::Suite;
+use crate::suite_file::{reference, schema};
 
 /// Options of `suites`.
 #[derive(Args)]
@@ -26,6 +27,10 @@ enum SuitesCommand {
         /// A preset or a file.
         name: String,
     },
+    /// Print the JSON schema of suite files, for editors.
+    Schema,
+    /// Print the reference of all keys of a suite, as Markdown.
+    Keys,
 }
 
 /// Prints the list or a text.
@@ -35,6 +40,8 @@ enum SuitesCommand {
 pub fn run(args: &SuitesArgs) -> Result<()> {
     match &args.command {
         Some(SuitesCommand::Show { name }) => print_text(&read(name)?.0),
+        Some(SuitesCommand::Schema) => print_text(&schema::text()),
+        Some(SuitesCommand::Keys) => print_text(&reference::page()),
         None => print_text(&list()?),
     }
 }

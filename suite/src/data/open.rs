@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use eqr_datasets::solids::{self, SolidsSpec};
-use eqr_datasets::{Pack, SetKind, known_image_count, pack};
-use eqr_models::methods::PairMode;
+use eqr_datasets::{Pack, pack};
 
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
 use crate::console::{Progress, say};
+use crate::data::missing_pack::MissingPack;
+use crate::data::set_facts::SetFacts;
 use crate::failure::Outcome;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::names::file_name;
-use crate::suite_file::suite::Suite;
 
 /// A pack with the image side that a suite uses.
 pub struct OpenedPack {
@@ -50,27 +50,12 @@ pub fn open(
     };
     let opened = path.and_then(|path| {
         let pack = Pack::open(&path)?;
-        pack.expect_labels("`run`")?;
-        let side = image_side(suite, &pack)?;
-        ensure_fits(suite, &pack).with_context(|| path.display().to_string())?;
-        Ok(OpenedPack { pack, side })
+        let facts = SetFacts::of_pack(suite, &pack)?;
+        // what is rendered of meshes could not be checked earlier
+        facts.ensure_fit(suite)?;
+        Ok(OpenedPack { side: facts.side, pack })
     });
     agree(worker.ranks, opened)
-}
-
-/// The side that the suite sets, or else the side that all images have.
-fn image_side(suite: &Suite, pack: &Pack) -> Result<usize> {
-    if let Data::Pack { side: Some(side), .. } = &suite.data {
-        return Ok(*side);
-    }
-    let (train, test) = (pack.expect_split("train")?.side(), pack.expect_split("test")?.side());
-    match train {
-        Some(side) if test == train => Ok(side),
-        _ => bail!(
-            "{}: the images are not squares of one size\nhint: set data.side, or pack them with --side",
-            pack.path().display()
-        ),
-    }
 }
 
 /// Renders the data set, unless `path` holds it already and is whole. The pack is written atomically.
@@ -117,57 +102,5 @@ pub fn find_pack(file: &str, made_by: &str, roots: &[PathBuf]) -> Result<PathBuf
             )
         }
     };
-    bail!("no pack {file}: {searched}\nhint: make it with `{made_by}` and pass its folder as --data-root")
-}
-
-/// # Errors
-/// Anything that the suite needs and the data set lacks.
-fn ensure_fits(suite: &Suite, pack: &Pack) -> Result<()> {
-    let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
-    let units = train.units();
-    if units < suite.train.batch {
-        bail!(
-            "train.batch = {}, but the set has {units} training {}",
-            suite.train.batch,
-            unit_name(pack.kind)
-        );
-    }
-    if let Some(fraction) = suite.train.known_fraction {
-        let (known, needed) = (known_image_count(units, fraction), needed_known_units(suite)?);
-        if known < needed {
-            let name = unit_name(pack.kind);
-            bail!(
-                "train.known_fraction = {fraction} leaves {known} of {units} {name}; at least {needed} are \
-                 needed"
-            );
-        }
-    }
-    let single = suite
-        .method_kinds()?
-        .into_iter()
-        .find(|kind| matches!(kind.pairs(), PairMode::SingleEach | PairMode::Own));
-    if let (Some(method), SetKind::Renders) = (single, pack.kind) {
-        bail!(
-            "methods: `{method}` trains on pairs that differ by some of the transforms, and two renders of an \
-             object differ by all of them\nhint: leave the method out, or use a set of photographs"
-        );
-    }
-    let views = [train, test].map(|split| split.scene.as_ref().map_or(2, |scene| scene.views));
-    if views.into_iter().any(|views| views < 2) {
-        bail!("an object of the set has one view: a pair needs two");
-    }
-    Ok(())
-}
-
-/// Smallest number of known units that the methods and the probes need.
-fn needed_known_units(suite: &Suite) -> Result<usize> {
-    let trained = suite.method_kinds()?.iter().any(|kind| kind.trains_on_known_units());
-    Ok(if trained { suite.train.batch } else { 2 })
-}
-
-fn unit_name(kind: SetKind) -> &'static str {
-    match kind {
-        SetKind::Renders => "objects",
-        SetKind::Photographs => "images",
-    }
+    bail!(MissingPack { file: file.to_owned(), made_by: made_by.to_owned(), searched })
 }

@@ -4,11 +4,10 @@
 //! `EQR_RENEW_GOLDEN=1 cargo test --release -p eqr-bench --lib golden` rewrites the files after an intended
 //! change.
 
-use std::path::Path;
-
 use super::fixture::{context, downstream, pretrain, probe, value};
 use super::formats::by_name;
 use super::*;
+use crate::recorded_text;
 use crate::run_folder::cell::CellKind;
 use crate::suite_file::own_claims::OwnClaim;
 
@@ -65,17 +64,7 @@ fn report() -> (Vec<Cell>, ReportContext) {
 }
 
 fn held_against(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/golden").join(name);
-    if std::env::var_os("EQR_RENEW_GOLDEN").is_some() {
-        std::fs::write(&path, found).unwrap();
-        return;
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let lines = wanted.lines().zip(found.lines()).enumerate();
-    for (i, (wanted, found)) in lines {
-        assert_eq!(wanted, found, "{name}, line {}", i + 1);
-    }
-    assert_eq!(wanted.lines().count(), found.lines().count(), "{name}: number of lines");
+    recorded_text::held_against(&format!("suite/src/report/golden/{name}"), found);
 }
 
 #[test]

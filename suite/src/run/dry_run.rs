@@ -1,27 +1,20 @@
-//! `run --dry-run`: lists the cells in order with their costs, the cells that are done, and the files that
-//! are missing.
+//! `run --dry-run`: lists the cells in order with their costs, and the cells that are done.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use anyhow::{Result, bail};
-use eqr_datasets::Pack;
+use anyhow::Result;
 use eqr_models::Compute;
 
 use crate::console::print_text;
-use crate::data::open::find_pack;
 use crate::run::cost;
 use crate::run::data_set_size::{data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
 use crate::run::measurements::{MeasuredRow, MeasurementKind, after_training};
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
-use crate::suite_file::data_source::Data;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::plan::{encoder_runs, rows};
-use crate::suite_file::suite::Suite;
 
 /// Total cost of the cells.
 #[derive(Clone, Copy, Default)]
@@ -63,7 +56,7 @@ impl Total {
 /// Prints the cells with their costs for a run on `devices` devices of type `device`.
 ///
 /// # Errors
-/// Networks that cannot be built; missing data, which is listed after the cells are printed.
+/// Networks that cannot be built.
 pub(super) fn describe(
     sub_suites: &[SubSuite],
     request: &RunRequest,
@@ -80,7 +73,6 @@ pub(super) fn describe(
         text: String::new(),
         total: Total::default(),
         at_most: Total::default(),
-        missing: Vec::new(),
     };
     sub_suites.iter().try_for_each(|sub_suite| dry_run.sub_suite(sub_suite))?;
     dry_run.write_total("total", dry_run.total);
@@ -88,11 +80,7 @@ pub(super) fn describe(
         dry_run.write_total("with all seeds", dry_run.at_most);
     }
     dry_run.write_device();
-    print_text(&dry_run.text)?;
-    if dry_run.missing.is_empty() {
-        return Ok(());
-    }
-    bail!("{} packs or files are missing:\n{}", dry_run.missing.len(), dry_run.missing.join("\n"))
+    print_text(&dry_run.text)
 }
 
 /// The findings so far.
@@ -107,7 +95,6 @@ struct DryRun<'a> {
     total: Total,
     /// The cells of all looks.
     at_most: Total,
-    missing: Vec<String>,
 }
 
 impl DryRun<'_> {
@@ -162,7 +149,6 @@ impl DryRun<'_> {
             let id = measurement.id;
             self.add(PlannedCell { id, flops, disk: 0.0, comment: String::new(), further });
         }
-        self.find_missing_files(suite);
         Ok(())
     }
 
@@ -218,41 +204,6 @@ impl DryRun<'_> {
                 format!(" (more than a {} has: use --micro-batch or more devices)", self.device.name)
             }
             _ => String::new(),
-        }
-    }
-
-    /// Adds every pack and file that the suite or the command line names but that cannot be found or opened.
-    fn find_missing_files(&mut self, suite: &Suite) {
-        let own = match &suite.data {
-            Data::Pack { file, made_by, .. } => Some((file, made_by)),
-            Data::Solids { .. } => None,
-        };
-        let transfers = suite.transfer.iter().map(|set| (&set.file, &set.made_by));
-        let segmentations = suite.segmentation.iter().map(|set| (&set.file, &set.made_by));
-        for (file, made_by) in own.into_iter().chain(transfers).chain(segmentations) {
-            let line = match find_pack(file, made_by, &self.request.data_roots) {
-                Ok(path) => match Pack::open(&path) {
-                    Ok(_) => continue,
-                    Err(error) => format!("  {}: {error}", path.display()),
-                },
-                Err(_) => format!("  {file}: make it with `{made_by}` and pass its folder as --data-root"),
-            };
-            // another sub-suite may name the same file
-            let same_file = format!("  {file}:");
-            if self.missing.iter().all(|line| !line.starts_with(&same_file)) {
-                self.missing.push(line);
-            }
-        }
-        let files = suite
-            .rows
-            .iter()
-            .flat_map(|row| [&row.encoder, &row.features, &row.metrics].into_iter().flatten());
-        for path in files.chain(&suite.train.init).filter(|path| !path.exists()) {
-            self.missing.push(format!("  {}: no such file", path.display()));
-        }
-        let is_run = |path: &Path| path.join(layout::MANIFEST).exists();
-        for run in self.request.pretrained.iter().filter(|run| !is_run(run)) {
-            self.missing.push(format!("  --pretrained {}: holds no run", run.display()));
         }
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use eqr_datasets::Pack;
 use tch::Device;
 
-use crate::data::open::OpenedPack;
+use crate::data::set_facts::SetFacts;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::imported_results;
@@ -16,26 +16,23 @@ use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::tasks::tasks;
 
-/// Reads every file of the suite's external rows.
+/// Reads every file of an external row.
 ///
 /// # Errors
-/// A file that cannot be read or does not hold what the suite measures. The message names the row.
+/// A file that cannot be read or does not hold what the suite measures.
 pub(super) fn check(
     sub_suite: &SubSuite,
-    data: &OpenedPack,
-    [transfer, segmentation]: [&[Pack]; 2],
+    data: &SetFacts,
+    row: &ExternalRow,
+    downstream: [&[&Pack]; 2],
     device: Device,
 ) -> Result<()> {
-    for row in &sub_suite.suite.rows {
-        let place = || format!("rows: `{}`", row.name);
-        check_encoder(sub_suite, data, row, device).with_context(place)?;
-        check_features(sub_suite, data, row).with_context(place)?;
-        check_results(sub_suite, data, row, [transfer, segmentation]).with_context(place)?;
-    }
-    Ok(())
+    check_encoder(sub_suite, data, row, device)?;
+    check_features(sub_suite, data, row)?;
+    check_results(sub_suite, data, row, downstream)
 }
 
-fn check_encoder(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow, device: Device) -> Result<()> {
+fn check_encoder(sub_suite: &SubSuite, data: &SetFacts, row: &ExternalRow, device: Device) -> Result<()> {
     let Some(path) = &row.encoder else { return Ok(()) };
     let suite = &sub_suite.suite;
     if suite.probe.seeds > 0 {
@@ -48,11 +45,11 @@ fn check_encoder(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow, dev
     Ok(())
 }
 
-fn check_features(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow) -> Result<()> {
+fn check_features(sub_suite: &SubSuite, data: &SetFacts, row: &ExternalRow) -> Result<()> {
     let suite = &sub_suite.suite;
     if let Some(path) = row.features.as_ref().filter(|_| suite.probe.seeds > 0) {
         let file = FeatureFile::open(path)?;
-        feature_sets(&file, &tasks(data.pack.kind, &suite.transforms), Device::Cpu)?;
+        feature_sets(&file, &tasks(data.kind, &suite.transforms), Device::Cpu)?;
         if file.has_labelled() {
             file.classification(Device::Cpu)?;
         }
@@ -64,12 +61,12 @@ fn check_features(sub_suite: &SubSuite, data: &OpenedPack, row: &ExternalRow) ->
 /// A results file must hold values for at least one of the measurements of the suite.
 fn check_results(
     sub_suite: &SubSuite,
-    data: &OpenedPack,
+    data: &SetFacts,
     row: &ExternalRow,
-    [transfer, segmentation]: [&[Pack]; 2],
+    [transfer, segmentation]: [&[&Pack]; 2],
 ) -> Result<()> {
     let Some(path) = &row.metrics else { return Ok(()) };
-    let own = sub_suite.key.as_ref().unwrap_or(&data.pack.name);
+    let own = sub_suite.key.as_ref().unwrap_or(&data.name);
     let measured = [(CellKind::Transfer, transfer), (CellKind::Segment, segmentation)];
     let measured =
         measured.into_iter().flat_map(|(kind, packs)| packs.iter().map(move |pack| (kind, &pack.name)));

@@ -217,6 +217,7 @@ fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement
 mod tests {
     use super::*;
     use crate::suite_file::data_sets::load;
+    use crate::suite_file::overrides::Override;
     use crate::suite_file::plan::encoder_runs;
 
     #[test]
@@ -225,11 +226,13 @@ mod tests {
             ExternalRow::from_file("Theirs", "theirs.csv".into()),
             ExternalRow::from_file("DINO", "dino.pt".into()),
         ];
-        let set = "segmentation=[{file=\"d.h5\", made_by=\"x\", seeds=2}]".to_owned();
-        let sets = [set, "transfer=[{file=\"p.h5\", made_by=\"x\"}]".to_owned()];
-        let overrides =
-            [&sets[..], &["methods=[\"Ours\", \"PCA of the pixels (16)\"]".to_owned(), "seeds=1".to_owned()]]
-                .concat();
+        let overrides = [
+            "segmentation=[{file=\"d.h5\", seeds=2}]",
+            "transfer=[{file=\"p.h5\"}]",
+            "methods=[\"Ours\", \"PCA of the pixels (16)\"]",
+            "seeds=1",
+        ]
+        .map(|assignment| Override::parse(assignment).unwrap());
         let sub_suites = load("quickstart", &overrides, &rows).unwrap();
         let all = after_training(&sub_suites[0], &encoder_runs(&sub_suites[0], 0..1).unwrap());
         let ids: Vec<&str> = all.iter().map(|measurement| measurement.id.as_str()).collect();

@@ -1,5 +1,6 @@
 //! `eqr-bench run`: pretrains and measures what is missing, then writes the report.
 
+mod checks;
 mod context;
 mod cost;
 mod data_set;
@@ -38,7 +39,6 @@ use crate::run::reporting::{Phases, timed};
 pub use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::lock::RunLock;
-use crate::run_folder::manifest;
 use crate::suite_file::data_sets;
 
 /// Runs the suite, one data set after the other.
@@ -52,21 +52,22 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
     let ranks_per_cell = agree(ranks, request.valid_ranks_per_cell(&sub_suites, ranks.size()))?;
     agree(ranks, sub_suites.iter().try_for_each(|sub_suite| request.looks(&sub_suite.suite).map(drop)))?;
+    let folder = RunFolder::new(&request.out);
+    let precision = prepare::precision(request.precision, &folder, &worker);
+    let compute = precision.compute;
+    let checked = checks::check(&sub_suites, request, compute, &worker);
     if let Some(device) = request.dry_run {
-        return on_leader(&worker, || dry_run::describe(&sub_suites, request, device, ranks.size()));
+        let described = on_leader(&worker, || dry_run::describe(&sub_suites, request, device, ranks.size()));
+        agree(ranks, checked)?;
+        return described;
     }
+    agree(ranks, checked)?;
 
     stop_signal::end_if_requested(ranks)?;
-    let folder = RunFolder::new(&request.out);
     let lock = on_leader(&worker, || RunLock::take(folder.root()).map(Some));
     // a request may have ended the wait for another run
     stop_signal::end_if_requested(ranks)?;
     let _lock = lock?;
-    let precision = prepare::precision(request.precision, &folder, &worker);
-    let compute = precision.compute;
-    on_leader(&worker, || manifest::check(&folder, &sub_suites, compute, request.until_decided))?;
-    on_leader(&worker, || folder.ensure_without_links())?;
-    on_leader(&worker, || reuse::check(&request.pretrained))?;
 
     let mut phases = Phases::default();
     let prepare = || prepare::prepare_all(sub_suites, request, &folder, precision, &worker);

@@ -1,13 +1,12 @@
-//! Before the first cell, opens everything that a run reads and checks everything that could be rejected.
+//! Before the first cell, opens everything that a run reads. What could be rejected has been checked.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use eqr_datasets::Pack;
-use eqr_models::vit::VitConfig;
-use eqr_models::{Compute, MethodKind};
+use eqr_models::Compute;
 use eqr_probes::sequential::Looks;
 
 use crate::cluster::agreement::{agree, gather, same_everywhere};
@@ -17,12 +16,9 @@ use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::data::open::{self, OpenedPack};
-use crate::data::scenes;
 use crate::encoder::file_format::{checkpoint_in, is_torchscript};
-use crate::encoder::network::{Network, model_config};
 use crate::encoder::vit_file::VitParameters;
 use crate::failure::Outcome;
-use crate::run::external_files;
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::provenance::provenance;
@@ -82,7 +78,7 @@ pub(super) fn prepare_all(
     precision: Choice,
     worker: &Worker,
 ) -> Outcome<Vec<Prepared>> {
-    let prepare = |sub_suite| prepare(sub_suite, request, folder, precision.compute, worker);
+    let prepare = |sub_suite| prepare(sub_suite, request, folder, worker);
     let prepared = sub_suites.into_iter().map(prepare).collect::<Outcome<Vec<Prepared>>>()?;
     stop_signal::end_if_requested(worker.ranks)?;
     write_manifest(&prepared, request, folder, precision, worker)?;
@@ -93,41 +89,30 @@ fn prepare(
     sub_suite: SubSuite,
     request: &RunRequest,
     folder: &RunFolder,
-    compute: Compute,
     worker: &Worker,
 ) -> Outcome<Prepared> {
     let ranks = worker.ranks;
     let suite = &sub_suite.suite;
     let data = open::open(&sub_suite, &request.data_roots, folder, worker)?;
-    let build = |kind: &MethodKind| Network::new(kind, suite, &data, 0, compute, worker.device).map(drop);
-    let build_all =
-        |kinds: Vec<MethodKind>| kinds.iter().filter(|kind| kind.has_network()).try_for_each(build);
-    agree(ranks, suite.method_kinds().and_then(build_all))?;
-    let initial_encoder = agree(ranks, initial_encoder(suite, &data))?;
+    let initial_encoder = agree(ranks, initial_encoder(suite))?;
     let initial_hash = initial_encoder.as_ref().map(|encoder| encoder.blake3.as_str());
     same_everywhere(ranks, "train.init", initial_hash.unwrap_or_default())?;
     same_everywhere(ranks, "the data set", &data.pack.content)?;
     let downstream = agree(ranks, open_downstream(suite, &request.data_roots))?;
-    agree(ranks, check_segmentation(suite, &data, &downstream))?;
     let packs = downstream.transfer.iter().chain(&downstream.segmentation);
     let pack_hashes = packs.map(|pack| (pack.name.clone(), pack.content.clone())).collect();
     warn_of_scripts(suite);
     let row_hashes = agree(ranks, hash_rows(suite))?;
-    let sets = [&downstream.transfer[..], &downstream.segmentation[..]];
-    on_leader(worker, || external_files::check(&sub_suite, &data, sets, worker.device))?;
     same_everywhere(ranks, "the files of rows and sets", &format!("{pack_hashes:?} {row_hashes:?}"))?;
     let looks = agree(ranks, request.looks(suite))?;
     Ok(Prepared { sub_suite, data, initial_encoder, downstream, looks, pack_hashes, row_hashes })
 }
 
-/// The encoder of `train.init`, which must fit the suite's network.
-fn initial_encoder(suite: &Suite, data: &OpenedPack) -> Result<Option<VitParameters>> {
-    let Some(path) = &suite.train.init else { return Ok(None) };
-    let place = || format!("train.init = {}", path.display());
-    let encoder = VitParameters::read(path).with_context(place)?;
-    let fitted = encoder.fitted(&model_config(suite, data).encoder).with_context(place);
-    fitted.map_err(|error| anyhow!("{error:#}\nhint: set model.* to the file's shapes"))?;
-    Ok(Some(encoder))
+/// The encoder of `train.init`.
+fn initial_encoder(suite: &Suite) -> Result<Option<VitParameters>> {
+    let place = |path: &Path| format!("train.init = {}", path.display());
+    let read = |path: &PathBuf| VitParameters::read(path).with_context(|| place(path));
+    suite.train.init.as_ref().map(read).transpose()
 }
 
 fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> {
@@ -138,35 +123,7 @@ fn open_downstream(suite: &Suite, roots: &[PathBuf]) -> Result<DownstreamPacks> 
         suite.transfer.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
     let segmentation: Vec<Pack> =
         suite.segmentation.iter().map(|set| open(&set.file, &set.made_by)).collect::<Result<_>>()?;
-    let all: Vec<&Pack> = transfer.iter().chain(&segmentation).collect();
-    for (i, pack) in all.iter().enumerate() {
-        let twice = all[..i].iter().any(|other| other.name == pack.name);
-        ensure!(
-            !twice,
-            "transfer, segmentation: two of the packs are called {}\nhint: pack one of them again with another --name",
-            pack.name
-        );
-    }
     Ok(DownstreamPacks { transfer, segmentation })
-}
-
-/// Checks that the segmentation sets have masks, and that the suite's networks accept images of the crops'
-/// side.
-fn check_segmentation(suite: &Suite, data: &OpenedPack, downstream: &DownstreamPacks) -> Result<()> {
-    for (set, pack) in suite.segmentation.iter().zip(&downstream.segmentation) {
-        scenes::class_count(pack)?;
-        for split in ["train", "test"] {
-            let (masks, path) = (pack.expect_split(split)?.has_masks(), pack.path().display());
-            ensure!(masks, "segmentation, {path}: the {split} images have no masks\nhint: {}", set.made_by);
-        }
-        if !suite.methods.is_empty() {
-            let crops = VitConfig { image: set.head.crop, ..model_config(suite, data).encoder };
-            crops
-                .validate()
-                .with_context(|| format!("segmentation, {}: head.crop = {}", set.file, set.head.crop))?;
-        }
-    }
-    Ok(())
 }
 
 /// Warns of rows that run other authors' code.

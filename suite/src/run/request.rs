@@ -11,6 +11,7 @@ use crate::run::device_rates::DeviceName;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
+use crate::suite_file::overrides::Override;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::until_decided::UntilDecided;
 
@@ -23,8 +24,8 @@ pub struct RunRequest {
     pub out: PathBuf,
     /// Folders with packs.
     pub data_roots: Vec<PathBuf>,
-    /// `key=value` overrides of the suite.
-    pub set: Vec<String>,
+    /// Keys of the suite that the command line sets.
+    pub set: Vec<Override>,
     /// Rows in addition to the suite's own.
     pub rows: Vec<ExternalRow>,
     /// Number type.

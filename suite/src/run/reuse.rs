@@ -1,7 +1,7 @@
 //! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's. Encoders that were
 //! pretrained earlier, or side by side in several folders, are then measured without another training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -17,12 +17,12 @@ use crate::suite_file::plan::{EncoderRun, encoder_runs};
 /// The sections of a suite that a training depends on, besides its method and seed.
 const TRAINING_SECTIONS: [&str; 4] = ["data", "transforms", "model", "train"];
 
-/// Checks that each of `runs` is a run, before anything is written.
+/// Checks that `path` is a run, before anything is written.
 ///
 /// # Errors
 /// A folder that holds no run.
-pub(super) fn check(runs: &[PathBuf]) -> Result<()> {
-    runs.iter().try_for_each(|path| configuration(&RunFolder::new(path)).map(drop))
+pub(super) fn check(path: &Path) -> Result<()> {
+    configuration(&RunFolder::new(path)).map(drop).context("--pretrained")
 }
 
 /// Copies every training that `folder` lacks and that one of `runs` has finished: its cell and the

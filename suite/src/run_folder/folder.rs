@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use eqr_datasets::output::is_temporary;
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -65,6 +66,20 @@ impl RunFolder {
     /// A path inside the folder, by one of the names of [`layout`].
     pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.root.join(relative)
+    }
+
+    /// Checks that the folder exists or can be made, without making it.
+    ///
+    /// # Errors
+    /// A file in its place or in that of a folder above it; a folder that must not be written to.
+    pub fn ensure_can_be_made(&self) -> Result<()> {
+        let path = std::path::absolute(&self.root)?;
+        let existing = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
+        let shown = || format!("cannot use {} as --out", self.root.display());
+        ensure!(existing.is_dir(), "{}: {} is not a folder", shown(), existing.display());
+        access(existing, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(std::io::Error::from)
+            .with_context(|| format!("{}: cannot write to {}", shown(), existing.display()))
     }
 
     /// The checkpoints of the training called `training`.

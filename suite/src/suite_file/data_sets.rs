@@ -15,15 +15,22 @@
 //! set = { table = 1, model = { patch = 8 }, train = { epochs = 45 } }
 //! ```
 
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::suite_file::data_source::Data;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::names::file_name;
-use crate::suite_file::plain_text::{check_file, check_value};
+use crate::suite_file::overrides::Override;
+use crate::suite_file::plain_text::check_file;
 use crate::suite_file::presets::read;
-use crate::suite_file::suggestions::explain;
+use crate::suite_file::problem::Problem;
+use crate::suite_file::schema;
+use crate::suite_file::shape::Shape;
+use crate::suite_file::sources::Sources;
 use crate::suite_file::suite::Suite;
 
 /// One data set of a suite, with the trainings and measurements on it.
@@ -36,30 +43,53 @@ pub struct SubSuite {
     pub suite: Suite,
 }
 
-/// Reads a preset by its name or a TOML file, applies the `key=value` overrides to every sub-suite, and adds
-/// `rows` to each.
+/// Reads a preset by its name or a TOML file, applies the `overrides` to every sub-suite, and adds `rows` to
+/// each.
 ///
 /// # Errors
-/// No such preset or file, unknown keys and methods (with the nearest valid name), values out of range, two
-/// data sets with the same name.
-pub fn load(name: &str, overrides: &[String], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
-    let mut sub_suites = read_sub_suites(name, overrides)?;
-    for SubSuite { suite, .. } in &mut sub_suites {
-        suite.rows.extend_from_slice(rows);
-        suite.validate()?;
-        let count = suite.methods.len() + suite.rows.len();
-        ensure!(count > 0, "number of methods = 0, and there are no other rows: must be at least 1");
+/// No such preset or file, text that is not TOML. Unknown and missing keys, unknown methods and values out of
+/// range, all of them in one message, each with its line or option and the nearest valid name. Two data sets
+/// with the same name.
+pub fn load(name: &str, overrides: &[Override], rows: &[ExternalRow]) -> Result<Vec<SubSuite>> {
+    let (text, origin) = read(name)?;
+    check_file(&text, &origin)?;
+    let table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
+    let parts = parts(table, overrides, &origin)?;
+    let mut sub_suites: Vec<SubSuite> = Vec::new();
+    let mut problems = Vec::new();
+    for mut part in parts {
+        part.name_suite(name);
+        let index = part.index;
+        let read = part.read(rows);
+        match read {
+            Ok(sub_suite) => sub_suites.push(sub_suite),
+            Err(found) => problems.extend(found.into_iter().map(|problem| (index, problem))),
+        }
+    }
+    if !problems.is_empty() {
+        let sources = Sources { origin: &origin, text: &text, overrides };
+        bail!("{}", sources.message(&problems));
+    }
+    for (i, sub_suite) in sub_suites.iter().enumerate() {
+        ensure!(
+            sub_suites[..i].iter().all(|other| other.key != sub_suite.key),
+            "{origin}, data set {}: another data set is called `{}` too\nhint: rename one of them with `key = \"...\"`",
+            i + 1,
+            sub_suite.key.as_deref().unwrap_or_default()
+        );
     }
     Ok(sub_suites)
 }
 
 impl Suite {
-    /// The suite of a preset or TOML file with one data set ([`load`] reads every file).
+    /// The suite of a preset or TOML file with one data set and the keys of `--set` ([`load`] reads every file).
     ///
     /// # Errors
     /// Same as [`load`], and several data sets.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        let mut sub_suites = load(name, overrides, &[])?;
+        let overrides: Vec<Override> =
+            overrides.iter().map(|assignment| Override::parse(assignment)).collect::<Result<_>>()?;
+        let mut sub_suites = load(name, &overrides, &[])?;
         match (sub_suites.pop(), sub_suites.is_empty()) {
             (Some(only), true) => Ok(only.suite),
             _ => bail!("{name} has several data sets, and one is needed here"),
@@ -67,92 +97,117 @@ impl Suite {
     }
 }
 
-fn read_sub_suites(name: &str, overrides: &[String]) -> Result<Vec<SubSuite>> {
-    let (text, origin) = read(name)?;
-    check_file(&text, &origin)?;
-    let mut table: Table = text.parse().with_context(|| format!("{origin} is not TOML"))?;
-    let sets = match table.remove("data") {
-        Some(Value::Array(sets)) => sets,
-        single => {
-            table.extend(single.map(|data| ("data".to_owned(), data)));
-            for assignment in overrides {
-                set(&mut table, assignment)?;
-            }
-            let suite = parse(table, overrides, Some(&text), &origin)?;
-            return Ok(vec![SubSuite { key: None, suite }]);
-        }
-    };
-    ensure!(!sets.is_empty(), "{origin}: `data` is an empty list\nhint: name a data set, see suite/presets");
-    let mut sub_suites: Vec<SubSuite> = Vec::new();
-    for (i, data) in sets.into_iter().enumerate() {
-        let origin = format!("{origin}, data set {}", i + 1);
-        let Value::Table(data) = data else { bail!("{origin}: expected a section [[data]]") };
-        let sub_suite = read_sub_suite(&table, data, overrides, &origin)?;
-        if sub_suites.iter().any(|other| other.key == sub_suite.key) {
-            let key = sub_suite.key.unwrap_or_default();
-            bail!(
-                "{origin}: another data set is called `{key}` too\nhint: rename one of them with \
-                 `key = \"...\"`"
-            );
-        }
-        sub_suites.push(sub_suite);
-    }
-    Ok(sub_suites)
+/// The keys of one sub-suite.
+struct Part {
+    /// Position of its data set in a list `[[data]]`.
+    index: Option<usize>,
+    /// `key` of the data set.
+    key: Option<String>,
+    /// Whether the title is that of the data set and not of the file.
+    has_own_title: bool,
+    table: Table,
 }
 
-/// The sub-suite of one of several data sets.
-fn read_sub_suite(common: &Table, mut data: Table, overrides: &[String], origin: &str) -> Result<SubSuite> {
-    let text = |value: Value| {
-        value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("{origin}: `key` is not a string"))
-    };
+/// The sub-suites of a file with the keys of the command line.
+fn parts(mut table: Table, overrides: &[Override], origin: &str) -> Result<Vec<Part>> {
+    match table.remove("data") {
+        Some(Value::Array(sets)) => {
+            ensure!(
+                !sets.is_empty(),
+                "{origin}: `data` is an empty list\nhint: name a data set, see suite/presets"
+            );
+            let part = |(index, data)| {
+                part_of_set(&table, index, data, overrides)
+                    .with_context(|| format!("{origin}, data set {}", index + 1))
+            };
+            sets.into_iter().enumerate().map(part).collect()
+        }
+        single => {
+            table.extend(single.map(|data| ("data".to_owned(), data)));
+            overrides.iter().try_for_each(|set| set.apply(&mut table))?;
+            Ok(vec![Part { index: None, key: None, has_own_title: true, table }])
+        }
+    }
+}
+
+/// The keys for one of several data sets.
+fn part_of_set(common: &Table, index: usize, data: Value, overrides: &[Override]) -> Result<Part> {
+    let Value::Table(mut data) = data else { bail!("expected a section [[data]]") };
+    let text =
+        |value: Value| value.as_str().map(str::to_owned).ok_or_else(|| anyhow!("`key` is not a string"));
     let key = data.remove("key").map(text).transpose()?;
     let own = match data.remove("set") {
         None => Table::new(),
         Some(Value::Table(own)) => own,
-        Some(_) => bail!("{origin}: `set` is not a section"),
+        Some(_) => bail!("`set` is not a section"),
     };
     if let Some(fixed) = ["name", "data"].into_iter().find(|fixed| own.contains_key(*fixed)) {
-        bail!("{origin}: `set.{fixed}`: this key belongs to the whole file");
+        bail!("`set.{fixed}`: this key belongs to the whole file");
     }
-    let named = own.contains_key("title");
+    let has_own_title = own.contains_key("title");
     let mut table = common.clone();
     merge(&mut table, own);
     table.insert("data".to_owned(), Value::Table(data));
-    for assignment in overrides {
-        let key = assignment.split(['.', '=']).next().unwrap_or_default();
-        if key == "data" {
+    for set in overrides {
+        if set.key.segments()[0] == "data" {
             let hint = "hint: set it in the file, in one of the [[data]] sections";
-            bail!("--set {assignment}: the suite has several data sets\n{hint}");
+            bail!("{} {}: the suite has several data sets\n{hint}", set.option, set.key);
         }
-        set(&mut table, assignment)?;
+        set.apply(&mut table)?;
     }
-    let mut suite = parse(table, overrides, None, origin)?;
-    let key = file_name(&key.unwrap_or_else(|| match &suite.data {
-        Data::Solids { spec } => spec.name.clone(),
-        Data::Pack { file, .. } => file.strip_suffix(".h5").unwrap_or(file).to_owned(),
-    }));
-    ensure!(
-        !key.is_empty(),
-        "{origin}: its name has neither letters nor digits\nhint: give it a name with `key = \"...\"`"
-    );
-    if !named {
-        suite.title = format!("{}: {key}", suite.title);
-    }
-    Ok(SubSuite { key: Some(key), suite })
+    Ok(Part { index: Some(index), key, has_own_title, table })
 }
 
-/// The suite in `table`, which was made of the file with the text `text` (of a part of a file if there is
-/// none) and of `overrides`. An error of the file itself names its line, any other one its key.
-fn parse(table: Table, overrides: &[String], text: Option<&str>, origin: &str) -> Result<Suite> {
-    let suite: Suite = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        let of_file = text.and_then(|text| toml::from_str::<Suite>(text).err());
-        match of_file.filter(|own| own.message() == error.message()) {
-            Some(own) => explain(&own, origin),
-            None if overrides.is_empty() => explain(&error, origin),
-            None => explain(&error, &format!("{origin}, with the keys of the command line")),
+impl Part {
+    /// Names a suite without a name after its file, and gives it a title.
+    fn name_suite(&mut self, file: &str) {
+        let stem = file_name(&Path::new(file).file_stem().unwrap_or_default().to_string_lossy());
+        let stem = if stem.is_empty() { "suite".to_owned() } else { stem };
+        let name = self.table.entry("name").or_insert(stem.into()).clone();
+        self.table.entry("title").or_insert(name);
+    }
+
+    /// The sub-suite with further rows.
+    fn read(self, rows: &[ExternalRow]) -> Result<SubSuite, Vec<Problem>> {
+        let mut suite = suite(&self.table, rows)?;
+        let Some(_) = self.index else { return Ok(SubSuite { key: None, suite }) };
+        let key = file_name(&self.key.unwrap_or_else(|| match &suite.data {
+            Data::Solids { spec } => spec.name.clone(),
+            Data::Pack { file, .. } => file.strip_suffix(".h5").unwrap_or(file).to_owned(),
+        }));
+        if key.is_empty() {
+            let hint = "hint: give it a name with `key = \"...\"`";
+            let message = format!("the data set's name has neither letters nor digits\n{hint}");
+            return Err(vec![Problem::new("data", message)]);
         }
-    })?;
-    suite.completed().with_context(|| origin.to_owned())
+        if !self.has_own_title {
+            suite.title = format!("{}: {key}", suite.title);
+        }
+        Ok(SubSuite { key: Some(key), suite })
+    }
+}
+
+/// The suite in `table` with further rows, or everything that is wrong with it.
+fn suite(table: &Table, rows: &[ExternalRow]) -> Result<Suite, Vec<Problem>> {
+    let mut shape = Shape::default();
+    let allowed = shape.check(table, &schema::SUITE);
+    let mut problems = shape.problems.0;
+    let mut suite = match Suite::deserialize(allowed) {
+        Ok(suite) => suite,
+        Err(error) if problems.is_empty() => return Err(vec![Problem::new(vec![], error.message())]),
+        Err(_) => return Err(problems),
+    };
+    suite.rows.extend_from_slice(rows);
+    let of_shape = problems.clone();
+    // what is wrong with a section because one of its keys was wrong is no further problem
+    let is_new = |problem: &Problem| {
+        !of_shape.iter().any(|other| problem.key.is_within(&other.key) || other.key.is_within(&problem.key))
+    };
+    problems.extend(suite.complete().into_iter().filter(is_new));
+    if of_shape.is_empty() {
+        problems.extend(if problems.is_empty() { suite.contradictions() } else { Vec::new() });
+    }
+    if problems.is_empty() { Ok(suite) } else { Err(problems) }
 }
 
 /// Overwrites keys of `base` with those of `own`. Sections are merged.
@@ -165,28 +220,6 @@ fn merge(base: &mut Table, own: Table) {
             }
         }
     }
-}
-
-/// Sets `a.b.c=value` in a table; the value is read as TOML, or else as a string.
-fn set(table: &mut Table, assignment: &str) -> Result<()> {
-    let (key, value) =
-        assignment.split_once('=').ok_or_else(|| anyhow!("--set {assignment}: expected key=value"))?;
-    let value = format!("x = {value}")
-        .parse::<Table>()
-        .map_or(Value::String(value.to_owned()), |mut t| t.remove("x").expect("just parsed"));
-    check_value(&value, &format!("--set {key}"))?;
-    let mut sections: Vec<&str> = key.split('.').collect();
-    let last = sections.pop().expect("split yields at least one item");
-    let mut here = table;
-    for section in sections {
-        here = here
-            .entry(section)
-            .or_insert_with(|| Table::new().into())
-            .as_table_mut()
-            .ok_or_else(|| anyhow!("--set {assignment}: `{section}` is a value, not a section"))?;
-    }
-    here.insert(last.to_owned(), value);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -202,7 +235,7 @@ mod tests {
         std::fs::write(&path, format!("{before}{data}\n{}", &rest[rest.find("[model]").unwrap()..])).unwrap();
         load(
             path.to_str().unwrap(),
-            &overrides.iter().map(|&assignment| assignment.to_owned()).collect::<Vec<_>>(),
+            &overrides.iter().map(|assignment| Override::parse(assignment).unwrap()).collect::<Vec<_>>(),
             &[],
         )
     }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use eqr_probes::segmentation_head::SegmentConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::registry;
+use crate::suite_file::key_path::KeyPath;
 use crate::suite_file::names::file_name;
+use crate::suite_file::problem::Problems;
 
 /// How images are prepared for the encoder, and what is set aside for validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preparation {
     /// Side of the central square that is kept, as a fraction of the shorter side that images are resized to
@@ -41,12 +44,13 @@ impl Preparation {
 }
 
 /// A data set of linear transfer (protocol section 5).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSet {
     /// File name of the pack, searched in every data root.
     pub file: String,
     /// The command that makes it, for the error message when it is missing.
+    #[serde(default)]
     pub made_by: String,
     /// The metric that the table shows.
     #[serde(default)]
@@ -57,7 +61,7 @@ pub struct TransferSet {
 }
 
 /// The accuracy that a table shows for a data set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Headline {
     /// Fraction of the test images that are classified correctly.
@@ -78,12 +82,13 @@ impl Headline {
 }
 
 /// A data set with masks (protocol section 6).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentationSet {
     /// File name of the pack, searched in every data root.
     pub file: String,
     /// The command that makes it, for the error message when it is missing.
+    #[serde(default)]
     pub made_by: String,
     /// Seeds 0 .. seeds of the head.
     #[serde(default = "three_seeds")]
@@ -115,25 +120,24 @@ fn slug(file: &str) -> String {
     file_name(file.strip_suffix(".h5").unwrap_or(file))
 }
 
-/// Checks what can be checked without the data.
-///
-/// # Errors
-/// A value out of range, a set that is listed twice.
-pub fn validate(transfer: &[TransferSet], segmentation: &[SegmentationSet]) -> Result<()> {
-    for set in transfer {
-        set.preparation.validate().with_context(|| format!("transfer, {}", set.file))?;
+/// Checks what can be checked without the data: values out of range, and sets that are listed twice.
+pub(super) fn check(problems: &mut Problems, transfer: &[TransferSet], segmentation: &[SegmentationSet]) {
+    for (index, set) in transfer.iter().enumerate() {
+        let key = KeyPath::from("transfer").join(index);
+        problems.check(set.preparation.validate(), key, format!("transfer, {}: ", set.file));
     }
-    for set in segmentation {
-        set.head.validate().with_context(|| format!("segmentation, {}", set.file))?;
+    for (index, set) in segmentation.iter().enumerate() {
+        let key = KeyPath::from("segmentation").join(index);
+        problems.check(set.head.validate(), key, format!("segmentation, {}: ", set.file));
     }
-    ensure_distinct("transfer", transfer.iter().map(TransferSet::slug))?;
-    ensure_distinct("segmentation", segmentation.iter().map(SegmentationSet::slug))
+    ensure_distinct(problems, "transfer", transfer.iter().map(TransferSet::slug));
+    ensure_distinct(problems, "segmentation", segmentation.iter().map(SegmentationSet::slug));
 }
 
-fn ensure_distinct(key: &str, mut slugs: impl Iterator<Item = String>) -> Result<()> {
+fn ensure_distinct(problems: &mut Problems, key: &str, slugs: impl Iterator<Item = String>) {
     let mut seen = BTreeSet::new();
-    match slugs.find(|slug| !seen.insert(slug.clone())) {
-        Some(slug) => bail!("{key}: {slug} is listed twice"),
-        None => Ok(()),
+    for (index, slug) in slugs.enumerate() {
+        let message = format!("{key}: {slug} is listed twice");
+        problems.ensure(seen.insert(slug), KeyPath::from(key).join(index), || message);
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use eqr_models::layers::Activation;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Help text of `--encoder`.
@@ -12,7 +13,7 @@ pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`,
      A TorchScript file is a program: it runs with your rights, so use only files from people you trust.";
 
 /// How an encoder takes images.
-#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncoderOptions {
     /// Side of the images in pixels; default: the side that the encoder was trained on, or 224 for a
@@ -61,7 +62,7 @@ pub struct EncoderOptions {
 }
 
 /// Order of the axes of a map or of tokens: images n, channels c, rows h, columns w, tokens t.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// A map (N, D, h, w).
@@ -75,7 +76,7 @@ pub enum Layout {
 }
 
 /// How tokens become a feature.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     /// The class token, which is the first.

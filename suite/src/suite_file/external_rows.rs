@@ -12,18 +12,22 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::suite_file::encoder_options::EncoderOptions;
+use crate::suite_file::key_path::KeyPath;
 use crate::suite_file::names::file_name;
 use crate::suite_file::plain_text::check_text;
+use crate::suite_file::problem::{Problem, Problems};
 
 /// A row that was not pretrained here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalRow {
     /// Always `external`.
+    #[serde(default)]
     pub method: ExternalMethod,
     /// Name in the tables.
     pub name: String,
@@ -46,10 +50,11 @@ pub struct ExternalRow {
 }
 
 /// The one kind of row under `rows`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExternalMethod {
     /// Not pretrained here.
+    #[default]
     External,
 }
 
@@ -106,34 +111,31 @@ impl ExternalRow {
     }
 }
 
-/// Checks what can be checked without the files.
-///
-/// # Errors
-/// A row with none or several of the three sources; a name that is used twice, also among the `methods`.
-pub fn validate(rows: &[ExternalRow], methods: &[String]) -> Result<()> {
-    for (i, row) in rows.iter().enumerate() {
-        check_text(&row.name, "the name of a row")?;
-        let place = || format!("rows: `{}`", row.name);
-        let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
-        ensure!(sources == 1, "{}: give one of encoder, features and metrics, not {sources}", place());
-        ensure!(row.encoder.is_some() || is_default(&row.options), "{}: options are for encoders", place());
-        ensure!(
-            row.options.mean.is_some() == row.options.std.is_some(),
-            "{}: options: mean and std belong together: give both or neither",
-            place()
-        );
-        ensure!(
-            row.features.is_some() || row.transfer.is_empty(),
-            "{}: transfer is for rows of features",
-            place()
-        );
-        ensure!(!file_name(&row.name).is_empty(), "{}: its name has neither letters nor digits", place());
-        let other = rows[..i].iter().any(|other| other.slug() == row.slug());
-        if other || methods.contains(&row.name) {
-            bail!("{} is listed twice", place());
+/// What can be checked without the files: each row has one of the three sources, and a name that neither
+/// another row nor one of the `methods` has.
+pub(super) fn problems(rows: &[ExternalRow], methods: &[String]) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    for (index, row) in rows.iter().enumerate() {
+        let key = KeyPath::from("rows").join(index);
+        if let Err(error) = check_text(&row.name, "the name of a row") {
+            // it cannot stand in another message
+            problems.0.push(Problem::new(key, error.to_string()));
+            continue;
         }
+        let mut ensure = |valid: bool, message: &str| {
+            problems.ensure(valid, key.clone(), || format!("rows: `{}`{message}", row.name));
+        };
+        let sources = [&row.encoder, &row.features, &row.metrics].into_iter().flatten().count();
+        ensure(sources == 1, &format!(": give one of encoder, features and metrics, not {sources}"));
+        ensure(row.encoder.is_some() || is_default(&row.options), ": options are for encoders");
+        let whole = row.options.mean.is_some() == row.options.std.is_some();
+        ensure(whole, ": options: mean and std belong together: give both or neither");
+        ensure(row.features.is_some() || row.transfer.is_empty(), ": transfer is for rows of features");
+        ensure(!file_name(&row.name).is_empty(), ": its name has neither letters nor digits");
+        let again = rows[..index].iter().any(|other| other.slug() == row.slug());
+        ensure(!again && !methods.contains(&row.name), " is listed twice");
     }
-    Ok(())
+    problems.0
 }
 
 #[cfg(test)]
@@ -146,7 +148,7 @@ mod tests {
             toml::from_str(&format!("method = \"external\"\n{text}")).unwrap()
         };
         let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
-        assert!(validate(std::slice::from_ref(&good), &["Ours".into()]).is_ok());
+        assert_eq!(problems(std::slice::from_ref(&good), &["Ours".into()]), []);
         for (rows, says) in [
             (vec![row("name = \"A\"")], "not 0"),
             (vec![row("name = \"A\"\nencoder = \"a\"\nmetrics = \"b\"")], "not 2"),
@@ -159,8 +161,8 @@ mod tests {
             (vec![good.clone(), good.clone()], "is listed twice"),
             (vec![row("name = \"Ours\"\nmetrics = \"b\"")], "is listed twice"),
         ] {
-            let message = format!("{:#}", validate(&rows, &["Ours".into()]).unwrap_err());
-            assert!(message.contains(says), "{message}");
+            let found = problems(&rows, &["Ours".into()]);
+            assert!(found[0].message.contains(says), "{found:?}");
         }
         assert!(toml::from_str::<ExternalRow>("method = \"other\"\nname = \"A\"").is_err());
     }

@@ -1,28 +1,30 @@
 //! `[model]`: the network.
 
-use anyhow::{Result, bail};
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::LossConfig;
 use eqr_models::vit::{Pool, PositionInit, Size};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::suite_file::problem::Problem;
+
 /// The network. The side of its images is that of the data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Side of a patch in pixels.
+    /// Side of a patch in pixels, a divisor of the images' side. The paper has 16 for images of 224 pixels.
     pub patch: i64,
-    /// Name of a size, which replaces width, depth and number of heads. Expanded when the suite is read.
+    /// Name of a size, which gives width, depth and number of heads. Default: `small`, unless those are given.
     #[serde(default, skip_serializing)]
     pub size: Option<Size>,
-    /// Width of the encoder's tokens.
+    /// Width of the encoder's tokens; 0: that of `size`.
     #[serde(default)]
     pub dim: i64,
-    /// Blocks of the encoder.
+    /// Blocks of the encoder; 0: those of `size`.
     #[serde(default)]
     pub depth: i64,
-    /// Attention heads of the encoder.
+    /// Attention heads of the encoder; 0: those of `size`.
     #[serde(default)]
     pub heads: i64,
     /// Length of the representation y.
@@ -53,27 +55,26 @@ fn paper_out() -> i64 {
 }
 
 impl Model {
-    /// Replaces the name of a size with width, depth and heads.
-    ///
-    /// # Errors
-    /// A name together with any of the three, or neither a name nor all three.
-    pub(crate) fn write_out_size(&mut self) -> Result<()> {
+    /// Replaces the name of a size with width, depth and heads. Without any of them, the size is the paper's.
+    pub(crate) fn write_out_size(&mut self) -> Option<Problem> {
         let given = [("dim", self.dim), ("depth", self.depth), ("heads", self.heads)];
-        match self.size.take() {
-            Some(size) => {
-                if let Some((key, value)) = given.iter().find(|(_, value)| *value != 0) {
-                    bail!("model.size and model.{key} = {value} are both given\nhint: leave one of them out");
-                }
-                [self.dim, self.depth, self.heads] = size.shape();
+        let (set, missing): (Vec<_>, Vec<_>) = given.into_iter().partition(|(_, value)| *value != 0);
+        match (self.size.take(), set.first(), missing.first()) {
+            (Some(_), Some((key, value)), _) => {
+                let message = format!("model.size and model.{key} = {value} are both given");
+                Some(Problem::new("model.size", format!("{message}\nhint: leave one of them out")))
             }
-            None => {
-                if let Some((key, _)) = given.iter().find(|(_, value)| *value == 0) {
-                    let hint = "hint: give model.size = \"tiny\", \"small\" or \"base\", or all of model.dim, depth and heads";
-                    bail!("model.{key} is missing or 0\n{hint}");
-                }
+            (None, Some(_), Some((key, _))) => {
+                let hint = "hint: give model.size = \"tiny\", \"small\" or \"base\", or all of model.dim, depth and heads";
+                let message = format!("model.{key} is missing or 0\n{hint}");
+                Some(Problem::new(format!("model.{key}").as_str(), message))
+            }
+            (None, Some(_), None) => None,
+            (size, None, _) => {
+                [self.dim, self.depth, self.heads] = size.unwrap_or(Size::Small).shape();
+                None
             }
         }
-        Ok(())
     }
 }
 
@@ -95,6 +96,7 @@ mod tests {
             Suite::load(path.to_str().unwrap(), &[]).map_err(|error| format!("{error:#}"))
         };
         let named = load("size = \"tiny\"").unwrap();
+        assert_eq!(load("").unwrap(), load("size = \"small\"").unwrap());
         assert_eq!(named, load("dim = 192\ndepth = 12\nheads = 3").unwrap());
         // the suite in a manifest can be read again
         assert_eq!(toml::from_str::<Suite>(&toml::to_string(&named).unwrap()).unwrap(), named);

@@ -81,7 +81,8 @@ pub fn new_suite(from: &str, name: &str, data: Option<&OwnData>) -> Result<Strin
     }
     Ok(format!(
         "# Made by `eqr-bench init` from the preset {from}. `eqr-bench run FILE --out runs/{name} --dry-run` shows \
-         its\n# cells and their cost; docs/suites.md explains the keys.\n{suite}"
+         its\n# cells and their cost; `eqr-bench suites keys` explains the keys. For completion in an editor:\n\
+         # `eqr-bench suites schema > suite.schema.json`, and `#:schema suite.schema.json` as the first line.\n{suite}"
     ))
 }
 

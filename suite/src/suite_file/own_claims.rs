@@ -10,6 +10,7 @@
 
 use anyhow::{Result, bail, ensure};
 use eqr_datasets::transforms::Transform;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{TaskFamily, claimable_metrics};
@@ -19,15 +20,15 @@ use crate::suite_file::suggestions::nearest;
 pub const MEAN: &str = "mean";
 
 /// The claim that the first row's value is above the second's by more than the margin.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnClaim {
     /// Name of a row.
     pub first: String,
     /// Name of another row.
     pub second: String,
-    /// A transformation, [`MEAN`], `classification`, or the mean over the suite's sets of `linear transfer`
-    /// or `segmentation`.
+    /// A transformation, `mean` over all of them, `classification`, or the mean over the suite's sets of
+    /// `linear transfer` or `segmentation`.
     pub task: String,
     /// The metric; default: that of the task's column in the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,11 +4,12 @@ use std::fmt;
 
 use eqr_probes::linear_classification::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Evaluation of a frozen encoder (protocol section 4).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Probe {
     /// Probe seeds 0 .. seeds; 0: encoders are not probed, only used for transfer and segmentation.
     pub seeds: u64,
@@ -17,16 +18,12 @@ pub struct Probe {
     /// Test pairs.
     pub test_pairs: usize,
     /// The regression probe.
-    #[serde(default)]
     pub regression: ProbeConfig,
     /// The classification probe.
-    #[serde(default)]
     pub classification: ClassifyConfig,
     /// Halves of y that are probed separately.
-    #[serde(default = "all_of_y")]
     pub parts: Vec<ReadoutHalf>,
     /// Also measure pairs that differ by all transforms at once (photographs).
-    #[serde(default)]
     pub combined: bool,
 }
 
@@ -39,14 +36,14 @@ impl Default for Probe {
             test_pairs: 10_000,
             regression: ProbeConfig::default(),
             classification: ClassifyConfig::default(),
-            parts: all_of_y(),
+            parts: vec![ReadoutHalf::All],
             combined: false,
         }
     }
 }
 
 /// The part of y that a probe reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadoutHalf {
     /// All of y, which gives the headline metrics.
@@ -65,8 +62,4 @@ impl fmt::Display for ReadoutHalf {
             ReadoutHalf::Equi => "equi",
         })
     }
-}
-
-fn all_of_y() -> Vec<ReadoutHalf> {
-    vec![ReadoutHalf::All]
 }

@@ -4,20 +4,6 @@ use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
 use eqr_models::methods::method_names;
 
-/// The error with a hint: serde says `unknown field `x`, expected one of ...`, and the nearest of those is
-/// probably meant.
-pub fn explain(error: &toml::de::Error, origin: &str) -> anyhow::Error {
-    let message = error.message();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let hint = match (message.starts_with("unknown"), quoted.next()) {
-        (true, Some(found)) => nearest(found, quoted).map(|near| format!("\nhint: did you mean `{near}`?")),
-        _ => None,
-    };
-    // without a text, the second line of the error is the key
-    let text = error.to_string().replace("\nin `", ", in `");
-    anyhow!("{origin}: {}{}", text.trim_end(), hint.unwrap_or_default())
-}
-
 /// Parses a method name.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use anyhow::Result;
 use eqr_models::MethodKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::suite_file::compared_pairs::ComparedPair;
@@ -20,12 +21,14 @@ use crate::suite_file::train::Train;
 use crate::suite_file::transforms::Transforms;
 
 /// A suite file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
-    /// Name of the suite.
+    /// Name of the suite. Default: that of its file.
+    #[serde(default)]
     pub name: String,
-    /// Heading of its report.
+    /// Heading of its report. Default: the name.
+    #[serde(default)]
     pub title: String,
     /// Number of the paper's table that it mirrors.
     #[serde(default)]
@@ -36,7 +39,8 @@ pub struct Suite {
     /// Lines below every table: what is reduced compared with the paper.
     #[serde(default)]
     pub notes: Vec<String>,
-    /// Rows that this program pretrains, by name.
+    /// Rows that this program pretrains, by name (docs/methods.md).
+    #[serde(default)]
     pub methods: Vec<String>,
     /// Rows that were produced elsewhere: encoders, features or results.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,12 +52,13 @@ pub struct Suite {
     #[serde(default, rename = "claim", skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<OwnClaim>,
     /// Number of pretraining seeds: first_seed, first_seed + 1, ..
+    #[serde(default = "three")]
     pub seeds: u64,
     /// The first pretraining seed. Experiments that choose a setting use other seeds than the runs that
     /// confirm it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub first_seed: u64,
-    /// The data set.
+    /// The data set. Several sections `[[data]]` are several data sets.
     pub data: Data,
     /// Transforms of photographs; renders have rotation and color.
     #[serde(default)]
@@ -61,8 +66,10 @@ pub struct Suite {
     /// The network.
     pub model: Model,
     /// Pretraining.
+    #[serde(default)]
     pub train: Train,
-    /// Evaluation.
+    /// Evaluation of the frozen encoders by probes.
+    #[serde(default)]
     pub probe: Probe,
     /// Data sets that every row's encoder is transferred to (Table 5).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,17 +88,12 @@ fn reduced() -> Scale {
     Scale::Reduced
 }
 
-impl Suite {
-    /// Expands abbreviations and validates the suite.
-    ///
-    /// # Errors
-    /// Same as [`Suite::validate`], and a network that is both named and described.
-    pub fn completed(mut self) -> Result<Self> {
-        self.model.write_out_size()?;
-        self.validate()?;
-        Ok(self)
-    }
+/// Number of seeds that the protocol asks for at least.
+fn three() -> u64 {
+    3
+}
 
+impl Suite {
     /// The first `count` pretraining seeds, ascending.
     pub fn first_seeds(&self, count: u64) -> Range<u64> {
         self.first_seed..self.first_seed + count

@@ -2,93 +2,124 @@
 
 use std::fmt::Display;
 
-use anyhow::{Context, Result, bail, ensure};
+use eqr_models::MethodKind;
 
 use crate::suite_file::data_source::Data;
+use crate::suite_file::key_path::KeyPath;
 use crate::suite_file::names::file_name;
 use crate::suite_file::plan::Row;
 use crate::suite_file::probe::ReadoutHalf;
+use crate::suite_file::problem::{Problem, Problems};
+use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
-use crate::suite_file::{counts, downstream_sets, external_rows};
+use crate::suite_file::{downstream_sets, external_rows};
 
 impl Suite {
-    /// Checks everything that can be checked without the data.
-    ///
-    /// # Errors
-    /// The first value out of range, with what is allowed.
-    pub fn validate(&self) -> Result<()> {
-        self.method_kinds()?;
-        external_rows::validate(&self.rows, &self.methods)?;
-        for pair in &self.compare {
-            self.validate_pair("compare", &pair.first, &pair.second)?;
+    /// Expands abbreviations, and checks each value by itself. Counts are in the ranges of the schema.
+    pub(super) fn complete(&mut self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        problems.0.extend(self.model.write_out_size());
+        for (index, name) in self.methods.iter().enumerate() {
+            problems.check(parse_method(name).map(drop), KeyPath::from("methods").join(index), "");
         }
-        for claim in &self.claims {
-            self.validate_pair("claim", &claim.first, &claim.second)?;
-            claim.validate().with_context(|| format!("claim: `{}` above `{}`", claim.first, claim.second))?;
-        }
-        downstream_sets::validate(&self.transfer, &self.segmentation)?;
-        if let Data::Solids { spec } = &self.data {
-            let name = &spec.name;
-            ensure!(!file_name(name).is_empty(), "data.spec.name = {name:?}: has neither letters nor digits");
-            spec.validate().context("data.spec")?;
-        }
-        ensure_distinct("methods", &self.methods)?;
-        counts::check(self)?;
-        if self.probe.seeds == 0 && self.transfer.is_empty() && self.segmentation.is_empty() {
-            bail!(
-                "probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured"
-            );
-        }
-        let (lr, decay) = (self.train.lr, self.train.weight_decay);
-        ensure!(lr > 0.0 && lr.is_finite(), "train.lr = {lr}: must be above 0");
-        ensure!(decay >= 0.0 && decay.is_finite(), "train.weight_decay = {decay}: must be 0 or above");
-        self.model.decoder.validate()?;
-        self.model.loss.validate()?;
-        let control = self
-            .method_kinds()?
-            .into_iter()
-            .find(|kind| !kind.needs_targets() && kind.trains_on_known_units());
-        let all_known = self.train.known_fraction.is_none_or(|fraction| fraction >= 1.0);
-        if let Some(control) = control.filter(|_| all_known) {
-            bail!(
-                "methods: `{control}` trains on the known units, and train.known_fraction does not leave any out: \
-                 the row would be the same as Ours\nhint: set train.known_fraction, or leave the row out"
-            );
-        }
-        if let Some(fraction) = self.train.known_fraction {
-            let valid = fraction > 0.0 && fraction <= 1.0;
-            ensure!(valid, "train.known_fraction = {fraction}: must be above 0 and at most 1");
-        }
-        ensure_distinct("transforms.active", &self.transforms.active)?;
-        ensure_distinct("probe.parts", &self.probe.parts)?;
-        if !self.probe.parts.contains(&ReadoutHalf::All) {
-            bail!(
-                "probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]"
-            );
-        }
-        self.probe.regression.validate().context("probe.regression")?;
-        self.probe.classification.validate().context("probe.classification")?;
-        self.transforms.ranges.validate()?;
-        Ok(())
+        ensure_distinct(&mut problems, "methods", &self.methods);
+        problems.0.extend(external_rows::problems(&self.rows, &self.methods));
+        self.check_pairs(&mut problems);
+        downstream_sets::check(&mut problems, &self.transfer, &self.segmentation);
+        self.check_data_and_training(&mut problems);
+        self.check_probes(&mut problems);
+        problems.0
     }
-}
 
-impl Suite {
+    fn check_pairs(&self, problems: &mut Problems) {
+        for (index, pair) in self.compare.iter().enumerate() {
+            self.check_pair(problems, KeyPath::from("compare").join(index), [&pair.first, &pair.second]);
+        }
+        for (index, claim) in self.claims.iter().enumerate() {
+            let key = KeyPath::from("claim").join(index);
+            self.check_pair(problems, key.clone(), [&claim.first, &claim.second]);
+            let place = format!("claim: `{}` above `{}`: ", claim.first, claim.second);
+            problems.check(claim.validate(), key, place);
+        }
+    }
+
     /// Checks that both names of a pair are known. The suite need not have both rows, because `--methods` may
     /// leave rows out.
-    fn validate_pair(&self, key: &'static str, first: &str, second: &str) -> Result<()> {
-        ensure!(first != second, "{key}: `{first}` is compared with itself\nhint: name two rows");
-        for name in [first, second].into_iter().filter(|name| self.rows.iter().all(|row| row.name != *name)) {
-            name.parse::<Row>().context(key)?;
+    fn check_pair(&self, problems: &mut Problems, key: KeyPath, names: [&str; 2]) {
+        let [first, second] = names;
+        problems.ensure(first != second, key.clone(), || {
+            format!("{key}: `{first}` is compared with itself\nhint: name two rows")
+        });
+        for name in names.into_iter().filter(|name| self.rows.iter().all(|row| row.name != *name)) {
+            problems.check(name.parse::<Row>().map(drop), key.clone(), format!("{key}: "));
         }
-        Ok(())
+    }
+
+    fn check_data_and_training(&self, problems: &mut Problems) {
+        if let Data::Solids { spec } = &self.data {
+            let name = &spec.name;
+            problems.ensure(!file_name(name).is_empty(), "data.spec.name", || {
+                format!("data.spec.name = {name:?}: has neither letters nor digits")
+            });
+            problems.check(spec.validate(), "data.spec", "data.spec: ");
+        }
+        let (lr, decay) = (self.train.lr, self.train.weight_decay);
+        problems
+            .ensure(lr > 0.0 && lr.is_finite(), "train.lr", || format!("train.lr = {lr}: must be above 0"));
+        problems.ensure(decay >= 0.0 && decay.is_finite(), "train.weight_decay", || {
+            format!("train.weight_decay = {decay}: must be 0 or above")
+        });
+        if let Some(fraction) = self.train.known_fraction {
+            problems.ensure(fraction > 0.0 && fraction <= 1.0, "train.known_fraction", || {
+                format!("train.known_fraction = {fraction}: must be above 0 and at most 1")
+            });
+        }
+        problems.check(self.model.decoder.validate(), "model.decoder", "");
+        problems.check(self.model.loss.validate(), "model.loss", "");
+        problems.check(self.transforms.ranges.validate(), "transforms.ranges", "transforms.ranges: ");
+        ensure_distinct(problems, "transforms.active", &self.transforms.active);
+    }
+
+    fn check_probes(&self, problems: &mut Problems) {
+        let probe = &self.probe;
+        ensure_distinct(problems, "probe.parts", &probe.parts);
+        problems.ensure(probe.parts.contains(&ReadoutHalf::All), "probe.parts", || {
+            "probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]".into()
+        });
+        problems.check(probe.regression.validate(), "probe.regression", "probe.regression: ");
+        problems.check(probe.classification.validate(), "probe.classification", "probe.classification: ");
+    }
+
+    /// Values that are fine by themselves and do not go together.
+    pub(super) fn contradictions(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        problems.ensure(!self.methods.is_empty() || !self.rows.is_empty(), "methods", || {
+            "number of methods = 0, and there are no other rows: must be at least 1\n\
+             hint: methods = [\"Random init\", \"VICReg\", \"Ours\"]"
+                .into()
+        });
+        let measured = self.probe.seeds > 0 || !self.transfer.is_empty() || !self.segmentation.is_empty();
+        problems.ensure(measured, "probe.seeds", || {
+            "probe.seeds = 0, and there is neither `transfer` nor `segmentation`: nothing would be measured".into()
+        });
+        let all_known = self.train.known_fraction.is_none_or(|fraction| fraction >= 1.0);
+        let is_control = |kind: &MethodKind| !kind.needs_targets() && kind.trains_on_known_units();
+        for control in self.method_kinds().into_iter().flatten().filter(|kind| all_known && is_control(kind))
+        {
+            problems.0.push(Problem::new("methods", format!(
+                "methods: `{control}` trains on the known units, and train.known_fraction does not leave any out: \
+                 the row would be the same as Ours\nhint: set train.known_fraction, or leave the row out"
+            )));
+        }
+        problems.0
     }
 }
 
-fn ensure_distinct<T: PartialEq + Display>(key: &str, list: &[T]) -> Result<()> {
-    match list.iter().enumerate().find(|(i, item)| list[..*i].contains(item)) {
-        Some((_, item)) => bail!("{key}: `{item}` is listed twice"),
-        None => Ok(()),
+fn ensure_distinct<T: PartialEq + Display>(problems: &mut Problems, key: &str, list: &[T]) {
+    for (index, item) in list.iter().enumerate().filter(|(index, item)| list[..*index].contains(item)) {
+        problems
+            .0
+            .push(Problem::new(KeyPath::from(key).join(index), format!("{key}: `{item}` is listed twice")));
     }
 }
 
@@ -124,7 +155,7 @@ mod tests {
             ("compare=[{first=\"Ours\", secnd=\"VICReg\"}]", "did you mean `second`"),
             ("claim=[{first=\"Ours\", second=\"VICRge\", task=\"color\"}]", "did you mean `VICReg`"),
             ("claim=[{first=\"Ours\", second=\"Ours\", task=\"color\"}]", "claim: `Ours` is compared with"),
-            ("claim=[{first=\"Ours\", second=\"VICReg\"}]", "missing field `task`"),
+            ("claim=[{first=\"Ours\", second=\"VICReg\"}]", "`task` is missing"),
             ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"colour\"}]", "did you mean `color`"),
             ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"mean\", margin=nan}]", "margin = NaN"),
             ("claim=[{first=\"Ours\", second=\"VICReg\", task=\"color\", margn=1}]", "did you mean `margin`"),

@@ -69,32 +69,73 @@ fn errors_of_a_suite_name_its_own_lines_or_keys() {
     for extra in [&[][..], &["--methods", "Ours"], &["--seeds", "2"], &["--set", "train.epochs=3"]] {
         refused(here, &run("typo.toml", extra), &["typo.toml", &line, "`bacth`", "did you mean `batch`"]);
     }
-    // a mistake of the command line by its key
+    // a mistake of the command line by its option and key
     let of_command_line = |extra: &[&'static str], says: &[&str]| {
         let output = eqr(here, &run("tiny.toml", extra));
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(!text.contains("line "), "the line of another text: {text}");
+        assert!(!text.contains("line ") && !text.contains("tiny.toml"), "of the command line: {text}");
         for part in says {
             assert!(text.contains(part), "{extra:?} should say `{part}`: {text}");
         }
     };
-    of_command_line(&["--set", "train.epochs=many"], &["tiny.toml", "`train.epochs`", "\"many\""]);
-    of_command_line(&["--set", "train.bacth=3"], &["`bacth`", "`train`", "did you mean `batch`"]);
-    of_command_line(&["--set", "probe.regression.lr=[1]", "--methods", "Ours"], &["`probe.regression.lr`"]);
-    of_command_line(&["--set", "methods=Ours"], &["`methods`", "\"Ours\""]);
+    let wrong = "--set: train.epochs = \"many\": expected a whole number";
+    of_command_line(&["--set", "train.epochs=many"], &[wrong]);
+    let unknown = "--set: unknown key `bacth` in `train`";
+    of_command_line(&["--set", "train.bacth=3"], &[unknown, "did you mean `batch`"]);
+    let list = "--set: probe.regression.lr = [1]: expected a number";
+    of_command_line(&["--set", "probe.regression.lr=[1]", "--methods", "Ours"], &[list]);
+    of_command_line(&["--set", "methods=Ours"], &["--set: methods = \"Ours\": expected a list"]);
+    of_command_line(&["--seeds", "0"], &["error: --seeds: seeds = 0: must be at least 1"]);
+    of_command_line(&["--methods", "VICRge"], &["error: --methods: unknown method `VICRge`"]);
     // names are passed on as they are
     of_command_line(&["--methods", "Ours \u{301}\"x\\"], &["unknown method `Ours \u{301}\"x\\`"]);
-    // a part of a file with several data sets is not a text of its own
+    // what several data sets have in common is told once
     let (before, rest) = typo.split_once("[data]\n").unwrap();
     let (data, rest) = rest.split_once("\n\n").unwrap();
     let other = data.replace("name = \"solids\"", "name = \"others\"");
-    let two = format!("{before}[[data]]\n{data}\n\n[[data]]\n{other}\n\n{rest}");
-    std::fs::write(here.join("two.toml"), two).unwrap();
-    let output = eqr(here, &run("two.toml", &[]));
-    let text = stderr(&output);
-    assert!(text.contains("two.toml, data set 1") && text.contains("`bacth`"), "{text}");
-    assert!(text.contains("in `train`") && !text.contains("line "), "{text}");
+    let set = "set = { train = { epoch = 3 } }";
+    let two = format!("{before}[[data]]\n{data}\n\n[[data]]\n{other}\n{set}\n\n{rest}");
+    std::fs::write(here.join("two.toml"), &two).unwrap();
+    let line = |of: &str| format!("line {}", 1 + two.lines().position(|line| line == of).unwrap());
+    refused(
+        here,
+        &run("two.toml", &[]),
+        &["two.toml: 2 mistakes", &line("bacth = 25"), &line(set), "`epoch`"],
+    );
+}
+
+#[test]
+fn all_mistakes_of_a_suite_are_told_at_once() {
+    let folder = folder();
+    let here = folder.path();
+    let wrong = [
+        ("seeds = 1", "seed = 1", "unknown key `seed`\nhint: did you mean `seeds`?"),
+        ("patch = 4\n", "", "`patch` is missing in `model`"),
+        ("epochs = 7", "epochs = \"7\"", "train.epochs = \"7\": expected a whole number"),
+        ("seeds = 2", "seeds = 2000", "probe.seeds = 2000: must be at most 1000"),
+        ("\"Ours\"]", "\"Our\"]", "unknown method `Our`\nhint: did you mean `Ours`?"),
+        (
+            "[train]",
+            "positions = \"sin\"\n[train]",
+            "model.positions = \"sin\"\nhint: did you mean `sincos`?",
+        ),
+        ("lr = 1e-2", "lr = -1", "train.lr = -1: must be above 0"),
+    ];
+    let text = std::fs::read_to_string(here.join("tiny.toml")).unwrap();
+    let text = wrong.iter().fold(text, |text, (right, wrong, _)| text.replacen(right, wrong, 1));
+    std::fs::write(here.join("wrong.toml"), text).unwrap();
+    let says = wrong.map(|(_, _, says)| says);
+    let args = ["run", "wrong.toml", "--out", "run", "--set", "probe.test_pairs=1", "--set", "train.bacth=3"];
+    refused(here, &args, &says);
+    let of_options =
+        ["wrong.toml: 9 mistakes", "--set: probe.test_pairs = 1: must be", "--set: unknown key `bacth`"];
+    refused(here, &args, &of_options);
+    refused(
+        here,
+        &args,
+        &["\n   |\n5 | seed = 1\n  | ^^^^\nunknown key `seed`".replacen("   |", "  |", 1).as_str()],
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The program accepts every command in the code blocks of README.md, CONTRIBUTING.md and docs/. The quick
 //! ones are run on generated inputs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::common::{colour_map, copy, eqr, photographs, stderr, tiny_run, traced};
 use crate::feature_files::transfer_file;
@@ -48,20 +48,20 @@ fn documented() -> Vec<Documented> {
     let named = ["README.md", "CONTRIBUTING.md"].map(|name| workspace().join(name));
     let files =
         docs.chain(named).filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "md"));
+    files.flat_map(|file| commands_of(&file)).collect()
+}
+
+/// The commands in the code blocks of a document, in order.
+fn commands_of(file: &Path) -> Vec<Documented> {
+    let text = std::fs::read_to_string(file).unwrap();
     let mut found = Vec::new();
-    for file in files.collect::<Vec<PathBuf>>() {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let mut inside = false;
-        for (index, line) in text.lines().enumerate() {
-            inside ^= line.trim_start().starts_with("```");
-            // alone, after mpirun, or as the value of a TOML key
-            let Some((before, command)) = line.split_once("eqr-bench ").filter(|_| inside) else { continue };
-            let command = if before.ends_with('"') { command.trim_end_matches('"') } else { command };
-            found.push(Documented {
-                place: format!("{}:{}", file.display(), index + 1),
-                args: words(command),
-            });
-        }
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        inside ^= line.trim_start().starts_with("```");
+        // alone, after mpirun, or as the value of a TOML key
+        let Some((before, command)) = line.split_once("eqr-bench ").filter(|_| inside) else { continue };
+        let command = if before.ends_with('"') { command.trim_end_matches('"') } else { command };
+        found.push(Documented { place: format!("{}:{}", file.display(), index + 1), args: words(command) });
     }
     found
 }
@@ -112,4 +112,25 @@ fn documented_commands_of_seconds_run() {
         let fine = output.status.success() || args[0] == "compare" && output.status.code() == Some(1);
         assert!(fine, "{place}: {}", stderr(&output));
     }
+}
+
+/// The tutorial as it stands, in an empty folder with an encoder.
+#[test]
+fn the_tutorial_ends_with_the_encoder_in_a_table() {
+    let commands = commands_of(&workspace().join("docs/tutorial-own-encoder.md"));
+    assert!((5..=10).contains(&commands.len()), "{} commands", commands.len());
+    let folder = tempfile::tempdir().unwrap();
+    traced(&folder.path().join("encoder.pt"), 32, colour_map);
+    let mut printed = String::new();
+    for Documented { place, args } in commands {
+        let output = eqr(folder.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "{place}: {}", stderr(&output));
+        printed += &String::from_utf8_lossy(&output.stdout);
+    }
+    let table = std::fs::read_dir(folder.path().join("runs/mine/tables")).unwrap().flatten();
+    let table = table.map(|file| file.path()).find(|path| path.extension().is_some_and(|end| end == "md"));
+    let table = std::fs::read_to_string(table.expect("a table in Markdown")).unwrap();
+    let rows = ["| Mine |", "| *Random init (floor)* |", "| PCA of the pixels (16) |"];
+    assert!(rows.iter().all(|row| table.contains(row)), "{table}");
+    assert!(printed.contains("Mine"), "{printed}");
 }

@@ -1,6 +1,6 @@
 //! `run --dry-run`: the cost of a suite, what is done and what is missing.
 
-use crate::common::{copy, eqr, folder, stderr, takes_long, tiny_run};
+use crate::common::{class_folders, copy, eqr, folder, stderr, succeeded, takes_long, tiny_on, tiny_run};
 
 fn dry(here: &std::path::Path, more: &[&str]) -> (Option<i32>, String, String) {
     let output = eqr(here, &[&["run"][..], more, &["--dry-run"]].concat());
@@ -20,7 +20,7 @@ fn every_missing_pack_is_named_with_its_command() {
             "{pack}: {said}"
         );
     }
-    assert!(said.contains("9 packs or files are missing"), "{said}");
+    assert!(said.contains("9 packs are missing: no --data-root was given"), "{said}");
     // 1,281,167 photographs in batches of 2048, 800 times
     let line = text.lines().find(|line| line.starts_with("pretrain-ours-seed2 ")).unwrap();
     assert!(
@@ -75,12 +75,72 @@ fn what_is_done_is_not_counted_again() {
         dry(here, &["tiny.toml", "--out", "x", "--pretrained", "absent", "--external", "A=absent.pt"]);
     assert_eq!(code, Some(2));
     assert!(
-        said.contains("absent.pt: no such file") && said.contains("--pretrained absent: holds no run"),
+        said.contains("rows: `A`: absent.pt: No such file")
+            && said.contains("--pretrained: absent holds no run"),
         "{said}"
     );
     // the rate of this CPU is measured
     if takes_long() {
         let (code, text, said) = dry(here, &[&args[..], &["--device", "cpu"]].concat());
         assert!(code == Some(0) && text.contains("1 done, 2 left"), "{text}{said}");
+    }
+}
+
+/// What refuses a run refuses its dry run in the same words, and everything is told at once.
+#[test]
+fn a_dry_run_refuses_what_a_run_refuses() {
+    let folder = folder();
+    let here = folder.path();
+    class_folders(here, "photos", 2, 8, |_| (20, 20));
+    succeeded(&eqr(here, &["data", "pack", "class-folders", "photos", "--out", "photos.h5", "--side", "20"]));
+    class_folders(here, "sizes", 2, 8, |index| (20 + index, 24));
+    succeeded(&eqr(here, &["data", "pack", "class-folders", "sizes", "--out", "sizes.h5"]));
+    let data = |more: &str| tiny_on(&format!("[data]\nsource = \"pack\"\nfile = \"photos.h5\"\n{more}\n"));
+    std::fs::write(here.join("own.toml"), data("")).unwrap();
+    std::fs::write(here.join("side.toml"), data("side = 18")).unwrap();
+    std::fs::write(here.join("sizes.toml"), data("").replace("photos.h5", "sizes.h5")).unwrap();
+    std::fs::write(here.join("broken.csv"), "task,value\nrotation,0.5\n").unwrap();
+    std::fs::write(here.join("broken.h5"), "no features").unwrap();
+    std::fs::create_dir(here.join("letters")).unwrap();
+    std::fs::write(here.join("letters/letter.txt"), "not a run").unwrap();
+    copy(tiny_run(), &here.join("tiny"));
+    let small = "train.batch=8";
+    let cases: [(&[&str], &[&str]); 14] = [
+        (&["own.toml"], &["train.batch = 25", "0 steps", "hint: train.batch = "]),
+        (
+            &["own.toml", "--set", small, "--set", "train.known_fraction=0.05"],
+            &["train.known_fraction", "hint"],
+        ),
+        (&["side.toml", "--set", small], &["model.patch = 4 does not divide", "18"]),
+        (&["sizes.toml", "--set", small], &["not squares of one size", "data.side"]),
+        (&["own.toml", "--set", small, "--external", "A=absent.pt"], &["`A`", "absent.pt"]),
+        (&["own.toml", "--set", small, "--external", "A=broken.csv"], &["`A`", "broken.csv"]),
+        (&["own.toml", "--set", small, "--external", "A=broken.h5"], &["`A`", "broken.h5"]),
+        (&["own.toml", "--set", small, "--set", "train.init=absent.safetensors"], &["absent.safetensors"]),
+        (&["own.toml", "--set", small, "--set", "segmentation=[{file=\"photos.h5\"}]"], &["no masks"]),
+        (&["own.toml", "--set", small, "--set", "transfer=[{file=\"x.h5\"}]"], &["no pack x.h5"]),
+        (&["tiny.toml", "--out", "letters"], &["letters", "not a run"]),
+        (&["tiny.toml", "--out", "broken.csv"], &["broken.csv", "not a folder"]),
+        (&["tiny.toml", "--out", "tiny", "--seeds", "2"], &["another configuration", "seeds"]),
+        (
+            &["own.toml", "--external", "A=absent.pt", "--pretrained", "none"],
+            &["train.batch", "absent.pt", "none"],
+        ),
+    ];
+    for (args, says) in cases {
+        let out: &[&str] = if args.contains(&"--out") { &[] } else { &["--out", "run"] };
+        let args = [&["run"], args, out, &["--data-root", ".", "--precision", "fp32"]].concat();
+        let refusal = |args: &[&str]| {
+            let output = eqr(here, args);
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            said[said.find("error: ").expect("an error")..].to_owned()
+        };
+        let of_run = refusal(&args);
+        assert_eq!(refusal(&[&args[..], &["--dry-run"]].concat()), of_run, "{args:?}");
+        for part in says {
+            assert!(of_run.contains(part), "{args:?} should say `{part}`: {of_run}");
+        }
+        assert!(!here.join("run").exists(), "{args:?} left a folder behind");
     }
 }

@@ -5,6 +5,7 @@ mod barlow;
 mod simclr;
 mod vicreg;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -12,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::methods::method::Term;
 
 /// A joint-embedding loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Ssl {
     /// Bardes et al. 2022.
@@ -37,7 +40,7 @@ impl Ssl {
 
 /// Weights and switches of the losses. The defaults are those of protocol section 2; the weight of the
 /// reconstruction, which the paper does not give, is the one that docs/results.md chose on validation images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
     /// Weight of L_ssl in Ours.
