@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use eqr_datasets::Pack;
-use eqr_models::Compute;
 use eqr_probes::sequential::Looks;
 
 use crate::cluster::agreement::{agree, gather, same_everywhere};

@@ -69,7 +69,9 @@ fn a_checkpoint_and_its_export_say_the_same() {
     assert_ne!(newest, other);
     // the floor: the same architecture with random weights, which the weights of the file do not change
     let floor = |of: &Value| of["targets"]["color"]["random_weights"]["mlp"]["r2_per_output"].clone();
-    assert!(floor(&newest).is_number() && floor(&newest) != newest["targets"]["color"]["mlp"]["r2_per_output"]);
+    assert!(
+        floor(&newest).is_number() && floor(&newest) != newest["targets"]["color"]["mlp"]["r2_per_output"]
+    );
     assert!(floor(&json(&probe(here, "ours.safetensors", &["--no-floor"]))).is_null());
     // halves of y, and measures without a probe
     let halves = json(&probe(here, "ours.safetensors", &["--parts", "all,equi"]));
