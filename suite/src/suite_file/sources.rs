@@ -57,7 +57,7 @@ impl Sources<'_> {
             .iter()
             .map(|(data_set, problem)| (self.place(*data_set, problem), &*problem.message))
             .collect();
-        found.sort_by_key(|(place, _)| place.order());
+        found.sort_by(|(a, one), (b, other)| a.order().cmp(&b.order()).then(one.cmp(other)));
         found.dedup();
         let described: Vec<String> =
             found.iter().map(|(place, message)| place.describe(self.text, message)).collect();
