@@ -122,7 +122,7 @@ mod tests {
             text.contains("\\textit{Random init (floor)} & \\textit{$-$0.500 $\\pm$ 0.354} \\\\\n"),
             "{text}"
         );
-        assert!(text.contains("\nOurs & 0.500 (n = 1) \\\\\n") && !text.contains('['), "{text}");
+        assert!(text.contains("\nOurs & 0.500 (n = 1) \\\\\n") && !text.contains(" ["), "{text}");
         let wrapped = table.iter().find(|line| line.starts_with("\\parbox[t]")).expect("the long name");
         assert_eq!(wrapped.matches("\\allowbreak{}").count(), 19);
     }
