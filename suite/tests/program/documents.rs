@@ -31,9 +31,10 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the suite is a member")
 }
 
-/// The words of a command, without its comment.
+/// The words of a command, without its comment and the file that its output goes to.
 fn words(command: &str) -> Vec<String> {
-    let command = command.split(" #").next().expect("what comes first");
+    let command =
+        command.split(" #").next().and_then(|rest| rest.split(" > ").next()).expect("what comes first");
     let word = |(index, text): (usize, &str)| match index % 2 {
         0 => text.split_whitespace().map(str::to_owned).collect(),
         _ => vec![text.to_owned()], // between quotes
