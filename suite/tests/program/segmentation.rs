@@ -251,6 +251,7 @@ fn packs_that_cannot_be_used() {
     class_folders(here, "classes", 2, 3, |_| (40, 40));
     succeeded(&eqr(here, &["data", "pack", "class-folders", "classes", "--out", "d.h5"]));
     refused(here, &QUICK, &["d.h5", "train images", "no masks", "hint:"]);
+    std::fs::remove_file(here.join("d.h5")).unwrap();
     for (voided, named) in [("training", "train"), ("validation", "test")] {
         pack(here, &["ground", "red", "green"], |split, id| if split == voided { 0 } else { id });
         refused(here, &QUICK, &["d.h5", &format!("{named} images"), "void (0) only"]);
