@@ -168,8 +168,8 @@ fn parts(reference: &Reference) -> TransferData {
     }
 }
 
-/// The strength is the best one on the validation split, the fit uses training and validation data, and the
-/// score is computed on the test split.
+/// The strength is the best one on the validation split, in units of the mean variance of the training features.
+/// The fit uses training and validation data, and the score is computed on the test split.
 #[test]
 fn transfer_follows_the_protocol() {
     let reference = reference();
@@ -183,7 +183,9 @@ fn transfer_follows_the_protocol() {
     assert_eq!(found.lambda, strongest.lambda);
     let (both, test) =
         (reference.part(0, reference.train), reference.part(reference.train, reference.rows()));
-    let refit = &fit("refit", &both.x, &both.y, CLASSES, &[found.lambda], &config).unwrap()[0];
+    let train = parts(&reference).train.x.to_kind(Kind::Double);
+    let unit = train.var_dim([0i64].as_slice(), false, false).mean(Kind::Double).double_value(&[]);
+    let refit = &fit("refit", &both.x, &both.y, CLASSES, &[found.lambda * unit], &config).unwrap()[0];
     let right =
         refit.predict(&test.x).eq_tensor(&test.y).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
     assert!((found.accuracy.top1 - right).abs() <= 0.005, "{} {right}", found.accuracy.top1);
