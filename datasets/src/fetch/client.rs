@@ -34,8 +34,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that uses the mirror in the environment variable `EQR_MIRROR`, and the proxies in `HTTPS_PROXY`
-    /// and its like.
+    /// A client that uses the mirror in the environment variable `EQR_MIRROR`, and the proxies in
+    /// `HTTPS_PROXY` and its like.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a mirror that is not the address of a web server.
@@ -79,8 +79,8 @@ impl Client {
         }
     }
 
-    /// Downloads to `part`, which is the open file `path`, from where an earlier download stopped. A connection
-    /// that breaks off is made again.
+    /// Downloads to `part`, which is the open file `path`, from where an earlier download stopped. A
+    /// connection that breaks off is made again.
     pub(super) fn download(
         &self,
         file: &Download,

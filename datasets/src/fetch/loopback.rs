@@ -19,8 +19,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server whose answer to each request, as sent, is that of `answer`, which also gets the number of
-    /// requests before. The connection is closed after each answer.
+    /// Starts a server whose answer to each request, as sent, is that of `answer`, which also gets the number
+    /// of requests before. The connection is closed after each answer.
     pub fn start(answer: impl Fn(usize, &Request) -> Vec<u8> + Send + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));

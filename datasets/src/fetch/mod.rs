@@ -1,5 +1,5 @@
-//! Downloading the files of published sets. What has come of a file is kept in `FILE.part` until all is there,
-//! so a download that was stopped goes on. A file gets its name only if it is the published one.
+//! Downloading the files of published sets. What has come of a file is kept in `FILE.part` until all is
+//! there, so a download that was stopped goes on. A file gets its name only if it is the published one.
 
 mod attempt;
 mod checksum;
@@ -76,8 +76,8 @@ fn how_checked(file: &Download) -> &'static str {
     }
 }
 
-/// How the file at `path` differs from the published one; `None` if it is the published one, as far as that can
-/// be known.
+/// How the file at `path` differs from the published one; `None` if it is the published one, as far as that
+/// can be known.
 fn difference(file: &Download, path: &Path, watch: &dyn Watch) -> Result<Option<String>> {
     let length = fs::metadata(path).map_err(Error::io(path))?.len();
     let kind = FileKind::of_file(path).map_err(Error::io(path))?;

@@ -149,7 +149,8 @@ fn check_new(named: &Path, file: &Path) -> Checked {
     check_folder(file)
 }
 
-/// Checks that a temporary file can be made beside `file`, and removes those that killed processes left there.
+/// Checks that a temporary file can be made beside `file`, and removes those that killed processes left
+/// there.
 fn check_folder(file: &Path) -> Checked {
     let folder = parent_folder(file);
     let cannot = |error: io::Error| {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::atomic::is_temporary;
 
-/// Age of a temporary file that nobody is writing any more. Its age counts from the last byte that was written.
+/// Age of a temporary file that nobody is writing any more. Its age counts from the last byte that was
+/// written.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes temporary files of this program in `folder` to which nothing was written for a day.

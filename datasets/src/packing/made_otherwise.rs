@@ -6,8 +6,8 @@ use super::spec::PackSpec;
 use crate::pack::Pack;
 use crate::sources::Source;
 
-/// The first difference between how `pack` was made and how `source` is packed with `spec`; `None` if there is
-/// none.
+/// The first difference between how `pack` was made and how `source` is packed with `spec`; `None` if there
+/// is none.
 pub fn made_otherwise(pack: &Pack, source: &Source, spec: &PackSpec) -> Option<String> {
     let made = &pack.provenance;
     let differs = |what: &str, before: &Value, now: Value| {

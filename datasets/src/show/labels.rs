@@ -20,8 +20,8 @@ pub(super) fn summary(pack: &Pack, split: &PackedSplit) -> String {
     }
 }
 
-/// The class name of image `index`. `None` for sets without labels, and for those with masks, where pixels have
-/// classes instead of images.
+/// The class name of image `index`. `None` for sets without labels, and for those with masks, where pixels
+/// have classes instead of images.
 pub(super) fn class_name<'a>(pack: &'a Pack, split: &PackedSplit, index: usize) -> Option<&'a str> {
     let label = split.labels.get(index).filter(|_| pack.has_labels() && !split.has_masks())?;
     pack.class_names.get(usize::try_from(*label).ok()?).map(String::as_str)

@@ -25,8 +25,8 @@ pub struct Download {
     pub url: &'static str,
     /// Its length.
     pub size: Size,
-    /// SHA-256 in hexadecimal digits, most as TensorFlow Datasets records them; `None` if nobody has published
-    /// one.
+    /// SHA-256 in hexadecimal digits, most as TensorFlow Datasets records them; `None` if nobody has
+    /// published one.
     pub sha256: Option<&'static str>,
 }
 

@@ -37,8 +37,8 @@ pub const AIRCRAFT: Source = Source {
             url: "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/\
                       fgvc-aircraft-2013b.tar.gz",
             size: Size::Exact(2_753_340_328),
-            // of the archive as served in 2026: the publisher's page has the MD5 of an earlier one, and TensorFlow
-            // Datasets has the sum of the unpacked tar
+            // of the archive as served in 2026: the publisher's page has the MD5 of an earlier one, and
+            // TensorFlow Datasets has the sum of the unpacked tar
             sha256: Some("e4e323d410e29f0370c81eabdcbb0e2b813acea1de22891b70b58ff41bfc9834"),
         }]),
         described: "Maji, Rahtu, Kannala, Blaschko, Vedaldi: Fine-Grained Visual Classification of Aircraft, \

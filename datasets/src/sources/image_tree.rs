@@ -26,8 +26,8 @@ pub(super) fn check_images(listing: &Listing, images: &[&str]) -> Result<()> {
     }
 }
 
-/// The folders that all `images` share, with a slash at the end. A folder that contains only images is a class
-/// and is not among them.
+/// The folders that all `images` share, with a slash at the end. A folder that contains only images is a
+/// class and is not among them.
 pub(super) fn common_folders<'a>(images: &[&'a str]) -> &'a str {
     let mut common = 0;
     loop {

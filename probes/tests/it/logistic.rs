@@ -168,8 +168,8 @@ fn parts(reference: &Reference) -> TransferData {
     }
 }
 
-/// The strength is the best one on the validation split, in units of the mean variance of the training features.
-/// The fit uses training and validation data, and the score is computed on the test split.
+/// The strength is the best one on the validation split, in units of the mean variance of the training
+/// features. The fit uses training and validation data, and the score is computed on the test split.
 #[test]
 fn transfer_follows_the_protocol() {
     let reference = reference();

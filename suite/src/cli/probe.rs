@@ -75,8 +75,8 @@ pub struct ProbeArgs {
     /// Number type of the MLP probe's matrix products; linear probes use f64.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: Precision,
-    /// Do not measure the floor: an encoder of the same architecture with random weights. A TorchScript module
-    /// has none, since it cannot be built anew.
+    /// Do not measure the floor: an encoder of the same architecture with random weights. A TorchScript
+    /// module has none, since it cannot be built anew.
     #[arg(long, requires = "encoder")]
     no_floor: bool,
     /// Threads; default: all allowed cores.

@@ -68,8 +68,8 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Only print the cells with their costs and the cells that are done, then everything that would refuse the
-    /// run (exit code 2).
+    /// Only print the cells with their costs and the cells that are done, then everything that would refuse
+    /// the run (exit code 2).
     #[arg(long)]
     dry_run: bool,
     /// Device for which --dry-run estimates hours and memory.

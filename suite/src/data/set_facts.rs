@@ -31,8 +31,8 @@ impl SetFacts {
     /// Those of a pack.
     ///
     /// # Errors
-    /// A pack without a training or test split or without labels; images of several sizes where the suite sets no
-    /// side.
+    /// A pack without a training or test split or without labels; images of several sizes where the suite
+    /// sets no side.
     pub fn of_pack(suite: &Suite, pack: &Pack) -> Result<SetFacts> {
         pack.expect_labels("`run`")?;
         let splits = [pack.expect_split("train")?, pack.expect_split("test")?];

@@ -78,8 +78,8 @@ impl FrozenEncoder {
         ))
     }
 
-    /// An encoder of the same architecture with random weights; `None` for a module, which this program cannot
-    /// build anew.
+    /// An encoder of the same architecture with random weights; `None` for a module, which this program
+    /// cannot build anew.
     ///
     /// # Errors
     /// None for an encoder that was opened.
@@ -268,8 +268,8 @@ impl Encoder for FrozenEncoder {
     }
 }
 
-/// Pixels that a CPU encodes at a time: 32 images of 224 px. Activations grow with the pixels; those of 256 such
-/// images in an EfficientNet took 8 GB, most of it pages that the system cleared anew for each batch.
+/// Pixels that a CPU encodes at a time: 32 images of 224 px. Activations grow with the pixels; those of 256
+/// such images in an EfficientNet took 8 GB, most of it pages that the system cleared anew for each batch.
 const PIXELS_ON_CPU: i64 = 32 * 224 * 224;
 
 /// Number of the images (B, 3, S, S) that are encoded at a time.

@@ -27,8 +27,8 @@ use crate::suite_file::suite::Suite;
 /// Checks the folder on the leading rank, and the files of all sub-suites.
 ///
 /// # Errors
-/// A folder that cannot become or is not this run; anything that the suites need and that is missing or does not
-/// fit.
+/// A folder that cannot become or is not this run; anything that the suites need and that is missing or does
+/// not fit.
 pub(super) fn check(
     sub_suites: &[SubSuite],
     request: &RunRequest,

@@ -82,7 +82,8 @@ pub fn load(name: &str, overrides: &[Override], rows: &[ExternalRow]) -> Result<
 }
 
 impl Suite {
-    /// The suite of a preset or TOML file with one data set and the keys of `--set` ([`load`] reads every file).
+    /// The suite of a preset or TOML file with one data set and the keys of `--set` ([`load`] reads every
+    /// file).
     ///
     /// # Errors
     /// Same as [`load`], and several data sets.

@@ -15,7 +15,8 @@ use crate::suite_file::problem::Problem;
 pub struct Model {
     /// Side of a patch in pixels, a divisor of the images' side. The paper has 16 for images of 224 pixels.
     pub patch: i64,
-    /// Name of a size, which gives width, depth and number of heads. Default: `small`, unless those are given.
+    /// Name of a size, which gives width, depth and number of heads. Default: `small`, unless those are
+    /// given.
     #[serde(default, skip_serializing)]
     pub size: Option<Size>,
     /// Width of the encoder's tokens; 0: that of `size`.

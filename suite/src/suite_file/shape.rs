@@ -1,5 +1,5 @@
-//! Holds a suite against the schema: unknown and missing keys, wrong types and names, counts out of range. All
-//! of them are found at once.
+//! Holds a suite against the schema: unknown and missing keys, wrong types and names, counts out of range.
+//! All of them are found at once.
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -19,8 +19,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Checks `table`. Returns what the schema allows of it, with stand-ins for keys that are missing or wrong
-    /// and have no default, so that the rest can be checked further.
+    /// Checks `table`. Returns what the schema allows of it, with stand-ins for keys that are missing or
+    /// wrong and have no default, so that the rest can be checked further.
     pub fn check(&mut self, table: &Table, schema: &Json) -> Table {
         match self.value(&KeyPath::default(), &Value::Table(table.clone()), schema) {
             Some(Value::Table(table)) => table,

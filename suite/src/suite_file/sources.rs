@@ -50,8 +50,9 @@ impl Place {
 }
 
 impl Sources<'_> {
-    /// All problems in one message: those of the file by their lines, then those of options. `data_set` is the
-    /// position of a problem's data set in a list `[[data]]`. What several data sets have in common is said once.
+    /// All problems in one message: those of the file by their lines, then those of options. `data_set` is
+    /// the position of a problem's data set in a list `[[data]]`. What several data sets have in common is
+    /// said once.
     pub fn message(&self, problems: &[(Option<usize>, Problem)]) -> String {
         let mut found: Vec<(Place, &str)> = problems
             .iter()

@@ -13,23 +13,11 @@ use tar::EntryType;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
 
-use crate::common::{PROGRAM, class_folders, eqr, output, picture, spawn, stderr, succeeded};
+use crate::common::{PROGRAM, class_folders, eqr, is_refusal, output, picture, spawn, stderr, succeeded};
 
 /// `data pack` of class folders `input` to `out.h5`.
 fn pack_args<'a>(input: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
     [&["data", "pack", "class-folders", input, "--out", "out.h5", "--threads", "1"], extra].concat()
-}
-
-/// The command ended with exit code 2 and one `error:` that contains all of `says`.
-fn is_refusal(output: &Output, says: &[&str]) {
-    let text = stderr(output);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert_eq!(text.matches("error:").count(), 1, "{text}");
-    assert!(!text.contains("panicked"), "{text}");
-    assert!(text.matches("(os error").count() <= 1, "the system's words come once: {text}");
-    for part in says {
-        assert!(text.contains(part), "should say `{part}`: {text}");
-    }
 }
 
 /// Packing `input` is refused and leaves neither a pack nor a partial one.

@@ -249,6 +249,18 @@ pub fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}: {}", output.status, stderr(output));
 }
 
+/// The command ended with exit code 2 and one `error:` that contains all of `says`.
+pub fn is_refusal(output: &Output, says: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.matches("error:").count(), 1, "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    assert!(text.matches("(os error").count() <= 1, "the system's words come once: {text}");
+    for part in says {
+        assert!(text.contains(part), "should say `{part}`: {text}");
+    }
+}
+
 /// A cell of a run, without its seal.
 pub fn cell(run: &Path, id: &str) -> serde_json::Value {
     let path: PathBuf = run.join("cells").join(format!("{id}.json"));

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::common::{PROGRAM, output, stderr};
+use crate::common::{PROGRAM, is_refusal, output, stderr};
 use crate::loopback::{Request, Server, rest, status, whole};
 
 /// The program with a mirror, and without the proxies of this machine.
@@ -17,11 +17,7 @@ fn fetch(here: &Path, mirror: &str, args: &[&str]) -> Output {
 }
 
 fn refused(here: &Path, mirror: &str, args: &[&str], says: &[&str]) {
-    let output = fetch(here, mirror, args);
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    let missing: Vec<&&str> = says.iter().filter(|words| !message.contains(**words)).collect();
-    assert!(missing.is_empty(), "{missing:?} in {message}");
+    is_refusal(&fetch(here, mirror, args), says);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use tch::Kind;
 
-use crate::common::{class_folders, eqr, picture, stderr, succeeded, traced};
+use crate::common::{class_folders, eqr, is_refusal, picture, stderr, succeeded, traced};
 
 /// `count` pictures in the folder `flat`.
 fn flat(here: &Path, count: u32) {
@@ -18,11 +18,7 @@ fn flat(here: &Path, count: u32) {
 }
 
 fn refused(here: &Path, args: &[&str], says: &[&str]) {
-    let output = eqr(here, args);
-    let message = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    let missing: Vec<&&str> = says.iter().filter(|words| !message.contains(**words)).collect();
-    assert!(missing.is_empty(), "{missing:?} in {message}");
+    is_refusal(&eqr(here, args), says);
 }
 
 #[test]

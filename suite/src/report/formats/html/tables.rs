@@ -45,7 +45,8 @@ impl<'a> Anchored<'a> {
                         table.sortable {
                             caption { h3 { (explained(&table.title)) } }
                             thead { tr {
-                                // browsers do not print a button in a heading that they repeat on the next page
+                                // browsers do not print a button in a heading that they repeat on the next
+                                // page
                                 @for heading in headings {
                                     th scope="col" { span role="button" tabindex="0" { (explained(heading)) } }
                                 }
