@@ -1,9 +1,10 @@
 //! The two kinds of data sets.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the two views of a pair are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SetKind {
     /// Photographs: view 2 is view 1 transformed with known parameters.

@@ -28,11 +28,14 @@ const IMAGE_LIMIT: usize = 64 << 30;
 pub struct SolidsSpec {
     /// Name of the set in tables.
     pub name: String,
+    /// What a pair is: two renders of an object, or a render, taken as a photograph, and its transformation.
+    #[serde(skip_serializing_if = "is_renders")]
+    pub kind: SetKind,
     /// Side of the images in pixels, 8 to 1024.
     pub side: usize,
     /// Objects per class, at least 2. With `meshes`, the maximum number of objects that are used.
     pub objects_per_class: usize,
-    /// Views per object, at least 2.
+    /// Views per object, at least 2; photographs need only 1.
     pub views: usize,
     /// Share of each class's objects that go to the test split, above 0 and below 1. Both splits get at least
     /// one object per class.
@@ -51,6 +54,7 @@ impl Default for SolidsSpec {
         let name = "solids".to_owned();
         Self {
             name,
+            kind: SetKind::Renders,
             side: 64,
             objects_per_class: 40,
             views: 20,
@@ -71,14 +75,18 @@ impl SolidsSpec {
         ((size as f64 * self.test_fraction).round() as usize).clamp(1, size - 1)
     }
 
-    /// Number of training objects; `None` if it depends on the meshes.
+    /// Number of training objects, or of training photographs; `None` if it depends on the meshes.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a value out of range.
-    pub fn training_objects(&self) -> Result<Option<usize>> {
+    pub fn training_units(&self) -> Result<Option<usize>> {
         self.validate()?;
         let per_class = self.objects_per_class - self.held_out(self.objects_per_class);
-        Ok(self.meshes.is_none().then_some(CLASS_COUNT * per_class))
+        let of_object = match self.kind {
+            SetKind::Renders => 1,
+            SetKind::Photographs => self.views,
+        };
+        Ok(self.meshes.is_none().then_some(CLASS_COUNT * per_class * of_object))
     }
 
     /// Checks every value against its range.
@@ -95,8 +103,11 @@ impl SolidsSpec {
         if !(8..=1024).contains(&self.side) {
             return refuse("side", &self.side, "8 to 1024 pixels");
         }
-        if self.views < 2 {
+        if self.views < 2 && self.kind == SetKind::Renders {
             return refuse("views", &self.views, "2 or more, because a pair is two views of one object");
+        }
+        if self.views < 1 {
+            return refuse("views", &self.views, "1 or more");
         }
         if self.objects_per_class < 2 {
             return refuse("objects_per_class", &self.objects_per_class, "2 or more, one for each split");
@@ -148,7 +159,7 @@ pub fn generate(spec: &SolidsSpec, progress: &(dyn Fn(usize, usize) + Sync)) -> 
     let (mean, std) = channel_statistics(&train.images);
     Ok(Dataset {
         name: spec.name.clone(),
-        kind: SetKind::Renders,
+        kind: spec.kind,
         class_names: source.class_names(),
         mean,
         std,
@@ -254,7 +265,8 @@ impl ObjectSource {
         )?;
         let labels =
             objects.iter().flat_map(|&(_, class)| std::iter::repeat_n(class as i32, views)).collect();
-        Ok(Split { images, labels, scene: Some(SceneLatents { latents, views }) })
+        let scene = (spec.kind == SetKind::Renders).then_some(SceneLatents { latents, views });
+        Ok(Split { images, labels, scene })
     }
 
     /// How the set was made, without local paths.
@@ -263,22 +275,20 @@ impl ObjectSource {
             Self::Procedural { .. } => serde_json::Value::Null,
             Self::Meshes { name, collection } => json!({ "name": name, "blake3": collection.checksum }),
         };
+        let mut spec = json!(spec);
+        spec["meshes"] = meshes;
         json!({
             "generator": "eqr-datasets solids",
             "crate_version": env!("CARGO_PKG_VERSION"),
             "generator_version": GENERATOR_VERSION,
-            "spec": {
-                "name": spec.name,
-                "side": spec.side,
-                "objects_per_class": spec.objects_per_class,
-                "views": spec.views,
-                "test_fraction": spec.test_fraction,
-                "seed": spec.seed,
-                "paint": spec.paint,
-                "meshes": meshes,
-            },
+            "spec": spec,
         })
     }
+}
+
+/// Sets of renders are recorded as they were before there were others.
+fn is_renders(kind: &SetKind) -> bool {
+    *kind == SetKind::Renders
 }
 
 fn file_name(path: &Path) -> String {

@@ -12,13 +12,14 @@
 //! - [`Invariance`] and [`effective_rank()`] of representations; [`PrincipalComponents`];
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
 //!   [`sequential`] tests after each further seed; [`block_analysis`] of methods and seeds;
-//!   [`VarianceComponents`].
+//!   [`VarianceComponents`]; [`bootstrap`] intervals over test objects.
 //!
 //! The crate takes tensors on any device. It contains no code for files, encoders or pretraining. Random
 //! draws depend only on the caller's seeds, and torch's global generator is neither read nor set.
 
 mod accuracy;
 pub mod block_analysis;
+pub mod bootstrap;
 mod checks;
 pub mod confusion;
 mod doubles;

@@ -8,7 +8,7 @@ use crate::draws::permutation;
 use crate::error::{Error, Result};
 use crate::mlp_stack::{NetworkSpec, Sizes, Stack, Training};
 use crate::problem::Problem;
-use crate::r2::R2;
+use crate::r2::{R2, squared_residuals};
 use crate::redraw::{EpochPairs, PairDraw};
 use crate::scaling::{Scaler, TargetScaler};
 use eqr_random::Purpose;
@@ -65,6 +65,8 @@ pub struct Fit {
     pub train: R2,
     /// On the test split.
     pub test: R2,
+    /// Squared residuals of the test split, row by row (M k values).
+    pub test_squares: Vec<f64>,
 }
 
 /// Trains a probe for every problem and seed. The result is indexed `[problem][seed]`, in the order of the
@@ -256,10 +258,15 @@ fn fit_group(
     let one = |p: usize, s: usize| {
         let (problem, network) = (problems[p], p * seeds.len() + s);
         let scalers = (&inputs.scalers[inputs.feature_of[p]], &inputs.target_scalers[p]);
-        let train = score(&stack, network, scalers, &problem.train_x, &problem.train_t);
-        let test = score(&stack, network, scalers, &problem.test_x, &problem.test_t);
+        let outputs = problem.outputs();
+        let train = predict(&stack, network, scalers, &problem.train_x, outputs);
+        let test = predict(&stack, network, scalers, &problem.test_x, outputs);
         match (train, test) {
-            (Some(train), Some(test)) => Ok(Fit { train, test }),
+            (Some(train), Some(test)) => Ok(Fit {
+                train: R2::from_checked(&train, &problem.train_t),
+                test: R2::from_checked(&test, &problem.test_t),
+                test_squares: squared_residuals(&test, &problem.test_t),
+            }),
             _ => Err(Error::Diverged { name: problem.name.clone(), seed: seeds[s] }),
         }
     };
@@ -300,16 +307,16 @@ fn epoch_order(seeds: &[u64], epoch: usize, rows: i64, device: Device) -> Tensor
     Tensor::from_slice(&order).view([seeds.len() as i64, rows]).to_device(device)
 }
 
-/// R2 of a network on features (R, D) and targets (R, k), neither of them standardised yet. `None` if a
-/// prediction is not finite.
-fn score(
+/// Predictions (R, k) of a network for features (R, D) that are not standardised yet, with k = `outputs`, on
+/// the CPU. `None` if one of them is not finite.
+fn predict(
     stack: &Stack,
     network: usize,
     (scaler, target_scaler): (&Scaler, &TargetScaler),
     features: &Tensor,
-    targets: &Tensor,
-) -> Option<R2> {
-    let [rows, outputs] = targets.size()[..] else { unreachable!("targets are (R, k)") };
+    outputs: i64,
+) -> Option<Tensor> {
+    let rows = features.size()[0];
     let piece = |start: i64| {
         let x = features.narrow(0, start, EVALUATION_ROWS.min(rows - start));
         target_scaler.undo(&stack.predict(network, &scaler.apply_float(&x)).narrow(1, 0, outputs))
@@ -317,7 +324,7 @@ fn score(
     let pieces: Vec<Tensor> = (0..rows).step_by(EVALUATION_ROWS as usize).map(piece).collect();
     let predictions = Tensor::cat(&pieces, 0).to_device(Device::Cpu);
     let usable = predictions.isfinite().all().int64_value(&[]) == 1;
-    usable.then(|| R2::from_checked(&predictions, targets))
+    usable.then_some(predictions)
 }
 
 #[cfg(test)]

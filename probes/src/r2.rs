@@ -55,6 +55,12 @@ impl R2 {
     }
 }
 
+/// Squared residuals of `predictions` against `targets`, both (N, k), row by row.
+pub(crate) fn squared_residuals(predictions: &Tensor, targets: &Tensor) -> Vec<f64> {
+    let double = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
+    values(&(double(predictions) - double(targets)).square().reshape([-1]))
+}
+
 /// 1 - (sum of squared residuals) / (sum of squared deviations). Both are in units of the largest deviation,
 /// so that the squares neither overflow nor vanish in any unit of the target.
 fn explained(residual: &Tensor, deviation: &Tensor) -> f64 {

@@ -20,7 +20,7 @@ use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::doubles::{Distinct, Doubles};
 use crate::error::{Error, Result, TensorRole};
 use crate::problem::Problem;
-use crate::r2::R2;
+use crate::r2::{R2, squared_residuals};
 use crate::scaling::{Scaler, rows_in_pieces};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -60,6 +60,8 @@ pub struct LinearFit {
     pub train: R2,
     /// On the test split.
     pub test: R2,
+    /// Squared residuals of the test split, row by row (M k values).
+    pub test_squares: Vec<f64>,
     /// Penalty strength of each output.
     pub lambda: Vec<f64>,
 }
@@ -73,8 +75,10 @@ pub fn fit(problem: &Problem) -> Result<LinearFit> {
         problem.check()?;
         let ridge = Ridge::fit(&problem.name, &problem.train_x, &problem.train_t)?;
         let train = R2::from_checked(&ridge.predict(&problem.train_x), &problem.train_t);
-        let test = R2::from_checked(&ridge.predict(&problem.test_x), &problem.test_t);
-        Ok(LinearFit { train, test, lambda: ridge.lambda })
+        let predictions = ridge.predict(&problem.test_x);
+        let test = R2::from_checked(&predictions, &problem.test_t);
+        let test_squares = squared_residuals(&predictions, &problem.test_t);
+        Ok(LinearFit { train, test, test_squares, lambda: ridge.lambda })
     })
 }
 

@@ -41,6 +41,8 @@ pub enum Purpose {
     /// Position, scale and flip of a segmentation crop. The index is the position of the crop in the list of
     /// all crops.
     SegmentationCrop = 0x105,
+    /// Which objects a bootstrap draw holds. The seed is the number of objects, the index the draw.
+    Bootstrap = 0x106,
 }
 
 impl Purpose {
@@ -101,7 +103,7 @@ mod tests {
             0x2009_9994_3be7_1573,
         ];
         assert_eq!(samples, expected);
-        let purposes = [ProbeWeights, ProbeOrder, ProbeView, TargetPermutation, SegmentationCrop];
+        let purposes = [ProbeWeights, ProbeOrder, ProbeView, TargetPermutation, SegmentationCrop, Bootstrap];
         let probes = purposes.map(|purpose| probe_rng(1, 2, purpose).r#gen::<u64>());
         let expected = [
             0x101c_6a34_6aa8_0e38,

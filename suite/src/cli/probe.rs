@@ -9,6 +9,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
+use eqr_probes::bootstrap::Resampled;
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig};
 use eqr_probes::r2::R2;
 use eqr_probes::stats::Summary;
@@ -30,9 +31,9 @@ use crate::measure::feature_file::FeatureFile;
 use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
-use crate::registry::{R2Metric, TaskFamily};
+use crate::registry::{Predictor, R2Definition, R2Metric, TaskFamily};
 use crate::run_folder::encoder_description::EncoderDescription;
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::transforms::Transforms;
 
@@ -97,7 +98,8 @@ pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let scores = score(args, &features.sets, &worker)?;
     scores.iter().for_each(warn_of_undefined);
     let floor = if features.floor.is_empty() { vec![] } else { score(args, &features.floor, &worker)? };
-    let found = Found { scores: &scores, floor: &floor };
+    let draws = regression::resampled(&scores);
+    let found = Found { scores: &scores, floor: &floor, draws: &draws };
     let text = if args.json { as_json(found, &features) } else { as_table(found, &features.geometry) };
     print_text(&text).map_err(Failure::run)
 }
@@ -122,11 +124,33 @@ struct Features {
 struct Found<'a> {
     scores: &'a [Scores<'a>],
     floor: &'a [Scores<'a>],
+    /// Draws over the test objects.
+    draws: &'a [ResampledMetric],
 }
 
 impl<'a> Found<'a> {
     fn all(self) -> impl Iterator<Item = (&'a Scores<'a>, Option<&'a Scores<'a>>)> {
         self.scores.iter().enumerate().map(move |(place, scores)| (scores, self.floor.get(place)))
+    }
+
+    /// 95% interval of an R2 over the test objects; `None` if there are too few of them.
+    fn interval(
+        self,
+        question: &Question,
+        definition: R2Definition,
+        predictor: Predictor,
+    ) -> Option<(f64, f64)> {
+        let metric = question.metric(definition, predictor).to_string();
+        let draws =
+            self.draws.iter().find(|draws| draws.task == question.task() && draws.metric == metric)?;
+        Some(Resampled::from_values(draws.values.clone())?.interval())
+    }
+
+    /// The intervals of both definitions, by the names of the R2s.
+    fn intervals(self, question: &Question, predictor: Predictor) -> Value {
+        let interval = |definition| self.interval(question, definition, predictor);
+        let (pooled, per_output) = (R2Metric::POOLED.to_string(), R2Metric::PER_OUTPUT.to_string());
+        json!({(pooled): interval(R2Definition::Pooled), (per_output): interval(R2Definition::PerOutput)})
     }
 }
 
@@ -161,8 +185,14 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     };
     let (train, test) = (source("train")?, source("test")?);
     say(&format!("features of {}", opened.pack.path().display()));
-    let evaluation =
-        Evaluation { transforms: &transforms, probe: &probe, pack: &opened.pack, train: &train, test: &test };
+    let evaluation = Evaluation {
+        transforms: &transforms,
+        probe: &probe,
+        pack: &opened.pack,
+        train: &train,
+        test: &test,
+        resamples: true,
+    };
     duration::say_encoding(&encoder, evaluation.views(args.combined));
     let sets = tch::no_grad(|| evaluation.pair_sets(&*encoder, args.combined))?;
     let geometry = tch::no_grad(|| geometry::measure(&evaluation, &*encoder))?;
@@ -232,8 +262,10 @@ fn as_json(found: Found, Features { geometry, encoder, .. }: &Features) -> Strin
     let target = |(scores, floor): (&Scores, Option<&Scores>)| {
         let all = mlp_scores(scores);
         let mut mlp = r2_json(&mean_r2(&all));
+        mlp.insert("ci95".into(), found.intervals(&scores.question, Predictor::Mlp));
         mlp.insert("seeds".into(), all.iter().map(|r2| Value::Object(r2_json(r2))).collect());
         let mut linear = r2_json(&scores.linear.test);
+        linear.insert("ci95".into(), found.intervals(&scores.question, Predictor::Linear));
         linear.insert("lambda".into(), json!(scores.linear.lambda));
         let mut probes = json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)});
         if let Some(floor) = floor {
@@ -262,16 +294,24 @@ fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
         let (mlp, linear, constant) =
             (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
         let random = floor.map(mlp_scores);
-        let random = random.iter().map(|all| ("MLP, random weights", &all[..]));
-        let trained = [("MLP", &mlp[..]), ("linear", &linear), ("constant", &constant)];
-        for (probe, all) in trained.into_iter().chain(random) {
+        let random = random.iter().map(|all| ("MLP, random weights", &all[..], None));
+        let trained = [
+            ("MLP", &mlp[..], Some(Predictor::Mlp)),
+            ("linear", &linear, Some(Predictor::Linear)),
+            ("constant", &constant, None),
+        ];
+        for (probe, all, predictor) in trained.into_iter().chain(random) {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
-            let spread = |value: fn(&R2) -> Option<f64>| cell(&all.iter().map(value).collect::<Vec<_>>());
+            let spread = |value: fn(&R2) -> Option<f64>, definition| {
+                let interval =
+                    predictor.and_then(|predictor| found.interval(&scores.question, definition, predictor));
+                cell(&all.iter().map(value).collect::<Vec<_>>(), interval)
+            };
             table.add_row([
                 &*one_line(&name),
                 probe,
-                &spread(|r2| r2.pooled),
-                &spread(|r2| r2.per_output),
+                &spread(|r2| r2.pooled, R2Definition::Pooled),
+                &spread(|r2| r2.per_output, R2Definition::PerOutput),
                 &outputs.join(" "),
             ]);
         }
@@ -282,8 +322,14 @@ fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
     format!("{table}\n{geometry}")
 }
 
-/// A value, with its standard deviation if there are several seeds.
-fn cell(values: &[Option<f64>]) -> String {
+/// A value, with its standard deviation if there are several seeds of the probe, and its interval over the
+/// test objects.
+fn cell(values: &[Option<f64>], interval: Option<(f64, f64)>) -> String {
+    let interval = interval.map(|(low, high)| format!(" [{low:.3}, {high:.3}]")).unwrap_or_default();
+    format!("{}{interval}", mean_and_std(values))
+}
+
+fn mean_and_std(values: &[Option<f64>]) -> String {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return number(None) };
     match Summary::from_values(&values) {
         Ok(Summary { mean, std: Some(std), .. }) => format!("{mean:.3} ± {std:.3}"),
@@ -309,7 +355,8 @@ mod tests {
         };
         let mean = mean_r2(&[r2(0.25, Some(0.5)), r2(0.75, None)]);
         assert_eq!(mean, R2 { pooled: Some(0.5), per_output: None, outputs: vec![Some(0.5), None] });
-        assert_eq!([cell(&[Some(0.5)]), cell(&[Some(0.5), None])], ["0.500", "undefined"]);
-        assert_eq!(cell(&[Some(0.25), Some(0.75)]), "0.500 ± 0.354");
+        assert_eq!([cell(&[Some(0.5)], None), cell(&[Some(0.5), None], None)], ["0.500", "undefined"]);
+        let interval = Some((0.25, 0.75));
+        assert_eq!(cell(&[Some(0.25), Some(0.75)], interval), "0.500 ± 0.354 [0.250, 0.750]");
     }
 }

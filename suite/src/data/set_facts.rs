@@ -53,14 +53,14 @@ impl SetFacts {
     /// # Errors
     /// A value out of range.
     pub fn of_solids(spec: &SolidsSpec) -> Result<Option<SetFacts>> {
-        Ok(spec.training_objects()?.map(|units| SetFacts {
+        Ok(spec.training_units()?.map(|units| SetFacts {
             name: spec.name.clone(),
             place: "data.spec".to_owned(),
-            kind: SetKind::Renders,
+            kind: spec.kind,
             side: spec.side,
             units,
             classes: CLASS_COUNT,
-            views: spec.views,
+            views: if spec.kind == SetKind::Renders { spec.views } else { 2 },
         }))
     }
 

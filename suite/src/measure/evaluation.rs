@@ -36,6 +36,8 @@ pub struct Evaluation<'a> {
     pub train: &'a PairSource,
     /// Test split.
     pub test: &'a PairSource,
+    /// Whether values get the draws of a bootstrap over test objects, as those of an encoder that exists once.
+    pub resamples: bool,
 }
 
 impl Evaluation<'_> {

@@ -2,7 +2,8 @@
 //! the groups `train`, `test` and, for transfer, `val`:
 //!
 //! - for probes, `features_1` and `features_2` (N, D), the two views of each pair, and `targets/<name>` (N,
-//!   k), the transformation from the first view to the second;
+//!   k), the transformation from the first view to the second; `test/objects` (N) may say which test pairs
+//!   are of one object, for the bootstrap;
 //! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
 //! All float types, float16 among them, are read as float32, those of targets as float64, and labels of all integer types as
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_datasets::FileKind;
+use eqr_probes::bootstrap::Objects;
 use eqr_probes::linear_classification::LabelledFeatures;
 use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
@@ -66,6 +68,7 @@ impl FeatureFile {
         let train = self.both_views("train")?.to_device(device);
         let test = self.both_views("test")?.to_device(device);
         self.same_width("test/features_1", &test, &train, 2)?;
+        let objects = self.test_objects(&test)?;
         let set = |task: String| {
             let target = |split: &str, features: &Tensor| {
                 let dataset = format!("{split}/targets/{task}");
@@ -75,9 +78,15 @@ impl FeatureFile {
             };
             let (train_t, test_t) = (target("train", &train)?, target("test", &test)?);
             self.same_width(&format!("test/targets/{task}"), &test_t, &train_t, 1)?;
-            let pairs =
-                |y: &Tensor, target| PairFeatures { y: y.shallow_clone(), grid: None, target, redrawn: None };
-            let (train, test) = (pairs(&train, train_t), pairs(&test, test_t));
+            let pairs = |y: &Tensor, target, objects| PairFeatures {
+                y: y.shallow_clone(),
+                grid: None,
+                target,
+                objects,
+                redrawn: None,
+            };
+            let each = Objects::of_rows(train.size()[0] as usize);
+            let (train, test) = (pairs(&train, train_t, each), pairs(&test, test_t, objects.clone()));
             Ok(PairSet { task, combined: false, train, test })
         };
         names.into_iter().map(set).collect()
@@ -186,6 +195,18 @@ impl FeatureFile {
             first.size()
         );
         Ok(Tensor::cat(&[first, second], 1))
+    }
+
+    /// The object of each test pair: `test/objects` (N), any integers; without it, every pair is an object of
+    /// its own.
+    fn test_objects(&self, features: &Tensor) -> Result<Objects> {
+        const DATASET: &str = "test/objects";
+        if self.file.dataset(DATASET).is_err() {
+            return Ok(Objects::of_rows(features.size()[0] as usize));
+        }
+        let objects = self.labels(DATASET)?;
+        self.same_length(DATASET, &objects, features, "test/features_1")?;
+        Ok(Objects::new(&Vec::<i64>::try_from(&objects)?))
     }
 
     /// Names under `train/targets`, which must equal those under `test/targets`.

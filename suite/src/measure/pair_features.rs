@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use eqr_probes::bootstrap::Objects;
 use eqr_probes::redraw::{PairDraw, Redraw, TargetOfPairs};
 use tch::Tensor;
 
@@ -30,6 +31,8 @@ pub struct PairFeatures {
     pub grid: Option<Tensor>,
     /// (N, k): the parameters of the transformation from the first view to the second.
     pub target: Tensor,
+    /// The object or photograph of each pair.
+    pub objects: Objects,
     /// How the pairs of later epochs are drawn; `None` if all epochs have these pairs.
     pub redrawn: Option<RedrawnPairs>,
 }
@@ -73,14 +76,20 @@ impl PairSet {
 }
 
 impl PairFeatures {
-    /// Pairs from the representations of N first and N second views, with targets (N, k).
-    pub(super) fn new(first: &Representation, second: &Representation, target: &Tensor) -> PairFeatures {
+    /// Pairs of `objects` from the representations of N first and N second views, with targets (N, k).
+    pub(super) fn new(
+        first: &Representation,
+        second: &Representation,
+        target: &Tensor,
+        objects: &Objects,
+    ) -> PairFeatures {
         let beside = |first: &Tensor, second: &Tensor| Tensor::cat(&[first, second], 1);
         let grids = first.grid.as_ref().zip(second.grid.as_ref());
         PairFeatures {
             y: beside(&first.y, &second.y),
             grid: grids.map(|(first, second)| beside(first, second)),
             target: target.shallow_clone(),
+            objects: objects.clone(),
             redrawn: None,
         }
     }
@@ -88,7 +97,7 @@ impl PairFeatures {
     /// The same features with other targets. The feature tensors are shared, not copied.
     pub(super) fn with_target(&self, target: Tensor) -> PairFeatures {
         let grid = self.grid.as_ref().map(Tensor::shallow_clone);
-        PairFeatures { y: self.y.shallow_clone(), grid, target, redrawn: None }
+        PairFeatures { y: self.y.shallow_clone(), grid, target, objects: self.objects.clone(), redrawn: None }
     }
 
     /// The features that a readout reads, (N, columns of both views).
@@ -128,8 +137,8 @@ mod tests {
         let view =
             |start: f32| Tensor::from_slice(&[start, start + 1.0, start + 2.0, start + 3.0]).view([1, 4]);
         let [first, second] = [view(0.0), view(10.0)].map(|y| Representation { y, grid: None });
-        let pairs =
-            PairFeatures::new(&first, &second, &Tensor::zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu)));
+        let target = Tensor::zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu));
+        let pairs = PairFeatures::new(&first, &second, &target, &Objects::of_rows(1));
         let read = |readout| Vec::<f32>::try_from(pairs.read(readout).reshape([-1])).unwrap();
         assert_eq!(read(Readout::Y), [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0]);
         assert_eq!(read(Readout::Invariant), [0.0, 1.0, 10.0, 11.0]);

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
+use eqr_probes::bootstrap::Objects;
 use tch::Tensor;
 
 use crate::data::pairs::PairSource;
@@ -32,7 +33,7 @@ impl Evaluation<'_> {
         let test = Renders::encode(encoder, self.test, self.probe.test_pairs, TEST_PAIRS_SEED)?;
         let pairs = |renders: &Renders| {
             let (first, second, parameters) = renders.first_epoch();
-            self.split_by_task(&first, &second, &parameters)
+            self.split_by_task(&first, &second, &parameters, &renders.objects())
         };
         let mut sets = self.joined(pairs(&train), pairs(&test), false);
         let mut start = 0;
@@ -52,7 +53,7 @@ impl Evaluation<'_> {
         for transform in active {
             let pairs = |photographs: &Photographs| -> Result<PairFeatures> {
                 let (second, target) = photographs.second_views(encoder, &[*transform])?;
-                Ok(PairFeatures::new(&photographs.first, &second, &target))
+                Ok(PairFeatures::new(&photographs.first, &second, &target, &photographs.objects()))
             };
             let (train, test) = (pairs(&train)?, pairs(&test)?);
             sets.push(PairSet { task: transform.name().to_owned(), combined: false, train, test });
@@ -60,7 +61,7 @@ impl Evaluation<'_> {
         if combined {
             let pairs = |photographs: &Photographs| -> Result<Vec<PairFeatures>> {
                 let (second, target) = photographs.second_views(encoder, active)?;
-                Ok(self.split_by_task(&photographs.first, &second, &target))
+                Ok(self.split_by_task(&photographs.first, &second, &target, &photographs.objects()))
             };
             sets.extend(self.joined(pairs(&train)?, pairs(&test)?, true));
         }
@@ -73,8 +74,9 @@ impl Evaluation<'_> {
         first: &Representation,
         second: &Representation,
         parameters: &Tensor,
+        objects: &Objects,
     ) -> Vec<PairFeatures> {
-        let all = PairFeatures::new(first, second, parameters);
+        let all = PairFeatures::new(first, second, parameters, objects);
         let mut start = 0;
         let of_task = |task: &EquivarianceTask| {
             let target = all.target.narrow(1, start, task.outputs).contiguous();
@@ -114,6 +116,12 @@ impl<'a> Photographs<'a> {
             first.push(encoder.represent(&source.normalise(&view1.pixels()))?);
         }
         Ok(Photographs { source, units, seed, first: Representation::concatenated(&first) })
+    }
+
+    /// The photograph of each pair, draw after draw.
+    fn objects(&self) -> Objects {
+        let of_draw = || self.units.iter().map(|&unit| unit as i64);
+        Objects::new(&(0..DRAWS).flat_map(|_| of_draw()).collect::<Vec<_>>())
     }
 
     /// Representations of the second views made by `transforms`, and the parameters of the transforms.

@@ -9,28 +9,35 @@ use crate::measure::evaluation::Evaluation;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::pair_features::PairSet;
 use crate::measure::{classification, exact_map, geometry, reconstruction, regression, retrieval};
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::{MeasuredValue, MeasuredValues};
 use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::EquivarianceTask;
 
 /// A measure that applies to any encoder.
-type EncoderMeasure = fn(&Evaluation, &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>>;
+type EncoderMeasure = fn(&Evaluation, &dyn FeatureEncoder) -> Result<MeasuredValues>;
 
 /// A measure that applies to networks trained by this program, with their heads.
-type NetworkMeasure = fn(&Evaluation, &Network) -> Result<Vec<MeasuredValue>>;
+type NetworkMeasure = fn(&Evaluation, &Network) -> Result<MeasuredValues>;
 
 /// The measures of any encoder, in the order of the cell's values.
-const ENCODER_MEASURES: [EncoderMeasure; 4] =
-    [regression::measure, exact_map::measure, geometry::measure, classification::measure];
+const ENCODER_MEASURES: [EncoderMeasure; 4] = [
+    regression::measure,
+    |evaluation, encoder| exact_map::measure(evaluation, encoder).map(Into::into),
+    |evaluation, encoder| geometry::measure(evaluation, encoder).map(Into::into),
+    |evaluation, encoder| classification::measure(evaluation, encoder).map(Into::into),
+];
 
 /// The additional measures of a network. Their values follow those of its encoder.
-const NETWORK_MEASURES: [NetworkMeasure; 2] = [reconstruction::measure, retrieval::measure];
+const NETWORK_MEASURES: [NetworkMeasure; 2] = [
+    |evaluation, network| reconstruction::measure(evaluation, network).map(Into::into),
+    |evaluation, network| retrieval::measure(evaluation, network).map(Into::into),
+];
 
 /// All values of an encoder.
 ///
 /// # Errors
 /// Images that cannot be read, an encoder that fails, features that are not finite.
-pub fn measure_encoder(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<Vec<MeasuredValue>> {
+pub fn measure_encoder(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<MeasuredValues> {
     tch::no_grad(|| all(ENCODER_MEASURES.iter().map(|measure| measure(evaluation, encoder))))
 }
 
@@ -38,7 +45,7 @@ pub fn measure_encoder(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) ->
 ///
 /// # Errors
 /// As [`measure_encoder`].
-pub fn measure_network(evaluation: &Evaluation, network: &Network) -> Result<Vec<MeasuredValue>> {
+pub fn measure_network(evaluation: &Evaluation, network: &Network) -> Result<MeasuredValues> {
     let of_encoder = measure_encoder(evaluation, network);
     let rest = NETWORK_MEASURES.iter().map(|measure| tch::no_grad(|| measure(evaluation, network)));
     all([of_encoder].into_iter().chain(rest))
@@ -62,10 +69,10 @@ pub fn measure_features(
     tasks: &[EquivarianceTask],
     probe: &Probe,
     device: Device,
-) -> Result<Vec<MeasuredValue>> {
-    let mut values = regression::measure_sets(&feature_sets(file, tasks, device)?, probe)?;
+) -> Result<MeasuredValues> {
+    let mut values = regression::measure_sets(&feature_sets(file, tasks, device)?, probe, true)?;
     if file.has_labelled() {
-        values.extend(classification::measure_features(&file.classification(device)?, probe)?);
+        values.extend(classification::measure_features(&file.classification(device)?, probe)?.into());
     }
     Ok(values)
 }
@@ -84,6 +91,10 @@ pub fn feature_sets(file: &FeatureFile, tasks: &[EquivarianceTask], device: Devi
     Ok(sets)
 }
 
-fn all(values: impl Iterator<Item = Result<Vec<MeasuredValue>>>) -> Result<Vec<MeasuredValue>> {
-    Ok(values.collect::<Result<Vec<_>>>()?.concat())
+fn all(values: impl Iterator<Item = Result<MeasuredValues>>) -> Result<MeasuredValues> {
+    let mut all = MeasuredValues::default();
+    for values in values {
+        all.extend(values?);
+    }
+    Ok(all)
 }

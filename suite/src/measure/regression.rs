@@ -3,18 +3,19 @@
 use std::rc::Rc;
 
 use eqr_datasets::transforms::Transform;
+use eqr_probes::bootstrap::{Statistic, resample};
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::redraw::TargetOfPairs;
 use eqr_probes::ridge::{self, LinearFit};
 use eqr_probes::{Problem, quaternion};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::pair_features::PairSet;
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
 use crate::suite_file::probe::Probe;
 
 /// One regression problem: a target of a set, and the features that predict it.
@@ -54,6 +55,11 @@ impl<'a> Question<'a> {
         })
     }
 
+    /// The task whose parameters are predicted.
+    pub fn task(&self) -> &str {
+        &self.set.task
+    }
+
     /// Training pairs, features and outputs.
     pub(super) fn shape(&self) -> [i64; 3] {
         let x = self.set.train.read(self.readout).size();
@@ -66,13 +72,22 @@ impl<'a> Question<'a> {
         format!("{}{}", self.set.task, &metric[R2Metric::PER_OUTPUT.to_string().len()..])
     }
 
-    fn metric(&self, definition: R2Definition, predictor: Predictor) -> R2Metric {
+    /// The metric of this question for a definition and a predictor.
+    pub fn metric(&self, definition: R2Definition, predictor: Predictor) -> R2Metric {
         R2Metric {
             definition,
             predictor,
             canonical: self.canonical,
             combined: self.set.combined,
             readout: self.readout,
+        }
+    }
+
+    /// (M, k): the targets of the test pairs.
+    fn test_target(&self) -> Tensor {
+        match self.canonical {
+            true => quaternion::canonical(&self.set.test.target),
+            false => self.set.test.target.shallow_clone(),
         }
     }
 
@@ -89,7 +104,7 @@ impl<'a> Question<'a> {
             train_t: target(&train.target, 0),
             redraw: train.redrawn.as_ref().map(|pairs| pairs.redraw(readout, target)),
             test_x: test.read(readout),
-            test_t: signed(&test.target),
+            test_t: self.test_target(),
         }
     }
 
@@ -105,6 +120,47 @@ impl<'a> Question<'a> {
         };
         all.into_iter().filter_map(value).collect()
     }
+}
+
+impl Scores<'_> {
+    /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP probes as a
+    /// mean over their seeds and of the linear probe.
+    pub fn statistics(&self) -> Vec<(R2Metric, Statistic)> {
+        let target = self.question.test_target().to_device(Device::Cpu);
+        let squares = |all: &[f64]| Tensor::from_slice(all).view_as(&target);
+        let mlp =
+            self.mlp.iter().map(|fit| squares(&fit.test_squares)).sum::<Tensor>() / self.mlp.len() as f64;
+        let linear = squares(&self.linear.test_squares);
+        let mut statistics = Vec::new();
+        for (predictor, squares) in [(Predictor::Mlp, mlp), (Predictor::Linear, linear)] {
+            let metric = |definition| self.question.metric(definition, predictor);
+            let per_output = Statistic::r2_per_output(&squares, &target);
+            statistics.push((metric(R2Definition::PerOutput), per_output));
+            statistics.push((metric(R2Definition::Pooled), Statistic::pooled_r2(&squares, &target)));
+        }
+        statistics
+    }
+}
+
+/// The draws of a bootstrap over the test objects, for every metric of [`Scores::statistics`] that has them.
+pub fn resampled(scores: &[Scores]) -> Vec<ResampledMetric> {
+    let mut all = Vec::new();
+    for of_objects in scores.chunk_by(|a, b| a.question.set.test.objects == b.question.set.test.objects) {
+        let objects = &of_objects[0].question.set.test.objects;
+        let tasks = of_objects.iter().flat_map(|scores| {
+            scores
+                .statistics()
+                .into_iter()
+                .map(|(metric, statistic)| (&scores.question.set.task, metric, statistic))
+        });
+        let (names, statistics): (Vec<_>, Vec<_>) =
+            tasks.map(|(task, metric, statistic)| ((task, metric.to_string()), statistic)).unzip();
+        let found = names.into_iter().zip(resample(objects, &statistics));
+        all.extend(
+            found.filter_map(|((task, metric), draws)| Some(ResampledMetric::new(task, &metric, &draws?))),
+        );
+    }
+    all
 }
 
 /// Fits an MLP probe for each seed, then linear probes, and scores both beside the constant predictor.
@@ -134,26 +190,32 @@ pub fn score<'a>(
 pub(super) fn measure(
     evaluation: &Evaluation,
     encoder: &dyn FeatureEncoder,
-) -> anyhow::Result<Vec<MeasuredValue>> {
+) -> anyhow::Result<MeasuredValues> {
     let sets = evaluation.pair_sets(encoder, evaluation.probe.combined)?;
-    measure_sets(&sets, evaluation.probe)
+    measure_sets(&sets, evaluation.probe, evaluation.resamples)
 }
 
-/// Like [`measure`], but from pairs that are already encoded.
-pub(super) fn measure_sets(sets: &[PairSet], probe: &Probe) -> anyhow::Result<Vec<MeasuredValue>> {
+/// Like [`measure`], but from pairs that are already encoded; with `resamples`, with the draws of the values.
+pub(super) fn measure_sets(
+    sets: &[PairSet],
+    probe: &Probe,
+    resamples: bool,
+) -> anyhow::Result<MeasuredValues> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
-    let mut values = Vec::new();
+    let (mut values, mut draws) = (Vec::new(), Vec::new());
     for questions in questions_by_readout(sets, probe) {
-        for Scores { question, mlp, linear, .. } in
-            score(questions, &seeds, &probe.regression, Precision::Fp32, &mut |_, _| {})?
-        {
-            values.extend(mlp_values(&question, &seeds, &mlp));
+        let scores = score(questions, &seeds, &probe.regression, Precision::Fp32, &mut |_, _| {})?;
+        for Scores { question, mlp, linear, .. } in &scores {
+            values.extend(mlp_values(question, &seeds, mlp));
             values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
+        }
+        if resamples {
+            draws.extend(resampled(&scores));
         }
     }
     values.extend(constant_values(sets)?);
     values.extend(shuffled_values(sets, &probe.regression)?);
-    Ok(values)
+    Ok(MeasuredValues { values, resampled: draws })
 }
 
 /// A point of the curve of R2 against steps: MLP probes of one seed, and the constant predictor.
@@ -219,7 +281,8 @@ fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use eqr_probes::bootstrap::Objects;
+    use tch::Kind;
 
     use super::*;
     use crate::measure::pair_features::PairFeatures;
@@ -229,6 +292,7 @@ mod tests {
         PairFeatures {
             y: Tensor::zeros([target.size()[0], 8], (Kind::Float, Device::Cpu)),
             grid: None,
+            objects: Objects::of_rows(target.size()[0] as usize),
             target,
             redrawn: None,
         }

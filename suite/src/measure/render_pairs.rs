@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use eqr_datasets::view_pairs;
+use eqr_probes::bootstrap::Objects;
 use eqr_probes::redraw::{EpochPairs, PairDraw};
 use tch::{Device, Tensor};
 
@@ -16,6 +17,8 @@ use crate::measure::pair_features::RedrawnPairs;
 /// The encoded images of a split, and how pairs are drawn from them.
 pub(super) struct Renders {
     images: Representation,
+    /// Rows of one object in `images`.
+    views: i64,
     draw: PairDraw,
 }
 
@@ -29,13 +32,20 @@ impl Renders {
     ) -> Result<Renders> {
         let images = encode(encoder, source, &source.indices())?;
         let draw = draw(source.share(), count, seed, images.y.device());
-        Ok(Renders { images, draw })
+        Ok(Renders { images, views: source.views() as i64, draw })
     }
 
     /// Representations of the first and second views, and the parameters between them, in epoch 0.
     pub(super) fn first_epoch(&self) -> (Representation, Representation, Tensor) {
         let EpochPairs { first, second, parameters } = (self.draw)(0);
         (self.images.select(&first), self.images.select(&second), parameters)
+    }
+
+    /// The object of each pair of epoch 0.
+    pub(super) fn objects(&self) -> Objects {
+        let first = (self.draw)(0).first.to_device(Device::Cpu);
+        let first: Vec<i64> = Vec::try_from(&first).expect("one row a pair");
+        Objects::new(&first.into_iter().map(|row| row / self.views).collect::<Vec<_>>())
     }
 
     /// The pairs of later epochs, with `outputs` parameters from column `start` on as targets.

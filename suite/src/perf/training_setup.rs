@@ -158,7 +158,7 @@ fn model_and_batch(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
     };
     let suite = Suite::load(name, &[])?;
     let (kind, image) = match &suite.data {
-        Data::Solids { spec } => (SetKind::Renders, spec.side as i64),
+        Data::Solids { spec } => (spec.kind, spec.side as i64),
         Data::Pack { .. } => (SetKind::Photographs, args.img),
     };
     let batch = i64::try_from(suite.train.batch).context("train.batch")?;

@@ -1,6 +1,8 @@
 //! Columns of tables: one quantity for every method, its best entry, and the rows and notes of several
 //! columns.
 
+use std::collections::BTreeMap;
+
 use eqr_probes::stats::{Summary, holm};
 
 use super::legend::{LEVEL, SEEDS};
@@ -196,10 +198,10 @@ fn entries(columns: &[Column]) -> Vec<Vec<TableEntry>> {
         let entry = |(place, method): (usize, &MethodSample)| {
             let mark =
                 marked.iter().find(|(marked, _)| *marked == place).map_or(Mark::None, |(_, mark)| *mark);
-            let values = method.sample.as_ref().map(Sample::values).unwrap_or_default();
-            let is_fixed = method.sample.as_ref().is_some_and(Sample::is_fixed);
-            let show_n = values.len() != usual_n && !is_fixed;
-            TableEntry::estimate(values, mark, show_n, Unit::Share)
+            let Some(sample) = &method.sample else { return TableEntry::Missing };
+            let Some(summary) = sample.summary() else { return TableEntry::Missing };
+            let show_n = summary.n != usual_n && !sample.is_fixed();
+            TableEntry::Estimate { summary, values: sample.values(), mark, show_n, unit: Unit::Share }
         };
         column.samples.iter().enumerate().map(entry).collect()
     };
@@ -239,16 +241,23 @@ pub fn single_note(columns: &[Column]) -> Option<Note> {
 /// A note on the rows of a single encoder that was trained elsewhere.
 pub fn fixed_note(columns: &[Column]) -> Option<Note> {
     let samples = columns.iter().flat_map(|column| &column.samples);
-    let fixed = samples.filter(|method| method.sample.as_ref().is_some_and(Sample::is_fixed));
-    let mut names: Vec<&str> = fixed.map(|method| method.method.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    (!names.is_empty()).then(|| {
-        Note::Plain(format!(
-            "{}: one training, made elsewhere, without a spread over seeds.",
-            names.join("; ")
-        ))
-    })
+    let fixed = samples.filter_map(|method| {
+        let sample = method.sample.as_ref().filter(|sample| sample.is_fixed())?;
+        Some((method.method.as_str(), sample.draws_of_one().is_some()))
+    });
+    let fixed: BTreeMap<&str, bool> = fixed.collect();
+    let names = |resampled: bool| {
+        let names = fixed.iter().filter(|(_, has_draws)| **has_draws == resampled).map(|(name, _)| *name);
+        names.collect::<Vec<_>>().join("; ")
+    };
+    let sentences = [
+        (names(true), "its interval is a bootstrap over test objects, and holds no spread over seeds"),
+        (names(false), "without a spread over seeds"),
+    ];
+    let said = sentences.into_iter().filter(|(names, _)| !names.is_empty());
+    let said: Vec<String> =
+        said.map(|(names, what)| format!("{names}: one training, made elsewhere; {what}.")).collect();
+    (!said.is_empty()).then(|| Note::Plain(said.join(" ")))
 }
 
 /// A note on how many entries are still missing.

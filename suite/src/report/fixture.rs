@@ -116,5 +116,6 @@ fn cell(method: &str, seed: u64) -> Cell {
         resumed: false,
         external: false,
         encoder: None,
+        resampled: Vec::new(),
     }
 }

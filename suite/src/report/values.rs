@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eqr_probes::VarianceComponents;
+use eqr_probes::bootstrap::Resampled;
 use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::registry::R2Metric;
 use crate::report::curve_values::{CurveValue, curve_values};
 use crate::run_folder::cell::{Cell, CellKind};
-use crate::run_folder::metric::Metric;
+use crate::run_folder::metric::{Metric, ResampledMetric};
 
 /// The measurements that tables show: of encoders at the end of their training, or after some steps.
 #[derive(Default)]
@@ -65,6 +66,8 @@ pub struct Sample {
     draws: BTreeMap<u64, Vec<f64>>,
     /// Whether the encoder was pretrained elsewhere, so that its seeds do not pair with those of this run.
     external: bool,
+    /// Values in the draws of a bootstrap over test objects, of an encoder that exists once.
+    resampled: Option<Resampled>,
 }
 
 /// How two samples were compared.
@@ -76,6 +79,8 @@ pub enum Test {
     Welch,
     /// Paired by pretraining seed, at one of several looks.
     Sequential,
+    /// Bootstrap over the test objects of two encoders that exist once each.
+    Bootstrap,
 }
 
 /// A comparison of two samples.
@@ -109,6 +114,7 @@ impl Values {
         let mut values = Values::default();
         for cell in cells {
             cell.metrics.iter().for_each(|metric| values.add(cell, metric));
+            cell.resampled.iter().for_each(|metric| values.add_draws(cell, metric));
             if let Some(encoder) = &cell.encoder {
                 values.encoders.entry(cell.method.clone()).or_default().insert(encoder.line());
             }
@@ -123,21 +129,25 @@ impl Values {
     }
 
     fn add(&mut self, cell: &Cell, metric: &Metric) {
-        let quantity = match cell.kind {
-            CellKind::Transfer | CellKind::Segment => {
-                Quantity::on(&metric.dataset, &metric.task, &metric.metric)
-            }
-            CellKind::Probe | CellKind::Pretrain => {
-                self.datasets.insert(metric.dataset.clone());
-                Quantity::probed(&metric.task, &metric.metric)
-            }
-        };
+        if matches!(cell.kind, CellKind::Probe | CellKind::Pretrain) {
+            self.datasets.insert(metric.dataset.clone());
+        }
+        let quantity = quantity(cell, &metric.dataset, &metric.task, &metric.metric);
         if metric.value.is_finite() {
             let sample = self.samples.entry((metric.method.clone(), quantity)).or_default();
             sample.external = cell.external;
             sample.draws.entry(metric.pretrain_seed).or_default().push(metric.value);
         } else {
             self.not_finite += 1;
+        }
+    }
+
+    /// Adds the draws of a metric to its values, which were added before.
+    fn add_draws(&mut self, cell: &Cell, ResampledMetric { task, metric, values }: &ResampledMetric) {
+        let Some(dataset) = cell.metrics.first().map(|metric| metric.dataset.as_str()) else { return };
+        let key = (cell.method.clone(), quantity(cell, dataset, task, metric));
+        if let Some(sample) = self.samples.get_mut(&key) {
+            sample.resampled = Resampled::from_values(values.clone());
         }
     }
 
@@ -190,6 +200,14 @@ impl Values {
     }
 }
 
+/// The quantity that a metric of a cell belongs to.
+fn quantity(cell: &Cell, dataset: &str, task: &str, metric: &str) -> Quantity {
+    match cell.kind {
+        CellKind::Transfer | CellKind::Segment => Quantity::on(dataset, task, metric),
+        CellKind::Probe | CellKind::Pretrain => Quantity::probed(task, metric),
+    }
+}
+
 impl Sample {
     /// One value per pretraining seed, in their order: the mean over its draws.
     pub fn values(&self) -> Vec<f64> {
@@ -201,9 +219,19 @@ impl Sample {
         self.external && self.draws.len() == 1
     }
 
-    /// Mean, spread and interval over the pretraining seeds.
+    /// Mean, spread and interval over the pretraining seeds. The interval of an encoder that exists once is
+    /// that of the bootstrap over its test objects.
     pub fn summary(&self) -> Option<Summary> {
-        Summary::from_values(&self.values()).ok()
+        let summary = Summary::from_values(&self.values()).ok()?;
+        Some(match self.draws_of_one() {
+            Some(draws) => Summary { ci95: Some(draws.interval()), ..summary },
+            None => summary,
+        })
+    }
+
+    /// The draws over test objects, if it is one encoder that was trained elsewhere.
+    pub fn draws_of_one(&self) -> Option<&Resampled> {
+        self.resampled.as_ref().filter(|_| self.is_fixed())
     }
 
     /// Where the variance of the draws comes from.
@@ -214,6 +242,8 @@ impl Sample {
     /// The mean of several samples, seed by seed, over the seeds that all of them have.
     pub fn mean(samples: &[&Sample]) -> Option<Sample> {
         let external = samples.iter().any(|sample| sample.external);
+        let draws: Option<Vec<&Resampled>> = samples.iter().map(|sample| sample.resampled.as_ref()).collect();
+        let resampled = draws.and_then(|draws| Resampled::mean(&draws));
         let samples: Vec<_> = samples.iter().map(|sample| sample.by_seed()).collect();
         let mean = |seed: &u64| {
             let values =
@@ -221,14 +251,15 @@ impl Sample {
             Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
-        (!seeds.is_empty()).then_some(Sample { draws: seeds, external })
+        (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled })
     }
 
     /// Every value of the sample plus `by`.
     pub fn shifted(&self, by: f64) -> Sample {
         let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
         let draws = self.draws.iter().map(|(seed, draws)| (*seed, shift(draws))).collect();
-        Sample { draws, external: self.external }
+        let resampled = self.resampled.as_ref().map(|resampled| resampled.shifted(by));
+        Sample { draws, external: self.external, resampled }
     }
 
     /// The mean over the draws of every pretraining seed.
@@ -241,9 +272,16 @@ impl Sample {
         !self.external && !other.external && self.draws.keys().eq(other.draws.keys())
     }
 
-    /// This sample minus `other`: paired if both have the same seeds of this run, and more than one.
+    /// This sample minus `other`: paired if both have the same seeds of this run, and more than one; by the
+    /// draws over test objects if both are encoders that exist once.
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
+        let draws = self.draws_of_one().zip(other.draws_of_one());
+        if let Some(draws) = draws.and_then(|(own, other)| own.minus(other)) {
+            let (ci95, p) = (Some(draws.interval()), Some(draws.p()));
+            let difference = Difference { mean: a[0] - b[0], ci95, p, t: None, df: None, cohen_d: None };
+            return Some(Contrast { difference, test: Test::Bootstrap, sizes: (1, 1) });
+        }
         let (test, difference) = match a.len() > 1 && self.pairs_with(other) {
             true => (Test::Paired, stats::paired(&a, &b)),
             false => (Test::Welch, stats::welch(&a, &b)),
@@ -281,6 +319,7 @@ impl Contrast {
         let degrees = match self.test {
             Test::Paired | Test::Sequential => a - 1,
             Test::Welch => a + b - 2,
+            Test::Bootstrap => return None,
         };
         self.difference.cohen_d.filter(|_| degrees >= 2).map(|d| stats::hedges_g(d, degrees as f64))
     }
@@ -288,6 +327,9 @@ impl Contrast {
     /// Why so few seeds say little; `None` if there are enough.
     pub fn too_few(&self) -> Option<String> {
         let (a, b) = self.sizes;
+        if self.test == Test::Bootstrap {
+            return None;
+        }
         let paired = self.test != Test::Welch;
         let why = stats::small_sample_warning(a, b, paired)?;
         Some(if paired { format!("{why} (paired: of the differences)") } else { why })
@@ -330,7 +372,8 @@ mod tests {
     }
 
     fn sample(seeds: &[(u64, f64)]) -> Sample {
-        Sample { draws: seeds.iter().map(|(seed, value)| (*seed, vec![*value])).collect(), external: false }
+        let draws = seeds.iter().map(|(seed, value)| (*seed, vec![*value])).collect();
+        Sample { draws, ..Sample::default() }
     }
 
     #[test]
@@ -372,6 +415,27 @@ mod tests {
         let welch = a.minus(&sample(&[(2, 0.4), (3, 0.5)])).unwrap();
         let factor = welch.hedges_g().unwrap() / welch.difference.cohen_d.unwrap();
         assert!((factor - std::f64::consts::PI.sqrt().recip()).abs() < 1e-9, "{factor}"); // gamma(1) / gamma(1/2)
+    }
+
+    fn fixed(value: f64, draws: &[f64]) -> Sample {
+        let resampled = Resampled::from_values(draws.to_vec());
+        Sample { external: true, resampled, ..sample(&[(0, value)]) }
+    }
+
+    #[test]
+    fn encoders_that_exist_once_have_the_interval_of_their_draws() {
+        let (a, b) = (fixed(0.5, &[0.4, 0.5, 0.6]), fixed(0.3, &[0.25, 0.3, 0.35]));
+        let (low, high) = a.summary().unwrap().ci95.unwrap();
+        assert!((low - 0.405).abs() < 1e-12 && (high - 0.595).abs() < 1e-12, "{low} {high}");
+        assert_eq!(a.summary().unwrap().std, None);
+        let Contrast { difference, test, .. } = a.minus(&b).unwrap();
+        let (low, high) = difference.ci95.unwrap();
+        assert_eq!((test, difference.p), (Test::Bootstrap, Some(0.5)));
+        assert!((low - 0.1525).abs() < 1e-12 && (high - 0.2475).abs() < 1e-12, "{low} {high}");
+        // a row with seeds has no draws to compare with
+        assert_eq!(a.minus(&sample(&[(0, 0.4), (1, 0.5)])).unwrap().test, Test::Welch);
+        let mean = Sample::mean(&[&a, &b]).unwrap();
+        assert_eq!(mean.draws_of_one(), Resampled::from_values(vec![0.325, 0.4, 0.475]).as_ref());
     }
 
     #[test]

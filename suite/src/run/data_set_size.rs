@@ -45,8 +45,8 @@ fn pack(file: &str, roots: &[PathBuf]) -> Option<Pack> {
 pub(super) fn data_set_size(suite: &Suite, roots: &[PathBuf]) -> Result<DataSetSize> {
     let (file, made_by, side) = match &suite.data {
         Data::Solids { spec } => {
-            let units = spec.training_objects()?;
-            return Ok(DataSetSize { kind: SetKind::Renders, side: spec.side, units, classes: CLASS_COUNT });
+            let units = spec.training_units()?;
+            return Ok(DataSetSize { kind: spec.kind, side: spec.side, units, classes: CLASS_COUNT });
         }
         Data::Pack { file, made_by, side } => (file, made_by, *side),
     };

@@ -71,7 +71,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
     let suite = &context.suite().name;
     let origin = ValueOrigin { suite, table, dataset, method: method.clone(), pretrain_seed, cell: id };
     let mut step = 0;
-    let mut encoder = None;
+    let (mut encoder, mut resampled) = (None, Vec::new());
     let metrics = match row.results() {
         Some(results) => imported_results::metrics(results, &origin, kind.cell_kind())?,
         None => {
@@ -84,7 +84,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
                 MeasurementKind::Transfer { set } => transfer_cell::measure(context, row, set)?,
                 MeasurementKind::Segment { set, seed } => segment_cell::measure(context, id, row, set, seed)?,
             };
-            encoder = measured.encoder;
+            (encoder, resampled) = (measured.encoder, measured.resampled);
             measured.values.into_iter().map(|value| value.metric(&origin)).collect()
         }
     };
@@ -103,5 +103,6 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         resumed: false,
         external: row.is_external(),
         encoder,
+        resampled,
     })
 }

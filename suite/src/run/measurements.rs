@@ -9,7 +9,7 @@ use crate::registry::TaskFamily;
 use crate::run::context::RunContext;
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::encoder_description::EncoderDescription;
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::external_rows::ExternalRow;
@@ -38,17 +38,21 @@ pub(super) struct Measured {
     pub(super) values: Vec<MeasuredValue>,
     /// What an encoder from a file is and how it was read.
     pub(super) encoder: Option<EncoderDescription>,
+    /// Draws of the values, if the encoder exists once.
+    pub(super) resampled: Vec<ResampledMetric>,
 }
 
 impl Measured {
     /// The values of an encoder that was trained here, or of features.
-    pub(super) fn without_file(values: Vec<MeasuredValue>) -> Measured {
-        Measured { values, encoder: None }
+    pub(super) fn without_file(values: impl Into<MeasuredValues>) -> Measured {
+        let MeasuredValues { values, resampled } = values.into();
+        Measured { values, encoder: None, resampled }
     }
 
     /// The values of an encoder from a file.
-    pub(super) fn of(encoder: &FrozenEncoder, values: Vec<MeasuredValue>) -> Measured {
-        Measured { values, encoder: encoder.opened().map(|opened| opened.description.clone()) }
+    pub(super) fn of(encoder: &FrozenEncoder, values: impl Into<MeasuredValues>) -> Measured {
+        let encoder = encoder.opened().map(|opened| opened.description.clone());
+        Measured { encoder, ..Measured::without_file(values) }
     }
 }
 

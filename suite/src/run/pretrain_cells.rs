@@ -134,6 +134,7 @@ fn write_finished(
         resumed,
         external: false,
         encoder: None,
+        resampled: Vec::new(),
     };
     context.folder.write_cell(&cell)?;
     context.folder.clear_failed(&job.cell)?;

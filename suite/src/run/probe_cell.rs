@@ -15,7 +15,7 @@ use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
 use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::MeasuredValues;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
@@ -39,7 +39,7 @@ fn measure_trained(
     context: &RunContext,
     run: &EncoderRun,
     step: Option<u64>,
-) -> Result<(Vec<MeasuredValue>, u64)> {
+) -> Result<(MeasuredValues, u64)> {
     let suite = context.suite();
     let known = known_units(suite, &context.train, run.seed)?;
     let evaluation = Evaluation {
@@ -48,6 +48,7 @@ fn measure_trained(
         pack: &context.prepared.data.pack,
         train: &known,
         test: &context.test,
+        resamples: false,
     };
     if let MethodKind::PixelPca { components } = run.row.kind {
         let encoder = PixelPca::fit(&context.train, components, run.seed)?;
@@ -57,7 +58,7 @@ fn measure_trained(
     }
     let (network, trained_steps) = trained_network(context, run, step)?;
     if step.is_some() {
-        return Ok((probe::measure_curve_point(&evaluation, &network)?, trained_steps));
+        return Ok((probe::measure_curve_point(&evaluation, &network)?.into(), trained_steps));
     }
     let values = probe::measure_network(&evaluation, &network)?;
     if run.seed == suite.first_seed
@@ -89,7 +90,14 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured>
     };
     let (train, test) = (source(&context.train, "train")?, source(&context.test, "test")?);
     let transforms = &suite.transforms;
-    let evaluation = Evaluation { transforms, probe: &probe, pack: &data.pack, train: &train, test: &test };
+    let evaluation = Evaluation {
+        transforms,
+        probe: &probe,
+        pack: &data.pack,
+        train: &train,
+        test: &test,
+        resamples: true,
+    };
     duration::say_encoding(&encoder, evaluation.views(probe.combined));
     Ok(Measured::of(&encoder, probe::measure_encoder(&evaluation, &encoder)?))
 }

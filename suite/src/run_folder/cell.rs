@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::TaskFamily;
 use crate::run_folder::encoder_description::EncoderDescription;
-use crate::run_folder::metric::Metric;
+use crate::run_folder::metric::{Metric, ResampledMetric};
 
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,6 +83,9 @@ pub struct Cell {
     /// What an encoder from a file is and how it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<EncoderDescription>,
+    /// Draws of a bootstrap over test objects, of encoders that were pretrained elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resampled: Vec<ResampledMetric>,
 }
 
 /// Version of [`Cell`]'s format.

@@ -1,5 +1,6 @@
 //! A measured value, without and with the cell that it belongs to.
 
+use eqr_probes::bootstrap::Resampled;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{Better, Measure, R2Metric};
@@ -48,6 +49,51 @@ pub struct MeasuredValue {
     pub unit: &'static str,
     /// Which way is better.
     pub better: Better,
+}
+
+/// The values of a metric in the draws of a bootstrap over test objects
+/// ([`eqr_probes::bootstrap`]), for its mean over probe seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResampledMetric {
+    /// As in [`Metric`].
+    pub task: String,
+    /// As in [`Metric`].
+    pub metric: String,
+    /// One value a draw, in the order of the draws, which are the same for all encoders that are tested on the
+    /// same objects. Rounded to six decimals.
+    pub values: Vec<f64>,
+}
+
+impl ResampledMetric {
+    /// The draws of a metric.
+    pub fn new(task: &str, metric: &str, draws: &Resampled) -> Self {
+        let round = |value: &f64| (value * 1e6).round() / 1e6;
+        let values = draws.values().iter().map(round).collect();
+        ResampledMetric { task: task.to_owned(), metric: metric.to_owned(), values }
+    }
+}
+
+/// What a measure gives: values, and their draws if they are of an encoder that exists once.
+#[derive(Debug, Default)]
+pub struct MeasuredValues {
+    /// The values.
+    pub values: Vec<MeasuredValue>,
+    /// Their draws.
+    pub resampled: Vec<ResampledMetric>,
+}
+
+impl MeasuredValues {
+    /// Adds the values and draws of another measure.
+    pub fn extend(&mut self, other: MeasuredValues) {
+        self.values.extend(other.values);
+        self.resampled.extend(other.resampled);
+    }
+}
+
+impl From<Vec<MeasuredValue>> for MeasuredValues {
+    fn from(values: Vec<MeasuredValue>) -> Self {
+        MeasuredValues { values, resampled: Vec::new() }
+    }
 }
 
 /// Where values come from.

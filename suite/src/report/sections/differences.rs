@@ -65,6 +65,7 @@ impl Comparison {
             Test::Paired => "paired",
             Test::Welch => "Welch",
             Test::Sequential => "sequential",
+            Test::Bootstrap => "bootstrap",
         };
         let entries = vec![
             TableEntry::Difference(difference.clone()),

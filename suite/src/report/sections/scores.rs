@@ -293,7 +293,7 @@ mod tests {
         let found = table(MAIN, &cells, &context);
         assert!(warnings(&found).is_empty(), "{:?}", found.notes);
         assert_eq!(found.rows[1].entries[0].words(Numbers::default()), ["0.700"]);
-        let note = "DINO: one training, made elsewhere, without a spread over seeds.";
+        let note = "DINO: one training, made elsewhere; without a spread over seeds.";
         assert!(found.notes.contains(&Note::Plain(note.to_owned())), "{:?}", found.notes);
     }
 
