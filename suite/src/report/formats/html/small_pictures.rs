@@ -17,8 +17,12 @@ const QUALITY: u8 = 70;
 /// Sizes of the photographs in twelfths, from the one that is tried first. The page shows them at about 7.
 const TWELFTHS: [u32; 5] = [12, 8, 6, 5, 4];
 
-/// Number of colours of a drawing: those of lines and letters are exact, rare shades at their edges are not.
-const COLOURS: usize = 128;
+/// Largest number of colours of a drawing.
+const COLOURS: usize = 256;
+
+/// Distance of two colours of a palette at least, as the sum of squares over red, green and blue. Those of
+/// lines and letters are exact; a shade at their edges may be another one's.
+const APART: i32 = 300;
 
 /// The photographs as sources of images, in the largest size in which all of them fit the budget, or else in
 /// the smallest. A file that is no picture is kept as it is.
@@ -56,9 +60,9 @@ fn as_jpeg(picture: &RgbImage, twelfths: u32) -> Option<Vec<u8>> {
     Some(jpeg)
 }
 
-/// A PNG of the most frequent colours, in which every other pixel has the nearest of them.
+/// A PNG with a palette, in which every other pixel has the nearest of its colours.
 fn with_palette(picture: &RgbImage) -> Option<Vec<u8>> {
-    let palette = most_frequent(picture);
+    let palette = palette(picture);
     let mut places: HashMap<Rgb<u8>, u8> = HashMap::new();
     let indices =
         picture.pixels().map(|pixel| *places.entry(*pixel).or_insert_with(|| nearest(&palette, *pixel)));
@@ -74,21 +78,28 @@ fn with_palette(picture: &RgbImage) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The most frequent colours; of equally frequent ones, the darker first.
-fn most_frequent(picture: &RgbImage) -> Vec<Rgb<u8>> {
+/// The most frequent colours that are apart from one another; of equally frequent ones, the darker first.
+fn palette(picture: &RgbImage) -> Vec<Rgb<u8>> {
     let mut counts: HashMap<Rgb<u8>, usize> = HashMap::new();
     picture.pixels().for_each(|pixel| *counts.entry(*pixel).or_default() += 1);
     let mut colours: Vec<(Rgb<u8>, usize)> = counts.into_iter().collect();
     colours.sort_unstable_by_key(|(colour, count)| (std::cmp::Reverse(*count), colour.0));
-    colours.into_iter().take(COLOURS).map(|(colour, _)| colour).collect()
+    let mut palette: Vec<Rgb<u8>> = Vec::new();
+    for (colour, _) in colours {
+        if palette.len() < COLOURS && palette.iter().all(|own| distance(*own, colour) >= APART) {
+            palette.push(colour);
+        }
+    }
+    palette
+}
+
+fn distance(one: Rgb<u8>, other: Rgb<u8>) -> i32 {
+    one.0.iter().zip(other.0).map(|(one, other)| (i32::from(*one) - i32::from(other)).pow(2)).sum()
 }
 
 /// Place of the palette's nearest colour.
 fn nearest(palette: &[Rgb<u8>], colour: Rgb<u8>) -> u8 {
-    let distance = |own: &Rgb<u8>| -> i32 {
-        own.0.iter().zip(colour.0).map(|(own, other)| (i32::from(*own) - i32::from(other)).pow(2)).sum()
-    };
-    let place = (0..palette.len()).min_by_key(|&place| distance(&palette[place])).unwrap_or(0);
+    let place = (0..palette.len()).min_by_key(|&place| distance(palette[place], colour)).unwrap_or(0);
     u8::try_from(place).expect("a palette has at most 256 colours")
 }
 
@@ -111,15 +122,16 @@ mod tests {
 
     #[test]
     fn frequent_colours_of_a_drawing_are_exact() {
-        // white, a blue line, and a different shade in every pixel of one row
+        // white, a blue line, a rare green one, and a different shade in every pixel of one row
         let drawing_of = RgbImage::from_fn(300, 90, |x, y| match y {
             40..44 => Rgb([20, 60, 200]),
+            50 if x < 9 => Rgb([0, 158, 115]),
             44 => Rgb([200, (x % 256) as u8, (x / 2) as u8]),
             _ => Rgb([255; 3]),
         });
         let found = read(&drawing(&png(&drawing_of)));
         let exact = |y: u32| (0..300).all(|x| found.get_pixel(x, y) == drawing_of.get_pixel(x, y));
-        assert!(exact(0) && exact(41) && exact(43) && !exact(44));
+        assert!(exact(0) && exact(41) && exact(43) && exact(50) && !exact(44));
         assert_eq!(found.dimensions(), (300, 90));
     }
 
