@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use eqr_datasets::pack;
 use serde_json::Value;
 
+use crate::console::counted;
 use crate::report;
 use crate::run_folder::atomic_file::remove_file;
 use crate::run_folder::cell::{Cell, CellKind};
@@ -103,7 +104,7 @@ fn check_checkpoints(folder: &RunFolder, findings: &mut Findings) {
         all.extend(steps.into_iter().map(|step| checkpoints.at_step(step)));
         all.extend(findings.expect(checkpoints.curve()).into_iter().flatten());
     }
-    for checkpoint in &all {
+    for checkpoint in counted("checking checkpoints", all.iter()) {
         let verified = Checkpoint::open(checkpoint).and_then(|checkpoint| checkpoint.verify());
         findings.expect(verified.map_err(|error| anyhow::Error::from(error).context("a damaged checkpoint")));
     }
@@ -147,7 +148,7 @@ fn check_packs(
             None => findings.notes.push(format!("{file} was not checked: it is in no --data-root")),
         }
     }
-    for path in &packs {
+    for path in counted("checking packs", packs.iter()) {
         let content =
             findings.expect(pack::verify(path).map_err(anyhow::Error::from)).map(|pack| pack.content);
         let recorded = configuration.map(Value::to_string).unwrap_or_default();

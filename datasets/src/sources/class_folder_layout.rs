@@ -46,7 +46,7 @@ impl<'a> ClassFolderLayout<'a> {
     /// are no images, fewer than two classes or no test images, if a class has lost all its images, or if
     /// several folders are the same split.
     pub(super) fn read(listing: &'a Listing, images: &[&'a str], seeded: SeededSplit) -> Result<Self> {
-        check_images(listing, images)?;
+        check_images(listing, images, "<class>/<image> or train/<class>/<image>")?;
         let common = common_folders(images);
         let tree = ImageTree { listing, common, images };
         let has_splits = tree.below_top().any(|(top, below)| {
@@ -88,7 +88,8 @@ impl<'a> ClassFolderLayout<'a> {
             false => Ok(()),
             true => Err(Error::format(
                 listing.input,
-                "every class has only one image: nothing is left for the test split",
+                "every class has only one image: nothing is left for the test split\nhint: add images, or folders \
+                 train/ and test/",
             )),
         }
     }

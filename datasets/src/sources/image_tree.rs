@@ -4,20 +4,19 @@ use super::left_out::counted;
 use super::listing::Listing;
 use crate::error::{Error, Result};
 
-/// Refuses an input without images or with duplicate paths.
+/// Refuses an input without images or with duplicate paths. `expected` says where the images belong.
 ///
 /// # Errors
 /// [`Error::Format`] and [`Error::Member`].
-pub(super) fn check_images(listing: &Listing, images: &[&str]) -> Result<()> {
+pub(super) fn check_images(listing: &Listing, images: &[&str], expected: &str) -> Result<()> {
     if images.is_empty() {
         let kinds = counted(listing.kinds.values().copied());
         let found = if kinds.is_empty() { "nothing".to_owned() } else { kinds };
         // one kind that stands in place of all images has its own way out
         let first =
             listing.kinds.values().next().filter(|kind| listing.kinds.values().all(|other| other == *kind));
-        let hint = first.and_then(|kind| kind.hint()).unwrap_or(
-            "hint: expected <class>/<image> or train/<class>/<image>, images as JPEG, PNG, GIF, BMP, WebP or TIFF",
-        );
+        let formats = format!("hint: expected {expected}, images as JPEG, PNG, GIF, BMP, WebP or TIFF");
+        let hint = first.and_then(|kind| kind.hint()).unwrap_or(&formats);
         return Err(Error::format(listing.input, format!("no images, found {found}\n{hint}")));
     }
     match images.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -41,7 +41,7 @@ images: JPEG, PNG, GIF, BMP, WebP, TIFF, by their content",
 fn plan(listing: &Listing, options: &Options) -> Result<PackPlan> {
     let seeded = SeededSplit::from_options(options)?;
     let images: Vec<&str> = listing.paths().filter(|path| listing.is_image(path)).collect();
-    check_images(listing, &images)?;
+    check_images(listing, &images, "images in any folders")?;
     let of_folders = splits_of_folders(&images);
     let note = if of_folders.is_some() { json!("as in the source") } else { seeded.note() };
     let splits = of_folders.unwrap_or_else(|| {

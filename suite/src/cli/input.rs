@@ -12,6 +12,10 @@ use crate::encoder::file_format::is_torchscript;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
+/// Help text of `--no-floor`.
+pub const NO_FLOOR_HELP: &str = "Do not measure the floor: an encoder of the same architecture with random \
+     weights. A TorchScript module has none, since it cannot be built anew";
+
 /// Options of `probe` and `transfer` that select what is measured.
 #[derive(Args)]
 pub struct Input {

@@ -6,6 +6,8 @@ mod data;
 mod doctor;
 mod export;
 mod force;
+#[cfg(test)]
+mod help_texts;
 mod init;
 mod input;
 mod perf;
@@ -17,6 +19,7 @@ mod segment;
 mod suites;
 mod transfer;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;
@@ -46,6 +49,8 @@ enum Command {
     Suites(suites::SuitesArgs),
     /// Write a suite of your own, from a preset and for your pack.
     Init(init::InitArgs),
+    /// Show how a run stands while it goes on: tables so far and loss curves.
+    Watch(watch::WatchArgs),
     /// Print what a run wrote.
     Report(report::ReportArgs),
     /// Compare a run with a recorded one: exit code 1 if quality or speed became worse.
@@ -176,6 +181,7 @@ impl Command {
             Command::Run(args) => run::run(&args, ranks),
             Command::Suites(args) => suites::run(&args).map_err(Failure::bad_input),
             Command::Init(args) => init::run(&args).map_err(Failure::bad_input),
+            Command::Watch(args) => watch::run(&args).map_err(Failure::bad_input),
             Command::Report(args) => report::run(&args).map_err(Failure::bad_input),
             Command::Compare(args) => compare::run(&args),
             Command::Record(args) => record::run(&args).map_err(Failure::bad_input),

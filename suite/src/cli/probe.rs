@@ -16,10 +16,10 @@ use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
-use crate::cli::input::{Input, Source};
+use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
-use crate::console::{Progress, one_line, print_text, say};
+use crate::console::{one_line, print_text, say, with_progress};
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::encoder::frozen::FrozenEncoder;
@@ -76,9 +76,7 @@ pub struct ProbeArgs {
     /// Number type of the MLP probe's matrix products; linear probes use f64.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: Precision,
-    /// Do not measure the floor: an encoder of the same architecture with random weights. A TorchScript
-    /// module has none, since it cannot be built anew.
-    #[arg(long, requires = "encoder")]
+    #[arg(long, requires = "encoder", help = NO_FLOOR_HELP)]
     no_floor: bool,
     /// Threads; default: all allowed cores.
     #[arg(long)]
@@ -214,11 +212,8 @@ fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], worker: &Worker) -> Outcome<
     let of_half = |&half: &ReadoutHalf| sets.iter().flat_map(move |set| Question::all(set, half.into()));
     let questions: Vec<Question<'a>> = args.parts.iter().flat_map(of_half).collect();
     duration::say_probes(&questions, seeds.len(), &config, worker.device);
-    let progress = Progress::new("probes, epochs");
-    let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let scores = regression::score(questions, &seeds, &config, precision, &mut tick).map_err(failure)?;
-    progress.finish();
-    Ok(scores)
+    with_progress("probes, epochs", |tick| regression::score(questions, &seeds, &config, precision, tick))
+        .map_err(failure)
 }
 
 /// Warns of target columns whose R2 is undefined.

@@ -44,6 +44,9 @@ pub struct RunArgs {
     /// there are no other rows.
     #[arg(long, value_name = "NAME=FILE", value_parser = external_row)]
     external: Vec<ExternalRow>,
+    /// Give rows of encoders no floor: the same architecture with random weights, as a row of its own.
+    #[arg(long)]
+    no_floor: bool,
     /// Set a key of the suite, as in train.epochs=10; may be given more than once.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -65,6 +68,9 @@ pub struct RunArgs {
     /// be given more than once.
     #[arg(long, value_name = "DIR")]
     pretrained: Vec<PathBuf>,
+    /// Write the training curves as events for TensorBoard too, into the folder `tensorboard` of the run.
+    #[arg(long)]
+    tensorboard: bool,
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
@@ -105,12 +111,14 @@ impl RunArgs {
             data_roots: self.data_root.clone(),
             set,
             rows: self.external.clone(),
+            floors: !self.no_floor,
             precision: self.precision,
             threads: self.threads,
             micro_batch: self.micro_batch,
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
+            tensorboard: self.tensorboard,
             pretrain_only: self.pretrain_only,
             dry_run: self.dry_run.then_some(self.device),
         })

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use tch::{Device, Tensor};
 
 use crate::cli::force::FORCE_HELP;
-use crate::cli::input::warn_of_script;
+use crate::cli::input::{NO_FLOOR_HELP, warn_of_script};
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::worker::Worker;
 use crate::console::{one_line, print_text, say};
@@ -79,6 +79,8 @@ pub struct SegmentArgs {
     /// Number of test scenes to draw, spread over the split; 0 draws none.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(..=200))]
     pictures: u64,
+    #[arg(long, help = NO_FLOOR_HELP)]
+    no_floor: bool,
     /// Threads per rank; default: allowed cores / ranks on the node.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -130,6 +132,8 @@ struct Scores {
     seeds: Vec<SegmentationScore>,
     /// One per seed.
     curves: Vec<Vec<LossPoint>>,
+    /// Scores of heads on an encoder with random weights, one per seed; empty if there is none.
+    floor: Vec<SegmentationScore>,
 }
 
 /// Trains the heads and prints their scores.
@@ -155,6 +159,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
         class_names: pack.class_names.clone(),
         seeds: Vec::new(),
         curves: Vec::new(),
+        floor: Vec::new(),
     };
     for seed in 0..args.seeds {
         let Segmented { head, confusion, curve } =
@@ -167,6 +172,15 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
             outputs.scenes.write_with(|path| draw(&pack, &scenes.test, encoder, &config, count, path))
         });
         agree_in_run(ranks, drawn)?;
+    }
+    let untrained = if args.no_floor { None } else { agree(ranks, encoder.untrained())? };
+    if let Some(untrained) = untrained {
+        say("heads on the same architecture with random weights (--no-floor saves their time)");
+        for seed in 0..args.seeds {
+            let Segmented { confusion, .. } =
+                segment(&untrained, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
+            scores.floor.push(confusion.score().map_err(Failure::bad_input)?);
+        }
     }
     let written = outputs.as_ref().map_or(Ok(()), |outputs| Ok(outputs.classes.write(&scores.as_csv()?)?));
     agree_in_run(ranks, written)?;
@@ -218,22 +232,12 @@ impl Scores {
         self.seeds.iter().map(|seed| score(&seed.classes[class])).collect()
     }
 
-    /// The scores over all classes, one per seed.
-    fn metrics(&self) -> [(&'static str, Vec<f64>); 3] {
-        let values = |score: fn(&SegmentationScore) -> f64| self.seeds.iter().map(score).collect();
-        [
-            (MIOU.metric, values(|seed| seed.miou)),
-            (MACC.metric, values(|seed| seed.macc)),
-            (AACC.metric, values(|seed| seed.aacc)),
-        ]
-    }
-
     fn as_json(&self, data: &str) -> String {
         let mut all = Map::new();
         all.insert("data".into(), json!(data));
-        for (name, values) in self.metrics() {
-            let summary = summary(&values);
-            all.insert(name.into(), json!({"mean": summary.mean, "std": summary.std, "values": values}));
+        all.extend(metrics_json(&self.seeds));
+        if !self.floor.is_empty() {
+            all.insert("random_weights".into(), metrics_json(&self.floor).into());
         }
         let class = |(class, name): (usize, &String)| {
             json!({
@@ -287,10 +291,11 @@ impl Scores {
                 &self.seeds[0].classes[class].pixels.to_string(),
             ]);
         }
-        let spread = |(name, values): (&str, Vec<f64>)| {
-            format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
+        let head = metrics_line(&self.seeds);
+        let floor = match &self.floor[..] {
+            [] => String::new(),
+            floor => format!("{}  (random weights)\n", metrics_line(floor)),
         };
-        let head = self.metrics().map(spread).join("  ");
         let seeds = match self.seeds.len() {
             1 => "1 seed, no deviation".to_owned(),
             seeds => format!("mean ± standard deviation over {seeds} seeds"),
@@ -300,8 +305,33 @@ impl Scores {
         } else {
             String::new()
         };
-        format!("{head}  ({seeds})\n{table}\n{left_out}")
+        format!("{head}  ({seeds})\n{floor}{table}\n{left_out}")
     }
+}
+
+/// The scores over all classes, one per seed.
+fn metrics(seeds: &[SegmentationScore]) -> [(&'static str, Vec<f64>); 3] {
+    let values = |score: fn(&SegmentationScore) -> f64| seeds.iter().map(score).collect();
+    [
+        (MIOU.metric, values(|seed| seed.miou)),
+        (MACC.metric, values(|seed| seed.macc)),
+        (AACC.metric, values(|seed| seed.aacc)),
+    ]
+}
+
+fn metrics_json(seeds: &[SegmentationScore]) -> Map<String, Value> {
+    let metric = |(name, values): (&str, Vec<f64>)| {
+        let summary = summary(&values);
+        (name.to_owned(), json!({"mean": summary.mean, "std": summary.std, "values": values}))
+    };
+    metrics(seeds).into_iter().map(metric).collect()
+}
+
+fn metrics_line(seeds: &[SegmentationScore]) -> String {
+    let spread = |(name, values): (&str, Vec<f64>)| {
+        format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
+    };
+    metrics(seeds).map(spread).join("  ")
 }
 
 /// Mean and standard deviation of finite scores.

@@ -9,13 +9,14 @@ use eqr_models::Collective;
 use eqr_probes::knn::NEIGHBOURS;
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{GridEnd, Transfer, TransferData, transfer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tch::Device;
 
-use crate::cli::input::{Input, Source};
+use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
-use crate::console::{Progress, print_text, say};
+use crate::console::{print_text, say, with_progress};
+use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
@@ -40,6 +41,8 @@ pub struct TransferArgs {
     /// Maximum number of L-BFGS iterations per fit.
     #[arg(long, default_value_t = 500)]
     iterations: usize,
+    #[arg(long, requires = "encoder", help = NO_FLOOR_HELP)]
+    no_floor: bool,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -54,14 +57,12 @@ pub struct TransferArgs {
 /// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
-    let (data, encoder) = agree(ranks, data(args, worker.device))?;
+    let Features { data, floor, encoder } = agree(ranks, features(args, worker.device))?;
     let [rows, features] = data.train.x.size()[..] else { unreachable!("features are (N, D)") };
     duration::say_transfer([rows, features, data.classes as i64], worker.device);
-    let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
-    let progress = Progress::new("logistic regression, fits ended");
-    let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let result = transfer(&data, &config, ranks, &mut tick).map_err(failure)?;
-    progress.finish();
+    let result = fit(args, "logistic regression", &data, ranks)?;
+    let floor = floor.map(|floor| fit(args, "logistic regression, random weights", &floor, ranks));
+    let floor = floor.transpose()?;
     if !worker.leads() {
         return Ok(());
     }
@@ -76,28 +77,66 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     if let Some(note) = end_of_grid_note(result.lambda) {
         say(&note);
     }
-    let text = if args.json { as_json(&result, encoder.as_ref()) } else { as_lines(&result) };
+    let text = if args.json {
+        as_json(&result, floor.as_ref(), encoder.as_ref())
+    } else {
+        let floor = floor.iter().map(|floor| format!("random weights:\n{}", as_lines(floor)));
+        as_lines(&result) + &floor.collect::<String>()
+    };
     print_text(&text).map_err(Failure::run)
 }
 
-/// The labelled features, and what the encoder from a file is that they are of.
-fn data(args: &TransferArgs, device: Device) -> Result<(TransferData, Option<EncoderDescription>)> {
+/// Labelled features.
+struct Features {
+    data: TransferData,
+    /// The same images, seen by an encoder with random weights, if there is one.
+    floor: Option<TransferData>,
+    /// What an encoder from a file is.
+    encoder: Option<EncoderDescription>,
+}
+
+/// The features of a file, or of an encoder on a pack.
+fn features(args: &TransferArgs, device: Device) -> Result<Features> {
     match args.input.open(device)? {
-        Source::Features(path) => Ok((FeatureFile::open(path)?.transfer_data(device)?, None)),
+        Source::Features(path) => {
+            Ok(Features { data: FeatureFile::open(path)?.transfer_data(device)?, floor: None, encoder: None })
+        }
         Source::Encoder(encoder, pack) => {
             say(&format!("features of {}", pack.path().display()));
             let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
-            let data = transfer_data(&pack, ImageEncoder::frozen(&encoder, device), &preparation)?;
-            Ok((data, encoder.opened().map(|opened| opened.description.clone())))
+            let of = |encoder: &FrozenEncoder| {
+                transfer_data(&pack, ImageEncoder::frozen(encoder, device), &preparation)
+            };
+            let data = of(&encoder)?;
+            let untrained = if args.no_floor { None } else { encoder.untrained()? };
+            let floor = untrained.as_ref().map(of).transpose()?;
+            Ok(Features { data, floor, encoder: encoder.opened().map(|opened| opened.description.clone()) })
         }
     }
 }
 
-fn as_json(result: &Transfer, encoder: Option<&EncoderDescription>) -> String {
+/// Fits the grid to the features.
+fn fit(args: &TransferArgs, label: &str, data: &TransferData, ranks: &dyn Collective) -> Outcome<Transfer> {
+    let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
+    with_progress(&format!("{label}, fits ended"), |tick| transfer(data, &config, ranks, tick))
+        .map_err(failure)
+}
+
+fn as_json(result: &Transfer, floor: Option<&Transfer>, encoder: Option<&EncoderDescription>) -> String {
+    let mut value = result_json(result);
+    if let Some(floor) = floor {
+        value["random_weights"] = result_json(floor);
+    }
+    if let Some(encoder) = encoder {
+        value["encoder"] = json!(encoder);
+    }
+    format!("{value:#}\n")
+}
+
+fn result_json(Transfer { accuracy, lambda, knn, grid }: &Transfer) -> Value {
     let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
-    let Transfer { accuracy, lambda, knn, grid } = result;
-    let mut value = json!({
+    json!({
         (top1): accuracy.top1,
         (mean_per_class): accuracy.mean_per_class,
         (LAMBDA.metric): lambda,
@@ -107,11 +146,7 @@ fn as_json(result: &Transfer, encoder: Option<&EncoderDescription>) -> String {
             (top1): knn.top1, (mean_per_class): knn.mean_per_class,
         },
         "grid": grid,
-    });
-    if let Some(encoder) = encoder {
-        value["encoder"] = json!(encoder);
-    }
-    format!("{value:#}\n")
+    })
 }
 
 fn as_lines(result: &Transfer) -> String {

@@ -1,18 +1,17 @@
 //! The progress of a task that is counted in bytes.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
 use std::time::Instant;
 
 use eqr_datasets::bytes::Bytes;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{INTERVAL, one_line, quiet, say};
+use super::bars::{Bar, Numbers};
+use super::{INTERVAL, one_line, say};
 
 /// The progress of one task: a bar on a terminal, plain lines with rate and ETA elsewhere.
 pub struct ByteProgress {
     label: String,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     start: Instant,
     /// What was there at the start. It has no part in the rate.
     there: Cell<Option<u64>>,
@@ -23,15 +22,7 @@ impl ByteProgress {
     /// Starts showing the progress of the task called `label`.
     pub fn new(label: &str) -> Self {
         let label = one_line(label).into_owned();
-        let terminal = std::io::stderr().is_terminal() && !quiet();
-        let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let template =
-                "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} eta {eta}";
-            bar.set_style(ProgressStyle::with_template(template).expect("a fixed template"));
-            bar.set_message(label.clone());
-            bar
-        });
+        let bar = Bar::show(&label, Numbers::Bytes);
         let now = Instant::now();
         ByteProgress { label, bar, start: now, there: Cell::new(None), printed: Cell::new(now) }
     }
@@ -40,10 +31,9 @@ impl ByteProgress {
     pub fn at(&self, done: u64, all: Option<u64>) {
         let there = self.there.get().unwrap_or(done);
         if let Some(bar) = &self.bar {
-            all.iter().for_each(|&all| bar.set_length(all));
-            bar.set_position(done);
+            bar.at(done, all);
             if self.there.get().is_none() {
-                bar.reset_eta();
+                bar.reset_rate();
             }
         } else if self.printed.get().elapsed() >= INTERVAL {
             self.printed.set(Instant::now());
@@ -52,12 +42,8 @@ impl ByteProgress {
         self.there.set(Some(there));
     }
 
-    /// Ends the progress display.
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
+    /// Ends the progress display, as dropping it does.
+    pub fn finish(self) {}
 }
 
 /// A plain line, `seconds` after the start with `there` bytes.

@@ -1,19 +1,24 @@
 //! Console output: text on stdout; messages and the progress of long tasks on stderr. Only the leading rank
 //! prints. Control characters are printed as numbers, whatever file or name they come from.
 
+mod bars;
 mod byte_progress;
+mod counted;
 mod look;
+mod screen;
 mod visible;
 
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bars::{Bar, Numbers, between_bars};
 pub use byte_progress::ByteProgress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+pub use counted::counted;
 pub use look::Look;
+pub use screen::Screen;
 pub use visible::{is_control, one_line, visible};
 
 /// Prints to stdout. A reader that closes the pipe early (`| head`) is not an error.
@@ -31,7 +36,8 @@ pub fn print_text(text: &str) -> Result<()> {
 pub fn print_lines<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<()> {
     write_to_stdout(|stdout| {
         lines.into_iter().try_for_each(|line| stdout.write_all(visible(line.as_ref()).as_bytes()))
-    })
+    })?;
+    Ok(())
 }
 
 /// Prints a text with colours, as [`print_text`]. Its names must have been made [`visible`] before they were
@@ -40,26 +46,28 @@ pub fn print_lines<L: AsRef<str>>(lines: impl IntoIterator<Item = L>) -> Result<
 /// # Errors
 /// As [`print_text`].
 pub fn print_coloured(text: &str) -> Result<()> {
-    write_to_stdout(|stdout| stdout.write_all(text.as_bytes()))
+    write_to_stdout(|stdout| stdout.write_all(text.as_bytes()))?;
+    Ok(())
 }
 
-fn write_to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+/// Writes to stdout, and returns whether anybody still reads.
+fn write_to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<bool> {
     let mut stdout = BufWriter::new(std::io::stdout().lock());
     match write(&mut stdout).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to stdout"),
     }
 }
 
 /// Time between two plain progress lines.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// The progress of one long task: a bar on a terminal, plain lines with an ETA elsewhere.
+/// The progress of one long task: a bar on a terminal, below those of the tasks that it is a part of; plain
+/// lines with an ETA elsewhere.
 pub struct Progress {
     label: String,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     start: Instant,
     printed: Mutex<Instant>,
 }
@@ -79,15 +87,7 @@ impl Progress {
     /// Starts showing the progress of the task called `label`.
     pub fn new(label: &str) -> Self {
         let label = one_line(label).into_owned();
-        // a bar moves the cursor, which a dumb terminal cannot
-        let terminal = std::io::stderr().is_terminal() && !::console::is_dumb() && !quiet();
-        let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg:40} {wide_bar} {pos}/{len} {elapsed} eta {eta}");
-            bar.set_style(style.expect("a fixed template"));
-            bar.set_message(label.clone());
-            bar
-        });
+        let bar = Bar::show(&label, Numbers::Steps);
         let now = Instant::now();
         Progress { label, bar, start: now, printed: Mutex::new(now) }
     }
@@ -95,9 +95,7 @@ impl Progress {
     /// Reports that `done` of `all` steps are done.
     pub fn at(&self, done: u64, all: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_length(all);
-            bar.set_position(done);
-            return;
+            return bar.at(done, Some(all));
         }
         let mut printed = self.printed.lock().expect("no thread panics while it prints");
         if quiet() || printed.elapsed() < INTERVAL {
@@ -109,12 +107,15 @@ impl Progress {
         say_aloud(&format!("{}: {done}/{all}, {elapsed:.0} s, eta {eta:.0} s", self.label));
     }
 
-    /// Ends the progress display.
-    pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
+    /// Ends the progress display, as dropping it does.
+    pub fn finish(self) {}
+}
+
+/// Does `work` while the progress of the task called `label` is shown. The work reports how many of all its
+/// steps are done.
+pub fn with_progress<T>(label: &str, work: impl FnOnce(&mut dyn FnMut(usize, usize)) -> T) -> T {
+    let progress = Progress::new(label);
+    work(&mut |done, all| progress.at(done as u64, all as u64))
 }
 
 /// Prints a line to stderr, on the leading rank only.
@@ -127,5 +128,5 @@ pub fn say(text: &str) {
 /// Prints a line to stderr, on every rank.
 pub fn say_aloud(text: &str) {
     // a log on a full disk is no reason to end a run, as the panic of `eprintln!` would
-    let _ = writeln!(std::io::stderr(), "{}", visible(text));
+    let _ = between_bars(|| writeln!(std::io::stderr(), "{}", visible(text)));
 }

@@ -14,6 +14,7 @@ use eqr_models::methods::{KnownTransforms, PairMode};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
+use crate::console::with_progress;
 use crate::data::open::OpenedPack;
 use crate::suite_file::transforms::Transforms;
 
@@ -77,7 +78,7 @@ impl PairSource {
         let split = pack.expect_split(name)?;
         let fits = split.side() == Some(side) && (split.len() * side * side * 3) as u64 <= RESIDENT_BYTES;
         let images = if fits {
-            let loaded = split.load()?.images;
+            let loaded = with_progress("reading images", |_| split.load())?.images;
             let bytes = loaded.as_slice().expect("images lie in standard order");
             let images = Tensor::from_slice(bytes).view([split.len() as i64, side as i64, side as i64, 3]);
             Images::Resident(images.permute([0, 3, 1, 2]).contiguous().to_device(device))

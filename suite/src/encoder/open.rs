@@ -10,7 +10,7 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Compute, Normalisation};
 use tch::{Device, Kind, Tensor};
 
-use crate::console::say;
+use crate::console::{say, with_progress};
 use crate::encoder::file_format::FileFormat;
 use crate::encoder::frozen::{FrozenEncoder, Opened};
 use crate::encoder::neighbours::Neighbours;
@@ -54,9 +54,14 @@ impl FrozenEncoder {
             bail!("size = 0: must be at least 1");
         }
         let name = format!("encoder {}", path.display());
-        let (encoder, mut description) = read(path, options, side, device).with_context(|| name.clone())?;
-        let encoder = encoder.named(name.clone());
-        let (features, seconds_per_image) = check_frozen(&encoder, device)?;
+        let opened = || {
+            let (encoder, description) = read(path, options, side, device).with_context(|| name.clone())?;
+            let encoder = encoder.named(name.clone());
+            let (features, seconds_per_image) = check_frozen(&encoder, device)?;
+            Ok::<_, anyhow::Error>((encoder, description, features, seconds_per_image))
+        };
+        let (encoder, mut description, features, seconds_per_image) =
+            with_progress("opening the encoder", |_| opened())?;
         description.features = Known::new(features, Origin::File);
         say(&format!("{name}: {}", description.line()));
         Ok(encoder.with_opened(Opened { description, seconds_per_image }))

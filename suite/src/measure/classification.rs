@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use eqr_datasets::SetKind;
-use eqr_probes::linear_classification::{LabelledFeatures, classify};
+use eqr_probes::linear_classification::{LabelledFeatures, classify_with_progress};
 use tch::Tensor;
 
+use crate::console::with_progress;
 use crate::data::pairs::PairSource;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::{Evaluation, encode_y};
@@ -40,6 +41,8 @@ pub(super) fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> 
 /// Top-1 of labelled features, one value per probe seed.
 pub(super) fn measure_features(features: &LabelledFeatures, probe: &Probe) -> Result<Vec<MeasuredValue>> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
-    let scores = classify(features, &seeds, &probe.classification)?;
+    let scores = with_progress("classification, epochs", |tick| {
+        classify_with_progress(features, &seeds, &probe.classification, tick)
+    })?;
     Ok(seeds.iter().zip(scores).map(|(&seed, score)| TOP1.value(Some(seed), score.test)).collect())
 }

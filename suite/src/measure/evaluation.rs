@@ -6,6 +6,7 @@ use eqr_datasets::{Pack, SetKind};
 use rand::seq::SliceRandom;
 use tch::Tensor;
 
+use crate::console::counted;
 use crate::data::pairs::PairSource;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::suite_file::probe::Probe;
@@ -20,6 +21,9 @@ pub(super) const TEST_PAIRS_SEED: u64 = 0x7e57_0002;
 
 /// Number of pairs drawn from each photograph (protocol section 4).
 pub(super) const DRAWS: u64 = 2;
+
+/// Label of the progress of encoding.
+pub(super) const ENCODING: &str = "encoding, batches of images";
 
 /// Number of images encoded at a time.
 pub(super) const ENCODE: usize = 256;
@@ -94,7 +98,8 @@ pub(super) fn encode(
     source: &PairSource,
     indices: &[usize],
 ) -> Result<Representation> {
-    let batches = indices.chunks(ENCODE).map(|batch| encoder.represent(&source.images(batch)?));
+    let batches = counted(ENCODING, indices.chunks(ENCODE));
+    let batches = batches.map(|batch| encoder.represent(&source.images(batch)?));
     Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
 }
 
@@ -104,7 +109,8 @@ pub(super) fn encode_y(
     source: &PairSource,
     indices: &[usize],
 ) -> Result<Tensor> {
-    let batches = indices.chunks(ENCODE).map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
+    let batches = counted(ENCODING, indices.chunks(ENCODE));
+    let batches = batches.map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
     Ok(Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0))
 }
 

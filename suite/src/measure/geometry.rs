@@ -5,8 +5,9 @@ use anyhow::Result;
 use eqr_probes::{Invariance, effective_rank};
 use tch::Tensor;
 
+use crate::console::counted;
 use crate::encoder::representation::FeatureEncoder;
-use crate::measure::evaluation::{ENCODE, Evaluation, TEST_PAIRS_SEED, evenly_spaced};
+use crate::measure::evaluation::{ENCODE, ENCODING, Evaluation, TEST_PAIRS_SEED, evenly_spaced};
 use crate::registry::{EFFECTIVE_RANK, INVARIANCE, SIMILARITY_OTHERS, SIMILARITY_OWN};
 use crate::run_folder::metric::MeasuredValue;
 
@@ -21,7 +22,7 @@ pub fn measure(evaluation: &Evaluation, encoder: &dyn FeatureEncoder) -> Result<
     let test = evaluation.test;
     let units = evenly_spaced(test, test.units().len().min(COMPARED));
     let (mut first, mut second) = (Vec::new(), Vec::new());
-    for units in units.chunks(ENCODE) {
+    for units in counted(ENCODING, units.chunks(ENCODE)) {
         let pairs = test.pairs(TEST_PAIRS_SEED, 0, units)?;
         first.push(encoder.represent(&pairs.view1)?.y);
         second.push(encoder.represent(&pairs.view2)?.y);

@@ -7,9 +7,10 @@ use eqr_datasets::transforms::Transform;
 use eqr_probes::bootstrap::Objects;
 use tch::Tensor;
 
+use crate::console::counted;
 use crate::data::pairs::PairSource;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::measure::evaluation::{DRAWS, ENCODE, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
+use crate::measure::evaluation::{DRAWS, ENCODE, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
 use crate::measure::pair_features::{PairFeatures, PairSet};
 use crate::measure::render_pairs::Renders;
 use crate::suite_file::tasks::EquivarianceTask;
@@ -111,7 +112,7 @@ impl<'a> Photographs<'a> {
         seed: u64,
     ) -> Result<Photographs<'a>> {
         let mut first = Vec::new();
-        for (draw, units) in batches(&units) {
+        for (draw, units) in counted(ENCODING, batches(&units).into_iter()) {
             let view1 = source.first_views(seed, draw, units)?;
             first.push(encoder.represent(&source.normalise(&view1.pixels()))?);
         }
@@ -131,7 +132,7 @@ impl<'a> Photographs<'a> {
         transforms: &[Transform],
     ) -> Result<(Representation, Tensor)> {
         let (mut second, mut parameters) = (Vec::new(), Vec::new());
-        for (draw, units) in batches(&self.units) {
+        for (draw, units) in counted(ENCODING, batches(&self.units).into_iter()) {
             let view1 = self.source.first_views(self.seed, draw, units)?;
             let (view2, target) = self.source.second_views(&view1, self.seed, draw, units, transforms);
             parameters.push(target);
@@ -142,6 +143,6 @@ impl<'a> Photographs<'a> {
 }
 
 /// (draw, units) of the batches in which photographs are encoded.
-fn batches(units: &[usize]) -> impl Iterator<Item = (u64, &[usize])> {
-    (0..DRAWS).flat_map(move |draw| units.chunks(ENCODE).map(move |batch| (draw, batch)))
+fn batches(units: &[usize]) -> Vec<(u64, &[usize])> {
+    (0..DRAWS).flat_map(|draw| units.chunks(ENCODE).map(move |batch| (draw, batch))).collect()
 }

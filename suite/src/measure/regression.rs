@@ -4,19 +4,23 @@ use std::rc::Rc;
 
 use eqr_datasets::transforms::Transform;
 use eqr_probes::bootstrap::{Statistic, resample};
-use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
+use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit_with_progress, permuted};
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::redraw::TargetOfPairs;
 use eqr_probes::ridge::{self, LinearFit};
 use eqr_probes::{Problem, quaternion};
 use tch::{Device, Tensor};
 
+use crate::console::with_progress;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::pair_features::PairSet;
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
 use crate::suite_file::probe::Probe;
+
+/// Label of the progress of probes.
+const PROBES: &str = "probes, epochs";
 
 /// One regression problem: a target of a set, and the features that predict it.
 pub struct Question<'a> {
@@ -204,7 +208,8 @@ pub(super) fn measure_sets(
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let (mut values, mut draws) = (Vec::new(), Vec::new());
     for questions in questions_by_readout(sets, probe) {
-        let scores = score(questions, &seeds, &probe.regression, Precision::Fp32, &mut |_, _| {})?;
+        let scores =
+            with_progress(PROBES, |tick| score(questions, &seeds, &probe.regression, Precision::Fp32, tick))?;
         for Scores { question, mlp, linear, .. } in &scores {
             values.extend(mlp_values(question, &seeds, mlp));
             values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
@@ -227,13 +232,23 @@ pub(super) fn measure_curve_point(
     let mut values = Vec::new();
     for questions in questions_by_readout(&sets, evaluation.probe) {
         let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
-        let fits = fit(&problems, &seeds, &evaluation.probe.regression)?;
+        let fits = fit_shown(PROBES, &problems, &seeds, &evaluation.probe.regression)?;
         values.extend(
             questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)),
         );
     }
     values.extend(constant_values(&sets)?);
     Ok(values)
+}
+
+/// Fits MLP probes in single precision and shows their progress.
+fn fit_shown(
+    label: &str,
+    problems: &[Problem],
+    seeds: &[u64],
+    config: &ProbeConfig,
+) -> eqr_probes::Result<Vec<Vec<Fit>>> {
+    with_progress(label, |tick| fit_with_progress(Precision::Fp32, problems, seeds, config, tick))
 }
 
 /// The questions of all sets: one list for each half of y in the suite's `probe.parts`, and one for the grid.
@@ -272,7 +287,7 @@ fn shuffled_values(sets: &[PairSet], config: &ProbeConfig) -> eqr_probes::Result
     let problem =
         |&set: &&PairSet| Question { set, readout: Readout::Y, canonical: false, shuffled: true }.problem();
     let problems: Vec<Problem> = single.iter().map(problem).collect();
-    let fits = fit(&problems, &[0], config)?;
+    let fits = fit_shown("probes of shuffled targets, epochs", &problems, &[0], config)?;
     let value = |(set, fits): (&&PairSet, Vec<Fit>)| {
         Some(R2Metric::SHUFFLED.value(&set.task, Some(0), fits[0].test.per_output?))
     };

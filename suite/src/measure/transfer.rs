@@ -12,9 +12,10 @@ use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
-use crate::console::say;
+use crate::console::{counted, say};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
+use crate::measure::evaluation::ENCODING;
 use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
 use crate::run_folder::metric::MeasuredValue;
 use crate::suite_file::downstream_sets::Preparation;
@@ -166,7 +167,7 @@ fn features(
         let pixels = loader.centre_crops(indices, short)?.to_device(device).to_kind(Kind::Float) / 255.0;
         tch::no_grad(|| Ok(encoder.represent(&normalisation.apply(&pixels))?.y))
     };
-    let x = indices.chunks(ENCODE).map(encode).collect::<Result<Vec<_>>>()?;
+    let x = counted(ENCODING, indices.chunks(ENCODE)).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
     Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
 }

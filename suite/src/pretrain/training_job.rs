@@ -1,5 +1,7 @@
 //! The inputs of a training, and how it ends.
 
+use std::path::PathBuf;
+
 use crate::cluster::worker::Worker;
 use crate::data::pairs::PairSource;
 use crate::failure::Failure;
@@ -28,6 +30,8 @@ pub struct TrainingJob<'a> {
     pub checkpoints: Checkpoints,
     /// The run's folder, for its log.
     pub run_folder: &'a RunFolder,
+    /// Folder of its events for TensorBoard, if they are wanted.
+    pub events: Option<PathBuf>,
     /// Id of the cell.
     pub cell: String,
     /// Name in progress lines and messages.

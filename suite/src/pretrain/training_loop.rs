@@ -18,6 +18,7 @@ use crate::pretrain::batch::BatchMaker;
 use crate::pretrain::checkpointing::{broadcast_state, resume, save};
 use crate::pretrain::collapse::CollapseStatistics;
 use crate::pretrain::loss_curve::{LossCurve, StepReading};
+use crate::pretrain::training_events::TrainingEvents;
 use crate::pretrain::training_job::{FinishedTraining, TrainingJob, TrainingStop};
 use crate::pretrain::training_log::log_epoch;
 use crate::run_folder::checkpoint::TrainingState;
@@ -46,6 +47,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let watch = TrainingWatch::begin();
     let _running = note_running_training(job);
     let progress = Progress::new(&job.label);
+    let mut events = TrainingEvents::new(job.events.clone());
     let mut training = Training { network, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
         let start = Instant::now();
@@ -60,6 +62,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
         let collapse = last_batch
             .map(|batch| CollapseStatistics::measure(network, &batch.view1, &batch.rows, worker.ranks));
         let saved = if worker.leads() {
+            events.write(&state.curve[points_before..]);
             save(network, adam, state, &identity, job)
                 .and_then(|()| log_epoch(job, state, &state.curve[points_before..], collapse))
         } else {

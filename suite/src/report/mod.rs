@@ -22,7 +22,7 @@ mod table;
 mod values;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 #[cfg(test)]
 mod golden;
@@ -43,7 +43,7 @@ pub use sections::{choices, names_of_sections};
 use table::Table;
 pub use values::Values;
 
-use crate::console::{Look, print_coloured, print_text, visible};
+use crate::console::{Look, print_coloured, print_text, visible, with_progress};
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::cell::Cell;
 use crate::run_folder::folder::RunFolder;
@@ -167,6 +167,21 @@ impl<'a> Report<'a> {
     }
 }
 
+/// The main tables of an unfinished run, without the notes of its suite; `None` before the first value.
+pub fn scores_so_far(
+    folder: &RunFolder,
+    cells: &[Cell],
+    contexts: &[ReportContext],
+    look: Look,
+) -> Option<String> {
+    let without_notes: Vec<ReportContext> =
+        contexts.iter().map(|context| ReportContext { notes: vec![], ..context.clone() }).collect();
+    let contexts: Vec<&ReportContext> = without_notes.iter().collect();
+    let report = Report { scope: Scope::Scores, look, ..Report::new(folder, cells, &contexts) };
+    // without a value there is no table
+    report.render(formats::TERMINAL).ok()
+}
+
 /// What to say below a headline.
 pub fn where_all_is(folder: &RunFolder) -> String {
     let (root, page) = (folder.root(), folder.path(layout::PAGE));
@@ -185,9 +200,11 @@ pub fn write(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> 
     let write = |files: Vec<RunFile>| {
         files.iter().try_for_each(|(name, bytes)| write_atomic(&folder.path(name), bytes))
     };
-    // the page shows the figures
-    write(figures(cells, contexts)?)?;
-    write(documents(folder, cells, contexts)?)
+    with_progress("writing the report", |_| {
+        // the page shows the figures
+        write(figures(cells, contexts)?)?;
+        write(documents(folder, cells, contexts)?)
+    })
 }
 
 /// The files of a report: figures, `metrics.csv`, and the files of every format. They depend on the run's

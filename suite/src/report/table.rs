@@ -6,6 +6,7 @@ use eqr_models::methods::TransformName;
 use eqr_probes::stats::{Difference, Summary};
 
 use super::numbers::{Numbers, Unit, probability};
+use crate::suite_file::external_rows::is_floor_name;
 use crate::suite_file::plan::method_name;
 
 /// Orientation of a table.
@@ -69,6 +70,7 @@ impl Role {
             Ok(MethodKind::RandomInit) => Role::Floor,
             Ok(MethodKind::Direct(_)) => Role::Ceiling,
             Ok(MethodKind::PixelPca { .. }) => Role::Reference,
+            _ if is_floor_name(row) => Role::Reference,
             _ => Role::Contestant,
         }
     }

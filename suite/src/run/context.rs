@@ -1,6 +1,7 @@
 //! One sub-suite of a run on this rank: its images, its folder, and the device that computes.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use eqr_models::Compute;
@@ -14,6 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::run::prepare::Prepared;
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::suite_file::plan::{EncoderRun, encoder_runs};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
@@ -80,6 +82,11 @@ impl<'a> RunContext<'a> {
     /// The steps of the training of `run` on `units` units.
     pub(super) fn training_steps(&self, run: &EncoderRun, units: usize) -> TrainingSteps {
         TrainingSteps::new(self.suite(), &run.row, units, self.train.units().len())
+    }
+
+    /// Where the events of `run` go, if they are wanted.
+    pub(super) fn events(&self, run: &EncoderRun) -> Option<PathBuf> {
+        self.prepared.wants_events.then(|| self.folder.path(layout::events(&run.slug())))
     }
 
     pub(super) fn checkpoints(&self, run: &EncoderRun) -> Checkpoints {

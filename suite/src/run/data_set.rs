@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde_json::json;
+
 use crate::failure::Outcome;
 use crate::report::ReportContext;
 use crate::run::context::RunContext;
@@ -36,6 +38,8 @@ impl DataSetRun<'_> {
     /// Does what is missing, and prints a table after every stage that another one follows.
     pub(super) fn run(&mut self, phases: &mut Phases, cells: &mut Cells) -> Outcome<()> {
         let all_planned = integrity::planned(&self.context, self.measures, &[], &[])?;
+        let line = json!({"data_set": self.report.part, "planned": all_planned.len()});
+        on_leader(self.context.worker, || self.context.folder.log(&line))?;
         let mut stages = VecDeque::from(stages(&self.context)?);
         while let Some(seeds) = stages.pop_front() {
             self.context.seeds = seeds;

@@ -59,7 +59,8 @@ pub(super) fn external_encoder(
     row: &ExternalRow,
     side: Option<usize>,
 ) -> Result<FrozenEncoder> {
-    FrozenEncoder::open(encoder_file(row)?, &row.options, row.options.size.or(side), context.worker.device)
+    let side = row.options.size.or(side);
+    with_weights_of(row, FrozenEncoder::open(encoder_file(row)?, &row.options, side, context.worker.device)?)
 }
 
 /// The encoder of an external row, set up to give token maps of crops of `side` pixels.
@@ -68,7 +69,16 @@ pub(super) fn external_encoder_for_maps(
     row: &ExternalRow,
     side: usize,
 ) -> Result<FrozenEncoder> {
-    FrozenEncoder::open_for_maps(encoder_file(row)?, &row.options, side, context.worker.device)
+    let device = context.worker.device;
+    with_weights_of(row, FrozenEncoder::open_for_maps(encoder_file(row)?, &row.options, side, device)?)
+}
+
+/// The encoder, or its architecture with random weights if the row is a floor.
+fn with_weights_of(row: &ExternalRow, encoder: FrozenEncoder) -> Result<FrozenEncoder> {
+    if !row.has_random_weights {
+        return Ok(encoder);
+    }
+    encoder.untrained()?.with_context(|| format!("{}: a module cannot be built anew", row.name))
 }
 
 fn encoder_file(row: &ExternalRow) -> Result<&Path> {

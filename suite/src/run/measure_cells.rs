@@ -37,6 +37,7 @@ pub(super) fn measure_missing(
     let ids: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
     let progress = Progress::new("measurements");
+    progress.at(0, missing.len() as u64);
     let (mut failed, mut stopped) = (Vec::new(), false);
     for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
         stopped = stop_signal::stop_requested();

@@ -9,6 +9,7 @@ mod device_rates;
 mod dry_run;
 mod encoders;
 mod external_files;
+mod floors;
 mod integrity;
 mod looks;
 mod measure_cells;
@@ -46,7 +47,10 @@ use crate::suite_file::data_sets;
 /// # Errors
 /// Bad input (2), found on every rank before the first cell; a failed run (3); a stop request (75).
 pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
-    let sub_suites = agree(ranks, data_sets::load(&request.suite, &request.set, &request.rows))?;
+    let mut sub_suites = agree(ranks, data_sets::load(&request.suite, &request.set, &request.rows))?;
+    if request.floors {
+        floors::add(&mut sub_suites);
+    }
     agree(ranks, request.check_rows(&sub_suites))?;
     let mut worker = Worker::start(ranks, request.threads)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 
 use crate::console::{Look, say};
-use crate::report::formats::TERMINAL;
-use crate::report::{Report, ReportContext, Scope};
+use crate::report::{ReportContext, scores_so_far};
 use crate::run::context::RunContext;
 use crate::run_folder::cell::Cell;
 
@@ -23,12 +22,8 @@ pub(super) fn say_partial(
     let mut cells: Vec<Cell> = context.folder.whole_cells()?.0;
     cells.retain(|cell| cell.data_set == report.part);
     let done = planned.iter().filter(|id| context.folder.has_cell(id)).count();
-    let without_notes = ReportContext { notes: vec![], ..report.clone() };
-    let contexts = [&without_notes];
     let look = Look { colours: false, ..Look::of_stderr() };
-    let scores = Report { scope: Scope::Scores, look, ..Report::new(context.folder, &cells, &contexts) };
-    // without a value there is no table
-    if let Ok(table) = scores.render(TERMINAL) {
+    if let Some(table) = scores_so_far(context.folder, &cells, std::slice::from_ref(report), look) {
         say(&format!("\n{}\n{table}", progress(context, done, planned.len())));
     }
     Ok(())

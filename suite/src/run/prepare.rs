@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) downstream: DownstreamPacks,
     /// The looks at the claims; `None` if the number of seeds is fixed.
     pub(super) looks: Option<Looks>,
+    /// Whether trainings write events for TensorBoard.
+    pub(super) wants_events: bool,
     /// Content hashes of the downstream packs, by pack name.
     pack_hashes: BTreeMap<String, String>,
     /// Hashes of external rows' files, by slug.
@@ -104,7 +106,17 @@ fn prepare(
     let row_hashes = agree(ranks, hash_rows(suite))?;
     same_everywhere(ranks, "the files of rows and sets", &format!("{pack_hashes:?} {row_hashes:?}"))?;
     let looks = agree(ranks, request.looks(suite))?;
-    Ok(Prepared { sub_suite, data, initial_encoder, downstream, looks, pack_hashes, row_hashes })
+    let wants_events = request.tensorboard;
+    Ok(Prepared {
+        sub_suite,
+        data,
+        initial_encoder,
+        downstream,
+        looks,
+        wants_events,
+        pack_hashes,
+        row_hashes,
+    })
 }
 
 /// The encoder of `train.init`.

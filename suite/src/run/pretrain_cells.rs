@@ -82,6 +82,7 @@ fn train_one(context: &RunContext, run: &EncoderRun, label: String, worker: &Wor
         curve_steps: curve_steps(context.suite(), run.row.budget, steps.per_epoch),
         checkpoints: context.checkpoints(run),
         run_folder: context.folder,
+        events: context.events(run),
         cell: run.pretrain_id(),
         label,
         worker,

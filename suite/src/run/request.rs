@@ -28,6 +28,8 @@ pub struct RunRequest {
     pub set: Vec<Override>,
     /// Rows in addition to the suite's own.
     pub rows: Vec<ExternalRow>,
+    /// Whether encoders that were trained elsewhere get a floor.
+    pub floors: bool,
     /// Number type.
     pub precision: Precision,
     /// Threads of a rank.
@@ -40,6 +42,8 @@ pub struct RunRequest {
     pub pretrained: Vec<PathBuf>,
     /// Add seeds until the claims are decided.
     pub until_decided: Option<UntilDecided>,
+    /// Write training curves as events for TensorBoard.
+    pub tensorboard: bool,
     /// Train, and measure nothing.
     pub pretrain_only: bool,
     /// Only print what would be done, with its cost on this device.

@@ -6,6 +6,7 @@ use eqr_models::{MethodKind, Solo};
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{TransferData, transfer};
 
+use crate::console::with_progress;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::pixel_pca::PixelPca;
 use crate::encoder::representation::FeatureEncoder;
@@ -19,7 +20,10 @@ use crate::run::measurements::{Measured, MeasuredRow};
 /// The accuracies on the suite's transfer set at position `set`.
 pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<Measured> {
     let (data, encoder) = data(context, row, set)?;
-    let values = values(&transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {})?);
+    let result = with_progress("logistic regression, fits ended", |tick| {
+        transfer(&data, &LogisticConfig::default(), &Solo, tick)
+    })?;
+    let values = values(&result);
     Ok(match encoder {
         Some(encoder) => Measured::of(&encoder, values),
         None => Measured::without_file(values),

@@ -40,6 +40,11 @@ const LOOKS_AT_A_KILLED_PROCESS: u32 = LOOKS / 8;
 /// it waiting.
 const LOOKS_AT_A_STRANGER: u32 = 3 * LOOKS;
 
+/// Time within which a process out of sight touches its claim.
+pub(super) fn patience_with_a_stranger() -> Duration {
+    look_interval() * LOOKS_AT_A_STRANGER
+}
+
 /// Time after which the owner of a claim touches it again: 5 s.
 pub(super) fn touch_interval() -> Duration {
     patience() / 8
@@ -211,7 +216,7 @@ fn remove(path: &Path) -> Result<()> {
 
 /// What is at the path of a claim.
 #[derive(Clone, Debug, PartialEq)]
-struct Seen {
+pub(super) struct Seen {
     content: Vec<u8>,
     /// Compared only with what was seen before.
     modified: Option<SystemTime>,
@@ -222,7 +227,7 @@ struct Seen {
 impl Seen {
     /// # Errors
     /// A link; something that cannot be read.
-    fn at(path: &Path) -> Result<Option<Seen>> {
+    pub(super) fn at(path: &Path) -> Result<Option<Seen>> {
         let cannot_read = || format!("cannot read {}", path.display());
         match Seen::read(path) {
             Ok(seen) => Ok(Some(seen)),
@@ -254,7 +259,12 @@ impl Seen {
         path.with_file_name(temporary_name(&format!("removal-of-{}", &content[..32])))
     }
 
-    fn owner(&self) -> String {
+    /// What can be seen of the process that has the claim.
+    pub(super) fn life(&self) -> Life {
+        self.claim.as_ref().map_or(Life::OutOfSight, |claim| claim.process.life())
+    }
+
+    pub(super) fn owner(&self) -> String {
         self.claim.as_ref().map_or_else(|| "its claim cannot be read".to_owned(), Claim::owner)
     }
 }
@@ -282,8 +292,7 @@ impl Watch {
         let is_same = last.as_ref().is_some_and(|last| last.content == seen.content);
         let is_touched = is_same && last != self.seen;
         self.looks = if is_same { self.looks + 1 } else { 0 };
-        let life = seen.claim.as_ref().map_or(Life::OutOfSight, |claim| claim.process.life());
-        match life {
+        match seen.life() {
             // no run makes a folder
             _ if seen.is_folder => Standing::Stale,
             Life::Ended => Standing::Stale,
@@ -296,7 +305,7 @@ impl Watch {
             Life::OutOfSight if self.looks >= LOOKS_AT_A_STRANGER => Standing::Stale,
             Life::OutOfSight => {
                 if self.looks == 0 {
-                    let seconds = (look_interval() * LOOKS_AT_A_STRANGER).as_secs();
+                    let seconds = patience_with_a_stranger().as_secs();
                     let owner = seen.owner();
                     say(&format!(
                         "note: the folder was claimed by another run ({owner}); for up to {seconds} s this one \

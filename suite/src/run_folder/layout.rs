@@ -20,6 +20,9 @@ pub const FAILED: &str = "failed";
 /// Folder of the checkpoints, one folder per training.
 pub const CHECKPOINTS: &str = "checkpoints";
 
+/// Folder of the events for TensorBoard, one folder per training.
+pub const EVENTS: &str = "tensorboard";
+
 /// Folder of the data sets that were rendered for the run.
 pub const DATA: &str = "data";
 
@@ -67,6 +70,11 @@ pub fn failed_cell(id: &str) -> PathBuf {
 /// Folder of the checkpoints of the training called `training`.
 pub fn checkpoints(training: &str) -> PathBuf {
     Path::new(CHECKPOINTS).join(training)
+}
+
+/// Folder of the events of the training called `training`.
+pub fn events(training: &str) -> PathBuf {
+    Path::new(EVENTS).join(training)
 }
 
 /// Pack of a rendered data set.

@@ -16,6 +16,7 @@ pub mod lock;
 pub mod manifest;
 pub mod metric;
 pub mod metrics_file;
+pub mod onlooker;
 pub mod provenance;
 pub mod row_files;
 pub mod safetensors;

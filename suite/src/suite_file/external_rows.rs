@@ -37,6 +37,12 @@ pub struct ExternalRow {
     /// How the encoder takes images.
     #[serde(default, skip_serializing_if = "is_default")]
     pub options: EncoderOptions,
+    /// Whether an encoder's architecture with random weights is a row too, where it can be built.
+    #[serde(default = "yes")]
+    pub floor: bool,
+    /// Whether this row is that floor: its encoder's weights are replaced by random ones.
+    #[serde(skip)]
+    pub has_random_weights: bool,
     /// A feature file, as `probe --features` takes it, for the probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<PathBuf>,
@@ -62,7 +68,29 @@ fn is_default(options: &EncoderOptions) -> bool {
     *options == EncoderOptions::default()
 }
 
+fn yes() -> bool {
+    true
+}
+
+/// What follows the name of an encoder in the name of its floor.
+const RANDOM_WEIGHTS: &str = ", random weights";
+
+/// The name of the floor of the row `name`.
+pub fn floor_name(name: &str) -> String {
+    format!("{name}{RANDOM_WEIGHTS}")
+}
+
+/// Whether a row of this name is the floor of another row.
+pub fn is_floor_name(name: &str) -> bool {
+    name.ends_with(RANDOM_WEIGHTS)
+}
+
 impl ExternalRow {
+    /// The floor of this row: its encoder's architecture with random weights.
+    pub fn with_random_weights(&self) -> ExternalRow {
+        ExternalRow { name: floor_name(&self.name), has_random_weights: true, ..self.clone() }
+    }
+
     /// A row from the file at `path`. The extension decides: `.csv` is results, `.h5` is features, anything
     /// else is an encoder.
     pub fn from_file(name: &str, path: PathBuf) -> ExternalRow {
@@ -71,6 +99,8 @@ impl ExternalRow {
             name: name.to_owned(),
             encoder: None,
             options: EncoderOptions::default(),
+            floor: true,
+            has_random_weights: false,
             features: None,
             transfer: BTreeMap::new(),
             metrics: None,
@@ -97,7 +127,8 @@ impl ExternalRow {
         let named = sources.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
         let transfer = self.transfer.iter().map(|(set, path)| (set.as_str(), path));
         let files = named.chain(transfer).map(|(key, path)| Ok(format!("{key} {}", hash(path)?)));
-        let files = files.collect::<Result<Vec<_>>>()?.join(", ");
+        let floor = self.has_random_weights.then(|| Ok("random weights".to_owned()));
+        let files = files.chain(floor).collect::<Result<Vec<_>>>()?.join(", ");
         Ok(if is_default(&self.options) {
             files
         } else {

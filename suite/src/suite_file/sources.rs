@@ -75,13 +75,21 @@ impl Sources<'_> {
         match (self.option(problem), self.span(data_set, &problem.key)) {
             (Some(option), _) => Place::Option(option),
             (None, Some(span)) => Place::Line(span),
-            (None, None) => Place::File,
+            // a section that the file does not have comes from the option that names a key of it
+            (None, None) => self.option_below(problem).map_or(Place::File, Place::Option),
         }
     }
 
     /// The last option that set the key.
     fn option(&self, problem: &Problem) -> Option<&'static str> {
         let sets = |set: &&Override| problem.key.is_within(&set.key);
+        self.overrides.iter().rev().find(sets).map(|set| set.option)
+    }
+
+    /// The last option that set a key below the problem's.
+    fn option_below(&self, problem: &Problem) -> Option<&'static str> {
+        let is_section = !problem.key.segments().is_empty();
+        let sets = |set: &&Override| is_section && set.key.is_within(&problem.key);
         self.overrides.iter().rev().find(sets).map(|set| set.option)
     }
 

@@ -4,6 +4,9 @@ use anyhow::{Result, anyhow};
 use eqr_models::MethodKind;
 use eqr_models::methods::method_names;
 
+/// Where all methods are told: there are too many for a message.
+const ALL_METHODS: &str = "`eqr-bench suites show paper` has the paper's methods, docs/methods.md all";
+
 /// Parses a method name.
 ///
 /// # Errors
@@ -11,9 +14,9 @@ use eqr_models::methods::method_names;
 pub fn parse_method(name: &str) -> Result<MethodKind> {
     name.parse().map_err(|_| {
         let names = method_names();
-        let near =
-            nearest(name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? "));
-        anyhow!("unknown method `{name}`\nhint: {}methods are {}", near.unwrap_or_default(), names.join("; "))
+        let near = nearest(name, names.iter().map(String::as_str));
+        let near = near.map(|near| format!("did you mean `{near}`? "));
+        anyhow!("unknown method `{name}`\nhint: {}{ALL_METHODS}", near.unwrap_or_default())
     })
 }
 

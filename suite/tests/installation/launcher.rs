@@ -132,6 +132,23 @@ fn version_needs_no_library_at_all() {
 }
 
 #[test]
+fn help_needs_no_library_at_all() {
+    let install = Install::new(&[]);
+    let answer = |args: &[&str]| install.launcher().args(args).output().unwrap();
+    for args in [&["--help"][..], &["run", "--help"], &["help", "data", "pack"]] {
+        let output = answer(args);
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");
+        assert!(stdout(&output).contains("Usage: eqr-bench"), "{args:?}");
+        assert!(!output.stdout.contains(&b'\x1b'), "{args:?}: colours in a pipe");
+    }
+    let nothing = answer(&[]);
+    assert_eq!((nothing.status.code(), stdout(&nothing).as_str()), (Some(2), ""));
+    // on all ranks of an mpirun, the first alone prints
+    let other = install.launcher().arg("--help").env("OMPI_COMM_WORLD_LOCAL_RANK", "1").output().unwrap();
+    assert!(other.status.success() && other.stdout.is_empty());
+}
+
+#[test]
 fn a_wrong_version_is_refused_and_not_passed_over() {
     let install = Install::new(&["eqr-bench-solo"]);
     // A good libtorch that comes later in the order must not hide the wrong one that the user chose.

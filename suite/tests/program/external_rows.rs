@@ -7,7 +7,7 @@ use hdf5::File;
 use ndarray::{Array1, Array2};
 
 use crate::common::{
-    colour_map, eqr, eqr_ranks, folder, has_mpi, photographs, stderr, succeeded, tiny_on, traced,
+    colour_map, eqr, eqr_ranks, folder, has_mpi, photographs, stderr, succeeded, tiny_on, tiny_run, traced,
     writing_hdf5,
 };
 
@@ -251,4 +251,42 @@ fn rows_that_cannot_be_are_refused_before_anything_is_trained() {
         text.contains("transfer-photos-external-colours") && text.contains("probe-external-theirs"),
         "{text}"
     );
+}
+
+#[test]
+fn an_encoder_that_can_be_built_has_a_floor() {
+    let folder = folder();
+    let here = folder.path();
+    suite(here);
+    let own = tiny_run().display().to_string();
+    succeeded(&eqr(here, &["export", &own, "--method", "Ours", "--out", "ours.safetensors"]));
+    let run = |out: &str, more: &[&str]| {
+        let args = ["--methods", "Random init", "--external", "ViT=ours.safetensors", "--out", out];
+        succeeded(&eqr(here, &[&RUN[..], &args, more].concat()));
+        values(&here.join(out))
+    };
+    let of = |found: &BTreeMap<_, Vec<f64>>, method: &str, task: &str, metric: &str| {
+        found.get(&(method.to_owned(), task.to_owned(), metric.to_owned())).cloned().unwrap_or_default()
+    };
+    let found = run("run", &[]);
+    for (task, metric) in [("color", "r2_per_output"), ("linear transfer", "top1")] {
+        let [trained, floor] = ["ViT", "ViT, random weights"].map(|method| of(&found, method, task, metric));
+        assert!(!floor.is_empty() && trained.len() == floor.len(), "{task}");
+    }
+    let linear = |method: &str| of(&found, method, "color", "r2_per_output_linear");
+    assert_ne!(linear("ViT"), linear("ViT, random weights"));
+    // a module cannot be built anew
+    assert!(of(&found, "Colours, random weights", "color", "r2_per_output").is_empty());
+    let bare = run("bare", &["--no-floor"]);
+    assert!(of(&bare, "ViT, random weights", "color", "r2_per_output").is_empty());
+
+    let transfer = |more: &[&str]| {
+        let args = ["transfer", "--encoder", "ours.safetensors", "--data", "photos.h5", "--json"];
+        let output = eqr(here, &[&args, more].concat());
+        succeeded(&output);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let with_floor = transfer(&[]);
+    assert!(with_floor["random_weights"]["top1"].is_number() && with_floor["top1"].is_number());
+    assert!(transfer(&["--no-floor"])["random_weights"].is_null());
 }

@@ -43,5 +43,7 @@ mod segmentation;
 mod skip;
 mod stop;
 mod streamed_pack;
+mod surroundings;
 mod unlabelled_images;
 mod until_decided;
+mod watch;

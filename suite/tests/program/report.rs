@@ -54,8 +54,19 @@ fn printed_pages(browser: &str, page: &Path) -> usize {
     text.matches("/Type /Page").count() - text.matches("/Type /Pages").count()
 }
 
-/// The JSON value of `script` in the page, opened in a window of this width.
-fn said_by(browser: &str, page: &Path, width: u32, script: &str) -> serde_json::Value {
+/// A window that the page is opened in.
+#[derive(Clone, Copy)]
+struct Window {
+    width: u32,
+    is_dark: bool,
+}
+
+const DESKTOP: Window = Window { width: 1280, is_dark: false };
+const PHONE: Window = Window { width: 390, is_dark: false };
+const DARK: Window = Window { is_dark: true, ..DESKTOP };
+
+/// The JSON value of `script` in the page.
+fn said_by(browser: &str, page: &Path, window: Window, script: &str) -> serde_json::Value {
     let text = std::fs::read_to_string(page).unwrap();
     let watch = "<script>window.wrong=[];addEventListener('error',e=>wrong.push(String(e.message||e.target.src)),true)</script>";
     let tell = format!(
@@ -69,7 +80,8 @@ fn said_by(browser: &str, page: &Path, width: u32, script: &str) -> serde_json::
     let profile = tempfile::tempdir().unwrap();
     let mut command = headless(browser, profile.path());
     command
-        .arg(format!("--window-size={width},900"))
+        .arg(format!("--window-size={},900", window.width))
+        .arg(format!("--blink-settings=preferredColorScheme={}", u8::from(!window.is_dark)))
         .args(["--dump-dom", &format!("file://{}", copy.display())]);
     let output = output(&mut command);
     let dom = String::from_utf8_lossy(&output.stdout);
@@ -100,7 +112,7 @@ fn the_page_works_in_a_browser_and_asks_for_nothing() {
         return {wrong, orders, title: document.title, wide: document.documentElement.scrollWidth - innerWidth,
             broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).length, images: document.images.length,
             asked: performance.getEntriesByType('resource').filter(entry => !entry.name.startsWith('data:')).length};";
-    let found = said_by(browser, &page, 1200, script);
+    let found = said_by(browser, &page, DESKTOP, script);
     assert_eq!(found["wrong"], serde_json::json!([]));
     assert_eq!(found["asked"], 0);
     assert_eq!(found["title"], "A tiny suite");
@@ -115,13 +127,52 @@ fn the_page_works_in_a_browser_and_asks_for_nothing() {
     assert!(numbers(&up[0]).is_sorted(), "{found}");
 
     // on a phone, wide tables scroll inside their own frames
-    let found = said_by(browser, &page, 390, script);
+    let found = said_by(browser, &page, PHONE, script);
     assert!(found["wide"].as_i64().unwrap() <= 0, "the page scrolls sideways: {found}");
     assert!(printed_pages(browser, &page) <= 12);
+    assert!(printed_headline(browser, &page) <= 4);
+}
+
+/// Number of pages that the headline takes in print.
+fn printed_headline(browser: &str, page: &Path) -> usize {
+    let text = std::fs::read_to_string(page).unwrap();
     let headline = page.with_extension("headline.html");
     let rest = ".details, main > section + section { display: none }</style>";
     std::fs::write(&headline, text.replacen("</style>", rest, 1)).unwrap();
-    assert!(printed_pages(browser, &headline) <= 4);
+    printed_pages(browser, &headline)
+}
+
+/// The record with the most tables and pictures, as it was and as the page is made now.
+#[test]
+fn the_largest_record_is_a_small_page_that_can_be_read_anywhere() {
+    let folder = folder();
+    let here = folder.path();
+    let record = concat!(env!("CARGO_MANIFEST_DIR"), "/../results/reference/imagenet-reduced");
+    let made = eqr(here, &["report", record, "--format", "html"]);
+    succeeded(&made);
+    assert!(made.stdout.len() < 1_500_000, "{} bytes", made.stdout.len());
+    let page = here.join("record.html");
+    std::fs::write(&page, &made.stdout).unwrap();
+    let Some(browser) = browser() else { return };
+    let script = "
+        const lightness = colour => { const [r, g, b] = colour.match(/[0-9]+/g).map(Number); return (2 * r + 7 * g + b) / 2550; };
+        const of = (element, property) => lightness(getComputedStyle(element)[property]);
+        const cell = document.querySelector('tbody td');
+        return {wrong, ground: of(document.body, 'backgroundColor'), ink: of(cell, 'color'),
+            wide: document.documentElement.scrollWidth - innerWidth,
+            broken: [...document.images].filter(image => !image.complete || !image.naturalWidth).length};";
+    for (window, ground, ink) in
+        [(DESKTOP, 0.9..1.1, 0.0..0.4), (PHONE, 0.9..1.1, 0.0..0.4), (DARK, 0.0..0.2, 0.7..1.1)]
+    {
+        let found = said_by(browser, &page, window, script);
+        let is_within =
+            |key: &str, range: std::ops::Range<f64>| range.contains(&found[key].as_f64().unwrap());
+        assert!(is_within("ground", ground) && is_within("ink", ink), "{found}");
+        assert!(found["wrong"] == serde_json::json!([]) && found["broken"] == 0, "{found}");
+        assert!(found["wide"].as_i64().unwrap() <= 0, "the page scrolls sideways: {found}");
+    }
+    assert!(printed_headline(browser, &page) <= 4);
+    assert!(printed_pages(browser, &page) <= 21);
 }
 
 #[test]
@@ -154,7 +205,7 @@ fn tables_of_the_page_are_listed_filtered_copied_and_explained() {
             explained: [...document.querySelectorAll('caption abbr')].map(abbr => abbr.title),
             terms: [...document.querySelectorAll('.glossary dt')].map(term => term.textContent),
             more: document.querySelectorAll('.frame.more').length};";
-    let found = said_by(browser, &page, 1200, script);
+    let found = said_by(browser, &page, DESKTOP, script);
     let count = |key: &str| found[key].as_array().unwrap().len();
     assert_eq!(found["wrong"], serde_json::json!([]));
     assert!(count("links") == found["tables"] && found["dead"] == 0 && found["captions"] == found["tables"]);
@@ -167,7 +218,7 @@ fn tables_of_the_page_are_listed_filtered_copied_and_explained() {
     for term in ["R2", "y", "equi", "inv", "grid", "floor", "ceiling", "†", "Holm"] {
         assert!(found["terms"].as_array().unwrap().iter().any(|found| found == term), "{term}");
     }
-    let phone = said_by(browser, &page, 390, script);
+    let phone = said_by(browser, &page, PHONE, script);
     assert!(phone["more"].as_u64().unwrap() > 0, "nothing says that a table goes on");
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::common::{
-    TINY, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, traced,
+    TINY, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, tiny_run, traced,
 };
 
 const QUICK: [&str; 19] = [
@@ -381,4 +381,26 @@ fn a_suite_segments_with_every_row() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("void (0) only"), "{}", stderr(&output));
     assert!(here.join("void/cells/probe-random-init-seed0.json").is_file(), "the probes are done");
+}
+
+/// The floor: heads on the same architecture with random weights.
+#[test]
+fn heads_are_also_trained_on_random_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    plain_pack(here);
+    let run = tiny_run().display().to_string();
+    succeeded(&eqr(here, &["export", &run, "--method", "Ours", "--out", "ours.safetensors"]));
+    let args = quick(&["--encoder", "ours.safetensors", "--steps", "30", "--seeds", "1"]);
+    let found = |more: &[&str]| -> Value {
+        let output = eqr(here, &[&args[..], more].concat());
+        succeeded(&output);
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let with_floor = found(&["--json"]);
+    let floor = &with_floor["random_weights"]["mIoU"]["mean"];
+    assert!(floor.is_number() && *floor != with_floor["mIoU"]["mean"], "{with_floor}");
+    assert!(found(&["--json", "--no-floor"])["random_weights"].is_null());
+    let text = String::from_utf8(eqr(here, &args).stdout).unwrap();
+    assert!(text.lines().nth(1).unwrap().ends_with("(random weights)"), "{text}");
 }

@@ -9,6 +9,7 @@
 //! Every error is one message on stderr and exit code 2.
 
 mod engine;
+mod help;
 mod helper;
 mod libtorch;
 mod mpi_launch;
@@ -18,9 +19,11 @@ mod signal_mask;
 
 use std::convert::Infallible;
 use std::env;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use help::Help;
 use libtorch::Libtorch;
 use problem::Problem;
 
@@ -34,13 +37,19 @@ const GLIBC_TUNABLES: &str = "GLIBC_TUNABLES";
 const OMP_WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
 fn main() -> ExitCode {
-    // the version needs no library, and it is the first thing that a bug report asks for
-    let mut args = env::args_os().skip(1);
-    if let (Some(first), None) = (args.next(), args.next())
-        && (first == "--version" || first == "-V")
+    // version and help need no library, and they are the first that a user and a bug report ask for
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    if let [only] = &args[..]
+        && (only == "--version" || only == "-V")
     {
         println!("eqr-bench {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
+    }
+    if let Some(help) = Help::asked_for(&args) {
+        if mpi_launch::is_first_rank_of_its_node() {
+            help.print();
+        }
+        return help.exit_code();
     }
     signal_mask::hold();
     let Err(problem) = start();

@@ -159,6 +159,7 @@ mod tests {
 
     use super::loopback::{Server, rest, status};
     use super::*;
+    use crate::suite_file::presets::PRESETS;
 
     #[derive(Parser)]
     struct Alone {
@@ -241,6 +242,37 @@ mod tests {
         assert!(other.contains("an existing pack that was made otherwise"), "{other}");
         fetch(&["--side", "6", "--force"]).unwrap();
         assert_eq!((server.requests().len(), Pack::open(&out).unwrap().splits[0].side()), (4, Some(6)));
+    }
+
+    /// The commands that presets name for their packs.
+    fn made_by() -> Vec<(&'static str, String)> {
+        let lines = |text: &'static str| text.lines().filter_map(|line| line.strip_prefix("made_by = "));
+        let commands = PRESETS.iter().flat_map(|&(name, text)| lines(text).map(move |value| (name, value)));
+        commands.map(|(name, value)| (name, value.trim_matches('"').to_owned())).collect()
+    }
+
+    #[test]
+    fn presets_name_commands_that_make_their_packs() {
+        let commands = made_by();
+        assert!(commands.len() > 20);
+        for (preset, command) in commands {
+            let parsed = crate::cli::parse(command.split(' '));
+            parsed.unwrap_or_else(|error| panic!("{preset}: {command}: {error}"));
+            let words: Vec<&str> = command.split(' ').collect();
+            let public =
+                |kind| source(kind).is_some_and(|source| matches!(source.info.access, Access::Public(_)));
+            match words[1..4] {
+                ["data", "fetch", kind] => assert!(public(kind), "{preset}: {command}: not public"),
+                // under another name it is another set in the same layout
+                ["data", "pack", kind] => {
+                    assert!(
+                        words.contains(&"--name") || !public(kind),
+                        "{preset}: {command}: can be fetched"
+                    );
+                }
+                _ => assert_eq!(words[1..3], ["data", "generate"], "{preset}"),
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use eqr_datasets::pack as packs;
 
 use crate::cluster::threads::make_pool;
-use crate::console::print_text;
+use crate::console::{print_text, with_progress};
 use crate::failure::{Failure, Outcome};
 
 /// The commands for packs.
@@ -63,7 +63,7 @@ fn carry_out(command: DataCommand) -> Result<()> {
         DataCommand::Generate(args) => generate::run(args),
         DataCommand::Info(args) => info::run(&args),
         DataCommand::Verify { pack } => {
-            packs::verify(&pack)?;
+            with_progress("checking", |_| packs::verify(&pack))?;
             print_text(&format!("{}: whole\n", pack.display()))
         }
         DataCommand::Show(args) => show::run(args),

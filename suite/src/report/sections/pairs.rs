@@ -2,13 +2,15 @@
 //!
 //! The pairs are derived from the methods, so that a new method is tested without a change here. Every
 //! trained method is tested against its ablation, its controls, its baseline and the floor, an external row
-//! against VICReg and the floor, and the paper's method against every SIE. A suite may request more pairs.
+//! against VICReg, the floor and its own floor, and the paper's method against every SIE. A suite may request
+//! more pairs.
 
 use eqr_models::MethodKind;
 
 use crate::report::context::ReportContext;
 use crate::report::table::Role;
 use crate::suite_file::compared_pairs::ComparedPair;
+use crate::suite_file::external_rows::floor_name;
 use crate::suite_file::plan::method_name;
 
 /// A row that competes, with its method if it is trained here.
@@ -49,6 +51,9 @@ pub fn pairs<'a>(context: &'a ReportContext) -> Vec<(&'a str, &'a str)> {
         pairs.extend(controls.into_iter().filter_map(control));
     }
     pairs.extend(against(|row| row.baseline()));
+    let own_floor =
+        |row: &Contestant<'a>| Some((row.name, names().find(|name| *name == floor_name(row.name))?));
+    pairs.extend(contestants.iter().filter_map(own_floor));
     pairs.extend(ours.flat_map(|ours| sie().map(|sie| (ours.name, sie.name))));
     pairs.extend(floor.flat_map(|floor| contestants.iter().map(move |row| (row.name, floor))));
     for (first, second) in requested {

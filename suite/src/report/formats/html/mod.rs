@@ -6,6 +6,7 @@ mod glossary;
 mod heat_map;
 mod pictures;
 mod provenance;
+mod small_pictures;
 mod tables;
 
 use anyhow::Result;

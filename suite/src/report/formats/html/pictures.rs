@@ -1,12 +1,8 @@
 //! The run's pictures, inside the page.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::webp::WebPEncoder;
 use maud::{Markup, html};
 
+use super::small_pictures::{drawing, photographs};
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
@@ -20,6 +16,15 @@ pub struct Group {
     prefixes: &'static [&'static str],
     /// CSS class of the frame around the pictures.
     class: &'static str,
+    /// What the pictures are made of.
+    content: Content,
+}
+
+/// What pictures are made of.
+#[derive(Clone, Copy)]
+enum Content {
+    Drawings,
+    Photographs,
 }
 
 /// Id of the group of the reconstructions.
@@ -32,9 +37,22 @@ pub const GROUPS: [Group; 3] = [
         name: "Training",
         prefixes: &["training-curves", "encoder-gradient", "probe-curve"],
         class: "pictures",
+        content: Content::Drawings,
     },
-    Group { id: RECONSTRUCTIONS, name: "Reconstructions", prefixes: &["reconstruction-"], class: "pictures" },
-    Group { id: "segmentation", name: "Segmented scenes", prefixes: &["segment-"], class: "pictures many" },
+    Group {
+        id: RECONSTRUCTIONS,
+        name: "Reconstructions",
+        prefixes: &["reconstruction-"],
+        class: "pictures",
+        content: Content::Photographs,
+    },
+    Group {
+        id: "segmentation",
+        name: "Segmented scenes",
+        prefixes: &["segment-"],
+        class: "pictures many",
+        content: Content::Photographs,
+    },
 ];
 
 /// Name and content of every PNG in `figures/`, which a copied run may lack.
@@ -59,40 +77,22 @@ impl Group {
     pub fn markup(&self, all: &[(String, Vec<u8>)]) -> Option<Markup> {
         let own = |name: &str| self.prefixes.iter().any(|prefix| name.starts_with(prefix));
         let pictures: Vec<&(String, Vec<u8>)> = all.iter().filter(|(name, _)| own(name)).collect();
-        let markup =
-            || html! { div class=(self.class) { @for (name, png) in &pictures { (picture(name, png)) } } };
+        let files: Vec<&[u8]> = pictures.iter().map(|(_, png)| &png[..]).collect();
+        let sources = match self.content {
+            Content::Drawings => files.into_iter().map(drawing).collect(),
+            Content::Photographs => photographs(&files),
+        };
+        let shown = pictures.iter().zip(&sources);
+        let markup = || {
+            html! { div class=(self.class) { @for ((name, _), source) in shown { (picture(name, source)) } } }
+        };
         (!pictures.is_empty()).then(markup)
     }
 }
 
-fn picture(name: &str, png: &[u8]) -> Markup {
+fn picture(name: &str, source: &str) -> Markup {
     let caption = caption(name);
-    let smaller = if name.starts_with("segment-") { as_jpeg(png) } else { as_webp(png) };
-    let (kind, bytes) = smaller.unwrap_or(("png", png.to_vec()));
-    let source = format!("data:image/{kind};base64,{}", STANDARD.encode(bytes));
     html! { figure { figcaption { (caption) } img alt=(caption) src=(source); } "\n" }
-}
-
-/// A format's name and a picture in it.
-type Encoded = (&'static str, Vec<u8>);
-
-/// Converts a photograph to JPEG, which takes a tenth of the space. `None` if the file is not a picture.
-fn as_jpeg(png: &[u8]) -> Option<Encoded> {
-    let picture = image::load_from_memory(png).ok()?.to_rgb8();
-    let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, 80).encode_image(&picture).ok()?;
-    Some(("jpeg", jpeg))
-}
-
-/// Converts a drawing to WebP, which takes half the space and loses nothing. `None` if the file is not a
-/// picture.
-fn as_webp(png: &[u8]) -> Option<Encoded> {
-    let picture = image::load_from_memory(png).ok()?.to_rgb8();
-    let mut webp = Vec::new();
-    WebPEncoder::new_lossless(&mut webp)
-        .encode(&picture, picture.width(), picture.height(), ExtendedColorType::Rgb8)
-        .ok()?;
-    Some(("webp", webp))
 }
 
 /// What a figure shows, derived from its file name.
@@ -130,17 +130,5 @@ mod tests {
             scenes.contains("data:image/png;base64,") && scenes.contains("class=\"pictures many\""),
             "{scenes}"
         );
-    }
-
-    #[test]
-    fn photographs_become_jpeg() {
-        let mut png = std::io::Cursor::new(Vec::new());
-        image::RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
-        let kind = |name| {
-            picture(name, png.get_ref())
-                .into_string()
-                .contains(&format!("data:image/{};", if name == "a.png" { "webp" } else { "jpeg" }))
-        };
-        assert!(kind("segment-a.png") && kind("a.png"));
     }
 }
