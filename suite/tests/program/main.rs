@@ -31,6 +31,7 @@ mod overwriting;
 mod perf_scale;
 mod pixel_pca;
 mod processes;
+mod published_encoders;
 mod rank_failures;
 mod ranks;
 mod readings;
