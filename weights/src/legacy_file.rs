@@ -101,7 +101,10 @@ fn places(
         }
         at += 8;
         places.insert(name.clone(), at);
-        at = storage.size().and_then(|size| at.checked_add(size)).unwrap_or(bytes.len());
+        match storage.size().and_then(|size| at.checked_add(size)).filter(|&end| end <= bytes.len()) {
+            Some(end) => at = end,
+            None => return truncated(name),
+        }
     }
     Ok(places)
 }

@@ -21,5 +21,6 @@ mod weights;
 pub use element::Element;
 pub use error::{Error, Result};
 pub use pickle::parse;
+pub use safetensors_file::shards;
 pub use tensor::RawTensor;
 pub use weights::{Listed, Weights};

@@ -1,11 +1,11 @@
 //! Weights as safetensors: one file, or several shards that an index names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::element::Element;
 use crate::error::{Error, Result};
@@ -73,27 +73,13 @@ impl SafetensorsFile {
     /// Opens the shards that the index (`model.safetensors.index.json`) names, which lie beside it.
     ///
     /// # Errors
-    /// An index that names no shards or names paths; errors of a shard, with its name.
+    /// Same as [`shards`]; errors of a shard, with its name; a tensor that no shard holds.
     pub fn open_shards(index: &Path) -> Result<SafetensorsFile> {
-        let mut text = Vec::new();
-        File::open(index)?.take(LONGEST_INDEX).read_to_end(&mut text)?;
-        let parsed: Value = serde_json::from_slice(&text)
-            .map_err(|error| Error::Form(format!("an index that is not JSON: {error}")))?;
-        let Some(map) = parsed["weight_map"].as_object() else {
-            return Error::form("a JSON file without `weight_map`: no index of shards");
-        };
-        let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
-        names.sort_unstable();
-        names.dedup();
+        let map = weight_map(index)?;
         let mut file = SafetensorsFile::default();
-        for name in names {
-            if PathBuf::from(name).file_name().is_none_or(|alone| alone != name) {
-                return Error::form(format!(
-                    "the index names the shard {name:?}, which is not a file beside it"
-                ));
-            }
-            file.add(&index.with_file_name(name))
-                .map_err(|error| Error::Form(format!("shard {name}: {error}")))?;
+        for shard in shards(index)? {
+            let name = shard.file_name().unwrap_or_default().to_string_lossy();
+            file.add(&shard).map_err(|error| Error::Form(format!("shard {name}: {error}")))?;
         }
         match map.keys().find(|name| !file.places.contains_key(*name)) {
             Some(missing) => {
@@ -156,5 +142,31 @@ impl SafetensorsFile {
         shard.read_exact(&mut bytes)?;
         let shape = place.shape.iter().map(|&side| side as i64).collect();
         Ok(RawTensor { element: place.element, shape, bytes })
+    }
+}
+
+/// The shards that an index of safetensors names, which lie beside it.
+///
+/// # Errors
+/// An index that cannot be read, names no shards, or names paths.
+pub fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    let map = weight_map(index)?;
+    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    let shard = |name: &str| match PathBuf::from(name).file_name() {
+        Some(alone) if alone == name => Ok(index.with_file_name(name)),
+        _ => Error::form(format!("the index names the shard {name:?}, which is not a file beside it")),
+    };
+    names.into_iter().map(shard).collect()
+}
+
+/// The shard of each tensor.
+fn weight_map(index: &Path) -> Result<Map<String, Value>> {
+    let mut text = Vec::new();
+    File::open(index)?.take(LONGEST_INDEX).read_to_end(&mut text)?;
+    let parsed: Value = serde_json::from_slice(&text)
+        .map_err(|error| Error::Form(format!("an index that is not JSON: {error}")))?;
+    match &parsed["weight_map"] {
+        Value::Object(map) => Ok(map.clone()),
+        _ => Error::form("a JSON file without `weight_map`: no index of shards"),
     }
 }

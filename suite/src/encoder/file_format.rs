@@ -68,6 +68,20 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
     )
 }
 
+/// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a folder
+/// with their shards.
+///
+/// # Errors
+/// A folder without an encoder; an index that cannot be read.
+pub fn encoder_files(path: &Path) -> Result<Vec<PathBuf>> {
+    match path.is_dir().then(|| FileFormat::detect(path)).transpose()? {
+        Some(FileFormat::Checkpoint(folder)) => Ok(vec![folder.join(checkpoint::MANIFEST)]),
+        Some(FileFormat::Weights(weights)) => encoder_files(&weights),
+        _ if is_index(path) => Ok([path.to_owned()].into_iter().chain(eqr_weights::shards(path)?).collect()),
+        _ => Ok(vec![path.to_owned()]),
+    }
+}
+
 /// Names of the weights in the folder of a model, the one that is read first.
 const WEIGHTS: [&str; 6] = [
     "model.safetensors",
@@ -143,7 +157,7 @@ mod tests {
         assert_eq!(detect(&script).unwrap(), FileFormat::TorchScript);
         let weights = |detected| matches!(detected, Ok(FileFormat::Weights(_)));
         assert!(weights(detect(&archive(&["net/data.pkl", "net/version"]))));
-        assert!(weights(detect(b"\x02\0\0\0\0\0\0\0{}")) && weights(detect(b"\x80\x02pickle of old torch")));
+        assert!(weights(detect(b"\x12\0\0\0\0\0\0\0{\"a\":{}}")) && weights(detect(b"\x80\x02}q\0")));
         let other = detect(&archive(&["train/a.jpg"])).unwrap_err().to_string();
         assert!(other.contains("a zip archive of train/a.jpg"), "{other}");
         for other in [&b"PK"[..], b"", b"{}"] {
