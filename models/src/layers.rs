@@ -86,15 +86,19 @@ pub enum Activation {
     QuickGelu,
     /// max(x, 0).
     Relu,
+    /// x sigmoid(x).
+    Silu,
 }
 
 impl Activation {
-    fn apply(self, x: &Tensor) -> Tensor {
+    /// The function of every element.
+    pub fn apply(self, x: &Tensor) -> Tensor {
         match self {
             Activation::Gelu => x.gelu("none"),
             Activation::GeluTanh => x.gelu("tanh"),
             Activation::QuickGelu => x * (x * 1.702).sigmoid(),
             Activation::Relu => x.relu(),
+            Activation::Silu => x.silu(),
         }
     }
 }

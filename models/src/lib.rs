@@ -11,6 +11,7 @@ pub mod collective;
 mod compute;
 pub mod decoder;
 mod encoder_gradient;
+pub mod encoders;
 mod error;
 pub mod heads;
 pub mod init;

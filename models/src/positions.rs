@@ -36,11 +36,21 @@ pub fn resized(positions: &Tensor, grid: i64, dim: i64) -> Tensor {
     if side < 1 || side * side != tokens - 1 || side == grid || width != dim {
         return unchanged();
     }
-    let map = positions.narrow(1, 1, tokens - 1).to_kind(Kind::Float).reshape([1, side, side, dim]);
-    let map = map.permute([0, 3, 1, 2]).contiguous();
-    let map = map.internal_upsample_bicubic2d_aa([grid, grid], false, None, None);
-    let map = map.permute([0, 2, 3, 1]).reshape([1, grid * grid, dim]);
+    let map = resized_map(&positions.narrow(1, 1, tokens - 1), grid);
     Tensor::cat(&[&positions.narrow(1, 0, 1).to_kind(Kind::Float), &map], 1)
+}
+
+/// The positions of a square token map (1, g², D), interpolated as in [`resized`]: (1, grid², D), float32.
+pub fn resized_map(positions: &Tensor, grid: i64) -> Tensor {
+    let (_, tokens, dim) = positions.size3().expect("positions are (1, g², D)");
+    let side = (tokens as f64).sqrt().round() as i64;
+    let map = positions.to_kind(Kind::Float);
+    if side == grid {
+        return map;
+    }
+    let map = map.reshape([1, side, side, dim]).permute([0, 3, 1, 2]).contiguous();
+    let map = map.internal_upsample_bicubic2d_aa([grid, grid], false, None, None);
+    map.permute([0, 2, 3, 1]).reshape([1, grid * grid, dim])
 }
 
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! Detects the format of an encoder from its content.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -17,8 +15,8 @@ use crate::run_folder::{checkpoint, layout};
 pub enum FileFormat {
     /// A checkpoint of this program, in this folder.
     Checkpoint(PathBuf),
-    /// Parameters under timm's names.
-    Safetensors,
+    /// A file of weights: safetensors, an index of shards, or what torch.save writes.
+    Weights(PathBuf),
     /// A TorchScript module.
     TorchScript,
 }
@@ -30,33 +28,24 @@ impl FileFormat {
     /// A file that cannot be read or has another format; a folder without a checkpoint.
     pub fn detect(path: &Path) -> Result<FileFormat> {
         if path.is_dir() {
-            return Ok(FileFormat::Checkpoint(checkpoint_in(path)?));
+            return match weights_in(path) {
+                Some(weights) => Ok(FileFormat::Weights(weights)),
+                None => Ok(FileFormat::Checkpoint(checkpoint_in(path)?)),
+            };
         }
-        let mut start = Vec::new();
-        File::open(path)?.take(9).read_to_end(&mut start)?;
-        match start[..] {
-            [b'P', b'K', 3, 4, ..] => in_zip(path),
-            // safetensors: the header's length in 8 bytes, then the header, which is JSON
-            [_, _, _, _, _, _, _, _, b'{'] => Ok(FileFormat::Safetensors),
-            [0x80, 2..=5, ..] => bail!(
-                "neither a safetensors file nor TorchScript, but a pickle, as torch.save wrote before PyTorch \
-                 1.6\n{SAVE_AGAIN}"
-            ),
-            _ => {
-                let hint = "hint: write one with safetensors.torch.save_file or torch.jit.trace(..).save; `--help` \
-                            lists what is accepted";
-                let kind = FileKind::of_file(path)?;
+        let weights = || Ok(FileFormat::Weights(path.to_owned()));
+        match FileKind::of_file(path)? {
+            FileKind::Zip | FileKind::TorchZip => in_zip(path),
+            FileKind::Safetensors | FileKind::Pickle => weights(),
+            FileKind::Json if is_index(path) => weights(),
+            kind => {
+                let hint = "hint: `--help` lists what is accepted";
                 let hint = kind.hint().unwrap_or(hint);
-                bail!("neither a safetensors file nor TorchScript, but {kind}\n{hint}")
+                bail!("neither a file of weights nor TorchScript, but {kind}\n{hint}")
             }
         }
     }
 }
-
-/// What to do with a pickle: this program does not run one.
-const SAVE_AGAIN: &str = "hint: a ViT with timm's names: safetensors.torch.save_file(model.state_dict(), \
-                          \"encoder.safetensors\"); any other model: torch.jit.trace(model.eval(), \
-                          images).save(\"encoder.pt\")";
 
 /// The format of a zip archive: TorchScript holds code, what torch.save writes holds a pickle. An archive that
 /// cannot be read is left to libtorch, which says what is wrong with it.
@@ -70,16 +59,47 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
         return Ok(FileFormat::TorchScript);
     }
     if inside.iter().any(|name| name == "data.pkl") {
-        bail!(
-            "neither a safetensors file nor TorchScript, but what torch.save writes (.pth): a pickled state dict or \
-             model, which needs Python to be read\n{SAVE_AGAIN}"
-        );
+        return Ok(FileFormat::Weights(path.to_owned()));
     }
     let first: Vec<String> = names.into_iter().take(3).collect();
     bail!(
-        "neither a safetensors file nor TorchScript, but a zip archive of {} ..\nhint: `--help` lists what is accepted",
+        "neither a file of weights nor TorchScript, but a zip archive of {} ..\nhint: `--help` lists what is accepted",
         first.join(", ")
     )
+}
+
+/// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a folder
+/// with their shards.
+///
+/// # Errors
+/// A folder without an encoder; an index that cannot be read.
+pub fn encoder_files(path: &Path) -> Result<Vec<PathBuf>> {
+    match path.is_dir().then(|| FileFormat::detect(path)).transpose()? {
+        Some(FileFormat::Checkpoint(folder)) => Ok(vec![folder.join(checkpoint::MANIFEST)]),
+        Some(FileFormat::Weights(weights)) => encoder_files(&weights),
+        _ if is_index(path) => Ok([path.to_owned()].into_iter().chain(eqr_weights::shards(path)?).collect()),
+        _ => Ok(vec![path.to_owned()]),
+    }
+}
+
+/// Names of the weights in the folder of a model, the one that is read first.
+const WEIGHTS: [&str; 6] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_pytorch_model.bin",
+    "model.pt",
+];
+
+/// The weights in a folder of a model, as Hugging Face has them.
+fn weights_in(folder: &Path) -> Option<PathBuf> {
+    WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Whether a JSON file is the index of shards.
+fn is_index(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".index.json")
 }
 
 /// Whether the file at `path` is TorchScript.
@@ -102,29 +122,13 @@ pub fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
     let trainings = fs::read_dir(folder.join(layout::CHECKPOINTS)).into_iter().flatten().flatten();
     let names: Vec<String> = trainings.map(|training| training.path().display().to_string()).collect();
     match names[..] {
-        [] => bail!("the folder holds no checkpoint{}", instead(folder)),
+        [] => bail!(
+            "the folder holds no checkpoint of eqr-bench and no weights of a model ({})\nhint: name the file of the \
+             weights",
+            WEIGHTS.join(", ")
+        ),
         _ => bail!("the folder is a run with several trainings\nhint: name one of {}", names.join(", ")),
     }
-}
-
-/// What a folder without a checkpoint holds instead: the weights of a model hub, which are named as a file.
-fn instead(folder: &Path) -> String {
-    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
-    let mut weights: Vec<PathBuf> =
-        files.filter(|file| file.extension().is_some_and(is_of_weights)).collect();
-    weights.sort_by_key(|file| (file.extension().is_none_or(|ending| ending != "safetensors"), file.clone()));
-    match weights.first() {
-        Some(first) => format!(
-            " of eqr-bench, but the files of a model (Hugging Face)\nhint: name its weights: --encoder {}; the \
-             configuration files beside them are read",
-            first.display()
-        ),
-        None => String::new(),
-    }
-}
-
-fn is_of_weights(ending: &OsStr) -> bool {
-    ["safetensors", "bin", "pt", "pth"].iter().any(|known| ending == *known)
 }
 
 #[cfg(test)]
@@ -151,14 +155,14 @@ mod tests {
         };
         let script = archive(&["net/data.pkl", "net/code/__torch__.py", "net/constants.pkl"]);
         assert_eq!(detect(&script).unwrap(), FileFormat::TorchScript);
-        let saved = detect(&archive(&["net/data.pkl", "net/version"])).unwrap_err().to_string();
-        assert!(saved.contains("torch.save") && saved.contains("save_file"), "{saved}");
+        let weights = |detected| matches!(detected, Ok(FileFormat::Weights(_)));
+        assert!(weights(detect(&archive(&["net/data.pkl", "net/version"]))));
+        assert!(weights(detect(b"\x12\0\0\0\0\0\0\0{\"a\":{}}")) && weights(detect(b"\x80\x02}q\0")));
         let other = detect(&archive(&["train/a.jpg"])).unwrap_err().to_string();
         assert!(other.contains("a zip archive of train/a.jpg"), "{other}");
-        assert_eq!(detect(b"\x02\0\0\0\0\0\0\0{}").unwrap(), FileFormat::Safetensors);
-        for other in [&b"\x80\x02pickle of old torch"[..], b"PK", b""] {
+        for other in [&b"PK"[..], b"", b"{}"] {
             assert!(
-                detect(other).unwrap_err().to_string().contains("neither a safetensors file nor TorchScript")
+                detect(other).unwrap_err().to_string().contains("neither a file of weights nor TorchScript")
             );
         }
     }
@@ -173,8 +177,8 @@ mod tests {
         for file in ["config.json", "pytorch_model.bin", "model.safetensors"] {
             fs::write(hub.path().join(file), "{}").unwrap();
         }
-        let named = format!("name its weights: --encoder {}", hub.path().join("model.safetensors").display());
-        assert!(refusal(hub.path()).contains(&named), "{}", refusal(hub.path()));
+        let weights = FileFormat::Weights(hub.path().join("model.safetensors"));
+        assert_eq!(FileFormat::detect(hub.path()).unwrap(), weights);
         let training = here.join("checkpoints/Ours-seed0");
         fs::create_dir_all(training.join("step-5")).unwrap();
         fs::create_dir_all(training.join("step-40")).unwrap();

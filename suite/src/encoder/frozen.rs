@@ -1,21 +1,22 @@
 //! A frozen encoder, and what it computes from images.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use eqr_models::layers::BlockForm;
-use eqr_models::vit::{Vit, VitConfig, grid_means};
+use anyhow::{Context, Result};
+use eqr_models::encoders::{Architecture, Form, random_weights};
+use eqr_models::vit::{Vit, VitConfig};
 use eqr_models::{Arena, Compute, Normalisation, Registry};
 use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::network::Network;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::encoder::torchscript::{ModuleOutput, TorchScriptModule};
+use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::{VitParameters, overwrite};
 use crate::run_folder::encoder_description::EncoderDescription;
-use crate::suite_file::encoder_options::Pooling;
+use crate::suite_file::encoder_options::Readout;
 
 /// A frozen encoder. It takes normalised images and returns float32 features.
 pub struct FrozenEncoder {
@@ -41,41 +42,64 @@ pub struct Opened {
 }
 
 enum Backbone {
-    Vit {
+    /// One of ours, which has a map to y.
+    Own {
         vit: Box<Vit>,
-        form: BlockForm,
         arena: Arena,
-        /// How the representation is read from the tokens; `None` if the ViT has a map to y.
-        pooling: Option<Pooling>,
+    },
+    /// One that was trained elsewhere.
+    Published {
+        architecture: Box<Architecture>,
+        blueprint: Blueprint,
+        /// Names and shapes of its parameters.
+        shapes: BTreeMap<String, Vec<i64>>,
     },
     Module(TorchScriptModule),
 }
 
+/// What the parameters of a published encoder do not show.
+#[derive(Clone, Copy)]
+pub(super) struct Blueprint {
+    pub form: Form,
+    /// Side of the images in pixels.
+    pub side: usize,
+    pub readout: Readout,
+    pub normalisation: Normalisation,
+}
+
 impl FrozenEncoder {
-    /// A ViT of shape `config`; `pooling` says how the representation is read if it has no map to y.
+    /// One of our encoders, of shape `config`.
     ///
     /// # Errors
     /// Parameters that do not fit `config`, an image side that is not a multiple of the patch size.
     pub fn from_vit(
         parameters: &VitParameters,
-        (config, form): (VitConfig, BlockForm),
-        pooling: Pooling,
+        config: VitConfig,
         normalisation: Normalisation,
         compute: Compute,
         device: Device,
     ) -> Result<FrozenEncoder> {
         let fitted = parameters.fitted(&config)?;
         let mut registry = Registry::default();
-        let vit = Box::new(Vit::of_form(&mut registry, config, form)?);
+        let vit = Box::new(Vit::new(&mut registry, config)?);
         let mut arena = Arena::new(registry, 0, compute, device);
         overwrite(&mut arena, fitted)?;
-        let pooling = (!parameters.has_out()).then_some(pooling);
-        Ok(Self::new(
-            Backbone::Vit { vit, form, arena, pooling },
-            config.image as usize,
-            normalisation,
-            device,
-        ))
+        Ok(Self::new(Backbone::Own { vit, arena }, config.image as usize, normalisation, device))
+    }
+
+    /// An encoder of published parameters, under the names that eqr-models reads.
+    ///
+    /// # Errors
+    /// A form or parameters that do not fit; a readout that the encoder does not have.
+    pub(super) fn from_weights(
+        tensors: BTreeMap<String, Tensor>,
+        blueprint: Blueprint,
+        device: Device,
+    ) -> Result<FrozenEncoder> {
+        let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+        let architecture = Box::new(Architecture::read(tensors, &blueprint.form, device)?);
+        let backbone = Backbone::Published { architecture, blueprint, shapes };
+        Ok(Self::new(backbone, blueprint.side, blueprint.normalisation, device))
     }
 
     /// An encoder of the same architecture with random weights; `None` for a module, which this program
@@ -84,13 +108,20 @@ impl FrozenEncoder {
     /// # Errors
     /// None for an encoder that was opened.
     pub fn untrained(&self) -> Result<Option<FrozenEncoder>> {
-        let Backbone::Vit { vit, form, arena, pooling } = &self.backbone else { return Ok(None) };
-        let (config, form, pooling) = (*vit.config(), *form, *pooling);
-        let mut registry = Registry::default();
-        let vit = Box::new(Vit::of_form(&mut registry, config, form)?);
-        let arena = Arena::new(registry, 0, arena.compute(), self.device);
-        let backbone = Backbone::Vit { vit, form, arena, pooling };
-        let encoder = Self::new(backbone, self.side, self.normalisation, self.device);
+        let encoder = match &self.backbone {
+            Backbone::Own { vit, arena } => {
+                let mut registry = Registry::default();
+                let vit = Box::new(Vit::new(&mut registry, *vit.config())?);
+                let arena = Arena::new(registry, 0, arena.compute(), self.device);
+                Self::new(Backbone::Own { vit, arena }, self.side, self.normalisation, self.device)
+            }
+            Backbone::Published { blueprint, shapes, .. } => {
+                let shapes = shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+                let drawn = random_weights::draw(shapes, blueprint.form.scheme(), 0);
+                Self::from_weights(drawn, *blueprint, self.device)?
+            }
+            Backbone::Module(_) => return Ok(None),
+        };
         Ok(Some(encoder.named(format!("{} with random weights", self.name))))
     }
 
@@ -107,14 +138,7 @@ impl FrozenEncoder {
         let named = arena.named(arena.master()).into_iter().map(|(name, tensor)| (name.into(), tensor));
         let parameters = VitParameters::select(Path::new("the trained network"), &named.collect(), &config)?;
         let config = VitConfig { image: side as i64, ..config };
-        Self::from_vit(
-            &parameters,
-            (config, BlockForm::default()),
-            Pooling::Cls,
-            normalisation,
-            arena.compute(),
-            arena.master().device(),
-        )
+        Self::from_vit(&parameters, config, normalisation, arena.compute(), arena.master().device())
     }
 
     /// A TorchScript module for images of `side` pixels.
@@ -149,19 +173,6 @@ impl FrozenEncoder {
         self.opened.as_ref()
     }
 
-    /// What the features of a module are read from.
-    ///
-    /// # Errors
-    /// A module that fails.
-    pub(super) fn module_readout(&self) -> Result<Option<&'static str>> {
-        match &self.backbone {
-            Backbone::Vit { .. } => Ok(None),
-            Backbone::Module(module) => Ok(Some(tch::no_grad(|| {
-                Ok::<_, anyhow::Error>(module.readout(&module.run(&self.blank())?))
-            })?)),
-        }
-    }
-
     /// The same encoder, called `name` in messages.
     pub(super) fn named(self, name: String) -> FrozenEncoder {
         FrozenEncoder { name, ..self }
@@ -174,7 +185,7 @@ impl FrozenEncoder {
 
     /// Whether the representation has an invariant and an equivariant half. Only our encoders have them.
     pub fn has_halves(&self) -> bool {
-        matches!(self.backbone, Backbone::Vit { pooling: None, .. })
+        matches!(self.backbone, Backbone::Own { .. })
     }
 
     /// Side of the images it takes, in pixels.
@@ -188,27 +199,20 @@ impl FrozenEncoder {
     }
 
     /// Token maps (B, D_i, h_i, w_i), float32, of normalised images (B, 3, S, S). A ViT gives one after each
-    /// quarter of its blocks (protocol section 6). A module gives the maps that it returns.
+    /// quarter of its blocks (protocol section 6), a network in stages one after each stage. A module gives
+    /// the maps that it returns.
     ///
     /// # Errors
     /// A module that fails or returns no map.
     pub fn token_maps(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         tch::no_grad(|| match &self.backbone {
-            Backbone::Vit { vit, arena, .. } => {
+            Backbone::Own { vit, arena } => {
                 let images = images.to_kind(arena.compute().kind());
                 let maps = vit.maps(arena, &images, &vit.quarters());
                 Ok(maps.into_iter().map(|map| map.to_kind(Kind::Float)).collect())
             }
-            Backbone::Module(module) => {
-                let ModuleOutput { y, maps, .. } = module.run(images)?;
-                ensure!(
-                    !maps.is_empty(),
-                    "the module returns features {:?}, and segmentation reads a token map (N, D, h, \
-                     w)\nhint: script a module that returns one, or a tuple of several",
-                    y.size()
-                );
-                Ok(maps)
-            }
+            Backbone::Published { architecture, .. } => Ok(architecture.maps(images)),
+            Backbone::Module(module) => module.maps(images),
         })
     }
 
@@ -237,18 +241,16 @@ impl FeatureEncoder for FrozenEncoder {
 impl FrozenEncoder {
     fn represent_at_once(&self, images: &Tensor) -> Result<Representation> {
         tch::no_grad(|| match &self.backbone {
-            Backbone::Vit { vit, arena, pooling, .. } => {
+            Backbone::Own { vit, arena } => {
                 let images = images.to_kind(arena.compute().kind());
-                Ok(match pooling {
-                    None => Representation::from_encoded(&vit.forward(arena, &images)),
-                    Some(pooling) => pooled(&vit.tokens(arena, &images).to_kind(Kind::Float), *pooling),
-                })
+                Ok(Representation::from_encoded(&vit.forward(arena, &images)))
             }
-            Backbone::Module(module) => {
-                let ModuleOutput { y, maps, .. } = module.run(images).with_context(|| self.name.clone())?;
-                let grid = maps.last().and_then(|map| map_grid(&y, map));
-                Ok(Representation { y, grid })
+            Backbone::Published { architecture, blueprint, .. } => {
+                let features = architecture.features(images);
+                let after = |pooled: &Tensor| architecture.after_pooling(pooled);
+                blueprint.readout.read(features.class.as_ref(), &features.map, after)
             }
+            Backbone::Module(module) => module.represent(images).with_context(|| self.name.clone()),
         })
     }
 }
@@ -278,33 +280,11 @@ fn images_at_a_time(device: Device, images: &Tensor) -> i64 {
     if device == Device::Cpu { (PIXELS_ON_CPU / (height * width)).max(1) } else { batch.max(1) }
 }
 
-/// The representation of tokens (B, 1 + T, D), the class token first.
-fn pooled(tokens: &Tensor, pooling: Pooling) -> Representation {
-    let patches = tokens.narrow(1, 1, tokens.size()[1] - 1);
-    let y = match pooling {
-        Pooling::Cls => tokens.select(1, 0),
-        Pooling::Mean => patches.mean_dim([1i64].as_slice(), false, None),
-    };
-    let grid = Some(Tensor::cat(&[&y, &grid_means(&patches)], 1));
-    Representation { y, grid }
-}
-
-/// y and the quadrant means of a map (B, D, h, w), if it is at least 2 x 2.
-fn map_grid(y: &Tensor, map: &Tensor) -> Option<Tensor> {
-    let (batch, width, rows, columns) = map.size4().expect("a map is (B, D, h, w)");
-    let quadrants = || map.adaptive_avg_pool2d([2, 2]).reshape([batch, 4 * width]);
-    (rows > 1 && columns > 1).then(|| Tensor::cat(&[y, &quadrants()], 1))
-}
-
 #[cfg(test)]
 mod tests {
     use tch::{Device, Kind, Tensor};
 
-    use super::{Pooling, images_at_a_time, map_grid, pooled};
-
-    fn numbers(tensor: &Tensor) -> Vec<f64> {
-        Vec::try_from(tensor.flatten(0, -1).to_kind(tch::Kind::Double)).unwrap()
-    }
+    use super::images_at_a_time;
 
     #[test]
     fn large_images_are_encoded_in_smaller_pieces_on_a_cpu() {
@@ -312,25 +292,5 @@ mod tests {
         let pieces = |side: i64| images_at_a_time(Device::Cpu, &images(side));
         assert_eq!([32, 64, 224, 2048].map(pieces), [1568, 392, 32, 1]);
         assert_eq!(images_at_a_time(Device::Cuda(0), &images(224)), 4);
-    }
-
-    #[test]
-    fn plain_tokens_are_read_by_the_class_token_or_the_mean_of_the_patches() {
-        // one image, a class token of 9 and 2 x 2 patches of one channel
-        let tokens = Tensor::from_slice(&[9f32, 1.0, 2.0, 3.0, 4.0]).view([1, 5, 1]);
-        let class = pooled(&tokens, Pooling::Cls);
-        assert_eq!(
-            (numbers(&class.y), numbers(&class.grid.unwrap())),
-            (vec![9.0], vec![9.0, 1.0, 2.0, 3.0, 4.0])
-        );
-        assert_eq!(numbers(&pooled(&tokens, Pooling::Mean).y), [2.5]);
-    }
-
-    #[test]
-    fn a_map_of_one_row_has_no_quadrants() {
-        let y = Tensor::from_slice(&[7f32]).view([1, 1]);
-        let map = Tensor::from_slice(&[1f32, 3.0, 5.0, 7.0]);
-        assert!(map_grid(&y, &map.view([1, 1, 1, 4])).is_none());
-        assert_eq!(numbers(&map_grid(&y, &map.view([1, 1, 2, 2])).unwrap()), [7.0, 1.0, 3.0, 5.0, 7.0]);
     }
 }

@@ -9,7 +9,7 @@ use eqr_models::layers::Activation;
 use serde_json::Value;
 
 use crate::run_folder::encoder_description::Known;
-use crate::suite_file::encoder_options::Pooling;
+use crate::suite_file::encoder_options::Readout;
 
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
@@ -17,7 +17,7 @@ const OPEN_CLIP: &str = "open_clip_config.json";
 
 /// Keys of timm's `model_args` that the shapes show or that do not change features. Any other one that is set
 /// changes the network.
-const KNOWN_ARGUMENTS: [&str; 25] = [
+const KNOWN_ARGUMENTS: [&str; 34] = [
     "pos_drop_rate",
     "proj_drop_rate",
     "attn_drop_rate",
@@ -43,6 +43,16 @@ const KNOWN_ARGUMENTS: [&str; 25] = [
     "fc_norm",
     "reg_tokens",
     "strict_img_size",
+    // shown by the parameters
+    "init_values",
+    "no_embed_class",
+    "pre_norm",
+    "qk_norm",
+    "distilled",
+    "dims",
+    "depths",
+    "conv_mlp",
+    "use_grn",
 ];
 
 /// The configuration files beside a file.
@@ -202,25 +212,32 @@ impl Neighbours {
     ///
     /// # Errors
     /// A pooling that this program does not have.
-    pub fn pooling(&self) -> Result<Option<Known<Pooling>>> {
-        self.stated("the pooling", "--pool", |name, value| match text(value, &["global_pool"]) {
+    pub fn readout(&self) -> Result<Option<Known<Readout>>> {
+        self.stated("the pooling", "--readout", |name, value| match text(value, &["global_pool"]) {
             Some(_) if name != CONFIG => Ok(None),
             None | Some("") => Ok(None),
-            Some("token" | "cls") => Ok(Some(Pooling::Cls)),
-            Some("avg" | "mean") => Ok(Some(Pooling::Mean)),
+            Some("token" | "cls") => Ok(Some(Readout::Cls)),
+            Some("avg" | "mean") => Ok(Some(Readout::Mean)),
             Some(other) => bail!(
-                "global_pool = {other:?}, which this program does not have\nhint: give --pool cls or --pool mean, or \
-                 trace the model with its own pooling"
+                "global_pool = {other:?}, which this program does not have\nhint: give --readout mean or --readout \
+                 grid, or trace the model with its own pooling"
             ),
         })
     }
 
-    /// Fails if a configuration describes blocks other than those of a plain ViT, which the names and shapes
-    /// of parameters do not show.
+    /// Base of the rotary positions.
+    pub fn rotary_base(&self) -> Result<Option<f64>> {
+        let base =
+            self.stated("the base of its positions", "", |_, value| Ok(value["rope_theta"].as_f64()))?;
+        Ok(base.map(|base| base.value))
+    }
+
+    /// Fails if a configuration sets an argument of a network that the names and shapes of parameters do not
+    /// show.
     ///
     /// # Errors
     /// The key, and a way out.
-    pub fn expect_plain_blocks(&self) -> Result<()> {
+    pub fn expect_known_arguments(&self) -> Result<()> {
         for (name, value) in &self.found {
             let mut arguments = value["model_args"].as_object().into_iter().flatten();
             let set = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value != 0.0;
@@ -228,7 +245,7 @@ impl Neighbours {
                 |(key, value): &(&String, &Value)| !KNOWN_ARGUMENTS.contains(&key.as_str()) && set(value);
             if let Some((key, value)) = arguments.find(changes) {
                 bail!(
-                    "{name}: model_args.{key} = {value}, which is not a plain ViT\nhint: trace the model \
+                    "{name}: model_args.{key} = {value}, which the parameters do not show\nhint: trace the model \
                      (torch.jit.trace(model.eval(), images).save(\"encoder.pt\")) and give --encoder encoder.pt"
                 );
             }
@@ -366,6 +383,7 @@ fn activation_named(name: &str) -> Result<Activation> {
         "gelu_tanh" | "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelutanh" => Ok(Activation::GeluTanh),
         "quick_gelu" | "quickgelu" => Ok(Activation::QuickGelu),
         "relu" => Ok(Activation::Relu),
+        "silu" => Ok(Activation::Silu),
         _ => bail!(
             "activation {name:?}, which this program does not have\nhint: trace the model \
              (torch.jit.trace(model.eval(), images).save(\"encoder.pt\")) and give --encoder encoder.pt"
@@ -399,15 +417,15 @@ mod tests {
         )]);
         assert_eq!((value(found.heads()), value(found.size())), (Some(12), Some(256)));
         assert_eq!(value(found.activation()), Some(Activation::QuickGelu));
-        assert_eq!(value(found.pooling()), Some(Pooling::Mean));
+        assert_eq!(value(found.readout()), Some(Readout::Mean));
         assert_eq!((value(found.mean()), value(found.std())), (Some([0.5; 3]), Some([0.25; 3])));
         assert_eq!(value(found.eps()), None);
-        found.expect_plain_blocks().unwrap();
+        found.expect_known_arguments().unwrap();
         let named = beside(&[(CONFIG, r#"{"architecture": "vit_base_patch16_clip_quickgelu_224"}"#)]);
         assert_eq!((value(named.heads()), value(named.eps())), (Some(12), Some(1e-5)));
         assert_eq!(value(named.activation()), Some(Activation::QuickGelu));
         let post = beside(&[(CONFIG, r#"{"model_args": {"block_fn": "ResPostBlock"}}"#)]);
-        let refusal = post.expect_plain_blocks().unwrap_err().to_string();
+        let refusal = post.expect_known_arguments().unwrap_err().to_string();
         assert!(refusal.contains("block_fn") && refusal.contains("torch.jit.trace"), "{refusal}");
     }
 

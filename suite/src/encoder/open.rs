@@ -1,5 +1,5 @@
-//! Opening a frozen encoder from a file: a checkpoint of this program, any ViT with timm's parameter names,
-//! or a TorchScript module.
+//! Opening a frozen encoder from a file: a checkpoint of this program, published weights, or a TorchScript
+//! module.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,18 +15,11 @@ use crate::encoder::file_format::FileFormat;
 use crate::encoder::frozen::{FrozenEncoder, Opened};
 use crate::encoder::neighbours::Neighbours;
 use crate::encoder::representation::FeatureEncoder;
-use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::VitParameters;
+use crate::encoder::{module_encoder, properties, published};
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::encoder_description::{EncoderDescription, Known, Origin, Transformer};
-use crate::suite_file::encoder_options::{EncoderOptions, Pooling};
-
-/// Image side for a TorchScript module, which does not record its own.
-const DEFAULT_SIDE: usize = 224;
-
-/// Attention heads of the widths that all published plain ViTs give the same number; at other widths, they
-/// differ.
-const USUAL_HEADS: [(i64, i64); 3] = [(768, 12), (1024, 16), (1280, 16)];
+use crate::suite_file::encoder_options::EncoderOptions;
 
 /// Largest allowed difference between features that should be equal, as a fraction of the largest feature.
 /// Rounding differs between batch sizes.
@@ -99,19 +92,16 @@ fn read(
                 "no normalisation\nhint: the checkpoint was written by an earlier version, which did not record the \
                  normalisation of its images: give --mean and --std"
             );
-            vit(&parameters, identity.normalisation, &Neighbours::none(), options, side, device)
+            own(&parameters, identity.encoder, identity.normalisation, options, side, device)
         }
-        FileFormat::Safetensors => {
-            let parameters = VitParameters::read(path)?;
-            let neighbours = match parameters.recorded() {
-                Some(_) => Neighbours::none(),
-                None => neighbours(path, options)?,
-            };
-            vit(&parameters, parameters.normalisation, &neighbours, options, side, device)
-        }
+        FileFormat::Weights(path) => match VitParameters::read_own(&path)? {
+            Some((parameters, config)) => {
+                own(&parameters, config, parameters.normalisation, options, side, device)
+            }
+            None => published::open(&path, &neighbours(&path, options)?, options, side, device),
+        },
         FileFormat::TorchScript => {
-            let module = TorchScriptModule::load(path, device)?;
-            torchscript(module, &neighbours(path, options)?, options, side, device)
+            module_encoder::open(path, &neighbours(path, options)?, options, side, device)
         }
     }
 }
@@ -120,200 +110,57 @@ fn neighbours(path: &Path, options: &EncoderOptions) -> Result<Neighbours> {
     if options.no_config { Ok(Neighbours::none()) } else { Neighbours::beside(path) }
 }
 
-/// A ViT: what its file records, its options and its neighbours say how it computes.
-fn vit(
+/// One of our encoders: its file says how it computes.
+fn own(
     parameters: &VitParameters,
+    shape: VitConfig,
     recorded: Option<Normalisation>,
-    neighbours: &Neighbours,
     options: &EncoderOptions,
     side: Option<usize>,
     device: Device,
 ) -> Result<(FrozenEncoder, EncoderDescription)> {
-    ensure!(options.layout.is_none(), "--layout: it is for TorchScript modules, and this is a ViT");
-    let own = parameters.recorded();
-    let shape = own.map_or_else(|| parameters.shape(), Ok)?;
-    if let Some(side) = options.size {
-        VitConfig { image: i64::try_from(side)?, ..shape }.validate()?;
-    }
-    // parameters that do not fit are named before anything is asked for
-    parameters.fitted(&shape)?;
-    neighbours.expect_plain_blocks()?;
-    same("width", shape.dim, neighbours.width()?)?;
-    same("depth", shape.depth, neighbours.depth()?)?;
-    let heads = heads(&shape, own, options, neighbours)?;
-    let usual = BlockForm::default();
-    let (activation, eps) = match own {
-        Some(_) => {
-            let other = options.act.is_some_and(|act| act != usual.activation)
-                || options.eps.is_some_and(|eps| eps != usual.eps);
-            ensure!(!other, "--act, --eps: encoders of eqr-bench have gelu and {:e}", usual.eps);
-            (Known::new(usual.activation, Origin::File), Known::new(usual.eps, Origin::File))
-        }
-        None => (
-            known(options.act, || neighbours.activation(), usual.activation)?,
-            known(options.eps, || neighbours.eps(), usual.eps)?,
-        ),
-    };
-    ensure!(eps.value > 0.0 && eps.value.is_finite(), "--eps {}: must be above 0", eps.value);
-    let (pooling, readout) = match parameters.has_out() {
-        true => {
-            ensure!(
-                options.pool.is_none(),
-                "--pool: encoders of eqr-bench have a representation y of their own"
-            );
-            (Pooling::default(), Known::new("y".to_owned(), Origin::File))
-        }
-        false => {
-            let pooling = known(options.pool, || neighbours.pooling(), Pooling::default())?;
-            (pooling.value, pooling.map(|pooling| pooling.readout().to_owned()))
-        }
-    };
+    let EncoderOptions { layout, readout, key, heads, act, eps, .. } = options;
+    let BlockForm { activation, eps: usual_eps } = BlockForm::default();
+    let same = heads.is_none_or(|heads| heads == shape.heads)
+        && act.is_none_or(|act| act == activation)
+        && eps.is_none_or(|eps| eps == usual_eps);
+    ensure!(
+        same,
+        "--heads, --act, --eps: this encoder of eqr-bench has {} heads, gelu and {usual_eps:e}",
+        shape.heads
+    );
+    ensure!(
+        layout.is_none() && readout.is_none() && key.is_none(),
+        "--layout, --readout, --key: encoders of eqr-bench have a representation y of their own"
+    );
     let size = match side {
         Some(side) => Known::new(side, Origin::Option),
         None => Known::new(usize::try_from(shape.image)?, Origin::File),
     };
-    let [mean, std] = normalisation(recorded, options, neighbours)?;
+    let config = VitConfig { image: i64::try_from(size.value)?, ..shape };
+    config.validate()?;
+    let [mean, std] = properties::normalisation(recorded, options, &Neighbours::none())?;
+    let normalisation = Normalisation { mean: mean.value, std: std.value };
+    let encoder = FrozenEncoder::from_vit(parameters, config, normalisation, Compute::F32, device)?;
+    let of_file = |value| Known::new(value, Origin::File);
     let description = EncoderDescription {
-        architecture: match own {
-            Some(_) => Known::new("ViT of eqr-bench".to_owned(), Origin::File),
-            None => neighbours
-                .architecture()?
-                .unwrap_or_else(|| Known::new("ViT with timm's names".to_owned(), Origin::File)),
-        },
+        architecture: Known::new("ViT of eqr-bench".to_owned(), Origin::File),
+        found: None,
         transformer: Some(Transformer {
-            width: Known::new(shape.dim, Origin::File),
-            depth: Known::new(shape.depth, Origin::File),
-            heads: heads.clone(),
-            activation: activation.clone(),
-            eps: eps.clone(),
+            width: of_file(shape.dim),
+            depth: of_file(shape.depth),
+            heads: of_file(shape.heads),
+            activation: Known::new(activation, Origin::File),
+            eps: Known::new(usual_eps, Origin::File),
         }),
-        readout,
+        readout: Known::new("y".to_owned(), Origin::File),
         layout: None,
-        features: Known::new(0, Origin::File),
+        features: of_file(0),
         mean,
         std,
         size,
     };
-    let config = VitConfig { image: description.size.value as i64, heads: heads.value, ..shape };
-    let form = BlockForm { activation: activation.value, eps: eps.value };
-    let normalisation = Normalisation { mean: description.mean.value, std: description.std.value };
-    let encoder =
-        FrozenEncoder::from_vit(parameters, (config, form), pooling, normalisation, Compute::F32, device)?;
     Ok((encoder, description))
-}
-
-fn torchscript(
-    mut module: TorchScriptModule,
-    neighbours: &Neighbours,
-    options: &EncoderOptions,
-    side: Option<usize>,
-    device: Device,
-) -> Result<(FrozenEncoder, EncoderDescription)> {
-    let of_a_vit = options.heads.is_some() || options.act.is_some() || options.eps.is_some();
-    ensure!(!of_a_vit, "--heads, --act, --eps: a TorchScript module has its own, in its code");
-    let size = known(side, || neighbours.size(), DEFAULT_SIDE)?;
-    if let Some(config) = &size.config {
-        ensure!(size.value > 0, "{config}: images of 0 pixels\nhint: give --size");
-    }
-    let side = size.value as i64;
-    let images = Tensor::zeros([4, 3, side, side], (Kind::Float, device));
-    let layout = tch::no_grad(|| module.find_layout(&images, options.layout))?;
-    // a module that returns features has pooled its tokens itself
-    let pooling_beside = || if layout.is_some() { neighbours.pooling() } else { Ok(None) };
-    let pooling = known(options.pool, pooling_beside, Pooling::default())?;
-    let module = module.read_by(pooling.value);
-    let [mean, std] = normalisation(None, options, neighbours)?;
-    let normalisation = Normalisation { mean: mean.value, std: std.value };
-    let encoder = FrozenEncoder::from_module(module, size.value, normalisation, device);
-    let readout = encoder.module_readout()?.unwrap_or_default().to_owned();
-    let readout = match layout {
-        Some(_) => pooling.map(|_| readout),
-        None => Known::new(readout, Origin::File),
-    };
-    let architecture = Known::new("TorchScript module".to_owned(), Origin::File);
-    let features = Known::new(0, Origin::File);
-    let description =
-        EncoderDescription { architecture, transformer: None, size, mean, std, readout, layout, features };
-    Ok((encoder, description))
-}
-
-/// The option, or else what `stated` finds, or else the usual value.
-fn known<T>(
-    option: Option<T>,
-    stated: impl FnOnce() -> Result<Option<Known<T>>>,
-    usual: T,
-) -> Result<Known<T>> {
-    match option {
-        Some(value) => Ok(Known::new(value, Origin::Option)),
-        None => Ok(stated()?.unwrap_or_else(|| Known::new(usual, Origin::Default))),
-    }
-}
-
-/// Fails if a configuration file beside the weights belongs to another model.
-fn same(what: &str, found: i64, stated: Option<Known<i64>>) -> Result<()> {
-    match stated {
-        Some(Known { value, config, .. }) if value != found => bail!(
-            "the {what} is {found}, and {} beside the file says {value}: it belongs to another model\nhint: \
-             give --no-config to read no configuration file",
-            config.unwrap_or_default()
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// Attention heads, which shapes do not show.
-fn heads(
-    shape: &VitConfig,
-    own: Option<VitConfig>,
-    options: &EncoderOptions,
-    neighbours: &Neighbours,
-) -> Result<Known<i64>> {
-    if let Some(config) = own {
-        let fits = options.heads.is_none_or(|heads| heads == config.heads);
-        ensure!(fits, "--heads {}: the file says {}", options.heads.unwrap_or_default(), config.heads);
-        return Ok(Known::new(config.heads, Origin::File));
-    }
-    let usual = USUAL_HEADS.into_iter().find(|(width, _)| *width == shape.dim).map(|(_, heads)| heads);
-    let heads =
-        known(options.heads.map(Some), || Ok(neighbours.heads()?.map(|heads| heads.map(Some))), usual)?;
-    let Some(value) = heads.value else {
-        let examples = match shape.dim {
-            192 => ": 3 (DeiT-Ti) or 12 (MAE's small models)",
-            384 => ": 6 (timm, DeiT, DINO) or 12 (MoCo v3)",
-            _ => "",
-        };
-        bail!(
-            "a ViT of width {} may have several numbers of attention heads{examples}; neither the file nor a \
-             config.json beside it says which, and another number gives other features\nhint: give --heads",
-            shape.dim
-        );
-    };
-    ensure!(
-        value > 0 && shape.dim % value == 0,
-        "{value} attention heads ({}) do not divide the width {}",
-        heads.source(),
-        shape.dim
-    );
-    Ok(heads.map(|_| value))
-}
-
-/// Mean and standard deviation of the images: options, or else those of the training, or else those of the
-/// configuration, or else ImageNet's.
-fn normalisation(
-    recorded: Option<Normalisation>,
-    options: &EncoderOptions,
-    neighbours: &Neighbours,
-) -> Result<[Known<[f32; 3]>; 2]> {
-    let usual = Normalisation::IMAGENET;
-    match recorded.filter(|_| options.mean.is_none()) {
-        Some(Normalisation { mean, std }) => {
-            Ok([Known::new(mean, Origin::File), Known::new(std, Origin::File)])
-        }
-        None => Ok([
-            known(options.mean, || neighbours.mean(), usual.mean)?,
-            known(options.std, || neighbours.std(), usual.std)?,
-        ]),
-    }
 }
 
 /// Fails if the features of an image depend on anything other than that image. Returns their number, and the

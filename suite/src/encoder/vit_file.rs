@@ -1,31 +1,28 @@
-//! The parameters of a ViT encoder from a safetensors file, exported by this program or with timm's names.
+//! The parameters of an encoder of this program, from a safetensors file that it exported or, for `train.init`,
+//! of any plain ViT with timm's names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use eqr_datasets::FileKind;
 use eqr_models::positions::resized;
-use eqr_models::vit::{Pool, PositionInit, Vit, VitConfig};
+use eqr_models::vit::{Vit, VitConfig};
 use eqr_models::{Arena, Compute, Normalisation, Registry};
+use eqr_weights::Weights;
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::encoder::network::Network;
 use crate::run_folder::safetensors::{self, NamedTensors};
 
 const POSITIONS: &str = "pos_embed";
-const PATCHES: &str = "patch_embed.proj.weight";
-
 /// Prefix of the map to y, which only our encoders have.
 const OUT: &str = "out.";
 
 /// Prefix of a ViT's classifier, which is not part of the encoder.
 const CLASSIFIER: &str = "head.";
-
-/// What to do with a network that this program does not build.
-const WAY_OUT: &str = "hint: any PyTorch model can be measured as TorchScript: torch.jit.trace(model.eval(), \
-                       images).save(\"encoder.pt\"), then --encoder encoder.pt";
 
 /// The parameters of a ViT encoder, from a file or from memory.
 pub struct VitParameters {
@@ -65,6 +62,20 @@ impl VitParameters {
         Ok(VitParameters { path: path.to_owned(), tensors, config, normalisation, blake3 })
     }
 
+    /// Reads a safetensors file that this program exported, with the encoder's shape. `None` for any other
+    /// file of weights.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read_own(path: &Path) -> Result<Option<(Self, VitConfig)>> {
+        if FileKind::of_file(path)? != FileKind::Safetensors {
+            return Ok(None);
+        }
+        let metadata = Weights::open(path)?.metadata().into_iter().collect();
+        let Some(config) = config_in(&metadata) else { return Ok(None) };
+        Ok(Some((Self::read(path)?, config)))
+    }
+
     /// Selects the encoder's parameters from `all` parameters of a network. Messages give `path` as their
     /// origin.
     ///
@@ -77,11 +88,6 @@ impl VitParameters {
         });
         let (path, tensors) = (path.to_owned(), selected.collect());
         Ok(VitParameters { path, tensors, config: Some(*config), normalisation: None, blake3: String::new() })
-    }
-
-    /// Whether there is a map to y.
-    pub fn has_out(&self) -> bool {
-        self.tensors.keys().any(|name| name.starts_with(OUT))
     }
 
     /// The tensors for an encoder of this shape. Position embeddings are resized to its token map.
@@ -125,91 +131,10 @@ impl VitParameters {
         }
         let VitConfig { patch, dim, depth, heads, .. } = config;
         bail!(
-            "{} does not fit an encoder of patch {patch}, dim {dim}, depth {depth}, heads {heads}:\n{}{}",
+            "{} does not fit an encoder of patch {patch}, dim {dim}, depth {depth}, heads {heads}:\n{}",
             self.path.display(),
             problems.join("\n"),
-            self.relative()
-                .map(|relative| format!("\nthese are parameters of {relative}\n{WAY_OUT}"))
-                .unwrap_or_default()
         )
-    }
-
-    /// The kind of ViT that parameters other than those of a plain one belong to.
-    fn relative(&self) -> Option<&'static str> {
-        let has = |part: &str| self.tensors.keys().any(|name| name.contains(part));
-        [
-            ("register_tokens", "DINOv2 with registers"),
-            ("mask_token", "DINOv2, or of a masked autoencoder"),
-            ("reg_token", "a ViT with register tokens"),
-            ("norm_pre.", "CLIP's ViT, which normalises before its first block"),
-            ("fc_norm.", "a ViT that averages its patch tokens before its last normalisation (fc_norm)"),
-            (".ls1.", "a ViT with layer scale, such as DINOv2 or DeiT III"),
-            ("decoder_", "a masked autoencoder with its decoder"),
-            ("rope", "a ViT with rotary positions"),
-            ("attn_pool.", "a ViT with attention pooling, such as SigLIP's"),
-            (".q_norm.", "a ViT with normalised queries"),
-            (".mlp.fc1_", "a ViT with gated MLPs"),
-        ]
-        .into_iter()
-        .find(|(part, _)| has(part))
-        .map(|(_, relative)| relative)
-    }
-
-    /// Shape of the encoder that the file records, as our files do.
-    pub fn recorded(&self) -> Option<VitConfig> {
-        self.config
-    }
-
-    /// Shape of the encoder, from the shapes of its tensors, with one attention head: their number does not
-    /// show. Without a map to y, y is as wide as a token.
-    ///
-    /// # Errors
-    /// Tensors that are not those of a ViT with timm's names.
-    pub fn shape(&self) -> Result<VitConfig> {
-        let shape = |name: &str| self.tensors.get(name).map(Tensor::size);
-        let (patches, positions) = (shape(PATCHES), shape(POSITIONS));
-        let (Some([dim, 3, patch, _]), Some([1, tokens, _])) = (patches.as_deref(), positions.as_deref())
-        else {
-            let first =
-                self.tensors.iter().take(8).map(|(name, tensor)| format!("  {name}: {:?}", tensor.size()));
-            bail!(
-                "no ViT with timm's names: expected {PATCHES} (D, 3, p, p) and pos_embed (1, 1 + g², D); the file \
-                 begins with\n{}\n{}",
-                first.collect::<Vec<_>>().join("\n"),
-                self.reason()
-            );
-        };
-        let block_index = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<i64>().ok();
-        let depth = self.tensors.keys().filter_map(|name| block_index(name)).max().map_or(0, |last| last + 1);
-        let grid = ((tokens - 1).max(1) as f64).sqrt().round() as i64;
-        let out = shape("out.weight").map_or(dim - dim % 2, |out| out[0]);
-        let (pool, positions) = (Pool::default(), PositionInit::default());
-        Ok(VitConfig { image: grid * patch, patch: *patch, dim: *dim, depth, heads: 1, out, pool, positions })
-    }
-
-    /// Why the names are not timm's, and what to do.
-    fn reason(&self) -> String {
-        if let Some(prefix) =
-            self.tensors.keys().find_map(|name| name.strip_suffix(PATCHES)).filter(|p| !p.is_empty())
-        {
-            return format!(
-                "the names begin with `{prefix}`, which a wrapper of the model added (module.: DataParallel, \
-                 _orig_mod.: torch.compile)\nhint: save them without it: {{name.removeprefix(\"{prefix}\"): t for \
-                 name, t in state.items() if name.startswith(\"{prefix}\")}}"
-            );
-        }
-        let has = |part: &str| self.tensors.keys().any(|name| name.contains(part));
-        let names = [
-            ("patch_embeddings.projection", "Hugging Face's transformers (ViT, DINOv2)"),
-            ("vision_model.", "Hugging Face's transformers (CLIP, SigLIP)"),
-            ("transformer.resblocks.", "OpenAI's CLIP or open_clip"),
-            ("conv_proj.", "torchvision's ViT"),
-            ("layer1.0.", "a ResNet, which is no ViT"),
-            ("stages.0.", "a network in stages (ConvNeXt, Swin), which is no plain ViT"),
-        ];
-        let whose = names.into_iter().find(|(part, _)| has(part));
-        let whose = whose.map(|(_, whose)| format!("these are the names of {whose}\n")).unwrap_or_default();
-        format!("{whose}{WAY_OUT}")
     }
 
     /// Overwrites the network's encoder. Its other parameters stay unchanged.

@@ -15,7 +15,7 @@ use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::data::open::{self, OpenedPack};
-use crate::encoder::file_format::{checkpoint_in, is_torchscript};
+use crate::encoder::file_format::{encoder_files, is_torchscript};
 use crate::encoder::vit_file::VitParameters;
 use crate::failure::Outcome;
 use crate::run::request::RunRequest;
@@ -160,11 +160,12 @@ fn hash_rows(suite: &Suite) -> Result<BTreeMap<String, String>> {
 }
 
 /// BLAKE3 hash of a file. For a checkpoint's folder, it is that of the manifest, which contains the hashes of
-/// the checkpoint's files.
+/// the checkpoint's files. For weights in shards, it is that of the index and all shards.
 fn hash(path: &Path) -> Result<String> {
-    let file = if path.is_dir() { checkpoint_in(path)?.join("manifest.json") } else { path.to_owned() };
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(file)?)?;
+    for file in encoder_files(path)? {
+        hasher.update_reader(std::fs::File::open(file)?)?;
+    }
     Ok(hasher.finalize().to_hex().to_string())
 }
 

@@ -74,11 +74,40 @@ pub struct Transformer {
     pub eps: Known<f64>,
 }
 
+/// Which parameters of a file of weights an encoder was built from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// Whose names they have.
+    pub names: String,
+    /// The keys that lead to them, with a dot at the end; empty at the top of the file.
+    pub under: String,
+    /// What of them is not part of the encoder: a classifier, a decoder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+impl Found {
+    fn text(&self) -> String {
+        let under = match self.under.as_str() {
+            "" => String::new(),
+            under => format!(" under `{under}`"),
+        };
+        let left_out = match self.left_out.join(", ").as_str() {
+            "" => String::new(),
+            names => format!(", left out {names}"),
+        };
+        format!("names of {}{under}{left_out}", self.names)
+    }
+}
+
 /// Description of a frozen encoder from a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EncoderDescription {
     /// What kind of network it is.
     pub architecture: Known<String>,
+    /// Which parameters it was built from, if it was not trained here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Known<Found>>,
     /// Its blocks, if it is a ViT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transformer: Option<Transformer>,
@@ -100,9 +129,10 @@ pub struct EncoderDescription {
 impl EncoderDescription {
     /// All properties in one line.
     pub fn line(&self) -> String {
-        let EncoderDescription { architecture, transformer, size, mean, std, readout, layout, features } =
-            self;
+        let EncoderDescription { architecture, found, transformer, .. } = self;
+        let EncoderDescription { size, mean, std, readout, layout, features, .. } = self;
         let mut parts = vec![told(&architecture.value, architecture)];
+        parts.extend(found.as_ref().map(|found| told(found.value.text(), found)));
         match transformer {
             Some(Transformer { width, depth, heads, activation, eps }) => parts.extend([
                 told(format!("width {} x depth {}", width.value, depth.value), width),
@@ -110,6 +140,7 @@ impl EncoderDescription {
                 told(format!("activation {}", name(&activation.value)), activation),
                 told(format!("eps {:e}", eps.value), eps),
             ]),
+            None if found.is_some() => {}
             None => parts.push("width, depth, heads, activation, eps as in its code (file)".to_owned()),
         }
         parts.extend([
@@ -141,7 +172,11 @@ mod tests {
     #[test]
     fn every_property_says_where_it_is_known_from() {
         let description = EncoderDescription {
-            architecture: Known::new("ViT, timm's names".into(), Origin::File),
+            architecture: Known::new("ViT".into(), Origin::File),
+            found: Some(Known::new(
+                Found { names: "timm".into(), under: "teacher.".into(), left_out: vec!["head".into()] },
+                Origin::File,
+            )),
             transformer: Some(Transformer {
                 width: Known::new(384, Origin::File),
                 depth: Known::new(12, Origin::File),
@@ -158,7 +193,7 @@ mod tests {
         };
         assert_eq!(
             description.line(),
-            "ViT, timm's names (file), width 384 x depth 12 (file), 12 heads (option), activation quick_gelu \
+            "ViT (file), names of timm under `teacher.`, left out head (file), width 384 x depth 12 (file), 12 heads (option), activation quick_gelu \
              (config.json), eps 1e-6 (default), size 224 (file), mean [0.5, 0.5, 0.5] (preprocessor_config.json), \
              std [0.5, 0.5, 0.5] (preprocessor_config.json), read from the class token (default), 384 features \
              (file)"

@@ -7,10 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Help text of `--encoder`.
-pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder for its newest), a .safetensors \
-     file with the names of timm's ViTs or of `eqr-bench export`, or a TorchScript module that takes an image batch \
-     (N, 3, S, S) and returns features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple of maps. \
-     A TorchScript file is a program: it runs with your rights, so use only files from people you trust.";
+pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder for its newest) or a file of \
+     `eqr-bench export`; the weights of a ViT, a ResNet or a ConvNeXt as timm, transformers, torchvision, open_clip \
+     and others publish them (.safetensors, an index of shards, .pth, .bin, or a folder of these with config.json); \
+     or a TorchScript module that takes an image batch (N, 3, S, S) and returns features (N, D), a token map (N, D, \
+     h, w), tokens (N, T, D), or a tuple or dictionary of these. A TorchScript file is a program: it runs with your \
+     rights, so use only files from people you trust. Nothing of a file of weights is run.";
 
 /// How an encoder takes images.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,23 +32,29 @@ pub struct EncoderOptions {
     #[arg(long, value_parser = channels, value_name = "R,G,B", requires = "mean")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
-    /// Which tokens become the feature, for a timm ViT or for tokens that a module returns; default: what the
-    /// model's configuration says, else cls. Our encoders have y, and maps are averaged.
+    /// What the features are read from: the class token, the mean of the map, both one after the other, or
+    /// both and the means of the map's quadrants; default: what the model's configuration says, else the
+    /// class token, or the mean where there is none. Our encoders have y.
     #[arg(long, value_enum, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pool: Option<Pooling>,
-    /// Attention heads of a timm ViT, which its shapes do not show; needed where neither its configuration
-    /// nor its width says the number.
+    pub readout: Option<Readout>,
+    /// Which encoder of a file of weights, where it holds several: the keys that lead to it, joined with
+    /// dots (`teacher.backbone`).
+    #[arg(long, value_name = "NAME", requires = "encoder")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Attention heads of a ViT, which its shapes do not show; needed where neither its configuration nor its
+    /// width says the number.
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heads: Option<i64>,
-    /// Activation of a timm ViT: gelu, gelu_tanh, quick_gelu (OpenAI's CLIP) or relu; default: what the
-    /// model's configuration says, else gelu.
+    /// Activation of a ViT: gelu, gelu_tanh, quick_gelu (OpenAI's CLIP), relu or silu; default: what the
+    /// model's configuration says, else that of models with such parameter names.
     #[arg(long, value_parser = activation, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub act: Option<Activation>,
-    /// Eps of the layer normalisations of a timm ViT; default: what the model's configuration says, else
-    /// 1e-6.
+    /// Eps of the layer normalisations; default: what the model's configuration says, else that of models
+    /// with such parameter names.
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
@@ -75,29 +83,26 @@ pub enum Layout {
     Nct,
 }
 
-/// How tokens become a feature.
+/// What features are read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Pooling {
-    /// The class token, which is the first.
+pub enum Readout {
+    /// The class token.
     #[default]
     Cls,
-    /// The mean over the patch tokens.
+    /// The mean of the map of patch tokens.
     Mean,
-}
-
-impl Pooling {
-    /// What the feature is read from.
-    pub fn readout(self) -> &'static str {
-        match self {
-            Pooling::Cls => "the class token",
-            Pooling::Mean => "the mean of the patch tokens",
-        }
-    }
+    /// The class token, then the mean.
+    #[serde(rename = "cls+mean")]
+    #[value(name = "cls+mean")]
+    ClsMean,
+    /// The class token, or the mean where there is none, then the means of the map's quadrants.
+    Grid,
 }
 
 fn activation(text: &str) -> Result<Activation, String> {
-    serde_json::from_value(text.into()).map_err(|_| "expected gelu, gelu_tanh, quick_gelu or relu".into())
+    serde_json::from_value(text.into())
+        .map_err(|_| "expected gelu, gelu_tanh, quick_gelu, relu or silu".into())
 }
 
 fn channels(text: &str) -> Result<[f32; 3], String> {

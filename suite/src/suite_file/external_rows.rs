@@ -178,7 +178,7 @@ mod tests {
         let row = |text: &str| -> ExternalRow {
             toml::from_str(&format!("method = \"external\"\n{text}")).unwrap()
         };
-        let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, pool = \"mean\" }");
+        let good = row("name = \"DINO\"\nencoder = \"dino.pt\"\noptions = { size = 32, readout = \"mean\" }");
         assert_eq!(problems(std::slice::from_ref(&good), &["Ours".into()]), []);
         for (rows, says) in [
             (vec![row("name = \"A\"")], "not 0"),

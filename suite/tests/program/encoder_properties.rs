@@ -157,41 +157,44 @@ fn what_is_no_encoder_gets_its_true_reason() {
     photographs(here);
     let mut archive = zip::ZipWriter::new(std::fs::File::create(here.join("state.pth")).unwrap());
     archive.start_file("state/data.pkl", zip::write::SimpleFileOptions::default()).unwrap();
-    archive.write_all(b"\x80\x02}q\0.").unwrap();
+    archive.write_all(b"\x80\x02cposix\nsystem\nX\x08\0\0\0touch ran\x85R.").unwrap();
     archive.finish().unwrap();
     let output = probe(here, "state.pth", &[]);
-    refused(&output, &["torch.save", "hint:", "save_file", "torch.jit.trace"]);
-    assert!(
-        !stderr(&output).contains("is TorchScript") && !stderr(&output).contains("corrupted"),
-        "{}",
-        stderr(&output)
-    );
-    for (prefix, file) in
-        [("module.", "a"), ("_orig_mod.", "b"), ("backbone.", "c"), ("module.backbone.", "d")]
-    {
-        vit(&here.join(file), 384, |name| format!("{prefix}{name}"));
-        refused(&probe(here, file, &[]), &[&format!("begin with `{prefix}`"), "removeprefix"]);
-    }
-    let hub = here.join("hub");
-    std::fs::create_dir(&hub).unwrap();
-    std::fs::write(hub.join("config.json"), "{}").unwrap();
-    vit(&hub.join("model.safetensors"), 384, |name| format!("embeddings.patch_embeddings.projection.{name}"));
-    refused(&probe(here, "hub", &[]), &["files of a model", "--encoder hub/model.safetensors"]);
+    refused(&output, &["encoder state.pth", "`posix.system`", "nothing of the file was run", "hint:"]);
+    assert!(!here.join("ran").exists());
+    // one parameter more than the architecture has
     let one = |name: &str| {
         vit(&here.join("odd"), 384, |parameter| {
             if parameter == "norm.weight" { name.to_owned() } else { parameter.to_owned() }
         });
         probe(here, "odd", &["--heads", "6"])
     };
-    refused(&one("blocks.0.ls1.gamma"), &["layer scale", "torch.jit.trace"]);
-    refused(&one("norm_pre.weight"), &["CLIP", "torch.jit.trace"]);
-    refused(&one("fc_norm.weight"), &["fc_norm", "torch.jit.trace"]);
-    refused(&one("register_tokens"), &["DINOv2", "torch.jit.trace"]);
+    refused(&one("blocks.0.gamma_1"), &["blocks.0.gamma_1: has [384], not read", "export_encoder.py"]);
+    refused(&one("blocks.0.gamma_1"), &["norm.weight: missing"]);
+}
+
+/// A prefix is said; of several encoders, one is chosen.
+#[test]
+fn prefixes_are_said_and_several_encoders_are_told_apart() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    vit(&here.join("plain"), 384, str::to_owned);
+    let plain = json_of(&probe(here, "plain", &["--heads", "6"]));
+    for prefix in ["module.", "_orig_mod.", "module.backbone."] {
+        vit(&here.join("prefixed"), 384, |name| format!("{prefix}{name}"));
+        let output = probe(here, "prefixed", &["--heads", "6"]);
+        let text = stderr(&output);
+        assert!(text.contains(&format!("under `{prefix}`")), "{text}");
+        let prefixed = json_of(&output);
+        assert_eq!(prefixed["targets"], plain["targets"]);
+        assert_eq!(prefixed["encoder"]["found"]["value"]["under"], prefix);
+    }
 }
 
 /// A module in half precision, and one whose code names a CUDA device.
 #[test]
-fn modules_that_fail_say_why() {
+fn modules_in_half_precision_or_on_another_device_work_or_say_why() {
     let folder = folder();
     let here = folder.path();
     photographs(here);
@@ -203,6 +206,14 @@ fn modules_that_fail_say_why() {
         .save(here.join("half.pt"))
         .unwrap();
     let output = probe(here, "half.pt", &["--size", "16"]);
+    assert!(stderr(&output).contains("TorchScript module (takes BFloat16 images)"), "{}", stderr(&output));
+    json_of(&output);
+    // one that computes in both types takes neither
+    let weight = Tensor::ones([768, 8], (Kind::BFloat16, Device::Cpu));
+    traced(&here.join("mixed.pt"), 16, |images| {
+        images.flatten(1, 3).to_kind(Kind::BFloat16).matmul(&weight).to_kind(Kind::Float).matmul(&weight.tr())
+    });
+    let output = probe(here, "mixed.pt", &["--size", "16"]);
     refused(&output, &["half precision", "model.float()"]);
     assert!(!stderr(&output).contains("--size"), "{}", stderr(&output));
     traced(&here.join("cpu.pt"), 16, |images| {

@@ -201,7 +201,7 @@ fn encoders_that_cannot_be_used_are_refused() {
         refused(&args, says);
     };
     probe("absent.pt", &[], &["encoder absent.pt", "No such file"]);
-    probe("tiny.toml", &[], &["encoder tiny.toml", "neither a safetensors file nor TorchScript", "hint:"]);
+    probe("tiny.toml", &[], &["encoder tiny.toml", "neither a file of weights nor TorchScript", "hint:"]);
     probe("photos", &[], &["encoder photos", "holds no checkpoint"]);
     std::fs::write(here.join("zip.pt"), b"PK\x03\x04 and no archive at all").unwrap();
     probe("zip.pt", &[], &["encoder zip.pt", "not a TorchScript module", "state dict"]);
@@ -232,23 +232,27 @@ fn encoders_that_cannot_be_used_are_refused() {
         ("patch_embed.proj.weight", tensor(&[64, 3, 4, 4])),
         ("pos_embed", tensor(&[1, 17, 64])),
         ("blocks.0.norm1.weight", tensor(&[32])),
-        ("blocks.0.ls1.gamma", tensor(&[64])),
+        ("blocks.0.gamma_1", tensor(&[64])),
         ("head.weight", tensor(&[10, 64])),
     ];
     write("odd.safetensors", &vit);
     probe(
         "odd.safetensors",
-        &[],
+        &["--heads", "2"],
         &[
             "encoder odd.safetensors",
-            "cls_token: missing, expected [1, 1, 64]",
+            "blocks.0.attn.qkv.weight: missing, expected [192, 64]",
             "blocks.0.norm1.weight: has [32], expected [64]",
-            "blocks.0.ls1.gamma: has [64], not part of a plain ViT",
+            "blocks.0.gamma_1: has [64], not read",
         ],
     );
     write("other.safetensors", &[("conv1.weight", tensor(&[64, 3, 7, 7]))]);
-    probe("other.safetensors", &[], &["no ViT with timm's names", "conv1.weight: [64, 3, 7, 7]"]);
-    probe("odd.safetensors", &["--size", "18"], &["model.patch = 4 does not divide the image side 18"]);
+    probe(
+        "other.safetensors",
+        &[],
+        &["no encoder whose parameter names this program knows", "conv1.weight: [64, 3, 7, 7]"],
+    );
+    probe("odd.safetensors", &["--size", "18", "--heads", "2"], &["images of 18 pixels", "--size"]);
     probe("good.pt", &["--size", "16", "--mean", "1,2"], &["--mean"]);
     probe("good.pt", &["--size", "16", "--mean", "0,0,0", "--std", "1,0,1"], &["--std", "must be above 0"]);
     probe("good.pt", &["--size", "0"], &["size = 0"]);

@@ -1,0 +1,311 @@
+//! The tables of the layouts that are known, each with its source.
+
+use eqr_models::layers::Activation;
+
+use crate::encoder::layout::{Family, Layout, Usual};
+
+/// Attention heads of the widths that all published plain ViTs give the same number; at other widths, they
+/// differ.
+const USUAL_HEADS: [(i64, i64); 3] = [(768, 12), (1024, 16), (1280, 16)];
+
+/// What most models have.
+const GELU: Usual =
+    Usual { activation: Some(Activation::Gelu), eps: Some(1e-6), rotary: false, heads: &USUAL_HEADS };
+
+/// timm/models/vision_transformer.py; facebookresearch/{dino,dinov2,mae,deit}
+const TIMM: Layout = Layout {
+    names: "timm's ViTs (also DINO, DINOv2, MAE, DeiT)",
+    family: Family::Vit,
+    anchor: "patch_embed.proj.weight",
+    with: "blocks.0.norm1.weight",
+    table: &[
+        ("register_tokens", "reg_token"),
+        ("blocks.*.mlp.w12", "blocks.*.mlp.fc1"),
+        ("blocks.*.mlp.w3", "blocks.*.mlp.fc2"),
+        ("blocks.*.attn.q_proj", "blocks.*.attn.q"),
+        ("blocks.*.attn.k_proj", "blocks.*.attn.k"),
+        ("blocks.*.attn.v_proj", "blocks.*.attn.v"),
+    ],
+    left_out: &["head", "head_dist", "pre_logits", "mask_token", "decoder*", "attn_pool"],
+    usual: GELU,
+};
+
+/// Every layout.
+pub(super) static LAYOUTS: [Layout; 13] = [
+    Layout {
+        // timm/models/vision_transformer.py: CLIP, with quick_gelu or gelu
+        names: "timm's CLIP",
+        with: "norm_pre.weight",
+        usual: Usual { activation: None, eps: Some(1e-5), ..GELU },
+        ..TIMM
+    },
+    Layout {
+        // timm/models/vision_transformer.py: SigLIP, with gelu or gelu_tanh
+        names: "timm's SigLIP",
+        with: "attn_pool.latent",
+        usual: Usual { activation: None, ..GELU },
+        ..TIMM
+    },
+    TIMM,
+    Layout {
+        // transformers/models/{vit,deit,vit_mae,dinov2,dinov2_with_registers}, as saved and, since version 5,
+        // as in memory
+        names: "transformers' ViT, DeiT, MAE and DINOv2",
+        family: Family::Vit,
+        anchor: "embeddings.patch_embeddings.projection.weight",
+        with: "embeddings.position_embeddings",
+        table: &[
+            ("embeddings.cls_token", "cls_token"),
+            ("embeddings.distillation_token", "dist_token"),
+            ("embeddings.register_tokens", "reg_token"),
+            ("embeddings.position_embeddings", "pos_embed"),
+            ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
+            ("encoder.layer.*.attention.attention.query", "blocks.*.attn.q"),
+            ("encoder.layer.*.attention.attention.key", "blocks.*.attn.k"),
+            ("encoder.layer.*.attention.attention.value", "blocks.*.attn.v"),
+            ("encoder.layer.*.attention.output.dense", "blocks.*.attn.proj"),
+            ("encoder.layer.*.attention.q_proj", "blocks.*.attn.q"),
+            ("encoder.layer.*.attention.k_proj", "blocks.*.attn.k"),
+            ("encoder.layer.*.attention.v_proj", "blocks.*.attn.v"),
+            ("encoder.layer.*.attention.o_proj", "blocks.*.attn.proj"),
+            ("encoder.layer.*.intermediate.dense", "blocks.*.mlp.fc1"),
+            ("encoder.layer.*.output.dense", "blocks.*.mlp.fc2"),
+            ("encoder.layer.*.layernorm_before", "blocks.*.norm1"),
+            ("encoder.layer.*.layernorm_after", "blocks.*.norm2"),
+            ("encoder.layer.*.layer_scale1.lambda1", "blocks.*.ls1.gamma"),
+            ("encoder.layer.*.layer_scale2.lambda1", "blocks.*.ls2.gamma"),
+            ("encoder.layer.*.mlp.weights_in", "blocks.*.mlp.fc1"),
+            ("encoder.layer.*.mlp.weights_out", "blocks.*.mlp.fc2"),
+            ("encoder.layer.*.mlp.gate_proj", "blocks.*.mlp.fc1_g"),
+            ("encoder.layer.*.mlp.up_proj", "blocks.*.mlp.fc1_x"),
+            ("encoder.layer.*.mlp.down_proj", "blocks.*.mlp.fc2"),
+            ("encoder.layer.*.norm1", "blocks.*.norm1"),
+            ("encoder.layer.*.norm2", "blocks.*.norm2"),
+            ("encoder.layer.*.mlp", "blocks.*.mlp"),
+            ("layers.*.attention.q_proj", "blocks.*.attn.q"),
+            ("layers.*.attention.k_proj", "blocks.*.attn.k"),
+            ("layers.*.attention.v_proj", "blocks.*.attn.v"),
+            ("layers.*.attention.o_proj", "blocks.*.attn.proj"),
+            ("layers.*.layernorm_before", "blocks.*.norm1"),
+            ("layers.*.layernorm_after", "blocks.*.norm2"),
+            ("layers.*.mlp", "blocks.*.mlp"),
+            ("layernorm", "norm"),
+        ],
+        left_out: &["embeddings.mask_token", "pooler", "classifier", "decoder"],
+        usual: Usual { eps: None, ..GELU },
+    },
+    Layout {
+        // transformers/models/dinov3_vit
+        names: "transformers' DINOv3",
+        family: Family::Vit,
+        anchor: "embeddings.patch_embeddings.weight",
+        with: "embeddings.cls_token",
+        table: &[
+            ("embeddings.cls_token", "cls_token"),
+            ("embeddings.register_tokens", "reg_token"),
+            ("embeddings.patch_embeddings", "patch_embed.proj"),
+            ("layer.*.attention.q_proj", "blocks.*.attn.q"),
+            ("layer.*.attention.k_proj", "blocks.*.attn.k"),
+            ("layer.*.attention.v_proj", "blocks.*.attn.v"),
+            ("layer.*.attention.o_proj", "blocks.*.attn.proj"),
+            ("layer.*.layer_scale1.lambda1", "blocks.*.ls1.gamma"),
+            ("layer.*.layer_scale2.lambda1", "blocks.*.ls2.gamma"),
+            ("layer.*.norm1", "blocks.*.norm1"),
+            ("layer.*.norm2", "blocks.*.norm2"),
+            // without a gate, `up_proj` is the only layer to the hidden one
+            ("layer.*.mlp.gate_proj", "blocks.*.mlp.fc1_g"),
+            ("layer.*.mlp.up_proj", "blocks.*.mlp.fc1_x"),
+            ("layer.*.mlp.down_proj", "blocks.*.mlp.fc2"),
+            ("model.layer.*.attention.q_proj", "blocks.*.attn.q"),
+            ("model.layer.*.attention.k_proj", "blocks.*.attn.k"),
+            ("model.layer.*.attention.v_proj", "blocks.*.attn.v"),
+            ("model.layer.*.attention.o_proj", "blocks.*.attn.proj"),
+            ("model.layer.*.layer_scale1.lambda1", "blocks.*.ls1.gamma"),
+            ("model.layer.*.layer_scale2.lambda1", "blocks.*.ls2.gamma"),
+            ("model.layer.*.norm1", "blocks.*.norm1"),
+            ("model.layer.*.norm2", "blocks.*.norm2"),
+            ("model.layer.*.mlp.gate_proj", "blocks.*.mlp.fc1_g"),
+            ("model.layer.*.mlp.up_proj", "blocks.*.mlp.fc1_x"),
+            ("model.layer.*.mlp.down_proj", "blocks.*.mlp.fc2"),
+        ],
+        left_out: &["embeddings.mask_token"],
+        usual: Usual {
+            eps: Some(1e-5),
+            rotary: true,
+            heads: &[(384, 6), (768, 12), (1024, 16), (1280, 20), (4096, 32)],
+            ..GELU
+        },
+    },
+    Layout {
+        // transformers/models/{clip,siglip}
+        names: "transformers' CLIP and SigLIP",
+        family: Family::Vit,
+        anchor: "embeddings.patch_embedding.weight",
+        with: "embeddings.position_embedding.weight",
+        table: &[
+            ("embeddings.class_embedding", "cls_token"),
+            ("embeddings.position_embedding.weight", "pos_embed"),
+            ("embeddings.patch_embedding", "patch_embed.proj"),
+            ("pre_layrnorm", "norm_pre"),
+            ("encoder.layers.*.self_attn.q_proj", "blocks.*.attn.q"),
+            ("encoder.layers.*.self_attn.k_proj", "blocks.*.attn.k"),
+            ("encoder.layers.*.self_attn.v_proj", "blocks.*.attn.v"),
+            ("encoder.layers.*.self_attn.out_proj", "blocks.*.attn.proj"),
+            ("encoder.layers.*.layer_norm1", "blocks.*.norm1"),
+            ("encoder.layers.*.layer_norm2", "blocks.*.norm2"),
+            ("encoder.layers.*.mlp", "blocks.*.mlp"),
+            ("post_layernorm", "norm"),
+        ],
+        left_out: &["head", "visual_projection"],
+        // OpenAI's CLIP has quick_gelu and 1e-5, later ones gelu, SigLIP gelu_tanh and 1e-6
+        usual: Usual { activation: None, eps: None, ..GELU },
+    },
+    Layout {
+        // openai/CLIP clip/model.py; mlfoundations/open_clip transformer.py
+        names: "OpenAI's CLIP and open_clip",
+        family: Family::Vit,
+        anchor: "transformer.resblocks.0.ln_1.weight",
+        with: "class_embedding",
+        table: &[
+            ("class_embedding", "cls_token"),
+            ("positional_embedding", "pos_embed"),
+            ("conv1", "patch_embed.proj"),
+            ("ln_pre", "norm_pre"),
+            ("transformer.resblocks.*.ln_1", "blocks.*.norm1"),
+            ("transformer.resblocks.*.ln_2", "blocks.*.norm2"),
+            ("transformer.resblocks.*.attn.in_proj_weight", "blocks.*.attn.qkv.weight"),
+            ("transformer.resblocks.*.attn.in_proj_bias", "blocks.*.attn.qkv.bias"),
+            ("transformer.resblocks.*.attn.out_proj", "blocks.*.attn.proj"),
+            ("transformer.resblocks.*.ls_1.gamma", "blocks.*.ls1.gamma"),
+            ("transformer.resblocks.*.ls_2.gamma", "blocks.*.ls2.gamma"),
+            ("transformer.resblocks.*.mlp.c_fc", "blocks.*.mlp.fc1"),
+            ("transformer.resblocks.*.mlp.c_proj", "blocks.*.mlp.fc2"),
+            ("ln_post", "norm"),
+        ],
+        left_out: &["proj"],
+        // OpenAI's weights have quick_gelu, most of open_clip's gelu
+        usual: Usual { activation: None, eps: Some(1e-5), ..GELU },
+    },
+    Layout {
+        // torchvision/models/vision_transformer.py
+        names: "torchvision's ViTs",
+        family: Family::Vit,
+        anchor: "conv_proj.weight",
+        with: "class_token",
+        table: &[
+            ("class_token", "cls_token"),
+            ("conv_proj", "patch_embed.proj"),
+            ("encoder.pos_embedding", "pos_embed"),
+            ("encoder.layers.encoder_layer_*.ln_1", "blocks.*.norm1"),
+            ("encoder.layers.encoder_layer_*.ln_2", "blocks.*.norm2"),
+            ("encoder.layers.encoder_layer_*.self_attention.in_proj_weight", "blocks.*.attn.qkv.weight"),
+            ("encoder.layers.encoder_layer_*.self_attention.in_proj_bias", "blocks.*.attn.qkv.bias"),
+            ("encoder.layers.encoder_layer_*.self_attention.out_proj", "blocks.*.attn.proj"),
+            ("encoder.layers.encoder_layer_*.mlp.0", "blocks.*.mlp.fc1"),
+            ("encoder.layers.encoder_layer_*.mlp.3", "blocks.*.mlp.fc2"),
+            ("encoder.layers.encoder_layer_*.mlp.linear_1", "blocks.*.mlp.fc1"),
+            ("encoder.layers.encoder_layer_*.mlp.linear_2", "blocks.*.mlp.fc2"),
+            ("encoder.ln", "norm"),
+        ],
+        left_out: &["heads"],
+        usual: GELU,
+    },
+    Layout {
+        // torchvision/models/resnet.py; timm/models/resnet.py; facebookresearch/{vicreg,swav,moco}
+        names: "torchvision's and timm's ResNets",
+        family: Family::ResNet,
+        anchor: "layer1.0.conv1.weight",
+        with: "bn1.running_mean",
+        table: &[],
+        left_out: &["fc", "projection_head", "prototypes", "projector"],
+        usual: GELU,
+    },
+    Layout {
+        // timm/models/convnext.py
+        names: "timm's ConvNeXts",
+        family: Family::ConvNext,
+        anchor: "stages.0.blocks.0.conv_dw.weight",
+        with: "stem.0.weight",
+        table: &[],
+        left_out: &["head.fc"],
+        usual: GELU,
+    },
+    Layout {
+        // facebookresearch/{ConvNeXt,ConvNeXt-V2} models/convnext*.py
+        names: "Facebook's ConvNeXts",
+        family: Family::ConvNext,
+        anchor: "stages.0.0.dwconv.weight",
+        with: "downsample_layers.0.0.weight",
+        table: &[
+            ("downsample_layers.0", "stem"),
+            ("downsample_layers.*", "stages.*.downsample"),
+            ("stages.*.*.dwconv", "stages.*.blocks.*.conv_dw"),
+            ("stages.*.*.pwconv1", "stages.*.blocks.*.mlp.fc1"),
+            ("stages.*.*.grn.gamma", "stages.*.blocks.*.mlp.grn.weight"),
+            ("stages.*.*.grn.beta", "stages.*.blocks.*.mlp.grn.bias"),
+            ("stages.*.*.pwconv2", "stages.*.blocks.*.mlp.fc2"),
+            ("stages.*.*.norm", "stages.*.blocks.*.norm"),
+            ("stages.*.*.gamma", "stages.*.blocks.*.gamma"),
+            ("norm", "head.norm"),
+        ],
+        left_out: &["head"],
+        usual: GELU,
+    },
+    Layout {
+        // transformers/models/{convnext,convnextv2}
+        names: "transformers' ConvNeXts",
+        family: Family::ConvNext,
+        anchor: "encoder.stages.0.layers.0.dwconv.weight",
+        with: "embeddings.patch_embeddings.weight",
+        table: &[
+            ("embeddings.patch_embeddings", "stem.0"),
+            ("embeddings.layernorm", "stem.1"),
+            ("encoder.stages.*.downsampling_layer.*", "stages.*.downsample.*"),
+            ("encoder.stages.*.layers.*.dwconv", "stages.*.blocks.*.conv_dw"),
+            ("encoder.stages.*.layers.*.layernorm", "stages.*.blocks.*.norm"),
+            ("encoder.stages.*.layers.*.pwconv1", "stages.*.blocks.*.mlp.fc1"),
+            ("encoder.stages.*.layers.*.grn", "stages.*.blocks.*.mlp.grn"),
+            ("encoder.stages.*.layers.*.pwconv2", "stages.*.blocks.*.mlp.fc2"),
+            ("encoder.stages.*.layers.*.layer_scale_parameter", "stages.*.blocks.*.gamma"),
+            ("layernorm", "head.norm"),
+        ],
+        left_out: &["classifier"],
+        usual: Usual { eps: Some(1e-12), ..GELU },
+    },
+    Layout {
+        // torchvision/models/convnext.py: stages and their downsamplings are numbered together
+        names: "torchvision's ConvNeXts",
+        family: Family::ConvNext,
+        anchor: "features.1.0.layer_scale",
+        with: "features.0.0.weight",
+        table: &[
+            ("features.0", "stem"),
+            ("features.1.*.block.0", "stages.0.blocks.*.conv_dw"),
+            ("features.1.*.block.2", "stages.0.blocks.*.norm"),
+            ("features.1.*.block.3", "stages.0.blocks.*.mlp.fc1"),
+            ("features.1.*.block.5", "stages.0.blocks.*.mlp.fc2"),
+            ("features.1.*.layer_scale", "stages.0.blocks.*.gamma"),
+            ("features.2", "stages.1.downsample"),
+            ("features.3.*.block.0", "stages.1.blocks.*.conv_dw"),
+            ("features.3.*.block.2", "stages.1.blocks.*.norm"),
+            ("features.3.*.block.3", "stages.1.blocks.*.mlp.fc1"),
+            ("features.3.*.block.5", "stages.1.blocks.*.mlp.fc2"),
+            ("features.3.*.layer_scale", "stages.1.blocks.*.gamma"),
+            ("features.4", "stages.2.downsample"),
+            ("features.5.*.block.0", "stages.2.blocks.*.conv_dw"),
+            ("features.5.*.block.2", "stages.2.blocks.*.norm"),
+            ("features.5.*.block.3", "stages.2.blocks.*.mlp.fc1"),
+            ("features.5.*.block.5", "stages.2.blocks.*.mlp.fc2"),
+            ("features.5.*.layer_scale", "stages.2.blocks.*.gamma"),
+            ("features.6", "stages.3.downsample"),
+            ("features.7.*.block.0", "stages.3.blocks.*.conv_dw"),
+            ("features.7.*.block.2", "stages.3.blocks.*.norm"),
+            ("features.7.*.block.3", "stages.3.blocks.*.mlp.fc1"),
+            ("features.7.*.block.5", "stages.3.blocks.*.mlp.fc2"),
+            ("features.7.*.layer_scale", "stages.3.blocks.*.gamma"),
+            ("classifier.0", "head.norm"),
+        ],
+        left_out: &["classifier.2"],
+        usual: GELU,
+    },
+];

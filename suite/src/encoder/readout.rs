@@ -1,0 +1,96 @@
+//! Reading features from what an encoder returns: a class token and a map.
+
+use anyhow::{Result, bail};
+use tch::Tensor;
+
+use crate::encoder::representation::Representation;
+use crate::suite_file::encoder_options::Readout;
+
+impl Readout {
+    /// What the features are read from.
+    pub fn text(self) -> &'static str {
+        match self {
+            Readout::Cls => "the class token",
+            Readout::Mean => "the mean of the patch tokens",
+            Readout::ClsMean => "the class token and the mean of the patch tokens",
+            Readout::Grid => "the class token, or the mean, and the means of the map's quadrants",
+        }
+    }
+
+    /// The representation of a class token (B, D) and a map (B, D, h, w). Every pooled feature (.., D) is
+    /// normalised by `after`.
+    ///
+    /// # Errors
+    /// No class token where one is read; a map of less than 2 x 2 where its quadrants are.
+    pub(super) fn read(
+        self,
+        class: Option<&Tensor>,
+        map: &Tensor,
+        after: impl Fn(&Tensor) -> Tensor,
+    ) -> Result<Representation> {
+        let mean = after(&map.mean_dim([2i64, 3].as_slice(), false, None));
+        let class = class.map(&after);
+        let quadrants = quadrants(map, &after);
+        let y = match (self, &class, &quadrants) {
+            (Readout::Mean, ..) => mean,
+            (Readout::Cls, Some(class), _) => class.shallow_clone(),
+            (Readout::ClsMean, Some(class), _) => Tensor::cat(&[class, &mean], 1),
+            (Readout::Grid, class, Some(quadrants)) => {
+                let y = Tensor::cat(&[class.as_ref().unwrap_or(&mean), quadrants], 1);
+                return Ok(Representation { y, grid: None });
+            }
+            (Readout::Cls | Readout::ClsMean, None, _) => {
+                bail!("--readout: there is no class token\nhint: give --readout mean or --readout grid")
+            }
+            (Readout::Grid, _, None) => {
+                bail!("--readout grid: the map is {:?}, less than 2 x 2", &map.size()[2..])
+            }
+        };
+        let grid = quadrants.map(|quadrants| Tensor::cat(&[&y, &quadrants], 1));
+        Ok(Representation { y, grid })
+    }
+}
+
+/// The means of the quadrants of a map (B, D, h, w), normalised: (B, 4 D), the four of a channel together. None
+/// of a map of less than 2 x 2.
+fn quadrants(map: &Tensor, after: impl Fn(&Tensor) -> Tensor) -> Option<Tensor> {
+    let (batch, width, rows, columns) = map.size4().expect("a map is (B, D, h, w)");
+    let means = || map.adaptive_avg_pool2d([2, 2]).flatten(2, 3).transpose(1, 2); // (B, 4, D)
+    (rows > 1 && columns > 1).then(|| after(&means()).transpose(1, 2).reshape([batch, 4 * width]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        Vec::try_from(tensor.flatten(0, -1).to_kind(tch::Kind::Double)).unwrap()
+    }
+
+    #[test]
+    fn features_are_read_from_class_token_mean_and_quadrants() {
+        // one image, a class token of 9 and 2 x 2 patches of one channel
+        let class = Tensor::from_slice(&[9f32]).view([1, 1]);
+        let map = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).view([1, 1, 2, 2]);
+        let read = |readout: Readout| {
+            let read = readout.read(Some(&class), &map, |x| x * 2.0).unwrap();
+            (numbers(&read.y), read.grid.as_ref().map(numbers))
+        };
+        let quadrants = [2.0, 4.0, 6.0, 8.0];
+        let with = |first: &[f64]| [first, &quadrants].concat();
+        assert_eq!(read(Readout::Cls), (vec![18.0], Some(with(&[18.0]))));
+        assert_eq!(read(Readout::Mean), (vec![5.0], Some(with(&[5.0]))));
+        assert_eq!(read(Readout::ClsMean), (vec![18.0, 5.0], Some(with(&[18.0, 5.0]))));
+        assert_eq!(read(Readout::Grid), (with(&[18.0]), None));
+        let without = |readout: Readout| readout.read(None, &map, Tensor::shallow_clone);
+        assert!(without(Readout::Cls).is_err() && without(Readout::ClsMean).is_err());
+        assert_eq!(numbers(&without(Readout::Grid).unwrap().y), [2.5, 1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn a_map_of_one_row_has_no_quadrants() {
+        let row = Tensor::from_slice(&[1f32, 3.0, 5.0, 7.0]).view([1, 1, 1, 4]);
+        assert!(Readout::Mean.read(None, &row, Tensor::shallow_clone).unwrap().grid.is_none());
+        assert!(Readout::Grid.read(None, &row, Tensor::shallow_clone).is_err());
+    }
+}
