@@ -28,11 +28,11 @@ quickstart() {
     local program=(target/release/eqr-bench run quickstart --out "$OUT") flags=${MPIFLAGS:-}
     if ! scripts/setup.sh has-mpi; then
         echo "note: built without MPI; running as one process"
-        "${program[@]}"
+        announced "${program[@]}"
         return
     elif ! command -v mpirun >/dev/null; then
         echo "note: no mpirun in PATH; running as one process"
-        "${program[@]}"
+        announced "${program[@]}"
         return
     fi
     # Open MPI binds two ranks or fewer to single cores, counts slots, and refuses to run as root. Other MPIs
@@ -43,8 +43,16 @@ quickstart() {
     fi
     # shellcheck disable=SC2206  # a list of options
     local launch=(mpirun -n "${NP:-2}" $flags "${program[@]}")
-    echo "+ ${launch[*]}"
-    "${launch[@]}"
+    announced "${launch[@]}"
+}
+
+# announced COMMAND...: says what the run will do and how long it will take here, then runs it.
+announced() {
+    echo "The quickstart renders objects, trains encoders on them and probes what they know of rotation and color."
+    echo "A training step is timed for two seconds:"
+    "$@" --dry-run --device cpu | grep -v '^[a-z-]*-seed[0-9]* '
+    echo "+ $*"
+    "$@"
 }
 
 timed set-up "$make" --no-print-directory setup

@@ -111,6 +111,7 @@ mod tests {
             0x872c_10d5_de62_42bc,
             0xdbce_9efe_e687_ffd7,
             0x6b3a_e88d_0936_854d,
+            0xc96f_193c_9676_83be,
         ];
         assert_eq!(probes, expected);
         assert_eq!(parameter_rng(7, "blocks.0.norm1.weight").r#gen::<u64>(), 0x5709_837b_e7cf_8104);

@@ -34,5 +34,5 @@ pub use probe::{ProbeArgs, probe};
 pub use render::{RenderArgs, render};
 pub use scale::{ScaleArgs, scale};
 pub use train::train;
-pub use training_setup::TrainArgs;
+pub use training_setup::{TrainArgs, TrainingSetup};
 pub use transforms::{TransformsArgs, transforms};

@@ -1,6 +1,8 @@
-//! The training step that `perf train` and `perf scale` time: its options, network and random batch.
+//! The training step that `perf train`, `perf scale` and `--dry-run` time: its options, network and random
+//! batch.
 
 use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,7 +14,7 @@ use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, build};
 use eqr_models::step::{Batch, gradients};
 use eqr_models::vit::{Pool, PositionInit, VitConfig};
-use eqr_models::{Arena, Collective, Model, ModelConfig, Registry};
+use eqr_models::{Arena, Collective, Compute, MethodKind, Model, ModelConfig, Registry, Solo};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -73,8 +75,9 @@ pub struct TrainArgs {
 }
 
 /// A network and its optimiser, ready to take steps.
-pub(super) struct TrainingSetup<'a> {
-    pub(super) args: &'a TrainArgs,
+pub struct TrainingSetup {
+    method: MethodKind,
+    micro_batch: Option<i64>,
     pub(super) config: ModelConfig,
     pub(super) model: Model,
     pub(super) arena: Arena,
@@ -84,20 +87,48 @@ pub(super) struct TrainingSetup<'a> {
     device: Device,
 }
 
-impl<'a> TrainingSetup<'a> {
+impl TrainingSetup {
     /// # Errors
     /// An unknown method, a method that is not trained, a shape that cannot be built, fewer pairs than ranks.
-    pub(super) fn new(args: &'a TrainArgs, worker: &Worker) -> Result<TrainingSetup<'a>> {
+    pub(super) fn new(args: &TrainArgs, worker: &Worker) -> Result<TrainingSetup> {
         let (config, batch) = model_and_batch(args)?;
-        let mut registry = Registry::default();
-        let model = build(&parse_method(&args.method)?, &config, &mut registry)?;
-        ensure!(model.method.is_some(), "{} is not trained: there is no step to time", args.method);
         let ranks = worker.ranks.size();
         ensure!(batch >= ranks as i64, "a batch of {batch} is smaller than the {ranks} ranks");
         let precision = Choice::of_leader(worker.ranks, || args.precision.choose(worker.device));
-        let arena = Arena::new(registry, 0, precision.compute, worker.device);
+        let method = parse_method(&args.method)?;
+        let setup = Self::of_network(method, config, batch, precision.compute, worker.device)?;
+        Ok(TrainingSetup { micro_batch: args.micro_batch, ..setup })
+    }
+
+    /// The step of `method` with this network on batches of `batch` pairs.
+    ///
+    /// # Errors
+    /// A method that is not trained, a shape that cannot be built.
+    pub fn of_network(
+        method: MethodKind,
+        config: ModelConfig,
+        batch: i64,
+        compute: Compute,
+        device: Device,
+    ) -> Result<TrainingSetup> {
+        let mut registry = Registry::default();
+        let model = build(&method, &config, &mut registry)?;
+        ensure!(model.method.is_some(), "{method} is not trained: there is no step to time");
+        let arena = Arena::new(registry, 0, compute, device);
         let adam = Adam::new(&arena, 1e-6);
-        Ok(TrainingSetup { args, config, model, arena, batch, adam, device: worker.device })
+        Ok(TrainingSetup { method, micro_batch: None, config, model, arena, batch, adam, device })
+    }
+
+    /// FLOP/s of this process's steps, timed for `duration` after one step to warm up.
+    pub fn rate(&mut self, duration: Duration) -> f64 {
+        let pairs = self.random_pairs(&Solo);
+        self.step(&pairs, &Solo);
+        let (start, mut steps) = (Instant::now(), 0);
+        while steps == 0 || start.elapsed() < duration {
+            self.step(&pairs, &Solo);
+            steps += 1;
+        }
+        f64::from(steps) * self.model.step_flops(self.batch) / start.elapsed().as_secs_f64()
     }
 
     /// Random pairs: this rank's share of the batch.
@@ -122,7 +153,7 @@ impl<'a> TrainingSetup<'a> {
 
     /// Takes one step and waits for the device.
     pub(super) fn step(&mut self, pairs: &Batch, ranks: &dyn Collective) {
-        let terms = gradients(&mut self.arena, &self.model, pairs, self.args.micro_batch, ranks);
+        let terms = gradients(&mut self.arena, &self.model, pairs, self.micro_batch, ranks);
         self.adam.update(&mut self.arena, 1e-4);
         // reading a value waits for the device
         let _ = terms[0].1.double_value(&[]);
@@ -132,7 +163,7 @@ impl<'a> TrainingSetup<'a> {
     pub(super) fn describe(&self, worker: &Worker) -> Value {
         let VitConfig { image, patch, dim, depth, heads, .. } = self.config.encoder;
         json!({
-            "method": self.args.method, "img": image, "patch": patch, "dim": dim, "depth": depth,
+            "method": self.method.to_string(), "img": image, "patch": patch, "dim": dim, "depth": depth,
             "heads": heads, "batch": self.batch, "threads": worker.threads,
             "precision": format!("{:?}", self.arena.compute()).to_lowercase(),
             "device": format!("{:?}", self.device),
@@ -168,7 +199,6 @@ fn model_and_batch(args: &TrainArgs) -> Result<(ModelConfig, i64)> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use eqr_models::Solo;
 
     use super::*;
 

@@ -16,6 +16,7 @@ mod legend;
 mod metrics_csv;
 mod numbers;
 mod paper_tables;
+pub mod reading;
 mod sections;
 mod selection;
 mod table;
@@ -277,6 +278,7 @@ fn table_name(context: &ReportContext, all: &[ReportContext]) -> String {
     }
 }
 
-fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
+/// The cells of a data set.
+pub fn cells_of(cells: &[Cell], context: &ReportContext) -> Vec<Cell> {
     cells.iter().filter(|cell| cell.data_set == context.part).cloned().collect()
 }

@@ -64,11 +64,13 @@ pub(super) fn describe(
     devices: usize,
 ) -> Result<()> {
     let compute = device.compute(request.precision);
+    let first = &sub_suites[0].suite;
+    let size = data_set_size(first, &request.data_roots)?;
     let mut dry_run = DryRun {
         request,
         devices,
         compute,
-        device: device.rate(compute),
+        device: device.rate(compute, first, &size)?,
         folder: RunFolder::new(&request.out),
         text: String::new(),
         total: Total::default(),

@@ -110,6 +110,10 @@ pub(super) fn finish(
     let look = Look::of_stdout();
     let report = Report { scope: Scope::Headline, look, ..Report::new(folder, cells, &contexts) };
     report.print(report::formats::TERMINAL)?;
+    for context in &contexts {
+        let cells = report::cells_of(cells, context);
+        report::reading::sentences(&cells, context).iter().for_each(|sentence| say(sentence));
+    }
     say(&report::where_all_is(folder));
     Ok(())
 }

@@ -8,8 +8,9 @@ use eqr_datasets::FileKind;
 use crate::suite_file::suggestions::nearest;
 
 /// Name and text of every preset.
-pub const PRESETS: [(&str, &str); 18] = [
+pub const PRESETS: [(&str, &str); 19] = [
     ("quickstart", include_str!("../../presets/quickstart.toml")),
+    ("solids-reduced", include_str!("../../presets/solids-reduced.toml")),
     ("weekly", include_str!("../../presets/weekly.toml")),
     ("3diebench", include_str!("../../presets/3diebench.toml")),
     ("3diebench-reduced", include_str!("../../presets/3diebench-reduced.toml")),
