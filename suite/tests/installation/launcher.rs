@@ -64,6 +64,13 @@ impl Install {
         command.env_clear().env("PATH", self.path("no-programs"));
         command
     }
+
+    /// The launcher with a command that needs an engine.
+    fn doctor(&self) -> Command {
+        let mut command = self.launcher();
+        command.arg("doctor");
+        command
+    }
 }
 
 fn stdout(output: &Output) -> String {
@@ -163,7 +170,7 @@ fn a_wrong_version_is_refused_and_not_passed_over() {
         ("prefix", "build-version", "2.110.0\n"),
     ] {
         let wrong = install.libtorch(name, file, text);
-        let message = refusal(&install.launcher().env("LIBTORCH", &wrong).output().unwrap());
+        let message = refusal(&install.doctor().env("LIBTORCH", &wrong).output().unwrap());
         assert!(message.contains("$LIBTORCH") && message.contains(wrong.to_str().unwrap()), "{message}");
         assert!(message.contains("eqr-bench needs 2.11"), "{message}");
     }
@@ -173,16 +180,16 @@ fn a_wrong_version_is_refused_and_not_passed_over() {
 fn a_broken_libtorch_is_named() {
     let install = Install::new(&["eqr-bench-solo"]);
     let gone = install.path("gone");
-    let message = refusal(&install.launcher().env("LIBTORCH", &gone).output().unwrap());
+    let message = refusal(&install.doctor().env("LIBTORCH", &gone).output().unwrap());
     assert!(message.contains(gone.to_str().unwrap()) && message.contains("no lib folder"), "{message}");
 
     let half = install.libtorch("half", "version", "2.11.0");
     fs::remove_file(half.join("lib/libc10.so")).unwrap();
-    let message = refusal(&install.launcher().env("LIBTORCH", &half).output().unwrap());
+    let message = refusal(&install.doctor().env("LIBTORCH", &half).output().unwrap());
     assert!(message.contains("lib/libc10.so is missing"), "{message}");
 
     let unnamed = install.libtorch("unnamed", "version", "");
-    let message = refusal(&install.launcher().env("LIBTORCH", &unnamed).output().unwrap());
+    let message = refusal(&install.doctor().env("LIBTORCH", &unnamed).output().unwrap());
     assert!(message.contains("does not say its version"), "{message}");
 }
 
@@ -190,9 +197,9 @@ fn a_broken_libtorch_is_named() {
 fn huge_pages_are_asked_for_unless_the_user_says_something_about_the_allocator() {
     let install = Install::new(&["eqr-bench-solo"]);
     install.libtorch(".libtorch", "version", "2.11.0");
-    let output = install.launcher().output().unwrap();
+    let output = install.doctor().output().unwrap();
     assert_eq!(fact(&output, "tunables"), "glibc.malloc.hugetlb=1");
-    let output = install.launcher().env("GLIBC_TUNABLES", "glibc.malloc.check=1").output().unwrap();
+    let output = install.doctor().env("GLIBC_TUNABLES", "glibc.malloc.check=1").output().unwrap();
     assert_eq!(fact(&output, "tunables"), "glibc.malloc.check=1");
 }
 
@@ -201,7 +208,7 @@ fn threads_that_wait_sleep_unless_the_user_says_otherwise() {
     let install = Install::new(&["eqr-bench-solo"]);
     install.libtorch(".libtorch", "version", "2.11.0");
     let wait = |policy: Option<&str>| {
-        let mut launcher = install.launcher();
+        let mut launcher = install.doctor();
         match policy {
             Some(policy) => launcher.env("OMP_WAIT_POLICY", policy),
             None => launcher.env_remove("OMP_WAIT_POLICY"),
@@ -219,19 +226,19 @@ fn libtorch_is_taken_in_the_documented_order() {
     // Last: python's package.
     let package = install.libtorch("site-packages/torch", "version.py", "__version__ = '2.11.0+cu130'\n");
     let programs = path_with_python(&install, &package);
-    let output = install.launcher().env("PATH", &programs).output().unwrap();
+    let output = install.doctor().env("PATH", &programs).output().unwrap();
     assert_eq!(fact(&output, "root"), package.to_str().unwrap());
 
     // Before it: .libtorch above the executable.
     let facade = install.libtorch(".libtorch", "version", "2.11.0\n");
-    let output = install.launcher().env("PATH", &programs).output().unwrap();
+    let output = install.doctor().env("PATH", &programs).output().unwrap();
     assert_eq!(fact(&output, "root"), facade.to_str().unwrap());
 
     // First: $LIBTORCH; an empty one counts as unset.
     let chosen = install.libtorch("chosen", "build-version", "2.11.1+cpu\n");
-    let output = install.launcher().env("LIBTORCH", &chosen).output().unwrap();
+    let output = install.doctor().env("LIBTORCH", &chosen).output().unwrap();
     assert_eq!(fact(&output, "root"), chosen.to_str().unwrap());
-    let output = install.launcher().env("LIBTORCH", "").output().unwrap();
+    let output = install.doctor().env("LIBTORCH", "").output().unwrap();
     assert_eq!(fact(&output, "root"), facade.to_str().unwrap());
 }
 
@@ -240,7 +247,7 @@ fn a_python_torch_of_another_version_is_named() {
     let install = Install::new(&["eqr-bench-solo"]);
     let package = install.libtorch("site-packages/torch", "version.py", "__version__ = '2.8.0'\n");
     let programs = path_with_python(&install, &package);
-    let message = refusal(&install.launcher().env("PATH", &programs).output().unwrap());
+    let message = refusal(&install.doctor().env("PATH", &programs).output().unwrap());
     assert!(message.contains("2.8.0") && message.contains("make setup"), "{message}");
 }
 
@@ -248,9 +255,9 @@ fn a_python_torch_of_another_version_is_named() {
 fn the_loader_path_starts_with_libtorch_and_keeps_the_rest() {
     let install = Install::new(&["eqr-bench-solo"]);
     let facade = install.libtorch(".libtorch", "version", "2.11.0\n");
-    let output = install.launcher().env("LD_LIBRARY_PATH", "/opt/a:/opt/b").output().unwrap();
+    let output = install.doctor().env("LD_LIBRARY_PATH", "/opt/a:/opt/b").output().unwrap();
     assert_eq!(fact(&output, "path"), format!("{}/lib:/opt/a:/opt/b", facade.display()));
-    let output = install.launcher().output().unwrap();
+    let output = install.doctor().output().unwrap();
     assert_eq!(fact(&output, "path"), format!("{}/lib", facade.display()));
 }
 
@@ -264,13 +271,13 @@ fn links_are_followed_to_the_libtorch_that_has_the_cuda_half() {
         symlink(package.join("lib").join(library), facade.join("lib").join(library)).unwrap();
     }
     fs::write(facade.join("version"), "2.11.0\n").unwrap();
-    let output = install.launcher().output().unwrap();
+    let output = install.doctor().output().unwrap();
     assert_eq!(fact(&output, "root"), package.to_str().unwrap());
     assert_eq!(fact(&output, "path"), format!("{}/lib:{}/lib", package.display(), facade.display()));
 
     // The package was upgraded after the links were made.
     fs::write(package.join("version.py"), "__version__ = '2.12.0'\n").unwrap();
-    let message = refusal(&install.launcher().output().unwrap());
+    let message = refusal(&install.doctor().output().unwrap());
     assert!(message.contains("2.12.0") && message.contains("make setup"), "{message}");
 }
 
@@ -300,7 +307,7 @@ fn requests_to_stop_wait_until_the_engine_can_answer_them() {
     let install = Install::new(&["eqr-bench-solo"]);
     let package = install.libtorch("site-packages/torch", "version.py", "__version__ = '2.11.0'\n");
     let programs = path_with_python(&install, &package);
-    let output = install.launcher().env("PATH", &programs).output().unwrap();
+    let output = install.doctor().env("PATH", &programs).output().unwrap();
     assert_eq!(blocked(&fact(&output, "blocked")), [true; 3]);
     // a helper is ended by Ctrl-C as ever
     let status = fs::read_to_string(programs.join("python3.status")).unwrap();
@@ -313,7 +320,7 @@ fn the_engine_follows_from_how_it_was_started() {
     let install = Install::new(&["eqr-bench-solo", "eqr-bench-mpi"]);
     install.libtorch(".libtorch", "version", "2.11.0\n");
     let engine = |variables: &[(&str, &str)]| {
-        fact(&install.launcher().envs(variables.iter().copied()).output().unwrap(), "engine")
+        fact(&install.doctor().envs(variables.iter().copied()).output().unwrap(), "engine")
     };
     assert_eq!(engine(&[]), "eqr-bench-solo");
     for variable in ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"] {
@@ -328,7 +335,7 @@ fn an_mpi_launch_without_the_mpi_engine_is_refused_once() {
     let install = Install::new(&["eqr-bench-solo"]);
     install.libtorch(".libtorch", "version", "2.11.0\n");
     let rank = |variables: &[(&str, &str)]| {
-        install.launcher().env("OMPI_COMM_WORLD_SIZE", "2").envs(variables.iter().copied()).output().unwrap()
+        install.doctor().env("OMPI_COMM_WORLD_SIZE", "2").envs(variables.iter().copied()).output().unwrap()
     };
     let message = refusal(&rank(&[("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_LOCAL_RANK", "0")]));
     assert!(message.contains("eqr-bench-mpi") && message.contains("without mpirun"), "{message}");
@@ -379,10 +386,10 @@ fn an_engine_that_cannot_be_loaded_is_explained() {
             &["-shared", "-fPIC", &format!("-Wl,-soname,{library}"), "-o", library],
         );
         cc(&bin, "int f(void); int main(void) { return f(); }", &[library, "-o", "eqr-bench-solo"]);
-        let complete = install.launcher().env("LD_LIBRARY_PATH", &bin).output().unwrap();
+        let complete = install.doctor().env("LD_LIBRARY_PATH", &bin).output().unwrap();
         assert_eq!(complete.status.code(), Some(7), "{complete:?}");
         fs::remove_file(bin.join(library)).unwrap();
-        let message = refusal(&install.launcher().env("LD_LIBRARY_PATH", &bin).output().unwrap());
+        let message = refusal(&install.doctor().env("LD_LIBRARY_PATH", &bin).output().unwrap());
         assert!(message.contains(library) && message.contains(advice), "{message}");
     }
 }

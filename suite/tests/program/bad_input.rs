@@ -176,7 +176,7 @@ fn data_that_is_not_there_or_not_whole() {
     let folder = folder();
     let here = folder.path();
     let photos = |root: &[&'static str]| [&["run", "cifar10", "--out", "run"], root].concat();
-    refused(here, &photos(&[]), &["no pack cifar10.h5", "--data-root", "data pack cifar10"]);
+    refused(here, &photos(&[]), &["no pack cifar10.h5", "--data-root", "data fetch cifar10"]);
     refused(here, &photos(&["--data-root", "absent"]), &["data root absent"]);
     std::fs::write(here.join("cifar10.h5"), b"this is not HDF5").unwrap();
     refused(here, &photos(&["--data-root", "."]), &["cifar10.h5"]);
