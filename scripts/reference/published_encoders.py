@@ -214,10 +214,11 @@ def hugging_face(root):
     for name, model in {
         "hf-convnext": t.ConvNextModel(t.ConvNextConfig(**widths)),
         "hf-convnextv2": t.ConvNextV2Model(t.ConvNextV2Config(**widths)),
+        "hf-resnet": t.ResNetModel(t.ResNetConfig(embedding_size=4, layer_type="bottleneck", **widths)),
     }.items():
         model = randomise(model)
         model.save_pretrained(root / name)
-        write_expected(root / name, {"mean": model(images(LARGE)).pooler_output}, LARGE)
+        write_expected(root / name, {"mean": model(images(LARGE)).pooler_output.flatten(1)}, LARGE)
 
 
 def open_clip_names(root):

@@ -291,7 +291,7 @@ impl<'a> Machine<'a> {
 
     /// Sets pairs of key and value.
     fn set(&mut self, items: &[Id]) -> Step<()> {
-        if items.len() % 2 != 0 {
+        if !items.len().is_multiple_of(2) {
             return Err("a key without a value".into());
         }
         match self.top()? {

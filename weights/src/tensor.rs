@@ -80,6 +80,11 @@ impl View {
         }
     }
 
+    /// Size of its elements in bytes.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.storage.element.bytes()
+    }
+
     /// Copies the elements out of the `bytes` of the storage, which are as many as it has.
     pub fn gather(&self, bytes: &[u8]) -> RawTensor {
         let (element, width) = (self.storage.element, self.storage.element.bytes());

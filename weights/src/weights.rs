@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::legacy_file::{LegacyFile, MAGIC};
 use crate::pickle::parse;
 use crate::safetensors_file::SafetensorsFile;
+use crate::shard_index::{shards, weight_map};
 use crate::state_tree;
 use crate::tensor::{RawTensor, View};
 use crate::torch_zip::TorchZip;
@@ -33,6 +34,7 @@ pub struct Weights {
 enum OpenFile {
     Safetensors(SafetensorsFile),
     Torch { archive: Archive, views: BTreeMap<String, View> },
+    Shards(Vec<Weights>),
 }
 
 enum Archive {
@@ -41,8 +43,8 @@ enum Archive {
 }
 
 impl Weights {
-    /// Opens a file that `torch.save` wrote, a safetensors file, or the index of a safetensors file in shards
-    /// (`.json`). The content decides.
+    /// Opens a file that `torch.save` wrote, a safetensors file, or the index of several such files, which is
+    /// JSON. The content decides.
     ///
     /// # Errors
     /// A file that cannot be read, is damaged or is none of these; a pickle that names something that
@@ -65,12 +67,36 @@ impl Weights {
                  one that is read",
             );
         }
-        let is_json = start.first() == Some(&b'{');
-        let file = if is_json { SafetensorsFile::open_shards(path)? } else { SafetensorsFile::open(path)? };
+        if start.starts_with(b"{") {
+            return Self::open_shards(path);
+        }
+        let file = SafetensorsFile::open(path)?;
         let places = file.places.iter();
         let listed =
             places.map(|(name, place)| (name.clone(), listed(place.element, &place.shape))).collect();
         Ok(Weights { listed, file: OpenFile::Safetensors(file) })
+    }
+
+    fn open_shards(index: &Path) -> Result<Weights> {
+        let map = weight_map(index)?;
+        let (mut files, mut listed) = (Vec::new(), BTreeMap::new());
+        for path in shards(index)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let shard = match Self::open(&path) {
+                Ok(Weights { file: OpenFile::Shards(_), .. }) => {
+                    return Error::form(format!("shard {name}: an index"));
+                }
+                shard => shard.map_err(|error| Error::Form(format!("shard {name}: {error}")))?,
+            };
+            listed.extend(shard.listed.clone());
+            files.push(shard);
+        }
+        match map.keys().find(|name| !listed.contains_key(*name)) {
+            Some(missing) => {
+                Error::form(format!("the index names the tensor {missing}, which no shard holds"))
+            }
+            None => Ok(Weights { listed, file: OpenFile::Shards(files) }),
+        }
     }
 
     fn of_torch(archive: Archive, views: BTreeMap<String, View>) -> Weights {
@@ -88,7 +114,7 @@ impl Weights {
     pub fn metadata(&self) -> BTreeMap<String, String> {
         match &self.file {
             OpenFile::Safetensors(file) => file.metadata.clone(),
-            OpenFile::Torch { .. } => BTreeMap::new(),
+            OpenFile::Torch { .. } | OpenFile::Shards(_) => BTreeMap::new(),
         }
     }
 
@@ -103,6 +129,14 @@ impl Weights {
     ) -> Result<BTreeMap<String, RawTensor>> {
         let names = names.into_iter().filter(|name| self.listed.contains_key(*name));
         match &mut self.file {
+            OpenFile::Shards(shards) => {
+                let names: Vec<&str> = names.collect();
+                let mut read = BTreeMap::new();
+                for shard in shards {
+                    read.extend(shard.read(names.iter().copied())?);
+                }
+                Ok(read)
+            }
             OpenFile::Safetensors(file) => {
                 names.map(|name| Ok((name.to_owned(), file.read(name)?))).collect()
             }
@@ -122,12 +156,23 @@ impl Weights {
     }
 }
 
+/// How many times the elements of a storage may be part of tensors. Tied weights share a storage; a small
+/// file must not become large in memory.
+const MOST_COPIES: usize = 16;
+
 impl Archive {
     /// Reads the tensors `views`, all of one storage, into `read`.
     fn gather(&mut self, views: &[(&str, &View)], read: &mut BTreeMap<String, RawTensor>) -> Result<()> {
         let storage = &views[0].1.storage;
         if let Some((name, _)) = views.iter().find(|(_, view)| view.storage != *storage) {
             return Error::form(format!("{name}: the storage {} has two types or sizes", storage.key));
+        }
+        let views_size = views.iter().map(|(_, view)| view.size()).fold(0, usize::saturating_add);
+        if views_size / MOST_COPIES > storage.size().unwrap_or(0) {
+            return Error::form(format!(
+                "the tensors of the storage {} have more than {MOST_COPIES} times its elements",
+                storage.key
+            ));
         }
         let held;
         let bytes = match self {

@@ -139,3 +139,20 @@ fn truncated_files_are_refused() {
         }
     }
 }
+
+/// A small file must not become large in memory.
+#[test]
+fn tensors_that_multiply_their_bytes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("overlapping.safetensors");
+    let tensor = r#"{"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}"#;
+    let entries: Vec<String> = (0..100).map(|index| format!("\"t{index}\": {tensor}")).collect();
+    let header = format!("{{{}}}", entries.join(", "));
+    for (count, fits) in [(1, true), (100, false)] {
+        let header = if count == 1 { format!("{{\"t0\": {tensor}}}") } else { header.clone() };
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 16]].concat();
+        // the header itself must not count as room for tensors
+        std::fs::write(&path, file).unwrap();
+        assert_eq!(Weights::open(&path).is_ok(), fits, "{count} tensors");
+    }
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use eqr_datasets::FileKind;
 
 use crate::run_folder::checkpoints::Checkpoints;
@@ -29,7 +29,7 @@ impl FileFormat {
     pub fn detect(path: &Path) -> Result<FileFormat> {
         if path.is_dir() {
             return match weights_in(path) {
-                Some(weights) => Ok(FileFormat::Weights(weights)),
+                Some(weights) => FileFormat::detect(&weights).with_context(|| weights.display().to_string()),
                 None => Ok(FileFormat::Checkpoint(checkpoint_in(path)?)),
             };
         }
@@ -88,8 +88,8 @@ const WEIGHTS: [&str; 6] = [
     "model.safetensors.index.json",
     "open_clip_model.safetensors",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "open_clip_pytorch_model.bin",
-    "model.pt",
 ];
 
 /// The weights in a folder of a model, as Hugging Face has them.
@@ -175,7 +175,7 @@ mod tests {
         assert!(refusal(here).contains("holds no checkpoint"));
         let hub = tempfile::tempdir().unwrap();
         for file in ["config.json", "pytorch_model.bin", "model.safetensors"] {
-            fs::write(hub.path().join(file), "{}").unwrap();
+            fs::write(hub.path().join(file), b"\x12\0\0\0\0\0\0\0{\"a\":{}}").unwrap();
         }
         let weights = FileFormat::Weights(hub.path().join("model.safetensors"));
         assert_eq!(FileFormat::detect(hub.path()).unwrap(), weights);

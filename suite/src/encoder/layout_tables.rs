@@ -31,7 +31,7 @@ const TIMM: Layout = Layout {
 };
 
 /// Every layout.
-pub(super) static LAYOUTS: [Layout; 13] = [
+pub(super) static LAYOUTS: [Layout; 14] = [
     Layout {
         // timm/models/vision_transformer.py: CLIP, with quick_gelu or gelu
         names: "timm's CLIP",
@@ -218,6 +218,51 @@ pub(super) static LAYOUTS: [Layout; 13] = [
         with: "bn1.running_mean",
         table: &[],
         left_out: &["fc", "projection_head", "prototypes", "projector"],
+        usual: GELU,
+    },
+    Layout {
+        // transformers/models/resnet
+        names: "transformers' ResNets",
+        family: Family::ResNet,
+        anchor: "encoder.stages.0.layers.0.layer.0.convolution.weight",
+        with: "embedder.embedder.convolution.weight",
+        table: &[
+            ("embedder.embedder.convolution", "conv1"),
+            ("embedder.embedder.normalization", "bn1"),
+            ("encoder.stages.0.layers.*.layer.0.convolution", "layer1.*.conv1"),
+            ("encoder.stages.0.layers.*.layer.0.normalization", "layer1.*.bn1"),
+            ("encoder.stages.0.layers.*.layer.1.convolution", "layer1.*.conv2"),
+            ("encoder.stages.0.layers.*.layer.1.normalization", "layer1.*.bn2"),
+            ("encoder.stages.0.layers.*.layer.2.convolution", "layer1.*.conv3"),
+            ("encoder.stages.0.layers.*.layer.2.normalization", "layer1.*.bn3"),
+            ("encoder.stages.0.layers.*.shortcut.convolution", "layer1.*.downsample.0"),
+            ("encoder.stages.0.layers.*.shortcut.normalization", "layer1.*.downsample.1"),
+            ("encoder.stages.1.layers.*.layer.0.convolution", "layer2.*.conv1"),
+            ("encoder.stages.1.layers.*.layer.0.normalization", "layer2.*.bn1"),
+            ("encoder.stages.1.layers.*.layer.1.convolution", "layer2.*.conv2"),
+            ("encoder.stages.1.layers.*.layer.1.normalization", "layer2.*.bn2"),
+            ("encoder.stages.1.layers.*.layer.2.convolution", "layer2.*.conv3"),
+            ("encoder.stages.1.layers.*.layer.2.normalization", "layer2.*.bn3"),
+            ("encoder.stages.1.layers.*.shortcut.convolution", "layer2.*.downsample.0"),
+            ("encoder.stages.1.layers.*.shortcut.normalization", "layer2.*.downsample.1"),
+            ("encoder.stages.2.layers.*.layer.0.convolution", "layer3.*.conv1"),
+            ("encoder.stages.2.layers.*.layer.0.normalization", "layer3.*.bn1"),
+            ("encoder.stages.2.layers.*.layer.1.convolution", "layer3.*.conv2"),
+            ("encoder.stages.2.layers.*.layer.1.normalization", "layer3.*.bn2"),
+            ("encoder.stages.2.layers.*.layer.2.convolution", "layer3.*.conv3"),
+            ("encoder.stages.2.layers.*.layer.2.normalization", "layer3.*.bn3"),
+            ("encoder.stages.2.layers.*.shortcut.convolution", "layer3.*.downsample.0"),
+            ("encoder.stages.2.layers.*.shortcut.normalization", "layer3.*.downsample.1"),
+            ("encoder.stages.3.layers.*.layer.0.convolution", "layer4.*.conv1"),
+            ("encoder.stages.3.layers.*.layer.0.normalization", "layer4.*.bn1"),
+            ("encoder.stages.3.layers.*.layer.1.convolution", "layer4.*.conv2"),
+            ("encoder.stages.3.layers.*.layer.1.normalization", "layer4.*.bn2"),
+            ("encoder.stages.3.layers.*.layer.2.convolution", "layer4.*.conv3"),
+            ("encoder.stages.3.layers.*.layer.2.normalization", "layer4.*.bn3"),
+            ("encoder.stages.3.layers.*.shortcut.convolution", "layer4.*.downsample.0"),
+            ("encoder.stages.3.layers.*.shortcut.normalization", "layer4.*.downsample.1"),
+        ],
+        left_out: &["classifier"],
         usual: GELU,
     },
     Layout {

@@ -55,6 +55,9 @@ const KNOWN_ARGUMENTS: [&str; 34] = [
     "use_grn",
 ];
 
+/// Keys of transformers' ResNets that move strides.
+const STRIDES: [&str; 2] = ["downsample_in_first_stage", "downsample_in_bottleneck"];
+
 /// The configuration files beside a file.
 pub struct Neighbours {
     found: Vec<(&'static str, Value)>,
@@ -239,13 +242,16 @@ impl Neighbours {
     /// The key, and a way out.
     pub fn expect_known_arguments(&self) -> Result<()> {
         for (name, value) in &self.found {
-            let mut arguments = value["model_args"].as_object().into_iter().flatten();
+            let arguments = value["model_args"].as_object().into_iter().flatten();
             let set = |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && value != 0.0;
-            let changes =
-                |(key, value): &(&String, &Value)| !KNOWN_ARGUMENTS.contains(&key.as_str()) && set(value);
-            if let Some((key, value)) = arguments.find(changes) {
+            let unknown =
+                arguments.filter(|(key, value)| !KNOWN_ARGUMENTS.contains(&key.as_str()) && set(value));
+            let unknown = unknown.map(|(key, value)| format!("model_args.{key} = {value}"));
+            let strides =
+                STRIDES.iter().filter(|&&key| value[key] == true).map(|key| format!("{key} = true"));
+            if let Some(argument) = unknown.chain(strides).next() {
                 bail!(
-                    "{name}: model_args.{key} = {value}, which the parameters do not show\nhint: trace the model \
+                    "{name}: {argument}, which the parameters do not show\nhint: trace the model \
                      (torch.jit.trace(model.eval(), images).save(\"encoder.pt\")) and give --encoder encoder.pt"
                 );
             }

@@ -8,7 +8,10 @@ use eqr_bench::encoder::frozen::FrozenEncoder;
 use eqr_bench::encoder::representation::FeatureEncoder;
 use eqr_bench::run_folder::safetensors;
 use eqr_bench::suite_file::encoder_options::{EncoderOptions, Readout};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
+
+use crate::common::{cell, eqr, folder, run_args, succeeded};
 
 /// Largest allowed difference, as a fraction of the largest feature.
 const TOLERANCE: f64 = 1e-5;
@@ -116,4 +119,23 @@ fn what_several_models_may_have_is_asked_for() {
     let class = EncoderOptions { readout: Some(Readout::Cls), ..mean };
     assert!(refusal("timm-siglip", class).contains("no class token"));
     assert!(refusal("resnet-basic", heads()).contains("this is a ResNet"));
+}
+
+/// A folder of weights is a row of a run. The same call finds nothing to do.
+#[test]
+fn a_run_measures_a_folder_of_weights() {
+    let folder = folder();
+    let here = folder.path();
+    let model = here.join("dinov2");
+    std::fs::create_dir(&model).unwrap();
+    for file in std::fs::read_dir(data().join("hf-dinov2-registers")).unwrap().flatten() {
+        std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
+    }
+    let args = run_args("run", &["--methods", "Random init", "--external", "DINOv2=dinov2"]);
+    succeeded(&eqr(here, &args));
+    let encoder = &cell(&here.join("run"), "probe-external-dinov2")["encoder"];
+    assert_eq!(encoder["architecture"]["value"], "Dinov2WithRegistersModel");
+    let found = &encoder["found"]["value"];
+    assert_eq!(found["left_out"], Value::from(vec!["embeddings.mask_token"]), "{found}");
+    succeeded(&eqr(here, &args));
 }
