@@ -41,8 +41,9 @@ quickstart() {
         flags="--bind-to none --oversubscribe"
         if [[ $EUID -eq 0 ]]; then flags+=" --allow-run-as-root"; fi
     fi
+    # a network this small trains fastest on one rank; the ranks train different encoders
     # shellcheck disable=SC2206  # a list of options
-    local launch=(mpirun -n "${NP:-2}" $flags "${program[@]}")
+    local launch=(mpirun -n "${NP:-2}" $flags "${program[@]}" --ranks-per-cell 1)
     announced "${launch[@]}"
 }
 

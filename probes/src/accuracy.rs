@@ -1,5 +1,6 @@
 //! The two classification accuracies.
 
+use crate::bootstrap::Statistic;
 use crate::error::{Error, Result, TensorRole};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -30,6 +31,32 @@ impl Accuracy {
             mean_per_class: shares.sum::<f64>() / occurring as f64,
         }
     }
+}
+
+/// Largest number of samples times classes for which the mean per class gets a bootstrap, whose sums it holds
+/// in memory.
+const LARGEST: i64 = 10_000_000;
+
+/// The two accuracies as statistics for a bootstrap, top-1 first; the second only up to 10 million samples
+/// times classes. The arguments are those of [`Accuracy::new`].
+pub fn accuracy_statistics(
+    predicted: &Tensor,
+    labels: &Tensor,
+    classes: i64,
+) -> (Statistic, Option<Statistic>) {
+    let right = predicted.eq_tensor(labels).to_kind(Kind::Double);
+    let mean_per_class = (labels.size()[0] * classes <= LARGEST).then(|| {
+        // (N, C)
+        let one_hot = labels.one_hot(classes).to_kind(Kind::Double);
+        let terms = Tensor::cat(&[&one_hot, &(&one_hot * right.unsqueeze(1))], 1);
+        Statistic::new(terms, move |sums| {
+            let (counts, right) = sums.split_at(classes as usize);
+            let shares = counts.iter().zip(right).filter(|(count, _)| **count > 0.0).map(|(n, r)| r / n);
+            let (sum, occurring) = shares.fold((0.0, 0), |(sum, n), share| (sum + share, n + 1));
+            Some(sum / f64::from(occurring))
+        })
+    });
+    (Statistic::mean(&right), mean_per_class)
 }
 
 /// Number of samples of each class in `labels` (N).
@@ -73,5 +100,18 @@ mod tests {
         let missing =
             every_class_occurs("pets", TensorRole::TrainTargets, &labels, 5).unwrap_err().to_string();
         assert!(missing.contains("pets") && missing.contains("3, 4"), "{missing}");
+    }
+
+    /// Class 2 has no sample: it is left out of the mean per class.
+    #[test]
+    fn the_statistics_are_the_accuracies() {
+        let labels = Tensor::from_slice(&[0i64, 0, 0, 1, 3, 3]);
+        let predicted = Tensor::from_slice(&[0i64, 0, 1, 1, 3, 2]);
+        let expected = Accuracy::new(&predicted, &labels, 4);
+        let (top1, mean_per_class) = accuracy_statistics(&predicted, &labels, 4);
+        assert_eq!(top1.value(), Some(expected.top1));
+        assert!((mean_per_class.unwrap().value().unwrap() - expected.mean_per_class).abs() < 1e-12);
+        let many = Tensor::zeros([20_000], (Kind::Int64, Device::Cpu));
+        assert!(accuracy_statistics(&many, &many, 1000).1.is_none());
     }
 }

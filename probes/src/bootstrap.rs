@@ -110,6 +110,12 @@ impl Statistic {
         })
     }
 
+    /// The statistic of the rows as they are.
+    pub fn value(&self) -> Option<f64> {
+        let sums = self.terms.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
+        (self.of_sums)(&Vec::<f64>::try_from(sums.to_device(Device::Cpu)).expect("one sum a column"))
+    }
+
     fn columns(&self) -> i64 {
         self.terms.size()[1]
     }
@@ -252,12 +258,6 @@ mod tests {
         Tensor::from_slice(values).view([-1, columns])
     }
 
-    /// The statistic of the rows themselves.
-    fn value(statistic: &Statistic) -> Option<f64> {
-        let sums = statistic.terms.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
-        (statistic.of_sums)(&Vec::<f64>::try_from(sums).unwrap())
-    }
-
     #[test]
     fn the_sums_give_both_definitions_of_r2() {
         let mut rng = Pcg64Mcg::seed_from_u64(1);
@@ -268,7 +268,7 @@ mod tests {
         let expected = R2::new(&matrix(&predictions, 3), &targets).unwrap();
         let found = [Statistic::pooled_r2(&squares, &targets), Statistic::r2_per_output(&squares, &targets)];
         for (found, expected) in found.iter().zip([expected.pooled, expected.per_output]) {
-            let (found, expected) = (value(found).unwrap(), expected.unwrap());
+            let (found, expected) = (found.value().unwrap(), expected.unwrap());
             assert!((found - expected).abs() < 1e-9, "{found} {expected}");
         }
     }

@@ -51,7 +51,7 @@ pub mod stats;
 pub mod transfer;
 mod variance_components;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, accuracy_statistics};
 pub use effective_rank::effective_rank;
 pub use error::{Error, Result, TensorRole};
 pub use invariance::Invariance;

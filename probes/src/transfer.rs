@@ -16,7 +16,7 @@ use crate::logistic::{Fitter, Logistic, LogisticConfig, StartingPoint, chains, g
 use eqr_models::Collective;
 use eqr_models::collective::shares;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// One split of a labelled data set.
 #[derive(Debug)]
@@ -70,6 +70,22 @@ pub struct Transfer {
     pub knn: Accuracy,
     /// Results for the whole grid, in ascending order of strength.
     pub grid: Vec<GridPoint>,
+    /// What was predicted for the test split.
+    #[serde(skip)]
+    pub test: TestPredictions,
+}
+
+/// The classes of the test samples, and what was predicted for them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TestPredictions {
+    /// Their labels.
+    pub labels: Vec<i64>,
+    /// Predictions of the logistic regression.
+    pub linear: Vec<i64>,
+    /// Predictions of the nearest neighbours.
+    pub neighbours: Vec<i64>,
+    /// Number of classes.
+    pub classes: i64,
 }
 
 /// An end of the grid of strengths.
@@ -131,12 +147,21 @@ pub fn transfer(
     };
     let refit =
         Fitter::new(&both.x, &both.y, classes).fit(&[lambdas[best]], 0..1, Some(&start), config, &mut |_| {});
+    let linear = refit[0].predict(&data.test.x);
+    let neighbours = knn::vote(&both.x, &both.y, &data.test.x, classes);
     let score = |predicted: &Tensor| Accuracy::new(predicted, &data.test.y, classes);
+    let list = |t: &Tensor| Vec::try_from(t.to_device(Device::Cpu)).expect("one class a sample");
     Ok(Transfer {
-        accuracy: score(&refit[0].predict(&data.test.x)),
+        accuracy: score(&linear),
         lambda: grid[best],
-        knn: score(&knn::vote(&both.x, &both.y, &data.test.x, classes)),
+        knn: score(&neighbours),
         grid: points,
+        test: TestPredictions {
+            labels: list(&data.test.y),
+            linear: list(&linear),
+            neighbours: list(&neighbours),
+            classes,
+        },
     })
 }
 

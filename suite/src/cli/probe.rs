@@ -9,7 +9,6 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
-use eqr_probes::bootstrap::Resampled;
 use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig};
 use eqr_probes::r2::R2;
 use eqr_probes::stats::Summary;
@@ -139,9 +138,8 @@ impl<'a> Found<'a> {
         predictor: Predictor,
     ) -> Option<(f64, f64)> {
         let metric = question.metric(definition, predictor).to_string();
-        let draws =
-            self.draws.iter().find(|draws| draws.task == question.task() && draws.metric == metric)?;
-        Some(Resampled::from_values(draws.values.clone())?.interval())
+        let is_wanted = |draws: &&ResampledMetric| draws.task == question.task() && draws.metric == metric;
+        self.draws.iter().find(is_wanted)?.interval()
     }
 
     /// The intervals of both definitions, by the names of the R2s.

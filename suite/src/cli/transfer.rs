@@ -21,9 +21,12 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::transfer::{ImageEncoder, end_of_grid_note, transfer_data};
-use crate::registry::{LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
+use crate::measure::transfer::{ImageEncoder, end_of_grid_note, resampled, transfer_data};
+use crate::registry::{
+    KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
+};
 use crate::run_folder::encoder_description::EncoderDescription;
+use crate::run_folder::metric::ResampledMetric;
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Options of `transfer`.
@@ -134,16 +137,20 @@ fn as_json(result: &Transfer, floor: Option<&Transfer>, encoder: Option<&Encoder
     format!("{value:#}\n")
 }
 
-fn result_json(Transfer { accuracy, lambda, knn, grid }: &Transfer) -> Value {
+fn result_json(result: &Transfer) -> Value {
+    let Transfer { accuracy, lambda, knn, grid, .. } = result;
     let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
+    let intervals = Intervals::of(result);
+    let ci95 = |[of_top1, of_mean]: [Measure; 2]| json!({(top1): intervals.get(of_top1), (mean_per_class): intervals.get(of_mean)});
     json!({
         (top1): accuracy.top1,
         (mean_per_class): accuracy.mean_per_class,
+        "ci95": ci95(LINEAR),
         (LAMBDA.metric): lambda,
         "lambda_at_end_of_grid": GridEnd::of(*lambda),
         "knn": {
             "k": NEIGHBOURS, "similarity": "cosine",
-            (top1): knn.top1, (mean_per_class): knn.mean_per_class,
+            (top1): knn.top1, (mean_per_class): knn.mean_per_class, "ci95": ci95(NEAREST),
         },
         "grid": grid,
     })
@@ -151,9 +158,36 @@ fn result_json(Transfer { accuracy, lambda, knn, grid }: &Transfer) -> Value {
 
 fn as_lines(result: &Transfer) -> String {
     let Transfer { accuracy, lambda, knn, .. } = result;
+    let intervals = Intervals::of(result);
+    let [linear, nearest] = [(accuracy, LINEAR), (knn, NEAREST)].map(|(accuracy, [top1, mean])| {
+        let (top1, mean) = (intervals.text(top1), intervals.text(mean));
+        format!("top1 {:.4}{top1}  mean per class {:.4}{mean}", accuracy.top1, accuracy.mean_per_class)
+    });
     format!(
-        "logistic regression  top1 {:.4}  mean per class {:.4}  (lambda {lambda:.3e}, chosen on val)\n\
-         {NEIGHBOURS} nearest by cosine top1 {:.4}  mean per class {:.4}\n",
-        accuracy.top1, accuracy.mean_per_class, knn.top1, knn.mean_per_class
+        "logistic regression  {linear}  (lambda {lambda:.3e}, chosen on val)\n\
+         {NEIGHBOURS} nearest by cosine {nearest}\n"
     )
+}
+
+/// The measures of the logistic regression: top-1, mean per class.
+const LINEAR: [Measure; 2] = [TRANSFER_TOP1, TRANSFER_MEAN_PER_CLASS];
+
+/// Those of the nearest neighbours.
+const NEAREST: [Measure; 2] = [KNN_TOP1, KNN_MEAN_PER_CLASS];
+
+/// 95% intervals of the accuracies over the test images.
+struct Intervals(Vec<ResampledMetric>);
+
+impl Intervals {
+    fn of(result: &Transfer) -> Intervals {
+        Intervals(resampled(result))
+    }
+
+    fn get(&self, measure: Measure) -> Option<(f64, f64)> {
+        self.0.iter().find(|draws| draws.metric == measure.metric)?.interval()
+    }
+
+    fn text(&self, measure: Measure) -> String {
+        self.get(measure).map(|(low, high)| format!(" [{low:.4}, {high:.4}]")).unwrap_or_default()
+    }
 }

@@ -8,6 +8,8 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
+use eqr_probes::accuracy_statistics;
+use eqr_probes::bootstrap::{Objects, resample};
 use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
@@ -17,7 +19,7 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::ENCODING;
 use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
-use crate::run_folder::metric::MeasuredValue;
+use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::downstream_sets::Preparation;
 
 /// Number of images encoded at a time.
@@ -120,6 +122,30 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
         (LAMBDA, *lambda),
     ];
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
+}
+
+/// The draws of a bootstrap over the test images, for every accuracy.
+pub fn resampled(Transfer { test, .. }: &Transfer) -> Vec<ResampledMetric> {
+    let labels = Tensor::from_slice(&test.labels);
+    let statistics =
+        |predicted: &[i64]| accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
+    let [(linear, linear_per_class), (knn, knn_per_class)] =
+        [&test.linear, &test.neighbours].map(|predicted| statistics(predicted));
+    let all = [
+        (TRANSFER_TOP1, Some(linear)),
+        (TRANSFER_MEAN_PER_CLASS, linear_per_class),
+        (KNN_TOP1, Some(knn)),
+        (KNN_MEAN_PER_CLASS, knn_per_class),
+    ];
+    let (measures, statistics): (Vec<_>, Vec<_>) =
+        all.into_iter().filter_map(|(measure, statistic)| Some((measure, statistic?))).unzip();
+    let draws = resample(&Objects::of_rows(test.labels.len()), &statistics);
+    let of_measure = measures.iter().zip(draws);
+    of_measure
+        .filter_map(|(measure, draws)| {
+            Some(ResampledMetric::new(measure.family.name(), measure.metric, &draws?))
+        })
+        .collect()
 }
 
 /// Says that the strength `lambda` is an end of the grid, because the best one may lie beyond it.

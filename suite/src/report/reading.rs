@@ -7,6 +7,7 @@ use super::context::ReportContext;
 use super::numbers::{number, probability};
 use super::sections::scores::headline_columns;
 use super::values::Values;
+use crate::registry::TaskFamily;
 use crate::run_folder::cell::Cell;
 
 /// Claims named in a sentence at most.
@@ -65,13 +66,16 @@ fn open(claims: &[JudgedClaim]) -> Option<String> {
 /// Where the first claim's row stands between floor and ceiling.
 fn scale(claims: &[JudgedClaim], columns: &[Column]) -> Option<String> {
     let row = &claims[0].claim.first;
+    // what was trained to read transformations is no ceiling for classes
+    let is_transformation =
+        |column: &&Column| TaskFamily::of_task(&column.subject) == TaskFamily::Transformation;
     let part = |column: &Column| {
         let (floor, ceiling) = column.floor_and_ceiling()?;
         let mean = column.sample(row)?.summary()?.mean;
         let task = &column.subject;
         Some(format!("{task} {} to {}, `{row}` {}", number(floor), number(ceiling), number(mean)))
     };
-    let parts: Vec<String> = columns.iter().filter_map(part).take(NAMED).collect();
+    let parts: Vec<String> = columns.iter().filter(is_transformation).filter_map(part).take(NAMED).collect();
     (!parts.is_empty()).then(|| {
         format!(
             "From the floor (random weights) to the ceiling (trained on what is probed): {}.",

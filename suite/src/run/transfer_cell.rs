@@ -12,10 +12,11 @@ use crate::encoder::pixel_pca::PixelPca;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::duration;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::transfer::{ImageEncoder, transfer_data, values};
+use crate::measure::transfer::{ImageEncoder, resampled, transfer_data, values};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
 use crate::run::measurements::{Measured, MeasuredRow};
+use crate::run_folder::metric::MeasuredValues;
 
 /// The accuracies on the suite's transfer set at position `set`.
 pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Result<Measured> {
@@ -23,7 +24,8 @@ pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Re
     let result = with_progress("logistic regression, fits ended", |tick| {
         transfer(&data, &LogisticConfig::default(), &Solo, tick)
     })?;
-    let values = values(&result);
+    let resampled = if row.is_external() { resampled(&result) } else { Vec::new() };
+    let values = MeasuredValues { values: values(&result), resampled };
     Ok(match encoder {
         Some(encoder) => Measured::of(&encoder, values),
         None => Measured::without_file(values),

@@ -71,6 +71,11 @@ impl ResampledMetric {
         let values = draws.values().iter().map(round).collect();
         ResampledMetric { task: task.to_owned(), metric: metric.to_owned(), values }
     }
+
+    /// (low, high): the middle 95% of the draws.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        Some(Resampled::from_values(self.values.clone())?.interval())
+    }
 }
 
 /// What a measure gives: values, and their draws if they are of an encoder that exists once.
