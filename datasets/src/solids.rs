@@ -335,6 +335,22 @@ mod tests {
     }
 
     #[test]
+    fn photographs_are_the_renders_each_for_itself() {
+        let renders = quiet(&small()).unwrap();
+        let spec = SolidsSpec { kind: SetKind::Photographs, ..small() };
+        let photographs = quiet(&spec).unwrap();
+        assert_eq!(photographs.train.images, renders.train.images);
+        assert_eq!(photographs.train.labels, renders.train.labels);
+        assert!(photographs.train.scene.is_none() && photographs.kind == SetKind::Photographs);
+        assert_eq!(spec.training_units().unwrap(), Some(photographs.train.labels.len()));
+        assert_eq!(small().training_units().unwrap(), Some(photographs.train.labels.len() / 3));
+        // one view is enough, and sets of renders are recorded as they always were
+        SolidsSpec { views: 1, ..spec.clone() }.validate().unwrap();
+        assert!(serde_json::to_value(small()).unwrap().get("kind").is_none());
+        assert_eq!(photographs.provenance["spec"]["kind"], "photographs");
+    }
+
+    #[test]
     fn bytes_depend_on_the_seed_and_not_on_the_threads() {
         let with_threads = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

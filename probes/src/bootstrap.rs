@@ -64,12 +64,14 @@ impl Objects {
     }
 }
 
+/// The statistic for the sums, `None` where it is undefined.
+type OfSums = Box<dyn Fn(&[f64]) -> Option<f64>>;
+
 /// A statistic of test rows, as a function of sums over them.
 pub struct Statistic {
     /// (M, s): what is summed.
     terms: Tensor,
-    /// The statistic for the sums, `None` where it is undefined.
-    of_sums: Box<dyn Fn(&[f64]) -> Option<f64>>,
+    of_sums: OfSums,
 }
 
 impl Statistic {
