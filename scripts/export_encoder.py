@@ -7,10 +7,10 @@
     python3 scripts/export_encoder.py my_model.py:build --out mine --size 64
     eqr-bench probe --encoder dinov2/encoder.pt --data photos.h5
 
-The folder `--out` gets encoder.pt and preprocessor_config.json (mean, std and size), which eqr-bench reads. The
-encoder returns its token map or its last feature map (N, D, h, w) if it has one, with `--tokens` all its tokens,
-and with `--features` its own pooled features. `file.py:function` is a function without arguments that returns
-a torch.nn.Module, or a pair of a module and a dictionary with `mean`, `std` and `size`.
+The folder `--out` gets encoder.pt and preprocessor_config.json (mean, std and size), which eqr-bench reads.
+The encoder returns its token map or its last feature map (N, D, h, w) if it has one, with `--tokens` all its
+tokens, and with `--features` its own pooled features. `file.py:function` is a function without arguments that
+returns a torch.nn.Module, or a pair of a module and a dictionary with `mean`, `std` and `size`.
 
 The weights are those that the library publishes, `--checkpoint FILE` a state dict of one's own, and
 `--random` none. Needs torch, and the library that is named.
@@ -152,7 +152,7 @@ def main():
     parser.add_argument("--size", type=int, help="side of the images in pixels; default: the model's own")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--tokens", dest="what", action="store_const", const="tokens", help="return all tokens")
-    what.add_argument("--features", dest="what", action="store_const", const="features", help="pooled features")
+    what.add_argument("--features", dest="what", action="store_const", const="features", help="pooled ones")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, help="a state dict to load, instead of published weights")
     weights.add_argument("--random", action="store_true", help="random weights")

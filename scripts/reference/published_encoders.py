@@ -3,7 +3,8 @@
 
 Every case is a folder with the weights as its library saves them, the configuration beside them, and
 `expected.safetensors`: the features that the library computes from two images of `side` pixels, whose values
-are sin(0.37 i): `class` (2, D), the class token, and `mean` (2, D), the mean of the patch tokens or of the map.
+are sin(0.37 i): `class` (2, D), the class token, and `mean` (2, D), the mean of the patch tokens or of the
+map.
 
     pip install torch==2.11.0 torchvision==0.26.0 timm==1.0.31 transformers==5.24.0 safetensors
     python3 scripts/reference/published_encoders.py suite/tests/data/encoders
@@ -74,7 +75,8 @@ def write(folder, state, expected, config=None, preprocessor=None, file="model.s
 
 def timm_vit(**arguments):
     shape = {"img_size": SIDE, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2}
-    return randomise(timm.models.vision_transformer.VisionTransformer(num_classes=0, **{**shape, **arguments}))
+    arguments = {"num_classes": 0, **shape, **arguments}
+    return randomise(timm.models.vision_transformer.VisionTransformer(**arguments))
 
 
 def timm_expected(model):
@@ -279,11 +281,12 @@ def in_stages(root):
             self.avgpool = torch.nn.AdaptiveAvgPool2d(1)
             self.fc = torch.nn.Linear(32 * block.expansion, 3)
 
-    resnet_module = torchvision.models.resnet
-    for name, block in {"resnet-basic": resnet_module.BasicBlock, "resnet-bottleneck": resnet_module.Bottleneck}.items():
+    blocks = torchvision.models.resnet
+    for name, block in {"resnet-basic": blocks.BasicBlock, "resnet-bottleneck": blocks.Bottleneck}.items():
         model = randomise(Narrow(block, [2, 1, 1, 1]))
         features = torch.nn.Sequential(*list(model.children())[:-1])
-        write(root / name, model.state_dict(), {"mean": features(images(LARGE)).flatten(1)}, file="resnet.pth", side=LARGE)
+        expected = {"mean": features(images(LARGE)).flatten(1)}
+        write(root / name, model.state_dict(), expected, file="resnet.pth", side=LARGE)
     convnext = timm.models.convnext.ConvNeXt
     widths = {"depths": (2, 1, 1, 1), "dims": (8, 8, 12, 16), "num_classes": 0}
     for name, arguments in {
@@ -305,7 +308,8 @@ def in_stages(root):
     x = vit._process_input(images())
     tokens = vit.encoder(torch.cat([vit.class_token.expand(2, -1, -1), x], 1))
     expected = {"class": tokens[:, 0], "mean": tokens[:, 1:].mean(1)}
-    write(root / "torchvision-vit", vit.state_dict(), expected, {"model_args": {"num_heads": 2}}, file="vit.pth")
+    config = {"model_args": {"num_heads": 2}}
+    write(root / "torchvision-vit", vit.state_dict(), expected, config, file="vit.pth")
 
 
 @torch.no_grad()

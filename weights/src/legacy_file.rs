@@ -77,8 +77,8 @@ impl LegacyFile {
     }
 }
 
-/// Where the elements of the storages of `object` begin. They follow each other from byte `at` in the order of
-/// `names`.
+/// Where the elements of the storages of `object` begin. They follow each other from byte `at` in the order
+/// of `names`.
 fn places(
     bytes: &[u8],
     mut at: usize,

@@ -450,7 +450,7 @@ mod tests {
         for (body, name) in [
             (&b"cposix\nsystem\nX\x04\0\0\0true\x85R"[..], "posix.system"),
             (b"cos\nsystem\nX\x04\0\0\0true\x85R", "os.system"),
-            (b"c__builtin__\neval\nX\x01\0\0\01\x85R", "__builtin__.eval"),
+            (b"c__builtin__\neval\nX\x01\0\0\0a\x85R", "__builtin__.eval"),
             (b"cbuiltins\ngetattr\n", "builtins.getattr"),
             (b"X\x02\0\0\0osX\x06\0\0\0system\x93", "os.system"),
             // inside the arguments of a call that is allowed

@@ -1,5 +1,5 @@
-//! What `torch.save` writes since PyTorch 1.6: a zip archive with a pickle (`data.pkl`) and one member for each
-//! storage (`data/0`, `data/1`, ..), all in one folder.
+//! What `torch.save` writes since PyTorch 1.6: a zip archive with a pickle (`data.pkl`) and one member for
+//! each storage (`data/0`, `data/1`, ..), all in one folder.
 
 use std::fs::File;
 use std::io::Read;

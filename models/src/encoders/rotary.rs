@@ -1,5 +1,5 @@
-//! Rotary positions of a token map (DINOv3, Siméoni et al. 2025; after Su et al. 2021): queries and keys of the
-//! patch tokens are rotated by angles that grow with the row and the column.
+//! Rotary positions of a token map (DINOv3, Siméoni et al. 2025; after Su et al. 2021): queries and keys of
+//! the patch tokens are rotated by angles that grow with the row and the column.
 
 use tch::{Device, Kind, Tensor};
 

@@ -1,5 +1,5 @@
-//! Vision transformers as they are published (Dosovitskiy et al. 2021), with timm's parameter names: ViT, DeiT,
-//! MAE, DINO, DINOv2 (Oquab et al. 2023), registers (Darcet et al. 2023), CLIP, SigLIP, DINOv3.
+//! Vision transformers as they are published (Dosovitskiy et al. 2021), with timm's parameter names: ViT,
+//! DeiT, MAE, DINO, DINOv2 (Oquab et al. 2023), registers (Darcet et al. 2023), CLIP, SigLIP, DINOv3.
 
 use tch::{Device, Kind, Tensor};
 

@@ -47,8 +47,8 @@ impl FileFormat {
     }
 }
 
-/// The format of a zip archive: TorchScript holds code, what torch.save writes holds a pickle. An archive that
-/// cannot be read is left to libtorch, which says what is wrong with it.
+/// The format of a zip archive: TorchScript holds code, what torch.save writes holds a pickle. An archive
+/// that cannot be read is left to libtorch, which says what is wrong with it.
 fn in_zip(path: &Path) -> Result<FileFormat> {
     let Ok(archive) = zip::ZipArchive::new(File::open(path)?) else { return Ok(FileFormat::TorchScript) };
     let names: Vec<String> = archive.file_names().flatten().map(Cow::into_owned).collect();
@@ -68,8 +68,8 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
     )
 }
 
-/// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a folder
-/// with their shards.
+/// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a
+/// folder with their shards.
 ///
 /// # Errors
 /// A folder without an encoder; an index that cannot be read.

@@ -11,8 +11,8 @@ use crate::encoder::layout::Layout;
 use crate::run_folder::encoder_description::Found;
 
 /// What to do with a network that this program does not build.
-pub(super) const WAY_OUT: &str = "hint: any PyTorch model can be measured as TorchScript: scripts/export_encoder.py writes it, or \
-     torch.jit.trace(model.eval(), images).save(\"encoder.pt\")";
+pub(super) const WAY_OUT: &str = "hint: any PyTorch model can be measured as TorchScript: \
+     scripts/export_encoder.py writes it, or torch.jit.trace(model.eval(), images).save(\"encoder.pt\")";
 
 /// Most names that a message lists.
 const LISTED: usize = 8;
@@ -83,7 +83,8 @@ fn choose<'a>(listed: &'a BTreeMap<String, Listed>, key: Option<&str>) -> Result
     if candidates.is_empty() {
         let first = listed.iter().take(LISTED).map(|(name, listed)| format!("  {name}: {:?}", listed.shape));
         bail!(
-            "no encoder whose parameter names this program knows; the file holds {} tensors and begins with\n{}\n{}{WAY_OUT}",
+            "no encoder whose parameter names this program knows; the file holds {} tensors and begins \
+             with\n{}\n{}{WAY_OUT}",
             listed.len(),
             first.collect::<Vec<_>>().join("\n"),
             whose(listed)

@@ -71,7 +71,8 @@ impl Layout {
     }
 }
 
-/// Whether the parts of `name` begin with those of `beginning`; the last of these may be the beginning of one.
+/// Whether the parts of `name` begin with those of `beginning`; the last of these may be the beginning of
+/// one.
 fn begins(name: &str, beginning: &str) -> bool {
     match beginning.strip_suffix('*') {
         Some(open) => name.starts_with(open),
@@ -79,7 +80,8 @@ fn begins(name: &str, beginning: &str) -> bool {
     }
 }
 
-/// `name` with its beginning `from` replaced by `to`, part by part. The numbers at the places of `*` are kept.
+/// `name` with its beginning `from` replaced by `to`, part by part. The numbers at the places of `*` are
+/// kept.
 fn replaced(name: &str, from: &str, to: &str) -> Option<String> {
     let mut parts = name.split('.');
     let mut numbers = Vec::new();

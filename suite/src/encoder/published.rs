@@ -68,7 +68,10 @@ pub(super) fn open(
     let blueprint = Blueprint { form, side: description.size.value, readout: readout.value, normalisation };
     let names = weights.found.names;
     let encoder = FrozenEncoder::from_weights(weights.tensors, blueprint, device).map_err(|error| {
-        anyhow!("the parameters with the names of {names} do not fit; by timm's and torchvision's names:\n{error:#}\n{WAY_OUT}")
+        anyhow!(
+            "the parameters with the names of {names} do not fit; by timm's and torchvision's \
+             names:\n{error:#}\n{WAY_OUT}"
+        )
     })?;
     Ok((encoder, description))
 }

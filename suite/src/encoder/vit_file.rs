@@ -1,5 +1,5 @@
-//! The parameters of an encoder of this program, from a safetensors file that it exported or, for `train.init`,
-//! of any plain ViT with timm's names.
+//! The parameters of an encoder of this program, from a safetensors file that it exported or, for
+//! `train.init`, of any plain ViT with timm's names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
