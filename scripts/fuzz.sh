@@ -32,7 +32,7 @@ for target in "${targets[@]}"; do
     mkdir -p "corpus/$target" "artifacts/$target"
     folders=("corpus/$target")
     [[ -d seeds/$target ]] && folders+=("seeds/$target")
-    [[ $target == weights ]] && folders+=("../../weights/tests/files")
+    [[ $target == weights ]] && folders+=("../../models/weights/tests/files")
     echo "fuzz: $target, $seconds s"
     "target/$host/release/$target" "${folders[@]}" -max_total_time="$seconds" -rss_limit_mb=4096 \
         -artifact_prefix="artifacts/$target/" -print_final_stats=1 -verbosity=0

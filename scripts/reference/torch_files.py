@@ -5,7 +5,7 @@ The harmless ones hold tensors whose values are known: element i of a tensor is 
 create the file `ran` when Python loads them; the tests show that the reader refuses them.
 
     pip install torch==2.11.0 safetensors
-    python3 scripts/reference/torch_files.py weights/tests/files
+    python3 scripts/reference/torch_files.py models/weights/tests/files
 """
 
 import argparse

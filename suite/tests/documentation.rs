@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where the sources are that may read an environment variable.
-const SOURCES: [&str; 9] =
-    ["suite", "models", "probes", "datasets", "weights", "scripts", "jobscripts", "Makefile", ".ci"];
+const SOURCES: [&str; 8] =
+    ["suite", "models", "probes", "datasets", "scripts", "jobscripts", "Makefile", ".ci"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the suite is a member")

@@ -21,7 +21,7 @@ const ORDER: [&[&str]; 8] = [
     &["console", "failure", "registry"],
 ];
 
-const CRATES: [&str; 5] = ["suite", "datasets", "models", "probes", "weights"];
+const CRATES: [&str; 4] = ["suite", "datasets", "models", "probes"];
 
 /// A path as written: its segments, and whether `pub use` re-exports it under its last name.
 #[derive(Debug, PartialEq)]

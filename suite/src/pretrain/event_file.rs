@@ -2,8 +2,7 @@
 //!
 //! The file is a sequence of TFRecords (length, its checksum, content, its checksum); each content is an
 //! `Event` of tensorflow/core/util/event.proto. Of that message four fields are written: wall time, step,
-//! version of the file, and a summary of named values. The one crate for it that is kept up brings a
-//! gRPC-sized protobuf runtime and an image library for these four fields.
+//! version of the file, and a summary of named values.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! Files that Python wrote ([torch_files.py](../../scripts/reference/torch_files.py)): element i of every
+//! Files that Python wrote ([torch_files.py](../../../scripts/reference/torch_files.py)): element i of every
 //! tensor is i. Those that would run a program are refused, and nothing runs.
 
 use std::path::{Path, PathBuf};
