@@ -51,7 +51,7 @@ quickstart() {
 announced() {
     echo "The quickstart renders objects, trains encoders on them and probes what they know of rotation and color."
     echo "A training step is timed for two seconds:"
-    "$@" --dry-run --device cpu | grep -v '^[a-z-]*-seed[0-9]* '
+    "$@" --dry-run --device cpu | grep -v '^[a-z0-9-]*-seed[0-9]* '
     echo "+ $*"
     "$@"
 }
