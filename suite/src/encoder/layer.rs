@@ -41,7 +41,7 @@ pub trait LayeredEncoder {
 
 impl fmt::Display for TokenKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             TokenKind::Class => "class",
             TokenKind::Mean => "mean",
             TokenKind::Grid => "grid",

@@ -156,30 +156,27 @@ impl LayeredEncoder for Asymmetry {
     }
 }
 
-/// The left half is brighter by 10 to 89 steps, so the sign of the difference says whether an image is
-/// flipped.
+/// Images become darker from left to right. The first view is flipped or not, so the difference a between the
+/// halves has mean 0. A flip moves it by 2 a: S² = s² mean a² / (2 mean a²) with s² = 1 for a fair coin.
 #[test]
 fn the_layer_that_holds_a_transform_is_found_on_photographs() {
-    let brighter = |image: usize, which: u8| 10 + (image * 37 + usize::from(which) * 11) % 80;
+    let slope = |image: usize, which: u8| 20 + (image * 7 + usize::from(which) * 3) % 20;
     let split = |which: u8| Split {
-        images: Array4::from_shape_fn((240, SIDE, SIDE, 3), |(i, _, x, _)| {
-            if x < SIDE / 2 { 100 + brighter(i, which) as u8 } else { 100 }
-        }),
+        images: Array4::from_shape_fn((240, SIDE, SIDE, 3), |(i, _, x, _)| (150 - x * slope(i, which)) as u8),
         labels: (0..240).map(|i| i % 2).collect(),
         scene: None,
     };
     let transforms = [Transform::Flip, Transform::Color];
     let xray = xray(&Asymmetry, SetKind::Photographs, &transforms, split);
     assert_eq!((xray.pairs, xray.objects), ([400, 200], 100));
-    let value = |place, measure, task| reading(&xray, place, measure, Some(task), None).value.unwrap();
-    assert!(value(Place::Output, XrayMeasure::R2, "flip") > 0.7);
-    assert!(value(Place::Block(1), XrayMeasure::R2, "flip") < 0.1);
-    let sensitivity = |place, task| value(place, XrayMeasure::Sensitivity, task);
+    let brightness = |place| reading(&xray, place, XrayMeasure::R2, Some("color"), Some(0)).value.unwrap();
+    let (sum, difference) = (brightness(Place::Block(1)), brightness(Place::Output));
+    assert!(sum > 0.8 && difference < 0.2, "{sum} {difference}");
+    let sensitivity =
+        |place, task| reading(&xray, place, XrayMeasure::Sensitivity, Some(task), None).value.unwrap();
     assert!(sensitivity(Place::Block(1), "flip") < 1e-6);
-    // a flip moves the difference a by 2 a: S² = s² mean a² / (2 var a), with s² = 1 for a fair coin; a is
-    // uniform from 10 to 89, with mean square 2984 and variance 533
-    let expected = (2984f64 / (2.0 * 533.0)).sqrt();
-    let found = sensitivity(Place::Output, "flip");
-    assert!((found / expected - 1.0).abs() < 0.15, "{found} {expected}");
-    assert!(sensitivity(Place::Block(1), "color") > 0.5, "brightness moves the sum");
+    let flip = sensitivity(Place::Output, "flip");
+    assert!((flip - 0.5f64.sqrt()).abs() < 0.05, "{flip}");
+    let color = sensitivity(Place::Block(1), "color");
+    assert!(color > 0.5, "brightness moves the sum: {color}");
 }

@@ -146,7 +146,10 @@ fn solve(products: &[f64], moments: &[f64]) -> Option<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
+    use eqr_models::Place;
+
     use super::*;
+    use crate::encoder::layer::{Layer, TokenKind};
 
     #[test]
     fn least_squares_by_hand() {
@@ -154,6 +157,27 @@ mod tests {
         let found = solve(&[2.0, 1.0, 1.0, 2.0], &[7.0, 8.0]).unwrap();
         assert!((found[0] - 2.0).abs() < 1e-12 && (found[1] - 3.0).abs() < 1e-12, "{found:?}");
         assert_eq!(solve(&[1.0, 2.0, 2.0, 4.0], &[1.0, 2.0]), None);
+    }
+
+    /// The moves 0.1 and 0.3 with weights of 100 have squares of 1 and 9; the images 1 and 3 are 1 from their
+    /// mean, which n / (n - 1) makes squares of 2.
+    #[test]
+    fn a_sensitivity_by_hand() {
+        let layers = |values: [f32; 2]| {
+            let x = Tensor::from_slice(&values).view([2, 1]);
+            [Layer { place: Place::Block(1), readouts: vec![(TokenKind::Mean, x)] }]
+        };
+        let [images, after] = [layers([1.0, 3.0]), layers([1.1, 3.3])];
+        let found = of_steps(&Steps {
+            task: "blur",
+            images: View { layers: &images, rows: None },
+            before: View { layers: &images, rows: None },
+            after: View { layers: &after, rows: None },
+            weights: &Tensor::from_slice(&[100.0, 100.0]),
+            objects: &Objects::of_rows(2),
+        });
+        let value = found[0].value.unwrap();
+        assert!((value - (10.0f64 / 8.0).sqrt()).abs() < 1e-5, "{value}");
     }
 
     #[test]
