@@ -8,6 +8,7 @@ use tch::Tensor;
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::layer_tokens::{LayerTokens, Place};
 use crate::layers::{Block, BlockForm, LayerNorm, Linear};
 use crate::registry::{Mark, Param, ParameterGroup, Registry, Span};
 
@@ -339,6 +340,23 @@ impl Vit {
         maps
     }
 
+    /// Normalised images (B, 3, image, image) -> the tokens after the embedding and after every block, and
+    /// what [`Vit::forward`] returns.
+    pub fn layers(&self, p: &Arena, images: &Tensor) -> (Vec<LayerTokens>, Encoded) {
+        let tokens = |place, x: &Tensor| LayerTokens {
+            place,
+            class: Some(x.select(1, 0)),
+            map: as_map(&x.narrow(1, 1, x.size()[1] - 1)),
+        };
+        let mut x = self.embed(p, images);
+        let mut layers = vec![tokens(Place::Embedding, &x)];
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(p, &x);
+            layers.push(tokens(Place::Block(i + 1), &x));
+        }
+        (layers, self.read(p, &self.norm.forward(p, &x)))
+    }
+
     /// Like [`Vit::tokens`], with the graph cut after every `depth / segments` blocks.
     fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<GraphCut>) {
         let depth = self.blocks.len();
@@ -452,5 +470,23 @@ mod tests {
         );
         assert_eq!(whole.grid_readout().size(), [2, 16 + 4 * 8]);
         assert_eq!(vit.maps(&arena, &images, &[2, 6])[1].size(), [2, 24, 2, 2]);
+    }
+
+    #[test]
+    fn layers_are_seen_in_the_pass_that_makes_y() {
+        let mut registry = Registry::default();
+        let vit = Vit::new(&mut registry, CONFIG).unwrap();
+        let arena = Arena::new(registry, 1, crate::Compute::F64, Device::Cpu);
+        let images =
+            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, Device::Cpu)) * 0.7).sin().view([2, 3, 16, 16]);
+        let (layers, encoded) = vit.layers(&arena, &images);
+        assert!(encoded.y.equal(&vit.forward(&arena, &images).y));
+        let names: Vec<String> = layers.iter().map(|layer| layer.place.to_string()).collect();
+        assert_eq!(names, ["embedding", "block 1", "block 2", "block 3", "block 4", "block 5", "block 6"]);
+        let maps = vit.maps(&arena, &images, &[2, 6]);
+        assert!(layers[2].map.equal(&maps[0]) && layers[6].map.equal(&maps[1]));
+        // before any block, no class token knows its image
+        let class = layers[0].class.as_ref().unwrap();
+        assert!(class.get(0).equal(&class.get(1)));
     }
 }

@@ -11,6 +11,9 @@ use crate::draw::{Purpose, rng};
 /// Number of attempts to place a crop. After that, the largest possible crop is used, as in torchvision.
 const CROP_ATTEMPTS: usize = 10;
 
+/// Length of a small step along an entry of a parameter vector, whose range is [-1, 1].
+const STEP: f64 = 0.05;
+
 /// The box of a crop.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Crop {
@@ -94,6 +97,34 @@ impl Draw {
             }
         }
         kept
+    }
+
+    /// The same draw with one entry of the parameter vector of `transform` moved by [`STEP`] towards the
+    /// middle of its range. A crop becomes smaller, so that its box stays within the image. A flip has no
+    /// small step: it is undone, or done.
+    fn stepped(self, transform: Transform, output: usize, ranges: &Ranges) -> Draw {
+        let mut moved = self;
+        // from a value whose entry is (value - middle) / half
+        let inwards = |value: &mut f64, middle: f64, half: f64| {
+            *value += if *value > middle { -STEP * half } else { STEP * half };
+        };
+        match (transform, output) {
+            (Transform::Rotation, _) => inwards(&mut moved.angle, 0.0, ranges.rotation),
+            (Transform::Translation, axis) => inwards(&mut moved.shift[axis], 0.0, ranges.translation),
+            (Transform::Crop, axis @ (0 | 1)) => inwards(&mut moved.crop.centre[axis], 0.0, 1.0),
+            (Transform::Crop, 2) => moved.crop.height -= STEP / 2.0,
+            (Transform::Crop, _) => moved.crop.width -= STEP / 2.0,
+            (Transform::Flip, _) => moved.flip = !self.flip,
+            (Transform::Color, 0) => inwards(&mut moved.brightness, 1.0, ranges.brightness),
+            (Transform::Color, 1) => inwards(&mut moved.contrast, 1.0, ranges.contrast),
+            (Transform::Color, 2) => inwards(&mut moved.saturation, 1.0, ranges.saturation),
+            (Transform::Color, _) => inwards(&mut moved.hue, 0.0, ranges.hue),
+            (Transform::Blur, _) => {
+                let [low, high] = [ranges.blur_min, ranges.blur_max];
+                inwards(&mut moved.sigma, (high + low) / 2.0, (high - low) / 2.0);
+            }
+        }
+        moved
     }
 
     /// Appends the parameter vector of `transform`. For draws from `ranges`, its values are in [-1, 1].
@@ -213,6 +244,15 @@ impl Draws {
         Draws { each: keys.iter().map(draw).collect() }
     }
 
+    /// The same draws, in each image with one entry of the parameter vector of `transform` changed by a small
+    /// step of 0.05 that stays within the range; `outputs` says which, one per image. A flip is undone, or
+    /// done.
+    pub fn stepped(&self, transform: Transform, outputs: &[usize], ranges: &Ranges) -> Draws {
+        assert_eq!(self.len(), outputs.len(), "one entry per image");
+        let moved = |(draw, &output): (&Draw, &usize)| draw.stepped(transform, output, ranges);
+        Draws { each: self.each.iter().zip(outputs).map(moved).collect() }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.each.len()
@@ -268,6 +308,29 @@ mod tests {
         let flips = Draws::sample(&keys, 1, 2, &[Transform::Flip, Transform::Blur], &ranges);
         for (all, flip) in all.each.iter().zip(&flips.each) {
             assert_eq!(*flip, Draw { flip: all.flip, sigma: all.sigma, ..Draw::IDENTITY });
+        }
+    }
+
+    #[test]
+    fn a_step_moves_one_entry_and_stays_in_range() {
+        let (ranges, count) = (Ranges::default(), 200);
+        let keys: Vec<u64> = (0..count).collect();
+        let draws = Draws::sample(&keys, 1, 2, &Transform::ALL, &ranges);
+        for transform in Transform::ALL {
+            for output in 0..transform.dim() {
+                let stepped = draws.stepped(transform, &vec![output; draws.len()], &ranges);
+                let [before, after] = [&draws, &stepped].map(|draws| draws.target(transform, &ranges));
+                for (place, (before, after)) in before.iter().zip(&after).enumerate() {
+                    let step = if transform == Transform::Flip { 2.0 } else { STEP as f32 };
+                    let moved = if place % transform.dim() == output { step } else { 0.0 };
+                    assert!(((after - before).abs() - moved).abs() < 1e-5, "{transform} {output}");
+                    assert!(after.abs() <= 1.0 + 1e-6, "{transform} {output}: {after}");
+                }
+                let others = Transform::ALL.into_iter().filter(|&other| other != transform);
+                for other in others {
+                    assert_eq!(draws.target(other, &ranges), stepped.target(other, &ranges), "{other}");
+                }
+            }
         }
     }
 

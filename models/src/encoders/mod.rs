@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 use crate::error::Result;
+use crate::layer_tokens::{LayerTokens, Place, of_stages};
 use parameters::Parameters;
 use random_weights::Scheme;
 
@@ -59,14 +60,6 @@ impl Form {
     }
 }
 
-/// What an encoder computes from B images.
-pub struct Features {
-    /// (B, D): the class token, if there is one.
-    pub class: Option<Tensor>,
-    /// (B, D, h, w): the map of the patch tokens or of the last layer.
-    pub map: Tensor,
-}
-
 impl Architecture {
     /// Builds the encoder from its parameters, as float32 on `device`.
     ///
@@ -81,12 +74,23 @@ impl Architecture {
         })
     }
 
-    /// Normalised images (B, 3, S, S), float32 -> features before any normalisation of pooled features.
-    pub fn features(&self, images: &Tensor) -> Features {
+    /// Normalised images (B, 3, S, S), float32 -> the output, before any normalisation of pooled features.
+    pub fn features(&self, images: &Tensor) -> LayerTokens {
+        let output = |map| LayerTokens { place: Place::Output, class: None, map };
         match self {
             Architecture::Vit(vit) => vit.features(images),
-            Architecture::ResNet(net) => Features { class: None, map: net.last_map(images) },
-            Architecture::ConvNext(net) => Features { class: None, map: net.last_map(images) },
+            Architecture::ResNet(net) => output(net.last_map(images)),
+            Architecture::ConvNext(net) => output(net.last_map(images)),
+        }
+    }
+
+    /// Normalised images (B, 3, S, S), float32 -> the tokens after the embedding and after every block of a
+    /// transformer, or after every stage of a network in stages; last the output.
+    pub fn layers(&self, images: &Tensor) -> Vec<LayerTokens> {
+        match self {
+            Architecture::Vit(vit) => vit.layers(images),
+            Architecture::ResNet(net) => of_stages(net.maps(images)),
+            Architecture::ConvNext(net) => of_stages(net.maps(images)),
         }
     }
 

@@ -3,12 +3,12 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::Features;
 use super::linear::{LayerNorm, Linear};
 use super::parameters::Parameters;
 use super::rotary::Rotary;
 use super::transformer_block::Block;
 use crate::error::{Error, Result};
+use crate::layer_tokens::{LayerTokens, Place};
 use crate::layers::Activation;
 use crate::positions::resized_map;
 use crate::vit::patchify;
@@ -97,13 +97,16 @@ impl VisionTransformer {
     }
 
     /// The class token and the map of the patch tokens after the last normalisation.
-    pub(super) fn features(&self, images: &Tensor) -> Features {
-        let mut x = self.embed(images);
-        for block in &self.blocks {
-            x = block.forward(&x, self.rotary.as_ref());
-        }
-        let x = self.norm.as_ref().map_or(x.shallow_clone(), |norm| norm.forward(&x));
-        Features { class: self.has_class.then(|| x.select(1, 0)), map: self.map(&x) }
+    pub(super) fn features(&self, images: &Tensor) -> LayerTokens {
+        self.output(&self.pass(images, |_, _| ()))
+    }
+
+    /// The tokens after the embedding, after every block and after the last normalisation.
+    pub(super) fn layers(&self, images: &Tensor) -> Vec<LayerTokens> {
+        let mut layers = Vec::new();
+        let last = self.pass(images, |place, x| layers.push(self.tokens(place, x)));
+        layers.push(self.output(&last));
+        layers
     }
 
     pub(super) fn after_pooling(&self, pooled: &Tensor) -> Tensor {
@@ -114,15 +117,36 @@ impl VisionTransformer {
     pub(super) fn maps(&self, images: &Tensor) -> Vec<Tensor> {
         let depth = self.blocks.len();
         let ends: Vec<usize> = (1..=4).map(|quarter| (depth * quarter).div_ceil(4)).collect();
-        let mut x = self.embed(images);
         let mut maps = Vec::new();
+        let _ = self.pass(images, |place, x| {
+            if matches!(place, Place::Block(number) if ends.contains(&number)) {
+                maps.push(self.map(x));
+            }
+        });
+        maps
+    }
+
+    /// Images (B, 3, S, S) -> the last block's output (B, P + T, dim). The tokens after the embedding and
+    /// after every block are shown to `look`.
+    fn pass(&self, images: &Tensor, mut look: impl FnMut(Place, &Tensor)) -> Tensor {
+        let mut x = self.embed(images);
+        look(Place::Embedding, &x);
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x, self.rotary.as_ref());
-            if ends.contains(&(i + 1)) {
-                maps.push(self.map(&x));
-            }
+            look(Place::Block(i + 1), &x);
         }
-        maps
+        x
+    }
+
+    /// The last block's output (B, P + T, dim) after the last normalisation.
+    fn output(&self, last: &Tensor) -> LayerTokens {
+        let x = self.norm.as_ref().map_or(last.shallow_clone(), |norm| norm.forward(last));
+        self.tokens(Place::Output, &x)
+    }
+
+    /// Tokens (B, P + T, dim) as class token and map.
+    fn tokens(&self, place: Place, x: &Tensor) -> LayerTokens {
+        LayerTokens { place, class: self.has_class.then(|| x.select(1, 0)), map: self.map(x) }
     }
 
     /// Images (B, 3, S, S) -> the first block's input (B, P + T, dim).

@@ -20,6 +20,7 @@ mod suites;
 mod transfer;
 mod verify;
 mod watch;
+mod xray;
 
 use std::ffi::OsString;
 use std::io;
@@ -67,6 +68,8 @@ enum Command {
     Transfer(transfer::TransferArgs),
     /// Measure how well a head on a frozen encoder segments scenes: mIoU, mAcc, aAcc.
     Segment(segment::SegmentArgs),
+    /// Show what every layer of an encoder holds of every transformation.
+    Xray(xray::XrayArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -190,6 +193,7 @@ impl Command {
             Command::Probe(args) => probe::run(&args),
             Command::Transfer(args) => transfer::run(&args, ranks),
             Command::Segment(args) => segment::run(&args, ranks),
+            Command::Xray(args) => xray::run(&args),
             Command::Data(command) => data::run(command),
             Command::Perf(command) => perf::run(&command, ranks).map_err(Failure::bad_input),
             Command::Doctor(args) => doctor::run(&args).map_err(Failure::bad_input),

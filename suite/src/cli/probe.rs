@@ -101,7 +101,8 @@ pub fn run(args: &ProbeArgs) -> Outcome<()> {
     print_text(&text).map_err(Failure::run)
 }
 
-fn at_least_two(text: &str) -> Result<usize, String> {
+/// Reads a number of pairs.
+pub fn at_least_two(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&count| count >= 2).ok_or_else(|| "expected a number of at least 2".into())
 }
 

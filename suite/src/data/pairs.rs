@@ -55,6 +55,17 @@ enum Images {
     Streamed(Arc<Loader>),
 }
 
+/// What the transforms of a batch of photographs depend on.
+#[derive(Clone, Copy)]
+pub struct ViewDraw<'a> {
+    /// Seed of the pairs.
+    pub seed: u64,
+    /// Epoch, or number of the draw.
+    pub epoch: u64,
+    /// The photographs.
+    pub units: &'a [usize],
+}
+
 /// A batch of pairs.
 pub struct Pairs {
     /// (n, 3, H, W), normalised.
@@ -238,6 +249,21 @@ impl PairSource {
     ) -> (Tensor, Tensor) {
         let draws = Draws::sample(&keys(units), seed, epoch, active, &self.transforms.ranges);
         self.transformed(view1, &draws, active)
+    }
+
+    /// The same second views for one transform, after a small step along one entry of its parameter vector in
+    /// each image ([`Draws::stepped`]); `outputs` says which.
+    pub fn stepped_views(
+        &self,
+        view1: &FirstView,
+        draw: ViewDraw<'_>,
+        transform: Transform,
+        outputs: &[usize],
+    ) -> (Tensor, Tensor) {
+        let ViewDraw { seed, epoch, units } = draw;
+        let ranges = &self.transforms.ranges;
+        let draws = Draws::sample(&keys(units), seed, epoch, &[transform], ranges);
+        self.transformed(view1, &draws.stepped(transform, outputs, ranges), &[transform])
     }
 
     /// View 2 made from `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.

@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use eqr_models::encoders::{Architecture, Form, random_weights};
 use eqr_models::vit::{Vit, VitConfig};
-use eqr_models::{Arena, Compute, Normalisation, Registry};
+use eqr_models::{Arena, Compute, LayerTokens, Normalisation, Registry};
 use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
+use crate::encoder::layer::{Layer, LayeredEncoder};
 use crate::encoder::network::Network;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::TorchScriptModule;
@@ -188,6 +189,11 @@ impl FrozenEncoder {
         matches!(self.backbone, Backbone::Own { .. })
     }
 
+    /// Whether its layers can be seen. A module shows its output alone.
+    pub fn has_layers(&self) -> bool {
+        !matches!(self.backbone, Backbone::Module(_))
+    }
+
     /// Side of the images it takes, in pixels.
     pub fn side(&self) -> usize {
         self.side
@@ -246,13 +252,49 @@ impl FrozenEncoder {
                 Ok(Representation::from_encoded(&vit.forward(arena, &images)))
             }
             Backbone::Published { architecture, blueprint, .. } => {
-                let features = architecture.features(images);
-                let after = |pooled: &Tensor| architecture.after_pooling(pooled);
-                blueprint.readout.read(features.class.as_ref(), &features.map, after)
+                read_output(architecture, blueprint.readout, &architecture.features(images))
             }
             Backbone::Module(module) => module.represent(images).with_context(|| self.name.clone()),
         })
     }
+
+    fn layers_at_once(&self, images: &Tensor) -> Result<Vec<Layer>> {
+        let (mut layers, output) = tch::no_grad(|| match &self.backbone {
+            Backbone::Own { vit, arena } => {
+                let (layers, encoded) = vit.layers(arena, &images.to_kind(arena.compute().kind()));
+                Ok((read_layers(&layers), Representation::from_encoded(&encoded)))
+            }
+            Backbone::Published { architecture, blueprint, .. } => {
+                let layers = architecture.layers(images);
+                let (last, before) = layers.split_last().expect("every architecture has an output");
+                Ok((read_layers(before), read_output(architecture, blueprint.readout, last)?))
+            }
+            Backbone::Module(_) => Ok::<_, anyhow::Error>((vec![], self.represent_at_once(images)?)),
+        })?;
+        layers.push(Layer::of_output(&output));
+        Ok(layers)
+    }
+}
+
+impl LayeredEncoder for FrozenEncoder {
+    fn layers(&self, images: &Tensor) -> Result<Vec<Layer>> {
+        let pieces = images.split(images_at_a_time(self.device, images), 0);
+        let each: Vec<Vec<Layer>> =
+            pieces.iter().map(|piece| self.layers_at_once(piece)).collect::<Result<_>>()?;
+        Ok(Layer::concatenated(&each))
+    }
+}
+
+fn read_layers(layers: &[LayerTokens]) -> Vec<Layer> {
+    layers.iter().map(Layer::of_tokens).collect()
+}
+
+fn read_output(
+    architecture: &Architecture,
+    readout: Readout,
+    output: &LayerTokens,
+) -> Result<Representation> {
+    readout.read(output.class.as_ref(), &output.map, |pooled| architecture.after_pooling(pooled))
 }
 
 impl Encoder for FrozenEncoder {

@@ -5,14 +5,15 @@
 //! TorchScript module (`module_encoder`); [`file_format`] tells these apart, and [`neighbours`] are the
 //! configuration files beside one. Published weights are `found_weights` by the [`layout`] of their names.
 //! A module ([`torchscript`]) returns tensors whose axes [`module_layout`] tells apart. A `readout` makes
-//! features of class token and map. Networks and frozen encoders both return a [`representation`], which the
-//! measures read; so does [`pixel_pca`], which is no network. [`export`] writes a trained encoder for other
-//! programs.
+//! features of class token and map, and a [`layer`] is what is read inside an encoder. Networks and frozen
+//! encoders both return a [`representation`], which the measures read; so does [`pixel_pca`], which is no
+//! network. [`export`] writes a trained encoder for other programs.
 
 pub mod export;
 pub mod file_format;
 mod found_weights;
 pub mod frozen;
+pub mod layer;
 pub mod layout;
 mod layout_tables;
 mod module_encoder;

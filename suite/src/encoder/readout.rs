@@ -53,7 +53,7 @@ impl Readout {
 
 /// The means of the quadrants of a map (B, D, h, w), normalised: (B, 4 D), the four of a channel together.
 /// None of a map of less than 2 x 2.
-fn quadrants(map: &Tensor, after: impl Fn(&Tensor) -> Tensor) -> Option<Tensor> {
+pub(super) fn quadrants(map: &Tensor, after: impl Fn(&Tensor) -> Tensor) -> Option<Tensor> {
     let (batch, width, rows, columns) = map.size4().expect("a map is (B, D, h, w)");
     let means = || map.adaptive_avg_pool2d([2, 2]).flatten(2, 3).transpose(1, 2); // (B, 4, D)
     (rows > 1 && columns > 1).then(|| after(&means()).transpose(1, 2).reshape([batch, 4 * width]))

@@ -86,6 +86,11 @@ fn photographs(units: &[usize], pairs: usize, seed: u64) -> Vec<usize> {
     order
 }
 
+/// (draw, units) of the batches in which photographs are encoded.
+pub(super) fn batches(units: &[usize]) -> Vec<(u64, &[usize])> {
+    (0..DRAWS).flat_map(|draw| units.chunks(ENCODE).map(move |batch| (draw, batch))).collect()
+}
+
 /// `count` evenly spaced units of `source`, so that all classes are among them.
 pub(super) fn evenly_spaced(source: &PairSource, count: usize) -> Vec<usize> {
     let units = source.units();

@@ -19,3 +19,4 @@ mod render_pairs;
 pub mod retrieval;
 pub mod segment;
 pub mod transfer;
+pub mod xray;

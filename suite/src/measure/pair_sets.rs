@@ -10,7 +10,7 @@ use tch::Tensor;
 use crate::console::counted;
 use crate::data::pairs::PairSource;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::measure::evaluation::{DRAWS, ENCODE, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
+use crate::measure::evaluation::{DRAWS, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, batches};
 use crate::measure::pair_features::{PairFeatures, PairSet};
 use crate::measure::render_pairs::Renders;
 use crate::suite_file::tasks::EquivarianceTask;
@@ -140,9 +140,4 @@ impl<'a> Photographs<'a> {
         }
         Ok((Representation::concatenated(&second), Tensor::cat(&parameters, 0)))
     }
-}
-
-/// (draw, units) of the batches in which photographs are encoded.
-fn batches(units: &[usize]) -> Vec<(u64, &[usize])> {
-    (0..DRAWS).flat_map(|draw| units.chunks(ENCODE).map(move |batch| (draw, batch))).collect()
 }

@@ -54,7 +54,8 @@ impl Renders {
     }
 }
 
-fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw {
+/// Draws the pairs of an epoch: `count` of them, as rows of the images of `source`, unit by unit.
+pub(super) fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw {
     let images = source.indices();
     Rc::new(move |epoch| {
         let scene = source.scene().expect("renders have scenes");

@@ -39,6 +39,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
+pub use formats::{heat_cell, page_shell};
+pub use metrics_csv::csv_text;
 pub use numbers::{Numbers, Spread};
 pub use sections::{choices, names_of_sections};
 use table::Table;

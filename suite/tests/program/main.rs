@@ -49,3 +49,4 @@ mod surroundings;
 mod unlabelled_images;
 mod until_decided;
 mod watch;
+mod xray;

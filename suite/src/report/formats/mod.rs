@@ -9,6 +9,7 @@ mod markdown;
 mod terminal;
 
 pub use format::{DataSetReport, Document, Format, OutputFile};
+pub use html::{heat_cell, page_shell};
 
 /// Every format, in the order of `report --help`.
 pub const FORMATS: &[&dyn Format] = &[

@@ -34,12 +34,17 @@ pub fn map(columns: &[&Column]) -> Option<Markup> {
 
 fn cell(value: Option<f64>) -> Markup {
     let Some(value) = value else { return html! { td { "-" } } };
-    let share = value.clamp(0.0, 1.0);
+    heat_cell(value, &html! { (number(value)) })
+}
+
+/// A cell on the ground of `warmth`, which is cold at 0, hot at 1 and has its own colour below 0.
+pub fn heat_cell(warmth: f64, text: &Markup) -> Markup {
+    let share = warmth.clamp(0.0, 1.0);
     let ground =
-        if value < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + share * (HOT[i] - COLD[i])) };
+        if warmth < 0.0 { BELOW } else { std::array::from_fn(|i| COLD[i] + share * (HOT[i] - COLD[i])) };
     let ink = if luminance(ground) > 0.18 { "#111" } else { "#fff" };
     let [r, g, b] = ground.map(f64::round);
-    html! { td style=(format!("background:rgb({r} {g} {b});color:{ink}")) { (number(value)) } }
+    html! { td style=(format!("background:rgb({r} {g} {b});color:{ink}")) { (text) } }
 }
 
 /// Relative luminance of sRGB (WCAG 2.1): at 0.18 black and white have the same contrast, 4.6 to 1.

@@ -6,13 +6,16 @@ mod glossary;
 mod heat_map;
 mod pictures;
 mod provenance;
+mod shell;
 mod small_pictures;
 mod tables;
 
 use anyhow::Result;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
 
+pub use self::heat_map::heat_cell;
+pub use self::shell::page_shell;
 use self::tables::Anchored;
 use super::format::{DataSetReport, Document, Format, OutputFile};
 use crate::registry::TaskFamily;
@@ -23,7 +26,6 @@ use crate::report::table::{Layout, Note, Table};
 use crate::run_folder::{layout, manifest};
 use crate::suite_file::scale::Scale;
 
-const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 
 /// One self-contained page.
@@ -68,34 +70,23 @@ fn page(document: &Document) -> Markup {
         several => several.first().map_or("eqr-bench", |data_set| data_set.context.suite.as_str()),
     };
     let sections = sections(document, manifest.as_ref());
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                link rel="icon" href="data:,";
-                style { (PreEscaped(CSS)) }
-            }
-            body {
-                header {
-                    h1 { (title) " " @if let Some(first) = data_sets.first() { (badge(first.context.scale)) } }
-                    p.meta { (run_in_a_line(data_sets, manifest.as_ref())) }
-                    (contents(&sections))
-                    (warnings(document))
-                }
-                main {
-                    @for Section { id, name, content, .. } in &sections { section id=(id) { h2 { (name) } (content) } "\n" }
-                }
-                footer {
-                    "eqr-bench " (env!("CARGO_PKG_VERSION"))
-                    ". Mean ± sample standard deviation, 95% Student interval over pretraining seeds."
-                }
-                script { (PreEscaped(JS)) }
-            }
+    let body = html! {
+        header {
+            h1 { (title) " " @if let Some(first) = data_sets.first() { (badge(first.context.scale)) } }
+            p.meta { (run_in_a_line(data_sets, manifest.as_ref())) }
+            (contents(&sections))
+            (warnings(document))
         }
-    }
+        main {
+            @for Section { id, name, content, .. } in &sections { section id=(id) { h2 { (name) } (content) } "\n" }
+        }
+        footer {
+            "eqr-bench " (env!("CARGO_PKG_VERSION"))
+            ". Mean ± sample standard deviation, 95% Student interval over pretraining seeds."
+        }
+        script { (PreEscaped(JS)) }
+    };
+    page_shell(title, &body)
 }
 
 /// Links to every section and every table, and the field that filters rows.

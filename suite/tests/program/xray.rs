@@ -1,0 +1,147 @@
+//! `xray`: its heat maps, CSV, page and JSON agree with each other and with `probe`.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::common::{
+    colour_map, copy, eqr, folder, is_refusal, photographs, stderr, succeeded, tiny_run, traced,
+};
+
+const PAIRS: [&str; 6] = ["--train-pairs", "100", "--test-pairs", "50", "--threads", "1"];
+
+fn xray(folder: &Path, encoder: &str, data: &str, more: &[&str]) -> Output {
+    let mut args = vec!["xray", "--encoder", encoder, "--data", data];
+    args.extend(PAIRS);
+    args.extend(more);
+    eqr(folder, &args)
+}
+
+fn json(output: &Output) -> Value {
+    succeeded(output);
+    serde_json::from_slice(&output.stdout).expect("JSON on stdout")
+}
+
+/// The reading of `place`, which is layer and tokens, over all outputs.
+fn reading<'a>(xray: &'a Value, place: [&str; 2], measure: &str, task: Option<&str>) -> &'a Value {
+    let is_it = |reading: &&Value| {
+        [&reading["layer"], &reading["tokens"]] == place
+            && reading["measure"] == measure
+            && reading["task"].as_str() == task
+            && reading["output"].is_null()
+    };
+    xray["readings"].as_array().unwrap().iter().find(is_it).unwrap_or_else(|| panic!("{place:?}: {xray}"))
+}
+
+/// What `probe` measures of the same pairs is what the X-ray reads at the output.
+fn agrees_with_probe(folder: &Path, encoder: &str, data: &str, xray: &Value, tasks: &[&str]) {
+    let mut args = vec!["probe", "--encoder", encoder, "--data", data, "--json", "--no-floor"];
+    args.extend(PAIRS);
+    args.extend(["--epochs", "1", "--hidden", "4", "--seeds", "1"]);
+    let names = tasks.join(",");
+    if data == "photos.h5" {
+        args.extend(["--transforms", &names]);
+    }
+    let probed = json(&eqr(folder, &args));
+    for task in tasks {
+        let linear = &probed["targets"][task]["linear"];
+        let output = reading(xray, ["output", "features"], "r2_per_output", Some(task));
+        let [expected, found] =
+            [&linear["r2_per_output"], &output["value"]].map(|value| value.as_f64().unwrap());
+        assert!((expected - found).abs() < 1e-6, "{task}: {linear} {output}");
+        let ends = |value: &Value| [0, 1].map(|end| value[end].as_f64().unwrap());
+        let [expected, found] = [ends(&linear["ci95"]["r2_per_output"]), ends(&output["ci95"])];
+        assert!(expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-6), "{task}: {linear} {output}");
+    }
+}
+
+#[test]
+fn our_encoder_is_seen_layer_by_layer() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    copy(tiny_run(), &here.join("run"));
+    let encoder = "run/checkpoints/ours-seed0";
+    let tasks = ["color", "flip", "crop"];
+    let seen = json(&xray(here, encoder, "photos.h5", &["--transforms", "color,flip,crop", "--json"]));
+    agrees_with_probe(here, encoder, "photos.h5", &seen, &tasks);
+    for layer in ["embedding", "block 1", "block 2"] {
+        for tokens in ["class", "mean", "grid"] {
+            for task in tasks {
+                reading(&seen, [layer, tokens], "r2_per_output", Some(task));
+                reading(&seen, [layer, tokens], "sensitivity", Some(task));
+            }
+            reading(&seen, [layer, tokens], "knn_top1", None);
+            reading(&seen, [layer, tokens], "effective_rank", None);
+        }
+    }
+    // before any block, the class token is the same for all images
+    let nothing = |measure, task| &reading(&seen, ["embedding", "class"], measure, task)["value"];
+    assert_eq!(nothing("effective_rank", None), 0.0);
+    assert!(nothing("sensitivity", Some("color")).is_null(), "{seen}");
+    assert!(nothing("r2_per_output", Some("color")).as_f64().unwrap() < 0.1);
+    let moved = reading(&seen, ["block 2", "mean"], "sensitivity", Some("color"));
+    assert!(moved["value"].as_f64().unwrap() > 0.0 && moved["ci95"].is_array(), "{moved}");
+    // renders
+    let seen = json(&xray(here, encoder, "run/data/solids.h5", &["--json"]));
+    agrees_with_probe(here, encoder, "run/data/solids.h5", &seen, &["rotation", "color"]);
+}
+
+#[test]
+fn an_xray_is_printed_and_written() {
+    let folder = folder();
+    let here = folder.path();
+    copy(tiny_run(), &here.join("run"));
+    let encoder = "run/checkpoints/ours-seed0";
+    let output = xray(here, encoder, "run/data/solids.h5", &["--out", "seen"]);
+    succeeded(&output);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    for part in
+        ["R2 of each transformation", "Sensitivity", "nearest neighbours", "Effective rank", "block 2"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains('\u{1b}'), "no colours in a pipe: {text}");
+    let table = std::fs::read_to_string(here.join("seen/xray.csv")).unwrap();
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("layer,tokens,measure,task,output,value,low,high"));
+    let seen = json(&xray(here, encoder, "run/data/solids.h5", &["--json"]));
+    assert_eq!(lines.count(), seen["readings"].as_array().unwrap().len());
+    let output = reading(&seen, ["output", "features"], "r2_per_output", Some("rotation"));
+    let begins = format!("output,features,r2_per_output,rotation,,{},", output["value"]);
+    assert!(table.lines().any(|line| line.starts_with(&begins)), "{begins}: {table}");
+    let page = std::fs::read_to_string(here.join("seen/xray.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("block 2"), "{page}");
+    assert!(!page.contains("http"), "the page needs no network");
+    // the files of an X-ray are replaced, other files are not
+    succeeded(&xray(here, encoder, "run/data/solids.h5", &["--out", "seen"]));
+    std::fs::write(here.join("seen/xray.csv"), "mine").unwrap();
+    let output = xray(here, encoder, "run/data/solids.h5", &["--out", "seen"]);
+    is_refusal(&output, &["xray.csv", "--force"]);
+}
+
+#[test]
+fn what_cannot_be_seen_is_said() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    copy(tiny_run(), &here.join("run"));
+    let encoder = "run/checkpoints/ours-seed0";
+    let output = xray(here, encoder, "photos.h5", &["--transforms", "color,shear"]);
+    is_refusal(&output, &["unknown transform `shear`: expected one of rotation"]);
+    let output = xray(here, encoder, "run/data/solids.h5", &["--transforms", "color"]);
+    is_refusal(&output, &["--transforms", "has renders"]);
+    traced(&here.join("map.pt"), 16, colour_map);
+    let output = xray(here, "map.pt", "photos.h5", &["--transforms", "color", "--json", "--size", "16"]);
+    assert!(stderr(&output).contains("a TorchScript module shows its output alone"), "{}", stderr(&output));
+    let seen = json(&output);
+    let layers: Vec<&Value> =
+        seen["readings"].as_array().unwrap().iter().map(|reading| &reading["layer"]).collect();
+    assert!(!layers.is_empty() && layers.iter().all(|layer| *layer == "output"), "{seen}");
+    assert!(
+        reading(&seen, ["output", "grid"], "r2_per_output", Some("color"))["value"].is_number(),
+        "{seen}"
+    );
+}
