@@ -50,9 +50,15 @@ fn agrees_with_probe(folder: &Path, encoder: &str, data: &str, xray: &Value, tas
         let [expected, found] =
             [&linear["r2_per_output"], &output["value"]].map(|value| value.as_f64().unwrap());
         assert!((expected - found).abs() < 1e-6, "{task}: {linear} {output}");
-        let ends = |value: &Value| [0, 1].map(|end| value[end].as_f64().unwrap());
-        let [expected, found] = [ends(&linear["ci95"]["r2_per_output"]), ends(&output["ci95"])];
-        assert!(expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-6), "{task}: {linear} {output}");
+        // a pack of few objects has no interval, here and there
+        let ends = |value: &Value| value.as_array().map(|ends| [0, 1].map(|end| ends[end].as_f64().unwrap()));
+        match (ends(&linear["ci95"]["r2_per_output"]), ends(&output["ci95"])) {
+            (Some(expected), Some(found)) => {
+                let close = expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-6);
+                assert!(close, "{task}: {linear} {output}");
+            }
+            (expected, found) => assert_eq!(expected, found, "{task}: {linear} {output}"),
+        }
     }
 }
 

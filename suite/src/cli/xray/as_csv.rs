@@ -3,8 +3,7 @@
 use anyhow::Result;
 
 use crate::console::visible;
-use crate::measure::xray::Xray;
-use crate::measure::xray::reading::Reading;
+use crate::measure::xray::reading::{Reading, Xray};
 use crate::report::csv_text;
 
 /// Columns of the file. Outputs are counted from 0; the line of all outputs together has none.

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::xray::Picture;
-use crate::measure::xray::Xray;
-use crate::measure::xray::reading::Reading;
+use crate::cli::xray::picture::Picture;
+use crate::measure::xray::reading::{Reading, Xray};
 
 /// The X-ray as a JSON object.
 pub fn text(Picture { description, data, xray, .. }: &Picture) -> String {

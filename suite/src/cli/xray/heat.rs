@@ -4,8 +4,7 @@
 use eqr_models::Place;
 
 use crate::encoder::layer::TokenKind;
-use crate::measure::xray::Xray;
-use crate::measure::xray::reading::{Reading, XrayMeasure};
+use crate::measure::xray::reading::{Reading, Xray, XrayMeasure};
 
 /// Kinds of tokens, in the order of the columns.
 const KINDS: [TokenKind; 4] = [TokenKind::Class, TokenKind::Mean, TokenKind::Grid, TokenKind::Features];

@@ -4,6 +4,7 @@ mod as_csv;
 mod as_json;
 mod heat;
 mod page;
+mod picture;
 mod terminal;
 
 use std::num::NonZeroUsize;
@@ -20,6 +21,7 @@ use tch::Device;
 use crate::cli::force::FORCE_HELP;
 use crate::cli::input::warn_of_script;
 use crate::cli::probe::at_least_two;
+use crate::cli::xray::picture::Picture;
 use crate::cluster::worker::Worker;
 use crate::console::{Look, print_coloured, print_text, say};
 use crate::data::open::OpenedPack;
@@ -28,8 +30,7 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
-use crate::measure::xray::{self, Xray};
-use crate::run_folder::encoder_description::EncoderDescription;
+use crate::measure::xray;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 use crate::suite_file::probe::Probe;
 use crate::suite_file::transforms::Transforms;
@@ -65,16 +66,6 @@ pub struct XrayArgs {
     /// Print JSON instead of heat maps.
     #[arg(long)]
     json: bool,
-}
-
-/// An X-ray and what it is of.
-struct Picture {
-    /// Path of the encoder.
-    encoder: String,
-    description: Option<EncoderDescription>,
-    /// Name of the data set.
-    data: String,
-    xray: Xray,
 }
 
 /// Pages of X-rays among the files that may be replaced.
@@ -165,12 +156,4 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
         data: opened.pack.name.clone(),
         xray: xray::measure(&encoder, &evaluation)?,
     })
-}
-
-impl Picture {
-    /// What was seen, in a line.
-    fn line(&self) -> String {
-        let Xray { pairs: [train, test], objects, .. } = &self.xray;
-        format!("{}: {train} training pairs, {test} test pairs of {objects} objects", self.data)
-    }
 }

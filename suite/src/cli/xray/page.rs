@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::cli::xray::Picture;
 use crate::cli::xray::heat::{Column, Group, HeatMap, written};
+use crate::cli::xray::picture::Picture;
 use crate::measure::xray::reading::{Reading, XrayMeasure};
 use crate::report::{heat_cell, page_shell};
 

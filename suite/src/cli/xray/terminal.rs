@@ -2,11 +2,10 @@
 
 use ::console::Style;
 
-use crate::cli::xray::Picture;
 use crate::cli::xray::heat::{Column, Group, HeatMap, in_order, written};
+use crate::cli::xray::picture::Picture;
 use crate::console::{Look, one_line};
-use crate::measure::xray::Xray;
-use crate::measure::xray::reading::{Reading, XrayMeasure};
+use crate::measure::xray::reading::{Reading, Xray, XrayMeasure};
 
 /// Letters per line.
 const WIDTH: usize = 80;

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use crate::encoder::layer::Layer;
 use crate::measure::xray::reading::{Reading, XrayMeasure};
-use crate::measure::xray::{Spot, spots};
+use crate::measure::xray::spots::{Spot, spots};
 
 /// Maximum number of images that the effective rank is computed of, as for y.
 const RANKED: i64 = 2048;

@@ -9,7 +9,7 @@ use tch::{Device, Tensor};
 
 use crate::console::with_progress;
 use crate::measure::xray::reading::{Reading, XrayMeasure};
-use crate::measure::xray::{LayerPairs, Spot, spots};
+use crate::measure::xray::spots::{LayerPairs, Spot, spots};
 use crate::suite_file::tasks::EquivarianceTask;
 
 /// The columns of one value among the outputs of all tasks.

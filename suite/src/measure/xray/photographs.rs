@@ -12,9 +12,10 @@ use crate::measure::evaluation::{
     DRAWS, ENCODE, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, batches,
 };
 use crate::measure::xray::classes::{self, Labelled};
-use crate::measure::xray::reading::Reading;
+use crate::measure::xray::held;
+use crate::measure::xray::reading::{Reading, Xray};
 use crate::measure::xray::sensitivity::{self, Steps};
-use crate::measure::xray::{LayerPairs, View, Xray, held};
+use crate::measure::xray::spots::{LayerPairs, View};
 use crate::suite_file::tasks::EquivarianceTask;
 
 /// Maximum number of test photographs that take a small step.

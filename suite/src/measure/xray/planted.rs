@@ -3,14 +3,16 @@
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::transforms::Transform;
 use eqr_datasets::{Dataset, Pack, SceneLatents, SetKind, Split};
+use eqr_models::Place;
 use ndarray::{Array2, Array4};
 use rand::Rng;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
-use super::reading::XrayMeasure;
+use super::reading::{Reading, Xray, XrayMeasure};
 use super::*;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
+use crate::encoder::layer::{Layer, TokenKind};
 use crate::suite_file::probe::Probe;
 use crate::suite_file::transforms::Transforms;
 

@@ -64,3 +64,13 @@ impl XrayMeasure {
         }
     }
 }
+
+/// All readings of an encoder.
+pub struct Xray {
+    /// Numbers of training and test pairs of each transformation.
+    pub pairs: [usize; 2],
+    /// Number of test objects or photographs, which intervals are over.
+    pub objects: usize,
+    /// Measure by measure, each from the first layer to the last.
+    pub readings: Vec<Reading>,
+}

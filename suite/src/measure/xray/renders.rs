@@ -11,9 +11,11 @@ use crate::encoder::layer::{Layer, LayeredEncoder};
 use crate::measure::evaluation::{Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
 use crate::measure::render_pairs;
 use crate::measure::xray::classes::{self, Labelled};
+use crate::measure::xray::held;
+use crate::measure::xray::reading::Xray;
 use crate::measure::xray::sensitivity;
+use crate::measure::xray::spots::{LayerPairs, View};
 use crate::measure::xray::views::{distinct, of_images};
-use crate::measure::xray::{LayerPairs, View, Xray, held};
 use crate::suite_file::tasks::EquivarianceTask;
 
 /// Pairs of a split, with their images seen by every layer.

@@ -22,7 +22,7 @@ use eqr_probes::bootstrap::{Objects, Resampled, Statistic, resample};
 use tch::{Device, Kind, Tensor};
 
 use crate::measure::xray::reading::{Reading, XrayMeasure};
-use crate::measure::xray::{LayerPairs, Spot, View, spots};
+use crate::measure::xray::spots::{LayerPairs, Spot, View, spots};
 
 /// Small steps of photographs.
 pub(super) struct Steps<'a> {

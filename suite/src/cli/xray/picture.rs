@@ -1,0 +1,22 @@
+//! What the forms of an X-ray show.
+
+use crate::measure::xray::reading::Xray;
+use crate::run_folder::encoder_description::EncoderDescription;
+
+/// An X-ray and what it is of.
+pub(super) struct Picture {
+    /// Path of the encoder.
+    pub(super) encoder: String,
+    pub(super) description: Option<EncoderDescription>,
+    /// Name of the data set.
+    pub(super) data: String,
+    pub(super) xray: Xray,
+}
+
+impl Picture {
+    /// What was seen, in a line.
+    pub(super) fn line(&self) -> String {
+        let Xray { pairs: [train, test], objects, .. } = &self.xray;
+        format!("{}: {train} training pairs, {test} test pairs of {objects} objects", self.data)
+    }
+}
