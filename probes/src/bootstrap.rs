@@ -4,11 +4,13 @@
 //! objects happened to be tested. The bootstrap draws as many objects as there are, with replacement, and
 //! computes the statistic again ([`DRAWS`] times); the interval holds the middle 95% of these values
 //! (percentile interval; Efron and Tibshirani 1993, chapter 13). All rows of an object are drawn together,
-//! because pairs of one object are not independent (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
+//! because pairs of one object are not independent (cluster bootstrap; Davison and Hinkley 1997, section
+//! 3.8).
 //!
 //! All statistics here are functions of sums over rows, so a draw needs only how often it holds each object.
 //! These counts depend on nothing but the number of objects: two encoders that are tested on the same objects
-//! see the same draws, and the difference of their values in each draw gives the interval of their difference.
+//! see the same draws, and the difference of their values in each draw gives the interval of their
+//! difference.
 
 use eqr_random::{Purpose, probe_rng};
 use rand::Rng;
@@ -131,8 +133,8 @@ fn centred(targets: &Tensor, centre: &Tensor) -> (Tensor, f64) {
     (deviation / unit, unit)
 }
 
-/// 1 - residual / (sum of squares - sum^2 / n): R2 from the number, sum and sum of squares of the targets, and
-/// the sum of squared residuals. `None` if the targets do not vary.
+/// 1 - residual / (sum of squares - sum^2 / n): R2 from the number, sum and sum of squares of the targets,
+/// and the sum of squared residuals. `None` if the targets do not vary.
 fn explained(n: f64, sum: f64, squares: f64, residuals: f64) -> Option<f64> {
     let deviation = squares - sum * sum / n;
     (deviation > 1e-12 * squares.max(f64::MIN_POSITIVE)).then(|| 1.0 - residuals / deviation)
@@ -197,8 +199,8 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + part * (sorted[above] - sorted[below])
 }
 
-/// Values of every statistic in every draw of `objects`, in the order of `statistics`. A statistic that a draw
-/// leaves undefined has `None`, and so have all of them if there are fewer than [`FEWEST_OBJECTS`].
+/// Values of every statistic in every draw of `objects`, in the order of `statistics`. A statistic that a
+/// draw leaves undefined has `None`, and so have all of them if there are fewer than [`FEWEST_OBJECTS`].
 ///
 /// # Panics
 /// Panics if the terms of a statistic have another number of rows than `objects`.

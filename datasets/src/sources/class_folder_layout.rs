@@ -34,8 +34,8 @@ pub(super) struct ClassFolderLayout<'a> {
 type ImagesByClass<'a> = BTreeMap<String, Vec<&'a str>>;
 
 /// What to do about images without class folders.
-const MAKE_FOLDERS: &str = "hint: expected <class>/<image> or {train,val,test}/<class>/<image>; make a folder for \
-                            each class, and move the images of the class there\n\
+const MAKE_FOLDERS: &str = "hint: expected <class>/<image> or {train,val,test}/<class>/<image>; make a \
+                            folder for each class, and move the images of the class there\n\
                             hint: `eqr-bench data pack images` packs them without labels";
 
 impl<'a> ClassFolderLayout<'a> {
@@ -88,8 +88,8 @@ impl<'a> ClassFolderLayout<'a> {
             false => Ok(()),
             true => Err(Error::format(
                 listing.input,
-                "every class has only one image: nothing is left for the test split\nhint: add images, or folders \
-                 train/ and test/",
+                "every class has only one image: nothing is left for the test split\nhint: add images, or \
+                 folders train/ and test/",
             )),
         }
     }

@@ -180,8 +180,8 @@ impl VitForm {
         }
         if image < 2 * patch || image % patch != 0 {
             return Err(Error::Invalid(format!(
-                "images of {image} pixels: the side must be a multiple of the patch size {patch}, and at least twice \
-                 as large\nhint: give --size"
+                "images of {image} pixels: the side must be a multiple of the patch size {patch}, and at \
+                 least twice as large\nhint: give --size"
             )));
         }
         Ok(image / patch)

@@ -37,8 +37,8 @@ impl LegacyFile {
         let length = file.seek(SeekFrom::End(0))?;
         if length > LARGEST {
             return Error::form(format!(
-                "a file of torch.save before PyTorch 1.6 of {length} bytes, more than {LARGEST}\nhint: save it again \
-                 with a recent PyTorch"
+                "a file of torch.save before PyTorch 1.6 of {length} bytes, more than {LARGEST}\nhint: save \
+                 it again with a recent PyTorch"
             ));
         }
         file.rewind()?;

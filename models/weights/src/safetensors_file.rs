@@ -89,8 +89,8 @@ impl SafetensorsFile {
                 .map_err(|reason| Error::Form(format!("the tensor {name}: {reason}")))?;
             if place.start.saturating_add(place.size as u64) > length {
                 return Error::form(format!(
-                    "a safetensors file that is cut off: the tensor {name} lies beyond its {length} bytes\nhint: copy \
-                     or download it again"
+                    "a safetensors file that is cut off: the tensor {name} lies beyond its {length} \
+                     bytes\nhint: copy or download it again"
                 ));
             }
             total = total.saturating_add(place.size as u64);

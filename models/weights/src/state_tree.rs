@@ -35,8 +35,8 @@ impl Walk<'_> {
         self.visits += 1;
         if depth > DEEPEST || self.visits > MOST_VISITS {
             return Error::form(format!(
-                "its dictionaries nest deeper than {DEEPEST} or hold more than {MOST_VISITS} values, which no \
-                 checkpoint does"
+                "its dictionaries nest deeper than {DEEPEST} or hold more than {MOST_VISITS} values, which \
+                 no checkpoint does"
             ));
         }
         let document = self.document;

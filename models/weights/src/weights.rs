@@ -63,8 +63,8 @@ impl Weights {
         }
         if let [0x80, 2..=5, ..] = start[..] {
             return Error::form(
-                "a pickle that torch.save did not write\nhint: torch.save(model.state_dict(), \"encoder.pth\") writes \
-                 one that is read",
+                "a pickle that torch.save did not write\nhint: torch.save(model.state_dict(), \"encoder.pth\") \
+                 writes one that is read",
             );
         }
         if start.starts_with(b"{") {

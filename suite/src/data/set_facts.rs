@@ -74,8 +74,8 @@ impl SetFacts {
         let single = suite.method_kinds()?.into_iter().find(|kind| is_single(kind.pairs()));
         if let (Some(method), SetKind::Renders) = (single, self.kind) {
             bail!(
-                "{}: methods: `{method}` trains on pairs that differ by some of the transforms, and two renders of \
-                 an object differ by all of them\nhint: leave the method out, or use a set of photographs",
+                "{}: methods: `{method}` trains on pairs that differ by some of the transforms, and two \
+                 renders of an object differ by all of them\nhint: leave the method out, or use a set of photographs",
                 self.place
             );
         }

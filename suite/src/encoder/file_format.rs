@@ -123,8 +123,8 @@ pub fn checkpoint_in(folder: &Path) -> Result<PathBuf> {
     let names: Vec<String> = trainings.map(|training| training.path().display().to_string()).collect();
     match names[..] {
         [] => bail!(
-            "the folder holds no checkpoint of eqr-bench and no weights of a model ({})\nhint: name the file of the \
-             weights",
+            "the folder holds no checkpoint of eqr-bench and no weights of a model ({})\nhint: name the file \
+             of the weights",
             WEIGHTS.join(", ")
         ),
         _ => bail!("the folder is a run with several trainings\nhint: name one of {}", names.join(", ")),

@@ -69,8 +69,8 @@ fn readout(
         ModuleKind::Features => {
             ensure!(
                 options.readout.is_none(),
-                "--readout: the module returns features, which are read as they are\nhint: give a module that \
-                 returns tokens or a map"
+                "--readout: the module returns features, which are read as they are\nhint: give a module \
+                 that returns tokens or a map"
             );
             return Ok(Known::new(Readout::Mean, Origin::File));
         }

@@ -222,8 +222,8 @@ impl Neighbours {
             Some("token" | "cls") => Ok(Some(Readout::Cls)),
             Some("avg" | "mean") => Ok(Some(Readout::Mean)),
             Some(other) => bail!(
-                "global_pool = {other:?}, which this program does not have\nhint: give --readout mean or --readout \
-                 grid, or trace the model with its own pooling"
+                "global_pool = {other:?}, which this program does not have\nhint: give --readout mean or \
+                 --readout grid, or trace the model with its own pooling"
             ),
         })
     }
@@ -295,8 +295,8 @@ impl Neighbours {
             let fits = found.is_none_or(|found| found.iter().all(|value| (above..=1.0).contains(value)));
             ensure!(
                 fits,
-                "{what} is {:?}, which is not of pixels in [0, 1]\nhint: give --mean and --std for such pixels (values \
-                 for pixels in 0..255, divided by 255)",
+                "{what} is {:?}, which is not of pixels in [0, 1]\nhint: give --mean and --std for such \
+                 pixels (values for pixels in 0..255, divided by 255)",
                 found.unwrap_or_default()
             );
             Ok(found)
@@ -342,8 +342,8 @@ fn expect_unit_range(preprocessor: &Value) -> Result<()> {
     let unit = preprocessor["do_rescale"] != false && (factor * 255.0 - 1.0).abs() < 1e-3;
     ensure!(
         unit,
-        "do_rescale = {}, rescale_factor = {factor}: this program gives a model pixels in [0, 1]\nhint: give --mean \
-         and --std that make of such pixels what the model takes",
+        "do_rescale = {}, rescale_factor = {factor}: this program gives a model pixels in [0, 1]\nhint: give \
+         --mean and --std that make of such pixels what the model takes",
         preprocessor["do_rescale"]
     );
     Ok(())

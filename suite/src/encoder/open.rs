@@ -89,8 +89,8 @@ fn read(
             let parameters = VitParameters::select(&folder, &checkpoint.parameters()?, &identity.encoder)?;
             ensure!(
                 options.mean.is_some() || identity.normalisation.is_some(),
-                "no normalisation\nhint: the checkpoint was written by an earlier version, which did not record the \
-                 normalisation of its images: give --mean and --std"
+                "no normalisation\nhint: the checkpoint was written by an earlier version, which did not \
+                 record the normalisation of its images: give --mean and --std"
             );
             own(&parameters, identity.encoder, identity.normalisation, options, side, device)
         }

@@ -120,18 +120,18 @@ fn vit(
     let activation = told(options.act, || neighbours.activation())?;
     let Some(activation) = activation.or(usual.activation.map(|act| Known::new(act, Origin::Default))) else {
         bail!(
-            "models with the names of {} have one of several activations; neither the file nor a config.json beside \
-             it says which, and another one gives other features\nhint: give --act quick_gelu (OpenAI's CLIP), --act \
-             gelu (most other CLIPs, some SigLIPs) or --act gelu_tanh (other SigLIPs)",
+            "models with the names of {} have one of several activations; neither the file nor a config.json \
+             beside it says which, and another one gives other features\nhint: give --act quick_gelu \
+             (OpenAI's CLIP), --act gelu (most other CLIPs, some SigLIPs) or --act gelu_tanh (other SigLIPs)",
             weights.found.names
         );
     };
     let eps = told(options.eps, || neighbours.eps())?;
     let Some(eps) = eps.or(usual.eps.map(|eps| Known::new(eps, Origin::Default))) else {
         bail!(
-            "models with the names of {} differ in the eps of their normalisations, and neither the file nor a \
-             config.json beside it says it\nhint: give --eps 1e-12 (ViT, DeiT, MAE), --eps 1e-6 (DINOv2, SigLIP) or \
-             --eps 1e-5 (CLIP)",
+            "models with the names of {} differ in the eps of their normalisations, and neither the file nor \
+             a config.json beside it says it\nhint: give --eps 1e-12 (ViT, DeiT, MAE), --eps 1e-6 (DINOv2, \
+             SigLIP) or --eps 1e-5 (CLIP)",
             weights.found.names
         );
     };
@@ -185,8 +185,8 @@ fn heads(
             _ => "",
         };
         bail!(
-            "a ViT of width {width} may have several numbers of attention heads{examples}; neither the file nor a \
-             config.json beside it says which, and another number gives other features\nhint: give --heads"
+            "a ViT of width {width} may have several numbers of attention heads{examples}; neither the file \
+             nor a config.json beside it says which, and another number gives other features\nhint: give --heads"
         );
     };
     ensure!(

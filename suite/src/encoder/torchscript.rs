@@ -184,8 +184,8 @@ impl TorchScriptModule {
         };
         maps.ok_or_else(|| {
             anyhow!(
-                "the module returns features {:?}, and segmentation reads a token map (N, D, h, w)\nhint: script a \
-                 module that returns one, or a tuple of several",
+                "the module returns features {:?}, and segmentation reads a token map (N, D, h, w)\nhint: \
+                 script a module that returns one, or a tuple of several",
                 answer[0].size()
             )
         })
@@ -260,17 +260,17 @@ impl TorchScriptModule {
         let short = without_frames(&error.to_string());
         match self.cause(error) {
             Cause::HalfPrecision => anyhow!(
-                "the module computes partly in half precision, and takes images neither in float32 nor in bfloat16 or \
-                 float16: {short}\nhint: save it in float32: model.float().eval(), then trace or script it again"
+                "the module computes partly in half precision, and takes images neither in float32 nor in \
+                 bfloat16 or float16: {short}\nhint: save it in float32: model.float().eval(), then trace or script it again"
             ),
             Cause::Cuda => anyhow!(
-                "the module's code moves tensors to a CUDA device, which this process does not use (it has .cuda() or \
-                 .to(\"cuda\") inside, or was traced on a GPU)\nhint: trace it again on the CPU: \
+                "the module's code moves tensors to a CUDA device, which this process does not use (it has \
+                 .cuda() or .to(\"cuda\") inside, or was traced on a GPU)\nhint: trace it again on the CPU: \
                  torch.jit.trace(model.cpu().eval(), images.cpu())"
             ),
             Cause::Other => anyhow!(
-                "the module fails on images {size:?}: {short}\nhint: --size sets the side of the images; a traced \
-                 module may accept only one side (batches of another size were tried)"
+                "the module fails on images {size:?}: {short}\nhint: --size sets the side of the images; a \
+                 traced module may accept only one side (batches of another size were tried)"
             ),
         }
     }

@@ -155,8 +155,8 @@ pub fn end_of_grid_note(lambda: f64) -> Option<String> {
         GridEnd::Strongest => ("strongest", "stronger"),
     };
     Some(format!(
-        "note: the {end} penalty of the grid (lambda {lambda:.0e}, in units of the features' mean variance) was chosen: \
-         a {beyond} one may be better, or all are equal"
+        "note: the {end} penalty of the grid (lambda {lambda:.0e}, in units of the features' mean variance) \
+         was chosen: a {beyond} one may be better, or all are equal"
     ))
 }
 

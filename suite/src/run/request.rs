@@ -67,8 +67,8 @@ impl RunRequest {
         for row in sub_suites.iter().flat_map(|sub_suite| &sub_suite.suite.rows) {
             if let Some(file) = row.files().find(|file| replaced(file)) {
                 bail!(
-                    "row `{}`: {} is written by this run itself\nhint: copy the file to another place, or name \
-                     another folder for --out",
+                    "row `{}`: {} is written by this run itself\nhint: copy the file to another place, or \
+                     name another folder for --out",
                     row.name,
                     file.display()
                 );

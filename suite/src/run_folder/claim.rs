@@ -308,8 +308,8 @@ impl Watch {
                     let seconds = patience_with_a_stranger().as_secs();
                     let owner = seen.owner();
                     say(&format!(
-                        "note: the folder was claimed by another run ({owner}); for up to {seconds} s this one \
-                         looks whether it still works"
+                        "note: the folder was claimed by another run ({owner}); for up to {seconds} s this \
+                         one looks whether it still works"
                     ));
                 }
                 Standing::Open

@@ -193,10 +193,10 @@ mod tests {
         };
         assert_eq!(
             description.line(),
-            "ViT (file), names of timm under `teacher.`, left out head (file), width 384 x depth 12 (file), 12 heads (option), activation quick_gelu \
-             (config.json), eps 1e-6 (default), size 224 (file), mean [0.5, 0.5, 0.5] (preprocessor_config.json), \
-             std [0.5, 0.5, 0.5] (preprocessor_config.json), read from the class token (default), 384 features \
-             (file)"
+            "ViT (file), names of timm under `teacher.`, left out head (file), width 384 x depth 12 (file), \
+             12 heads (option), activation quick_gelu (config.json), eps 1e-6 (default), size 224 (file), \
+             mean [0.5, 0.5, 0.5] (preprocessor_config.json), std [0.5, 0.5, 0.5] \
+             (preprocessor_config.json), read from the class token (default), 384 features (file)"
         );
         let stored = serde_json::to_value(&description).unwrap();
         assert_eq!(stored["transformer"]["heads"], serde_json::json!({"value": 12, "from": "option"}));

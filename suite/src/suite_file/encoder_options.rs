@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Help text of `--encoder`.
-pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder for \
-     its newest) or a file of `eqr-bench export`; the weights of a ViT, a ResNet or a ConvNeXt as timm, transformers, torchvision, open_clip \
-     and others publish them (.safetensors, an index of shards, .pth, .bin, or a folder of these with config.json); \
-     or a TorchScript module that takes an image batch (N, 3, S, S) and returns features (N, D), a token map (N, D, \
-     h, w), tokens (N, T, D), or a tuple or dictionary of these. A TorchScript file is a program: it runs with your \
-     rights, so use only files from people you trust. Nothing of a file of weights is run.";
+pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder \
+     for its newest) or a file of `eqr-bench export`; the weights of a ViT, a ResNet or a ConvNeXt as timm, \
+     transformers, torchvision, open_clip and others publish them (.safetensors, an index of shards, .pth, \
+     .bin, or a folder of these with config.json); or a TorchScript module that takes an image batch (N, 3, \
+     S, S) and returns features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple or dictionary \
+     of these. A TorchScript file is a program: it runs with your rights, so use only files from people you trust. Nothing of a file of weights is run.";
 
 /// How an encoder takes images.
 #[derive(Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -37,24 +37,24 @@ pub fn page(picture: &Picture) -> String {
 fn meaning(measure: XrayMeasure) -> &'static str {
     match measure {
         XrayMeasure::R2 => {
-            "R2 of ridge regression in closed form, which reads both views of a pair and predicts the parameters \
-             of the transformation between them: 1 is all, 0 what a constant knows. The brackets are 95% \
-             intervals over test objects. Rest the pointer on a number for the R2 of each output; they are in \
-             xray.csv, too."
+            "R2 of ridge regression in closed form, which reads both views of a pair and predicts the \
+             parameters of the transformation between them: 1 is all, 0 what a constant knows. The brackets \
+             are 95% intervals over test objects. Rest the pointer on a number for the R2 of each output; \
+             they are in xray.csv, too."
         }
         XrayMeasure::Sensitivity => {
-            "How far one standard deviation of a transformation's parameters moves the tokens, as a share of the \
-             root mean square distance between two images. Photographs: finite differences. Renders: the part of \
-             the squared distance between two views that the transformation explains. It measures movement, not \
-             what can be read."
+            "How far one standard deviation of a transformation's parameters moves the tokens, as a share of \
+             the root mean square distance between two images. Photographs: finite differences. Renders: the \
+             part of the squared distance between two views that the transformation explains. It measures \
+             movement, not what can be read."
         }
         XrayMeasure::Neighbours => {
             "Share of test images whose class is that of most of the 20 nearest training images in cosine \
              similarity."
         }
         XrayMeasure::EffectiveRank => {
-            "Exponential of the entropy of the normalised singular values of the test images' tokens: how many \
-             directions are in use."
+            "Exponential of the entropy of the normalised singular values of the test images' tokens: how \
+             many directions are in use."
         }
     }
 }

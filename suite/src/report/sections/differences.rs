@@ -90,20 +90,20 @@ impl Comparison {
 fn notes(context: &ReportContext, tests: usize, comparisons: &[Comparison]) -> Vec<Note> {
     let plain = [
         format!(
-            "First less second: above zero the first is better. The interval is of this difference alone. separates: \
-             Holm p < {LEVEL}; open: not; not testable: a single seed, or no spread at all."
+            "First less second: above zero the first is better. The interval is of this difference alone. \
+             separates: Holm p < {LEVEL}; open: not; not testable: a single seed, or no spread at all."
         ),
         format!("Holm p: corrected for the {tests} tests of this table, and for no other's."),
-        "paired: t test over pretraining seeds that both methods ran; Welch: of independent seeds. Hedges' g: the difference in \
-         standard deviations (paired: of the differences, d_z; Welch: of the methods pooled, Cohen's d), less what few seeds overstate it \
-         by in the mean; from three pairs or four seeds on."
+        "paired: t test over pretraining seeds that both methods ran; Welch: of independent seeds. Hedges' \
+         g: the difference in standard deviations (paired: of the differences, d_z; Welch: of the methods \
+         pooled, Cohen's d), less what few seeds overstate it by in the mean; from three pairs or four seeds on."
             .to_owned(),
     ];
     let few: BTreeSet<String> =
         comparisons.iter().filter_map(|comparison| comparison.contrast.too_few()).collect();
     let warnings = few.into_iter().map(|why| Note::Warning(format!("{why}.")));
-    let fixed = "The number of seeds depended on the claims, which have tests of their own. The tests of this table \
-                 are for a number that is fixed beforehand, and are too optimistic here.";
+    let fixed = "The number of seeds depended on the claims, which have tests of their own. The tests of \
+                 this table are for a number that is fixed beforehand, and are too optimistic here.";
     let fixed = context.looks.map(|_| Note::Warning(fixed.to_owned()));
     plain.map(Note::Plain).into_iter().chain(fixed).chain(warnings).collect()
 }

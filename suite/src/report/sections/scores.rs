@@ -70,8 +70,8 @@ pub fn transformations(section: &Section, values: &Values, context: &ReportConte
     let mut notes = vec![column::reading_note(&columns, Some("probe seeds"))];
     if metric == R2Metric::COMBINED {
         notes.push(Note::Plain(
-            "The exact map: R2 of the best guess by one who knows the pair's affine map exactly; crop and translation \
-             together have more parameters than its offset has numbers."
+            "The exact map: R2 of the best guess by one who knows the pair's affine map exactly; crop and \
+             translation together have more parameters than its offset has numbers."
                 .to_owned(),
         ));
     }
@@ -156,8 +156,8 @@ fn labels_note(context: &ReportContext) -> Option<Note> {
 
 fn budget_note(context: &ReportContext) -> Option<Note> {
     let twice = context.methods.iter().any(|row| method_name(row) != row);
-    let text = "Rows that need the parameters or labels train on the known part of the data alone: over as many epochs as the others, or, \
-                under `equal steps`, over more epochs for as many steps.";
+    let text = "Rows that need the parameters or labels train on the known part of the data alone: over as \
+                many epochs as the others, or, under `equal steps`, over more epochs for as many steps.";
     twice.then(|| Note::Plain(text.to_owned()))
 }
 
@@ -278,10 +278,8 @@ mod tests {
         let found = table(MAIN, &cells.concat(), &context);
         assert_eq!(
             warnings(&found),
-            [
-                "rows of fewer than 3 seeds say little (one seed: no standard deviation, no interval and no test; 2 seeds: only \
-              differences above 5.4 standard deviations are found in four of five cases)."
-            ]
+            ["rows of fewer than 3 seeds say little (one seed: no standard deviation, no interval and no \
+              test; 2 seeds: only differences above 5.4 standard deviations are found in four of five cases)."]
         );
     }
 
