@@ -17,18 +17,24 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Calls `write` with a temporary file beside the end of `path`'s links, syncs that file and renames it to
 /// its final name. On an error the temporary file is removed and `path` keeps its old content.
-pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+///
+/// # Errors
+/// The errors of `write`; [`Error::Io`].
+pub fn write_atomically<E: From<Error>>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let target = follow_links(path).map_err(Error::io(path))?;
     write_atomically_in(parent_folder(&target), &target, write)
 }
 
 /// Like [`write_atomically`], but with the temporary file in `folder`, which must be on the same file system,
 /// and without following links. The owner of that folder can then remove the leftovers of a killed process.
-pub(crate) fn write_atomically_in(
+pub(crate) fn write_atomically_in<E: From<Error>>(
     folder: &Path,
     path: &Path,
-    write: impl FnOnce(&Path) -> Result<()>,
-) -> Result<()> {
+    write: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     // a replaced file keeps its permissions; a new one gets what the umask leaves, because tempfile's default
     // would lock out the group
     let replaced = fs::metadata(path).ok().filter(|found| found.is_file());
@@ -46,7 +52,7 @@ pub(crate) fn write_atomically_in(
     temporary.persist(path).map_err(|error| Error::io(path)(error.error))?;
     // sync the folder, so that the new name also survives a power failure
     let folder = parent_folder(path);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+    Ok(File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?)
 }
 
 /// How the names of temporary files begin and end.

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use crate::error::{Error, Result};
-pub use atomic::{is_temporary, temporary_name, write_file};
-pub(crate) use atomic::{parent_folder, write_atomically, write_atomically_in};
+pub use atomic::{is_temporary, temporary_name, write_atomically, write_file};
+pub(crate) use atomic::{parent_folder, write_atomically_in};
 pub use output_kind::OutputKind;
 pub(crate) use place::follow_links;
 use place::{Place, Stream};

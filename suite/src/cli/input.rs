@@ -49,6 +49,11 @@ pub fn warn_of_script(encoder: &Path) {
 }
 
 impl Input {
+    /// The files and folders that are read.
+    pub fn files(&self) -> Vec<&Path> {
+        [&self.features, &self.encoder, &self.data].into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+
     /// Opens the encoder and the pack. A feature file is opened later, by its reader.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! `eqr-bench transfer`: linear transfer of features to labels.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use eqr_datasets::output::Output;
 use eqr_datasets::pack::PackedSplit;
 use eqr_models::Collective;
 use eqr_probes::knn::NEIGHBOURS;
@@ -12,6 +14,7 @@ use eqr_probes::transfer::{GridEnd, Transfer, TransferData, transfer};
 use serde_json::{Value, json};
 use tch::Device;
 
+use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::agreement::agree;
 use crate::cluster::worker::Worker;
@@ -20,7 +23,7 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
-use crate::measure::feature_file::FeatureFile;
+use crate::measure::feature_file::{FEATURES, FeatureFile, write_labelled};
 use crate::measure::transfer::{ImageEncoder, end_of_grid_note, resampled, transfer_data};
 use crate::registry::{
     KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
@@ -46,6 +49,11 @@ pub struct TransferArgs {
     iterations: usize,
     #[arg(long, requires = "encoder", help = NO_FLOOR_HELP)]
     no_floor: bool,
+    /// Write the encoder's features and the labels of the three splits, as `--features` reads them.
+    #[arg(long, value_name = "FILE.h5", requires = "encoder")]
+    write_features: Option<PathBuf>,
+    #[arg(long, requires = "write_features", help = FORCE_HELP)]
+    force: bool,
     /// Threads; default: all allowed cores.
     #[arg(long)]
     threads: Option<NonZeroUsize>,
@@ -60,7 +68,11 @@ pub struct TransferArgs {
 /// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
+    let output = agree(ranks, args.features_output())?;
     let Features { data, floor, encoder } = agree(ranks, features(args, worker.device))?;
+    if let Some(output) = output.filter(|_| worker.leads()) {
+        output.write_with(|path| write_labelled(path, &data)).map_err(Failure::run)?;
+    }
     let [rows, features] = data.train.x.size()[..] else { unreachable!("features are (N, D)") };
     duration::say_transfer([rows, features, data.classes as i64], worker.device);
     let result = fit(args, "logistic regression", &data, ranks)?;
@@ -87,6 +99,14 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
         as_lines(&result) + &floor.collect::<String>()
     };
     print_text(&text).map_err(Failure::run)
+}
+
+impl TransferArgs {
+    /// The checked place for the features.
+    fn features_output(&self) -> Result<Option<Output>> {
+        let output = |path: &PathBuf| Output::new(path, &FEATURES, &self.input.files(), self.force);
+        Ok(self.write_features.as_ref().map(output).transpose()?)
+    }
 }
 
 /// Labelled features.

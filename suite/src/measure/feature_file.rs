@@ -6,18 +6,20 @@
 //!   are of one object, for the bootstrap;
 //! - for transfer, `features` (N, D) and `labels` (N), classes from 0.
 //!
-//! All float types, float16 among them, are read as float32, those of targets as float64, and labels of all integer types as
-//! int64.
+//! All float types, float16 among them, are read as float32, those of targets as float64, and labels of all
+//! integer types as int64.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use eqr_datasets::FileKind;
+use eqr_datasets::output::{OutputKind, write_atomically};
 use eqr_probes::bootstrap::Objects;
 use eqr_probes::linear_classification::LabelledFeatures;
 use eqr_probes::transfer::{LabelledSplit, TransferData};
 use hdf5::types::TypeDescriptor;
 use hdf5::{Dataset, File, H5Type};
+use ndarray::{Array1, Array2};
 use tch::kind::Element;
 use tch::{Device, Kind, Tensor};
 
@@ -25,6 +27,36 @@ use crate::console::say;
 use crate::measure::pair_features::{PairFeatures, PairSet};
 use crate::measure::transfer::absent_classes;
 use crate::registry::TaskFamily;
+
+/// Feature files among the files that may be replaced: none, because their first bytes tell nothing of what
+/// an HDF5 file holds.
+pub const FEATURES: OutputKind = OutputKind { name: "made by this call", begins: |_| false };
+
+/// Writes the labelled features of a transfer: `train|val|test/features` (N, D), float32, and
+/// `train|val|test/labels` (N), int64. [`FeatureFile::transfer_data`] reads the same numbers.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_labelled(path: &Path, data: &TransferData) -> Result<()> {
+    let structure = |temporary: &Path| -> Result<()> {
+        let file = File::create(temporary)?;
+        for (name, LabelledSplit { x, y }) in
+            [("train", &data.train), ("val", &data.val), ("test", &data.test)]
+        {
+            let shape = (x.size()[0] as usize, x.size()[1] as usize);
+            let x = Vec::<f32>::try_from(x.to_device(Device::Cpu).to_kind(Kind::Float).reshape([-1]))?;
+            let y = Vec::<i64>::try_from(y.to_device(Device::Cpu))?;
+            let group = file.create_group(name)?;
+            group
+                .new_dataset_builder()
+                .with_data(&Array2::from_shape_vec(shape, x)?)
+                .create("features")?;
+            group.new_dataset_builder().with_data(&Array1::from_vec(y)).create("labels")?;
+        }
+        Ok(file.close()?)
+    };
+    write_atomically(path, structure).with_context(|| format!("cannot write {}", path.display()))
+}
 
 /// An open feature file.
 pub struct FeatureFile {
@@ -317,7 +349,6 @@ impl FeatureFile {
 #[cfg(test)]
 mod tests {
     use hdf5::types::FloatSize;
-    use ndarray::{Array1, Array2};
 
     use super::*;
 

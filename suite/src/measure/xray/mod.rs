@@ -1,7 +1,7 @@
 //! The equivariance X-ray: what every layer of a frozen encoder holds of every transformation, and where.
 //!
 //! [`reading`] is one value with its place, and all of them. All layers of an image are read in the pass
-//! that encodes it ([`views`]). `photographs` and `renders` make the pairs that `probe` makes, too. The
+//! that encodes it (`views`). `photographs` and `renders` make the pairs that `probe` makes, too. The
 //! measures are `held` (R2 of a closed form), `sensitivity`, and `classes` (nearest neighbours, effective
 //! rank).
 
