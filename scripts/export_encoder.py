@@ -7,16 +7,19 @@
     python3 scripts/export_encoder.py my_model.py:build --out mine --size 64
     eqr-bench probe --encoder dinov2/encoder.pt --data photos.h5
 
-The folder `--out` gets encoder.pt and preprocessor_config.json (mean, std and size), which eqr-bench reads.
+The folder `--out` gets encoder.pt and preprocessor_config.json (mean, std and size), which eqr-bench reads,
+and encoder.random.pt: the same module as its library initialises it, the floor of all its values.
 The encoder returns its token map or its last feature map (N, D, h, w) if it has one, with `--tokens` all its
 tokens, and with `--features` its own pooled features. `file.py:function` is a function without arguments that
-returns a torch.nn.Module, or a pair of a module and a dictionary with `mean`, `std` and `size`.
+returns a torch.nn.Module, or a pair of a module and a dictionary with `mean`, `std` and `size`. A module that
+returns a tuple of maps, one after each stage, can be looked into by `eqr-bench xray`.
 
 The weights are those that the library publishes, `--checkpoint FILE` a state dict of one's own, and
 `--random` none. Needs torch, and the library that is named.
 """
 
 import argparse
+import copy
 import importlib.util
 import json
 import warnings
@@ -36,7 +39,7 @@ class Read(torch.nn.Module):
 
     def forward(self, images):
         out = self.call(self.model, images)
-        if self.what != "map" or out.dim() != 3:
+        if self.what != "map" or not torch.is_tensor(out) or out.dim() != 3:
             return out
         tokens = out[:, self.before :]
         count = int(tokens.shape[1])
@@ -145,6 +148,38 @@ def build(source, arguments):
     raise SystemExit(f"{source}: expected timm:NAME, hf:NAME, torchvision:NAME or file.py:function")
 
 
+def with_random_weights(source, model, arguments):
+    """The same model as its library initialises it."""
+    if not source.partition(":")[0].endswith(".py"):
+        arguments.pretrained = False
+        return build(source, arguments)[0]
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        own = [name for name, _ in module.named_parameters(recurse=False)]
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+        elif own:
+            raise SystemExit(
+                f"{type(module).__name__} has no reset_parameters(), so {own[0]} cannot be drawn anew\n"
+                "hint: write that method, or give --no-floor"
+            )
+    return model
+
+
+def write(model, forward, what, before, size, path):
+    """Traces the encoder to a file, and returns the shapes of what it returns for two images."""
+    encoder = Read(model.float().cpu(), forward, what, before).eval()
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(False)
+    with torch.no_grad():
+        images = torch.zeros(2, 3, size, size)
+        returned = encoder(images)
+        # fresh noise shows constants that the trace has taken over from the images
+        traced = torch.jit.trace(encoder, torch.randn(3, 3, size, size), check_inputs=[images])
+    traced.save(path)
+    return [list(part.shape) for part in (returned if isinstance(returned, tuple) else (returned,))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="timm:NAME, hf:NAME, torchvision:NAME or file.py:function")
@@ -156,6 +191,7 @@ def main():
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, help="a state dict to load, instead of published weights")
     weights.add_argument("--random", action="store_true", help="random weights")
+    parser.add_argument("--no-floor", action="store_true", help="write no encoder.random.pt")
     arguments = parser.parse_args()
     arguments.what = arguments.what or "map"
     arguments.pretrained = not arguments.random and arguments.checkpoint is None
@@ -166,16 +202,11 @@ def main():
     if arguments.checkpoint:
         model.load_state_dict(torch.load(arguments.checkpoint, map_location="cpu", weights_only=True))
     size = arguments.size or facts["size"]
-    encoder = Read(model.float().cpu(), forward, arguments.what, before).eval()
-    for parameter in encoder.parameters():
-        parameter.requires_grad_(False)
-    with torch.no_grad():
-        images = torch.zeros(2, 3, size, size)
-        returned = encoder(images)
-        # fresh noise shows constants that the trace has taken over from the images
-        traced = torch.jit.trace(encoder, torch.randn(3, 3, size, size), check_inputs=[images])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    traced.save(arguments.out / "encoder.pt")
+    returned = write(model, forward, arguments.what, before, size, arguments.out / "encoder.pt")
+    if not (arguments.random or arguments.no_floor):
+        untrained = with_random_weights(arguments.source, model, arguments)
+        write(untrained, forward, arguments.what, before, size, arguments.out / "encoder.random.pt")
     facts = {
         "image_mean": list(facts["mean"]),
         "image_std": list(facts["std"]),
@@ -183,7 +214,8 @@ def main():
         "do_center_crop": False,
     }
     (arguments.out / "preprocessor_config.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(f"{arguments.out}/encoder.pt: images {[2, 3, size, size]} -> {list(returned.shape)}")
+    shapes = ", ".join(map(str, returned))
+    print(f"{arguments.out}/encoder.pt: images {[2, 3, size, size]} -> {shapes}")
 
 
 if __name__ == "__main__":

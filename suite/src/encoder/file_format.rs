@@ -69,7 +69,7 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
 }
 
 /// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a
-/// folder with their shards.
+/// folder with their shards. A TorchScript module has its random weights beside it.
 ///
 /// # Errors
 /// A folder without an encoder; an index that cannot be read.
@@ -78,7 +78,7 @@ pub fn encoder_files(path: &Path) -> Result<Vec<PathBuf>> {
         Some(FileFormat::Checkpoint(folder)) => Ok(vec![folder.join(checkpoint::MANIFEST)]),
         Some(FileFormat::Weights(weights)) => encoder_files(&weights),
         _ if is_index(path) => Ok([path.to_owned()].into_iter().chain(eqr_weights::shards(path)?).collect()),
-        _ => Ok(vec![path.to_owned()]),
+        _ => Ok([path.to_owned()].into_iter().chain(untrained_module(path)).collect()),
     }
 }
 
@@ -100,6 +100,14 @@ fn weights_in(folder: &Path) -> Option<PathBuf> {
 /// Whether a JSON file is the index of shards.
 fn is_index(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".index.json")
+}
+
+/// The random weights that the author of the TorchScript module at `path` wrote beside it:
+/// `encoder.random.pt` beside `encoder.pt`.
+pub fn untrained_module(path: &Path) -> Option<PathBuf> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let beside = path.with_extension(format!("random.{extension}"));
+    (beside.is_file() && is_torchscript(path)).then_some(beside)
 }
 
 /// Whether the file at `path` is TorchScript.

@@ -15,6 +15,7 @@ use crate::encoder::layer::{Layer, LayeredEncoder};
 use crate::encoder::network::Network;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::TorchScriptModule;
+use crate::encoder::untrained_module::UntrainedModule;
 use crate::encoder::vit_file::{VitParameters, overwrite};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::encoder_options::Readout;
@@ -55,7 +56,11 @@ enum Backbone {
         /// Names and shapes of its parameters.
         shapes: BTreeMap<String, Vec<i64>>,
     },
-    Module(TorchScriptModule),
+    Module {
+        module: TorchScriptModule,
+        /// The same module with random weights, if its author wrote one.
+        untrained: Option<UntrainedModule>,
+    },
 }
 
 /// What the parameters of a published encoder do not show.
@@ -103,11 +108,11 @@ impl FrozenEncoder {
         Ok(Self::new(backbone, blueprint.side, blueprint.normalisation, device))
     }
 
-    /// An encoder of the same architecture with random weights; `None` for a module, which this program
-    /// cannot build anew.
+    /// An encoder of the same architecture with random weights; `None` for a module without a file of such
+    /// weights, since this program cannot build it anew.
     ///
     /// # Errors
-    /// None for an encoder that was opened.
+    /// A file of random weights that is another module.
     pub fn untrained(&self) -> Result<Option<FrozenEncoder>> {
         let encoder = match &self.backbone {
             Backbone::Own { vit, arena } => {
@@ -121,7 +126,11 @@ impl FrozenEncoder {
                 let drawn = random_weights::draw(shapes, blueprint.form.scheme(), 0);
                 Self::from_weights(drawn, *blueprint, self.device)?
             }
-            Backbone::Module(_) => return Ok(None),
+            Backbone::Module { untrained: None, .. } => return Ok(None),
+            Backbone::Module { untrained: Some(untrained), .. } => {
+                let module = untrained.open(self.side, self.device)?;
+                Self::from_module(module, None, self.side, self.normalisation, self.device)
+            }
         };
         Ok(Some(encoder.named(format!("{} with random weights", self.name))))
     }
@@ -143,13 +152,14 @@ impl FrozenEncoder {
     }
 
     /// A TorchScript module for images of `side` pixels.
-    pub fn from_module(
+    pub(super) fn from_module(
         module: TorchScriptModule,
+        untrained: Option<UntrainedModule>,
         side: usize,
         normalisation: Normalisation,
         device: Device,
     ) -> FrozenEncoder {
-        Self::new(Backbone::Module(module), side, normalisation, device)
+        Self::new(Backbone::Module { module, untrained }, side, normalisation, device)
     }
 
     fn new(backbone: Backbone, side: usize, normalisation: Normalisation, device: Device) -> FrozenEncoder {
@@ -189,9 +199,12 @@ impl FrozenEncoder {
         matches!(self.backbone, Backbone::Own { .. })
     }
 
-    /// Whether its layers can be seen. A module shows its output alone.
+    /// Whether its layers can be seen. A module shows its output, and the maps that it returns before that.
     pub fn has_layers(&self) -> bool {
-        !matches!(self.backbone, Backbone::Module(_))
+        match &self.backbone {
+            Backbone::Own { .. } | Backbone::Published { .. } => true,
+            Backbone::Module { module, .. } => module.has_layers(),
+        }
     }
 
     /// Side of the images it takes, in pixels.
@@ -218,7 +231,7 @@ impl FrozenEncoder {
                 Ok(maps.into_iter().map(|map| map.to_kind(Kind::Float)).collect())
             }
             Backbone::Published { architecture, .. } => Ok(architecture.maps(images)),
-            Backbone::Module(module) => module.maps(images),
+            Backbone::Module { module, .. } => module.maps(images),
         })
     }
 
@@ -254,7 +267,7 @@ impl FrozenEncoder {
             Backbone::Published { architecture, blueprint, .. } => {
                 read_output(architecture, blueprint.readout, &architecture.features(images))
             }
-            Backbone::Module(module) => module.represent(images).with_context(|| self.name.clone()),
+            Backbone::Module { module, .. } => module.represent(images).with_context(|| self.name.clone()),
         })
     }
 
@@ -269,7 +282,10 @@ impl FrozenEncoder {
                 let (last, before) = layers.split_last().expect("every architecture has an output");
                 Ok((read_layers(before), read_output(architecture, blueprint.readout, last)?))
             }
-            Backbone::Module(_) => Ok::<_, anyhow::Error>((vec![], self.represent_at_once(images)?)),
+            Backbone::Module { module, .. } => {
+                let (layers, output) = module.layers(images).with_context(|| self.name.clone())?;
+                Ok::<_, anyhow::Error>((read_layers(&layers), output))
+            }
         })?;
         layers.push(Layer::of_output(&output));
         Ok(layers)

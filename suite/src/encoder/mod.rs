@@ -4,8 +4,9 @@
 //! one from a checkpoint or export of this program ([`vit_file`]), from `published` weights or from a
 //! TorchScript module (`module_encoder`); [`file_format`] tells these apart, and [`neighbours`] are the
 //! configuration files beside one. Published weights are `found_weights` by the [`layout`] of their names.
-//! A module ([`torchscript`]) returns tensors whose axes [`module_layout`] tells apart. A `readout` makes
-//! features of class token and map, and a [`layer`] is what is read inside an encoder. Networks and frozen
+//! A module ([`torchscript`]) returns tensors whose axes [`module_layout`] tells apart; its floor is an
+//! `untrained_module`. A `readout` makes features of class token and map, and a [`layer`] is what is read
+//! inside an encoder. Networks and frozen
 //! encoders both return a [`representation`], which the measures read; so does [`pixel_pca`], which is no
 //! network. [`export`] writes a trained encoder for other programs.
 
@@ -27,4 +28,5 @@ mod published;
 mod readout;
 pub mod representation;
 pub mod torchscript;
+mod untrained_module;
 pub mod vit_file;

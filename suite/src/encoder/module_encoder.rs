@@ -10,6 +10,7 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::neighbours::Neighbours;
 use crate::encoder::properties::{known, normalisation, told};
 use crate::encoder::torchscript::{ModuleKind, TorchScriptModule};
+use crate::encoder::untrained_module::UntrainedModule;
 use crate::run_folder::encoder_description::{EncoderDescription, Known, Origin};
 use crate::suite_file::encoder_options::{EncoderOptions, Readout};
 
@@ -43,7 +44,8 @@ pub(super) fn open(
     let normalisation = Normalisation { mean: mean.value, std: std.value };
     let text = module.readout().to_owned();
     let architecture = format!("TorchScript module{}", module.particulars());
-    let encoder = FrozenEncoder::from_module(module, size.value, normalisation, device);
+    let untrained = UntrainedModule::beside(path, options, readout.value);
+    let encoder = FrozenEncoder::from_module(module, untrained, size.value, normalisation, device);
     let description = EncoderDescription {
         architecture: Known::new(architecture, Origin::File),
         found: None,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use eqr_models::{LayerTokens, Place};
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
 use crate::encoder::module_layout::layout;
@@ -120,6 +121,11 @@ impl TorchScriptModule {
         self.readout = readout;
     }
 
+    /// Whether it returns several maps.
+    pub fn has_layers(&self) -> bool {
+        self.several
+    }
+
     /// What it returns.
     pub fn kind(&self) -> ModuleKind {
         self.kind
@@ -148,7 +154,26 @@ impl TorchScriptModule {
     /// # Errors
     /// A module that fails, or that returns anything other than features, tokens or token maps.
     pub fn represent(&self, images: &Tensor) -> Result<Representation> {
-        let mut answer = self.answer(images)?;
+        self.read(self.answer(images)?)
+    }
+
+    /// The maps before the last one, and the representation, of images (B, 3, S, S).
+    ///
+    /// # Errors
+    /// As [`TorchScriptModule::represent`].
+    pub fn layers(&self, images: &Tensor) -> Result<(Vec<LayerTokens>, Representation)> {
+        let answer = self.answer(images)?;
+        let before = &answer[..answer.len() - 1];
+        let layer = |(index, map): (usize, &Tensor)| LayerTokens {
+            place: Place::Stage(index + 1),
+            class: None,
+            map: self.layout.map_or_else(|| map.shallow_clone(), |order| in_order(map, order)),
+        };
+        Ok((before.iter().enumerate().map(layer).collect(), self.read(answer)?))
+    }
+
+    /// The representation that the module's answer is.
+    fn read(&self, mut answer: Vec<Tensor>) -> Result<Representation> {
         let last = answer.pop().expect("not empty");
         let Some(order) = self.layout else { return Ok(Representation { y: last, grid: None }) };
         let last = in_order(&last, order);

@@ -262,6 +262,22 @@ impl Sample {
         Sample { draws, external: self.external, resampled }
     }
 
+    /// Every value v as (v - floor) / (ceiling - floor), with the mean of the sample `floor`. In the draws
+    /// over test objects, the floor is the one of the same draw. `None` if the ceiling is not above the
+    /// floor.
+    pub fn normalised(&self, floor: &Sample, ceiling: f64) -> Option<Sample> {
+        let level = floor.summary()?.mean;
+        let scaled = |value: f64, floor: f64| (value - floor) / (ceiling - floor);
+        let each = |draws: &Vec<f64>| draws.iter().map(|&value| scaled(value, level)).collect();
+        let draws = self.draws.iter().map(|(seed, draws)| (*seed, each(draws))).collect();
+        let both = self.resampled.as_ref().zip(floor.resampled.as_ref());
+        let resampled = both.and_then(|(own, floor)| {
+            let pairs = own.values().iter().zip(floor.values());
+            Resampled::from_values(pairs.map(|(&value, &floor)| scaled(value, floor)).collect())
+        });
+        (ceiling > level).then_some(Sample { draws, external: self.external, resampled })
+    }
+
     /// The mean over the draws of every pretraining seed.
     fn by_seed(&self) -> BTreeMap<u64, f64> {
         self.draws.keys().copied().zip(self.values()).collect()

@@ -78,7 +78,7 @@ fn with_weights_of(row: &ExternalRow, encoder: FrozenEncoder) -> Result<FrozenEn
     if !row.has_random_weights {
         return Ok(encoder);
     }
-    encoder.untrained()?.with_context(|| format!("{}: a module cannot be built anew", row.name))
+    encoder.untrained()?.with_context(|| format!("{}: the module's random weights are gone", row.name))
 }
 
 fn encoder_file(row: &ExternalRow) -> Result<&Path> {

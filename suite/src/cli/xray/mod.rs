@@ -129,8 +129,8 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
     warn_of_script(&args.encoder);
     let encoder = FrozenEncoder::open(&args.encoder, &args.options, None, device)?;
     if !encoder.has_layers() {
-        say("note: a TorchScript module shows its output alone; nothing inside it can be read\nhint: the \
-             X-ray of all layers needs published weights, or an encoder that was trained here");
+        say("note: this module shows its output alone; nothing inside it can be read\nhint: a module that \
+             returns a tuple of maps shows each of them");
     }
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };

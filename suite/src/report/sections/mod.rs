@@ -6,6 +6,7 @@ mod convergence;
 mod differences;
 mod encoder_gradient;
 mod geometry;
+mod leaderboard;
 mod pairs;
 mod paper;
 mod probe_fit;
@@ -42,6 +43,12 @@ const SECTIONS: &[Section] = &[
         tables: scores::main,
     },
     Section { name: claims::NAME, title: CLAIMS, group: Group::Training, tables: claims::tables },
+    Section {
+        name: "leaderboard",
+        title: "Leaderboard: encoders by what they hold above their floors",
+        group: Group::Training,
+        tables: leaderboard::tables,
+    },
     Section {
         name: "differences",
         title: "Exploratory: differences between methods, headline metric",
@@ -197,7 +204,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 /// Sections that the end of a run and `report` show on a terminal.
-const HEADLINES: [&str; 4] = [claims::NAME, scores::MAIN, "transfer", "segmentation"];
+const HEADLINES: [&str; 5] = [claims::NAME, scores::MAIN, "leaderboard", "transfer", "segmentation"];
 
 /// The tables of [`HEADLINES`].
 pub fn headline(values: &Values, context: &ReportContext) -> Vec<Table> {

@@ -1,0 +1,42 @@
+//! The floor of a TorchScript module: the same module with random weights, which its author writes beside it.
+//! This program cannot build a module anew, because its architecture is code.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tch::{Device, Kind, Tensor};
+
+use crate::encoder::file_format::untrained_module;
+use crate::encoder::torchscript::TorchScriptModule;
+use crate::suite_file::encoder_options::{EncoderOptions, Layout, Readout};
+
+/// A file of random weights, and how the trained module is read.
+pub(super) struct UntrainedModule {
+    path: PathBuf,
+    key: Option<String>,
+    layout: Option<Layout>,
+    readout: Readout,
+}
+
+impl UntrainedModule {
+    /// The file beside the module at `path`, if there is one. It is read as the module is.
+    pub(super) fn beside(path: &Path, options: &EncoderOptions, readout: Readout) -> Option<UntrainedModule> {
+        let path = untrained_module(path)?;
+        Some(UntrainedModule { path, key: options.key.clone(), layout: options.layout, readout })
+    }
+
+    /// The module, for images of `side` pixels.
+    ///
+    /// # Errors
+    /// A file that is not TorchScript; a module that fails or returns something unsupported.
+    pub(super) fn open(&self, side: usize, device: Device) -> Result<TorchScriptModule> {
+        let open = || {
+            let images = Tensor::zeros([4, 3, side as i64, side as i64], (Kind::Float, device));
+            let mut module = TorchScriptModule::load(&self.path, self.key.clone(), device)?;
+            tch::no_grad(|| module.learn(&images, self.layout))?;
+            module.read_by(self.readout);
+            Ok::<_, anyhow::Error>(module)
+        };
+        open().with_context(|| self.path.display().to_string())
+    }
+}
