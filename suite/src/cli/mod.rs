@@ -10,6 +10,7 @@ mod force;
 mod help_texts;
 mod init;
 mod input;
+mod merge;
 mod perf;
 mod probe;
 mod record;
@@ -58,6 +59,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Keep a finished run as a baseline for `compare`.
     Record(record::RecordArgs),
+    /// Put the rows of several runs into one: a leaderboard of encoders that were measured alike.
+    Merge(merge::MergeArgs),
     /// Check every file of a run against its checksums: exit code 2 with a list of what is damaged or gone.
     Verify(verify::VerifyArgs),
     /// Write a trained encoder as a safetensors file with timm's parameter names.
@@ -188,6 +191,7 @@ impl Command {
             Command::Report(args) => report::run(&args).map_err(Failure::bad_input),
             Command::Compare(args) => compare::run(&args),
             Command::Record(args) => record::run(&args).map_err(Failure::bad_input),
+            Command::Merge(args) => merge::run(&args).map_err(Failure::bad_input),
             Command::Verify(args) => verify::run(&args).map_err(Failure::bad_input),
             Command::Export(args) => export::run(&args).map_err(Failure::bad_input),
             Command::Probe(args) => probe::run(&args),

@@ -80,6 +80,33 @@ struct StoredContexts<'a> {
     data_sets: Cow<'a, [ReportContext]>,
 }
 
+/// The contexts of several runs that measure alike as one: by data set, those of the first run with the rows,
+/// claims and notes of all.
+pub fn join_contexts(runs: Vec<Vec<ReportContext>>) -> Vec<ReportContext> {
+    let mut joint: Vec<ReportContext> = Vec::new();
+    for context in runs.into_iter().flatten() {
+        match joint.iter_mut().find(|found| found.part == context.part) {
+            None => joint.push(context),
+            Some(found) => {
+                extend(&mut found.methods, context.methods);
+                extend(&mut found.compare, context.compare);
+                extend(&mut found.claims, context.claims);
+                extend(&mut found.notes, context.notes);
+            }
+        }
+    }
+    joint
+}
+
+/// Adds the items that are not in the list yet.
+fn extend<T: PartialEq>(list: &mut Vec<T>, items: Vec<T>) {
+    for item in items {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+}
+
 impl ReportContext {
     /// Numbers of the paper's tables that the suite mirrors.
     pub fn mirrored(&self) -> BTreeSet<u8> {

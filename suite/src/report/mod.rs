@@ -37,7 +37,7 @@ mod tests;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-pub use context::{ReportContext, TransferColumn, stored_contexts, write_contexts};
+pub use context::{ReportContext, TransferColumn, join_contexts, stored_contexts, write_contexts};
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
 pub use formats::{heat_cell, page_shell};
 pub use metrics_csv::csv_text;

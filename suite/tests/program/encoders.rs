@@ -7,7 +7,9 @@ use std::process::Output;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use crate::common::{colour_map, copy, eqr, folder, photographs, stderr, succeeded, tiny_run, traced};
+use crate::common::{
+    colour_map, copy, eqr, folder, is_refusal, photographs, stderr, succeeded, tiny_run, traced,
+};
 
 const PROBE: [&str; 16] = [
     "--train-pairs",
@@ -105,6 +107,17 @@ fn torchscript_gives_features_tokens_or_maps() {
     let of_map = json(&output);
     assert!(of_map["targets"]["color"]["linear"]["r2_per_output"].as_f64().unwrap() > 0.1, "{of_map}");
     assert!(of_map["targets"]["color"]["random_weights"].is_null(), "a module cannot be built anew");
+    // but its author can write random weights beside it
+    traced(&here.join("map.random.pt"), 16, |images| colour_map(&images.flip([1])));
+    let with_floor = json(&probe(here, "map.pt", &size));
+    assert_eq!(with_floor["targets"]["color"]["linear"], of_map["targets"]["color"]["linear"]);
+    assert!(with_floor["targets"]["color"]["random_weights"]["linear"]["r2_per_output"].is_number());
+    assert!(json(&transfer(here, "map.pt", &size))["random_weights"]["top1"].is_number());
+    std::fs::write(here.join("map.random.pt"), "no module").unwrap();
+    let refused = transfer(here, "map.pt", &size);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("map.random.pt: not a TorchScript module"), "{}", stderr(&refused));
+    std::fs::remove_file(here.join("map.random.pt")).unwrap();
     // linear probes of the same means, up to the order of additions
     for other in ["features.pt", "tokens.pt"] {
         let other = json(&probe(here, other, &size));
@@ -117,6 +130,35 @@ fn torchscript_gives_features_tokens_or_maps() {
     assert!(top1 > 0.9, "three hues: {top1}");
     // a traced module may take images of one side only
     assert_eq!(json(&transfer(here, "features.pt", &["--size", "20"]))["top1"].as_f64(), Some(1.0));
+}
+
+/// Anybody can check a transfer: the written features give its numbers again.
+#[test]
+fn features_of_a_transfer_can_be_written_and_read_again() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    traced(&here.join("map.pt"), 16, colour_map);
+    let write = ["--size", "16", "--write-features", "f.h5"];
+    let written = json(&transfer(here, "map.pt", &write));
+    let read = json(&eqr(here, &["transfer", "--features", "f.h5", "--threads", "1", "--json"]));
+    for key in ["top1", "mean_per_class", "lambda", "knn", "grid", "ci95"] {
+        assert_eq!(written[key], read[key], "{key}");
+    }
+    let file = hdf5::File::open(here.join("f.h5")).unwrap();
+    let shape = |name: &str| file.dataset(name).unwrap().shape();
+    // a tenth of the 72 training images is set aside
+    assert_eq!(
+        [shape("train/features"), shape("val/features"), shape("test/features")],
+        [[65, 8], [7, 8], [27, 8]]
+    );
+    assert_eq!(shape("test/labels"), [27]);
+    is_refusal(&transfer(here, "map.pt", &write), &["f.h5", "an existing file", "--force"]);
+    json(&transfer(here, "map.pt", &[&write[..], &["--force"]].concat()));
+    is_refusal(
+        &transfer(here, "map.pt", &["--size", "16", "--write-features", "absent/f.h5"]),
+        &["absent/f.h5", "No such file"],
+    );
 }
 
 /// No input changes later features, to the last bit, and the file of the encoder stays the same.

@@ -26,6 +26,7 @@ mod known_images;
 mod loopback;
 mod measures;
 mod memory_of_packs;
+mod merged_runs;
 mod module_forms;
 mod out_of_memory;
 mod overwriting;

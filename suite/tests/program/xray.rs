@@ -141,7 +141,7 @@ fn what_cannot_be_seen_is_said() {
     is_refusal(&output, &["--transforms", "has renders"]);
     traced(&here.join("map.pt"), 16, colour_map);
     let output = xray(here, "map.pt", "photos.h5", &["--transforms", "color", "--json", "--size", "16"]);
-    assert!(stderr(&output).contains("a TorchScript module shows its output alone"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("this module shows its output alone"), "{}", stderr(&output));
     let seen = json(&output);
     let layers: Vec<&Value> =
         seen["readings"].as_array().unwrap().iter().map(|reading| &reading["layer"]).collect();
@@ -150,4 +150,25 @@ fn what_cannot_be_seen_is_said() {
         reading(&seen, ["output", "grid"], "r2_per_output", Some("color"))["value"].is_number(),
         "{seen}"
     );
+}
+
+/// A module that returns several maps shows each of them; the last one is the output.
+#[test]
+fn several_maps_are_several_layers() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    // maps of 8 x 8 and of 4 x 4 pixels, which are means of the image
+    let pyramid = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/modules/pyramid.pt");
+    std::fs::copy(pyramid, here.join("maps.pt")).unwrap();
+    let output = xray(here, "maps.pt", "photos.h5", &["--transforms", "color", "--json", "--size", "16"]);
+    assert!(!stderr(&output).contains("shows its output alone"), "{}", stderr(&output));
+    let seen = json(&output);
+    let r2 = |place| reading(&seen, place, "r2_per_output", Some("color"))["value"].as_f64().unwrap();
+    for (inner, last) in [("mean", "features"), ("grid", "grid")] {
+        let (inner, last) = (r2(["stage 1", inner]), r2(["output", last]));
+        assert!((inner - last).abs() < 1e-4, "{seen}");
+    }
+    let is_second = |reading: &Value| reading["layer"] == "stage 2";
+    assert!(!seen["readings"].as_array().unwrap().iter().any(is_second), "the output has it");
 }
