@@ -13,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::layer::{Layer, LayeredEncoder};
 use crate::encoder::network::Network;
+use crate::encoder::readout::as_tokens;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::{VitParameters, overwrite};
@@ -220,6 +221,40 @@ impl FrozenEncoder {
             Backbone::Published { architecture, .. } => Ok(architecture.maps(images)),
             Backbone::Module(module) => module.maps(images),
         })
+    }
+
+    /// All tokens (B, T, D), float32, of normalised images (B, 3, S, S), after the last normalisation of
+    /// tokens: a class token first if there is one, then those of the map. Of our encoders, they are what y
+    /// is mapped from.
+    ///
+    /// # Errors
+    /// A module that fails or returns features.
+    pub fn tokens(&self, images: &Tensor) -> Result<Tensor> {
+        let pieces = images.split(images_at_a_time(self.device, images), 0);
+        let each: Vec<Tensor> =
+            pieces.iter().map(|piece| self.tokens_at_once(piece)).collect::<Result<_>>()?;
+        Ok(Tensor::cat(&each, 0))
+    }
+
+    fn tokens_at_once(&self, images: &Tensor) -> Result<Tensor> {
+        tch::no_grad(|| match &self.backbone {
+            Backbone::Own { vit, arena } => {
+                Ok(vit.tokens(arena, &images.to_kind(arena.compute().kind())).to_kind(Kind::Float))
+            }
+            Backbone::Published { architecture, .. } => {
+                let LayerTokens { class, map, .. } = architecture.features(images);
+                Ok(as_tokens(class.as_ref(), &map))
+            }
+            Backbone::Module(module) => module.tokens(images).with_context(|| self.name.clone()),
+        })
+    }
+
+    /// The tokens of an image of zeros, (1, T, D).
+    ///
+    /// # Errors
+    /// Same as [`FrozenEncoder::tokens`].
+    pub fn tokens_of_blank(&self) -> Result<Tensor> {
+        self.tokens(&self.blank())
     }
 
     /// # Errors

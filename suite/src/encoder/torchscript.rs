@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
 use crate::encoder::module_layout::layout;
+use crate::encoder::readout::as_tokens;
 use crate::encoder::representation::Representation;
 use crate::run_folder::encoder_description::Known;
 use crate::suite_file::encoder_options::{Layout, Readout};
@@ -166,6 +167,23 @@ impl TorchScriptModule {
                 );
                 Ok(Representation { y: tokens.patches.mean_dim([1i64].as_slice(), false, None), grid: None })
             }
+        }
+    }
+
+    /// All tokens (B, T, D) of images (B, 3, S, S): a class token first, then those of the last map.
+    ///
+    /// # Errors
+    /// A module that fails or returns features.
+    pub fn tokens(&self, images: &Tensor) -> Result<Tensor> {
+        let last = self.answer(images)?.pop().expect("not empty");
+        match (self.kind, self.layout) {
+            (ModuleKind::Maps, Some(order)) => Ok(as_tokens(None, &in_order(&last, order))),
+            (ModuleKind::Tokens { .. }, Some(order)) => Ok(in_order(&last, order)),
+            _ => bail!(
+                "--readout attentive: the module returns features {:?}, and this probe pools tokens\nhint: \
+                 give a module that returns tokens (N, T, D) or a map (N, D, h, w)",
+                last.size()
+            ),
         }
     }
 

@@ -84,7 +84,7 @@ fn a_checkpoint_and_its_export_say_the_same() {
     args.extend(PROBE.iter().filter(|&&arg| arg != "--transforms" && arg != "color,flip"));
     let renders = json(&eqr(here, &args));
     let targets: Vec<&String> = renders["targets"].as_object().unwrap().keys().collect();
-    assert_eq!(targets, ["color", "rotation", "rotation_canonical"]);
+    assert_eq!(targets, ["color", "color_grid", "rotation", "rotation_canonical", "rotation_grid"]);
     let accuracy = json(&transfer(here, "run/checkpoints/ours-seed0", &[]));
     assert_eq!(accuracy, json(&transfer(here, "ours.safetensors", &[])));
     assert!(accuracy["top1"].as_f64().unwrap() >= 0.5, "three hues, chance 1/3: {accuracy}");
