@@ -14,7 +14,7 @@ use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions, Readout};
 
 /// Help text of `--no-floor`.
 pub const NO_FLOOR_HELP: &str = "Do not measure the floor: an encoder of the same architecture with random \
-     weights. A TorchScript module has none, since it cannot be built anew";
+     weights. A TorchScript module or an ONNX model has none, since it cannot be built anew";
 
 /// Options of `probe` and `transfer` that select what is measured.
 #[derive(Args)]

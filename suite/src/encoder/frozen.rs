@@ -12,10 +12,10 @@ use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::layer::{Layer, LayeredEncoder};
+use crate::encoder::module::Module;
 use crate::encoder::network::Network;
 use crate::encoder::readout::as_tokens;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::{VitParameters, overwrite};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::suite_file::encoder_options::Readout;
@@ -56,7 +56,7 @@ enum Backbone {
         /// Names and shapes of its parameters.
         shapes: BTreeMap<String, Vec<i64>>,
     },
-    Module(TorchScriptModule),
+    Module(Module),
 }
 
 /// What the parameters of a published encoder do not show.
@@ -143,9 +143,9 @@ impl FrozenEncoder {
         Self::from_vit(&parameters, config, normalisation, arena.compute(), arena.master().device())
     }
 
-    /// A TorchScript module for images of `side` pixels.
+    /// A module of another library for images of `side` pixels.
     pub fn from_module(
-        module: TorchScriptModule,
+        module: Module,
         side: usize,
         normalisation: Normalisation,
         device: Device,

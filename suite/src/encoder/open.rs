@@ -1,5 +1,5 @@
-//! Opening a frozen encoder from a file: a checkpoint of this program, published weights, or a TorchScript
-//! module.
+//! Opening a frozen encoder from a file: a checkpoint of this program, published weights, a TorchScript
+//! module or an ONNX model.
 
 use std::path::Path;
 use std::time::Instant;
@@ -15,8 +15,9 @@ use crate::encoder::file_format::FileFormat;
 use crate::encoder::frozen::{FrozenEncoder, Opened};
 use crate::encoder::neighbours::Neighbours;
 use crate::encoder::representation::FeatureEncoder;
+use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::vit_file::VitParameters;
-use crate::encoder::{module_encoder, properties, published};
+use crate::encoder::{module_encoder, onnx, properties, published};
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::encoder_description::{EncoderDescription, Known, Origin, Transformer};
 use crate::suite_file::encoder_options::EncoderOptions;
@@ -101,7 +102,11 @@ fn read(
             None => published::open(&path, &neighbours(&path, options)?, options, side, device),
         },
         FileFormat::TorchScript => {
-            module_encoder::open(path, &neighbours(path, options)?, options, side, device)
+            let engine = Box::new(TorchScriptModule::load(path, device)?);
+            module_encoder::open(engine, &neighbours(path, options)?, options, side, device)
+        }
+        FileFormat::Onnx => {
+            module_encoder::open(onnx::load(path)?, &neighbours(path, options)?, options, side, device)
         }
     }
 }

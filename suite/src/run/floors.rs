@@ -1,15 +1,15 @@
 //! The floors of encoders that were trained elsewhere: rows of the same architectures with random weights.
 
-use crate::encoder::file_format::is_torchscript;
+use crate::encoder::file_format::is_module;
 use crate::suite_file::data_sets::SubSuite;
 
-/// Adds a floor behind every row of an encoder that wants one. A TorchScript module has none, since this
+/// Adds a floor behind every row of an encoder that wants one. A module has none, since this
 /// program cannot build it anew. A row of the floor's name that the suite has itself takes its place.
 pub(super) fn add(sub_suites: &mut [SubSuite]) {
     for rows in sub_suites.iter_mut().map(|sub_suite| &mut sub_suite.suite.rows) {
         let own: Vec<String> = rows.iter().map(|row| row.slug()).collect();
         let with_floor = std::mem::take(rows).into_iter().flat_map(|row| {
-            let can_be_built = row.encoder.as_deref().is_some_and(|encoder| !is_torchscript(encoder));
+            let can_be_built = row.encoder.as_deref().is_some_and(|encoder| !is_module(encoder));
             let floor = (row.floor && can_be_built).then(|| row.with_random_weights());
             let floor = floor.filter(|floor| !own.contains(&floor.slug()));
             std::iter::once(row).chain(floor)

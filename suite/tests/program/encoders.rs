@@ -201,7 +201,11 @@ fn encoders_that_cannot_be_used_are_refused() {
         refused(&args, says);
     };
     probe("absent.pt", &[], &["encoder absent.pt", "No such file"]);
-    probe("tiny.toml", &[], &["encoder tiny.toml", "neither a file of weights nor TorchScript", "hint:"]);
+    probe(
+        "tiny.toml",
+        &[],
+        &["encoder tiny.toml", "neither a file of weights nor TorchScript or ONNX", "hint:"],
+    );
     probe("photos", &[], &["encoder photos", "holds no checkpoint"]);
     std::fs::write(here.join("zip.pt"), b"PK\x03\x04 and no archive at all").unwrap();
     probe("zip.pt", &[], &["encoder zip.pt", "not a TorchScript module", "state dict"]);

@@ -28,6 +28,7 @@ mod loopback;
 mod measures;
 mod memory_of_packs;
 mod module_forms;
+mod onnx;
 mod out_of_memory;
 mod overwriting;
 mod perf_scale;

@@ -129,7 +129,7 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
     warn_of_script(&args.encoder);
     let encoder = FrozenEncoder::open(&args.encoder, &args.options, None, device)?;
     if !encoder.has_layers() {
-        say("note: a TorchScript module shows its output alone; nothing inside it can be read\nhint: the \
+        say("note: a module shows its output alone; nothing inside it can be read\nhint: the \
              X-ray of all layers needs published weights, or an encoder that was trained here");
     }
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
