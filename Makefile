@@ -12,7 +12,7 @@ export PREFIX
 export MPIFLAGS
 
 # The engine with MPI is built if MPI is available.
-FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features)
+FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features --features onnx)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build bench install uninstall bundle test test-full test-slurm lint clean

@@ -1,6 +1,7 @@
 //! Probes on the features of a frozen encoder, and statistics of their results.
 //!
 //! - [`mlp`]: regression probes of transformation parameters (R2), all problems and seeds trained together;
+//! - [`attentive`]: the same from tokens, whose pooling is learned;
 //! - [`ridge`]: the same with linear regression in closed form;
 //! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
 //! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of penalty strengths, and [`knn`];
@@ -18,6 +19,7 @@
 //! draws depend only on the caller's seeds, and torch's global generator is neither read nor set.
 
 mod accuracy;
+pub mod attentive;
 pub mod block_analysis;
 pub mod bootstrap;
 mod checks;

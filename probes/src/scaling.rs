@@ -36,6 +36,11 @@ impl Scaler {
         (x.to_kind(Kind::Double) - &self.mean) / &self.scale
     }
 
+    /// Mean and one over the scale of each feature, both (1, D), float32.
+    pub(crate) fn mean_and_rate(&self) -> (Tensor, Tensor) {
+        (self.mean.to_kind(Kind::Float), self.scale.reciprocal().to_kind(Kind::Float))
+    }
+
     /// `x` (R, D) standardised, contiguous float32.
     pub(crate) fn apply_float(&self, x: &Tensor) -> Tensor {
         let standard = rows_in_pieces(x).map(|piece| self.apply(&piece).to_kind(Kind::Float));

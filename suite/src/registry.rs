@@ -272,6 +272,8 @@ pub enum Predictor {
     Mlp,
     /// Ridge regression.
     Linear,
+    /// A multilayer perceptron on tokens that are pooled by a learned query.
+    Attentive,
     /// The mean of the training targets.
     Constant,
     /// A multilayer perceptron that was trained on permuted targets.
@@ -341,6 +343,7 @@ impl fmt::Display for R2Metric {
         let (predictor, exact) = match self.predictor {
             Predictor::Mlp => ("", ""),
             Predictor::Linear => ("_linear", ""),
+            Predictor::Attentive => ("_attentive", ""),
             Predictor::Constant => ("_constant", ""),
             Predictor::Shuffled => ("_shuffled", ""),
             Predictor::ExactMap => ("", "_exact"),

@@ -10,11 +10,12 @@ use tch::Device;
 use crate::console::say;
 use crate::encoder::file_format::is_torchscript;
 use crate::encoder::frozen::FrozenEncoder;
-use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
+use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions, Readout};
 
 /// Help text of `--no-floor`.
 pub const NO_FLOOR_HELP: &str = "Do not measure the floor: an encoder of the same architecture with random \
-     weights. That of a TorchScript module encoder.pt is the file encoder.random.pt, if there is one";
+     weights. That of a module encoder.pt or encoder.onnx is encoder.random.pt or encoder.random.onnx, if there \
+     is one";
 
 /// Options of `probe` and `transfer` that select what is measured.
 #[derive(Args)]
@@ -59,12 +60,35 @@ impl Input {
     /// # Errors
     /// An encoder or a pack that cannot be used.
     pub fn open(&self, device: Device) -> Result<Source<'_>> {
+        self.open_with(&self.options, device)
+    }
+
+    /// Whether features are read from all tokens, by a probe that learns to pool them.
+    pub fn is_attentive(&self) -> bool {
+        self.options.readout == Some(Readout::Attentive)
+    }
+
+    /// Whether an option says what the features are read from, instead of the default.
+    pub fn names_features(&self) -> bool {
+        self.options.readout.is_some() && !self.is_attentive()
+    }
+
+    /// Like [`Input::open`], for a probe that may be attentive: the other probes beside it read the default.
+    ///
+    /// # Errors
+    /// As [`Input::open`].
+    pub fn open_for_probes(&self, device: Device) -> Result<Source<'_>> {
+        let readout = self.options.readout.filter(|&readout| readout != Readout::Attentive);
+        self.open_with(&EncoderOptions { readout, ..self.options.clone() }, device)
+    }
+
+    fn open_with(&self, options: &EncoderOptions, device: Device) -> Result<Source<'_>> {
         match (&self.features, &self.encoder, &self.data) {
             (Some(features), ..) => Ok(Source::Features(features)),
             (None, Some(encoder), Some(data)) => {
                 let pack = Pack::open(data)?;
                 warn_of_script(encoder);
-                let frozen = FrozenEncoder::open(encoder, &self.options, None, device)?;
+                let frozen = FrozenEncoder::open(encoder, options, None, device)?;
                 Ok(Source::Encoder(Box::new(frozen), Box::new(pack)))
             }
             _ => unreachable!("clap requires one of them"),

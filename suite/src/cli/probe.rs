@@ -9,7 +9,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
 use eqr_models::{Compute, Solo};
-use eqr_probes::mlp::{Precision as ProbePrecision, ProbeConfig};
+use eqr_probes::mlp::{Fit, Precision as ProbePrecision, ProbeConfig};
 use eqr_probes::r2::R2;
 use eqr_probes::stats::Summary;
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
+use crate::measure::attentive::AttentiveProbes;
 use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::failure;
@@ -30,11 +31,14 @@ use crate::measure::feature_file::FeatureFile;
 use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
-use crate::registry::{Predictor, R2Definition, R2Metric, TaskFamily};
+use crate::registry::{Predictor, R2Definition, R2Metric, Readout, TaskFamily};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::transforms::Transforms;
+
+/// Default of `--token-memory`, in GB.
+const TOKEN_MEMORY: f64 = 8.0;
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]
@@ -75,6 +79,10 @@ pub struct ProbeArgs {
     /// Number type of the MLP probe's matrix products; linear probes use f64.
     #[arg(long, value_enum, default_value = "fp32")]
     precision: Precision,
+    /// With `--readout attentive`: memory for tokens in GB [default: 8]. A probe whose tokens take more is
+    /// refused.
+    #[arg(long, value_name = "GB", requires = "readout")]
+    token_memory: Option<f64>,
     #[arg(long, requires = "encoder", help = NO_FLOOR_HELP)]
     no_floor: bool,
     /// Threads; default: all allowed cores.
@@ -85,16 +93,27 @@ pub struct ProbeArgs {
     json: bool,
 }
 
+impl ProbeArgs {
+    fn seeds(&self) -> Vec<u64> {
+        (0..self.seeds).collect()
+    }
+
+    fn config(&self) -> ProbeConfig {
+        ProbeConfig { hidden: self.hidden, epochs: self.epochs, batch: self.batch, lr: self.lr }
+    }
+}
+
 /// Trains the probes and prints their R2.
 ///
 /// # Errors
 /// A feature file or an option that cannot be used (2), a probe that diverged (3).
 pub fn run(args: &ProbeArgs) -> Outcome<()> {
     let worker = Worker::start(&Solo, args.threads)?;
-    let features = features(args, worker.device).map_err(Failure::bad_input)?;
-    let scores = score(args, &features.sets, &worker)?;
-    scores.iter().for_each(warn_of_undefined);
-    let floor = if features.floor.is_empty() { vec![] } else { score(args, &features.floor, &worker)? };
+    let features = features(args, worker.device).map_err(failure)?;
+    let scores = score(args, &features.trained, &worker)?;
+    scores.iter().filter(|scores| scores.question.readout() != Readout::Grid).for_each(warn_of_undefined);
+    let floor = features.floor.as_ref().map(|floor| score(args, floor, &worker)).transpose()?;
+    let floor = floor.unwrap_or_default();
     let draws = regression::resampled(&scores);
     let found = Found { scores: &scores, floor: &floor, draws: &draws };
     let text = if args.json { as_json(found, &features) } else { as_table(found, &features.geometry) };
@@ -108,13 +127,20 @@ pub fn at_least_two(text: &str) -> Result<usize, String> {
 
 /// What the probes read.
 struct Features {
-    sets: Vec<PairSet>,
-    /// The same pairs, seen by an encoder with random weights; empty if there is none.
-    floor: Vec<PairSet>,
+    trained: Measured,
+    /// The same pairs, seen by an encoder with random weights.
+    floor: Option<Measured>,
     /// Geometry of an encoder's y.
     geometry: Vec<MeasuredValue>,
     /// What an encoder from a file is.
     encoder: Option<EncoderDescription>,
+}
+
+/// The pairs as one encoder sees them.
+struct Measured {
+    sets: Vec<PairSet>,
+    /// Attentive probes of every question that reads all of y, if they were asked for.
+    attentive: Vec<Vec<Fit>>,
 }
 
 /// The scores of every question, and in the same order those of the floor, if there is one.
@@ -154,17 +180,26 @@ impl<'a> Found<'a> {
 /// The pairs of a feature file, or the pairs of an encoder on a pack.
 fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     let whole = args.parts == [ReadoutHalf::All];
-    let (encoder, pack) = match args.input.open(device)? {
+    ensure!(
+        args.token_memory.is_none() || args.input.is_attentive(),
+        "--token-memory: tokens are kept for `--readout attentive` alone"
+    );
+    let (encoder, pack) = match args.input.open_for_probes(device)? {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.pair_sets(device)?;
             ensure!(whole, "--parts: features have no halves");
-            return Ok(Features { sets, floor: vec![], geometry: vec![], encoder: None });
+            let trained = Measured { sets, attentive: vec![] };
+            return Ok(Features { trained, floor: None, geometry: vec![], encoder: None });
         }
         Source::Encoder(encoder, pack) => (encoder, *pack),
     };
     ensure!(
         whole || encoder.has_halves(),
         "--parts: this encoder's features have no halves; encoders trained by eqr-bench have them"
+    );
+    ensure!(
+        args.parts.contains(&ReadoutHalf::All) || !args.input.is_attentive(),
+        "--readout attentive: it reads tokens, which have no halves\nhint: add `all` to --parts"
     );
     let for_photographs = args.transforms.is_some() || args.combined;
     ensure!(
@@ -190,29 +225,49 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
         test: &test,
         resamples: true,
     };
-    duration::say_encoding(&encoder, evaluation.views(args.combined));
-    let sets = tch::no_grad(|| evaluation.pair_sets(&*encoder, args.combined))?;
+    let trained = measure(args, &evaluation, &encoder)?;
     let geometry = tch::no_grad(|| geometry::measure(&evaluation, &*encoder))?;
     let untrained = if args.no_floor { None } else { encoder.untrained()? };
-    let pairs = |encoder: FrozenEncoder| tch::no_grad(|| evaluation.pair_sets(&encoder, args.combined));
-    let floor = untrained.map(pairs).transpose()?.unwrap_or_default();
+    let floor = untrained.map(|encoder| measure(args, &evaluation, &encoder)).transpose()?;
     let encoder = encoder.opened().map(|opened| opened.description.clone());
-    Ok(Features { sets, floor, geometry, encoder })
+    Ok(Features { trained, floor, geometry, encoder })
 }
 
-/// Scores of every target of `sets`, from each half of y in `--parts`.
-fn score<'a>(args: &ProbeArgs, sets: &'a [PairSet], worker: &Worker) -> Outcome<Vec<Scores<'a>>> {
-    let config = ProbeConfig { hidden: args.hidden, epochs: args.epochs, batch: args.batch, lr: args.lr };
-    let seeds: Vec<u64> = (0..args.seeds).collect();
+/// The pairs as `encoder` sees them, with the attentive probes if they are asked for.
+fn measure(args: &ProbeArgs, evaluation: &Evaluation, encoder: &FrozenEncoder) -> Result<Measured> {
+    duration::say_encoding(encoder, evaluation.views(args.combined));
+    let sets = tch::no_grad(|| evaluation.pair_sets(encoder, args.combined))?;
+    if !args.input.is_attentive() {
+        return Ok(Measured { sets, attentive: vec![] });
+    }
+    let (seeds, config) = (args.seeds(), args.config());
+    let memory = args.token_memory.unwrap_or(TOKEN_MEMORY);
+    let probes = AttentiveProbes { evaluation, seeds: &seeds, config: &config, memory };
+    Ok(Measured { attentive: probes.fit(encoder, &sets)?, sets })
+}
+
+/// Scores of every target: from each half of y in `--parts`, and from the grid unless an option names what is
+/// read.
+fn score<'a>(args: &ProbeArgs, measured: &'a Measured, worker: &Worker) -> Outcome<Vec<Scores<'a>>> {
+    let Measured { sets, attentive } = measured;
+    let (seeds, config) = (args.seeds(), args.config());
     let precision = match args.precision.choose(worker.device).compute {
         Compute::Bf16 => ProbePrecision::Bf16,
         _ => ProbePrecision::Fp32,
     };
-    let of_half = |&half: &ReadoutHalf| sets.iter().flat_map(move |set| Question::all(set, half.into()));
-    let questions: Vec<Question<'a>> = args.parts.iter().flat_map(of_half).collect();
+    let has_grid = !args.input.names_features() && sets.iter().all(PairSet::has_grid);
+    let halves = args.parts.iter().map(|&half| half.into());
+    let readouts = halves.chain(has_grid.then_some(Readout::Grid));
+    let questions: Vec<Question<'a>> =
+        readouts.flat_map(|readout| sets.iter().flat_map(move |set| Question::all(set, readout))).collect();
     duration::say_probes(&questions, seeds.len(), &config, worker.device);
-    with_progress("probes, epochs", |tick| regression::score(questions, &seeds, &config, precision, tick))
-        .map_err(failure)
+    let mut scores = with_progress("probes, epochs", |tick| {
+        regression::score(questions, &seeds, &config, precision, tick)
+    })
+    .map_err(failure)?;
+    let of_all = scores.iter_mut().filter(|scores| scores.question.readout() == Readout::Y);
+    of_all.zip(attentive).for_each(|(scores, fits)| scores.attentive = fits.clone());
+    Ok(scores)
 }
 
 /// Warns of target columns whose R2 is undefined.
@@ -241,9 +296,14 @@ fn mean_r2(all: &[R2]) -> R2 {
     }
 }
 
-/// The test scores of the MLP probes, one per seed.
-fn mlp_scores(scores: &Scores) -> Vec<R2> {
-    scores.mlp.iter().map(|fit| fit.test.clone()).collect()
+/// The test scores of trained probes, one per seed.
+fn test_scores(fits: &[Fit]) -> Vec<R2> {
+    fits.iter().map(|fit| fit.test.clone()).collect()
+}
+
+/// The mean of the test scores of trained probes.
+fn mean_json(fits: &[Fit]) -> Map<String, Value> {
+    r2_json(&mean_r2(&test_scores(fits)))
 }
 
 fn r2_json(r2: &R2) -> Map<String, Value> {
@@ -254,17 +314,30 @@ fn r2_json(r2: &R2) -> Map<String, Value> {
 
 fn as_json(found: Found, Features { geometry, encoder, .. }: &Features) -> String {
     let target = |(scores, floor): (&Scores, Option<&Scores>)| {
-        let all = mlp_scores(scores);
-        let mut mlp = r2_json(&mean_r2(&all));
-        mlp.insert("ci95".into(), found.intervals(&scores.question, Predictor::Mlp));
-        mlp.insert("seeds".into(), all.iter().map(|r2| Value::Object(r2_json(r2))).collect());
+        let trained = |fits: &[Fit], predictor| {
+            let mut all = mean_json(fits);
+            all.insert("ci95".into(), found.intervals(&scores.question, predictor));
+            all.insert(
+                "seeds".into(),
+                test_scores(fits).iter().map(|r2| Value::Object(r2_json(r2))).collect(),
+            );
+            all
+        };
+        let mlp = trained(&scores.mlp, Predictor::Mlp);
         let mut linear = r2_json(&scores.linear.test);
         linear.insert("ci95".into(), found.intervals(&scores.question, Predictor::Linear));
         linear.insert("lambda".into(), json!(scores.linear.lambda));
         let mut probes = json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)});
-        if let Some(floor) = floor {
-            let (mlp, linear) = (mean_r2(&mlp_scores(floor)), &floor.linear.test);
-            probes["random_weights"] = json!({"mlp": r2_json(&mlp), "linear": r2_json(linear)});
+        let is_attentive = !scores.attentive.is_empty();
+        if is_attentive {
+            probes["attentive"] = json!(trained(&scores.attentive, Predictor::Attentive));
+        }
+        if let Some(Scores { mlp, linear, attentive, .. }) = floor {
+            let floor = json!({"mlp": mean_json(mlp), "linear": r2_json(&linear.test)});
+            probes["random_weights"] = floor;
+            if is_attentive {
+                probes["random_weights"]["attentive"] = json!(mean_json(attentive));
+            }
         }
         (scores.question.name(), probes)
     };
@@ -285,16 +358,17 @@ fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     for (scores, floor) in found.all() {
         let name = scores.question.name();
-        let (mlp, linear, constant) =
-            (mlp_scores(scores), [scores.linear.test.clone()], [scores.constant.clone()]);
-        let random = floor.map(mlp_scores);
-        let random = random.iter().map(|all| ("MLP, random weights", &all[..], None));
-        let trained = [
-            ("MLP", &mlp[..], Some(Predictor::Mlp)),
-            ("linear", &linear, Some(Predictor::Linear)),
-            ("constant", &constant, None),
+        let of_floor = |floor: &Scores| [&floor.mlp, &floor.attentive].map(|fits| test_scores(fits));
+        let [random_mlp, random_attentive] = floor.map(of_floor).unwrap_or_default();
+        let probes = [
+            ("MLP", test_scores(&scores.mlp), Some(Predictor::Mlp)),
+            ("attentive", test_scores(&scores.attentive), Some(Predictor::Attentive)),
+            ("linear", vec![scores.linear.test.clone()], Some(Predictor::Linear)),
+            ("constant", vec![scores.constant.clone()], None),
+            ("MLP, random weights", random_mlp, None),
+            ("attentive, random weights", random_attentive, None),
         ];
-        for (probe, all, predictor) in trained.into_iter().chain(random) {
+        for (probe, all, predictor) in probes.iter().filter(|(_, all, _)| !all.is_empty()) {
             let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>, definition| {
                 let interval =
@@ -303,7 +377,7 @@ fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
             };
             table.add_row([
                 &*one_line(&name),
-                probe,
+                *probe,
                 &spread(|r2| r2.pooled, R2Definition::Pooled),
                 &spread(|r2| r2.per_output, R2Definition::PerOutput),
                 &outputs.join(" "),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,10 +20,12 @@ pub enum FileFormat {
     Weights(PathBuf),
     /// A TorchScript module.
     TorchScript,
+    /// An ONNX model.
+    Onnx,
 }
 
 impl FileFormat {
-    /// Detects the format from the content, not from the name.
+    /// Detects the format from the content, and of a file of an unknown kind from the name.
     ///
     /// # Errors
     /// A file that cannot be read or has another format; a folder without a checkpoint.
@@ -38,10 +41,11 @@ impl FileFormat {
             FileKind::Zip | FileKind::TorchZip => in_zip(path),
             FileKind::Safetensors | FileKind::Pickle => weights(),
             FileKind::Json if is_index(path) => weights(),
+            FileKind::Unknown if is_onnx(path)? => Ok(FileFormat::Onnx),
             kind => {
                 let hint = "hint: `--help` lists what is accepted";
                 let hint = kind.hint().unwrap_or(hint);
-                bail!("neither a file of weights nor TorchScript, but {kind}\n{hint}")
+                bail!("neither a file of weights nor TorchScript or ONNX, but {kind}\n{hint}")
             }
         }
     }
@@ -63,13 +67,13 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
     }
     let first: Vec<String> = names.into_iter().take(3).collect();
     bail!(
-        "neither a file of weights nor TorchScript, but a zip archive of {} ..\nhint: `--help` lists what is accepted",
+        "neither a file of weights nor TorchScript or ONNX, but a zip archive of {} ..\nhint: `--help` lists what is accepted",
         first.join(", ")
     )
 }
 
-/// The files that decide an encoder: the file itself, the manifest of a checkpoint, or the weights of a
-/// folder with their shards. A TorchScript module has its random weights beside it.
+/// The files that decide an encoder: a file with its external weights and, for a module, its random weights; the
+/// manifest of a checkpoint; or the weights of a folder with their shards.
 ///
 /// # Errors
 /// A folder without an encoder; an index that cannot be read.
@@ -78,7 +82,10 @@ pub fn encoder_files(path: &Path) -> Result<Vec<PathBuf>> {
         Some(FileFormat::Checkpoint(folder)) => Ok(vec![folder.join(checkpoint::MANIFEST)]),
         Some(FileFormat::Weights(weights)) => encoder_files(&weights),
         _ if is_index(path) => Ok([path.to_owned()].into_iter().chain(eqr_weights::shards(path)?).collect()),
-        _ => Ok([path.to_owned()].into_iter().chain(untrained_module(path)).collect()),
+        _ => {
+            let modules = [path.to_owned()].into_iter().chain(untrained_module(path));
+            Ok(modules.flat_map(|module| [Some(module.clone()), external_weights(&module)]).flatten().collect())
+        }
     }
 }
 
@@ -102,12 +109,33 @@ fn is_index(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".index.json")
 }
 
-/// The random weights that the author of the TorchScript module at `path` wrote beside it:
-/// `encoder.random.pt` beside `encoder.pt`.
+/// Whether a file of an unknown kind is an ONNX model: it is called so, or begins like what PyTorch and most
+/// converters write, with the version of the format and the name of its writer. ONNX has no mark of its own.
+fn is_onnx(path: &Path) -> Result<bool> {
+    let mut head = [0; 3];
+    let read = File::open(path)?.read(&mut head)?;
+    let begins = read == 3 && head[0] == 0x08 && (3..32).contains(&head[1]) && head[2] == 0x12;
+    Ok(begins || path.extension().is_some_and(|extension| extension == "onnx"))
+}
+
+/// The file beside an ONNX model in which PyTorch puts large weights.
+fn external_weights(model: &Path) -> Option<PathBuf> {
+    let mut name = model.as_os_str().to_owned();
+    name.push(".data");
+    Some(PathBuf::from(name)).filter(|path| path.is_file())
+}
+
+/// The random weights that the author of the module at `path` wrote beside it: `encoder.random.pt` beside
+/// `encoder.pt`.
 pub fn untrained_module(path: &Path) -> Option<PathBuf> {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let beside = path.with_extension(format!("random.{extension}"));
-    (beside.is_file() && is_torchscript(path)).then_some(beside)
+    (beside.is_file() && is_module(path)).then_some(beside)
+}
+
+/// Whether the encoder at `path` is a module of another library, which cannot be built anew.
+pub fn is_module(path: &Path) -> bool {
+    matches!(FileFormat::detect(path), Ok(FileFormat::TorchScript | FileFormat::Onnx))
 }
 
 /// Whether the file at `path` is TorchScript.
@@ -170,7 +198,10 @@ mod tests {
         assert!(other.contains("a zip archive of train/a.jpg"), "{other}");
         for other in [&b"PK"[..], b"", b"{}"] {
             assert!(
-                detect(other).unwrap_err().to_string().contains("neither a file of weights nor TorchScript")
+                detect(other)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("neither a file of weights nor TorchScript or ONNX")
             );
         }
     }

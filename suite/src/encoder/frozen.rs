@@ -12,9 +12,10 @@ use eqr_probes::segmentation_head::{Encoder, Maps};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::layer::{Layer, LayeredEncoder};
+use crate::encoder::module::Module;
 use crate::encoder::network::Network;
+use crate::encoder::readout::as_tokens;
 use crate::encoder::representation::{FeatureEncoder, Representation};
-use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::untrained_module::UntrainedModule;
 use crate::encoder::vit_file::{VitParameters, overwrite};
 use crate::run_folder::encoder_description::EncoderDescription;
@@ -57,7 +58,7 @@ enum Backbone {
         shapes: BTreeMap<String, Vec<i64>>,
     },
     Module {
-        module: TorchScriptModule,
+        module: Module,
         /// The same module with random weights, if its author wrote one.
         untrained: Option<UntrainedModule>,
     },
@@ -151,9 +152,9 @@ impl FrozenEncoder {
         Self::from_vit(&parameters, config, normalisation, arena.compute(), arena.master().device())
     }
 
-    /// A TorchScript module for images of `side` pixels.
+    /// A module of another library for images of `side` pixels.
     pub(super) fn from_module(
-        module: TorchScriptModule,
+        module: Module,
         untrained: Option<UntrainedModule>,
         side: usize,
         normalisation: Normalisation,
@@ -233,6 +234,40 @@ impl FrozenEncoder {
             Backbone::Published { architecture, .. } => Ok(architecture.maps(images)),
             Backbone::Module { module, .. } => module.maps(images),
         })
+    }
+
+    /// All tokens (B, T, D), float32, of normalised images (B, 3, S, S), after the last normalisation of
+    /// tokens: a class token first if there is one, then those of the map. Of our encoders, they are what y
+    /// is mapped from.
+    ///
+    /// # Errors
+    /// A module that fails or returns features.
+    pub fn tokens(&self, images: &Tensor) -> Result<Tensor> {
+        let pieces = images.split(images_at_a_time(self.device, images), 0);
+        let each: Vec<Tensor> =
+            pieces.iter().map(|piece| self.tokens_at_once(piece)).collect::<Result<_>>()?;
+        Ok(Tensor::cat(&each, 0))
+    }
+
+    fn tokens_at_once(&self, images: &Tensor) -> Result<Tensor> {
+        tch::no_grad(|| match &self.backbone {
+            Backbone::Own { vit, arena } => {
+                Ok(vit.tokens(arena, &images.to_kind(arena.compute().kind())).to_kind(Kind::Float))
+            }
+            Backbone::Published { architecture, .. } => {
+                let LayerTokens { class, map, .. } = architecture.features(images);
+                Ok(as_tokens(class.as_ref(), &map))
+            }
+            Backbone::Module { module, .. } => module.tokens(images).with_context(|| self.name.clone()),
+        })
+    }
+
+    /// The tokens of an image of zeros, (1, T, D).
+    ///
+    /// # Errors
+    /// Same as [`FrozenEncoder::tokens`].
+    pub fn tokens_of_blank(&self) -> Result<Tensor> {
+        self.tokens(&self.blank())
     }
 
     /// # Errors

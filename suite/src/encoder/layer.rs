@@ -35,7 +35,7 @@ pub trait LayeredEncoder {
     /// All layers of normalised images (B, 3, S, S), from the embedding to the output, in one pass.
     ///
     /// # Errors
-    /// A TorchScript module that fails.
+    /// A module that fails.
     fn layers(&self, images: &Tensor) -> Result<Vec<Layer>>;
 }
 

@@ -1,15 +1,19 @@
-//! A TorchScript module as an encoder: what its answer, the configuration beside it and the options say.
+//! A module of another library as an encoder: what its answer, the configuration beside it and the options say.
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use eqr_models::Normalisation;
 use tch::{Device, Kind, Tensor};
 
+use crate::encoder::file_format::FileFormat;
 use crate::encoder::frozen::FrozenEncoder;
+use crate::encoder::module::{Module, ModuleKind};
+use crate::encoder::module_engine::ModuleEngine;
 use crate::encoder::neighbours::Neighbours;
+use crate::encoder::onnx;
 use crate::encoder::properties::{known, normalisation, told};
-use crate::encoder::torchscript::{ModuleKind, TorchScriptModule};
+use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::untrained_module::UntrainedModule;
 use crate::run_folder::encoder_description::{EncoderDescription, Known, Origin};
 use crate::suite_file::encoder_options::{EncoderOptions, Readout};
@@ -17,10 +21,22 @@ use crate::suite_file::encoder_options::{EncoderOptions, Readout};
 /// Side of the images for a module, which does not record its own.
 const DEFAULT_SIDE: usize = 224;
 
+/// Loads the engine of the module at `path`.
+///
+/// # Errors
+/// A file that is no module, or that its engine refuses.
+pub(super) fn load(path: &Path, device: Device) -> Result<Box<dyn ModuleEngine>> {
+    match FileFormat::detect(path)? {
+        FileFormat::TorchScript => Ok(Box::new(TorchScriptModule::load(path, device)?)),
+        FileFormat::Onnx => onnx::load(path),
+        _ => bail!("weights without a module"),
+    }
+}
+
 /// Opens the module at `path`.
 ///
 /// # Errors
-/// A file that is not TorchScript; a module that fails or returns something unsupported.
+/// A module that fails or returns something unsupported.
 pub(super) fn open(
     path: &Path,
     neighbours: &Neighbours,
@@ -28,22 +44,27 @@ pub(super) fn open(
     side: Option<usize>,
     device: Device,
 ) -> Result<(FrozenEncoder, EncoderDescription)> {
+    let engine = load(path, device)?;
     let of_a_vit = options.heads.is_some() || options.act.is_some() || options.eps.is_some();
-    ensure!(!of_a_vit, "--heads, --act, --eps: a TorchScript module has its own, in its code");
-    let size = known(side, || neighbours.size(), DEFAULT_SIDE)?;
+    ensure!(!of_a_vit, "--heads, --act, --eps: a module has its own inside");
+    let only = engine.side().map(|side| Known::new(side, Origin::File));
+    let size = match side {
+        None if only.is_some() => only.expect("it is there"),
+        side => known(side, || neighbours.size(), DEFAULT_SIDE)?,
+    };
     if let Some(config) = &size.config {
         ensure!(size.value > 0, "{config}: images of 0 pixels\nhint: give --size");
     }
     let side = size.value as i64;
     let images = Tensor::zeros([4, 3, side, side], (Kind::Float, device));
-    let mut module = TorchScriptModule::load(path, options.key.clone(), device)?;
+    let mut module = Module::new(engine, options.key.clone());
     let layout = tch::no_grad(|| module.learn(&images, options.layout))?;
     let readout = readout(&module, neighbours, options)?;
     module.read_by(readout.value);
     let [mean, std] = normalisation(None, options, neighbours)?;
     let normalisation = Normalisation { mean: mean.value, std: std.value };
     let text = module.readout().to_owned();
-    let architecture = format!("TorchScript module{}", module.particulars());
+    let architecture = module.description();
     let untrained = UntrainedModule::beside(path, options, readout.value);
     let encoder = FrozenEncoder::from_module(module, untrained, size.value, normalisation, device);
     let description = EncoderDescription {
@@ -62,11 +83,7 @@ pub(super) fn open(
 
 /// What the features are read from: of a module that returns features, these; otherwise its class token, or
 /// the mean where there is none.
-fn readout(
-    module: &TorchScriptModule,
-    neighbours: &Neighbours,
-    options: &EncoderOptions,
-) -> Result<Known<Readout>> {
+fn readout(module: &Module, neighbours: &Neighbours, options: &EncoderOptions) -> Result<Known<Readout>> {
     let usual = match module.kind() {
         ModuleKind::Features => {
             ensure!(

@@ -1,4 +1,4 @@
-//! The order of the axes of what a TorchScript module returns, as far as the shape shows it.
+//! The order of the axes of what a module returns, as far as the shape shows it.
 
 use anyhow::{Result, bail, ensure};
 

@@ -1,5 +1,5 @@
-//! Opening a frozen encoder from a file: a checkpoint of this program, published weights, or a TorchScript
-//! module.
+//! Opening a frozen encoder from a file: a checkpoint of this program, published weights, a TorchScript
+//! module or an ONNX model.
 
 use std::path::Path;
 use std::time::Instant;
@@ -100,7 +100,7 @@ fn read(
             }
             None => published::open(&path, &neighbours(&path, options)?, options, side, device),
         },
-        FileFormat::TorchScript => {
+        FileFormat::TorchScript | FileFormat::Onnx => {
             module_encoder::open(path, &neighbours(path, options)?, options, side, device)
         }
     }

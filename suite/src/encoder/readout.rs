@@ -6,6 +6,11 @@ use tch::Tensor;
 use crate::encoder::representation::Representation;
 use crate::suite_file::encoder_options::Readout;
 
+/// Why an attentive readout is refused where features are read.
+const ATTENTIVE_HAS_NO_FEATURES: &str = "--readout attentive: a probe learns this pooling for each target, so \
+     that an encoder has no features by it\nhint: `eqr-bench probe` has it; here, give --readout cls, mean, \
+     cls+mean or grid";
+
 impl Readout {
     /// What the features are read from.
     pub fn text(self) -> &'static str {
@@ -14,6 +19,7 @@ impl Readout {
             Readout::Mean => "the mean of the patch tokens",
             Readout::ClsMean => "the class token and the mean of the patch tokens",
             Readout::Grid => "the class token, or the mean, and the means of the map's quadrants",
+            Readout::Attentive => "all tokens",
         }
     }
 
@@ -21,7 +27,8 @@ impl Readout {
     /// normalised by `after`.
     ///
     /// # Errors
-    /// No class token where one is read; a map of less than 2 x 2 where its quadrants are.
+    /// No class token where one is read; a map of less than 2 x 2 where its quadrants are; an attentive
+    /// readout, which is no function of the encoder.
     pub(super) fn read(
         self,
         class: Option<&Tensor>,
@@ -42,12 +49,22 @@ impl Readout {
             (Readout::Cls | Readout::ClsMean, None, _) => {
                 bail!("--readout: there is no class token\nhint: give --readout mean or --readout grid")
             }
+            (Readout::Attentive, ..) => bail!(ATTENTIVE_HAS_NO_FEATURES),
             (Readout::Grid, _, None) => {
                 bail!("--readout grid: the map is {:?}, less than 2 x 2", &map.size()[2..])
             }
         };
         let grid = quadrants.map(|quadrants| Tensor::cat(&[&y, &quadrants], 1));
         Ok(Representation { y, grid })
+    }
+}
+
+/// A class token (B, D) and a map (B, D, h, w) as tokens (B, T, D), the class token first.
+pub(super) fn as_tokens(class: Option<&Tensor>, map: &Tensor) -> Tensor {
+    let patches = map.flatten(2, 3).transpose(1, 2);
+    match class {
+        Some(class) => Tensor::cat(&[class.unsqueeze(1), patches], 1),
+        None => patches.contiguous(),
     }
 }
 
@@ -85,6 +102,18 @@ mod tests {
         let without = |readout: Readout| readout.read(None, &map, Tensor::shallow_clone);
         assert!(without(Readout::Cls).is_err() && without(Readout::ClsMean).is_err());
         assert_eq!(numbers(&without(Readout::Grid).unwrap().y), [2.5, 1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn tokens_are_the_class_token_and_the_map_row_by_row() {
+        let class = Tensor::from_slice(&[8f32, 9.0]).view([1, 2]);
+        let map = Tensor::arange(8, (tch::Kind::Float, tch::Device::Cpu)).view([1, 2, 2, 2]);
+        assert_eq!(
+            numbers(&as_tokens(Some(&class), &map)),
+            [8.0, 9.0, 0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]
+        );
+        assert_eq!(as_tokens(None, &map).size(), [1, 4, 2]);
+        assert!(Readout::Attentive.read(Some(&class), &map, Tensor::shallow_clone).is_err());
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub trait FeatureEncoder {
     /// The representations of normalised images (B, 3, S, S), float32.
     ///
     /// # Errors
-    /// A TorchScript module that fails.
+    /// A module that fails.
     fn represent(&self, images: &Tensor) -> Result<Representation>;
 }
 

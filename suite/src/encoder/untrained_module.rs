@@ -1,5 +1,5 @@
-//! The floor of a TorchScript module: the same module with random weights, which its author writes beside it.
-//! This program cannot build a module anew, because its architecture is code.
+//! The floor of a module: the same module with random weights, which its author writes beside it. This program
+//! cannot build a module anew.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor};
 
 use crate::encoder::file_format::untrained_module;
-use crate::encoder::torchscript::TorchScriptModule;
+use crate::encoder::module::Module;
+use crate::encoder::module_encoder::load;
 use crate::suite_file::encoder_options::{EncoderOptions, Layout, Readout};
 
 /// A file of random weights, and how the trained module is read.
@@ -28,11 +29,11 @@ impl UntrainedModule {
     /// The module, for images of `side` pixels.
     ///
     /// # Errors
-    /// A file that is not TorchScript; a module that fails or returns something unsupported.
-    pub(super) fn open(&self, side: usize, device: Device) -> Result<TorchScriptModule> {
+    /// A file that is no module; one that fails or returns something unsupported.
+    pub(super) fn open(&self, side: usize, device: Device) -> Result<Module> {
         let open = || {
             let images = Tensor::zeros([4, 3, side as i64, side as i64], (Kind::Float, device));
-            let mut module = TorchScriptModule::load(&self.path, self.key.clone(), device)?;
+            let mut module = Module::new(load(&self.path, device)?, self.key.clone());
             tch::no_grad(|| module.learn(&images, self.layout))?;
             module.read_by(self.readout);
             Ok::<_, anyhow::Error>(module)

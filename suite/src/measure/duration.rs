@@ -16,6 +16,10 @@ const LONG: f64 = 120.0;
 /// row, feature and class: the scores and their gradient.
 const LOGISTIC: f64 = 50.0 * 4.0;
 
+/// Operations of attentive pooling for each pair, token and channel: in two views, twelve heads take four
+/// products of two operations. They are narrow, and half as fast as those of the MLP.
+const POOLING: f64 = 2.0 * 2.0 * 12.0 * 4.0 * 2.0;
+
 /// Number of logistic regressions of the grid.
 const STRENGTHS: f64 = 45.0;
 
@@ -50,6 +54,26 @@ pub fn say_probes(questions: &[Question], seeds: usize, config: &ProbeConfig, de
         shape[1]
     );
     announce_operations("the probes", operations, &why, "--epochs, --seeds, --hidden or fewer pairs", device);
+}
+
+/// Says how long the attentive probes of `questions` take on images of `tokens` (T, D), if that is long.
+pub fn say_attentive(questions: &[Question], tokens: [i64; 2], seeds: usize, config: &ProbeConfig) {
+    let [count, width] = tokens;
+    let operations = |question: &Question| {
+        let [rows, _, outputs] = question.shape();
+        let pooling = POOLING * (config.epochs as i64 * rows * count * width) as f64;
+        (pooling + mlp_operations(rows, 2 * width, outputs, config)) * seeds as f64
+    };
+    let Some(first) = questions.first() else { return };
+    let why = format!(
+        "{} targets x {seeds} seeds x {} epochs of {} pairs with {count} tokens of width {width} in each view",
+        questions.len(),
+        config.epochs,
+        first.shape()[0]
+    );
+    let operations = questions.iter().map(operations).sum();
+    let less = "--epochs, --seeds, fewer pairs or a GPU";
+    announce_operations("the attentive probes", operations, &why, less, first.device());
 }
 
 /// Says how long the logistic regressions take on `rows` rows, if that is long.

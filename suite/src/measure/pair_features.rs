@@ -70,7 +70,7 @@ impl RedrawnPairs {
 
 impl PairSet {
     /// Whether the encoder has a token map.
-    pub(super) fn has_grid(&self) -> bool {
+    pub fn has_grid(&self) -> bool {
         self.train.grid.is_some() && self.test.grid.is_some()
     }
 }

@@ -97,15 +97,15 @@ impl Evaluation<'_> {
 }
 
 /// Photographs of a split with the representations of their first views, one draw after the other.
-struct Photographs<'a> {
+pub(super) struct Photographs<'a> {
     source: &'a PairSource,
     units: Vec<usize>,
     seed: u64,
-    first: Representation,
+    pub(super) first: Representation,
 }
 
 impl<'a> Photographs<'a> {
-    fn encode(
+    pub(super) fn encode(
         encoder: &dyn FeatureEncoder,
         source: &'a PairSource,
         units: Vec<usize>,
@@ -126,7 +126,7 @@ impl<'a> Photographs<'a> {
     }
 
     /// Representations of the second views made by `transforms`, and the parameters of the transforms.
-    fn second_views(
+    pub(super) fn second_views(
         &self,
         encoder: &dyn FeatureEncoder,
         transforms: &[Transform],

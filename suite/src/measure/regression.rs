@@ -40,6 +40,8 @@ pub struct Scores<'a> {
     pub mlp: Vec<Fit>,
     /// The linear probe.
     pub linear: LinearFit,
+    /// Attentive probes, one per seed; none unless they were asked for.
+    pub attentive: Vec<Fit>,
     /// The constant predictor, on test pairs.
     pub constant: R2,
 }
@@ -70,6 +72,16 @@ impl<'a> Question<'a> {
         [x[0], x[1], self.set.train.target.size()[1]]
     }
 
+    /// What its probes read.
+    pub fn readout(&self) -> Readout {
+        self.readout
+    }
+
+    /// Where its features are.
+    pub(super) fn device(&self) -> Device {
+        self.set.train.y.device()
+    }
+
     /// The task, followed by what distinguishes the question: `rotation_canonical`.
     pub fn name(&self) -> String {
         let metric = self.metric(R2Definition::PerOutput, Predictor::Mlp).to_string();
@@ -95,7 +107,7 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn problem(&self) -> Problem {
+    pub(super) fn problem(&self) -> Problem {
         let Question { set: PairSet { train, test, .. }, readout, canonical, shuffled } = *self;
         let signed = move |t: &Tensor| if canonical { quaternion::canonical(t) } else { t.shallow_clone() };
         let target: TargetOfPairs = Rc::new(move |parameters, epoch| match shuffled {
@@ -127,16 +139,19 @@ impl<'a> Question<'a> {
 }
 
 impl Scores<'_> {
-    /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP probes as a
-    /// mean over their seeds and of the linear probe.
+    /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP and the
+    /// attentive probes as a mean over their seeds, and of the linear probe.
     pub fn statistics(&self) -> Vec<(R2Metric, Statistic)> {
         let target = self.question.test_target().to_device(Device::Cpu);
         let squares = |all: &[f64]| Tensor::from_slice(all).view_as(&target);
-        let mlp =
-            self.mlp.iter().map(|fit| squares(&fit.test_squares)).sum::<Tensor>() / self.mlp.len() as f64;
-        let linear = squares(&self.linear.test_squares);
+        let mean = |fits: &[Fit]| {
+            fits.iter().map(|fit| squares(&fit.test_squares)).sum::<Tensor>() / fits.len() as f64
+        };
+        let attentive = (!self.attentive.is_empty()).then(|| (Predictor::Attentive, mean(&self.attentive)));
+        let others =
+            [(Predictor::Mlp, mean(&self.mlp)), (Predictor::Linear, squares(&self.linear.test_squares))];
         let mut statistics = Vec::new();
-        for (predictor, squares) in [(Predictor::Mlp, mlp), (Predictor::Linear, linear)] {
+        for (predictor, squares) in others.into_iter().chain(attentive) {
             let metric = |definition| self.question.metric(definition, predictor);
             let per_output = Statistic::r2_per_output(&squares, &target);
             statistics.push((metric(R2Definition::PerOutput), per_output));
@@ -184,7 +199,7 @@ pub fn score<'a>(
     let score = |((question, problem), mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
         let linear = ridge::fit(problem)?;
         let constant = constant_predictor(&problem.train_t, &problem.test_t)?;
-        Ok(Scores { question, mlp, linear, constant })
+        Ok(Scores { question, mlp, linear, attentive: Vec::new(), constant })
     };
     questions.into_iter().zip(&problems).zip(fits).map(score).collect()
 }

@@ -41,6 +41,16 @@ impl Renders {
         (self.images.select(&first), self.images.select(&second), parameters)
     }
 
+    /// y of every image, (I, D).
+    pub(super) fn images(&self) -> &Tensor {
+        &self.images.y
+    }
+
+    /// The pairs of epoch 0.
+    pub(super) fn rows(&self) -> EpochPairs {
+        (self.draw)(0)
+    }
+
     /// The object of each pair of epoch 0.
     pub(super) fn objects(&self) -> Objects {
         let first = (self.draw)(0).first.to_device(Device::Cpu);

@@ -6,7 +6,7 @@ use eqr_datasets::Pack;
 use tch::Device;
 
 use crate::data::set_facts::SetFacts;
-use crate::encoder::file_format::is_torchscript;
+use crate::encoder::file_format::is_module;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::imported_results;
@@ -30,7 +30,7 @@ pub(super) fn check(
 ) -> Result<()> {
     if row.has_random_weights {
         // its file is that of the row before it, unless it is a module of its own
-        let module = row.encoder.as_deref().filter(|path| is_torchscript(path));
+        let module = row.encoder.as_deref().filter(|path| is_module(path));
         let open = |path| FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device);
         return module.map_or(Ok(()), |path| open(path)?.untrained().map(drop));
     }

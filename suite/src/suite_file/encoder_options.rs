@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`, or the training's folder \
      for its newest) or a file of `eqr-bench export`; the weights of a ViT, a ResNet or a ConvNeXt as timm, \
      transformers, torchvision, open_clip and others publish them (.safetensors, an index of shards, .pth, \
-     .bin, or a folder of these with config.json); or a TorchScript module that takes an image batch (N, 3, \
-     S, S) and returns features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple or dictionary \
+     .bin, or a folder of these with config.json); or a TorchScript module or an ONNX model that takes an image \
+     batch (N, 3, S, S) and returns features (N, D), a token map (N, D, h, w), tokens (N, T, D), or a tuple or dictionary \
      of these. A TorchScript file is a program: it runs with your rights, so use only files from people you trust. Nothing of a file of weights is run.";
 
 /// How an encoder takes images.
@@ -19,7 +19,7 @@ pub const ENCODER_HELP: &str = "A checkpoint (`checkpoints/<training>/step-<n>`,
 #[serde(deny_unknown_fields, default)]
 pub struct EncoderOptions {
     /// Side of the images in pixels; default: the side that the encoder was trained on, or 224 for a
-    /// TorchScript module. Position embeddings are resized.
+    /// module that takes any. Position embeddings are resized.
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
@@ -34,12 +34,13 @@ pub struct EncoderOptions {
     pub std: Option<[f32; 3]>,
     /// What the features are read from: the class token, the mean of the map, both one after the other, or
     /// both and the means of the map's quadrants; default: what the model's configuration says, else the
-    /// class token, or the mean where there is none. Our encoders have y.
+    /// class token, or the mean where there is none. Our encoders have y. `attentive`, of `probe` alone, adds
+    /// a probe that learns to pool the tokens to those of the default.
     #[arg(long, value_enum, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readout: Option<Readout>,
     /// Which encoder of a file of weights, where it holds several: the keys that lead to it, joined with
-    /// dots (`teacher.backbone`).
+    /// dots (`teacher.backbone`). Of a module: which entry of a dictionary, or which output.
     #[arg(long, value_name = "NAME", requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -58,7 +59,7 @@ pub struct EncoderOptions {
     #[arg(long, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
-    /// Order of the axes of what a TorchScript module returns; needed where the shape does not show it.
+    /// Order of the axes of what a module returns; needed where the shape does not show it.
     #[arg(long, value_enum, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
@@ -98,6 +99,8 @@ pub enum Readout {
     ClsMean,
     /// The class token, or the mean where there is none, then the means of the map's quadrants.
     Grid,
+    /// All tokens, pooled by a query that `probe` learns for each target.
+    Attentive,
 }
 
 fn activation(text: &str) -> Result<Activation, String> {

@@ -86,7 +86,7 @@ fn a_checkpoint_and_its_export_say_the_same() {
     args.extend(PROBE.iter().filter(|&&arg| arg != "--transforms" && arg != "color,flip"));
     let renders = json(&eqr(here, &args));
     let targets: Vec<&String> = renders["targets"].as_object().unwrap().keys().collect();
-    assert_eq!(targets, ["color", "rotation", "rotation_canonical"]);
+    assert_eq!(targets, ["color", "color_grid", "rotation", "rotation_canonical", "rotation_grid"]);
     let accuracy = json(&transfer(here, "run/checkpoints/ours-seed0", &[]));
     assert_eq!(accuracy, json(&transfer(here, "ours.safetensors", &[])));
     assert!(accuracy["top1"].as_f64().unwrap() >= 0.5, "three hues, chance 1/3: {accuracy}");
@@ -243,7 +243,11 @@ fn encoders_that_cannot_be_used_are_refused() {
         refused(&args, says);
     };
     probe("absent.pt", &[], &["encoder absent.pt", "No such file"]);
-    probe("tiny.toml", &[], &["encoder tiny.toml", "neither a file of weights nor TorchScript", "hint:"]);
+    probe(
+        "tiny.toml",
+        &[],
+        &["encoder tiny.toml", "neither a file of weights nor TorchScript or ONNX", "hint:"],
+    );
     probe("photos", &[], &["encoder photos", "holds no checkpoint"]);
     std::fs::write(here.join("zip.pt"), b"PK\x03\x04 and no archive at all").unwrap();
     probe("zip.pt", &[], &["encoder zip.pt", "not a TorchScript module", "state dict"]);

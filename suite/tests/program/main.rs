@@ -4,6 +4,7 @@
 //! A test that needs MPI, the shared data, a browser, LaTeX or a Python package is skipped if that is
 //! missing, unless `EQR_REQUIRE` names it.
 
+mod attentive;
 mod bad_input;
 mod broken_data;
 mod common;
@@ -28,6 +29,7 @@ mod measures;
 mod memory_of_packs;
 mod merged_runs;
 mod module_forms;
+mod onnx;
 mod out_of_memory;
 mod overwriting;
 mod perf_scale;

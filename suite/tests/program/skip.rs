@@ -3,7 +3,8 @@
 use std::io::Write;
 
 /// Prints that the current test, or the rest of it, is skipped because `need` is missing. Panics if
-/// `EQR_REQUIRE` names it: a comma-separated list of mpi, shared, browser, latex and python.
+/// `EQR_REQUIRE` names it: a comma-separated list of mpi, shared, browser, latex,
+/// python and onnx.
 pub fn skip(need: &str, why: &str) {
     let required = std::env::var("EQR_REQUIRE").unwrap_or_default();
     assert!(required.split(',').all(|word| word.trim() != need), "{why}, and EQR_REQUIRE names {need}");

@@ -1,0 +1,194 @@
+//! Attentive probes: the transformation between two views, predicted from all tokens of both.
+//!
+//! Tokens are many, so they are encoded in a pass of their own, which keeps those of one transform's pairs at
+//! a time, in half precision. The pairs, their targets and their epochs are those of the other probes.
+
+use std::cell::OnceCell;
+
+use anyhow::{Result, bail, ensure};
+use eqr_datasets::SetKind;
+use eqr_datasets::transforms::Transform;
+use eqr_probes::Problem;
+use eqr_probes::attentive::{TokenPairs, TokenProblem, fit};
+use eqr_probes::mlp::{Fit, ProbeConfig};
+use tch::{Kind, Tensor};
+
+use crate::console::with_progress;
+use crate::encoder::frozen::FrozenEncoder;
+use crate::encoder::representation::{FeatureEncoder, Representation};
+use crate::measure::duration;
+use crate::measure::evaluation::{DRAWS, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
+use crate::measure::pair_features::PairSet;
+use crate::measure::pair_sets::Photographs;
+use crate::measure::regression::Question;
+use crate::measure::render_pairs::Renders;
+use crate::registry::Readout;
+
+/// Bytes of a value.
+const HALF: f64 = 2.0;
+
+/// How attentive probes are fitted.
+pub struct AttentiveProbes<'a> {
+    /// The images.
+    pub evaluation: &'a Evaluation<'a>,
+    /// One probe for each of these.
+    pub seeds: &'a [u64],
+    /// Training.
+    pub config: &'a ProbeConfig,
+    /// Memory for tokens, in GB. While they are encoded, up to half as much is taken beside it.
+    pub memory: f64,
+}
+
+impl AttentiveProbes<'_> {
+    /// Fits the probes of every question that reads y of `sets`, which are the pairs of this evaluation, in
+    /// the order of [`Question::all`]. Each has one fit for each seed.
+    ///
+    /// # Errors
+    /// An encoder without tokens; tokens that take more memory than allowed; images that cannot be read;
+    /// training that diverges.
+    pub fn fit(&self, encoder: &FrozenEncoder, sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
+        let encoder = Tokens { encoder, scaling: OnceCell::new() };
+        let shape = encoder.shape()?;
+        self.check_memory(shape)?;
+        self.say_duration(&encoder, shape, sets);
+        match self.evaluation.pack.kind {
+            SetKind::Renders => self.of_renders(&encoder, shape, sets),
+            SetKind::Photographs => self.of_photographs(&encoder, shape, sets),
+        }
+    }
+
+    fn check_memory(&self, [tokens, width]: [i64; 2]) -> Result<()> {
+        let images = self.images_at_a_time();
+        let needed = HALF * images as f64 * (tokens * width) as f64 / 1e9;
+        ensure!(
+            needed <= self.memory,
+            "--readout attentive: {tokens} tokens of width {width} of {images} images take {needed:.1} GB, \
+             more than --token-memory {}\nhint: give --token-memory {:.0}, or fewer --train-pairs and \
+             --test-pairs (all probes then read these), or a smaller --size",
+            self.memory,
+            needed.ceil()
+        );
+        Ok(())
+    }
+
+    /// Number of images whose tokens are kept at a time.
+    fn images_at_a_time(&self) -> usize {
+        let Evaluation { pack, train, test, .. } = self.evaluation;
+        match pack.kind {
+            SetKind::Renders => train.indices().len() + test.indices().len(),
+            SetKind::Photographs => {
+                let photographs = [self.evaluation.train_photographs(), self.evaluation.test_photographs()];
+                2 * DRAWS as usize * photographs.iter().map(Vec::len).sum::<usize>()
+            }
+        }
+    }
+
+    fn say_duration(&self, encoder: &Tokens, tokens: [i64; 2], sets: &[PairSet]) {
+        let combined = sets.iter().any(|set| set.combined);
+        duration::say_encoding(encoder.encoder, self.evaluation.views(combined));
+        let questions: Vec<Question> = questions(sets).collect();
+        duration::say_attentive(&questions, tokens, self.seeds.len(), self.config);
+    }
+
+    /// All tasks share the same images, whose pairs are drawn anew for each epoch.
+    fn of_renders(&self, encoder: &Tokens, shape: [i64; 2], sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
+        let Evaluation { train, test, probe, .. } = self.evaluation;
+        let train = Renders::encode(encoder, train, probe.train_pairs, TRAIN_PAIRS_SEED)?;
+        let test = Renders::encode(encoder, test, probe.test_pairs, TEST_PAIRS_SEED)?;
+        let pairs = |renders: &Renders| {
+            let rows = renders.rows();
+            let images = as_tokens(renders.images(), shape);
+            TokenPairs {
+                first: images.shallow_clone(),
+                second: images,
+                first_rows: rows.first,
+                second_rows: rows.second,
+            }
+        };
+        questions(sets).map(|question| self.fit_one(&question, pairs(&train), pairs(&test))).collect()
+    }
+
+    /// Every transform has its own second views; its tasks share them.
+    fn of_photographs(&self, encoder: &Tokens, shape: [i64; 2], sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
+        let evaluation = self.evaluation;
+        let encode = |source, units, seed| Photographs::encode(encoder, source, units, seed);
+        let train = encode(evaluation.train, evaluation.train_photographs(), TRAIN_PAIRS_SEED)?;
+        let test = encode(evaluation.test, evaluation.test_photographs(), TEST_PAIRS_SEED)?;
+        let mut fits = Vec::new();
+        for alike in sets.chunk_by(|a, b| a.combined && b.combined) {
+            let transforms = transforms_of(evaluation, &alike[0]);
+            let seconds = |photographs: &Photographs| {
+                let (second, _) = photographs.second_views(encoder, &transforms)?;
+                Ok::<_, anyhow::Error>(as_tokens(&second.y, shape))
+            };
+            let (train_second, test_second) = (seconds(&train)?, seconds(&test)?);
+            let pairs = |photographs: &Photographs, second: &Tensor| {
+                let first = as_tokens(&photographs.first.y, shape);
+                let rows = Tensor::arange(first.size()[0], (Kind::Int64, first.device()));
+                let second = second.shallow_clone();
+                TokenPairs { first, second, first_rows: rows.shallow_clone(), second_rows: rows }
+            };
+            for question in questions(alike) {
+                let splits = (pairs(&train, &train_second), pairs(&test, &test_second));
+                fits.push(self.fit_one(&question, splits.0, splits.1)?);
+            }
+        }
+        Ok(fits)
+    }
+
+    fn fit_one(&self, question: &Question, train: TokenPairs, test: TokenPairs) -> Result<Vec<Fit>> {
+        let Problem { name, train_t, redraw, test_t, .. } = question.problem();
+        let redraw = redraw.map(|redraw| (redraw.pairs, redraw.target));
+        let label = format!("attentive probes of {name}, epochs");
+        let problem = TokenProblem { name, train, train_t, redraw, test, test_t };
+        Ok(with_progress(&label, |tick| fit(&problem, self.seeds, self.config, tick))?)
+    }
+}
+
+/// The questions that attentive probes answer: those of all of y.
+fn questions(sets: &[PairSet]) -> impl Iterator<Item = Question<'_>> {
+    sets.iter().flat_map(|set| Question::all(set, Readout::Y))
+}
+
+/// The transforms that make the second views of a set of pairs.
+fn transforms_of(evaluation: &Evaluation, set: &PairSet) -> Vec<Transform> {
+    let active = evaluation.transforms.active.iter().copied();
+    active.filter(|transform| set.combined || transform.name() == set.task).collect()
+}
+
+/// Tokens that were kept as rows (N, T D), as (N, T, D).
+fn as_tokens(rows: &Tensor, [tokens, width]: [i64; 2]) -> Tensor {
+    rows.view([-1, tokens, width])
+}
+
+/// Represents an image by all its tokens, one after the other, in half precision.
+struct Tokens<'a> {
+    encoder: &'a FrozenEncoder,
+    /// Mean and one over the standard deviation of every channel over the first images, (D). They make tokens
+    /// fit into half precision, whatever their unit; the probe standardises them itself.
+    scaling: OnceCell<[Tensor; 2]>,
+}
+
+impl Tokens<'_> {
+    /// Number and width of an image's tokens.
+    fn shape(&self) -> Result<[i64; 2]> {
+        match self.encoder.tokens_of_blank()?.size()[..] {
+            [_, tokens, width] => Ok([tokens, width]),
+            ref other => bail!("tokens have shape {other:?}, expected (N, T, D)"),
+        }
+    }
+}
+
+impl FeatureEncoder for Tokens<'_> {
+    fn represent(&self, images: &Tensor) -> Result<Representation> {
+        let tokens = self.encoder.tokens(images)?; // (B, T, D)
+        let [mean, rate] = self.scaling.get_or_init(|| {
+            let rows = tokens.flatten(0, 1);
+            let std = rows.std_dim([0i64].as_slice(), false, false);
+            let std = std.where_self(&std.gt(0.0), &std.ones_like());
+            [rows.mean_dim([0i64].as_slice(), false, None), std.reciprocal()]
+        });
+        let y = ((tokens - mean) * rate).to_kind(Kind::Half).flatten(1, 2);
+        Ok(Representation { y, grid: None })
+    }
+}
