@@ -47,10 +47,7 @@ pub fn write_labelled(path: &Path, data: &TransferData) -> Result<()> {
             let x = Vec::<f32>::try_from(x.to_device(Device::Cpu).to_kind(Kind::Float).reshape([-1]))?;
             let y = Vec::<i64>::try_from(y.to_device(Device::Cpu))?;
             let group = file.create_group(name)?;
-            group
-                .new_dataset_builder()
-                .with_data(&Array2::from_shape_vec(shape, x)?)
-                .create("features")?;
+            group.new_dataset_builder().with_data(&Array2::from_shape_vec(shape, x)?).create("features")?;
             group.new_dataset_builder().with_data(&Array1::from_vec(y)).create("labels")?;
         }
         Ok(file.close()?)

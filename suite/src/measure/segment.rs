@@ -108,7 +108,7 @@ pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> V
     let classes = score.classes.iter().zip(class_names).flat_map(|(class, name)| {
         [(CLASS_IOU, class.iou), (CLASS_ACCURACY, class.accuracy)]
             .into_iter()
-            .filter_map(move |(measure, value)| Some(measure.value_of_class(name, Some(seed), value?)))
+            .filter_map(move |(measure, value)| Some(measure.value_of(name, Some(seed), value?)))
     });
     all.chain(classes).collect()
 }

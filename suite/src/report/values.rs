@@ -68,6 +68,8 @@ pub struct Sample {
     external: bool,
     /// Values in the draws of a bootstrap over test objects, of an encoder that exists once.
     resampled: Option<Resampled>,
+    /// Interval of the mean over random draws of training images, of an encoder that exists once.
+    over_draws: Option<(f64, f64)>,
 }
 
 /// How two samples were compared.
@@ -220,13 +222,18 @@ impl Sample {
     }
 
     /// Mean, spread and interval over the pretraining seeds. The interval of an encoder that exists once is
-    /// that of the bootstrap over its test objects.
+    /// that of the bootstrap over its test objects, or that over draws of training images.
     pub fn summary(&self) -> Option<Summary> {
         let summary = Summary::from_values(&self.values()).ok()?;
-        Some(match self.draws_of_one() {
-            Some(draws) => Summary { ci95: Some(draws.interval()), ..summary },
-            None => summary,
-        })
+        let of_one = self.draws_of_one().map(Resampled::interval).or(self.over_draws);
+        Some(Summary { ci95: of_one.or(summary.ci95), ..summary })
+    }
+
+    /// The sample with the Student interval over its draws, if it is one encoder that was trained elsewhere.
+    pub fn with_interval_over_draws(&self) -> Sample {
+        let draws = self.draws.values().next().filter(|_| self.is_fixed());
+        let summary = draws.and_then(|draws| Summary::from_values(draws).ok());
+        Sample { over_draws: summary.and_then(|summary| summary.ci95), ..self.clone() }
     }
 
     /// The draws over test objects, if it is one encoder that was trained elsewhere.
@@ -251,7 +258,7 @@ impl Sample {
             Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
-        (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled })
+        (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled, over_draws: None })
     }
 
     /// Every value of the sample plus `by`.
@@ -259,7 +266,7 @@ impl Sample {
         let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
         let draws = self.draws.iter().map(|(seed, draws)| (*seed, shift(draws))).collect();
         let resampled = self.resampled.as_ref().map(|resampled| resampled.shifted(by));
-        Sample { draws, external: self.external, resampled }
+        Sample { draws, external: self.external, resampled, over_draws: None }
     }
 
     /// The mean over the draws of every pretraining seed.
