@@ -8,7 +8,7 @@
 //! - [`redraw`]: training pairs of the regression probes that change with the epoch;
 //! - [`r2`]: the two definitions of R2, and the constant predictor as the floor of each;
 //! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
-//!   mAcc, aAcc;
+//!   mAcc, aAcc, and their bootstrap over [`scene_pixels`];
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
 //! - [`Invariance`] and [`effective_rank()`] of representations; [`PrincipalComponents`];
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
@@ -46,6 +46,7 @@ pub mod redraw;
 pub mod retrieval;
 pub mod ridge;
 mod scaling;
+pub mod scene_pixels;
 pub mod scenes;
 pub mod segmentation_head;
 pub mod sequential;

@@ -52,7 +52,7 @@ pub struct MeasuredValue {
 }
 
 /// The values of a metric in the draws of a bootstrap over test objects
-/// ([`eqr_probes::bootstrap`]), for its mean over probe seeds.
+/// ([`eqr_probes::bootstrap`]), for its mean over the seeds of its cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResampledMetric {
     /// As in [`Metric`].
