@@ -421,7 +421,7 @@ fn one_encoder_has_intervals_over_the_test_scenes() {
     assert!(draws[0].len() == 1000 && draws[0] != draws[1]);
     let mut mean: Vec<f64> = draws[0].iter().zip(&draws[1]).map(|(a, b)| (a + b) / 2.0).collect();
     mean.sort_by(f64::total_cmp);
-    let table = eqr(here, &["report", "run", "--only", "segmentation", "--format", "json"]);
+    let table = eqr(here, &["report", "run", "--only", "segmentation", "--format", "csv"]);
     succeeded(&table);
     let table = String::from_utf8(table.stdout).unwrap();
     // between the 25th and the 26th of 1000 draws
