@@ -234,7 +234,7 @@ pub fn resample(objects: &Objects, statistics: &[Statistic]) -> Vec<Option<Resam
 }
 
 /// How often each of the draws holds each object, (draws, objects).
-fn counts(objects: usize, draws: std::ops::Range<usize>) -> Tensor {
+pub(crate) fn counts(objects: usize, draws: std::ops::Range<usize>) -> Tensor {
     let mut counts = vec![0.0f64; draws.len() * objects];
     for (row, draw) in draws.clone().enumerate() {
         let row = &mut counts[row * objects..(row + 1) * objects];

@@ -119,6 +119,20 @@ pub enum Error {
         /// Number of classes.
         classes: usize,
     },
+    /// Some classes have fewer training images than a few-shot draw takes.
+    #[error(
+        "{name}: draws of {shots} training images of each class, but class {} has {}{}\nhint: ask for fewer images, or leave out small classes",
+        found[0].0, found[0].1,
+        if found.len() > 1 { format!(", and {} more classes have too few", found.len() - 1) } else { String::new() }
+    )]
+    FewImages {
+        /// Name of the problem.
+        name: String,
+        /// Number of images of each class.
+        shots: u64,
+        /// The classes with fewer, at least one, and their numbers of images.
+        found: Vec<(usize, u64)>,
+    },
     /// Fewer samples than classes.
     #[error(
         "{name}: {samples} training samples for {classes} classes, expected at least one sample per class"

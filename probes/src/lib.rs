@@ -5,10 +5,11 @@
 //! - [`ridge`]: the same with linear regression in closed form;
 //! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
 //! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of penalty strengths, and [`knn`];
+//!   [`few_shot`]: the same on a few images of each class;
 //! - [`redraw`]: training pairs of the regression probes that change with the epoch;
 //! - [`r2`]: the two definitions of R2, and the constant predictor as the floor of each;
 //! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
-//!   mAcc, aAcc;
+//!   mAcc, aAcc, and their bootstrap over [`scene_pixels`];
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
 //! - [`Invariance`] and [`effective_rank()`] of representations; [`PrincipalComponents`];
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
@@ -28,6 +29,7 @@ mod doubles;
 mod draws;
 mod effective_rank;
 mod error;
+pub mod few_shot;
 pub mod hypernet;
 mod invariance;
 pub mod knn;
@@ -46,6 +48,7 @@ pub mod redraw;
 pub mod retrieval;
 pub mod ridge;
 mod scaling;
+pub mod scene_pixels;
 pub mod scenes;
 pub mod segmentation_head;
 pub mod sequential;

@@ -8,6 +8,7 @@ use crate::checks::{check_above_zero, check_classes, check_config, check_positiv
 use crate::confusion::Confusion;
 use crate::error::{Error, Result, TensorRole};
 use crate::hypernet::HyperNet;
+use crate::scene_pixels::ScenePixels;
 use crate::scenes::{CropSpec, Crops, Scenes, check_mask, read};
 use eqr_models::Collective;
 use eqr_models::collective::shares;
@@ -215,7 +216,16 @@ fn sum_gradients(parameters: &[Tensor], ranks: &dyn Collective) {
     });
 }
 
-/// The confusion matrix of `head` over all scenes, the same on every rank. Each of n ranks processes every
+/// What a head predicts for all scenes, against their masks.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// Confusion matrix of all scenes together.
+    pub confusion: Confusion,
+    /// Pixels of each scene, in the order of the scenes.
+    pub scenes: ScenePixels,
+}
+
+/// Holds the predictions of `head` for all scenes against their masks, with the same result on every rank. Each of n ranks processes every
 /// n-th scene. `progress` is called with the number of finished scenes on this rank and their total number.
 ///
 /// # Errors
@@ -229,18 +239,23 @@ pub fn evaluate(
     config: &SegmentConfig,
     ranks: &dyn Collective,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Confusion> {
+) -> Result<Evaluated> {
     let mut confusion = Confusion::new(classes as usize);
+    let mut pixels = ScenePixels::new(scenes.count(), classes);
     // neighbouring scenes may have the same size, so the ranks take scenes in turn
     let own = (ranks.rank()..scenes.count()).step_by(ranks.size());
     let count = own.len();
     for (done, index) in own.enumerate() {
         let (image, mask) = read(scenes, &[index])?.remove(0);
-        confusion.add(&predict(encoder, head, &image, config)?, &mask, void)?;
+        let mut of_scene = Confusion::new(classes as usize);
+        of_scene.add(&predict(encoder, head, &image, config)?, &mask, void)?;
+        confusion.merge(&of_scene);
+        pixels.set(index, &of_scene);
         progress(done + 1, count);
     }
     confusion.sum_over(ranks);
-    Ok(confusion)
+    pixels.sum_over(ranks);
+    Ok(Evaluated { confusion, scenes: pixels })
 }
 
 /// Predicted classes (H, W), int64, for `image` (3, H, W). Logits are averaged over windows of side `crop`,

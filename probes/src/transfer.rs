@@ -222,7 +222,8 @@ fn point(fit: &Logistic, val: &LabelledSplit) -> GridPoint {
     }
 }
 
-fn check(data: &TransferData) -> Result<()> {
+/// Fails for data that no model can be fitted to or scored on.
+pub(crate) fn check(data: &TransferData) -> Result<()> {
     let TransferData { name, train, val, test, classes } = data;
     let classes = *classes as i64;
     check_classes(classes)?;

@@ -19,6 +19,9 @@ pub const ON_TRAINING_OBJECTS: &str = "_train";
 /// Prefix of transfer accuracies that are measured by nearest neighbours instead of the linear classifier.
 pub const BY_NEIGHBOURS: &str = "knn_";
 
+/// Prefix of transfer accuracies on a few training images of each class. A slash and their number follow.
+pub const FEW_SHOT: &str = "few_shot_";
+
 /// Which way a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,7 +108,8 @@ pub enum Level {
 pub struct Measure {
     /// Family of the tasks that it measures.
     pub family: TaskFamily,
-    /// Name in `metrics.csv`. A name that ends with a slash is followed by the name of a class.
+    /// Name in `metrics.csv`. A name that ends with a slash is followed by what it is measured for: a class, or
+    /// a number of images.
     pub metric: &'static str,
     /// `R2`, `fraction`, `MSE`, ...
     pub unit: &'static str,
@@ -178,6 +182,10 @@ measures! {
     LinearTransfer, Some("neighbours") => {
         KNN_TOP1: "knn_top1", "fraction", Higher, Detail, "top-1";
         KNN_MEAN_PER_CLASS: "knn_mean_per_class", "fraction", Higher, Detail, "mean per class";
+    }
+    LinearTransfer, Some("few shots") => {
+        FEW_SHOT_TOP1: "few_shot_top1/", "fraction", Higher, Detail, "top-1";
+        FEW_SHOT_MEAN_PER_CLASS: "few_shot_mean_per_class/", "fraction", Higher, Detail, "mean per class";
     }
     LinearTransfer, None => {
         LAMBDA: "lambda", "strength", Higher, Detail, "lambda";
@@ -419,6 +427,8 @@ mod tests {
         assert_eq!(R2Metric::PER_OUTPUT.to_string(), R2.metric);
         assert_eq!(KNN_TOP1.metric, format!("{BY_NEIGHBOURS}{}", TRANSFER_TOP1.metric));
         assert_eq!(KNN_MEAN_PER_CLASS.metric, format!("{BY_NEIGHBOURS}{}", TRANSFER_MEAN_PER_CLASS.metric));
+        assert_eq!(FEW_SHOT_TOP1.metric, format!("{FEW_SHOT}{}/", TRANSFER_TOP1.metric));
+        assert_eq!(FEW_SHOT_MEAN_PER_CLASS.metric, format!("{FEW_SHOT}{}/", TRANSFER_MEAN_PER_CLASS.metric));
         for (k, measure) in eqr_probes::retrieval::HITS.iter().zip(HITS) {
             assert_eq!(measure.metric, format!("hits_{k}"));
         }

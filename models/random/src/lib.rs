@@ -43,6 +43,8 @@ pub enum Purpose {
     SegmentationCrop = 0x105,
     /// Which objects a bootstrap draw holds. The seed is the number of objects, the index the draw.
     Bootstrap = 0x106,
+    /// Which training images of a class a few-shot draw holds. The seed is the draw, the index the class.
+    FewShot = 0x107,
 }
 
 impl Purpose {
@@ -103,7 +105,8 @@ mod tests {
             0x2009_9994_3be7_1573,
         ];
         assert_eq!(samples, expected);
-        let purposes = [ProbeWeights, ProbeOrder, ProbeView, TargetPermutation, SegmentationCrop, Bootstrap];
+        let purposes =
+            [ProbeWeights, ProbeOrder, ProbeView, TargetPermutation, SegmentationCrop, Bootstrap, FewShot];
         let probes = purposes.map(|purpose| probe_rng(1, 2, purpose).r#gen::<u64>());
         let expected = [
             0x101c_6a34_6aa8_0e38,
@@ -112,6 +115,7 @@ mod tests {
             0xdbce_9efe_e687_ffd7,
             0x6b3a_e88d_0936_854d,
             0xc96f_193c_9676_83be,
+            0x4dec_ea08_048e_3f71,
         ];
         assert_eq!(probes, expected);
         assert_eq!(parameter_rng(7, "blocks.0.norm1.weight").r#gen::<u64>(), 0x5709_837b_e7cf_8104);

@@ -1,5 +1,6 @@
 //! Integration tests of eqr-probes.
 
+mod few_shot;
 mod linear_classification;
 mod logistic;
 mod measures;

@@ -6,7 +6,7 @@ use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_probes::Error;
 use eqr_probes::hypernet::HyperNet;
 use eqr_probes::scenes::{Scene, Scenes};
-use eqr_probes::segmentation_head::{Encoder, Maps, SegmentConfig, evaluate, predict, train};
+use eqr_probes::segmentation_head::{Encoder, Evaluated, Maps, SegmentConfig, evaluate, predict, train};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 3;
@@ -81,6 +81,7 @@ fn colours_are_learned_and_found_in_new_scenes() {
         let new = Rectangles { count: 5, shift: 100 };
         evaluate(&Patches, head, &new, (CLASSES, VOID), &config, &Solo, &mut |_, _| {})
             .unwrap()
+            .confusion
             .score()
             .unwrap()
     };
@@ -101,19 +102,21 @@ fn colours_are_learned_and_found_in_new_scenes() {
     assert!(again.is_ok());
 }
 
-/// The losses of all steps and the confusion matrix over 7 scenes, for each rank.
-fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>)> {
+/// The losses of all steps, the confusion matrix over 21 scenes, and the draws of its mIoU, for each rank.
+fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>, Vec<f64>)> {
     run_on_threads(ranks, Sums::AtOnce, |ranks| {
         let mut losses = Vec::new();
         let scenes = Rectangles { count: 9, shift: 0 };
         let mut tick = |_, loss| losses.push(loss);
         let head = train(&Patches, &scenes, (CLASSES, VOID), 1, config, ranks, &mut tick).unwrap();
-        let test = Rectangles { count: 7, shift: 50 };
+        let test = Rectangles { count: 21, shift: 50 };
         let mut last = (0, 0);
         let mut tick = |done, all| last = (done, all);
-        let confusion = evaluate(&Patches, &head, &test, (CLASSES, VOID), config, ranks, &mut tick).unwrap();
+        let Evaluated { confusion, scenes } =
+            evaluate(&Patches, &head, &test, (CLASSES, VOID), config, ranks, &mut tick).unwrap();
         assert_eq!(last.0, last.1, "every scene of the rank is done");
-        (losses, confusion.pixels().to_vec())
+        let draws = scenes.resample().unwrap().miou.values().to_vec();
+        (losses, confusion.pixels().to_vec(), draws)
     })
 }
 
@@ -122,7 +125,7 @@ fn on_ranks(ranks: usize, config: &SegmentConfig) -> Vec<(Vec<f64>, Vec<u64>)> {
 fn ranks_change_nothing() {
     for batch in [5, 2] {
         let config = SegmentConfig { steps: 12, batch, ..quick() };
-        let (losses, pixels) = on_ranks(1, &config).remove(0);
+        let (losses, pixels, draws) = on_ranks(1, &config).remove(0);
         let all: u64 = pixels.iter().sum();
         for ranks in [2, 3] {
             let found = on_ranks(ranks, &config);
@@ -136,6 +139,8 @@ fn ranks_change_nothing() {
             assert_eq!(found[0].1.iter().sum::<u64>(), all, "every scene counts once");
             let apart: u64 = pixels.iter().zip(&found[0].1).map(|(a, b)| a.abs_diff(*b)).sum();
             assert!(apart * 1000 < all, "batch {batch}, {ranks} ranks: {apart} of {all} pixels");
+            let off = draws.iter().zip(&found[0].2).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 0.01, "the scenes keep their places: {off}");
         }
     }
 }

@@ -11,6 +11,7 @@ use eqr_datasets::Pack;
 use eqr_datasets::output::{Output, OutputKind};
 use eqr_models::Collective;
 use eqr_probes::Error;
+use eqr_probes::bootstrap::Resampled;
 use eqr_probes::confusion::{ClassScore, SegmentationScore};
 use eqr_probes::segmentation_head::SegmentConfig;
 use eqr_probes::stats::Summary;
@@ -26,10 +27,11 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
-use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, segment};
-use crate::registry::{AACC, MACC, MIOU};
+use crate::measure::segment::{LossPoint, SegmentationScenes, Segmented, draw, resampled, segment};
+use crate::registry::{AACC, MACC, MIOU, Measure};
 use crate::run_folder::csv_text::guarded;
 use crate::run_folder::encoder_description::EncoderDescription;
+use crate::run_folder::metric::ResampledMetric;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 
 /// Options of `segment`; the defaults are the protocol's.
@@ -123,17 +125,30 @@ impl Outputs {
     }
 }
 
+/// The scores of a head.
+struct HeadScore {
+    score: SegmentationScore,
+    /// Draws of a bootstrap over the test scenes.
+    resampled: Vec<ResampledMetric>,
+}
+
+impl HeadScore {
+    fn new(Segmented { confusion, scenes, .. }: &Segmented) -> Outcome<HeadScore> {
+        Ok(HeadScore { score: confusion.score().map_err(Failure::bad_input)?, resampled: resampled(scenes) })
+    }
+}
+
 /// The scores of all heads.
 struct Scores {
     /// What the encoder is.
     encoder: Option<EncoderDescription>,
     class_names: Vec<String>,
     /// One per seed.
-    seeds: Vec<SegmentationScore>,
+    seeds: Vec<HeadScore>,
     /// One per seed.
     curves: Vec<Vec<LossPoint>>,
     /// Scores of heads on an encoder with random weights, one per seed; empty if there is none.
-    floor: Vec<SegmentationScore>,
+    floor: Vec<HeadScore>,
 }
 
 /// Trains the heads and prints their scores.
@@ -162,9 +177,10 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
         floor: Vec::new(),
     };
     for seed in 0..args.seeds {
-        let Segmented { head, confusion, curve } =
+        let segmented =
             segment(&encoder, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
-        scores.seeds.push(confusion.score().map_err(Failure::bad_input)?);
+        scores.seeds.push(HeadScore::new(&segmented)?);
+        let Segmented { head, curve, .. } = segmented;
         scores.curves.push(curve);
         let pictured = outputs.as_ref().filter(|_| seed == 0 && args.pictures > 0);
         let drawn = pictured.map_or(Ok(()), |outputs| {
@@ -177,9 +193,9 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     if let Some(untrained) = untrained {
         say("heads on the same architecture with random weights (--no-floor saves their time)");
         for seed in 0..args.seeds {
-            let Segmented { confusion, .. } =
+            let segmented =
                 segment(&untrained, &scenes, seed, &config, ranks).map_err(|error| on_rank(error, ranks))?;
-            scores.floor.push(confusion.score().map_err(Failure::bad_input)?);
+            scores.floor.push(HeadScore::new(&segmented)?);
         }
     }
     let written = outputs.as_ref().map_or(Ok(()), |outputs| Ok(outputs.classes.write(&scores.as_csv()?)?));
@@ -229,7 +245,7 @@ fn on_rank(error: Error, ranks: &dyn Collective) -> Failure {
 impl Scores {
     /// A score of `class`, one per seed.
     fn class(&self, class: usize, score: impl Fn(&ClassScore) -> Option<f64>) -> Vec<Option<f64>> {
-        self.seeds.iter().map(|seed| score(&seed.classes[class])).collect()
+        self.seeds.iter().map(|seed| score(&seed.score.classes[class])).collect()
     }
 
     fn as_json(&self, data: &str) -> String {
@@ -244,7 +260,7 @@ impl Scores {
                 "name": name,
                 "iou": self.class(class, |score| score.iou),
                 "accuracy": self.class(class, |score| score.accuracy),
-                "pixels": self.seeds[0].classes[class].pixels,
+                "pixels": self.seeds[0].score.classes[class].pixels,
             })
         };
         all.insert("classes".into(), self.class_names.iter().enumerate().map(class).collect());
@@ -259,7 +275,7 @@ impl Scores {
         csv.write_record(CLASS_COLUMNS)?;
         let text = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         for (class, name) in self.class_names.iter().enumerate() {
-            for (seed, score) in self.seeds.iter().enumerate() {
+            for (seed, HeadScore { score, .. }) in self.seeds.iter().enumerate() {
                 let ClassScore { iou, accuracy, pixels } = score.classes[class];
                 csv.write_record([
                     &*guarded(name),
@@ -288,7 +304,7 @@ impl Scores {
                 &*one_line(name),
                 &cell(&iou),
                 &cell(&accuracy),
-                &self.seeds[0].classes[class].pixels.to_string(),
+                &self.seeds[0].score.classes[class].pixels.to_string(),
             ]);
         }
         let head = metrics_line(&self.seeds);
@@ -305,31 +321,48 @@ impl Scores {
         } else {
             String::new()
         };
-        format!("{head}  ({seeds})\n{floor}{table}\n{left_out}")
+        let interval =
+            if self.seeds[0].resampled.is_empty() { "" } else { " [95% interval over test scenes]" };
+        format!("{head}  ({seeds}{interval})\n{floor}{table}\n{left_out}")
     }
 }
 
-/// The scores over all classes, one per seed.
-fn metrics(seeds: &[SegmentationScore]) -> [(&'static str, Vec<f64>); 3] {
-    let values = |score: fn(&SegmentationScore) -> f64| seeds.iter().map(score).collect();
-    [
-        (MIOU.metric, values(|seed| seed.miou)),
-        (MACC.metric, values(|seed| seed.macc)),
-        (AACC.metric, values(|seed| seed.aacc)),
-    ]
+/// A score over all classes.
+struct Score {
+    metric: &'static str,
+    /// One per seed.
+    values: Vec<f64>,
+    /// 95% interval of their mean over the test scenes, if there are enough scenes.
+    ci95: Option<(f64, f64)>,
 }
 
-fn metrics_json(seeds: &[SegmentationScore]) -> Map<String, Value> {
-    let metric = |(name, values): (&str, Vec<f64>)| {
+/// The scores over all classes.
+fn metrics(seeds: &[HeadScore]) -> [Score; 3] {
+    let of = |measure: Measure, value: fn(&SegmentationScore) -> f64| {
+        let values = seeds.iter().map(|seed| value(&seed.score)).collect();
+        let draws =
+            seeds.iter().flat_map(|seed| &seed.resampled).filter(|draws| draws.metric == measure.metric);
+        let draws: Vec<Resampled> =
+            draws.filter_map(|draws| Resampled::from_values(draws.values.clone())).collect();
+        let mean = Resampled::mean(&draws.iter().collect::<Vec<_>>());
+        Score { metric: measure.metric, values, ci95: mean.map(|mean| mean.interval()) }
+    };
+    [of(MIOU, |seed| seed.miou), of(MACC, |seed| seed.macc), of(AACC, |seed| seed.aacc)]
+}
+
+fn metrics_json(seeds: &[HeadScore]) -> Map<String, Value> {
+    let metric = |Score { metric, values, ci95 }: Score| {
         let summary = summary(&values);
-        (name.to_owned(), json!({"mean": summary.mean, "std": summary.std, "values": values}))
+        let value = json!({"mean": summary.mean, "std": summary.std, "ci95": ci95, "values": values});
+        (metric.to_owned(), value)
     };
     metrics(seeds).into_iter().map(metric).collect()
 }
 
-fn metrics_line(seeds: &[SegmentationScore]) -> String {
-    let spread = |(name, values): (&str, Vec<f64>)| {
-        format!("{name} {}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
+fn metrics_line(seeds: &[HeadScore]) -> String {
+    let spread = |Score { metric, values, ci95 }: Score| {
+        let interval = ci95.map(|(low, high)| format!(" [{low:.4}, {high:.4}]")).unwrap_or_default();
+        format!("{metric} {}{interval}", cell(&values.into_iter().map(Some).collect::<Vec<_>>()))
     };
     metrics(seeds).map(spread).join("  ")
 }

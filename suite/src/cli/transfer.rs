@@ -8,8 +8,11 @@ use clap::Args;
 use eqr_datasets::output::Output;
 use eqr_datasets::pack::PackedSplit;
 use eqr_models::Collective;
+use eqr_probes::Accuracy;
+use eqr_probes::few_shot::{self, FewShot, FewShotConfig, few_shot};
 use eqr_probes::knn::NEIGHBOURS;
 use eqr_probes::logistic::LogisticConfig;
+use eqr_probes::stats::Summary;
 use eqr_probes::transfer::{GridEnd, Transfer, TransferData, transfer};
 use serde_json::{Value, json};
 use tch::Device;
@@ -24,7 +27,7 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::feature_file::{FEATURES, FeatureFile, write_labelled};
-use crate::measure::transfer::{ImageEncoder, end_of_grid_note, resampled, transfer_data};
+use crate::measure::transfer::{ImageEncoder, end_of_grid_note, resampled, transfer_data, unfinished_note};
 use crate::registry::{
     KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
 };
@@ -44,6 +47,12 @@ pub struct TransferArgs {
     /// split.
     #[arg(long, default_value_t = Preparation::default().val_fraction, requires = "encoder")]
     val_fraction: f64,
+    /// Also classify after this many training images of each class, for several random draws of them: 1,2,5,10.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    few_shot: Vec<u64>,
+    /// Random draws of these images.
+    #[arg(long, default_value_t = few_shot::DRAWS, requires = "few_shot")]
+    draws: u64,
     /// Maximum number of L-BFGS iterations per fit.
     #[arg(long, default_value_t = 500)]
     iterations: usize,
@@ -68,28 +77,30 @@ pub struct TransferArgs {
 /// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let worker = Worker::start(ranks, args.threads)?;
+    let shots = args.shots();
+    agree(ranks, shots.iter().try_for_each(FewShotConfig::validate).map_err(Into::into))?;
     let output = agree(ranks, args.features_output())?;
-    let Features { data, floor, encoder } = agree(ranks, features(args, worker.device))?;
+    let Features { data, floor, encoder } = agree(ranks, features(args, shots.as_ref(), worker.device))?;
     if let Some(output) = output.filter(|_| worker.leads()) {
         output.write_with(|path| write_labelled(path, &data)).map_err(Failure::run)?;
     }
     let [rows, features] = data.train.x.size()[..] else { unreachable!("features are (N, D)") };
     duration::say_transfer([rows, features, data.classes as i64], worker.device);
-    let result = fit(args, "logistic regression", &data, ranks)?;
-    let floor = floor.map(|floor| fit(args, "logistic regression, random weights", &floor, ranks));
+    let result = fit(args, shots.as_ref(), "logistic regression", &data, ranks)?;
+    let floor =
+        floor.map(|floor| fit(args, shots.as_ref(), "logistic regression, random weights", &floor, ranks));
     let floor = floor.transpose()?;
     if !worker.leads() {
         return Ok(());
     }
-    let unfinished = result.grid.iter().filter(|point| !point.converged).count();
+    let grid = &result.transfer.grid;
+    let unfinished = grid.iter().filter(|point| !point.converged).count();
     if unfinished > 0 {
-        say(&format!(
-            "note: {unfinished} of {} fits stopped at {} iterations",
-            result.grid.len(),
-            args.iterations
-        ));
+        say(&format!("note: {unfinished} of {} fits stopped at {} iterations", grid.len(), args.iterations));
     }
-    if let Some(note) = end_of_grid_note(result.lambda) {
+    for note in
+        [unfinished_note(&result.few_shot), end_of_grid_note(result.transfer.lambda)].into_iter().flatten()
+    {
         say(&note);
     }
     let text = if args.json {
@@ -107,6 +118,10 @@ impl TransferArgs {
         let output = |path: &PathBuf| Output::new(path, &FEATURES, &self.input.files(), self.force);
         Ok(self.write_features.as_ref().map(output).transpose()?)
     }
+
+    fn shots(&self) -> Option<FewShotConfig> {
+        (!self.few_shot.is_empty()).then(|| FewShotConfig { shots: self.few_shot.clone(), draws: self.draws })
+    }
 }
 
 /// Labelled features.
@@ -119,7 +134,7 @@ struct Features {
 }
 
 /// The features of a file, or of an encoder on a pack.
-fn features(args: &TransferArgs, device: Device) -> Result<Features> {
+fn features(args: &TransferArgs, shots: Option<&FewShotConfig>, device: Device) -> Result<Features> {
     match args.input.open(device)? {
         Source::Features(path) => {
             Ok(Features { data: FeatureFile::open(path)?.transfer_data(device)?, floor: None, encoder: None })
@@ -129,7 +144,7 @@ fn features(args: &TransferArgs, device: Device) -> Result<Features> {
             let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
             let of = |encoder: &FrozenEncoder| {
-                transfer_data(&pack, ImageEncoder::frozen(encoder, device), &preparation)
+                transfer_data(&pack, ImageEncoder::frozen(encoder, device), &preparation, shots)
             };
             let data = of(&encoder)?;
             let untrained = if args.no_floor { None } else { encoder.untrained()? };
@@ -139,14 +154,34 @@ fn features(args: &TransferArgs, device: Device) -> Result<Features> {
     }
 }
 
-/// Fits the grid to the features.
-fn fit(args: &TransferArgs, label: &str, data: &TransferData, ranks: &dyn Collective) -> Outcome<Transfer> {
-    let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
-    with_progress(&format!("{label}, fits ended"), |tick| transfer(data, &config, ranks, tick))
-        .map_err(failure)
+/// What is found of an encoder.
+struct Found {
+    transfer: Transfer,
+    /// One for each number of images; empty if none is asked for.
+    few_shot: Vec<FewShot>,
 }
 
-fn as_json(result: &Transfer, floor: Option<&Transfer>, encoder: Option<&EncoderDescription>) -> String {
+/// Fits the few-shot draws, which are quick to refuse, and then the grid.
+fn fit(
+    args: &TransferArgs,
+    shots: Option<&FewShotConfig>,
+    label: &str,
+    data: &TransferData,
+    ranks: &dyn Collective,
+) -> Outcome<Found> {
+    let config = LogisticConfig { iterations: args.iterations, ..LogisticConfig::default() };
+    let of_shots = |shots| {
+        with_progress(&format!("{label}, few-shot fits ended"), |tick| {
+            few_shot(data, shots, &config, ranks, tick)
+        })
+    };
+    let few_shot = shots.map_or(Ok(Vec::new()), of_shots).map_err(failure)?;
+    let transfer =
+        with_progress(&format!("{label}, fits ended"), |tick| transfer(data, &config, ranks, tick));
+    Ok(Found { transfer: transfer.map_err(failure)?, few_shot })
+}
+
+fn as_json(result: &Found, floor: Option<&Found>, encoder: Option<&EncoderDescription>) -> String {
     let mut value = result_json(result);
     if let Some(floor) = floor {
         value["random_weights"] = result_json(floor);
@@ -157,12 +192,12 @@ fn as_json(result: &Transfer, floor: Option<&Transfer>, encoder: Option<&Encoder
     format!("{value:#}\n")
 }
 
-fn result_json(result: &Transfer) -> Value {
+fn result_json(Found { transfer: result, few_shot }: &Found) -> Value {
     let Transfer { accuracy, lambda, knn, grid, .. } = result;
     let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
     let intervals = Intervals::of(result);
     let ci95 = |[of_top1, of_mean]: [Measure; 2]| json!({(top1): intervals.get(of_top1), (mean_per_class): intervals.get(of_mean)});
-    json!({
+    let mut value = json!({
         (top1): accuracy.top1,
         (mean_per_class): accuracy.mean_per_class,
         "ci95": ci95(LINEAR),
@@ -173,10 +208,27 @@ fn result_json(result: &Transfer) -> Value {
             (top1): knn.top1, (mean_per_class): knn.mean_per_class, "ci95": ci95(NEAREST),
         },
         "grid": grid,
+    });
+    if !few_shot.is_empty() {
+        value["few_shot"] = few_shot.iter().map(few_shot_json).collect();
+    }
+    value
+}
+
+fn few_shot_json(found: &FewShot) -> Value {
+    let summary = |of: Summary, value: fn(&Accuracy) -> f64| {
+        let draws: Vec<f64> = found.accuracies.iter().map(value).collect();
+        json!({"mean": of.mean, "std": of.std, "ci95": of.ci95, "draws": draws})
+    };
+    json!({
+        "shots": found.shots,
+        (LAMBDA.metric): few_shot::STRENGTH,
+        (TRANSFER_TOP1.metric): summary(found.top1(), |accuracy| accuracy.top1),
+        (TRANSFER_MEAN_PER_CLASS.metric): summary(found.mean_per_class(), |accuracy| accuracy.mean_per_class),
     })
 }
 
-fn as_lines(result: &Transfer) -> String {
+fn as_lines(Found { transfer: result, few_shot }: &Found) -> String {
     let Transfer { accuracy, lambda, knn, .. } = result;
     let intervals = Intervals::of(result);
     let [linear, nearest] = [(accuracy, LINEAR), (knn, NEAREST)].map(|(accuracy, [top1, mean])| {
@@ -186,7 +238,22 @@ fn as_lines(result: &Transfer) -> String {
     format!(
         "logistic regression  {linear}  (lambda {lambda:.3e}, chosen on val)\n\
          {NEIGHBOURS} nearest by cosine {nearest}\n"
-    )
+    ) + &few_shot_lines(few_shot)
+}
+
+fn few_shot_lines(found: &[FewShot]) -> String {
+    let Some(draws) = found.first().map(|of_shots| of_shots.accuracies.len()) else { return String::new() };
+    let text = |Summary { mean, ci95, .. }: Summary| match ci95 {
+        Some((low, high)) => format!("{mean:.4} [{low:.4}, {high:.4}]"),
+        None => format!("{mean:.4}"),
+    };
+    let line = |of_shots: &FewShot| {
+        let (shots, [top1, mean]) = (of_shots.shots, [of_shots.top1(), of_shots.mean_per_class()].map(text));
+        format!("{shots:>4} a class  top1 {top1}  mean per class {mean}\n")
+    };
+    let interval = if draws > 1 { " [95% interval over the draws]" } else { "" };
+    let head = format!("few training images, mean over {draws} draws{interval}\n");
+    head + &found.iter().map(line).collect::<String>()
 }
 
 /// The measures of the logistic regression: top-1, mean per class.

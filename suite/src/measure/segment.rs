@@ -7,18 +7,20 @@ use eqr_datasets::Pack;
 use eqr_datasets::show::{evenly_spaced, predictions_png};
 use eqr_models::Collective;
 use eqr_probes::Result;
+use eqr_probes::bootstrap::Resampled;
 use eqr_probes::confusion::{Confusion, SegmentationScore};
 use eqr_probes::hypernet::HyperNet;
+use eqr_probes::scene_pixels::{ScenePixels, SegmentationDraws};
 use eqr_probes::scenes::Scenes;
-use eqr_probes::segmentation_head::{Encoder, SegmentConfig, evaluate, predict, train};
+use eqr_probes::segmentation_head::{Encoder, Evaluated, SegmentConfig, evaluate, predict, train};
 use image::GrayImage;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::console::{Progress, say};
 use crate::data::scenes::{PackScenes, VOID, class_count};
-use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU};
-use crate::run_folder::metric::MeasuredValue;
+use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU, Measure};
+use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 
 /// Maximum number of points of a loss curve.
 const POINTS: usize = 50;
@@ -58,6 +60,8 @@ pub struct Segmented {
     pub head: HyperNet,
     /// Confusion matrix of all test scenes, summed over the ranks.
     pub confusion: Confusion,
+    /// Pixels of every test scene.
+    pub scenes: ScenePixels,
     /// Loss against steps.
     pub curve: Vec<LossPoint>,
 }
@@ -96,9 +100,10 @@ pub fn segment(
     progress.finish();
     let progress = Progress::new(&format!("segmentation of seed {seed}, test scenes"));
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
-    let confusion = evaluate(encoder, &head, &scenes.test, classes, config, ranks, &mut tick)?;
+    let Evaluated { confusion, scenes } =
+        evaluate(encoder, &head, &scenes.test, classes, config, ranks, &mut tick)?;
     progress.finish();
-    Ok(Segmented { head, confusion, curve: curve.points })
+    Ok(Segmented { head, confusion, scenes, curve: curve.points })
 }
 
 /// The scores of the head with `seed`, then the scores of every class that has any.
@@ -108,9 +113,18 @@ pub fn values(score: &SegmentationScore, class_names: &[String], seed: u64) -> V
     let classes = score.classes.iter().zip(class_names).flat_map(|(class, name)| {
         [(CLASS_IOU, class.iou), (CLASS_ACCURACY, class.accuracy)]
             .into_iter()
-            .filter_map(move |(measure, value)| Some(measure.value_of_class(name, Some(seed), value?)))
+            .filter_map(move |(measure, value)| Some(measure.value_of(name, Some(seed), value?)))
     });
     all.chain(classes).collect()
+}
+
+/// The draws of a bootstrap over the test scenes, for mIoU, mAcc and aAcc of a head.
+pub fn resampled(scenes: &ScenePixels) -> Vec<ResampledMetric> {
+    let Some(SegmentationDraws { miou, macc, aacc }) = scenes.resample() else { return Vec::new() };
+    let of = |(measure, draws): (Measure, &Resampled)| {
+        ResampledMetric::new(measure.family.name(), measure.metric, draws)
+    };
+    [(MIOU, &miou), (MACC, &macc), (AACC, &aacc)].map(of).into()
 }
 
 /// Draws `count` scenes, spread over `scenes`, which is a split of `pack`. Each scene is drawn beside its

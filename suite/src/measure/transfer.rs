@@ -1,5 +1,5 @@
-//! Linear transfer (protocol section 5): encodes a labelled pack with a frozen encoder, and lists the
-//! accuracies as values.
+//! Linear transfer (protocol section 5), also from a few images of each class: encodes a labelled pack with a
+//! frozen encoder, and lists the accuracies as values.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,10 @@ use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
 use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
-use eqr_probes::accuracy_statistics;
 use eqr_probes::bootstrap::{Objects, resample};
+use eqr_probes::few_shot::{FewShot, FewShotConfig};
 use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
+use eqr_probes::{Accuracy, accuracy_statistics};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +19,10 @@ use crate::console::{counted, say};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::ENCODING;
-use crate::registry::{KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1};
+use crate::registry::{
+    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS,
+    TRANSFER_TOP1,
+};
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::downstream_sets::Preparation;
 
@@ -52,9 +56,14 @@ impl<'a> ImageEncoder<'a> {
 /// of `train` is held out.
 ///
 /// # Errors
-/// An out-of-range value of `preparation`, a pack without the splits or with images that cannot be read, an
-/// encoder that fails.
-pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparation) -> Result<TransferData> {
+/// An out-of-range value of `preparation`, a pack without the splits or with images that cannot be read, a
+/// class with too few training images for `few_shot`, an encoder that fails.
+pub fn transfer_data(
+    pack: &Pack,
+    encoder: ImageEncoder,
+    preparation: &Preparation,
+    few_shot: Option<&FewShotConfig>,
+) -> Result<TransferData> {
     preparation.validate()?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     pack.expect_labels("`transfer`")?;
@@ -63,8 +72,8 @@ pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparati
         features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())
     };
     let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
-    let (train_rows, val) = match pack.split("val") {
-        Some(val) => (all(train), read(val, &all(val))?),
+    let (train_rows, val, val_rows) = match pack.split("val") {
+        Some(val) => (all(train), val, all(val)),
         None => {
             let (kept, aside) = set_aside(&train.labels, preparation.val_fraction);
             ensure!(
@@ -73,10 +82,11 @@ pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, preparation: &Preparati
                 pack.path().display(),
                 preparation.val_fraction
             );
-            (kept, read(train, &aside)?)
+            (kept, train, aside)
         }
     };
-    let (train, test) = (read(train, &train_rows)?, read(test, &all(test))?);
+    few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
+    let (train, val, test) = (read(train, &train_rows)?, read(val, &val_rows)?, read(test, &all(test))?);
     Ok(TransferData { name: pack.name.clone(), train, val, test, classes: pack.class_names.len() })
 }
 
@@ -101,6 +111,23 @@ fn check_classes(pack: &Pack, train: &PackedSplit, test: &PackedSplit) -> Result
     Ok(())
 }
 
+/// Names the classes that have fewer training images than `few_shot` asks for, before anything is encoded.
+fn check_shots(pack: &Pack, train: &PackedSplit, rows: &[usize], few_shot: &FewShotConfig) -> Result<()> {
+    let labels = rows.iter().map(|&row| i64::from(train.labels[row]));
+    let small = few_shot.small_classes(labels, pack.class_names.len());
+    let named = small.iter().map(|(class, images)| format!("`{}` has {images}", pack.class_names[*class]));
+    let aside = if pack.split("val").is_none() { " beside those held out for validation" } else { "" };
+    ensure!(
+        small.is_empty(),
+        "{}: too few training images{aside} for draws of {} of each class: {}\nhint: ask for fewer, or pack the set \
+         without these classes",
+        pack.path().display(),
+        few_shot.most_shots(),
+        named.collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
 /// The quoted names of the classes without a label in `labels`.
 pub(super) fn absent_classes(names: &[String], labels: &[i32]) -> Vec<String> {
     let occurring: BTreeSet<i32> = labels.iter().copied().collect();
@@ -122,6 +149,27 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
         (LAMBDA, *lambda),
     ];
     values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
+}
+
+/// The accuracies after a few images of each class. Their `eval_seed` is the draw.
+pub fn few_shot_values(found: &[FewShot]) -> Vec<MeasuredValue> {
+    let of_draw = |FewShot { shots, accuracies, .. }: &FewShot| {
+        let shots = shots.to_string();
+        let values = |(accuracy, draw): (&Accuracy, u64)| {
+            [(FEW_SHOT_TOP1, accuracy.top1), (FEW_SHOT_MEAN_PER_CLASS, accuracy.mean_per_class)]
+                .map(|(measure, value)| measure.value_of(&shots, Some(draw), value))
+        };
+        accuracies.iter().zip(0..).flat_map(values).collect::<Vec<_>>()
+    };
+    found.iter().flat_map(of_draw).collect()
+}
+
+/// Says that fits of few-shot draws stopped before they reached their tolerance.
+pub fn unfinished_note(found: &[FewShot]) -> Option<String> {
+    let unfinished: usize = found.iter().map(|shots| shots.unfinished).sum();
+    let fits: usize = found.iter().map(|shots| shots.accuracies.len()).sum();
+    (unfinished > 0)
+        .then(|| format!("note: {unfinished} of {fits} few-shot fits stopped at their last iteration"))
 }
 
 /// The draws of a bootstrap over the test images, for every accuracy.

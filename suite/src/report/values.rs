@@ -66,8 +66,11 @@ pub struct Sample {
     draws: BTreeMap<u64, Vec<f64>>,
     /// Whether the encoder was pretrained elsewhere, so that its seeds do not pair with those of this run.
     external: bool,
-    /// Values in the draws of a bootstrap over test objects, of an encoder that exists once.
-    resampled: Option<Resampled>,
+    /// Values in the draws of a bootstrap over test objects, of an encoder that exists once; one for each cell,
+    /// such as those of several segmentation heads.
+    resampled: Vec<Resampled>,
+    /// Interval of the mean over random draws of training images, of an encoder that exists once.
+    over_draws: Option<(f64, f64)>,
 }
 
 /// How two samples were compared.
@@ -147,7 +150,7 @@ impl Values {
         let Some(dataset) = cell.metrics.first().map(|metric| metric.dataset.as_str()) else { return };
         let key = (cell.method.clone(), quantity(cell, dataset, task, metric));
         if let Some(sample) = self.samples.get_mut(&key) {
-            sample.resampled = Resampled::from_values(values.clone());
+            sample.resampled.extend(Resampled::from_values(values.clone()));
         }
     }
 
@@ -220,18 +223,28 @@ impl Sample {
     }
 
     /// Mean, spread and interval over the pretraining seeds. The interval of an encoder that exists once is
-    /// that of the bootstrap over its test objects.
+    /// that of the bootstrap over its test objects, or that over draws of training images.
     pub fn summary(&self) -> Option<Summary> {
         let summary = Summary::from_values(&self.values()).ok()?;
-        Some(match self.draws_of_one() {
-            Some(draws) => Summary { ci95: Some(draws.interval()), ..summary },
-            None => summary,
-        })
+        let of_one = self.draws_of_one().map(|draws| draws.interval()).or(self.over_draws);
+        Some(Summary { ci95: of_one.or(summary.ci95), ..summary })
+    }
+
+    /// The sample with the Student interval over its draws, if it is one encoder that was trained elsewhere.
+    pub fn with_interval_over_draws(&self) -> Sample {
+        let draws = self.draws.values().next().filter(|_| self.is_fixed());
+        let summary = draws.and_then(|draws| Summary::from_values(draws).ok());
+        Sample { over_draws: summary.and_then(|summary| summary.ci95), ..self.clone() }
     }
 
     /// The draws over test objects, if it is one encoder that was trained elsewhere.
-    pub fn draws_of_one(&self) -> Option<&Resampled> {
-        self.resampled.as_ref().filter(|_| self.is_fixed())
+    pub fn draws_of_one(&self) -> Option<Resampled> {
+        self.resampled().filter(|_| self.is_fixed())
+    }
+
+    /// The draws of the mean over its cells.
+    fn resampled(&self) -> Option<Resampled> {
+        Resampled::mean(&self.resampled.iter().collect::<Vec<_>>())
     }
 
     /// Where the variance of the draws comes from.
@@ -242,8 +255,9 @@ impl Sample {
     /// The mean of several samples, seed by seed, over the seeds that all of them have.
     pub fn mean(samples: &[&Sample]) -> Option<Sample> {
         let external = samples.iter().any(|sample| sample.external);
-        let draws: Option<Vec<&Resampled>> = samples.iter().map(|sample| sample.resampled.as_ref()).collect();
-        let resampled = draws.and_then(|draws| Resampled::mean(&draws));
+        let draws: Option<Vec<Resampled>> = samples.iter().map(|sample| sample.resampled()).collect();
+        let resampled = draws.and_then(|draws| Resampled::mean(&draws.iter().collect::<Vec<_>>()));
+        let resampled = resampled.into_iter().collect();
         let samples: Vec<_> = samples.iter().map(|sample| sample.by_seed()).collect();
         let mean = |seed: &u64| {
             let values =
@@ -251,15 +265,15 @@ impl Sample {
             Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
         };
         let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
-        (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled })
+        (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled, over_draws: None })
     }
 
     /// Every value of the sample plus `by`.
     pub fn shifted(&self, by: f64) -> Sample {
         let shift = |draws: &Vec<f64>| draws.iter().map(|value| value + by).collect();
         let draws = self.draws.iter().map(|(seed, draws)| (*seed, shift(draws))).collect();
-        let resampled = self.resampled.as_ref().map(|resampled| resampled.shifted(by));
-        Sample { draws, external: self.external, resampled }
+        let resampled = self.resampled.iter().map(|resampled| resampled.shifted(by)).collect();
+        Sample { draws, external: self.external, resampled, over_draws: None }
     }
 
     /// Every value v as (v - floor) / (ceiling - floor), with the mean of the sample `floor`. In the draws
@@ -293,7 +307,7 @@ impl Sample {
     pub fn minus(&self, other: &Sample) -> Option<Contrast> {
         let (a, b) = (self.values(), other.values());
         let draws = self.draws_of_one().zip(other.draws_of_one());
-        if let Some(draws) = draws.and_then(|(own, other)| own.minus(other)) {
+        if let Some(draws) = draws.and_then(|(own, other)| own.minus(&other)) {
             let (ci95, p) = (Some(draws.interval()), Some(draws.p()));
             let difference = Difference { mean: a[0] - b[0], ci95, p, t: None, df: None, cohen_d: None };
             return Some(Contrast { difference, test: Test::Bootstrap, sizes: (1, 1) });
@@ -434,7 +448,7 @@ mod tests {
     }
 
     fn fixed(value: f64, draws: &[f64]) -> Sample {
-        let resampled = Resampled::from_values(draws.to_vec());
+        let resampled = Resampled::from_values(draws.to_vec()).into_iter().collect();
         Sample { external: true, resampled, ..sample(&[(0, value)]) }
     }
 
@@ -448,10 +462,14 @@ mod tests {
         let (low, high) = difference.ci95.unwrap();
         assert_eq!((test, difference.p), (Test::Bootstrap, Some(0.5)));
         assert!((low - 0.1525).abs() < 1e-12 && (high - 0.2475).abs() < 1e-12, "{low} {high}");
+        // draws of two cells, such as two segmentation heads, are averaged
+        let mut two = fixed(0.5, &[0.4, 0.5, 0.6]);
+        two.resampled.extend(Resampled::from_values(vec![0.2, 0.5, 0.4]));
+        assert_eq!(two.draws_of_one().unwrap().values(), [0.30000000000000004, 0.5, 0.5]);
         // a row with seeds has no draws to compare with
         assert_eq!(a.minus(&sample(&[(0, 0.4), (1, 0.5)])).unwrap().test, Test::Welch);
         let mean = Sample::mean(&[&a, &b]).unwrap();
-        assert_eq!(mean.draws_of_one(), Resampled::from_values(vec![0.325, 0.4, 0.475]).as_ref());
+        assert_eq!(mean.draws_of_one(), Resampled::from_values(vec![0.325, 0.4, 0.475]));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use eqr_models::Solo;
 use tch::Tensor;
 
 use crate::measure::exit_code::RunFile;
-use crate::measure::segment::{SegmentationScenes, Segmented, draw, segment, values};
+use crate::measure::segment::{SegmentationScenes, Segmented, draw, resampled, segment, values};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder_for_maps, trained_encoder_for_maps};
 use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
+use crate::run_folder::metric::MeasuredValues;
 
 /// Number of scenes drawn for a row's first head.
 const PICTURES: usize = 6;
@@ -31,14 +32,16 @@ pub(super) fn measure(
         MeasuredRow::External(row) => external_encoder_for_maps(context, row, crop)?,
     };
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
-    let scenes = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
-    let Segmented { head, confusion, .. } = segment(&encoder, &scenes, seed, config, &Solo)?;
+    let data = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
+    let Segmented { head, confusion, scenes, .. } = segment(&encoder, &data, seed, config, &Solo)?;
     if seed == 0 && (row.is_external() || row.pretrain_seed() == context.suite().first_seed) {
         let figures = context.folder.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
-        draw(pack, &scenes.test, (&encoder, &head), config, PICTURES, &figure)
+        draw(pack, &data.test, (&encoder, &head), config, PICTURES, &figure)
             .context(RunFile("its picture"))?;
     }
-    Ok(Measured::of(&encoder, values(&confusion.score()?, &pack.class_names, seed)))
+    let values = values(&confusion.score()?, &pack.class_names, seed);
+    let resampled = if row.is_external() { resampled(&scenes) } else { Vec::new() };
+    Ok(Measured::of(&encoder, MeasuredValues { values, resampled }))
 }

@@ -3,16 +3,19 @@
 use anyhow::Result;
 use eqr_datasets::pack::PackedSplit;
 use eqr_models::{MethodKind, Solo};
+use eqr_probes::few_shot::few_shot;
 use eqr_probes::logistic::LogisticConfig;
 use eqr_probes::transfer::{TransferData, transfer};
 
-use crate::console::with_progress;
+use crate::console::{say, with_progress};
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::pixel_pca::PixelPca;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::duration;
 use crate::measure::feature_file::FeatureFile;
-use crate::measure::transfer::{ImageEncoder, resampled, transfer_data, values};
+use crate::measure::transfer::{
+    ImageEncoder, few_shot_values, resampled, transfer_data, unfinished_note, values,
+};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
 use crate::run::measurements::{Measured, MeasuredRow};
@@ -25,7 +28,14 @@ pub(super) fn measure(context: &RunContext, row: &MeasuredRow, set: usize) -> Re
         transfer(&data, &LogisticConfig::default(), &Solo, tick)
     })?;
     let resampled = if row.is_external() { resampled(&result) } else { Vec::new() };
-    let values = MeasuredValues { values: values(&result), resampled };
+    let mut values = MeasuredValues { values: values(&result), resampled };
+    if let Some(config) = &context.suite().transfer[set].few_shot {
+        let found = with_progress("few-shot fits ended", |tick| {
+            few_shot(&data, config, &LogisticConfig::default(), &Solo, tick)
+        })?;
+        unfinished_note(&found).iter().for_each(|note| say(note));
+        values.values.extend(few_shot_values(&found));
+    }
     Ok(match encoder {
         Some(encoder) => Measured::of(&encoder, values),
         None => Measured::without_file(values),
@@ -40,6 +50,7 @@ fn data(
 ) -> Result<(TransferData, Option<FrozenEncoder>)> {
     let device = context.worker.device;
     let (pack, set) = (&context.prepared.downstream.transfer[set], &context.suite().transfer[set]);
+    let few_shot = set.few_shot.as_ref();
     if let Some(features) = row.transfer_features(set) {
         return Ok((FeatureFile::open(features)?.transfer_data(device)?, None));
     }
@@ -53,12 +64,13 @@ fn data(
             };
             let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
             let encoder = ImageEncoder { encoder: &*encoder, side, normalisation, device };
-            Ok((transfer_data(pack, encoder, &set.preparation)?, None))
+            Ok((transfer_data(pack, encoder, &set.preparation, few_shot)?, None))
         }
         MeasuredRow::External(row) => {
             let encoder = external_encoder(context, row, None)?;
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
-            let data = transfer_data(pack, ImageEncoder::frozen(&encoder, device), &set.preparation)?;
+            let seen = ImageEncoder::frozen(&encoder, device);
+            let data = transfer_data(pack, seen, &set.preparation, few_shot)?;
             Ok((data, Some(encoder)))
         }
     }

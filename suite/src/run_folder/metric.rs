@@ -52,7 +52,7 @@ pub struct MeasuredValue {
 }
 
 /// The values of a metric in the draws of a bootstrap over test objects
-/// ([`eqr_probes::bootstrap`]), for its mean over probe seeds.
+/// ([`eqr_probes::bootstrap`]), for its mean over the seeds of its cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResampledMetric {
     /// As in [`Metric`].
@@ -139,7 +139,7 @@ impl MeasuredValue {
 }
 
 impl Measure {
-    /// A value of this measure. For a measure whose name ends with a slash, use [`Measure::value_of_class`].
+    /// A value of this measure. For a measure whose name ends with a slash, use [`Measure::value_of`].
     pub fn value(&self, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
         let Measure { family, metric, unit, better, .. } = *self;
         MeasuredValue {
@@ -152,9 +152,9 @@ impl Measure {
         }
     }
 
-    /// A value of this measure for one class.
-    pub fn value_of_class(&self, class: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
-        MeasuredValue { metric: format!("{}{class}", self.metric), ..self.value(eval_seed, value) }
+    /// A value of this measure for `part`: a class, or a number of images.
+    pub fn value_of(&self, part: &str, eval_seed: Option<u64>, value: f64) -> MeasuredValue {
+        MeasuredValue { metric: format!("{}{part}", self.metric), ..self.value(eval_seed, value) }
     }
 }
 

@@ -20,7 +20,7 @@ const LARGEST_SIDE: u64 = 4_096;
 
 /// Keys and their ranges, which the schema of suites takes from here. The width, depth and heads of the
 /// encoder are 0 if `model.size` gives them.
-pub const RANGES: [(&str, RangeInclusive<u64>); 28] = [
+pub const RANGES: [(&str, RangeInclusive<u64>); 29] = [
     ("seeds", 1..=MOST_SEEDS),
     ("data.side", 1..=LARGEST_SIDE),
     ("model.patch", 1..=LARGEST_SIDE),
@@ -44,6 +44,7 @@ pub const RANGES: [(&str, RangeInclusive<u64>); 28] = [
     ("probe.regression.batch", 1..=LARGEST_BATCH),
     ("probe.classification.epochs", 1..=MOST_EPOCHS),
     ("probe.classification.batch", 1..=LARGEST_BATCH),
+    ("transfer.few_shot.draws", 1..=MOST_SEEDS),
     ("segmentation.seeds", 1..=MOST_SEEDS),
     ("segmentation.head.width", 1..=WIDEST),
     ("segmentation.head.steps", 1..=MOST_DRAWS),
@@ -69,6 +70,10 @@ mod tests {
             ("probe.seeds=1001".to_owned(), "probe.seeds = 1001: must be at most 1000"),
             ("probe.test_pairs=1".to_owned(), "probe.test_pairs = 1: must be at least 2"),
             ("model.depth=1000000".to_owned(), "model.depth = 1000000: must be at most 1000"),
+            (
+                "transfer=[{file=\"a.h5\", few_shot={shots=[2, 1]}}]".to_owned(),
+                "few_shot.shots = [2, 1], expected ascending",
+            ),
             (segmented("seeds=1001"), "segmentation.seeds = 1001: must be at most 1000"),
             (segmented("seeds=0"), "segmentation.seeds = 0: must be at least 1"),
             (segmented("head={crop=5000}"), "segmentation.head.crop = 5000: must be at most 4096"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
+use eqr_probes::few_shot::FewShotConfig;
 use eqr_probes::segmentation_head::SegmentConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,9 @@ pub struct TransferSet {
     /// How images are prepared.
     #[serde(default)]
     pub preparation: Preparation,
+    /// Also classify after a few training images of each class, drawn at random several times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_shot: Option<FewShotConfig>,
 }
 
 /// The accuracy that a table shows for a data set.
@@ -124,7 +128,9 @@ fn slug(file: &str) -> String {
 pub(super) fn check(problems: &mut Problems, transfer: &[TransferSet], segmentation: &[SegmentationSet]) {
     for (index, set) in transfer.iter().enumerate() {
         let key = KeyPath::from("transfer").join(index);
-        problems.check(set.preparation.validate(), key, format!("transfer, {}: ", set.file));
+        let place = format!("transfer, {}: ", set.file);
+        problems.check(set.preparation.validate(), key.clone(), &place);
+        problems.check(set.few_shot.iter().try_for_each(FewShotConfig::validate), key, &place);
     }
     for (index, set) in segmentation.iter().enumerate() {
         let key = KeyPath::from("segmentation").join(index);

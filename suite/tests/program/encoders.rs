@@ -310,6 +310,10 @@ fn encoders_that_cannot_be_used_are_refused() {
         &["crop_pct = 0"],
     );
     refused(
+        &["transfer", "--encoder", "good.pt", "--size", "16", "--data", "photos.h5", "--few-shot", "5,23"],
+        &["too few training images beside those held out", "draws of 23", "`class0` has 22"],
+    );
+    refused(
         &["transfer", "--encoder", "good.pt", "--size", "16", "--data", "photos.h5", "--val-fraction", "1"],
         &["val_fraction = 1"],
     );

@@ -25,7 +25,8 @@ fn suite(folder: &Path) {
     let rows = "\n[[rows]]\nmethod = \"external\"\nname = \"Colours\"\nencoder = \"colours.pt\"\noptions = { size = 16 }\n\n\
                 [[rows]]\nmethod = \"external\"\nname = \"Features\"\nfeatures = \"features.h5\"\n\
                 transfer = { photos = \"features.h5\" }\n\n\
-                [[transfer]]\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nmetric = \"mean_per_class\"\n";
+                [[transfer]]\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nmetric = \"mean_per_class\"\n\
+                few_shot = { shots = [1, 5], draws = 4 }\n";
     std::fs::write(folder.join("rows.toml"), tiny_on(data) + rows).unwrap();
 }
 
@@ -117,10 +118,25 @@ fn encoders_features_and_results_of_others_stand_in_the_tables() {
         [1.0],
         "labelled features of the set, one column a class"
     );
+    for method in ["Random init", "Colours", "Features"] {
+        for metric in ["few_shot_top1/1", "few_shot_mean_per_class/5"] {
+            assert_eq!(of(method, "linear transfer", metric).len(), 4, "{method} {metric}: one value a draw");
+        }
+    }
+    assert!(of("Features", "linear transfer", "few_shot_top1/5").iter().all(|top1| *top1 > 0.9));
     let cells = |name: &str| here.join("run/cells").join(format!("{name}.json")).is_file();
     assert!(cells("transfer-photos-external-colours") && cells("probe-external-theirs"));
     let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();
     for part in ["Colours", "Features", "Theirs", "0.300"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let columns = ["report", "run", "--only", "few shots", "--format", "markdown"];
+    let output = eqr(here, &columns);
+    succeeded(&output);
+    let table = String::from_utf8(output.stdout).unwrap();
+    for part in
+        ["photos, 1 a class mean per class", "photos, 5 a class", "its interval is Student's over the draws"]
+    {
         assert!(table.contains(part), "{part}: {table}");
     }
 

@@ -168,6 +168,43 @@ fn transfer_prints_the_contracts_json() {
     assert!(String::from_utf8(lines.stdout).unwrap().contains(&format!("top1 {top1:.4}")));
 }
 
+/// Classes are separated by one feature each: more images find it.
+#[test]
+fn few_images_of_each_class_are_drawn_several_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    transfer_file(&here.join("f.h5"));
+    let args = ["transfer", "--features", "f.h5", "--threads", "1", "--few-shot", "1,20"];
+    let found = json(&eqr(here, &[&args[..], &["--draws", "6", "--json"]].concat()));
+    let [one, many] = [0, 1].map(|place| &found["few_shot"][place]);
+    assert!(one["shots"] == 1 && many["shots"] == 20 && one["lambda"] == 1.0, "{found}");
+    let number = |value: &Value| value.as_f64().unwrap();
+    let draws: Vec<f64> = one["top1"]["draws"].as_array().unwrap().iter().map(number).collect();
+    assert!(draws.len() == 6 && draws.iter().any(|draw| *draw != draws[0]), "{found}");
+    assert!((number(&one["top1"]["mean"]) - draws.iter().sum::<f64>() / 6.0).abs() < 1e-12);
+    assert!(number(&many["top1"]["mean"]) > number(&one["top1"]["mean"]) + 0.05, "{found}");
+    assert!(number(&one["top1"]["ci95"][0]) < number(&one["mean_per_class"]["mean"]), "{found}");
+    let without = json(&eqr(here, &[&args[..5], &["--json"]].concat()));
+    assert!(without["few_shot"].is_null() && without["top1"] == found["top1"]);
+
+    let output = eqr(here, &args);
+    succeeded(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("mean over 10 draws [95% interval over the draws]")
+            && text.contains("  20 a class  top1 0."),
+        "{text}"
+    );
+    // 100 images of each class
+    refused(here, &["transfer", "--features", "f.h5", "--few-shot", "101"], &["class 0 has 100", "2 more"]);
+    let output = eqr(here, &["transfer", "--features", "f.h5", "--few-shot", "5,2"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("ascending numbers"));
+    if has_mpi() {
+        let shared = json(&eqr_ranks(here, 3, &[&args[..], &["--draws", "6", "--json"]].concat()));
+        assert_eq!(shared["few_shot"], found["few_shot"]);
+    }
+}
+
 /// Ranks share the grid of strengths.
 #[test]
 fn transfer_does_not_depend_on_the_number_of_ranks() {

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::common::{
-    TINY, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, tiny_run, traced,
+    TINY, cell, class_folders, eqr, eqr_ranks, has_mpi, shared, stderr, succeeded, takes_long, tiny_run,
+    traced,
 };
 
 const QUICK: [&str; 19] = [
@@ -71,11 +72,15 @@ fn pixel(salt: u32, x: u32, y: u32) -> Rgb<u8> {
     }
 }
 
-/// Packs 8 training and 4 validation scenes of unequal sizes, in ADE20K's layout, as `d.h5`. `mask` maps the
-/// ids of a split's masks.
+/// Packs 8 training and 4 validation scenes as `d.h5`. `mask` maps the ids of a split's masks.
 fn pack(folder: &Path, names: &[&str], mask: impl Fn(&str, u8) -> u8) {
+    pack_scenes(folder, 4, names, mask);
+}
+
+/// Packs 8 training and `tests` validation scenes of unequal sizes, in ADE20K's layout, as `d.h5`.
+fn pack_scenes(folder: &Path, tests: u32, names: &[&str], mask: impl Fn(&str, u8) -> u8) {
     let root = folder.join("tree");
-    for (split, scenes) in [("training", 0..8), ("validation", 20..24)] {
+    for (split, scenes) in [("training", 0..8), ("validation", 20..20 + tests)] {
         let [images, masks] = ["images", "annotations"].map(|kind| root.join(kind).join(split));
         for place in [&images, &masks] {
             std::fs::create_dir_all(place).unwrap();
@@ -381,6 +386,48 @@ fn a_suite_segments_with_every_row() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("void (0) only"), "{}", stderr(&output));
     assert!(here.join("void/cells/probe-random-init-seed0.json").is_file(), "the probes are done");
+}
+
+/// 95% intervals of one encoder, over the test scenes: on the command line, and of a row of a run.
+#[test]
+fn one_encoder_has_intervals_over_the_test_scenes() {
+    let folder = folder();
+    let here = folder.path();
+    let few = json(&eqr(here, &quick(&["--steps", "1", "--json"])));
+    assert!(few["mIoU"]["ci95"].is_null() && few["mIoU"]["mean"].is_number(), "4 scenes: {few}");
+    pack_scenes(here, 24, &["ground", "red", "green", "nowhere"], |_, id| id);
+    let args = quick(&["--steps", "30"]);
+    let found = json(&eqr(here, &[&args[..], &["--json"]].concat()));
+    for metric in ["mIoU", "mAcc", "aAcc"] {
+        let (of, ends) = (&found[metric], &found[metric]["ci95"]);
+        let [low, mean, high] = [&ends[0], &of["mean"], &ends[1]].map(|value| value.as_f64().unwrap());
+        assert!(low < mean && mean < high && high - low < 0.2, "{metric}: {found}");
+    }
+    let text = String::from_utf8(eqr(here, &args).stdout).unwrap();
+    assert!(text.starts_with("mIoU 0.") && text.contains("[95% interval over test scenes]"), "{text}");
+
+    let head = "head = { width = 12, lr = 1e-2, steps = 30, batch = 4, crop = 32, stride = 24, scale = [0.8, 1.25] }";
+    let set = format!("\n[[segmentation]]\nfile = \"d.h5\"\nseeds = 2\n{head}\n");
+    std::fs::write(here.join("one.toml"), format!("{TINY}{set}")).unwrap();
+    let run =
+        ["run", "one.toml", "--data-root", ".", "--threads", "1", "--precision", "fp32", "--out", "run"];
+    let rows = ["--methods", "", "--external", "Patches=e.pt", "--set", "probe.seeds=0"];
+    succeeded(&eqr(here, &[&run[..], &rows].concat()));
+    let draws = [0, 1].map(|head| {
+        let cell = cell(&here.join("run"), &format!("segment-d-external-patches-head{head}"));
+        let of_miou = cell["resampled"].as_array().unwrap().iter().find(|draws| draws["metric"] == "mIoU");
+        serde_json::from_value::<Vec<f64>>(of_miou.unwrap()["values"].clone()).unwrap()
+    });
+    assert!(draws[0].len() == 1000 && draws[0] != draws[1]);
+    let mut mean: Vec<f64> = draws[0].iter().zip(&draws[1]).map(|(a, b)| (a + b) / 2.0).collect();
+    mean.sort_by(f64::total_cmp);
+    let table = eqr(here, &["report", "run", "--only", "segmentation", "--format", "csv"]);
+    succeeded(&table);
+    let table = String::from_utf8(table.stdout).unwrap();
+    // between the 25th and the 26th of 1000 draws
+    let low = mean[24] + 0.975 * (mean[25] - mean[24]);
+    let mut numbers = table.split([',', '\n']).filter_map(|field| field.parse::<f64>().ok());
+    assert!(numbers.any(|number| (number - low).abs() < 1e-9), "{low}: {table}");
 }
 
 /// The floor: heads on the same architecture with random weights.

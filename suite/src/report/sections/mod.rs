@@ -5,6 +5,7 @@ mod claims;
 mod convergence;
 mod differences;
 mod encoder_gradient;
+mod few_shot;
 mod geometry;
 mod leaderboard;
 mod pairs;
@@ -163,6 +164,12 @@ const SECTIONS: &[Section] = &[
         title: "nearest neighbours by cosine similarity, on the features of the linear transfer",
         group: Group::Transfer,
         tables: transfer::neighbours,
+    },
+    Section {
+        name: "few shots",
+        title: "Few-shot transfer: logistic regression on a few training images of each class, accuracy",
+        group: Group::Transfer,
+        tables: few_shot::tables,
     },
     Section {
         name: "paper",
