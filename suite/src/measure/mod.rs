@@ -1,6 +1,7 @@
 //! One file per kind of measurement of a frozen encoder. `probe` lists the measures of a probe cell. A new
 //! measure needs a new file here, a line in that list and a line in the registry.
 
+pub mod calibration;
 pub mod classification;
 pub mod duration;
 pub mod evaluation;

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod broken_data;
+mod calibrate;
 mod common;
 mod compare;
 mod data_sets;
