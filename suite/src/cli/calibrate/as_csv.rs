@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::cli::calibrate::probe_name;
+use crate::cli::calibrate::calibrated::probe_name;
 use crate::report::csv_text;
 use crate::run_folder::calibration::Calibration;
 

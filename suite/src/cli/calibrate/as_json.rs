@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::calibrate::{Calibrated, probe_name};
+use crate::cli::calibrate::calibrated::{Calibrated, probe_name};
 use crate::run_folder::calibration::{CalibrationCurve, DetectionLimit, Planted};
 
 /// The calibration as a JSON object.

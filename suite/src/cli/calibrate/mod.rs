@@ -2,6 +2,7 @@
 
 mod as_csv;
 mod as_json;
+mod calibrated;
 mod terminal;
 
 use std::num::NonZeroUsize;
@@ -15,6 +16,7 @@ use eqr_models::Solo;
 use eqr_probes::mlp::ProbeConfig;
 use tch::Device;
 
+use crate::cli::calibrate::calibrated::Calibrated;
 use crate::cli::force::FORCE_HELP;
 use crate::cli::probe::at_least_two;
 use crate::cluster::worker::Worker;
@@ -25,9 +27,7 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::calibration;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::failure;
-use crate::registry::Predictor;
 use crate::report::calibration_figure;
-use crate::run_folder::calibration::Calibration;
 use crate::suite_file::data_sets;
 use crate::suite_file::data_source::Data;
 use crate::suite_file::plant;
@@ -83,16 +83,6 @@ const TABLE: OutputKind = OutputKind {
     name: "a table of a calibration",
     begins: |start| start.starts_with(as_csv::COLUMNS.join(",").as_bytes()),
 };
-
-/// A calibration and what it is of.
-struct Calibrated {
-    /// Name of the data set.
-    data: String,
-    /// Length of y.
-    features: usize,
-    probe: Probe,
-    calibration: Calibration,
-}
 
 /// The files in the folder of `--out`.
 struct Outputs {
@@ -200,9 +190,4 @@ fn enough_features(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|&count| count >= least)
         .ok_or_else(|| format!("expected a number of at least {least}"))
-}
-
-/// Name of a probe in tables, CSV and JSON.
-fn probe_name(predictor: Predictor) -> &'static str {
-    if predictor == Predictor::Linear { "linear" } else { "mlp" }
 }

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_probes::mlp::ProbeConfig;
 
-use crate::cli::calibrate::{Calibrated, probe_name};
+use crate::cli::calibrate::calibrated::{Calibrated, probe_name};
 use crate::console::one_line;
 use crate::run_folder::calibration::{CalibrationCurve, Planted};
 
