@@ -17,7 +17,7 @@
 //! probe attains has no simple form.
 //!
 //! [`Code::Signed`] hides the hues h from every linear probe: the features are e h and e with a fair coin
-//! e = ±1 of each image. Since E[e] = 0 and e is independent of all latents, both are uncorrelated with t: the
+//! e = ±1 of each image. Since e has mean 0 and is independent of all latents, both are uncorrelated with t: the
 //! best linear prediction is the mean, R2* = 0. Other probes multiply the two and have h again: R2* = r².
 
 use std::fmt;
