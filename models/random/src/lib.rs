@@ -29,6 +29,8 @@ pub enum Purpose {
     Subset = 7,
     /// Which images have known parameters.
     Known = 9,
+    /// What a planted encoder confuses, and the noise in its features.
+    Planted = 10,
     // for probes: keys of `probe_rng`
     /// Initial weights of a probe. The index is the layer.
     ProbeWeights = 0x101,

@@ -1,5 +1,6 @@
 //! The command line. Each subcommand has a file with its options; this one parses and dispatches.
 
+mod calibrate;
 mod compare;
 mod completions;
 mod data;
@@ -73,6 +74,8 @@ enum Command {
     Segment(segment::SegmentArgs),
     /// Show what every layer of an encoder holds of every transformation.
     Xray(xray::XrayArgs),
+    /// Calibrate the probes with encoders whose attainable R2 is known.
+    Calibrate(calibrate::CalibrateArgs),
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -198,6 +201,7 @@ impl Command {
             Command::Transfer(args) => transfer::run(&args, ranks),
             Command::Segment(args) => segment::run(&args, ranks),
             Command::Xray(args) => xray::run(&args),
+            Command::Calibrate(args) => calibrate::run(&args),
             Command::Data(command) => data::run(command),
             Command::Perf(command) => perf::run(&command, ranks).map_err(Failure::bad_input),
             Command::Doctor(args) => doctor::run(&args).map_err(Failure::bad_input),

@@ -59,7 +59,10 @@ pub fn open(
 }
 
 /// Renders the data set, unless `path` holds it already and is whole. The pack is written atomically.
-fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Bad meshes, a pack that cannot be written.
+pub fn render(spec: &SolidsSpec, path: &Path) -> Result<()> {
     if path.exists() {
         match pack::verify(path) {
             Ok(found) if serde_json::to_value(spec).is_ok_and(|spec| found.provenance["spec"] == spec) => {

@@ -79,6 +79,12 @@ impl SetFacts {
                 self.place
             );
         }
+        ensure!(
+            !suite.probe.calibrate || self.kind == SetKind::Renders,
+            "{}: probe.calibrate: the set has photographs, expected renders: a planted encoder looks up what an \
+             image was rendered from",
+            self.place
+        );
         ensure!(self.views >= 2, "{}: an object of the set has one view: a pair needs two", self.place);
         Ok(())
     }

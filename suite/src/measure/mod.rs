@@ -2,6 +2,7 @@
 //! measure needs a new file here, a line in that list and a line in the registry.
 
 pub mod attentive;
+pub mod calibration;
 pub mod classification;
 pub mod duration;
 pub mod evaluation;

@@ -220,22 +220,33 @@ pub(super) fn measure_sets(
     probe: &Probe,
     resamples: bool,
 ) -> anyhow::Result<MeasuredValues> {
-    let seeds: Vec<u64> = (0..probe.seeds).collect();
-    let (mut values, mut draws) = (Vec::new(), Vec::new());
+    let mut all = MeasuredValues::default();
     for questions in questions_by_readout(sets, probe) {
-        let scores =
-            with_progress(PROBES, |tick| score(questions, &seeds, &probe.regression, Precision::Fp32, tick))?;
-        for Scores { question, mlp, linear, .. } in &scores {
-            values.extend(mlp_values(question, &seeds, mlp));
-            values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
-        }
-        if resamples {
-            draws.extend(resampled(&scores));
-        }
+        all.extend(answers(questions, probe, resamples)?);
     }
-    values.extend(constant_values(sets)?);
-    values.extend(shuffled_values(sets, &probe.regression)?);
-    Ok(MeasuredValues { values, resampled: draws })
+    all.values.extend(constant_values(sets)?);
+    all.values.extend(shuffled_values(sets, &probe.regression)?);
+    Ok(all)
+}
+
+/// R2 of every set as in the tables' headline, of MLP probes with each seed and of linear probes, with draws.
+pub(super) fn measure_headlines(sets: &[PairSet], probe: &Probe) -> anyhow::Result<MeasuredValues> {
+    let of_set = |set| Question { set, readout: Readout::Y, canonical: false, shuffled: false };
+    answers(sets.iter().map(of_set).collect(), probe, true)
+}
+
+/// R2 of MLP probes with each seed, and of linear probes; with `resamples`, with the draws of the values.
+fn answers(questions: Vec<Question>, probe: &Probe, resamples: bool) -> anyhow::Result<MeasuredValues> {
+    let seeds: Vec<u64> = (0..probe.seeds).collect();
+    let scores =
+        with_progress(PROBES, |tick| score(questions, &seeds, &probe.regression, Precision::Fp32, tick))?;
+    let mut values = Vec::new();
+    for Scores { question, mlp, linear, .. } in &scores {
+        values.extend(mlp_values(question, &seeds, mlp));
+        values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
+    }
+    let resampled = if resamples { resampled(&scores) } else { Vec::new() };
+    Ok(MeasuredValues { values, resampled })
 }
 
 /// A point of the curve of R2 against steps: MLP probes of one seed, and the constant predictor.

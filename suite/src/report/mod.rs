@@ -16,6 +16,7 @@ mod legend;
 mod metrics_csv;
 mod numbers;
 mod paper_tables;
+mod planted_values;
 pub mod reading;
 mod sections;
 mod selection;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 pub use context::{ReportContext, TransferColumn, join_contexts, stored_contexts, write_contexts};
+pub use figures::calibration::calibration as calibration_figure;
 use formats::{DataSetReport, Document, FORMATS, Format, OutputFile};
 pub use formats::{heat_cell, page_shell};
 pub use metrics_csv::csv_text;

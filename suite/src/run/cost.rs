@@ -17,6 +17,7 @@ use crate::encoder::pixel_pca::pixel_count;
 use crate::run::data_set_size::DataSetSize;
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
+use crate::suite_file::plant::Plant;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
@@ -107,25 +108,42 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 /// on y (2 out), on each of its halves (out) and on y with the quadrant means (2 (out + 4 dim)).
 pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
-    let Probe { seeds, train_pairs, test_pairs, regression, parts, combined, .. } = &suite.probe;
+    let Probe { train_pairs, test_pairs, parts, combined, .. } = &suite.probe;
     // renders have one set of pairs for all their parameters
     let photographs = size.kind == SetKind::Photographs;
     let combined = usize::from(photographs && *combined);
     let sets = if photographs { config.transforms.len() + combined } else { 1 };
     let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * encoder_flops(kind, &config);
-    let hidden = regression.hidden as f64;
-    let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
     let VitConfig { out, dim, .. } = config.encoder;
     let half = |part: &ReadoutHalf| if *part == ReadoutHalf::All { 2 * out } else { out };
     let inputs: Vec<i64> = match kind {
         MethodKind::PixelPca { components } => vec![2 * i64::from(*components)],
         _ => parts.iter().map(half).chain([2 * (out + 4 * dim)]).collect(),
     };
+    passes + (1 + combined) as f64 * perceptrons(&suite.probe, &inputs, &config.transforms)
+}
+
+/// FLOPs of the perceptrons that read a planted encoder. What it costs to recognise images is left out.
+pub(super) fn planted(suite: &Suite, size: &DataSetSize, plant: Plant) -> f64 {
+    let mut config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
+    config.transforms.retain(|(task, _)| plant.carries(task));
+    perceptrons(&suite.probe, &[2 * config.encoder.out], &config.transforms)
+}
+
+/// FLOPs of training perceptrons of all seeds: for each of the tasks, with their numbers of outputs, one for
+/// each length of `inputs`.
+fn perceptrons(
+    Probe { seeds, train_pairs, regression, .. }: &Probe,
+    inputs: &[i64],
+    tasks: &[(String, i64)],
+) -> f64 {
+    let hidden = regression.hidden as f64;
+    let perceptron = |inputs: f64, outputs: f64| 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs);
     let rows_trained_on = 3.0 * (regression.epochs * train_pairs) as f64 * *seeds as f64;
     let task = |(_, outputs): &(String, i64)| {
         rows_trained_on * inputs.iter().map(|&input| perceptron(input as f64, *outputs as f64)).sum::<f64>()
     };
-    passes + (1 + combined) as f64 * config.transforms.iter().map(task).sum::<f64>()
+    tasks.iter().map(task).sum()
 }
 
 /// FLOPs of the encoder on `images` images of another set.

@@ -137,6 +137,7 @@ impl DryRun<'_> {
         for measurement in after_training(sub_suite, &runs) {
             let flops = match (&measurement.row, measurement.kind) {
                 (MeasuredRow::External(_), _) => None,
+                (MeasuredRow::Planted { plant, .. }, _) => Some(cost::planted(suite, &size, *plant)),
                 (MeasuredRow::Trained(run), MeasurementKind::Probe { .. }) => {
                     Some(cost::probes(suite, &size, &run.row.kind))
                 }

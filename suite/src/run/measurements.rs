@@ -14,6 +14,7 @@ use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::{EncoderRun, curve_steps};
+use crate::suite_file::plant::Plant;
 use crate::suite_file::suite::Suite;
 
 /// What is measured: an encoder of this run, or an external row.
@@ -21,6 +22,11 @@ use crate::suite_file::suite::Suite;
 pub(super) enum MeasuredRow {
     Trained(EncoderRun),
     External(ExternalRow),
+    /// An encoder whose attainable R2 is known.
+    Planted {
+        plant: Plant,
+        seed: u64,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -96,14 +102,16 @@ impl MeasuredRow {
         match self {
             MeasuredRow::Trained(run) => run.row.to_string(),
             MeasuredRow::External(row) => row.name.clone(),
+            MeasuredRow::Planted { plant, .. } => plant.to_string(),
         }
     }
 
-    /// Seed of the pretraining.
+    /// Seed of the pretraining, or of what is planted.
     pub(super) fn pretrain_seed(&self) -> u64 {
         match self {
             MeasuredRow::Trained(run) => run.seed,
             MeasuredRow::External(_) => 0,
+            MeasuredRow::Planted { seed, .. } => *seed,
         }
     }
 
@@ -112,8 +120,9 @@ impl MeasuredRow {
         matches!(self, MeasuredRow::Trained(run) if run.row.kind.trains())
     }
 
+    /// Whether it comes from elsewhere: its seeds are not those of the rows that are trained here.
     pub(super) fn is_external(&self) -> bool {
-        matches!(self, MeasuredRow::External(_))
+        !matches!(self, MeasuredRow::Trained(_))
     }
 
     /// Whether there is a token map to segment. Encoders from files are asked when they are opened.
@@ -121,6 +130,7 @@ impl MeasuredRow {
         match self {
             MeasuredRow::Trained(run) => run.row.kind.has_network(),
             MeasuredRow::External(_) => true,
+            MeasuredRow::Planted { .. } => false,
         }
     }
 
@@ -128,7 +138,7 @@ impl MeasuredRow {
     pub(super) fn results(&self) -> Option<&Path> {
         match self {
             MeasuredRow::External(row) => row.metrics.as_deref(),
-            MeasuredRow::Trained(_) => None,
+            MeasuredRow::Trained(_) | MeasuredRow::Planted { .. } => None,
         }
     }
 
@@ -136,13 +146,13 @@ impl MeasuredRow {
     pub(super) fn transfer_features(&self, set: &TransferSet) -> Option<&Path> {
         match self {
             MeasuredRow::External(row) => row.transfer.get(&set.slug()).map(PathBuf::as_path),
-            MeasuredRow::Trained(_) => None,
+            MeasuredRow::Trained(_) | MeasuredRow::Planted { .. } => None,
         }
     }
 }
 
-/// The measurements after the trainings: first the probes of every row, then transfer and segmentation, set
-/// by set.
+/// The measurements after the trainings: first the probes of every row and of planted encoders, then transfer
+/// and segmentation, set by set.
 pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<Measurement> {
     let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
     let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
@@ -154,6 +164,13 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     let mut add = |id: String, row: &MeasuredRow, kind| all.push(Measurement { id, row: row.clone(), kind });
     for (slug, row) in rows.iter().filter(|_| probe.seeds > 0) {
         add(format!("probe-{slug}"), row, MeasurementKind::Probe { step: None });
+    }
+    for plant in Plant::all().into_iter().filter(|_| probe.calibrate && probe.seeds > 0) {
+        for seed in plant.seeds() {
+            let (id, row) =
+                (format!("probe-{key}{}-seed{seed}", plant.slug()), MeasuredRow::Planted { plant, seed });
+            add(id, &row, MeasurementKind::Probe { step: None });
+        }
     }
     for (i, set) in transfer.iter().enumerate() {
         for (slug, row) in &rows {

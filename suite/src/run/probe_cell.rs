@@ -7,6 +7,7 @@ use crate::data::known_units::known_units;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::encoder::pixel_pca::PixelPca;
+use crate::measure::calibration::{self, KnownImages};
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::RunFile;
 use crate::measure::feature_file::FeatureFile;
@@ -18,6 +19,7 @@ use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValues;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::plan::EncoderRun;
+use crate::suite_file::plant::Plant;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::tasks::tasks;
 
@@ -32,6 +34,7 @@ pub(super) fn measure(context: &RunContext, row: &MeasuredRow, step: Option<u64>
             Ok((Measured::without_file(values), steps))
         }
         MeasuredRow::External(row) => Ok((measure_external(context, row)?, 0)),
+        MeasuredRow::Planted { plant, seed } => Ok((measure_planted(context, *plant, *seed)?, 0)),
     }
 }
 
@@ -100,6 +103,22 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured>
     };
     duration::say_encoding(&encoder, evaluation.views(probe.combined));
     Ok(Measured::of(&encoder, probe::measure_encoder(&evaluation, &encoder)?))
+}
+
+/// The headline values of an encoder whose y is as long as that of the suite's network.
+fn measure_planted(context: &RunContext, plant: Plant, seed: u64) -> Result<Measured> {
+    let suite = context.suite();
+    let evaluation = Evaluation {
+        transforms: &suite.transforms,
+        probe: &suite.probe,
+        pack: &context.prepared.data.pack,
+        train: &context.train,
+        test: &context.test,
+        resamples: true,
+    };
+    let known = KnownImages::of(&evaluation)?;
+    let features = usize::try_from(suite.model.out)?;
+    Ok(Measured::without_file(calibration::measure_plant(&evaluation, &known, plant, seed, features)?))
 }
 
 /// The same probes of encoders whose y has no halves.

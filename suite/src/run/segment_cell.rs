@@ -29,6 +29,7 @@ pub(super) fn measure(
     let crop = usize::try_from(config.crop)?;
     let encoder = match row {
         MeasuredRow::Trained(run) => trained_encoder_for_maps(context, run, crop)?,
+        MeasuredRow::Planted { .. } => unreachable!("planted encoders are only probed"),
         MeasuredRow::External(row) => external_encoder_for_maps(context, row, crop)?,
     };
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);

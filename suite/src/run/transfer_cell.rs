@@ -66,6 +66,7 @@ fn data(
             let encoder = ImageEncoder { encoder: &*encoder, side, normalisation, device };
             Ok((transfer_data(pack, encoder, &set.preparation, few_shot)?, None))
         }
+        MeasuredRow::Planted { .. } => unreachable!("planted encoders are only probed"),
         MeasuredRow::External(row) => {
             let encoder = external_encoder(context, row, None)?;
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());

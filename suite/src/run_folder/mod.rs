@@ -2,6 +2,7 @@
 
 pub mod atomic_file;
 pub mod baseline;
+pub mod calibration;
 pub mod cell;
 pub mod checkpoint;
 pub mod checkpoints;

@@ -15,6 +15,7 @@ pub mod overrides;
 pub mod own_claims;
 mod plain_text;
 pub mod plan;
+pub mod plant;
 pub mod preset_head;
 pub mod presets;
 pub mod probe;

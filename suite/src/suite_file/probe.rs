@@ -25,6 +25,10 @@ pub struct Probe {
     pub parts: Vec<ReadoutHalf>,
     /// Also measure pairs that differ by all transforms at once (photographs).
     pub combined: bool,
+    /// Also probe planted encoders, whose attainable R2 is known in closed form (renders); off unless
+    /// it is set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub calibrate: bool,
 }
 
 impl Default for Probe {
@@ -38,6 +42,7 @@ impl Default for Probe {
             classification: ClassifyConfig::default(),
             parts: vec![ReadoutHalf::All],
             combined: false,
+            calibrate: false,
         }
     }
 }

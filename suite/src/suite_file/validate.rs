@@ -12,7 +12,7 @@ use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::problem::{Problem, Problems};
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
-use crate::suite_file::{downstream_sets, external_rows};
+use crate::suite_file::{downstream_sets, external_rows, plant};
 
 impl Suite {
     /// Expands abbreviations, and checks each value by itself. Counts are in the ranges of the schema.
@@ -86,6 +86,17 @@ impl Suite {
         problems.ensure(probe.parts.contains(&ReadoutHalf::All), "probe.parts", || {
             "probe.parts: `all` is missing, and the tables show it\nhint: parts = [\"all\", \"inv\", \"equi\"]".into()
         });
+        problems.ensure(
+            !probe.calibrate || self.model.out >= plant::CARRIED as i64,
+            "probe.calibrate",
+            || {
+                format!(
+                    "probe.calibrate: model.out = {}: must be at least {}",
+                    self.model.out,
+                    plant::CARRIED
+                )
+            },
+        );
         problems.check(probe.regression.validate(), "probe.regression", "probe.regression: ");
         problems.check(probe.classification.validate(), "probe.classification", "probe.classification: ");
     }

@@ -7,6 +7,7 @@
 mod attentive;
 mod bad_input;
 mod broken_data;
+mod calibrate;
 mod common;
 mod compare;
 mod data_sets;

@@ -215,8 +215,8 @@ impl Panel {
             .axis_desc_style(text(14.0))
             .x_desc(self.x_label)
             .y_desc(&self.y_label)
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .y_label_formatter(&|y| format!("{}", (y * 1e6).round() / 1e6))
+            .x_label_formatter(&|x| without_rounding_error(*x))
+            .y_label_formatter(&|y| without_rounding_error(*y))
             .draw()?;
         self.curves.iter().try_for_each(|curve| self.draw_curve(&mut chart, curve))
     }
@@ -274,6 +274,11 @@ impl Panel {
 /// Smallest and largest value; 0 and 0 if there are none.
 fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.map(|value| (value, value)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0.0, 0.0))
+}
+
+/// A coordinate of the mesh in its shortest form.
+fn without_rounding_error(value: f64) -> String {
+    format!("{}", (value * 1e6).round() / 1e6)
 }
 
 fn scaled(pixels: u32) -> i32 {

@@ -1,6 +1,7 @@
 //! The tables of a report in order: one file per kind of table, one line of [`SECTIONS`] per section.
 
 mod blocks;
+mod calibration;
 mod claims;
 mod convergence;
 mod differences;
@@ -139,6 +140,12 @@ const SECTIONS: &[Section] = &[
         title: "Sanity: probes trained on shuffled targets, tested on intact ones",
         group: Group::Training,
         tables: shuffled::tables,
+    },
+    Section {
+        name: "calibration",
+        title: "Calibration: what the probes read of planted encoders",
+        group: Group::Training,
+        tables: calibration::tables,
     },
     Section {
         name: "paper",

@@ -31,11 +31,18 @@ enum Content {
 pub const RECONSTRUCTIONS: &str = "reconstructions";
 
 /// The groups in the order of the page.
-pub const GROUPS: [Group; 3] = [
+pub const GROUPS: [Group; 4] = [
     Group {
         id: "curves",
         name: "Training",
         prefixes: &["training-curves", "encoder-gradient", "probe-curve"],
+        class: "pictures",
+        content: Content::Drawings,
+    },
+    Group {
+        id: "calibration-curves",
+        name: "Calibration of the probes",
+        prefixes: &["calibration"],
         class: "pictures",
         content: Content::Drawings,
     },
@@ -121,11 +128,11 @@ mod tests {
         assert_eq!(all.len(), 2);
         let markup = |group: &Group| group.markup(&all).map(Markup::into_string);
         assert!(markup(&GROUPS[0]).is_none());
-        let reconstructions = markup(&GROUPS[1]).unwrap();
+        let reconstructions = markup(&GROUPS[2]).unwrap();
         assert!(
             reconstructions.contains("<figcaption>ours seed0: view 1, view 2, view 2 rebuilt from both<")
         );
-        let scenes = markup(&GROUPS[2]).unwrap();
+        let scenes = markup(&GROUPS[3]).unwrap();
         assert!(
             scenes.contains("data:image/png;base64,") && scenes.contains("class=\"pictures many\""),
             "{scenes}"
