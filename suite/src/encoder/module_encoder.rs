@@ -46,11 +46,10 @@ pub(super) fn open(
 ) -> Result<(FrozenEncoder, EncoderDescription)> {
     let engine = load(path, device)?;
     let of_a_vit = options.heads.is_some() || options.act.is_some() || options.eps.is_some();
-    ensure!(!of_a_vit, "--heads, --act, --eps: a module has its own inside");
-    let only = engine.side().map(|side| Known::new(side, Origin::File));
-    let size = match side {
-        None if only.is_some() => only.expect("it is there"),
-        side => known(side, || neighbours.size(), DEFAULT_SIDE)?,
+    ensure!(!of_a_vit, "--heads, --act, --eps: the {} has its own inside", engine.name());
+    let size = match (side, engine.side()) {
+        (None, Some(only)) => Known::new(only, Origin::File),
+        _ => known(side, || neighbours.size(), DEFAULT_SIDE)?,
     };
     if let Some(config) = &size.config {
         ensure!(size.value > 0, "{config}: images of 0 pixels\nhint: give --size");
