@@ -97,7 +97,7 @@ mod tests {
     fn scenes(count: usize) -> Vec<Confusion> {
         let mut rng = Pcg64Mcg::seed_from_u64(1);
         let scene = |index: usize| {
-            let classes = if index % 10 == 0 { 4 } else { 3 };
+            let classes = if index.is_multiple_of(10) { 4 } else { 3 };
             let wrong = rng.gen_range(0.0..0.6);
             let truth: Vec<u8> = (0..64).map(|_| rng.gen_range(0..classes)).collect();
             let other = |&class: &u8| if rng.r#gen::<f64>() < wrong { (class + 1) % classes } else { class };

@@ -32,10 +32,7 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     let open = |path: &PathBuf| Source::open(RunFolder::new(path));
     let sources: Vec<Source> = args.runs.iter().map(open).collect::<Result<_>>()?;
     let mut contexts = report::join_contexts(
-        sources
-            .iter()
-            .map(|source| report::stored_contexts(source.folder()))
-            .collect::<Result<Vec<_>>>()?,
+        sources.iter().map(|source| report::stored_contexts(source.folder())).collect::<Result<Vec<_>>>()?,
     );
     contexts.iter_mut().for_each(|context| add_provenance(context, &sources));
 
@@ -53,7 +50,8 @@ pub fn run(args: &MergeArgs) -> Result<()> {
     }
     let as_others = std::fs::metadata(&parent)?.permissions();
     std::fs::set_permissions(temporary.path(), as_others)?;
-    std::fs::rename(temporary.keep(), &args.out).with_context(|| format!("cannot write {}", args.out.display()))?;
+    std::fs::rename(temporary.keep(), &args.out)
+        .with_context(|| format!("cannot write {}", args.out.display()))?;
 
     let folder = RunFolder::new(&args.out);
     let contexts: Vec<&ReportContext> = contexts.iter().collect();

@@ -84,7 +84,10 @@ pub fn encoder_files(path: &Path) -> Result<Vec<PathBuf>> {
         _ if is_index(path) => Ok([path.to_owned()].into_iter().chain(eqr_weights::shards(path)?).collect()),
         _ => {
             let modules = [path.to_owned()].into_iter().chain(untrained_module(path));
-            Ok(modules.flat_map(|module| [Some(module.clone()), external_weights(&module)]).flatten().collect())
+            Ok(modules
+                .flat_map(|module| [Some(module.clone()), external_weights(&module)])
+                .flatten()
+                .collect())
         }
     }
 }

@@ -46,10 +46,7 @@ pub struct Opened {
 
 enum Backbone {
     /// One of ours, which has a map to y.
-    Own {
-        vit: Box<Vit>,
-        arena: Arena,
-    },
+    Own { vit: Box<Vit>, arena: Arena },
     /// One that was trained elsewhere.
     Published {
         architecture: Box<Architecture>,

@@ -16,6 +16,6 @@ pub fn calibration(values: &Values, context: &ReportContext) -> Calibration {
     Calibration::new(
         &tasks,
         |plant, task, metric| sample(plant, task, metric).map(Sample::values).unwrap_or_default(),
-        |plant, task, metric| sample(plant, task, metric)?.draws_of_one().cloned(),
+        |plant, task, metric| sample(plant, task, metric)?.draws_of_one(),
     )
 }

@@ -284,12 +284,12 @@ impl Sample {
         let scaled = |value: f64, floor: f64| (value - floor) / (ceiling - floor);
         let each = |draws: &Vec<f64>| draws.iter().map(|&value| scaled(value, level)).collect();
         let draws = self.draws.iter().map(|(seed, draws)| (*seed, each(draws))).collect();
-        let both = self.resampled.as_ref().zip(floor.resampled.as_ref());
-        let resampled = both.and_then(|(own, floor)| {
+        let resampled = self.resampled().zip(floor.resampled()).and_then(|(own, floor)| {
             let pairs = own.values().iter().zip(floor.values());
             Resampled::from_values(pairs.map(|(&value, &floor)| scaled(value, floor)).collect())
         });
-        (ceiling > level).then_some(Sample { draws, external: self.external, resampled })
+        let (external, resampled) = (self.external, resampled.into_iter().collect());
+        (ceiling > level).then_some(Sample { draws, external, resampled, over_draws: None })
     }
 
     /// The mean over the draws of every pretraining seed.

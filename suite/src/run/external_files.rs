@@ -31,7 +31,8 @@ pub(super) fn check(
     if row.has_random_weights {
         // its file is that of the row before it, unless it is a module of its own
         let module = row.encoder.as_deref().filter(|path| is_module(path));
-        let open = |path| FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device);
+        let open =
+            |path| FrozenEncoder::open(path, &row.options, row.options.size.or(Some(data.side)), device);
         return module.map_or(Ok(()), |path| open(path)?.untrained().map(drop));
     }
     check_encoder(sub_suite, data, row, device)?;

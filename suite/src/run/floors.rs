@@ -12,7 +12,8 @@ pub(super) fn add(sub_suites: &mut [SubSuite]) {
         let own: Vec<String> = rows.iter().map(|row| row.slug()).collect();
         let with_floor = std::mem::take(rows).into_iter().flat_map(|row| {
             let has_floor = |encoder: &Path| !is_module(encoder) || untrained_module(encoder).is_some();
-            let floor = (row.floor && row.encoder.as_deref().is_some_and(has_floor)).then(|| row.with_random_weights());
+            let floor = (row.floor && row.encoder.as_deref().is_some_and(has_floor))
+                .then(|| row.with_random_weights());
             let floor = floor.filter(|floor| !own.contains(&floor.slug()));
             std::iter::once(row).chain(floor)
         });

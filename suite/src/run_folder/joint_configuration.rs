@@ -78,7 +78,9 @@ fn seeds(suite: &Value) -> Option<(u64, u64)> {
 fn union(first: &Value, other: &Value) -> Value {
     let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
     let mut all = items(first);
-    all.extend(items(other).into_iter().filter(|item| !first.as_array().is_some_and(|own| own.contains(item))));
+    all.extend(
+        items(other).into_iter().filter(|item| !first.as_array().is_some_and(|own| own.contains(item))),
+    );
     Value::Array(all)
 }
 

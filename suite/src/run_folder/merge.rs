@@ -26,7 +26,10 @@ impl Source {
     /// A folder that holds no run, a run that is still going on, has no finished cell or a damaged one.
     pub fn open(folder: RunFolder) -> Result<Source> {
         let shown = folder.root().display();
-        ensure!(!folder.path(layout::LOCK).exists(), "{shown}: a run is using this folder\nhint: wait for it");
+        ensure!(
+            !folder.path(layout::LOCK).exists(),
+            "{shown}: a run is using this folder\nhint: wait for it"
+        );
         let manifest = manifest::read_whole(&folder)?
             .with_context(|| format!("{shown} holds no run: manifest.json is missing"))?;
         let cells = folder.cells()?;
@@ -79,7 +82,8 @@ impl Source {
 pub fn assemble(sources: &[Source], target: &RunFolder) -> Result<()> {
     let configuration = joint_configuration(sources)?;
     let cells = joint_cells(sources)?;
-    let rows = sources.iter().map(|source| row_files::recorded(&source.folder)).collect::<Result<Vec<_>>>()?;
+    let rows =
+        sources.iter().map(|source| row_files::recorded(&source.folder)).collect::<Result<Vec<_>>>()?;
     let rows = join_maps(rows, |row| {
         format!("row {row}: two runs have it from different files\nhint: give one of them another name")
     })?;

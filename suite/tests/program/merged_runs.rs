@@ -13,7 +13,8 @@ fn prepare(here: &Path) {
     let data = "[data]\nsource = \"pack\"\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nside = 16\n\n\
                 [transforms]\nactive = [\"color\", \"flip\"]\n\n";
     std::fs::write(here.join("suite.toml"), tiny_on(data)).unwrap();
-    let grey = |images: &Tensor| colour_map(&images.mean_dim([1i64].as_slice(), true, None).expand_as(images));
+    let grey =
+        |images: &Tensor| colour_map(&images.mean_dim([1i64].as_slice(), true, None).expand_as(images));
     traced(&here.join("colours.pt"), 16, colour_map);
     traced(&here.join("colours.random.pt"), 16, grey);
     traced(&here.join("thirds.pt"), 16, |images| colour_map(&(images * images)));
@@ -22,7 +23,8 @@ fn prepare(here: &Path) {
 }
 
 fn run(here: &Path, out: &str, more: &[&str]) {
-    let args = ["run", "suite.toml", "--data-root", ".", "--threads", "1", "--precision", "fp32", "--out", out];
+    let args =
+        ["run", "suite.toml", "--data-root", ".", "--threads", "1", "--precision", "fp32", "--out", out];
     succeeded(&eqr(here, &[&args, more].concat()));
 }
 
@@ -65,7 +67,11 @@ fn rows_of_several_runs_stand_in_one_leaderboard() {
     assert_eq!(rows.into_iter().collect::<Vec<_>>(), ["Colours", "Thirds"], "those with a floor: {table}");
 
     // the merged run goes on as one
-    run(here, "both", &[&["--methods", "Random init", "--external", "Colours=colours.pt"], &others[..]].concat());
+    run(
+        here,
+        "both",
+        &[&["--methods", "Random init", "--external", "Colours=colours.pt"], &others[..]].concat(),
+    );
     assert_eq!(metrics(here, "both"), of_both);
 }
 
