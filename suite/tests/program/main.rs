@@ -18,6 +18,7 @@ mod encoder_properties;
 mod encoders;
 mod export;
 mod external_rows;
+mod false_gpu;
 mod feature_files;
 mod fetch;
 mod hostile;
