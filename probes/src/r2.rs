@@ -39,16 +39,29 @@ impl R2 {
     pub(crate) fn from_checked(predictions: &Tensor, targets: &Tensor) -> R2 {
         let double = |t: &Tensor| t.to_device(Device::Cpu).to_kind(Kind::Double);
         let (predictions, targets) = (double(predictions), double(targets));
-        let residual = &predictions - &targets;
+        R2::from_residuals(&(&predictions - &targets), &targets)
+    }
+
+    /// R2 for the squared residuals of predictions, row by row, against `targets` (N, k).
+    ///
+    /// # Panics
+    /// Panics if there are not N k squares.
+    pub fn from_squares(squares: &[f64], targets: &Tensor) -> R2 {
+        let targets = targets.to_device(Device::Cpu).to_kind(Kind::Double);
+        R2::from_residuals(&Tensor::from_slice(squares).sqrt().view_as(&targets), &targets)
+    }
+
+    /// For residuals and targets (N, k), both f64 on the CPU.
+    fn from_residuals(residual: &Tensor, targets: &Tensor) -> R2 {
         let deviation = targets.g_sub(&targets.mean_dim(&[0i64][..], true, Kind::Double));
         let (low, high) = (values(&targets.amin([0i64], false)), values(&targets.amax([0i64], false)));
         let output = |j: usize| {
             let column = |t: &Tensor| t.select(1, j as i64);
-            (low[j] < high[j]).then(|| explained(&column(&residual), &column(&deviation)))
+            (low[j] < high[j]).then(|| explained(&column(residual), &column(&deviation)))
         };
         let outputs: Vec<Option<f64>> = (0..low.len()).map(output).collect();
         let varies = low.iter().chain(&high).any(|&v| v != low[0]);
-        let pooled = varies.then(|| explained(&residual, &targets.g_sub(&targets.mean(Kind::Double))));
+        let pooled = varies.then(|| explained(residual, &targets.g_sub(&targets.mean(Kind::Double))));
         let defined: Vec<f64> = outputs.iter().copied().flatten().collect();
         let per_output = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
         R2 { pooled, per_output, outputs }

@@ -256,6 +256,8 @@ pub struct R2Metric {
     pub canonical: bool,
     /// Whether the pairs differ by all transforms at once.
     pub combined: bool,
+    /// Whether the test pairs are from shifted ranges, which the predictor was not trained on.
+    pub shifted: bool,
     /// What the predictor reads.
     pub readout: Readout,
 }
@@ -310,6 +312,7 @@ impl R2Metric {
         predictor: Predictor::Mlp,
         canonical: false,
         combined: false,
+        shifted: false,
         readout: Readout::Y,
     };
 
@@ -339,7 +342,7 @@ impl R2Metric {
 }
 
 impl fmt::Display for R2Metric {
-    /// Definition, predictor, signs, pairs, readout. The exact map reads no features and comes after the
+    /// Definition, predictor, signs, pairs, ranges, readout. The exact map reads no features and comes after the
     /// pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = match self.definition {
@@ -358,18 +361,19 @@ impl fmt::Display for R2Metric {
         };
         let canonical = if self.canonical { "_canonical" } else { "" };
         let combined = if self.combined { "_combined" } else { "" };
+        let shifted = if self.shifted { "_shifted" } else { "" };
         let readout = match self.readout {
             Readout::Y => "",
             Readout::Invariant => "_inv",
             Readout::Equivariant => "_equi",
             Readout::Grid => "_grid",
         };
-        write!(f, "{definition}{predictor}{canonical}{combined}{exact}{readout}")
+        write!(f, "{definition}{predictor}{canonical}{combined}{exact}{shifted}{readout}")
     }
 }
 
 /// The metrics of transformations that the report shows, by section.
-pub const R2_SECTIONS: [(&str, R2Metric); 9] = [
+pub const R2_SECTIONS: [(&str, R2Metric); 10] = [
     ("main", R2Metric::PER_OUTPUT),
     ("grid", R2Metric { readout: Readout::Grid, ..R2Metric::PER_OUTPUT }),
     ("inv", R2Metric { readout: Readout::Invariant, ..R2Metric::PER_OUTPUT }),
@@ -377,6 +381,7 @@ pub const R2_SECTIONS: [(&str, R2Metric); 9] = [
     ("linear", R2Metric { predictor: Predictor::Linear, ..R2Metric::PER_OUTPUT }),
     ("canonical", R2Metric { canonical: true, ..R2Metric::PER_OUTPUT }),
     ("combined", R2Metric::COMBINED),
+    ("shifted", R2Metric { shifted: true, ..R2Metric::PER_OUTPUT }),
     ("pooled", R2Metric::POOLED),
     ("shuffled", R2Metric::SHUFFLED),
 ];
@@ -441,9 +446,10 @@ mod tests {
             predictor: Predictor::Linear,
             canonical: true,
             combined: true,
+            shifted: true,
             readout: Readout::Grid,
         };
-        assert_eq!(all.to_string(), "r2_per_output_train_linear_canonical_combined_grid");
+        assert_eq!(all.to_string(), "r2_per_output_train_linear_canonical_combined_shifted_grid");
         assert_eq!(R2Metric::EXACT_MAP.to_string(), "r2_per_output_combined_exact");
         assert_eq!(
             R2Metric { combined: true, ..R2Metric::CONSTANT }.to_string(),

@@ -5,6 +5,7 @@ use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
 use super::ranges::Ranges;
+use super::shift::Shift;
 use super::transform::Transform;
 use crate::draw::{Purpose, rng};
 
@@ -97,6 +98,38 @@ impl Draw {
             }
         }
         kept
+    }
+
+    /// The same draw with the quantities of `transform` in the ranges of `shift`: each keeps its place between
+    /// the ends of its range, and its sign.
+    fn shifted(self, transform: Transform, ranges: &Ranges, shift: &Shift) -> Draw {
+        let mut moved = self;
+        let within = |value: &mut f64, share: f64, range: Option<[f64; 2]>| {
+            if let Some([low, high]) = range {
+                *value = low + (high - low) * share;
+            }
+        };
+        let magnitude = |value: &mut f64, half: f64, range: Option<[f64; 2]>| {
+            let sign = value.signum();
+            within(value, value.abs() / half, range.map(|range| range.map(|end| sign * end)));
+        };
+        let factor =
+            |value: &mut f64, half: f64, range| within(value, (*value - 1.0 + half) / (2.0 * half), range);
+        match transform {
+            Transform::Rotation => magnitude(&mut moved.angle, ranges.rotation, shift.rotation),
+            Transform::Color => {
+                factor(&mut moved.brightness, ranges.brightness, shift.brightness);
+                factor(&mut moved.contrast, ranges.contrast, shift.contrast);
+                factor(&mut moved.saturation, ranges.saturation, shift.saturation);
+                magnitude(&mut moved.hue, ranges.hue, shift.hue);
+            }
+            Transform::Blur => {
+                let share = (self.sigma - ranges.blur_min) / (ranges.blur_max - ranges.blur_min);
+                within(&mut moved.sigma, share, shift.blur);
+            }
+            Transform::Translation | Transform::Crop | Transform::Flip => {}
+        }
+        moved
     }
 
     /// The same draw with one entry of the parameter vector of `transform` moved by [`STEP`] towards the
@@ -253,6 +286,11 @@ impl Draws {
         Draws { each: self.each.iter().zip(outputs).map(moved).collect() }
     }
 
+    /// The same draws from `ranges` with the quantities of `transform` in the ranges of `shift`.
+    pub fn shifted(&self, transform: Transform, ranges: &Ranges, shift: &Shift) -> Draws {
+        Draws { each: self.each.iter().map(|draw| draw.shifted(transform, ranges, shift)).collect() }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.each.len()
@@ -331,6 +369,58 @@ mod tests {
                     assert_eq!(draws.target(other, &ranges), stepped.target(other, &ranges), "{other}");
                 }
             }
+        }
+    }
+
+    /// A magnitude keeps its sign, a factor its place in the range; targets keep the units of the ordinary range.
+    #[test]
+    fn shifted_draws_fill_their_ranges() {
+        let ranges = Ranges::default();
+        let shift = Shift {
+            rotation: Some([90.0, 135.0]),
+            brightness: Some([0.2, 0.6]),
+            hue: Some([0.1, 0.2]),
+            blur: Some([2.0, 3.0]),
+            ..Shift::default()
+        };
+        let plain = Draws::sample(&(0..2000).collect::<Vec<_>>(), 1, 2, &Transform::ALL, &ranges);
+        let mut moved = plain.clone();
+        for transform in Transform::ALL {
+            moved = moved.shifted(transform, &ranges, &shift);
+        }
+        let range = |value: fn(&Draw) -> f64| {
+            let values = moved.each.iter().map(value);
+            values.fold([f64::INFINITY, 0.0], |[low, high], value| [value.min(low), value.max(high)])
+        };
+        let close = |found: [f64; 2], expected: [f64; 2]| {
+            let room = 0.01 * (expected[1] - expected[0]);
+            assert!(found[0] >= expected[0] && found[0] < expected[0] + room, "{found:?} {expected:?}");
+            assert!(found[1] <= expected[1] && found[1] > expected[1] - room, "{found:?} {expected:?}");
+        };
+        close(range(|draw| draw.angle.abs()), [90.0, 135.0]);
+        close(range(|draw| draw.brightness), [0.2, 0.6]);
+        close(range(|draw| draw.hue.abs()), [0.1, 0.2]);
+        close(range(|draw| draw.sigma), [2.0, 3.0]);
+        for (moved, plain) in moved.each.iter().zip(&plain.each) {
+            assert_eq!(moved.angle.signum(), plain.angle.signum());
+            assert_eq!((moved.contrast, moved.shift, moved.crop), (plain.contrast, plain.shift, plain.crop));
+        }
+        let angles = moved.target(Transform::Rotation, &ranges);
+        assert!(angles.iter().all(|angle| (1.0..=1.5).contains(&angle.abs())), "in units of 90 degrees");
+    }
+
+    #[test]
+    fn ranges_are_read_and_checked() {
+        let read = |text: &str| text.parse::<Shift>();
+        assert_eq!(read("rotation=90..135").unwrap().rotation, Some([90.0, 135.0]));
+        for (text, says) in [
+            ("rotation=135..90", "low < high"),
+            ("hue=0.1..0.7", "<= 0.5"),
+            ("rotation", "rotation=90..135"),
+            ("zoom=1..2", "the quantities are"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
         }
     }
 

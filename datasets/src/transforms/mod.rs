@@ -16,6 +16,7 @@ mod first_view;
 mod pair;
 mod ranges;
 mod separable;
+mod shift;
 mod transform;
 
 pub use base_view::{PixelBox, base_view, field_side, resized_crop};
@@ -24,4 +25,5 @@ pub use draws::{Crop, Draw, Draws};
 pub use first_view::FirstView;
 pub use pair::{apply, photo_pair};
 pub use ranges::Ranges;
+pub use shift::Shift;
 pub use transform::Transform;

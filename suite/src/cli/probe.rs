@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use eqr_datasets::SetKind;
-use eqr_datasets::transforms::Transform;
+use eqr_datasets::transforms::{Shift, Transform};
 use eqr_models::{Compute, Solo};
 use eqr_probes::mlp::{Fit, Precision as ProbePrecision, ProbeConfig};
 use eqr_probes::r2::R2;
@@ -31,6 +31,7 @@ use crate::measure::feature_file::FeatureFile;
 use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
+use crate::measure::shifted::{ShiftedScores, TestScore};
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout, TaskFamily};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
@@ -55,6 +56,10 @@ pub struct ProbeArgs {
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
+    /// Also test the probes on pairs of photographs from other ranges than those that they are trained on, such
+    /// as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
+    #[arg(long, value_name = "RANGES", value_delimiter = ',', requires = "encoder")]
+    shift: Vec<Shift>,
     /// Number of training pairs to encode.
     #[arg(long, default_value_t = 40_000, value_parser = at_least_two)]
     train_pairs: usize,
@@ -158,22 +163,21 @@ impl<'a> Found<'a> {
     }
 
     /// 95% interval of an R2 over the test objects; `None` if there are too few of them.
-    fn interval(
-        self,
-        question: &Question,
-        definition: R2Definition,
-        predictor: Predictor,
-    ) -> Option<(f64, f64)> {
-        let metric = question.metric(definition, predictor).to_string();
+    fn interval(self, question: &Question, metric: R2Metric) -> Option<(f64, f64)> {
+        let metric = metric.to_string();
         let is_wanted = |draws: &&ResampledMetric| draws.task == question.task() && draws.metric == metric;
         self.draws.iter().find(is_wanted)?.interval()
     }
 
-    /// The intervals of both definitions, by the names of the R2s.
-    fn intervals(self, question: &Question, predictor: Predictor) -> Value {
-        let interval = |definition| self.interval(question, definition, predictor);
+    /// The R2s by their names, with the intervals of both definitions of `metric`.
+    fn with_intervals(self, question: &Question, metric: R2Metric, r2: &R2) -> Map<String, Value> {
+        let of = |definition| self.interval(question, R2Metric { definition, ..metric });
         let (pooled, per_output) = (R2Metric::POOLED.to_string(), R2Metric::PER_OUTPUT.to_string());
-        json!({(pooled): interval(R2Definition::Pooled), (per_output): interval(R2Definition::PerOutput)})
+        let intervals =
+            json!({(pooled): of(R2Definition::Pooled), (per_output): of(R2Definition::PerOutput)});
+        let mut all = r2_json(r2);
+        all.insert("ci95".into(), intervals);
+        all
     }
 }
 
@@ -201,15 +205,26 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
         args.parts.contains(&ReadoutHalf::All) || !args.input.is_attentive(),
         "--readout attentive: it reads tokens, which have no halves\nhint: add `all` to --parts"
     );
-    let for_photographs = args.transforms.is_some() || args.combined;
+    ensure!(
+        args.shift.is_empty() || !args.input.is_attentive(),
+        "--shift: attentive probes are tested on ordinary pairs only\nhint: leave out --shift or --readout attentive"
+    );
+    let for_photographs = args.transforms.is_some() || args.combined || !args.shift.is_empty();
     ensure!(
         pack.kind == SetKind::Photographs || !for_photographs,
-        "--transforms, --combined: {} has renders, whose pairs are two views of an object",
+        "--transforms, --combined, --shift: {} has renders, whose pairs are two views of an object",
         pack.path().display()
     );
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };
-    let probe = Probe { train_pairs: args.train_pairs, test_pairs: args.test_pairs, ..Probe::default() };
+    let shift = args.shift.iter().copied().reduce(Shift::merge);
+    let idle =
+        shift.and_then(|shift| shift.transforms().find(|shifted| !transforms.active.contains(shifted)));
+    if let Some(idle) = idle {
+        bail!("--shift: a range of {idle}, which is not in --transforms");
+    }
+    let (train_pairs, test_pairs) = (args.train_pairs, args.test_pairs);
+    let probe = Probe { train_pairs, test_pairs, shift, ..Probe::default() };
     let opened = OpenedPack { pack, side: encoder.side() };
     let source = |split: &str| {
         let source = PairSource::new(&opened, split, &transforms, device)?;
@@ -314,32 +329,37 @@ fn r2_json(r2: &R2) -> Map<String, Value> {
 
 fn as_json(found: Found, Features { geometry, encoder, .. }: &Features) -> String {
     let target = |(scores, floor): (&Scores, Option<&Scores>)| {
+        let question = &scores.question;
+        let metric = |predictor| question.metric(R2Definition::PerOutput, predictor);
         let trained = |fits: &[Fit], predictor| {
-            let mut all = mean_json(fits);
-            all.insert("ci95".into(), found.intervals(&scores.question, predictor));
-            all.insert(
-                "seeds".into(),
-                test_scores(fits).iter().map(|r2| Value::Object(r2_json(r2))).collect(),
-            );
-            all
+            let all = test_scores(fits);
+            let mut of_probe = found.with_intervals(question, metric(predictor), &mean_r2(&all));
+            of_probe.insert("seeds".into(), all.iter().map(|r2| Value::Object(r2_json(r2))).collect());
+            of_probe
         };
         let mlp = trained(&scores.mlp, Predictor::Mlp);
-        let mut linear = r2_json(&scores.linear.test);
-        linear.insert("ci95".into(), found.intervals(&scores.question, Predictor::Linear));
+        let mut linear = found.with_intervals(question, metric(Predictor::Linear), &scores.linear.test);
         linear.insert("lambda".into(), json!(scores.linear.lambda));
         let mut probes = json!({"mlp": mlp, "linear": linear, "constant": r2_json(&scores.constant)});
         let is_attentive = !scores.attentive.is_empty();
         if is_attentive {
             probes["attentive"] = json!(trained(&scores.attentive, Predictor::Attentive));
         }
-        if let Some(Scores { mlp, linear, attentive, .. }) = floor {
-            let floor = json!({"mlp": mean_json(mlp), "linear": r2_json(&linear.test)});
-            probes["random_weights"] = floor;
-            if is_attentive {
-                probes["random_weights"]["attentive"] = json!(mean_json(attentive));
-            }
+        if let Some(shifted) = &scores.shifted {
+            probes["shifted"] = shifted_json(found, question, shifted);
         }
-        (scores.question.name(), probes)
+        if let Some(Scores { mlp, linear, attentive, shifted, .. }) = floor {
+            let mut floor = json!({"mlp": mean_json(mlp), "linear": r2_json(&linear.test)});
+            if is_attentive {
+                floor["attentive"] = json!(mean_json(attentive));
+            }
+            if let Some(ShiftedScores { mlp, linear, .. }) = shifted {
+                floor["shifted"] =
+                    json!({"mlp": r2_json(&mean_r2(&shifted_scores(mlp))), "linear": r2_json(&linear.r2)});
+            }
+            probes["random_weights"] = floor;
+        }
+        (question.name(), probes)
     };
     let mut all = json!({"targets": found.all().map(target).collect::<Map<_, _>>()});
     if !geometry.is_empty() {
@@ -352,32 +372,38 @@ fn as_json(found: Found, Features { geometry, encoder, .. }: &Features) -> Strin
     format!("{all:#}\n")
 }
 
+/// The scores of the same probes on pairs from shifted ranges.
+fn shifted_json(
+    found: Found,
+    question: &Question,
+    ShiftedScores { mlp, linear, constant }: &ShiftedScores,
+) -> Value {
+    let of_probe = |r2: &R2, predictor| {
+        found.with_intervals(question, question.shifted_metric(R2Definition::PerOutput, predictor), r2)
+    };
+    json!({
+        "mlp": of_probe(&mean_r2(&shifted_scores(mlp)), Predictor::Mlp),
+        "linear": of_probe(&linear.r2, Predictor::Linear),
+        "constant": r2_json(constant),
+    })
+}
+
 fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
     let mut table = Table::new();
     let header = ["target", "probe", "R2 pooled", "R2 per output", "R2 of each output"];
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     for (scores, floor) in found.all() {
         let name = scores.question.name();
-        let of_floor = |floor: &Scores| [&floor.mlp, &floor.attentive].map(|fits| test_scores(fits));
-        let [random_mlp, random_attentive] = floor.map(of_floor).unwrap_or_default();
-        let probes = [
-            ("MLP", test_scores(&scores.mlp), Some(Predictor::Mlp)),
-            ("attentive", test_scores(&scores.attentive), Some(Predictor::Attentive)),
-            ("linear", vec![scores.linear.test.clone()], Some(Predictor::Linear)),
-            ("constant", vec![scores.constant.clone()], None),
-            ("MLP, random weights", random_mlp, None),
-            ("attentive, random weights", random_attentive, None),
-        ];
-        for (probe, all, predictor) in probes.iter().filter(|(_, all, _)| !all.is_empty()) {
-            let outputs: Vec<String> = mean_r2(all).outputs.into_iter().map(number).collect();
+        for (probe, all, metric) in rows(scores, floor).into_iter().filter(|(_, all, _)| !all.is_empty()) {
+            let outputs: Vec<String> = mean_r2(&all).outputs.into_iter().map(number).collect();
             let spread = |value: fn(&R2) -> Option<f64>, definition| {
                 let interval =
-                    predictor.and_then(|predictor| found.interval(&scores.question, definition, predictor));
+                    metric.and_then(|of| found.interval(&scores.question, R2Metric { definition, ..of }));
                 cell(&all.iter().map(value).collect::<Vec<_>>(), interval)
             };
             table.add_row([
                 &*one_line(&name),
-                *probe,
+                probe,
                 &spread(|r2| r2.pooled, R2Definition::Pooled),
                 &spread(|r2| r2.per_output, R2Definition::PerOutput),
                 &outputs.join(" "),
@@ -388,6 +414,41 @@ fn as_table(found: Found, geometry: &[MeasuredValue]) -> String {
         geometry.iter().map(|value| format!("{} {:.3}", value.metric, value.value)).collect();
     let geometry = if geometry.is_empty() { String::new() } else { format!("y: {}\n", geometry.join(", ")) };
     format!("{table}\n{geometry}")
+}
+
+/// The rows of a question: a name, the R2 of every seed (none if it was not measured), and the metric whose
+/// interval is shown beside it.
+fn rows(scores: &Scores, floor: Option<&Scores>) -> Vec<(&'static str, Vec<R2>, Option<R2Metric>)> {
+    let metric = |predictor| Some(scores.question.metric(R2Definition::PerOutput, predictor));
+    let of_floor = |floor: &Scores| [&floor.mlp, &floor.attentive].map(|fits| test_scores(fits));
+    let [random_mlp, random_attentive] = floor.map(of_floor).unwrap_or_default();
+    let mut rows = vec![
+        ("MLP", test_scores(&scores.mlp), metric(Predictor::Mlp)),
+        ("attentive", test_scores(&scores.attentive), metric(Predictor::Attentive)),
+        ("linear", vec![scores.linear.test.clone()], metric(Predictor::Linear)),
+        ("constant", vec![scores.constant.clone()], None),
+        ("MLP, random weights", random_mlp, None),
+        ("attentive, random weights", random_attentive, None),
+    ];
+    if let Some(ShiftedScores { mlp, linear, constant }) = &scores.shifted {
+        let metric = |predictor| Some(scores.question.shifted_metric(R2Definition::PerOutput, predictor));
+        let random = floor.and_then(|floor| floor.shifted.as_ref());
+        rows.extend([
+            ("MLP, shifted", shifted_scores(mlp), metric(Predictor::Mlp)),
+            ("linear, shifted", vec![linear.r2.clone()], metric(Predictor::Linear)),
+            ("constant, shifted", vec![constant.clone()], None),
+            (
+                "MLP, shifted, random weights",
+                random.map_or(vec![], |random| shifted_scores(&random.mlp)),
+                None,
+            ),
+        ]);
+    }
+    rows
+}
+
+fn shifted_scores(all: &[TestScore]) -> Vec<R2> {
+    all.iter().map(|score| score.r2.clone()).collect()
 }
 
 /// A value, with its standard deviation if there are several seeds of the probe, and its interval over the

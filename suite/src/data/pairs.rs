@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
-use eqr_datasets::transforms::{Draws, FirstView, Transform, base_view};
+use eqr_datasets::transforms::{Draws, FirstView, Shift, Transform, base_view};
 use eqr_datasets::{Loader, SceneLatents, view_pairs};
 use eqr_models::MethodKind;
 use eqr_models::Normalisation;
@@ -264,6 +264,21 @@ impl PairSource {
         let ranges = &self.transforms.ranges;
         let draws = Draws::sample(&keys(units), seed, epoch, &[transform], ranges);
         self.transformed(view1, &draws.stepped(transform, outputs, ranges), &[transform])
+    }
+
+    /// The same second views for one transform, whose parameters lie in the ranges of `shift`. The parameter
+    /// vectors keep the units of the ordinary ranges.
+    pub fn shifted_views(
+        &self,
+        view1: &FirstView,
+        draw: ViewDraw<'_>,
+        transform: Transform,
+        shift: &Shift,
+    ) -> (Tensor, Tensor) {
+        let ViewDraw { seed, epoch, units } = draw;
+        let ranges = &self.transforms.ranges;
+        let draws = Draws::sample(&keys(units), seed, epoch, &[transform], ranges);
+        self.transformed(view1, &draws.shifted(transform, ranges, shift), &[transform])
     }
 
     /// View 2 made from `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.

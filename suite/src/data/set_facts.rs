@@ -85,6 +85,12 @@ impl SetFacts {
              image was rendered from",
             self.place
         );
+        ensure!(
+            suite.probe.shift.is_none() || self.kind == SetKind::Photographs,
+            "{}: probe.shift: renders have the views that were rendered, and no other ranges can be drawn\n\
+             hint: leave `probe.shift` out, or use a set of photographs",
+            self.place
+        );
         ensure!(self.views >= 2, "{}: an object of the set has one view: a pair needs two", self.place);
         Ok(())
     }

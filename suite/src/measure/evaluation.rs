@@ -66,7 +66,10 @@ impl Evaluation<'_> {
             }
             SetKind::Photographs => {
                 let photographs = self.train_photographs().len() + self.test_photographs().len();
-                photographs * DRAWS as usize * (1 + self.transforms.active.len() + usize::from(combined))
+                let active = &self.transforms.active;
+                let shifted = self.probe.shift.map_or(0, |shift| shift.transforms().count());
+                let ordinary = photographs * (1 + active.len() + usize::from(combined));
+                DRAWS as usize * (ordinary + self.test_photographs().len() * shifted)
             }
         }
     }

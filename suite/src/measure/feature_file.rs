@@ -116,7 +116,7 @@ impl FeatureFile {
             };
             let each = Objects::of_rows(train.size()[0] as usize);
             let (train, test) = (pairs(&train, train_t, each), pairs(&test, test_t, objects.clone()));
-            Ok(PairSet { task, combined: false, train, test })
+            Ok(PairSet { task, combined: false, train, test, shifted: None })
         };
         names.into_iter().map(set).collect()
     }

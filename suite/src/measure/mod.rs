@@ -20,5 +20,6 @@ pub mod regression;
 mod render_pairs;
 pub mod retrieval;
 pub mod segment;
+pub mod shifted;
 pub mod transfer;
 pub mod xray;

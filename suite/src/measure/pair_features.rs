@@ -21,6 +21,8 @@ pub struct PairSet {
     pub train: PairFeatures,
     /// Pairs that probes are scored on.
     pub test: PairFeatures,
+    /// Further pairs that they are scored on, from ranges that they were not trained on.
+    pub shifted: Option<PairFeatures>,
 }
 
 /// The pairs of one split.

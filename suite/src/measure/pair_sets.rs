@@ -3,12 +3,12 @@
 
 use anyhow::Result;
 use eqr_datasets::SetKind;
-use eqr_datasets::transforms::Transform;
+use eqr_datasets::transforms::{FirstView, Shift, Transform};
 use eqr_probes::bootstrap::Objects;
 use tch::Tensor;
 
 use crate::console::counted;
-use crate::data::pairs::PairSource;
+use crate::data::pairs::{PairSource, ViewDraw};
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::evaluation::{DRAWS, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, batches};
 use crate::measure::pair_features::{PairFeatures, PairSet};
@@ -56,8 +56,15 @@ impl Evaluation<'_> {
                 let (second, target) = photographs.second_views(encoder, &[*transform])?;
                 Ok(PairFeatures::new(&photographs.first, &second, &target, &photographs.objects()))
             };
+            let photographs = &test;
             let (train, test) = (pairs(&train)?, pairs(&test)?);
-            sets.push(PairSet { task: transform.name().to_owned(), combined: false, train, test });
+            let shift = self.probe.shift.as_ref().filter(|shift| shift.shifts(*transform));
+            let shifted = shift.map(|shift| -> Result<PairFeatures> {
+                let (second, target) = photographs.shifted_views(encoder, *transform, shift)?;
+                Ok(PairFeatures::new(&photographs.first, &second, &target, &photographs.objects()))
+            });
+            let (task, shifted) = (transform.name().to_owned(), shifted.transpose()?);
+            sets.push(PairSet { task, combined: false, train, test, shifted });
         }
         if combined {
             let pairs = |photographs: &Photographs| -> Result<Vec<PairFeatures>> {
@@ -90,8 +97,13 @@ impl Evaluation<'_> {
     /// Builds sets from the pairs of both splits, which hold one list of pairs per task.
     fn joined(&self, train: Vec<PairFeatures>, test: Vec<PairFeatures>, combined: bool) -> Vec<PairSet> {
         let splits = train.into_iter().zip(test);
-        let set =
-            |(task, (train, test)): (EquivarianceTask, _)| PairSet { task: task.name, combined, train, test };
+        let set = |(task, (train, test)): (EquivarianceTask, _)| PairSet {
+            task: task.name,
+            combined,
+            train,
+            test,
+            shifted: None,
+        };
         self.tasks().into_iter().zip(splits).map(set).collect()
     }
 }
@@ -131,10 +143,31 @@ impl<'a> Photographs<'a> {
         encoder: &dyn FeatureEncoder,
         transforms: &[Transform],
     ) -> Result<(Representation, Tensor)> {
+        self.seen(encoder, |view1, ViewDraw { seed, epoch, units }| {
+            self.source.second_views(view1, seed, epoch, units, transforms)
+        })
+    }
+
+    /// Those made by `transform` from the ranges of `shift`.
+    fn shifted_views(
+        &self,
+        encoder: &dyn FeatureEncoder,
+        transform: Transform,
+        shift: &Shift,
+    ) -> Result<(Representation, Tensor)> {
+        self.seen(encoder, |view1, draw| self.source.shifted_views(view1, draw, transform, shift))
+    }
+
+    /// Representations of the views that `second` makes of first views, with their parameters.
+    fn seen(
+        &self,
+        encoder: &dyn FeatureEncoder,
+        second_view: impl Fn(&FirstView, ViewDraw) -> (Tensor, Tensor),
+    ) -> Result<(Representation, Tensor)> {
         let (mut second, mut parameters) = (Vec::new(), Vec::new());
-        for (draw, units) in counted(ENCODING, batches(&self.units).into_iter()) {
-            let view1 = self.source.first_views(self.seed, draw, units)?;
-            let (view2, target) = self.source.second_views(&view1, self.seed, draw, units, transforms);
+        for (epoch, units) in counted(ENCODING, batches(&self.units).into_iter()) {
+            let view1 = self.source.first_views(self.seed, epoch, units)?;
+            let (view2, target) = second_view(&view1, ViewDraw { seed: self.seed, epoch, units });
             parameters.push(target);
             second.push(encoder.represent(&view2)?);
         }

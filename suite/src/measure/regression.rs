@@ -14,7 +14,8 @@ use tch::{Device, Tensor};
 use crate::console::with_progress;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::Evaluation;
-use crate::measure::pair_features::PairSet;
+use crate::measure::pair_features::{PairFeatures, PairSet};
+use crate::measure::shifted::{ShiftedScores, TargetsInTurn, TestScore};
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout};
 use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
 use crate::suite_file::probe::Probe;
@@ -44,6 +45,8 @@ pub struct Scores<'a> {
     pub attentive: Vec<Fit>,
     /// The constant predictor, on test pairs.
     pub constant: R2,
+    /// The same probes on pairs from shifted ranges, if the set has them.
+    pub shifted: Option<ShiftedScores>,
 }
 
 impl<'a> Question<'a> {
@@ -95,15 +98,32 @@ impl<'a> Question<'a> {
             predictor,
             canonical: self.canonical,
             combined: self.set.combined,
+            shifted: false,
             readout: self.readout,
         }
     }
 
-    /// (M, k): the targets of the test pairs.
-    fn test_target(&self) -> Tensor {
+    /// The metric on pairs from shifted ranges.
+    pub fn shifted_metric(&self, definition: R2Definition, predictor: Predictor) -> R2Metric {
+        R2Metric { shifted: true, ..self.metric(definition, predictor) }
+    }
+
+    /// (M, k): the targets of test pairs.
+    fn target_of(&self, pairs: &PairFeatures) -> Tensor {
         match self.canonical {
-            true => quaternion::canonical(&self.set.test.target),
-            false => self.set.test.target.shallow_clone(),
+            true => quaternion::canonical(&pairs.target),
+            false => pairs.target.shallow_clone(),
+        }
+    }
+
+    /// The problem whose test pairs are followed by those from shifted ranges, if the set has them.
+    fn problem_with_shifted(&self) -> Problem {
+        let own = self.problem();
+        let Some(pairs) = &self.set.shifted else { return own };
+        Problem {
+            test_x: Tensor::cat(&[own.test_x, pairs.read(self.readout)], 0),
+            test_t: Tensor::cat(&[own.test_t, self.target_of(pairs)], 0),
+            ..own
         }
     }
 
@@ -120,7 +140,7 @@ impl<'a> Question<'a> {
             train_t: target(&train.target, 0),
             redraw: train.redrawn.as_ref().map(|pairs| pairs.redraw(readout, target)),
             test_x: test.read(readout),
-            test_t: self.test_target(),
+            test_t: self.target_of(test),
         }
     }
 
@@ -140,25 +160,42 @@ impl<'a> Question<'a> {
 
 impl Scores<'_> {
     /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP and the
-    /// attentive probes as a mean over their seeds, and of the linear probe.
+    /// attentive probes as a mean over their seeds, and of the linear probe. Those on pairs from shifted ranges
+    /// follow, if the set has them.
     pub fn statistics(&self) -> Vec<(R2Metric, Statistic)> {
-        let target = self.question.test_target().to_device(Device::Cpu);
-        let squares = |all: &[f64]| Tensor::from_slice(all).view_as(&target);
-        let mean = |fits: &[Fit]| {
-            fits.iter().map(|fit| squares(&fit.test_squares)).sum::<Tensor>() / fits.len() as f64
-        };
-        let attentive = (!self.attentive.is_empty()).then(|| (Predictor::Attentive, mean(&self.attentive)));
-        let others =
-            [(Predictor::Mlp, mean(&self.mlp)), (Predictor::Linear, squares(&self.linear.test_squares))];
-        let mut statistics = Vec::new();
-        for (predictor, squares) in others.into_iter().chain(attentive) {
-            let metric = |definition| self.question.metric(definition, predictor);
-            let per_output = Statistic::r2_per_output(&squares, &target);
-            statistics.push((metric(R2Definition::PerOutput), per_output));
-            statistics.push((metric(R2Definition::Pooled), Statistic::pooled_r2(&squares, &target)));
-        }
-        statistics
+        let (question, definition) = (&self.question, R2Definition::PerOutput);
+        let of_fits = |fits: &[Fit]| fits.iter().map(|fit| Tensor::from_slice(&fit.test_squares)).collect();
+        let of_probes: [(Predictor, Vec<Tensor>); 3] = [
+            (Predictor::Mlp, of_fits(&self.mlp)),
+            (Predictor::Linear, vec![Tensor::from_slice(&self.linear.test_squares)]),
+            (Predictor::Attentive, of_fits(&self.attentive)),
+        ];
+        let target = question.target_of(&question.set.test);
+        let ordinary = of_probes.into_iter().filter(|(_, squares)| !squares.is_empty()).flat_map(
+            |(predictor, squares)| statistics_of(question.metric(definition, predictor), &squares, &target),
+        );
+        let shifted = question.set.shifted.iter().zip(&self.shifted).flat_map(|(pairs, scores)| {
+            let target = question.target_of(pairs);
+            scores.squares().flat_map(move |(predictor, squares)| {
+                statistics_of(question.shifted_metric(definition, predictor), &squares, &target)
+            })
+        });
+        ordinary.chain(shifted).collect()
     }
+}
+
+/// `metric` by both definitions, from the squared residuals of one or several seeds, M k each, for targets
+/// (M, k).
+fn statistics_of(metric: R2Metric, squares: &[Tensor], target: &Tensor) -> [(R2Metric, Statistic); 2] {
+    let target = target.to_device(Device::Cpu);
+    let mean = squares.iter().sum::<Tensor>().view_as(&target) / squares.len() as f64;
+    [
+        (
+            R2Metric { definition: R2Definition::PerOutput, ..metric },
+            Statistic::r2_per_output(&mean, &target),
+        ),
+        (R2Metric { definition: R2Definition::Pooled, ..metric }, Statistic::pooled_r2(&mean, &target)),
+    ]
 }
 
 /// The draws of a bootstrap over the test objects, for every metric of [`Scores::statistics`] that has them.
@@ -194,14 +231,37 @@ pub fn score<'a>(
     precision: Precision,
     progress: &mut dyn FnMut(usize, usize),
 ) -> eqr_probes::Result<Vec<Scores<'a>>> {
-    let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
+    let problems: Vec<Problem> = questions.iter().map(Question::problem_with_shifted).collect();
     let fits = fit_with_progress(precision, &problems, seeds, config, progress)?;
-    let score = |((question, problem), mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
-        let linear = ridge::fit(problem)?;
-        let constant = constant_predictor(&problem.train_t, &problem.test_t)?;
-        Ok(Scores { question, mlp, linear, attentive: Vec::new(), constant })
+    let score = |((question, problem), mut mlp): ((Question<'a>, &Problem), Vec<Fit>)| {
+        let mut linear = ridge::fit(problem)?;
+        let (train, ordinary) = (&problem.train_t, &question.target_of(&question.set.test));
+        let constant = constant_predictor(train, ordinary)?;
+        let split_off = |pairs| {
+            let shifted = &question.target_of(pairs);
+            TargetsInTurn { train, ordinary, shifted }.split_off(&mut mlp, &mut linear)
+        };
+        let shifted = question.set.shifted.as_ref().map(split_off).transpose()?;
+        Ok(Scores { question, mlp, linear, attentive: Vec::new(), constant, shifted })
     };
     questions.into_iter().zip(&problems).zip(fits).map(score).collect()
+}
+
+impl Scores<'_> {
+    /// The R2 on pairs from shifted ranges, of the MLP probes with `seeds` and of the linear probe.
+    fn shifted_values(&self, seeds: &[u64]) -> Vec<MeasuredValue> {
+        let Some(ShiftedScores { mlp, linear, .. }) = &self.shifted else { return Vec::new() };
+        let scores = seeds.iter().zip(mlp).map(|(&seed, score)| (Predictor::Mlp, Some(seed), score));
+        let of_score = |(predictor, seed, score): (Predictor, Option<u64>, &TestScore)| {
+            let r2s =
+                [(R2Definition::PerOutput, score.r2.per_output), (R2Definition::Pooled, score.r2.pooled)];
+            r2s.into_iter().filter_map(move |(definition, value)| {
+                let metric = self.question.shifted_metric(definition, predictor);
+                Some(metric.value(self.question.task(), seed, value?))
+            })
+        };
+        scores.chain([(Predictor::Linear, None, linear)]).flat_map(of_score).collect()
+    }
 }
 
 /// R2 of every task: of MLP probes with each seed, of linear probes, of the constant predictor, and of MLP
@@ -235,15 +295,18 @@ pub(super) fn measure_headlines(sets: &[PairSet], probe: &Probe) -> anyhow::Resu
     answers(sets.iter().map(of_set).collect(), probe, true)
 }
 
-/// R2 of MLP probes with each seed, and of linear probes; with `resamples`, with the draws of the values.
+/// R2 of MLP probes with each seed, and of linear probes, on ordinary and on shifted pairs; with `resamples`,
+/// with the draws of the values.
 fn answers(questions: Vec<Question>, probe: &Probe, resamples: bool) -> anyhow::Result<MeasuredValues> {
     let seeds: Vec<u64> = (0..probe.seeds).collect();
     let scores =
         with_progress(PROBES, |tick| score(questions, &seeds, &probe.regression, Precision::Fp32, tick))?;
     let mut values = Vec::new();
-    for Scores { question, mlp, linear, .. } in &scores {
+    for of_question in &scores {
+        let Scores { question, mlp, linear, .. } = of_question;
         values.extend(mlp_values(question, &seeds, mlp));
         values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
+        values.extend(of_question.shifted_values(&seeds));
     }
     let resampled = if resamples { resampled(&scores) } else { Vec::new() };
     Ok(MeasuredValues { values, resampled })
@@ -254,6 +317,8 @@ pub(super) fn measure_curve_point(
     evaluation: &Evaluation,
     encoder: &dyn FeatureEncoder,
 ) -> anyhow::Result<Vec<MeasuredValue>> {
+    let probe = &Probe { shift: None, ..evaluation.probe.clone() };
+    let evaluation = &Evaluation { probe, ..*evaluation };
     let (sets, seeds) = (evaluation.pair_sets(encoder, false)?, [0]);
     let mut values = Vec::new();
     for questions in questions_by_readout(&sets, evaluation.probe) {
@@ -294,7 +359,7 @@ fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredV
 /// R2 of the constant predictor for every set, and the number of outputs without an R2.
 fn constant_values(sets: &[PairSet]) -> eqr_probes::Result<Vec<MeasuredValue>> {
     let mut values = Vec::new();
-    for PairSet { task, combined, train, test } in sets {
+    for PairSet { task, combined, train, test, .. } in sets {
         let constant = constant_predictor(&train.target, &test.target)?;
         let metric = |metric: R2Metric| R2Metric { combined: *combined, ..metric };
         values.extend(constant.pooled.map(|pooled| metric(R2Metric::CONSTANT).value(task, None, pooled)));
@@ -326,7 +391,6 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::measure::pair_features::PairFeatures;
 
     fn pairs(target: &[f32], columns: i64) -> PairFeatures {
         let target = Tensor::from_slice(target).view([-1, columns]);
@@ -345,6 +409,7 @@ mod tests {
             combined,
             train: pairs(target, columns),
             test: pairs(target, columns),
+            shifted: None,
         }
     }
 

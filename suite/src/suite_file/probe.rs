@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use eqr_datasets::transforms::Shift;
 use eqr_probes::linear_classification::ClassifyConfig;
 use eqr_probes::mlp::ProbeConfig;
 use schemars::JsonSchema;
@@ -29,6 +30,9 @@ pub struct Probe {
     /// it is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub calibrate: bool,
+    /// Also test the probes on pairs of photographs from these ranges, on which they were not trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
 }
 
 impl Default for Probe {
@@ -43,6 +47,7 @@ impl Default for Probe {
             parts: vec![ReadoutHalf::All],
             combined: false,
             calibrate: false,
+            shift: None,
         }
     }
 }

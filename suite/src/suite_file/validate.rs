@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use eqr_datasets::transforms::Border;
 use eqr_models::MethodKind;
 
 use crate::suite_file::data_source::Data;
@@ -12,6 +13,7 @@ use crate::suite_file::probe::ReadoutHalf;
 use crate::suite_file::problem::{Problem, Problems};
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::suite::Suite;
+use crate::suite_file::transforms::Transforms;
 use crate::suite_file::{downstream_sets, external_rows, plant};
 
 impl Suite {
@@ -98,6 +100,24 @@ impl Suite {
             },
         );
         problems.check(probe.regression.validate(), "probe.regression", "probe.regression: ");
+        if let Some(shift) = &probe.shift {
+            problems.check(shift.validate(), "probe.shift", "probe.shift: ");
+            let active = &self.transforms.active;
+            let idle = shift.transforms().find(|transform| !active.contains(transform));
+            problems.0.extend(idle.map(|idle| {
+                Problem::new(
+                    "probe.shift",
+                    format!("probe.shift: a range of {idle}, which is not in transforms.active"),
+                )
+            }));
+            let Transforms { border, ranges, .. } = &self.transforms;
+            let farther = shift.rotation.is_some_and(|[_, high]| high > ranges.rotation);
+            let fits = *border != Border::Window || ranges.rotation >= 45.0 || !farther;
+            problems.ensure(fits, "probe.shift", || {
+                "probe.shift: the window is as large as the rotations of transforms.ranges allow, and larger ones \
+                 do not fit it\nhint: transforms.border = \"reflection\"".into()
+            });
+        }
         problems.check(probe.classification.validate(), "probe.classification", "probe.classification: ");
     }
 
@@ -154,6 +174,8 @@ mod tests {
             ("transforms.active=[\"flip\", \"flip\"]", "transforms.active: `flip` is listed twice"),
             ("probe.parts=[\"all\", \"inv\", \"inv\"]", "probe.parts: `inv` is listed twice"),
             ("probe.parts=[\"inv\"]", "probe.parts: `all` is missing"),
+            ("probe.shift={rotation=[90, 45]}", "probe.shift: rotation = [90, 45]: expected [low, high]"),
+            ("probe.shift={}", "probe.shift: no range of an active transform"),
             ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
             ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
             ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),

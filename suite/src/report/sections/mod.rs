@@ -106,6 +106,12 @@ const SECTIONS: &[Section] = &[
         tables: scores::transformations,
     },
     Section {
+        name: "shifted",
+        title: "The same probes on test pairs from shifted ranges, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
         name: "pooled",
         title: "Pooled R2 beside the constant predictor's",
         group: Group::Training,
