@@ -316,7 +316,10 @@ impl R2Metric {
         readout: Readout::Y,
     };
 
-    /// Pooled R2 of the same probe.
+    /// Per-output R2 of ridge regression.
+    pub const LINEAR: R2Metric = R2Metric { predictor: Predictor::Linear, ..R2Metric::PER_OUTPUT };
+
+    /// Pooled R2 of the same probe as the headline.
     pub const POOLED: R2Metric = R2Metric { definition: R2Definition::Pooled, ..R2Metric::PER_OUTPUT };
 
     /// Pooled R2 of the constant predictor.
@@ -378,7 +381,7 @@ pub const R2_SECTIONS: [(&str, R2Metric); 10] = [
     ("grid", R2Metric { readout: Readout::Grid, ..R2Metric::PER_OUTPUT }),
     ("inv", R2Metric { readout: Readout::Invariant, ..R2Metric::PER_OUTPUT }),
     ("equi", R2Metric { readout: Readout::Equivariant, ..R2Metric::PER_OUTPUT }),
-    ("linear", R2Metric { predictor: Predictor::Linear, ..R2Metric::PER_OUTPUT }),
+    ("linear", R2Metric::LINEAR),
     ("canonical", R2Metric { canonical: true, ..R2Metric::PER_OUTPUT }),
     ("combined", R2Metric::COMBINED),
     ("shifted", R2Metric { shifted: true, ..R2Metric::PER_OUTPUT }),

@@ -56,6 +56,21 @@ pub fn say_probes(questions: &[Question], seeds: usize, config: &ProbeConfig, de
     announce_operations("the probes", operations, &why, "--epochs, --seeds, --hidden or fewer pairs", device);
 }
 
+/// Says how long the perceptrons of an X-ray take with `seeds` seeds each, if that is long. `shapes` has pairs,
+/// features and outputs of each.
+pub(super) fn say_perceptrons(shapes: &[[i64; 3]], seeds: usize, config: &ProbeConfig, device: Device) {
+    let operations = |&[rows, features, outputs]: &[i64; 3]| mlp_operations(rows, features, outputs, config);
+    let why = format!(
+        "{} places and transformations x {seeds} seeds x {} epochs of {} pairs",
+        shapes.len(),
+        config.epochs,
+        shapes.first().map_or(0, |shape| shape[0])
+    );
+    let all = shapes.iter().map(operations).sum::<f64>() * seeds as f64;
+    let less = "--epochs, --seeds, --hidden, fewer pairs or `--probe linear`";
+    announce_operations("training the MLP probes", all, &why, less, device);
+}
+
 /// Says how long the attentive probes of `questions` take on images of `tokens` (T, D), if that is long.
 pub fn say_attentive(questions: &[Question], tokens: [i64; 2], seeds: usize, config: &ProbeConfig) {
     let [count, width] = tokens;

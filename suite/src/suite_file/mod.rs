@@ -33,3 +33,4 @@ pub mod training_steps;
 pub mod transforms;
 pub mod until_decided;
 mod validate;
+pub mod xray;

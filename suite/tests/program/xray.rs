@@ -9,6 +9,9 @@ use crate::common::{
     colour_map, copy, eqr, folder, is_refusal, photographs, stderr, succeeded, tiny_run, traced,
 };
 
+/// The budget of MLP probes.
+const PERCEPTRONS: [&str; 6] = ["--epochs", "3", "--hidden", "4", "--seeds", "2"];
+
 const PAIRS: [&str; 6] = ["--train-pairs", "100", "--test-pairs", "50", "--threads", "1"];
 
 fn xray(folder: &Path, encoder: &str, data: &str, more: &[&str]) -> Output {
@@ -38,27 +41,33 @@ fn reading<'a>(xray: &'a Value, place: [&str; 2], measure: &str, task: Option<&s
 fn agrees_with_probe(folder: &Path, encoder: &str, data: &str, xray: &Value, tasks: &[&str]) {
     let mut args = vec!["probe", "--encoder", encoder, "--data", data, "--json", "--no-floor"];
     args.extend(PAIRS);
-    args.extend(["--epochs", "1", "--hidden", "4", "--seeds", "1"]);
+    args.extend(PERCEPTRONS);
     let names = tasks.join(",");
     if data == "photos.h5" {
         args.extend(["--transforms", &names]);
     }
     let probed = json(&eqr(folder, &args));
     for task in tasks {
-        let linear = &probed["targets"][task]["linear"];
-        let output = reading(xray, ["output", "features"], "r2_per_output", Some(task));
-        let [expected, found] =
-            [&linear["r2_per_output"], &output["value"]].map(|value| value.as_f64().unwrap());
-        assert!((expected - found).abs() < 1e-6, "{task}: {linear} {output}");
-        // a pack of few objects has no interval, here and there
-        let ends = |value: &Value| value.as_array().map(|ends| [0, 1].map(|end| ends[end].as_f64().unwrap()));
-        match (ends(&linear["ci95"]["r2_per_output"]), ends(&output["ci95"])) {
-            (Some(expected), Some(found)) => {
-                let close = expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-6);
-                assert!(close, "{task}: {linear} {output}");
-            }
-            (expected, found) => assert_eq!(expected, found, "{task}: {linear} {output}"),
+        for (probe, measure) in [("linear", "r2_per_output_linear"), ("mlp", "r2_per_output")] {
+            let probed = &probed["targets"][task][probe];
+            let output = reading(xray, ["output", "features"], measure, Some(task));
+            is_the_same(probed, output);
         }
+    }
+}
+
+/// An R2 that `probe` prints, and its interval, are those of a reading.
+fn is_the_same(probed: &Value, output: &Value) {
+    let [expected, found] = [&probed["r2_per_output"], &output["value"]].map(|value| value.as_f64().unwrap());
+    assert!((expected - found).abs() < 1e-6, "{probed} {output}");
+    // a pack of few objects has no interval, here and there
+    let ends = |value: &Value| value.as_array().map(|ends| [0, 1].map(|end| ends[end].as_f64().unwrap()));
+    match (ends(&probed["ci95"]["r2_per_output"]), ends(&output["ci95"])) {
+        (Some(expected), Some(found)) => {
+            let close = expected.iter().zip(found).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(close, "{probed} {output}");
+        }
+        (expected, found) => assert_eq!(expected, found, "{probed} {output}"),
     }
 }
 
@@ -70,11 +79,14 @@ fn our_encoder_is_seen_layer_by_layer() {
     copy(tiny_run(), &here.join("run"));
     let encoder = "run/checkpoints/ours-seed0";
     let tasks = ["color", "flip", "crop"];
-    let seen = json(&xray(here, encoder, "photos.h5", &["--transforms", "color,flip,crop", "--json"]));
+    let both = [&["--probe", "both", "--json"][..], &PERCEPTRONS].concat();
+    let transforms = ["--transforms", "color,flip,crop"];
+    let seen = json(&xray(here, encoder, "photos.h5", &[&transforms[..], &both].concat()));
     agrees_with_probe(here, encoder, "photos.h5", &seen, &tasks);
     for layer in ["embedding", "block 1", "block 2"] {
         for tokens in ["class", "mean", "grid"] {
             for task in tasks {
+                reading(&seen, [layer, tokens], "r2_per_output_linear", Some(task));
                 reading(&seen, [layer, tokens], "r2_per_output", Some(task));
                 reading(&seen, [layer, tokens], "sensitivity", Some(task));
             }
@@ -86,12 +98,23 @@ fn our_encoder_is_seen_layer_by_layer() {
     let nothing = |measure, task| &reading(&seen, ["embedding", "class"], measure, task)["value"];
     assert_eq!(nothing("effective_rank", None), 0.0);
     assert!(nothing("sensitivity", Some("color")).is_null(), "{seen}");
-    assert!(nothing("r2_per_output", Some("color")).as_f64().unwrap() < 0.1);
+    assert!(nothing("r2_per_output_linear", Some("color")).as_f64().unwrap() < 0.1);
     let moved = reading(&seen, ["block 2", "mean"], "sensitivity", Some("color"));
     assert!(moved["value"].as_f64().unwrap() > 0.0 && moved["ci95"].is_array(), "{moved}");
     // renders
-    let seen = json(&xray(here, encoder, "run/data/solids.h5", &["--json"]));
+    let seen = json(&xray(here, encoder, "run/data/solids.h5", &both));
     agrees_with_probe(here, encoder, "run/data/solids.h5", &seen, &["rotation", "color"]);
+    // the other measures do not depend on the probes
+    let alone = json(&xray(here, encoder, "run/data/solids.h5", &["--json"]));
+    let mut rest = seen["readings"].as_array().unwrap().clone();
+    rest.retain(|reading| reading["measure"] != "r2_per_output");
+    let close = |(a, b): (&Value, &Value)| match (a["value"].as_f64(), b["value"].as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() < 1e-5,
+        (a, b) => a == b,
+    };
+    let expected = alone["readings"].as_array().unwrap();
+    assert_eq!(rest.len(), expected.len());
+    assert!(rest.iter().zip(expected).all(close), "{seen} {alone}");
 }
 
 #[test]
@@ -115,8 +138,8 @@ fn an_xray_is_printed_and_written() {
     assert_eq!(lines.next(), Some("layer,tokens,measure,task,output,value,low,high"));
     let seen = json(&xray(here, encoder, "run/data/solids.h5", &["--json"]));
     assert_eq!(lines.count(), seen["readings"].as_array().unwrap().len());
-    let output = reading(&seen, ["output", "features"], "r2_per_output", Some("rotation"));
-    let begins = format!("output,features,r2_per_output,rotation,,{},", output["value"]);
+    let output = reading(&seen, ["output", "features"], "r2_per_output_linear", Some("rotation"));
+    let begins = format!("output,features,r2_per_output_linear,rotation,,{},", output["value"]);
     assert!(table.lines().any(|line| line.starts_with(&begins)), "{begins}: {table}");
     let page = std::fs::read_to_string(here.join("seen/xray.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("block 2"), "{page}");
@@ -139,6 +162,8 @@ fn what_cannot_be_seen_is_said() {
     is_refusal(&output, &["unknown transform `shear`: expected one of rotation"]);
     let output = xray(here, encoder, "run/data/solids.h5", &["--transforms", "color"]);
     is_refusal(&output, &["--transforms", "has renders"]);
+    let output = xray(here, encoder, "run/data/solids.h5", &["--epochs", "3"]);
+    is_refusal(&output, &["--epochs", "closed form", "--probe mlp"]);
     traced(&here.join("map.pt"), 16, colour_map);
     let output = xray(here, "map.pt", "photos.h5", &["--transforms", "color", "--json", "--size", "16"]);
     assert!(stderr(&output).contains("this module shows its output alone"), "{}", stderr(&output));
@@ -147,7 +172,7 @@ fn what_cannot_be_seen_is_said() {
         seen["readings"].as_array().unwrap().iter().map(|reading| &reading["layer"]).collect();
     assert!(!layers.is_empty() && layers.iter().all(|layer| *layer == "output"), "{seen}");
     assert!(
-        reading(&seen, ["output", "grid"], "r2_per_output", Some("color"))["value"].is_number(),
+        reading(&seen, ["output", "grid"], "r2_per_output_linear", Some("color"))["value"].is_number(),
         "{seen}"
     );
 }
@@ -164,7 +189,7 @@ fn several_maps_are_several_layers() {
     let output = xray(here, "maps.pt", "photos.h5", &["--transforms", "color", "--json", "--size", "16"]);
     assert!(!stderr(&output).contains("shows its output alone"), "{}", stderr(&output));
     let seen = json(&output);
-    let r2 = |place| reading(&seen, place, "r2_per_output", Some("color"))["value"].as_f64().unwrap();
+    let r2 = |place| reading(&seen, place, "r2_per_output_linear", Some("color"))["value"].as_f64().unwrap();
     for (inner, last) in [("mean", "features"), ("grid", "grid")] {
         let (inner, last) = (r2(["stage 1", inner]), r2(["output", last]));
         assert!((inner - last).abs() < 1e-4, "{seen}");

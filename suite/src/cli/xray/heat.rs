@@ -67,7 +67,7 @@ impl<'a> HeatMap<'a> {
     /// other values in relation to the largest.
     pub fn warmth(&self, value: f64) -> f64 {
         match self.measure {
-            XrayMeasure::R2 | XrayMeasure::Neighbours => value,
+            XrayMeasure::LinearR2 | XrayMeasure::MlpR2 | XrayMeasure::Neighbours => value,
             _ if self.largest > 0.0 => value / self.largest,
             _ => 0.0,
         }

@@ -32,8 +32,8 @@ use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::xray;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
-use crate::suite_file::probe::Probe;
 use crate::suite_file::transforms::Transforms;
+use crate::suite_file::xray::{XrayProbe, XraySettings};
 
 /// Options of `xray`.
 #[derive(Args)]
@@ -50,11 +50,23 @@ pub struct XrayArgs {
     #[arg(long, value_delimiter = ',')]
     transforms: Option<Vec<Transform>>,
     /// Number of training pairs.
-    #[arg(long, default_value_t = 8_000, value_parser = at_least_two)]
+    #[arg(long, default_value_t = XraySettings::default().train_pairs, value_parser = at_least_two)]
     train_pairs: usize,
     /// Number of test pairs.
-    #[arg(long, default_value_t = 2_000, value_parser = at_least_two)]
+    #[arg(long, default_value_t = XraySettings::default().test_pairs, value_parser = at_least_two)]
     test_pairs: usize,
+    /// What predicts the transformations.
+    #[arg(long, value_enum, default_value = "linear")]
+    probe: XrayProbe,
+    /// Passes of the MLP probes over the training pairs [default: 30].
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Width of the MLP probes' two hidden layers [default: 256].
+    #[arg(long)]
+    hidden: Option<usize>,
+    /// Number of seeds of the MLP probes [default: 1].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
     /// Folder for xray.csv and xray.html.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -66,6 +78,20 @@ pub struct XrayArgs {
     /// Print JSON instead of heat maps.
     #[arg(long)]
     json: bool,
+}
+
+impl XrayArgs {
+    fn settings(&self) -> XraySettings {
+        let defaults = XraySettings::default();
+        XraySettings {
+            probe: self.probe,
+            train_pairs: self.train_pairs,
+            test_pairs: self.test_pairs,
+            seeds: self.seeds.unwrap_or(defaults.seeds),
+            epochs: self.epochs.unwrap_or(defaults.epochs),
+            hidden: self.hidden.unwrap_or(defaults.hidden),
+        }
+    }
 }
 
 /// Pages of X-rays among the files that may be replaced.
@@ -126,6 +152,10 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
         "--transforms: {} has renders, whose pairs are two views of an object",
         pack.path().display()
     );
+    ensure!(
+        args.probe.has_mlp() || (args.epochs, args.hidden, args.seeds) == (None, None, None),
+        "--epochs, --hidden, --seeds: `--probe linear` has a closed form\nhint: --probe mlp or --probe both"
+    );
     warn_of_script(&args.encoder);
     let encoder = FrozenEncoder::open(&args.encoder, &args.options, None, device)?;
     if !encoder.has_layers() {
@@ -134,7 +164,9 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
     }
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };
-    let probe = Probe { train_pairs: args.train_pairs, test_pairs: args.test_pairs, ..Probe::default() };
+    let settings = args.settings();
+    let probe = settings.at_one_place();
+    probe.regression.validate()?;
     let opened = OpenedPack { pack, side: encoder.side() };
     let source = |split: &str| {
         let source = PairSource::new(&opened, split, &transforms, device)?;
@@ -149,11 +181,11 @@ fn picture(args: &XrayArgs, device: Device) -> Result<Picture> {
         test: &test,
         resamples: true,
     };
-    duration::say_encoding(&encoder, xray::images(&evaluation));
+    duration::say_encoding(&encoder, xray::images(&evaluation, settings.probe));
     Ok(Picture {
         encoder: args.encoder.display().to_string(),
         description: encoder.opened().map(|opened| opened.description.clone()),
         data: opened.pack.name.clone(),
-        xray: xray::measure(&encoder, &evaluation)?,
+        xray: xray::measure(&encoder, &evaluation, settings.probe)?,
     })
 }

@@ -36,11 +36,15 @@ pub fn page(picture: &Picture) -> String {
 
 fn meaning(measure: XrayMeasure) -> &'static str {
     match measure {
-        XrayMeasure::R2 => {
+        XrayMeasure::LinearR2 => {
             "R2 of ridge regression in closed form, which reads both views of a pair and predicts the \
              parameters of the transformation between them: 1 is all, 0 what a constant knows. The brackets \
              are 95% intervals over test objects. Rest the pointer on a number for the R2 of each output; \
              they are in xray.csv, too."
+        }
+        XrayMeasure::MlpR2 => {
+            "R2 of a multilayer perceptron with two hidden layers, trained on the same pairs as in `probe`: what \
+             a ridge regression cannot read is here, too."
         }
         XrayMeasure::Sensitivity => {
             "How far one standard deviation of a transformation's parameters moves the tokens, as a share of \

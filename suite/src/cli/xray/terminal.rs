@@ -25,13 +25,16 @@ const BLUES: [(u8, u8); 6] = [(255, 16), (189, 16), (153, 16), (75, 16), (26, 25
 /// Ground and letters of values below 0, where a constant would have done better.
 const BELOW: (u8, u8) = (223, 16);
 
-/// All maps, and where each transformation is held best.
+/// All maps, and the best place of each transformation.
 pub fn text(picture: &Picture, look: Look) -> String {
     let maps = HeatMap::all(&picture.xray);
     let maps: String = maps.iter().map(|map| whole(map, look)).collect();
     let head = format!("X-ray of {}\n{}\n", picture.encoder, picture.line());
     let head = head.lines().map(|line| format!("{}\n", one_line(line))).collect::<String>();
-    look.letters(&format!("{head}{maps}{}", held(&picture.xray))).into_owned()
+    let held: String = [(XrayMeasure::LinearR2, "ridge regression"), (XrayMeasure::MlpR2, "MLP probe")]
+        .map(|(measure, probe)| held(&picture.xray, measure, probe))
+        .concat();
+    look.letters(&format!("{head}{maps}{held}")).into_owned()
 }
 
 /// A map, in as many blocks as the width asks for.
@@ -106,12 +109,16 @@ fn cell(map: &HeatMap, value: Option<Option<f64>>, width: usize, look: Look) -> 
     format!(" {}", Style::new().color256(ink).on_color256(ground).force_styling(true).apply_to(text))
 }
 
-/// Where each transformation is held best, with intervals, and what the output has of it.
-fn held(xray: &Xray) -> String {
-    let of_all = |reading: &&Reading| reading.measure == XrayMeasure::R2 && reading.output.is_none();
+/// Where `probe` reads most of each transformation, with intervals, and what the output has of it; nothing
+/// without readings of `measure`.
+fn held(xray: &Xray, measure: XrayMeasure, probe: &str) -> String {
+    let of_all = |reading: &&Reading| reading.measure == measure && reading.output.is_none();
     let all: Vec<&Reading> = xray.readings.iter().filter(of_all).collect();
     let tasks = in_order(all.iter().filter_map(|reading| reading.task.as_deref()));
-    let mut text = "\nWhere each transformation is held best: R2 [95% over test objects]\n".to_owned();
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nBest place of each transformation, {probe}: R2 [95% over test objects]\n");
     for task in tasks {
         let own = || all.iter().copied().filter(|reading| reading.task.as_deref() == Some(task));
         let value = |reading: &&Reading| reading.value.unwrap_or(f64::NEG_INFINITY);

@@ -6,14 +6,14 @@ use tch::{Kind, Tensor};
 
 use crate::encoder::layer::Layer;
 use crate::measure::xray::reading::{Reading, XrayMeasure};
-use crate::measure::xray::spots::{Spot, spots};
+use crate::measure::xray::spots::{Spot, View, spots};
 
 /// Maximum number of images that the effective rank is computed of, as for y.
 const RANKED: i64 = 2048;
 
 /// Images of a split, seen by every layer.
 pub(super) struct Labelled<'a> {
-    pub layers: &'a [Layer],
+    pub images: View<'a>,
     /// Class of each image.
     pub labels: Vec<i64>,
 }
@@ -25,12 +25,12 @@ pub(super) fn neighbours(
     objects: &Objects,
     classes: usize,
 ) -> Vec<Reading> {
-    let spots = spots(test.layers);
+    let spots = spots(test.images.layers);
     let tensor = |labels: &[i64], like: &Tensor| Tensor::from_slice(labels).to_device(like.device());
     let statistic = |spot: &Spot| {
-        let (x, labelled) = (spot.of(test.layers), spot.of(train.layers));
-        let found = knn::vote(labelled, &tensor(&train.labels, x), x, classes as i64);
-        Statistic::mean(&found.eq_tensor(&tensor(&test.labels, x)).to_kind(Kind::Double))
+        let (x, labelled) = (test.images.at(*spot), train.images.at(*spot));
+        let found = knn::vote(&labelled, &tensor(&train.labels, &x), &x, classes as i64);
+        Statistic::mean(&found.eq_tensor(&tensor(&test.labels, &x)).to_kind(Kind::Double))
     };
     let statistics: Vec<Statistic> = spots.iter().map(statistic).collect();
     let draws = resample(objects, &statistics);

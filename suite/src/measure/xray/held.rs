@@ -1,16 +1,25 @@
-//! R2 of every transformation at every place: how well ridge regression predicts its parameters from the
-//! readout of both views.
+//! R2 of every transformation at every place: how well probes predict its parameters from the readout of
+//! both views.
 
 use anyhow::Result;
-use eqr_probes::Problem;
 use eqr_probes::bootstrap::{Resampled, Statistic, resample};
-use eqr_probes::ridge::{self, LinearFit};
 use tch::{Device, Tensor};
 
-use crate::console::with_progress;
+use crate::measure::duration;
+use crate::measure::xray::predictions::{Prediction, Splits, by_perceptrons, by_ridge};
 use crate::measure::xray::reading::{Reading, XrayMeasure};
 use crate::measure::xray::spots::{LayerPairs, Spot, spots};
+use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::EquivarianceTask;
+use crate::suite_file::xray::XrayProbe;
+
+/// Which probes there are.
+#[derive(Clone, Copy)]
+pub(super) struct Probes<'a> {
+    pub(super) kind: XrayProbe,
+    /// Seeds and training of the perceptrons.
+    pub(super) settings: &'a Probe,
+}
 
 /// The columns of one value among the outputs of all tasks.
 struct Columns<'a> {
@@ -21,53 +30,59 @@ struct Columns<'a> {
 }
 
 /// R2 per output of every task, and of every output by itself, whose parameters lie side by side.
-pub(super) fn measure(
-    train: &LayerPairs,
-    test: &LayerPairs,
-    tasks: &[EquivarianceTask],
-) -> Result<Vec<Reading>> {
-    let (columns, spots) = (columns(tasks), spots(test.first.layers));
-    let target = test.parameters.to_device(Device::Cpu);
-    let (mut readings, mut statistics) = (Vec::new(), Vec::new());
-    with_progress("ridge regressions", |tick| {
-        for (done, &spot) in spots.iter().enumerate() {
-            let fit = fit(spot, train, test)?;
-            let squares = Tensor::from_slice(&fit.test_squares).view_as(&target);
-            for of in &columns {
-                let part = |t: &Tensor| t.narrow(1, of.start, of.length);
-                statistics.push(Statistic::r2_per_output(&part(&squares), &part(&target)));
-                readings.push(reading(spot, of, &fit));
-            }
-            tick(done + 1, spots.len());
-        }
-        Ok::<_, anyhow::Error>(())
-    })?;
-    for (reading, draws) in readings.iter_mut().zip(resample(test.objects, &statistics)) {
-        reading.interval = draws.as_ref().map(Resampled::interval);
+pub(super) fn measure(splits: Splits, probes: Probes) -> Result<Vec<Reading>> {
+    let mut readings = Vec::new();
+    if probes.kind.has_linear() {
+        readings.extend(read(splits, XrayMeasure::LinearR2, &by_ridge(splits)?));
+    }
+    if probes.kind.has_mlp() {
+        let predictions = by_perceptrons(splits, probes.settings)?;
+        readings.extend(read(splits, XrayMeasure::MlpR2, &predictions));
     }
     Ok(readings)
 }
 
-/// One fit serves all outputs, since each has its own strength of the penalty.
-fn fit(spot: Spot, train: &LayerPairs, test: &LayerPairs) -> Result<LinearFit> {
-    let beside = |pairs: &LayerPairs| Tensor::cat(&[pairs.first.at(spot), pairs.second.at(spot)], 1);
-    Ok(ridge::fit(&Problem {
-        name: spot.name(),
-        train_x: beside(train),
-        train_t: train.parameters.shallow_clone(),
-        redraw: None,
-        test_x: beside(test),
-        test_t: test.parameters.shallow_clone(),
-    })?)
+/// Says how long the perceptrons of all places and `tasks` take, if that is long. `train` has pairs of one
+/// set of them.
+pub(super) fn say_perceptrons(train: &LayerPairs, tasks: &[EquivarianceTask], probes: Probes) {
+    if !probes.kind.has_mlp() {
+        return;
+    }
+    let layers = train.first.layers;
+    let rows = train.parameters.size()[0];
+    let shape = |spot: Spot, task: &EquivarianceTask| [rows, 2 * spot.of(layers).size()[1], task.outputs];
+    let spots = spots(layers).into_iter();
+    let shapes: Vec<[i64; 3]> =
+        spots.flat_map(|spot| tasks.iter().map(move |task| shape(spot, task))).collect();
+    let Probe { seeds, regression, .. } = probes.settings;
+    duration::say_perceptrons(&shapes, *seeds as usize, regression, train.parameters.device());
 }
 
-fn reading(spot: Spot, of: &Columns, fit: &LinearFit) -> Reading {
-    let outputs = &fit.test.outputs[of.start as usize..(of.start + of.length) as usize];
+/// The readings of one measure, with their intervals.
+fn read(splits: Splits, measure: XrayMeasure, predictions: &[Prediction]) -> Vec<Reading> {
+    let columns = columns(splits.tasks);
+    let target = splits.test.parameters.to_device(Device::Cpu);
+    let (mut readings, mut statistics) = (Vec::new(), Vec::new());
+    for prediction in predictions {
+        for of in &columns {
+            let part = |t: &Tensor| t.narrow(1, of.start, of.length);
+            statistics.push(Statistic::r2_per_output(&part(&prediction.squares), &part(&target)));
+            readings.push(reading(measure, of, prediction));
+        }
+    }
+    for (reading, draws) in readings.iter_mut().zip(resample(splits.test.objects, &statistics)) {
+        reading.interval = draws.as_ref().map(Resampled::interval);
+    }
+    readings
+}
+
+fn reading(measure: XrayMeasure, of: &Columns, Prediction { spot, outputs, .. }: &Prediction) -> Reading {
+    let outputs = &outputs[of.start as usize..(of.start + of.length) as usize];
     let defined: Vec<f64> = outputs.iter().copied().flatten().collect();
     Reading {
         place: spot.place,
         tokens: spot.tokens,
-        measure: XrayMeasure::R2,
+        measure,
         task: Some(of.task.to_owned()),
         output: of.output,
         value: (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64),

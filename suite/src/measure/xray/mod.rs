@@ -2,14 +2,15 @@
 //!
 //! [`reading`] is one value with its place, and all of them. All layers of an image are read in the pass
 //! that encodes it (`views`). `photographs` and `renders` make the pairs that `probe` makes, too. The
-//! measures are `held` (R2 of a closed form), `sensitivity`, and `classes` (nearest neighbours, effective
-//! rank).
+//! measures are `held` (R2 of `predictions` by ridge regression or perceptrons), `sensitivity`, and `classes`
+//! (nearest neighbours, effective rank).
 
 mod classes;
 mod held;
 mod photographs;
 #[cfg(test)]
 mod planted;
+mod predictions;
 pub mod reading;
 mod renders;
 mod sensitivity;
@@ -21,25 +22,28 @@ use eqr_datasets::SetKind;
 
 use crate::encoder::layer::LayeredEncoder;
 use crate::measure::evaluation::Evaluation;
+use crate::suite_file::xray::XrayProbe;
+use held::Probes;
 use reading::Xray;
 
-/// Takes an X-ray of `encoder`.
+/// Takes an X-ray of `encoder`, whose transformations are predicted by `probe`.
 ///
 /// # Errors
-/// Images that cannot be read, an encoder that fails, features that are not finite.
-pub fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation) -> Result<Xray> {
+/// Images that cannot be read, an encoder that fails, features that are not finite, a probe that diverges.
+pub fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation, probe: XrayProbe) -> Result<Xray> {
+    let probes = Probes { kind: probe, settings: evaluation.probe };
     let mut xray = tch::no_grad(|| match evaluation.pack.kind {
-        SetKind::Renders => renders::measure(encoder, evaluation),
-        SetKind::Photographs => photographs::measure(encoder, evaluation),
+        SetKind::Renders => renders::measure(encoder, evaluation, probes),
+        SetKind::Photographs => photographs::measure(encoder, evaluation, probes),
     })?;
     xray.readings.sort_by_key(|reading| reading.measure);
     Ok(xray)
 }
 
 /// Number of images that an X-ray encodes, at most.
-pub fn images(evaluation: &Evaluation) -> usize {
+pub fn images(evaluation: &Evaluation, probe: XrayProbe) -> usize {
     match evaluation.pack.kind {
-        SetKind::Renders => evaluation.views(false),
+        SetKind::Renders => renders::images(evaluation, probe),
         SetKind::Photographs => photographs::images(evaluation),
     }
 }

@@ -12,7 +12,8 @@ use crate::measure::evaluation::{
     DRAWS, ENCODE, ENCODING, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED, batches,
 };
 use crate::measure::xray::classes::{self, Labelled};
-use crate::measure::xray::held;
+use crate::measure::xray::held::{self, Probes};
+use crate::measure::xray::predictions::Splits;
 use crate::measure::xray::reading::{Reading, Xray};
 use crate::measure::xray::sensitivity::{self, Steps};
 use crate::measure::xray::spots::{LayerPairs, View};
@@ -31,7 +32,7 @@ struct Photographs<'a> {
     objects: Objects,
 }
 
-pub(super) fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation) -> Result<Xray> {
+pub(super) fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation, probes: Probes) -> Result<Xray> {
     let train =
         Photographs::encode(encoder, evaluation.train, evaluation.train_photographs(), TRAIN_PAIRS_SEED)?;
     let test = Photographs::encode(encoder, evaluation.test, evaluation.test_photographs(), TEST_PAIRS_SEED)?;
@@ -40,13 +41,17 @@ pub(super) fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation) -> 
         let count = evaluation.pack.class_names.len();
         readings.extend(classes::neighbours(&train.labelled(), &test.labelled(), &test.objects, count));
     }
-    for &transform in &evaluation.transforms.active {
+    for (done, &transform) in evaluation.transforms.active.iter().enumerate() {
         let (train_second, train_parameters) = train.second(transform)?;
         let (test_second, test_parameters) = test.second(transform)?;
         let task = EquivarianceTask { name: transform.name().to_owned(), outputs: transform.dim() as i64 };
         let train_pairs = train.pairs(&train_second, &train_parameters);
         let test_pairs = test.pairs(&test_second, &test_parameters);
-        readings.extend(held::measure(&train_pairs, &test_pairs, &[task])?);
+        if done == 0 {
+            held::say_perceptrons(&train_pairs, &evaluation.tasks(), probes);
+        }
+        let splits = Splits { train: &train_pairs, test: &test_pairs, tasks: &[task] };
+        readings.extend(held::measure(splits, probes)?);
         drop(train_second);
         readings.extend(test.sensitivity(transform, &test_second, &test_parameters)?);
     }
@@ -93,12 +98,14 @@ impl<'a> Photographs<'a> {
 
     fn pairs<'b>(&'b self, second: &'b [Layer], parameters: &'b Tensor) -> LayerPairs<'b> {
         let whole = |layers| View { layers, rows: None };
-        LayerPairs { first: whole(&self.first), second: whole(second), parameters, objects: &self.objects }
+        let (first, second) = (whole(&self.first), whole(second));
+        LayerPairs { first, second, parameters, objects: &self.objects, redrawn: None }
     }
 
     fn labelled(&self) -> Labelled<'_> {
         let of_draw = || self.units.iter().map(|&unit| self.source.labels()[unit]);
-        Labelled { layers: &self.first, labels: (0..DRAWS).flat_map(|_| of_draw()).collect() }
+        let images = View { layers: &self.first, rows: None };
+        Labelled { images, labels: (0..DRAWS).flat_map(|_| of_draw()).collect() }
     }
 
     /// The sensitivity to `transform`, from small steps of the first photographs in the first draw.

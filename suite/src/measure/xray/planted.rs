@@ -59,7 +59,7 @@ fn xray(
         test: &test,
         resamples: true,
     };
-    measure(encoder, &evaluation).unwrap()
+    measure(encoder, &evaluation, XrayProbe::Linear).unwrap()
 }
 
 fn reading<'a>(
@@ -115,7 +115,7 @@ fn the_layer_that_holds_a_parameter_is_found_on_renders() {
     };
     let xray = xray(&Hues(both.clone()), SetKind::Renders, &[], split);
     assert_eq!((xray.pairs, xray.objects), ([400, 200], OBJECTS));
-    let r2 = |place, task, output| reading(&xray, place, XrayMeasure::R2, Some(task), output);
+    let r2 = |place, task, output| reading(&xray, place, XrayMeasure::LinearR2, Some(task), output);
     let value = |reading: &Reading| reading.value.unwrap();
     assert!(value(r2(Place::Embedding, "color", None)) < 0.1);
     assert!(value(r2(Place::Block(1), "color", None)) > 0.999);
@@ -171,7 +171,8 @@ fn the_layer_that_holds_a_transform_is_found_on_photographs() {
     let transforms = [Transform::Flip, Transform::Color];
     let xray = xray(&Asymmetry, SetKind::Photographs, &transforms, split);
     assert_eq!((xray.pairs, xray.objects), ([400, 200], 100));
-    let brightness = |place| reading(&xray, place, XrayMeasure::R2, Some("color"), Some(0)).value.unwrap();
+    let brightness =
+        |place| reading(&xray, place, XrayMeasure::LinearR2, Some("color"), Some(0)).value.unwrap();
     let (sum, difference) = (brightness(Place::Block(1)), brightness(Place::Output));
     assert!(sum > 0.8 && difference < 0.2, "{sum} {difference}");
     let sensitivity =

@@ -9,7 +9,9 @@ use crate::registry::{BY_NEIGHBOURS, EFFECTIVE_RANK, R2Metric, TOP1};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum XrayMeasure {
     /// R2 of ridge regression that predicts a transformation.
-    R2,
+    LinearR2,
+    /// R2 of a multilayer perceptron that predicts a transformation.
+    MlpR2,
     /// How far a transformation moves the features.
     Sensitivity,
     /// Top-1 of nearest neighbours.
@@ -39,13 +41,19 @@ pub struct Reading {
 
 impl XrayMeasure {
     /// All measures, in the order of an X-ray.
-    pub const ALL: [XrayMeasure; 4] =
-        [XrayMeasure::R2, XrayMeasure::Sensitivity, XrayMeasure::Neighbours, XrayMeasure::EffectiveRank];
+    pub const ALL: [XrayMeasure; 5] = [
+        XrayMeasure::LinearR2,
+        XrayMeasure::MlpR2,
+        XrayMeasure::Sensitivity,
+        XrayMeasure::Neighbours,
+        XrayMeasure::EffectiveRank,
+    ];
 
-    /// Name in CSV and JSON.
+    /// Name in CSV and JSON: that of the metric in metrics.csv, if there is one.
     pub fn name(self) -> String {
         match self {
-            XrayMeasure::R2 => R2Metric::PER_OUTPUT.to_string(),
+            XrayMeasure::LinearR2 => R2Metric::LINEAR.to_string(),
+            XrayMeasure::MlpR2 => R2Metric::PER_OUTPUT.to_string(),
             XrayMeasure::Sensitivity => "sensitivity".to_owned(),
             XrayMeasure::Neighbours => format!("{BY_NEIGHBOURS}{}", TOP1.metric),
             XrayMeasure::EffectiveRank => EFFECTIVE_RANK.metric.to_owned(),
@@ -55,7 +63,8 @@ impl XrayMeasure {
     /// What it is, for people.
     pub fn title(self) -> &'static str {
         match self {
-            XrayMeasure::R2 => "R2 of each transformation (ridge regression)",
+            XrayMeasure::LinearR2 => "R2 of each transformation (ridge regression)",
+            XrayMeasure::MlpR2 => "R2 of each transformation (MLP probe)",
             XrayMeasure::Sensitivity => {
                 "Sensitivity to each transformation (1: as far as between two images)"
             }

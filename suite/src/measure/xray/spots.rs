@@ -2,6 +2,7 @@
 
 use eqr_models::Place;
 use eqr_probes::bootstrap::Objects;
+use eqr_probes::redraw::PairDraw;
 use tch::Tensor;
 
 use crate::encoder::layer::{Layer, TokenKind};
@@ -21,6 +22,8 @@ pub(super) struct LayerPairs<'a> {
     pub(super) parameters: &'a Tensor,
     /// The object or photograph of each pair.
     pub(super) objects: &'a Objects,
+    /// Draws the pairs of later epochs, as rows of the first view's layers; `None` if all epochs have these.
+    pub(super) redrawn: Option<&'a PairDraw>,
 }
 
 /// What is read at one place of an encoder.

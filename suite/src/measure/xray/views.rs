@@ -18,14 +18,18 @@ pub(super) fn of_images(
     Ok(Layer::concatenated(&batches.collect::<Result<Vec<_>>>()?))
 }
 
-/// The numbers that occur in `all`, ascending, and a function that gives the places of numbers among them.
-pub(super) fn distinct(all: &[i64]) -> (Vec<i64>, impl Fn(&[i64]) -> Vec<i64> + use<>) {
+/// The numbers that occur in `all`, ascending.
+pub(super) fn distinct(all: &[i64]) -> Vec<i64> {
     let mut found = all.to_vec();
     found.sort_unstable();
     found.dedup();
-    let numbers = found.clone();
-    let place = move |number: &i64| found.binary_search(number).expect("it occurs") as i64;
-    (numbers, move |of: &[i64]| of.iter().map(&place).collect())
+    found
+}
+
+/// The place of each of `numbers` in the ascending `all`.
+pub(super) fn places(all: &[i64], numbers: &[i64]) -> Vec<i64> {
+    let place = |number: &i64| all.binary_search(number).expect("it occurs") as i64;
+    numbers.iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -34,7 +38,8 @@ mod tests {
 
     #[test]
     fn numbers_that_occur_have_places() {
-        let (numbers, places) = distinct(&[7, 3, 7, 5]);
-        assert_eq!((numbers, places(&[7, 3])), (vec![3, 5, 7], vec![2, 0]));
+        let numbers = distinct(&[7, 3, 7, 5]);
+        assert_eq!(numbers, [3, 5, 7]);
+        assert_eq!(places(&numbers, &[7, 3]), [2, 0]);
     }
 }
