@@ -2,36 +2,21 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use eqr_models::Normalisation;
 use tch::{Device, Kind, Tensor};
 
-use crate::encoder::file_format::FileFormat;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::module::{Module, ModuleKind};
-use crate::encoder::module_engine::ModuleEngine;
+use crate::encoder::module_file::load;
 use crate::encoder::neighbours::Neighbours;
-use crate::encoder::onnx;
 use crate::encoder::properties::{known, normalisation, told};
-use crate::encoder::torchscript::TorchScriptModule;
 use crate::encoder::untrained_module::UntrainedModule;
 use crate::run_folder::encoder_description::{EncoderDescription, Known, Origin};
 use crate::suite_file::encoder_options::{EncoderOptions, Readout};
 
 /// Side of the images for a module, which does not record its own.
 const DEFAULT_SIDE: usize = 224;
-
-/// Loads the engine of the module at `path`.
-///
-/// # Errors
-/// A file that is no module, or that its engine refuses.
-pub(super) fn load(path: &Path, device: Device) -> Result<Box<dyn ModuleEngine>> {
-    match FileFormat::detect(path)? {
-        FileFormat::TorchScript => Ok(Box::new(TorchScriptModule::load(path, device)?)),
-        FileFormat::Onnx => onnx::load(path),
-        _ => bail!("weights without a module"),
-    }
-}
 
 /// Opens the module at `path`.
 ///

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::encoder::file_format::untrained_module;
 use crate::encoder::module::Module;
-use crate::encoder::module_encoder::load;
+use crate::encoder::module_file::load;
 use crate::suite_file::encoder_options::{EncoderOptions, Layout, Readout};
 
 /// A file of random weights, and how the trained module is read.
