@@ -47,11 +47,16 @@ impl Shift {
         all.into_iter().filter_map(|(name, range, largest)| Some((name, range?, largest)))
     }
 
-    /// Checks every range.
+    /// Checks that there are ranges, and every one of them.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the key, what was expected and what was found.
     pub fn validate(&self) -> Result<()> {
+        if *self == Shift::default() {
+            return Err(Error::Invalid(
+                "no range: expected at least one, such as rotation = [90, 135]".into(),
+            ));
+        }
         for (name, [low, high], largest) in self.named() {
             if !(0.0 <= low && low < high && high <= largest) {
                 return Err(Error::Invalid(format!(
@@ -72,6 +77,11 @@ impl Shift {
             Transform::Blur => self.blur.is_some(),
             Transform::Translation | Transform::Crop | Transform::Flip => false,
         }
+    }
+
+    /// The transforms that have another range.
+    pub fn transforms(&self) -> impl Iterator<Item = Transform> {
+        Transform::ALL.into_iter().filter(|transform| self.shifts(*transform))
     }
 
     /// Takes over what `other` names.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -218,10 +218,11 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     let active = args.transforms.clone().unwrap_or_else(|| Transform::ALL.to_vec());
     let transforms = Transforms { active, ..Transforms::default() };
     let shift = args.shift.iter().copied().reduce(Shift::merge);
-    ensure!(
-        shift.is_none_or(|shift| transforms.active.iter().any(|transform| shift.shifts(*transform))),
-        "--shift: no range of a transform of --transforms\nhint: rotation=90..135 shifts rotations"
-    );
+    let idle =
+        shift.and_then(|shift| shift.transforms().find(|shifted| !transforms.active.contains(shifted)));
+    if let Some(idle) = idle {
+        bail!("--shift: a range of {idle}, which is not in --transforms");
+    }
     let (train_pairs, test_pairs) = (args.train_pairs, args.test_pairs);
     let probe = Probe { train_pairs, test_pairs, shift, ..Probe::default() };
     let opened = OpenedPack { pack, side: encoder.side() };

@@ -67,12 +67,9 @@ impl Evaluation<'_> {
             SetKind::Photographs => {
                 let photographs = self.train_photographs().len() + self.test_photographs().len();
                 let active = &self.transforms.active;
-                let shifted = self
-                    .probe
-                    .shift
-                    .map_or(0, |shift| active.iter().filter(|transform| shift.shifts(**transform)).count());
-                let sets = photographs * (1 + active.len() + usize::from(combined));
-                DRAWS as usize * (sets + self.test_photographs().len() * shifted)
+                let shifted = self.probe.shift.map_or(0, |shift| shift.transforms().count());
+                let ordinary = photographs * (1 + active.len() + usize::from(combined));
+                DRAWS as usize * (ordinary + self.test_photographs().len() * shifted)
             }
         }
     }

@@ -108,12 +108,15 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 
 /// on y (2 out), on each of its halves (out) and on y with the quadrant means (2 (out + 4 dim)).
 pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
-    let Probe { train_pairs, test_pairs, parts, combined, .. } = &suite.probe;
+    let Probe { train_pairs, test_pairs, parts, combined, shift, .. } = &suite.probe;
     // renders have one set of pairs for all their parameters
     let photographs = size.kind == SetKind::Photographs;
     let combined = usize::from(photographs && *combined);
     let sets = if photographs { config.transforms.len() + combined } else { 1 };
-    let passes = 2.0 * (train_pairs + test_pairs) as f64 * sets as f64 * encoder_flops(kind, &config);
+    // their first views are those of the ordinary test pairs
+    let shifted = test_pairs * shift.map_or(0, |shift| shift.transforms().count());
+    let views = 2 * (train_pairs + test_pairs) * sets + shifted;
+    let passes = views as f64 * encoder_flops(kind, &config);
     let VitConfig { out, dim, .. } = config.encoder;
     let half = |part: &ReadoutHalf| if *part == ReadoutHalf::All { 2 * out } else { out };
     let inputs: Vec<i64> = match kind {

@@ -103,9 +103,13 @@ impl Suite {
         if let Some(shift) = &probe.shift {
             problems.check(shift.validate(), "probe.shift", "probe.shift: ");
             let active = &self.transforms.active;
-            problems.ensure(active.iter().any(|transform| shift.shifts(*transform)), "probe.shift", || {
-                "probe.shift: no range of an active transform\nhint: rotation = [90, 135] shifts rotations".into()
-            });
+            let idle = shift.transforms().find(|transform| !active.contains(transform));
+            problems.0.extend(idle.map(|idle| {
+                Problem::new(
+                    "probe.shift",
+                    format!("probe.shift: a range of {idle}, which is not in transforms.active"),
+                )
+            }));
             let Transforms { border, ranges, .. } = &self.transforms;
             let farther = shift.rotation.is_some_and(|[_, high]| high > ranges.rotation);
             let fits = *border != Border::Window || ranges.rotation >= 45.0 || !farther;

@@ -60,28 +60,28 @@ fn probes_are_also_tested_on_shifted_ranges() {
     };
     let plain = json(probe(&["--json"]));
     let darker = json(probe(&["--json", "--shift", "brightness=0.1..0.3,hue=0.3..0.5"]));
-    let mut without = darker.clone();
-    let shifted = without["targets"]["color"].as_object_mut().unwrap().remove("shifted").unwrap();
-    assert_eq!(without, plain, "the ordinary test is the same");
-    let r2 = |of: &Value| of["linear"]["r2_per_output"].as_f64().unwrap();
-    assert!(r2(&shifted) < r2(&plain["targets"]["color"]) - 0.1, "{shifted} {plain}");
+    let r2 = |of: &Value, probe: &str| of[probe]["r2_per_output"].as_f64().unwrap();
+    let alike = |a: &Value, b: &Value| {
+        for probe in ["mlp", "linear"] {
+            assert!((r2(a, probe) - r2(b, probe)).abs() < 1e-4, "{probe}: {a} {b}");
+        }
+    };
+    for target in ["color", "flip"] {
+        alike(&plain["targets"][target], &darker["targets"][target]);
+    }
+    let shifted = &darker["targets"]["color"]["shifted"];
+    assert!(r2(shifted, "linear") < r2(&plain["targets"]["color"], "linear") - 0.1, "{darker}");
     assert!(shifted["mlp"]["ci95"]["r2_per_output"][0].is_number(), "{shifted}");
+    assert!(darker["targets"]["flip"]["shifted"].is_null(), "flips have no other range");
     // the ordinary ranges, as a shift: the same pairs
     let same = "brightness=0.6..1.4,contrast=0.6..1.4,saturation=0.6..1.4,hue=0..0.1";
     let same = json(probe(&["--json", "--shift", same]));
-    let color = &same["targets"]["color"];
-    assert!((r2(&color["shifted"]) - r2(color)).abs() < 1e-4, "{color}");
-    assert!(
-        (color["shifted"]["mlp"]["r2_pooled"].as_f64().unwrap()
-            - color["mlp"]["r2_pooled"].as_f64().unwrap())
-        .abs()
-            < 1e-4
-    );
+    alike(&same["targets"]["color"], &same["targets"]["color"]["shifted"]);
     let table = probe(&["--shift", "brightness=0.1..0.3"]);
     succeeded(&table);
     assert!(String::from_utf8(table.stdout).unwrap().contains("| MLP, shifted"));
     for (shift, says) in [
-        ("rotation=10..20", "no range of a transform"),
+        ("rotation=10..20", "a range of rotation, which is not in --transforms"),
         ("brightness=3..1", "low < high"),
         ("zoom=1..2", "the quantities are rotation"),
     ] {
