@@ -84,7 +84,8 @@ mod tests {
     use crate::data::pairs::PairSource;
     use crate::encoder::representation::{FeatureEncoder, Representation};
     use crate::measure::evaluation::Evaluation;
-    use crate::measure::regression::{Question, score};
+    use crate::measure::pair_features::PairSet;
+    use crate::measure::regression::{Question, Scores, score};
     use crate::registry::Readout;
     use crate::suite_file::probe::Probe;
     use crate::suite_file::transforms::Transforms;
@@ -114,6 +115,21 @@ mod tests {
             labels: vec![0; PHOTOGRAPHS],
             scene: None,
         }
+    }
+
+    fn scored(set: &PairSet) -> Scores<'_> {
+        let config = ProbeConfig { hidden: 4, epochs: 1, batch: 500, lr: 1e-3 };
+        let questions = Question::all(set, Readout::Y).collect();
+        score(questions, &[0], &config, Precision::Fp32, &mut |_, _| {}).unwrap().remove(0)
+    }
+
+    fn brightness(r2: &R2) -> f64 {
+        r2.outputs[0].unwrap()
+    }
+
+    /// Of the linear and the MLP probe.
+    fn ordinary(scores: &Scores) -> [f64; 2] {
+        [&scores.linear.test, &scores.mlp[0].test].map(brightness)
     }
 
     /// A target t of variance 1/3 is read from t + n, whose noise n has variance 1/3, too: least squares predicts
@@ -150,27 +166,22 @@ mod tests {
             resamples: false,
         };
         let encoder = NoisyMean(RefCell::new(rng(0, 0, 0, Purpose::Latents)));
-        let mut sets = evaluation.pair_sets(&encoder, false).unwrap();
-        let config = ProbeConfig { hidden: 4, epochs: 1, batch: 500, lr: 1e-3 };
-        let scored = |set| {
-            let questions = Question::all(set, Readout::Y).collect();
-            score(questions, &[0], &config, Precision::Fp32, &mut |_, _| {}).unwrap().remove(0)
-        };
-        let brightness = |r2: &R2| r2.outputs[0].unwrap();
-        let scores = scored(&sets[0]);
-        let ordinary = [&scores.linear.test, &scores.mlp[0].test].map(brightness);
+        let mut set = evaluation.pair_sets(&encoder, false).unwrap().remove(0);
+        let beyond = set.shifted.take();
+        let alone = ordinary(&scored(&set));
+        set.shifted = beyond;
+        let scores = scored(&set);
+        let [linear, mlp] = ordinary(&scores);
+        assert!(
+            (linear - alone[0]).abs() < 1e-5 && (mlp - alone[1]).abs() < 1e-5,
+            "{alone:?} {linear} {mlp}"
+        );
+        assert!((linear - 0.5).abs() < 0.02, "{linear}");
         let shifted = scores.shifted.as_ref().unwrap();
-        assert!((ordinary[0] - 0.5).abs() < 0.02, "{ordinary:?}");
         let linear = brightness(&shifted.linear.r2);
         assert!((linear - (1.0 - 12.0 * (7.0 / 3.0 + 1.0 / 3.0) / 4.0)).abs() < 0.4, "{linear}");
         let constant = brightness(&shifted.constant);
         assert!((constant - (1.0 - 12.0 * 7.0 / 3.0)).abs() < 1.0, "{constant}");
-        assert!((brightness(&shifted.mlp[0].r2) - ordinary[1]).abs() > 1.0, "{ordinary:?}");
-        sets[0].shifted = None;
-        let alone = scored(&sets[0]);
-        for (alone, ordinary) in [&alone.linear.test, &alone.mlp[0].test].map(brightness).iter().zip(ordinary)
-        {
-            assert!((alone - ordinary).abs() < 1e-5, "the ordinary scores do not depend on the shift");
-        }
+        assert!((brightness(&shifted.mlp[0].r2) - mlp).abs() > 1.0, "{mlp}");
     }
 }
