@@ -175,7 +175,7 @@ mod tests {
             ("probe.parts=[\"all\", \"inv\", \"inv\"]", "probe.parts: `inv` is listed twice"),
             ("probe.parts=[\"inv\"]", "probe.parts: `all` is missing"),
             ("probe.shift={rotation=[90, 45]}", "probe.shift: rotation = [90, 45]: expected [low, high]"),
-            ("probe.shift={}", "probe.shift: no range of an active transform"),
+            ("probe.shift={}", "probe.shift: no range: expected at least one"),
             ("model.loss.temperature=0", "model.loss.temperature = 0: must be above 0"),
             ("model.loss.barlow_lambda=-1", "model.loss.barlow_lambda = -1: must be 0 or above"),
             ("model.loss.ssl=\"simclrr\"", "did you mean `simclr`"),

@@ -7,12 +7,12 @@ use crate::suite_file::probe::Probe;
 /// What predicts the transformations in an X-ray.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum XrayProbe {
-    /// Ridge regression in closed form
+    /// Ridge regression in closed form.
     #[default]
     Linear,
-    /// The multilayer perceptron of `probe`, with a smaller budget
+    /// The multilayer perceptron of `probe`, with a smaller budget.
     Mlp,
-    /// Both, as measures of their own
+    /// Both, as measures of their own.
     Both,
 }
 
