@@ -83,7 +83,8 @@ fn a_device_without_memory_is_said() {
     let folder = folder();
     let small = [("EQR_FALSE_GPU_BYTES", "1000000")];
     let refused = on_gpus(folder.path(), 1, &small, &run_args("run", &["--methods", "Ours"]));
-    assert!(!refused.status.success());
+    assert_eq!(refused.status.code(), Some(3));
     let text = stderr(&refused);
-    assert!(text.contains("memory") && text.contains("--micro-batch"), "{text}");
+    assert!(text.contains("error: out of memory: CUDA out of memory. Tried to allocate"), "{text}");
+    assert!(text.contains("hint: a smaller network, image or batch"), "{text}");
 }
