@@ -1,7 +1,7 @@
 //! Attentive probe: it learns how to pool the tokens of an image, and predicts from what it has pooled.
 //!
-//! The pooling is the multi-head attention of one learned query over the tokens, as in the attentive probes of
-//! AIM (El-Nouby et al. 2024, "Scalable pre-training of large autoregressive image models", section on
+//! The pooling is the multi-head attention of one learned query over the tokens, as in the attentive probes
+//! of AIM (El-Nouby et al. 2024, "Scalable pre-training of large autoregressive image models", section on
 //! probing) and, with more layers, of V-JEPA (Bardes et al. 2024). For the head h with its query q_h, and
 //! tokens x_t standardised per channel,
 //!
@@ -10,12 +10,13 @@
 //! ```
 //!
 //! Both views of a pair are pooled by the same query. The MLP of the protocol ([`crate::mlp`]) predicts the
-//! target from p of the first view and p of the second; it has the same layers, targets, seeds, order of rows,
-//! epochs, batches and learning rate as there, and its scores are comparable. Everything is trained together.
+//! target from p of the first view and p of the second; it has the same layers, targets, seeds, order of
+//! rows, epochs, batches and learning rate as there, and its scores are comparable. Everything is trained
+//! together.
 //!
-//! One query makes attention cheap: K_h enters as K_h' q_h, and V_h is applied after the sum, so that no token
-//! is ever mapped. Neither is any standardised: the softmax does not see an offset of all tokens, and weights
-//! that sum to 1 let the mean be subtracted after the sum.
+//! One query makes attention cheap: K_h enters as K_h' q_h, and V_h is applied after the sum, so that no
+//! token is ever mapped. Neither is any standardised: the softmax does not see an offset of all tokens, and
+//! weights that sum to 1 let the mean be subtracted after the sum.
 
 use std::fmt;
 
@@ -69,12 +70,12 @@ pub struct TokenProblem {
 /// finished epochs and the total number of epochs over all seeds.
 ///
 /// Tokens are standardised by the images that are first views in training, and targets by the training
-/// targets. A step holds the tokens of its pairs in float32, 8 B T D bytes for B pairs, and two to three times
-/// that for the gradient.
+/// targets. A step holds the tokens of its pairs in float32, 8 B T D bytes for B pairs, and two to three
+/// times that for the gradient.
 ///
 /// # Errors
-/// Fails if there are no seeds, a configuration value is out of range, shapes are inconsistent, values are NaN
-/// or infinite, or training diverges.
+/// Fails if there are no seeds, a configuration value is out of range, shapes are inconsistent, values are
+/// NaN or infinite, or training diverges.
 pub fn fit(
     problem: &TokenProblem,
     seeds: &[u64],

@@ -2,8 +2,8 @@
 //! them.
 //!
 //! Nothing but the drawn images is used, so the strength of the penalty is fixed: a validation split would
-//! hold more labels than the draw (as in Tian et al. 2020, "Rethinking Few-Shot Image Classification", and the
-//! low-shot evaluation of Assran et al. 2022, "Masked Siamese Networks"). All test images are classified.
+//! hold more labels than the draw (as in Tian et al. 2020, "Rethinking Few-Shot Image Classification", and
+//! the low-shot evaluation of Assran et al. 2022, "Masked Siamese Networks"). All test images are classified.
 //!
 //! A draw depends on nothing but its number, the class and the class's rows: the images of one shot are among
 //! those of two, and every encoder and any number of ranks see the same images.
@@ -109,8 +109,8 @@ impl FewShot {
 /// `progress` is called with the number of finished fits on this rank and their total number.
 ///
 /// # Errors
-/// Fails for a configuration out of range, for data that [`crate::transfer::transfer`] refuses, and if a class
-/// has fewer training images than asked for.
+/// Fails for a configuration out of range, for data that [`crate::transfer::transfer`] refuses, and if a
+/// class has fewer training images than asked for.
 pub fn few_shot(
     data: &TransferData,
     config: &FewShotConfig,

@@ -6,8 +6,8 @@ use eqr_models::Collective;
 use tch::{Device, Kind, Tensor};
 
 /// For every scene and class: the pixels that are classified correctly, those of the ground truth, and those
-/// predicted, all without void. The scores of any selection of scenes follow from these sums, with 24 bytes for
-/// each scene and class instead of a confusion matrix for each scene.
+/// predicted, all without void. The scores of any selection of scenes follow from these sums, with 24 bytes
+/// for each scene and class instead of a confusion matrix for each scene.
 #[derive(Debug)]
 pub struct ScenePixels {
     /// (S, 3, C), f64, on the CPU.
@@ -48,8 +48,8 @@ impl ScenePixels {
         ranks.all_reduce_sum(&mut self.pixels);
     }
 
-    /// The draws. A class that is neither in the ground truth of the drawn scenes nor predicted in them is left
-    /// out of the means, as in [`Confusion::score`]. `None` if there are fewer than
+    /// The draws. A class that is neither in the ground truth of the drawn scenes nor predicted in them is
+    /// left out of the means, as in [`Confusion::score`]. `None` if there are fewer than
     /// [`crate::bootstrap::FEWEST_OBJECTS`] scenes, or all scenes of a draw are void.
     pub fn resample(&self) -> Option<SegmentationDraws> {
         let [scenes, _, classes] = self.pixels.size()[..] else { unreachable!("pixels are (S, 3, C)") };

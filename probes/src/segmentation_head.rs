@@ -225,8 +225,9 @@ pub struct Evaluated {
     pub scenes: ScenePixels,
 }
 
-/// Holds the predictions of `head` for all scenes against their masks, with the same result on every rank. Each of n ranks processes every
-/// n-th scene. `progress` is called with the number of finished scenes on this rank and their total number.
+/// Holds the predictions of `head` for all scenes against their masks, with the same result on every rank.
+/// Each of n ranks processes every n-th scene. `progress` is called with the number of finished scenes on
+/// this rank and their total number.
 ///
 /// # Errors
 /// Fails if a scene cannot be read or has wrong shapes, or a mask has a class outside 0..`classes`. These

@@ -108,8 +108,8 @@ pub enum Level {
 pub struct Measure {
     /// Family of the tasks that it measures.
     pub family: TaskFamily,
-    /// Name in `metrics.csv`. A name that ends with a slash is followed by what it is measured for: a class, or
-    /// a number of images.
+    /// Name in `metrics.csv`. A name that ends with a slash is followed by what it is measured for: a class,
+    /// or a number of images.
     pub metric: &'static str,
     /// `R2`, `fraction`, `MSE`, ...
     pub unit: &'static str,
@@ -345,8 +345,8 @@ impl R2Metric {
 }
 
 impl fmt::Display for R2Metric {
-    /// Definition, predictor, signs, pairs, ranges, readout. The exact map reads no features and comes after the
-    /// pairs.
+    /// Definition, predictor, signs, pairs, ranges, readout. The exact map reads no features and comes after
+    /// the pairs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let definition = match self.definition {
             R2Definition::PerOutput => "r2_per_output",

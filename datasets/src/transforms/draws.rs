@@ -100,8 +100,8 @@ impl Draw {
         kept
     }
 
-    /// The same draw with the quantities of `transform` in the ranges of `shift`: each keeps its place between
-    /// the ends of its range, and its sign.
+    /// The same draw with the quantities of `transform` in the ranges of `shift`: each keeps its place
+    /// between the ends of its range, and its sign.
     fn shifted(self, transform: Transform, ranges: &Ranges, shift: &Shift) -> Draw {
         let mut moved = self;
         let within = |value: &mut f64, share: f64, range: Option<[f64; 2]>| {
@@ -372,7 +372,8 @@ mod tests {
         }
     }
 
-    /// A magnitude keeps its sign, a factor its place in the range; targets keep the units of the ordinary range.
+    /// A magnitude keeps its sign, a factor its place in the range; targets keep the units of the ordinary
+    /// range.
     #[test]
     fn shifted_draws_fill_their_ranges() {
         let ranges = Ranges::default();

@@ -11,8 +11,8 @@ use tch::{Kind, Tensor};
 
 const CLASSES: usize = 5;
 
-/// The features and labels of `scripts/reference/logistic.py`: 12 features, so that draws of 1 and 2 images of
-/// each class have fewer images than features. The validation split is not used.
+/// The features and labels of `scripts/reference/logistic.py`: 12 features, so that draws of 1 and 2 images
+/// of each class have fewer images than features. The validation split is not used.
 fn data() -> TransferData {
     let all: Value = serde_json::from_str(include_str!("reference/logistic.json")).unwrap();
     let x: Vec<Vec<f64>> = serde_json::from_value(all["x"].clone()).unwrap();

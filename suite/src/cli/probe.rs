@@ -56,8 +56,8 @@ pub struct ProbeArgs {
     /// Also measure pairs of photographs that differ by all transforms at once.
     #[arg(long, requires = "encoder")]
     combined: bool,
-    /// Also test the probes on pairs of photographs from other ranges than those that they are trained on, such
-    /// as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
+    /// Also test the probes on pairs of photographs from other ranges than those that they are trained on,
+    /// such as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
     #[arg(long, value_name = "RANGES", value_delimiter = ',', requires = "encoder")]
     shift: Vec<Shift>,
     /// Number of training pairs to encode.

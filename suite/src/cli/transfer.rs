@@ -47,7 +47,8 @@ pub struct TransferArgs {
     /// split.
     #[arg(long, default_value_t = Preparation::default().val_fraction, requires = "encoder")]
     val_fraction: f64,
-    /// Also classify after this many training images of each class, for several random draws of them: 1,2,5,10.
+    /// Also classify after this many training images of each class, for several random draws of them:
+    /// 1,2,5,10.
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     few_shot: Vec<u64>,
     /// Random draws of these images.

@@ -72,8 +72,8 @@ fn in_zip(path: &Path) -> Result<FileFormat> {
     )
 }
 
-/// The files that decide an encoder: a file with its external weights and, for a module, its random weights; the
-/// manifest of a checkpoint; or the weights of a folder with their shards.
+/// The files that decide an encoder: a file with its external weights and, for a module, its random weights;
+/// the manifest of a checkpoint; or the weights of a folder with their shards.
 ///
 /// # Errors
 /// A folder without an encoder; an index that cannot be read.

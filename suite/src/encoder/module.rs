@@ -1,5 +1,5 @@
-//! A module of another library as an encoder: it takes a batch of images and returns features, tokens or maps.
-//! A [`ModuleEngine`] runs it.
+//! A module of another library as an encoder: it takes a batch of images and returns features, tokens or
+//! maps. A [`ModuleEngine`] runs it.
 
 use anyhow::{Result, anyhow, bail, ensure};
 use eqr_models::{LayerTokens, Place};

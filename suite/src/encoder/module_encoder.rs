@@ -1,4 +1,5 @@
-//! A module of another library as an encoder: what its answer, the configuration beside it and the options say.
+//! A module of another library as an encoder: what its answer, the configuration beside it and the options
+//! say.
 
 use std::path::Path;
 

@@ -23,8 +23,8 @@ struct OnnxModel {
 /// Loads the model at `path`, for as many threads as libtorch has.
 ///
 /// # Errors
-/// No ONNX Runtime; a file that is no model, or that this ONNX Runtime cannot run; a model that takes anything
-/// other than one batch of images (N, 3, S, S) of float32 or float16.
+/// No ONNX Runtime; a file that is no model, or that this ONNX Runtime cannot run; a model that takes
+/// anything other than one batch of images (N, 3, S, S) of float32 or float16.
 pub fn load(path: &Path) -> Result<Box<dyn ModuleEngine>> {
     let version = onnx_runtime::load()?;
     let threads = usize::try_from(tch::get_num_threads())?;

@@ -1,5 +1,5 @@
-//! The floor of a module: the same module with random weights, which its author writes beside it. This program
-//! cannot build a module anew.
+//! The floor of a module: the same module with random weights, which its author writes beside it. This
+//! program cannot build a module anew.
 
 use std::path::{Path, PathBuf};
 

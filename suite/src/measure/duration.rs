@@ -56,8 +56,8 @@ pub fn say_probes(questions: &[Question], seeds: usize, config: &ProbeConfig, de
     announce_operations("the probes", operations, &why, "--epochs, --seeds, --hidden or fewer pairs", device);
 }
 
-/// Says how long the perceptrons of an X-ray take with `seeds` seeds each, if that is long. `shapes` has pairs,
-/// features and outputs of each.
+/// Says how long the perceptrons of an X-ray take with `seeds` seeds each, if that is long. `shapes` has
+/// pairs, features and outputs of each.
 pub(super) fn say_perceptrons(shapes: &[[i64; 3]], seeds: usize, config: &ProbeConfig, device: Device) {
     let operations = |&[rows, features, outputs]: &[i64; 3]| mlp_operations(rows, features, outputs, config);
     let why = format!(

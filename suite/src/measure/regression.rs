@@ -160,8 +160,8 @@ impl<'a> Question<'a> {
 
 impl Scores<'_> {
     /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP and the
-    /// attentive probes as a mean over their seeds, and of the linear probe. Those on pairs from shifted ranges
-    /// follow, if the set has them.
+    /// attentive probes as a mean over their seeds, and of the linear probe. Those on pairs from shifted
+    /// ranges follow, if the set has them.
     pub fn statistics(&self) -> Vec<(R2Metric, Statistic)> {
         let (question, definition) = (&self.question, R2Definition::PerOutput);
         let of_fits = |fits: &[Fit]| fits.iter().map(|fit| Tensor::from_slice(&fit.test_squares)).collect();

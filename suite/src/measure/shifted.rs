@@ -132,9 +132,9 @@ mod tests {
         [&scores.linear.test, &scores.mlp[0].test].map(brightness)
     }
 
-    /// A target t of variance 1/3 is read from t + n, whose noise n has variance 1/3, too: least squares predicts
-    /// (t + n) / 2. Its mean squared error is (E t² + 1/3) / 4, on any range of t. Factors from [0.2, 0.6] are
-    /// t from [-2, -1], with E t² = 7/3 and variance 1/12.
+    /// A target t of variance 1/3 is read from t + n, whose noise n has variance 1/3, too: least squares
+    /// predicts (t + n) / 2. Its mean squared error is (E t² + 1/3) / 4, on any range of t. Factors from
+    /// [0.2, 0.6] are t from [-2, -1], with E t² = 7/3 and variance 1/12.
     #[test]
     fn a_planted_linear_encoder_has_the_r2_of_the_closed_form() {
         let dataset = Dataset {

@@ -66,8 +66,8 @@ pub struct Sample {
     draws: BTreeMap<u64, Vec<f64>>,
     /// Whether the encoder was pretrained elsewhere, so that its seeds do not pair with those of this run.
     external: bool,
-    /// Values in the draws of a bootstrap over test objects, of an encoder that exists once; one for each cell,
-    /// such as those of several segmentation heads.
+    /// Values in the draws of a bootstrap over test objects, of an encoder that exists once; one for each
+    /// cell, such as those of several segmentation heads.
     resampled: Vec<Resampled>,
     /// Interval of the mean over random draws of training images, of an encoder that exists once.
     over_draws: Option<(f64, f64)>,

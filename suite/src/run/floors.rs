@@ -5,8 +5,9 @@ use std::path::Path;
 use crate::encoder::file_format::{is_module, untrained_module};
 use crate::suite_file::data_sets::SubSuite;
 
-/// Adds a floor behind every row of an encoder that wants one. A module has none if its author wrote no random
-/// weights, since this program cannot build it anew. A row of the floor's name that the suite has itself takes its place.
+/// Adds a floor behind every row of an encoder that wants one. A module has none if its author wrote no
+/// random weights, since this program cannot build it anew. A row of the floor's name that the suite has
+/// itself takes its place.
 pub(super) fn add(sub_suites: &mut [SubSuite]) {
     for rows in sub_suites.iter_mut().map(|sub_suite| &mut sub_suite.suite.rows) {
         let own: Vec<String> = rows.iter().map(|row| row.slug()).collect();

@@ -93,7 +93,8 @@ impl Planted {
         fold(f64::max, &self.values)
     }
 
-    /// Whether the interval holds what is attainable. The interval of a perfect fit is one of rounding errors.
+    /// Whether the interval holds what is attainable. The interval of a perfect fit is one of rounding
+    /// errors.
     pub fn holds_attainable(&self) -> Option<bool> {
         let ((low, high), attainable) = self.interval().zip(self.attainable())?;
         Some((low - ROUNDING..=high + ROUNDING).contains(&attainable))

@@ -1,11 +1,11 @@
 //! What a planted encoder carries, and the R2 that a probe can attain with it.
 //!
-//! The target of a pair is t = τ(x, x'), a function of the latents x and x' of its two views. A planted encoder
-//! carries x in the features of an image, but it takes a share 1 - r of the objects for others: all views of
-//! such an object carry the latents of the same views of its stand-in. So the features of a pair tell
-//! g = τ of the stand-in, which is t with probability r, and else independent of t with the same
-//! distribution, since the latents of all objects are drawn alike. The best prediction of t is its mean given the
-//! features, r g + (1 - r) E t, and it explains the variance r² Var t:
+//! The target of a pair is t = τ(x, x'), a function of the latents x and x' of its two views. A planted
+//! encoder carries x in the features of an image, but it takes a share 1 - r of the objects for others: all
+//! views of such an object carry the latents of the same views of its stand-in. So the features of a pair
+//! tell g = τ of the stand-in, which is t with probability r, and else independent of t with the same
+//! distribution, since the latents of all objects are drawn alike. The best prediction of t is its mean given
+//! the features, r g + (1 - r) E t, and it explains the variance r² Var t:
 //!
 //! R2* = r², for every output, and so for both definitions of R2.
 //!
@@ -13,11 +13,11 @@
 //! 1 / (1 + s²) would hold for linear readers alone: hues are uniform, and other readers attain more.)
 //!
 //! With [`Code::Plain`], a linear probe attains r² if g is linear in the features. The target of `color` is a
-//! difference of hues: it is. The target of `rotation` is a product of quaternions: it is not, and what a linear
-//! probe attains has no simple form.
+//! difference of hues: it is. The target of `rotation` is a product of quaternions: it is not, and what a
+//! linear probe attains has no simple form.
 //!
-//! [`Code::Signed`] hides the hues h from every linear probe: the features are e h and e with a fair coin
-//! e = ±1 of each image. Since e has mean 0 and is independent of all latents, both are uncorrelated with t: the
+//! [`Code::Signed`] hides the hues h from every linear probe: the features are e h and e with a fair coin e =
+//! ±1 of each image. Since e has mean 0 and is independent of all latents, both are uncorrelated with t: the
 //! best linear prediction is the mean, R2* = 0. Other probes multiply the two and have h again: R2* = r².
 
 use std::fmt;

@@ -1,10 +1,10 @@
-// A false GPU, for tests alone: a libtorch_cuda.so that claims the CUDA slot which the CPU libtorch leaves empty.
-// Every operation runs by the CPU's kernel, on memory that only these kernels may touch.
+// A false GPU, for tests alone: a libtorch_cuda.so that claims the CUDA slot which the CPU libtorch leaves
+// empty. Every operation runs by the CPU's kernel, on memory that only these kernels may touch.
 //
-// What it catches: operations on tensors of different devices; reads of device memory by the host (the memory is
-// inaccessible between operations, so they crash); allocations over a limit; calls that stop the host until the
-// device has answered, which it counts. What it cannot catch: the numerics of CUDA's kernels, races between
-// streams (there is one, and it has always finished), and speed.
+// What it catches: operations on tensors of different devices; reads of device memory by the host (the memory
+// is inaccessible between operations, so they crash); allocations over a limit; calls that stop the host
+// until the device has answered, which it counts. What it cannot catch: the numerics of CUDA's kernels, races
+// between streams (there is one, and it has always finished), and speed.
 //
 // EQR_FALSE_GPUS            number of devices (1)
 // EQR_FALSE_GPU_BYTES       memory of each (4 GiB)

@@ -1,5 +1,5 @@
-//! `probe --readout attentive`: a probe that learns to pool tokens stands beside those that read features, for
-//! every kind of encoder that has tokens; the others are refused.
+//! `probe --readout attentive`: a probe that learns to pool tokens stands beside those that read features,
+//! for every kind of encoder that has tokens; the others are refused.
 
 use std::path::Path;
 use std::process::Output;
@@ -44,7 +44,8 @@ fn r2(of: &Value) -> f64 {
     of["r2_per_output"].as_f64().unwrap_or_else(|| panic!("no R2: {of}"))
 }
 
-/// Where nothing says what is read, the quadrants of the map are probed too; `attentive` changes nothing else.
+/// Where nothing says what is read, the quadrants of the map are probed too; `attentive` changes nothing
+/// else.
 #[test]
 fn tokens_of_a_module_are_pooled_by_a_learned_query() {
     let folder = folder();

@@ -1,6 +1,5 @@
-//! The GPU path without a GPU: the program on the false one of
-//! [false_gpu.cpp](../false_gpu/false_gpu.cpp), which is built here. Its kernels are the CPU's, so its numbers
-//! must be, too.
+//! The GPU path without a GPU: the program on the false one of [false_gpu.cpp](../false_gpu/false_gpu.cpp),
+//! which is built here. Its kernels are the CPU's, so its numbers must be, too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

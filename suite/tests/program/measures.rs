@@ -19,7 +19,8 @@ fn metrics(run: &Path) -> BTreeMap<(String, String), f64> {
     first.map(|row| ((row[3].to_owned(), row[5].to_owned()), row[8].parse().unwrap())).collect()
 }
 
-/// The same probes on test pairs from ranges that they were not trained on: on the command line, and in a run.
+/// The same probes on test pairs from ranges that they were not trained on: on the command line, and in a
+/// run.
 #[test]
 fn probes_are_also_tested_on_shifted_ranges() {
     let folder = folder();

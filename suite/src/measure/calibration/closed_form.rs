@@ -49,8 +49,8 @@ fn least_squares(train: &PairFeatures, test: &PairFeatures, columns: impl Fn(&Te
     (1.0f64 - residual / variance).mean(Kind::Double).double_value(&[])
 }
 
-/// All products of a column of `range` of the first view with one of the second: (N, length²). A view has half
-/// of the columns of `x`.
+/// All products of a column of `range` of the first view with one of the second: (N, length²). A view has
+/// half of the columns of `x`.
 fn products(x: &Tensor, start: i64, length: i64) -> Tensor {
     let view = |from: i64| x.narrow(1, from + start, length);
     let [first, second] = [view(0), view(x.size()[1] / 2)];

@@ -1,5 +1,5 @@
-//! An encoder that knows the images it is shown: it recognises every image by its pixels, looks up the latents
-//! that the image was rendered from, and gives what its [`Plant`] says.
+//! An encoder that knows the images it is shown: it recognises every image by its pixels, looks up the
+//! latents that the image was rendered from, and gives what its [`Plant`] says.
 
 use std::collections::HashMap;
 
@@ -106,14 +106,16 @@ impl KnownSplit {
 }
 
 impl<'a> PlantedEncoder<'a> {
-    /// An encoder with `features` columns, at least [`CARRIED`](crate::suite_file::plant::CARRIED). `seed` draws what it confuses and its noise.
+    /// An encoder with `features` columns, at least [`CARRIED`](crate::suite_file::plant::CARRIED). `seed`
+    /// draws what it confuses and its noise.
     pub(super) fn new(known: &'a KnownImages, plant: Plant, seed: u64, features: usize) -> Self {
         let objects = |split: usize| known.splits[split].poses.len() / known.splits[split].views;
         let stand_ins = [0, 1].map(|split| stand_ins(objects(split), plant.share(), seed, split));
         PlantedEncoder { known, plant, seed, stand_ins, features }
     }
 
-    /// y of an image: what is carried, then noise of variance 1. Noise and sign depend on the seed and the image alone.
+    /// y of an image: what is carried, then noise of variance 1. Noise and sign depend on the seed and the
+    /// image alone.
     fn row(&self, fingerprint: &Fingerprint) -> Option<Vec<f32>> {
         let Place { split, image } = *self.known.of_fingerprint.get(fingerprint)?;
         let KnownSplit { views, poses, hues } = &self.known.splits[split];

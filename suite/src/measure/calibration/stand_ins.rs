@@ -3,9 +3,9 @@
 use eqr_datasets::draw::{Purpose, rng};
 use rand::seq::SliceRandom;
 
-/// For each of `objects` objects the one that it is taken for: itself for a share `share` of them, and for the
-/// others the next of these others in random order. `seed` and the number of the split give the order: with a
-/// larger share, the same objects and others are taken for themselves.
+/// For each of `objects` objects the one that it is taken for: itself for a share `share` of them, and for
+/// the others the next of these others in random order. `seed` and the number of the split give the order:
+/// with a larger share, the same objects and others are taken for themselves.
 pub(super) fn stand_ins(objects: usize, share: f64, seed: u64, split: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..objects).collect();
     order.shuffle(&mut rng(seed, 0, split as u64, Purpose::Planted));

@@ -65,8 +65,8 @@ mod tests {
     use crate::report::numbers::Numbers;
     use crate::run_folder::cell::{Cell, CellKind};
 
-    /// Ours has one seed, whose two draws are averaged. DINO exists once: its interval is over the draws, 0.4 and
-    /// 0.6: 0.5 -+ 12.706 x 0.1.
+    /// Ours has one seed, whose two draws are averaged. DINO exists once: its interval is over the draws, 0.4
+    /// and 0.6: 0.5 -+ 12.706 x 0.1.
     #[test]
     fn a_column_a_number_of_images() {
         let set = TransferColumn { dataset: "DTD".into(), metric: "top1".into() };
