@@ -117,5 +117,6 @@ fn cell(method: &str, seed: u64) -> Cell {
         external: false,
         encoder: None,
         resampled: Vec::new(),
+        xray: None,
     }
 }

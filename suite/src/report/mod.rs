@@ -22,6 +22,7 @@ mod sections;
 mod selection;
 mod table;
 mod values;
+pub mod xray;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -47,6 +48,7 @@ pub use numbers::{Numbers, Spread};
 pub use sections::{choices, names_of_sections};
 use table::Table;
 pub use values::Values;
+use xray::of_run::RowXray;
 
 use crate::console::{Look, print_coloured, print_text, visible, with_progress};
 use crate::run_folder::atomic_file::write_atomic;
@@ -168,7 +170,10 @@ impl<'a> Report<'a> {
         claims.retain(|judged| only.is_none() || judged.claim.table == only);
         let headlines = sections::scores::headline_columns(&values, context);
         let reconstructions = sections::reconstruction::sentences(&values, context);
-        Ok(DataSetReport { context, tables, claims, headlines, reconstructions })
+        let is_own = |row: &RowXray| row.part == context.part.as_deref();
+        let mut xrays = RowXray::all(self.cells);
+        xrays.retain(is_own);
+        Ok(DataSetReport { context, tables, claims, headlines, reconstructions, xrays })
     }
 }
 
@@ -234,6 +239,7 @@ fn figures(cells: &[Cell], contexts: &[ReportContext]) -> Result<Vec<RunFile>> {
 
 fn documents(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> Result<Vec<RunFile>> {
     let mut files = vec![(PathBuf::from(layout::METRICS), metrics_csv::metrics(cells)?.into_bytes())];
+    files.extend(xray::of_run::files(cells)?);
     for format in FORMATS {
         match format.output_file() {
             Some(OutputFile::Tables(extension)) => {

@@ -207,7 +207,7 @@ impl Values {
 fn quantity(cell: &Cell, dataset: &str, task: &str, metric: &str) -> Quantity {
     match cell.kind {
         CellKind::Transfer | CellKind::Segment => Quantity::on(dataset, task, metric),
-        CellKind::Probe | CellKind::Pretrain => Quantity::probed(task, metric),
+        CellKind::Probe | CellKind::Pretrain | CellKind::Xray => Quantity::probed(task, metric),
     }
 }
 

@@ -2,9 +2,9 @@
 //! and counted.
 //!
 //! FLOPs are counted as in `perf train`: matrix products only, backward = 2 x forward. A probe cell counts
-//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`. A
-//! transfer or segmentation cell counts only the encoder's passes, since heads and logistic regression are
-//! small in comparison. The windows of the test scenes are left out, because their number is unknown.
+//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`; an
+//! X-ray also those that read every layer. A transfer or segmentation cell counts only the encoder's passes,
+//! since heads and logistic regression are small in comparison. The windows of the test scenes are left out, because their number is unknown.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};
@@ -21,6 +21,7 @@ use crate::suite_file::plant::Plant;
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
+use crate::suite_file::xray::XraySettings;
 
 /// The cost of a training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +125,31 @@ pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f6
         _ => parts.iter().map(half).chain([2 * (out + 4 * dim)]).collect(),
     };
     passes + (1 + combined) as f64 * perceptrons(&suite.probe, &inputs, &config.transforms)
+}
+
+/// FLOPs of an X-ray: the encoder on the images, and what reads every layer: the class token, the mean and the
+/// quadrant means of a block (width, width, 4 widths) and of both views. The products of a ridge regression
+/// are those of its Gram matrix.
+pub(super) fn xray(suite: &Suite, size: &DataSetSize, kind: &MethodKind, settings: &XraySettings) -> f64 {
+    let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
+    let XraySettings { train_pairs, test_pairs, probe, .. } = settings;
+    let photographs = size.kind == SetKind::Photographs;
+    let sets = if photographs { config.transforms.len() } else { 1 };
+    // photographs: the first views once, then the second views of every transform and a step from those of the test
+    let images = match photographs {
+        true => train_pairs + test_pairs + sets * (train_pairs + 2 * test_pairs),
+        false => 2 * (train_pairs + test_pairs),
+    };
+    let VitConfig { out, dim, depth, .. } = config.encoder;
+    let block = [dim, dim, 4 * dim];
+    let blocks = std::iter::repeat_n(block, depth as usize + 1).flatten();
+    let inputs: Vec<i64> = blocks.chain([4 * dim, out]).map(|width| 2 * width).collect();
+    let gram = |input: &i64| 2.0 * *train_pairs as f64 * (*input as f64).powi(2);
+    let ridge: f64 = inputs.iter().map(gram).sum::<f64>() * sets as f64;
+    let of_probes = |wanted: bool, flops: f64| if wanted { flops } else { 0.0 };
+    images as f64 * encoder_flops(kind, &config)
+        + of_probes(probe.has_linear(), ridge)
+        + of_probes(probe.has_mlp(), perceptrons(&settings.at_one_place(), &inputs, &config.transforms))
 }
 
 /// FLOPs of the perceptrons that read a planted encoder. What it costs to recognise images is left out.

@@ -144,6 +144,9 @@ impl DryRun<'_> {
                 (MeasuredRow::Trained(run), MeasurementKind::Transfer { set }) => {
                     transfer_images[set].map(|images| cost::transfer(suite, &size, &run.row.kind, images))
                 }
+                (MeasuredRow::Trained(run), MeasurementKind::Xray) => {
+                    suite.xray.as_ref().map(|xray| cost::xray(suite, &size, &run.row.kind, xray))
+                }
                 (MeasuredRow::Trained(_), MeasurementKind::Segment { set, .. }) => {
                     Some(cost::segmentation(suite, &size, &suite.segmentation[set]))
                 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::data::open::OpenedPack;
+use crate::data::pairs::PairSource;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::network::Network;
 use crate::measure::exit_code::RunFile;
@@ -61,6 +63,22 @@ pub(super) fn external_encoder(
 ) -> Result<FrozenEncoder> {
     let side = row.options.size.or(side);
     with_weights_of(row, FrozenEncoder::open(encoder_file(row)?, &row.options, side, context.worker.device)?)
+}
+
+/// The training and test pairs of the run's data as `encoder` sees them: at its side, with its normalisation.
+pub(super) fn sources_of(context: &RunContext, encoder: &FrozenEncoder) -> Result<[PairSource; 2]> {
+    let data = &context.prepared.data;
+    let at_its_side = OpenedPack { pack: data.pack.clone(), side: encoder.side() };
+    let source = |own: &PairSource, split| {
+        let images = match encoder.side() == data.side {
+            true => own.share(),
+            false => {
+                PairSource::new(&at_its_side, split, &context.suite().transforms, context.worker.device)?
+            }
+        };
+        Ok::<_, anyhow::Error>(images.normalised_by(encoder.normalisation))
+    };
+    Ok([source(&context.train, "train")?, source(&context.test, "test")?])
 }
 
 /// The encoder of an external row, set up to give token maps of crops of `side` pixels.

@@ -15,7 +15,7 @@ use crate::measure::imported_results;
 use crate::run::context::RunContext;
 use crate::run::measurements::{MeasuredRow, Measurement, MeasurementKind, possible};
 use crate::run::outcome::FailedMeasurement;
-use crate::run::{probe_cell, segment_cell, transfer_cell};
+use crate::run::{probe_cell, segment_cell, transfer_cell, xray_cell};
 use crate::run_folder::cell::{Cell, SCHEMA};
 use crate::run_folder::metric::ValueOrigin;
 use crate::suite_file::plan::EncoderRun;
@@ -72,7 +72,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
     let suite = &context.suite().name;
     let origin = ValueOrigin { suite, table, dataset, method: method.clone(), pretrain_seed, cell: id };
     let mut step = 0;
-    let (mut encoder, mut resampled) = (None, Vec::new());
+    let (mut encoder, mut resampled, mut xray) = (None, Vec::new(), None);
     let metrics = match row.results() {
         Some(results) => imported_results::metrics(results, &origin, kind.cell_kind())?,
         None => {
@@ -83,9 +83,10 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
                     measured
                 }
                 MeasurementKind::Transfer { set } => transfer_cell::measure(context, row, set)?,
+                MeasurementKind::Xray => xray_cell::measure(context, row)?,
                 MeasurementKind::Segment { set, seed } => segment_cell::measure(context, id, row, set, seed)?,
             };
-            (encoder, resampled) = (measured.encoder, measured.resampled);
+            (encoder, resampled, xray) = (measured.encoder, measured.resampled, measured.xray);
             measured.values.into_iter().map(|value| value.metric(&origin)).collect()
         }
     };
@@ -105,5 +106,6 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         external: row.is_external(),
         encoder,
         resampled,
+        xray,
     })
 }

@@ -10,6 +10,7 @@ use crate::run::context::RunContext;
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
+use crate::run_folder::xray::Xray;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
 use crate::suite_file::external_rows::ExternalRow;
@@ -35,6 +36,8 @@ pub(super) enum MeasurementKind {
     Probe { step: Option<u64> },
     /// Transfer to the suite's transfer set at this position.
     Transfer { set: usize },
+    /// An X-ray of the encoder.
+    Xray,
     /// Segmentation of the suite's segmentation set at this position, with this seed of the head.
     Segment { set: usize, seed: u64 },
 }
@@ -46,13 +49,14 @@ pub(super) struct Measured {
     pub(super) encoder: Option<EncoderDescription>,
     /// Draws of the values, if the encoder exists once.
     pub(super) resampled: Vec<ResampledMetric>,
+    pub(super) xray: Option<Xray>,
 }
 
 impl Measured {
     /// The values of an encoder that was trained here, or of features.
     pub(super) fn without_file(values: impl Into<MeasuredValues>) -> Measured {
         let MeasuredValues { values, resampled } = values.into();
-        Measured { values, encoder: None, resampled }
+        Measured { values, encoder: None, resampled, xray: None }
     }
 
     /// The values of an encoder from a file.
@@ -75,6 +79,7 @@ impl MeasurementKind {
             MeasurementKind::Probe { .. } => CellKind::Probe,
             MeasurementKind::Transfer { .. } => CellKind::Transfer,
             MeasurementKind::Segment { .. } => CellKind::Segment,
+            MeasurementKind::Xray => CellKind::Xray,
         }
     }
 
@@ -83,7 +88,7 @@ impl MeasurementKind {
         let prepared = context.prepared;
         let downstream = &prepared.downstream;
         match self {
-            MeasurementKind::Probe { .. } => {
+            MeasurementKind::Probe { .. } | MeasurementKind::Xray => {
                 (prepared.sub_suite.key.as_ref().unwrap_or(&prepared.data.pack.name), context.suite().table)
             }
             MeasurementKind::Transfer { set } => {
@@ -125,8 +130,8 @@ impl MeasuredRow {
         !matches!(self, MeasuredRow::Trained(_))
     }
 
-    /// Whether there is a token map to segment. Encoders from files are asked when they are opened.
-    fn has_token_map(&self) -> bool {
+    /// Whether it has layers and may have a token map. Encoders from files are asked when they are opened.
+    fn has_network(&self) -> bool {
         match self {
             MeasuredRow::Trained(run) => run.row.kind.has_network(),
             MeasuredRow::External(_) => true,
@@ -151,10 +156,10 @@ impl MeasuredRow {
     }
 }
 
-/// The measurements after the trainings: first the probes of every row and of planted encoders, then transfer
-/// and segmentation, set by set.
+/// The measurements after the trainings: first the probes of every row and of planted encoders, then the
+/// X-rays, then transfer and segmentation, set by set.
 pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<Measurement> {
-    let Suite { rows, transfer, segmentation, probe, .. } = &sub_suite.suite;
+    let Suite { rows, transfer, segmentation, probe, xray, first_seed, .. } = &sub_suite.suite;
     let key = sub_suite.key.as_ref().map(|key| format!("{key}-")).unwrap_or_default();
     let trained = runs.iter().map(|run| (run.slug(), MeasuredRow::Trained(run.clone())));
     let external =
@@ -172,13 +177,19 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
             add(id, &row, MeasurementKind::Probe { step: None });
         }
     }
+    for (slug, row) in rows.iter().filter(|(_, row)| xray.is_some() && row.has_network()) {
+        let is_first = row.is_external() || row.pretrain_seed() == *first_seed;
+        if is_first && row.results().is_none() {
+            add(format!("xray-{slug}"), row, MeasurementKind::Xray);
+        }
+    }
     for (i, set) in transfer.iter().enumerate() {
         for (slug, row) in &rows {
             add(format!("transfer-{}-{slug}", set.slug()), row, MeasurementKind::Transfer { set: i });
         }
     }
     for (i, set) in segmentation.iter().enumerate() {
-        for (slug, row) in rows.iter().filter(|(_, row)| row.has_token_map()) {
+        for (slug, row) in rows.iter().filter(|(_, row)| row.has_network()) {
             // imported results already contain all their seeds
             let seeds = if row.results().is_some() { 1 } else { set.seeds };
             for seed in 0..seeds {
@@ -220,7 +231,7 @@ fn is_possible(context: &RunContext, Measurement { row, kind, .. }: &Measurement
             MeasurementKind::Transfer { set } => {
                 external.encoder.is_some() || row.transfer_features(&context.suite().transfer[set]).is_some()
             }
-            MeasurementKind::Segment { .. } => external.encoder.is_some(),
+            MeasurementKind::Segment { .. } | MeasurementKind::Xray => external.encoder.is_some(),
         };
     };
     let has = |kind: MeasurementKind| {
@@ -251,6 +262,7 @@ mod tests {
             "segmentation=[{file=\"d.h5\", seeds=2}]",
             "transfer=[{file=\"p.h5\"}]",
             "methods=[\"Ours\", \"PCA of the pixels (16)\"]",
+            "xray={}",
             "seeds=1",
         ]
         .map(|assignment| Override::parse(assignment).unwrap());
@@ -264,6 +276,8 @@ mod tests {
                 "probe-pca-of-the-pixels-16-seed0",
                 "probe-external-theirs",
                 "probe-external-dino",
+                "xray-ours-seed0",
+                "xray-external-dino",
                 "transfer-p-ours-seed0",
                 "transfer-p-pca-of-the-pixels-16-seed0",
                 "transfer-p-external-theirs",

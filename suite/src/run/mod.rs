@@ -25,6 +25,7 @@ mod reuse;
 mod segment_cell;
 mod stages;
 mod transfer_cell;
+mod xray_cell;
 
 use eqr_models::Collective;
 

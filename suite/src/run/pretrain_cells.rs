@@ -136,6 +136,7 @@ fn write_finished(
         external: false,
         encoder: None,
         resampled: Vec::new(),
+        xray: None,
     };
     context.folder.write_cell(&cell)?;
     context.folder.clear_failed(&job.cell)?;

@@ -4,8 +4,6 @@ use anyhow::{Context, Result};
 use eqr_models::MethodKind;
 
 use crate::data::known_units::known_units;
-use crate::data::open::OpenedPack;
-use crate::data::pairs::PairSource;
 use crate::encoder::pixel_pca::PixelPca;
 use crate::measure::calibration::{self, KnownImages};
 use crate::measure::evaluation::Evaluation;
@@ -13,7 +11,7 @@ use crate::measure::exit_code::RunFile;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::{duration, pictures, probe, reconstruction};
 use crate::run::context::RunContext;
-use crate::run::encoders::{external_encoder, trained_network};
+use crate::run::encoders::{external_encoder, sources_of, trained_network};
 use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValues;
@@ -83,15 +81,7 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured>
         return Ok(Measured::without_file(values));
     }
     let encoder = external_encoder(context, row, Some(data.side))?;
-    let at_its_side = OpenedPack { pack: data.pack.clone(), side: encoder.side() };
-    let source = |own: &PairSource, split| {
-        let images = match encoder.side() == data.side {
-            true => own.share(),
-            false => PairSource::new(&at_its_side, split, &suite.transforms, context.worker.device)?,
-        };
-        Ok::<_, anyhow::Error>(images.normalised_by(encoder.normalisation))
-    };
-    let (train, test) = (source(&context.train, "train")?, source(&context.test, "test")?);
+    let [train, test] = sources_of(context, &encoder)?;
     let transforms = &suite.transforms;
     let evaluation = Evaluation {
         transforms,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::registry::TaskFamily;
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{Metric, ResampledMetric};
+use crate::run_folder::xray::Xray;
 
 /// What a cell does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub enum CellKind {
     Transfer,
     /// Trains a segmentation head on a frozen encoder.
     Segment,
+    /// Takes an X-ray of a frozen encoder.
+    Xray,
 }
 
 impl From<TaskFamily> for CellKind {
@@ -86,6 +89,9 @@ pub struct Cell {
     /// Draws of a bootstrap over test objects, of encoders that were pretrained elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resampled: Vec<ResampledMetric>,
+    /// What every layer holds, if the cell is an X-ray.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xray: Option<Xray>,
 }
 
 /// Version of [`Cell`]'s format.

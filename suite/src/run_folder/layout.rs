@@ -94,6 +94,11 @@ pub fn headline(section: &str, data_set: Option<&str>, extension: &str) -> PathB
     Path::new(TABLES).join(format!("{}.{extension}", name.join("-")))
 }
 
+/// The readings of the X-ray with this cell id.
+pub fn xray_table(id: &str) -> PathBuf {
+    Path::new(TABLES).join(format!("{id}.csv"))
+}
+
 /// A table in one of its formats.
 pub fn table(name: &str, extension: &str) -> PathBuf {
     Path::new(TABLES).join(format!("table-{name}.{extension}"))

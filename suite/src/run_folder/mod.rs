@@ -26,3 +26,4 @@ pub mod safetensors;
 pub mod seal;
 pub mod training_identity;
 pub mod value_range;
+pub mod xray;

@@ -20,7 +20,7 @@ const LARGEST_SIDE: u64 = 4_096;
 
 /// Keys and their ranges, which the schema of suites takes from here. The width, depth and heads of the
 /// encoder are 0 if `model.size` gives them.
-pub const RANGES: [(&str, RangeInclusive<u64>); 29] = [
+pub const RANGES: [(&str, RangeInclusive<u64>); 34] = [
     ("seeds", 1..=MOST_SEEDS),
     ("data.side", 1..=LARGEST_SIDE),
     ("model.patch", 1..=LARGEST_SIDE),
@@ -44,6 +44,11 @@ pub const RANGES: [(&str, RangeInclusive<u64>); 29] = [
     ("probe.regression.batch", 1..=LARGEST_BATCH),
     ("probe.classification.epochs", 1..=MOST_EPOCHS),
     ("probe.classification.batch", 1..=LARGEST_BATCH),
+    ("xray.train_pairs", 2..=MOST_DRAWS),
+    ("xray.test_pairs", 2..=MOST_DRAWS),
+    ("xray.seeds", 1..=MOST_SEEDS),
+    ("xray.epochs", 1..=MOST_EPOCHS),
+    ("xray.hidden", 1..=WIDEST),
     ("transfer.few_shot.draws", 1..=MOST_SEEDS),
     ("segmentation.seeds", 1..=MOST_SEEDS),
     ("segmentation.head.width", 1..=WIDEST),

@@ -19,6 +19,7 @@ use crate::suite_file::scale::Scale;
 use crate::suite_file::suggestions::parse_method;
 use crate::suite_file::train::Train;
 use crate::suite_file::transforms::Transforms;
+use crate::suite_file::xray::XraySettings;
 
 /// A suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +72,10 @@ pub struct Suite {
     /// Evaluation of the frozen encoders by probes.
     #[serde(default)]
     pub probe: Probe,
+    /// X-rays of the encoders with the first pretraining seed and of those from files; none unless the
+    /// section is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xray: Option<XraySettings>,
     /// Data sets that every row's encoder is transferred to (Table 5).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transfer: Vec<TransferSet>,

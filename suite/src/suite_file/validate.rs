@@ -30,6 +30,7 @@ impl Suite {
         downstream_sets::check(&mut problems, &self.transfer, &self.segmentation);
         self.check_data_and_training(&mut problems);
         self.check_probes(&mut problems);
+        self.check_xray(&mut problems);
         problems.0
     }
 
@@ -119,6 +120,15 @@ impl Suite {
             });
         }
         problems.check(probe.classification.validate(), "probe.classification", "probe.classification: ");
+    }
+
+    fn check_xray(&self, problems: &mut Problems) {
+        let Some(xray) = &self.xray else { return };
+        problems.ensure(xray.probe.has_mlp() || !xray.trains_otherwise(), "xray", || {
+            "xray.seeds, xray.epochs, xray.hidden: `probe = \"linear\"` has a closed form\n\
+             hint: probe = \"mlp\" or \"both\""
+                .into()
+        });
     }
 
     /// Values that are fine by themselves and do not go together.

@@ -1,11 +1,14 @@
-//! How an X-ray of an encoder is taken.
+//! `[xray]`: how an X-ray of an encoder is taken.
 
 use eqr_probes::mlp::ProbeConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::suite_file::probe::Probe;
 
 /// What predicts the transformations in an X-ray.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum XrayProbe {
     /// Ridge regression in closed form.
     #[default]
@@ -17,13 +20,14 @@ pub enum XrayProbe {
 }
 
 /// The settings of an X-ray.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct XraySettings {
     /// What predicts the transformations.
     pub probe: XrayProbe,
-    /// Number of training pairs, at least 2.
+    /// Training pairs.
     pub train_pairs: usize,
-    /// Number of test pairs, at least 2.
+    /// Test pairs.
     pub test_pairs: usize,
     /// Seeds of the perceptrons: 0 .. seeds.
     pub seeds: u64,
@@ -60,6 +64,12 @@ impl XrayProbe {
 }
 
 impl XraySettings {
+    /// Whether the perceptrons are trained otherwise than by default.
+    pub fn trains_otherwise(&self) -> bool {
+        let defaults = XraySettings::default();
+        (self.seeds, self.epochs, self.hidden) != (defaults.seeds, defaults.epochs, defaults.hidden)
+    }
+
     /// The settings of the probes at one place.
     pub fn at_one_place(&self) -> Probe {
         let XraySettings { train_pairs, test_pairs, seeds, epochs, hidden, .. } = *self;

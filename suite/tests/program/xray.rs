@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::common::{
-    colour_map, copy, eqr, folder, is_refusal, photographs, stderr, succeeded, tiny_run, traced,
+    colour_map, copy, eqr, folder, is_refusal, photographs, run_args, stderr, succeeded, tiny_run, traced,
 };
 
 /// The budget of MLP probes.
@@ -196,4 +196,58 @@ fn several_maps_are_several_layers() {
     }
     let is_second = |reading: &Value| reading["layer"] == "stage 2";
     assert!(!seen["readings"].as_array().unwrap().iter().any(is_second), "the output has it");
+}
+
+/// The section `[xray]` of a suite.
+const SECTION: &str = "xray={train_pairs=100, test_pairs=50}";
+
+#[test]
+fn a_suite_takes_x_rays_of_its_rows() {
+    let folder = folder();
+    let here = folder.path();
+    copy(tiny_run(), &here.join("theirs"));
+    let external = "Theirs=theirs/checkpoints/ours-seed0";
+    let args = run_args("run", &["--methods", "Ours", "--external", external, "--set", SECTION]);
+    let plan = eqr(here, &[&args[..], &["--dry-run"]].concat());
+    succeeded(&plan);
+    let plan = String::from_utf8(plan.stdout).unwrap();
+    assert!(
+        plan.lines().any(|line| line.starts_with("xray-ours-seed0  ") && line.contains("FLOP")),
+        "{plan}"
+    );
+    assert!(plan.lines().any(|line| line.starts_with("xray-external-theirs  ")), "{plan}");
+    succeeded(&eqr(here, &args));
+    // the same numbers as the command's, and those of the same encoder from a file
+    let cell = |id: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(here.join(format!("run/cells/{id}.json"))).unwrap()).unwrap()
+    };
+    let seen = json(&xray(here, "run/checkpoints/ours-seed0", "run/data/solids.h5", &["--json"]));
+    for id in ["xray-ours-seed0", "xray-external-theirs"] {
+        assert_eq!(cell(id)["kind"], "xray");
+        assert_eq!(cell(id)["xray"]["readings"], seen["readings"], "{id}");
+        let table = std::fs::read_to_string(here.join(format!("run/tables/{id}.csv"))).unwrap();
+        assert_eq!(table.lines().count(), 1 + seen["readings"].as_array().unwrap().len());
+    }
+    assert_eq!(cell("xray-external-theirs")["encoder"]["features"]["value"], 32);
+    let page = std::fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(page.contains("<h2>X-rays</h2>") && page.contains("<summary>Theirs</summary>"), "{page}");
+    assert!(page.contains("<summary>Ours, pretraining seed 0</summary>"), "{page}");
+    succeeded(&eqr(here, &["verify", "run"]));
+    // a finished one is not taken again, and a lost one is
+    let written =
+        |id: &str| std::fs::metadata(here.join(format!("run/cells/{id}.json"))).unwrap().modified().unwrap();
+    let before = written("xray-ours-seed0");
+    std::fs::remove_file(here.join("run/cells/xray-external-theirs.json")).unwrap();
+    succeeded(&eqr(here, &args));
+    assert_eq!(cell("xray-external-theirs")["xray"]["readings"], seen["readings"]);
+    assert_eq!(written("xray-ours-seed0"), before);
+}
+
+#[test]
+fn a_section_that_says_too_much_is_refused() {
+    let folder = folder();
+    let refused = eqr(folder.path(), &run_args("run", &["--set", "xray={epochs=5}"]));
+    is_refusal(&refused, &["xray.seeds, xray.epochs, xray.hidden", "hint: probe = \"mlp\""]);
+    let refused = eqr(folder.path(), &run_args("run", &["--set", "xray={test_pairs=1}"]));
+    is_refusal(&refused, &["xray.test_pairs = 1: must be at least 2"]);
 }

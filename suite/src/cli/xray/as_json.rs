@@ -1,31 +1,24 @@
 //! An X-ray as JSON: what it is of, and every reading.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::xray::picture::Picture;
-use crate::measure::xray::reading::{Reading, Xray};
+use crate::run_folder::encoder_description::EncoderDescription;
+use crate::run_folder::xray::Xray;
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    encoder: &'a Option<EncoderDescription>,
+    data: &'a str,
+    #[serde(flatten)]
+    xray: &'a Xray,
+}
 
 /// The X-ray as a JSON object.
-pub fn text(Picture { description, data, xray, .. }: &Picture) -> String {
-    let Xray { pairs: [train, test], objects, readings } = xray;
-    let reading = |reading: &Reading| {
-        json!({
-            "layer": reading.place.to_string(),
-            "tokens": reading.tokens.to_string(),
-            "measure": reading.measure.name(),
-            "task": reading.task,
-            "output": reading.output,
-            "value": reading.value,
-            "ci95": reading.interval,
-        })
-    };
-    let all = json!({
-        "encoder": description,
-        "data": data,
-        "train_pairs": train,
-        "test_pairs": test,
-        "test_objects": objects,
-        "readings": readings.iter().map(reading).collect::<Vec<Value>>(),
-    });
-    format!("{all:#}\n")
+///
+/// # Errors
+/// None in practice: every value is a number or text.
+pub fn text(Picture { description, data, xray, .. }: &Picture) -> serde_json::Result<String> {
+    let whole = Whole { encoder: description, data, xray };
+    Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?))
 }

@@ -1,8 +1,6 @@
 //! `eqr-bench xray`: what every layer of a frozen encoder holds of every transformation.
 
-mod as_csv;
 mod as_json;
-mod heat;
 mod page;
 mod picture;
 mod terminal;
@@ -31,6 +29,7 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::xray;
+use crate::report::xray::readings_csv;
 use crate::suite_file::encoder_options::{ENCODER_HELP, EncoderOptions};
 use crate::suite_file::transforms::Transforms;
 use crate::suite_file::xray::{XrayProbe, XraySettings};
@@ -101,7 +100,7 @@ const PAGE: OutputKind =
 /// Tables of X-rays among the files that may be replaced.
 const TABLE: OutputKind = OutputKind {
     name: "a table of an X-ray",
-    begins: |start| start.starts_with(as_csv::COLUMNS.join(",").as_bytes()),
+    begins: |start| start.starts_with(readings_csv::COLUMNS.join(",").as_bytes()),
 };
 
 /// The files in the folder of `--out`.
@@ -130,7 +129,7 @@ pub fn run(args: &XrayArgs) -> Outcome<()> {
     let picture = picture(args, worker.device).map_err(Failure::bad_input)?;
     if let Some(Outputs { table, page }) = &outputs {
         let written = || -> Result<()> {
-            table.write(as_csv::text(&picture.xray)?.as_bytes())?;
+            table.write(readings_csv::text(&picture.xray)?.as_bytes())?;
             Ok(page.write(page::page(&picture).as_bytes())?)
         };
         written().map_err(Failure::run)?;
@@ -139,7 +138,7 @@ pub fn run(args: &XrayArgs) -> Outcome<()> {
         say(&format!("written to {}", folder.display()));
     }
     let printed = match args.json {
-        true => print_text(&as_json::text(&picture)),
+        true => as_json::text(&picture).map_err(Into::into).and_then(|text| print_text(&text)),
         false => print_coloured(&terminal::text(&picture, Look::of_stdout())),
     };
     printed.map_err(Failure::run)

@@ -1,11 +1,10 @@
 //! The heat maps of an X-ray as one page that needs no network.
 
-use maud::{Markup, html};
+use maud::html;
 
-use crate::cli::xray::heat::{Column, Group, HeatMap, written};
 use crate::cli::xray::picture::Picture;
-use crate::measure::xray::reading::{Reading, XrayMeasure};
-use crate::report::{heat_cell, page_shell};
+use crate::report::page_shell;
+use crate::report::xray::maps::{Heading, maps};
 
 /// What the page begins with.
 pub const BEGINNING: &str = "<!DOCTYPE html>";
@@ -13,107 +12,14 @@ pub const BEGINNING: &str = "<!DOCTYPE html>";
 /// The page.
 pub fn page(picture: &Picture) -> String {
     let title = format!("X-ray of {}", picture.encoder);
-    let maps = HeatMap::all(&picture.xray);
     let body = html! {
         header {
             h1 { (title) }
             p.meta { (picture.line()) }
             @if let Some(description) = &picture.description { p.meta { (description.line()) } }
         }
-        main {
-            @for map in &maps {
-                section {
-                    h2 { (map.measure.title()) }
-                    p { (meaning(map.measure)) }
-                    (table(map, &picture.xray.readings))
-                }
-            }
-        }
+        main { (maps(&picture.xray, Heading::H2)) }
         footer { "eqr-bench " (env!("CARGO_PKG_VERSION")) }
     };
     page_shell(&title, &body).into_string()
-}
-
-fn meaning(measure: XrayMeasure) -> &'static str {
-    match measure {
-        XrayMeasure::LinearR2 => {
-            "R2 of ridge regression in closed form, which reads both views of a pair and predicts the \
-             parameters of the transformation between them: 1 is all, 0 what a constant knows. The brackets \
-             are 95% intervals over test objects. Rest the pointer on a number for the R2 of each output; \
-             they are in xray.csv, too."
-        }
-        XrayMeasure::MlpR2 => {
-            "R2 of a multilayer perceptron with two hidden layers, trained on the same pairs as in `probe`: what \
-             a ridge regression cannot read is here, too."
-        }
-        XrayMeasure::Sensitivity => {
-            "How far one standard deviation of a transformation's parameters moves the tokens, as a share of \
-             the root mean square distance between two images. Photographs: finite differences. Renders: the \
-             part of the squared distance between two views that the transformation explains. It measures \
-             movement, not what can be read."
-        }
-        XrayMeasure::Neighbours => {
-            "Share of test images whose class is that of most of the 20 nearest training images in cosine \
-             similarity."
-        }
-        XrayMeasure::EffectiveRank => {
-            "Exponential of the entropy of the normalised singular values of the test images' tokens: how \
-             many directions are in use."
-        }
-    }
-}
-
-fn table(map: &HeatMap, all: &[Reading]) -> Markup {
-    let columns: Vec<&Column> = map.groups.iter().flat_map(|group| &group.columns).collect();
-    let has_tasks = columns.iter().any(|column| column.task.is_some());
-    html! {
-        div.heat {
-            table {
-                thead {
-                    tr {
-                        td {}
-                        @for Group { tokens, columns } in &map.groups {
-                            th scope="colgroup" colspan=(columns.len()) { (tokens) }
-                        }
-                    }
-                    @if has_tasks {
-                        tr { td {} @for column in &columns { th scope="col" { (column.task.unwrap_or_default()) } } }
-                    }
-                }
-                tbody {
-                    @for (row, place) in map.places.iter().enumerate() {
-                        tr {
-                            th scope="row" { (place) }
-                            @for column in &columns { (cell(map, column.readings[row], all)) }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn cell(map: &HeatMap, reading: Option<&Reading>, all: &[Reading]) -> Markup {
-    let Some(reading) = reading else { return html! { td {} } };
-    let Some(value) = reading.value else { return html! { td { "-" } } };
-    let number = |value: f64| written(map.measure, value);
-    let interval = reading.interval.map(|(low, high)| format!("[{}, {}]", number(low), number(high)));
-    let text = html! {
-        span title=[outputs(reading, all)] { (number(value)) }
-        @if let Some(interval) = interval { small { (interval) } }
-    };
-    heat_cell(map.warmth(value), &text)
-}
-
-/// The values of each output, if there are several.
-fn outputs(reading: &Reading, all: &[Reading]) -> Option<String> {
-    let is_part = |other: &&Reading| {
-        other.output.is_some()
-            && Reading { output: None, value: None, interval: None, ..(*other).clone() }
-                == Reading { value: None, interval: None, ..reading.clone() }
-    };
-    let value =
-        |part: &Reading| part.value.map_or_else(|| "-".to_owned(), |value| written(part.measure, value));
-    let values: Vec<String> = all.iter().filter(is_part).map(value).collect();
-    (!values.is_empty()).then(|| format!("each output: {}", values.join(", ")))
 }

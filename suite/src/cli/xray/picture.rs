@@ -1,7 +1,7 @@
 //! What the forms of an X-ray show.
 
-use crate::measure::xray::reading::Xray;
 use crate::run_folder::encoder_description::EncoderDescription;
+use crate::run_folder::xray::Xray;
 
 /// An X-ray and what it is of.
 pub(super) struct Picture {
@@ -16,7 +16,6 @@ pub(super) struct Picture {
 impl Picture {
     /// What was seen, in a line.
     pub(super) fn line(&self) -> String {
-        let Xray { pairs: [train, test], objects, .. } = &self.xray;
-        format!("{}: {train} training pairs, {test} test pairs of {objects} objects", self.data)
+        format!("{}: {}", self.data, self.xray.counts())
     }
 }

@@ -2,10 +2,10 @@
 
 use ::console::Style;
 
-use crate::cli::xray::heat::{Column, Group, HeatMap, in_order, written};
 use crate::cli::xray::picture::Picture;
 use crate::console::{Look, one_line};
-use crate::measure::xray::reading::{Reading, Xray, XrayMeasure};
+use crate::report::xray::heat::{Column, Group, HeatMap, in_order, written};
+use crate::run_folder::xray::{Reading, Xray, XrayMeasure};
 
 /// Letters per line.
 const WIDTH: usize = 80;
@@ -80,7 +80,7 @@ fn block_of(map: &HeatMap, groups: &[Group], look: Look) -> String {
     if groups[0].columns[0].task.is_some() {
         text.push_str(&line("", &tasks));
     }
-    for (row, place) in map.places.iter().enumerate() {
+    for (row, layer) in map.layers.iter().enumerate() {
         if groups.iter().flat_map(|group| &group.columns).any(|column| column.readings[row].is_some()) {
             let cells = |group: &Group| {
                 let cell = |column: &Column| {
@@ -89,7 +89,7 @@ fn block_of(map: &HeatMap, groups: &[Group], look: Look) -> String {
                 };
                 group.columns.iter().map(cell).collect()
             };
-            text.push_str(&line(&place.to_string(), &cells));
+            text.push_str(&line(layer, &cells));
         }
     }
     text
@@ -133,6 +133,6 @@ fn held(xray: &Xray, measure: XrayMeasure, probe: &str) -> String {
 fn said(reading: &Reading) -> String {
     let number = |value: f64| written(reading.measure, value);
     let value = reading.value.map_or_else(|| "-".to_owned(), number);
-    let interval = reading.interval.map(|(low, high)| format!(" [{}, {}]", number(low), number(high)));
-    format!("{}, {}: {value}{}", reading.place, reading.tokens, interval.unwrap_or_default())
+    let interval = reading.ci95.map(|(low, high)| format!(" [{}, {}]", number(low), number(high)));
+    format!("{}, {}: {value}{}", reading.layer, reading.tokens, interval.unwrap_or_default())
 }

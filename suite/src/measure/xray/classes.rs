@@ -5,8 +5,8 @@ use eqr_probes::{effective_rank, knn};
 use tch::{Kind, Tensor};
 
 use crate::encoder::layer::Layer;
-use crate::measure::xray::reading::{Reading, XrayMeasure};
 use crate::measure::xray::spots::{Spot, View, spots};
+use crate::run_folder::xray::{Reading, XrayMeasure};
 
 /// Maximum number of images that the effective rank is computed of, as for y.
 const RANKED: i64 = 2048;
@@ -35,7 +35,7 @@ pub(super) fn neighbours(
     let statistics: Vec<Statistic> = spots.iter().map(statistic).collect();
     let draws = resample(objects, &statistics);
     let reading = |((spot, statistic), draws): ((&Spot, &Statistic), Option<Resampled>)| Reading {
-        interval: draws.as_ref().map(Resampled::interval),
+        ci95: draws.as_ref().map(Resampled::interval),
         ..of_images(*spot, XrayMeasure::Neighbours, statistic.value())
     };
     spots.iter().zip(&statistics).zip(draws).map(reading).collect()
@@ -52,6 +52,6 @@ pub(super) fn ranks(layers: &[Layer]) -> Vec<Reading> {
 }
 
 fn of_images(spot: Spot, measure: XrayMeasure, value: Option<f64>) -> Reading {
-    let Spot { place, tokens, .. } = spot;
-    Reading { place, tokens, measure, task: None, output: None, value, interval: None }
+    let (layer, tokens) = (spot.place.to_string(), spot.tokens.to_string());
+    Reading { layer, tokens, measure, task: None, output: None, value, ci95: None }
 }

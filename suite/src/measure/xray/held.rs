@@ -7,8 +7,8 @@ use tch::{Device, Tensor};
 
 use crate::measure::duration;
 use crate::measure::xray::predictions::{Prediction, Splits, by_perceptrons, by_ridge};
-use crate::measure::xray::reading::{Reading, XrayMeasure};
 use crate::measure::xray::spots::{LayerPairs, Spot, spots};
+use crate::run_folder::xray::{Reading, XrayMeasure};
 use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::EquivarianceTask;
 use crate::suite_file::xray::XrayProbe;
@@ -71,7 +71,7 @@ fn read(splits: Splits, measure: XrayMeasure, predictions: &[Prediction]) -> Vec
         }
     }
     for (reading, draws) in readings.iter_mut().zip(resample(splits.test.objects, &statistics)) {
-        reading.interval = draws.as_ref().map(Resampled::interval);
+        reading.ci95 = draws.as_ref().map(Resampled::interval);
     }
     readings
 }
@@ -80,13 +80,13 @@ fn reading(measure: XrayMeasure, of: &Columns, Prediction { spot, outputs, .. }:
     let outputs = &outputs[of.start as usize..(of.start + of.length) as usize];
     let defined: Vec<f64> = outputs.iter().copied().flatten().collect();
     Reading {
-        place: spot.place,
-        tokens: spot.tokens,
+        layer: spot.place.to_string(),
+        tokens: spot.tokens.to_string(),
         measure,
         task: Some(of.task.to_owned()),
         output: of.output,
         value: (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64),
-        interval: None,
+        ci95: None,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The equivariance X-ray: what every layer of a frozen encoder holds of every transformation, and where.
 //!
-//! [`reading`] is one value with its place, and all of them. All layers of an image are read in the pass
-//! that encodes it (`views`). `photographs` and `renders` make the pairs that `probe` makes, too. The
+//! All layers of an image are read in the pass that encodes it (`views`). `photographs` and `renders` make the pairs that `probe` makes, too. The
 //! measures are `held` (R2 of `predictions` by ridge regression or perceptrons), `sensitivity`, and `classes`
 //! (nearest neighbours, effective rank).
 
@@ -11,7 +10,6 @@ mod photographs;
 #[cfg(test)]
 mod planted;
 mod predictions;
-pub mod reading;
 mod renders;
 mod sensitivity;
 mod spots;
@@ -22,9 +20,9 @@ use eqr_datasets::SetKind;
 
 use crate::encoder::layer::LayeredEncoder;
 use crate::measure::evaluation::Evaluation;
+use crate::run_folder::xray::Xray;
 use crate::suite_file::xray::XrayProbe;
 use held::Probes;
-use reading::Xray;
 
 /// Takes an X-ray of `encoder`, whose transformations are predicted by `probe`.
 ///

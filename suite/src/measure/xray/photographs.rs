@@ -14,9 +14,9 @@ use crate::measure::evaluation::{
 use crate::measure::xray::classes::{self, Labelled};
 use crate::measure::xray::held::{self, Probes};
 use crate::measure::xray::predictions::Splits;
-use crate::measure::xray::reading::{Reading, Xray};
 use crate::measure::xray::sensitivity::{self, Steps};
 use crate::measure::xray::spots::{LayerPairs, View};
+use crate::run_folder::xray::{Reading, Xray};
 use crate::suite_file::tasks::EquivarianceTask;
 
 /// Maximum number of test photographs that take a small step.
@@ -55,8 +55,8 @@ pub(super) fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation, pro
         drop(train_second);
         readings.extend(test.sensitivity(transform, &test_second, &test_parameters)?);
     }
-    let pairs = [&train, &test].map(|split| split.objects.rows());
-    Ok(Xray { pairs, objects: test.objects.count(), readings })
+    let [train_pairs, test_pairs] = [&train, &test].map(|split| split.objects.rows());
+    Ok(Xray { train_pairs, test_pairs, test_objects: test.objects.count(), readings })
 }
 
 /// Number of images that are encoded.

@@ -8,11 +8,11 @@ use ndarray::{Array2, Array4};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
-use super::reading::{Reading, Xray, XrayMeasure};
 use super::*;
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
 use crate::encoder::layer::{Layer, TokenKind};
+use crate::run_folder::xray::{Reading, Xray, XrayMeasure};
 use crate::suite_file::probe::Probe;
 use crate::suite_file::transforms::Transforms;
 
@@ -70,8 +70,8 @@ fn reading<'a>(
     output: Option<usize>,
 ) -> &'a Reading {
     let is_it = |reading: &&Reading| {
-        (reading.place, reading.measure, reading.task.as_deref(), reading.output)
-            == (place, measure, task, output)
+        (reading.layer == place.to_string())
+            && (reading.measure, reading.task.as_deref(), reading.output) == (measure, task, output)
     };
     xray.readings.iter().find(is_it).unwrap()
 }
@@ -114,14 +114,14 @@ fn the_layer_that_holds_a_parameter_is_found_on_renders() {
         scene: Some(SceneLatents { latents: both[which as usize].clone(), views: VIEWS }),
     };
     let xray = xray(&Hues(both.clone()), SetKind::Renders, &[], split);
-    assert_eq!((xray.pairs, xray.objects), ([400, 200], OBJECTS));
+    assert_eq!((xray.train_pairs, xray.test_pairs, xray.test_objects), (400, 200, OBJECTS));
     let r2 = |place, task, output| reading(&xray, place, XrayMeasure::LinearR2, Some(task), output);
     let value = |reading: &Reading| reading.value.unwrap();
     assert!(value(r2(Place::Embedding, "color", None)) < 0.1);
     assert!(value(r2(Place::Block(1), "color", None)) > 0.999);
     assert!(value(r2(Place::Block(1), "rotation", None)) < 0.1);
     let half = r2(Place::Block(2), "color", None);
-    let (low, high) = half.interval.unwrap();
+    let (low, high) = half.ci95.unwrap();
     assert!(low < value(half) && value(half) < high && (0.4..0.6).contains(&value(half)), "{half:?}");
     assert!(value(r2(Place::Block(2), "color", Some(0))) > 0.999);
     assert!(value(r2(Place::Block(2), "color", Some(1))) < 0.1);
@@ -140,7 +140,7 @@ fn the_layer_that_holds_a_parameter_is_found_on_renders() {
     assert!((rank(Place::Embedding) - 1.0).abs() < 1e-6 && rank(Place::Block(1)) > 1.9);
     assert_eq!(rank(Place::Output), 0.0);
     let top1 = reading(&xray, Place::Block(1), XrayMeasure::Neighbours, None, None);
-    assert!((0.3..0.7).contains(&value(top1)) && top1.interval.is_some(), "chance is 1/2: {top1:?}");
+    assert!((0.3..0.7).contains(&value(top1)) && top1.ci95.is_some(), "chance is 1/2: {top1:?}");
 }
 
 /// How much brighter the left half of an image is than the right half.
@@ -170,7 +170,7 @@ fn the_layer_that_holds_a_transform_is_found_on_photographs() {
     };
     let transforms = [Transform::Flip, Transform::Color];
     let xray = xray(&Asymmetry, SetKind::Photographs, &transforms, split);
-    assert_eq!((xray.pairs, xray.objects), ([400, 200], 100));
+    assert_eq!((xray.train_pairs, xray.test_pairs, xray.test_objects), (400, 200, 100));
     let brightness =
         |place| reading(&xray, place, XrayMeasure::LinearR2, Some("color"), Some(0)).value.unwrap();
     let (sum, difference) = (brightness(Place::Block(1)), brightness(Place::Output));

@@ -13,10 +13,10 @@ use crate::measure::render_pairs;
 use crate::measure::xray::classes::{self, Labelled};
 use crate::measure::xray::held::{self, Probes};
 use crate::measure::xray::predictions::Splits;
-use crate::measure::xray::reading::Xray;
 use crate::measure::xray::sensitivity;
 use crate::measure::xray::spots::{LayerPairs, View};
 use crate::measure::xray::views::{distinct, of_images, places};
+use crate::run_folder::xray::Xray;
 use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::EquivarianceTask;
 use crate::suite_file::xray::XrayProbe;
@@ -56,8 +56,8 @@ pub(super) fn measure(encoder: &dyn LayeredEncoder, evaluation: &Evaluation, pro
     held::say_perceptrons(&of_train, &tasks, probes);
     readings.extend(held::measure(Splits { train: &of_train, test: &of_test, tasks: &tasks }, probes)?);
     readings.extend(sensitivity::of_pairs(&of_test, &distances(&test.parameters, &tasks)));
-    let pairs = [&train, &test].map(|split| split.objects.rows());
-    Ok(Xray { pairs, objects: test.objects.count(), readings })
+    let [train_pairs, test_pairs] = [&train, &test].map(|split| split.objects.rows());
+    Ok(Xray { train_pairs, test_pairs, test_objects: test.objects.count(), readings })
 }
 
 /// Number of images that are encoded, at most. Perceptrons see all training images in the end.

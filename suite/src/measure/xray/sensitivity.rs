@@ -21,8 +21,8 @@
 use eqr_probes::bootstrap::{Objects, Resampled, Statistic, resample};
 use tch::{Device, Kind, Tensor};
 
-use crate::measure::xray::reading::{Reading, XrayMeasure};
 use crate::measure::xray::spots::{LayerPairs, Spot, View, spots};
+use crate::run_folder::xray::{Reading, XrayMeasure};
 
 /// Small steps of photographs.
 pub(super) struct Steps<'a> {
@@ -81,13 +81,13 @@ pub(super) fn of_pairs(pairs: &LayerPairs, named: &[(String, Tensor)]) -> Vec<Re
 fn readings(spots: &[Spot], task: &str, statistics: &[Statistic], objects: &Objects) -> Vec<Reading> {
     let draws = resample(objects, statistics);
     let reading = |((spot, statistic), draws): ((&Spot, &Statistic), Option<Resampled>)| Reading {
-        place: spot.place,
-        tokens: spot.tokens,
+        layer: spot.place.to_string(),
+        tokens: spot.tokens.to_string(),
         measure: XrayMeasure::Sensitivity,
         task: Some(task.to_owned()),
         output: None,
         value: statistic.value(),
-        interval: draws.as_ref().map(Resampled::interval),
+        ci95: draws.as_ref().map(Resampled::interval),
     };
     spots.iter().zip(statistics).zip(draws).map(reading).collect()
 }

@@ -8,6 +8,7 @@ use crate::report::column::Column;
 use crate::report::context::ReportContext;
 use crate::report::numbers::Numbers;
 use crate::report::table::Table;
+use crate::report::xray::of_run::RowXray;
 use crate::run_folder::folder::RunFolder;
 
 /// A format that a report is written in.
@@ -63,6 +64,8 @@ pub struct DataSetReport<'a> {
     pub headlines: Vec<Column>,
     /// What the reconstructions use, one sentence a method.
     pub reconstructions: Vec<String>,
+    /// The X-rays, row by row.
+    pub xrays: Vec<RowXray<'a>>,
 }
 
 impl Document<'_> {

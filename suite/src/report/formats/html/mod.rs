@@ -23,6 +23,7 @@ use crate::report::column::Column;
 use crate::report::numbers::Numbers;
 use crate::report::sections::is_of_claims;
 use crate::report::table::{Layout, Note, Table};
+use crate::report::xray::of_run;
 use crate::run_folder::{layout, manifest};
 use crate::suite_file::scale::Scale;
 
@@ -140,6 +141,11 @@ fn sections(document: &Document, manifest: Option<&Value>) -> Vec<Section> {
             content: results(data_set, &shown, document.numbers),
             tables: titles(&shown, several.then_some(data_set)),
         });
+    }
+    for (i, data_set) in document.data_sets.iter().enumerate().filter(|(_, set)| !set.xrays.is_empty()) {
+        let which = if several { format!(": {}", data_set.context.title) } else { String::new() };
+        let content = of_run::markup(&data_set.xrays);
+        all.push(Section::new(&format!("xray-{i}"), &format!("X-rays{which}"), content));
     }
     let pictures = pictures::read(document.folder);
     let reconstructions = reconstructions(document);

@@ -1,20 +1,14 @@
 //! The heat maps of an X-ray: one a measure, layers as rows; transformations, or the measure itself, as
 //! columns of every kind of token.
 
-use eqr_models::Place;
-
-use crate::encoder::layer::TokenKind;
-use crate::measure::xray::reading::{Reading, Xray, XrayMeasure};
-
-/// Kinds of tokens, in the order of the columns.
-const KINDS: [TokenKind; 4] = [TokenKind::Class, TokenKind::Mean, TokenKind::Grid, TokenKind::Features];
+use crate::run_folder::xray::{Reading, Xray, XrayMeasure};
 
 /// The values of one measure over all outputs of a transformation.
 pub struct HeatMap<'a> {
     /// What is measured.
     pub measure: XrayMeasure,
     /// Layers from the first to the last.
-    pub places: Vec<Place>,
+    pub layers: Vec<&'a str>,
     /// The columns of each kind of token that is there.
     pub groups: Vec<Group<'a>>,
     /// Largest value.
@@ -24,7 +18,7 @@ pub struct HeatMap<'a> {
 /// The columns of one kind of token.
 pub struct Group<'a> {
     /// The tokens.
-    pub tokens: TokenKind,
+    pub tokens: &'a str,
     /// Column by column.
     pub columns: Vec<Column<'a>>,
 }
@@ -33,7 +27,7 @@ pub struct Group<'a> {
 pub struct Column<'a> {
     /// The transformation.
     pub task: Option<&'a str>,
-    /// The reading at each place, if there is one.
+    /// The reading at each layer, if there is one.
     pub readings: Vec<Option<&'a Reading>>,
 }
 
@@ -46,21 +40,21 @@ impl<'a> HeatMap<'a> {
     fn of(xray: &'a Xray, measure: XrayMeasure) -> Option<HeatMap<'a>> {
         let is_shown = |reading: &&Reading| reading.measure == measure && reading.output.is_none();
         let shown: Vec<&Reading> = xray.readings.iter().filter(is_shown).collect();
-        let places = in_order(shown.iter().map(|reading| reading.place));
+        let layers = in_order(shown.iter().map(|reading| reading.layer.as_str()));
         let tasks = in_order(shown.iter().map(|reading| reading.task.as_deref()));
-        let group = |tokens: TokenKind| {
-            let of_tokens = || shown.iter().copied().filter(move |reading| reading.tokens == tokens);
+        let group = |tokens: &'a str| {
             let column = |&task: &Option<&'a str>| {
-                let own = || of_tokens().filter(|reading| reading.task.as_deref() == task);
-                let at = |&place: &Place| own().find(|reading| reading.place == place);
-                Column { task, readings: places.iter().map(at).collect() }
+                let is_own =
+                    |reading: &&&Reading| reading.tokens == tokens && reading.task.as_deref() == task;
+                let at = |layer: &&str| shown.iter().filter(is_own).copied().find(|own| own.layer == **layer);
+                Column { task, readings: layers.iter().map(at).collect() }
             };
-            let is_there = of_tokens().next().is_some();
-            is_there.then(|| Group { tokens, columns: tasks.iter().map(column).collect() })
+            Group { tokens, columns: tasks.iter().map(column).collect() }
         };
-        let groups = KINDS.into_iter().filter_map(group).collect();
+        let groups = in_order(shown.iter().map(|reading| reading.tokens.as_str()));
+        let groups = groups.into_iter().map(group).collect();
         let largest = shown.iter().filter_map(|reading| reading.value).fold(0.0, f64::max);
-        (!shown.is_empty()).then_some(HeatMap { measure, places, groups, largest })
+        (!shown.is_empty()).then_some(HeatMap { measure, layers, groups, largest })
     }
 
     /// How warm a value is, from 0 to 1; below 0 for an R2 below 0. Shares of 1 are as warm as they say,
