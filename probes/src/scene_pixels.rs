@@ -150,6 +150,63 @@ mod tests {
         assert!(low < mean && mean < high);
     }
 
+    /// Scenes of `side`² pixels of three classes, which are wrong with a probability of their own from U(0, 0.6).
+    fn planted(rng: &mut Pcg64Mcg, scenes: usize, side: usize) -> Vec<Confusion> {
+        let scene = |_| {
+            let wrong = rng.gen_range(0.0..0.6);
+            let truth: Vec<u8> = (0..side * side).map(|_| rng.gen_range(0..3)).collect();
+            let other = |&class: &u8| if rng.r#gen::<f64>() < wrong { (class + 1) % 3 } else { class };
+            let predicted: Vec<u8> = truth.iter().map(other).collect();
+            let mut confusion = Confusion::new(3);
+            confusion.add(&Tensor::from_slice(&predicted), &Tensor::from_slice(&truth), 255).unwrap();
+            confusion
+        };
+        (0..scenes).map(scene).collect()
+    }
+
+    /// Share of `trials` in which the interval of mIoU holds the value of all scenes there are: with 0.3 of the
+    /// pixels wrong, every class has 0.7 / (1 + 1 - 0.7).
+    fn coverage(trials: usize, mut sample: impl FnMut() -> Vec<Confusion>) -> f64 {
+        let covers = |_: &usize| {
+            let scenes = sample();
+            let mut pixels = ScenePixels::new(scenes.len(), 3);
+            scenes.iter().enumerate().for_each(|(index, scene)| pixels.set(index, scene));
+            let (low, high) = pixels.resample().unwrap().miou.interval();
+            (low..=high).contains(&(0.7 / 1.3))
+        };
+        (0..trials).filter(covers).count() as f64 / trials as f64
+    }
+
+    #[test]
+    fn intervals_of_miou_cover_95_percent() {
+        let mut rng = Pcg64Mcg::seed_from_u64(3);
+        let covered = coverage(600, || planted(&mut rng, 100, 8));
+        assert!((0.93..=0.97).contains(&covered), "{covered}");
+    }
+
+    /// Pixels that are drawn one by one, as if those of a scene had nothing in common, give intervals that are
+    /// too narrow.
+    #[test]
+    fn intervals_over_pixels_do_not_cover() {
+        let mut rng = Pcg64Mcg::seed_from_u64(4);
+        let pixel = |correct: u64, truth: usize| {
+            let mut confusion = Confusion::new(3);
+            let (truth, predicted) = (truth as u8, if correct > 0 { truth as u8 } else { (truth as u8 + 1) % 3 });
+            confusion.add(&Tensor::from_slice(&[predicted]), &Tensor::from_slice(&[truth]), 255).unwrap();
+            confusion
+        };
+        let pixels = |scene: &Confusion| {
+            let cells = scene.pixels().iter().copied().enumerate().collect::<Vec<_>>();
+            let each = |(place, count): (usize, u64)| {
+                let (truth, predicted) = (place / 3, place % 3);
+                (0..count).map(move |_| pixel(u64::from(truth == predicted), truth))
+            };
+            cells.into_iter().flat_map(each).collect::<Vec<_>>()
+        };
+        let covered = coverage(60, || planted(&mut rng, 30, 6).iter().flat_map(pixels).collect());
+        assert!(covered < 0.75, "{covered}");
+    }
+
     #[test]
     fn few_scenes_have_no_interval() {
         assert_eq!(pixels(&scenes(19)).resample(), None);

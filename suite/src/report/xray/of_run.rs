@@ -1,9 +1,10 @@
 //! The X-rays of a run: a section of its page, and a CSV for each encoder.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use maud::{Markup, html};
 
-use crate::report::RunFile;
 use crate::report::xray::maps::{Heading, maps};
 use crate::report::xray::readings_csv;
 use crate::run_folder::cell::Cell;
@@ -56,7 +57,7 @@ pub fn markup(rows: &[RowXray]) -> Markup {
 ///
 /// # Errors
 /// Those of the writer of CSV.
-pub fn files(cells: &[Cell]) -> Result<Vec<RunFile>> {
+pub fn files(cells: &[Cell]) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let with_xray = cells.iter().filter_map(|cell| Some((&cell.id, cell.xray.as_ref()?)));
     let file =
         |(id, xray): (&String, &Xray)| Ok((layout::xray_table(id), readings_csv::text(xray)?.into_bytes()));
