@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::accuracy::{Accuracy, every_class_occurs};
-use crate::checks::{check_classes, check_labels, finite, matrix, wrong_shape};
+use crate::checks::{check_classes, check_labels, expect_shape, finite, matrix, wrong_shape};
 use crate::error::{Error, Result, TensorRole};
 use crate::knn;
 use crate::logistic::{Fitter, Logistic, LogisticConfig, StartingPoint, chains, grid, strengths_in};
@@ -39,6 +39,8 @@ pub struct TransferData {
     pub val: LabelledSplit,
     /// Split on which the results are reported.
     pub test: LabelledSplit,
+    /// Features (M, D) of the same test samples after changes that the training data has not seen.
+    pub shifted: Option<Tensor>,
     /// Number of classes C, at least 2. Labels are in 0..C.
     pub classes: usize,
 }
@@ -68,6 +70,9 @@ pub struct Transfer {
     pub lambda: f64,
     /// Accuracy of [`crate::knn`] on the test split, with neighbours from the training and validation splits.
     pub knn: Accuracy,
+    /// Accuracy of the logistic regression on the shifted test samples, if there are any.
+    #[serde(skip)]
+    pub shifted: Option<Accuracy>,
     /// Results for the whole grid, in ascending order of strength.
     pub grid: Vec<GridPoint>,
     /// What was predicted for the test split.
@@ -84,6 +89,8 @@ pub struct TestPredictions {
     pub linear: Vec<i64>,
     /// Predictions of the nearest neighbours.
     pub neighbours: Vec<i64>,
+    /// Predictions of the logistic regression for the shifted samples; empty if there are none.
+    pub shifted: Vec<i64>,
     /// Number of classes.
     pub classes: i64,
 }
@@ -149,17 +156,20 @@ pub fn transfer(
         Fitter::new(&both.x, &both.y, classes).fit(&[lambdas[best]], 0..1, Some(&start), config, &mut |_| {});
     let linear = refit[0].predict(&data.test.x);
     let neighbours = knn::vote(&both.x, &both.y, &data.test.x, classes);
+    let shifted = data.shifted.as_ref().map(|x| refit[0].predict(x));
     let score = |predicted: &Tensor| Accuracy::new(predicted, &data.test.y, classes);
     let list = |t: &Tensor| Vec::try_from(t.to_device(Device::Cpu)).expect("one class a sample");
     Ok(Transfer {
         accuracy: score(&linear),
         lambda: grid[best],
         knn: score(&neighbours),
+        shifted: shifted.as_ref().map(score),
         grid: points,
         test: TestPredictions {
             labels: list(&data.test.y),
             linear: list(&linear),
             neighbours: list(&neighbours),
+            shifted: shifted.as_ref().map(list).unwrap_or_default(),
             classes,
         },
     })
@@ -224,7 +234,7 @@ fn point(fit: &Logistic, val: &LabelledSplit) -> GridPoint {
 
 /// Fails for data that no model can be fitted to or scored on.
 pub(crate) fn check(data: &TransferData) -> Result<()> {
-    let TransferData { name, train, val, test, classes } = data;
+    let TransferData { name, train, val, test, shifted, classes } = data;
     let classes = *classes as i64;
     check_classes(classes)?;
     let splits = [
@@ -245,6 +255,10 @@ pub(crate) fn check(data: &TransferData) -> Result<()> {
         }
         finite(name, x, &split.x)?;
         check_labels(name, y, &split.y, rows, classes)?;
+    }
+    if let Some(x) = shifted {
+        expect_shape(name, TensorRole::TestFeatures, x, &test.x.size())?;
+        finite(name, TensorRole::TestFeatures, x)?;
     }
     let samples = train.y.size()[0];
     if samples < classes {

@@ -22,6 +22,9 @@ pub const BY_NEIGHBOURS: &str = "knn_";
 /// Prefix of transfer accuracies on a few training images of each class. A slash and their number follow.
 pub const FEW_SHOT: &str = "few_shot_";
 
+/// Prefix of transfer accuracies on shifted test images.
+pub const SHIFTED: &str = "shifted_";
+
 /// Which way a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -182,6 +185,10 @@ measures! {
     LinearTransfer, Some("neighbours") => {
         KNN_TOP1: "knn_top1", "fraction", Higher, Detail, "top-1";
         KNN_MEAN_PER_CLASS: "knn_mean_per_class", "fraction", Higher, Detail, "mean per class";
+    }
+    LinearTransfer, Some("shifted transfer") => {
+        SHIFTED_TOP1: "shifted_top1", "fraction", Higher, Detail, "top-1";
+        SHIFTED_MEAN_PER_CLASS: "shifted_mean_per_class", "fraction", Higher, Detail, "mean per class";
     }
     LinearTransfer, Some("few shots") => {
         FEW_SHOT_TOP1: "few_shot_top1/", "fraction", Higher, Detail, "top-1";
@@ -435,6 +442,8 @@ mod tests {
         assert_eq!(R2Metric::PER_OUTPUT.to_string(), R2.metric);
         assert_eq!(KNN_TOP1.metric, format!("{BY_NEIGHBOURS}{}", TRANSFER_TOP1.metric));
         assert_eq!(KNN_MEAN_PER_CLASS.metric, format!("{BY_NEIGHBOURS}{}", TRANSFER_MEAN_PER_CLASS.metric));
+        assert_eq!(SHIFTED_TOP1.metric, format!("{SHIFTED}{}", TRANSFER_TOP1.metric));
+        assert_eq!(SHIFTED_MEAN_PER_CLASS.metric, format!("{SHIFTED}{}", TRANSFER_MEAN_PER_CLASS.metric));
         assert_eq!(FEW_SHOT_TOP1.metric, format!("{FEW_SHOT}{}/", TRANSFER_TOP1.metric));
         assert_eq!(FEW_SHOT_MEAN_PER_CLASS.metric, format!("{FEW_SHOT}{}/", TRANSFER_MEAN_PER_CLASS.metric));
         for (k, measure) in eqr_probes::retrieval::HITS.iter().zip(HITS) {

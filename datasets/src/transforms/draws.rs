@@ -291,6 +291,27 @@ impl Draws {
         Draws { each: self.each.iter().map(|draw| draw.shifted(transform, ranges, shift)).collect() }
     }
 
+    /// Draws for the samples `keys` that change what `shift` names, from its ranges, and nothing else.
+    pub fn of_shift(keys: &[u64], seed: u64, shift: &Shift) -> Draws {
+        let ranges = Ranges::default();
+        let transforms: Vec<Transform> = shift.transforms().collect();
+        let plain = Draws::sample(keys, seed, 0, &transforms, &ranges);
+        let mut moved =
+            transforms.iter().fold(plain, |draws, &transform| draws.shifted(transform, &ranges, shift));
+        let unless_named = |value: &mut f64, range: Option<[f64; 2]>, identity: f64| {
+            if range.is_none() {
+                *value = identity;
+            }
+        };
+        for draw in &mut moved.each {
+            unless_named(&mut draw.brightness, shift.brightness, 1.0);
+            unless_named(&mut draw.contrast, shift.contrast, 1.0);
+            unless_named(&mut draw.saturation, shift.saturation, 1.0);
+            unless_named(&mut draw.hue, shift.hue, 0.0);
+        }
+        moved
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.each.len()
@@ -408,6 +429,19 @@ mod tests {
         }
         let angles = moved.target(Transform::Rotation, &ranges);
         assert!(angles.iter().all(|angle| (1.0..=1.5).contains(&angle.abs())), "in units of 90 degrees");
+    }
+
+    #[test]
+    fn a_shift_by_itself_changes_what_it_names() {
+        let keys: Vec<u64> = (0..200).collect();
+        let shift = Shift { rotation: Some([90.0, 135.0]), brightness: Some([0.2, 0.6]), ..Shift::default() };
+        let found = Draws::of_shift(&keys, 3, &shift);
+        for draw in &found.each {
+            assert!((90.0..=135.0).contains(&draw.angle.abs()) && (0.2..=0.6).contains(&draw.brightness));
+            let Draw { angle, brightness, .. } = *draw;
+            assert_eq!(Draw { angle, brightness, ..Draw::IDENTITY }, *draw);
+        }
+        assert_eq!(found.each[7], Draws::of_shift(&[7], 3, &shift).each[0], "a sample has its own draw");
     }
 
     #[test]

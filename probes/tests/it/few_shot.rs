@@ -27,6 +27,7 @@ fn data() -> TransferData {
         train: part(0, train),
         val: part(0, 5),
         test: part(train, y.len() as i64),
+        shifted: None,
         classes: CLASSES,
     }
 }

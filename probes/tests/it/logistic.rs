@@ -164,6 +164,7 @@ fn parts(reference: &Reference) -> TransferData {
         train: reference.part(0, 250),
         val: reference.part(250, reference.train),
         test: reference.part(reference.train, reference.rows()),
+        shifted: None,
         classes: CLASSES as usize,
     }
 }

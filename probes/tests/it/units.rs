@@ -177,6 +177,7 @@ fn classification_is_the_same_in_every_unit() {
             train: split(0),
             val: split(80),
             test: split(160),
+            shifted: None,
             classes: 3,
         };
         let found = transfer(&data, &LogisticConfig::default(), &Solo, &mut |_, _| {}).unwrap();

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use eqr_datasets::output::Output;
 use eqr_datasets::pack::PackedSplit;
+use eqr_datasets::transforms::Shift;
 use eqr_models::Collective;
 use eqr_probes::Accuracy;
 use eqr_probes::few_shot::{self, FewShot, FewShotConfig, few_shot};
@@ -27,9 +28,12 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
 use crate::measure::feature_file::{FEATURES, FeatureFile, write_labelled};
-use crate::measure::transfer::{ImageEncoder, end_of_grid_note, resampled, transfer_data, unfinished_note};
+use crate::measure::transfer::{
+    Asked, ImageEncoder, end_of_grid_note, resampled, transfer_data, unfinished_note,
+};
 use crate::registry::{
-    KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
+    KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure, SHIFTED_MEAN_PER_CLASS, SHIFTED_TOP1,
+    TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
 };
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::ResampledMetric;
@@ -54,6 +58,10 @@ pub struct TransferArgs {
     /// Random draws of these images.
     #[arg(long, default_value_t = few_shot::DRAWS, requires = "few_shot")]
     draws: u64,
+    /// Also classify the test images after changes from these ranges, which the classifier was not trained on,
+    /// such as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
+    #[arg(long, value_name = "RANGES", value_delimiter = ',', requires = "encoder")]
+    shift: Vec<Shift>,
     /// Maximum number of L-BFGS iterations per fit.
     #[arg(long, default_value_t = 500)]
     iterations: usize,
@@ -142,10 +150,12 @@ fn features(args: &TransferArgs, shots: Option<&FewShotConfig>, device: Device) 
         }
         Source::Encoder(encoder, pack) => {
             say(&format!("features of {}", pack.path().display()));
+            let shift = args.shift.iter().copied().reduce(Shift::merge);
             let preparation = Preparation { crop_pct: args.crop_pct, val_fraction: args.val_fraction };
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
             let of = |encoder: &FrozenEncoder| {
-                transfer_data(&pack, ImageEncoder::frozen(encoder, device), &preparation, shots)
+                let asked = Asked { preparation: &preparation, few_shot: shots, shift: shift.as_ref() };
+                transfer_data(&pack, ImageEncoder::frozen(encoder, device), asked)
             };
             let data = of(&encoder)?;
             let untrained = if args.no_floor { None } else { encoder.untrained()? };
@@ -194,7 +204,7 @@ fn as_json(result: &Found, floor: Option<&Found>, encoder: Option<&EncoderDescri
 }
 
 fn result_json(Found { transfer: result, few_shot }: &Found) -> Value {
-    let Transfer { accuracy, lambda, knn, grid, .. } = result;
+    let Transfer { accuracy, lambda, knn, grid, shifted, .. } = result;
     let (top1, mean_per_class) = (TRANSFER_TOP1.metric, TRANSFER_MEAN_PER_CLASS.metric);
     let intervals = Intervals::of(result);
     let ci95 = |[of_top1, of_mean]: [Measure; 2]| json!({(top1): intervals.get(of_top1), (mean_per_class): intervals.get(of_mean)});
@@ -210,6 +220,11 @@ fn result_json(Found { transfer: result, few_shot }: &Found) -> Value {
         },
         "grid": grid,
     });
+    if let Some(shifted) = shifted {
+        value["shifted"] = json!({
+            (top1): shifted.top1, (mean_per_class): shifted.mean_per_class, "ci95": ci95(SHIFTED),
+        });
+    }
     if !few_shot.is_empty() {
         value["few_shot"] = few_shot.iter().map(few_shot_json).collect();
     }
@@ -230,16 +245,20 @@ fn few_shot_json(found: &FewShot) -> Value {
 }
 
 fn as_lines(Found { transfer: result, few_shot }: &Found) -> String {
-    let Transfer { accuracy, lambda, knn, .. } = result;
+    let Transfer { accuracy, lambda, knn, shifted, .. } = result;
     let intervals = Intervals::of(result);
-    let [linear, nearest] = [(accuracy, LINEAR), (knn, NEAREST)].map(|(accuracy, [top1, mean])| {
+    let text = |accuracy: &Accuracy, [top1, mean]: [Measure; 2]| {
         let (top1, mean) = (intervals.text(top1), intervals.text(mean));
         format!("top1 {:.4}{top1}  mean per class {:.4}{mean}", accuracy.top1, accuracy.mean_per_class)
-    });
+    };
+    let [linear, nearest] = [(accuracy, LINEAR), (knn, NEAREST)].map(|(accuracy, of)| text(accuracy, of));
+    let shifted =
+        shifted.as_ref().map(|accuracy| format!("shifted test images  {}\n", text(accuracy, SHIFTED)));
     format!(
         "logistic regression  {linear}  (lambda {lambda:.3e}, chosen on val)\n\
          {NEIGHBOURS} nearest by cosine {nearest}\n"
-    ) + &few_shot_lines(few_shot)
+    ) + &shifted.unwrap_or_default()
+        + &few_shot_lines(few_shot)
 }
 
 fn few_shot_lines(found: &[FewShot]) -> String {
@@ -259,6 +278,9 @@ fn few_shot_lines(found: &[FewShot]) -> String {
 
 /// The measures of the logistic regression: top-1, mean per class.
 const LINEAR: [Measure; 2] = [TRANSFER_TOP1, TRANSFER_MEAN_PER_CLASS];
+
+/// Those of the logistic regression on shifted test images.
+const SHIFTED: [Measure; 2] = [SHIFTED_TOP1, SHIFTED_MEAN_PER_CLASS];
 
 /// Those of the nearest neighbours.
 const NEAREST: [Measure; 2] = [KNN_TOP1, KNN_MEAN_PER_CLASS];

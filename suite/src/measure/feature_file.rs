@@ -142,6 +142,7 @@ impl FeatureFile {
             train,
             val,
             test,
+            shifted: None,
             classes: usize::try_from(classes)?,
         })
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::pack::PackedSplit;
+use eqr_datasets::transforms::{Border, Draws, FirstView, Shift};
 use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
 use eqr_probes::bootstrap::{Objects, resample};
@@ -20,8 +21,8 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::ENCODING;
 use crate::registry::{
-    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS,
-    TRANSFER_TOP1,
+    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, SHIFTED_MEAN_PER_CLASS,
+    SHIFTED_TOP1, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
 };
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::downstream_sets::Preparation;
@@ -31,6 +32,9 @@ const ENCODE: usize = 256;
 
 /// Seed of the validation split, for sets that have none.
 const VAL_SEED: u64 = 0;
+
+/// Seed of the changes of shifted test images.
+const SHIFT_SEED: u64 = 0x7e57_0003;
 
 /// An encoder with the properties of the images that it takes.
 #[derive(Clone, Copy)]
@@ -52,25 +56,35 @@ impl<'a> ImageEncoder<'a> {
     }
 }
 
+/// What is asked of a labelled pack.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// How its images are prepared.
+    pub preparation: &'a Preparation,
+    /// Whether a few images of each class are to suffice.
+    pub few_shot: Option<&'a FewShotConfig>,
+    /// Ranges of changes after which the test images are classified, too.
+    pub shift: Option<&'a Shift>,
+}
+
 /// Features and labels of `pack` for its splits `train`, `val` and `test`. If the pack has no `val`, a part
 /// of `train` is held out.
 ///
 /// # Errors
-/// An out-of-range value of `preparation`, a pack without the splits or with images that cannot be read, a
-/// class with too few training images for `few_shot`, an encoder that fails.
-pub fn transfer_data(
-    pack: &Pack,
-    encoder: ImageEncoder,
-    preparation: &Preparation,
-    few_shot: Option<&FewShotConfig>,
-) -> Result<TransferData> {
+/// A value out of range, a pack without the splits or with images that cannot be read, a class with too few
+/// training images for few shots, an encoder that fails.
+pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, asked: Asked) -> Result<TransferData> {
+    let Asked { preparation, few_shot, shift } = asked;
     preparation.validate()?;
+    shift.map_or(Ok(()), Shift::validate)?;
     let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
     pack.expect_labels("`transfer`")?;
     check_classes(pack, train, test)?;
-    let read = |split: &PackedSplit, indices: &[usize]| {
-        features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())
+    let seen = |split: &PackedSplit, indices: &[usize], shift: Option<&Shift>| {
+        features(split, indices, encoder, preparation, shift)
+            .with_context(|| pack.path().display().to_string())
     };
+    let read = |split: &PackedSplit, indices: &[usize]| seen(split, indices, None);
     let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
     let (train_rows, val, val_rows) = match pack.split("val") {
         Some(val) => (all(train), val, all(val)),
@@ -86,8 +100,15 @@ pub fn transfer_data(
         }
     };
     few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
-    let (train, val, test) = (read(train, &train_rows)?, read(val, &val_rows)?, read(test, &all(test))?);
-    Ok(TransferData { name: pack.name.clone(), train, val, test, classes: pack.class_names.len() })
+    let shifted = shift.map(|shift| Ok::<_, anyhow::Error>(seen(test, &all(test), Some(shift))?.x));
+    Ok(TransferData {
+        name: pack.name.clone(),
+        shifted: shifted.transpose()?,
+        train: read(train, &train_rows)?,
+        val: read(val, &val_rows)?,
+        test: read(test, &all(test))?,
+        classes: pack.class_names.len(),
+    })
 }
 
 /// Names the classes that a split lacks, before anything is encoded. Nothing is learned of a class without
@@ -140,7 +161,10 @@ pub(super) fn absent_classes(names: &[String], labels: &[i32]) -> Vec<String> {
 
 /// The accuracies of logistic regression and of nearest neighbours, and the strength of the penalty.
 pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
-    let Transfer { accuracy, knn, lambda, .. } = result;
+    let Transfer { accuracy, knn, lambda, shifted, .. } = result;
+    let of_shifted = |Accuracy { top1, mean_per_class }: &Accuracy| {
+        [(SHIFTED_TOP1, *top1), (SHIFTED_MEAN_PER_CLASS, *mean_per_class)]
+    };
     let values = [
         (TRANSFER_TOP1, accuracy.top1),
         (TRANSFER_MEAN_PER_CLASS, accuracy.mean_per_class),
@@ -148,7 +172,8 @@ pub fn values(result: &Transfer) -> Vec<MeasuredValue> {
         (KNN_MEAN_PER_CLASS, knn.mean_per_class),
         (LAMBDA, *lambda),
     ];
-    values.into_iter().map(|(measure, value)| measure.value(None, value)).collect()
+    let values = values.into_iter().chain(shifted.iter().flat_map(of_shifted));
+    values.map(|(measure, value)| measure.value(None, value)).collect()
 }
 
 /// The accuracies after a few images of each class. Their `eval_seed` is the draw.
@@ -179,12 +204,16 @@ pub fn resampled(Transfer { test, .. }: &Transfer) -> Vec<ResampledMetric> {
         |predicted: &[i64]| accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
     let [(linear, linear_per_class), (knn, knn_per_class)] =
         [&test.linear, &test.neighbours].map(|predicted| statistics(predicted));
-    let all = [
+    let mut all = vec![
         (TRANSFER_TOP1, Some(linear)),
         (TRANSFER_MEAN_PER_CLASS, linear_per_class),
         (KNN_TOP1, Some(knn)),
         (KNN_MEAN_PER_CLASS, knn_per_class),
     ];
+    if !test.shifted.is_empty() {
+        let (shifted, per_class) = statistics(&test.shifted);
+        all.extend([(SHIFTED_TOP1, Some(shifted)), (SHIFTED_MEAN_PER_CLASS, per_class)]);
+    }
     let (measures, statistics): (Vec<_>, Vec<_>) =
         all.into_iter().filter_map(|(measure, statistic)| Some((measure, statistic?))).unzip();
     let draws = resample(&Objects::of_rows(test.labels.len()), &statistics);
@@ -233,17 +262,27 @@ fn features(
     indices: &[usize],
     encoder: ImageEncoder,
     preparation: &Preparation,
+    shift: Option<&Shift>,
 ) -> Result<LabelledSplit> {
     let ImageEncoder { encoder, side, normalisation, device } = encoder;
     let loader = Loader::new(split.clone(), side);
     let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
     let encode = |indices: &[usize]| {
         let pixels = loader.centre_crops(indices, short)?.to_device(device).to_kind(Kind::Float) / 255.0;
+        let pixels = shift.map_or_else(|| pixels.shallow_clone(), |shift| shifted(&pixels, indices, shift));
         tch::no_grad(|| Ok(encoder.represent(&normalisation.apply(&pixels))?.y))
     };
     let x = counted(ENCODING, indices.chunks(ENCODE)).map(encode).collect::<Result<Vec<_>>>()?;
     let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
     Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
+}
+
+/// Images (N, 3, S, S) in [0, 1] after changes from the ranges of `shift`, mirrored at their edges. The
+/// change of an image depends only on its index in the split.
+fn shifted(pixels: &Tensor, indices: &[usize], shift: &Shift) -> Tensor {
+    let keys: Vec<u64> = indices.iter().map(|&index| index as u64).collect();
+    let draws = Draws::of_shift(&keys, SHIFT_SEED, shift);
+    FirstView::without_surroundings(pixels).transformed(&draws, Border::Reflection)
 }
 
 #[cfg(test)]

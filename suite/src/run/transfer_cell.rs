@@ -14,7 +14,7 @@ use crate::encoder::representation::FeatureEncoder;
 use crate::measure::duration;
 use crate::measure::feature_file::FeatureFile;
 use crate::measure::transfer::{
-    ImageEncoder, few_shot_values, resampled, transfer_data, unfinished_note, values,
+    Asked, ImageEncoder, few_shot_values, resampled, transfer_data, unfinished_note, values,
 };
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, trained_network};
@@ -50,7 +50,8 @@ fn data(
 ) -> Result<(TransferData, Option<FrozenEncoder>)> {
     let device = context.worker.device;
     let (pack, set) = (&context.prepared.downstream.transfer[set], &context.suite().transfer[set]);
-    let few_shot = set.few_shot.as_ref();
+    let asked =
+        Asked { preparation: &set.preparation, few_shot: set.few_shot.as_ref(), shift: set.shift.as_ref() };
     if let Some(features) = row.transfer_features(set) {
         return Ok((FeatureFile::open(features)?.transfer_data(device)?, None));
     }
@@ -64,14 +65,14 @@ fn data(
             };
             let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
             let encoder = ImageEncoder { encoder: &*encoder, side, normalisation, device };
-            Ok((transfer_data(pack, encoder, &set.preparation, few_shot)?, None))
+            Ok((transfer_data(pack, encoder, asked)?, None))
         }
         MeasuredRow::Planted { .. } => unreachable!("planted encoders are only probed"),
         MeasuredRow::External(row) => {
             let encoder = external_encoder(context, row, None)?;
             duration::say_encoding(&encoder, pack.splits.iter().map(PackedSplit::len).sum());
             let seen = ImageEncoder::frozen(&encoder, device);
-            let data = transfer_data(pack, seen, &set.preparation, few_shot)?;
+            let data = transfer_data(pack, seen, asked)?;
             Ok((data, Some(encoder)))
         }
     }

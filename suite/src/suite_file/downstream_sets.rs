@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
+use eqr_datasets::transforms::Shift;
 use eqr_probes::few_shot::FewShotConfig;
 use eqr_probes::segmentation_head::SegmentConfig;
 use schemars::JsonSchema;
@@ -62,6 +63,9 @@ pub struct TransferSet {
     /// Also classify after a few training images of each class, drawn at random several times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_shot: Option<FewShotConfig>,
+    /// Also classify the test images after changes from these ranges, which the classifier was not trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
 }
 
 /// The accuracy that a table shows for a data set.
@@ -130,7 +134,8 @@ pub(super) fn check(problems: &mut Problems, transfer: &[TransferSet], segmentat
         let key = KeyPath::from("transfer").join(index);
         let place = format!("transfer, {}: ", set.file);
         problems.check(set.preparation.validate(), key.clone(), &place);
-        problems.check(set.few_shot.iter().try_for_each(FewShotConfig::validate), key, &place);
+        problems.check(set.few_shot.iter().try_for_each(FewShotConfig::validate), key.clone(), &place);
+        problems.check(set.shift.iter().try_for_each(Shift::validate), key, format!("{place}shift: "));
     }
     for (index, set) in segmentation.iter().enumerate() {
         let key = KeyPath::from("segmentation").join(index);

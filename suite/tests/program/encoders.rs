@@ -136,6 +136,30 @@ fn torchscript_gives_features_tokens_or_maps() {
     assert_eq!(json(&transfer(here, "features.pt", &["--size", "20"]))["top1"].as_f64(), Some(1.0));
 }
 
+/// The classes are hues: a third of a turn exchanges them, and the mean color of an image does not turn.
+#[test]
+fn shifted_test_images_are_classified_by_the_same_regression() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    traced(&here.join("features.pt"), 20, |images| {
+        colour_map(images).mean_dim([2i64, 3].as_slice(), false, None)
+    });
+    let found = |shift: &[&str]| json(&transfer(here, "features.pt", &[&["--size", "20"], shift].concat()));
+    let plain = found(&[]);
+    assert!(plain["shifted"].is_null());
+    for (shift, is_right) in [("rotation=90..135", true), ("hue=0.33..0.34", false)] {
+        let shifted = found(&["--shift", shift]);
+        assert_eq!(shifted["top1"], plain["top1"], "the ordinary images stay as they are");
+        let top1 = shifted["shifted"]["top1"].as_f64().unwrap();
+        assert!(if is_right { top1 > 0.9 } else { top1 < 0.1 }, "{shift}: {shifted}");
+        let [low, high] = [0, 1].map(|end| shifted["shifted"]["ci95"]["top1"][end].as_f64().unwrap());
+        assert!(low <= top1 && top1 <= high, "{shifted}");
+    }
+    let refused = transfer(here, "features.pt", &["--size", "20", "--shift", "hue=0.4..0.9"]);
+    is_refusal(&refused, &["hue = [0.4, 0.9]: expected [low, high]"]);
+}
+
 /// Anybody can check a transfer: the written features give its numbers again.
 #[test]
 fn features_of_a_transfer_can_be_written_and_read_again() {

@@ -26,7 +26,7 @@ fn suite(folder: &Path) {
                 [[rows]]\nmethod = \"external\"\nname = \"Features\"\nfeatures = \"features.h5\"\n\
                 transfer = { photos = \"features.h5\" }\n\n\
                 [[transfer]]\nfile = \"photos.h5\"\nmade_by = \"photographs\"\nmetric = \"mean_per_class\"\n\
-                few_shot = { shots = [1, 5], draws = 4 }\n";
+                few_shot = { shots = [1, 5], draws = 4 }\nshift = { hue = [0.33, 0.34] }\n";
     std::fs::write(folder.join("rows.toml"), tiny_on(data) + rows).unwrap();
 }
 
@@ -124,6 +124,13 @@ fn encoders_features_and_results_of_others_stand_in_the_tables() {
         }
     }
     assert!(of("Features", "linear transfer", "few_shot_top1/5").iter().all(|top1| *top1 > 0.9));
+    // a third of a turn makes every hue that of another class
+    assert!(of("Colours", "linear transfer", "shifted_top1")[0] < 0.1, "the classes changed their hues");
+    assert_eq!(of("Random init", "linear transfer", "shifted_mean_per_class").len(), 1);
+    assert!(of("Features", "linear transfer", "shifted_top1").is_empty(), "features cannot be shifted");
+    let output = eqr(here, &["report", "run", "--only", "shifted transfer", "--format", "markdown"]);
+    succeeded(&output);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("| Colours"), "{output:?}");
     let cells = |name: &str| here.join("run/cells").join(format!("{name}.json")).is_file();
     assert!(cells("transfer-photos-external-colours") && cells("probe-external-theirs"));
     let table = std::fs::read_to_string(here.join("run/tables/table-main.md")).unwrap();

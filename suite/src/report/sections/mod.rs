@@ -179,6 +179,12 @@ const SECTIONS: &[Section] = &[
         tables: transfer::neighbours,
     },
     Section {
+        name: "shifted transfer",
+        title: "The same logistic regressions on shifted test images, accuracy",
+        group: Group::Transfer,
+        tables: transfer::shifted,
+    },
+    Section {
         name: "few shots",
         title: "Few-shot transfer: logistic regression on a few training images of each class, accuracy",
         group: Group::Transfer,

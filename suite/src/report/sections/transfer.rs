@@ -5,7 +5,7 @@ use eqr_probes::transfer::GridEnd;
 
 use super::scores::encoder_notes;
 use super::section::Section;
-use crate::registry::{BY_NEIGHBOURS, LAMBDA, TaskFamily, find};
+use crate::registry::{BY_NEIGHBOURS, LAMBDA, SHIFTED, TaskFamily, find};
 use crate::report::column::{self, Column};
 use crate::report::context::{ReportContext, TransferColumn};
 use crate::report::table::{Note, Table};
@@ -50,6 +50,11 @@ fn end_of_grid_notes(values: &Values, context: &ReportContext) -> Vec<Note> {
 pub fn neighbours(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
     let table = table(section, &columns(values, context, BY_NEIGHBOURS));
     vec![Table { title: format!("{NEIGHBOURS} {}", section.title), ..table }]
+}
+
+/// Logistic regression on test images from ranges that it was not trained on.
+pub fn shifted(section: &Section, values: &Values, context: &ReportContext) -> Vec<Table> {
+    vec![table(section, &columns(values, context, SHIFTED))]
 }
 
 /// Accuracies of logistic regression, one column per set, and their mean.
