@@ -15,6 +15,7 @@ use tch::{Device, Tensor};
 use crate::common::{
     PROGRAM, cell, eqr, folder, is_refusal, output, photographs, run_args, stderr, succeeded,
 };
+use crate::segmentation::{plain_pack, quick};
 use crate::skip::skip;
 
 /// Largest allowed difference, as a fraction of the largest value.
@@ -187,4 +188,25 @@ fn a_library_that_cannot_be_used_is_named() {
     is_refusal(&with(Path::new("/absent/lib.so")), &["EQR_ONNXRUNTIME=/absent/lib.so", "hint: pip install"]);
     let other = here.join("photos.h5");
     is_refusal(&with(&other), &["photos.h5", "does not load", "hint:"]);
+}
+
+/// A head on the map of a model learns the scenes, as one on a TorchScript module does.
+#[test]
+fn a_head_is_trained_on_a_map() {
+    if !has_onnx() {
+        return;
+    }
+    let folder = folder();
+    let here = folder.path();
+    plain_pack(here);
+    let map = model("map.onnx").display().to_string();
+    let miou = |steps: &str| -> f64 {
+        let segmented = eqr(here, &quick(&["--encoder", &map, "--seeds", "1", "--steps", steps]));
+        succeeded(&segmented);
+        let text = String::from_utf8(segmented.stdout).unwrap();
+        let miou = text.strip_prefix("mIoU ").and_then(|rest| rest.split_whitespace().next());
+        miou.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    };
+    let [untrained, trained] = ["1", "80"].map(miou);
+    assert!(trained > untrained + 0.2, "{untrained} {trained}");
 }

@@ -34,8 +34,8 @@ const QUICK: [&str; 19] = [
     "2",
 ];
 
-/// [`QUICK`] with `more` options, which replace its own.
-fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
+/// Arguments of a quick `segment` of `d.h5` with `more` options, which replace its own.
+pub fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let mut args = QUICK.to_vec();
     for option in more.chunks(2) {
         match args.iter().position(|arg| *arg == option[0]) {
@@ -100,7 +100,8 @@ fn pack_scenes(folder: &Path, tests: u32, names: &[&str], mask: impl Fn(&str, u8
     succeeded(&eqr(folder, &["data", "pack", "ade20k", "tree", "--out", "d.h5"]));
 }
 
-fn plain_pack(folder: &Path) {
+/// Writes the scenes `d.h5`.
+pub fn plain_pack(folder: &Path) {
     pack(folder, &["ground", "red", "green", "nowhere"], |_, id| id);
 }
 
