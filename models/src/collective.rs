@@ -2,6 +2,17 @@
 
 use tch::{Device, Tensor};
 
+/// Why the ranks cannot talk to each other from their devices.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Every rank has this error.
+    #[error("{0}")]
+    Everywhere(String),
+    /// This rank has failed; others may wait for it, so the job must end.
+    #[error("{0}")]
+    Here(String),
+}
+
 /// Smallest sum, in bytes, that is worth overlapping with the computation. On two ranks with one thread each,
 /// overlapping sums of 4 MiB cost no time, but a step of the quickstart (2 MiB of gradient in five sums) took
 /// 10 to 18% longer.
@@ -19,9 +30,8 @@ pub trait Collective {
     /// Called once by every rank when its device is known, for transports that depend on the device.
     ///
     /// # Errors
-    /// The transport's message if it cannot be set up. Other ranks may not have joined in that case, so the
-    /// job must end.
-    fn use_device(&self, _device: Device) -> Result<(), String> {
+    /// A transport that cannot be set up.
+    fn use_device(&self, _device: Device) -> Result<(), TransportError> {
         Ok(())
     }
     /// Replaces `tensor` (contiguous) with its sum over the ranks.

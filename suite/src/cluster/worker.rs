@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::anyhow;
 use eqr_models::Collective;
+use eqr_models::collective::TransportError;
 use tch::Device;
 
 use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
@@ -71,6 +72,10 @@ impl<'a> Worker<'a> {
 }
 
 fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
-    let failure = |text| Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"));
-    ranks.use_device(device).map_err(failure)
+    ranks.use_device(device).map_err(|error| match error {
+        TransportError::Everywhere(text) => Failure::bad_input(anyhow!(text)),
+        TransportError::Here(text) => {
+            Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"))
+        }
+    })
 }
