@@ -18,6 +18,15 @@ pub enum TransportError {
 /// 10 to 18% longer.
 pub const OVERLAPPED_BYTES: usize = 4 << 20;
 
+/// A rank among those of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePlace {
+    /// Its number there, in `0..ranks`.
+    pub rank: usize,
+    /// Number of ranks there.
+    pub ranks: usize,
+}
+
 /// The ranks of a run. The models use only this trait. MPI is used only in its implementations.
 ///
 /// A transport failure ends the whole job, so no operation on tensors returns an error that only some ranks
@@ -27,6 +36,10 @@ pub trait Collective {
     fn rank(&self) -> usize;
     /// Number of processes.
     fn size(&self) -> usize;
+    /// The place of this rank on its machine. Every rank must call it.
+    fn place_on_node(&self) -> NodePlace {
+        NodePlace { rank: 0, ranks: 1 }
+    }
     /// Called once by every rank when its device is known, for transports that depend on the device.
     ///
     /// # Errors

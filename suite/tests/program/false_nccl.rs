@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{
-    cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, is_refusal, output, run_args, same_losses, stderr,
-    succeeded,
+    PROGRAM, cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, is_refusal, mpirun, output, run_args,
+    same_losses, stderr, succeeded,
 };
 use crate::false_gpu::LIBTORCH;
 
@@ -36,17 +36,20 @@ static NCCL: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Two ranks on two false GPUs, and no NCCL.
-fn ranks_on_gpus(folder: &Path, args: &[&str]) -> Command {
-    let mut command = eqr_ranks_command(folder, 2, args);
-    command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1");
-    command
+/// Two false GPUs, and no NCCL.
+fn on_gpus(command: &mut Command) -> &mut Command {
+    command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1")
 }
 
-/// Two ranks on two false GPUs, where the loader finds the false NCCL.
+/// Where the loader finds the false NCCL.
+fn with_nccl(command: &mut Command) -> &mut Command {
+    command.env("LD_LIBRARY_PATH", &*NCCL)
+}
+
+/// Two ranks on two false GPUs, with the false NCCL.
 fn ranks_with_nccl(folder: &Path, args: &[&str]) -> Command {
-    let mut command = ranks_on_gpus(folder, args);
-    command.env("LD_LIBRARY_PATH", &*NCCL);
+    let mut command = eqr_ranks_command(folder, 2, args);
+    with_nccl(on_gpus(&mut command));
     command
 }
 
@@ -86,9 +89,9 @@ fn sums_over_nccl_have_the_losses_of_the_cpu_and_a_missing_wait_is_noticed() {
     let here = folder.path();
     let cpu = run_on_the_cpu(here, "cpu");
     assert!(!transport(&cpu).contains("NCCL"), "{}", transport(&cpu));
-    let closed = output(ranks_with_nccl(here, &large("nccl")).env("EQR_FALSE_GPU_OPEN", "0"));
-    succeeded(&closed);
-    assert!(!stderr(&closed).contains("NCCL"), "nothing to note: {}", stderr(&closed));
+    let over_nccl = output(&mut ranks_with_nccl(here, &large("nccl")));
+    succeeded(&over_nccl);
+    assert!(!stderr(&over_nccl).contains("NCCL"), "nothing to note: {}", stderr(&over_nccl));
     let nccl = here.join("nccl");
     assert!(transport(&nccl).starts_with("NCCL 2.27.3; "), "{}", transport(&nccl));
     same_losses(&cpu, &nccl, TRAINING, 6);
@@ -105,6 +108,18 @@ fn sums_over_nccl_have_the_losses_of_the_cpu_and_a_missing_wait_is_noticed() {
     assert!(stderr(&refused).contains("ncclAllReduce: invalid usage"), "{}", stderr(&refused));
 }
 
+/// The host, too, keeps away from the memory of the devices.
+#[test]
+fn nccl_alone_touches_the_memory_of_the_devices() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let args = run_args("run", &["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=1"]);
+    succeeded(&output(ranks_with_nccl(folder.path(), &args).env("EQR_FALSE_GPU_OPEN", "0")));
+    assert!(transport(&folder.path().join("run")).starts_with("NCCL "));
+}
+
 #[test]
 fn without_nccl_the_ranks_say_so_once_and_sum_over_mpi() {
     if !has_mpi() {
@@ -114,7 +129,7 @@ fn without_nccl_the_ranks_say_so_once_and_sum_over_mpi() {
     let here = folder.path();
     let cpu = run_on_the_cpu(here, "cpu");
     let off = output(ranks_with_nccl(here, &large("off")).env("EQR_NCCL", "0"));
-    let missing = output(&mut ranks_on_gpus(here, &large("missing")));
+    let missing = output(on_gpus(&mut eqr_ranks_command(here, 2, &large("missing"))));
     for (run, name, says) in [
         (off, "off", "note: EQR_NCCL=0: gradients are summed over MPI"),
         (missing, "missing", "note: NCCL is not found: gradients are summed over MPI"),
@@ -139,10 +154,37 @@ fn an_nccl_that_is_named_and_does_not_load_is_refused() {
     is_refusal(&refused, &["rank 0: EQR_NCCL=/nowhere/libnccl.so.2", "hint: the path of libnccl.so.2"]);
 }
 
-/// Runs until rank 1 has the fault in its 30th call. Every rank must end by itself, with one message.
+/// As with `CUDA_VISIBLE_DEVICES=0 mpirun -n 2`.
+#[test]
+fn two_ranks_on_one_gpu_are_refused() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let mut command = ranks_with_nccl(folder.path(), &run_args("run", &LARGE));
+    let refused = output(command.env("EQR_FALSE_GPUS", "1").env("CUDA_VISIBLE_DEVICES", "0"));
+    is_refusal(&refused, &["ranks 0 and 1 on ", "have the same GPU", "hint: start one rank per GPU"]);
+}
+
+/// Not every launcher tells a rank its place on the node; MPI knows it.
+#[test]
+fn ranks_find_their_gpus_without_the_variables_of_a_launcher() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let args = run_args("run", &["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=1"]);
+    let mut command = mpirun(folder.path(), 2);
+    command.args(["env", "-u", "OMPI_COMM_WORLD_LOCAL_RANK", "-u", "OMPI_COMM_WORLD_LOCAL_SIZE"]);
+    succeeded(&output(with_nccl(on_gpus(command.arg(PROGRAM).args(args)))));
+    assert!(transport(&folder.path().join("run")).starts_with("NCCL "));
+}
+
+/// Runs until rank 1 has the fault in its 30th call, in the middle of an epoch. Every rank must end by itself,
+/// with one message.
 fn ends_with(fault: &str, patience: &str) -> String {
     let folder = folder();
-    let args = run_args("run", &["--methods", "Ours", "--pretrain-only"]);
+    let args = run_args("run", &["--methods", "Ours", "--pretrain-only", "--set", "train.batch=5"]);
     let mut command = ranks_with_nccl(folder.path(), &args);
     command.env(fault, "1:30").env("EQR_WATCHDOG_SECONDS", patience);
     let began = Instant::now();

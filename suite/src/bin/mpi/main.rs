@@ -3,6 +3,7 @@
 mod background;
 mod calls;
 mod cuda_aware;
+mod gpu_identity;
 mod nccl;
 mod nccl_library;
 mod without_nccl;

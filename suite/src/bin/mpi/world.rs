@@ -4,10 +4,11 @@ use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
 use eqr_bench::cluster::agreement::gather;
+use eqr_bench::cluster::host::host;
 use eqr_bench::cluster::watchdog::waiting;
 use eqr_bench::failure::end_now;
 use eqr_models::Collective;
-use eqr_models::collective::{OVERLAPPED_BYTES, TransportError};
+use eqr_models::collective::{NodePlace, OVERLAPPED_BYTES, TransportError};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::topology::{Color, SimpleCommunicator};
@@ -17,6 +18,7 @@ use tch::{Device, Tensor};
 use crate::background::BackgroundSums;
 use crate::calls;
 use crate::cuda_aware::is_cuda_aware;
+use crate::gpu_identity::{GpuIdentity, shared_gpu};
 use crate::nccl::Nccl;
 use crate::nccl_library::{Absence, NcclLibrary};
 use crate::without_nccl;
@@ -112,13 +114,22 @@ impl Collective for World {
         self.comm.size() as usize
     }
 
+    fn place_on_node(&self) -> NodePlace {
+        let node = self.comm.split_shared(0);
+        NodePlace { rank: node.rank() as usize, ranks: node.size() as usize }
+    }
+
     fn use_device(&self, device: Device) -> Result<(), TransportError> {
         self.device.set(device);
         // all ranks must make the same choice: a rank that joins waits for the others
         if self.size() == 1 || !self.all_ranks(device.is_cuda()) {
             return Ok(());
         }
-        let (Device::Cuda(gpu), Some(library)) = (device, self.nccl_library()?) else { return Ok(()) };
+        let Device::Cuda(gpu) = device else { return Ok(()) };
+        if let Some(text) = shared_gpu(&gather(self, &GpuIdentity::of(host(), gpu))) {
+            return Err(TransportError::Everywhere(text));
+        }
+        let Some(library) = self.nccl_library()? else { return Ok(()) };
         let joined = Nccl::join(library, &self.comm, gpu).map_err(TransportError::Here)?;
         // a second call keeps the communicator of the first
         let _ = self.nccl.set(joined);
