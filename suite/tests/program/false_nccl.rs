@@ -10,14 +10,23 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{
-    PROGRAM, cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, is_refusal, mpirun, output, run_args,
+    PROGRAM, cell, eqr_ranks_command, finished, folder, has_mpi, is_refusal, mpirun, output, run_args,
     same_losses, stderr, succeeded,
 };
 use crate::false_gpu::LIBTORCH;
 
 /// A gradient of 9 MiB, so that its sums overlap with the backward pass.
-const LARGE: [&str; 7] =
-    ["--methods", "Ours", "--pretrain-only", "--set", "model.dim=192", "--set", "model.depth=5"];
+const LARGE: [&str; 9] = [
+    "--methods",
+    "Ours",
+    "--pretrain-only",
+    "--set",
+    "model.dim=192",
+    "--set",
+    "model.depth=5",
+    "--set",
+    "train.epochs=1",
+];
 
 const TRAINING: &str = "pretrain-ours-seed0";
 
@@ -59,15 +68,15 @@ fn transport(run: &Path) -> String {
     manifest["provenance"]["versions"]["transport"].as_str().unwrap().to_owned()
 }
 
-/// The run `name` of [`large`] on two ranks without GPUs.
-fn run_on_the_cpu(folder: &Path, name: &str) -> PathBuf {
-    succeeded(&eqr_ranks(folder, 2, &large(name)));
-    folder.join(name)
+/// Three steps of the network with the large gradient.
+fn large(name: &str) -> Vec<&str> {
+    run_args(name, &LARGE)
 }
 
-/// Six steps of the network with the large gradient.
-fn large(name: &str) -> Vec<&str> {
-    run_args(name, &[&LARGE[..], &["--set", "train.epochs=2"]].concat())
+/// The run of [`large`] on two ranks without GPUs.
+fn run_on_the_cpu() -> &'static Path {
+    static RUN: LazyLock<PathBuf> = LazyLock::new(|| finished(2, &large("large-2")));
+    &RUN
 }
 
 /// The losses of all steps.
@@ -87,14 +96,14 @@ fn sums_over_nccl_have_the_losses_of_the_cpu_and_a_missing_wait_is_noticed() {
     }
     let folder = folder();
     let here = folder.path();
-    let cpu = run_on_the_cpu(here, "cpu");
-    assert!(!transport(&cpu).contains("NCCL"), "{}", transport(&cpu));
+    let cpu = run_on_the_cpu();
+    assert!(!transport(cpu).contains("NCCL"), "{}", transport(cpu));
     let over_nccl = output(&mut ranks_with_nccl(here, &large("nccl")));
     succeeded(&over_nccl);
     assert!(!stderr(&over_nccl).contains("NCCL"), "nothing to note: {}", stderr(&over_nccl));
     let nccl = here.join("nccl");
     assert!(transport(&nccl).starts_with("NCCL 2.27.3; "), "{}", transport(&nccl));
-    same_losses(&cpu, &nccl, TRAINING, 6);
+    same_losses(cpu, &nccl, TRAINING, 3);
 
     // the optimiser does not wait for the sums
     succeeded(&output(ranks_with_nccl(here, &large("early")).env("EQR_FALSE_GPU_NO_WAITS", "default")));
@@ -127,7 +136,6 @@ fn without_nccl_the_ranks_say_so_once_and_sum_over_mpi() {
     }
     let folder = folder();
     let here = folder.path();
-    let cpu = run_on_the_cpu(here, "cpu");
     let off = output(ranks_with_nccl(here, &large("off")).env("EQR_NCCL", "0"));
     let missing = output(on_gpus(&mut eqr_ranks_command(here, 2, &large("missing"))));
     for (run, name, says) in [
@@ -139,7 +147,7 @@ fn without_nccl_the_ranks_say_so_once_and_sum_over_mpi() {
         assert!(text.matches("note: ").count() == 1 && text.contains(says), "{text}");
         assert!(text.contains("hint: "), "{text}");
         assert!(!transport(&here.join(name)).contains("NCCL"), "{name}");
-        same_losses(&cpu, &here.join(name), TRAINING, 6);
+        same_losses(run_on_the_cpu(), &here.join(name), TRAINING, 3);
     }
 }
 
@@ -149,7 +157,7 @@ fn an_nccl_that_is_named_and_does_not_load_is_refused() {
         return;
     }
     let folder = folder();
-    let args = run_args("run", &LARGE);
+    let args = large("run");
     let refused = output(ranks_with_nccl(folder.path(), &args).env("EQR_NCCL", "/nowhere/libnccl.so.2"));
     is_refusal(&refused, &["rank 0: EQR_NCCL=/nowhere/libnccl.so.2", "hint: the path of libnccl.so.2"]);
 }
@@ -161,7 +169,7 @@ fn two_ranks_on_one_gpu_are_refused() {
         return;
     }
     let folder = folder();
-    let mut command = ranks_with_nccl(folder.path(), &run_args("run", &LARGE));
+    let mut command = ranks_with_nccl(folder.path(), &large("run"));
     let refused = output(command.env("EQR_FALSE_GPUS", "1").env("CUDA_VISIBLE_DEVICES", "0"));
     is_refusal(&refused, &["ranks 0 and 1 on ", "have the same GPU", "hint: start one rank per GPU"]);
 }

@@ -18,7 +18,6 @@ use crate::nccl_library::{Comm, DataType, IN_PROGRESS, NcclLibrary, SUCCESS, SUM
 /// A communicator of all ranks, each on its own GPU.
 pub struct Nccl {
     ranks: usize,
-    gpu: usize,
     /// Runs the started sums, concurrently with the computation.
     sums: Stream,
     link: Arc<Link>,
@@ -28,6 +27,7 @@ pub struct Nccl {
 struct Link {
     library: &'static NcclLibrary,
     rank: c_int,
+    gpu: usize,
     /// `None` once it is destroyed or aborted.
     comm: Mutex<Option<OpenComm>>,
     /// The end of the last call.
@@ -67,9 +67,10 @@ impl Nccl {
         let stream = || Ok((Stream::new(gpu)?, Event::record(Stream::current(gpu)?)?));
         let (sums, last) = stream().map_err(|error: DeviceError| format!("GPU {gpu}: {error}"))?;
         let comm = Mutex::new(Some(OpenComm(comm)));
-        let link = Arc::new(Link { library, rank: world.rank(), comm, last, queued: AtomicU64::new(0) });
+        let (rank, queued) = (world.rank(), AtomicU64::new(0));
+        let link = Arc::new(Link { library, rank, gpu, comm, last, queued });
         device_calls::watch(&link);
-        Ok(Nccl { ranks: world.size() as usize, gpu, sums, link })
+        Ok(Nccl { ranks: world.size() as usize, sums, link })
     }
 
     /// Version of NCCL, as `2.27.3`.
@@ -135,7 +136,7 @@ impl Nccl {
     /// The stream of this thread's operations: a call is queued there after the work that computes its input,
     /// and before the work that reads its output.
     fn computation(&self) -> Stream {
-        expect_device(Stream::current(self.gpu))
+        expect_device(Stream::current(self.link.gpu))
     }
 }
 
@@ -194,8 +195,9 @@ impl DeviceCalls for Link {
         self.check_queued()?;
         // counted first: a call that is queued in between is another one at the next look
         let queued = self.queued.load(Ordering::Acquire);
-        let done =
-            self.last.has_passed().map_err(|error| format!("the GPU of rank {}: {error}", self.rank))?;
+        // a thread starts on the first GPU of the node, where it would take memory
+        let done = use_gpu(self.gpu).and_then(|()| self.last.has_passed());
+        let done = done.map_err(|error| format!("the GPU of rank {}: {error}", self.rank))?;
         Ok(Progress { queued, done })
     }
 
