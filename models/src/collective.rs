@@ -2,10 +2,30 @@
 
 use tch::{Device, Tensor};
 
+/// Why the ranks cannot talk to each other from their devices.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Every rank has this error.
+    #[error("{0}")]
+    Everywhere(String),
+    /// This rank has failed; others may wait for it, so the job must end.
+    #[error("{0}")]
+    Here(String),
+}
+
 /// Smallest sum, in bytes, that is worth overlapping with the computation. On two ranks with one thread each,
 /// overlapping sums of 4 MiB cost no time, but a step of the quickstart (2 MiB of gradient in five sums) took
 /// 10 to 18% longer.
 pub const OVERLAPPED_BYTES: usize = 4 << 20;
+
+/// A rank among those of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodePlace {
+    /// Its number there, in `0..ranks`.
+    pub rank: usize,
+    /// Number of ranks there.
+    pub ranks: usize,
+}
 
 /// The ranks of a run. The models use only this trait. MPI is used only in its implementations.
 ///
@@ -16,12 +36,15 @@ pub trait Collective {
     fn rank(&self) -> usize;
     /// Number of processes.
     fn size(&self) -> usize;
+    /// The place of this rank on its machine. Every rank must call it.
+    fn place_on_node(&self) -> NodePlace {
+        NodePlace { rank: 0, ranks: 1 }
+    }
     /// Called once by every rank when its device is known, for transports that depend on the device.
     ///
     /// # Errors
-    /// The transport's message if it cannot be set up. Other ranks may not have joined in that case, so the
-    /// job must end.
-    fn use_device(&self, _device: Device) -> Result<(), String> {
+    /// A transport that cannot be set up.
+    fn use_device(&self, _device: Device) -> Result<(), TransportError> {
         Ok(())
     }
     /// Replaces `tensor` (contiguous) with its sum over the ranks.

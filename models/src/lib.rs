@@ -10,6 +10,7 @@ pub mod arena;
 pub mod collective;
 mod compute;
 pub mod decoder;
+pub mod device_stream;
 mod encoder_gradient;
 pub mod encoders;
 mod error;

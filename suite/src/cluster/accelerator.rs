@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, anyhow};
+use eqr_models::collective::NodePlace;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -33,20 +34,17 @@ impl Accelerator {
         Ok(Accelerator { has_cuda, gpus })
     }
 
-    /// The device of rank `local_rank` among the `local_ranks` of this node: a GPU of its own, or the CPU if
-    /// there are no GPUs.
+    /// The device of a rank: a GPU of its own, or the CPU if there are no GPUs.
     ///
     /// # Errors
     /// More ranks than GPUs.
-    pub fn device(self, local_rank: usize, local_ranks: usize) -> Result<Device> {
-        // some launchers set the rank but not the number of ranks
-        let local_ranks = local_ranks.max(local_rank + 1);
+    pub fn device(self, NodePlace { rank, ranks }: NodePlace) -> Result<Device> {
         match self.gpus {
             0 => Ok(Device::Cpu),
-            gpus if local_ranks > gpus => {
-                Err(anyhow!("{local_ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank per GPU"))
+            gpus if ranks > gpus => {
+                Err(anyhow!("{ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank per GPU"))
             }
-            _ => Ok(Device::Cuda(local_rank)),
+            _ => Ok(Device::Cuda(rank)),
         }
     }
 
@@ -85,14 +83,6 @@ fn load_cuda() -> Result<bool, String> {
     Ok(true)
 }
 
-/// Rank of this process within its node, and the number of ranks there, as set by the launcher.
-pub fn local_rank() -> (usize, usize) {
-    let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
-    let rank = read(&["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]).unwrap_or(0);
-    let size = read(&["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]).unwrap_or(1);
-    (rank, size.max(1))
-}
-
 /// Model, driver, clocks (MHz) and memory of this node's GPUs, as `nvidia-smi` prints them; null if `device`
 /// is a CPU.
 pub fn gpu_details(device: Device) -> Value {
@@ -115,20 +105,18 @@ pub fn gpu_details(device: Device) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use eqr_models::collective::NodePlace;
     use tch::Device;
 
     use super::Accelerator;
 
     #[test]
     fn every_local_rank_has_a_gpu_of_its_own_or_is_refused() {
-        let device = |gpus, local_rank, local_ranks| {
-            Accelerator { has_cuda: gpus > 0, gpus }.device(local_rank, local_ranks)
-        };
+        let device =
+            |gpus, rank, ranks| Accelerator { has_cuda: gpus > 0, gpus }.device(NodePlace { rank, ranks });
         assert_eq!(device(0, 3, 4).unwrap(), Device::Cpu);
         assert_eq!(device(4, 3, 4).unwrap(), Device::Cuda(3));
-        for (gpus, local_rank, local_ranks) in [(2, 0, 3), (2, 2, 1)] {
-            let text = device(gpus, local_rank, local_ranks).unwrap_err().to_string();
-            assert!(text.contains("3 ranks on this node, 2 GPU(s)") && text.contains("hint:"), "{text}");
-        }
+        let text = device(2, 0, 3).unwrap_err().to_string();
+        assert!(text.contains("3 ranks on this node, 2 GPU(s)") && text.contains("hint:"), "{text}");
     }
 }

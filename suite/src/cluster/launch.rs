@@ -43,7 +43,12 @@ fn note(has_pmi: bool, variable: impl Fn(&str) -> Option<String>) -> Option<Stri
 
 /// Whether this process is the one that speaks for those of a launch that are each alone.
 pub fn speaks_for_launch() -> bool {
-    first_number(&RANKS, |name| std::env::var(name).ok()).is_none_or(|(_, rank)| rank == 0)
+    launched_as() == 0
+}
+
+/// Number of this process in the launch, before MPI has started; 0 if it was not launched.
+pub fn launched_as() -> u64 {
+    first_number(&RANKS, |name| std::env::var(name).ok()).map_or(0, |(_, rank)| rank)
 }
 
 /// What to type to start this program again.

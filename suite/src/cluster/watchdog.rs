@@ -1,14 +1,15 @@
 //! Ends a job in which a rank no longer answers.
 //!
 //! When a rank dies, the launcher ends the job. When a rank hangs or is stopped, it does not, and the other
-//! ranks would wait in their next collective call forever. So each rank has a thread that checks two things
-//! several times a second:
+//! ranks would wait in their next collective call forever. So each rank has a thread that checks these
+//! things several times a second:
 //! - whether the process of the next rank on this node is stopped by a signal, at any time;
-//! - during trainings: how long this rank has been waiting for the others. This finds ranks on other nodes,
-//!   and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal, because
-//!   ranks do different work there.
+//! - whether a call that a device makes to other ranks has failed, at any time;
+//! - during trainings: how long this rank, or its device, has been waiting for the others. This finds ranks on
+//!   other nodes, and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal,
+//!   because ranks do different work there.
 //!
-//! Both times are counted in checks, not by the clock, because a job that was suspended as a whole and then
+//! Times are counted in checks, not by the clock, because a job that was suspended as a whole and then
 //! continued has not waited. `patience` sets how long each may last.
 
 use std::io;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
+use crate::cluster::device_calls::{self, Progress};
 use crate::cluster::next_rank::{RankProcess, next_rank};
 use crate::cluster::patience::patience;
 
@@ -57,10 +59,11 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
 pub fn start(end_job: impl Fn(&str) + Send + 'static) -> io::Result<()> {
     let watch = move || {
         let look = patience() / LOOKS;
-        let (mut own_wait, mut next) = (OwnWait::default(), NextRank::default());
+        let (mut host, mut device, mut next) = (Wait::default(), Wait::default(), NextRank::default());
         loop {
             std::thread::sleep(look);
-            if let Some(seen) = next.check(look).or_else(|| own_wait.check(look)) {
+            let seen = next.check(look).or_else(|| host.check(look, host_calls()));
+            if let Some(seen) = seen.or_else(|| check_device(&mut device, look)) {
                 return end_job(&seen);
             }
         }
@@ -68,19 +71,42 @@ pub fn start(end_job: impl Fn(&str) + Send + 'static) -> io::Result<()> {
     Builder::new().spawn(watch).map(drop)
 }
 
-/// How long this rank has been waiting in one call.
+/// The calls of the host, of which one runs at a time.
+fn host_calls() -> Progress {
+    let queued = CALLS.load(Ordering::Acquire);
+    Progress { queued, done: queued.is_multiple_of(2) }
+}
+
+/// The calls of all communicators on the device; the message of one that failed.
+fn device_calls() -> Result<Progress, String> {
+    let mut all = Progress { queued: 0, done: true };
+    for communicator in device_calls::all() {
+        let Progress { queued, done } = communicator.progress()?;
+        all = Progress { queued: all.queued + queued, done: all.done && done };
+    }
+    Ok(all)
+}
+
+fn check_device(wait: &mut Wait, look: Duration) -> Option<String> {
+    match device_calls() {
+        Ok(calls) => wait.check(look, calls),
+        Err(failure) => Some(failure),
+    }
+}
+
+/// How long one call has been waiting for other ranks.
 #[derive(Default)]
-struct OwnWait {
-    calls: u64,
+struct Wait {
+    queued: u64,
     waited: Duration,
 }
 
-impl OwnWait {
-    fn check(&mut self, look: Duration) -> Option<String> {
-        let (calls, limit) = (CALLS.load(Ordering::Acquire), LIMIT.load(Ordering::Acquire));
-        let same_call = calls == self.calls && calls % 2 == 1 && limit > 0;
+impl Wait {
+    fn check(&mut self, look: Duration, calls: Progress) -> Option<String> {
+        let limit = LIMIT.load(Ordering::Acquire);
+        let same_call = calls.queued == self.queued && !calls.done && limit > 0;
         self.waited = if same_call { self.waited + look } else { Duration::ZERO };
-        self.calls = calls;
+        self.queued = calls.queued;
         let too_long = same_call && milliseconds(self.waited) > limit;
         too_long.then(|| format!("another rank has not answered for {} s", self.waited.as_secs()))
     }

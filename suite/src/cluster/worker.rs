@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 
 use anyhow::anyhow;
 use eqr_models::Collective;
+use eqr_models::collective::TransportError;
 use tch::Device;
 
-use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
+use crate::cluster::accelerator::{Accelerator, FIRST_GPU};
 use crate::cluster::agreement::agree;
 use crate::cluster::allocator::keep_freed_memory;
 use crate::cluster::cores::default_threads;
@@ -40,10 +41,10 @@ impl<'a> Worker<'a> {
             anyhow!("libtorch_cuda.so does not load: {text}\n{hint}")
         });
         let accelerator = agree(ranks, accelerator)?;
-        let (local_rank, local_ranks) = local_rank();
+        let place = ranks.place_on_node();
         // a launcher may show each rank only its own GPU
         let own_gpu = accelerator.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
-        let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(local_rank, local_ranks) };
+        let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(place) };
         let device = agree(ranks, device)?;
         use_device(ranks, device)?;
         let fair = default_threads(ranks);
@@ -71,6 +72,10 @@ impl<'a> Worker<'a> {
 }
 
 fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
-    let failure = |text| Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"));
-    ranks.use_device(device).map_err(failure)
+    ranks.use_device(device).map_err(|error| match error {
+        TransportError::Everywhere(text) => Failure::bad_input(anyhow!(text)),
+        TransportError::Here(text) => {
+            Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"))
+        }
+    })
 }

@@ -3,12 +3,15 @@
 //
 // What it catches: operations on tensors of different devices; reads of device memory by the host (the memory
 // is inaccessible between operations, so they crash); allocations over a limit; calls that stop the host
-// until the device has answered, which it counts. What it cannot catch: the numerics of CUDA's kernels, races
-// between streams (there is one, and it has always finished), and speed.
+// until the device has answered, which it counts; kernels that do not wait for what another library queued
+// (they read too early), and work of another library that does not wait for kernels (it is refused). What it
+// cannot catch: the numerics of CUDA's kernels, kernels that do not wait for each other, and speed.
 //
 // EQR_FALSE_GPUS            number of devices (1)
 // EQR_FALSE_GPU_BYTES       memory of each (4 GiB)
 // EQR_FALSE_GPU_OPEN        1: the host may touch the memory, which makes operations faster
+// EQR_FALSE_GPU_NO_WAITS    default: the default stream does not wait for events; others: the other streams do
+//                           not. Mistakes that tests plant
 // EQR_FALSE_GPU_COUNTS      file that gets the counts as JSON when the process ends
 
 #include <ATen/ATen.h>
@@ -27,13 +30,18 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace {
 
@@ -50,6 +58,12 @@ int64_t number(const char* name, int64_t otherwise) {
 const int64_t kDevices = number("EQR_FALSE_GPUS", 1);
 const int64_t kBytes = number("EQR_FALSE_GPU_BYTES", int64_t{4} << 30);
 const bool kOpen = number("EQR_FALSE_GPU_OPEN", 0) != 0;
+
+// Whether streams wait for events.
+bool waits(const Stream& stream) {
+  static const char* without = std::getenv("EQR_FALSE_GPU_NO_WAITS");
+  return !without || std::strcmp(without, stream.id() == 0 ? "default" : "others") != 0;
+}
 
 thread_local DeviceIndex current_device = 0;
 
@@ -84,6 +98,150 @@ void count(std::atomic<int64_t>& what) {
   if (inside == 0) ++what;
 }
 
+// ---- streams ----
+
+// The work of a stream that runs late, in order, on a thread of its own. Kernels are not among it: they run
+// at once, when what is queued before them is done. Never destroyed.
+class Queue {
+ public:
+  // Returns the work's number.
+  int64_t push(std::function<void()> task) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (pushed_ == 0) std::thread([this] { run(); }).detach();
+    tasks_.push_back(std::move(task));
+    changed_.notify_all();
+    return ++pushed_;
+  }
+  int64_t pushed() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return pushed_;
+  }
+  bool has_done(int64_t number) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return done_ >= number;
+  }
+  void wait_for(int64_t number) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return done_ >= number; });
+  }
+
+ private:
+  void run() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return !tasks_.empty(); });
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+      ++done_;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  int64_t pushed_ = 0;
+  int64_t done_ = 0;
+};
+
+// All streams by their ids: the devices' default ones, whose ids are 0 in libtorch, then the others.
+struct Streams {
+  std::mutex mutex;
+  std::vector<Queue*> all;
+
+  Streams() {
+    for (int64_t device = 0; device < std::max<int64_t>(kDevices, 1); ++device) all.push_back(new Queue);
+  }
+  Queue& of(const Stream& stream) {
+    std::lock_guard<std::mutex> lock(mutex);
+    return *all.at(stream.id() == 0 ? std::max<DeviceIndex>(stream.device_index(), 0) : stream.id());
+  }
+  Stream add(Device device) {
+    std::lock_guard<std::mutex> lock(mutex);
+    all.push_back(new Queue);
+    return Stream(Stream::UNSAFE, device, static_cast<c10::StreamId>(all.size() - 1));
+  }
+};
+
+// Never destroyed: threads may still use it.
+Streams& streams() {
+  static Streams* all = new Streams;
+  return *all;
+}
+
+// How many kernels of each stream are over before something happens.
+using Kernels = std::map<const Queue*, int64_t>;
+
+// Kernels run at once, so nothing goes wrong where work of another library does not wait for them. Therefore
+// it is noted which kernels each stream waits for.
+class Order {
+ public:
+  // Counts a kernel of the stream.
+  int64_t add_kernel(const Queue& queue) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return ++before_[&queue][&queue];
+  }
+  Kernels before(const Queue& queue) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return before_[&queue];
+  }
+  void wait(const Queue& queue, const Kernels& kernels) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    merge(before_[&queue], kernels);
+  }
+  // The host waits for the stream, and queues nothing before.
+  void host_waits(const Queue& queue) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    merge(before_host_, before_[&queue]);
+  }
+  bool is_after(const Queue& queue, const Queue* of, int64_t kernel) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return before_[&queue][of] >= kernel || before_host_[of] >= kernel;
+  }
+
+ private:
+  static void merge(Kernels& into, const Kernels& kernels) {
+    for (const auto& [queue, count] : kernels) into[queue] = std::max(into[queue], count);
+  }
+
+  std::mutex mutex_;
+  std::map<const Queue*, Kernels> before_;
+  Kernels before_host_;
+};
+
+// Never destroyed: threads may still use it.
+Order& order() {
+  static Order* all = new Order;
+  return *all;
+}
+
+thread_local std::map<DeviceIndex, Stream> current_streams;
+
+Stream current_stream(Device device) {
+  const auto found = current_streams.find(device.index());
+  return found == current_streams.end() ? Stream(Stream::DEFAULT, device) : found->second;
+}
+
+// The end of the work that a stream had at a time.
+struct Place {
+  Queue* queue = nullptr;
+  int64_t number = 0;
+  Kernels kernels;
+};
+
+struct Event {
+  std::mutex mutex;
+  Place place;
+
+  Place get() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return place;
+  }
+};
+
 // ---- memory ----
 
 // One range of addresses for all devices, inaccessible but during operations.
@@ -96,6 +254,9 @@ struct Memory {
   struct Piece {
     size_t length;
     DeviceIndex device;
+    std::set<Queue*> users;  // streams that use it besides the one it was made for
+    const Queue* last_stream;  // of the last kernel that used it, if there is one
+    int64_t last_kernel;
   };
   std::map<size_t, Piece> pieces;  // offset -> piece
   std::map<DeviceIndex, int64_t> used;
@@ -122,16 +283,70 @@ struct Memory {
       const auto [offset, room] = *hole;
       holes.erase(hole);
       if (room > length) holes[offset + length] = room - length;
-      pieces[offset] = {length, device};
+      pieces[offset] = {length, device, {}, nullptr, 0};
       used[device] += static_cast<int64_t>(length);
       return start + offset;
     }
     TORCH_CHECK(false, "the false GPU's addresses are used up");
   }
 
-  void release(void* data) {
+  size_t offset_of(const void* data) const {
+    return static_cast<size_t>(static_cast<const char*>(data) - start);
+  }
+
+  // The piece that the address lies in, or null. `mutex` is held.
+  Piece* piece_of(const void* data) {
+    if (data < start || data >= start + size) return nullptr;
+    const auto after = pieces.upper_bound(offset_of(data));
+    return after == pieces.begin() ? nullptr : &std::prev(after)->second;
+  }
+
+  // The device whose memory this is, or -1.
+  DeviceIndex device_of(const void* data) {
     std::lock_guard<std::mutex> lock(mutex);
-    size_t offset = static_cast<size_t>(static_cast<char*>(data) - start);
+    const Piece* piece = piece_of(data);
+    return piece ? piece->device : DeviceIndex{-1};
+  }
+
+  void add_user(const void* data, Queue& queue) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (Piece* piece = piece_of(data)) piece->users.insert(&queue);
+  }
+
+  void used_by(const void* data, const Queue& queue, int64_t kernel) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (Piece* piece = piece_of(data)) {
+      piece->last_stream = &queue;
+      piece->last_kernel = kernel;
+    }
+  }
+
+  // Whether work that is queued now runs after the last kernel that used the memory.
+  bool is_ready(const void* data, const Queue& queue) {
+    std::lock_guard<std::mutex> lock(mutex);
+    const Piece* piece = piece_of(data);
+    return piece && (!piece->last_stream || order().is_after(queue, piece->last_stream, piece->last_kernel));
+  }
+
+  // Frees the memory when the streams that use it have done what is queued now.
+  void release(void* data) {
+    std::set<Queue*> users;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      users.swap(pieces.at(offset_of(data)).users);
+    }
+    if (users.empty()) return release_now(data);
+    Queue* last = *users.begin();
+    for (Queue* user : users) {
+      const int64_t number = user->pushed();
+      if (user != last) last->push([user, number] { user->wait_for(number); });
+    }
+    last->push([this, data] { release_now(data); });
+  }
+
+  void release_now(void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    size_t offset = offset_of(data);
     const auto piece = pieces.find(offset);
     size_t length = piece->second.length;
     used[piece->second.device] -= static_cast<int64_t>(length);
@@ -172,12 +387,21 @@ Memory& memory() {
   return *all;
 }
 
-// An operation: the device's memory can be read and written.
+// An operation: the device's memory can be read and written, and what its stream had queued before is done.
 struct Operation {
-  Operation() {
-    ++inside;
+  Queue& queue;
+  const int64_t kernel;
+
+  explicit Operation(Device device)
+      : queue(streams().of(current_stream(device))), kernel(order().add_kernel(queue)) {
+    if (inside++ == 0) queue.wait_for(queue.pushed());
     memory().enter();
   }
+  void uses(const at::Tensor& tensor) const {
+    if (tensor.defined() && tensor.is_cuda()) memory().used_by(tensor.storage().data(), queue, kernel);
+  }
+  // The host waits until the operation is done.
+  void host_waits() const { order().host_waits(queue); }
   ~Operation() {
     memory().leave();
     --inside;
@@ -194,7 +418,7 @@ struct FalseAllocator final : c10::Allocator {
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void* to, const void* from, size_t bytes) const override {
-    Operation operation;
+    const Operation operation(Device(DeviceType::CUDA, current_device));
     std::memcpy(to, from, bytes);
   }
 };
@@ -203,8 +427,6 @@ FalseAllocator allocator;
 // ---- devices, streams, hooks ----
 
 struct FalseGuard final : c10::impl::DeviceGuardImplInterface {
-  static Stream only(Device device) { return Stream(Stream::DEFAULT, device); }
-
   DeviceType type() const override { return DeviceType::CUDA; }
   Device getDevice() const override { return {DeviceType::CUDA, current_device}; }
   Device exchangeDevice(Device device) const override {
@@ -221,23 +443,72 @@ struct FalseGuard final : c10::impl::DeviceGuardImplInterface {
   }
   DeviceIndex deviceCount() const noexcept override { return static_cast<DeviceIndex>(kDevices); }
 
-  Stream getStream(Device device) const override { return only(device); }
-  Stream getDefaultStream(Device device) const override { return only(device); }
-  Stream getStreamFromGlobalPool(Device device, bool) const override { return only(device); }
-  Stream getNewStream(Device device, int) const override { return only(device); }
-  Stream exchangeStream(Stream stream) const override { return stream; }
-  bool queryStream(const Stream&) const override { return true; }
-  void synchronizeStream(const Stream&) const override { count(counts.synchronisations); }
-  void synchronizeDevice(const DeviceIndex) const override { count(counts.synchronisations); }
-  void recordDataPtrOnStream(const c10::DataPtr&, const Stream&) const override {}
-
-  void record(void** event, const Stream&, const DeviceIndex, const c10::EventFlag) const override {
-    *event = &allocator;
+  Stream getStream(Device device) const override { return current_stream(device); }
+  Stream getDefaultStream(Device device) const override { return Stream(Stream::DEFAULT, device); }
+  Stream getStreamFromGlobalPool(Device device, bool) const override { return streams().add(device); }
+  Stream getNewStream(Device device, int) const override { return streams().add(device); }
+  Stream exchangeStream(Stream stream) const override {
+    const Stream before = current_stream(stream.device());
+    current_streams.insert_or_assign(stream.device_index(), stream);
+    return before;
   }
-  void block(void*, const Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
-  void synchronizeEvent(void*) const override { count(counts.synchronisations); }
-  void destroyEvent(void*, const DeviceIndex) const noexcept override {}
+  void* getStreamNativeHandle(const Stream stream) const override {
+    return stream.id() == 0 ? nullptr : &streams().of(stream);
+  }
+  bool queryStream(const Stream& stream) const override {
+    Queue& queue = streams().of(stream);
+    return queue.has_done(queue.pushed());
+  }
+  void synchronizeStream(const Stream& stream) const override {
+    count(counts.synchronisations);
+    wait_on_host(streams().of(stream));
+  }
+  void synchronizeDevice(const DeviceIndex) const override { synchronise_all(); }
+  void recordDataPtrOnStream(const c10::DataPtr& data, const Stream& stream) const override {
+    memory().add_user(data.get(), streams().of(stream));
+  }
+  static void wait_on_host(Queue& queue) {
+    queue.wait_for(queue.pushed());
+    order().host_waits(queue);
+  }
+  static void synchronise_all() {
+    count(counts.synchronisations);
+    std::vector<Queue*> all;
+    {
+      std::lock_guard<std::mutex> lock(streams().mutex);
+      all = streams().all;
+    }
+    for (Queue* queue : all) wait_on_host(*queue);
+  }
+
+  void record(void** event, const Stream& stream, const DeviceIndex, const c10::EventFlag) const override {
+    if (!*event) *event = new Event;
+    Queue& queue = streams().of(stream);
+    auto& recorded = *static_cast<Event*>(*event);
+    std::lock_guard<std::mutex> lock(recorded.mutex);
+    recorded.place = {&queue, queue.pushed(), order().before(queue)};
+  }
+  void block(void* event, const Stream& stream) const override {
+    const Place place = static_cast<Event*>(event)->get();
+    Queue& waiting = streams().of(stream);
+    if (!waits(stream) || place.queue == &waiting) return;
+    order().wait(waiting, place.kernels);
+    if (place.queue->has_done(place.number)) return;
+    waiting.push([place] { place.queue->wait_for(place.number); });
+  }
+  bool queryEvent(void* event) const override {
+    const Place place = static_cast<Event*>(event)->get();
+    return place.queue->has_done(place.number);
+  }
+  void synchronizeEvent(void* event) const override {
+    count(counts.synchronisations);
+    const Place place = static_cast<Event*>(event)->get();
+    place.queue->wait_for(place.number);
+    order().host_waits(*place.queue);
+  }
+  void destroyEvent(void* event, const DeviceIndex) const noexcept override {
+    delete static_cast<Event*>(event);
+  }
 };
 C10_REGISTER_GUARD_IMPL(CUDA, FalseGuard);
 
@@ -253,7 +524,7 @@ struct CUDAHooks final : at::CUDAHooksInterface {
   DeviceIndex current_device() const override { return ::current_device; }
   DeviceIndex deviceCount() const override { return static_cast<DeviceIndex>(kDevices); }
   int getNumGPUs() const override { return static_cast<int>(kDevices); }
-  void deviceSynchronize(DeviceIndex) const override { count(counts.synchronisations); }
+  void deviceSynchronize(DeviceIndex) const override { FalseGuard::synchronise_all(); }
   long versionCUDART() const override { return 13000; }
   long versionCuDNN() const override { return 0; }
   long versionRuntimeCuDNN() const override { return 0; }
@@ -308,7 +579,10 @@ at::Tensor& copy(at::Tensor& to, const at::Tensor& from, bool non_blocking) {
   } else {
     count(counts.operations);
   }
-  Operation operation;
+  const Operation operation(to.is_cuda() ? to.device() : from.device());
+  operation.uses(to);
+  operation.uses(from);
+  if (!to.is_cuda()) operation.host_waits();
   on_cpu(to).copy_(on_cpu(from));
   return to;
 }
@@ -339,7 +613,8 @@ at::Tensor copy_from_and_resize(const at::Tensor& from, const at::Tensor& to) {
 
 at::Scalar local_scalar_dense(const at::Tensor& tensor) {
   count(counts.scalar_reads);
-  Operation operation;
+  const Operation operation(tensor.device());
+  operation.host_waits();
   return on_cpu(tensor).item();
 }
 
@@ -347,6 +622,29 @@ at::Scalar local_scalar_dense(const at::Tensor& tensor) {
 bool takes_host_tensors(const std::string& name) {
   static const std::set<std::string> names = {"aten::index", "aten::index_put_", "aten::_index_put_impl_"};
   return names.count(name) > 0;
+}
+
+// Calls `see` with every tensor of an operation.
+template <typename See>
+void for_each_tensor(const c10::OperatorHandle& op, const torch::jit::Stack& stack, See see) {
+  const size_t arguments = op.schema().arguments().size();
+  for (size_t i = stack.size() - arguments; i < stack.size(); ++i) {
+    const c10::IValue& value = stack[i];
+    if (value.isTensor()) {
+      see(value.toTensor());
+    } else if (value.isTensorList()) {
+      for (const at::Tensor& tensor : value.toTensorVector()) see(tensor);
+    }
+  }
+}
+
+// The device that an operation runs on: that of its tensors.
+Device device_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
+  std::optional<Device> device;
+  for_each_tensor(op, stack, [&](const at::Tensor& tensor) {
+    if (!device && tensor.defined() && tensor.is_cuda()) device = tensor.device();
+  });
+  return chosen(device);
 }
 
 // Numbers without dimensions may lie on the host.
@@ -359,21 +657,14 @@ void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack
                 ": Expected all tensors to be on the same device, but found at least two devices, ", *device, " and ",
                 tensor.device(), "!");
   };
-  const size_t arguments = op.schema().arguments().size();
-  for (size_t i = stack.size() - arguments; i < stack.size(); ++i) {
-    const c10::IValue& value = stack[i];
-    if (value.isTensor()) {
-      see(value.toTensor());
-    } else if (value.isTensorList()) {
-      for (const at::Tensor& tensor : value.toTensorVector()) see(tensor);
-    }
-  }
+  for_each_tensor(op, stack, see);
 }
 
 void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   count(counts.operations);
   if (!takes_host_tensors(op.schema().name())) check_devices(op, *stack);
-  Operation operation;
+  const Operation operation(device_of(op, *stack));
+  for_each_tensor(op, *stack, [&](const at::Tensor& tensor) { operation.uses(tensor); });
   at::native::cpu_fallback(op, stack);
 }
 
@@ -406,4 +697,38 @@ REGISTER_CUDA_HOOKS(CUDAHooks);
 
 namespace at::native {
 REGISTER_CUDA_DISPATCH(_fused_sdp_choice_stub, &plain_attention)
+}
+
+namespace {
+Queue& queue_of(void* stream, int device) {
+  const Device on(DeviceType::CUDA, static_cast<DeviceIndex>(device));
+  return stream ? *static_cast<Queue*>(stream) : streams().of(Stream(Stream::DEFAULT, on));
+}
+}  // namespace
+
+// What the false NCCL calls. A stream is the handle of one, or null for the device's default stream.
+extern "C" {
+int false_gpu_current_device() { return current_device; }
+int false_gpu_device_of(const void* data) { return memory().device_of(data); }
+void false_gpu_open_memory() { memory().enter(); }
+void false_gpu_close_memory() { memory().leave(); }
+bool false_gpu_is_ready(void* stream, int device, const void* data) {
+  return memory().is_ready(data, queue_of(stream, device));
+}
+void false_gpu_enqueue(void* stream, int device, void (*task)(void*), void* argument) {
+  queue_of(stream, device).push([task, argument] { task(argument); });
+}
+}
+
+// Of CUDA's driver.
+extern "C" {
+int cuInit(unsigned) { return 0; }
+int cuDeviceGet(int* device, int number) {
+  *device = number;
+  return number < kDevices ? 0 : 101;
+}
+int cuDeviceGetUuid_v2(char* uuid, int device) {
+  std::memset(uuid, device + 1, 16);
+  return 0;
+}
 }

@@ -95,7 +95,7 @@ fn folder_of_shared_runs() -> &'static Path {
 }
 
 /// Runs the program once for many tests. A test that changes the run takes a [`copy`].
-fn finished(ranks: usize, args: &[&str]) -> PathBuf {
+pub fn finished(ranks: usize, args: &[&str]) -> PathBuf {
     let here = folder_of_shared_runs();
     succeeded(&if ranks == 1 { eqr(here, args) } else { eqr_ranks(here, ranks, args) });
     here.join(args[3])

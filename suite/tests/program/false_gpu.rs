@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{PROGRAM, folder, output, run_args, same_losses, stderr, succeeded, tiny_run};
 
 /// The libtorch that the program uses, with the false GPU as its CUDA half.
-static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let own = std::env::var_os("LIBTORCH").map_or_else(|| repository.join(".libtorch"), PathBuf::from);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("false-gpu");

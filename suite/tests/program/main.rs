@@ -19,6 +19,7 @@ mod encoders;
 mod export;
 mod external_rows;
 mod false_gpu;
+mod false_nccl;
 mod feature_files;
 mod fetch;
 mod hostile;

@@ -3,11 +3,14 @@
 mod background;
 mod calls;
 mod cuda_aware;
+mod gpu_identity;
 mod nccl;
+mod nccl_library;
+mod without_nccl;
 mod world;
 
 use eqr_bench::cli::CommandLine;
-use eqr_bench::cluster::{launch, watchdog};
+use eqr_bench::cluster::{device_calls, launch, one_voice, watchdog};
 use eqr_bench::console::say_aloud;
 use eqr_bench::failure::{self, out_of_threads};
 use eqr_models::Collective;
@@ -19,9 +22,12 @@ fn main() {
     let command = CommandLine::read().expect("signals that can be handled");
     // before MPI starts: while it starts, ending this process makes the launcher end the others
     let watching = watchdog::start(|reason| {
-        eprintln!(
-            "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
-        );
+        if !one_voice::another_rank_ends_the_job() {
+            eprintln!(
+                "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
+            );
+        }
+        device_calls::abort_all();
         world::abort_job(failure::RUN_FAILED);
     });
     if let Err(error) = watching {

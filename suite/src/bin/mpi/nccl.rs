@@ -1,42 +1,46 @@
-//! Collectives among GPUs: NCCL, loaded at run time; its id is broadcast over MPI.
+//! Collectives among GPUs by NCCL, whose id is broadcast over MPI.
 //!
-//! UNTESTED with more than one GPU: none were available.
+//! UNTESTED with more than one GPU: none were available. Tests run it on false GPUs with a false NCCL.
 
-use std::sync::Arc;
+use std::ffi::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use cudarc::driver::{CudaContext, CudaStream};
-use cudarc::nccl::{result, sys};
+use eqr_bench::cluster::device_calls::{self, DeviceCalls, Progress};
+use eqr_bench::cluster::watchdog::waiting;
+use eqr_models::device_stream::{DeviceError, Event, Stream, use_gpu};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Root};
 use tch::{Kind, Tensor};
 
-/// torch's default stream: NCCL's work is queued after the work that computes its input and before the work
-/// that reads its output.
-const DEFAULT_STREAM: sys::cudaStream_t = std::ptr::null_mut();
+use crate::nccl_library::{Comm, DataType, IN_PROGRESS, NcclLibrary, SUCCESS, SUM, Status, UniqueId};
 
 /// A communicator of all ranks, each on its own GPU.
 pub struct Nccl {
-    comm: sys::ncclComm_t,
     ranks: usize,
-    /// torch's default stream, as cudarc names it.
-    computation: Arc<CudaStream>,
     /// Runs the started sums, concurrently with the computation.
-    sums: Arc<CudaStream>,
-    /// Kept alive: NCCL works on the device of the current context.
-    _context: Arc<CudaContext>,
+    sums: Stream,
+    link: Arc<Link>,
 }
 
-/// Whether this process finds NCCL.
-pub fn is_available() -> bool {
-    // SAFETY: the initialisers of the library only register functions.
-    unsafe { sys::is_culib_present() }
+/// What the watchdog's thread also sees of a communicator.
+struct Link {
+    library: &'static NcclLibrary,
+    rank: c_int,
+    gpu: usize,
+    /// `None` once it is destroyed or aborted.
+    comm: Mutex<Option<OpenComm>>,
+    /// The end of the last call.
+    last: Event,
+    /// Number of calls.
+    queued: AtomicU64,
 }
 
-/// Version of the loaded NCCL: 22703 is 2.27.3.
-pub fn version() -> String {
-    let number = result::get_nccl_version().unwrap_or_default();
-    format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
-}
+#[derive(Clone, Copy)]
+struct OpenComm(Comm);
+
+// SAFETY: NCCL's communicators are not bound to a thread; a mutex lets one thread at a time use this one.
+unsafe impl Send for OpenComm {}
 
 impl Nccl {
     /// The communicator of the ranks of `world`, all of which must call this; `gpu` is the device of this
@@ -44,58 +48,69 @@ impl Nccl {
     ///
     /// # Errors
     /// An error of CUDA or NCCL.
-    pub fn join(world: &SimpleCommunicator, gpu: usize) -> Result<Self, String> {
-        let context = CudaContext::new(gpu).map_err(|error| format!("CUDA device {gpu}: {error:?}"))?;
-        let mut id = [0i8; 128];
+    pub fn join(
+        library: &'static NcclLibrary,
+        world: &SimpleCommunicator,
+        gpu: usize,
+    ) -> Result<Self, String> {
+        use_gpu(gpu).map_err(|error| format!("GPU {gpu}: {error}"))?;
+        let mut id = UniqueId { internal: [0; 128] };
         if world.rank() == 0 {
-            let unique =
-                result::get_uniqueid().map_err(|error| failure_message("ncclGetUniqueId", &error))?;
-            id = unique.internal;
+            // SAFETY: `id` outlives the call, which writes it.
+            library.check("ncclGetUniqueId", unsafe { (library.get_unique_id)(&raw mut id) })?;
         }
-        world.process_at_rank(0).broadcast_into(&mut id[..]);
+        broadcast_id(world, &mut id);
         let mut comm = std::ptr::null_mut();
-        let id = sys::ncclUniqueId { internal: id };
         // SAFETY: the call writes `comm` before it is read, and all ranks pass the same size and id.
-        let joined = unsafe { result::comm_init_rank(&raw mut comm, world.size(), id, world.rank()) };
-        joined.map_err(|error| failure_message("ncclCommInitRank", &error))?;
-        let sums = context.new_stream().map_err(|error| format!("CUDA stream: {error:?}"))?;
-        let computation = context.default_stream();
-        Ok(Nccl { comm, ranks: world.size() as usize, computation, sums, _context: context })
+        let status = unsafe { (library.comm_init_rank)(&raw mut comm, world.size(), id, world.rank()) };
+        library.check("ncclCommInitRank", status)?;
+        let stream = || Ok((Stream::new(gpu)?, Event::record(Stream::current(gpu)?)?));
+        let (sums, last) = stream().map_err(|error: DeviceError| format!("GPU {gpu}: {error}"))?;
+        let comm = Mutex::new(Some(OpenComm(comm)));
+        let (rank, queued) = (world.rank(), AtomicU64::new(0));
+        let link = Arc::new(Link { library, rank, gpu, comm, last, queued });
+        device_calls::watch(&link);
+        Ok(Nccl { ranks: world.size() as usize, sums, link })
+    }
+
+    /// Version of NCCL, as `2.27.3`.
+    pub fn version(&self) -> String {
+        self.link.library.version()
     }
 
     /// Starts replacing `tensor` with its sum over the ranks. The sum runs after the work that was queued to
     /// compute the tensor.
     pub fn start_sum(&self, tensor: &Tensor) {
-        run_after(&self.sums, &self.computation);
-        self.sum_on(self.sums.cu_stream().cast(), tensor);
+        run_after(self.sums, self.computation());
+        self.sum_on(self.sums, tensor);
+        expect_device(self.sums.keep(tensor));
     }
 
     /// Makes work that is queued from now on wait for the started sums.
     pub fn finish_sums(&self) {
-        run_after(&self.computation, &self.sums);
+        run_after(self.computation(), self.sums);
     }
 
     /// Replaces `tensor` with its sum over the ranks.
     pub fn all_reduce_sum(&self, tensor: &Tensor) {
-        self.sum_on(DEFAULT_STREAM, tensor);
+        self.sum_on(self.computation(), tensor);
     }
 
-    fn sum_on(&self, stream: sys::cudaStream_t, tensor: &Tensor) {
-        let (data, sum) = (tensor.data_ptr(), sys::ncclRedOp_t::ncclSum);
-        // SAFETY: a contiguous tensor on this rank's GPU; NCCL may sum in place.
-        let done =
-            unsafe { result::all_reduce(data, data, tensor.numel(), kind(tensor), sum, self.comm, stream) };
-        expect_nccl("ncclAllReduce", &done);
+    fn sum_on(&self, stream: Stream, tensor: &Tensor) {
+        let (data, count, kind) = buffer(tensor);
+        self.link.call("ncclAllReduce", stream, |library, comm, stream| {
+            // SAFETY: a contiguous tensor on this rank's GPU; NCCL may sum in place.
+            unsafe { (library.all_reduce)(data, data, count, kind, SUM, comm, stream) }
+        });
     }
 
     /// Replaces `tensor` with the tensor of rank 0.
     pub fn broadcast(&self, tensor: &Tensor) {
-        let data = tensor.data_ptr();
-        // SAFETY: a contiguous tensor on this rank's GPU; NCCL may broadcast in place.
-        let done = unsafe {
-            result::broadcast(data, data, tensor.numel(), kind(tensor), 0, self.comm, DEFAULT_STREAM)
-        };
-        expect_nccl("ncclBroadcast", &done);
+        let (data, count, kind) = buffer(tensor);
+        self.link.call("ncclBroadcast", self.computation(), |library, comm, stream| {
+            // SAFETY: a contiguous tensor on this rank's GPU; NCCL may broadcast in place.
+            unsafe { (library.broadcast)(data, data, count, kind, 0, comm, stream) }
+        });
     }
 
     /// Concatenates the ranks' tensors along dim 0; `rows[r]` is the length of rank r's. NCCL gathers tensors
@@ -108,53 +123,126 @@ impl Nccl {
         own.narrow(0, 0, tensor.size()[0]).copy_(tensor);
         shape.insert(0, self.ranks as i64);
         let all = own.new_empty(shape.as_slice(), (own.kind(), own.device()));
-        // SAFETY: `all` has room for a tensor of `own`'s size from every rank.
-        let done = unsafe {
-            result::all_gather(
-                own.data_ptr(),
-                all.data_ptr(),
-                own.numel(),
-                kind(&own),
-                self.comm,
-                DEFAULT_STREAM,
-            )
-        };
-        expect_nccl("ncclAllGather", &done);
+        let (data, count, kind) = buffer(&own);
+        let target = all.data_ptr();
+        self.link.call("ncclAllGather", self.computation(), |library, comm, stream| {
+            // SAFETY: `all` has room for a tensor of `own`'s size from every rank.
+            unsafe { (library.all_gather)(data, target, count, kind, comm, stream) }
+        });
         let unpadded = |(rank, &rows): (usize, &i64)| all.select(0, rank as i64).narrow(0, 0, rows);
         Tensor::cat(&rows.iter().enumerate().map(unpadded).collect::<Vec<_>>(), 0)
+    }
+
+    /// The stream of this thread's operations: a call is queued there after the work that computes its input,
+    /// and before the work that reads its output.
+    fn computation(&self) -> Stream {
+        expect_device(Stream::current(self.link.gpu))
     }
 }
 
 impl Drop for Nccl {
     fn drop(&mut self) {
-        // SAFETY: only this value uses the communicator, and not after this.
-        let _ = unsafe { result::comm_destroy(self.comm) };
+        if let Some(OpenComm(comm)) = self.link.open_comm().take() {
+            // SAFETY: nobody else has the communicator any more.
+            let _ = unsafe { (self.link.library.comm_destroy)(comm) };
+        }
     }
 }
 
-/// Makes work queued on `stream` from now on wait for the work already queued on `other`. A failure ends the
-/// job, as in [`expect_nccl`].
-fn run_after(stream: &CudaStream, other: &CudaStream) {
-    if let Err(error) = other.record_event(None).and_then(|event| stream.wait(&event)) {
-        panic!("CUDA event between streams: {error:?}");
+impl Link {
+    fn open_comm(&self) -> MutexGuard<'_, Option<OpenComm>> {
+        self.comm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a call on a stream. A failure ends the job: the panic hook aborts every rank.
+    fn call(&self, name: &str, stream: Stream, call: impl FnOnce(&NcclLibrary, Comm, *mut c_void) -> Status) {
+        let handle = expect_device(stream.native_handle());
+        let comm = self.open_comm();
+        let Some(OpenComm(open)) = *comm else {
+            drop(comm);
+            wait_for_the_end();
+        };
+        // the first calls connect the ranks, for which NCCL waits
+        let status = waiting(|| call(self.library, open, handle));
+        drop(comm);
+        if let Err(text) = self.library.check(name, status) {
+            panic!("{text}");
+        }
+        expect_device(self.last.move_to(stream));
+        self.queued.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What NCCL says of calls that were queued. A communicator that this rank is using is not asked: that
+    /// could wait.
+    fn check_queued(&self) -> Result<(), String> {
+        let comm = match self.comm.try_lock() {
+            Ok(comm) => comm,
+            Err(TryLockError::Poisoned(comm)) => comm.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        let Some(OpenComm(open)) = *comm else { return Ok(()) };
+        let mut failure = SUCCESS;
+        // SAFETY: the communicator is open; `failure` outlives the call, which writes it.
+        let asked = unsafe { (self.library.comm_get_async_error)(open, &raw mut failure) };
+        self.library.check("ncclCommGetAsyncError", asked)?;
+        let failure = if failure == IN_PROGRESS { SUCCESS } else { failure };
+        self.library.check(&format!("NCCL of rank {}", self.rank), failure)
     }
 }
 
-fn kind(tensor: &Tensor) -> sys::ncclDataType_t {
-    match tensor.kind() {
-        Kind::Float => sys::ncclDataType_t::ncclFloat32,
-        Kind::Double => sys::ncclDataType_t::ncclFloat64,
+impl DeviceCalls for Link {
+    fn progress(&self) -> Result<Progress, String> {
+        self.check_queued()?;
+        // counted first: a call that is queued in between is another one at the next look
+        let queued = self.queued.load(Ordering::Acquire);
+        // a thread starts on the first GPU of the node, where it would take memory
+        let done = use_gpu(self.gpu).and_then(|()| self.last.has_passed());
+        let done = done.map_err(|error| format!("the GPU of rank {}: {error}", self.rank))?;
+        Ok(Progress { queued, done })
+    }
+
+    fn abort(&self) {
+        // a call that does not return holds the communicator; it ends with the process
+        let Ok(mut comm) = self.comm.try_lock() else { return };
+        if let Some(OpenComm(open)) = comm.take() {
+            // SAFETY: the communicator is open, and nobody has it any more.
+            let _ = unsafe { (self.library.comm_abort)(open) };
+        }
+    }
+}
+
+/// Replaces `id` with that of rank 0.
+fn broadcast_id(world: &SimpleCommunicator, id: &mut UniqueId) {
+    // sent as bytes: the sign of a `c_char` differs between processors
+    let mut bytes = id.internal.map(|byte| byte as u8);
+    world.process_at_rank(0).broadcast_into(&mut bytes[..]);
+    id.internal = bytes.map(|byte| byte as c_char);
+}
+
+/// For a thread whose communicator was aborted, while another thread ends the job.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Makes work queued on `stream` from now on wait for the work already queued on `other`.
+fn run_after(stream: Stream, other: Stream) {
+    expect_device(Event::record(other).and_then(|event| stream.wait_for(&event)));
+}
+
+/// Address, number of elements and their type.
+fn buffer(tensor: &Tensor) -> (*mut c_void, usize, DataType) {
+    assert!(tensor.is_contiguous(), "a collective takes contiguous tensors");
+    let kind = match tensor.kind() {
+        Kind::Float => DataType::Float32,
+        Kind::Double => DataType::Float64,
         kind => panic!("collectives carry fp32 and f64, not {kind:?}"),
-    }
+    };
+    (tensor.data_ptr(), tensor.numel(), kind)
 }
 
-fn failure_message(call: &str, error: &result::NcclError) -> String {
-    format!("{call}: {:?}\nhint: NCCL_DEBUG=INFO says more", error.0)
-}
-
-/// Ends the job if NCCL failed: the panic hook aborts every rank.
-fn expect_nccl(call: &str, done: &Result<result::NcclStatus, result::NcclError>) {
-    if let Err(error) = done {
-        panic!("{}", failure_message(call, error));
-    }
+/// A failure of CUDA ends the job: the panic hook aborts every rank.
+fn expect_device<T>(result: Result<T, DeviceError>) -> T {
+    result.unwrap_or_else(|error| panic!("streams of the GPU: {error}"))
 }

@@ -3,10 +3,12 @@
 use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 
+use eqr_bench::cluster::agreement::gather;
+use eqr_bench::cluster::host::host;
 use eqr_bench::cluster::watchdog::waiting;
 use eqr_bench::failure::end_now;
 use eqr_models::Collective;
-use eqr_models::collective::OVERLAPPED_BYTES;
+use eqr_models::collective::{NodePlace, OVERLAPPED_BYTES, TransportError};
 use mpi::Threading;
 use mpi::collective::SystemOperation;
 use mpi::topology::{Color, SimpleCommunicator};
@@ -16,7 +18,10 @@ use tch::{Device, Tensor};
 use crate::background::BackgroundSums;
 use crate::calls;
 use crate::cuda_aware::is_cuda_aware;
-use crate::nccl::{self, Nccl};
+use crate::gpu_identity::{GpuIdentity, shared_gpu};
+use crate::nccl::Nccl;
+use crate::nccl_library::{Absence, NcclLibrary};
+use crate::without_nccl;
 
 /// All ranks of the launch, or a group of them.
 pub struct World {
@@ -37,9 +42,32 @@ impl World {
         World { comm, threading, device, nccl: OnceCell::new(), background: OnceCell::new() }
     }
 
-    /// NCCL, for tensors that it can send.
+    /// NCCL, for tensors on the GPU.
     fn nccl(&self, tensor: &Tensor) -> Option<&Nccl> {
-        self.nccl.get().filter(|_| tensor.device().is_cuda() && tensor.is_contiguous())
+        self.nccl.get().filter(|_| tensor.device().is_cuda())
+    }
+
+    /// NCCL's functions, if every rank has them.
+    ///
+    /// # Errors
+    /// A library that some rank was told to use and cannot.
+    fn nccl_library(&self) -> Result<Option<&'static NcclLibrary>, TransportError> {
+        let own = NcclLibrary::load();
+        let absences: Vec<Option<Absence>> = gather(self, &own.err().cloned());
+        let unusable = absences.iter().enumerate().find_map(|(rank, absence)| match absence {
+            Some(Absence::Unusable(text)) => Some(format!("rank {rank}: {text}")),
+            _ => None,
+        });
+        if let Some(text) = unusable {
+            return Err(TransportError::Everywhere(text));
+        }
+        match absences.into_iter().flatten().next() {
+            None => Ok(own.ok()),
+            Some(absence) => {
+                without_nccl::note(&absence);
+                Ok(None)
+            }
+        }
     }
 
     /// Whether `condition` holds on every rank.
@@ -86,15 +114,25 @@ impl Collective for World {
         self.comm.size() as usize
     }
 
-    fn use_device(&self, device: Device) -> Result<(), String> {
+    fn place_on_node(&self) -> NodePlace {
+        let node = self.comm.split_shared(0);
+        NodePlace { rank: node.rank() as usize, ranks: node.size() as usize }
+    }
+
+    fn use_device(&self, device: Device) -> Result<(), TransportError> {
         self.device.set(device);
         // all ranks must make the same choice: a rank that joins waits for the others
-        if self.size() == 1 || !self.all_ranks(device.is_cuda() && nccl::is_available()) {
+        if self.size() == 1 || !self.all_ranks(device.is_cuda()) {
             return Ok(());
         }
         let Device::Cuda(gpu) = device else { return Ok(()) };
+        if let Some(text) = shared_gpu(&gather(self, &GpuIdentity::of(host(), gpu))) {
+            return Err(TransportError::Everywhere(text));
+        }
+        let Some(library) = self.nccl_library()? else { return Ok(()) };
+        let joined = Nccl::join(library, &self.comm, gpu).map_err(TransportError::Here)?;
         // a second call keeps the communicator of the first
-        let _ = self.nccl.set(Nccl::join(&self.comm, gpu)?);
+        let _ = self.nccl.set(joined);
         Ok(())
     }
 
@@ -102,7 +140,7 @@ impl Collective for World {
         let mpi = mpi::environment::library_version().unwrap_or_default();
         let mpi = mpi.lines().next().unwrap_or("MPI").trim_end_matches('\0').to_owned();
         match self.nccl.get() {
-            Some(_) => format!("NCCL {}; {mpi}", nccl::version()),
+            Some(nccl) => format!("NCCL {}; {mpi}", nccl.version()),
             None => mpi,
         }
     }
@@ -164,7 +202,12 @@ impl Collective for World {
 
     fn broadcast(&self, tensor: &mut Tensor) {
         if let Some(nccl) = self.nccl(tensor) {
-            return nccl.broadcast(tensor);
+            let sent = tensor.contiguous();
+            nccl.broadcast(&sent);
+            if sent.data_ptr() != tensor.data_ptr() {
+                tensor.copy_(&sent);
+            }
+            return;
         }
         let sent = readable_by_mpi(tensor);
         waiting(|| calls::broadcast(&self.comm, &sent));

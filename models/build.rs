@@ -1,0 +1,17 @@
+//! Compiles the C++ of `native/` against the headers of the libtorch that tch is built with.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=native/device_stream.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let libtorch = std::env::var_os("LIBTORCH").expect("LIBTORCH is set by .cargo/config.toml");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(PathBuf::from(libtorch).join("include"))
+        .warnings(false) // of libtorch's headers
+        .file("native/device_stream.cpp")
+        .compile("eqr_device_stream");
+}

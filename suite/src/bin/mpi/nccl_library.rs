@@ -1,0 +1,198 @@
+//! NCCL's functions, loaded at run time: no NCCL is needed to build the program, nor on machines without GPUs.
+
+use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+/// The variable that names the library, or turns it off with 0.
+const VARIABLE: &str = "EQR_NCCL";
+
+/// What NVIDIA's packages call the library, and the name for developers.
+const NAMES: [&CStr; 2] = [c"libnccl.so.2", c"libnccl.so"];
+
+/// `ncclUniqueId`: what the ranks of a communicator have in common.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UniqueId {
+    pub internal: [c_char; 128],
+}
+
+/// `ncclComm_t`.
+pub type Comm = *mut c_void;
+
+/// `ncclResult_t`.
+pub type Status = c_int;
+
+/// `ncclSuccess`.
+pub const SUCCESS: Status = 0;
+
+/// `ncclInProgress`: no error, of calls that do not block.
+pub const IN_PROGRESS: Status = 7;
+
+/// `ncclSum`.
+pub const SUM: c_int = 0;
+
+/// `ncclDataType_t`, the kinds that collectives carry.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum DataType {
+    Float32 = 7,
+    Float64 = 8,
+}
+
+type Stream = *mut c_void;
+
+/// The functions that are used, as `nccl.h` declares them.
+pub struct NcclLibrary {
+    pub get_version: unsafe extern "C" fn(*mut c_int) -> Status,
+    pub get_unique_id: unsafe extern "C" fn(*mut UniqueId) -> Status,
+    pub comm_init_rank: unsafe extern "C" fn(*mut Comm, c_int, UniqueId, c_int) -> Status,
+    pub all_reduce:
+        unsafe extern "C" fn(*const c_void, *mut c_void, usize, DataType, c_int, Comm, Stream) -> Status,
+    pub broadcast:
+        unsafe extern "C" fn(*const c_void, *mut c_void, usize, DataType, c_int, Comm, Stream) -> Status,
+    pub all_gather: unsafe extern "C" fn(*const c_void, *mut c_void, usize, DataType, Comm, Stream) -> Status,
+    pub comm_get_async_error: unsafe extern "C" fn(Comm, *mut Status) -> Status,
+    pub comm_abort: unsafe extern "C" fn(Comm) -> Status,
+    pub comm_destroy: unsafe extern "C" fn(Comm) -> Status,
+    get_error_string: unsafe extern "C" fn(Status) -> *const c_char,
+}
+
+/// Why there is no NCCL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Absence {
+    /// `EQR_NCCL=0`.
+    TurnedOff,
+    /// The loader knows no library of that name.
+    NotFound,
+    /// `EQR_NCCL` names what does not load or is not NCCL: the message.
+    Unusable(String),
+}
+
+impl NcclLibrary {
+    /// The library that `EQR_NCCL` names; otherwise the one that libtorch has loaded, or that the loader
+    /// finds. It is loaded once.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn load() -> Result<&'static Self, &'static Absence> {
+        static LOADED: OnceLock<Result<NcclLibrary, Absence>> = OnceLock::new();
+        LOADED.get_or_init(|| Self::open(std::env::var_os(VARIABLE))).as_ref()
+    }
+
+    fn open(variable: Option<OsString>) -> Result<Self, Absence> {
+        match variable.filter(|path| !path.is_empty()) {
+            Some(off) if off == "0" => Err(Absence::TurnedOff),
+            Some(path) => {
+                let name = CString::new(path.as_bytes()).expect("a variable holds no NUL");
+                let hint = "hint: the path of libnccl.so.2; 0 turns NCCL off; unset, it is searched for";
+                let unusable = |text| format!("{VARIABLE}={}: {text}\n{hint}", path.display());
+                let library = open_library(&name, 0).and_then(Self::with_functions_of);
+                library.map_err(|text| Absence::Unusable(unusable(text)))
+            }
+            None => Self::search().ok_or(Absence::NotFound),
+        }
+    }
+
+    fn search() -> Option<Self> {
+        let loaded_by_libtorch = (NAMES[0], libc::RTLD_NOLOAD);
+        let places = [loaded_by_libtorch, (NAMES[0], 0), (NAMES[1], 0)];
+        places
+            .into_iter()
+            .find_map(|(name, mode)| open_library(name, mode).and_then(Self::with_functions_of).ok())
+    }
+
+    fn with_functions_of(handle: Handle) -> Result<Self, String> {
+        // SAFETY: nccl.h of NCCL 2 declares each function with the type of its field.
+        unsafe {
+            Ok(NcclLibrary {
+                get_version: function(&handle, c"ncclGetVersion")?,
+                get_unique_id: function(&handle, c"ncclGetUniqueId")?,
+                comm_init_rank: function(&handle, c"ncclCommInitRank")?,
+                all_reduce: function(&handle, c"ncclAllReduce")?,
+                broadcast: function(&handle, c"ncclBroadcast")?,
+                all_gather: function(&handle, c"ncclAllGather")?,
+                comm_get_async_error: function(&handle, c"ncclCommGetAsyncError")?,
+                comm_abort: function(&handle, c"ncclCommAbort")?,
+                comm_destroy: function(&handle, c"ncclCommDestroy")?,
+                get_error_string: function(&handle, c"ncclGetErrorString")?,
+            })
+        }
+    }
+
+    /// Version, as `2.27.3`.
+    pub fn version(&self) -> String {
+        let mut number = 0;
+        // SAFETY: `number` outlives the call, which writes it.
+        let status = unsafe { (self.get_version)(&raw mut number) };
+        if status != SUCCESS {
+            return "of unknown version".to_owned();
+        }
+        format!("{}.{}.{}", number / 10_000, number / 100 % 100, number % 100)
+    }
+
+    /// `Ok`, or what NCCL says of the failed `call`.
+    ///
+    /// # Errors
+    /// A status that is not success.
+    pub fn check(&self, call: &str, status: Status) -> Result<(), String> {
+        if status == SUCCESS {
+            return Ok(());
+        }
+        // SAFETY: takes any number, and returns a constant NUL-terminated text.
+        let text = unsafe { CStr::from_ptr((self.get_error_string)(status)) }.to_string_lossy();
+        Err(format!("{call}: {text}\nhint: NCCL_DEBUG=INFO says more"))
+    }
+}
+
+/// A loaded library, which stays loaded.
+struct Handle(*mut c_void);
+
+fn open_library(name: &CStr, mode: c_int) -> Result<Handle, String> {
+    // SAFETY: a NUL-terminated name; NCCL's initialisers only register functions.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL | mode) };
+    if handle.is_null() { Err(loader_message()) } else { Ok(Handle(handle)) }
+}
+
+/// # Safety
+/// `F` is the type of the pointer to the function.
+unsafe fn function<F: Copy>(library: &Handle, name: &CStr) -> Result<F, String> {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    // SAFETY: an open library and a NUL-terminated name.
+    let symbol = unsafe { libc::dlsym(library.0, name.as_ptr()) };
+    if symbol.is_null() {
+        return Err(format!("it has no function {}", name.to_string_lossy()));
+    }
+    // SAFETY: the caller vouches for the type, and the sizes are equal.
+    Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&symbol) })
+}
+
+fn loader_message() -> String {
+    // SAFETY: dlerror returns null, or a NUL-terminated message of this thread's last failure.
+    let message = unsafe { libc::dlerror() };
+    if message.is_null() {
+        return "it is not loaded".to_owned();
+    }
+    // SAFETY: as above.
+    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Absence, NcclLibrary};
+
+    fn absence(variable: &str) -> Absence {
+        NcclLibrary::open(Some(variable.into())).err().expect("no NCCL")
+    }
+
+    #[test]
+    fn the_variable_turns_nccl_off_and_what_it_names_must_be_nccl() {
+        assert_eq!(absence("0"), Absence::TurnedOff);
+        let Absence::Unusable(text) = absence("/nowhere/libnccl.so.2") else { panic!("it does not load") };
+        assert!(text.starts_with("EQR_NCCL=/nowhere/libnccl.so.2: ") && text.contains("hint:"), "{text}");
+        let Absence::Unusable(text) = absence("libc.so.6") else { panic!("it is not NCCL") };
+        assert!(text.contains("EQR_NCCL=libc.so.6: it has no function ncclGetVersion"), "{text}");
+    }
+}
