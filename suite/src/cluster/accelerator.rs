@@ -38,7 +38,7 @@ impl Accelerator {
     ///
     /// # Errors
     /// More ranks than GPUs.
-    pub fn device(self, local_rank: usize, local_ranks: usize) -> Result<Device> {
+    fn device(self, local_rank: usize, local_ranks: usize) -> Result<Device> {
         // some launchers set the rank but not the number of ranks
         let local_ranks = local_ranks.max(local_rank + 1);
         match self.gpus {
@@ -50,9 +50,16 @@ impl Accelerator {
         }
     }
 
-    /// The first GPU, or the CPU if there is none.
-    pub fn first_device(self) -> Device {
-        if self.gpus > 0 { FIRST_GPU } else { Device::Cpu }
+    /// This rank's device, by its place on the node: the GPU whose number is the local rank, or the only GPU
+    /// that the launcher left visible.
+    ///
+    /// # Errors
+    /// More ranks than GPUs.
+    pub fn own_device(self) -> Result<Device> {
+        let (local_rank, local_ranks) = local_rank();
+        // a launcher may show each rank only its own GPU
+        let own_gpu = self.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
+        if own_gpu { Ok(FIRST_GPU) } else { self.device(local_rank, local_ranks) }
     }
 
     /// Version of the CUDA runtime, if there is one.
@@ -86,7 +93,7 @@ fn load_cuda() -> Result<bool, String> {
 }
 
 /// Rank of this process within its node, and the number of ranks there, as set by the launcher.
-pub fn local_rank() -> (usize, usize) {
+fn local_rank() -> (usize, usize) {
     let read = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
     let rank = read(&["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"]).unwrap_or(0);
     let size = read(&["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"]).unwrap_or(1);

@@ -4,10 +4,14 @@
 pub mod accelerator;
 pub mod agreement;
 pub mod allocator;
+pub mod compute_options;
 pub mod cores;
+pub mod device_kind;
+pub mod gpu_signs;
 pub mod host;
 pub mod launch;
 pub mod matrix_product;
+pub mod missing_gpu;
 pub mod next_rank;
 pub(crate) mod patience;
 pub mod precision;

@@ -2,14 +2,18 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::anyhow;
+use anyhow::{Result, anyhow, ensure};
 use eqr_models::Collective;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::cluster::accelerator::{Accelerator, FIRST_GPU, local_rank};
-use crate::cluster::agreement::agree;
+use crate::cluster::accelerator::Accelerator;
+use crate::cluster::agreement::{agree, gather};
 use crate::cluster::allocator::keep_freed_memory;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::cores::default_threads;
+use crate::cluster::gpu_signs::GpuSigns;
+use crate::cluster::host::host;
 use crate::cluster::threads::{ensure_available, make_pool};
 use crate::failure::{Failure, Outcome};
 
@@ -28,23 +32,19 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads. The device is the GPU whose number is the local rank, or the only GPU that
-    /// the launcher left visible. If `threads` is unset, this rank uses its fair share of the node's cores.
+    /// Chooses device and threads. All ranks have the same kind of device. If no number of threads is given,
+    /// this rank uses its fair share of the node's cores.
     ///
     /// # Errors
-    /// A libtorch_cuda that does not load, or fewer GPUs than local ranks; threads that cannot be started.
-    pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
+    /// A device that is not there, or of another kind than those of other ranks; threads that cannot be
+    /// started.
+    pub fn start(ranks: &'a dyn Collective, options: ComputeOptions) -> Outcome<Self> {
+        let ComputeOptions { device: kind, threads } = options;
         keep_freed_memory();
-        let accelerator = Accelerator::load().map_err(|text| {
-            let hint = "hint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete";
-            anyhow!("libtorch_cuda.so does not load: {text}\n{hint}")
-        });
-        let accelerator = agree(ranks, accelerator)?;
-        let (local_rank, local_ranks) = local_rank();
-        // a launcher may show each rank only its own GPU
-        let own_gpu = accelerator.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
-        let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(local_rank, local_ranks) };
-        let device = agree(ranks, device)?;
+        let accelerator = agree(ranks, kind.accelerator())?;
+        let device = agree(ranks, kind.choose(accelerator, &GpuSigns::of_this_machine()))?;
+        let of_ranks = gather(ranks, &OwnDevice { is_gpu: device.is_cuda(), host: host() });
+        same_kind(&of_ranks).map_err(Failure::bad_input)?;
         use_device(ranks, device)?;
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
@@ -70,7 +70,46 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// A rank's device, as the other ranks see it.
+#[derive(Serialize, Deserialize)]
+struct OwnDevice {
+    is_gpu: bool,
+    host: String,
+}
+
+/// Checks that either all ranks compute on GPUs or none does.
+fn same_kind(of_ranks: &[OwnDevice]) -> Result<()> {
+    let ranks = |is_gpu: bool| {
+        let of_kind = of_ranks.iter().enumerate().filter(|(_, own)| own.is_gpu == is_gpu);
+        of_kind.map(|(rank, own)| format!("{rank} ({})", own.host)).collect::<Vec<_>>()
+    };
+    let [gpus, cpus] = [true, false].map(ranks);
+    ensure!(
+        gpus.is_empty() || cpus.is_empty(),
+        "ranks have different kinds of devices: a GPU has each of the ranks {}; on the CPU are {}\n\
+         hint: start ranks only where GPUs are visible (`eqr-bench doctor`), or all with --device cpu",
+        gpus.join(", "),
+        cpus.join(", ")
+    );
+    Ok(())
+}
+
 fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
     let failure = |text| Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"));
     ranks.use_device(device).map_err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OwnDevice, same_kind};
+
+    #[test]
+    fn ranks_of_another_kind_are_named() {
+        let own = |is_gpu, host: &str| OwnDevice { is_gpu, host: host.to_owned() };
+        assert!(same_kind(&[own(true, "a"), own(true, "b")]).is_ok());
+        assert!(same_kind(&[own(false, "a")]).is_ok());
+        let mixed = [own(true, "a"), own(false, "b"), own(true, "a"), own(false, "b")];
+        let text = same_kind(&mixed).unwrap_err().to_string();
+        assert!(text.contains("the ranks 0 (a), 2 (a); on the CPU are 1 (b), 3 (b)\nhint: "), "{text}");
+    }
 }

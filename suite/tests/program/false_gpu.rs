@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{PROGRAM, folder, output, run_args, same_losses, stderr, succeeded, tiny_run};
 
 /// The libtorch that the program uses, with the false GPU as its CUDA half.
-static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
+pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let own = std::env::var_os("LIBTORCH").map_or_else(|| repository.join(".libtorch"), PathBuf::from);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("false-gpu");
@@ -43,7 +43,7 @@ static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Runs the program on `devices` false GPUs.
-fn on_gpus(folder: &Path, devices: usize, variables: &[(&str, &str)], args: &[&str]) -> Output {
+pub fn on_gpus(folder: &Path, devices: usize, variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).current_dir(folder).env("LIBTORCH", &*LIBTORCH);
     command.env("EQR_FALSE_GPUS", devices.to_string()).env("EQR_FALSE_GPU_OPEN", "1");

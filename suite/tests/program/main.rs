@@ -11,6 +11,7 @@ mod calibrate;
 mod common;
 mod compare;
 mod data_sets;
+mod device_choice;
 mod divergence;
 mod documents;
 mod dry_run;
