@@ -1,6 +1,8 @@
 //! What a batch needs on the device beside its images, sent in one copy. A copy of its own for each small
 //! array would make the device wait for the host every time.
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind, Tensor};
 
 /// Arrays of numbers, one after the other, on the host.
@@ -21,6 +23,8 @@ pub struct Slot {
 pub struct DeviceNumbers {
     /// (n), f64.
     all: Tensor,
+    /// The same in float32, in which most arrays are wanted; made at the first use.
+    floats: OnceCell<Tensor>,
 }
 
 impl HostNumbers {
@@ -46,7 +50,8 @@ impl HostNumbers {
 
     /// Copies all arrays to `device`.
     pub fn on_device(&self, device: Device) -> DeviceNumbers {
-        DeviceNumbers { all: queued(&Tensor::from_slice(&self.values), device) }
+        let all = queued(&Tensor::from_slice(&self.values), device);
+        DeviceNumbers { all, floats: OnceCell::new() }
     }
 }
 
@@ -54,7 +59,11 @@ impl DeviceNumbers {
     /// The array in `slot`, as numbers of `kind`.
     pub fn get(&self, slot: &Slot, kind: Kind) -> Tensor {
         let length = slot.shape.iter().product();
-        self.all.narrow(0, slot.start, length).to_kind(kind).view(slot.shape.as_slice())
+        let all = match kind {
+            Kind::Float => self.floats.get_or_init(|| self.all.to_kind(kind)),
+            _ => &self.all,
+        };
+        all.narrow(0, slot.start, length).to_kind(kind).view(slot.shape.as_slice())
     }
 }
 

@@ -22,6 +22,7 @@ mod external_rows;
 mod false_gpu;
 mod feature_files;
 mod fetch;
+mod gpu_budget;
 mod hostile;
 mod integrity;
 mod interruptions;
