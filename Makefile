@@ -7,6 +7,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export MPI ?= 1
 # Number of ranks of `make bench`, and further options of mpirun (the default is in scripts/bench.sh).
 export NP ?= 2
+# The Python of `make test-cuda-libs`, whose torch has CUDA.
+PYTHON ?= python3
 # Where `make install` puts the program; ~/.local by default.
 export PREFIX
 export MPIFLAGS
@@ -15,7 +17,7 @@ export MPIFLAGS
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features --features onnx)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench install uninstall bundle test test-full test-slurm lint clean
+.PHONY: help setup build bench install uninstall bundle test test-full test-cuda-libs test-slurm lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,6 +56,12 @@ test: lint ## set up, lint, all tests (what CI runs)
 test-full: export EQR_TEST_FULL = 1
 test-full: test ## all tests, with long trainings, and the fuzz targets
 	scripts/fuzz.sh
+
+test-cuda-libs: export EQR_TEST_CUDA_PYTHON = $(PYTHON)
+test-cuda-libs: build ## the real CUDA half of libtorch and NCCL, from the torch of PYTHON (python3), without a GPU
+	cargo test --release -p eqr-bench $(FEATURES) --test program cuda_libraries
+	EQR_NCCL=$$($(PYTHON) -c "import nvidia.nccl as n; print(n.__path__[0] + '/lib/libnccl.so.2')") \
+		cargo test --release -p eqr-bench $(FEATURES) --bin eqr-bench-mpi the_real_library
 
 test-slurm: build ## the job scripts under a Slurm of one node (as root; installs slurm-wlm)
 	@scripts/test-slurm.sh

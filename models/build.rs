@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=native/device_stream.cpp");
+    println!("cargo:rerun-if-changed=native");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = std::env::var_os("LIBTORCH").expect("LIBTORCH is set by .cargo/config.toml");
     cc::Build::new()
@@ -12,6 +12,7 @@ fn main() {
         .std("c++17")
         .include(PathBuf::from(libtorch).join("include"))
         .warnings(false) // of libtorch's headers
+        .file("native/device_settings.cpp")
         .file("native/device_stream.cpp")
-        .compile("eqr_device_stream");
+        .compile("eqr_native");
 }

@@ -25,7 +25,8 @@ timed() {
 
 # shellcheck disable=SC2329  # called by timed
 quickstart() {
-    local program=(target/release/eqr-bench run quickstart --out "$OUT") flags=${MPIFLAGS:-}
+    # sized for a CPU, and on several ranks of a machine with one GPU
+    local program=(target/release/eqr-bench run quickstart --out "$OUT" --device cpu) flags=${MPIFLAGS:-}
     if ! scripts/setup.sh has-mpi; then
         echo "note: built without MPI; running as one process"
         announced "${program[@]}"
@@ -51,7 +52,7 @@ quickstart() {
 announced() {
     echo "The quickstart renders objects, trains encoders on them and probes what they know of rotation and color."
     echo "A training step is timed for two seconds:"
-    "$@" --dry-run --device cpu | grep -v '^[a-z0-9-]*-seed[0-9]* '
+    "$@" --dry-run --estimate-for cpu | grep -v '^[a-z0-9-]*-seed[0-9]* '
     echo "+ $*"
     "$@"
 }

@@ -8,6 +8,7 @@
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use
 //! - [`sources`]: the official layout of each published data set; [`fetch`]: downloading it
 //! - [`pack`]: data sets as HDF5 files; [`dataset`]: the same in memory; [`packing`]: from a source to a pack
+//! - [`host_numbers`]: what a batch needs on the device, in one copy
 //! - [`transforms`], [`targets`], `view_pairs`, `known_images`, [`loader`], [`prefetch`]: training input
 //! - [`scene`], [`solids`]: the 3D renderer and the data set that it generates
 //! - [`show`]: pictures of a pack
@@ -20,6 +21,7 @@ pub mod error;
 pub mod fetch;
 pub mod file_kind;
 mod formats;
+pub mod host_numbers;
 pub mod images;
 pub mod known_images;
 pub mod loader;
@@ -40,6 +42,7 @@ pub mod view_pairs;
 pub use dataset::{Dataset, Split};
 pub use error::{Error, Result};
 pub use file_kind::FileKind;
+pub use host_numbers::{DeviceNumbers, HostNumbers, Slot, queued};
 pub use known_images::{known_image_count, known_images};
 pub use loader::Loader;
 pub use pack::{Pack, PackedSplit};

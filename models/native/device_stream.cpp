@@ -1,14 +1,13 @@
 // Streams and events of a GPU, which tch lacks. Only libc10's registry of devices is asked, so this links
-// against a libtorch without its CUDA half. A function returns null, or a message to be freed by
-// `eqr_free_message`.
+// against a libtorch without its CUDA half.
 
 #include <ATen/core/TensorBase.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <exception>
+
+#include "message.h"
 
 namespace {
 
@@ -22,21 +21,6 @@ c10::impl::VirtualGuardImpl devices() { return c10::impl::VirtualGuardImpl(Devic
 Device device(int gpu) { return Device(DeviceType::CUDA, static_cast<c10::DeviceIndex>(gpu)); }
 
 Stream stream(int gpu, int64_t id) { return Stream(Stream::UNSAFE, device(gpu), id); }
-
-// No exception crosses into Rust.
-template <typename Call>
-char* message_of(Call call) {
-  try {
-    call();
-    return nullptr;
-  } catch (const c10::Error& error) {
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("unknown exception");
-  }
-}
 
 }  // namespace
 

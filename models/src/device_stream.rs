@@ -2,14 +2,11 @@
 //!
 //! They work once libtorch's CUDA half is loaded; before that, every call is an error.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 use tch::Tensor;
 
-/// The message of libtorch or CUDA.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DeviceError(String);
+use crate::device_error::{DeviceError, outcome};
 
 /// A queue of work on a GPU. Work in one stream runs in order; work in different streams runs concurrently,
 /// unless one waits for an event of the other.
@@ -142,21 +139,8 @@ fn index(gpu: usize) -> c_int {
     c_int::try_from(gpu).unwrap_or(c_int::MAX)
 }
 
-/// The result of a function of `native/device_stream.cpp`.
-fn outcome(message: *mut c_char) -> Result<(), DeviceError> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a message is NUL-terminated.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    // SAFETY: the text is a copy, and the message is not used after this.
-    unsafe { eqr_free_message(message) };
-    Err(DeviceError(text))
-}
-
 // of native/device_stream.cpp
 unsafe extern "C" {
-    fn eqr_free_message(message: *mut c_char);
     fn eqr_use_gpu(gpu: c_int) -> *mut c_char;
     fn eqr_stream_new(gpu: c_int, id: *mut i64) -> *mut c_char;
     fn eqr_stream_current(gpu: c_int, id: *mut i64) -> *mut c_char;

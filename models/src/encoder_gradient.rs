@@ -62,9 +62,11 @@ pub fn encoder_gradient_norms(
             }
         }
     }
-    let norm = |(name, sum): (&'static str, &mut Tensor)| {
+    let norm = |sum: &mut Tensor| {
         cluster.all_reduce_sum(sum);
-        (name, sum.norm().double_value(&[]))
+        sum.norm().to_kind(Kind::Double)
     };
-    names.into_iter().zip(&mut sums).map(norm).collect()
+    // read together, because the device must be waited for
+    let norms = Tensor::stack(&sums.iter_mut().map(norm).collect::<Vec<_>>(), 0);
+    names.into_iter().zip(Vec::<f64>::try_from(norms).expect("a row of numbers")).collect()
 }

@@ -10,6 +10,8 @@ pub mod arena;
 pub mod collective;
 mod compute;
 pub mod decoder;
+pub mod device_error;
+pub mod device_settings;
 pub mod device_stream;
 mod encoder_gradient;
 pub mod encoders;

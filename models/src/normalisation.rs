@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Mean and standard deviation of each channel, for pixels in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +30,13 @@ impl Normalisation {
     }
 }
 
+/// The values (3, 1, 1), written by the device itself: a copy from the host would make it wait.
 fn channel_wise(values: &[f32; 3], device: Device) -> Tensor {
-    Tensor::from_slice(values).view([3, 1, 1]).to_device(device)
+    let channels = Tensor::empty([3, 1, 1], (Kind::Float, device));
+    for (channel, &value) in (0..).zip(values) {
+        let _ = channels.get(channel).fill_(f64::from(value));
+    }
+    channels
 }
 
 impl fmt::Display for Normalisation {

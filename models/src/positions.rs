@@ -1,5 +1,7 @@
 //! Position embeddings of a square token map.
 
+use std::cell::RefCell;
+
 use tch::{Kind, Tensor};
 
 /// Sine-cosine positions of a `grid` x `grid` token map, row by row: grid² · dim values, dim divisible by 4.
@@ -19,10 +21,35 @@ pub fn sine_cosine(grid: i64, dim: i64) -> Vec<f64> {
     values
 }
 
-/// [`sine_cosine`] as a tensor (1, grid², dim) of the kind and on the device of `like`.
-pub fn sine_cosine_map(grid: i64, dim: i64, like: &Tensor) -> Tensor {
-    let positions = Tensor::from_slice(&sine_cosine(grid, dim)).view([1, grid * grid, dim]);
-    positions.to_device(like.device()).to_kind(like.kind())
+/// The sine-cosine positions of a token map as tensors. Each is made at its first use and kept, because its
+/// copy to a device makes the device wait for the host.
+#[derive(Debug)]
+pub(crate) struct SineCosineMap {
+    grid: i64,
+    dim: i64,
+    /// For every kind and device that has been asked for.
+    made: RefCell<Vec<Tensor>>,
+}
+
+impl SineCosineMap {
+    /// Positions of a `grid` x `grid` map of width `dim`, divisible by 4.
+    pub(crate) fn new(grid: i64, dim: i64) -> SineCosineMap {
+        SineCosineMap { grid, dim, made: RefCell::default() }
+    }
+
+    /// (1, grid², dim) of the kind and on the device of `like`.
+    pub(crate) fn like(&self, like: &Tensor) -> Tensor {
+        let fits = |map: &&Tensor| (map.kind(), map.device()) == (like.kind(), like.device());
+        let mut made = self.made.borrow_mut();
+        if let Some(map) = made.iter().find(fits) {
+            return map.shallow_clone();
+        }
+        let values = Tensor::from_slice(&sine_cosine(self.grid, self.dim));
+        let map =
+            values.view([1, self.grid * self.grid, self.dim]).to_kind(like.kind()).to_device(like.device());
+        made.push(map.shallow_clone());
+        map
+    }
 }
 
 /// Resizes the learned position embedding (1, 1 + g², dim) of a class token and a square token map to a
@@ -57,6 +84,17 @@ pub fn resized_map(positions: &Tensor, grid: i64) -> Tensor {
 mod tests {
     use super::*;
     use tch::Device;
+
+    #[test]
+    fn positions_are_made_once_for_each_kind() {
+        let map = SineCosineMap::new(3, 8);
+        let [float, double] = [Kind::Float, Kind::Double].map(|kind| Tensor::zeros([1], (kind, Device::Cpu)));
+        let made = map.like(&double);
+        assert_eq!(made, Tensor::from_slice(&sine_cosine(3, 8)).view([1, 9, 8]));
+        assert_eq!(map.like(&float), made.to_kind(Kind::Float));
+        assert_eq!(map.like(&double).data_ptr(), made.data_ptr());
+        assert_eq!(map.made.borrow().len(), 2);
+    }
 
     #[test]
     fn another_grid_keeps_the_class_token_and_a_constant_map() {

@@ -107,12 +107,12 @@ impl Lbfgs {
             (self.value, self.gradient) = (value, Some(gradient));
             return self.set_direction(curvature, small);
         };
-        if !self.acceptable(value, &gradient) {
+        let (s, y) = (&self.direction * self.step, &gradient - previous);
+        let [slope, product, ss, yy] = dots([(&gradient, &self.direction), (&s, &y), (&s, &s), (&y, &y)]);
+        if !self.acceptable(value, slope) {
             return self.refuse(value, curvature, small);
         }
-        let (s, y) = (&self.direction * self.step, &gradient - previous);
-        let product = dot(&s, &y);
-        if product > 1e-10 * (dot(&s, &s) * dot(&y, &y)).sqrt() {
+        if product > 1e-10 * (ss * yy).sqrt() {
             if self.pairs.len() == MEMORY {
                 self.pairs.pop_front();
             }
@@ -124,10 +124,11 @@ impl Lbfgs {
         self.set_direction(curvature, small);
     }
 
-    fn acceptable(&self, value: f64, gradient: &Tensor) -> bool {
+    /// Whether the trial step is good enough; `slope` is that along the direction at its end.
+    fn acceptable(&self, value: f64, slope: f64) -> bool {
         let enough = value <= self.value + ARMIJO * self.step * self.slope;
         let level = value <= self.value + ROUNDING * self.value.abs();
-        enough || level && dot(gradient, &self.direction) <= (2.0 * ARMIJO - 1.0) * self.slope
+        enough || level && slope <= (2.0 * ARMIJO - 1.0) * self.slope
     }
 
     /// Shortens the step to the minimum of the parabola through both values and the slope, limited to between
@@ -149,25 +150,25 @@ impl Lbfgs {
         self.step *= factor;
     }
 
-    /// Sets the next direction, -Hg, by the two-loop recursion.
+    /// Sets the next direction, -Hg, by the two-loop recursion. Its factors stay on the device, which would
+    /// have to be waited for to read each of them.
     fn set_direction(&mut self, curvature: &Tensor, small: f64) {
         let gradient = self.gradient.as_ref().expect("set by the first update");
         let mut direction = -gradient;
         let mut shares = Vec::with_capacity(self.pairs.len());
         for Pair { s, y, inverse } in self.pairs.iter().rev() {
-            let share = inverse * dot(s, &direction);
-            direction -= y * share;
+            let share = dot(s, &direction) * *inverse;
+            direction -= y * &share;
             shares.push(share);
         }
-        let scale = self
-            .pairs
-            .back()
-            .map_or(1.0, |Pair { y, inverse, .. }| 1.0 / (inverse * dot(y, &(y / curvature))));
-        direction = direction * scale / curvature;
-        for (Pair { s, y, inverse }, share) in self.pairs.iter().zip(shares.into_iter().rev()) {
-            direction += s * (share - inverse * dot(y, &direction));
+        if let Some(Pair { y, inverse, .. }) = self.pairs.back() {
+            direction *= (dot(y, &(y / curvature)) * *inverse).reciprocal();
         }
-        self.slope = dot(gradient, &direction);
+        direction /= curvature;
+        for (Pair { s, y, inverse }, share) in self.pairs.iter().zip(shares.into_iter().rev()) {
+            direction += s * (share - dot(y, &direction) * *inverse);
+        }
+        [self.slope] = dots([(gradient, &direction)]);
         self.direction = direction;
         (self.step, self.refusals) = (1.0, 0);
         self.calm = if -self.slope / 2.0 <= small { self.calm + 1 } else { 0 };
@@ -177,8 +178,15 @@ impl Lbfgs {
     }
 }
 
-fn dot(a: &Tensor, b: &Tensor) -> f64 {
-    a.dot(b).double_value(&[])
+/// A product of two vectors as a number on their device, f64 without dimensions.
+fn dot(a: &Tensor, b: &Tensor) -> Tensor {
+    a.dot(b).to_kind(Kind::Double)
+}
+
+/// Products of vectors, read together.
+fn dots<const N: usize>(vectors: [(&Tensor, &Tensor); N]) -> [f64; N] {
+    let products = Tensor::stack(&vectors.map(|(a, b)| dot(a, b)), 0);
+    Vec::<f64>::try_from(products).expect("a row of numbers").try_into().expect("one for each product")
 }
 
 #[cfg(test)]

@@ -78,28 +78,33 @@ impl Objective {
             points.iter().map(|p| p.view([-1, self.classes]).to_kind(Kind::Float)).collect();
         let sums = self.sums(&Tensor::cat(&columns, 1), problems);
         let rows = self.x.size()[0] as f64;
-        (0..points.len())
-            .map(|g| {
-                let lambda = lambdas[g];
-                let point = points[g].view([-1, self.classes]);
-                let slope = (&point * &self.penalised) * lambda;
-                let penalty = 0.5 * (&slope * &point).sum(Kind::Double).double_value(&[]);
-                let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
-                // the mean over the classes of p (1 - p), estimated by the mean of `missed` over rows and
-                // classes, which is close to it at the start
-                let bend =
-                    sums.missed.double_value(&[g as i64]).max(1e-6 * rows) / (rows * self.classes as f64);
-                let curvature = &self.weight * bend + &self.penalised * lambda;
-                // along an axis without variance, almost no penalty is no curvature in float32
-                let curvature = curvature.maximum(&(curvature.max() * LEAST_CURVATURE));
-                Evaluation {
-                    value: sums.loss.double_value(&[g as i64]) + penalty,
-                    penalty,
-                    gradient: (gradient.to_kind(Kind::Double) + slope).to_kind(Kind::Float).reshape([-1]),
-                    curvature: curvature.to_kind(Kind::Float).expand([-1, self.classes], false).reshape([-1]),
-                }
-            })
-            .collect()
+        let points: Vec<Tensor> = points.iter().map(|point| point.view([-1, self.classes])).collect();
+        let slopes: Vec<Tensor> =
+            points.iter().zip(lambdas).map(|(point, &lambda)| (point * &self.penalised) * lambda).collect();
+        let squares = slopes.iter().zip(&points).map(|(slope, point)| (slope * point).sum(Kind::Double));
+        let squares = Tensor::stack(&squares.collect::<Vec<_>>(), 0);
+        // read together, because the device must be waited for
+        let numbers = Tensor::cat(&[&sums.loss, &sums.missed, &squares], 0);
+        let numbers: Vec<f64> = Vec::try_from(numbers).expect("a row of numbers");
+        let of_problem = |g: usize| [0, 1, 2].map(|row| numbers[row * points.len() + g]);
+        let evaluation = |(g, slope): (usize, Tensor)| {
+            let [loss, missed, square] = of_problem(g);
+            let penalty = 0.5 * square;
+            let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
+            // the mean over the classes of p (1 - p), estimated by the mean of `missed` over rows and
+            // classes, which is close to it at the start
+            let bend = missed.max(1e-6 * rows) / (rows * self.classes as f64);
+            let curvature = &self.weight * bend + &self.penalised * lambdas[g];
+            // along an axis without variance, almost no penalty is no curvature in float32
+            let curvature = curvature.maximum(&(curvature.max() * LEAST_CURVATURE));
+            Evaluation {
+                value: loss + penalty,
+                penalty,
+                gradient: (gradient.to_kind(Kind::Double) + slope).to_kind(Kind::Float).reshape([-1]),
+                curvature: curvature.to_kind(Kind::Float).expand([-1, self.classes], false).reshape([-1]),
+            }
+        };
+        slopes.into_iter().enumerate().map(evaluation).collect()
     }
 
     /// Sums over the rows for weights (D + 1, G C).

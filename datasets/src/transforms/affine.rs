@@ -3,25 +3,38 @@
 use tch::Tensor;
 
 use super::border::Border;
-use super::draws::{Crop, Draw, Draws, host_tensor};
-use super::first_view::FirstView;
+use super::draws::{Crop, Draw, Draws};
+use super::frame::Frame;
+use crate::host_numbers::{DeviceNumbers, HostNumbers, Slot};
 
 /// libtorch's number for the bilinear mode of grid_sampler.
 const BILINEAR: i64 = 0;
 
-/// View 1, flipped, cropped, rotated and shifted: (N, 3, H, W).
-pub(super) fn resample(view1: &FirstView, draws: &Draws, border: Border) -> Tensor {
-    if draws.all(is_identity) {
-        return view1.pixels();
+/// The resampling of a batch.
+#[derive(Debug)]
+pub(super) struct Resampling {
+    /// Where each image of view 2 lies in the field, (N, 2, 3).
+    theta: Slot,
+}
+
+impl Resampling {
+    /// `None` if the geometric parameters of every image are the identity.
+    pub fn new(draws: &Draws, frame: Frame, numbers: &mut HostNumbers) -> Option<Resampling> {
+        let [height, width] = frame.size;
+        let (aspect, ratio) = (width as f64 / height as f64, frame.ratio());
+        let theta = draws.each.iter().flat_map(|draw| source_of_output(draw, aspect, ratio));
+        let shape = [draws.len() as i64, 2, 3];
+        (!draws.all(is_identity)).then(|| Resampling { theta: numbers.push(&shape, theta) })
     }
-    let (field, ratio) = view1.field();
-    let shape = view1.shape();
-    let [n, _, height, width] = shape;
-    let aspect = width as f64 / height as f64;
-    let theta: Vec<f64> = draws.each.iter().flat_map(|draw| source_of_output(draw, aspect, ratio)).collect();
-    let theta = host_tensor(&theta, &[n, 2, 3], field);
-    let grid = Tensor::affine_grid_generator(&theta, shape, false);
-    field.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
+
+    /// View 1, flipped, cropped, rotated and shifted: a field (N, 3, H', W') -> (N, 3, H, W).
+    pub fn of(&self, field: &Tensor, frame: Frame, border: Border, numbers: &DeviceNumbers) -> Tensor {
+        let (images, channels, ..) = field.size4().expect("a field is (N, 3, H', W')");
+        let [height, width] = frame.size;
+        let theta = numbers.get(&self.theta, field.kind());
+        let grid = Tensor::affine_grid_generator(&theta, [images, channels, height, width], false);
+        field.grid_sampler(&grid, BILINEAR, border.padding_mode(), false)
+    }
 }
 
 /// Whether the geometric parameters of `draw` are the identity.

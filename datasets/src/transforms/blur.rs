@@ -1,29 +1,43 @@
 //! Separable Gaussian blur with a separate width for each image.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use super::draws::{Draw, Draws, host_tensor};
+use super::draws::{Draw, Draws};
 use super::separable;
+use crate::host_numbers::{DeviceNumbers, HostNumbers, Slot};
 
-/// Blurs `images` (N, 3, H, W). They are mirrored at their border pixels, as in torchvision.
-///
-/// The kernel of an image has 2 ceil(3 sigma) + 1 taps, but at most 2 min(H, W) - 1, so that one reflection
-/// is enough. A sigma of 0 leaves the image unchanged.
-pub(super) fn gaussian(images: &Tensor, draws: &Draws) -> Tensor {
-    if draws.all(|draw| draw.sigma == Draw::IDENTITY.sigma) {
-        return images.shallow_clone();
+/// The kernels of a batch.
+#[derive(Debug)]
+pub(super) struct Blur {
+    /// Half kernels (N, taps). The last column is 0, for all taps outside the kernel.
+    table: Slot,
+}
+
+impl Blur {
+    /// Kernels for images of this height and width. That of an image has 2 ceil(3 sigma) + 1 taps, but at
+    /// most 2 min(H, W) - 1, so that one reflection is enough. `None` if no image is blurred.
+    pub fn new(draws: &Draws, [height, width]: [i64; 2], numbers: &mut HostNumbers) -> Option<Blur> {
+        if draws.all(|draw| draw.sigma == Draw::IDENTITY.sigma) {
+            return None;
+        }
+        let half_kernels: Vec<Vec<f64>> =
+            draws.each.iter().map(|draw| half_kernel(draw.sigma, height.min(width) as usize - 1)).collect();
+        let taps = half_kernels.iter().map(Vec::len).max().unwrap_or(1) + 1;
+        let padded = half_kernels
+            .iter()
+            .flat_map(|half| half.iter().copied().chain(std::iter::repeat(0.0)).take(taps));
+        Some(Blur { table: numbers.push(&[draws.len() as i64, taps as i64], padded) })
     }
-    let (n, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
-    let half_kernels: Vec<Vec<f64>> =
-        draws.each.iter().map(|draw| half_kernel(draw.sigma, height.min(width) as usize - 1)).collect();
-    // one column more than the longest half kernel: a zero for all taps outside the kernel
-    let taps = half_kernels.iter().map(Vec::len).max().unwrap_or(1) + 1;
-    let padded =
-        half_kernels.iter().flat_map(|half| half.iter().copied().chain(std::iter::repeat(0.0)).take(taps));
-    let table = host_tensor(&padded.collect::<Vec<f64>>(), &[n, taps as i64], images);
-    let columns = blur_matrices(&table, height);
-    let rows = if width == height { columns.shallow_clone() } else { blur_matrices(&table, width) };
-    separable::apply(images, &columns, &rows)
+
+    /// Blurs `images` (N, 3, H, W). They are mirrored at their border pixels, as in torchvision. A sigma of 0
+    /// leaves an image unchanged.
+    pub fn of(&self, images: &Tensor, numbers: &DeviceNumbers) -> Tensor {
+        let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+        let table = numbers.get(&self.table, images.kind());
+        let columns = blur_matrices(&table, height);
+        let rows = if width == height { columns.shallow_clone() } else { blur_matrices(&table, width) };
+        separable::apply(images, &columns, &rows)
+    }
 }
 
 /// The centre tap of a normalised Gaussian kernel and the taps on one side.
@@ -44,19 +58,14 @@ fn half_kernel(sigma: f64, largest_radius: usize) -> Vec<f64> {
 /// image 2 (side - 1) - j beyond the last pixel.
 fn blur_matrices(table: &Tensor, side: i64) -> Tensor {
     let (n, taps) = table.size2().expect("(N, taps)");
-    let tap_at = |distance: i64| distance.min(taps - 1);
-    let last = side - 1;
-    let mut index = Vec::with_capacity((3 * side * side) as usize);
-    for copy in 0..3 {
-        for i in 0..side {
-            index.extend((0..side).map(|j| match copy {
-                0 => tap_at((i - j).abs()),
-                1 if j > 0 => tap_at(i + j),
-                2 if j < last => tap_at(2 * last - i - j),
-                _ => taps - 1,
-            }));
-        }
-    }
-    let index = Tensor::from_slice(&index).to_device(table.device());
+    let (last, outside) = (side - 1, taps - 1);
+    let pixels = Tensor::arange(side, (Kind::Int64, table.device()));
+    let (i, j) = (pixels.unsqueeze(1), pixels.unsqueeze(0));
+    let distances = [
+        (&i - &j).abs(),
+        (&i + &j).masked_fill(&j.eq(0), outside),
+        (2 * last - &i - &j).masked_fill(&j.eq(last), outside),
+    ];
+    let index = Tensor::stack(&distances, 0).clamp_max(outside).view([-1]);
     table.index_select(1, &index).view([n, 3, side, side]).sum_dim_intlist(1, false, None)
 }

@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::draws::{Draw, Draws};
+use crate::host_numbers::{DeviceNumbers, HostNumbers, Slot};
 
 /// Weights of red, green and blue in grey (ITU-R 601-2, as rounded by torchvision).
 const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
@@ -10,23 +11,48 @@ const GREY: [f64; 3] = [0.2989, 0.587, 0.114];
 /// Minimum divisor in place of a chroma of 0, as in grey pixels. It is far below one step of 8-bit colour.
 const SMALLEST_CHROMA: f64 = 1e-6;
 
-/// Changes brightness, contrast, saturation and hue of `images` (N, 3, H, W), in this order.
-pub(super) fn jitter(images: &Tensor, draws: &Draws) -> Tensor {
-    let mut out = images.shallow_clone();
-    if !draws.all(|draw| draw.brightness == Draw::IDENTITY.brightness) {
-        out = clamped(&out * draws.column(&out, |draw| draw.brightness));
+/// The factors of a batch, (N, 1, 1, 1) each; `None` for those that change no image.
+#[derive(Debug)]
+pub(super) struct Jitter {
+    brightness: Option<Slot>,
+    contrast: Option<Slot>,
+    saturation: Option<Slot>,
+    hue: Option<Slot>,
+}
+
+impl Jitter {
+    pub fn new(draws: &Draws, numbers: &mut HostNumbers) -> Jitter {
+        let mut factors = |quantity: fn(&Draw) -> f64| {
+            let changes = !draws.all(|draw| quantity(draw) == quantity(&Draw::IDENTITY));
+            changes.then(|| numbers.push(&[draws.len() as i64, 1, 1, 1], draws.each.iter().map(quantity)))
+        };
+        Jitter {
+            brightness: factors(|draw| draw.brightness),
+            contrast: factors(|draw| draw.contrast),
+            saturation: factors(|draw| draw.saturation),
+            hue: factors(|draw| draw.hue),
+        }
     }
-    if !draws.all(|draw| draw.contrast == Draw::IDENTITY.contrast) {
-        let mean = grey(&out).mean_dim(&[2i64, 3][..], true, None);
-        out = blend(&out, &mean, &draws.column(&out, |draw| draw.contrast));
+
+    /// Changes brightness, contrast, saturation and hue of `images` (N, 3, H, W), in this order.
+    pub fn of(&self, images: &Tensor, numbers: &DeviceNumbers) -> Tensor {
+        let factors = |slot: &Option<Slot>| slot.as_ref().map(|slot| numbers.get(slot, images.kind()));
+        let mut out = images.shallow_clone();
+        if let Some(brightness) = factors(&self.brightness) {
+            out = clamped(&out * brightness);
+        }
+        if let Some(contrast) = factors(&self.contrast) {
+            let mean = grey(&out).mean_dim(&[2i64, 3][..], true, None);
+            out = blend(&out, &mean, &contrast);
+        }
+        if let Some(saturation) = factors(&self.saturation) {
+            out = blend(&out, &grey(&out), &saturation);
+        }
+        if let Some(hue) = factors(&self.hue) {
+            out = shift_hue(&out, &hue);
+        }
+        out
     }
-    if !draws.all(|draw| draw.saturation == Draw::IDENTITY.saturation) {
-        out = blend(&out, &grey(&out), &draws.column(&out, |draw| draw.saturation));
-    }
-    if !draws.all(|draw| draw.hue == Draw::IDENTITY.hue) {
-        out = shift_hue(&out, &draws.column(&out, |draw| draw.hue));
-    }
-    out
 }
 
 /// Splits `images` into three channels (N, 1, H, W).

@@ -2,7 +2,6 @@
 
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
-use tch::Tensor;
 
 use super::ranges::Ranges;
 use super::shift::Shift;
@@ -343,17 +342,6 @@ impl Draws {
     pub(super) fn all(&self, identity: impl Fn(&Draw) -> bool) -> bool {
         self.each.iter().all(identity)
     }
-
-    /// One quantity of every image as a tensor (N, 1, 1, 1), with the type and device of `like`.
-    pub(super) fn column(&self, like: &Tensor, quantity: impl Fn(&Draw) -> f64) -> Tensor {
-        let values: Vec<f64> = self.each.iter().map(quantity).collect();
-        host_tensor(&values, &[self.len() as i64, 1, 1, 1], like)
-    }
-}
-
-/// `values` as a tensor of this shape, with the type and device of `like`.
-pub(super) fn host_tensor(values: &[f64], shape: &[i64], like: &Tensor) -> Tensor {
-    Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device()).view(shape)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use tch::Tensor;
 
 use super::border::Border;
 use super::draws::Draws;
-use super::{affine, blur, color};
+use super::frame::Frame;
+use super::second_view::SecondView;
+use crate::host_numbers::{DeviceNumbers, HostNumbers};
 
 /// View 1 of a batch. With [`Border::Window`], also the surroundings that view 2 may show.
 #[derive(Debug)]
@@ -32,42 +34,24 @@ impl FirstView {
 
     /// The pixels of view 1, (N, 3, H, W).
     pub fn pixels(&self) -> Tensor {
-        let [_, _, height, width] = self.field_shape();
-        let [rows, columns] = self.size;
-        self.field.narrow(2, (height - rows) / 2, rows).narrow(3, (width - columns) / 2, columns).contiguous()
+        self.frame().middle(&self.field)
     }
 
-    /// View 2 (N, 3, H, W): view 1 transformed by `draws` (one per image).
-    ///
-    /// Order: first flip, crop, rotation and translation as one bilinear resampling, then color, then blur. A
-    /// stage is skipped if its parameters are the identity for every image of the batch, so that identity
-    /// parameters change nothing. `border` decides what view 2 shows beyond the surroundings.
+    /// View 2 (N, 3, H, W): view 1 transformed by `draws` (one per image), as [`SecondView::new`] says.
     pub fn transformed(&self, draws: &Draws, border: Border) -> Tensor {
-        let [images, channels, ..] = self.field_shape();
-        assert!(images as usize == draws.len() && channels == 3, "{images} images for {} draws", draws.len());
-        tch::no_grad(|| {
-            let view2 = affine::resample(self, draws, border);
-            let view2 = color::jitter(&view2, draws);
-            let view2 = blur::gaussian(&view2, draws);
-            // if every stage was skipped, view 2 still shares its memory with view 1
-            if view2.data_ptr() == self.field.data_ptr() { view2.copy() } else { view2 }
-        })
+        let mut numbers = HostNumbers::default();
+        let second = SecondView::new(draws, self.frame(), border, &mut numbers);
+        self.seen(&second, &numbers.on_device(self.field.device()))
     }
 
-    /// The field, and its width and height relative to view 1.
-    pub(super) fn field(&self) -> (&Tensor, [f64; 2]) {
-        let [_, _, height, width] = self.field_shape();
-        (&self.field, [width as f64 / self.size[1] as f64, height as f64 / self.size[0] as f64])
+    /// View 2 (N, 3, H, W) as it was planned for a view 1 of these sizes.
+    pub fn seen(&self, second: &SecondView, numbers: &DeviceNumbers) -> Tensor {
+        second.of(&self.field, self.frame(), numbers)
     }
 
-    /// The shape of each view.
-    pub(super) fn shape(&self) -> [i64; 4] {
-        let [images, channels, ..] = self.field_shape();
-        [images, channels, self.size[0], self.size[1]]
-    }
-
-    fn field_shape(&self) -> [i64; 4] {
-        let (images, channels, height, width) = self.field.size4().expect("checked by both constructors");
-        [images, channels, height, width]
+    /// The sizes of view 1 and its field.
+    pub fn frame(&self) -> Frame {
+        let (_, _, height, width) = self.field.size4().expect("checked by both constructors");
+        Frame { size: self.size, field: [height, width] }
     }
 }

@@ -9,15 +9,16 @@ use crate::error::Result;
 use crate::heads::TokenHead;
 use crate::init::Init;
 use crate::layers::{LayerNorm, Linear, attention};
-use crate::positions::sine_cosine_map;
+use crate::positions::SineCosineMap;
 use crate::registry::{ParameterGroup, Registry};
 use crate::vit::{Encoded, VitConfig};
 
 /// g_equi and the cross-attention.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Mixing {
     config: DecoderConfig,
-    grid: i64,
+    /// Fixed positions of the token map.
+    positions: SineCosineMap,
     half: i64,
     g_equi: TokenHead,
     unfolding: Unfolding,
@@ -50,7 +51,7 @@ impl Mixing {
         let g_equi = TokenHead::new(reg, group, "g_equi", half, hidden, dim);
         Ok(reg.scope("decoder", |reg| Mixing {
             config,
-            grid,
+            positions: SineCosineMap::new(grid, dim),
             half,
             g_equi,
             unfolding: Unfolding::new(reg, unfold, grid * grid, dim),
@@ -74,7 +75,7 @@ impl Mixing {
             Query::Tokens => self.g_equi.forward(p, &query.tokens),
             _ => self.unfolding.forward(p, &self.embed(p, &query.y)),
         };
-        let positions = self.positions(&z1);
+        let positions = self.positions.like(&z1);
         self.attend(p, &(z1 + &positions), &(z2 + &positions))
     }
 
@@ -86,7 +87,7 @@ impl Mixing {
 
     /// Mixed vectors (n, d) -> (n, T, d).
     pub(crate) fn unfold(&self, p: &Arena, mixed: &Tensor) -> Tensor {
-        self.unfolding.forward(p, mixed) + self.positions(mixed)
+        self.unfolding.forward(p, mixed) + self.positions.like(mixed)
     }
 
     /// g_equi of the equivariant half of y: (n, out) -> (n, d).
@@ -102,10 +103,5 @@ impl Mixing {
         let kv = self.key_value.forward(p, &self.norm_source.forward(p, source)).chunk(2, -1);
         let x = self.proj.forward(p, &attention(&q, &kv[0], &kv[1], heads, scale.factor(dim / heads)));
         if residual { x + query } else { x }
-    }
-
-    /// Fixed positions of the token map, (1, T, d).
-    fn positions(&self, like: &Tensor) -> Tensor {
-        sine_cosine_map(self.grid, self.config.dim, like)
     }
 }

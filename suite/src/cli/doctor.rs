@@ -4,10 +4,14 @@ use std::ffi::CStr;
 
 use anyhow::Result;
 use clap::Args;
+use eqr_models::{Collective, Solo};
 use serde_json::{Value, json};
+use tch::Device;
 
 use crate::cluster::accelerator::Accelerator;
 use crate::cluster::cores::{allowed_cores, online_cores};
+use crate::cluster::device_kind::DeviceKind;
+use crate::cluster::gpu_signs::GpuSigns;
 use crate::cluster::host::cpu_model;
 use crate::cluster::precision::Precision;
 use crate::console::print_text;
@@ -42,12 +46,16 @@ fn findings() -> Value {
         Ok(found) => ("the libtorch in use has none".to_owned(), found),
         Err(error) => (format!("does not load: {error}"), Accelerator::default()),
     };
-    let device = accelerator.first_device();
+    let device = DeviceKind::Auto.choose(accelerator, Solo.place_on_node(), &GpuSigns::of_this_machine());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "libtorch": std::env::var("EQR_LIBTORCH").unwrap_or_else(|_| "found by the loader".into()),
         "cuda": cuda,
         "gpus": accelerator.gpus,
+        "device": match &device {
+            Ok(device) => format!("{device:?}"),
+            Err(refusal) => format!("none: {}", refusal.to_string().replace('\n', "; ")),
+        },
         "mpi": mpi(),
         "hdf5": eqr_datasets::hdf5_version(),
         "blas": blas(),
@@ -58,7 +66,7 @@ fn findings() -> Value {
         } else {
             "all cores allowed".to_owned()
         },
-        "precision": Precision::Auto.choose(device).to_string(),
+        "precision": Precision::Auto.choose(device.unwrap_or(Device::Cpu)).to_string(),
         "untested": "more than one GPU (NCCL, or MPI on device memory): not run on the hardware at hand",
     })
 }

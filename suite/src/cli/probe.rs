@@ -1,7 +1,5 @@
 //! `eqr-bench probe`: R2 of probes that predict the transformation between two views from features.
 
-use std::num::NonZeroUsize;
-
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use comfy_table::Table;
@@ -16,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tch::Device;
 
 use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 use crate::console::{one_line, print_text, say, with_progress};
@@ -90,9 +89,8 @@ pub struct ProbeArgs {
     token_memory: Option<f64>,
     #[arg(long, requires = "encoder", help = NO_FLOOR_HELP)]
     no_floor: bool,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -113,7 +111,7 @@ impl ProbeArgs {
 /// # Errors
 /// A feature file or an option that cannot be used (2), a probe that diverged (3).
 pub fn run(args: &ProbeArgs) -> Outcome<()> {
-    let worker = Worker::start(&Solo, args.threads)?;
+    let worker = Worker::start(&Solo, args.compute)?;
     let features = features(args, worker.device).map_err(failure)?;
     let scores = score(args, &features.trained, &worker)?;
     scores.iter().filter(|scores| scores.question.readout() != Readout::Grid).for_each(warn_of_undefined);
@@ -224,7 +222,7 @@ fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
         bail!("--shift: a range of {idle}, which is not in --transforms");
     }
     let (train_pairs, test_pairs) = (args.train_pairs, args.test_pairs);
-    let probe = Probe { train_pairs, test_pairs, shift, ..Probe::default() };
+    let probe = Probe { train_pairs, test_pairs, shift, regression: args.config(), ..Probe::default() };
     let opened = OpenedPack { pack, side: encoder.side() };
     let source = |split: &str| {
         let source = PairSource::new(&opened, split, &transforms, device)?;

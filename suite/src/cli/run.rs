@@ -7,6 +7,7 @@ use clap::Args;
 use eqr_models::{Collective, MethodKind};
 
 use crate::cluster::agreement::agree;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
 use crate::run::{self, DeviceName, RunRequest};
@@ -53,9 +54,8 @@ pub struct RunArgs {
     /// Number type of the forward and backward passes.
     #[arg(long, value_enum, default_value = "auto")]
     precision: Precision,
-    /// Threads per rank; default: allowed cores / ranks on the node.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Pairs that a rank encodes at a time; must divide train.batch; default: the rank's whole share of the
     /// batch. Fewer pairs need less memory and more time; the losses stay the same.
     #[arg(long)]
@@ -79,8 +79,8 @@ pub struct RunArgs {
     #[arg(long)]
     dry_run: bool,
     /// Device for which --dry-run estimates hours and memory.
-    #[arg(long, value_enum, default_value = "a100", requires = "dry_run")]
-    device: DeviceName,
+    #[arg(long, value_enum, default_value = "a100", requires = "dry_run", value_name = "DEVICE")]
+    estimate_for: DeviceName,
 }
 
 /// Runs the suite.
@@ -113,14 +113,14 @@ impl RunArgs {
             rows: self.external.clone(),
             floors: !self.no_floor,
             precision: self.precision,
-            threads: self.threads,
+            compute: self.compute,
             micro_batch: self.micro_batch,
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
             tensorboard: self.tensorboard,
             pretrain_only: self.pretrain_only,
-            dry_run: self.dry_run.then_some(self.device),
+            dry_run: self.dry_run.then_some(self.estimate_for),
         })
     }
 }

@@ -1,6 +1,5 @@
 //! `eqr-bench segment`: segmentation with a frozen encoder.
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +20,7 @@ use tch::{Device, Tensor};
 use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{NO_FLOOR_HELP, warn_of_script};
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 use crate::console::{one_line, print_text, say};
 use crate::encoder::frozen::FrozenEncoder;
@@ -83,9 +83,8 @@ pub struct SegmentArgs {
     pictures: u64,
     #[arg(long, help = NO_FLOOR_HELP)]
     no_floor: bool,
-    /// Threads per rank; default: allowed cores / ranks on the node.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -159,7 +158,7 @@ struct Scores {
 pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let config = args.config();
     config.validate().map_err(Failure::bad_input)?;
-    let worker = Worker::start(ranks, args.threads)?;
+    let worker = Worker::start(ranks, args.compute)?;
     let pack = agree(ranks, Pack::open(&args.data).map_err(Into::into))?;
     same_everywhere(ranks, "the data set", &pack.content)?;
     let encoder = agree(ranks, open(args, config.crop as usize, worker.device))?;

@@ -1,6 +1,5 @@
 //! `eqr-bench transfer`: linear transfer of features to labels.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -21,6 +20,7 @@ use tch::Device;
 use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::agreement::agree;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say, with_progress};
 use crate::encoder::frozen::FrozenEncoder;
@@ -72,9 +72,8 @@ pub struct TransferArgs {
     write_features: Option<PathBuf>,
     #[arg(long, requires = "write_features", help = FORCE_HELP)]
     force: bool,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -85,7 +84,7 @@ pub struct TransferArgs {
 /// # Errors
 /// A feature file, encoder or pack that cannot be used (2).
 pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
-    let worker = Worker::start(ranks, args.threads)?;
+    let worker = Worker::start(ranks, args.compute)?;
     let shots = args.shots();
     agree(ranks, shots.iter().try_for_each(FewShotConfig::validate).map_err(Into::into))?;
     let output = agree(ranks, args.features_output())?;

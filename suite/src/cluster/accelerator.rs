@@ -38,7 +38,7 @@ impl Accelerator {
     ///
     /// # Errors
     /// More ranks than GPUs.
-    pub fn device(self, NodePlace { rank, ranks }: NodePlace) -> Result<Device> {
+    fn device(self, NodePlace { rank, ranks }: NodePlace) -> Result<Device> {
         match self.gpus {
             0 => Ok(Device::Cpu),
             gpus if ranks > gpus => {
@@ -48,9 +48,15 @@ impl Accelerator {
         }
     }
 
-    /// The first GPU, or the CPU if there is none.
-    pub fn first_device(self) -> Device {
-        if self.gpus > 0 { FIRST_GPU } else { Device::Cpu }
+    /// The device of a rank by its `place` on the node: the GPU whose number is the local rank, or the only GPU
+    /// that the launcher left visible.
+    ///
+    /// # Errors
+    /// More ranks than GPUs.
+    pub fn own_device(self, place: NodePlace) -> Result<Device> {
+        // a launcher may show each rank only its own GPU
+        let own_gpu = self.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
+        if own_gpu { Ok(FIRST_GPU) } else { self.device(place) }
     }
 
     /// Version of the CUDA runtime, if there is one.

@@ -4,11 +4,15 @@
 pub mod accelerator;
 pub mod agreement;
 pub mod allocator;
+pub mod compute_options;
 pub mod cores;
 pub mod device_calls;
+pub mod device_kind;
+pub mod gpu_signs;
 pub mod host;
 pub mod launch;
 pub mod matrix_product;
+pub mod missing_gpu;
 pub mod next_rank;
 pub mod one_voice;
 pub(crate) mod patience;

@@ -2,17 +2,24 @@
 
 use std::num::NonZeroUsize;
 
-use anyhow::anyhow;
-use eqr_models::Collective;
+use anyhow::{Result, anyhow, ensure};
 use eqr_models::collective::TransportError;
+use eqr_models::{Collective, device_settings};
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::cluster::accelerator::{Accelerator, FIRST_GPU};
-use crate::cluster::agreement::agree;
+use crate::cluster::accelerator::Accelerator;
+use crate::cluster::agreement::{agree, gather};
 use crate::cluster::allocator::keep_freed_memory;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::cores::default_threads;
+use crate::cluster::gpu_signs::GpuSigns;
+use crate::cluster::host::host;
 use crate::cluster::threads::{ensure_available, make_pool};
 use crate::failure::{Failure, Outcome};
+
+/// The variable by which cuBLAS chooses the memory of its products.
+const CUBLAS_WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
 
 /// A rank and what it computes with.
 pub struct Worker<'a> {
@@ -29,23 +36,21 @@ pub struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Chooses device and threads. The device is the GPU whose number is the local rank, or the only GPU that
-    /// the launcher left visible. If `threads` is unset, this rank uses its fair share of the node's cores.
+    /// Chooses device and threads. All ranks have the same kind of device. If no number of threads is given,
+    /// this rank uses its fair share of the node's cores.
     ///
     /// # Errors
-    /// A libtorch_cuda that does not load, or fewer GPUs than local ranks; threads that cannot be started.
-    pub fn start(ranks: &'a dyn Collective, threads: Option<NonZeroUsize>) -> Outcome<Self> {
+    /// A device that is not there, or of another kind than those of other ranks; threads that cannot be
+    /// started.
+    pub fn start(ranks: &'a dyn Collective, options: ComputeOptions) -> Outcome<Self> {
+        let ComputeOptions { device: kind, deterministic, threads } = options;
         keep_freed_memory();
-        let accelerator = Accelerator::load().map_err(|text| {
-            let hint = "hint: point LIBTORCH at a libtorch 2.11 whose CUDA libraries are complete";
-            anyhow!("libtorch_cuda.so does not load: {text}\n{hint}")
-        });
-        let accelerator = agree(ranks, accelerator)?;
-        let place = ranks.place_on_node();
-        // a launcher may show each rank only its own GPU
-        let own_gpu = accelerator.gpus == 1 && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
-        let device = if own_gpu { Ok(FIRST_GPU) } else { accelerator.device(place) };
-        let device = agree(ranks, device)?;
+        let accelerator = agree(ranks, kind.accelerator())?;
+        let chosen = kind.choose(accelerator, ranks.place_on_node(), &GpuSigns::of_this_machine());
+        let device = agree(ranks, chosen)?;
+        let of_ranks = gather(ranks, &OwnDevice { is_gpu: device.is_cuda(), host: host() });
+        same_kind(&of_ranks).map_err(Failure::bad_input)?;
+        agree(ranks, set_up(device, deterministic))?;
         use_device(ranks, device)?;
         let fair = default_threads(ranks);
         let threads = threads.map_or(fair, NonZeroUsize::get);
@@ -71,6 +76,49 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Settings of libtorch for a GPU.
+fn set_up(device: Device, deterministic: bool) -> Result<()> {
+    if !device.is_cuda() {
+        return Ok(());
+    }
+    device_settings::compute_in_float32()?;
+    if deterministic {
+        let hint = "hint: CUBLAS_WORKSPACE_CONFIG=:4096:8, which the program sets if nothing else does";
+        let workspace = std::env::var(CUBLAS_WORKSPACE).unwrap_or_default();
+        ensure!(
+            [":4096:8", ":16:8"].contains(&workspace.as_str()),
+            "--deterministic: {CUBLAS_WORKSPACE}={workspace}: cuBLAS repeats its results with :4096:8 or :16:8 \
+             alone\n{hint}"
+        );
+        device_settings::be_deterministic()?;
+    }
+    Ok(())
+}
+
+/// A rank's device, as the other ranks see it.
+#[derive(Serialize, Deserialize)]
+struct OwnDevice {
+    is_gpu: bool,
+    host: String,
+}
+
+/// Checks that either all ranks compute on GPUs or none does.
+fn same_kind(of_ranks: &[OwnDevice]) -> Result<()> {
+    let ranks = |is_gpu: bool| {
+        let of_kind = of_ranks.iter().enumerate().filter(|(_, own)| own.is_gpu == is_gpu);
+        of_kind.map(|(rank, own)| format!("{rank} ({})", own.host)).collect::<Vec<_>>()
+    };
+    let [gpus, cpus] = [true, false].map(ranks);
+    ensure!(
+        gpus.is_empty() || cpus.is_empty(),
+        "ranks have different kinds of devices: a GPU has each of the ranks {}; on the CPU are {}\n\
+         hint: start ranks only where GPUs are visible (`eqr-bench doctor`), or all with --device cpu",
+        gpus.join(", "),
+        cpus.join(", ")
+    );
+    Ok(())
+}
+
 fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
     ranks.use_device(device).map_err(|error| match error {
         TransportError::Everywhere(text) => Failure::bad_input(anyhow!(text)),
@@ -78,4 +126,19 @@ fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
             Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OwnDevice, same_kind};
+
+    #[test]
+    fn ranks_of_another_kind_are_named() {
+        let own = |is_gpu, host: &str| OwnDevice { is_gpu, host: host.to_owned() };
+        assert!(same_kind(&[own(true, "a"), own(true, "b")]).is_ok());
+        assert!(same_kind(&[own(false, "a")]).is_ok());
+        let mixed = [own(true, "a"), own(false, "b"), own(true, "a"), own(false, "b")];
+        let text = same_kind(&mixed).unwrap_err().to_string();
+        assert!(text.contains("the ranks 0 (a), 2 (a); on the CPU are 1 (b), 3 (b)\nhint: "), "{text}");
+    }
 }

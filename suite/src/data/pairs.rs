@@ -6,13 +6,15 @@ use std::sync::Arc;
 use anyhow::Result;
 use eqr_datasets::draw::{Purpose, rng};
 use eqr_datasets::targets::{color_difference, relative_quaternions};
-use eqr_datasets::transforms::{Draws, FirstView, Shift, Transform, base_view};
-use eqr_datasets::{Loader, SceneLatents, view_pairs};
+use eqr_datasets::transforms::{
+    BaseDraw, BaseView, Draws, FirstView, Frame, SecondView, Shift, Transform, field_side,
+};
+use eqr_datasets::{DeviceNumbers, HostNumbers, Loader, SceneLatents, Slot, queued, view_pairs};
 use eqr_models::MethodKind;
 use eqr_models::Normalisation;
 use eqr_models::methods::{KnownTransforms, PairMode};
 use rand::seq::SliceRandom;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::console::with_progress;
 use crate::data::open::OpenedPack;
@@ -64,6 +66,14 @@ pub struct ViewDraw<'a> {
     pub epoch: u64,
     /// The photographs.
     pub units: &'a [usize],
+}
+
+/// View 1 of a batch of photographs, before there are pixels.
+enum PlannedView1 {
+    /// Of images on the device, whose rows these are.
+    Resident { rows: Slot, view: BaseView },
+    /// Of images that are read from the pack.
+    Streamed(Frame),
 }
 
 /// A batch of pairs.
@@ -211,10 +221,9 @@ impl PairSource {
     /// # Errors
     /// Images that cannot be read.
     pub fn images(&self, indices: &[usize]) -> Result<Tensor> {
-        let images = match &self.images {
-            Images::Resident(images) => self.select(images, indices),
-            Images::Streamed(loader) => loader.squares(indices)?.to_device(self.device),
-        };
+        let mut numbers = HostNumbers::default();
+        let rows = numbers.push_indices(indices);
+        let images = self.stored(indices, &rows, &numbers.on_device(self.device))?;
         Ok(self.normalise(&unit(&images)))
     }
 
@@ -224,17 +233,53 @@ impl PairSource {
     /// # Errors
     /// Images that cannot be read.
     pub fn first_views(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<FirstView> {
-        let Transforms { active, border, ranges } = &self.transforms;
-        let reach = border.reach(active, ranges);
-        Ok(match &self.images {
+        let draw = ViewDraw { seed, epoch, units };
+        let mut numbers = HostNumbers::default();
+        let planned = self.plan_first_views(draw, &mut numbers);
+        self.make_first_views(&planned, draw, &numbers.on_device(self.device))
+    }
+
+    fn plan_first_views(&self, draw: ViewDraw<'_>, numbers: &mut HostNumbers) -> PlannedView1 {
+        let reach = self.reach();
+        let ViewDraw { seed, epoch, units } = draw;
+        match &self.images {
             Images::Resident(images) => {
-                base_view(&self.select(images, units), &keys(units), seed, epoch, reach)
+                let (_, _, height, width) = images.size4().expect("images are (N, 3, H, W)");
+                let draw = BaseDraw { keys: &keys(units), seed, epoch, reach };
+                PlannedView1::Resident {
+                    rows: numbers.push_indices(units),
+                    view: BaseView::new([height, width], images.kind(), draw, numbers),
+                }
             }
             Images::Streamed(loader) => {
-                let field = loader.base_views(units, seed, epoch, reach)?.to_device(self.device);
-                FirstView::centered_in(&unit(&field), loader.side() as i64)
+                let side = loader.side();
+                PlannedView1::Streamed(Frame::square(side as i64, field_side(side, reach) as i64))
             }
+        }
+    }
+
+    fn make_first_views(
+        &self,
+        planned: &PlannedView1,
+        ViewDraw { seed, epoch, units }: ViewDraw<'_>,
+        numbers: &DeviceNumbers,
+    ) -> Result<FirstView> {
+        Ok(match (&self.images, planned) {
+            (Images::Resident(images), PlannedView1::Resident { rows, view }) => {
+                view.of(&images.index_select(0, &numbers.get(rows, Kind::Int64)), numbers)
+            }
+            (Images::Streamed(loader), PlannedView1::Streamed(frame)) => {
+                let field = queued(&loader.base_views(units, seed, epoch, self.reach())?, self.device);
+                FirstView::centered_in(&unit(&field), frame.size[0])
+            }
+            _ => unreachable!("planned by the same source"),
         })
+    }
+
+    /// How much wider than view 1 the field around it is.
+    fn reach(&self) -> f64 {
+        let Transforms { active, border, ranges } = &self.transforms;
+        border.reach(active, ranges)
     }
 
     /// View 2 made from `view1` by only the transforms `active`, normalised, and their parameter vectors side
@@ -283,17 +328,22 @@ impl PairSource {
 
     /// View 2 made from `view1` by `draws`, normalised, and the parameter vectors of `active` side by side.
     fn transformed(&self, view1: &FirstView, draws: &Draws, active: &[Transform]) -> (Tensor, Tensor) {
-        let Transforms { border, ranges, .. } = &self.transforms;
-        let view2 = view1.transformed(draws, *border);
-        let columns: Vec<Tensor> = active
-            .iter()
-            .map(|&t| {
-                Tensor::from_slice(&draws.target(t, ranges))
-                    .view([-1, t.dim() as i64])
-                    .to_device(view2.device())
-            })
-            .collect();
-        (self.normalise(&view2), Tensor::cat(&columns, 1))
+        let mut numbers = HostNumbers::default();
+        let second = SecondView::new(draws, view1.frame(), self.transforms.border, &mut numbers);
+        let parameters = self.push_parameters(draws, active, &mut numbers);
+        let numbers = numbers.on_device(self.device);
+        (self.normalise(&view1.seen(&second, &numbers)), numbers.get(&parameters, Kind::Float))
+    }
+
+    /// The parameter vectors of `active` side by side, (n, their outputs).
+    fn push_parameters(&self, draws: &Draws, active: &[Transform], numbers: &mut HostNumbers) -> Slot {
+        let ranges = &self.transforms.ranges;
+        let each: Vec<(usize, Vec<f32>)> =
+            active.iter().map(|&transform| (transform.dim(), draws.target(transform, ranges))).collect();
+        let width: usize = each.iter().map(|(dim, _)| dim).sum();
+        let row = |image: usize| each.iter().flat_map(move |(dim, all)| &all[image * dim..(image + 1) * dim]);
+        let values = (0..draws.len()).flat_map(row).map(|&value| f64::from(value));
+        numbers.push(&[draws.len() as i64, width as i64], values)
     }
 
     /// The same source with other statistics for normalising images.
@@ -316,18 +366,22 @@ impl PairSource {
         self.normalisation.undo(images)
     }
 
-    fn select(&self, images: &Tensor, indices: &[usize]) -> Tensor {
-        let indices: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
-        images.index_select(0, &Tensor::from_slice(&indices).to_device(self.device))
+    /// The images `indices` as they are stored: (n, 3, H, W), uint8. `rows` are their indices.
+    fn stored(&self, indices: &[usize], rows: &Slot, numbers: &DeviceNumbers) -> Result<Tensor> {
+        Ok(match &self.images {
+            Images::Resident(images) => images.index_select(0, &numbers.get(rows, Kind::Int64)),
+            Images::Streamed(loader) => queued(&loader.squares(indices)?, self.device),
+        })
     }
 
-    fn label_tensor(&self, indices: impl Iterator<Item = usize>) -> Tensor {
-        let labels: Vec<i64> = indices.map(|i| self.labels[i]).collect();
-        Tensor::from_slice(&labels).to_device(self.device)
+    /// The classes of images.
+    fn push_labels(&self, indices: impl Iterator<Item = usize>, numbers: &mut HostNumbers) -> Slot {
+        let labels: Vec<f64> = indices.map(|image| self.labels[image] as f64).collect();
+        numbers.push(&[labels.len() as i64], labels)
     }
 
     fn photo_pairs(&self, seed: u64, epoch: u64, units: &[usize]) -> Result<Pairs> {
-        let Transforms { active, ranges, .. } = &self.transforms;
+        let Transforms { active, ranges, border } = &self.transforms;
         let keys = keys(units);
         let draws = match &self.pairing {
             Pairing::All => Draws::sample(&keys, seed, epoch, active, ranges),
@@ -335,38 +389,66 @@ impl PairSource {
             Pairing::Only(transforms) => Draws::sample(&keys, seed, epoch, transforms, ranges),
             Pairing::HalfSingle(singles) => Draws::half_single(&keys, seed, epoch, active, singles, ranges),
         };
-        let view1 = self.first_views(seed, epoch, units)?;
-        let (view2, parameters) = self.transformed(&view1, &draws, active);
-        let labels = self.label_tensor(units.iter().copied());
-        Ok(Pairs { view1: self.normalise(&view1.pixels()), view2, labels, parameters })
+        let draw = ViewDraw { seed, epoch, units };
+        let mut numbers = HostNumbers::default();
+        let first = self.plan_first_views(draw, &mut numbers);
+        let second = SecondView::new(&draws, first.frame(), *border, &mut numbers);
+        let labels = self.push_labels(units.iter().copied(), &mut numbers);
+        let parameters = self.push_parameters(&draws, active, &mut numbers);
+        let numbers = numbers.on_device(self.device);
+        let view1 = self.make_first_views(&first, draw, &numbers)?;
+        Ok(Pairs {
+            view1: self.normalise(&view1.pixels()),
+            view2: self.normalise(&view1.seen(&second, &numbers)),
+            labels: numbers.get(&labels, Kind::Int64),
+            parameters: numbers.get(&parameters, Kind::Float),
+        })
     }
 
     fn render_pairs(&self, scene: &SceneLatents, pairs: &[[usize; 2]]) -> Result<Pairs> {
-        let side = |which: usize| pairs.iter().map(|pair| pair[which]).collect::<Vec<_>>();
+        let side = |which: usize| pairs.iter().map(move |pair| pair[which]);
+        let both: Vec<usize> = side(0).chain(side(1)).collect();
+        let mut numbers = HostNumbers::default();
+        let rows = numbers.push_indices(&both);
+        let labels = self.push_labels(side(0), &mut numbers);
+        let parameters = numbers.push(&[pairs.len() as i64, 6], render_parameters(scene, pairs));
+        let numbers = numbers.on_device(self.device);
+        let views = self.normalise(&unit(&self.stored(&both, &rows, &numbers)?)); // (2n, 3, H, W)
+        let count = pairs.len() as i64;
+        let [view1, view2] = [0, count].map(|start| views.narrow(0, start, count));
         Ok(Pairs {
-            view1: self.images(&side(0))?,
-            view2: self.images(&side(1))?,
-            labels: self.label_tensor(pairs.iter().map(|pair| pair[0])),
-            parameters: render_parameters(scene, pairs).to_device(self.device),
+            view1,
+            view2,
+            labels: numbers.get(&labels, Kind::Int64),
+            parameters: numbers.get(&parameters, Kind::Float),
         })
+    }
+}
+
+impl PlannedView1 {
+    fn frame(&self) -> Frame {
+        match self {
+            PlannedView1::Resident { view, .. } => view.frame(),
+            PlannedView1::Streamed(frame) => *frame,
+        }
     }
 }
 
 /// uint8 to floats in [0, 1].
 fn unit(images: &Tensor) -> Tensor {
-    images.to_kind(tch::Kind::Float) / 255.0
+    images.to_kind(Kind::Float) / 255.0
 }
 
-/// (n, 6): relative quaternion (x, y, z, w), then differences of floor hue and light hue.
-pub fn render_parameters(scene: &SceneLatents, pairs: &[[usize; 2]]) -> Tensor {
+/// (n, 6), row by row: relative quaternion (x, y, z, w), then differences of floor hue and light hue.
+pub fn render_parameters(scene: &SceneLatents, pairs: &[[usize; 2]]) -> Vec<f64> {
     let rows = |which: usize| -> Vec<[f32; 7]> {
         let row = |pair: &[usize; 2]| std::array::from_fn(|j| scene.latents[[pair[which], j]]);
         pairs.iter().map(row).collect()
     };
     let (first, second) = (rows(0), rows(1));
-    let rotation = Tensor::from_slice(&relative_quaternions(&first, &second)).view([-1, 4]);
-    let color = Tensor::from_slice(&color_difference(&first, &second)).view([-1, 2]);
-    Tensor::cat(&[rotation, color], 1)
+    let (rotation, color) = (relative_quaternions(&first, &second), color_difference(&first, &second));
+    let pairs = rotation.chunks(4).zip(color.chunks(2));
+    pairs.flat_map(|(rotation, color)| rotation.iter().chain(color)).map(|&value| f64::from(value)).collect()
 }
 
 fn keys(units: &[usize]) -> Vec<u64> {

@@ -14,6 +14,7 @@ pub mod export;
 pub mod file_format;
 mod found_weights;
 pub mod frozen;
+pub mod gathered;
 pub mod layer;
 pub mod layout;
 mod layout_tables;

@@ -2,6 +2,24 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// How the sentences begin by which libtorch and the libraries below it say that memory has run out.
+const BEGINNINGS: [&str; 12] = [
+    "DefaultCPUAllocator: can't allocate memory",
+    "std::bad_alloc",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    // cuDNN 9's name for it
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    // NCCL's
+    "Cuda failure 2 'out of memory'",
+    "Cuda failure 'out of memory'",
+    "Failed to CUDA malloc",
+    "Failed to CUDA calloc",
+];
+
 /// Number of pairs in the global batch.
 static BATCH: AtomicUsize = AtomicUsize::new(0);
 
@@ -29,8 +47,7 @@ impl Drop for RunningTraining {
 
 /// The allocator's sentence in the message of a panic, if memory ran out.
 pub fn allocator_message(panic: &str) -> Option<&str> {
-    let beginnings = ["DefaultCPUAllocator: can't allocate memory", "CUDA out of memory", "std::bad_alloc"];
-    let start = beginnings.iter().find_map(|text| panic.find(text))?;
+    let start = BEGINNINGS.iter().find_map(|text| panic.find(text))?;
     // the sentence ends at a line break, plain or escaped, before libtorch's stack trace; or at the closing
     // quote
     let rest = &panic[start..];
@@ -71,6 +88,19 @@ mod tests {
         assert_eq!(allocator_message(cpu), Some(sentence));
         let gpu = "called `Result::unwrap()` on an `Err` value: Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB.\")";
         assert_eq!(allocator_message(gpu), Some("CUDA out of memory. Tried to allocate 2.00 GiB."));
+        let libraries = [
+            "CUDA error: out of memory",
+            "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "CUDNN_STATUS_ALLOC_FAILED",
+            "Cuda failure 2 'out of memory'",
+            "Failed to CUDA malloc 4194304 bytes",
+        ];
+        for said in libraries {
+            let panic = format!(
+                "called `Result::unwrap()` on an `Err` value: Torch(\"{said}\\nCUDA kernel errors\")"
+            );
+            assert_eq!(allocator_message(&panic), Some(said));
+        }
         assert_eq!(allocator_message("index out of bounds: the len is 3 but the index is 7"), None);
     }
 

@@ -17,9 +17,9 @@ use crate::console::with_progress;
 use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::duration;
-use crate::measure::evaluation::{DRAWS, Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
+use crate::measure::evaluation::{DRAWS, Evaluation};
 use crate::measure::pair_features::PairSet;
-use crate::measure::pair_sets::Photographs;
+use crate::measure::pair_sets::{Photographs, View};
 use crate::measure::regression::Question;
 use crate::measure::render_pairs::Renders;
 use crate::registry::Readout;
@@ -75,7 +75,10 @@ impl AttentiveProbes<'_> {
     fn images_at_a_time(&self) -> usize {
         let Evaluation { pack, train, test, .. } = self.evaluation;
         match pack.kind {
-            SetKind::Renders => train.indices().len() + test.indices().len(),
+            SetKind::Renders => {
+                let draws = [self.evaluation.train_draws(), self.evaluation.test_draws()];
+                draws.iter().zip([train, test]).map(|(draws, split)| draws.images(split).len()).sum()
+            }
             SetKind::Photographs => {
                 let photographs = [self.evaluation.train_photographs(), self.evaluation.test_photographs()];
                 2 * DRAWS as usize * photographs.iter().map(Vec::len).sum::<usize>()
@@ -92,9 +95,9 @@ impl AttentiveProbes<'_> {
 
     /// All tasks share the same images, whose pairs are drawn anew for each epoch.
     fn of_renders(&self, encoder: &Tokens, shape: [i64; 2], sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
-        let Evaluation { train, test, probe, .. } = self.evaluation;
-        let train = Renders::encode(encoder, train, probe.train_pairs, TRAIN_PAIRS_SEED)?;
-        let test = Renders::encode(encoder, test, probe.test_pairs, TEST_PAIRS_SEED)?;
+        let Evaluation { train, test, .. } = self.evaluation;
+        let train = Renders::encode(encoder, train, self.evaluation.train_draws())?;
+        let test = Renders::encode(encoder, test, self.evaluation.test_draws())?;
         let pairs = |renders: &Renders| {
             let rows = renders.rows();
             let images = as_tokens(renders.images(), shape);
@@ -111,25 +114,25 @@ impl AttentiveProbes<'_> {
     /// Every transform has its own second views; its tasks share them.
     fn of_photographs(&self, encoder: &Tokens, shape: [i64; 2], sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
         let evaluation = self.evaluation;
-        let encode = |source, units, seed| Photographs::encode(encoder, source, units, seed);
-        let train = encode(evaluation.train, evaluation.train_photographs(), TRAIN_PAIRS_SEED)?;
-        let test = encode(evaluation.test, evaluation.test_photographs(), TEST_PAIRS_SEED)?;
+        let (train, test) = (Photographs::training(evaluation), Photographs::test(evaluation));
+        let seen = |photographs: &Photographs, view: View| {
+            let mut seen = photographs.seen(encoder, &[view])?;
+            let (images, _) = seen.pop().expect("one view");
+            Ok::<_, anyhow::Error>(as_tokens(&images.y, shape))
+        };
+        let (train_first, test_first) = (seen(&train, View::First)?, seen(&test, View::First)?);
         let mut fits = Vec::new();
         for alike in sets.chunk_by(|a, b| a.combined && b.combined) {
             let transforms = transforms_of(evaluation, &alike[0]);
-            let seconds = |photographs: &Photographs| {
-                let (second, _) = photographs.second_views(encoder, &transforms)?;
-                Ok::<_, anyhow::Error>(as_tokens(&second.y, shape))
-            };
-            let (train_second, test_second) = (seconds(&train)?, seconds(&test)?);
-            let pairs = |photographs: &Photographs, second: &Tensor| {
-                let first = as_tokens(&photographs.first.y, shape);
+            let second = View::Second(&transforms);
+            let (train_second, test_second) = (seen(&train, second)?, seen(&test, second)?);
+            let pairs = |first: &Tensor, second: &Tensor| {
                 let rows = Tensor::arange(first.size()[0], (Kind::Int64, first.device()));
-                let second = second.shallow_clone();
+                let (first, second) = (first.shallow_clone(), second.shallow_clone());
                 TokenPairs { first, second, first_rows: rows.shallow_clone(), second_rows: rows }
             };
             for question in questions(alike) {
-                let splits = (pairs(&train, &train_second), pairs(&test, &test_second));
+                let splits = (pairs(&train_first, &train_second), pairs(&test_first, &test_second));
                 fits.push(self.fit_one(&question, splits.0, splits.1)?);
             }
         }

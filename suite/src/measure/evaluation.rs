@@ -8,7 +8,9 @@ use tch::Tensor;
 
 use crate::console::counted;
 use crate::data::pairs::PairSource;
+use crate::encoder::gathered::Gathered;
 use crate::encoder::representation::{FeatureEncoder, Representation};
+use crate::measure::render_pairs::RenderDraws;
 use crate::suite_file::probe::Probe;
 use crate::suite_file::tasks::{EquivarianceTask, tasks};
 use crate::suite_file::transforms::Transforms;
@@ -55,14 +57,23 @@ impl Evaluation<'_> {
         photographs(self.train.units(), self.probe.train_pairs, TRAIN_PAIRS_SEED)
     }
 
+    /// The training pairs of renders, drawn anew for each epoch of a probe.
+    pub(super) fn train_draws(&self) -> RenderDraws {
+        let Probe { train_pairs, regression, .. } = self.probe;
+        RenderDraws { count: *train_pairs, seed: TRAIN_PAIRS_SEED, epochs: regression.epochs }
+    }
+
+    /// The test pairs of renders.
+    pub(super) fn test_draws(&self) -> RenderDraws {
+        RenderDraws { count: self.probe.test_pairs, seed: TEST_PAIRS_SEED, epochs: 1 }
+    }
+
     /// Number of images that are encoded for the pairs of every task; `combined` as in
     /// [`Evaluation::pair_sets`].
     pub fn views(&self, combined: bool) -> usize {
         match self.pack.kind {
             SetKind::Renders => {
-                let images =
-                    |split: &PairSource, pairs: usize| (split.units().len() * split.views()).min(2 * pairs);
-                images(self.train, self.probe.train_pairs) + images(self.test, self.probe.test_pairs)
+                self.train_draws().images(self.train).len() + self.test_draws().images(self.test).len()
             }
             SetKind::Photographs => {
                 let photographs = self.train_photographs().len() + self.test_photographs().len();
@@ -106,9 +117,11 @@ pub(super) fn encode(
     source: &PairSource,
     indices: &[usize],
 ) -> Result<Representation> {
-    let batches = counted(ENCODING, indices.chunks(ENCODE));
-    let batches = batches.map(|batch| encoder.represent(&source.images(batch)?));
-    Ok(Representation::concatenated(&batches.collect::<Result<Vec<_>>>()?))
+    let mut all = Gathered::new(indices.len());
+    for batch in counted(ENCODING, indices.chunks(ENCODE)) {
+        all.push(&encoder.represent(&source.images(batch)?)?);
+    }
+    Ok(all.finish())
 }
 
 /// Like [`encode`], but returns only y, (N, D).
@@ -117,9 +130,12 @@ pub(super) fn encode_y(
     source: &PairSource,
     indices: &[usize],
 ) -> Result<Tensor> {
-    let batches = counted(ENCODING, indices.chunks(ENCODE));
-    let batches = batches.map(|batch| Ok(encoder.represent(&source.images(batch)?)?.y));
-    Ok(Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0))
+    let mut all = Gathered::new(indices.len());
+    for batch in counted(ENCODING, indices.chunks(ENCODE)) {
+        let Representation { y, .. } = encoder.represent(&source.images(batch)?)?;
+        all.push(&Representation { y, grid: None });
+    }
+    Ok(all.finish().y)
 }
 
 #[cfg(test)]

@@ -1,38 +1,77 @@
-//! Pairs of renders: every image is encoded once, and the pairs of its object are drawn anew for each epoch
-//! of the probes.
+//! Pairs of renders: every image that is drawn is encoded once, and the pairs of its object are drawn anew
+//! for each epoch of the probes.
 
 use std::rc::Rc;
 
 use anyhow::Result;
-use eqr_datasets::view_pairs;
+use eqr_datasets::{HostNumbers, view_pairs};
 use eqr_probes::bootstrap::Objects;
 use eqr_probes::redraw::{EpochPairs, PairDraw};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::data::pairs::{PairSource, render_parameters};
 use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::evaluation::encode;
 use crate::measure::pair_features::RedrawnPairs;
 
+/// Which pairs are drawn from a split of renders.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RenderDraws {
+    /// Number of pairs of an epoch.
+    pub count: usize,
+    /// With the epoch, what the pairs depend on.
+    pub seed: u64,
+    /// Number of epochs with pairs of their own.
+    pub epochs: usize,
+}
+
+impl RenderDraws {
+    /// Both images of every pair of an epoch, unit by unit.
+    fn pairs(self, source: &PairSource, epoch: u64) -> Vec<[usize; 2]> {
+        let scene = source.scene().expect("renders have scenes");
+        unit_draws(source.units(), self.count, epoch)
+            .flat_map(|(draw, units)| view_pairs(scene.views, self.seed, draw, &units))
+            .collect()
+    }
+
+    /// The images that are in a pair of any epoch, ascending.
+    pub fn images(self, source: &PairSource) -> Vec<usize> {
+        let all = source.indices();
+        let mut drawn = vec![false; source.len()];
+        let mut left = all.len();
+        for epoch in 0..self.epochs.max(1) as u64 {
+            for image in self.pairs(source, epoch).into_iter().flatten() {
+                left -= usize::from(!std::mem::replace(&mut drawn[image], true));
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        all.into_iter().filter(|&image| drawn[image]).collect()
+    }
+}
+
 /// The encoded images of a split, and how pairs are drawn from them.
 pub(super) struct Renders {
     images: Representation,
-    /// Rows of one object in `images`.
-    views: i64,
+    /// The number of each image in the split, ascending.
+    numbers: Rc<[usize]>,
+    /// Images of one object in the split.
+    views: usize,
     draw: PairDraw,
 }
 
 impl Renders {
-    /// Encodes all images of `source`. An epoch has `count` pairs, which depend only on `seed` and the epoch.
+    /// Encodes the images of `source` that are drawn, each once.
     pub(super) fn encode(
         encoder: &dyn FeatureEncoder,
         source: &PairSource,
-        count: usize,
-        seed: u64,
+        draws: RenderDraws,
     ) -> Result<Renders> {
-        let images = encode(encoder, source, &source.indices())?;
-        let draw = draw(source.share(), count, seed, images.y.device());
-        Ok(Renders { images, views: source.views() as i64, draw })
+        let numbers: Rc<[usize]> = draws.images(source).into();
+        let images = encode(encoder, source, &numbers)?;
+        let draw = draw(source.share(), draws, numbers.clone(), images.y.device());
+        Ok(Renders { images, numbers, views: source.views(), draw })
     }
 
     /// Representations of the first and second views, and the parameters between them, in epoch 0.
@@ -55,7 +94,8 @@ impl Renders {
     pub(super) fn objects(&self) -> Objects {
         let first = (self.draw)(0).first.to_device(Device::Cpu);
         let first: Vec<i64> = Vec::try_from(&first).expect("one row a pair");
-        Objects::new(&first.into_iter().map(|row| row / self.views).collect::<Vec<_>>())
+        let object = |row: i64| (self.numbers[row as usize] / self.views) as i64;
+        Objects::new(&first.into_iter().map(object).collect::<Vec<_>>())
     }
 
     /// The pairs of later epochs, with `outputs` parameters from column `start` on as targets.
@@ -64,21 +104,23 @@ impl Renders {
     }
 }
 
-/// Draws the pairs of an epoch: `count` of them, as rows of the images of `source`, unit by unit.
-pub(super) fn draw(source: PairSource, count: usize, seed: u64, device: Device) -> PairDraw {
-    let images = source.indices();
+/// Draws the pairs of an epoch as rows of the images `numbers`, which are ascending and hold all that are
+/// drawn.
+pub(super) fn draw(source: PairSource, draws: RenderDraws, numbers: Rc<[usize]>, device: Device) -> PairDraw {
     Rc::new(move |epoch| {
+        let pairs = draws.pairs(&source, epoch);
+        let row = |image: usize| numbers.binary_search(&image).expect("every image that is drawn has a row");
+        let mut sent = HostNumbers::default();
+        let [first, second] = [0, 1]
+            .map(|which| sent.push_indices(&pairs.iter().map(|pair| row(pair[which])).collect::<Vec<_>>()));
         let scene = source.scene().expect("renders have scenes");
-        let pairs: Vec<[usize; 2]> = unit_draws(source.units(), count, epoch)
-            .flat_map(|(draw, units)| view_pairs(scene.views, seed, draw, &units))
-            .collect();
-        let rows = |which: usize| {
-            let row = |image| images.binary_search(&image).expect("pairs are made of the source's units");
-            let rows: Vec<i64> = pairs.iter().map(|pair| row(pair[which]) as i64).collect();
-            Tensor::from_slice(&rows).to_device(device)
-        };
-        let parameters = render_parameters(scene, &pairs).to_device(device);
-        EpochPairs { first: rows(0), second: rows(1), parameters }
+        let parameters = sent.push(&[pairs.len() as i64, 6], render_parameters(scene, &pairs));
+        let sent = sent.on_device(device);
+        EpochPairs {
+            first: sent.get(&first, Kind::Int64),
+            second: sent.get(&second, Kind::Int64),
+            parameters: sent.get(&parameters, Kind::Float),
+        }
     })
 }
 
@@ -102,13 +144,14 @@ fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item =
 mod tests {
     use eqr_datasets::{Dataset, Pack, SceneLatents, SetKind, Split};
     use ndarray::{Array2, Array4};
-    use tch::Kind;
 
     use super::*;
     use crate::data::open::OpenedPack;
     use crate::suite_file::transforms::Transforms;
 
     const VIEWS: usize = 5;
+
+    const DRAWS: RenderDraws = RenderDraws { count: 8, seed: 1, epochs: 2 };
 
     /// Represents an image by its upper left pixel, which here is the index of the image.
     struct Index;
@@ -153,12 +196,29 @@ mod tests {
         assert_eq!(draws(2), [(6, vec![3, 5, 9]), (7, vec![3, 5, 9]), (8, vec![9])]);
     }
 
+    /// One pair of each of two objects: at most four images of the first epoch, which keep their objects.
+    #[test]
+    fn only_images_that_are_drawn_are_encoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = source(&folder).restricted(&[1, 3]);
+        let once = RenderDraws { count: 2, epochs: 1, ..DRAWS };
+        let renders = Renders::encode(&Index, &source, once).unwrap();
+        assert_eq!((renders.images.y.size()[0], renders.numbers.len()), (4, 4));
+        let (first, second, _) = renders.first_epoch();
+        let image = |view: &Representation, pair| view.y.double_value(&[pair, 0]).round() as usize;
+        for (pair, object) in [(0, 1), (1, 3)] {
+            assert_eq!([&first, &second].map(|view| image(view, pair) / VIEWS), [object; 2]);
+        }
+        assert_eq!(renders.objects(), Objects::new(&[1, 3]));
+        assert_eq!(RenderDraws { epochs: 100, ..once }.images(&source), source.indices());
+    }
+
     /// Every epoch has other pairs, each of two views of one object, with the parameters between those views.
     #[test]
     fn an_epoch_draws_its_own_pairs_of_each_object() {
         let folder = tempfile::tempdir().unwrap();
         let source = source(&folder).restricted(&[0, 2, 3]);
-        let renders = Renders::encode(&Index, &source, 8, 1).unwrap();
+        let renders = Renders::encode(&Index, &source, DRAWS).unwrap();
         let redraw = renders.redrawn(4, 2).redraw(crate::registry::Readout::Y, Rc::new(|t, _| t.copy()));
         let epoch = |epoch: u64| {
             let pairs = (redraw.pairs)(epoch);
@@ -177,12 +237,15 @@ mod tests {
         }
         assert_eq!(epoch(0).0, first);
         assert_ne!(epoch(1).0, first);
-        let again = Renders::encode(&Index, &source, 8, 1).unwrap().first_epoch();
+        let again = Renders::encode(&Index, &source, DRAWS).unwrap().first_epoch();
         let rows: Vec<f32> = Vec::try_from(again.0.y.select(1, 0)).unwrap();
         assert_eq!(
             rows.iter().map(|row| row.round() as usize).collect::<Vec<_>>(),
             first.iter().map(|pair| pair[0]).collect::<Vec<_>>()
         );
-        assert_ne!((Renders::encode(&Index, &source, 8, 2).unwrap().draw)(0).first, (redraw.pairs)(0).first);
+        assert_ne!(
+            (Renders::encode(&Index, &source, RenderDraws { seed: 2, ..DRAWS }).unwrap().draw)(0).first,
+            (redraw.pairs)(0).first
+        );
     }
 }

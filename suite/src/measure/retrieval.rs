@@ -90,7 +90,8 @@ fn from_first_view(scene: &SceneLatents, units: &[usize]) -> Tensor {
         .iter()
         .flat_map(|unit| (0..views).map(move |view| [unit * views, unit * views + view]))
         .collect();
-    render_parameters(scene, &pairs).view([units.len() as i64, views as i64, -1])
+    let parameters = Tensor::from_slice(&render_parameters(scene, &pairs)).to_kind(tch::Kind::Float);
+    parameters.view([units.len() as i64, views as i64, -1])
 }
 
 /// Poses of every object's views relative to its first view, as unit quaternions. The distances between them

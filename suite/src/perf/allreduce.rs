@@ -1,7 +1,5 @@
 //! `perf allreduce`: summing a gradient over the ranks, against copying it.
 
-use std::num::NonZeroUsize;
-
 use anyhow::Result;
 use clap::Args;
 use eqr_models::Collective;
@@ -10,6 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::result::print;
 use super::timing::median_seconds;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 
 /// Options of `perf allreduce`.
@@ -18,9 +17,8 @@ pub struct AllreduceArgs {
     /// Size of the gradient in MiB of fp32; ViT-Small's is 87.
     #[arg(long, default_value_t = 87, value_parser = clap::value_parser!(i64).range(1..=65_536))]
     mib: i64,
-    /// Threads per rank; default: allowed cores / ranks on the node.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Number of timed reductions, after three warm-up reductions.
     #[arg(long, default_value_t = 20)]
     steps: usize,
@@ -34,7 +32,7 @@ pub struct AllreduceArgs {
 /// # Errors
 /// A device that cannot be used.
 pub fn allreduce(args: &AllreduceArgs, ranks: &dyn Collective) -> Result<()> {
-    let worker = Worker::start(ranks, args.threads).map_err(|failure| failure.error)?;
+    let worker = Worker::start(ranks, args.compute).map_err(|failure| failure.error)?;
     let bytes = args.mib << 20;
     let mut gradient = Tensor::zeros([bytes / 4], (Kind::Float, worker.device));
     let wait = |tensor: &Tensor| _ = tensor.double_value(&[0]);

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use super::peak_memory::peak_memory;
 use super::result::print;
 use super::timing::interleaved_medians;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 
 /// Width and height of the synthetic photographs: the most frequent ones of ImageNet.
@@ -70,7 +71,8 @@ pub struct LoadArgs {
 /// # Errors
 /// A pack that cannot be read; no space for the synthetic pack.
 pub fn load(args: &LoadArgs) -> Result<()> {
-    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let worker =
+        Worker::start(&Solo, ComputeOptions::on_cpu(args.threads)).map_err(|failure| failure.error)?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let (pack, content) = match &args.pack {
         Some(path) => (Pack::open(path)?, path.file_name().unwrap_or_default().to_string_lossy()),

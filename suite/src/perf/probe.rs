@@ -1,7 +1,6 @@
 //! `perf probe`: the batched MLP probes against the machine's fastest matrix product, and against probes
 //! trained one by one.
 
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -16,6 +15,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use super::gemm::gemm_ceiling;
 use super::result::print;
 use super::timing::median;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::Precision;
 use crate::cluster::worker::Worker;
 
@@ -46,9 +46,8 @@ pub struct ProbeArgs {
     /// Also time the same probes one by one, with autograd and torch's Adam in fp32.
     #[arg(long)]
     sequential: bool,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -59,7 +58,7 @@ pub struct ProbeArgs {
 /// # Errors
 /// Options that the probes reject.
 pub fn probe(args: &ProbeArgs) -> Result<()> {
-    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let worker = Worker::start(&Solo, args.compute).map_err(|failure| failure.error)?;
     let compute = args.precision.choose(worker.device).compute;
     let precision = if compute == Compute::Bf16 { ProbePrecision::Bf16 } else { ProbePrecision::Fp32 };
     let config = ProbeConfig { epochs: args.epochs as usize + 1, ..ProbeConfig::default() };

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::result::print;
 use super::timing::interleaved_medians;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 
 /// Objects per class.
@@ -48,7 +49,8 @@ pub struct RenderArgs {
 /// # Errors
 /// Meshes that cannot be read.
 pub fn render(args: &RenderArgs) -> Result<()> {
-    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let worker =
+        Worker::start(&Solo, ComputeOptions::on_cpu(args.threads)).map_err(|failure| failure.error)?;
     let workload = Workload::new(args)?;
     let mut result = workload.measure(args.rounds)?;
     let triangles = || workload.objects.iter().map(Mesh::triangle_count);

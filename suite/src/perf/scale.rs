@@ -41,7 +41,7 @@ pub struct ScaleArgs {
 /// # Errors
 /// Those of `perf train`; an interconnect that would have to be measured on one rank.
 pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
-    let worker = Worker::start(ranks, args.train.threads).map_err(|failure| failure.error)?;
+    let worker = Worker::start(ranks, args.train.compute).map_err(|failure| failure.error)?;
     let mut setup = TrainingSetup::new(&args.train, &worker)?;
     let batch = setup.batch;
     // all ranks at once: shared memory and caches slow them down as in a real step

@@ -21,7 +21,7 @@ use crate::cluster::worker::Worker;
 /// # Errors
 /// An unknown method or a shape that cannot be built.
 pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
-    let worker = Worker::start(ranks, args.threads).map_err(|failure| failure.error)?;
+    let worker = Worker::start(ranks, args.compute).map_err(|failure| failure.error)?;
     let mut setup = TrainingSetup::new(args, &worker)?;
     let pairs = setup.random_pairs(ranks);
     let (seconds, summed_afterwards) = {

@@ -1,7 +1,6 @@
 //! The training step that `perf train`, `perf scale` and `--dry-run` time: its options, network and random
 //! batch.
 
-use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +17,7 @@ use eqr_models::{Arena, Collective, Compute, MethodKind, Model, ModelConfig, Reg
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::{Choice, Precision};
 use crate::cluster::worker::Worker;
 use crate::encoder::network::{model_config_for, parameter_counts};
@@ -60,9 +60,8 @@ pub struct TrainArgs {
     /// Pairs encoded at a time; must divide the batch; default: all.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
     pub(super) micro_batch: Option<i64>,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    pub(super) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(super) compute: ComputeOptions,
     /// Number type.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) precision: Precision,
@@ -214,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_step_changes_the_parameters() {
-        let worker = Worker::start(&Solo, None).map_err(|failure| failure.error).unwrap();
+        let worker =
+            Worker::start(&Solo, ComputeOptions::on_cpu(None)).map_err(|failure| failure.error).unwrap();
         let args = args("--img 8 --patch 4 --dim 16 --depth 1 --heads 2 --batch 4 --precision fp32");
         let mut setup = TrainingSetup::new(&args, &worker).unwrap();
         let pairs = setup.random_pairs(&Solo);
@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_method_that_is_not_trained_has_no_step() {
-        let worker = Worker::start(&Solo, None).map_err(|failure| failure.error).unwrap();
+        let worker =
+            Worker::start(&Solo, ComputeOptions::on_cpu(None)).map_err(|failure| failure.error).unwrap();
         let mut args = args("--dim 16 --depth 1 --heads 2");
         args.method = "Random init".into();
         let error = TrainingSetup::new(&args, &worker).err().unwrap().to_string();

@@ -1,7 +1,5 @@
 //! `perf transforms`: two views of a batch of photographs, against two plain copies of it.
 
-use std::num::NonZeroUsize;
-
 use anyhow::Result;
 use clap::Args;
 use eqr_datasets::transforms::{Border, Draws, FirstView, Ranges, Transform, base_view, photo_pair};
@@ -11,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::result::print;
 use super::timing::median_seconds;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 
 /// Options of `perf transforms`.
@@ -22,9 +21,8 @@ pub struct TransformsArgs {
     /// Photographs per batch.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(i64).range(1..))]
     batch: i64,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Number of timed batches, after three warm-up batches.
     #[arg(long, default_value_t = 20)]
     steps: usize,
@@ -39,7 +37,7 @@ pub struct TransformsArgs {
 /// # Errors
 /// A device that cannot be used.
 pub fn transforms(args: &TransformsArgs) -> Result<()> {
-    let worker = Worker::start(&Solo, args.threads).map_err(|failure| failure.error)?;
+    let worker = Worker::start(&Solo, args.compute).map_err(|failure| failure.error)?;
     let TransformsArgs { img, batch, steps, .. } = *args;
     let mut result = Workload::new(img, batch, worker.device).measure(steps);
     result["config"] = json!({

@@ -53,7 +53,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         floors::add(&mut sub_suites);
     }
     agree(ranks, request.check_rows(&sub_suites))?;
-    let mut worker = Worker::start(ranks, request.threads)?;
+    let mut worker = Worker::start(ranks, request.compute)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
     let ranks_per_cell = agree(ranks, request.valid_ranks_per_cell(&sub_suites, ranks.size()))?;
     agree(ranks, sub_suites.iter().try_for_each(|sub_suite| request.looks(&sub_suite.suite).map(drop)))?;

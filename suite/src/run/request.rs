@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use eqr_probes::sequential::Looks;
 
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::Precision;
 use crate::run::device_rates::DeviceName;
 use crate::run_folder::layout;
@@ -32,8 +33,8 @@ pub struct RunRequest {
     pub floors: bool,
     /// Number type.
     pub precision: Precision,
-    /// Threads of a rank.
-    pub threads: Option<NonZeroUsize>,
+    /// Device and threads of a rank.
+    pub compute: ComputeOptions,
     /// Pairs that a rank encodes at a time.
     pub micro_batch: Option<NonZeroUsize>,
     /// Number of ranks that share one training; all of them if unset.

@@ -13,6 +13,7 @@
 // EQR_FALSE_GPU_NO_WAITS    default: the default stream does not wait for events; others: the other streams do
 //                           not. Mistakes that tests plant
 // EQR_FALSE_GPU_COUNTS      file that gets the counts as JSON when the process ends
+// EQR_FALSE_GPU_OPERATIONS  file that gets the names of the operations when the process ends
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -23,6 +24,7 @@
 #include <ATen/native/Resize.h>
 #include <ATen/native/transformers/attention.h>
 #include <ATen/native/transformers/sdp_utils_cpp.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
@@ -76,6 +78,9 @@ struct Counts {
   std::atomic<int64_t> blocking_copies_to_device{0};
   std::atomic<int64_t> other_copies_to_device{0};
   std::atomic<int64_t> synchronisations{0};
+  std::atomic<int64_t> emptied_caches{0};
+  std::atomic<int64_t> operations_with_tf32{0};
+  std::atomic<int64_t> deterministic_operations{0};
 
   ~Counts() {
     const char* path = std::getenv("EQR_FALSE_GPU_COUNTS");
@@ -83,13 +88,35 @@ struct Counts {
     if (!file) return;
     std::fprintf(file,
                  "{\"operations\": %ld, \"scalar_reads\": %ld, \"copies_to_host\": %ld, "
-                 "\"blocking_copies_to_device\": %ld, \"other_copies_to_device\": %ld, \"synchronisations\": %ld}\n",
+                 "\"blocking_copies_to_device\": %ld, \"other_copies_to_device\": %ld, \"synchronisations\": %ld, "
+                 "\"emptied_caches\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld}\n",
                  operations.load(), scalar_reads.load(), copies_to_host.load(), blocking_copies_to_device.load(),
-                 other_copies_to_device.load(), synchronisations.load());
+                 other_copies_to_device.load(), synchronisations.load(), emptied_caches.load(),
+                 operations_with_tf32.load(), deterministic_operations.load());
     std::fclose(file);
   }
 };
 Counts counts;
+
+// The operations that ran by the CPU's kernels, by name and overload.
+struct Names {
+  std::mutex mutex;
+  std::set<std::string> all;
+  const char* path = std::getenv("EQR_FALSE_GPU_OPERATIONS");
+
+  void add(const c10::OperatorName& name) {
+    if (!path) return;
+    std::lock_guard<std::mutex> lock(mutex);
+    all.insert(c10::toString(name));
+  }
+  ~Names() {
+    std::FILE* file = path ? std::fopen(path, "w") : nullptr;
+    if (!file) return;
+    for (const std::string& name : all) std::fprintf(file, "%s\n", name.c_str());
+    std::fclose(file);
+  }
+};
+Names names;
 
 // Whether this thread is inside an operation, whose own copies do not count.
 thread_local int inside = 0;
@@ -408,7 +435,7 @@ struct Operation {
   }
 };
 
-struct FalseAllocator final : c10::Allocator {
+struct FalseAllocator final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* data = bytes ? memory().allocate(bytes, current_device) : nullptr;
     return {data, data, &release, Device(DeviceType::CUDA, current_device)};
@@ -417,6 +444,12 @@ struct FalseAllocator final : c10::Allocator {
     if (data) memory().release(data);
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override { ++counts.emptied_caches; }
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(DeviceIndex) override { return {}; }
+  void resetAccumulatedStats(DeviceIndex) override {}
+  void resetPeakStats(DeviceIndex) override {}
   void copy_data(void* to, const void* from, size_t bytes) const override {
     const Operation operation(Device(DeviceType::CUDA, current_device));
     std::memcpy(to, from, bytes);
@@ -662,6 +695,10 @@ void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack
 
 void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   count(counts.operations);
+  names.add(op.operator_name());
+  const at::Context& context = at::globalContext();
+  if (context.allowTF32CuDNN() || context.allowTF32CuBLAS()) ++counts.operations_with_tf32;
+  if (context.deterministicAlgorithms()) ++counts.deterministic_operations;
   if (!takes_host_tensors(op.schema().name())) check_devices(op, *stack);
   const Operation operation(device_of(op, *stack));
   for_each_tensor(op, *stack, [&](const at::Tensor& tensor) { operation.uses(tensor); });

@@ -136,9 +136,16 @@ pub fn writing_hdf5() -> RwLockWriteGuard<'static, ()> {
 }
 
 fn try_spawn(command: &mut Command) -> std::io::Result<Child> {
+    // what a test sees does not depend on this machine's GPUs
+    if command.get_envs().all(|(name, _)| name != GPUS) {
+        command.env(GPUS, "");
+    }
     let _nothing_is_written = WRITING.read().unwrap_or_else(PoisonError::into_inner);
     command.spawn()
 }
+
+/// The GPUs that a process may see.
+pub const GPUS: &str = "CUDA_VISIBLE_DEVICES";
 
 /// Starts a process.
 pub fn spawn(command: &mut Command) -> Child {

@@ -11,7 +11,7 @@ fn dry(here: &std::path::Path, more: &[&str]) -> (Option<i32>, String, String) {
 fn every_missing_pack_is_named_with_its_command() {
     let folder = folder();
     let here = folder.path();
-    let (code, text, said) = dry(here, &["imagenet", "--out", "run", "--device", "h100"]);
+    let (code, text, said) = dry(here, &["imagenet", "--out", "run", "--estimate-for", "h100"]);
     assert_eq!(code, Some(2));
     let packs = ["imagenet", "cifar10", "cifar100", "food101", "sun397", "dtd", "pets", "aircraft", "ade20k"];
     for pack in packs {
@@ -80,7 +80,7 @@ fn what_is_done_is_not_counted_again() {
     );
     // the rate of this CPU is measured
     if takes_long() {
-        let (code, text, said) = dry(here, &[&args[..], &["--device", "cpu"]].concat());
+        let (code, text, said) = dry(here, &[&args[..], &["--estimate-for", "cpu"]].concat());
         assert!(code == Some(0) && text.contains("1 done, 2 left"), "{text}{said}");
     }
 }

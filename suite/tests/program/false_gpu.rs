@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::common::{PROGRAM, folder, output, run_args, same_losses, stderr, succeeded, tiny_run};
+use crate::common::{
+    PROGRAM, folder, is_refusal, output, run_args, same_losses, stderr, succeeded, tiny_run,
+};
 
 /// The libtorch that the program uses, with the false GPU as its CUDA half.
 pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -43,7 +45,7 @@ pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Runs the program on `devices` false GPUs.
-fn on_gpus(folder: &Path, devices: usize, variables: &[(&str, &str)], args: &[&str]) -> Output {
+pub fn on_gpus(folder: &Path, devices: usize, variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).current_dir(folder).env("LIBTORCH", &*LIBTORCH);
     command.env("EQR_FALSE_GPUS", devices.to_string()).env("EQR_FALSE_GPU_OPEN", "1");
@@ -86,4 +88,28 @@ fn a_device_without_memory_is_said() {
     let text = stderr(&refused);
     assert!(text.contains("error: out of memory: CUDA out of memory. Tried to allocate"), "{text}");
     assert!(text.contains("hint: a smaller network, image or batch"), "{text}");
+}
+
+/// libtorch rounds the factors of convolutions to TF32 unless it is told not to.
+#[test]
+fn float32_is_computed_in_float32_and_deterministically_if_asked() {
+    let folder = folder();
+    let here = folder.path();
+    let counted = [("EQR_FALSE_GPU_COUNTS", "counts.json")];
+    for (out, more, is_deterministic) in
+        [("plain", vec![], false), ("repeats", vec!["--deterministic"], true)]
+    {
+        let args = run_args(out, &["--methods", "Ours", "--pretrain-only"]);
+        succeeded(&on_gpus(here, 1, &counted, &[args, more].concat()));
+        let counts: Value =
+            serde_json::from_slice(&std::fs::read(here.join("counts.json")).unwrap()).unwrap();
+        let [rounded, emptied, repeated] =
+            ["operations_with_tf32", "emptied_caches", "deterministic_operations"].map(|key| &counts[key]);
+        assert_eq!((rounded, emptied), (&0.into(), &1.into()), "{counts}");
+        // a few operations come before the settings
+        assert_eq!(repeated.as_u64() > Some(1000), is_deterministic, "{out}: {counts}");
+    }
+    let variable = [("CUBLAS_WORKSPACE_CONFIG", ":0:0")];
+    let refused = on_gpus(here, 1, &variable, &run_args("refused", &["--deterministic"]));
+    is_refusal(&refused, &["--deterministic: CUBLAS_WORKSPACE_CONFIG=:0:0", "hint: "]);
 }

@@ -33,6 +33,9 @@ const HDF5_LOCKING: &str = "HDF5_USE_FILE_LOCKING";
 /// Options of glibc's allocator; read once, when a process starts.
 const GLIBC_TUNABLES: &str = "GLIBC_TUNABLES";
 
+/// The memory of cuBLAS's products.
+const CUBLAS_WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
+
 /// How libtorch's threads wait for one another; read once, when OpenMP is loaded.
 const OMP_WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
@@ -88,6 +91,10 @@ fn start() -> Result<Infallible, Problem> {
             // spinning threads take the core from the thread that they wait for where other work runs, too: a
             // training step of two threads on two busy cores was 30 times as slow
             command.env(OMP_WAIT_POLICY, "passive");
+        }
+        if env::args_os().any(|arg| arg == "--deterministic") && env::var_os(CUBLAS_WORKSPACE).is_none() {
+            // with others, products of several streams do not repeat
+            command.env(CUBLAS_WORKSPACE, ":4096:8");
         }
         command
     };

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use eqr_bench::cluster::device_calls::{self, DeviceCalls, Progress};
 use eqr_bench::cluster::watchdog::waiting;
-use eqr_models::device_stream::{DeviceError, Event, Stream, use_gpu};
+use eqr_models::device_error::DeviceError;
+use eqr_models::device_stream::{Event, Stream, use_gpu};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, Root};
 use tch::{Kind, Tensor};

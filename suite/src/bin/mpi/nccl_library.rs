@@ -195,4 +195,15 @@ mod tests {
         let Absence::Unusable(text) = absence("libc.so.6") else { panic!("it is not NCCL") };
         assert!(text.contains("EQR_NCCL=libc.so.6: it has no function ncclGetVersion"), "{text}");
     }
+
+    /// The library that `make test-cuda-libs` names loads without a driver.
+    #[test]
+    fn the_real_library_has_every_function() {
+        let Some(path) = std::env::var_os(VARIABLE).filter(|path| path != "0") else {
+            eprintln!("SKIPPED: {VARIABLE} names no library (make test-cuda-libs)");
+            return;
+        };
+        let library = NcclLibrary::open(Some(path)).unwrap_or_else(|absence| panic!("{absence:?}"));
+        assert!(library.version().starts_with("2."), "{}", library.version());
+    }
 }

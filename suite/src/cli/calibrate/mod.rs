@@ -5,7 +5,6 @@ mod as_json;
 mod calibrated;
 mod terminal;
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +18,7 @@ use tch::Device;
 use crate::cli::calibrate::calibrated::Calibrated;
 use crate::cli::force::FORCE_HELP;
 use crate::cli::probe::at_least_two;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say};
 use crate::data::open::{OpenedPack, render};
@@ -70,9 +70,8 @@ pub struct CalibrateArgs {
     out: Option<PathBuf>,
     #[arg(long, requires = "out", help = FORCE_HELP)]
     force: bool,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of tables.
     #[arg(long)]
     json: bool,
@@ -114,7 +113,7 @@ impl Outputs {
 /// # Errors
 /// A pack or an option that cannot be used (2), a probe that diverged, a file that cannot be written (3).
 pub fn run(args: &CalibrateArgs) -> Outcome<()> {
-    let worker = Worker::start(&Solo, args.threads)?;
+    let worker = Worker::start(&Solo, args.compute)?;
     let outputs = args.out.as_deref().map(|folder| Outputs::open(folder, args)).transpose();
     let outputs = outputs.map_err(Failure::bad_input)?;
     let calibrated = calibrated(args, worker.device).map_err(failure)?;

@@ -5,7 +5,6 @@ mod page;
 mod picture;
 mod terminal;
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +19,7 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::warn_of_script;
 use crate::cli::probe::at_least_two;
 use crate::cli::xray::picture::Picture;
+use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::worker::Worker;
 use crate::console::{Look, print_coloured, print_text, say};
 use crate::data::open::OpenedPack;
@@ -71,9 +71,8 @@ pub struct XrayArgs {
     out: Option<PathBuf>,
     #[arg(long, requires = "out", help = FORCE_HELP)]
     force: bool,
-    /// Threads; default: all allowed cores.
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    compute: ComputeOptions,
     /// Print JSON instead of heat maps.
     #[arg(long)]
     json: bool,
@@ -123,7 +122,7 @@ impl Outputs {
 /// # Errors
 /// An encoder, a pack or an option that cannot be used (2), a file that cannot be written (3).
 pub fn run(args: &XrayArgs) -> Outcome<()> {
-    let worker = Worker::start(&Solo, args.threads)?;
+    let worker = Worker::start(&Solo, args.compute)?;
     let outputs = args.out.as_deref().map(|folder| Outputs::open(folder, args)).transpose();
     let outputs = outputs.map_err(Failure::bad_input)?;
     let picture = picture(args, worker.device).map_err(Failure::bad_input)?;

@@ -1,5 +1,7 @@
 //! The X-ray on renders: all transformations are read from the same pairs of views.
 
+use std::rc::Rc;
+
 use anyhow::Result;
 use eqr_probes::bootstrap::Objects;
 use eqr_probes::quaternion;
@@ -9,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use crate::data::pairs::PairSource;
 use crate::encoder::layer::{Layer, LayeredEncoder};
 use crate::measure::evaluation::{Evaluation, TEST_PAIRS_SEED, TRAIN_PAIRS_SEED};
-use crate::measure::render_pairs;
+use crate::measure::render_pairs::{self, RenderDraws};
 use crate::measure::xray::classes::{self, Labelled};
 use crate::measure::xray::held::{self, Probes};
 use crate::measure::xray::predictions::Splits;
@@ -78,9 +80,12 @@ impl Renders {
         seed: u64,
         redrawn: bool,
     ) -> Result<Renders> {
-        let all = source.indices();
-        let EpochPairs { first, second, parameters } =
-            render_pairs::draw(source.share(), count, seed, Device::Cpu)(0);
+        let all: Rc<[usize]> = source.indices().into();
+        let draw = |device| {
+            let draws = RenderDraws { count, seed, epochs: 1 };
+            render_pairs::draw(source.share(), draws, all.clone(), device)
+        };
+        let EpochPairs { first, second, parameters } = draw(Device::Cpu)(0);
         let [first, second] = [first, second].map(|rows| Vec::<i64>::try_from(rows).expect("one row a pair"));
         let used = distinct(&[&first[..], &second].concat());
         let seen = if redrawn { (0..all.len() as i64).collect() } else { used.clone() };
@@ -98,7 +103,7 @@ impl Renders {
             used: rows(&used),
             labels: numbers(&used).into_iter().map(|image| source.labels()[image]).collect(),
             objects_of_images: objects(&used),
-            redrawn: redrawn.then(|| render_pairs::draw(source.share(), count, seed, device)),
+            redrawn: redrawn.then(|| draw(device)),
         })
     }
 
