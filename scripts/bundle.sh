@@ -5,7 +5,7 @@
 #   bin/         the launcher and the engines
 #   bin/lib/     HDF5 and the libraries it needs
 #   .libtorch/   libtorch 2.11 for CPUs; on a GPU node, set LIBTORCH to the node's own PyTorch
-#   jobscripts/
+#   jobscripts/, scripts/gpu-check.sh with its parts
 #
 # It does not contain glibc and the C++ runtime (the node's may be newer than this machine's, but not older),
 # nor MPI (load the cluster's module). LIGHT=1 leaves libtorch out.
@@ -38,6 +38,9 @@ if [[ -z ${LIGHT:-} ]]; then
     cp -rL .libtorch/lib "$bundle/.libtorch/lib"
     cp .libtorch/version "$bundle/.libtorch/"
 fi
+mkdir -p "$bundle/scripts/reference"
+cp scripts/gpu-check.sh scripts/gpu_check_curves.py "$bundle/scripts/"
+cp scripts/reference/train_speed.py "$bundle/scripts/reference/"
 cp -r jobscripts README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$bundle/"
 
 # The bundle must start without anything from this checkout.

@@ -5,7 +5,8 @@
 """Speed of the training step that a PyTorch user would write, for comparison with `eqr-bench perf train`.
 
     python scripts/reference/train_speed.py [--img 64 --patch 8 --dim 384 --depth 12 --heads 6 --batch 32]
-                                            [--threads N] [--precision fp32|bf16] [--compile] [--json]
+                                            [--threads N] [--precision fp32|bf16] [--device cpu|cuda]
+                                            [--compile] [--json]
 
 The step has the network and loss of `Ours` (VICReg on the projected invariant half, reconstruction of view
 2), both views in one pass, scaled_dot_product_attention, one backward pass, and fused Adam; bf16 is autocast.
@@ -120,16 +121,20 @@ def step_flops(img, patch, dim, depth, heads, batch):
     return 3 * batch * 2 * (2 * encoder + heads + decoder)
 
 
-def ceiling(kind):
-    a, b = (torch.randn(GEMM, GEMM).to(kind) for _ in range(2))
-    return 2 * GEMM**3 / min(seconds(lambda: a @ b, 11)[1:])
+def ceiling(kind, device):
+    # a GPU does 4096³ in a fraction of a millisecond
+    side = 4 * GEMM if device == "cuda" else GEMM
+    a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    return 2 * side**3 / min(seconds(lambda: a @ b, 11, device)[1:])
 
 
-def seconds(work, times):
+def seconds(work, times, device):
     all_seconds = []
     for _ in range(times):
         start = time.perf_counter()
         work()
+        if device == "cuda":
+            torch.cuda.synchronize()
         all_seconds.append(time.perf_counter() - start)
     return all_seconds
 
@@ -140,6 +145,7 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile; needs a C++ compiler")
     parser.add_argument("--steps", type=int, default=10, help="timed steps, after three untimed ones")
     parser.add_argument("--json", action="store_true")
@@ -147,25 +153,25 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     network = {name: getattr(args, name) for name in ["img", "patch", "dim", "depth", "heads"]}
-    model = Ours(**network)
+    model = Ours(**network).to(args.device)
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, weight_decay=1e-6, fused=True)
-    views = torch.randn(2, args.batch, 3, args.img, args.img)
+    views = torch.randn(2, args.batch, 3, args.img, args.img, device=args.device)
     loss_of = torch.compile(model) if args.compile else model
     kind = torch.bfloat16 if args.precision == "bf16" else torch.float32
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=kind == torch.bfloat16):
             loss = loss_of(*views)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
 
-    times = sorted(seconds(step, args.steps + 3)[3:])
-    median, peak = times[len(times) // 2], ceiling(kind)
+    times = sorted(seconds(step, args.steps + 3, args.device)[3:])
+    median, peak = times[len(times) // 2], ceiling(kind, args.device)
     flops = step_flops(**network, batch=args.batch)
     config = (
         network
-        | {k: getattr(args, k) for k in ["batch", "threads", "precision", "compile"]}
+        | {k: getattr(args, k) for k in ["batch", "threads", "precision", "device", "compile"]}
         | {"torch": torch.__version__}
     )
     result = {
