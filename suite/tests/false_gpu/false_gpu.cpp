@@ -219,7 +219,7 @@ class Order {
     std::lock_guard<std::mutex> lock(mutex_);
     merge(before_[&queue], kernels);
   }
-  // The host waits for the stream, and queues nothing before.
+  // The host waits for the stream before it queues anything else.
   void host_waits(const Queue& queue) {
     std::lock_guard<std::mutex> lock(mutex_);
     merge(before_host_, before_[&queue]);
@@ -259,6 +259,7 @@ struct Place {
   Kernels kernels;
 };
 
+// A place, which `record` moves.
 struct Event {
   std::mutex mutex;
   Place place;
@@ -427,7 +428,7 @@ struct Operation {
   void uses(const at::Tensor& tensor) const {
     if (tensor.defined() && tensor.is_cuda()) memory().used_by(tensor.storage().data(), queue, kernel);
   }
-  // The host waits until the operation is done.
+  // The host waits for the operation before it queues anything else.
   void host_waits() const { order().host_waits(queue); }
   ~Operation() {
     memory().leave();

@@ -2,8 +2,9 @@
 //! [false_nccl.cpp](../false_gpu/false_nccl.cpp), which is built here. It sums late, so the numbers are those
 //! of the CPU only if every stream waits where it must.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,10 @@ use serde_json::Value;
 
 use crate::common::{
     PROGRAM, cell, eqr_ranks_command, finished, folder, has_mpi, is_refusal, mpirun, output, run_args,
-    same_losses, stderr, succeeded,
+    same_losses, spawn, stderr, succeeded,
 };
 use crate::false_gpu::LIBTORCH;
+use crate::processes::{ended, send};
 
 /// A gradient of 9 MiB, so that its sums overlap with the backward pass.
 const LARGE: [&str; 9] = [
@@ -195,11 +197,16 @@ fn ends_with(fault: &str, patience: &str) -> String {
     let args = run_args("run", &["--methods", "Ours", "--pretrain-only", "--set", "train.batch=5"]);
     let mut command = ranks_with_nccl(folder.path(), &args);
     command.env(fault, "1:30").env("EQR_WATCHDOG_SECONDS", patience);
-    let began = Instant::now();
-    let ended = output(&mut command);
-    let text = stderr(&ended);
-    assert_eq!(ended.status.code(), Some(3), "{text}");
-    assert!(began.elapsed() < Duration::from_secs(60), "{text}");
+    let messages = folder.path().join("stderr");
+    let mut job = spawn(command.stdout(Stdio::null()).stderr(File::create(&messages).unwrap()));
+    let code = ended(&mut job, Instant::now() + Duration::from_secs(60));
+    if code.is_none() {
+        // mpirun ends the ranks
+        send(job.id(), libc::SIGTERM);
+        job.wait().unwrap();
+    }
+    let text = std::fs::read_to_string(messages).unwrap();
+    assert_eq!(code, Some(3), "{text}");
     assert_eq!(text.matches("error: ").count(), 1, "{text}");
     assert!(text.contains("hint: the same command continues from the last checkpoint"), "{text}");
     text
