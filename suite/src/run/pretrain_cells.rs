@@ -69,7 +69,7 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let diverged = gather(ranks, &diverged).into_iter().flatten().map(|i| missing[i].clone()).collect();
     release_freed_memory();
     if context.worker.device.is_cuda() {
-        device_settings::release_cached_memory().map_err(|error| Failure::run(error.into()))?;
+        device_settings::release_cached_memory().map_err(Failure::run)?;
     }
     Ok(diverged)
 }

@@ -181,7 +181,7 @@ fn loader_message() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Absence, NcclLibrary};
+    use super::{Absence, NcclLibrary, VARIABLE};
 
     fn absence(variable: &str) -> Absence {
         NcclLibrary::open(Some(variable.into())).err().expect("no NCCL")
