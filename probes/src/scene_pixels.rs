@@ -191,7 +191,8 @@ mod tests {
         let mut rng = Pcg64Mcg::seed_from_u64(4);
         let pixel = |correct: u64, truth: usize| {
             let mut confusion = Confusion::new(3);
-            let (truth, predicted) = (truth as u8, if correct > 0 { truth as u8 } else { (truth as u8 + 1) % 3 });
+            let (truth, predicted) =
+                (truth as u8, if correct > 0 { truth as u8 } else { (truth as u8 + 1) % 3 });
             confusion.add(&Tensor::from_slice(&[predicted]), &Tensor::from_slice(&[truth]), 255).unwrap();
             confusion
         };
