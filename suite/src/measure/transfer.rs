@@ -2,6 +2,7 @@
 //! frozen encoder, and lists the accuracies as values.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
@@ -10,7 +11,7 @@ use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
 use eqr_probes::bootstrap::{Objects, resample};
 use eqr_probes::few_shot::{FewShot, FewShotConfig};
-use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
+use eqr_probes::transfer::{GridEnd, LabelledSplit, TestPredictions, Transfer, TransferData};
 use eqr_probes::{Accuracy, accuracy_statistics};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
@@ -20,8 +21,8 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::ENCODING;
 use crate::registry::{
-    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, TRANSFER_MEAN_PER_CLASS,
-    TRANSFER_TOP1,
+    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure,
+    TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
 };
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::downstream_sets::Preparation;
@@ -52,42 +53,102 @@ impl<'a> ImageEncoder<'a> {
     }
 }
 
-/// Features and labels of `pack` for its splits `train`, `val` and `test`. If the pack has no `val`, a part
-/// of `train` is held out.
+/// Features and labels of `pack` for its splits `train`, `val` and `test`.
 ///
 /// # Errors
-/// An out-of-range value of `preparation`, a pack without the splits or with images that cannot be read, a
-/// class with too few training images for `few_shot`, an encoder that fails.
+/// As [`TransferImages::of`]; images that cannot be read, an encoder that fails.
 pub fn transfer_data(
     pack: &Pack,
     encoder: ImageEncoder,
     preparation: &Preparation,
     few_shot: Option<&FewShotConfig>,
 ) -> Result<TransferData> {
-    preparation.validate()?;
-    let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
-    pack.expect_labels("`transfer`")?;
-    check_classes(pack, train, test)?;
-    let read = |split: &PackedSplit, indices: &[usize]| {
-        features(split, indices, encoder, preparation).with_context(|| pack.path().display().to_string())
-    };
-    let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
-    let (train_rows, val, val_rows) = match pack.split("val") {
-        Some(val) => (all(train), val, all(val)),
-        None => {
-            let (kept, aside) = set_aside(&train.labels, preparation.val_fraction);
-            ensure!(
-                !aside.is_empty(),
-                "{}: the classes are too small to set {} of them aside for validation\nhint: raise --val-fraction",
-                pack.path().display(),
-                preparation.val_fraction
-            );
-            (kept, train, aside)
-        }
-    };
-    few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
-    let (train, val, test) = (read(train, &train_rows)?, read(val, &val_rows)?, read(test, &all(test))?);
-    Ok(TransferData { name: pack.name.clone(), train, val, test, classes: pack.class_names.len() })
+    TransferImages::of(pack, preparation, few_shot)?.encode(encoder)
+}
+
+/// The images that a transfer learns from, chooses by and is tested on.
+pub struct TransferImages {
+    name: String,
+    /// The pack.
+    path: PathBuf,
+    classes: usize,
+    preparation: Preparation,
+    train: Chosen,
+    val: Chosen,
+    test: Chosen,
+}
+
+/// Images of a split.
+struct Chosen {
+    split: PackedSplit,
+    /// Their positions in the split.
+    rows: Vec<usize>,
+}
+
+impl TransferImages {
+    /// Those of the splits `train`, `val` and `test` of `pack`. If the pack has no `val`, a part of `train` is
+    /// held out.
+    ///
+    /// # Errors
+    /// An out-of-range value of `preparation`, a pack without the splits, a class with too few training images
+    /// for `few_shot`.
+    pub fn of(
+        pack: &Pack,
+        preparation: &Preparation,
+        few_shot: Option<&FewShotConfig>,
+    ) -> Result<TransferImages> {
+        preparation.validate()?;
+        let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
+        pack.expect_labels("`transfer`")?;
+        check_classes(pack, train, test)?;
+        let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
+        let (train_rows, val, val_rows) = match pack.split("val") {
+            Some(val) => (all(train), val, all(val)),
+            None => {
+                let (kept, aside) = set_aside(&train.labels, preparation.val_fraction);
+                ensure!(
+                    !aside.is_empty(),
+                    "{}: the classes are too small to set {} of them aside for validation\nhint: raise --val-fraction",
+                    pack.path().display(),
+                    preparation.val_fraction
+                );
+                (kept, train, aside)
+            }
+        };
+        few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
+        let chosen = |split: &PackedSplit, rows| Chosen { split: split.clone(), rows };
+        Ok(TransferImages {
+            name: pack.name.clone(),
+            path: pack.path().to_owned(),
+            classes: pack.class_names.len(),
+            preparation: *preparation,
+            train: chosen(train, train_rows),
+            val: chosen(val, val_rows),
+            test: chosen(test, all(test)),
+        })
+    }
+
+    /// Number of images of each split: training, validation, test.
+    pub fn counts(&self) -> [usize; 3] {
+        [&self.train, &self.val, &self.test].map(|chosen| chosen.rows.len())
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Their features and labels.
+    ///
+    /// # Errors
+    /// Images that cannot be read, an encoder that fails.
+    pub fn encode(&self, encoder: ImageEncoder) -> Result<TransferData> {
+        let read = |Chosen { split, rows }: &Chosen| {
+            features(split, rows, encoder, &self.preparation).with_context(|| self.path.display().to_string())
+        };
+        let (train, val, test) = (read(&self.train)?, read(&self.val)?, read(&self.test)?);
+        Ok(TransferData { name: self.name.clone(), train, val, test, classes: self.classes })
+    }
 }
 
 /// Names the classes that a split lacks, before anything is encoded. Nothing is learned of a class without
@@ -174,19 +235,22 @@ pub fn unfinished_note(found: &[FewShot]) -> Option<String> {
 
 /// The draws of a bootstrap over the test images, for every accuracy.
 pub fn resampled(Transfer { test, .. }: &Transfer) -> Vec<ResampledMetric> {
+    let linear = ([TRANSFER_TOP1, TRANSFER_MEAN_PER_CLASS], &test.linear[..]);
+    resampled_accuracies(test, &[linear, ([KNN_TOP1, KNN_MEAN_PER_CLASS], &test.neighbours[..])])
+}
+
+/// The draws of a bootstrap over the images of `test`, for the two accuracies of every list of predictions,
+/// under the names of its two measures.
+pub fn resampled_accuracies(
+    test: &TestPredictions,
+    predictions: &[([Measure; 2], &[i64])],
+) -> Vec<ResampledMetric> {
     let labels = Tensor::from_slice(&test.labels);
-    let statistics =
-        |predicted: &[i64]| accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
-    let [(linear, linear_per_class), (knn, knn_per_class)] =
-        [&test.linear, &test.neighbours].map(|predicted| statistics(predicted));
-    let all = [
-        (TRANSFER_TOP1, Some(linear)),
-        (TRANSFER_MEAN_PER_CLASS, linear_per_class),
-        (KNN_TOP1, Some(knn)),
-        (KNN_MEAN_PER_CLASS, knn_per_class),
-    ];
-    let (measures, statistics): (Vec<_>, Vec<_>) =
-        all.into_iter().filter_map(|(measure, statistic)| Some((measure, statistic?))).unzip();
+    let of_predictions = predictions.iter().flat_map(|([top1, mean_per_class], predicted)| {
+        let (share, per_class) = accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
+        [Some((*top1, share)), per_class.map(|statistic| (*mean_per_class, statistic))]
+    });
+    let (measures, statistics): (Vec<_>, Vec<_>) = of_predictions.flatten().unzip();
     let draws = resample(&Objects::of_rows(test.labels.len()), &statistics);
     let of_measure = measures.iter().zip(draws);
     of_measure
