@@ -1,22 +1,13 @@
 //! Attentive probe: it learns how to pool the tokens of an image, and predicts from what it has pooled.
 //!
-//! The pooling is the multi-head attention of one learned query over the tokens, as in the attentive probes
-//! of AIM (El-Nouby et al. 2024, "Scalable pre-training of large autoregressive image models", section on
-//! probing) and, with more layers, of V-JEPA (Bardes et al. 2024). For the head h with its query q_h, and
-//! tokens x_t standardised per channel,
-//!
-//! ```text
-//! a_ht = softmax_t <q_h, K_h x_t> / sqrt(d_h),   p = concat_h  V_h sum_t a_ht x_t.
-//! ```
+//! The pooling is the multi-head attention of one learned query over the standardised tokens of an image, as
+//! in the attentive probes of AIM (El-Nouby et al. 2024, "Scalable pre-training of large autoregressive image
+//! models", section on probing) and, with more layers, of V-JEPA (Bardes et al. 2024).
 //!
 //! Both views of a pair are pooled by the same query. The MLP of the protocol ([`crate::mlp`]) predicts the
-//! target from p of the first view and p of the second; it has the same layers, targets, seeds, order of
-//! rows, epochs, batches and learning rate as there, and its scores are comparable. Everything is trained
-//! together.
-//!
-//! One query makes attention cheap: K_h enters as K_h' q_h, and V_h is applied after the sum, so that no
-//! token is ever mapped. Neither is any standardised: the softmax does not see an offset of all tokens, and
-//! weights that sum to 1 let the mean be subtracted after the sum.
+//! target from what is pooled of the first view and of the second; it has the same layers, targets, seeds,
+//! order of rows, epochs, batches and learning rate as there, and its scores are comparable. Everything is
+//! trained together.
 
 use std::fmt;
 
@@ -24,16 +15,16 @@ use eqr_models::adam::{Adam, Buffers};
 use eqr_random::Purpose;
 use tch::{Device, Kind, Tensor};
 
+use crate::attentive_pooling::Pooling;
 use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::draws::{linear_layer, permutation};
 use crate::error::{Error, Result, TensorRole};
+use crate::flat_parameters::FlatParameters;
 use crate::mlp::{Fit, ProbeConfig};
 use crate::r2::{R2, squared_residuals};
 use crate::redraw::{EpochPairs, PairDraw, TargetOfPairs};
 use crate::scaling::{Scaler, TargetScaler, rows_in_pieces};
-
-/// Most attention heads, as AIM has them. A width that is no multiple of it has fewer.
-const HEADS: i64 = 12;
+use crate::step_time;
 
 /// Number of pairs evaluated at a time.
 const EVALUATION_ROWS: i64 = 128;
@@ -110,6 +101,31 @@ pub fn fit(
     })
 }
 
+/// Seconds that a step takes on images of `tokens` (T, D) for `outputs` targets, measured on tokens of ones.
+pub fn seconds_per_step(tokens: [i64; 2], outputs: i64, config: &ProbeConfig, device: Device) -> f64 {
+    let [count, width] = tokens;
+    let batch = config.batch as i64;
+    let images = Tensor::ones([batch, count, width], (Kind::Half, device));
+    let rows = Tensor::arange(batch, (Kind::Int64, device));
+    let pairs = TokenPairs {
+        first: images.shallow_clone(),
+        second: images,
+        first_rows: rows.shallow_clone(),
+        second_rows: rows.shallow_clone(),
+    };
+    let target = Tensor::zeros([batch, outputs], (Kind::Float, device));
+    let scaler = Scaler::fit(&Tensor::ones([1, width], (Kind::Float, device)));
+    let shape = Shape { width, hidden: config.hidden as i64, outputs };
+    let mut network = Network::new(0, shape, &scaler, device);
+    let mut adam = Adam::folded(&network.parameters.flat);
+    tch::no_grad(|| {
+        step_time::seconds(&mut || {
+            network.step(&mut adam, &pairs.batch(&rows), &target, config.lr);
+            network.parameters.flat.shallow_clone()
+        })
+    })
+}
+
 impl TokenPairs {
     fn len(&self) -> i64 {
         self.first_rows.size()[0]
@@ -152,11 +168,6 @@ impl TokenProblem {
     }
 }
 
-/// Number of attention heads for tokens of width `width`: the largest up to 12 that divides it.
-fn heads(width: i64) -> i64 {
-    (1..=HEADS).rev().find(|heads| width % heads == 0).expect("1 divides every width")
-}
-
 /// Widths of a network.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
@@ -177,47 +188,24 @@ impl Shape {
         }
     }
 
-    /// Inputs and outputs of the layers: those of the MLP, then those of attention.
-    fn layers(self) -> [(i64, i64); 6] {
+    /// Inputs and outputs of the layers of the MLP.
+    fn layers(self) -> [(i64, i64); 3] {
         let Shape { width, hidden, outputs } = self;
-        [(2 * width, hidden), (hidden, hidden), (hidden, outputs), (width, width), (width, width), (width, 1)]
+        [(2 * width, hidden), (hidden, hidden), (hidden, outputs)]
     }
 }
 
-/// The query with its projections, and the MLP.
+/// Pooling and MLP.
 struct Network {
-    /// All parameters one after the other, which the optimiser changes.
-    flat: Tensor,
-    /// Views of `flat` that gradients are taken of.
-    leaves: Leaves,
-    /// Mean of each channel, (1, 1, D).
-    mean: Tensor,
-    /// One over the standard deviation of each channel, (1, 1, D).
-    rate: Tensor,
-}
-
-/// Parameters by their role, in the order in which they lie in memory.
-struct Leaves {
-    /// (outputs, inputs) and (outputs) of the three layers of the MLP.
+    parameters: FlatParameters,
+    pooling: Pooling,
+    /// Weight (outputs, inputs) and bias (outputs) of the three layers.
     mlp: [(Tensor, Tensor); 3],
-    /// K, (D, D): the rows of each head are together.
-    key: Tensor,
-    /// V, (D, D).
-    value: Tensor,
-    /// q, (1, D).
-    query: Tensor,
-}
-
-impl Leaves {
-    fn all(&self) -> Vec<&Tensor> {
-        let mlp = self.mlp.iter().flat_map(|(weight, bias)| [weight, bias]);
-        mlp.chain([&self.key, &self.value, &self.query]).collect()
-    }
 }
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a network of {} parameters", self.flat.numel())
+        write!(f, "a network of {} parameters", self.parameters.flat.numel())
     }
 }
 
@@ -225,61 +213,37 @@ impl Network {
     /// A network with weights drawn like those of torch's `Linear`. The MLP has the weights that
     /// [`crate::mlp`] draws for the same seed.
     fn new(seed: u64, shape: Shape, scaler: &Scaler, device: Device) -> Network {
-        let layers = shape.layers().into_iter().enumerate();
-        let drawn: Vec<(Tensor, Tensor)> = layers
-            .map(|(layer, (inputs, outputs))| linear_layer(seed, layer as u64, inputs, outputs, device))
-            .collect();
-        let with_bias = drawn[..3].iter().flat_map(|(weight, bias)| [weight, bias]);
-        let drawn: Vec<&Tensor> = with_bias.chain(drawn[3..].iter().map(|(weight, _)| weight)).collect();
-        let flat = Tensor::cat(&drawn.iter().map(|tensor| tensor.flatten(0, -1)).collect::<Vec<_>>(), 0);
-        let mut start = 0;
-        let leaf = |tensor: &&Tensor| {
-            let length = tensor.numel() as i64;
-            start += length;
-            flat.narrow(0, start - length, length).view(&tensor.size()[..]).detach().set_requires_grad(true)
-        };
-        let mut leaves = drawn.iter().map(leaf).collect::<Vec<_>>().into_iter();
-        let mut next = || leaves.next().expect("nine parameters");
-        let mlp = [(); 3].map(|()| (next(), next()));
-        let (key, value, query) = (next(), next(), next());
-        let (mean, rate) = scaler.mean_and_rate();
-        let per_channel = |t: Tensor| t.view([1, 1, shape.width]);
-        let leaves = Leaves { mlp, key, value, query };
-        Network { leaves, flat, mean: per_channel(mean), rate: per_channel(rate) }
-    }
-
-    /// Tokens (B, T, D) -> pooled features (B, D).
-    fn pool(&self, tokens: &Tensor) -> Tensor {
-        let Leaves { key, value, query, .. } = &self.leaves;
-        let [batch, _, width] = tokens.size()[..] else { unreachable!("tokens are (B, T, D)") };
-        let heads = heads(width);
-        let depth = width / heads;
-        let of_heads = |weight: &Tensor| weight.view([heads, depth, width]);
-        // (H, 1, d) (H, d, D) -> (1, H, D): what every token is compared with
-        let compared = query.view([heads, 1, depth]).bmm(&of_heads(key)).view([1, heads, width]);
-        let compared = compared * &self.rate / (depth as f64).sqrt();
-        let scores = tokens.matmul(&compared.squeeze_dim(0).tr()); // (B, T, H)
-        let weights = scores.softmax(1, Kind::Float).transpose(1, 2);
-        let mixed = (weights.bmm(tokens) - &self.mean) * &self.rate; // (B, H, D)
-        let pooled = mixed.transpose(0, 1).bmm(&of_heads(value).transpose(1, 2)); // (H, B, d)
-        pooled.transpose(0, 1).reshape([batch, width])
+        let layers = shape.layers().into_iter().zip(0..);
+        let mlp = layers.flat_map(|((inputs, outputs), layer)| {
+            let (weight, bias) = linear_layer(seed, layer, inputs, outputs, device);
+            [weight, bias]
+        });
+        let drawn: Vec<Tensor> = mlp.chain(Pooling::draw(seed, 3, shape.width, device)).collect();
+        let parameters = FlatParameters::new(&drawn);
+        let leaf = |place: usize| parameters.leaves[place].shallow_clone();
+        let mlp = [0, 2, 4].map(|place| (leaf(place), leaf(place + 1)));
+        let pooling = Pooling::new([leaf(6), leaf(7), leaf(8)], scaler);
+        Network { parameters, pooling, mlp }
     }
 
     /// Tokens of both views, (B, T, D) each -> predictions (B, k) of standardised targets.
     fn predict(&self, [first, second]: &[Tensor; 2]) -> Tensor {
-        let x = Tensor::cat(&[self.pool(first), self.pool(second)], 1);
-        let [one, two, three] = &self.leaves.mlp;
+        let x = Tensor::cat(&[self.pooling.pool(first), self.pooling.pool(second)], 1);
+        let [one, two, three] = &self.mlp;
         let layer = |x: &Tensor, (weight, bias): &(Tensor, Tensor)| x.linear(weight, Some(bias));
         layer(&layer(&layer(&x, one).relu(), two).relu(), three)
     }
 
-    /// Gradient of the mean squared error, like `flat`.
+    /// Gradient of the mean squared error, like the flat parameters.
     fn gradient(&self, tokens: &[Tensor; 2], target: &Tensor) -> Tensor {
-        tch::with_grad(|| {
-            let loss = self.predict(tokens).mse_loss(target, tch::Reduction::Mean);
-            let gradients = Tensor::run_backward(&[loss], &self.leaves.all(), false, false);
-            Tensor::cat(&gradients.iter().map(|gradient| gradient.flatten(0, -1)).collect::<Vec<_>>(), 0)
-        })
+        self.parameters.gradient(|| self.predict(tokens).mse_loss(target, tch::Reduction::Mean))
+    }
+
+    /// A step on pairs with standardised targets (B, k).
+    fn step(&mut self, adam: &mut Adam, tokens: &[Tensor; 2], target: &Tensor, lr: f64) {
+        let gradients = self.gradient(tokens, target);
+        let buffers = Buffers { values: &mut self.parameters.flat, gradients: &gradients, copy: None };
+        adam.update_buffers(buffers, lr);
     }
 }
 
@@ -291,7 +255,7 @@ fn train(
     config: &ProbeConfig,
     tick: &mut dyn FnMut(usize),
 ) {
-    let mut adam = Adam::folded(&network.flat);
+    let mut adam = Adam::folded(&network.parameters.flat);
     let (rows, device) = (problem.train.len(), problem.train.first.device());
     let step = (config.batch as i64).min(rows);
     for epoch in 0..config.epochs as u64 {
@@ -301,9 +265,7 @@ fn train(
         let order = Tensor::from_slice(&order).to_device(device);
         for start in (0..rows).step_by(step as usize) {
             let order = order.narrow(0, start, step.min(rows - start));
-            let mut gradients = network.gradient(&pairs.batch(&order), &targets.index_select(0, &order));
-            let buffers = Buffers { values: &mut network.flat, gradients: &mut gradients, copy: None };
-            adam.update_buffers(buffers, config.lr);
+            network.step(&mut adam, &pairs.batch(&order), &targets.index_select(0, &order), config.lr);
         }
         tick(epoch as usize + 1);
     }
@@ -350,6 +312,7 @@ fn predictions(network: &Network, pairs: &TokenPairs, scaler: &TargetScaler) -> 
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::time::Instant;
 
     use super::*;
     use crate::{Problem, mlp};
@@ -361,67 +324,17 @@ mod tests {
         (unit * 2.0 - 1.0).to_kind(Kind::Float).view(size)
     }
 
-    fn network(tokens: &Tensor) -> Network {
-        let shape = Shape { width: tokens.size()[2], hidden: 5, outputs: 2 };
-        Network::new(3, shape, &Scaler::fit(&tokens.flatten(0, 1)), Device::Cpu)
-    }
-
-    fn worst(a: &Tensor, b: &Tensor) -> f64 {
-        assert_eq!(a.size(), b.size());
-        (a - b).abs().max().double_value(&[])
-    }
-
     /// Tokens with an offset, and channels of unequal spread.
     fn tokens() -> Tensor {
         noise(&[6, 7, 24], 12.9898) * noise(&[24], 0.7).exp() + 3.0
     }
 
-    fn standardised(tokens: &Tensor) -> Tensor {
-        let rows = tokens.flatten(0, 1);
-        let mean = rows.mean_dim([0i64].as_slice(), true, None);
-        let std = rows.std_dim([0i64].as_slice(), false, true);
-        ((rows - mean) / std).view_as(tokens)
-    }
-
-    #[test]
-    fn pooling_is_torchs_attention_of_one_query() {
-        let tokens = tokens();
-        let network = network(&tokens);
-        let _ = network.flat.shallow_clone().g_mul_scalar_(8.0); // so that attention is far from uniform
-        let Leaves { key, value, query, .. } = &network.leaves;
-        assert_eq!(heads(24), 12);
-        let of_heads = |x: &Tensor| x.view([6, -1, 12, 2]).transpose(1, 2); // (B, H, T, d)
-        let x = standardised(&tokens);
-        let [keys, values] = [key, value].map(|weight| of_heads(&x.matmul(&weight.tr())));
-        let query = query.expand([6, 24], false);
-        let expected = Tensor::scaled_dot_product_attention(
-            &of_heads(&query),
-            &keys,
-            &values,
-            None::<&Tensor>,
-            0.0,
-            false,
-            None,
-            false,
-        );
-        let expected = expected.transpose(1, 2).reshape([6, 24]);
-        assert!(worst(&network.pool(&tokens), &expected) < 1e-4 * expected.abs().max().double_value(&[]));
-    }
-
-    #[test]
-    fn a_query_of_zeros_takes_the_mean() {
-        let tokens = tokens();
-        let network = network(&tokens);
-        let _ = tch::no_grad(|| network.leaves.query.shallow_clone().zero_());
-        let mean = standardised(&tokens).mean_dim([1i64].as_slice(), false, None);
-        assert!(worst(&network.pool(&tokens), &mean.matmul(&network.leaves.value.tr())) < 1e-5);
-    }
-
     #[test]
     fn gradients_are_those_of_finite_differences() {
         let (first, second) = (tokens(), tokens().flip([0]));
-        let mut network = network(&first);
-        let _ = network.flat.g_mul_scalar_(2.0);
+        let scaler = Scaler::fit(&first.flatten(0, 1));
+        let mut network = Network::new(3, Shape { width: 24, hidden: 5, outputs: 2 }, &scaler, Device::Cpu);
+        let _ = network.parameters.flat.g_mul_scalar_(2.0);
         let target = noise(&[6, 2], 5.3);
         let gradient = network.gradient(&[first.copy(), second.copy()], &target);
         let loss = |network: &Network| {
@@ -433,7 +346,7 @@ mod tests {
         let along = &gradient / length;
         let step = 1e-2;
         let shift = |network: &mut Network, by: f64| {
-            let _ = network.flat.g_add_(&(&along * by));
+            let _ = network.parameters.flat.g_add_(&(&along * by));
         };
         shift(&mut network, step);
         let above = loss(&network);
@@ -504,6 +417,29 @@ mod tests {
         let anew = fit(&changing, &[0], &config, &mut |_, _| {}).unwrap();
         assert_eq!(*drawn.borrow(), [1, 2]);
         assert_ne!(once, anew);
+    }
+
+    /// Steps are as long as those of a training, up to what else the machine does.
+    #[test]
+    fn the_time_of_a_step_is_that_of_training() {
+        let config = ProbeConfig { hidden: 64, epochs: 12, batch: 64, lr: 1e-3 };
+        let pairs = |count: i64| {
+            let rows = Tensor::arange(count, (Kind::Int64, Device::Cpu));
+            let images = noise(&[count, 50, 96], 12.9898).to_kind(Kind::Half);
+            let (first, second) = (images.copy(), images);
+            TokenPairs { first, second, first_rows: rows.copy(), second_rows: rows }
+        };
+        let target = |count: i64| noise(&[count, 1], 3.3);
+        let (train, train_t, test, test_t) = (pairs(64), target(64), pairs(2), target(2));
+        let problem = TokenProblem { name: "time".into(), train, train_t, redraw: None, test, test_t };
+        // the shortest of several epochs of one step
+        let mut ends = Vec::new();
+        fit(&problem, &[0], &config, &mut |_, _| ends.push(Instant::now())).unwrap();
+        let epochs = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64());
+        let trained = epochs.fold(f64::INFINITY, f64::min);
+        let steps = (0..12).map(|_| seconds_per_step([50, 96], 1, &config, Device::Cpu));
+        let measured = steps.fold(f64::INFINITY, f64::min);
+        assert!((trained / 3.0..trained * 3.0).contains(&measured), "{measured} {trained}");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! - [`ridge`]: the same with linear regression in closed form;
 //! - [`linear_classification`]: linear classification probe (top-1), all seeds trained together;
 //! - [`transfer`]: linear transfer by [`logistic`] regression over a grid of penalty strengths, and [`knn`];
-//!   [`few_shot`]: the same on a few images of each class;
+//!   [`few_shot`]: the same on a few images of each class; [`attentive_transfer`]: the same from tokens, whose
+//!   pooling is learned;
 //! - [`redraw`]: training pairs of the regression probes that change with the epoch;
 //! - [`r2`]: the two definitions of R2, and the constant predictor as the floor of each;
 //! - [`segmentation_head`]: a [`hypernet`] head trained on the token maps of [`scenes`]; [`confusion`]: mIoU,
@@ -21,6 +22,8 @@
 
 mod accuracy;
 pub mod attentive;
+mod attentive_pooling;
+pub mod attentive_transfer;
 pub mod block_analysis;
 pub mod bootstrap;
 mod checks;
@@ -30,6 +33,7 @@ mod draws;
 mod effective_rank;
 mod error;
 pub mod few_shot;
+mod flat_parameters;
 pub mod hypernet;
 mod invariance;
 pub mod knn;
@@ -53,6 +57,7 @@ pub mod scenes;
 pub mod segmentation_head;
 pub mod sequential;
 pub mod stats;
+mod step_time;
 pub mod transfer;
 mod variance_components;
 

@@ -234,16 +234,27 @@ fn point(fit: &Logistic, val: &LabelledSplit) -> GridPoint {
 
 /// Fails for data that no model can be fitted to or scored on.
 pub(crate) fn check(data: &TransferData) -> Result<()> {
-    let TransferData { name, train, val, test, shifted, classes } = data;
+    check_shapes_and_labels(data)?;
+    splits(data).into_iter().try_for_each(|(split, x, _)| finite(&data.name, x, &split.x))?;
+    data.shifted.iter().try_for_each(|x| finite(&data.name, TensorRole::TestFeatures, x))
+}
+
+/// The splits with the roles of their features and labels.
+pub(crate) fn splits(data: &TransferData) -> [(&LabelledSplit, TensorRole, TensorRole); 3] {
+    [
+        (&data.train, TensorRole::TrainFeatures, TensorRole::TrainTargets),
+        (&data.val, TensorRole::ValFeatures, TensorRole::ValTargets),
+        (&data.test, TensorRole::TestFeatures, TensorRole::TestTargets),
+    ]
+}
+
+/// The part of [`check`] that does not read the features.
+pub(crate) fn check_shapes_and_labels(data: &TransferData) -> Result<()> {
+    let TransferData { name, train, shifted, classes, .. } = data;
     let classes = *classes as i64;
     check_classes(classes)?;
-    let splits = [
-        (train, TensorRole::TrainFeatures, TensorRole::TrainTargets),
-        (val, TensorRole::ValFeatures, TensorRole::ValTargets),
-        (test, TensorRole::TestFeatures, TensorRole::TestTargets),
-    ];
     let (_, features) = matrix(name, TensorRole::TrainFeatures, &train.x)?;
-    for (split, x, y) in splits {
+    for (split, x, y) in splits(data) {
         let (rows, width) = matrix(name, x, &split.x)?;
         if width != features {
             return Err(wrong_shape(
@@ -253,12 +264,10 @@ pub(crate) fn check(data: &TransferData) -> Result<()> {
                 format!("{features} columns, as the training features have"),
             ));
         }
-        finite(name, x, &split.x)?;
         check_labels(name, y, &split.y, rows, classes)?;
     }
     if let Some(x) = shifted {
-        expect_shape(name, TensorRole::TestFeatures, x, &test.x.size())?;
-        finite(name, TensorRole::TestFeatures, x)?;
+        expect_shape(name, TensorRole::TestFeatures, x, &data.test.x.size())?;
     }
     let samples = train.y.size()[0];
     if samples < classes {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use eqr_datasets::Pack;
 use tch::Device;
@@ -55,15 +55,7 @@ impl Input {
         [&self.features, &self.encoder, &self.data].into_iter().flatten().map(PathBuf::as_path).collect()
     }
 
-    /// Opens the encoder and the pack. A feature file is opened later, by its reader.
-    ///
-    /// # Errors
-    /// An encoder or a pack that cannot be used.
-    pub fn open(&self, device: Device) -> Result<Source<'_>> {
-        self.open_with(&self.options, device)
-    }
-
-    /// Whether features are read from all tokens, by a probe that learns to pool them.
+    /// Whether tokens are read, too, by what learns to pool them.
     pub fn is_attentive(&self) -> bool {
         self.options.readout == Some(Readout::Attentive)
     }
@@ -73,16 +65,26 @@ impl Input {
         self.options.readout.is_some() && !self.is_attentive()
     }
 
-    /// Like [`Input::open`], for a probe that may be attentive: the other probes beside it read the default.
+    /// Refuses `option` unless tokens are read.
     ///
     /// # Errors
-    /// As [`Input::open`].
-    pub fn open_for_probes(&self, device: Device) -> Result<Source<'_>> {
-        let readout = self.options.readout.filter(|&readout| readout != Readout::Attentive);
-        self.open_with(&EncoderOptions { readout, ..self.options.clone() }, device)
+    /// Features are read alone, and the option is `given`.
+    pub fn check_attentive(&self, option: &str, given: bool) -> Result<()> {
+        ensure!(
+            self.is_attentive() || !given,
+            "{option}: it belongs to `--readout attentive`\nhint: leave it out, or give this readout"
+        );
+        Ok(())
     }
 
-    fn open_with(&self, options: &EncoderOptions, device: Device) -> Result<Source<'_>> {
+    /// Opens the encoder and the pack. A feature file is opened later, by its reader. The features beside an
+    /// attentive readout are those of the default.
+    ///
+    /// # Errors
+    /// An encoder or a pack that cannot be used.
+    pub fn open(&self, device: Device) -> Result<Source<'_>> {
+        let readout = self.options.readout.filter(|&readout| readout != Readout::Attentive);
+        let options = &EncoderOptions { readout, ..self.options.clone() };
         match (&self.features, &self.encoder, &self.data) {
             (Some(features), ..) => Ok(Source::Features(features)),
             (None, Some(encoder), Some(data)) => {

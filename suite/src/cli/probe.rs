@@ -31,14 +31,12 @@ use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
 use crate::measure::shifted::{ShiftedScores, TestScore};
+use crate::measure::tokens::TOKEN_MEMORY;
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout, TaskFamily};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::probe::{Probe, ReadoutHalf};
 use crate::suite_file::transforms::Transforms;
-
-/// Default of `--token-memory`, in GB.
-const TOKEN_MEMORY: f64 = 8.0;
 
 /// Options of `probe`; the defaults are the protocol's.
 #[derive(Args)]
@@ -182,11 +180,8 @@ impl<'a> Found<'a> {
 /// The pairs of a feature file, or the pairs of an encoder on a pack.
 fn features(args: &ProbeArgs, device: Device) -> Result<Features> {
     let whole = args.parts == [ReadoutHalf::All];
-    ensure!(
-        args.token_memory.is_none() || args.input.is_attentive(),
-        "--token-memory: tokens are kept for `--readout attentive` alone"
-    );
-    let (encoder, pack) = match args.input.open_for_probes(device)? {
+    args.input.check_attentive("--token-memory", args.token_memory.is_some())?;
+    let (encoder, pack) = match args.input.open(device)? {
         Source::Features(path) => {
             let sets = FeatureFile::open(path)?.pair_sets(device)?;
             ensure!(whole, "--parts: features have no halves");

@@ -8,8 +8,8 @@ use crate::suite_file::encoder_options::Readout;
 
 /// Why an attentive readout is refused where features are read.
 const ATTENTIVE_HAS_NO_FEATURES: &str = "--readout attentive: a probe learns this pooling for each target, so \
-     that an encoder has no features by it\nhint: `eqr-bench probe` has it; here, give --readout cls, mean, \
-     cls+mean or grid";
+     that an encoder has no features by it\nhint: `eqr-bench probe` and `transfer` have it; here, give \
+     --readout cls, mean, cls+mean or grid";
 
 impl Readout {
     /// What the features are read from.

@@ -3,9 +3,7 @@
 //! Tokens are many, so they are encoded in a pass of their own, which keeps those of one transform's pairs at
 //! a time, in half precision. The pairs, their targets and their epochs are those of the other probes.
 
-use std::cell::OnceCell;
-
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use eqr_datasets::SetKind;
 use eqr_datasets::transforms::Transform;
 use eqr_probes::Problem;
@@ -15,17 +13,14 @@ use tch::{Kind, Tensor};
 
 use crate::console::with_progress;
 use crate::encoder::frozen::FrozenEncoder;
-use crate::encoder::representation::{FeatureEncoder, Representation};
 use crate::measure::duration;
 use crate::measure::evaluation::{DRAWS, Evaluation};
 use crate::measure::pair_features::PairSet;
 use crate::measure::pair_sets::{Photographs, View};
 use crate::measure::regression::Question;
 use crate::measure::render_pairs::Renders;
+use crate::measure::tokens::Tokens;
 use crate::registry::Readout;
-
-/// Bytes of a value.
-const HALF: f64 = 2.0;
 
 /// How attentive probes are fitted.
 pub struct AttentiveProbes<'a> {
@@ -47,28 +42,15 @@ impl AttentiveProbes<'_> {
     /// An encoder without tokens; tokens that take more memory than allowed; images that cannot be read;
     /// training that diverges.
     pub fn fit(&self, encoder: &FrozenEncoder, sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
-        let encoder = Tokens { encoder, scaling: OnceCell::new() };
-        let shape = encoder.shape()?;
-        self.check_memory(shape)?;
+        let encoder = Tokens::of(encoder)?;
+        let shape = encoder.shape();
+        let less = "fewer --train-pairs and --test-pairs (all probes then read these), or a smaller --size";
+        encoder.check_memory(self.images_at_a_time(), self.memory, less)?;
         self.say_duration(&encoder, shape, sets);
         match self.evaluation.pack.kind {
             SetKind::Renders => self.of_renders(&encoder, shape, sets),
             SetKind::Photographs => self.of_photographs(&encoder, shape, sets),
         }
-    }
-
-    fn check_memory(&self, [tokens, width]: [i64; 2]) -> Result<()> {
-        let images = self.images_at_a_time();
-        let needed = HALF * images as f64 * (tokens * width) as f64 / 1e9;
-        ensure!(
-            needed <= self.memory,
-            "--readout attentive: {tokens} tokens of width {width} of {images} images take {needed:.1} GB, \
-             more than --token-memory {}\nhint: give --token-memory {:.0}, or fewer --train-pairs and \
-             --test-pairs (all probes then read these), or a smaller --size",
-            self.memory,
-            needed.ceil()
-        );
-        Ok(())
     }
 
     /// Number of images whose tokens are kept at a time.
@@ -88,7 +70,7 @@ impl AttentiveProbes<'_> {
 
     fn say_duration(&self, encoder: &Tokens, tokens: [i64; 2], sets: &[PairSet]) {
         let combined = sets.iter().any(|set| set.combined);
-        duration::say_encoding(encoder.encoder, self.evaluation.views(combined));
+        duration::say_encoding(encoder.encoder(), self.evaluation.views(combined));
         let questions: Vec<Question> = questions(sets).collect();
         duration::say_attentive(&questions, tokens, self.seeds.len(), self.config);
     }
@@ -162,36 +144,4 @@ fn transforms_of(evaluation: &Evaluation, set: &PairSet) -> Vec<Transform> {
 /// Tokens that were kept as rows (N, T D), as (N, T, D).
 fn as_tokens(rows: &Tensor, [tokens, width]: [i64; 2]) -> Tensor {
     rows.view([-1, tokens, width])
-}
-
-/// Represents an image by all its tokens, one after the other, in half precision.
-struct Tokens<'a> {
-    encoder: &'a FrozenEncoder,
-    /// Mean and one over the standard deviation of every channel over the first images, (D). They make tokens
-    /// fit into half precision, whatever their unit; the probe standardises them itself.
-    scaling: OnceCell<[Tensor; 2]>,
-}
-
-impl Tokens<'_> {
-    /// Number and width of an image's tokens.
-    fn shape(&self) -> Result<[i64; 2]> {
-        match self.encoder.tokens_of_blank()?.size()[..] {
-            [_, tokens, width] => Ok([tokens, width]),
-            ref other => bail!("tokens have shape {other:?}, expected (N, T, D)"),
-        }
-    }
-}
-
-impl FeatureEncoder for Tokens<'_> {
-    fn represent(&self, images: &Tensor) -> Result<Representation> {
-        let tokens = self.encoder.tokens(images)?; // (B, T, D)
-        let [mean, rate] = self.scaling.get_or_init(|| {
-            let rows = tokens.flatten(0, 1);
-            let std = rows.std_dim([0i64].as_slice(), false, false);
-            let std = std.where_self(&std.gt(0.0), &std.ones_like());
-            [rows.mean_dim([0i64].as_slice(), false, None), std.reciprocal()]
-        });
-        let y = ((tokens - mean) * rate).to_kind(Kind::Half).flatten(1, 2);
-        Ok(Representation { y, grid: None })
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use eqr_probes::attentive;
+use eqr_probes::attentive_transfer::{self, AttentiveConfig};
 use eqr_probes::mlp::ProbeConfig;
 use tch::{Device, Kind, Tensor};
 
@@ -15,10 +17,6 @@ const LONG: f64 = 120.0;
 /// Mean number of iterations of a logistic regression of the grid, and operations of an iteration for each
 /// row, feature and class: the scores and their gradient.
 const LOGISTIC: f64 = 50.0 * 4.0;
-
-/// Operations of attentive pooling for each pair, token and channel: in two views, twelve heads take four
-/// products of two operations. They are narrow, and half as fast as those of the MLP.
-const POOLING: f64 = 2.0 * 2.0 * 12.0 * 4.0 * 2.0;
 
 /// Number of logistic regressions of the grid.
 const STRENGTHS: f64 = 45.0;
@@ -73,22 +71,54 @@ pub(super) fn say_perceptrons(shapes: &[[i64; 3]], seeds: usize, config: &ProbeC
 
 /// Says how long the attentive probes of `questions` take on images of `tokens` (T, D), if that is long.
 pub fn say_attentive(questions: &[Question], tokens: [i64; 2], seeds: usize, config: &ProbeConfig) {
-    let [count, width] = tokens;
-    let operations = |question: &Question| {
-        let [rows, _, outputs] = question.shape();
-        let pooling = POOLING * (config.epochs as i64 * rows * count * width) as f64;
-        (pooling + mlp_operations(rows, 2 * width, outputs, config)) * seeds as f64
-    };
     let Some(first) = questions.first() else { return };
+    let ([count, width], [pairs, _, outputs]) = (tokens, first.shape());
+    let rows: i64 = questions.iter().map(|question| question.shape()[0]).sum();
+    let config = &ProbeConfig { batch: config.batch.clamp(1, pairs as usize), ..config.clone() };
+    let operations = (config.epochs as i64 * rows) as f64 * 2.0 * pooling_operations(tokens)
+        + mlp_operations(rows, 2 * width, outputs, config);
     let why = format!(
-        "{} targets x {seeds} seeds x {} epochs of {} pairs with {count} tokens of width {width} in each view",
+        "{} targets x {seeds} seeds x {} epochs of {pairs} pairs with {count} tokens of width {width} in each view",
         questions.len(),
         config.epochs,
-        first.shape()[0]
     );
-    let operations = questions.iter().map(operations).sum();
-    let less = "--epochs, --seeds, fewer pairs or a GPU";
-    announce_operations("the attentive probes", operations, &why, less, first.device());
+    let steps = (seeds * config.epochs) as f64 * rows as f64 / config.batch as f64;
+    announce_steps(
+        "training the attentive probes",
+        Steps { count: steps, operations: operations * seeds as f64 },
+        &why,
+        "--epochs, --seeds, fewer pairs or a GPU",
+        || attentive::seconds_per_step(tokens, outputs, config, first.device()),
+    );
+}
+
+/// Says how long attentive classifiers take on images of `tokens` (T, D), if that is long. `fits` has the
+/// number of images that each is trained on.
+pub(super) fn say_attentive_transfer(
+    tokens: [i64; 2],
+    fits: &[usize],
+    classes: usize,
+    config: &AttentiveConfig,
+    device: Device,
+) {
+    let [count, width] = tokens;
+    let most = fits.iter().copied().max().unwrap_or(1);
+    let config = &AttentiveConfig { batch: config.batch.clamp(1, most), ..config.clone() };
+    let images = (config.epochs * fits.iter().sum::<usize>()) as f64;
+    let classifier = 6.0 * (width * classes as i64) as f64;
+    let why = format!(
+        "{} fits x {} epochs of up to {most} images with {count} tokens of width {width}",
+        fits.len(),
+        config.epochs
+    );
+    let steps = Steps {
+        count: images / config.batch as f64,
+        operations: images * (pooling_operations(tokens) + classifier),
+    };
+    let less = "--epochs, a smaller --size, ranks (mpirun -n 3 eqr-bench transfer ..) or a GPU";
+    announce_steps("training the attentive classifiers", steps, &why, less, || {
+        attentive_transfer::seconds_per_step(tokens, classes as i64, config, device)
+    });
 }
 
 /// Says how long the logistic regressions take on `rows` rows, if that is long.
@@ -105,6 +135,12 @@ fn mlp_operations(rows: i64, features: i64, outputs: i64, config: &ProbeConfig) 
     let hidden = config.hidden as f64;
     let weights = features as f64 * hidden + hidden * hidden + hidden * outputs as f64;
     6.0 * config.epochs as f64 * rows as f64 * weights
+}
+
+/// Operations of pooling an image of `tokens` (T, D), forward and backward: for each token and channel,
+/// twelve heads take four products of two operations. They are narrow, and memory bounds them.
+fn pooling_operations([count, width]: [i64; 2]) -> f64 {
+    12.0 * 4.0 * 2.0 * (count * width) as f64
 }
 
 /// Operations of the closed form, in f64, which is half as fast: Gram matrix, rotation, eigenvectors.
@@ -126,6 +162,23 @@ fn announce_operations(what: &str, operations: f64, why: &str, less: &str, devic
         &format!("{why}: {operations:.0e} operations at {rate:.0e} a second"),
         less,
     );
+}
+
+/// Training steps that are alike.
+struct Steps {
+    count: f64,
+    /// Operations of the matrix products of all of them.
+    operations: f64,
+}
+
+/// Like [`announce_operations`], where the rate of a product says little about a step: one is timed.
+fn announce_steps(what: &str, steps: Steps, why: &str, less: &str, seconds_per_step: impl FnOnce() -> f64) {
+    if steps.operations < LONG * 1e9 {
+        return;
+    }
+    let each = seconds_per_step();
+    let why = format!("{why}: {:.0} steps at {each:.2} s each on this machine", steps.count);
+    announce(what, steps.count * each, &why, less);
 }
 
 fn announce(what: &str, seconds: f64, why: &str, less: &str) {

@@ -2,6 +2,7 @@
 //! measure needs a new file here, a line in that list and a line in the registry.
 
 pub mod attentive;
+pub mod attentive_transfer;
 pub mod calibration;
 pub mod classification;
 pub mod duration;
@@ -21,5 +22,6 @@ mod render_pairs;
 pub mod retrieval;
 pub mod segment;
 pub mod shifted;
+pub mod tokens;
 pub mod transfer;
 pub mod xray;

@@ -2,6 +2,7 @@
 //! frozen encoder, and lists the accuracies as values.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use eqr_datasets::draw::{Purpose, rng};
@@ -11,7 +12,7 @@ use eqr_datasets::{Loader, Pack};
 use eqr_models::Normalisation;
 use eqr_probes::bootstrap::{Objects, resample};
 use eqr_probes::few_shot::{FewShot, FewShotConfig};
-use eqr_probes::transfer::{GridEnd, LabelledSplit, Transfer, TransferData};
+use eqr_probes::transfer::{GridEnd, LabelledSplit, TestPredictions, Transfer, TransferData};
 use eqr_probes::{Accuracy, accuracy_statistics};
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
@@ -21,8 +22,8 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::representation::FeatureEncoder;
 use crate::measure::evaluation::ENCODING;
 use crate::registry::{
-    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, SHIFTED_MEAN_PER_CLASS,
-    SHIFTED_TOP1, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
+    FEW_SHOT_MEAN_PER_CLASS, FEW_SHOT_TOP1, KNN_MEAN_PER_CLASS, KNN_TOP1, LAMBDA, Measure,
+    SHIFTED_MEAN_PER_CLASS, SHIFTED_TOP1, TRANSFER_MEAN_PER_CLASS, TRANSFER_TOP1,
 };
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
 use crate::suite_file::downstream_sets::Preparation;
@@ -64,51 +65,127 @@ pub struct Asked<'a> {
     /// Whether a few images of each class are to suffice.
     pub few_shot: Option<&'a FewShotConfig>,
     /// Ranges of changes after which the test images are classified, too.
-    pub shift: Option<&'a Shift>,
+    pub shift: Option<Shift>,
 }
 
-/// Features and labels of `pack` for its splits `train`, `val` and `test`. If the pack has no `val`, a part
-/// of `train` is held out.
+/// Features and labels of `pack` for its splits `train`, `val` and `test`.
 ///
 /// # Errors
-/// A value out of range, a pack without the splits or with images that cannot be read, a class with too few
-/// training images for few shots, an encoder that fails.
+/// As [`TransferImages::of`]; images that cannot be read, an encoder that fails.
 pub fn transfer_data(pack: &Pack, encoder: ImageEncoder, asked: Asked) -> Result<TransferData> {
-    let Asked { preparation, few_shot, shift } = asked;
-    preparation.validate()?;
-    shift.map_or(Ok(()), Shift::validate)?;
-    let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
-    pack.expect_labels("`transfer`")?;
-    check_classes(pack, train, test)?;
-    let seen = |split: &PackedSplit, indices: &[usize], shift: Option<&Shift>| {
-        features(split, indices, encoder, preparation, shift)
-            .with_context(|| pack.path().display().to_string())
-    };
-    let read = |split: &PackedSplit, indices: &[usize]| seen(split, indices, None);
-    let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
-    let (train_rows, val, val_rows) = match pack.split("val") {
-        Some(val) => (all(train), val, all(val)),
-        None => {
-            let (kept, aside) = set_aside(&train.labels, preparation.val_fraction);
-            ensure!(
-                !aside.is_empty(),
-                "{}: the classes are too small to set {} of them aside for validation\nhint: raise --val-fraction",
-                pack.path().display(),
-                preparation.val_fraction
-            );
-            (kept, train, aside)
-        }
-    };
-    few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
-    let shifted = shift.map(|shift| Ok::<_, anyhow::Error>(seen(test, &all(test), Some(shift))?.x));
-    Ok(TransferData {
-        name: pack.name.clone(),
-        shifted: shifted.transpose()?,
-        train: read(train, &train_rows)?,
-        val: read(val, &val_rows)?,
-        test: read(test, &all(test))?,
-        classes: pack.class_names.len(),
-    })
+    TransferImages::of(pack, asked)?.encode(encoder)
+}
+
+/// The images that a transfer learns from, chooses by and is tested on.
+pub struct TransferImages {
+    name: String,
+    /// The pack.
+    path: PathBuf,
+    classes: usize,
+    preparation: Preparation,
+    /// Changes of the test images, which are then classified once more.
+    shift: Option<Shift>,
+    train: Chosen,
+    val: Chosen,
+    test: Chosen,
+}
+
+/// Images of a split.
+struct Chosen {
+    split: PackedSplit,
+    /// Their positions in the split.
+    rows: Vec<usize>,
+}
+
+impl TransferImages {
+    /// Those of the splits `train`, `val` and `test` of `pack`. If the pack has no `val`, a part of `train` is
+    /// held out.
+    ///
+    /// # Errors
+    /// A value out of range, a pack without the splits, a class with too few training images for few shots.
+    pub fn of(pack: &Pack, asked: Asked) -> Result<TransferImages> {
+        let Asked { preparation, few_shot, shift } = asked;
+        preparation.validate()?;
+        shift.map_or(Ok(()), |shift| shift.validate())?;
+        let (train, test) = (pack.expect_split("train")?, pack.expect_split("test")?);
+        pack.expect_labels("`transfer`")?;
+        check_classes(pack, train, test)?;
+        let all = |split: &PackedSplit| (0..split.len()).collect::<Vec<_>>();
+        let (train_rows, val, val_rows) = match pack.split("val") {
+            Some(val) => (all(train), val, all(val)),
+            None => {
+                let (kept, aside) = set_aside(&train.labels, preparation.val_fraction);
+                ensure!(
+                    !aside.is_empty(),
+                    "{}: the classes are too small to set {} of them aside for validation\nhint: raise --val-fraction",
+                    pack.path().display(),
+                    preparation.val_fraction
+                );
+                (kept, train, aside)
+            }
+        };
+        few_shot.map_or(Ok(()), |few_shot| check_shots(pack, train, &train_rows, few_shot))?;
+        let chosen = |split: &PackedSplit, rows| Chosen { split: split.clone(), rows };
+        Ok(TransferImages {
+            name: pack.name.clone(),
+            path: pack.path().to_owned(),
+            classes: pack.class_names.len(),
+            preparation: *preparation,
+            shift,
+            train: chosen(train, train_rows),
+            val: chosen(val, val_rows),
+            test: chosen(test, all(test)),
+        })
+    }
+
+    /// Number of images of each split: training, validation, test.
+    pub fn counts(&self) -> [usize; 3] {
+        [&self.train, &self.val, &self.test].map(|chosen| chosen.rows.len())
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Their features and labels.
+    ///
+    /// # Errors
+    /// Images that cannot be read, an encoder that fails.
+    pub fn encode(&self, encoder: ImageEncoder) -> Result<TransferData> {
+        let seen = |chosen: &Chosen, shift: Option<Shift>| {
+            self.features(chosen, encoder, shift).with_context(|| self.path.display().to_string())
+        };
+        let [train, val, test] = [&self.train, &self.val, &self.test].map(|chosen| seen(chosen, None));
+        let shifted = self.shift.map(|shift| seen(&self.test, Some(shift)));
+        Ok(TransferData {
+            name: self.name.clone(),
+            train: train?,
+            val: val?,
+            test: test?,
+            shifted: shifted.transpose()?.map(|shifted| shifted.x),
+            classes: self.classes,
+        })
+    }
+
+    fn features(
+        &self,
+        Chosen { split, rows }: &Chosen,
+        encoder: ImageEncoder,
+        shift: Option<Shift>,
+    ) -> Result<LabelledSplit> {
+        let ImageEncoder { encoder, side, normalisation, device } = encoder;
+        let loader = Loader::new(split.clone(), side);
+        let short = ((side as f64 / self.preparation.crop_pct).round() as usize).max(side);
+        let encode = |rows: &[usize]| {
+            let pixels = loader.centre_crops(rows, short)?.to_device(device).to_kind(Kind::Float) / 255.0;
+            let pixels = shift.map_or_else(|| pixels.shallow_clone(), |shift| shifted(&pixels, rows, &shift));
+            tch::no_grad(|| Ok(encoder.represent(&normalisation.apply(&pixels))?.y))
+        };
+        let x = counted(ENCODING, rows.chunks(ENCODE)).map(encode).collect::<Result<Vec<_>>>()?;
+        let y: Vec<i64> = rows.iter().map(|&row| i64::from(split.labels[row])).collect();
+        Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
+    }
 }
 
 /// Names the classes that a split lacks, before anything is encoded. Nothing is learned of a class without
@@ -199,23 +276,28 @@ pub fn unfinished_note(found: &[FewShot]) -> Option<String> {
 
 /// The draws of a bootstrap over the test images, for every accuracy.
 pub fn resampled(Transfer { test, .. }: &Transfer) -> Vec<ResampledMetric> {
-    let labels = Tensor::from_slice(&test.labels);
-    let statistics =
-        |predicted: &[i64]| accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
-    let [(linear, linear_per_class), (knn, knn_per_class)] =
-        [&test.linear, &test.neighbours].map(|predicted| statistics(predicted));
     let mut all = vec![
-        (TRANSFER_TOP1, Some(linear)),
-        (TRANSFER_MEAN_PER_CLASS, linear_per_class),
-        (KNN_TOP1, Some(knn)),
-        (KNN_MEAN_PER_CLASS, knn_per_class),
+        ([TRANSFER_TOP1, TRANSFER_MEAN_PER_CLASS], &test.linear[..]),
+        ([KNN_TOP1, KNN_MEAN_PER_CLASS], &test.neighbours),
     ];
     if !test.shifted.is_empty() {
-        let (shifted, per_class) = statistics(&test.shifted);
-        all.extend([(SHIFTED_TOP1, Some(shifted)), (SHIFTED_MEAN_PER_CLASS, per_class)]);
+        all.push(([SHIFTED_TOP1, SHIFTED_MEAN_PER_CLASS], &test.shifted));
     }
-    let (measures, statistics): (Vec<_>, Vec<_>) =
-        all.into_iter().filter_map(|(measure, statistic)| Some((measure, statistic?))).unzip();
+    resampled_accuracies(test, &all)
+}
+
+/// The draws of a bootstrap over the images of `test`, for the two accuracies of every list of predictions,
+/// under the names of its two measures.
+pub fn resampled_accuracies(
+    test: &TestPredictions,
+    predictions: &[([Measure; 2], &[i64])],
+) -> Vec<ResampledMetric> {
+    let labels = Tensor::from_slice(&test.labels);
+    let of_predictions = predictions.iter().flat_map(|([top1, mean_per_class], predicted)| {
+        let (share, per_class) = accuracy_statistics(&Tensor::from_slice(predicted), &labels, test.classes);
+        [Some((*top1, share)), per_class.map(|statistic| (*mean_per_class, statistic))]
+    });
+    let (measures, statistics): (Vec<_>, Vec<_>) = of_predictions.flatten().unzip();
     let draws = resample(&Objects::of_rows(test.labels.len()), &statistics);
     let of_measure = measures.iter().zip(draws);
     of_measure
@@ -255,26 +337,6 @@ fn set_aside(labels: &[i32], fraction: f64) -> (Vec<usize>, Vec<usize>) {
     aside.sort_unstable();
     let kept = (0..labels.len()).filter(|row| aside.binary_search(row).is_err()).collect();
     (kept, aside)
-}
-
-fn features(
-    split: &PackedSplit,
-    indices: &[usize],
-    encoder: ImageEncoder,
-    preparation: &Preparation,
-    shift: Option<&Shift>,
-) -> Result<LabelledSplit> {
-    let ImageEncoder { encoder, side, normalisation, device } = encoder;
-    let loader = Loader::new(split.clone(), side);
-    let short = ((side as f64 / preparation.crop_pct).round() as usize).max(side);
-    let encode = |indices: &[usize]| {
-        let pixels = loader.centre_crops(indices, short)?.to_device(device).to_kind(Kind::Float) / 255.0;
-        let pixels = shift.map_or_else(|| pixels.shallow_clone(), |shift| shifted(&pixels, indices, shift));
-        tch::no_grad(|| Ok(encoder.represent(&normalisation.apply(&pixels))?.y))
-    };
-    let x = counted(ENCODING, indices.chunks(ENCODE)).map(encode).collect::<Result<Vec<_>>>()?;
-    let y: Vec<i64> = indices.iter().map(|&row| i64::from(split.labels[row])).collect();
-    Ok(LabelledSplit { x: Tensor::cat(&x, 0), y: Tensor::from_slice(&y).to_device(device) })
 }
 
 /// Images (N, 3, S, S) in [0, 1] after changes from the ranges of `shift`, mirrored at their edges. The

@@ -50,8 +50,7 @@ fn data(
 ) -> Result<(TransferData, Option<FrozenEncoder>)> {
     let device = context.worker.device;
     let (pack, set) = (&context.prepared.downstream.transfer[set], &context.suite().transfer[set]);
-    let asked =
-        Asked { preparation: &set.preparation, few_shot: set.few_shot.as_ref(), shift: set.shift.as_ref() };
+    let asked = Asked { preparation: &set.preparation, few_shot: set.few_shot.as_ref(), shift: set.shift };
     if let Some(features) = row.transfer_features(set) {
         return Ok((FeatureFile::open(features)?.transfer_data(device)?, None));
     }

@@ -34,8 +34,8 @@ pub struct EncoderOptions {
     pub std: Option<[f32; 3]>,
     /// What the features are read from: the class token, the mean of the map, both one after the other, or
     /// both and the means of the map's quadrants; default: what the model's configuration says, else the
-    /// class token, or the mean where there is none. Our encoders have y. `attentive`, of `probe` alone, adds
-    /// a probe that learns to pool the tokens to those of the default.
+    /// class token, or the mean where there is none. Our encoders have y. `attentive`, of `probe` and
+    /// `transfer` alone, adds a probe that learns to pool the tokens to those of the default.
     #[arg(long, value_enum, requires = "encoder")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readout: Option<Readout>,
@@ -99,7 +99,7 @@ pub enum Readout {
     ClsMean,
     /// The class token, or the mean where there is none, then the means of the map's quadrants.
     Grid,
-    /// All tokens, pooled by a query that `probe` learns for each target.
+    /// All tokens, pooled by a query that `probe` learns for each target, `transfer` for the classes.
     Attentive,
 }
 

@@ -1,4 +1,4 @@
-//! `probe --readout attentive`: a probe that learns to pool tokens stands beside those that read features,
+//! `--readout attentive` of `probe` and `transfer`: what learns to pool tokens stands beside what reads features,
 //! for every kind of encoder that has tokens; the others are refused.
 
 use std::path::Path;
@@ -7,9 +7,7 @@ use std::process::Output;
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::common::{
-    colour_map, copy, eqr, folder, is_refusal, photographs, stderr, succeeded, tiny_run, traced,
-};
+use crate::common::{colour_map, copy, eqr, folder, is_refusal, photographs, succeeded, tiny_run, traced};
 
 const SMALL: [&str; 15] = [
     "--train-pairs",
@@ -128,10 +126,73 @@ fn what_has_no_tokens_or_too_many_is_refused() {
     refused("map.pt", &["--token-memory", "0.00001"], &["16 tokens of width 8", "--token-memory 1"]);
     let mean = ["--size", "16", "--readout", "mean", "--token-memory", "1"];
     is_refusal(&probe(here, "map.pt", "photos.h5", &mean), &["--token-memory"]);
+    let classified = |encoder: &str, readout: &str, more: &[&str], says: &[&str]| {
+        let output = transfer(here, encoder, &[&["--readout", readout], more].concat());
+        is_refusal(&output, says);
+        assert!(output.stdout.is_empty(), "{output:?}");
+    };
+    classified("features.pt", "attentive", &[], &["--readout attentive", "returns features", "hint:"]);
+    let too_many = ["16 tokens of width 8 of 99 images", "--token-memory 1", "a smaller --size"];
+    classified("map.pt", "attentive", &["--token-memory", "0.00001"], &too_many);
+    classified("map.pt", "attentive", &["--epochs", "0"], &["--epochs 0"]);
+    classified("map.pt", "mean", &["--epochs", "3"], &["--epochs", "--readout attentive", "hint:"]);
+    classified("map.pt", "mean", &["--token-memory", "3"], &["--token-memory", "--readout attentive"]);
     // a pooling that is learned for each target is no feature
-    let transfer =
-        ["transfer", "--encoder", "map.pt", "--data", "photos.h5", "--size=16", "--readout", "attentive"];
-    let output = eqr(here, &transfer);
-    is_refusal(&output, &["--readout attentive", "eqr-bench probe"]);
-    assert!(stderr(&output).contains("hint:"));
+    let xray = ["xray", "--encoder", "map.pt", "--data", "photos.h5", "--size=16", "--readout", "attentive"];
+    is_refusal(&eqr(here, &xray), &["--readout attentive", "hint:"]);
+}
+
+fn transfer(folder: &Path, encoder: &str, more: &[&str]) -> Output {
+    let args = ["transfer", "--encoder", encoder, "--data", "photos.h5", "--size=16", "--threads", "1"];
+    eqr(folder, &[&args, more].concat())
+}
+
+/// The classifier of tokens stands beside the logistic regression, which it does not change.
+#[test]
+fn transfer_classifies_tokens_beside_features() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    traced(&here.join("map.pt"), 16, colour_map);
+    let json = |more: &[&str]| -> Value {
+        let output = transfer(here, "map.pt", &[&["--json"], more].concat());
+        succeeded(&output);
+        serde_json::from_slice(&output.stdout).expect("JSON on stdout")
+    };
+    let attentive = ["--readout", "attentive", "--epochs", "100"];
+    let (plain, found) = (json(&[]), json(&attentive));
+    assert!(plain["attentive"].is_null(), "{plain}");
+    for unchanged in ["top1", "mean_per_class", "lambda", "knn", "grid", "ci95"] {
+        assert_eq!(found[unchanged], plain[unchanged], "{unchanged}");
+    }
+    let of_tokens = &found["attentive"];
+    // three colours, which every token has
+    let top1 = of_tokens["top1"].as_f64().unwrap();
+    assert!(top1 > 0.9 && of_tokens["mean_per_class"].as_f64().unwrap() > 0.9, "{of_tokens}");
+    let interval = of_tokens["ci95"]["top1"].as_array().expect("27 test images");
+    assert!(interval[0].as_f64().unwrap() <= top1 && top1 <= interval[1].as_f64().unwrap(), "{of_tokens}");
+    let grid = of_tokens["grid"].as_array().unwrap();
+    let chosen = grid.iter().find(|point| point["lr"] == of_tokens["lr"]).expect("a rate of the grid");
+    let best = grid.iter().map(|point| point["val_top1"].as_f64().unwrap()).fold(0.0, f64::max);
+    assert_eq!(chosen["val_top1"].as_f64(), Some(best), "{of_tokens}");
+    assert_eq!(*of_tokens, json(&attentive)["attentive"], "the same seed");
+    let text = transfer(here, "map.pt", &attentive);
+    let lines = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(lines.contains(&format!("attentive classifier top1 {top1:.4} [")), "{lines}");
+}
+
+/// The encoders of this program and published ones have a floor, whose tokens are classified, too.
+#[test]
+fn transfer_of_tokens_has_a_floor() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    copy(tiny_run(), &here.join("run"));
+    let own = ["transfer", "--encoder", "run/checkpoints/ours-seed0", "--data", "photos.h5", "--threads=1"];
+    let output = eqr(here, &[&own[..], &["--readout=attentive", "--epochs=5", "--json"]].concat());
+    succeeded(&output);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [own, floor] = [&found["attentive"], &found["random_weights"]["attentive"]]
+        .map(|of| of["top1"].as_f64().unwrap_or_else(|| panic!("no accuracy: {found}")));
+    assert!((0.0..=1.0).contains(&own) && (0.0..=1.0).contains(&floor), "{found}");
 }
