@@ -41,12 +41,14 @@ tiny)
     large=(--img 32 --patch 8 --dim 48 --depth 2 --heads 3 --batch 8 --steps 2)
     small=(--img 16 --patch 4 --dim 32 --depth 2 --heads 2 --batch 8 --steps 2)
     views=(--img 32 --batch 8 --steps 2)
+    epochs=60 pause=5 twin=fp32
     probes=(--pairs 200 --dim 16 --transforms 2 --seeds 2 --epochs 1)
     ;;
 full)
     large=(--img 224 --patch 16 --dim 384 --depth 12 --heads 6 --batch 256 --steps 20)
     small=(--img 32 --patch 4 --dim 192 --depth 4 --heads 3 --batch 256 --steps 50)
     views=(--img 224 --batch 256 --steps 20)
+    epochs=3000 pause=12 twin=bf16
     probes=(--pairs 40000 --dim 512 --transforms 6 --seeds 3 --epochs 3)
     ;;
 *)
@@ -61,6 +63,13 @@ failed=0
 step() {
     local name=$1 limit=$2 start=$SECONDS result
     shift 2
+    local left=$((480 - SECONDS))
+    if ((left < 1)); then
+        printf '%s\tno time left\t0\n' "$name" | tee -a "$out/steps.tsv"
+        failed=1
+        return
+    fi
+    ((limit < left)) || limit=$left
     timeout --kill-after=5 "$limit" "$@" >"$out/$name.json" 2>"$out/$name.log"
     case $? in
     0) result=done ;;
@@ -112,19 +121,20 @@ step gpu 90 "${run[@]}" --out gpu --device cuda
 step cpu-against-gpu 10 "$python" "$here/scripts/gpu_check_curves.py" cpu gpu --tolerance 1e-3
 
 # a run that is stopped and continued, against one that is not: to the bit with --deterministic
-long=("${run[@]}" --device cuda --methods Ours --set train.epochs=400 --pretrain-only --deterministic)
-step whole 60 "${long[@]}" --out whole
-step stopped 60 bash -c '"$@" & sleep 8; kill -USR1 $!; wait $!; [[ $? == 75 ]]' stopped "${long[@]}" --out half
-step resumed 60 "${long[@]}" --out half
+long=("${run[@]}" --device cuda --methods Ours --set train.epochs=$epochs --pretrain-only --deterministic)
+step whole 90 "${long[@]}" --out whole
+export PAUSE=$pause
+step stopped 60 bash -c '"$@" & sleep "$PAUSE"; kill -USR1 $!; wait $!; [[ $? == 75 ]]' stopped "${long[@]}" --out half
+step resumed 90 "${long[@]}" --out half
 step resumed-against-whole 10 "$python" "$here/scripts/gpu_check_curves.py" whole half --tolerance 0
 
 for precision in bf16 fp32; do
     step "train-vit-s-$precision" 60 "$program" perf train "${large[@]}" --precision $precision --json
 done
 step train-32px 40 "$program" perf train "${small[@]}" --precision bf16 --json
-step torch 60 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision bf16 \
+step torch 60 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \
     --device "${TWIN_DEVICE:-cuda}" --json
-step torch-compile 90 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision bf16 \
+step torch-compile 90 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \
     --device "${TWIN_DEVICE:-cuda}" --compile --json
 step transforms 30 "$program" perf transforms "${views[@]}" --json
 step probe 40 "$program" perf probe "${probes[@]}" --json
