@@ -383,12 +383,13 @@ impl fmt::Display for R2Metric {
 }
 
 /// The metrics of transformations that the report shows, by section.
-pub const R2_SECTIONS: [(&str, R2Metric); 10] = [
+pub const R2_SECTIONS: [(&str, R2Metric); 11] = [
     ("main", R2Metric::PER_OUTPUT),
     ("grid", R2Metric { readout: Readout::Grid, ..R2Metric::PER_OUTPUT }),
     ("inv", R2Metric { readout: Readout::Invariant, ..R2Metric::PER_OUTPUT }),
     ("equi", R2Metric { readout: Readout::Equivariant, ..R2Metric::PER_OUTPUT }),
     ("linear", R2Metric::LINEAR),
+    ("attentive", R2Metric { predictor: Predictor::Attentive, ..R2Metric::PER_OUTPUT }),
     ("canonical", R2Metric { canonical: true, ..R2Metric::PER_OUTPUT }),
     ("combined", R2Metric::COMBINED),
     ("shifted", R2Metric { shifted: true, ..R2Metric::PER_OUTPUT }),

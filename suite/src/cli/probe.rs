@@ -31,7 +31,7 @@ use crate::measure::geometry;
 use crate::measure::pair_features::PairSet;
 use crate::measure::regression::{self, Question, Scores};
 use crate::measure::shifted::{ShiftedScores, TestScore};
-use crate::measure::tokens::TOKEN_MEMORY;
+use crate::measure::tokens::{TOKEN_MEMORY, more_memory};
 use crate::registry::{Predictor, R2Definition, R2Metric, Readout, TaskFamily};
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, ResampledMetric};
@@ -250,7 +250,11 @@ fn measure(args: &ProbeArgs, evaluation: &Evaluation, encoder: &FrozenEncoder) -
     }
     let (seeds, config) = (args.seeds(), args.config());
     let memory = args.token_memory.unwrap_or(TOKEN_MEMORY);
-    let probes = AttentiveProbes { evaluation, seeds: &seeds, config: &config, memory };
+    let remedy = |needed| {
+        let less = "fewer --train-pairs and --test-pairs (all probes then read these), or a smaller --size";
+        more_memory(needed, less)
+    };
+    let probes = AttentiveProbes { evaluation, seeds: &seeds, config: &config, memory, remedy };
     Ok(Measured { attentive: probes.fit(encoder, &sets)?, sets })
 }
 

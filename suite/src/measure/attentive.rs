@@ -20,7 +20,8 @@ use crate::measure::pair_sets::{Photographs, View};
 use crate::measure::regression::Question;
 use crate::measure::render_pairs::Renders;
 use crate::measure::tokens::Tokens;
-use crate::registry::Readout;
+use crate::registry::{Predictor, Readout};
+use crate::run_folder::metric::MeasuredValues;
 
 /// How attentive probes are fitted.
 pub struct AttentiveProbes<'a> {
@@ -32,6 +33,8 @@ pub struct AttentiveProbes<'a> {
     pub config: &'a ProbeConfig,
     /// Memory for tokens, in GB. While they are encoded, up to half as much is taken beside it.
     pub memory: f64,
+    /// What to do if they take more, given the GB that they take.
+    pub remedy: fn(f64) -> String,
 }
 
 impl AttentiveProbes<'_> {
@@ -44,13 +47,26 @@ impl AttentiveProbes<'_> {
     pub fn fit(&self, encoder: &FrozenEncoder, sets: &[PairSet]) -> Result<Vec<Vec<Fit>>> {
         let encoder = Tokens::of(encoder)?;
         let shape = encoder.shape();
-        let less = "fewer --train-pairs and --test-pairs (all probes then read these), or a smaller --size";
-        encoder.check_memory(self.images_at_a_time(), self.memory, less)?;
+        encoder.check_memory(self.images_at_a_time(), self.memory, self.remedy)?;
         self.say_duration(&encoder, shape, sets);
         match self.evaluation.pack.kind {
             SetKind::Renders => self.of_renders(&encoder, shape, sets),
             SetKind::Photographs => self.of_photographs(&encoder, shape, sets),
         }
+    }
+
+    /// Their R2 of every question, seed by seed, with draws if the evaluation has them.
+    ///
+    /// # Errors
+    /// As [`AttentiveProbes::fit`].
+    pub fn measure(&self, encoder: &FrozenEncoder) -> Result<MeasuredValues> {
+        let Evaluation { probe, resamples, .. } = *self.evaluation;
+        let sets = tch::no_grad(|| self.evaluation.pair_sets(encoder, probe.combined))?;
+        let mut all = MeasuredValues::default();
+        for (question, fits) in questions(&sets).zip(self.fit(encoder, &sets)?) {
+            all.extend(question.of_fits(Predictor::Attentive, self.seeds, &fits, resamples));
+        }
+        Ok(all)
     }
 
     /// Number of images whose tokens are kept at a time.

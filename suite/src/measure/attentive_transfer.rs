@@ -12,7 +12,7 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::failure::Outcome;
 use crate::measure::duration;
 use crate::measure::exit_code::failure;
-use crate::measure::tokens::Tokens;
+use crate::measure::tokens::{Tokens, more_memory};
 use crate::measure::transfer::{ImageEncoder, TransferImages};
 
 /// How the classifiers are fitted.
@@ -34,7 +34,8 @@ impl AttentiveClassifiers<'_> {
     /// An encoder without tokens; tokens that take more memory than allowed.
     pub fn check(&self, encoder: &FrozenEncoder) -> Result<()> {
         let images = self.images.counts().iter().sum();
-        Tokens::of(encoder)?.check_memory(images, self.memory, "a smaller --size")
+        Tokens::of(encoder)?
+            .check_memory(images, self.memory, |needed| more_memory(needed, "a smaller --size"))
     }
 
     /// Encodes the tokens and fits the grid, whose progress is called `label`. Every rank calls it.

@@ -158,6 +158,32 @@ impl<'a> Question<'a> {
     }
 }
 
+impl Question<'_> {
+    /// The R2 values of `fits`, one for each of `seeds`, with draws if they are `resampled`.
+    pub(super) fn of_fits(
+        &self,
+        predictor: Predictor,
+        seeds: &[u64],
+        fits: &[Fit],
+        resampled: bool,
+    ) -> MeasuredValues {
+        let of_seed = |(&seed, fit): (&u64, &Fit)| self.values(predictor, Some(seed), &fit.train, &fit.test);
+        let values = seeds.iter().zip(fits).flat_map(of_seed).collect();
+        let mut draws = Vec::new();
+        if resampled {
+            let squares: Vec<Tensor> = fits.iter().map(|fit| Tensor::from_slice(&fit.test_squares)).collect();
+            let metric = self.metric(R2Definition::PerOutput, predictor);
+            let all = statistics_of(metric, &squares, &self.target_of(&self.set.test));
+            let (metrics, statistics): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            let found = metrics.iter().zip(resample(&self.set.test.objects, &statistics));
+            draws.extend(found.filter_map(|(metric, draws)| {
+                Some(ResampledMetric::new(&self.set.task, &metric.to_string(), &draws?))
+            }));
+        }
+        MeasuredValues { values, resampled: draws }
+    }
+}
+
 impl Scores<'_> {
     /// The metrics that get an interval, with their statistics: both definitions of R2, of the MLP and the
     /// attentive probes as a mean over their seeds, and of the linear probe. Those on pairs from shifted

@@ -11,6 +11,11 @@ use crate::encoder::representation::{FeatureEncoder, Representation};
 /// Memory for tokens unless `--token-memory` says more or less, in GB.
 pub const TOKEN_MEMORY: f64 = 8.0;
 
+/// What to do if tokens take `needed` GB on the command line, where `less` says how they take less.
+pub fn more_memory(needed: f64, less: &str) -> String {
+    format!("give --token-memory {:.0}, or {less}", needed.ceil())
+}
+
 /// Bytes of a value.
 const HALF: f64 = 2.0;
 
@@ -47,19 +52,19 @@ impl<'a> Tokens<'a> {
         self.shape
     }
 
-    /// Refuses to keep the tokens of `images` images if they take more than `memory` GB. `less` says which
-    /// options make them take less.
+    /// Refuses to keep the tokens of `images` images if they take more than `memory` GB. `remedy` says what to
+    /// do then, given the GB that they take.
     ///
     /// # Errors
     /// Too many tokens.
-    pub fn check_memory(&self, images: usize, memory: f64, less: &str) -> Result<()> {
+    pub fn check_memory(&self, images: usize, memory: f64, remedy: impl Fn(f64) -> String) -> Result<()> {
         let [tokens, width] = self.shape;
         let needed = HALF * images as f64 * (tokens * width) as f64 / 1e9;
         ensure!(
             needed <= memory,
-            "--readout attentive: {tokens} tokens of width {width} of {images} images take {needed:.1} GB, \
-             more than --token-memory {memory}\nhint: give --token-memory {:.0}, or {less}",
-            needed.ceil()
+            "attentive probes: {tokens} tokens of width {width} of {images} images take {needed:.1} GB, more \
+             than the {memory} GB that are allowed\nhint: {}",
+            remedy(needed)
         );
         Ok(())
     }

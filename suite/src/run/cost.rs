@@ -124,7 +124,21 @@ pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f6
         MethodKind::PixelPca { components } => vec![2 * i64::from(*components)],
         _ => parts.iter().map(half).chain([2 * (out + 4 * dim)]).collect(),
     };
-    passes + (1 + combined) as f64 * perceptrons(&suite.probe, &inputs, &config.transforms)
+    let attentive = match suite.probe.attentive && kind.has_network() {
+        true => passes + attentive(&suite.probe, &config),
+        false => 0.0,
+    };
+    passes + (1 + combined) as f64 * perceptrons(&suite.probe, &inputs, &config.transforms) + attentive
+}
+
+/// FLOPs of training attentive probes: for each pair, token and channel of two views, twelve heads take four
+/// products of two operations, and the perceptrons read what is pooled. The tokens are encoded once more.
+fn attentive(probe: &Probe, config: &ModelConfig) -> f64 {
+    let VitConfig { image, patch, dim, .. } = config.encoder;
+    let values = ((image / patch).pow(2) + 1) * dim;
+    let rows = (probe.regression.epochs * probe.train_pairs) as f64 * probe.seeds as f64;
+    let pooling = 2.0 * 12.0 * 4.0 * 2.0 * rows * values as f64 * config.transforms.len() as f64;
+    pooling + perceptrons(probe, &[2 * dim], &config.transforms)
 }
 
 /// FLOPs of an X-ray: the encoder on the images, and what reads every layer: the class token, the mean and the

@@ -3,12 +3,16 @@
 use anyhow::{Context, Result};
 use eqr_models::MethodKind;
 
+use crate::console::say;
 use crate::data::known_units::known_units;
+use crate::encoder::frozen::FrozenEncoder;
 use crate::encoder::pixel_pca::PixelPca;
+use crate::measure::attentive::AttentiveProbes;
 use crate::measure::calibration::{self, KnownImages};
 use crate::measure::evaluation::Evaluation;
 use crate::measure::exit_code::RunFile;
 use crate::measure::feature_file::FeatureFile;
+use crate::measure::tokens::TOKEN_MEMORY;
 use crate::measure::{duration, pictures, probe, reconstruction};
 use crate::run::context::RunContext;
 use crate::run::encoders::{external_encoder, sources_of, trained_network};
@@ -61,7 +65,12 @@ fn measure_trained(
     if step.is_some() {
         return Ok((probe::measure_curve_point(&evaluation, &network)?.into(), trained_steps));
     }
-    let values = probe::measure_network(&evaluation, &network)?;
+    let mut values = probe::measure_network(&evaluation, &network)?;
+    if suite.probe.attentive {
+        let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
+        let encoder = FrozenEncoder::from_network(&network, side, normalisation)?;
+        values.extend(attentive(&evaluation, &encoder)?);
+    }
     if run.seed == suite.first_seed
         && let Some(images) = reconstruction::pictures(&network, &context.test, PICTURES)?
     {
@@ -92,7 +101,27 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured>
         resamples: true,
     };
     duration::say_encoding(&encoder, evaluation.views(probe.combined));
-    Ok(Measured::of(&encoder, probe::measure_encoder(&evaluation, &encoder)?))
+    let mut values = probe::measure_encoder(&evaluation, &encoder)?;
+    if probe.attentive {
+        match encoder.tokens_of_blank() {
+            Ok(_) => values.extend(attentive(&evaluation, &encoder)?),
+            Err(error) => say(&format!("note: rows: `{}`: no attentive probes: {error:#}", row.name)),
+        }
+    }
+    Ok(Measured::of(&encoder, values))
+}
+
+/// The attentive probes of a row, with the suite's seeds and training.
+fn attentive(evaluation: &Evaluation, encoder: &FrozenEncoder) -> Result<MeasuredValues> {
+    let seeds: Vec<u64> = (0..evaluation.probe.seeds).collect();
+    let probes = AttentiveProbes {
+        evaluation,
+        seeds: &seeds,
+        config: &evaluation.probe.regression,
+        memory: TOKEN_MEMORY,
+        remedy: |_| "lower probe.train_pairs and probe.test_pairs, or leave probe.attentive out".to_owned(),
+    };
+    probes.measure(encoder)
 }
 
 /// The headline values of an encoder whose y is as long as that of the suite's network.

@@ -30,6 +30,9 @@ pub struct Probe {
     /// it is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub calibrate: bool,
+    /// Also train attentive probes, in which a learned query pools the tokens of both views (rows with tokens).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attentive: bool,
     /// Also test the probes on pairs of photographs from these ranges, on which they were not trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shift: Option<Shift>,
@@ -47,6 +50,7 @@ impl Default for Probe {
             parts: vec![ReadoutHalf::All],
             combined: false,
             calibrate: false,
+            attentive: false,
             shift: None,
         }
     }

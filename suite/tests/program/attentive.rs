@@ -7,7 +7,10 @@ use std::process::Output;
 use serde_json::Value;
 use tch::Tensor;
 
-use crate::common::{colour_map, copy, eqr, folder, is_refusal, photographs, succeeded, tiny_run, traced};
+use crate::common::{
+    cell, colour_map, copy, eqr, folder, is_refusal, photographs, run_args, stderr, succeeded, tiny_run,
+    traced,
+};
 
 const SMALL: [&str; 15] = [
     "--train-pairs",
@@ -195,4 +198,44 @@ fn transfer_of_tokens_has_a_floor() {
     let [own, floor] = [&found["attentive"], &found["random_weights"]["attentive"]]
         .map(|of| of["top1"].as_f64().unwrap_or_else(|| panic!("no accuracy: {found}")));
     assert!((0.0..=1.0).contains(&own) && (0.0..=1.0).contains(&floor), "{found}");
+}
+
+/// Rows with tokens get attentive probes, the same as the command's; the others are told.
+#[test]
+fn a_suite_trains_attentive_probes() {
+    let folder = folder();
+    let here = folder.path();
+    photographs(here);
+    let mean = |map: &Tensor| map.mean_dim([2i64, 3].as_slice(), false, None);
+    traced(&here.join("means.pt"), 16, |images| mean(&colour_map(images)));
+    let rows = ["--methods", "Random init,PCA of the pixels (8)", "--external", "Means=means.pt"];
+    let more = ["--set", "probe.attentive=true", "--set", "probe.seeds=1"];
+    let ran = eqr(here, &run_args("run", &[&rows[..], &more].concat()));
+    succeeded(&ran);
+    assert!(stderr(&ran).contains("rows: `Means`: no attentive probes"), "{}", stderr(&ran));
+    let metrics = std::fs::read_to_string(here.join("run/metrics.csv")).unwrap();
+    let of = |method: &str, task: &str| -> Vec<f64> {
+        let wanted = format!(",{task},{method},r2_per_output_attentive,");
+        let lines = metrics.lines().filter(|line| line.contains(&wanted));
+        lines.map(|line| line.rsplit(',').find_map(|field| field.parse().ok()).unwrap()).collect()
+    };
+    assert!(of("PCA of the pixels (8)", "color").is_empty() && of("Means", "color").is_empty(), "{metrics}");
+    assert_eq!(of("Random init", "color").len(), 1, "{metrics}");
+    let table = eqr(here, &["report", "run", "--only", "attentive", "--format", "markdown"]);
+    succeeded(&table);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("| Random init"), "{table:?}");
+    // the same probe of the same pairs from the command line
+    let encoder = ["export", "run", "--method", "Random init", "--out", "random.safetensors"];
+    succeeded(&eqr(here, &encoder));
+    let args =
+        ["probe", "--encoder", "random.safetensors", "--data", "run/data/solids.h5", "--no-floor", "--json"];
+    let budget =
+        ["--train-pairs", "200", "--test-pairs", "100", "--epochs", "3", "--hidden", "16", "--seeds", "1"];
+    let training = ["--batch", "64", "--lr", "1e-3", "--threads", "1", "--readout", "attentive"];
+    let found = targets(&eqr(here, &[&args[..], &budget, &training].concat()));
+    let cell = cell(&here.join("run"), "probe-random-init-seed0");
+    let is_it = |metric: &&Value| metric["task"] == "color" && metric["metric"] == "r2_per_output_attentive";
+    let metric = cell["metrics"].as_array().unwrap().iter().find(is_it).unwrap();
+    let difference = r2(&found["color"]["attentive"]) - metric["value"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-5, "{found} {metric}");
 }

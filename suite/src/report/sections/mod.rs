@@ -94,6 +94,12 @@ const SECTIONS: &[Section] = &[
         tables: scores::transformations,
     },
     Section {
+        name: "attentive",
+        title: "Attentive probes: a learned query pools the tokens of both views, per-output R2",
+        group: Group::Training,
+        tables: scores::transformations,
+    },
+    Section {
         name: "canonical",
         title: "Quaternions with w >= 0, per-output R2",
         group: Group::Training,
