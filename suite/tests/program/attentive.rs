@@ -205,10 +205,9 @@ fn transfer_of_tokens_has_a_floor() {
 fn a_suite_trains_attentive_probes() {
     let folder = folder();
     let here = folder.path();
-    photographs(here);
     let mean = |map: &Tensor| map.mean_dim([2i64, 3].as_slice(), false, None);
     traced(&here.join("means.pt"), 16, |images| mean(&colour_map(images)));
-    let rows = ["--methods", "Random init,PCA of the pixels (8)", "--external", "Means=means.pt"];
+    let rows = ["--methods", "Ours,PCA of the pixels (8)", "--external", "Means=means.pt"];
     let more = ["--set", "probe.attentive=true", "--set", "probe.seeds=1"];
     let ran = eqr(here, &run_args("run", &[&rows[..], &more].concat()));
     succeeded(&ran);
@@ -220,20 +219,25 @@ fn a_suite_trains_attentive_probes() {
         lines.map(|line| line.rsplit(',').find_map(|field| field.parse().ok()).unwrap()).collect()
     };
     assert!(of("PCA of the pixels (8)", "color").is_empty() && of("Means", "color").is_empty(), "{metrics}");
-    assert_eq!(of("Random init", "color").len(), 1, "{metrics}");
+    assert_eq!(of("Ours", "color").len(), 1, "{metrics}");
     let table = eqr(here, &["report", "run", "--only", "attentive", "--format", "markdown"]);
     succeeded(&table);
-    assert!(String::from_utf8_lossy(&table.stdout).contains("| Random init"), "{table:?}");
+    assert!(String::from_utf8_lossy(&table.stdout).contains("| Ours"), "{table:?}");
     // the same probe of the same pairs from the command line
-    let encoder = ["export", "run", "--method", "Random init", "--out", "random.safetensors"];
-    succeeded(&eqr(here, &encoder));
-    let args =
-        ["probe", "--encoder", "random.safetensors", "--data", "run/data/solids.h5", "--no-floor", "--json"];
+    let args = [
+        "probe",
+        "--encoder",
+        "run/checkpoints/ours-seed0",
+        "--data",
+        "run/data/solids.h5",
+        "--no-floor",
+        "--json",
+    ];
     let budget =
         ["--train-pairs", "200", "--test-pairs", "100", "--epochs", "3", "--hidden", "16", "--seeds", "1"];
     let training = ["--batch", "64", "--lr", "1e-3", "--threads", "1", "--readout", "attentive"];
     let found = targets(&eqr(here, &[&args[..], &budget, &training].concat()));
-    let cell = cell(&here.join("run"), "probe-random-init-seed0");
+    let cell = cell(&here.join("run"), "probe-ours-seed0");
     let is_it = |metric: &&Value| metric["task"] == "color" && metric["metric"] == "r2_per_output_attentive";
     let metric = cell["metrics"].as_array().unwrap().iter().find(is_it).unwrap();
     let difference = r2(&found["color"]["attentive"]) - metric["value"].as_f64().unwrap();
