@@ -156,9 +156,13 @@ impl<'a> Question<'a> {
         };
         all.into_iter().filter_map(value).collect()
     }
-}
 
-impl Question<'_> {
+    /// The R2 values of `fits`, one for each of `seeds`.
+    fn values_of_seeds(&self, predictor: Predictor, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredValue> {
+        let of_seed = |(&seed, fit): (&u64, &Fit)| self.values(predictor, Some(seed), &fit.train, &fit.test);
+        seeds.iter().zip(fits).flat_map(of_seed).collect()
+    }
+
     /// The R2 values of `fits`, one for each of `seeds`, with draws if they are `resampled`.
     pub(super) fn of_fits(
         &self,
@@ -167,8 +171,7 @@ impl Question<'_> {
         fits: &[Fit],
         resampled: bool,
     ) -> MeasuredValues {
-        let of_seed = |(&seed, fit): (&u64, &Fit)| self.values(predictor, Some(seed), &fit.train, &fit.test);
-        let values = seeds.iter().zip(fits).flat_map(of_seed).collect();
+        let values = self.values_of_seeds(predictor, seeds, fits);
         let mut draws = Vec::new();
         if resampled {
             let squares: Vec<Tensor> = fits.iter().map(|fit| Tensor::from_slice(&fit.test_squares)).collect();
@@ -330,7 +333,7 @@ fn answers(questions: Vec<Question>, probe: &Probe, resamples: bool) -> anyhow::
     let mut values = Vec::new();
     for of_question in &scores {
         let Scores { question, mlp, linear, .. } = of_question;
-        values.extend(mlp_values(question, &seeds, mlp));
+        values.extend(question.values_of_seeds(Predictor::Mlp, &seeds, mlp));
         values.extend(question.values(Predictor::Linear, None, &linear.train, &linear.test));
         values.extend(of_question.shifted_values(&seeds));
     }
@@ -351,7 +354,10 @@ pub(super) fn measure_curve_point(
         let problems: Vec<Problem> = questions.iter().map(Question::problem).collect();
         let fits = fit_shown(PROBES, &problems, &seeds, &evaluation.probe.regression)?;
         values.extend(
-            questions.iter().zip(fits).flat_map(|(question, fits)| mlp_values(question, &seeds, &fits)),
+            questions
+                .iter()
+                .zip(fits)
+                .flat_map(|(question, fits)| question.values_of_seeds(Predictor::Mlp, &seeds, &fits)),
         );
     }
     values.extend(constant_values(&sets)?);
@@ -374,12 +380,6 @@ fn questions_by_readout<'a>(sets: &'a [PairSet], probe: &Probe) -> impl Iterator
     let halves = probe.parts.iter().map(|&half| half.into()).collect::<Vec<Readout>>();
     let readouts = halves.into_iter().chain(has_grid.then_some(Readout::Grid));
     readouts.map(|readout| sets.iter().flat_map(|set| Question::all(set, readout)).collect())
-}
-
-fn mlp_values(question: &Question, seeds: &[u64], fits: &[Fit]) -> Vec<MeasuredValue> {
-    let values =
-        |(&seed, fit): (&u64, &Fit)| question.values(Predictor::Mlp, Some(seed), &fit.train, &fit.test);
-    seeds.iter().zip(fits).flat_map(values).collect()
 }
 
 /// R2 of the constant predictor for every set, and the number of outputs without an R2.
