@@ -6,6 +6,7 @@ use crate::arena::Arena;
 use crate::collective::Collective;
 use crate::methods::Model;
 use crate::step::{Batch, GlobalLosses, encode, micro_batches, pair_share};
+use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 
 /// Euclidean norm of the gradient of every term with respect to the encoder's parameters, on the global
 /// batch, in the order of the terms. The norms are equal on every rank. At most `micro_batch` of this rank's
@@ -33,8 +34,8 @@ pub fn encoder_gradient_norms(
     let dys: Vec<Tensor> = global.terms.iter().map(|(_, term)| through_y(term)).collect();
     let mixed_dy = global.mixed_objective().map(|objective| through_y(&objective));
     let leaves = arena.leaves(model.encoder.span());
-    let flat = |objective: &Tensor| {
-        let gradients = Tensor::run_backward(&[objective], &leaves, true, false);
+    let flat = |output: Output| {
+        let gradients = vector_jacobian(&[output], &leaves, Graph::Kept);
         let flat: Vec<Tensor> =
             gradients.iter().map(|g| g.reshape([-1]).to_kind(arena.compute().master_kind())).collect();
         Tensor::cat(&flat, 0)
@@ -43,19 +44,21 @@ pub fn encoder_gradient_norms(
     for run in &runs {
         let views = encode(arena, model, batch, run, 0);
         let y = views.y();
-        let on_y =
-            |dy: &Tensor| (&y * dy.narrow(0, before + run.start, run.end - run.start)).sum(None::<Kind>);
-        let mut objectives: Vec<Tensor> = dys.iter().map(on_y).collect();
+        let on_y = |dy: &Tensor| Output {
+            value: y.shallow_clone(),
+            gradient: dy.narrow(0, before + run.start, run.end - run.start),
+        };
+        let mut outputs: Vec<Output> = dys.iter().map(on_y).collect();
         let mixed = global.mixed_rows(before, run);
         if let Some((name, share)) = pair_share(arena, model, batch, run, views.pair_input(mixed.as_ref())) {
             // mixed vectors are detached here; their gradient reaches the encoder through y
-            objectives.push(mixed_dy.as_ref().map_or(share, on_y));
+            outputs.push(mixed_dy.as_ref().map_or_else(|| Output::number(share), on_y));
             if names.last() != Some(&name) {
                 names.push(name);
             }
         }
-        for (term, objective) in objectives.iter().enumerate() {
-            let gradient = flat(objective);
+        for (term, output) in outputs.into_iter().enumerate() {
+            let gradient = flat(output);
             match sums.get_mut(term) {
                 Some(sum) => *sum += gradient,
                 None => sums.push(gradient),

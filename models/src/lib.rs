@@ -28,6 +28,7 @@ pub mod registry;
 pub mod schedule;
 pub mod step;
 pub mod thread_team;
+mod vector_jacobian;
 pub mod vit;
 
 pub use arena::Arena;

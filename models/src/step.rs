@@ -2,9 +2,8 @@
 //!
 //! Every rank encodes its own pairs, and the representations y are gathered. Each rank then runs the heads,
 //! BatchNorm and the global loss on the whole batch, with y as a new leaf, so all ranks compute the same
-//! values. Next, each rank backpropagates `(y_local * dL/dy_local).sum()` plus its own per-pair terms through
-//! the encoder, and one reduction sums the per-sample gradients. Batch statistics are exact on any number of
-//! ranks.
+//! values. Next, each rank backpropagates dL/dy_local and its own per-pair terms through the encoder, and one
+//! reduction sums the per-sample gradients. Batch statistics are exact on any number of ranks.
 //!
 //! If the activations of a rank's pairs do not fit in memory, the rank encodes them in micro-batches. It
 //! first computes y without a graph, then encodes each micro-batch again for the vector-Jacobian products
@@ -21,6 +20,7 @@ use crate::arena::Arena;
 use crate::collective::Collective;
 use crate::methods::{Method, Model, PairInput, Targets, Term};
 use crate::registry::{Mark, ParameterGroup, Span};
+use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 use crate::vit::{Encoded, GraphCut};
 
 /// Maximum number of pieces of the encoder's blocks that are summed separately. The layers after the blocks
@@ -95,18 +95,18 @@ pub fn gradients(
     for run in &runs {
         let last = run.end == local;
         let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, run, segments));
-        let mut surrogate =
-            (views.y() * dy.narrow(0, before + run.start, run.end - run.start)).sum(None::<Kind>);
+        let dy = dy.narrow(0, before + run.start, run.end - run.start);
+        let mut outputs = vec![Output { value: views.y(), gradient: dy }];
         let mixed = global.mixed_rows(before, run);
         if let Some((name, share)) = pair_share(arena, model, batch, run, views.pair_input(mixed.as_ref())) {
-            surrogate += &share;
             let sum = pair_term.map_or_else(|| share.detach(), |(_, sum)| sum + share.detach());
             pair_term = Some((name, sum));
+            outputs.push(Output::number(share));
         }
         if let Some((_, sum)) = pair_term.as_ref().filter(|_| last) {
             no_grad(|| arena.reported(0).copy_(&sum.view([1])));
         }
-        backpropagate(surrogate, views.cuts, arena, &mut |arena, span, grads| {
+        backpropagate(outputs, views.cuts, arena, &mut |arena, span, grads| {
             match run.start {
                 0 => arena.store_gradients(span.clone(), grads),
                 _ => arena.add_gradients(span.clone(), grads),
@@ -230,10 +230,10 @@ pub fn encoder_segments(bytes: usize, least: Option<usize>) -> usize {
     if pieces < 2 { 0 } else { pieces }
 }
 
-/// Runs the backward pass of `objective` segment by segment, from the last to the first. `done` is called
+/// Runs the backward pass of `outputs` segment by segment, from the last to the first. `done` is called
 /// with the gradients of each segment as soon as they are computed.
 fn backpropagate(
-    mut objective: Tensor,
+    mut outputs: Vec<Output>,
     mut cuts: Vec<GraphCut>,
     arena: &mut Arena,
     done: &mut dyn FnMut(&mut Arena, &Span, &[Tensor]),
@@ -245,11 +245,14 @@ fn backpropagate(
         let span = Span::per_sample(first, end);
         let mut inputs = arena.leaves(span.clone());
         inputs.extend(cut.as_ref().map(|cut| cut.above.shallow_clone()));
-        let mut grads = Tensor::run_backward(&[objective], &inputs, false, false);
-        let below = cut.map(|cut| (cut.below, grads.pop().expect("the last input is the cut")));
+        let mut grads = vector_jacobian(&outputs, &inputs, Graph::Freed);
+        let below = cut.map(|cut| {
+            let gradient = grads.pop().expect("the last input is the cut");
+            Output { value: cut.below, gradient }
+        });
         no_grad(|| done(arena, &span, &grads));
-        let Some((below, gradient)) = below else { return };
-        objective = (below * gradient).sum(None::<Kind>);
+        let Some(below) = below else { return };
+        outputs = vec![below];
         end = Some(first);
     }
 }
