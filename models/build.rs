@@ -14,6 +14,7 @@ fn main() {
         .warnings(false) // of libtorch's headers
         .file("native/device_settings.cpp")
         .file("native/device_stream.cpp")
+        .file("native/many_tensors.cpp")
         .file("native/vector_jacobian.cpp")
         .compile("eqr_native");
 }

@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::compute::Compute;
 use crate::error::{Error, Result};
+use crate::many_tensors::{add_each, copy_each};
 use crate::registry::{Param, ParameterGroup, Registry, Span, Spec};
 
 /// Number of elements at the start of the gradient buffer, before the parameters' gradients. They hold values
@@ -131,24 +132,33 @@ impl Arena {
 
     /// Copies the gradients of a group or a span, in the order of [`Arena::leaves`], into the flat buffer.
     pub fn store_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(&span.into()).zip(gradients) {
-            let mut slot = self.grad.narrow(0, REPORTED + self.offsets[index], self.specs[index].len());
-            if gradient.defined() {
-                slot.copy_(&gradient.reshape([-1]));
-            } else {
-                let _ = slot.zero_();
-            }
+        let slots = self.gradient_slots(&span.into());
+        let (found, missing): (Vec<_>, Vec<_>) =
+            slots.into_iter().zip(gradients).partition(|(_, gradient)| gradient.defined());
+        let (slots, gradients) = unzipped(found);
+        copy_each(&slots, &gradients);
+        for (mut slot, _) in missing {
+            let _ = slot.zero_();
         }
     }
 
     /// Like [`Arena::store_gradients`], but adds to the stored gradients.
     pub fn add_gradients(&mut self, span: impl Into<Span>, gradients: &[Tensor]) {
-        for (index, gradient) in self.indices(&span.into()).zip(gradients) {
-            if gradient.defined() {
-                let mut slot = self.grad.narrow(0, REPORTED + self.offsets[index], self.specs[index].len());
-                slot += gradient.reshape([-1]);
-            }
-        }
+        let slots = self.gradient_slots(&span.into());
+        let found = slots.into_iter().zip(gradients).filter(|(_, gradient)| gradient.defined());
+        let (slots, gradients) = unzipped(found);
+        add_each(&slots, &gradients);
+    }
+
+    /// The places of a span's gradients in the flat buffer, in the order of [`Arena::leaves`] and with the
+    /// parameters' shapes.
+    fn gradient_slots(&self, span: &Span) -> Vec<Tensor> {
+        let slot = |index: usize| {
+            let spec = &self.specs[index];
+            let flat = self.grad.narrow(0, REPORTED + self.offsets[index], spec.len());
+            flat.view(spec.shape.as_slice())
+        };
+        self.indices(span).map(slot).collect()
     }
 
     /// Refreshes the bf16 copy. Must be called after every change to the master weights.
@@ -210,6 +220,10 @@ impl Arena {
         tch::no_grad(|| self.sync());
         Ok(())
     }
+}
+
+fn unzipped<'a>(pairs: impl IntoIterator<Item = (Tensor, &'a Tensor)>) -> (Vec<Tensor>, Vec<Tensor>) {
+    pairs.into_iter().map(|(slot, gradient)| (slot, gradient.shallow_clone())).unzip()
 }
 
 /// The offset of each parameter, the end of the per-sample group, and the total length.

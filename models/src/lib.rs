@@ -21,6 +21,7 @@ pub mod init;
 mod layer_tokens;
 pub mod layers;
 pub mod losses;
+mod many_tensors;
 pub mod methods;
 mod normalisation;
 pub mod positions;
