@@ -67,11 +67,15 @@ impl DeviceNumbers {
     }
 }
 
-/// A tensor of the host on `device`. The copy to a GPU is queued behind the device's work. The driver takes
-/// the values out of the host's memory before this returns, so that a large tensor may make this thread wait.
+/// A tensor of the host on `device`. The copy to a GPU is queued behind the work of this thread's stream, and
+/// this thread does not wait for it: the values are first copied into memory that the GPU reads by itself.
+/// libtorch keeps that memory for later copies.
 pub fn queued(tensor: &Tensor, device: Device) -> Tensor {
+    if !device.is_cuda() {
+        return tensor.to_device(device);
+    }
     let non_blocking = true;
-    tensor.to_device_(device, tensor.kind(), non_blocking, false)
+    tensor.internal_pin_memory(device).to_device_(device, tensor.kind(), non_blocking, false)
 }
 
 #[cfg(test)]

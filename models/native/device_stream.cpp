@@ -42,6 +42,11 @@ char* eqr_stream_current(int gpu, int64_t* id) {
   return message_of([&] { *id = devices().getStream(device(gpu)).id(); });
 }
 
+// Operations of this thread are queued on the stream from now on.
+char* eqr_stream_make_current(int gpu, int64_t id) {
+  return message_of([&] { devices().exchangeStream(stream(gpu, id)); });
+}
+
 // The CUDA stream, which is null for the default one.
 char* eqr_stream_handle(int gpu, int64_t id, void** handle) {
   return message_of([&] { *handle = devices().getStreamNativeHandle(stream(gpu, id)); });

@@ -61,6 +61,20 @@ impl Stream {
         Ok(Stream { gpu, id })
     }
 
+    /// The number of its GPU.
+    pub fn gpu(self) -> usize {
+        self.gpu as usize
+    }
+
+    /// Queues this thread's operations on the stream from now on.
+    ///
+    /// # Errors
+    /// An error of CUDA.
+    pub fn make_current(self) -> Result<(), DeviceError> {
+        // SAFETY: takes no pointers.
+        outcome(unsafe { eqr_stream_make_current(self.gpu, self.id) })
+    }
+
     /// CUDA's handle of the stream, for libraries that queue work of their own. It is null for the default
     /// stream, and libtorch owns it.
     ///
@@ -144,6 +158,7 @@ unsafe extern "C" {
     fn eqr_use_gpu(gpu: c_int) -> *mut c_char;
     fn eqr_stream_new(gpu: c_int, id: *mut i64) -> *mut c_char;
     fn eqr_stream_current(gpu: c_int, id: *mut i64) -> *mut c_char;
+    fn eqr_stream_make_current(gpu: c_int, id: i64) -> *mut c_char;
     fn eqr_stream_handle(gpu: c_int, id: i64, handle: *mut *mut c_void) -> *mut c_char;
     fn eqr_stream_keep(gpu: c_int, id: i64, tensor: *const c_void) -> *mut c_char;
     fn eqr_stream_wait(gpu: c_int, id: i64, event: *mut c_void) -> *mut c_char;

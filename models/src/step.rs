@@ -45,6 +45,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Everything that is on the device.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        let Batch { view1, view2, other_view1, labels, parameters, rows: _ } = self;
+        [view1, view2, labels, parameters].into_iter().chain(other_view1)
+    }
+
     /// The row of this rank's first pair in the global batch.
     pub(crate) fn first_row(&self, cluster: &dyn Collective) -> i64 {
         self.rows[..cluster.rank()].iter().sum()

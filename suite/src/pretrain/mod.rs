@@ -1,7 +1,7 @@
 //! Pretraining of one network.
 //!
 //! [`training_loop`] runs a [`training_job`]. It resumes from the newest checkpoint. In each step it makes a
-//! [`batch`], computes the gradient, reads the loss terms into the [`loss_curve`] (which stops a training
+//! [`batch`], of photographs on a [`side_stream`], computes the gradient, reads the loss terms into the [`loss_curve`] (which stops a training
 //! that [diverged](divergence)), and updates the parameters. At the end of each epoch it writes a checkpoint,
 //! measures [`collapse`] and writes lines to the log, and events for TensorBoard if they are wanted.
 
@@ -11,6 +11,7 @@ pub mod collapse;
 pub mod divergence;
 mod event_file;
 pub mod loss_curve;
+mod side_stream;
 mod training_events;
 pub mod training_job;
 mod training_log;

@@ -18,6 +18,7 @@ use crate::pretrain::batch::BatchMaker;
 use crate::pretrain::checkpointing::{broadcast_state, resume, save};
 use crate::pretrain::collapse::CollapseStatistics;
 use crate::pretrain::loss_curve::{LossCurve, StepReading};
+use crate::pretrain::side_stream::SideStream;
 use crate::pretrain::training_events::TrainingEvents;
 use crate::pretrain::training_job::{FinishedTraining, TrainingJob, TrainingStop};
 use crate::pretrain::training_log::log_epoch;
@@ -106,13 +107,14 @@ impl Training<'_> {
         let units = order.chunks_exact(suite.train.batch).take((epoch_end - epoch_start) as usize);
         let units = units.skip((self.state.step - epoch_start) as usize);
         let maker = BatchMaker::new(self.job, self.state.epoch);
-        let batches = units.map(move |units| maker.make(units));
+        if !source.wants_prefetch() {
+            return self.take_steps(&mut units.map(|units| maker.make(units)), epoch_end);
+        }
+        let side = SideStream::beside(self.job.worker.device).map_err(Failure::run)?;
+        let batches = units.map(move |units| side.prepare(|| maker.make(units)));
         std::thread::scope(|scope| {
-            if source.wants_prefetch() {
-                self.take_steps(&mut Prefetch::new(scope, PREFETCHED_BATCHES, batches), epoch_end)
-            } else {
-                self.take_steps(&mut { batches }, epoch_end)
-            }
+            let prefetched = Prefetch::new(scope, PREFETCHED_BATCHES, batches);
+            self.take_steps(&mut prefetched.map(|batch| batch?.take()), epoch_end)
         })
     }
 

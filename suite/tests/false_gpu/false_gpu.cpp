@@ -4,8 +4,9 @@
 // What it catches: operations on tensors of different devices; reads of device memory by the host (the memory
 // is inaccessible between operations, so they crash); allocations over a limit; calls that stop the host
 // until the device has answered, which it counts; kernels that do not wait for what another library queued
-// (they read too early), and work of another library that does not wait for kernels (it is refused). What it
-// cannot catch: the numerics of CUDA's kernels, kernels that do not wait for each other, and speed.
+// (they read too early), and work of another library that does not wait for kernels (it is refused); kernels
+// of two streams that use the same memory and do not wait for each other, and memory that is freed while
+// another stream uses it (both end the program). What it cannot catch: the numerics of CUDA's kernels, and speed.
 //
 // EQR_FALSE_GPUS            number of devices (1)
 // EQR_FALSE_GPU_BYTES       memory of each (4 GiB)
@@ -76,7 +77,8 @@ struct Counts {
   std::atomic<int64_t> scalar_reads{0};    // the host waits for a number
   std::atomic<int64_t> copies_to_host{0};  // the host waits for a tensor
   std::atomic<int64_t> blocking_copies_to_device{0};
-  std::atomic<int64_t> other_copies_to_device{0};
+  std::atomic<int64_t> queued_copies_to_device{0};
+  std::atomic<int64_t> copies_from_pageable_memory{0};  // the driver copies them first, and the host waits for it
   std::atomic<int64_t> synchronisations{0};
   std::atomic<int64_t> emptied_caches{0};
   std::atomic<int64_t> operations_with_tf32{0};
@@ -88,11 +90,12 @@ struct Counts {
     if (!file) return;
     std::fprintf(file,
                  "{\"operations\": %ld, \"scalar_reads\": %ld, \"copies_to_host\": %ld, "
-                 "\"blocking_copies_to_device\": %ld, \"other_copies_to_device\": %ld, \"synchronisations\": %ld, "
+                 "\"blocking_copies_to_device\": %ld, \"queued_copies_to_device\": %ld, "
+                 "\"copies_from_pageable_memory\": %ld, \"synchronisations\": %ld, "
                  "\"emptied_caches\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld}\n",
                  operations.load(), scalar_reads.load(), copies_to_host.load(), blocking_copies_to_device.load(),
-                 other_copies_to_device.load(), synchronisations.load(), emptied_caches.load(),
-                 operations_with_tf32.load(), deterministic_operations.load());
+                 queued_copies_to_device.load(), copies_from_pageable_memory.load(), synchronisations.load(),
+                 emptied_caches.load(), operations_with_tf32.load(), deterministic_operations.load());
     std::fclose(file);
   }
 };
@@ -202,8 +205,8 @@ Streams& streams() {
 // How many kernels of each stream are over before something happens.
 using Kernels = std::map<const Queue*, int64_t>;
 
-// Kernels run at once, so nothing goes wrong where work of another library does not wait for them. Therefore
-// it is noted which kernels each stream waits for.
+// Kernels run at once, so nothing goes wrong where other work does not wait for them. Therefore it is noted
+// which kernels each stream waits for.
 class Order {
  public:
   // Counts a kernel of the stream.
@@ -224,9 +227,13 @@ class Order {
     std::lock_guard<std::mutex> lock(mutex_);
     merge(before_host_, before_[&queue]);
   }
-  bool is_after(const Queue& queue, const Queue* of, int64_t kernel) {
+  // Whether what is queued now runs after all these kernels.
+  bool is_after(const Queue& queue, const Kernels& kernels) {
     std::lock_guard<std::mutex> lock(mutex_);
-    return before_[&queue][of] >= kernel || before_host_[of] >= kernel;
+    for (const auto& [of, kernel] : kernels) {
+      if (before_[&queue][of] < kernel && before_host_[of] < kernel) return false;
+    }
+    return true;
   }
 
  private:
@@ -282,9 +289,10 @@ struct Memory {
   struct Piece {
     size_t length;
     DeviceIndex device;
-    std::set<Queue*> users;  // streams that use it besides the one it was made for
-    const Queue* last_stream;  // of the last kernel that used it, if there is one
-    int64_t last_kernel;
+    Queue* home;             // the stream that it was made for
+    std::set<Queue*> users;  // other streams that it is kept for
+    Kernels writers;         // the last kernel that wrote it, if there is one
+    Kernels readers;         // those that read it since
   };
   std::map<size_t, Piece> pieces;  // offset -> piece
   std::map<DeviceIndex, int64_t> used;
@@ -299,7 +307,7 @@ struct Memory {
     holes[0] = size;
   }
 
-  void* allocate(size_t bytes, DeviceIndex device) {
+  void* allocate(size_t bytes, DeviceIndex device, Queue& home) {
     std::lock_guard<std::mutex> lock(mutex);
     const size_t length = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     // the words of CUDA's allocator
@@ -311,7 +319,7 @@ struct Memory {
       const auto [offset, room] = *hole;
       holes.erase(hole);
       if (room > length) holes[offset + length] = room - length;
-      pieces[offset] = {length, device, {}, nullptr, 0};
+      pieces[offset] = {length, device, &home, {}, {}, {}};
       used[device] += static_cast<int64_t>(length);
       return start + offset;
     }
@@ -341,19 +349,27 @@ struct Memory {
     if (Piece* piece = piece_of(data)) piece->users.insert(&queue);
   }
 
-  void used_by(const void* data, const Queue& queue, int64_t kernel) {
+  // A kernel of the stream reads or writes the memory.
+  void used_by(const void* data, const Queue& queue, int64_t kernel, bool writes) {
     std::lock_guard<std::mutex> lock(mutex);
-    if (Piece* piece = piece_of(data)) {
-      piece->last_stream = &queue;
-      piece->last_kernel = kernel;
+    Piece* piece = piece_of(data);
+    if (!piece) return;
+    const bool follows = order().is_after(queue, piece->writers) && (!writes || order().is_after(queue, piece->readers));
+    TORCH_CHECK(follows, "race on the false GPU: a kernel ", writes ? "writes" : "reads",
+                " memory that another stream uses, without waiting for it");
+    if (writes) {
+      piece->writers = {{&queue, kernel}};
+      piece->readers.clear();
+    } else {
+      piece->readers[&queue] = kernel;
     }
   }
 
-  // Whether work that is queued now runs after the last kernel that used the memory.
+  // Whether work that is queued now runs after all kernels that used the memory.
   bool is_ready(const void* data, const Queue& queue) {
     std::lock_guard<std::mutex> lock(mutex);
     const Piece* piece = piece_of(data);
-    return piece && (!piece->last_stream || order().is_after(queue, piece->last_stream, piece->last_kernel));
+    return piece && order().is_after(queue, piece->writers) && order().is_after(queue, piece->readers);
   }
 
   // Frees the memory when the streams that use it have done what is queued now.
@@ -361,7 +377,16 @@ struct Memory {
     std::set<Queue*> users;
     {
       std::lock_guard<std::mutex> lock(mutex);
-      users.swap(pieces.at(offset_of(data)).users);
+      Piece& piece = pieces.at(offset_of(data));
+      users.swap(piece.users);
+      for (Kernels* kernels : {&piece.writers, &piece.readers}) {
+        for (Queue* user : users) kernels->erase(user);
+        // the next piece of this stream may get the memory at once
+        if (!order().is_after(*piece.home, *kernels)) {
+          std::fputs("race on the false GPU: memory is freed while another stream uses it\n", stderr);
+          std::abort();
+        }
+      }
     }
     if (users.empty()) return release_now(data);
     Queue* last = *users.begin();
@@ -425,20 +450,26 @@ struct Operation {
     if (inside++ == 0) queue.wait_for(queue.pushed());
     memory().enter();
   }
-  void uses(const at::Tensor& tensor) const {
-    if (tensor.defined() && tensor.is_cuda()) memory().used_by(tensor.storage().data(), queue, kernel);
-  }
+  void reads(const at::Tensor& tensor) const { uses(tensor, false); }
+  void writes(const at::Tensor& tensor) const { uses(tensor, true); }
   // The host waits for the operation before it queues anything else.
   void host_waits() const { order().host_waits(queue); }
   ~Operation() {
     memory().leave();
     --inside;
   }
+
+ private:
+  void uses(const at::Tensor& tensor, bool writes) const {
+    if (tensor.defined() && tensor.is_cuda()) memory().used_by(tensor.storage().data(), queue, kernel, writes);
+  }
 };
 
 struct FalseAllocator final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = bytes ? memory().allocate(bytes, current_device) : nullptr;
+    const Device device(DeviceType::CUDA, current_device);
+    Queue& home = streams().of(current_stream(device));
+    void* data = bytes ? memory().allocate(bytes, current_device, home) : nullptr;
     return {data, data, &release, Device(DeviceType::CUDA, current_device)};
   }
   static void release(void* data) {
@@ -457,6 +488,48 @@ struct FalseAllocator final : c10::DeviceAllocator {
   }
 };
 FalseAllocator allocator;
+
+// Memory of the host that a device reads by itself.
+struct PinnedMemory {
+  std::mutex mutex;
+  std::map<const char*, size_t> pieces;  // start -> length
+
+  void add(const void* data, size_t length) {
+    std::lock_guard<std::mutex> lock(mutex);
+    pieces[static_cast<const char*>(data)] = length;
+  }
+  void remove(const void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    pieces.erase(static_cast<const char*>(data));
+  }
+  bool has(const void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    const char* address = static_cast<const char*>(data);
+    const auto after = pieces.upper_bound(address);
+    return after != pieces.begin() && address < std::prev(after)->first + std::prev(after)->second;
+  }
+};
+
+// Never destroyed: tensors may outlive the static objects of this library.
+PinnedMemory& pinned_memory() {
+  static PinnedMemory* all = new PinnedMemory;
+  return *all;
+}
+
+struct FalsePinnedAllocator final : c10::Allocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    void* data = bytes ? std::malloc(bytes) : nullptr;
+    if (data) pinned_memory().add(data, bytes);
+    return {data, data, &release, Device(DeviceType::CPU)};
+  }
+  static void release(void* data) {
+    if (data) pinned_memory().remove(data);
+    std::free(data);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+};
+FalsePinnedAllocator pinned_allocator;
 
 // ---- devices, streams, hooks ----
 
@@ -564,8 +637,8 @@ struct CUDAHooks final : at::CUDAHooksInterface {
   long versionRuntimeCuDNN() const override { return 0; }
   std::string showConfig() const override { return "a false GPU"; }
   c10::Allocator* getCUDADeviceAllocator() const override { return &allocator; }
-  c10::Allocator* getPinnedMemoryAllocator() const override { return c10::GetAllocator(DeviceType::CPU); }
-  bool isPinnedPtr(const void*) const override { return false; }
+  c10::Allocator* getPinnedMemoryAllocator() const override { return &pinned_allocator; }
+  bool isPinnedPtr(const void* data) const override { return pinned_memory().has(data); }
   const at::Generator& getDefaultGenerator(DeviceIndex) const override {
     return at::detail::getDefaultCPUGenerator();
   }
@@ -609,13 +682,14 @@ at::Tensor& copy(at::Tensor& to, const at::Tensor& from, bool non_blocking) {
   if (!to.is_cuda()) {
     count(counts.copies_to_host);
   } else if (!from.is_cuda()) {
-    count(non_blocking ? counts.other_copies_to_device : counts.blocking_copies_to_device);
+    count(non_blocking ? counts.queued_copies_to_device : counts.blocking_copies_to_device);
+    if (non_blocking && !pinned_memory().has(from.storage().data())) count(counts.copies_from_pageable_memory);
   } else {
     count(counts.operations);
   }
   const Operation operation(to.is_cuda() ? to.device() : from.device());
-  operation.uses(to);
-  operation.uses(from);
+  operation.writes(to);
+  operation.reads(from);
   if (!to.is_cuda()) operation.host_waits();
   on_cpu(to).copy_(on_cpu(from));
   return to;
@@ -648,6 +722,7 @@ at::Tensor copy_from_and_resize(const at::Tensor& from, const at::Tensor& to) {
 at::Scalar local_scalar_dense(const at::Tensor& tensor) {
   count(counts.scalar_reads);
   const Operation operation(tensor.device());
+  operation.reads(tensor);
   operation.host_waits();
   return on_cpu(tensor).item();
 }
@@ -658,16 +733,20 @@ bool takes_host_tensors(const std::string& name) {
   return names.count(name) > 0;
 }
 
-// Calls `see` with every tensor of an operation.
+// Calls `see` with every tensor of an operation, and with whether the operation writes it.
 template <typename See>
-void for_each_tensor(const c10::OperatorHandle& op, const torch::jit::Stack& stack, See see) {
-  const size_t arguments = op.schema().arguments().size();
-  for (size_t i = stack.size() - arguments; i < stack.size(); ++i) {
-    const c10::IValue& value = stack[i];
+void for_each_tensor(const std::vector<c10::Argument>& arguments, const torch::jit::Stack& stack, See see) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const c10::IValue& value = stack[stack.size() - arguments.size() + i];
+    const bool written = arguments[i].alias_info() && arguments[i].alias_info()->isWrite();
     if (value.isTensor()) {
-      see(value.toTensor());
+      see(value.toTensor(), written);
     } else if (value.isTensorList()) {
-      for (const at::Tensor& tensor : value.toTensorVector()) see(tensor);
+      for (const at::Tensor& tensor : value.toTensorVector()) see(tensor, written);
+    } else if (value.isOptionalTensorList()) {
+      for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorVector()) {
+        if (tensor) see(*tensor, written);
+      }
     }
   }
 }
@@ -675,7 +754,7 @@ void for_each_tensor(const c10::OperatorHandle& op, const torch::jit::Stack& sta
 // The device that an operation runs on: that of its tensors.
 Device device_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
   std::optional<Device> device;
-  for_each_tensor(op, stack, [&](const at::Tensor& tensor) {
+  for_each_tensor(op.schema().arguments(), stack, [&](const at::Tensor& tensor, bool) {
     if (!device && tensor.defined() && tensor.is_cuda()) device = tensor.device();
   });
   return chosen(device);
@@ -684,14 +763,14 @@ Device device_of(const c10::OperatorHandle& op, const torch::jit::Stack& stack) 
 // Numbers without dimensions may lie on the host.
 void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack) {
   std::optional<Device> device;
-  const auto see = [&](const at::Tensor& tensor) {
+  const auto see = [&](const at::Tensor& tensor, bool) {
     if (!tensor.defined() || tensor.dim() == 0) return;
     if (!device) device = tensor.device();
     TORCH_CHECK(*device == tensor.device(), op.schema().name(),
                 ": Expected all tensors to be on the same device, but found at least two devices, ", *device, " and ",
                 tensor.device(), "!");
   };
-  for_each_tensor(op, stack, see);
+  for_each_tensor(op.schema().arguments(), stack, see);
 }
 
 void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
@@ -702,8 +781,11 @@ void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   if (context.deterministicAlgorithms()) ++counts.deterministic_operations;
   if (!takes_host_tensors(op.schema().name())) check_devices(op, *stack);
   const Operation operation(device_of(op, *stack));
-  for_each_tensor(op, *stack, [&](const at::Tensor& tensor) { operation.uses(tensor); });
+  for_each_tensor(op.schema().arguments(), *stack, [&](const at::Tensor& tensor, bool written) {
+    written ? operation.writes(tensor) : operation.reads(tensor);
+  });
   at::native::cpu_fallback(op, stack);
+  for_each_tensor(op.schema().returns(), *stack, [&](const at::Tensor& tensor, bool) { operation.writes(tensor); });
 }
 
 int64_t plain_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,

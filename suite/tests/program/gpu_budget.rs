@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{class_folders, eqr, folder, photographs, run_args, succeeded, tiny_on, tiny_run};
+use crate::common::{
+    class_folders, eqr, folder, photographs, run_args, stderr, succeeded, tiny_on, tiny_run,
+};
 use crate::false_gpu::on_gpus;
 
 /// The counts of one process on one false GPU.
@@ -112,11 +114,31 @@ fn a_training_step_waits_once() {
     for (data, method, most) in OPERATIONS {
         let step = data.of_a_step(method);
         let case = format!("{method} on {data:?}: {step:?}");
-        assert_eq!((waits(&step), step["blocking_copies_to_device"]), (1.0, 0.0), "{case}");
+        let copies_that_wait = step["blocking_copies_to_device"] + step["copies_from_pageable_memory"];
+        assert_eq!((waits(&step), copies_that_wait), (1.0, 0.0), "{case}");
         let copies = if matches!(data, Data::Streamed) { 2.0 } else { 1.0 };
-        assert_eq!(step["other_copies_to_device"], copies, "{case}");
+        assert_eq!(step["queued_copies_to_device"], copies, "{case}");
         assert!(step["operations"] > 100.0 && step["operations"] <= most, "{case}");
     }
+}
+
+/// A batch is made on a stream of its own. If the training did not wait for it, it would be noticed.
+#[test]
+fn a_training_waits_for_its_batches() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::write(here.join("tiny.toml"), Data::Streamed.suite(here, 3)).unwrap();
+    let train = |out: &str, variables: &[(&str, &str)]| {
+        let args = run_args(out, &["--methods", "Ours", "--pretrain-only", "--data-root", "."]);
+        on_gpus(here, 1, variables, &args)
+    };
+    succeeded(&train("right", &[]));
+    let early = train("early", &[("EQR_FALSE_GPU_NO_WAITS", "default")]);
+    assert!(
+        !early.status.success() && stderr(&early).contains("race on the false GPU"),
+        "{}",
+        stderr(&early)
+    );
 }
 
 /// A photograph of a pack is read, cut and sent to the device once for the second views of all transforms.
@@ -130,7 +152,7 @@ fn probes_of_more_transforms_send_no_image_again() {
         let probe = ["probe", "--encoder", &encoder, "--data", "photos.h5", "--transforms", transforms];
         let short = ["--train-pairs", "100", "--test-pairs", "50", "--epochs", "1", "--seeds", "1"];
         let args = [&probe[..], &short, &["--no-floor", "--threads", "1"]].concat();
-        counts(here, &args)["other_copies_to_device"]
+        counts(here, &args)["queued_copies_to_device"]
     };
     let (one, three) = (sent("color"), sent("color,rotation,flip"));
     // two transforms more send their parameters, for two draws of each split, which are one batch each
