@@ -2,6 +2,8 @@
 
 use tch::{Device, Tensor};
 
+use crate::step_stage::StepStage;
+
 /// Why the ranks cannot talk to each other from their devices.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -75,6 +77,8 @@ pub trait Collective {
     fn transport(&self) -> String {
         "none: one process".to_owned()
     }
+    /// Called when a stage of a training step begins, for ranks that time it.
+    fn begin_stage(&self, _stage: StepStage) {}
     /// Ends all ranks with exit code `code`.
     fn abort(&self, code: i32) -> !;
 }

@@ -28,6 +28,7 @@ pub mod positions;
 pub mod registry;
 pub mod schedule;
 pub mod step;
+pub mod step_stage;
 pub mod thread_team;
 mod vector_jacobian;
 pub mod vit;

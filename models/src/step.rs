@@ -20,6 +20,7 @@ use crate::arena::Arena;
 use crate::collective::Collective;
 use crate::methods::{Method, Model, PairInput, Targets, Term};
 use crate::registry::{Mark, ParameterGroup, Span};
+use crate::step_stage::StepStage;
 use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 use crate::vit::{Encoded, GraphCut};
 
@@ -77,6 +78,7 @@ pub fn gradients(
     let runs = micro_batches(local, micro_batch);
     let segments = encoder_segments(arena.reduced_bytes(), cluster.overlaps_from());
 
+    cluster.begin_stage(StepStage::Encoder);
     // the graph is kept if the batch is encoded at once; otherwise only y is kept
     let mut kept = (runs.len() == 1).then(|| encode(arena, model, batch, &runs[0], segments));
     let y_local = match &kept {
@@ -88,6 +90,7 @@ pub fn gradients(
     };
 
     // heads and global loss, on the whole batch
+    cluster.begin_stage(StepStage::Losses);
     let global = GlobalLosses::new(arena, model, batch, &y_local, &runs, cluster);
     let mut inputs = arena.leaves(ParameterGroup::Global);
     inputs.push(global.y.shallow_clone());
@@ -96,6 +99,7 @@ pub fn gradients(
     no_grad(|| arena.store_gradients(ParameterGroup::Global, &grads));
     let mut terms: LossTerms = global.terms.iter().map(|(name, term)| (*name, term.detach())).collect();
 
+    cluster.begin_stage(StepStage::Encoder);
     // encoder: vector-Jacobian products with dL/dy, plus the per-pair term
     let mut pair_term: Option<(&'static str, Tensor)> = None;
     for run in &runs {

@@ -7,6 +7,7 @@
 //!
 //! The folders from top to bottom. A folder uses only those below it; `tests/rooms.rs` enforces this order.
 //! - [`cli`]: one file per subcommand.
+//! - [`bench`]: a fixed work and the time to complete it.
 //! - [`run`]: a whole run, from the suite to its cells and reports.
 //! - [`pretrain`]: trains one network. [`measure`]: measures what a frozen encoder kept, one file per kind of
 //!   measurement. [`report`]: tables, documents and comparisons. [`perf`]: the speed of one stage.
@@ -17,6 +18,7 @@
 //! - [`registry`]: the measures. [`console`], [`failure`]: progress lines and exit codes. Every folder may
 //!   use these.
 
+pub mod bench;
 pub mod cli;
 pub mod cluster;
 pub mod console;

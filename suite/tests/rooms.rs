@@ -10,8 +10,9 @@ use std::str::FromStr;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The rooms of `suite/src` from top to bottom. Those in one row do not use each other.
-const ORDER: [&[&str]; 8] = [
+const ORDER: [&[&str]; 9] = [
     &["cli"],
+    &["bench"],
     &["run", "verify"],
     &["pretrain", "measure", "report", "perf"],
     &["encoder"],

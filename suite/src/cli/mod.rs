@@ -1,5 +1,6 @@
 //! The command line. Each subcommand has a file with its options; this one parses and dispatches.
 
+mod bench;
 mod calibrate;
 mod compare;
 mod completions;
@@ -79,6 +80,8 @@ enum Command {
     /// Make, check and look at data packs.
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Do a fixed work and print the time to complete it, if the result is valid.
+    Bench(bench::BenchArgs),
     /// Measure the speed of one stage against a ceiling measured in the same process.
     #[command(subcommand)]
     Perf(perf::PerfCommand),
@@ -174,7 +177,7 @@ impl Command {
     /// Whether the command runs on all ranks of an mpirun. The other commands run as one process.
     fn runs_on_ranks(&self) -> bool {
         match self {
-            Command::Run(_) | Command::Transfer(_) | Command::Segment(_) => true,
+            Command::Run(_) | Command::Bench(_) | Command::Transfer(_) | Command::Segment(_) => true,
             Command::Perf(command) => command.runs_on_ranks(),
             _ => false,
         }
@@ -188,6 +191,7 @@ impl Command {
     fn run(self, ranks: &dyn Collective) -> Outcome<()> {
         match self {
             Command::Run(args) => run::run(&args, ranks),
+            Command::Bench(args) => bench::run(&args, ranks),
             Command::Suites(args) => suites::run(&args).map_err(Failure::bad_input),
             Command::Init(args) => init::run(&args).map_err(Failure::bad_input),
             Command::Watch(args) => watch::run(&args).map_err(Failure::bad_input),

@@ -120,6 +120,7 @@ impl RunArgs {
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
             tensorboard: self.tensorboard,
             pretrain_only: self.pretrain_only,
+            no_tables: false,
             dry_run: self.dry_run.then_some(self.estimate_for),
         })
     }

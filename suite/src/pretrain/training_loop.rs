@@ -6,6 +6,7 @@ use eqr_datasets::Prefetch;
 use eqr_models::adam::Adam;
 use eqr_models::encoder_gradient_norms;
 use eqr_models::step::{Batch, gradients};
+use eqr_models::step_stage::StepStage;
 
 use crate::cluster::agreement::agree_in_run;
 use crate::cluster::stop_signal;
@@ -127,6 +128,7 @@ impl Training<'_> {
         let Training { network, adam, state, curve, watch, progress, .. } = self;
         let mut outcome = EpochOutcome::default();
         watch.steps_begin();
+        worker.ranks.begin_stage(StepStage::Batch);
         for batch in batches {
             let batch = batch.map_err(Failure::run)?;
             let (step, total) = (state.step + 1, steps.schedule.total as u64);
@@ -138,6 +140,7 @@ impl Training<'_> {
             };
             let terms =
                 gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+            worker.ranks.begin_stage(StepStage::Update);
             let reading = StepReading::new(step, &terms, &network.arena, encoder_gradient);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
             state.step += 1;
@@ -150,8 +153,10 @@ impl Training<'_> {
             if outcome.stop_requested {
                 break;
             }
+            worker.ranks.begin_stage(StepStage::Batch);
         }
         watch.steps_end();
+        worker.ranks.begin_stage(StepStage::Between);
         Ok(outcome)
     }
 

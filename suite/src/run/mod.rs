@@ -93,7 +93,10 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         let cells = integrity::complete_cells(&folder, &done.planned).map_err(Failure::run)?;
         let is_whole = done.diverged.is_empty() && done.failed.is_empty();
         if !request.pretrain_only && (is_whole || !cells.is_empty()) {
-            reporting::finish(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
+            reporting::write(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
+            if !request.no_tables {
+                reporting::print(&folder, &cells, &contexts).map_err(Failure::run)?;
+            }
         }
     }
     outcome::outcome(&folder, &done.diverged, &done.failed)

@@ -83,11 +83,11 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
     }
 }
 
-/// Writes the report of the finished run with these cells, and prints its tables.
+/// Writes the report of the finished run with these cells.
 ///
 /// # Errors
 /// No cell; a file system error.
-pub(super) fn finish(
+pub(super) fn write(
     folder: &RunFolder,
     cells: &[Cell],
     contexts: &[ReportContext],
@@ -106,6 +106,14 @@ pub(super) fn finish(
         "data {:.1} s, training {:.1} s, probes {:.1} s",
         phases.data, phases.training, phases.probes
     ));
+    Ok(())
+}
+
+/// Prints the tables of the finished run with these cells.
+///
+/// # Errors
+/// An output that cannot be written to.
+pub(super) fn print(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> Result<()> {
     let contexts: Vec<&ReportContext> = contexts.iter().collect();
     let look = Look::of_stdout();
     let report = Report { scope: Scope::Headline, look, ..Report::new(folder, cells, &contexts) };

@@ -47,6 +47,8 @@ pub struct RunRequest {
     pub tensorboard: bool,
     /// Train, and measure nothing.
     pub pretrain_only: bool,
+    /// Print no tables at the end.
+    pub no_tables: bool,
     /// Only print what would be done, with its cost on this device.
     pub dry_run: Option<DeviceName>,
 }

@@ -32,6 +32,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdio>
@@ -227,13 +228,10 @@ class Order {
     std::lock_guard<std::mutex> lock(mutex_);
     merge(before_host_, before_[&queue]);
   }
-  // Whether what is queued now runs after all these kernels.
-  bool is_after(const Queue& queue, const Kernels& kernels) {
+  // Whether what is queued now runs after the kernel.
+  bool is_after(const Queue& queue, const Queue* of, int64_t kernel) {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (const auto& [of, kernel] : kernels) {
-      if (before_[&queue][of] < kernel && before_host_[of] < kernel) return false;
-    }
-    return true;
+    return before_[&queue][of] >= kernel || before_host_[of] >= kernel;
   }
 
  private:
@@ -286,13 +284,23 @@ struct Memory {
   char* start = nullptr;
   size_t size = 0;
   std::map<size_t, size_t> holes;  // offset -> length
+  // A kernel's use of the bytes from `begin` to `end`.
+  struct Use {
+    const char* begin;
+    const char* end;
+    const Queue* queue;
+    int64_t kernel;
+    bool writes;
+
+    bool overlaps(const Use& other) const { return begin < other.end && other.begin < end; }
+    bool lies_in(const Use& other) const { return other.begin <= begin && end <= other.end; }
+  };
   struct Piece {
     size_t length;
     DeviceIndex device;
     Queue* home;             // the stream that it was made for
     std::set<Queue*> users;  // other streams that it is kept for
-    Kernels writers;         // the last kernel that wrote it, if there is one
-    Kernels readers;         // those that read it since
+    std::vector<Use> uses;   // the last ones of every part of it
   };
   std::map<size_t, Piece> pieces;  // offset -> piece
   std::map<DeviceIndex, int64_t> used;
@@ -319,7 +327,7 @@ struct Memory {
       const auto [offset, room] = *hole;
       holes.erase(hole);
       if (room > length) holes[offset + length] = room - length;
-      pieces[offset] = {length, device, &home, {}, {}, {}};
+      pieces[offset] = {length, device, &home, {}, {}};
       used[device] += static_cast<int64_t>(length);
       return start + offset;
     }
@@ -349,27 +357,22 @@ struct Memory {
     if (Piece* piece = piece_of(data)) piece->users.insert(&queue);
   }
 
-  // A kernel of the stream reads or writes the memory.
-  void used_by(const void* data, const Queue& queue, int64_t kernel, bool writes) {
+  // Notes a use. False if it does not follow those that it must.
+  bool add(const Use& use) {
     std::lock_guard<std::mutex> lock(mutex);
-    Piece* piece = piece_of(data);
-    if (!piece) return;
-    const bool follows = order().is_after(queue, piece->writers) && (!writes || order().is_after(queue, piece->readers));
-    TORCH_CHECK(follows, "race on the false GPU: a kernel ", writes ? "writes" : "reads",
-                " memory that another stream uses, without waiting for it");
-    if (writes) {
-      piece->writers = {{&queue, kernel}};
-      piece->readers.clear();
-    } else {
-      piece->readers[&queue] = kernel;
+    Piece* piece = piece_of(use.begin);
+    if (!piece) return true;
+    for (const Use& before : piece->uses) {
+      const bool matters = before.overlaps(use) && (before.writes || use.writes);
+      if (matters && !order().is_after(*use.queue, before.queue, before.kernel)) return false;
     }
-  }
-
-  // Whether work that is queued now runs after all kernels that used the memory.
-  bool is_ready(const void* data, const Queue& queue) {
-    std::lock_guard<std::mutex> lock(mutex);
-    const Piece* piece = piece_of(data);
-    return piece && order().is_after(queue, piece->writers) && order().is_after(queue, piece->readers);
+    // whoever follows this use follows those
+    const auto covered = [&](const Use& before) {
+      return before.lies_in(use) && (use.writes || (before.queue == use.queue && !before.writes));
+    };
+    piece->uses.erase(std::remove_if(piece->uses.begin(), piece->uses.end(), covered), piece->uses.end());
+    piece->uses.push_back(use);
+    return true;
   }
 
   // Frees the memory when the streams that use it have done what is queued now.
@@ -379,13 +382,12 @@ struct Memory {
       std::lock_guard<std::mutex> lock(mutex);
       Piece& piece = pieces.at(offset_of(data));
       users.swap(piece.users);
-      for (Kernels* kernels : {&piece.writers, &piece.readers}) {
-        for (Queue* user : users) kernels->erase(user);
+      for (const Use& use : piece.uses) {
         // the next piece of this stream may get the memory at once
-        if (!order().is_after(*piece.home, *kernels)) {
-          std::fputs("race on the false GPU: memory is freed while another stream uses it\n", stderr);
-          std::abort();
-        }
+        if (users.count(const_cast<Queue*>(use.queue)) > 0) continue;
+        if (order().is_after(*piece.home, use.queue, use.kernel)) continue;
+        std::fputs("race on the false GPU: memory is freed while another stream uses it\n", stderr);
+        std::abort();
       }
     }
     if (users.empty()) return release_now(data);
@@ -461,7 +463,13 @@ struct Operation {
 
  private:
   void uses(const at::Tensor& tensor, bool writes) const {
-    if (tensor.defined() && tensor.is_cuda()) memory().used_by(tensor.storage().data(), queue, kernel, writes);
+    if (!tensor.defined() || !tensor.is_cuda() || tensor.numel() == 0) return;
+    int64_t last = 0;
+    for (int64_t i = 0; i < tensor.dim(); ++i) last += (tensor.size(i) - 1) * tensor.stride(i);
+    const char* begin = static_cast<const char*>(tensor.const_data_ptr());
+    const Memory::Use use{begin, begin + (last + 1) * tensor.itemsize(), &queue, kernel, writes};
+    TORCH_CHECK(memory().add(use), "race on the false GPU: a kernel ",
+                writes ? "writes" : "reads", " memory that another stream uses, without waiting for it");
   }
 };
 
@@ -832,8 +840,11 @@ int false_gpu_current_device() { return current_device; }
 int false_gpu_device_of(const void* data) { return memory().device_of(data); }
 void false_gpu_open_memory() { memory().enter(); }
 void false_gpu_close_memory() { memory().leave(); }
-bool false_gpu_is_ready(void* stream, int device, const void* data) {
-  return memory().is_ready(data, queue_of(stream, device));
+// Work of the stream will read or write the memory. False if it does not wait for the kernels that use it.
+bool false_gpu_use(void* stream, int device, const void* data, size_t bytes, bool writes) {
+  const Queue& queue = queue_of(stream, device);
+  const char* begin = static_cast<const char*>(data);
+  return memory().add({begin, begin + bytes, &queue, order().add_kernel(queue), writes});
 }
 void false_gpu_enqueue(void* stream, int device, void (*task)(void*), void* argument) {
   queue_of(stream, device).push([task, argument] { task(argument); });

@@ -28,7 +28,7 @@ extern "C" {
 // of the false GPU
 int false_gpu_current_device();
 int false_gpu_device_of(const void* data);
-bool false_gpu_is_ready(void* stream, int device, const void* data);
+bool false_gpu_use(void* stream, int device, const void* data, size_t bytes, bool writes);
 void false_gpu_open_memory();
 void false_gpu_close_memory();
 void false_gpu_enqueue(void* stream, int device, void (*task)(void*), void* argument);
@@ -180,13 +180,14 @@ void run_call(void* argument) {
 
 Status enqueue(Comm* comm, void* stream, Operation operation, const void* from, void* to, size_t count,
                int type) {
-  for (const void* data : {from, static_cast<const void*>(to)}) {
-    if (false_gpu_device_of(data) != comm->device) return kInvalidArgument;
-    if (!false_gpu_is_ready(stream, comm->device, data)) return kInvalidUsage;
-  }
   const bool is_double = type == 8;
   if (!is_double && type != 7) return kInvalidArgument;
   const size_t bytes = count * (is_double ? sizeof(double) : sizeof(float));
+  const size_t made = operation == Operation::kGather ? bytes * comm->ranks : bytes;
+  for (const void* data : {from, static_cast<const void*>(to)}) {
+    if (false_gpu_device_of(data) != comm->device) return kInvalidArgument;
+    if (!false_gpu_use(stream, comm->device, data, data == to ? made : bytes, data == to)) return kInvalidUsage;
+  }
   auto* call = new Call{comm,  operation, static_cast<const char*>(from), static_cast<char*>(to),
                         bytes, is_double, ++comm->calls};
   false_gpu_enqueue(stream, comm->device, &run_call, call);

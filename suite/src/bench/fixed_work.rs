@@ -1,0 +1,98 @@
+//! The fixed work: the check of the build, then the timed run.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use eqr_models::Collective;
+use serde_json::json;
+
+use crate::bench::check::{Check, check};
+use crate::bench::figure_of_merit::{FigureOfMerit, Parts};
+use crate::bench::finished_run::{check_learned, number_type, phase_seconds, training};
+use crate::bench::request::BenchRequest;
+use crate::bench::stopwatch::{StepParts, Stopwatch};
+use crate::cluster::agreement::{agree, agree_in_run};
+use crate::console::print_text;
+use crate::failure::Outcome;
+use crate::run::{self, RunRequest};
+use crate::run_folder::atomic_file::write_atomic;
+use crate::run_folder::folder::RunFolder;
+use crate::run_folder::manifest;
+
+/// The folder of the recorded steps.
+const CHECK: &str = "check";
+/// The folder of the timed run.
+const WORK: &str = "work";
+
+/// Checks the build, does the work, prints its time and writes it to `bench.json`.
+///
+/// # Errors
+/// Bad input (2); a result that is not valid and so has no time, or a failed run (3); a stop request (75).
+pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
+    agree(ranks, request.begin(&[CHECK, WORK], ranks))?;
+    let found = run_check(request, ranks)?;
+    let stopwatch = Stopwatch::around(ranks);
+    ranks.barrier();
+    let start = Instant::now();
+    run::run(&request.run(WORK, Vec::new()), &stopwatch)?;
+    ranks.barrier();
+    let seconds = start.elapsed().as_secs_f64();
+    let published = found.map(|found| {
+        let figure = figure(request, seconds, stopwatch.parts(), found, ranks.size())?;
+        let json = format!("{:#}\n", json!(figure));
+        write_atomic(&request.folder("bench.json"), json.as_bytes())?;
+        print_text(&if request.json { json } else { figure.text() })
+    });
+    agree_in_run(ranks, published.transpose()).map(drop)
+}
+
+/// Takes the recorded steps and prints how they differ.
+///
+/// # Errors
+/// As [`bench`].
+pub fn check_only(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
+    agree(ranks, request.begin(&[CHECK], ranks))?;
+    let found = run_check(request, ranks)?;
+    let printed = found.map(|found| {
+        let result = json!({"definition": request.scale.definition(), "valid": true, "check": found});
+        print_text(&if request.json { format!("{result:#}\n") } else { found.text() + "\n" })
+    });
+    agree_in_run(ranks, printed.transpose()).map(drop)
+}
+
+/// The check of the recorded steps, on the leading rank.
+fn run_check(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<Option<Check>> {
+    let overrides = agree(ranks, request.scale.check_overrides())?;
+    run::run(&RunRequest { pretrain_only: true, ..request.run(CHECK, overrides) }, ranks)?;
+    let found = (ranks.rank() == 0).then(|| check(request.scale, &request.folder(CHECK)));
+    agree_in_run(ranks, found.transpose())
+}
+
+fn figure(
+    request: &BenchRequest,
+    seconds: f64,
+    step: StepParts,
+    check: Check,
+    ranks: usize,
+) -> Result<FigureOfMerit> {
+    let work = request.folder(WORK);
+    let training = training(&work)?;
+    check_learned(&training)?;
+    let phases = phase_seconds(&work)?;
+    let manifest = manifest::read_whole(&RunFolder::new(&work))?.unwrap_or_default();
+    let provenance = &manifest["provenance"];
+    let batch = manifest["configuration"]["suite"]["train"]["batch"].as_f64().unwrap_or(f64::NAN);
+    let views = 2.0 * training.step as f64 * batch;
+    Ok(FigureOfMerit {
+        definition: request.scale.definition(),
+        seconds,
+        valid: true,
+        parts: Parts::new(seconds, phases, step, training.seconds),
+        images_per_second_per_device: views / training.seconds / ranks as f64,
+        check,
+        ranks,
+        device: provenance["device"].as_str().unwrap_or_default().to_owned(),
+        threads: provenance["threads"].as_u64().unwrap_or_default() as usize,
+        precision: number_type(&work)?.name().to_owned(),
+    })
+}

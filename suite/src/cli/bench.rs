@@ -1,0 +1,50 @@
+//! `eqr-bench bench`: turns the options into a request.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use eqr_models::Collective;
+
+use crate::bench::{self, BenchRequest, Scale, Scaling};
+use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::precision::Precision;
+use crate::failure::Outcome;
+
+/// Options of `bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Size of the work.
+    #[arg(long, value_enum, default_value = "tiny")]
+    scale: Scale,
+    /// A new folder for the runs, which every rank can read.
+    #[arg(long)]
+    out: PathBuf,
+    /// Instead of the work, train its network on 1, 2, 4, ... of the ranks, and print their speeds.
+    #[arg(long, value_enum)]
+    scaling: Option<Scaling>,
+    /// Take only the recorded steps, and print how they differ.
+    #[arg(long, conflicts_with = "scaling")]
+    check_only: bool,
+    /// Number type of the forward and backward passes.
+    #[arg(long, value_enum, default_value = "auto")]
+    precision: Precision,
+    #[command(flatten)]
+    compute: ComputeOptions,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does the fixed work.
+///
+/// # Errors
+/// As [`bench::bench`].
+pub fn run(args: &BenchArgs, ranks: &dyn Collective) -> Outcome<()> {
+    let BenchArgs { scale, precision, compute, json, .. } = *args;
+    let request = BenchRequest { scale, out: args.out.clone(), precision, compute, json };
+    match args.scaling {
+        Some(scaling) => bench::scale(&request, scaling, ranks),
+        None if args.check_only => bench::check_only(&request, ranks),
+        None => bench::bench(&request, ranks),
+    }
+}
