@@ -4,15 +4,15 @@ use tch::{Device, Tensor};
 
 use crate::step_stage::StepStage;
 
-/// Why the ranks cannot talk to each other from their devices.
+/// Why the ranks cannot talk to each other from their devices. All ranks have the same error.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Every rank has this error.
+    /// The launch, or a variable, asks for what cannot be.
     #[error("{0}")]
-    Everywhere(String),
-    /// This rank has failed; others may wait for it, so the job must end.
+    Refused(String),
+    /// The transport has failed.
     #[error("{0}")]
-    Here(String),
+    Failed(String),
 }
 
 /// Smallest sum, in bytes, that is worth overlapping with the computation. On two ranks with one thread each,
@@ -20,13 +20,22 @@ pub enum TransportError {
 /// 10 to 18% longer.
 pub const OVERLAPPED_BYTES: usize = 4 << 20;
 
-/// A rank among those of its machine.
+/// A rank among those of its machine, and the machine among those of the launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodePlace {
     /// Its number there, in `0..ranks`.
     pub rank: usize,
     /// Number of ranks there.
     pub ranks: usize,
+    /// Number of the machine, in `0..nodes`, in the order of their first ranks.
+    pub node: usize,
+    /// Number of machines.
+    pub nodes: usize,
+}
+
+impl NodePlace {
+    /// The place of the only rank.
+    pub const ALONE: NodePlace = NodePlace { rank: 0, ranks: 1, node: 0, nodes: 1 };
 }
 
 /// The ranks of a run. The models use only this trait. MPI is used only in its implementations.
@@ -40,7 +49,7 @@ pub trait Collective {
     fn size(&self) -> usize;
     /// The place of this rank on its machine. Every rank must call it.
     fn place_on_node(&self) -> NodePlace {
-        NodePlace { rank: 0, ranks: 1 }
+        NodePlace::ALONE
     }
     /// Called once by every rank when its device is known, for transports that depend on the device.
     ///

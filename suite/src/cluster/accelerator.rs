@@ -9,6 +9,8 @@ use eqr_models::collective::NodePlace;
 use serde_json::{Value, json};
 use tch::Device;
 
+use crate::cluster::host::host;
+
 /// The first GPU that this process sees.
 pub const FIRST_GPU: Device = Device::Cuda(0);
 
@@ -38,12 +40,15 @@ impl Accelerator {
     ///
     /// # Errors
     /// More ranks than GPUs.
-    fn device(self, NodePlace { rank, ranks }: NodePlace) -> Result<Device> {
+    fn device(self, NodePlace { rank, ranks, .. }: NodePlace) -> Result<Device> {
         match self.gpus {
             0 => Ok(Device::Cpu),
-            gpus if ranks > gpus => {
-                Err(anyhow!("{ranks} ranks on this node, {gpus} GPU(s)\nhint: start one rank per GPU"))
-            }
+            gpus if ranks > gpus => Err(anyhow!(
+                "{ranks} ranks on {} and {gpus} GPU(s): two ranks do not share one\n\
+                 hint: one rank per GPU (`mpirun --map-by ppr:{gpus}:node`, `srun --ntasks-per-node={gpus}`), \
+                 or `--device cpu`",
+                host()
+            )),
             _ => Ok(Device::Cuda(rank)),
         }
     }
@@ -118,11 +123,13 @@ mod tests {
 
     #[test]
     fn every_local_rank_has_a_gpu_of_its_own_or_is_refused() {
-        let device =
-            |gpus, rank, ranks| Accelerator { has_cuda: gpus > 0, gpus }.device(NodePlace { rank, ranks });
+        let device = |gpus, rank, ranks| {
+            Accelerator { has_cuda: gpus > 0, gpus }.device(NodePlace { rank, ranks, ..NodePlace::ALONE })
+        };
         assert_eq!(device(0, 3, 4).unwrap(), Device::Cpu);
         assert_eq!(device(4, 3, 4).unwrap(), Device::Cuda(3));
         let text = device(2, 0, 3).unwrap_err().to_string();
-        assert!(text.contains("3 ranks on this node, 2 GPU(s)") && text.contains("hint:"), "{text}");
+        assert!(text.starts_with("3 ranks on ") && text.contains(" and 2 GPU(s): "), "{text}");
+        assert!(text.contains("\nhint: one rank per GPU (`mpirun --map-by ppr:2:node`, "), "{text}");
     }
 }

@@ -62,8 +62,6 @@ impl DeviceKind {
 mod tests {
     use super::*;
 
-    const ALONE: NodePlace = NodePlace { rank: 0, ranks: 1 };
-
     const NONE: Accelerator = Accelerator { has_cuda: false, gpus: 0 };
 
     fn signs(first: Option<&str>) -> GpuSigns {
@@ -74,25 +72,25 @@ mod tests {
     fn a_machine_without_a_gpu_computes_on_its_cpu() {
         for has_cuda in [false, true] {
             let none = Accelerator { has_cuda, ..NONE };
-            assert_eq!(DeviceKind::Auto.choose(none, ALONE, &signs(None)).unwrap(), Device::Cpu);
+            assert_eq!(DeviceKind::Auto.choose(none, NodePlace::ALONE, &signs(None)).unwrap(), Device::Cpu);
         }
     }
 
     #[test]
     fn a_machine_with_a_gpu_uses_its_cpu_only_if_asked() {
         let seen = signs(Some("SLURM_JOB_GPUS=0"));
-        let text = DeviceKind::Auto.choose(NONE, ALONE, &seen).unwrap_err().to_string();
+        let text = DeviceKind::Auto.choose(NONE, NodePlace::ALONE, &seen).unwrap_err().to_string();
         assert!(text.starts_with("there is a GPU (SLURM_JOB_GPUS=0), but this program would"), "{text}");
         assert!(text.contains("has no CUDA half") && text.contains("`--device cpu`"), "{text}");
-        assert_eq!(DeviceKind::Cpu.choose(NONE, ALONE, &seen).unwrap(), Device::Cpu);
+        assert_eq!(DeviceKind::Cpu.choose(NONE, NodePlace::ALONE, &seen).unwrap(), Device::Cpu);
     }
 
     #[test]
     fn a_gpu_that_is_asked_for_is_not_replaced() {
-        let text = DeviceKind::Cuda.choose(NONE, ALONE, &signs(None)).unwrap_err().to_string();
+        let text = DeviceKind::Cuda.choose(NONE, NodePlace::ALONE, &signs(None)).unwrap_err().to_string();
         assert!(text.starts_with("--device cuda: ") && text.contains("\nhint: "), "{text}");
         let one = Accelerator { has_cuda: true, gpus: 1 };
-        assert!(DeviceKind::Cuda.choose(one, ALONE, &signs(None)).unwrap().is_cuda());
-        assert_eq!(DeviceKind::Cpu.choose(one, ALONE, &signs(None)).unwrap(), Device::Cpu);
+        assert!(DeviceKind::Cuda.choose(one, NodePlace::ALONE, &signs(None)).unwrap().is_cuda());
+        assert_eq!(DeviceKind::Cpu.choose(one, NodePlace::ALONE, &signs(None)).unwrap(), Device::Cpu);
     }
 }

@@ -15,7 +15,7 @@ pub mod matrix_product;
 pub mod missing_gpu;
 pub mod next_rank;
 pub mod one_voice;
-pub(crate) mod patience;
+pub mod patience;
 pub mod precision;
 pub mod process;
 pub mod signal_mask;

@@ -8,7 +8,7 @@ const DEFAULT: Duration = Duration::from_secs(40);
 
 /// How long a rank waits for another rank that does not answer: 40 s, or the number of seconds in
 /// `EQR_WATCHDOG_SECONDS` (fractions are allowed). All other waits are multiples or fractions of it.
-pub(crate) fn patience() -> Duration {
+pub fn patience() -> Duration {
     static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
         let text = std::env::var("EQR_WATCHDOG_SECONDS").unwrap_or_default();
         parse(&text).unwrap_or(DEFAULT)

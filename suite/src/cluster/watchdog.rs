@@ -5,9 +5,9 @@
 //! things several times a second:
 //! - whether the process of the next rank on this node is stopped by a signal, at any time;
 //! - whether a call that a device makes to other ranks has failed, at any time;
-//! - during trainings: how long this rank, or its device, has been waiting for the others. This finds ranks on
-//!   other nodes, and ranks that are swapped out or hang in a driver. Outside trainings a long wait is normal,
-//!   because ranks do different work there.
+//! - during trainings, and while the ranks are set up: how long this rank, or its device, has been waiting for
+//!   the others. This finds ranks on other nodes, and ranks that are swapped out or hang in a driver. At other
+//!   times a long wait is normal, because ranks do different work.
 //!
 //! Times are counted in checks, not by the clock, because a job that was suspended as a whole and then
 //! continued has not waited. `patience` sets how long each may last.
@@ -27,8 +27,8 @@ const LOOKS: u32 = 160;
 /// Number of checks between two searches for the next rank's process.
 const LOOKS_BETWEEN_SEARCHES: u32 = 40;
 
-/// Multiple of the patience for waits that may be long: the first step, which builds kernels and warms
-/// caches, and a checkpoint.
+/// Multiple of the patience for waits that may be long: while libraries are loaded and devices start, in the
+/// first step, which builds kernels and warms caches, and for a checkpoint.
 const LONG_WAIT: u32 = 10;
 
 /// Multiple of the longest step so far that is added to the patience, because ranks may differ in speed.
@@ -37,7 +37,7 @@ const LONGEST_STEPS: u32 = 3;
 /// Counts the starts and ends of calls that wait for other ranks, so it is odd during such a call.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Milliseconds that one call may wait; 0 outside trainings.
+/// Milliseconds that one call may wait; 0: without limit.
 static LIMIT: AtomicU64 = AtomicU64::new(0);
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -132,6 +132,27 @@ impl NextRank {
         let too_long = self.stopped > patience() / 2;
         too_long
             .then(|| format!("rank {rank} (process {pid}) has been stopped for {} s", self.stopped.as_secs()))
+    }
+}
+
+/// Limits the waits of the ranks that choose and connect their devices, until it is dropped.
+pub struct SetUpWatch {
+    /// The limit that holds afterwards.
+    before: u64,
+}
+
+impl SetUpWatch {
+    /// Marks the start of the set-up.
+    pub fn begin() -> Self {
+        let before = LIMIT.load(Ordering::Acquire);
+        set_limit(patience() * LONG_WAIT);
+        SetUpWatch { before }
+    }
+}
+
+impl Drop for SetUpWatch {
+    fn drop(&mut self) {
+        LIMIT.store(self.before, Ordering::Release);
     }
 }
 

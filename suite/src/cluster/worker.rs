@@ -12,11 +12,13 @@ use crate::cluster::accelerator::Accelerator;
 use crate::cluster::agreement::{agree, gather};
 use crate::cluster::allocator::keep_freed_memory;
 use crate::cluster::compute_options::ComputeOptions;
-use crate::cluster::cores::default_threads;
+use crate::cluster::cores::LaunchCores;
 use crate::cluster::gpu_signs::GpuSigns;
 use crate::cluster::host::host;
 use crate::cluster::threads::{ensure_available, make_pool};
-use crate::failure::{Failure, Outcome};
+use crate::cluster::watchdog::SetUpWatch;
+use crate::console::say_aloud;
+use crate::failure::{Failure, Outcome, RUN_FAILED};
 
 /// The variable by which cuBLAS chooses the memory of its products.
 const CUBLAS_WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
@@ -40,10 +42,11 @@ impl<'a> Worker<'a> {
     /// this rank uses its fair share of the node's cores.
     ///
     /// # Errors
-    /// A device that is not there, or of another kind than those of other ranks; threads that cannot be
-    /// started.
+    /// A device that is not there, or of another kind than those of other ranks; more ranks than GPUs; GPUs
+    /// that cannot be connected; threads that cannot be started.
     pub fn start(ranks: &'a dyn Collective, options: ComputeOptions) -> Outcome<Self> {
         let ComputeOptions { device: kind, deterministic, threads } = options;
+        let _watch = SetUpWatch::begin();
         keep_freed_memory();
         let accelerator = agree(ranks, kind.accelerator())?;
         let chosen = kind.choose(accelerator, ranks.place_on_node(), &GpuSigns::of_this_machine());
@@ -51,9 +54,12 @@ impl<'a> Worker<'a> {
         let of_ranks = gather(ranks, &OwnDevice { is_gpu: device.is_cuda(), host: host() });
         same_kind(&of_ranks).map_err(Failure::bad_input)?;
         agree(ranks, set_up(device, deterministic))?;
+        let cores = LaunchCores::gather(ranks);
+        if let Some(note) = cores.crowding().filter(|_| ranks.rank() == 0) {
+            say_aloud(&note);
+        }
         use_device(ranks, device)?;
-        let fair = default_threads(ranks);
-        let threads = threads.map_or(fair, NonZeroUsize::get);
+        let threads = threads.map_or_else(|| cores.fair_threads(ranks.rank()), NonZeroUsize::get);
         ensure_available(threads)?;
         make_pool(threads)?;
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
@@ -65,6 +71,7 @@ impl<'a> Worker<'a> {
     /// # Errors
     /// A transport between GPUs that cannot be set up.
     pub fn in_group<'b>(&self, ranks: &'b dyn Collective) -> Outcome<Worker<'b>> {
+        let _watch = SetUpWatch::begin();
         use_device(ranks, self.device)?;
         let Worker { accelerator, device, threads, micro_batch, .. } = *self;
         Ok(Worker { ranks, accelerator, device, threads, micro_batch })
@@ -121,10 +128,8 @@ fn same_kind(of_ranks: &[OwnDevice]) -> Result<()> {
 
 fn use_device(ranks: &dyn Collective, device: Device) -> Outcome<()> {
     ranks.use_device(device).map_err(|error| match error {
-        TransportError::Everywhere(text) => Failure::bad_input(anyhow!(text)),
-        TransportError::Here(text) => {
-            Failure::run(anyhow!("the collective of the GPUs cannot be set up: {text}"))
-        }
+        TransportError::Refused(text) => Failure::bad_input(anyhow!(text)),
+        TransportError::Failed(text) => Failure { error: anyhow!(text), code: RUN_FAILED, agreed: true },
     })
 }
 

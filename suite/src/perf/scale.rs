@@ -9,7 +9,7 @@ use eqr_models::Collective;
 use eqr_models::collective::{OVERLAPPED_BYTES, shares};
 use eqr_models::step::encoder_segments;
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::interconnect::NamedInterconnect;
 use super::rank_stand_ins::AbsentRanks;
@@ -60,8 +60,8 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
     let representations =
         2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;
     let named = args.interconnect.and_then(NamedInterconnect::nominal);
-    let measured =
-        (ranks.size() > 1).then(|| measure(ranks, (gradient as f64).max(representations), worker.device));
+    let bytes = (gradient as f64).max(representations);
+    let measured = if ranks.size() > 1 { Some(measure(&worker, bytes)?) } else { None };
     let interconnect = named
         .or(measured)
         .context("one rank has no network to measure\nhint: --interconnect NAME, or mpirun -n 2")?;
@@ -92,8 +92,9 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
         "config": setup.describe(&worker),
         "network": {
             "source": if named.is_some() { "named, nominal" } else { "measured on the ranks of this launch" },
+            "transport": named.is_none().then(|| ranks.transport()),
             "devices_per_node": interconnect.per_node, "gb_per_s_within": interconnect.within / 1e9,
-            "gb_per_s_between": interconnect.between / 1e9,
+            "gb_per_s_between": interconnect.between / 1e9, "latency_seconds": interconnect.latency,
         },
         "steps": steps.iter().map(|step| row(step, batch, steps[0].seconds())).collect::<Vec<Value>>(),
         "check": check,
@@ -110,24 +111,52 @@ fn slowest(ranks: &dyn Collective, seconds: f64) -> f64 {
     all.max().double_value(&[])
 }
 
-/// The interconnect of the ranks, treated as one node. Its speed is that at which a ring would have summed
-/// `bytes`. The latency of a link comes from the time to sum one number.
-fn measure(ranks: &dyn Collective, bytes: f64, device: Device) -> Interconnect {
+/// The interconnect of the ranks, measured with tensors on their devices: between nodes by sums over all ranks,
+/// within them by sums over the ranks of each node, all nodes at once. Where the ranks of each node are one, or
+/// all ranks are on one node, there is one kind of link.
+fn measure(worker: &Worker, bytes: f64) -> Result<Interconnect> {
+    let ranks = worker.ranks;
+    let place = ranks.place_on_node();
+    let between = measure_link(ranks, worker, bytes);
+    let of_nodes = ranks.all_gather(&Tensor::from_slice(&[place.ranks as f64]), &vec![1; ranks.size()]);
+    let smallest = of_nodes.min().double_value(&[]) as usize;
+    let (per_node, within) = match (place.nodes, smallest) {
+        (1, _) => (usize::MAX, between),
+        (_, 1) => (1, between),
+        _ => {
+            let node = ranks.split(place.node);
+            let member = worker.in_group(&*node).map_err(|failure| failure.error)?;
+            (smallest, measure_link(ranks, &member, bytes))
+        }
+    };
+    let latency = [within.latency, between.latency];
+    Ok(Interconnect { per_node, within: within.speed, between: between.speed, latency })
+}
+
+/// Bytes per second and seconds of a link.
+#[derive(Clone, Copy)]
+struct Link {
+    speed: f64,
+    latency: f64,
+}
+
+/// The link between the ranks of `group`, one of the groups of `all`, which measure at once. Its speed is that
+/// at which a ring would have summed `bytes`. The latency comes from the time to sum one number.
+fn measure_link(all: &dyn Collective, group: &Worker, bytes: f64) -> Link {
     let timed = |bytes: f64| {
         let length = bytes / Kind::Float.elt_size_in_bytes() as f64;
-        let mut tensor = Tensor::zeros([length as i64], (Kind::Float, device));
+        let mut tensor = Tensor::zeros([length as i64], (Kind::Float, group.device));
         let seconds = median_seconds(TIMED_SUMS, || {
-            ranks.barrier();
-            ranks.all_reduce_sum(&mut tensor);
+            all.barrier();
+            group.ranks.all_reduce_sum(&mut tensor);
             let _ = tensor.double_value(&[0]);
         });
-        slowest(ranks, seconds)
+        slowest(all, seconds)
     };
     let (small, large) = (timed(4.0), timed(bytes));
-    let n = ranks.size() as f64;
+    let n = group.ranks.size() as f64;
     let speed = 2.0 * (n - 1.0) / n * bytes / (large - small).max(1e-9);
-    let latency = small / (2.0 * n.log2().ceil());
-    Interconnect { per_node: usize::MAX, within: speed, between: speed, latency: [latency; 2] }
+    Link { speed, latency: small / (2.0 * n.log2().ceil()) }
 }
 
 fn row(step: &PredictedStep, batch: i64, one_device: f64) -> Value {
@@ -149,6 +178,9 @@ fn as_lines(result: &Value) -> String {
         number(&network["gb_per_s_within"]),
         number(&network["gb_per_s_between"]),
     );
+    if let Some(transport) = network["transport"].as_str() {
+        let _ = writeln!(text, "transport: {transport}");
+    }
     let headings =
         ["devices", "step ms", "compute", "gather", "exposed", "views/s", "efficiency"].map(str::to_owned);
     let rows = result["steps"].as_array().into_iter().flatten().map(|step| {
@@ -193,13 +225,17 @@ mod tests {
             "devices": 8, "seconds": 0.5, "compute_seconds": 0.25, "gather_seconds": 0.125,
             "exposed_sum_seconds": 0.125, "views_per_s": 96.0, "efficiency": 0.5,
         });
-        let network = json!({"source": "named, nominal", "gb_per_s_within": 300.0, "gb_per_s_between": 25.0});
+        let network = json!({
+            "source": "measured on the ranks of this launch", "transport": "NCCL 2.28.9; Open MPI v4.1.4",
+            "gb_per_s_within": 300.0, "gb_per_s_between": 25.0,
+        });
         let check = json!({
             "ranks": 2, "predicted_seconds": 0.5, "measured_seconds": 1.0, "measured_over_predicted": 2.0,
         });
         let text = as_lines(&json!({"network": network, "steps": [step], "check": check}));
         let expected = "\
-network: named, nominal (300.0 GB/s within a node, 25.0 between)
+network: measured on the ranks of this launch (300.0 GB/s within a node, 25.0 between)
+transport: NCCL 2.28.9; Open MPI v4.1.4
  devices     step ms     compute      gather     exposed      views/s efficiency
        8     500.000     250.000     125.000     125.000           96      0.500
 this launch, 2 ranks: predicted 500.000 ms, measured 1000.000 ms, ratio 2.000

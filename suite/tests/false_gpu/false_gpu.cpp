@@ -13,6 +13,7 @@
 // EQR_FALSE_GPU_OPEN        1: the host may touch the memory, which makes operations faster
 // EQR_FALSE_GPU_NO_WAITS    default: the default stream does not wait for events; others: the other streams do
 //                           not. Mistakes that tests plant
+// EQR_FALSE_NODE            number of the node that this process pretends to be on (0), for its devices' names
 // EQR_FALSE_GPU_COUNTS      file that gets the counts as JSON when the process ends
 // EQR_FALSE_GPU_OPERATIONS  file that gets the names of the operations when the process ends
 
@@ -860,6 +861,7 @@ int cuDeviceGet(int* device, int number) {
 }
 int cuDeviceGetUuid_v2(char* uuid, int device) {
   std::memset(uuid, device + 1, 16);
+  uuid[0] = static_cast<char>(number("EQR_FALSE_NODE", 0));
   return 0;
 }
 }

@@ -1,4 +1,4 @@
-// A false NCCL, for tests alone: a libnccl.so.2 for the ranks of one node, on the memory of the false GPU.
+// A false NCCL, for tests alone: a libnccl.so.2 for the ranks of one machine, on the memory of the false GPU.
 //
 // Calls are queued on the streams of the false GPU and run late, so that whoever does not wait for them reads
 // something else. The ranks meet in shared memory named by the unique id. Sums are made in the order of the
@@ -6,8 +6,10 @@
 // and two ranks on one GPU; unlike NCCL, also memory that a kernel uses for which the stream does not wait.
 //
 // EQR_FALSE_NCCL_DELAY      milliseconds between the start of a call and its work (5)
-// EQR_FALSE_NCCL_HANG       "rank:call": this rank does not come to its call of this number
+// EQR_FALSE_NCCL_HANG       "rank:call": this rank does not come to its call of this number; 0: to join
 // EQR_FALSE_NCCL_ERROR      "rank:call": this rank fails in it, and says so when it is asked
+// EQR_FALSE_NCCL_APART      error, or hang: what ranks of different nodes (EQR_FALSE_NODE) do when they join
+// EQR_FALSE_NODE            number of the node that this process pretends to be on (0)
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -50,7 +52,9 @@ struct UniqueId {
 // Starts as zeros.
 struct Shared {
   std::atomic<int64_t> arrived[kRanks];  // meetings that each rank came to
-  std::atomic<int> device[kRanks];       // the rank's GPU, plus one
+  std::atomic<int> joining;              // ranks that have found this memory
+  std::atomic<int> node[kRanks];
+  std::atomic<int> device[kRanks];
   alignas(64) char slots[kRanks][kSlot];
 };
 
@@ -65,6 +69,11 @@ struct Fault {
 
 const Fault kHang("EQR_FALSE_NCCL_HANG");
 const Fault kError("EQR_FALSE_NCCL_ERROR");
+
+int own_node() {
+  const char* text = std::getenv("EQR_FALSE_NODE");
+  return text ? std::atoi(text) : 0;
+}
 
 std::chrono::milliseconds delay() {
   const char* text = std::getenv("EQR_FALSE_NCCL_DELAY");
@@ -243,11 +252,24 @@ Status ncclCommInitRank(Comm** made, int ranks, UniqueId id, int rank) {
   Shared* shared = open_shared(id.internal, 0);
   if (!shared) return kSystemError;
   auto* comm = new Comm{shared, rank, ranks, false_gpu_current_device()};
-  shared->device[rank] = comm->device + 1;
+  shared->node[rank] = own_node();
+  shared->device[rank] = comm->device;
+  ++shared->joining;
+  if (rank == 0) {
+    comm->wait([&] { return shared->joining == ranks; });
+    shm_unlink(id.internal);
+  }
+  if (comm->fails(kHang, 0)) comm->wait([] { return false; });
+  if (comm->fails(kError, 0)) return kSystemError;
   comm->meet();
-  if (rank == 0) shm_unlink(id.internal);
+  const char* apart = std::getenv("EQR_FALSE_NCCL_APART");
   for (int other = 0; other < ranks; ++other) {
-    if (other != rank && shared->device[other] == comm->device + 1) return kInvalidUsage;
+    const bool same_node = shared->node[other] == shared->node[rank];
+    if (!same_node && apart) {
+      if (std::strcmp(apart, "hang") == 0) comm->wait([] { return false; });
+      return kSystemError;
+    }
+    if (other != rank && same_node && shared->device[other] == comm->device) return kInvalidUsage;
   }
   *made = comm;
   return kSuccess;

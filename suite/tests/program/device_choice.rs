@@ -4,7 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::common::{GPUS, PROGRAM, folder, has_mpi, is_refusal, mpirun, output, run_args, succeeded};
+use crate::common::{
+    GPUS, PROGRAM, eqr_ranks_command, folder, has_mpi, is_installed, is_refusal, mpirun, output, run_args,
+    stderr, succeeded,
+};
 use crate::false_gpu::{LIBTORCH, on_gpus};
 
 /// Commands with small work.
@@ -84,4 +87,46 @@ fn ranks_of_different_kinds_are_refused_and_named() {
         &refused,
         &["different kinds of devices: a GPU has each of the ranks 0 (", "on the CPU are 1 ("],
     );
+}
+
+#[test]
+fn more_ranks_than_gpus_are_refused_before_anything_starts() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let mut command = eqr_ranks_command(folder.path(), 3, &run_args("run", &[]));
+    let refused = output(command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2"));
+    is_refusal(
+        &refused,
+        &["3 ranks on ", " and 2 GPU(s): ", "hint: one rank per GPU (`mpirun --map-by ppr:2:node`"],
+    );
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn more_ranks_than_cores_are_said() {
+    if !has_mpi() || !is_installed("taskset") {
+        return;
+    }
+    let folder = folder();
+    let core = first_allowed_core();
+    for (ranks, is_said) in [(1, false), (2, true)] {
+        let mut command = mpirun(folder.path(), ranks);
+        let timed = output(command.args(["taskset", "-c", &core, PROGRAM]).args(SMALL[2]));
+        succeeded(&timed);
+        let text = stderr(&timed);
+        assert_eq!(text.matches("note: 2 ranks on ").count(), usize::from(is_said), "{text}");
+        assert_eq!(
+            text.contains(" share 1 core(s): ") && text.contains("hint: at most 1 rank(s)"),
+            is_said,
+            "{text}"
+        );
+    }
+}
+
+fn first_allowed_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    list.split([',', '-']).next().unwrap().to_owned()
 }

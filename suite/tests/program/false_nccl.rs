@@ -30,7 +30,8 @@ const LARGE: [&str; 9] = [
     "train.epochs=1",
 ];
 
-const TRAINING: &str = "pretrain-ours-seed0";
+/// The only training of [`large`].
+pub const TRAINING: &str = "pretrain-ours-seed0";
 
 /// The folder of `libnccl.so.2`.
 static NCCL: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -48,12 +49,12 @@ static NCCL: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// Two false GPUs, and no NCCL.
-fn on_gpus(command: &mut Command) -> &mut Command {
+pub fn on_gpus(command: &mut Command) -> &mut Command {
     command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1")
 }
 
 /// Where the loader finds the false NCCL.
-fn with_nccl(command: &mut Command) -> &mut Command {
+pub fn with_nccl(command: &mut Command) -> &mut Command {
     command.env("LD_LIBRARY_PATH", &*NCCL)
 }
 
@@ -65,13 +66,13 @@ fn ranks_with_nccl(folder: &Path, args: &[&str]) -> Command {
 }
 
 /// What the manifest says of how the ranks talk to each other.
-fn transport(run: &Path) -> String {
+pub fn transport(run: &Path) -> String {
     let manifest: Value = serde_json::from_slice(&std::fs::read(run.join("manifest.json")).unwrap()).unwrap();
     manifest["provenance"]["versions"]["transport"].as_str().unwrap().to_owned()
 }
 
 /// Three steps of the network with the large gradient.
-fn large(name: &str) -> Vec<&str> {
+pub fn large(name: &str) -> Vec<&str> {
     run_args(name, &LARGE)
 }
 
@@ -139,7 +140,7 @@ fn without_nccl_the_ranks_say_so_once_and_sum_over_mpi() {
     ] {
         succeeded(&run);
         let text = stderr(&run);
-        assert!(text.matches("note: ").count() == 1 && text.contains(says), "{text}");
+        assert!(text.matches("gradients are summed").count() == 1 && text.contains(says), "{text}");
         assert!(text.contains("hint: "), "{text}");
         assert!(!transport(&here.join(name)).contains("NCCL"), "{name}");
         same_losses(run_on_the_cpu(), &here.join(name), TRAINING, 3);
@@ -183,13 +184,12 @@ fn ranks_find_their_gpus_without_the_variables_of_a_launcher() {
     assert!(transport(&folder.path().join("run")).starts_with("NCCL "));
 }
 
-/// Runs until rank 1 has the fault in its 30th call, in the middle of an epoch. Every rank must end by itself,
-/// with one message.
-fn ends_with(fault: &str, patience: &str) -> String {
+/// Runs until rank 1 has the fault. Every rank must end by itself, with one message.
+fn ends_with(fault: (&str, &str), patience: &str) -> String {
     let folder = folder();
     let args = run_args("run", &["--methods", "Ours", "--pretrain-only", "--set", "train.batch=5"]);
     let mut command = ranks_with_nccl(folder.path(), &args);
-    command.env(fault, "1:30").env("EQR_WATCHDOG_SECONDS", patience);
+    command.envs([fault, ("EQR_WATCHDOG_SECONDS", patience)]);
     let messages = folder.path().join("stderr");
     let mut job = spawn(command.stdout(Stdio::null()).stderr(File::create(&messages).unwrap()));
     let code = ended(&mut job, Instant::now() + Duration::from_secs(60));
@@ -201,18 +201,22 @@ fn ends_with(fault: &str, patience: &str) -> String {
     let text = std::fs::read_to_string(messages).unwrap();
     assert_eq!(code, Some(3), "{text}");
     assert_eq!(text.matches("error: ").count(), 1, "{text}");
-    assert!(text.contains("hint: the same command continues from the last checkpoint"), "{text}");
     text
 }
+
+/// In the middle of an epoch.
+const IN_A_SUM: &str = "1:30";
+
+const CONTINUES: &str = "hint: the same command continues from the last checkpoint";
 
 #[test]
 fn a_rank_that_does_not_come_to_a_sum_ends_the_job() {
     if !has_mpi() {
         return;
     }
-    let text = ends_with("EQR_FALSE_NCCL_HANG", "2");
+    let text = ends_with(("EQR_FALSE_NCCL_HANG", IN_A_SUM), "4");
     assert!(text.contains("error: another rank has not answered for "), "{text}");
-    assert!(text.contains("false NCCL: rank 0 aborted"), "{text}");
+    assert!(text.contains("false NCCL: rank 0 aborted") && text.contains(CONTINUES), "{text}");
 }
 
 /// It is not the patience of ten minutes that ends it.
@@ -221,6 +225,28 @@ fn a_rank_whose_nccl_fails_ends_the_job_at_once() {
     if !has_mpi() {
         return;
     }
-    let text = ends_with("EQR_FALSE_NCCL_ERROR", "600");
+    let text = ends_with(("EQR_FALSE_NCCL_ERROR", IN_A_SUM), "600");
     assert!(text.contains("error: NCCL of rank 1: unhandled system error"), "{text}");
+    assert!(text.contains(CONTINUES), "{text}");
+}
+
+/// The others wait for it within NCCL, which has no limit of its own.
+#[test]
+fn a_rank_that_does_not_join_ends_the_job() {
+    if !has_mpi() {
+        return;
+    }
+    for (fault, says) in [
+        ("EQR_FALSE_NCCL_HANG", "2 ranks did not all join within 3s"),
+        ("EQR_FALSE_NCCL_ERROR", "rank 1: ncclCommInitRank: unhandled system error"),
+    ] {
+        let text = ends_with((fault, "1:0"), "3");
+        let failed = "error: NCCL does not connect the GPUs of the ranks: ";
+        assert!(text.contains(&format!("{failed}{says}\nhint: ")), "{text}");
+        assert!(text.contains("EQR_NCCL=0 sums over MPI instead"), "{text}");
+    }
+    // it has joined, and does not come to the sum by which the ranks try the communicator
+    let text = ends_with(("EQR_FALSE_NCCL_HANG", "1:1"), "3");
+    assert!(text.contains("2 ranks did not all join within 3s"), "{text}");
+    assert!(text.contains("false NCCL: rank 0 aborted"), "{text}");
 }

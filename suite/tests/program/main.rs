@@ -31,6 +31,7 @@ mod interruptions;
 mod known_images;
 #[path = "../../../datasets/src/fetch/loopback.rs"]
 mod loopback;
+mod many_gpus;
 mod measures;
 mod memory_of_packs;
 mod merged_runs;

@@ -12,7 +12,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use tch::Tensor;
 
-use super::calls;
+use super::calls::Calls;
 
 /// Time between two checks whether all ranks have started the sum. MPI itself would busy-wait on a core that
 /// is needed for the computation.
@@ -53,7 +53,7 @@ impl ThreadCommunicator {
                 bytes,
             );
         }
-        calls::sum(&self.0, &summand, tensor);
+        Calls::on(&self.0).sum(&summand, tensor);
     }
 }
 

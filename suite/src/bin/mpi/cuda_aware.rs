@@ -4,6 +4,8 @@
 
 use std::ffi::c_int;
 
+use tch::{Device, Tensor};
+
 /// `EQR_CUDA_AWARE_MPI` if it is 0 or 1, otherwise the library's answer (`MPIX_Query_cuda_support` in Open
 /// MPI and related libraries). The variable is for libraries without that function, and for those built with
 /// support that the machine does not have.
@@ -12,6 +14,19 @@ pub fn is_cuda_aware() -> bool {
         Ok("0") => false,
         Ok("1") => true,
         _ => library_supports_cuda(),
+    }
+}
+
+/// The tensor itself if MPI can read it, otherwise a contiguous copy in memory that it can read.
+pub fn readable_by_mpi(tensor: &Tensor) -> Tensor {
+    match tensor.device() {
+        Device::Cuda(gpu) if is_cuda_aware() => {
+            let tensor = tensor.contiguous();
+            // MPI does not wait for CUDA streams
+            tch::Cuda::synchronize(gpu as i64);
+            tensor
+        }
+        _ => tensor.to_device(Device::Cpu).contiguous(),
     }
 }
 

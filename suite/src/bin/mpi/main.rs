@@ -4,8 +4,12 @@ mod background;
 mod calls;
 mod cuda_aware;
 mod gpu_identity;
+mod gpu_transport;
 mod nccl;
+mod nccl_join;
 mod nccl_library;
+mod node_sums;
+mod nodes;
 mod without_nccl;
 mod world;
 

@@ -1,8 +1,8 @@
-//! Collectives among GPUs by NCCL, whose id is broadcast over MPI.
+//! Collectives among GPUs by NCCL.
 //!
 //! UNTESTED with more than one GPU: none were available. Tests run it on false GPUs with a false NCCL.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -10,13 +10,19 @@ use eqr_bench::cluster::device_calls::{self, DeviceCalls, Progress};
 use eqr_bench::cluster::watchdog::waiting;
 use eqr_models::device_error::DeviceError;
 use eqr_models::device_stream::{Event, Stream, use_gpu};
-use mpi::topology::SimpleCommunicator;
-use mpi::traits::{Communicator, Root};
 use tch::{Kind, Tensor};
 
-use crate::nccl_library::{Comm, DataType, IN_PROGRESS, NcclLibrary, SUCCESS, SUM, Status, UniqueId};
+use crate::nccl_library::{Comm, DataType, IN_PROGRESS, NcclLibrary, SUCCESS, SUM, Status};
 
-/// A communicator of all ranks, each on its own GPU.
+/// A process in a communicator.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    pub rank: c_int,
+    pub ranks: c_int,
+    pub gpu: usize,
+}
+
+/// A communicator of ranks that are each on a GPU of their own.
 pub struct Nccl {
     ranks: usize,
     /// Runs the started sums, concurrently with the computation.
@@ -37,41 +43,34 @@ struct Link {
     queued: AtomicU64,
 }
 
+/// A communicator of NCCL.
 #[derive(Clone, Copy)]
-struct OpenComm(Comm);
+pub struct OpenComm(pub Comm);
 
 // SAFETY: NCCL's communicators are not bound to a thread; a mutex lets one thread at a time use this one.
 unsafe impl Send for OpenComm {}
 
 impl Nccl {
-    /// The communicator of the ranks of `world`, all of which must call this; `gpu` is the device of this
-    /// rank.
+    /// Takes over the communicator in which this process is rank `rank` of `ranks`, on the GPU `gpu`.
     ///
     /// # Errors
-    /// An error of CUDA or NCCL.
-    pub fn join(
+    /// An error of CUDA.
+    pub fn new(
         library: &'static NcclLibrary,
-        world: &SimpleCommunicator,
-        gpu: usize,
+        comm: OpenComm,
+        Member { rank, ranks, gpu }: Member,
     ) -> Result<Self, String> {
-        use_gpu(gpu).map_err(|error| format!("GPU {gpu}: {error}"))?;
-        let mut id = UniqueId { internal: [0; 128] };
-        if world.rank() == 0 {
-            // SAFETY: `id` outlives the call, which writes it.
-            library.check("ncclGetUniqueId", unsafe { (library.get_unique_id)(&raw mut id) })?;
-        }
-        broadcast_id(world, &mut id);
-        let mut comm = std::ptr::null_mut();
-        // SAFETY: the call writes `comm` before it is read, and all ranks pass the same size and id.
-        let status = unsafe { (library.comm_init_rank)(&raw mut comm, world.size(), id, world.rank()) };
-        library.check("ncclCommInitRank", status)?;
         let stream = || Ok((Stream::new(gpu)?, Event::record(Stream::current(gpu)?)?));
         let (sums, last) = stream().map_err(|error: DeviceError| format!("GPU {gpu}: {error}"))?;
-        let comm = Mutex::new(Some(OpenComm(comm)));
-        let (rank, queued) = (world.rank(), AtomicU64::new(0));
+        let (comm, queued) = (Mutex::new(Some(comm)), AtomicU64::new(0));
         let link = Arc::new(Link { library, rank, gpu, comm, last, queued });
         device_calls::watch(&link);
-        Ok(Nccl { ranks: world.size() as usize, sums, link })
+        Ok(Nccl { ranks: ranks as usize, sums, link })
+    }
+
+    /// Ends a communicator that not all ranks have: to destroy it would wait for them.
+    pub fn abort(self) {
+        self.link.abort();
     }
 
     /// Version of NCCL, as `2.27.3`.
@@ -167,7 +166,7 @@ impl Link {
         let status = waiting(|| call(self.library, open, handle));
         drop(comm);
         if let Err(text) = self.library.check(name, status) {
-            panic!("{text}");
+            panic!("{text}\nhint: NCCL_DEBUG=INFO says more");
         }
         expect_device(self.last.move_to(stream));
         self.queued.fetch_add(1, Ordering::AcqRel);
@@ -187,7 +186,8 @@ impl Link {
         let asked = unsafe { (self.library.comm_get_async_error)(open, &raw mut failure) };
         self.library.check("ncclCommGetAsyncError", asked)?;
         let failure = if failure == IN_PROGRESS { SUCCESS } else { failure };
-        self.library.check(&format!("NCCL of rank {}", self.rank), failure)
+        let outcome = self.library.check(&format!("NCCL of rank {}", self.rank), failure);
+        outcome.map_err(|text| format!("{text} (NCCL_DEBUG=INFO says more)"))
     }
 }
 
@@ -210,14 +210,6 @@ impl DeviceCalls for Link {
             let _ = unsafe { (self.library.comm_abort)(open) };
         }
     }
-}
-
-/// Replaces `id` with that of rank 0.
-fn broadcast_id(world: &SimpleCommunicator, id: &mut UniqueId) {
-    // sent as bytes: the sign of a `c_char` differs between processors
-    let mut bytes = id.internal.map(|byte| byte as u8);
-    world.process_at_rank(0).broadcast_into(&mut bytes[..]);
-    id.internal = bytes.map(|byte| byte as c_char);
 }
 
 /// For a thread whose communicator was aborted, while another thread ends the job.

@@ -143,7 +143,7 @@ impl NcclLibrary {
         }
         // SAFETY: takes any number, and returns a constant NUL-terminated text.
         let text = unsafe { CStr::from_ptr((self.get_error_string)(status)) }.to_string_lossy();
-        Err(format!("{call}: {text}\nhint: NCCL_DEBUG=INFO says more"))
+        Err(format!("{call}: {text}"))
     }
 }
 

@@ -16,11 +16,14 @@ use mpi::traits::{Communicator, CommunicatorCollectives};
 use tch::{Device, Tensor};
 
 use crate::background::BackgroundSums;
-use crate::calls;
-use crate::cuda_aware::is_cuda_aware;
+use crate::calls::Calls;
+use crate::cuda_aware::readable_by_mpi;
 use crate::gpu_identity::{GpuIdentity, shared_gpu};
+use crate::gpu_transport::GpuTransport;
 use crate::nccl::Nccl;
 use crate::nccl_library::{Absence, NcclLibrary};
+use crate::node_sums::NodeSums;
+use crate::nodes::Nodes;
 use crate::without_nccl;
 
 /// All ranks of the launch, or a group of them.
@@ -29,8 +32,10 @@ pub struct World {
     threading: Threading,
     /// The device of this rank, once it is known.
     device: Cell<Device>,
+    /// The machines of the ranks.
+    nodes: OnceCell<Nodes>,
     /// Set if every rank computes on a GPU and finds NCCL.
-    nccl: OnceCell<Nccl>,
+    gpus: OnceCell<GpuTransport>,
     /// Sums host memory while the computation goes on; started by the first sum.
     background: OnceCell<BackgroundSums>,
 }
@@ -39,12 +44,30 @@ impl World {
     /// The ranks of `comm`; `threading` is the thread support that MPI granted.
     pub fn new(comm: SimpleCommunicator, threading: Threading) -> Self {
         let device = Cell::new(Device::Cpu);
-        World { comm, threading, device, nccl: OnceCell::new(), background: OnceCell::new() }
+        let (nodes, gpus, background) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        World { comm, threading, device, nodes, gpus, background }
     }
 
-    /// NCCL, for tensors on the GPU.
-    fn nccl(&self, tensor: &Tensor) -> Option<&Nccl> {
-        self.nccl.get().filter(|_| tensor.device().is_cuda())
+    /// The machines of the ranks, all of which must ask for them first at the same place.
+    fn nodes(&self) -> &Nodes {
+        self.nodes.get_or_init(|| Nodes::find(&self.comm))
+    }
+
+    /// What carries this tensor.
+    fn way_of(&self, tensor: &Tensor) -> Way<'_> {
+        match self.gpus.get().filter(|_| tensor.device().is_cuda()) {
+            Some(GpuTransport::AllRanks(nccl)) => Way::Nccl(nccl),
+            Some(GpuTransport::Node(nccl)) => Way::Nodes(NodeSums { nccl, nodes: self.nodes() }),
+            None => Way::Mpi(Calls::on(&self.comm)),
+        }
+    }
+
+    /// NCCL, if all ranks are in its communicator.
+    fn nccl_of_all(&self) -> Option<&Nccl> {
+        match self.gpus.get() {
+            Some(GpuTransport::AllRanks(nccl)) => Some(nccl),
+            _ => None,
+        }
     }
 
     /// NCCL's functions, if every rank has them.
@@ -59,7 +82,7 @@ impl World {
             _ => None,
         });
         if let Some(text) = unusable {
-            return Err(TransportError::Everywhere(text));
+            return Err(TransportError::Refused(text));
         }
         match absences.into_iter().flatten().next() {
             None => Ok(own.ok()),
@@ -73,9 +96,16 @@ impl World {
     /// Whether `condition` holds on every rank.
     fn all_ranks(&self, condition: bool) -> bool {
         let mut least = 0u8;
-        self.comm.all_reduce_into(&u8::from(condition), &mut least, SystemOperation::min());
+        waiting(|| self.comm.all_reduce_into(&u8::from(condition), &mut least, SystemOperation::min()));
         least == 1
     }
+}
+
+/// What carries a tensor to the other ranks.
+enum Way<'a> {
+    Mpi(Calls<'a>),
+    Nccl(&'a Nccl),
+    Nodes(NodeSums<'a>),
 }
 
 /// Ends every rank of the launch with `code`, from any thread.
@@ -92,19 +122,6 @@ pub fn abort_job(code: i32) -> ! {
     SimpleCommunicator::world().abort(code)
 }
 
-/// The tensor itself if MPI can read it, otherwise a contiguous copy in memory that it can read.
-fn readable_by_mpi(tensor: &Tensor) -> Tensor {
-    match tensor.device() {
-        Device::Cuda(gpu) if is_cuda_aware() => {
-            let tensor = tensor.contiguous();
-            // MPI does not wait for CUDA streams
-            tch::Cuda::synchronize(gpu as i64);
-            tensor
-        }
-        _ => tensor.to_device(Device::Cpu).contiguous(),
-    }
-}
-
 impl Collective for World {
     fn rank(&self) -> usize {
         self.comm.rank() as usize
@@ -115,64 +132,69 @@ impl Collective for World {
     }
 
     fn place_on_node(&self) -> NodePlace {
-        let node = self.comm.split_shared(0);
-        NodePlace { rank: node.rank() as usize, ranks: node.size() as usize }
+        self.nodes().place()
     }
 
     fn use_device(&self, device: Device) -> Result<(), TransportError> {
         self.device.set(device);
         // all ranks must make the same choice: a rank that joins waits for the others
-        if self.size() == 1 || !self.all_ranks(device.is_cuda()) {
+        if self.size() == 1 || self.gpus.get().is_some() || !self.all_ranks(device.is_cuda()) {
             return Ok(());
         }
         let Device::Cuda(gpu) = device else { return Ok(()) };
         if let Some(text) = shared_gpu(&gather(self, &GpuIdentity::of(host(), gpu))) {
-            return Err(TransportError::Everywhere(text));
+            return Err(TransportError::Refused(text));
         }
         let Some(library) = self.nccl_library()? else { return Ok(()) };
-        let joined = Nccl::join(library, &self.comm, gpu).map_err(TransportError::Here)?;
-        // a second call keeps the communicator of the first
-        let _ = self.nccl.set(joined);
+        let connected = GpuTransport::connect(self, (&self.comm, self.nodes()), library, gpu)?;
+        let _ = self.gpus.set(connected);
         Ok(())
     }
 
     fn transport(&self) -> String {
         let mpi = mpi::environment::library_version().unwrap_or_default();
         let mpi = mpi.lines().next().unwrap_or("MPI").trim_end_matches('\0').to_owned();
-        match self.nccl.get() {
-            Some(nccl) => format!("NCCL {}; {mpi}", nccl.version()),
+        match self.gpus.get() {
+            Some(GpuTransport::AllRanks(nccl)) => format!("NCCL {}; {mpi}", nccl.version()),
+            Some(GpuTransport::Node(nccl)) => {
+                let nodes = self.nodes().count();
+                format!("NCCL {} within nodes, MPI between {nodes}; {mpi}", nccl.version())
+            }
             None => mpi,
         }
     }
 
     fn all_reduce_sum(&self, tensor: &mut Tensor) {
-        if let Some(nccl) = self.nccl(tensor) {
-            return nccl.all_reduce_sum(tensor);
+        match self.way_of(tensor) {
+            Way::Nccl(nccl) => nccl.all_reduce_sum(tensor),
+            Way::Nodes(nodes) => nodes.all_reduce_sum(tensor),
+            Way::Mpi(calls) => {
+                let own = readable_by_mpi(tensor);
+                let sum = own.empty_like();
+                waiting(|| calls.sum(&own, &sum));
+                tensor.copy_(&sum);
+            }
         }
-        let own = readable_by_mpi(tensor);
-        let sum = own.empty_like();
-        waiting(|| calls::sum(&self.comm, &own, &sum));
-        tensor.copy_(&sum);
     }
 
     /// On GPUs, sums overlap on a stream of their own; on CPUs, on a thread, if MPI allows calls from it.
     fn overlaps_from(&self) -> Option<usize> {
         let on_thread = !self.device.get().is_cuda() && self.threading >= Threading::Serialized;
-        (self.size() > 1 && (self.nccl.get().is_some() || on_thread)).then_some(OVERLAPPED_BYTES)
+        (self.size() > 1 && (self.nccl_of_all().is_some() || on_thread)).then_some(OVERLAPPED_BYTES)
     }
 
     fn start_sum(&self, mut tensor: Tensor) {
-        if let Some(nccl) = self.nccl(&tensor) {
-            nccl.start_sum(&tensor);
-        } else if self.overlaps_from().is_some() {
-            self.background.get_or_init(|| BackgroundSums::start_thread(&self.comm)).start_sum(tensor);
-        } else {
-            self.all_reduce_sum(&mut tensor);
+        match self.way_of(&tensor) {
+            Way::Nccl(nccl) => nccl.start_sum(&tensor),
+            Way::Mpi(_) if self.overlaps_from().is_some() => {
+                self.background.get_or_init(|| BackgroundSums::start_thread(&self.comm)).start_sum(tensor);
+            }
+            Way::Mpi(_) | Way::Nodes(_) => self.all_reduce_sum(&mut tensor),
         }
     }
 
     fn finish_sums(&self) {
-        if let Some(nccl) = self.nccl.get() {
+        if let Some(nccl) = self.nccl_of_all() {
             nccl.finish_sums();
         }
         if let Some(background) = self.background.get() {
@@ -181,36 +203,33 @@ impl Collective for World {
     }
 
     fn all_gather(&self, tensor: &Tensor, rows: &[i64]) -> Tensor {
-        if let Some(nccl) = self.nccl(tensor) {
-            return nccl.all_gather(&tensor.detach(), rows);
+        let tensor = tensor.detach();
+        match self.way_of(&tensor) {
+            Way::Nccl(nccl) => nccl.all_gather(&tensor, rows),
+            Way::Nodes(nodes) => nodes.all_gather(&tensor, rows),
+            Way::Mpi(calls) => {
+                let own = readable_by_mpi(&tensor);
+                let mut shape = own.size();
+                let row: i64 = shape[1..].iter().product();
+                shape[0] = rows.iter().sum();
+                let all = Tensor::empty(shape.as_slice(), (own.kind(), own.device()));
+                let lengths: Vec<usize> = rows.iter().map(|rows| (rows * row) as usize).collect();
+                waiting(|| calls.gather(&own, &all, &lengths));
+                all.to_device(tensor.device())
+            }
         }
-        let own = readable_by_mpi(&tensor.detach());
-        let mut shape = own.size();
-        let row: i64 = shape[1..].iter().product();
-        shape[0] = rows.iter().sum();
-        let all = Tensor::empty(shape.as_slice(), (own.kind(), own.device()));
-        let counts: Vec<i32> = rows
-            .iter()
-            .map(|rows| {
-                i32::try_from(rows * row)
-                    .expect("a gathered tensor has fewer than 2^31 elements from each rank")
-            })
-            .collect();
-        waiting(|| calls::gather(&self.comm, &own, &all, &counts));
-        all.to_device(tensor.device())
     }
 
     fn broadcast(&self, tensor: &mut Tensor) {
-        if let Some(nccl) = self.nccl(tensor) {
-            let sent = tensor.contiguous();
-            nccl.broadcast(&sent);
-            if sent.data_ptr() != tensor.data_ptr() {
-                tensor.copy_(&sent);
-            }
-            return;
+        let mut sent = match self.way_of(tensor) {
+            Way::Mpi(_) => readable_by_mpi(tensor),
+            Way::Nccl(_) | Way::Nodes(_) => tensor.contiguous(),
+        };
+        match self.way_of(tensor) {
+            Way::Mpi(calls) => waiting(|| calls.broadcast(&sent)),
+            Way::Nccl(nccl) => nccl.broadcast(&sent),
+            Way::Nodes(nodes) => nodes.broadcast(&mut sent),
         }
-        let sent = readable_by_mpi(tensor);
-        waiting(|| calls::broadcast(&self.comm, &sent));
         if sent.data_ptr() != tensor.data_ptr() {
             tensor.copy_(&sent);
         }
