@@ -63,7 +63,8 @@ test-cuda-libs: build ## the real CUDA half of libtorch and NCCL, from the torch
 	EQR_NCCL=$$($(PYTHON) -c "import nvidia.nccl as n; print(n.__path__[0] + '/lib/libnccl.so.2')") \
 		cargo test --release -p eqr-bench $(FEATURES) --bin eqr-bench-mpi the_real_library
 
-test-slurm: build ## the job scripts under a Slurm of one node (as root; installs slurm-wlm)
+test-slurm: build ## the job scripts: 50 signals at random moments, and a Slurm of one node (as root)
+	@scripts/test-signals.sh
 	@scripts/test-slurm.sh
 
 clean: ## delete what was built; .libtorch and runs are kept
