@@ -132,7 +132,8 @@ fault() {
 
 # try NUMBER: one job with one signal.
 try() {
-    local out=$folder/run-$1 target=${targets[$1 % ${#targets[@]}]} span=$whole_time delay begun code=0 found faults
+    local out=$folder/run-$1 target=${targets[$1 % ${#targets[@]}]} span=$whole_time
+    local delay begun code=0 found faults
     # every second one while the program starts
     if (($1 % 8 < 4)); then span=1500; fi
     delay=$((RANDOM * span / 32768))

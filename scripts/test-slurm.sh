@@ -93,7 +93,8 @@ echo "${SLURM_ARRAY_TASK_ID:-0} $SLURM_JOB_ID ${SLURM_ARRAY_JOB_ID:-0} $restarts
 for ((tick = 0; tick < 300 && restarts == 0; tick++)); do sleep 0.1; done
 END
 chmod +x "$folder/worker"
-single=(--partition=all --nodes=1 --ntasks=1 --ntasks-per-node=1 --gres=none --cpus-per-task=1 --time=00:20:00)
+single=(--partition=all --nodes=1 --ntasks=1 --ntasks-per-node=1 --gres=none --cpus-per-task=1)
+single+=(--time=00:20:00)
 
 # await_files FILE...
 await_files() {

@@ -3,7 +3,7 @@
     reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py --tag test -r --performance-report
 
 The tags are the scales: `test` (a minute on one node), `scaling` (a fixed work for any number of ranks) and
-`large` (the whole suite). The ranks are started by the launcher of the partition. EQR_BENCH is the path of the
+`large` (nine trainings). The ranks are started by the launcher of the partition. EQR_BENCH is the path of the
 program; the default is the program in the checkout.
 
     -S num_tasks=8 -S num_tasks_per_node=4    ranks
@@ -28,7 +28,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
     "scaling": "run weekly --seeds 1",
-    "large": "run weekly",
+    "large": "run weekly --seeds 3",
 }
 
 # Seconds to complete by scale, system:partition and number of ranks.

@@ -4,7 +4,7 @@ from ramble.appkit import *
 COMMANDS = {
     "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
     "scaling": "run weekly --seeds 1",
-    "large": "run weekly",
+    "large": "run weekly --seeds 3",
 }
 
 
