@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 export MPI ?= 1
 # Number of ranks of `make bench`, and further options of mpirun (the default is in scripts/bench.sh).
 export NP ?= 2
-# The Python of `make test-cuda-libs`, whose torch has CUDA.
+# The Python of `make test-cuda-libs`, whose torch has CUDA, and of `make test-slurm`, with PyYAML.
 PYTHON ?= python3
 # Where `make install` puts the program; ~/.local by default.
 export PREFIX
@@ -63,7 +63,9 @@ test-cuda-libs: build ## the real CUDA half of libtorch and NCCL, from the torch
 	EQR_NCCL=$$($(PYTHON) -c "import nvidia.nccl as n; print(n.__path__[0] + '/lib/libnccl.so.2')") \
 		cargo test --release -p eqr-bench $(FEATURES) --bin eqr-bench-mpi the_real_library
 
-test-slurm: build ## the job scripts under a Slurm of one node (as root; installs slurm-wlm)
+test-slurm: build ## job scripts: forms for centres, 50 signals at random moments, a Slurm of one node (as root)
+	@$(PYTHON) scripts/test_forms.py
+	@scripts/test-signals.sh
 	@scripts/test-slurm.sh
 
 clean: ## delete what was built; .libtorch and runs are kept

@@ -1,64 +1,89 @@
-"""ReFrame check: runs the suite `weekly` on one node and reports its metrics and speeds.
+"""ReFrame check: runs the benchmark, verifies the run, and holds its time against the system's reference.
 
-    reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py -r --performance-report
+    reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py --tag test -r --performance-report
 
-Site settings (partitions, modules, launcher) are ReFrame's own. EQR_BENCH is the path of the program; the
-default is the program in the checkout. For more ranks, another suite, or options of `eqr-bench run`:
+The tags are the scales: `test` (a minute on one node), `scaling` (a fixed work for any number of ranks) and
+`large` (nine trainings). The ranks are started by the launcher of the partition. EQR_BENCH is the path of the
+program; the default is the program in the checkout.
 
-    -S num_tasks=4 -S suite=quickstart -S options=--seeds,5
+    -S num_tasks=8 -S num_tasks_per_node=4    ranks
+    -S reference_seconds=95                   this system's time, where REFERENCES has none
+    -S options=--device,cpu                   more options of `eqr-bench run`
+
+A run that needs more than 15% longer than the reference fails. Without a reference, only the verification can
+fail, and a warning says so.
 """
 
-import csv
-import json
 import os
-import statistics
 from pathlib import Path
 
 import reframe as rfm
+import reframe.core.logging as logging
 import reframe.utility.sanity as sn
 import reframe.utility.typecheck as typ
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
+# The work of a scale: one line each.
+COMMANDS = {
+    "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
+    "scaling": "run weekly --seeds 1",
+    "large": "run weekly --seeds 3",
+}
+
+# Seconds to complete by scale, system:partition and number of ranks.
+REFERENCES = {}
+
+SLOWER = 0.15
+
 
 @rfm.simple_test
-class EqrBenchWeekly(rfm.RunOnlyRegressionTest):
-    descr = "eqr-bench: pretraining and probes of three methods on rendered solids"
+class EqrBench(rfm.RunOnlyRegressionTest):
+    descr = "eqr-bench: pretraining and probes of joint-embedding methods on rendered solids"
     valid_systems = ["*"]
     valid_prog_environs = ["*"]
-    suite = variable(str, value="weekly")
+    scale = parameter(COMMANDS)
     num_tasks = 1
     options = variable(typ.List[str], value=[])
+    reference_seconds = variable(float, value=0.0)
     time_limit = "1h"
     executable = os.environ.get("EQR_BENCH", str(CHECKOUT / "target/release/eqr-bench"))
 
+    @run_after("init")
+    def set_tags(self):
+        self.tags = {self.scale}
+
     @run_before("run")
-    def set_options(self):
-        self.executable_opts = ["run", self.suite, "--out", "run", *self.options]
+    def set_command(self):
+        self.executable_opts = [*COMMANDS[self.scale].split(), "--out", "run", *self.options]
+        self.postrun_cmds = [f"python3 {CHECKOUT}/jobscripts/verify.py run"]
+
+    @run_before("performance")
+    def set_reference(self):
+        place = self.current_partition.fullname
+        seconds = self.reference_seconds or REFERENCES.get((self.scale, place, self.num_tasks))
+        if seconds:
+            self.reference = {place: {"time_to_complete": (seconds, None, SLOWER, "s")}}
+        else:
+            logging.getlogger().warning(
+                f"no reference for {self.num_tasks} ranks of {place}: the time is not judged "
+                "(-S reference_seconds=SECONDS)")
 
     @sanity_function
-    def every_cell_is_finished(self):
+    def is_valid(self):
         return sn.all([
-            sn.assert_found(r"report: ", self.stderr),
+            sn.assert_found(r"^valid: yes$", self.stdout),
             sn.assert_not_found(r"^error: ", self.stderr),
         ])
 
-    @run_before("performance")
-    def read_values(self):
-        run = Path(self.stagedir) / "run"
-        speeds, values = {}, {}
-        for path in (run / "cells").glob("pretrain-*.json"):
-            cell = json.loads(path.read_text())
-            # the seconds of a resumed training are not a timing
-            if not cell["resumed"]:
-                speeds.setdefault(cell["method"], []).append(cell["step"] / cell["seconds"])
-        with open(run / "metrics.csv", newline="") as file:
-            for row in csv.DictReader(file):
-                if row["metric"] in ("r2_per_output", "top1"):
-                    values.setdefault(f"{row['method']} {row['task']}", []).append(float(row["value"]))
-        self.perf_variables = {}
-        for unit, found in (("steps/s", speeds), ("", values)):
-            for name, numbers in found.items():
-                mean = statistics.fmean(numbers)
-                self.perf_variables[f"{name} {unit}".strip()] = sn.make_performance_function(
-                    sn.defer(mean), unit or "of 1")
+    @performance_function("s")
+    def time_to_complete(self):
+        return sn.extractsingle(r"^time to complete: (\S+) s$", self.stdout, 1, float)
+
+    @performance_function("s")
+    def training(self):
+        return sn.extractsingle(r"^training: (\S+) s$", self.stdout, 1, float)
+
+    @performance_function("s")
+    def probes(self):
+        return sn.extractsingle(r"^probes: (\S+) s$", self.stdout, 1, float)

@@ -1,0 +1,57 @@
+from ramble.appkit import *
+
+# The work of a scale: one line each.
+COMMANDS = {
+    "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
+    "scaling": "run weekly --seeds 1",
+    "large": "run weekly --seeds 3",
+}
+
+
+class EqrBench(ExecutableApplication):
+    """eqr-bench: pretraining and probes of joint-embedding methods on rendered solids"""
+
+    name = "eqr-bench"
+
+    tags("machine-learning", "training")
+
+    for scale, command in COMMANDS.items():
+        # a run that was interrupted is no measurement, so none is continued
+        executable(
+            f"begin-{scale}",
+            "rm -rf {experiment_run_dir}/run",
+            use_mpi=False,
+            output_capture=OUTPUT_CAPTURE.ALL,
+        )
+        executable(
+            f"run-{scale}",
+            "{eqr_root}/target/release/eqr-bench " + command + " --out {experiment_run_dir}/run {options}",
+            use_mpi=True,
+            output_capture=OUTPUT_CAPTURE.ALL,
+        )
+        executable(
+            f"verify-{scale}",
+            "python3 {eqr_root}/jobscripts/verify.py {experiment_run_dir}/run",
+            use_mpi=False,
+            output_capture=OUTPUT_CAPTURE.ALL,
+        )
+        workload(scale, executables=[f"begin-{scale}", f"run-{scale}", f"verify-{scale}"])
+        workload_variable(
+            "eqr_root", default="", description="Folder of the checkout, built", workloads=[scale]
+        )
+        workload_variable(
+            "options", default="", description="More options of `eqr-bench run`", workloads=[scale]
+        )
+
+    success_criteria("valid", mode="string", match=r"valid: yes")
+
+    figure_of_merit(
+        "time to complete",
+        fom_regex=r"time to complete: (?P<seconds>\S+) s",
+        group_name="seconds",
+        units="s",
+    )
+    for part in ("data", "training", "probes"):
+        figure_of_merit(
+            part, fom_regex=rf"{part}: (?P<seconds>\S+) s", group_name="seconds", units="s"
+        )
