@@ -14,7 +14,8 @@
 //! - [`retrieval`]: MRR, H@k and retrieval error of predicted embeddings;
 //! - [`Invariance`] and [`effective_rank()`] of representations; [`PrincipalComponents`];
 //! - [`stats`]: means with confidence intervals, tests, effect sizes, Holm's correction;
-//!   [`sequential`] tests after each further seed; [`block_analysis`] of methods and seeds;
+//!   [`drift`] of a series; [`sequential`] tests after each further seed; [`block_analysis`] of methods and
+//!   seeds;
 //!   [`VarianceComponents`]; [`bootstrap`] intervals over test objects.
 //!
 //! The crate takes tensors on any device. It contains no code for files, encoders or pretraining. Random
@@ -30,6 +31,7 @@ mod checks;
 pub mod confusion;
 mod doubles;
 mod draws;
+pub mod drift;
 mod effective_rank;
 mod error;
 pub mod few_shot;

@@ -11,7 +11,7 @@ use crate::bench::finished_run::training;
 use crate::bench::request::BenchRequest;
 use crate::cluster::agreement::{agree, agree_in_run};
 use crate::cluster::compute_options::ComputeOptions;
-use crate::cluster::cores::default_threads;
+use crate::cluster::cores::LaunchCores;
 use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
 use crate::run::{self, RunRequest};
@@ -66,7 +66,8 @@ pub fn scale(request: &BenchRequest, scaling: Scaling, ranks: &dyn Collective) -
     let names: Vec<String> = sizes.iter().map(|&size| name(size)).collect();
     agree(ranks, request.begin(&names.iter().map(String::as_str).collect::<Vec<_>>(), ranks))?;
     // the ranks that wait keep their cores
-    let threads = request.compute.threads.or(NonZeroUsize::new(default_threads(ranks)));
+    let fair = LaunchCores::gather(ranks).fair_threads(ranks.rank());
+    let threads = request.compute.threads.or(NonZeroUsize::new(fair));
     let request = BenchRequest { compute: ComputeOptions { threads, ..request.compute }, ..request.clone() };
     let mut points: Vec<Point> = Vec::new();
     for (&size, name) in sizes.iter().zip(&names) {

@@ -9,7 +9,9 @@ use eqr_probes::stats::Summary;
 use crate::cli::force::FORCE_HELP;
 use crate::console::{one_line, print_lines, print_text};
 use crate::failure::{Failure, Outcome};
-use crate::report::compare::{Baseline, ComparedMetric, Comparison, JUNIT, Record, Thresholds, compare};
+use crate::report::compare::{
+    Anchor, Baseline, ComparedMetric, Comparison, JUNIT, Record, Thresholds, against_anchor, compare, drifts,
+};
 
 /// Exit code of a regression.
 const REGRESSION: i32 = 1;
@@ -34,6 +36,14 @@ pub struct CompareArgs {
     /// Smallest slow-down that counts, as a fraction of the baseline's steps per second.
     #[arg(long, default_value_t = 0.03, value_parser = fraction)]
     slower: f64,
+    /// Also compare with this run of a series, by the name of its folder, or with the median of its first K
+    /// runs (first:K): it does not move with the weeks.
+    #[arg(long, value_name = "NAME|first:K")]
+    anchor: Option<Anchor>,
+    /// Probability that a series without any drift raises an alarm of drift within a year of weekly runs, over
+    /// the lines of a table.
+    #[arg(long, default_value_t = 0.05, value_parser = probability)]
+    drift: f64,
     /// Also write the verdicts as JUnit XML.
     #[arg(long)]
     junit: Option<PathBuf>,
@@ -51,6 +61,10 @@ fn fraction(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a number from 0 to below 1".into())
 }
 
+pub(super) fn probability(text: &str) -> Result<f64, String> {
+    fraction(text).ok().filter(|&value| value > 0.0).ok_or_else(|| "expected a number between 0 and 1".into())
+}
+
 /// Prints the verdicts.
 ///
 /// # Errors
@@ -63,8 +77,13 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     let junit = args.junit.as_ref().map(output).transpose().map_err(Failure::bad_input)?;
     let baseline = Baseline::read(&args.baseline).map_err(Failure::bad_input)?;
     let candidate = Record::read(&args.candidate).map_err(Failure::bad_input)?;
-    let found = compare(&baseline, &candidate, &Thresholds { alpha, tolerance, slower })
-        .map_err(Failure::bad_input)?;
+    let thresholds = Thresholds { alpha, tolerance, slower };
+    let mut found = compare(&baseline, &candidate, &thresholds).map_err(Failure::bad_input)?;
+    if let Some(anchor) = &args.anchor {
+        let anchored = against_anchor(&baseline, &candidate, anchor, &thresholds);
+        found.metrics.extend(anchored.map_err(Failure::bad_input)?);
+    }
+    found.metrics.extend(drifts(&baseline, &candidate, args.drift).map_err(Failure::bad_input)?);
     if let Some(output) = junit {
         output.write(found.as_junit().map_err(Failure::run)?.as_bytes()).map_err(Failure::run)?;
     }

@@ -10,6 +10,7 @@ mod export;
 mod force;
 #[cfg(test)]
 mod help_texts;
+mod history;
 mod init;
 mod input;
 mod merge;
@@ -59,6 +60,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Compare a run with a recorded one: exit code 1 if quality or speed became worse.
     Compare(compare::CompareArgs),
+    /// Show the weeks of a series: every value over its runs, changes and alarms of drift.
+    History(history::HistoryArgs),
     /// Keep a finished run as a baseline for `compare`.
     Record(record::RecordArgs),
     /// Put the rows of several runs into one: a leaderboard of encoders that were measured alike.
@@ -197,6 +200,7 @@ impl Command {
             Command::Watch(args) => watch::run(&args).map_err(Failure::bad_input),
             Command::Report(args) => report::run(&args).map_err(Failure::bad_input),
             Command::Compare(args) => compare::run(&args),
+            Command::History(args) => history::run(&args).map_err(Failure::bad_input),
             Command::Record(args) => record::run(&args).map_err(Failure::bad_input),
             Command::Merge(args) => merge::run(&args).map_err(Failure::bad_input),
             Command::Verify(args) => verify::run(&args).map_err(Failure::bad_input),

@@ -74,6 +74,10 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
+    /// Share the trainings with other launches of the same command, on other nodes: each takes one that nobody
+    /// has taken, and those of a launch that is gone. One launch measures in the end.
+    #[arg(long, conflicts_with_all = ["until_decided", "pretrain_only", "dry_run"])]
+    share: bool,
     /// Only print the cells with their costs and the cells that are done, then everything that would refuse
     /// the run (exit code 2).
     #[arg(long)]
@@ -88,7 +92,8 @@ pub struct RunArgs {
 /// # Errors
 /// As [`run::run`].
 pub fn run(args: &RunArgs, ranks: &dyn Collective) -> Outcome<()> {
-    run::run(&agree(ranks, args.request())?, ranks)
+    let request = agree(ranks, args.request())?;
+    if args.share { run::run_shared(&request, ranks) } else { run::run(&request, ranks) }
 }
 
 impl RunArgs {

@@ -73,10 +73,15 @@ pub fn agree<T>(ranks: &dyn Collective, outcome: anyhow::Result<T>) -> Outcome<T
     else {
         return outcome.map_err(Failure::bad_input);
     };
+    // the rank that has the error keeps its type
+    let error = match outcome {
+        Err(own) if ranks.rank() == rank => own,
+        _ => anyhow!("{message}"),
+    };
     let error = if messages.iter().all(|other| other.as_ref() == Some(message)) {
-        anyhow!("{message}")
+        error
     } else {
-        anyhow!("rank {rank} of {}: {message}", ranks.size())
+        error.context(format!("rank {rank} of {}", ranks.size()))
     };
     Err(Failure { error, code: BAD_INPUT, agreed: true })
 }

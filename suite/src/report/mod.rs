@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod compare;
 pub mod formats;
+pub mod history;
 
 mod blocks;
 mod column;

@@ -50,6 +50,16 @@ pub(super) fn touch_interval() -> Duration {
     patience() / 8
 }
 
+/// Another process that is alive has the claim.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{folder}: another run is using this folder ({owner})\nhint: wait for it, or name another folder for --out"
+)]
+pub struct InUse {
+    folder: String,
+    owner: String,
+}
+
 /// Who has a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
@@ -104,11 +114,10 @@ impl Claim {
             };
             match watch.judge(&seen, self) {
                 Standing::Stale => self.remove_stale(path, &seen)?,
-                Standing::InUse => bail!(
-                    "{}: another run is using this folder ({})\nhint: wait for it, or name another folder for --out",
-                    folder.display(),
-                    seen.owner()
-                ),
+                Standing::InUse => {
+                    let (folder, owner) = (folder.display().to_string(), seen.owner());
+                    return Err(InUse { folder, owner }.into());
+                }
                 Standing::Open => {
                     ensure!(!stop_requested(), "stopped while waiting for {}", seen.owner());
                     std::thread::sleep(look_interval());

@@ -20,6 +20,9 @@ pub const FAILED: &str = "failed";
 /// Folder of the checkpoints, one folder per training.
 pub const CHECKPOINTS: &str = "checkpoints";
 
+/// Folder of the trainings that several launches share, one run folder per method and seed.
+pub const SHARED: &str = "shared";
+
 /// Folder of the events for TensorBoard, one folder per training.
 pub const EVENTS: &str = "tensorboard";
 

@@ -6,7 +6,7 @@ pub mod calibration;
 pub mod cell;
 pub mod checkpoint;
 pub mod checkpoints;
-mod claim;
+pub mod claim;
 pub mod csv_text;
 pub mod curve_sums;
 pub mod encoder_description;

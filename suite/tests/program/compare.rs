@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{copy, eqr, folder, run_args, stderr, succeeded, tiny_run};
+use crate::common::{copy, eqr, folder, is_refusal, run_args, stderr, succeeded, tiny_run};
 
 const HEADER: &str =
     "suite,table,dataset,task,method,metric,pretrain_seed,eval_seed,value,unit,better,cell\n";
@@ -113,4 +113,33 @@ fn a_value_that_is_no_number_is_named_by_its_line() {
     let other = text.replacen(line, &line.replace("r2_per_output", "own").replace(",0.506,", ",NaN,"), 1);
     std::fs::write(here.join("odd.csv"), other).unwrap();
     succeeded(&eqr(here, &["compare", "good.csv", "odd.csv"]));
+}
+
+/// A folder of recorded runs as a history, as text, JSON and a page.
+#[test]
+fn a_series_has_a_history() {
+    let folder = folder();
+    let here = folder.path();
+    for (name, more) in [("one", vec![]), ("two", vec!["--set", "train.epochs=3"])] {
+        succeeded(&eqr(here, &run_args(name, &more)));
+        succeeded(&eqr(here, &["record", name, "--to", "series", "--name", name]));
+    }
+    let text = eqr(here, &["history", "series", "--html", "series.html"]);
+    succeeded(&text);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.starts_with("2 runs, from one to two\n"), "{text}");
+    assert!(text.contains("two: another definition") && text.contains("Ours, steps/s"), "{text}");
+    let page = std::fs::read_to_string(here.join("series.html")).unwrap();
+    assert!(page.contains("History of series") && page.matches("<svg").count() > 2);
+    let json: Value = serde_json::from_slice(&eqr(here, &["history", "series", "--json"]).stdout).unwrap();
+    assert_eq!(json["runs"].as_array().unwrap().len(), 2, "{json}");
+    // an anchor is one of the runs with the candidate's definition
+    let anchored = eqr(here, &["compare", "series", "two", "--anchor", "two", "--json"]);
+    succeeded(&anchored);
+    assert!(String::from_utf8_lossy(&anchored.stdout).contains("against the anchor"));
+    is_refusal(
+        &eqr(here, &["compare", "series", "two", "--anchor", "one"]),
+        &["no anchor: the recorded runs with the definition of the candidate are [two]", "hint: "],
+    );
+    is_refusal(&eqr(here, &["history", "one"]), &["one is a single run", "hint: "]);
 }

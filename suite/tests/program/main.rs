@@ -6,6 +6,7 @@
 
 mod attentive;
 mod bad_input;
+mod bench;
 mod broken_data;
 mod calibrate;
 mod common;
@@ -52,6 +53,7 @@ mod results_page;
 mod resume;
 mod retrieval;
 mod segmentation;
+mod shared_work;
 mod skip;
 mod stop;
 mod streamed_pack;

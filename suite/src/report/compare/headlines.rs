@@ -1,7 +1,7 @@
 //! The headlines of a run: one value per row of a table and pretraining seed. Files of others may have
 //! millions of rows, so that each word is kept once, and a row of the file as three numbers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -65,6 +65,27 @@ impl Headlines {
     /// Every headline in ascending order with its values by seed.
     pub fn iter(&self) -> impl Iterator<Item = (&Headline, &[(u64, f64)])> {
         self.headlines.iter().map(|(headline, place)| (headline, &self.values[place.clone()]))
+    }
+
+    /// The median of every value over runs; for an even number of runs, the smaller of the two middle ones.
+    pub fn medians(runs: &[&Headlines]) -> Headlines {
+        let mut all: BTreeMap<(&Headline, u64), Vec<f64>> = BTreeMap::new();
+        for (headline, values) in runs.iter().flat_map(|run| run.iter()) {
+            for &(seed, value) in values {
+                all.entry((headline, seed)).or_default().push(value);
+            }
+        }
+        let mut found = Headlines::default();
+        for ((headline, seed), mut values) in all {
+            values.sort_by(f64::total_cmp);
+            let place = found.values.len();
+            if found.headlines.last().is_none_or(|(last, _)| last != headline) {
+                found.headlines.push((headline.clone(), place..place));
+            }
+            found.values.push((seed, values[(values.len() - 1) / 2]));
+            found.headlines.last_mut().expect("just pushed").1.end = place + 1;
+        }
+        found
     }
 
     /// The values of a headline by seed.
@@ -135,6 +156,30 @@ impl Collected {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn medians_are_taken_by_headline_and_seed() {
+        let run = |values: [f64; 2]| {
+            let mut collected = Collected::default();
+            for (seed, value) in values.into_iter().enumerate() {
+                collected.add(Draw {
+                    dataset: "photos",
+                    task: "rotation",
+                    metric: "r2_per_output",
+                    method: "Ours",
+                    better: Better::Higher,
+                    pretrain_seed: seed as u64,
+                    value,
+                });
+            }
+            collected.sorted()
+        };
+        let runs = [run([0.3, 0.9]), run([0.1, 0.8]), run([0.2, 0.7])];
+        let medians = Headlines::medians(&runs.iter().collect::<Vec<_>>());
+        let all: Vec<_> = medians.iter().map(|(_, values)| values.to_vec()).collect();
+        assert_eq!(all, [vec![(0, 0.2), (1, 0.8)]]);
+        assert!(medians.iter().all(|(headline, values)| medians.find(headline) == Some(values)));
+    }
 
     #[test]
     fn draws_are_averaged_within_a_seed_and_errors_change_their_sign() {

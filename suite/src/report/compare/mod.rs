@@ -7,17 +7,23 @@
 //!
 //! A baseline is one run, or a folder of recorded runs (a series). In a series, the newest run gives the
 //! quality to compare with. Every run gives one speed value, because the trainings of one run share the state
-//! of the machine on that day.
+//! of the machine on that day. A decline that is too slow for that is seen as [`drift`] over the series, and
+//! against an [`anchor`] that does not move.
 
+mod anchor;
+mod drift;
 mod headlines;
 mod junit;
 mod record;
 
 use std::collections::BTreeMap;
 
+pub use anchor::{Anchor, against_anchor};
 use anyhow::Result;
+pub use drift::{alarm_limit, drifts};
 use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
-use headlines::{Headline, Headlines};
+use headlines::Headline;
+pub use headlines::Headlines;
 pub use junit::JUNIT;
 pub use record::{Baseline, Record};
 use serde::Serialize;
@@ -69,7 +75,7 @@ impl Verdict {
 /// A metric of a method compared with its baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedMetric {
-    /// `quality` or `speed`.
+    /// `quality`, `speed`, `drift` or `anchor`.
     pub series: &'static str,
     /// Data set, task and method; for speed, the method.
     pub name: String,
@@ -112,9 +118,7 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
         Baseline::Run(run) => vec![run],
         Baseline::Series(runs) => runs.iter().collect(),
     };
-    let differs = |a: &Option<Value>, b: &Option<Value>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    let defined: Vec<&Record> =
-        all.iter().copied().filter(|run| !differs(&run.definition, &candidate.definition)).collect();
+    let defined: Vec<&Record> = defined_alike(all.iter().copied(), candidate).collect();
     let Some(newest) = defined.last() else {
         notes.push(
             "the definition differs from the baseline's: a new series begins, nothing is compared".into(),
@@ -139,6 +143,15 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
         Baseline::Series(_) => speed_of_runs(&alike, candidate, thresholds)?,
     });
     Ok(Comparison { metrics, notes })
+}
+
+/// The runs that measure what the candidate measures.
+fn defined_alike<'a>(
+    runs: impl IntoIterator<Item = &'a Record>,
+    candidate: &Record,
+) -> impl Iterator<Item = &'a Record> {
+    let differs = |a: &Option<Value>, b: &Option<Value>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    runs.into_iter().filter(move |run| !differs(&run.definition, &candidate.definition))
 }
 
 /// Whether the speeds of two runs can be compared. If they cannot, a note says why, once.
@@ -360,6 +373,7 @@ mod tests {
         }
         let headlines = Headlines::of(&metrics);
         Record {
+            name: String::new(),
             headlines,
             speeds: BTreeMap::new(),
             definition: None,
@@ -414,7 +428,8 @@ mod tests {
         let rate = rate * (1.0 + 0.01 * normal(state));
         let speeds = BTreeMap::from([("Ours".to_owned(), vec![rate, rate * 1.001])]);
         let (definition, hardware) = (Some("a".into()), Some(hardware.into()));
-        Record { headlines: Headlines::default(), speeds, definition, hardware, started: String::new() }
+        let (name, started) = (String::new(), String::new());
+        Record { name, headlines: Headlines::default(), speeds, definition, hardware, started }
     }
 
     #[test]

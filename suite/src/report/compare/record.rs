@@ -18,15 +18,18 @@ use crate::run_folder::{layout, manifest, metrics_file, value_range};
 
 /// A run as `compare` reads it.
 pub struct Record {
-    pub(super) headlines: Headlines,
+    /// Name of the run's folder, or of the file.
+    pub name: String,
+    /// The headline of every row, by pretraining seed.
+    pub headlines: Headlines,
     /// Steps per second of the trainings, by method.
-    pub(super) speeds: BTreeMap<String, Vec<f64>>,
+    pub speeds: BTreeMap<String, Vec<f64>>,
     /// What was measured: the configuration without the parts that may differ between runs of one series.
-    pub(super) definition: Option<Value>,
+    pub definition: Option<Value>,
     /// The hardware it was measured on; `null` if the run was continued on other hardware.
-    pub(super) hardware: Option<Value>,
+    pub hardware: Option<Value>,
     /// When the run was started, as sortable text; empty for a file.
-    pub(super) started: String,
+    pub started: String,
 }
 
 /// What a run is compared with.
@@ -69,8 +72,10 @@ impl Record {
     /// # Errors
     /// A folder that holds no run or no finished cell, a file that is not a metrics.csv.
     pub fn read(path: &Path) -> Result<Record> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !path.is_dir() {
             return Ok(Record {
+                name,
                 headlines: read_headlines(path)?,
                 speeds: BTreeMap::new(),
                 definition: None,
@@ -92,6 +97,7 @@ impl Record {
         let at_end = cells.iter().filter(|cell| cell.last);
         let metrics: Vec<Metric> = at_end.flat_map(|cell| cell.metrics.clone()).collect();
         Ok(Record {
+            name,
             headlines: Headlines::of(&metrics),
             speeds: speeds(&cells),
             definition: Some(definition(&manifest["configuration"])),

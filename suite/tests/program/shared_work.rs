@@ -1,0 +1,60 @@
+//! `run --share`: several launches of one command share the trainings of a run.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::common::{PROGRAM, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
+use crate::processes::send;
+
+/// Eight trainings.
+const EIGHT: [&str; 4] = ["--methods", "Ours,VICReg", "--seeds", "4"];
+
+fn launch(here: &Path) -> Child {
+    let args = run_args("shared", &[&EIGHT[..], &["--share"]].concat());
+    spawn(Command::new(PROGRAM).args(args).current_dir(here).stdout(Stdio::null()).stderr(Stdio::piped()))
+}
+
+/// One of three launches is killed while it trains. The others do what it has left, no training is done twice,
+/// and the values are those of one process.
+#[test]
+fn three_launches_do_the_work_of_one_though_one_is_killed() {
+    let folder = folder();
+    let here = folder.path();
+    let whole = finished(1, &run_args("eight", &EIGHT));
+    let mut launches = [launch(here), launch(here), launch(here)];
+    let shared = here.join("shared/shared");
+    let is_training = || {
+        let runs = std::fs::read_dir(&shared).into_iter().flatten().flatten();
+        let locks = runs.filter(|run| run.path().join("running.json").exists());
+        let pid = format!("\"pid\":{}", launches[0].id());
+        let own = |run: std::fs::DirEntry| {
+            std::fs::read_to_string(run.path().join("running.json")).is_ok_and(|lock| lock.contains(&pid))
+        };
+        locks.into_iter().any(own)
+    };
+    let start = std::time::Instant::now();
+    while !is_training() && start.elapsed().as_secs() < 120 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    send(launches[0].id(), libc::SIGKILL);
+    let _ = launches[0].wait();
+    let [_, second, third] = launches;
+    let ends = [second, third].map(|launch| launch.wait_with_output().unwrap());
+    ends.iter().for_each(succeeded);
+    let says_that_another_measures =
+        ends.iter().filter(|end| stderr(end).contains("another launch measures them")).count();
+    assert!(says_that_another_measures <= 1);
+    let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+    assert_eq!(metrics(&here.join("shared")), metrics(&whole));
+    let trained: usize = ends.iter().map(|end| stderr(end).matches(" steps, ").count()).sum();
+    assert!((7..=8).contains(&trained), "{trained} trainings by the two that were left");
+    // a further launch finds everything done
+    succeeded(&eqr(here, &run_args("shared", &[&EIGHT[..], &["--share"]].concat())));
+}
+
+#[test]
+fn a_suite_without_trainings_has_nothing_to_share() {
+    let folder = folder();
+    let refused = eqr(folder.path(), &run_args("run", &["--methods", "Random init", "--share"]));
+    is_refusal(&refused, &["--share: no row of this suite is trained", "hint: "]);
+}
