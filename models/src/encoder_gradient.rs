@@ -2,15 +2,17 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::activations::Activations;
 use crate::arena::Arena;
 use crate::collective::Collective;
 use crate::methods::Model;
-use crate::step::{Batch, GlobalLosses, encode, micro_batches, pair_share};
+use crate::registry::{Mark, Span};
+use crate::step::{Batch, GlobalLosses, encode, pair_share};
 use crate::vector_jacobian::{Graph, Output, vector_jacobian};
+use crate::vit::{Cutting, GraphCut, Vit};
 
 /// Euclidean norm of the gradient of every term with respect to the encoder's parameters, on the global
-/// batch, in the order of the terms. The norms are equal on every rank. At most `micro_batch` of this rank's
-/// pairs are encoded at a time. The arena's gradient is not changed.
+/// batch, in the order of the terms. The norms are equal on every rank. The arena's gradient is not changed.
 ///
 /// # Panics
 /// Panics if the model has no method.
@@ -18,12 +20,13 @@ pub fn encoder_gradient_norms(
     arena: &Arena,
     model: &Model,
     batch: &Batch,
-    micro_batch: Option<i64>,
+    activations: Activations,
     cluster: &dyn Collective,
 ) -> Vec<(&'static str, f64)> {
-    let runs = micro_batches(batch.rows[cluster.rank()], micro_batch);
+    let runs = activations.runs(batch.rows[cluster.rank()]);
+    let cutting = Cutting { segments: 0, recompute: activations.recompute };
     let before = batch.first_row(cluster);
-    let y = runs.iter().map(|run| no_grad(|| encode(arena, model, batch, run, 0).y()));
+    let y = runs.iter().map(|run| no_grad(|| encode(arena, model, batch, run, Cutting::default()).y()));
     let y_local = Tensor::cat(&y.collect::<Vec<_>>(), 0);
     let global = GlobalLosses::new(arena, model, batch, &y_local, &runs, cluster);
 
@@ -33,16 +36,9 @@ pub fn encoder_gradient_norms(
     let mut names: Vec<&'static str> = global.terms.iter().map(|(name, _)| *name).collect();
     let dys: Vec<Tensor> = global.terms.iter().map(|(_, term)| through_y(term)).collect();
     let mixed_dy = global.mixed_objective().map(|objective| through_y(&objective));
-    let leaves = arena.leaves(model.encoder.span());
-    let flat = |output: Output| {
-        let gradients = vector_jacobian(&[output], &leaves, Graph::Kept);
-        let flat: Vec<Tensor> =
-            gradients.iter().map(|g| g.reshape([-1]).to_kind(arena.compute().master_kind())).collect();
-        Tensor::cat(&flat, 0)
-    };
     let mut sums: Vec<Tensor> = Vec::new();
     for run in &runs {
-        let views = encode(arena, model, batch, run, 0);
+        let views = encode(arena, model, batch, run, cutting);
         let y = views.y();
         let on_y = |dy: &Tensor| Output {
             value: y.shallow_clone(),
@@ -57,8 +53,8 @@ pub fn encoder_gradient_norms(
                 names.push(name);
             }
         }
-        for (term, output) in outputs.into_iter().enumerate() {
-            let gradient = flat(output);
+        let gradients = flat_gradients(outputs, views.cuts, &model.encoder, arena);
+        for (term, gradient) in gradients.into_iter().enumerate() {
             match sums.get_mut(term) {
                 Some(sum) => *sum += gradient,
                 None => sums.push(gradient),
@@ -72,4 +68,39 @@ pub fn encoder_gradient_norms(
     // read together, because the device must be waited for
     let norms = Tensor::stack(&sums.iter_mut().map(norm).collect::<Vec<_>>(), 0);
     names.into_iter().zip(Vec::<f64>::try_from(norms).expect("a row of numbers")).collect()
+}
+
+/// The gradient of each of `outputs` with respect to the encoder's parameters, one after the other: (P) each.
+fn flat_gradients(
+    mut outputs: Vec<Output>,
+    mut cuts: Vec<GraphCut>,
+    encoder: &Vit,
+    arena: &Arena,
+) -> Vec<Tensor> {
+    // of each output: the gradients of the pieces of the graph, the last piece first
+    let mut pieces: Vec<Vec<Vec<Tensor>>> = outputs.iter().map(|_| Vec::new()).collect();
+    let mut end = encoder.end();
+    loop {
+        let cut = cuts.pop();
+        let first = cut.as_ref().map_or(Mark::default(), |cut| cut.mark);
+        let mut inputs = arena.leaves(Span::per_sample(first, Some(end)));
+        inputs.extend(cut.as_ref().map(|cut| cut.above.shallow_clone()));
+        let mut of_cut = Vec::new();
+        for (output, pieces) in outputs.iter().zip(&mut pieces) {
+            let mut gradients = vector_jacobian(std::slice::from_ref(output), &inputs, Graph::Kept);
+            of_cut.extend(cut.as_ref().map(|_| gradients.pop().expect("the last input is the cut")));
+            pieces.push(gradients);
+        }
+        let Some(cut) = cut else { break };
+        let value = encoder.output_below(arena, cut.below);
+        let with = |gradient| Output { value: value.shallow_clone(), gradient };
+        outputs = of_cut.into_iter().map(with).collect();
+        end = first;
+    }
+    let kind = arena.compute().master_kind();
+    let flat = |pieces: Vec<Vec<Tensor>>| {
+        let gradients = pieces.iter().rev().flatten();
+        Tensor::cat(&gradients.map(|g| g.reshape([-1]).to_kind(kind)).collect::<Vec<_>>(), 0)
+    };
+    pieces.into_iter().map(flat).collect()
 }

@@ -5,6 +5,7 @@
 //! training step ([`step`]) fills the buffer's gradient on any number of ranks ([`collective`]), and [`adam`]
 //! updates it.
 
+mod activations;
 pub mod adam;
 pub mod arena;
 pub mod collective;
@@ -29,10 +30,12 @@ pub mod registry;
 pub mod schedule;
 pub mod step;
 pub mod step_stage;
+pub mod test_device;
 pub mod thread_team;
 mod vector_jacobian;
 pub mod vit;
 
+pub use activations::Activations;
 pub use arena::Arena;
 pub use collective::{Collective, Solo};
 pub use compute::Compute;

@@ -7,7 +7,9 @@
 //!
 //! If the activations of a rank's pairs do not fit in memory, the rank encodes them in micro-batches. It
 //! first computes y without a graph, then encodes each micro-batch again for the vector-Jacobian products
-//! (gradient caching, Gao et al. 2021). The cut is the same, so the loss and the gradient are the same.
+//! (gradient caching, Gao et al. 2021). The cut is the same, so the loss and the gradient are the same. Of a
+//! micro-batch, the rank may keep only the inputs of the encoder's blocks, and compute each block again when
+//! its turn in the backward pass comes.
 //!
 //! If the ranks can overlap sums with the computation, the encoder's graph is cut into segments. The gradient
 //! of one segment is summed while the segment below it is backpropagated.
@@ -16,13 +18,14 @@ use std::ops::Range;
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::activations::Activations;
 use crate::arena::Arena;
 use crate::collective::Collective;
 use crate::methods::{Method, Model, PairInput, Targets, Term};
 use crate::registry::{Mark, ParameterGroup, Span};
 use crate::step_stage::StepStage;
 use crate::vector_jacobian::{Graph, Output, vector_jacobian};
-use crate::vit::{Encoded, GraphCut};
+use crate::vit::{Cutting, Encoded, GraphCut, Vit};
 
 /// Maximum number of pieces of the encoder's blocks that are summed separately. The layers after the blocks
 /// are one more piece.
@@ -61,8 +64,7 @@ impl Batch {
 /// Loss terms of the global batch, in the method's order. They are equal on every rank.
 pub type LossTerms = Vec<(&'static str, Tensor)>;
 
-/// Fills the arena with the gradient of the global batch and returns the loss terms. At most `micro_batch` of
-/// this rank's pairs are encoded at a time, or all of them if it is `None`.
+/// Fills the arena with the gradient of the global batch and returns the loss terms.
 ///
 /// # Panics
 /// Panics if the model has no method.
@@ -70,21 +72,23 @@ pub fn gradients(
     arena: &mut Arena,
     model: &Model,
     batch: &Batch,
-    micro_batch: Option<i64>,
+    activations: Activations,
     cluster: &dyn Collective,
 ) -> LossTerms {
     let local = batch.rows[cluster.rank()];
     let before = batch.first_row(cluster);
-    let runs = micro_batches(local, micro_batch);
+    let runs = activations.runs(local);
     let segments = encoder_segments(arena.reduced_bytes(), cluster.overlaps_from());
+    let cutting = Cutting { segments, recompute: activations.recompute };
 
     cluster.begin_stage(StepStage::Encoder);
     // the graph is kept if the batch is encoded at once; otherwise only y is kept
-    let mut kept = (runs.len() == 1).then(|| encode(arena, model, batch, &runs[0], segments));
+    let mut kept = (runs.len() == 1).then(|| encode(arena, model, batch, &runs[0], cutting));
     let y_local = match &kept {
         Some(views) => views.y().detach(),
         None => {
-            let y = runs.iter().map(|run| no_grad(|| encode(arena, model, batch, run, 0).y()));
+            let y =
+                runs.iter().map(|run| no_grad(|| encode(arena, model, batch, run, Cutting::default()).y()));
             Tensor::cat(&y.collect::<Vec<_>>(), 0)
         }
     };
@@ -104,7 +108,7 @@ pub fn gradients(
     let mut pair_term: Option<(&'static str, Tensor)> = None;
     for run in &runs {
         let last = run.end == local;
-        let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, run, segments));
+        let views = kept.take().unwrap_or_else(|| encode(arena, model, batch, run, cutting));
         let dy = dy.narrow(0, before + run.start, run.end - run.start);
         let mut outputs = vec![Output { value: views.y(), gradient: dy }];
         let mixed = global.mixed_rows(before, run);
@@ -116,15 +120,15 @@ pub fn gradients(
         if let Some((_, sum)) = pair_term.as_ref().filter(|_| last) {
             no_grad(|| arena.reported(0).copy_(&sum.view([1])));
         }
-        backpropagate(outputs, views.cuts, arena, &mut |arena, span, grads| {
+        backpropagate(outputs, views.cuts, &model.encoder, arena, &mut |arena, piece| {
             match run.start {
-                0 => arena.store_gradients(span.clone(), grads),
-                _ => arena.add_gradients(span.clone(), grads),
+                0 => arena.store_gradients(piece.span, piece.gradients),
+                _ => arena.add_gradients(piece.span, piece.gradients),
             }
-            match (last, segments) {
-                (false, _) => (),
-                (true, 0) => cluster.all_reduce_sum(&mut arena.reduced(span)),
-                (true, _) => cluster.start_sum(arena.reduced(span)),
+            let Some(segment) = piece.segment.filter(|_| last) else { return };
+            match segments {
+                0 => cluster.all_reduce_sum(&mut arena.reduced(&segment)),
+                _ => cluster.start_sum(arena.reduced(&segment)),
             }
         });
     }
@@ -240,39 +244,42 @@ pub fn encoder_segments(bytes: usize, least: Option<usize>) -> usize {
     if pieces < 2 { 0 } else { pieces }
 }
 
-/// Runs the backward pass of `outputs` segment by segment, from the last to the first. `done` is called
-/// with the gradients of each segment as soon as they are computed.
+/// The gradients of a piece of the encoder's graph, between two cuts.
+struct Piece<'a> {
+    span: Span,
+    gradients: &'a [Tensor],
+    /// The segment that is complete with this piece.
+    segment: Option<Span>,
+}
+
+/// Runs the backward pass of `outputs` piece by piece, from the last to the first. `done` is called with the
+/// gradients of each piece as soon as they are computed.
 fn backpropagate(
     mut outputs: Vec<Output>,
     mut cuts: Vec<GraphCut>,
+    encoder: &Vit,
     arena: &mut Arena,
-    done: &mut dyn FnMut(&mut Arena, &Span, &[Tensor]),
+    done: &mut dyn FnMut(&mut Arena, Piece<'_>),
 ) {
-    let mut end = None;
+    let (mut end, mut segment_end) = (None, None);
     loop {
         let cut = cuts.pop();
         let first = cut.as_ref().map_or(Mark::default(), |cut| cut.mark);
         let span = Span::per_sample(first, end);
         let mut inputs = arena.leaves(span.clone());
         inputs.extend(cut.as_ref().map(|cut| cut.above.shallow_clone()));
-        let mut grads = vector_jacobian(&outputs, &inputs, Graph::Freed);
-        let below = cut.map(|cut| {
-            let gradient = grads.pop().expect("the last input is the cut");
-            Output { value: cut.below, gradient }
-        });
-        no_grad(|| done(arena, &span, &grads));
-        let Some(below) = below else { return };
-        outputs = vec![below];
+        let mut gradients = vector_jacobian(&outputs, &inputs, Graph::Freed);
+        let of_cut = cut.as_ref().map(|_| gradients.pop().expect("the last input is the cut"));
+        let ends_segment = cut.as_ref().is_none_or(|cut| cut.ends_segment);
+        let segment = ends_segment.then(|| Span::per_sample(first, segment_end));
+        no_grad(|| done(arena, Piece { span, gradients: &gradients, segment }));
+        let Some((cut, gradient)) = cut.zip(of_cut) else { return };
+        outputs = vec![Output { value: encoder.output_below(arena, cut.below), gradient }];
         end = Some(first);
+        if ends_segment {
+            segment_end = end;
+        }
     }
-}
-
-/// Splits `local` pairs into runs of at most `micro_batch`. If there are no pairs, the result is one empty
-/// run.
-pub(crate) fn micro_batches(local: i64, micro_batch: Option<i64>) -> Vec<Range<i64>> {
-    let length = micro_batch.unwrap_or(local).clamp(1, local.max(1));
-    let starts = (0..local.max(1)).step_by(length as usize);
-    starts.map(|start| start..(start + length).min(local)).collect()
 }
 
 /// The encoded views of a run of pairs.
@@ -281,7 +288,7 @@ pub(crate) struct Views {
     view2: Encoded,
     /// View 1 of other pairs, for methods that take it.
     other_view1: Option<Encoded>,
-    cuts: Vec<GraphCut>,
+    pub(crate) cuts: Vec<GraphCut>,
     master: Kind,
 }
 
@@ -298,14 +305,13 @@ impl Views {
     }
 }
 
-/// Encodes the views of the pairs `run` in one forward pass. The graph is cut as in
-/// [`crate::vit::Vit::forward_in_segments`].
+/// Encodes the views of the pairs `run` in one forward pass.
 pub(crate) fn encode(
     arena: &Arena,
     model: &Model,
     batch: &Batch,
     run: &Range<i64>,
-    segments: usize,
+    cutting: Cutting,
 ) -> Views {
     let length = run.end - run.start;
     let mut images = vec![&batch.view1, &batch.view2];
@@ -315,7 +321,7 @@ pub(crate) fn encode(
     }
     let images: Vec<Tensor> = images.iter().map(|images| images.narrow(0, run.start, length)).collect();
     let images = Tensor::cat(&images, 0).to_kind(arena.compute().kind()); // (2n or 3n, ..)
-    let (encoded, cuts) = model.encoder.forward_in_segments(arena, &images, segments);
+    let (encoded, cuts) = model.encoder.forward_in_pieces(arena, &images, cutting);
     let view = |which: i64| encoded.narrow(which * length, length);
     let other_view1 = takes_other.then(|| view(2));
     Views { view1: view(0), view2: view(1), other_view1, cuts, master: arena.compute().master_kind() }

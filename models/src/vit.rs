@@ -3,14 +3,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Tensor, no_grad};
 
 use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer_tokens::{LayerTokens, Place};
 use crate::layers::{Block, BlockForm, LayerNorm, Linear};
-use crate::registry::{Mark, Param, ParameterGroup, Registry, Span};
+use crate::registry::{Mark, Param, ParameterGroup, Registry};
 
 /// The tokens that the two halves of y are computed from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -194,14 +194,38 @@ fn as_map(tokens: &Tensor) -> Tensor {
     tokens.transpose(1, 2).reshape([batch, width, side, side])
 }
 
-/// A cut in the autograd graph of a forward pass. Both tensors hold the same values.
+/// Where the autograd graph of a forward pass is cut. By default it is not cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cutting {
+    /// Number of segments of the blocks. The layers after the blocks are one more segment.
+    pub segments: usize,
+    /// Whether blocks keep their inputs only. The graph is then cut at every block.
+    pub recompute: bool,
+}
+
+/// A cut in the autograd graph of a forward pass.
 pub struct GraphCut {
-    /// (B, 1+T, dim): output of the blocks below, with their graph.
-    pub below: Tensor,
+    /// What lies below the cut, down to the next one.
+    pub below: Below,
     /// (B, 1+T, dim): the leaf from which the graph above starts.
     pub above: Tensor,
     /// Parameters registered before this mark belong to the part below the cut.
     pub mark: Mark,
+    /// Whether this is also a cut between two segments.
+    pub ends_segment: bool,
+}
+
+/// The part of a forward pass below a cut. Its output has the values of the leaf above the cut.
+pub enum Below {
+    /// (B, 1+T, dim): the output, with its graph.
+    Graph(Tensor),
+    /// A block that has no graph.
+    Block {
+        /// Its number, from 0.
+        block: usize,
+        /// (B, 1+T, dim): its input, the leaf of the next cut below.
+        input: Tensor,
+    },
 }
 
 /// The encoder: image -> y.
@@ -213,7 +237,7 @@ pub struct Vit {
     cls: Param,
     positions: Param,
     blocks: Vec<Block>,
-    /// The mark after the last parameter of each block.
+    /// The mark before the first parameter of each block, and after those of the last.
     marks: Vec<Mark>,
     norm: LayerNorm,
     out: Linear,
@@ -255,7 +279,7 @@ impl Vit {
         let block = |reg: &mut Registry, i| {
             reg.scope(format!("blocks.{i}"), |reg| Block::of_form(reg, dim, heads, form, timm_init))
         };
-        let (mut blocks, mut marks) = (Vec::new(), Vec::new());
+        let (mut blocks, mut marks) = (Vec::new(), vec![reg.mark()]);
         for i in 0..config.depth {
             blocks.push(block(reg, i));
             marks.push(reg.mark());
@@ -266,9 +290,9 @@ impl Vit {
         Ok(Vit { config, patch_weight, patch_bias, cls, positions, blocks, marks, norm, out, end })
     }
 
-    /// The encoder's parameters. They are registered before those of the method.
-    pub(crate) fn span(&self) -> Span {
-        Span::per_sample(Mark::default(), Some(self.end))
+    /// The mark after the encoder's parameters. They are registered before those of the method.
+    pub(crate) fn end(&self) -> Mark {
+        self.end
     }
 
     /// Shape of this encoder.
@@ -281,17 +305,23 @@ impl Vit {
         self.read(p, &self.tokens(p, images))
     }
 
-    /// Like [`Vit::forward`], but cuts the graph of the blocks into up to `segments` pieces. The layers after
-    /// the blocks form one more piece. If `segments` is 0, the graph is not cut. The cuts are returned in
-    /// forward order.
-    pub fn forward_in_segments(
+    /// Like [`Vit::forward`], but cuts the graph. The cuts are returned in forward order.
+    pub fn forward_in_pieces(
         &self,
         p: &Arena,
         images: &Tensor,
-        segments: usize,
+        cutting: Cutting,
     ) -> (Encoded, Vec<GraphCut>) {
-        let (x, cuts) = self.pass(p, images, segments);
+        let (x, cuts) = self.pass(p, images, cutting);
         (self.read(p, &x), cuts)
+    }
+
+    /// The output (B, 1+T, dim) of what lies below a cut, with its graph down to the next cut.
+    pub fn output_below(&self, p: &Arena, below: Below) -> Tensor {
+        match below {
+            Below::Graph(output) => output,
+            Below::Block { block, input } => self.blocks[block].forward(p, &input),
+        }
     }
 
     /// Tokens after the final normalisation (B, 1+T, dim) -> y and tokens.
@@ -315,7 +345,7 @@ impl Vit {
     /// Normalised images (B, 3, image, image) in the arena's compute type -> tokens after the final
     /// normalisation (B, 1+T, dim), the class token first: timm's `forward_features`.
     pub fn tokens(&self, p: &Arena, images: &Tensor) -> Tensor {
-        self.pass(p, images, 0).0
+        self.pass(p, images, Cutting::default()).0
     }
 
     /// Numbers (from 1) of the last block in each quarter of the depth: 3, 6, 9 and 12 for 12 blocks.
@@ -357,19 +387,34 @@ impl Vit {
         (layers, self.read(p, &self.norm.forward(p, &x)))
     }
 
-    /// Like [`Vit::tokens`], with the graph cut after every `depth / segments` blocks.
-    fn pass(&self, p: &Arena, images: &Tensor, segments: usize) -> (Tensor, Vec<GraphCut>) {
+    /// Like [`Vit::tokens`], with the graph cut. Segments have `depth / segments` blocks.
+    fn pass(&self, p: &Arena, images: &Tensor, cutting: Cutting) -> (Tensor, Vec<GraphCut>) {
+        let Cutting { segments, recompute } = cutting;
         let depth = self.blocks.len();
         let ends: Vec<usize> = (1..=segments).map(|i| depth * i / segments).collect();
         let mut cuts = Vec::new();
+        // cuts before block `next`; returns the block's input
+        let mut cut = |output: &Tensor, below: Below, next: usize| {
+            let above = output.detach().set_requires_grad(true);
+            let ends_segment = ends.contains(&next);
+            cuts.push(GraphCut { below, above: above.shallow_clone(), mark: self.marks[next], ends_segment });
+            above
+        };
         let mut x = self.embed(p, images);
-        for (i, (block, &mark)) in self.blocks.iter().zip(&self.marks).enumerate() {
-            x = block.forward(p, &x);
-            if ends.contains(&(i + 1)) {
-                let above = x.detach().set_requires_grad(true);
-                cuts.push(GraphCut { below: x, above: above.shallow_clone(), mark });
-                x = above;
-            }
+        if recompute {
+            x = cut(&x, Below::Graph(x.shallow_clone()), 0);
+        }
+        for (block, layer) in self.blocks.iter().enumerate() {
+            x = if recompute {
+                let output = no_grad(|| layer.forward(p, &x));
+                cut(&output, Below::Block { block, input: x }, block + 1)
+            } else {
+                let output = layer.forward(p, &x);
+                match ends.contains(&(block + 1)) {
+                    true => cut(&output, Below::Graph(output.shallow_clone()), block + 1),
+                    false => output,
+                }
+            };
         }
         (self.norm.forward(p, &x), cuts)
     }
@@ -412,7 +457,8 @@ pub fn unpatchify(patches: &Tensor, patch: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use crate::test_device::test_device;
+    use tch::Kind;
 
     const CONFIG: VitConfig = VitConfig {
         image: 16,
@@ -444,7 +490,7 @@ mod tests {
 
     #[test]
     fn patches_are_rows_of_pixels_and_back() {
-        let images = Tensor::arange(2 * 3 * 4 * 4, (Kind::Float, Device::Cpu)).view([2, 3, 4, 4]);
+        let images = Tensor::arange(2 * 3 * 4 * 4, (Kind::Float, test_device())).view([2, 3, 4, 4]);
         let patches = patchify(&images, 2);
         assert_eq!(patches.size(), [2, 4, 12]);
         // second patch of the first image (upper right), channel by channel
@@ -458,16 +504,21 @@ mod tests {
         let mut registry = Registry::default();
         let vit = Vit::new(&mut registry, CONFIG).unwrap();
         assert_eq!(vit.quarters(), [2, 3, 5, 6]);
-        let arena = Arena::new(registry, 1, crate::Compute::F64, Device::Cpu);
+        let arena = Arena::new(registry, 1, crate::Compute::F64, test_device());
         let images =
-            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, Device::Cpu)) * 0.7).sin().view([2, 3, 16, 16]);
+            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, test_device())) * 0.7).sin().view([2, 3, 16, 16]);
         let whole = vit.forward(&arena, &images);
-        let (pieces, cuts) = vit.forward_in_segments(&arena, &images, 3);
-        assert!(whole.y.equal(&pieces.y) && whole.tokens.equal(&pieces.tokens));
-        assert_eq!(
-            cuts.iter().map(|cut| cut.mark).collect::<Vec<_>>(),
-            [1, 3, 5].map(|block| vit.marks[block])
-        );
+        for (recompute, blocks) in [(false, vec![2, 4, 6]), (true, vec![0, 1, 2, 3, 4, 5, 6])] {
+            let (pieces, cuts) = vit.forward_in_pieces(&arena, &images, Cutting { segments: 3, recompute });
+            assert!(whole.y.equal(&pieces.y) && whole.tokens.equal(&pieces.tokens));
+            let marks: Vec<_> = cuts.iter().map(|cut| cut.mark).collect();
+            assert_eq!(marks, blocks.iter().map(|&block| vit.marks[block]).collect::<Vec<_>>());
+            let ends = cuts.iter().filter(|cut| cut.ends_segment).map(|cut| cut.mark);
+            assert_eq!(ends.collect::<Vec<_>>(), [2, 4, 6].map(|block| vit.marks[block]));
+            for GraphCut { below, above, .. } in cuts {
+                assert!(vit.output_below(&arena, below).equal(&above));
+            }
+        }
         assert_eq!(whole.grid_readout().size(), [2, 16 + 4 * 8]);
         assert_eq!(vit.maps(&arena, &images, &[2, 6])[1].size(), [2, 24, 2, 2]);
     }
@@ -476,9 +527,9 @@ mod tests {
     fn layers_are_seen_in_the_pass_that_makes_y() {
         let mut registry = Registry::default();
         let vit = Vit::new(&mut registry, CONFIG).unwrap();
-        let arena = Arena::new(registry, 1, crate::Compute::F64, Device::Cpu);
+        let arena = Arena::new(registry, 1, crate::Compute::F64, test_device());
         let images =
-            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, Device::Cpu)) * 0.7).sin().view([2, 3, 16, 16]);
+            (Tensor::arange(2 * 3 * 16 * 16, (Kind::Double, test_device())) * 0.7).sin().view([2, 3, 16, 16]);
         let (layers, encoded) = vit.layers(&arena, &images);
         assert!(encoded.y.equal(&vit.forward(&arena, &images).y));
         let names: Vec<String> = layers.iter().map(|layer| layer.place.to_string()).collect();

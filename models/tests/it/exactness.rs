@@ -5,12 +5,14 @@ use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::methods::{PairInput, Targets, build};
 use eqr_models::step::{Batch, gradients, sum};
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_models::vit::{Pool, VitConfig};
 use eqr_models::{
-    Arena, Compute, MethodKind, Model, ModelConfig, ParameterGroup, Registry, Solo, encoder_gradient_norms,
+    Activations, Arena, Compute, MethodKind, Model, ModelConfig, ParameterGroup, Registry, Solo,
+    encoder_gradient_norms,
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{Case, PHOTOGRAPHS, cases, rough, tiny};
 
@@ -23,12 +25,12 @@ fn network(case: &Case, pool: Pool) -> (Arena, Model) {
     let mut registry = Registry::default();
     let kind = case.method.parse::<MethodKind>().unwrap();
     let model = build(&kind, &config(pool, case.decoder), &mut registry).unwrap();
-    (Arena::new(registry, 5, Compute::F64, Device::Cpu), model)
+    (Arena::new(registry, 5, Compute::F64, test_device()), model)
 }
 
 /// The whole batch of 7 pairs: views, labels, parameters.
 fn whole() -> [Tensor; 4] {
-    let labels = Tensor::from_slice(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
+    let labels = test_tensor(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
     [rough(&[7, 3, 16, 16], 0.1), rough(&[7, 3, 16, 16], 0.7), labels, rough(&[7, 13], 0.3)]
 }
 
@@ -52,11 +54,17 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     f64::try_from((found - expected).norm() / expected.norm()).unwrap()
 }
 
+const WHOLE: Activations = Activations { micro_batch: None, recompute: false };
+
+fn at_a_time(micro_batch: impl Into<Option<i64>>) -> Activations {
+    Activations { micro_batch: micro_batch.into(), ..WHOLE }
+}
+
 /// Flat gradient and loss of rank 0, computed on `ranks` ranks.
-fn distributed(method: &Case, ranks: usize, micro_batch: Option<i64>, sums: Sums) -> (Tensor, f64) {
+fn distributed(method: &Case, ranks: usize, activations: Activations, sums: Sums) -> (Tensor, f64) {
     let results = run_on_threads(ranks, sums, |team| {
         let (mut arena, model) = network(method, Pool::Split);
-        let terms = gradients(&mut arena, &model, &batch(team.rank(), ranks), micro_batch, team);
+        let terms = gradients(&mut arena, &model, &batch(team.rank(), ranks), activations, team);
         (arena.gradient().copy(), f64::try_from(sum(&terms)).unwrap())
     });
     for (gradient, loss) in &results[1..] {
@@ -69,7 +77,7 @@ fn distributed(method: &Case, ranks: usize, micro_batch: Option<i64>, sums: Sums
 #[test]
 fn gradients_do_not_depend_on_ranks_or_micro_batches() {
     for method in &cases() {
-        let (alone, loss) = distributed(method, 1, None, Sums::AtOnce);
+        let (alone, loss) = distributed(method, 1, WHOLE, Sums::AtOnce);
         // splits of 7 pairs: whole, halves, quarters, single pairs
         for (ranks, micro_batch) in [
             (2, None),
@@ -81,7 +89,7 @@ fn gradients_do_not_depend_on_ranks_or_micro_batches() {
             (2, Some(2)),
             (4, Some(1)),
         ] {
-            let (shared, shared_loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
+            let (shared, shared_loss) = distributed(method, ranks, at_a_time(micro_batch), Sums::AtOnce);
             let error = relative(&shared, &alone);
             assert!(error < 1e-9, "{method}, {ranks} ranks, micro-batches of {micro_batch:?}: {error:e}");
             assert!((shared_loss - loss).abs() < 1e-9 * loss.abs(), "{method}: {loss} {shared_loss}");
@@ -94,8 +102,9 @@ fn gradients_do_not_depend_on_ranks_or_micro_batches() {
 fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
     for method in &cases() {
         for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2)), (4, None)] {
-            let (whole, loss) = distributed(method, ranks, micro_batch, Sums::AtOnce);
-            let (segments, segments_loss) = distributed(method, ranks, micro_batch, Sums::AtTheEnd);
+            let (whole, loss) = distributed(method, ranks, at_a_time(micro_batch), Sums::AtOnce);
+            let (segments, segments_loss) =
+                distributed(method, ranks, at_a_time(micro_batch), Sums::AtTheEnd);
             let same = segments.equal(&whole) && segments_loss == loss;
             assert!(
                 same,
@@ -106,13 +115,39 @@ fn segments_summed_on_their_own_give_the_gradient_summed_at_once() {
     }
 }
 
+/// Blocks that are computed again are computed alike, so the results are bitwise equal.
+#[test]
+fn blocks_that_are_computed_again_give_the_gradient_of_those_that_are_kept() {
+    for method in &cases() {
+        for (ranks, micro_batch) in [(1, None), (1, Some(2)), (2, None), (3, Some(2))] {
+            for sums in [Sums::AtOnce, Sums::AtTheEnd] {
+                let kept = at_a_time(micro_batch);
+                let recomputed = Activations { recompute: true, ..kept };
+                let (expected, loss) = distributed(method, ranks, kept, sums);
+                let (gradient, own_loss) = distributed(method, ranks, recomputed, sums);
+                assert!(
+                    gradient.equal(&expected) && own_loss == loss,
+                    "{method}, {ranks} ranks, micro-batches of {micro_batch:?}, {sums:?}: {:e}",
+                    relative(&gradient, &expected)
+                );
+            }
+        }
+        let (arena, model) = network(method, Pool::Split);
+        let norms = |recompute| {
+            let activations = Activations { micro_batch: Some(4), recompute };
+            encoder_gradient_norms(&arena, &model, &batch(0, 1), activations, &Solo)
+        };
+        assert_eq!(norms(true), norms(false), "{method}");
+    }
+}
+
 /// Compares the cut at y with one uncut backward pass through the encoder, the heads and the loss.
 #[test]
 fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
     for method in &cases() {
         for pool in [Pool::Split, Pool::Mean, Pool::Cls] {
             let (mut arena, model) = network(method, pool);
-            let terms = gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+            let terms = gradients(&mut arena, &model, &batch(0, 1), WHOLE, &Solo);
             let cut = arena.gradient().copy();
 
             let [view1, view2, labels, parameters] = whole();
@@ -127,7 +162,7 @@ fn the_cut_at_y_gives_the_gradient_of_the_uncut_loss() {
             let pair = mixed.as_ref().map_or(views, PairInput::Mixed);
             uncut.extend(losses.pair_term(&arena, pair, &view2));
             let loss = sum(&uncut);
-            let norms = encoder_gradient_norms(&arena, &model, &batch(0, 1), Some(4), &Solo);
+            let norms = encoder_gradient_norms(&arena, &model, &batch(0, 1), at_a_time(4), &Solo);
             let encoder: Vec<Tensor> =
                 arena.leaves(ParameterGroup::PerSample).into_iter().take(encoder_tensors(&arena)).collect();
             for ((name, norm), (term, value)) in norms.iter().zip(&uncut) {
@@ -162,7 +197,13 @@ fn norms_of_terms_do_not_depend_on_ranks_or_micro_batches() {
         let norms = |ranks: usize, micro_batch| {
             let all = run_on_threads(ranks, Sums::AtOnce, |team| {
                 let (arena, model) = network(method, Pool::Split);
-                encoder_gradient_norms(&arena, &model, &batch(team.rank(), ranks), micro_batch, team)
+                encoder_gradient_norms(
+                    &arena,
+                    &model,
+                    &batch(team.rank(), ranks),
+                    at_a_time(micro_batch),
+                    team,
+                )
             });
             assert!(all.iter().all(|norms| *norms == all[0]), "{method}: ranks differ");
             all.into_iter().next().unwrap()
@@ -181,7 +222,7 @@ fn norms_of_terms_do_not_depend_on_ranks_or_micro_batches() {
 fn gradients_equal_finite_differences() {
     for method in &cases() {
         let (mut arena, model) = network(method, Pool::Split);
-        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+        gradients(&mut arena, &model, &batch(0, 1), WHOLE, &Solo);
         let gradient = arena.gradient().copy();
         let start = arena.master().copy();
         let direction = rough(&start.size(), 0.2);
@@ -190,7 +231,7 @@ fn gradients_equal_finite_differences() {
         let step = 1e-9;
         let mut loss_at = |offset: f64| {
             tch::no_grad(|| arena.master().shallow_clone().copy_(&(&start + &direction * offset)));
-            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), None, &Solo))).unwrap()
+            f64::try_from(sum(&gradients(&mut arena, &model, &batch(0, 1), WHOLE, &Solo))).unwrap()
         };
         let numeric = (loss_at(step) - loss_at(-step)) / (2.0 * step);
         assert!((slope - numeric).abs() < 1e-3 * slope.abs().max(1e-2), "{method}: {slope} {numeric}");
@@ -203,7 +244,7 @@ fn gradients_equal_finite_differences() {
 fn every_parameter_of_every_method_receives_a_gradient() {
     for method in &cases() {
         let (mut arena, model) = network(method, Pool::Split);
-        gradients(&mut arena, &model, &batch(0, 1), None, &Solo);
+        gradients(&mut arena, &model, &batch(0, 1), WHOLE, &Solo);
         let dead: Vec<String> = arena
             .named(&arena.gradient())
             .into_iter()
@@ -221,7 +262,7 @@ fn readings_have_finite_gradients_in_bf16() {
         let mut registry = Registry::default();
         let kind = case.method.parse::<MethodKind>().unwrap();
         let model = build(&kind, &config(Pool::Split, case.decoder), &mut registry).unwrap();
-        let mut arena = Arena::new(registry, 5, Compute::Bf16, Device::Cpu);
+        let mut arena = Arena::new(registry, 5, Compute::Bf16, test_device());
         let whole = batch(0, 1);
         let fp32 = |tensor: &Tensor| tensor.to_kind(Kind::Float);
         let batch = Batch {
@@ -232,7 +273,7 @@ fn readings_have_finite_gradients_in_bf16() {
             parameters: fp32(&whole.parameters),
             rows: whole.rows,
         };
-        gradients(&mut arena, &model, &batch, Some(4), &Solo);
+        gradients(&mut arena, &model, &batch, at_a_time(4), &Solo);
         let norm = f64::try_from(arena.gradient().norm()).unwrap();
         assert!(norm > 0.0 && norm.is_finite(), "{case}: {norm}");
     }
@@ -249,12 +290,12 @@ fn bf16_gradients_stay_near_fp32() {
             let model =
                 build(&method.parse().unwrap(), &config(Pool::Mean, DecoderConfig::default()), &mut registry)
                     .unwrap();
-            let mut arena = Arena::new(registry, 5, compute, Device::Cpu);
+            let mut arena = Arena::new(registry, 5, compute, test_device());
             let mut batch = batch(0, 1);
             for tensor in [&mut batch.view1, &mut batch.view2, &mut batch.labels, &mut batch.parameters] {
                 *tensor = tensor.to_kind(Kind::Float);
             }
-            gradients(&mut arena, &model, &batch, None, &Solo);
+            gradients(&mut arena, &model, &batch, WHOLE, &Solo);
             arena.gradient().to_kind(Kind::Double)
         };
         let error = relative(&gradient(Compute::Bf16), &gradient(Compute::F32));

@@ -8,6 +8,7 @@ mod reference;
 use eqr_models::decoder::{AttentionScale, DecoderConfig, Query, Unfold};
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, method_names};
+use eqr_models::test_device::test_tensor;
 use eqr_models::vit::{Pool, PositionInit, VitConfig};
 use eqr_models::{MethodKind, ModelConfig};
 use tch::Tensor;
@@ -71,5 +72,5 @@ const PHOTOGRAPHS: [(&str, i64); 6] =
 fn rough(shape: &[i64], phase: f64) -> Tensor {
     let count: i64 = shape.iter().product();
     let values: Vec<f64> = (0..count).map(|i| ((i as f64 + phase) * 12.9898).sin() * 1.7).collect();
-    Tensor::from_slice(&values).view(shape)
+    test_tensor(&values).view(shape)
 }

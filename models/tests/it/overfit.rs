@@ -10,9 +10,10 @@ use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{OursVariant, SieKind, Ssl, build};
 use eqr_models::schedule::{Decay, Schedule};
 use eqr_models::step::{Batch, gradients, sum};
+use eqr_models::test_device::test_device;
 use eqr_models::vit::VitConfig;
-use eqr_models::{Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
-use tch::{Device, Kind, Tensor};
+use eqr_models::{Activations, Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
+use tch::{Kind, Tensor};
 
 use crate::{PHOTOGRAPHS, cases, tiny};
 
@@ -57,8 +58,8 @@ fn config(decoder: DecoderConfig) -> ModelConfig {
 /// parameters.
 fn pairs() -> Batch {
     let parameters =
-        (Tensor::arange(PAIRS * 13, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([PAIRS, 13]);
-    let axis = Tensor::arange(16, (Kind::Float, Device::Cpu)) / 16.0;
+        (Tensor::arange(PAIRS * 13, (Kind::Float, test_device())) * 12.9898).sin().view([PAIRS, 13]);
+    let axis = Tensor::arange(16, (Kind::Float, test_device())) / 16.0;
     let image = |pair: i64, shift: f64, colour: f64| {
         let direction = pair as f64 * 0.7;
         let (x, y) = (&axis * (6.0 * direction.cos()), &axis * (6.0 * direction.sin()));
@@ -73,7 +74,7 @@ fn pairs() -> Batch {
         other_view1: Some(view1.roll([-PAIRS / 2], [0])),
         view1,
         view2: view(&|pair| image(pair, parameter(pair, 1), 0.5 * parameter(pair, 3))),
-        labels: Tensor::arange(PAIRS, (Kind::Float, Device::Cpu)).remainder(4.0),
+        labels: Tensor::arange(PAIRS, (Kind::Float, test_device())).remainder(4.0),
         parameters,
         rows: vec![PAIRS],
     }
@@ -83,12 +84,13 @@ fn pairs() -> Batch {
 fn trained(kind: &MethodKind, decoder: DecoderConfig, steps: i64) -> [f64; 2] {
     let mut registry = Registry::default();
     let model = build(kind, &config(decoder), &mut registry).unwrap();
-    let mut arena = Arena::new(registry, 3, Compute::F32, Device::Cpu);
+    let mut arena = Arena::new(registry, 3, Compute::F32, test_device());
     let mut adam = Adam::new(&arena, 0.0);
     let schedule = Schedule { peak: 3e-3, warmup: 10, total: steps, decay: Decay::Cosine };
     let batch = pairs();
-    let loss =
-        |arena: &mut Arena| f64::try_from(sum(&gradients(arena, &model, &batch, None, &Solo))).unwrap();
+    let loss = |arena: &mut Arena| {
+        f64::try_from(sum(&gradients(arena, &model, &batch, Activations::default(), &Solo))).unwrap()
+    };
     let first = loss(&mut arena);
     for step in 0..steps {
         loss(&mut arena);

@@ -1,8 +1,9 @@
 //! Retrieval measures the same predictions that SIE trains.
 
 use eqr_models::methods::{Targets, build};
+use eqr_models::test_device::test_device;
 use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, Registry};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{rough, tiny};
 
@@ -11,7 +12,7 @@ fn network(method: &str) -> (Arena, Model) {
     let config = ModelConfig { sie_constant: false, ..tiny(&[("rotation", 4), ("color", 2)]) };
     let mut registry = Registry::default();
     let model = build(&method.parse::<MethodKind>().unwrap(), &config, &mut registry).unwrap();
-    (Arena::new(registry, 5, Compute::F64, Device::Cpu), model)
+    (Arena::new(registry, 5, Compute::F64, test_device()), model)
 }
 
 fn largest(difference: Tensor) -> f64 {
@@ -29,7 +30,7 @@ fn predictions_are_those_of_the_loss_and_linear_in_the_known_parameters() {
     let error = (predict(&parameters) - &z2).square().mean(Kind::Double) * 4.5;
 
     let targets =
-        Targets { labels: Tensor::zeros([9], (Kind::Int64, Device::Cpu)), parameters: parameters.copy() };
+        Targets { labels: Tensor::zeros([9], (Kind::Int64, test_device())), parameters: parameters.copy() };
     let terms = method.global_terms(&arena, &y1, &y2, &targets);
     let (_, trained) = terms.iter().find(|(name, _)| *name == "equivariance").unwrap();
     assert!(largest(error - trained) < 1e-12);

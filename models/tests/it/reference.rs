@@ -9,12 +9,13 @@ use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, build, method_names};
 use eqr_models::positions::resized;
 use eqr_models::step::{Batch, gradients};
+use eqr_models::test_device::test_device;
 use eqr_models::vit::{Vit, VitConfig};
-use eqr_models::{Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
+use eqr_models::{Activations, Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const GRADIENTS: &[u8] = include_bytes!("reference/gradients.safetensors");
 const VIT: &[u8] = include_bytes!("reference/vit.safetensors");
@@ -33,7 +34,7 @@ fn read<T: DeserializeOwned>(file: &[u8]) -> (Tensors, T) {
             other => panic!("{other:?}"),
         };
         let shape: Vec<i64> = view.shape().iter().map(|&length| length as i64).collect();
-        Tensor::from_data_size(view.data(), &shape, kind)
+        Tensor::from_data_size(view.data(), &shape, kind).to_device(test_device())
     };
     let tensors = SafeTensors::deserialize(file).unwrap().tensors();
     (tensors.into_iter().map(|(name, view)| (name, tensor(view))).collect(), about)
@@ -98,7 +99,7 @@ fn batch(tensors: &Tensors, kind: Kind) -> Batch {
 }
 
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
-    let found = found.to_kind(Kind::Double);
+    let found = found.to_kind(Kind::Double).to_device(expected.device());
     f64::try_from((found - expected).norm() / expected.norm()).unwrap()
 }
 
@@ -113,7 +114,7 @@ fn errors(
     let mut registry = Registry::default();
     let model = build(&name.parse::<MethodKind>().unwrap(), &config.model(&reference.reading), &mut registry)
         .unwrap();
-    let mut arena = Arena::new(registry, 0, compute, Device::Cpu);
+    let mut arena = Arena::new(registry, 0, compute, test_device());
     let registered: BTreeSet<&str> = arena.names().map(|(name, _)| name).collect();
     let expected: BTreeSet<&str> = reference.names.iter().map(String::as_str).collect();
     assert_eq!(registered, expected, "{name}: the parameters that the method has");
@@ -125,7 +126,7 @@ fn errors(
     arena.load(&reference.names.iter().map(value).collect()).unwrap();
 
     let batch = batch(tensors, compute.master_kind());
-    let terms = gradients(&mut arena, &model, &batch, None, &Solo);
+    let terms = gradients(&mut arena, &model, &batch, Activations::default(), &Solo);
     let found: BTreeMap<String, Tensor> = arena.named(&arena.gradient()).into_iter().collect();
     let flat: Vec<Tensor> = reference.names.iter().map(|name| found[name].reshape([-1])).collect();
     let gradient = relative(&Tensor::cat(&flat, 0), &own["gradient"]);
@@ -201,7 +202,7 @@ fn the_encoder_makes_timms_tokens_of_timms_weights() {
     let (tensors, reference) = read::<VitReference>(VIT);
     let mut registry = Registry::default();
     let vit = Vit::new(&mut registry, reference.config).unwrap();
-    let mut arena = Arena::new(registry, 0, Compute::F32, Device::Cpu);
+    let mut arena = Arena::new(registry, 0, Compute::F32, test_device());
     // the output layer `out` is not part of timm's network
     let own = arena.named(arena.master()).into_iter().filter(|(name, _)| name.starts_with("out."));
     let timms = tensors.iter().filter_map(|(name, tensor)| {

@@ -8,6 +8,7 @@ use eqr_models::Collective;
 use crate::bench::definition::Scale;
 use crate::cluster::agreement::from_leader;
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
 use crate::run::RunRequest;
 use crate::run_folder::atomic_file::write_atomic;
@@ -22,6 +23,8 @@ pub struct BenchRequest {
     pub out: PathBuf,
     /// Number type.
     pub precision: Precision,
+    /// Pairs that a rank encodes at a time.
+    pub micro_batch: MicroBatch,
     /// Device and threads of a rank.
     pub compute: ComputeOptions,
     /// Print JSON.
@@ -77,7 +80,7 @@ impl BenchRequest {
             floors: false,
             precision: self.precision,
             compute: self.compute,
-            micro_batch: None,
+            micro_batch: self.micro_batch,
             ranks_per_cell: None,
             pretrained: Vec::new(),
             until_decided: None,

@@ -7,6 +7,7 @@ use eqr_models::Collective;
 
 use crate::bench::{self, BenchRequest, Scale, Scaling};
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
 
@@ -30,6 +31,10 @@ pub struct BenchArgs {
     precision: Precision,
     #[command(flatten)]
     compute: ComputeOptions,
+    /// Pairs that a rank encodes at a time, as for `run`; the check has 64 pairs in a step (tiny), 256 (node)
+    /// or 1024 (cluster).
+    #[arg(long, value_name = "PAIRS")]
+    micro_batch: Option<MicroBatch>,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -41,7 +46,8 @@ pub struct BenchArgs {
 /// As [`bench::bench`].
 pub fn run(args: &BenchArgs, ranks: &dyn Collective) -> Outcome<()> {
     let BenchArgs { scale, precision, compute, json, .. } = *args;
-    let request = BenchRequest { scale, out: args.out.clone(), precision, compute, json };
+    let (out, micro_batch) = (args.out.clone(), args.micro_batch.unwrap_or_default());
+    let request = BenchRequest { scale, out, precision, micro_batch, compute, json };
     match args.scaling {
         Some(scaling) => bench::scale(&request, scaling, ranks),
         None if args.check_only => bench::check_only(&request, ranks),

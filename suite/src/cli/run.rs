@@ -8,6 +8,7 @@ use eqr_models::{Collective, MethodKind};
 
 use crate::cluster::agreement::agree;
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
 use crate::run::{self, DeviceName, RunRequest};
@@ -57,9 +58,10 @@ pub struct RunArgs {
     #[command(flatten)]
     compute: ComputeOptions,
     /// Pairs that a rank encodes at a time; must divide train.batch; default: the rank's whole share of the
-    /// batch. Fewer pairs need less memory and more time; the losses stay the same.
-    #[arg(long)]
-    micro_batch: Option<NonZeroUsize>,
+    /// batch. Fewer pairs need less memory and more time; the losses stay the same. `auto`: as many as fit in
+    /// the memory of every device, found by trying before each training.
+    #[arg(long, value_name = "PAIRS")]
+    micro_batch: Option<MicroBatch>,
     /// Ranks that share one training; must divide the number of ranks. Small trainings then run side by side.
     /// Default: all ranks.
     #[arg(long)]
@@ -119,7 +121,7 @@ impl RunArgs {
             floors: !self.no_floor,
             precision: self.precision,
             compute: self.compute,
-            micro_batch: self.micro_batch,
+            micro_batch: self.micro_batch.unwrap_or_default(),
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),

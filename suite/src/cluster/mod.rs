@@ -1,6 +1,7 @@
 //! Ranks and machines: communication between ranks, the device and threads of each rank (the only folder that
 //! knows CUDA), and how a job ends when it hangs or is asked to stop.
 
+pub mod absent_ranks;
 pub mod accelerator;
 pub mod agreement;
 pub mod allocator;
@@ -12,6 +13,7 @@ pub mod gpu_signs;
 pub mod host;
 pub mod launch;
 pub mod matrix_product;
+pub mod micro_batch;
 pub mod missing_gpu;
 pub mod next_rank;
 pub mod one_voice;

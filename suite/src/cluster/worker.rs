@@ -15,6 +15,7 @@ use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::cores::LaunchCores;
 use crate::cluster::gpu_signs::GpuSigns;
 use crate::cluster::host::host;
+use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::threads::{ensure_available, make_pool};
 use crate::cluster::watchdog::SetUpWatch;
 use crate::console::say_aloud;
@@ -33,8 +34,8 @@ pub struct Worker<'a> {
     pub device: Device,
     /// Number of threads on the CPU.
     pub threads: usize,
-    /// Number of pairs that a rank encodes at a time; if unset, its whole share of the batch.
-    pub micro_batch: Option<i64>,
+    /// How many pairs a rank encodes at a time.
+    pub micro_batch: MicroBatch,
 }
 
 impl<'a> Worker<'a> {
@@ -63,7 +64,7 @@ impl<'a> Worker<'a> {
         ensure_available(threads)?;
         make_pool(threads)?;
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-        Ok(Worker { ranks, accelerator, device, threads, micro_batch: None })
+        Ok(Worker { ranks, accelerator, device, threads, micro_batch: MicroBatch::default() })
     }
 
     /// This rank as a member of its group `ranks`.

@@ -4,7 +4,6 @@ pub mod out_of_memory;
 pub mod out_of_threads;
 
 use std::io;
-use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
 
 /// An error with its exit code: 2 usage or bad input, 3 run failed, 75 stopped early.
@@ -84,7 +83,10 @@ pub fn end_on_panic(place: String, end_ranks: fn(i32) -> !) {
     let end_ranks = *END_JOB.get_or_init(|| end_ranks);
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        match out_of_resources(message(info)) {
+        if out_of_memory::is_failed_try(info) {
+            return;
+        }
+        match out_of_resources(out_of_memory::text(info.payload())) {
             Some(text) => {
                 // written in one piece, because the launcher interleaves the output of the ranks
                 let text = format!("{place}error: {text}\n");
@@ -101,15 +103,6 @@ fn out_of_resources(panic: &str) -> Option<String> {
     let memory = out_of_memory::allocator_message(panic);
     let memory = memory.map(|cause| format!("out of memory: {cause}\n{}", out_of_memory::hint()));
     memory.or_else(|| out_of_threads::cause_in_panic(panic).map(out_of_threads::message))
-}
-
-fn message<'a>(info: &'a PanicHookInfo<'_>) -> &'a str {
-    let payload = info.payload();
-    payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or_default()
 }
 
 /// The result of a command.

@@ -1,6 +1,9 @@
-//! Out of memory: recognises libtorch's message and gives advice.
+//! Out of memory: recognises libtorch's message and gives advice. Work may also be tried, to see whether it fits.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How the sentences begin by which libtorch and the libraries below it say that memory has run out.
 const BEGINNINGS: [&str; 12] = [
@@ -26,15 +29,19 @@ static BATCH: AtomicUsize = AtomicUsize::new(0);
 /// Number of pairs that this rank encodes at a time; 0 outside trainings.
 static MICRO_BATCH: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether it computes the encoder's blocks again in the backward pass.
+static RECOMPUTES: AtomicBool = AtomicBool::new(false);
+
 /// Marks that a training is running, until it is dropped; the advice depends on it.
 pub struct RunningTraining;
 
 impl RunningTraining {
     /// Marks the start of a training on batches of `batch` pairs. This rank encodes `micro_batch` pairs at a
-    /// time.
-    pub fn begin(batch: usize, micro_batch: usize) -> Self {
+    /// time, and may compute the encoder's blocks again in the backward pass.
+    pub fn begin(batch: usize, micro_batch: usize, recomputes: bool) -> Self {
         BATCH.store(batch, Ordering::Relaxed);
         MICRO_BATCH.store(micro_batch, Ordering::Relaxed);
+        RECOMPUTES.store(recomputes, Ordering::Relaxed);
         RunningTraining
     }
 }
@@ -43,6 +50,47 @@ impl Drop for RunningTraining {
     fn drop(&mut self) {
         MICRO_BATCH.store(0, Ordering::Relaxed);
     }
+}
+
+thread_local! {
+    /// Whether this thread does what may not fit in memory.
+    static TRIES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Memory ran out.
+#[derive(Debug)]
+pub struct OutOfMemory {
+    /// The allocator's sentence.
+    pub allocator: String,
+}
+
+/// Does `work`, which may not fit in memory.
+///
+/// # Errors
+/// Memory ran out. What the work had made is freed.
+///
+/// # Panics
+/// Panics if the work panics for another reason.
+pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, OutOfMemory> {
+    TRIES.set(true);
+    // what the work has changed is the caller's concern
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    TRIES.set(false);
+    outcome.map_err(|panic| match allocator_message(text(&*panic)) {
+        Some(sentence) => OutOfMemory { allocator: sentence.to_owned() },
+        None => resume_unwind(panic),
+    })
+}
+
+/// Whether a panic only says that what this thread tries does not fit.
+pub(super) fn is_failed_try(info: &PanicHookInfo<'_>) -> bool {
+    TRIES.get() && allocator_message(text(info.payload())).is_some()
+}
+
+/// The message of a panic.
+pub(super) fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 /// The allocator's sentence in the message of a panic, if memory ran out.
@@ -64,9 +112,14 @@ pub fn hint() -> String {
             "hint: {micro_batch} pairs were encoded at a time: try --micro-batch {smaller}, which changes \
              only memory and time; the run continues from its last checkpoint"
         ),
-        None => "hint: a smaller network, image or batch needs less memory; the run continues \
-             from its last checkpoint"
-            .to_owned(),
+        None => {
+            let may_recompute = micro_batch > 0 && !RECOMPUTES.load(Ordering::Relaxed);
+            let recompute = if may_recompute { ", and so does train.recompute = true" } else { "" };
+            format!(
+                "hint: a smaller network, image or batch needs less memory{recompute}; the run continues from \
+                 its last checkpoint"
+            )
+        }
     }
 }
 
@@ -77,7 +130,17 @@ fn smaller_micro_batch(batch: usize, micro_batch: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{allocator_message, smaller_micro_batch};
+    use super::{allocator_message, attempt, smaller_micro_batch};
+
+    #[test]
+    fn a_try_fails_where_memory_runs_out_and_panics_for_anything_else() {
+        assert_eq!(attempt(|| 7).unwrap(), 7);
+        let refused =
+            attempt(|| -> i32 { panic!("Torch(\"CUDA out of memory. Tried to allocate 2 GiB.\")") });
+        assert_eq!(refused.unwrap_err().allocator, "CUDA out of memory. Tried to allocate 2 GiB.");
+        let other = std::panic::catch_unwind(|| attempt(|| -> i32 { panic!("another reason") }));
+        assert_eq!(super::text(&*other.unwrap_err()), "another reason");
+    }
 
     #[test]
     fn the_allocators_sentence_is_found_in_a_panic() {

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 use super::interconnect::NamedInterconnect;
-use super::rank_stand_ins::AbsentRanks;
 use super::scaling::{Interconnect, PredictedStep, Traffic};
 use super::timing::median_seconds;
 use super::training_setup::{TrainArgs, TrainingSetup};
+use crate::cluster::absent_ranks::AbsentRanks;
 use crate::cluster::worker::Worker;
 use crate::console::print_text;
 
@@ -54,8 +54,9 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
         slowest(ranks, seconds)
     };
     let device_counts = (0..).map(|k| 1 << k).take_while(|&n| n <= LARGEST && n as i64 <= batch);
-    let computed: Vec<(usize, f64)> = device_counts.map(|n| (n, time(&AbsentRanks { size: n }))).collect();
-    let launch = (ranks.size() > 1).then(|| (time(&AbsentRanks { size: ranks.size() }), time(ranks)));
+    let one_of = |size| AbsentRanks { rank: 0, size };
+    let computed: Vec<(usize, f64)> = device_counts.map(|n| (n, time(&one_of(n)))).collect();
+    let launch = (ranks.size() > 1).then(|| (time(&one_of(ranks.size())), time(ranks)));
     let gradient = setup.arena.reduced_bytes();
     let representations =
         2.0 * (batch * setup.config.encoder.out) as f64 * Kind::Float.elt_size_in_bytes() as f64;

@@ -9,8 +9,8 @@ use tch::{Device, Tensor};
 
 use super::gemm::gemm_ceiling;
 use super::peak_memory::peak_memory;
-use super::rank_stand_ins::SumAfterwards;
 use super::result::print;
+use super::sum_afterwards::SumAfterwards;
 use super::timing::{interleaved_medians, median_seconds};
 use super::training_setup::{TrainArgs, TrainingSetup};
 use crate::cluster::worker::Worker;
@@ -62,6 +62,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
         "share_of_ceiling": flops / seconds / ceiling,
     });
     result["config"]["micro_batch"] = json!(args.micro_batch);
+    result["config"]["recompute"] = json!(args.recompute);
     result["config"]["ranks"] = json!(ranks.size());
     result["config"]["parameters"] = json!(setup.arena.count());
     if let Some(bytes) = peak_memory {

@@ -13,7 +13,7 @@ use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, build};
 use eqr_models::step::{Batch, gradients};
 use eqr_models::vit::{Pool, PositionInit, VitConfig};
-use eqr_models::{Arena, Collective, Compute, MethodKind, Model, ModelConfig, Registry, Solo};
+use eqr_models::{Activations, Arena, Collective, Compute, MethodKind, Model, ModelConfig, Registry, Solo};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -60,6 +60,9 @@ pub struct TrainArgs {
     /// Pairs encoded at a time; must divide the batch; default: all.
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
     pub(super) micro_batch: Option<i64>,
+    /// Keep only the inputs of the encoder's blocks, and compute the blocks again in the backward pass.
+    #[arg(long)]
+    pub(super) recompute: bool,
     #[command(flatten)]
     pub(super) compute: ComputeOptions,
     /// Number type.
@@ -76,7 +79,7 @@ pub struct TrainArgs {
 /// A network and its optimiser, ready to take steps.
 pub struct TrainingSetup {
     method: MethodKind,
-    micro_batch: Option<i64>,
+    activations: Activations,
     pub(super) config: ModelConfig,
     pub(super) model: Model,
     pub(super) arena: Arena,
@@ -96,7 +99,8 @@ impl TrainingSetup {
         let precision = Choice::of_leader(worker.ranks, || args.precision.choose(worker.device));
         let method = parse_method(&args.method)?;
         let setup = Self::of_network(method, config, batch, precision.compute, worker.device)?;
-        Ok(TrainingSetup { micro_batch: args.micro_batch, ..setup })
+        let activations = Activations { micro_batch: args.micro_batch, recompute: args.recompute };
+        Ok(TrainingSetup { activations, ..setup })
     }
 
     /// The step of `method` with this network on batches of `batch` pairs.
@@ -115,7 +119,8 @@ impl TrainingSetup {
         ensure!(model.method.is_some(), "{method} is not trained: there is no step to time");
         let arena = Arena::new(registry, 0, compute, device);
         let adam = Adam::new(&arena, 1e-6);
-        Ok(TrainingSetup { method, micro_batch: None, config, model, arena, batch, adam, device })
+        let activations = Activations::default();
+        Ok(TrainingSetup { method, activations, config, model, arena, batch, adam, device })
     }
 
     /// FLOP/s of this process's steps, timed for `duration` after one step to warm up.
@@ -152,7 +157,7 @@ impl TrainingSetup {
 
     /// Takes one step and waits for the device.
     pub(super) fn step(&mut self, pairs: &Batch, ranks: &dyn Collective) {
-        let terms = gradients(&mut self.arena, &self.model, pairs, self.micro_batch, ranks);
+        let terms = gradients(&mut self.arena, &self.model, pairs, self.activations, ranks);
         self.adam.update(&mut self.arena, 1e-4);
         // reading a value waits for the device
         let _ = terms[0].1.double_value(&[]);

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use eqr_datasets::Prefetch;
 use eqr_models::adam::Adam;
-use eqr_models::encoder_gradient_norms;
 use eqr_models::step::{Batch, gradients};
 use eqr_models::step_stage::StepStage;
+use eqr_models::{Activations, encoder_gradient_norms};
 
 use crate::cluster::agreement::agree_in_run;
 use crate::cluster::stop_signal;
@@ -18,6 +18,7 @@ use crate::failure::out_of_memory::RunningTraining;
 use crate::pretrain::batch::BatchMaker;
 use crate::pretrain::checkpointing::{broadcast_state, resume, save};
 use crate::pretrain::collapse::CollapseStatistics;
+use crate::pretrain::largest_micro_batch::activations;
 use crate::pretrain::loss_curve::{LossCurve, StepReading};
 use crate::pretrain::side_stream::SideStream;
 use crate::pretrain::training_events::TrainingEvents;
@@ -47,10 +48,12 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let mut state = restored.unwrap_or_default();
     let curve = LossCurve::new(total_steps, std::mem::take(&mut state.curve_sums));
     let watch = TrainingWatch::begin();
-    let _running = note_running_training(job);
+    let ahead = if job.source.wants_prefetch() { PREFETCHED_BATCHES } else { 0 };
+    let activations = activations(network, job, ahead)?;
+    let _running = note_running_training(job, activations);
     let progress = Progress::new(&job.label);
     let mut events = TrainingEvents::new(job.events.clone());
-    let mut training = Training { network, adam, state, curve, watch, progress, job };
+    let mut training = Training { network, activations, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
         let start = Instant::now();
         let points_before = training.state.curve.len();
@@ -83,6 +86,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
 /// What changes from step to step.
 struct Training<'a> {
     network: &'a mut Network,
+    activations: Activations,
     adam: Adam,
     state: TrainingState,
     curve: LossCurve,
@@ -125,7 +129,7 @@ impl Training<'_> {
         epoch_end: u64,
     ) -> Result<EpochOutcome, TrainingStop> {
         let TrainingJob { steps, worker, .. } = self.job;
-        let Training { network, adam, state, curve, watch, progress, .. } = self;
+        let Training { network, activations, adam, state, curve, watch, progress, .. } = self;
         let mut outcome = EpochOutcome::default();
         watch.steps_begin();
         worker.ranks.begin_stage(StepStage::Batch);
@@ -134,12 +138,11 @@ impl Training<'_> {
             let (step, total) = (state.step + 1, steps.schedule.total as u64);
             let encoder_gradient = if curve.encoder_gradient_is_due(step, total) {
                 let Network { arena, model } = &**network;
-                encoder_gradient_norms(arena, model, &batch, worker.micro_batch, worker.ranks)
+                encoder_gradient_norms(arena, model, &batch, *activations, worker.ranks)
             } else {
                 Vec::new()
             };
-            let terms =
-                gradients(&mut network.arena, &network.model, &batch, worker.micro_batch, worker.ranks);
+            let terms = gradients(&mut network.arena, &network.model, &batch, *activations, worker.ranks);
             worker.ranks.begin_stage(StepStage::Update);
             let reading = StepReading::new(step, &terms, &network.arena, encoder_gradient);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));
@@ -175,9 +178,10 @@ impl Training<'_> {
 }
 
 /// Records how many pairs this rank encodes at a time, for a possible out-of-memory message.
-fn note_running_training(job: &TrainingJob) -> RunningTraining {
+fn note_running_training(job: &TrainingJob, activations: Activations) -> RunningTraining {
     let batch = job.suite.train.batch;
     let largest_share = batch.div_ceil(job.worker.ranks.size());
-    let micro_batch = job.worker.micro_batch.map_or(largest_share, |pairs| largest_share.min(pairs as usize));
-    RunningTraining::begin(batch, micro_batch)
+    let micro_batch =
+        activations.micro_batch.map_or(largest_share, |pairs| largest_share.min(pairs as usize));
+    RunningTraining::begin(batch, micro_batch, activations.recompute)
 }

@@ -79,7 +79,7 @@ pub(super) fn training(
         step_flops: model.step_flops(suite.train.batch as i64),
         parameters,
         memory: state_bytes(parameters, compute)
-            + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute),
+            + at_a_time as f64 * pair_bytes(&config, &run.row.kind, compute, suite.train.recompute),
         disk: parameters as f64 * CHECKPOINT_BYTES,
     })
 }
@@ -91,14 +91,20 @@ fn state_bytes(parameters: i64, compute: Compute) -> f64 {
 
 /// Activations of one pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
 /// s^2 bytes per block in half precision, for s tokens of width d and a heads. The decoder's blocks attend to
-/// s tokens of the other view.
-fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute) -> f64 {
+/// s tokens of the other view. With `recompute`, blocks of the encoder keep their inputs (2 s d bytes), and one
+/// block at a time has its activations.
+fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute, recompute: bool) -> f64 {
     let VitConfig { dim, depth, heads, .. } = config.encoder;
     // the patches and the class token
     let tokens = ((config.encoder.image / config.encoder.patch).pow(2) + 1) as f64;
     let block = |width: i64, heads: i64| 34.0 * tokens * width as f64 + 5.0 * heads as f64 * tokens * tokens;
     let views = if kind.takes_other_view1() { 3.0 } else { 2.0 };
-    let encoder = views * depth as f64 * block(dim, heads);
+    let blocks = depth as f64;
+    let encoder = views
+        * match recompute {
+            true => blocks * 2.0 * tokens * dim as f64 + block(dim, heads),
+            false => blocks * block(dim, heads),
+        };
     let decoder = &config.decoder;
     let decoder =
         if kind.reconstructs() { decoder.depth as f64 * block(decoder.dim, decoder.heads) } else { 0.0 };

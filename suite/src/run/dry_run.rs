@@ -5,16 +5,18 @@ use std::fmt::Write;
 use anyhow::Result;
 use eqr_models::Compute;
 
+use crate::cluster::micro_batch::{MicroBatch, tries};
 use crate::console::print_text;
-use crate::run::cost;
-use crate::run::data_set_size::{data_set_size, image_count};
+use crate::run::cost::{self, TrainingCost};
+use crate::run::data_set_size::{DataSetSize, data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
 use crate::run::measurements::{MeasuredRow, MeasurementKind, after_training};
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::downstream_sets::TransferSet;
-use crate::suite_file::plan::{encoder_runs, rows};
+use crate::suite_file::plan::{EncoderRun, encoder_runs, rows};
+use crate::suite_file::suite::Suite;
 
 /// Total cost of the cells.
 #[derive(Clone, Copy, Default)]
@@ -115,11 +117,10 @@ impl DryRun<'_> {
             suite.seeds
         );
         let size = data_set_size(suite, roots)?;
-        let micro_batch = self.request.micro_batch.map(|pairs| pairs.get() as i64);
         let runs = encoder_runs(sub_suite, suite.first_seeds(last.unwrap_or(suite.seeds)))?;
         let is_further = |seed: u64| seed >= suite.first_seeds(suite.seeds).end;
         for run in runs.iter().filter(|run| run.row.kind.trains()) {
-            let cost = cost::training(suite, run, &size, self.compute, self.devices, micro_batch)?;
+            let cost = self.training(suite, run, &size)?;
             let steps = cost.steps.map_or("? steps".to_owned(), |steps| format!("{steps} steps"));
             let memory = format!("{:.1} GB a device{}", cost.memory / 1e9, self.too_large(cost.memory));
             let checkpoints = self.folder.checkpoints(&run.slug());
@@ -156,6 +157,22 @@ impl DryRun<'_> {
             self.add(PlannedCell { id, flops, disk: 0.0, comment: String::new(), further });
         }
         Ok(())
+    }
+
+    /// The cost of a training with the pairs at a time that were asked for, or that are estimated to fit.
+    fn training(&self, suite: &Suite, run: &EncoderRun, size: &DataSetSize) -> Result<TrainingCost> {
+        let cost = |pairs| cost::training(suite, run, size, self.compute, self.devices, pairs);
+        match self.request.micro_batch {
+            MicroBatch::Whole => cost(None),
+            MicroBatch::Pairs(pairs) => cost(Some(pairs.get() as i64)),
+            MicroBatch::Auto => {
+                let share = suite.train.batch.div_ceil(self.devices);
+                let fits = |pairs: &usize| {
+                    cost(Some(*pairs as i64)).is_ok_and(|cost| !self.is_too_large(cost.memory))
+                };
+                cost(Some(tries(share).find(fits).unwrap_or(1) as i64))
+            }
+        }
     }
 
     /// Adds one line: id, FLOPs, device hours, comment.
@@ -204,12 +221,14 @@ impl DryRun<'_> {
         let _ = writeln!(self.text, "{name}: {source}");
     }
 
+    fn is_too_large(&self, bytes: f64) -> bool {
+        self.device.memory.is_some_and(|memory| bytes > 0.9 * memory)
+    }
+
     fn too_large(&self, bytes: f64) -> String {
-        match self.device.memory {
-            Some(memory) if bytes > 0.9 * memory => {
-                format!(" (more than a {} has: use --micro-batch or more devices)", self.device.name)
-            }
-            _ => String::new(),
+        match self.is_too_large(bytes) {
+            true => format!(" (more than a {} has: use --micro-batch or more devices)", self.device.name),
+            false => String::new(),
         }
     }
 }

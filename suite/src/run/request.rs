@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use eqr_probes::sequential::Looks;
 
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
 use crate::run::device_rates::DeviceName;
 use crate::run_folder::layout;
@@ -36,7 +37,7 @@ pub struct RunRequest {
     /// Device and threads of a rank.
     pub compute: ComputeOptions,
     /// Pairs that a rank encodes at a time.
-    pub micro_batch: Option<NonZeroUsize>,
+    pub micro_batch: MicroBatch,
     /// Number of ranks that share one training; all of them if unset.
     pub ranks_per_cell: Option<NonZeroUsize>,
     /// Finished runs whose trainings are reused if they equal this suite's.
@@ -80,14 +81,14 @@ impl RunRequest {
         Ok(())
     }
 
-    /// The micro-batch, which must divide the batch of every sub-suite.
-    pub(super) fn valid_micro_batch(&self, sub_suites: &[SubSuite]) -> Result<Option<i64>> {
-        let Some(pairs) = self.micro_batch.map(NonZeroUsize::get) else { return Ok(None) };
+    /// The micro-batch. A given number must divide the batch of every sub-suite.
+    pub(super) fn valid_micro_batch(&self, sub_suites: &[SubSuite]) -> Result<MicroBatch> {
+        let MicroBatch::Pairs(pairs) = self.micro_batch else { return Ok(self.micro_batch) };
         let mut batches = sub_suites.iter().map(|sub_suite| sub_suite.suite.train.batch);
-        if let Some(batch) = batches.find(|batch| !batch.is_multiple_of(pairs)) {
+        if let Some(batch) = batches.find(|batch| !batch.is_multiple_of(pairs.get())) {
             bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
         }
-        Ok(Some(pairs as i64))
+        Ok(self.micro_batch)
     }
 
     /// The number of ranks that share one training. It must divide the number of ranks of the launch, and

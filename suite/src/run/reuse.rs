@@ -118,8 +118,9 @@ fn training(configuration: &Value, key: Option<&str>) -> Value {
     let suite = entry("suite");
     let mut all: serde_json::Map<String, Value> =
         TRAINING_SECTIONS.iter().map(|&section| (section.to_owned(), suite[section].clone())).collect();
-    // the probing interval of the curve and the command that makes a pack do not change the training
-    for (section, key) in [("train", "probe_every"), ("data", "made_by")] {
+    // neither the probing interval of the curve, nor what is computed twice, nor the command that makes a pack
+    // changes the training
+    for (section, key) in [("train", "probe_every"), ("train", "recompute"), ("data", "made_by")] {
         all[section].as_object_mut().and_then(|keys| keys.remove(key));
     }
     all.insert("precision".into(), configuration["precision"].clone());

@@ -250,7 +250,7 @@ fn another_configuration(run: &RunFolder) -> String {
 /// # Errors
 /// Names every key that differs, with both values.
 fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
-    let [found, wanted] = [found, wanted].map(without_advice);
+    let [found, wanted] = [found, wanted].map(what_decides);
     let differing = differing(&found, &wanted, |key, has, wants| {
         format!("  {key}: the folder has {has}, this call {wants}")
     });
@@ -263,15 +263,15 @@ fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
     )
 }
 
-/// The configuration without the commands that make its packs: they are advice, and the hashes of the packs
-/// say what was measured.
-fn without_advice(configuration: &Value) -> Value {
+/// The configuration without keys that change no result. The commands that make its packs are advice, and the
+/// hashes of the packs say what was measured. Whether blocks are computed twice is a matter of memory.
+fn what_decides(configuration: &Value) -> Value {
     match configuration {
         Value::Object(keys) => {
-            let kept = keys.iter().filter(|(key, _)| *key != "made_by");
-            kept.map(|(key, value)| (key.clone(), without_advice(value))).collect()
+            let kept = keys.iter().filter(|(key, _)| !["made_by", "recompute"].contains(&key.as_str()));
+            kept.map(|(key, value)| (key.clone(), what_decides(value))).collect()
         }
-        Value::Array(items) => items.iter().map(without_advice).collect(),
+        Value::Array(items) => items.iter().map(what_decides).collect(),
         value => value.clone(),
     }
 }
@@ -308,5 +308,8 @@ mod tests {
         assert!(ensure_same(&json!({"a": 1}), &json!({"a": 1})).is_ok());
         let made_by = |command| json!({"transfer": [{"file": "a.h5", "made_by": command}]});
         assert!(ensure_same(&made_by("one"), &made_by("another")).is_ok());
+        let train = |train: Value| json!({"suite": {"train": train}});
+        let (plain, recomputed) = (train(json!({"batch": 8})), train(json!({"batch": 8, "recompute": true})));
+        assert!(ensure_same(&plain, &recomputed).is_ok() && ensure_same(&recomputed, &plain).is_ok());
     }
 }

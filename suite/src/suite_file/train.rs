@@ -1,5 +1,6 @@
 //! `[train]`: pretraining.
 
+use std::ops::Not;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -34,6 +35,10 @@ pub struct Train {
     /// with timm's names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// Keep only the inputs of the encoder's blocks, and compute each block again in the backward pass. Needs
+    /// less memory and more time; the losses stay the same. A run may be continued with the other value.
+    #[serde(skip_serializing_if = "Not::not")]
+    pub recompute: bool,
 }
 
 impl Default for Train {
@@ -48,6 +53,7 @@ impl Default for Train {
             known_fraction: None,
             probe_every: None,
             init: None,
+            recompute: false,
         }
     }
 }

@@ -85,6 +85,7 @@ struct Counts {
   std::atomic<int64_t> emptied_caches{0};
   std::atomic<int64_t> operations_with_tf32{0};
   std::atomic<int64_t> deterministic_operations{0};
+  std::atomic<int64_t> most_used_bytes{0};  // of any device, at any time
 
   ~Counts() {
     const char* path = std::getenv("EQR_FALSE_GPU_COUNTS");
@@ -94,10 +95,12 @@ struct Counts {
                  "{\"operations\": %ld, \"scalar_reads\": %ld, \"copies_to_host\": %ld, "
                  "\"blocking_copies_to_device\": %ld, \"queued_copies_to_device\": %ld, "
                  "\"copies_from_pageable_memory\": %ld, \"synchronisations\": %ld, "
-                 "\"emptied_caches\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld}\n",
+                 "\"emptied_caches\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld, "
+                 "\"most_used_bytes\": %ld}\n",
                  operations.load(), scalar_reads.load(), copies_to_host.load(), blocking_copies_to_device.load(),
                  queued_copies_to_device.load(), copies_from_pageable_memory.load(), synchronisations.load(),
-                 emptied_caches.load(), operations_with_tf32.load(), deterministic_operations.load());
+                 emptied_caches.load(), operations_with_tf32.load(), deterministic_operations.load(),
+                 most_used_bytes.load());
     std::fclose(file);
   }
 };
@@ -330,6 +333,7 @@ struct Memory {
       if (room > length) holes[offset + length] = room - length;
       pieces[offset] = {length, device, &home, {}, {}};
       used[device] += static_cast<int64_t>(length);
+      counts.most_used_bytes = std::max(counts.most_used_bytes.load(), used[device]);
       return start + offset;
     }
     TORCH_CHECK(false, "the false GPU's addresses are used up");

@@ -4,6 +4,7 @@
 //! A test that needs MPI, the shared data, a browser, LaTeX or a Python package is skipped if that is
 //! missing, unless `EQR_REQUIRE` names it.
 
+mod activation_memory;
 mod attentive;
 mod bad_input;
 mod bench;

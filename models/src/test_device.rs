@@ -1,0 +1,30 @@
+//! The device of the crates' own tests. On the false GPU of the program's tests, they have the expected values
+//! of the CPU.
+
+use tch::{Device, Tensor, kind::Element};
+
+/// The variable that names the device.
+const VARIABLE: &str = "EQR_TEST_DEVICE";
+
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says.
+///
+/// # Panics
+/// Panics if the variable is neither `cpu` nor `cuda:0`, or if there is no GPU.
+pub fn test_device() -> Device {
+    match std::env::var(VARIABLE).as_deref() {
+        Err(_) | Ok("cpu") => Device::Cpu,
+        Ok("cuda:0") => {
+            assert!(tch::Cuda::is_available(), "{VARIABLE}=cuda:0: there is no GPU");
+            Device::Cuda(0)
+        }
+        Ok(other) => panic!("{VARIABLE}={other}: expected `cpu` or `cuda:0`"),
+    }
+}
+
+/// A tensor (n) on the device of tests.
+///
+/// # Panics
+/// As [`test_device`].
+pub fn test_tensor<T: Element>(values: &[T]) -> Tensor {
+    Tensor::from_slice(values).to_device(test_device())
+}
