@@ -72,7 +72,7 @@ impl Scale {
         match self {
             Scale::Tiny => RecordedSteps { batch: 64, objects_per_class: 5, steps: 5 },
             Scale::Node => RecordedSteps { batch: 256, objects_per_class: 20, steps: 3 },
-            Scale::Cluster => RecordedSteps { batch: 1024, objects_per_class: 80, steps: 2 },
+            Scale::Cluster => RecordedSteps { batch: 512, objects_per_class: 40, steps: 1 },
         }
     }
 

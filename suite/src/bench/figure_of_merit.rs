@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::bench::check::Check;
 use crate::bench::finished_run::PhaseSeconds;
 use crate::bench::stopwatch::StepParts;
+use crate::cluster::energy::Energy;
 
 /// The result of `bench`.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +21,10 @@ pub(super) struct FigureOfMerit {
     pub(super) parts: Parts,
     /// Trained views per second of the training phase and per device.
     pub(super) images_per_second_per_device: f64,
+    /// Energy of the nodes during the work.
+    pub(super) energy: Energy,
+    /// Trained views.
+    pub(super) images: f64,
     pub(super) check: Check,
     pub(super) ranks: usize,
     pub(super) device: String,
@@ -75,6 +80,7 @@ impl FigureOfMerit {
             let _ = writeln!(text, "  {name:10} {part:9.2} s {:5.1} %", 100.0 * part / seconds);
         }
         let _ = writeln!(text, "images per second and device: {:.0}", self.images_per_second_per_device);
+        let _ = writeln!(text, "{}", self.energy.text(self.images));
         let _ = writeln!(text, "{}", check.text());
         text
     }

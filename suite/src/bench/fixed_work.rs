@@ -12,6 +12,7 @@ use crate::bench::finished_run::{check_learned, number_type, phase_seconds, trai
 use crate::bench::request::BenchRequest;
 use crate::bench::stopwatch::{StepParts, Stopwatch};
 use crate::cluster::agreement::{agree, agree_in_run};
+use crate::cluster::energy::{Energy, EnergyMeter};
 use crate::console::print_text;
 use crate::failure::Outcome;
 use crate::run::{self, RunRequest};
@@ -32,13 +33,15 @@ pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
     agree(ranks, request.begin(&[CHECK, WORK], ranks))?;
     let found = run_check(request, ranks)?;
     let stopwatch = Stopwatch::around(ranks);
+    let meter = EnergyMeter::start(ranks);
     ranks.barrier();
     let start = Instant::now();
     run::run(&request.run(WORK, Vec::new()), &stopwatch)?;
     ranks.barrier();
     let seconds = start.elapsed().as_secs_f64();
+    let spent = Spent { seconds, energy: meter.energy(ranks), step: stopwatch.parts() };
     let published = found.map(|found| {
-        let figure = figure(request, seconds, stopwatch.parts(), found, ranks.size())?;
+        let figure = figure(request, spent, found, ranks.size())?;
         let json = format!("{:#}\n", json!(figure));
         write_atomic(&request.folder("bench.json"), json.as_bytes())?;
         print_text(&if request.json { json } else { figure.text() })
@@ -68,13 +71,15 @@ fn run_check(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<Option<C
     agree_in_run(ranks, found.transpose())
 }
 
-fn figure(
-    request: &BenchRequest,
+/// What the work has taken.
+struct Spent {
     seconds: f64,
+    energy: Energy,
     step: StepParts,
-    check: Check,
-    ranks: usize,
-) -> Result<FigureOfMerit> {
+}
+
+fn figure(request: &BenchRequest, spent: Spent, check: Check, ranks: usize) -> Result<FigureOfMerit> {
+    let Spent { seconds, energy, step } = spent;
     let work = request.folder(WORK);
     let training = training(&work)?;
     check_learned(&training)?;
@@ -88,6 +93,8 @@ fn figure(
         seconds,
         valid: true,
         parts: Parts::new(seconds, phases, step, training.seconds),
+        energy,
+        images: views,
         images_per_second_per_device: views / training.seconds / ranks as f64,
         check,
         ranks,

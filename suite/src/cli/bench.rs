@@ -32,7 +32,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     compute: ComputeOptions,
     /// Pairs that a rank encodes at a time, as for `run`; the check has 64 pairs in a step (tiny), 256 (node)
-    /// or 1024 (cluster).
+    /// or 512 (cluster).
     #[arg(long, value_name = "PAIRS")]
     micro_batch: Option<MicroBatch>,
     /// Print JSON instead of text.

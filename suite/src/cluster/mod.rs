@@ -9,6 +9,7 @@ pub mod compute_options;
 pub mod cores;
 pub mod device_calls;
 pub mod device_kind;
+pub mod energy;
 pub mod gpu_signs;
 pub mod host;
 pub mod launch;

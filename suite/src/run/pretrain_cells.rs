@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::allocator::release_freed_memory;
+use crate::cluster::energy::{Energy, EnergyMeter};
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::console::say;
@@ -95,11 +96,15 @@ fn train_one(context: &RunContext, run: &EncoderRun, label: String, worker: &Wor
     if let Some(encoder) = &context.prepared.initial_encoder {
         encoder.initialise(&mut network).map_err(Failure::run)?;
     }
+    // groups share nodes, whose counters do not tell them apart
+    let has_nodes_alone = worker.ranks.size() == context.worker.ranks.size();
+    let meter = has_nodes_alone.then(|| EnergyMeter::start(worker.ranks));
     let (end, written) = match train(&mut network, &job) {
-        Ok(training) if worker.leads() => {
-            (TrainingEnd::Finished, write_finished(context, run, &job, training))
+        Ok(training) => {
+            let energy = meter.map(|meter| meter.energy(worker.ranks)).filter(|_| !training.resumed);
+            let write = || write_finished(context, run, &job, training, energy);
+            (TrainingEnd::Finished, if worker.leads() { write() } else { Ok(()) })
         }
-        Ok(_) => (TrainingEnd::Finished, Ok(())),
         Err(TrainingStop::Failed(failure)) => return Err(failure),
         Err(TrainingStop::Diverged(divergence)) if worker.leads() => {
             (TrainingEnd::Diverged, write_diverged(context, &job, &divergence))
@@ -116,12 +121,15 @@ fn write_finished(
     run: &EncoderRun,
     job: &TrainingJob,
     FinishedTraining { state, resumed }: FinishedTraining,
+    energy: Option<Energy>,
 ) -> Result<()> {
     let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
     let views = 2.0 * (state.step * context.suite().train.batch as u64) as f64;
     let rate = views / state.seconds;
+    let measured = energy.as_ref().filter(|energy| energy.is_measured());
+    let spent = measured.map(|energy| format!(", {}", energy.text(views))).unwrap_or_default();
     say(&format!(
-        "{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}",
+        "{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}{spent}",
         job.label, state.step, state.seconds
     ));
     let cell = Cell {
@@ -140,11 +148,15 @@ fn write_finished(
         external: false,
         encoder: None,
         resampled: Vec::new(),
+        energy,
         xray: None,
     };
     context.folder.write_cell(&cell)?;
     context.folder.clear_failed(&job.cell)?;
-    let line = json!({"cell": cell.id, "steps": cell.step, "seconds": cell.seconds, "views_per_s": rate, "loss": loss});
+    let line = json!({
+        "cell": cell.id, "steps": cell.step, "seconds": cell.seconds, "views_per_s": rate, "loss": loss,
+        "energy": cell.energy,
+    });
     context.folder.log(&line)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::energy::Energy;
 use crate::registry::TaskFamily;
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{Metric, ResampledMetric};
@@ -89,6 +90,9 @@ pub struct Cell {
     /// Draws of a bootstrap over test objects, of encoders that were pretrained elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resampled: Vec<ResampledMetric>,
+    /// Energy of the nodes during a training that was not interrupted and shared them with no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
     /// What every layer holds, if the cell is an X-ray.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xray: Option<Xray>,
