@@ -67,6 +67,14 @@ fn four_gpus_have_the_losses_of_four_ranks_on_the_cpu() {
     same_losses(&finished(4, &large("large-4")), &run, TRAINING, 3);
 }
 
+/// Two nodes that NCCL does not connect.
+struct Nodes {
+    name: &'static str,
+    order: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    note: Option<&'static str>,
+}
+
 /// The gradient goes over NCCL within each node and over MPI between them, whichever ranks a node has.
 #[test]
 fn nodes_that_nccl_does_not_connect_have_the_losses_of_the_cpu() {
@@ -75,15 +83,22 @@ fn nodes_that_nccl_does_not_connect_have_the_losses_of_the_cpu() {
     }
     let folder = folder();
     let cpu = finished(4, &small("small-4"));
-    let refuses = [("EQR_FALSE_NCCL_APART", "error")];
-    let hangs = [("EQR_FALSE_NCCL_APART", "hang"), ("EQR_WATCHDOG_SECONDS", "5")];
-    let asked = [("EQR_NCCL_SCOPE", "node")];
-    let cases: [(&str, &str, &[(&str, &str)], Option<&str>); 3] = [
-        ("refuses", "slot", &refuses, Some("(rank 0: ncclCommInitRank: unhandled system error): gradients")),
-        ("hangs", "node", &hangs, Some("(4 ranks did not all join within 5s): gradients are summed by NCCL")),
-        ("asked", "node", &asked, None),
+    let cases = [
+        Nodes {
+            name: "refuses",
+            order: "slot",
+            variables: &[("EQR_FALSE_NCCL_APART", "error")],
+            note: Some("(rank 0: ncclCommInitRank: unhandled system error): gradients are summed by NCCL"),
+        },
+        Nodes {
+            name: "hangs",
+            order: "node",
+            variables: &[("EQR_FALSE_NCCL_APART", "hang"), ("EQR_WATCHDOG_SECONDS", "5")],
+            note: Some("(4 ranks did not all join within 5s): gradients are summed by NCCL"),
+        },
+        Nodes { name: "asked", order: "node", variables: &[("EQR_NCCL_SCOPE", "node")], note: None },
     ];
-    for (name, order, variables, note) in cases {
+    for Nodes { name, order, variables, note } in cases {
         let run = on_two_nodes(folder.path(), order, variables, &small(name));
         succeeded(&run);
         let text = stderr(&run);
