@@ -45,8 +45,8 @@ impl Accelerator {
             0 => Ok(Device::Cpu),
             gpus if ranks > gpus => Err(anyhow!(
                 "{ranks} ranks on {} and {gpus} GPU(s): two ranks do not share one\n\
-                 hint: one rank per GPU (`mpirun --map-by ppr:{gpus}:node`, `srun --ntasks-per-node={gpus}`), \
-                 or `--device cpu`",
+                 hint: one rank per GPU (`mpirun --map-by ppr:{gpus}:node`, \
+                 `srun --ntasks-per-node={gpus}`), or `--device cpu`",
                 host()
             )),
             _ => Ok(Device::Cuda(rank)),

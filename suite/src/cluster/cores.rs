@@ -90,9 +90,10 @@ impl LaunchCores {
             (ranks > cores).then(|| {
                 let host = &first.host;
                 format!(
-                    "note: {ranks} ranks on {host} share {cores} core(s): they take turns, and each waits for all\n\
-                     hint: at most {cores} rank(s) there; if the machine has more cores, the launcher hides them \
-                     (`mpirun --bind-to none`, `srun --cpus-per-task`)"
+                    "note: {ranks} ranks on {host} share {cores} core(s): they take turns, and each waits \
+                     for all\n\
+                     hint: at most {cores} rank(s) there; if the machine has more cores, the launcher hides \
+                     them (`mpirun --bind-to none`, `srun --cpus-per-task`)"
                 )
             })
         })

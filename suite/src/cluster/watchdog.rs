@@ -5,9 +5,9 @@
 //! things several times a second:
 //! - whether the process of the next rank on this node is stopped by a signal, at any time;
 //! - whether a call that a device makes to other ranks has failed, at any time;
-//! - during trainings, and while the ranks are set up: how long this rank, or its device, has been waiting for
-//!   the others. This finds ranks on other nodes, and ranks that are swapped out or hang in a driver. At other
-//!   times a long wait is normal, because ranks do different work.
+//! - during trainings, and while the ranks are set up: how long this rank, or its device, has been waiting
+//!   for the others. This finds ranks on other nodes, and ranks that are swapped out or hang in a driver. At
+//!   other times a long wait is normal, because ranks do different work.
 //!
 //! Times are counted in checks, not by the clock, because a job that was suspended as a whole and then
 //! continued has not waited. `patience` sets how long each may last.

@@ -112,9 +112,9 @@ fn slowest(ranks: &dyn Collective, seconds: f64) -> f64 {
     all.max().double_value(&[])
 }
 
-/// The interconnect of the ranks, measured with tensors on their devices: between nodes by sums over all ranks,
-/// within them by sums over the ranks of each node, all nodes at once. Where the ranks of each node are one, or
-/// all ranks are on one node, there is one kind of link.
+/// The interconnect of the ranks, measured with tensors on their devices: between nodes by sums over all
+/// ranks, within them by sums over the ranks of each node, all nodes at once. Where all ranks are on one node,
+/// or a node has one rank, there is one kind of link.
 fn measure(worker: &Worker, bytes: f64) -> Result<Interconnect> {
     let ranks = worker.ranks;
     let place = ranks.place_on_node();
@@ -141,8 +141,8 @@ struct Link {
     latency: f64,
 }
 
-/// The link between the ranks of `group`, one of the groups of `all`, which measure at once. Its speed is that
-/// at which a ring would have summed `bytes`. The latency comes from the time to sum one number.
+/// The link between the ranks of `group`, one of the groups of `all`, which measure at once. Its speed is
+/// that at which a ring would have summed `bytes`. The latency comes from the time to sum one number.
 fn measure_link(all: &dyn Collective, group: &Worker, bytes: f64) -> Link {
     let timed = |bytes: f64| {
         let length = bytes / Kind::Float.elt_size_in_bytes() as f64;

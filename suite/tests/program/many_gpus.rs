@@ -49,10 +49,9 @@ fn on_two_nodes(folder: &Path, order: &str, variables: &[(&str, &str)], args: &[
     output(command.envs(variables.iter().copied()))
 }
 
-/// The run of [`large`] on four ranks without GPUs.
-fn run_on_the_cpu() -> &'static Path {
-    static RUN: LazyLock<PathBuf> = LazyLock::new(|| finished(4, &large("large-4")));
-    &RUN
+/// Three steps of the tiny network.
+fn small(name: &str) -> Vec<&str> {
+    run_args(name, &["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=1"])
 }
 
 #[test]
@@ -65,7 +64,15 @@ fn four_gpus_have_the_losses_of_four_ranks_on_the_cpu() {
     succeeded(&output(with_nccl(on_gpus(&mut command)).env("EQR_FALSE_GPUS", "4")));
     let run = folder.path().join("run");
     assert!(transport(&run).starts_with("NCCL 2.27.3; "), "{}", transport(&run));
-    same_losses(run_on_the_cpu(), &run, TRAINING, 3);
+    same_losses(&finished(4, &large("large-4")), &run, TRAINING, 3);
+}
+
+/// Two nodes that NCCL does not connect.
+struct Nodes {
+    name: &'static str,
+    order: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+    note: Option<&'static str>,
 }
 
 /// The gradient goes over NCCL within each node and over MPI between them, whichever ranks a node has.
@@ -75,16 +82,24 @@ fn nodes_that_nccl_does_not_connect_have_the_losses_of_the_cpu() {
         return;
     }
     let folder = folder();
-    let refuses = [("EQR_FALSE_NCCL_APART", "error")];
-    let hangs = [("EQR_FALSE_NCCL_APART", "hang"), ("EQR_WATCHDOG_SECONDS", "5")];
-    let asked = [("EQR_NCCL_SCOPE", "node")];
-    let cases: [(&str, &str, &[(&str, &str)], Option<&str>); 3] = [
-        ("refuses", "slot", &refuses, Some("(rank 0: ncclCommInitRank: unhandled system error): gradients")),
-        ("hangs", "node", &hangs, Some("(4 ranks did not all join within 5s): gradients are summed by NCCL")),
-        ("asked", "node", &asked, None),
+    let cpu = finished(4, &small("small-4"));
+    let cases = [
+        Nodes {
+            name: "refuses",
+            order: "slot",
+            variables: &[("EQR_FALSE_NCCL_APART", "error")],
+            note: Some("(rank 0: ncclCommInitRank: unhandled system error): gradients are summed by NCCL"),
+        },
+        Nodes {
+            name: "hangs",
+            order: "node",
+            variables: &[("EQR_FALSE_NCCL_APART", "hang"), ("EQR_WATCHDOG_SECONDS", "5")],
+            note: Some("(4 ranks did not all join within 5s): gradients are summed by NCCL"),
+        },
+        Nodes { name: "asked", order: "node", variables: &[("EQR_NCCL_SCOPE", "node")], note: None },
     ];
-    for (name, order, variables, note) in cases {
-        let run = on_two_nodes(folder.path(), order, variables, &large(name));
+    for Nodes { name, order, variables, note } in cases {
+        let run = on_two_nodes(folder.path(), order, variables, &small(name));
         succeeded(&run);
         let text = stderr(&run);
         assert_eq!(
@@ -99,7 +114,7 @@ fn nodes_that_nccl_does_not_connect_have_the_losses_of_the_cpu() {
         let run = folder.path().join(name);
         let way = transport(&run);
         assert!(way.starts_with("NCCL 2.27.3 within nodes, MPI between 2; "), "{way}");
-        same_losses(run_on_the_cpu(), &run, TRAINING, 3);
+        same_losses(&cpu, &run, TRAINING, 3);
     }
 }
 
@@ -109,8 +124,7 @@ fn nodes_that_nccl_connects_are_one_communicator() {
         return;
     }
     let folder = folder();
-    let args = ["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=1"];
-    succeeded(&on_two_nodes(folder.path(), "slot", &[], &run_args("run", &args)));
+    succeeded(&on_two_nodes(folder.path(), "slot", &[], &small("run")));
     let way = transport(&folder.path().join("run"));
     assert!(way.starts_with("NCCL 2.27.3; "), "{way}");
 }
