@@ -17,7 +17,7 @@ export MPIFLAGS
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features --features onnx)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench install uninstall bundle test test-full test-cuda-libs test-slurm lint clean
+.PHONY: help setup build bench install uninstall bundle test test-full test-false-gpu test-cuda-libs test-slurm lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -54,8 +54,11 @@ test: lint ## set up, lint, all tests (what CI runs)
 	cargo test --release --workspace $(FEATURES)
 
 test-full: export EQR_TEST_FULL = 1
-test-full: test ## all tests, with long trainings, and the fuzz targets
+test-full: test test-false-gpu ## all tests, with long trainings and on the false GPU, and the fuzz targets
 	scripts/fuzz.sh
+
+test-false-gpu: setup ## the tests of models and probes on the false GPU
+	@scripts/test-false-gpu.sh
 
 test-cuda-libs: export EQR_TEST_CUDA_PYTHON = $(PYTHON)
 test-cuda-libs: build ## the real CUDA half of libtorch and NCCL, from the torch of PYTHON (python3), without a GPU

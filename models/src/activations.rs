@@ -27,10 +27,13 @@ mod tests {
 
     #[test]
     fn runs_cover_the_pairs() {
-        let runs = |micro_batch, local| Activations { micro_batch, recompute: false }.runs(local);
-        assert_eq!(runs(None, 7), [0..7]);
-        assert_eq!(runs(Some(3), 7), [0..3, 3..6, 6..7]);
-        assert_eq!(runs(Some(9), 7), [0..7]);
-        assert_eq!(runs(Some(3), 0), [0..0]);
+        let runs = |micro_batch, local| {
+            let runs = Activations { micro_batch, recompute: false }.runs(local);
+            runs.into_iter().map(|run| (run.start, run.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(runs(None, 7), [(0, 7)]);
+        assert_eq!(runs(Some(3), 7), [(0, 3), (3, 6), (6, 7)]);
+        assert_eq!(runs(Some(9), 7), [(0, 7)]);
+        assert_eq!(runs(Some(3), 0), [(0, 0)]);
     }
 }

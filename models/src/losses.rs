@@ -32,11 +32,12 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_device::test_tensor;
 
     /// Four points in two dimensions, worked out by hand.
     #[test]
     fn variance_and_covariance_of_a_small_batch() {
-        let x = Tensor::from_slice(&[0.1, 0.0, -0.1, 0.2, 0.3, 0.0, -0.3, -0.2]).view([4, 2]);
+        let x = test_tensor(&[0.1, 0.0, -0.1, 0.2, 0.3, 0.0, -0.3, -0.2]).view([4, 2]);
         let (va, vb) = (0.2 / 3.0, 0.08 / 3.0);
         let expected = ((1.0 - (va + 1e-4f64).sqrt()) + (1.0 - (vb + 1e-4f64).sqrt())) / 2.0;
         assert!((f64::try_from(variance(&x)).unwrap() - expected).abs() < 1e-12);

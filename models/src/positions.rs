@@ -83,14 +83,15 @@ pub fn resized_map(positions: &Tensor, grid: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use crate::test_device::{test_device, test_tensor};
 
     #[test]
     fn positions_are_made_once_for_each_kind() {
         let map = SineCosineMap::new(3, 8);
-        let [float, double] = [Kind::Float, Kind::Double].map(|kind| Tensor::zeros([1], (kind, Device::Cpu)));
+        let [float, double] =
+            [Kind::Float, Kind::Double].map(|kind| Tensor::zeros([1], (kind, test_device())));
         let made = map.like(&double);
-        assert_eq!(made, Tensor::from_slice(&sine_cosine(3, 8)).view([1, 9, 8]));
+        assert_eq!(made, test_tensor(&sine_cosine(3, 8)).view([1, 9, 8]));
         assert_eq!(map.like(&float), made.to_kind(Kind::Float));
         assert_eq!(map.like(&double).data_ptr(), made.data_ptr());
         assert_eq!(map.made.borrow().len(), 2);
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn another_grid_keeps_the_class_token_and_a_constant_map() {
-        let positions = (Tensor::arange(17 * 6, (Kind::Float, Device::Cpu)) * 0.37).sin().view([1, 17, 6]);
+        let positions = (Tensor::arange(17 * 6, (Kind::Float, test_device())) * 0.37).sin().view([1, 17, 6]);
         let _ = positions.narrow(1, 1, 16).fill_(0.75);
         for grid in [1, 2, 3, 7, 14] {
             let resized = resized(&positions, grid, 6);
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_same_grid_and_other_tensors_are_left_alone() {
-        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, test_device()));
         for shape in
             [&[1, 10, 4][..], &[17, 4], &[2, 17, 4], &[1, 16, 4], &[1, 1, 4], &[1, 0, 4], &[1, 17, 5]]
         {

@@ -79,19 +79,20 @@ unsafe extern "C" {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind, Tensor};
+    use crate::test_device::{test_device, test_tensor};
+    use tch::{Kind, Tensor};
 
     use super::{Graph, Output, vector_jacobian};
 
     fn leaf(values: &[f64]) -> Tensor {
-        Tensor::from_slice(values).set_requires_grad(true)
+        test_tensor(values).set_requires_grad(true)
     }
 
     /// (a^2, 3 a) with weights w and 1: the gradient with respect to a is 2 a w + 3.
     #[test]
     fn products_add_up_over_the_outputs() {
         let (a, unused) = (leaf(&[1.0, -2.0]), leaf(&[5.0]));
-        let weights = Tensor::from_slice(&[0.5, 4.0]);
+        let weights = test_tensor(&[0.5, 4.0]);
         let outputs =
             [Output { value: &a * &a, gradient: weights }, Output::number((&a * 3.0).sum(Kind::Double))];
         let inputs = [a, unused];
@@ -106,7 +107,7 @@ mod tests {
     #[should_panic(expected = "got [3] but expected shape compatible with [2]")]
     fn weights_of_another_shape_are_refused_in_words() {
         let a = leaf(&[1.0, 2.0]);
-        let weights = Tensor::ones([3], (Kind::Double, Device::Cpu));
+        let weights = Tensor::ones([3], (Kind::Double, test_device()));
         vector_jacobian(&[Output { value: &a * 2.0, gradient: weights }], &[a], Graph::Freed);
     }
 }

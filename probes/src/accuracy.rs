@@ -86,12 +86,13 @@ fn list(classes: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// By hand: 2 of 3 samples are correct in class 0, 0 of 1 in class 1, and 1 of 1 in class 2.
     #[test]
     fn accuracies_by_hand() {
-        let labels = Tensor::from_slice(&[0i64, 0, 0, 1, 2]);
-        let predicted = Tensor::from_slice(&[0i64, 0, 2, 2, 2]);
+        let labels = test_tensor(&[0i64, 0, 0, 1, 2]);
+        let predicted = test_tensor(&[0i64, 0, 2, 2, 2]);
         let found = Accuracy::new(&predicted, &labels, 3);
         assert_eq!(found.top1, 3.0 / 5.0);
         assert!((found.mean_per_class - (2.0 / 3.0 + 0.0 + 1.0) / 3.0).abs() < 1e-15);
@@ -105,13 +106,13 @@ mod tests {
     /// Class 2 has no sample: it is left out of the mean per class.
     #[test]
     fn the_statistics_are_the_accuracies() {
-        let labels = Tensor::from_slice(&[0i64, 0, 0, 1, 3, 3]);
-        let predicted = Tensor::from_slice(&[0i64, 0, 1, 1, 3, 2]);
+        let labels = test_tensor(&[0i64, 0, 0, 1, 3, 3]);
+        let predicted = test_tensor(&[0i64, 0, 1, 1, 3, 2]);
         let expected = Accuracy::new(&predicted, &labels, 4);
         let (top1, mean_per_class) = accuracy_statistics(&predicted, &labels, 4);
         assert_eq!(top1.value(), Some(expected.top1));
         assert!((mean_per_class.unwrap().value().unwrap() - expected.mean_per_class).abs() < 1e-12);
-        let many = Tensor::zeros([20_000], (Kind::Int64, Device::Cpu));
+        let many = Tensor::zeros([20_000], (Kind::Int64, test_device()));
         assert!(accuracy_statistics(&many, &many, 1000).1.is_none());
     }
 }

@@ -311,6 +311,7 @@ fn predictions(network: &Network, pairs: &TokenPairs, scaler: &TargetScaler) -> 
 
 #[cfg(test)]
 mod tests {
+    use eqr_models::test_device::test_device;
     use std::rc::Rc;
     use std::time::Instant;
 
@@ -319,7 +320,7 @@ mod tests {
 
     fn noise(size: &[i64], frequency: f64) -> Tensor {
         let count: i64 = size.iter().product();
-        let wave = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency).sin() * 43_758.545_3;
+        let wave = (Tensor::arange(count, (Kind::Double, test_device())) * frequency).sin() * 43_758.545_3;
         let unit: Tensor = &wave - wave.floor();
         (unit * 2.0 - 1.0).to_kind(Kind::Float).view(size)
     }
@@ -333,7 +334,7 @@ mod tests {
     fn gradients_are_those_of_finite_differences() {
         let (first, second) = (tokens(), tokens().flip([0]));
         let scaler = Scaler::fit(&first.flatten(0, 1));
-        let mut network = Network::new(3, Shape { width: 24, hidden: 5, outputs: 2 }, &scaler, Device::Cpu);
+        let mut network = Network::new(3, Shape { width: 24, hidden: 5, outputs: 2 }, &scaler, test_device());
         let _ = network.parameters.flat.g_mul_scalar_(2.0);
         let target = noise(&[6, 2], 5.3);
         let gradient = network.gradient(&[first.copy(), second.copy()], &target);
@@ -365,7 +366,7 @@ mod tests {
         let target = (&value * &flag).sum_dim_intlist([1i64].as_slice(), false, None); // (N, 1)
         let rest = noise(&[pairs, places, 2], frequency + 2.0);
         let tokens = Tensor::cat(&[flag * 3.0, value, rest], 2);
-        let rows = Tensor::arange(pairs, (Kind::Int64, Device::Cpu));
+        let rows = Tensor::arange(pairs, (Kind::Int64, test_device()));
         let (first, second_rows) = (noise(&[pairs, places, 4], frequency + 3.0), rows.copy());
         (TokenPairs { first, second: tokens, first_rows: rows, second_rows }, target)
     }
@@ -406,7 +407,7 @@ mod tests {
         let seen = drawn.clone();
         let draw: PairDraw = Rc::new(move |epoch| {
             seen.borrow_mut().push(epoch);
-            let rows = Tensor::arange(400, (Kind::Int64, Device::Cpu)).roll([epoch as i64], [0]);
+            let rows = Tensor::arange(400, (Kind::Int64, test_device())).roll([epoch as i64], [0]);
             EpochPairs { first: rows.copy(), second: rows, parameters: noise(&[400, 1], 3.3) }
         });
         let target: TargetOfPairs = Rc::new(|parameters, _| parameters.copy());
@@ -424,7 +425,7 @@ mod tests {
     fn the_time_of_a_step_is_that_of_training() {
         let config = ProbeConfig { hidden: 64, epochs: 12, batch: 64, lr: 1e-3 };
         let pairs = |count: i64| {
-            let rows = Tensor::arange(count, (Kind::Int64, Device::Cpu));
+            let rows = Tensor::arange(count, (Kind::Int64, test_device()));
             let images = noise(&[count, 50, 96], 12.9898).to_kind(Kind::Half);
             let (first, second) = (images.copy(), images);
             TokenPairs { first, second, first_rows: rows.copy(), second_rows: rows }
@@ -437,7 +438,7 @@ mod tests {
         fit(&problem, &[0], &config, &mut |_, _| ends.push(Instant::now())).unwrap();
         let epochs = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64());
         let trained = epochs.fold(f64::INFINITY, f64::min);
-        let steps = (0..12).map(|_| seconds_per_step([50, 96], 1, &config, Device::Cpu));
+        let steps = (0..12).map(|_| seconds_per_step([50, 96], 1, &config, test_device()));
         let measured = steps.fold(f64::INFINITY, f64::min);
         assert!((trained / 3.0..trained * 3.0).contains(&measured), "{measured} {trained}");
     }

@@ -72,10 +72,11 @@ fn heads(width: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     fn noise(size: &[i64], frequency: f64) -> Tensor {
         let count: i64 = size.iter().product();
-        let wave = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency).sin() * 43_758.545_3;
+        let wave = (Tensor::arange(count, (Kind::Double, test_device())) * frequency).sin() * 43_758.545_3;
         let unit: Tensor = &wave - wave.floor();
         (unit * 2.0 - 1.0).to_kind(Kind::Float).view(size)
     }
@@ -94,7 +95,7 @@ mod tests {
 
     /// A pooling whose weights are `factor` times those drawn.
     fn pooling(tokens: &Tensor, factor: f64) -> Pooling {
-        let drawn = Pooling::draw(3, 0, tokens.size()[2], Device::Cpu).map(|weight| weight * factor);
+        let drawn = Pooling::draw(3, 0, tokens.size()[2], test_device()).map(|weight| weight * factor);
         Pooling::new(drawn, &Scaler::fit(&tokens.flatten(0, 1)))
     }
 

@@ -286,6 +286,7 @@ impl Classifier {
 
 #[cfg(test)]
 mod tests {
+    use eqr_models::test_device::test_device;
     use std::cell::RefCell;
 
     use eqr_models::Solo;
@@ -300,7 +301,7 @@ mod tests {
 
     fn noise(size: &[i64], frequency: f64) -> Tensor {
         let count: i64 = size.iter().product();
-        let wave = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency).sin() * 43_758.545_3;
+        let wave = (Tensor::arange(count, (Kind::Double, test_device())) * frequency).sin() * 43_758.545_3;
         let unit: Tensor = &wave - wave.floor();
         (unit * 2.0 - 1.0).to_kind(Kind::Float).view(size)
     }
@@ -398,7 +399,7 @@ mod tests {
         let split = planted(50, 12.9898);
         let tokens = as_tokens(&split.x, WIDTH);
         let scaler = Scaler::fit(&tokens.flatten(0, 1));
-        let classifier = Classifier::new(3, WIDTH, 5, &scaler, Device::Cpu);
+        let classifier = Classifier::new(3, WIDTH, 5, &scaler, test_device());
         let [weight, bias, _, value, query] = &classifier.parameters.leaves[..] else { unreachable!() };
         let _ = tch::no_grad(|| query.shallow_clone().zero_());
         let mean = tokens.mean_dim([1i64].as_slice(), false, None); // (B, D)
@@ -411,7 +412,7 @@ mod tests {
         let split = planted(20, 12.9898);
         let tokens = as_tokens(&split.x, WIDTH);
         let scaler = Scaler::fit(&tokens.flatten(0, 1));
-        let mut classifier = Classifier::new(3, WIDTH, 2, &scaler, Device::Cpu);
+        let mut classifier = Classifier::new(3, WIDTH, 2, &scaler, test_device());
         let gradient = classifier.gradient(&tokens, &split.y);
         // a step along the gradient changes the loss by its squared length
         let length = gradient.norm().double_value(&[]);

@@ -246,6 +246,7 @@ pub(crate) fn counts(objects: usize, draws: std::ops::Range<usize>) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use eqr_models::test_device::test_tensor;
     use rand::SeedableRng;
     use rand_distr::{Distribution, StandardNormal};
     use rand_pcg::Pcg64Mcg;
@@ -259,7 +260,7 @@ mod tests {
 
     /// `values` row by row, with `columns` columns.
     fn matrix(values: &[f64], columns: i64) -> Tensor {
-        Tensor::from_slice(values).view([-1, columns])
+        test_tensor(values).view([-1, columns])
     }
 
     #[test]
@@ -335,7 +336,7 @@ mod tests {
         let mut rng = Pcg64Mcg::seed_from_u64(3);
         let difficulty: Vec<f64> = (0..500).map(|_| normal(&mut rng).powi(2)).collect();
         let harder: Vec<f64> = difficulty.iter().map(|d| d + 0.1 + 0.02 * normal(&mut rng)).collect();
-        let means = [&harder, &difficulty].map(|values| Statistic::mean(&Tensor::from_slice(values)));
+        let means = [&harder, &difficulty].map(|values| Statistic::mean(&test_tensor(values)));
         let found: Vec<Resampled> =
             resample(&Objects::of_rows(500), &means).into_iter().map(Option::unwrap).collect();
         let (low, high) = found[0].minus(&found[1]).unwrap().interval();

@@ -144,11 +144,12 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_tensor;
 
     const VOID: i64 = 255;
 
     fn map(values: &[u8]) -> Tensor {
-        Tensor::from_slice(values).view([2, -1])
+        test_tensor(values).view([2, -1])
     }
 
     /// By hand, with all edge cases: classes 0 and 1 are confused, class 2 is predicted but not in the ground

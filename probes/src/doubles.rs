@@ -96,12 +96,13 @@ fn projections(scaler: &Scaler, x: &Tensor) -> Vec<[f64; MEANS + SINGLE]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Rows 0 and 3 are the same up to rounding, row 2 differs from them in one feature.
     #[test]
     fn the_same_rows_are_one_row_with_their_mean_target() {
-        let x = Tensor::from_slice(&[1.0, 2.0, 5.0, 7.0, 1.0, 2.5, 1.0, 2.0 + 1e-9]).view([4, 2]);
-        let y = Tensor::from_slice(&[1.0, 2.5, 4.0, 3.0]).view([4, 1]);
+        let x = test_tensor(&[1.0, 2.0, 5.0, 7.0, 1.0, 2.5, 1.0, 2.0 + 1e-9]).view([4, 2]);
+        let y = test_tensor(&[1.0, 2.5, 4.0, 3.0]).view([4, 1]);
         let Distinct { x: merged, y, root } = Doubles::find(&Scaler::fit(&x), &x).merge(&x, &y);
         assert_eq!(merged.size(), [3, 2]);
         let mut rows: Vec<[f64; 2]> = (0..3)
@@ -117,8 +118,8 @@ mod tests {
     /// A collapsed encoder gives one row.
     #[test]
     fn rows_that_are_all_the_same() {
-        let x = Tensor::ones([50, 3], (Kind::Float, Device::Cpu));
-        let y = Tensor::arange(50, (Kind::Double, Device::Cpu)).view([50, 1]);
+        let x = Tensor::ones([50, 3], (Kind::Float, test_device()));
+        let y = Tensor::arange(50, (Kind::Double, test_device())).view([50, 1]);
         let distinct = Doubles::find(&Scaler::fit(&x), &x).merge(&x, &y);
         assert_eq!((distinct.x.size(), distinct.root.double_value(&[0, 0])), (vec![1, 3], 50f64.sqrt()));
     }

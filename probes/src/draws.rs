@@ -34,6 +34,7 @@ pub(crate) fn linear_layer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     #[test]
     fn a_permutation_holds_every_row_once() {
@@ -45,8 +46,8 @@ mod tests {
 
     #[test]
     fn wider_layers_begin_with_the_narrower_ones_draws() {
-        let (narrow, narrow_bias) = linear_layer(7, 2, 16, 1, Device::Cpu);
-        let (wide, wide_bias) = linear_layer(7, 2, 16, 4, Device::Cpu);
+        let (narrow, narrow_bias) = linear_layer(7, 2, 16, 1, test_device());
+        let (wide, wide_bias) = linear_layer(7, 2, 16, 4, test_device());
         assert!(wide.narrow(0, 0, 1).equal(&narrow));
         assert!(wide_bias.narrow(0, 0, 1).equal(&narrow_bias));
         assert!(wide.abs().max().double_value(&[]) <= 0.25);

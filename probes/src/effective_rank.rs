@@ -25,19 +25,20 @@ pub fn effective_rank(y: &Tensor) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     #[test]
     fn effective_rank_counts_directions() {
         // rows ±e_i: d directions with equal singular values
         for d in [1, 3, 8] {
-            let eye = Tensor::eye(d, (Kind::Float, Device::Cpu));
+            let eye = Tensor::eye(d, (Kind::Float, test_device()));
             let y = Tensor::cat(&[&eye, &-&eye], 0);
             assert!((effective_rank(&y) - d as f64).abs() < 1e-6, "{d}");
         }
         // singular values 3 and 1: entropy of (3/4, 1/4), written out
-        let y = Tensor::from_slice(&[3.0f32, 0.0, -3.0, 0.0, 0.0, 1.0, 0.0, -1.0]).view([4, 2]);
+        let y = test_tensor(&[3.0f32, 0.0, -3.0, 0.0, 0.0, 1.0, 0.0, -1.0]).view([4, 2]);
         let expected = (-(0.75f64 * 0.75f64.ln() + 0.25 * 0.25f64.ln())).exp();
         assert!((effective_rank(&(y + 5.0)) - expected).abs() < 1e-6);
-        assert_eq!(effective_rank(&Tensor::ones([6, 4], (Kind::Float, Device::Cpu))), 0.0);
+        assert_eq!(effective_rank(&Tensor::ones([6, 4], (Kind::Float, test_device()))), 0.0);
     }
 }

@@ -37,11 +37,12 @@ fn one_after_the_other(tensors: &[Tensor]) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_tensor;
 
     /// The loss sum(w^2) + 3 b has the gradients 2 w and 3.
     #[test]
     fn leaves_follow_the_buffer_and_gradients_lie_like_it() {
-        let drawn = [Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0]).view([2, 2]), Tensor::from_slice(&[5f32])];
+        let drawn = [test_tensor(&[1f32, 2.0, 3.0, 4.0]).view([2, 2]), test_tensor(&[5f32])];
         let mut parameters = FlatParameters::new(&drawn);
         let _ = tch::no_grad(|| parameters.flat.g_mul_scalar_(10.0));
         assert_eq!(Vec::<f32>::try_from(parameters.leaves[0].view(-1)).unwrap(), [10.0, 20.0, 30.0, 40.0]);

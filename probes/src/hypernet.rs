@@ -87,25 +87,26 @@ fn normalised(map: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     #[test]
     fn maps_of_any_size_become_a_quarter() {
         let maps = [(8, 6, 5), (4, 3, 3)]
-            .map(|(channels, h, w)| Tensor::ones([2, channels, h, w], tch::kind::FLOAT_CPU));
-        let head = HyperNet::new(&[8, 4], 16, 7, 0, Device::Cpu);
+            .map(|(channels, h, w)| Tensor::ones([2, channels, h, w], (tch::Kind::Float, test_device())));
+        let head = HyperNet::new(&[8, 4], 16, 7, 0, test_device());
         assert_eq!(head.forward(&maps, (50, 40)).size(), [2, 7, 13, 10]);
         // 5 x 5 for each map, 3 x 3 for both together, 1 x 1
         let weights = 25 * (8 + 4) * 16 + 16 * 2 + 9 * 32 * 16 + 16 + 16 * 7 + 7;
         let parameters = head.store().trainable_variables();
         assert_eq!(parameters.iter().map(|t| t.numel()).sum::<usize>(), weights);
-        let again = HyperNet::new(&[8, 4], 16, 7, 0, Device::Cpu).store().variables();
+        let again = HyperNet::new(&[8, 4], 16, 7, 0, test_device()).store().variables();
         assert!(head.store().variables().iter().all(|(name, t)| again[name].equal(t)));
     }
 
     #[test]
     fn the_scale_of_a_map_does_not_matter() {
-        let map = Tensor::arange(2 * 6 * 3 * 3, (Kind::Float, Device::Cpu)).sin().view([2, 6, 3, 3]);
-        let head = HyperNet::new(&[6], 8, 3, 1, Device::Cpu);
+        let map = Tensor::arange(2 * 6 * 3 * 3, (Kind::Float, test_device())).sin().view([2, 6, 3, 3]);
+        let head = HyperNet::new(&[6], 8, 3, 1, test_device());
         let (a, b) = (head.forward(&[map.copy()], (12, 12)), head.forward(&[map * 50.0 + 3.0], (12, 12)));
         assert!((a - b).abs().max().double_value(&[]) < 1e-4);
     }

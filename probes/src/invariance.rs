@@ -50,14 +50,14 @@ impl Invariance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// By hand: the angle between the views is 0 degrees for image 1 and 60 degrees for image 2. Across
     /// images the angles are 90 and 90 - 60 degrees.
     #[test]
     fn invariance_by_hand() {
-        let first = Tensor::from_slice(&[2.0f32, 0.0, 0.0, 5.0]).view([2, 2]);
-        let second = Tensor::from_slice(&[1.0f32, 0.0, 0.75f32.sqrt(), 0.5]).view([2, 2]);
+        let first = test_tensor(&[2.0f32, 0.0, 0.0, 5.0]).view([2, 2]);
+        let second = test_tensor(&[1.0f32, 0.0, 0.75f32.sqrt(), 0.5]).view([2, 2]);
         let found = Invariance::from_views(&first, &second).unwrap();
         let (own, others) = ((1.0 + 0.5) / 2.0, (0.0 + 0.75f64.sqrt()) / 2.0);
         assert!((found.own - own).abs() < 1e-6 && (found.others - others).abs() < 1e-6, "{found:?}");
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn collapsed_representations_are_not_called_invariant() {
-        let same = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
+        let same = Tensor::ones([5, 3], (Kind::Float, test_device()));
         let found = Invariance::from_views(&same, &same).unwrap();
         assert!((found.own - 1.0).abs() < 1e-9 && found.share.is_none(), "{found:?}");
         assert!(Invariance::from_views(&same, &same.narrow(0, 0, 4)).is_err());

@@ -33,31 +33,35 @@ pub fn vote(labelled: &Tensor, y: &Tensor, x: &Tensor, classes: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Only the directions of rows matter, not their lengths. There are 25 short rows along one axis and 15
     /// long rows along the other.
     #[test]
     fn the_majority_of_the_nearest_wins() {
         let along = |axis: i64, rows: i64, length: f64| {
-            let t = Tensor::full([rows, 2], 0.01, tch::kind::FLOAT_CPU);
+            let t = Tensor::full([rows, 2], 0.01, (tch::Kind::Float, test_device()));
             let _ = t.narrow(1, axis, 1).fill_(length);
             t
         };
         let labelled = Tensor::cat(&[along(0, 25, 0.5), along(1, 15, 50.0)], 0);
         let y = Tensor::cat(
-            &[Tensor::zeros([25], tch::kind::INT64_CPU), Tensor::ones([15], tch::kind::INT64_CPU)],
+            &[
+                Tensor::zeros([25], (tch::Kind::Int64, test_device())),
+                Tensor::ones([15], (tch::Kind::Int64, test_device())),
+            ],
             0,
         );
-        let x = Tensor::from_slice(&[30.0f32, 1.0, 0.01, 0.3]).view([2, 2]);
+        let x = test_tensor(&[30.0f32, 1.0, 0.01, 0.3]).view([2, 2]);
         assert_eq!(Vec::<i64>::try_from(vote(&labelled, &y, &x, 2)).unwrap(), [0, 1]);
     }
 
     /// There are only two rows with one vote each, so the more similar one wins.
     #[test]
     fn ties_go_to_the_more_similar() {
-        let labelled = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0]).view([2, 2]);
-        let y = Tensor::from_slice(&[2i64, 0]);
-        let x = Tensor::from_slice(&[0.2f32, 0.1, 0.1, 0.2]).view([2, 2]);
+        let labelled = test_tensor(&[1.0f32, 0.0, 0.0, 1.0]).view([2, 2]);
+        let y = test_tensor(&[2i64, 0]);
+        let x = test_tensor(&[0.2f32, 0.1, 0.1, 0.2]).view([2, 2]);
         assert_eq!(Vec::<i64>::try_from(vote(&labelled, &y, &x, 3)).unwrap(), [2, 0]);
     }
 }

@@ -1,5 +1,6 @@
 //! L-BFGS as a state machine. The caller evaluates the objective at a trial point and passes in the result.
-//! This allows many minimisations to run in parallel, with their objectives evaluated together.
+//! This allows many minimisations to run in parallel, with their objectives evaluated together. What they
+//! decide by is read together, too: to read a number is to wait for the device.
 //!
 //! With each value the caller passes a positive diagonal that approximates the diagonal of the Hessian. Its
 //! inverse H, scaled as usual by s'y / y'Hy, replaces the identity in the two-loop recursion (Nocedal and
@@ -17,6 +18,8 @@ const ARMIJO: f64 = 1e-4;
 const ROUNDING: f64 = 1e-6;
 /// Number of consecutive steps that may be rejected before the direction is abandoned.
 const REFUSALS: usize = 12;
+/// Number of products that decide on a trial point.
+pub(crate) const PRODUCTS: usize = 4;
 /// The search ends after this many consecutive iterations whose expected decrease is too small.
 const CALM: usize = 2;
 
@@ -55,6 +58,38 @@ struct Pair {
     s: Tensor,
     y: Tensor,
     inverse: f64,
+}
+
+/// What a search is told of its trial point.
+pub(crate) struct Found {
+    pub value: f64,
+    /// [`Lbfgs::products`], read.
+    pub products: [f64; PRODUCTS],
+    /// (P), float32
+    pub gradient: Tensor,
+    /// (P), float32: approximates the diagonal of the Hessian.
+    pub curvature: Tensor,
+    /// An expected decrease up to this is too small to go on.
+    pub small: f64,
+}
+
+/// Advances searches, and reads the device once for all of them.
+pub(crate) fn advance<'a>(searches: impl Iterator<Item = (&'a mut Lbfgs, Found)>) {
+    let mut turned: Vec<(&mut Lbfgs, f64, Tensor)> = Vec::new();
+    for (search, found) in searches {
+        let small = found.small;
+        if let Some(slope) = search.update(found) {
+            turned.push((search, small, slope));
+        }
+    }
+    if turned.is_empty() {
+        return;
+    }
+    let slopes = Tensor::stack(&turned.iter().map(|(_, _, slope)| slope).collect::<Vec<_>>(), 0);
+    let slopes: Vec<f64> = Vec::try_from(slopes).expect("a row of numbers");
+    for ((search, small, _), slope) in turned.into_iter().zip(slopes) {
+        search.start(slope, small);
+    }
 }
 
 impl Lbfgs {
@@ -99,18 +134,28 @@ impl Lbfgs {
         self.iterations
     }
 
-    /// Advances the search with the value and the gradient (P), float32, at [`Lbfgs::trial`], and with
-    /// `curvature` (P), float32, which approximates the diagonal of the Hessian. An expected decrease up to
-    /// `small` is too small to go on.
-    pub(crate) fn update(&mut self, value: f64, gradient: Tensor, curvature: &Tensor, small: f64) {
+    /// With the gradient (P), float32, at [`Lbfgs::trial`]: the slope along the direction there, and the
+    /// products s'y, s's and y'y for the step s and the change y of the gradient; (4), f64. Zeros before the
+    /// first value.
+    pub(crate) fn products(&self, gradient: &Tensor) -> Tensor {
+        let Some(previous) = &self.gradient else {
+            return Tensor::zeros([PRODUCTS as i64], (Kind::Double, gradient.device()));
+        };
+        let (s, y) = (&self.direction * self.step, gradient - previous);
+        Tensor::stack(&[dot(gradient, &self.direction), dot(&s, &y), dot(&s, &s), dot(&y, &y)], 0)
+    }
+
+    /// Takes what was found at [`Lbfgs::trial`]. Returns the slope along the next direction if there is one,
+    /// for [`Lbfgs::start`].
+    fn update(&mut self, found: Found) -> Option<Tensor> {
+        let Found { value, products: [slope, product, ss, yy], gradient, curvature, .. } = found;
         let Some(previous) = &self.gradient else {
             (self.value, self.gradient) = (value, Some(gradient));
-            return self.set_direction(curvature, small);
+            return Some(self.turn(&curvature));
         };
         let (s, y) = (&self.direction * self.step, &gradient - previous);
-        let [slope, product, ss, yy] = dots([(&gradient, &self.direction), (&s, &y), (&s, &s), (&y, &y)]);
         if !self.acceptable(value, slope) {
-            return self.refuse(value, curvature, small);
+            return self.refuse(value, &curvature);
         }
         if product > 1e-10 * (ss * yy).sqrt() {
             if self.pairs.len() == MEMORY {
@@ -121,7 +166,7 @@ impl Lbfgs {
         self.point = self.trial();
         (self.value, self.gradient) = (value, Some(gradient));
         self.iterations += 1;
-        self.set_direction(curvature, small);
+        Some(self.turn(&curvature))
     }
 
     /// Whether the trial step is good enough; `slope` is that along the direction at its end.
@@ -132,27 +177,28 @@ impl Lbfgs {
     }
 
     /// Shortens the step to the minimum of the parabola through both values and the slope, limited to between
-    /// a tenth and a half of the step.
-    fn refuse(&mut self, value: f64, curvature: &Tensor, small: f64) {
+    /// a tenth and a half of the step. After too many refusals, turns into the direction of the gradient and
+    /// returns the slope along it.
+    fn refuse(&mut self, value: f64, curvature: &Tensor) -> Option<Tensor> {
         self.refusals += 1;
         if self.refusals > REFUSALS {
             if self.pairs.is_empty() {
                 self.state = State::Stalled;
-            } else {
-                self.pairs.clear();
-                self.set_direction(curvature, small);
+                return None;
             }
-            return;
+            self.pairs.clear();
+            return Some(self.turn(curvature));
         }
         let bend = value - self.value - self.step * self.slope;
         let parabola = -self.slope * self.step / (2.0 * bend);
         let factor = if parabola.is_finite() { parabola.clamp(0.1, 0.5) } else { 0.1 };
         self.step *= factor;
+        None
     }
 
-    /// Sets the next direction, -Hg, by the two-loop recursion. Its factors stay on the device, which would
-    /// have to be waited for to read each of them.
-    fn set_direction(&mut self, curvature: &Tensor, small: f64) {
+    /// Sets the next direction, -Hg, by the two-loop recursion, and returns the slope along it. Its factors
+    /// stay on the device, which would have to be waited for to read each of them.
+    fn turn(&mut self, curvature: &Tensor) -> Tensor {
         let gradient = self.gradient.as_ref().expect("set by the first update");
         let mut direction = -gradient;
         let mut shares = Vec::with_capacity(self.pairs.len());
@@ -168,8 +214,14 @@ impl Lbfgs {
         for (Pair { s, y, inverse }, share) in self.pairs.iter().zip(shares.into_iter().rev()) {
             direction += s * (share - dot(y, &direction) * *inverse);
         }
-        [self.slope] = dots([(gradient, &direction)]);
+        let slope = dot(gradient, &direction);
         self.direction = direction;
+        slope
+    }
+
+    /// Starts along the direction, which has this slope.
+    fn start(&mut self, slope: f64, small: f64) {
+        self.slope = slope;
         (self.step, self.refusals) = (1.0, 0);
         self.calm = if -self.slope / 2.0 <= small { self.calm + 1 } else { 0 };
         if self.calm >= CALM || self.slope == 0.0 {
@@ -183,16 +235,10 @@ fn dot(a: &Tensor, b: &Tensor) -> Tensor {
     a.dot(b).to_kind(Kind::Double)
 }
 
-/// Products of vectors, read together.
-fn dots<const N: usize>(vectors: [(&Tensor, &Tensor); N]) -> [f64; N] {
-    let products = Tensor::stack(&vectors.map(|(a, b)| dot(a, b)), 0);
-    Vec::<f64>::try_from(products).expect("a row of numbers").try_into().expect("one for each product")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Runs a search to its end with an objective that returns value and gradient. Returns the search and the
     /// number of evaluations.
@@ -205,7 +251,11 @@ mod tests {
         let mut evaluations = 0;
         while search.state() == State::Searching && evaluations < 2000 {
             let (value, gradient) = objective(&search.trial());
-            search.update(value, gradient.to_kind(Kind::Float), curvature, 1e-9 * value);
+            let gradient = gradient.to_kind(Kind::Float);
+            let products: Vec<f64> = Vec::try_from(search.products(&gradient)).unwrap();
+            let (products, curvature) = (products.try_into().unwrap(), curvature.shallow_clone());
+            let found = Found { value, products, gradient, curvature, small: 1e-9 * value };
+            advance(std::iter::once((&mut search, found)));
             evaluations += 1;
         }
         (search, evaluations)
@@ -215,10 +265,10 @@ mod tests {
     /// and in more steps without it.
     #[test]
     fn finds_the_minimum_of_a_quadratic() {
-        let diagonal = Tensor::arange(30, (Kind::Double, Device::Cpu))
+        let diagonal = Tensor::arange(30, (Kind::Double, test_device()))
             .multiply_scalar(-0.2 * std::f64::consts::LN_10)
             .exp();
-        let minimum = Tensor::arange(30, (Kind::Double, Device::Cpu)).sin();
+        let minimum = Tensor::arange(30, (Kind::Double, test_device())).sin();
         let objective = |x: &Tensor| {
             let off = x - &minimum;
             let gradient = &off * &diagonal;
@@ -241,10 +291,10 @@ mod tests {
             let (x, y) = (p.double_value(&[0]), p.double_value(&[1]));
             let bend = y - x * x;
             let gradient = [-400.0 * x * bend - 2.0 * (1.0 - x), 200.0 * bend];
-            (100.0 * bend * bend + (1.0 - x).powi(2) + 1.0, Tensor::from_slice(&gradient))
+            (100.0 * bend * bend + (1.0 - x).powi(2) + 1.0, test_tensor(&gradient))
         };
-        let start = Tensor::from_slice(&[-1.2, 1.0]);
-        let (search, _) = run(&start, &Tensor::from_slice(&[1.0f32, 1.0]), objective);
+        let start = test_tensor(&[-1.2, 1.0]);
+        let (search, _) = run(&start, &test_tensor(&[1.0f32, 1.0]), objective);
         let off = (search.point() - 1.0).abs().max().double_value(&[]);
         assert!(off < 1e-3, "{:?} {off}", search.state());
     }

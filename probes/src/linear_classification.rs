@@ -251,12 +251,13 @@ fn pick(source: &Tensor, rows: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     /// Compares the gradients of one step with autograd.
     #[test]
     fn gradients_agree_with_autograd() {
-        let x = (Tensor::arange(2 * 7 * 5, (Kind::Float, Device::Cpu)) * 0.8).sin().view([2, 7, 5]);
-        let y = Tensor::arange(14, (Kind::Int64, Device::Cpu)).remainder(3).view([2, 7]);
+        let x = (Tensor::arange(2 * 7 * 5, (Kind::Float, test_device())) * 0.8).sin().view([2, 7, 5]);
+        let y = Tensor::arange(14, (Kind::Int64, test_device())).remainder(3).view([2, 7]);
         let mut heads = Heads::new(&x.get(0), 3, &[1, 2], 1e-3);
         let leaves = [&heads.weight, &heads.bias].map(|t| t.copy().set_requires_grad(true));
         let scores = leaves[1].baddbmm(&x, &leaves[0], 1.0, 1.0);
@@ -273,10 +274,10 @@ mod tests {
     fn an_epoch_visits_every_unit_once_through_one_of_its_views() {
         let data = LabelledFeatures {
             name: "views".into(),
-            train_x: Tensor::zeros([40, 2], (Kind::Float, Device::Cpu)),
-            train_y: Tensor::zeros([40], (Kind::Int64, Device::Cpu)),
-            test_x: Tensor::zeros([1, 2], (Kind::Float, Device::Cpu)),
-            test_y: Tensor::zeros([1], (Kind::Int64, Device::Cpu)),
+            train_x: Tensor::zeros([40, 2], (Kind::Float, test_device())),
+            train_y: Tensor::zeros([40], (Kind::Int64, test_device())),
+            test_x: Tensor::zeros([1, 2], (Kind::Float, test_device())),
+            test_y: Tensor::zeros([1], (Kind::Int64, test_device())),
             views: 4,
             classes: 2,
         };

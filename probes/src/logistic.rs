@@ -27,8 +27,8 @@ use std::ops::Range;
 
 use crate::checks::{check_above_zero, check_classes, check_labels, finite, matrix};
 use crate::error::{Result, TensorRole};
-use crate::lbfgs::{Lbfgs, State};
-use crate::logistic_objective::{Evaluation, Objective};
+use crate::lbfgs::{Found, Lbfgs, PRODUCTS, State, advance};
+use crate::logistic_objective::{Evaluation, Objective, Queued};
 use crate::principal_axes::PrincipalAxes;
 use crate::scaling::rows_in_pieces;
 use tch::{Kind, Tensor};
@@ -285,10 +285,24 @@ impl Fitter {
             }
             let points: Vec<Tensor> = active.iter().map(|&g| searches[g].trial()).collect();
             let fitted: Vec<f64> = active.iter().map(|&g| self.strength(lambdas[g]).fitted).collect();
-            for (&g, found) in active.iter().zip(self.objective.evaluate(&points, &fitted)) {
-                let small = small(&found);
-                searches[g].update(found.value, found.gradient, &found.curvature, small);
-            }
+            let Queued { numbers, gradients } = self.objective.queue(&points, &fitted);
+            let products = active.iter().zip(&gradients).map(|(&g, gradient)| searches[g].products(gradient));
+            // read together, because the device must be waited for
+            let numbers = Tensor::cat(&std::iter::once(numbers).chain(products).collect::<Vec<_>>(), 0);
+            let numbers: Vec<f64> = Vec::try_from(numbers).expect("a row of numbers");
+            let (numbers, products) = numbers.split_at(numbers.len() - PRODUCTS * active.len());
+            let (products, _) = products.as_chunks::<PRODUCTS>();
+            let evaluations = self.objective.evaluations(numbers, &fitted);
+            let found = evaluations.into_iter().zip(gradients).zip(products);
+            let mut found = found.map(|((evaluation, gradient), &products)| Found {
+                value: evaluation.value,
+                products,
+                gradient,
+                small: small(&evaluation),
+                curvature: evaluation.curvature,
+            });
+            let active = searches.iter_mut().enumerate().filter(|(g, _)| active.contains(g));
+            advance(active.map(|(_, search)| (search, found.next().expect("one of each active search"))));
         }
     }
 }

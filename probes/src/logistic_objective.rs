@@ -6,20 +6,32 @@
 use crate::principal_axes::PrincipalAxes;
 use tch::{Kind, Tensor};
 
-/// Number of scores in memory at a time. It is large enough for efficient products, and small enough that the
-/// scores are still in the cache when they are read.
+/// Number of scores in memory at a time on a CPU. It is large enough for efficient products, and small enough
+/// that the scores are still in the cache when they are read.
 const SCORES: i64 = 1 << 21;
+
+/// Number of scores in memory at a time on a GPU, whose caches hold none of them: the two buffers of a piece
+/// take 1 GiB, and few rows are so many that there is a second piece.
+const SCORES_ON_GPU: i64 = 1 << 27;
 
 /// Smallest curvature along an axis, as a fraction of the largest.
 const LEAST_CURVATURE: f64 = 1e-15;
 
-/// Value, gradient and curvature of one objective at a point.
+/// What is computed of objectives at their points. The numbers are not read, because the device must be waited
+/// for.
+pub(crate) struct Queued {
+    /// Cross-entropies, then the sums of `1 - p` of the label, then the squares of the weights times their
+    /// strengths: (3 G), f64
+    pub numbers: Tensor,
+    /// ((D + 1) C), float32, of each objective
+    pub gradients: Vec<Tensor>,
+}
+
+/// Value and curvature of one objective at a point.
 pub(crate) struct Evaluation {
     pub value: f64,
     /// The penalty's part of the value.
     pub penalty: f64,
-    /// ((D + 1) C), float32
-    pub gradient: Tensor,
     /// ((D + 1) C), float32
     pub curvature: Tensor,
 }
@@ -71,46 +83,54 @@ impl Objective {
         self.weight.size()[0] * self.classes
     }
 
-    /// Evaluates the objectives with `lambdas` at `points`, ((D + 1) C) f64 each.
-    pub fn evaluate(&self, points: &[Tensor], lambdas: &[f64]) -> Vec<Evaluation> {
+    /// Computes the objectives with `lambdas` at `points`, ((D + 1) C) f64 each.
+    pub fn queue(&self, points: &[Tensor], lambdas: &[f64]) -> Queued {
         let problems = points.len() as i64;
         let columns: Vec<Tensor> =
             points.iter().map(|p| p.view([-1, self.classes]).to_kind(Kind::Float)).collect();
         let sums = self.sums(&Tensor::cat(&columns, 1), problems);
-        let rows = self.x.size()[0] as f64;
         let points: Vec<Tensor> = points.iter().map(|point| point.view([-1, self.classes])).collect();
         let slopes: Vec<Tensor> =
             points.iter().zip(lambdas).map(|(point, &lambda)| (point * &self.penalised) * lambda).collect();
         let squares = slopes.iter().zip(&points).map(|(slope, point)| (slope * point).sum(Kind::Double));
         let squares = Tensor::stack(&squares.collect::<Vec<_>>(), 0);
-        // read together, because the device must be waited for
-        let numbers = Tensor::cat(&[&sums.loss, &sums.missed, &squares], 0);
-        let numbers: Vec<f64> = Vec::try_from(numbers).expect("a row of numbers");
-        let of_problem = |g: usize| [0, 1, 2].map(|row| numbers[row * points.len() + g]);
-        let evaluation = |(g, slope): (usize, Tensor)| {
+        let gradient = |(g, slope): (usize, Tensor)| {
+            let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
+            (gradient.to_kind(Kind::Double) + slope).to_kind(Kind::Float).reshape([-1])
+        };
+        Queued {
+            numbers: Tensor::cat(&[&sums.loss, &sums.missed, &squares], 0),
+            gradients: slopes.into_iter().enumerate().map(gradient).collect(),
+        }
+    }
+
+    /// The objectives with `lambdas`, of which [`Queued::numbers`] have been read.
+    pub fn evaluations(&self, numbers: &[f64], lambdas: &[f64]) -> Vec<Evaluation> {
+        let rows = self.rows() as f64;
+        let of_problem = |g: usize| [0, 1, 2].map(|row| numbers[row * lambdas.len() + g]);
+        let evaluation = |(g, lambda): (usize, &f64)| {
             let [loss, missed, square] = of_problem(g);
             let penalty = 0.5 * square;
-            let gradient = sums.gradient.narrow(1, g as i64 * self.classes, self.classes);
             // the mean over the classes of p (1 - p), estimated by the mean of `missed` over rows and
             // classes, which is close to it at the start
             let bend = missed.max(1e-6 * rows) / (rows * self.classes as f64);
-            let curvature = &self.weight * bend + &self.penalised * lambdas[g];
+            let curvature = &self.weight * bend + &self.penalised * *lambda;
             // along an axis without variance, almost no penalty is no curvature in float32
             let curvature = curvature.maximum(&(curvature.max() * LEAST_CURVATURE));
             Evaluation {
                 value: loss + penalty,
                 penalty,
-                gradient: (gradient.to_kind(Kind::Double) + slope).to_kind(Kind::Float).reshape([-1]),
                 curvature: curvature.to_kind(Kind::Float).expand([-1, self.classes], false).reshape([-1]),
             }
         };
-        slopes.into_iter().enumerate().map(evaluation).collect()
+        lambdas.iter().enumerate().map(evaluation).collect()
     }
 
     /// Sums over the rows for weights (D + 1, G C).
     fn sums(&self, weights: &Tensor, problems: i64) -> Sums {
         let (rows, width, device) = (self.x.size()[0], problems * self.classes, self.x.device());
-        let piece = (SCORES / width).clamp(1, rows);
+        let scores = if device.is_cuda() { SCORES_ON_GPU } else { SCORES };
+        let piece = (scores / width).clamp(1, rows);
         let gradient = Tensor::zeros([self.x.size()[1], width], (Kind::Float, device));
         let mut loss = Tensor::zeros([problems], (Kind::Double, device));
         let mut missed = Tensor::zeros([problems], (Kind::Double, device));
@@ -153,23 +173,25 @@ struct Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::test_device;
 
     /// Compares the objectives for two strengths at different points with autograd.
     #[test]
     fn values_and_gradients_agree_with_autograd() {
         let wave = |size: &[i64], frequency: f64| {
             let count: i64 = size.iter().product();
-            (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency).sin().view(size)
+            (Tensor::arange(count, (Kind::Double, test_device())) * frequency).sin().view(size)
         };
         let x = wave(&[9, 4], 1.7);
-        let y = Tensor::arange(9, (Kind::Int64, Device::Cpu)).remainder(3);
+        let y = Tensor::arange(9, (Kind::Int64, test_device())).remainder(3);
         let axes = PrincipalAxes::new(&x);
         let objective = Objective::new(&axes, &x, &y, 3);
         let points = [wave(&[15], 0.9), wave(&[15], 2.9)];
         let lambdas = [0.1, 3.0];
-        for ((found, point), lambda) in objective.evaluate(&points, &lambdas).iter().zip(&points).zip(lambdas)
-        {
+        let queued = objective.queue(&points, &lambdas);
+        let numbers: Vec<f64> = Vec::try_from(queued.numbers).unwrap();
+        let found = objective.evaluations(&numbers, &lambdas).into_iter().zip(queued.gradients);
+        for (((found, found_gradient), point), lambda) in found.zip(&points).zip(lambdas) {
             let leaf = point.copy().set_requires_grad(true);
             let (weight, bias) = (leaf.view([5, 3]).narrow(0, 0, 4), leaf.view([5, 3]).get(4));
             let scores = ((&x - &axes.mean) / axes.unit).matmul(&axes.axes).matmul(&weight) + bias;
@@ -177,7 +199,7 @@ mod tests {
             let loss = loss + weight.square().sum(Kind::Double) * (0.5 * lambda);
             let gradient = Tensor::run_backward(&[&loss], &[&leaf], false, false).remove(0);
             assert!((found.value - loss.double_value(&[])).abs() < 1e-5);
-            assert!((&found.gradient - gradient).abs().max().double_value(&[]) < 1e-5);
+            assert!((&found_gradient - gradient).abs().max().double_value(&[]) < 1e-5);
         }
     }
 }

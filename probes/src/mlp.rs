@@ -330,10 +330,12 @@ fn predict(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     fn problem(name: &str, rows: i64, features: i64, outputs: i64) -> Problem {
-        let x =
-            (Tensor::arange(rows * features, (Kind::Float, Device::Cpu)) * 1.7).sin().view([rows, features]);
+        let x = (Tensor::arange(rows * features, (Kind::Float, test_device())) * 1.7)
+            .sin()
+            .view([rows, features]);
         let t = x.narrow(1, 0, outputs).copy();
         Problem {
             name: name.into(),
@@ -368,7 +370,7 @@ mod tests {
 
     #[test]
     fn permuted_keeps_the_rows_and_depends_on_the_seed() {
-        let t = Tensor::arange(40, (Kind::Float, Device::Cpu)).view([20, 2]);
+        let t = Tensor::arange(40, (Kind::Float, test_device())).view([20, 2]);
         let p = permuted(&t, 1, 0);
         assert!(p.equal(&permuted(&t, 1, 0)) && !p.equal(&t));
         assert!(!p.equal(&permuted(&t, 2, 0)) && !p.equal(&permuted(&t, 1, 1)));

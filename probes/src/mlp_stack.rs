@@ -263,13 +263,14 @@ fn through(output: &Tensor, weight: &Tensor, activation: &Tensor, into: &Tensor)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     const SIZES: Sizes = Sizes { input: 5, hidden: 8, output: 3, lr: 1e-2 };
     const ROWS: i64 = 6;
 
     fn pattern(size: &[i64], frequency: f64) -> Tensor {
         let count: i64 = size.iter().product();
-        (Tensor::arange(count, (Kind::Float, Device::Cpu)) * frequency).sin().view(size)
+        (Tensor::arange(count, (Kind::Float, test_device())) * frequency).sin().view(size)
     }
 
     /// Six networks: three problems with 1, 3 and 2 outputs on two feature sets, with two seeds each.
@@ -284,7 +285,7 @@ mod tests {
         let networks = (0..6).map(|g| network(g / 2, g % 2)).collect();
         let features = vec![pattern(&[20, 5], 0.7), pattern(&[20, 5], 1.3)];
         let targets = (0..3).map(|p| pattern(&[20, 3], 0.9 + f64::from(p))).collect();
-        let order = Tensor::from_slice(&[0i64, 5, 19, 2, 7, 11, 3, 4, 18, 0, 1, 9]).view([2, ROWS]);
+        let order = test_tensor(&[0i64, 5, 19, 2, 7, 11, 3, 4, 18, 0, 1, 9]).view([2, ROWS]);
         (networks, Training { features, targets }, order)
     }
 
@@ -297,7 +298,7 @@ mod tests {
     fn by_autograd(stack: &Stack, training: &Training, order: &Tensor) -> Vec<Tensor> {
         let leaves: Vec<Tensor> =
             tensors(&stack.parameters).into_iter().map(|t| t.copy().set_requires_grad(true)).collect();
-        let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
+        let mut loss = Tensor::zeros([], (Kind::Float, test_device()));
         for (g, network) in stack.networks.iter().enumerate() {
             let rows = order.get(network.order as i64);
             let layer =

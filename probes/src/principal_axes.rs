@@ -64,16 +64,16 @@ impl PrincipalAxes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Scores are the same in the axes, and the inverse map restores the weights. Features (5, 3), two
     /// classes.
     #[test]
     fn maps_keep_their_scores_in_the_axes() {
         let wave = |size: [i64; 2]| {
-            (Tensor::arange(size[0] * size[1], (Kind::Double, Device::Cpu)) * 2.3).sin().view(size)
+            (Tensor::arange(size[0] * size[1], (Kind::Double, test_device())) * 2.3).sin().view(size)
         };
-        let x = wave([5, 3]) * Tensor::from_slice(&[10.0, 1.0, 0.1]) + 4.0;
+        let x = wave([5, 3]) * test_tensor(&[10.0, 1.0, 0.1]) + 4.0;
         let axes = PrincipalAxes::new(&x);
         let turned = ((&x - &axes.mean) / axes.unit).matmul(&axes.axes);
         assert!((axes.turned(&x) - &turned).abs().max().double_value(&[]) < 1e-6);

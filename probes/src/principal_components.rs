@@ -54,13 +54,14 @@ impl PrincipalComponents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Rows (30, 6) whose columns have different scales and depend on each other.
     fn features() -> Tensor {
-        let wave = (Tensor::arange(180, (Kind::Double, Device::Cpu)) * 1.7).sin().view([30, 6]);
-        let mixed = wave.matmul(&(Tensor::arange(36, (Kind::Double, Device::Cpu)) * 0.9).cos().view([6, 6]));
-        mixed * Tensor::from_slice(&[3.0, 1.0, 0.5, 2.0, 0.1, 1.5]) + 7.0
+        let wave = (Tensor::arange(180, (Kind::Double, test_device())) * 1.7).sin().view([30, 6]);
+        let mixed =
+            wave.matmul(&(Tensor::arange(36, (Kind::Double, test_device())) * 0.9).cos().view([6, 6]));
+        mixed * test_tensor(&[3.0, 1.0, 0.5, 2.0, 0.1, 1.5]) + 7.0
     }
 
     /// The scores are U S of the singular value decomposition of the centred features, up to the sign.

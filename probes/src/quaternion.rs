@@ -26,12 +26,13 @@ pub fn canonical(q: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_tensor;
 
     #[test]
     fn the_real_part_becomes_positive_and_the_rotation_stays() {
-        let q = Tensor::from_slice(&[0.6f32, 0.0, 0.0, -0.8, 0.0, 0.0, 1.0, 0.0]).view([2, 4]);
+        let q = test_tensor(&[0.6f32, 0.0, 0.0, -0.8, 0.0, 0.0, 1.0, 0.0]).view([2, 4]);
         assert!(are_unit(&q) && !are_unit(&(&q * 1.1)) && !are_unit(&q.narrow(1, 0, 3)));
-        let expected = Tensor::from_slice(&[-0.6f32, 0.0, 0.0, 0.8, 0.0, 0.0, 1.0, 0.0]).view([2, 4]);
+        let expected = test_tensor(&[-0.6f32, 0.0, 0.0, 0.8, 0.0, 0.0, 1.0, 0.0]).view([2, 4]);
         assert!(canonical(&q).allclose(&expected, 1e-7, 0.0, false));
     }
 }

@@ -124,16 +124,15 @@ fn distance(q: &[f64; 4], p: &[f64; 4]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use eqr_models::test_device::{test_device, test_tensor};
 
     /// Three views whose embeddings lie along the axes and whose poses are rotations about z by 0, 90 and 180
     /// degrees. The results are computed by hand.
     #[test]
     fn measures_by_hand() {
-        let candidates = Tensor::eye(3, (Kind::Float, Device::Cpu)).unsqueeze(0) * 7.0;
+        let candidates = Tensor::eye(3, (Kind::Float, test_device())).unsqueeze(0) * 7.0;
         // predictions of view 1 (exact direction), view 2 (ranked after view 0) and view 0 (ranked last)
-        let predictions =
-            Tensor::from_slice(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
+        let predictions = test_tensor(&[0.0f32, 0.1, 0.0, 3.0, 0.0, 1.0, -1.0, 2.0, 1.0]).view([1, 3, 3]);
         let found = ranks(&predictions, &candidates, &[1, 2, 0]).unwrap().remove(0);
         let expected =
             [(1, 1, 1), (2, 2, 0), (0, 3, 1)].map(|(truth, rank, nearest)| Ranking { truth, rank, nearest });
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn collapsed_embeddings_are_last_not_first() {
-        let same = Tensor::ones([1, 4, 3], (Kind::Float, Device::Cpu));
+        let same = Tensor::ones([1, 4, 3], (Kind::Float, test_device()));
         let found = ranks(&same.narrow(1, 0, 1), &same, &[2]).unwrap();
         assert_eq!(found[0][0].rank, 4);
         assert!(ranks(&same, &same, &[0, 1, 2, 4]).is_err());
@@ -164,7 +163,7 @@ mod tests {
     /// Two objects with two views each. The predictions of the second object are swapped.
     #[test]
     fn objects_are_searched_separately() {
-        let candidates = Tensor::eye(2, (Kind::Float, Device::Cpu)).repeat([2, 1, 1]);
+        let candidates = Tensor::eye(2, (Kind::Float, test_device())).repeat([2, 1, 1]);
         let predictions = Tensor::cat(&[candidates.narrow(0, 0, 1), candidates.narrow(0, 1, 1).flip([1])], 0);
         let found = ranks(&predictions, &candidates, &[0, 1]).unwrap();
         let ranks: Vec<Vec<usize>> =

@@ -296,13 +296,14 @@ fn values(t: &Tensor) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_tensor;
 
     /// By hand: the features are -1 and 1, and y = 2 x. Then (G + lambda) w = X'y with G = 2 and X'y = 4, and
     /// every leverage is 1/2 + 1 / (2 + lambda).
     #[test]
     fn both_forms_by_hand() {
-        let x = Tensor::from_slice(&[-1.0, 1.0]).view([2, 1]);
-        let y = Tensor::from_slice(&[-2.0, 2.0]).view([2, 1]);
+        let x = test_tensor(&[-1.0, 1.0]).view([2, 1]);
+        let y = test_tensor(&[-2.0, 2.0]).view([2, 1]);
         let scaler = Scaler::fit(&x);
         let rows = Rows { scaler: &scaler, count: 2.0, distinct: Doubles::find(&scaler, &x).merge(&x, &y) };
         for spectrum in [rows.primal().unwrap(), rows.dual().unwrap()] {
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_wrong_decomposition_is_noticed() {
-        let a = Tensor::from_slice(&[2.0, 0.0, 0.0, 3.0]).view([2, 2]);
+        let a = test_tensor(&[2.0, 0.0, 0.0, 3.0]).view([2, 2]);
         let (values, vectors) = eigen(&a).unwrap();
         assert!(check(&a, &(values * 1.001), &vectors).unwrap_err().contains("off by"));
     }

@@ -113,12 +113,13 @@ pub(crate) fn unit_rows(x: &Tensor, kind: Kind) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_tensor;
 
     /// A column that does not vary in training is 0 on every split, whatever its unit.
     #[test]
     fn constant_columns_say_nothing() {
-        let train = Tensor::from_slice(&[1.0f32, 5.0, 3.0, 5.0]).view([2, 2]);
-        let test = Tensor::from_slice(&[2.0f32, 5.5]).view([1, 2]);
+        let train = test_tensor(&[1.0f32, 5.0, 3.0, 5.0]).view([2, 2]);
+        let test = test_tensor(&[2.0f32, 5.5]).view([1, 2]);
         for unit in [1e-30, 5e-9, 1.0, 1e20] {
             let scaler = Scaler::fit(&(&train * unit));
             let values = |x: &Tensor| Vec::<f32>::try_from(scaler.apply_float(&(x * unit)).view(-1)).unwrap();
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn directions_do_not_depend_on_lengths() {
-        let rows = Tensor::from_slice(&[3.0f32, 4.0, 0.0, 0.0]).view([2, 2]);
+        let rows = test_tensor(&[3.0f32, 4.0, 0.0, 0.0]).view([2, 2]);
         for length in [1e-30, 1.0, 1e30] {
             let unit = Vec::<f32>::try_from(unit_rows(&(&rows * length), Kind::Float).view(-1)).unwrap();
             for (found, expected) in unit.iter().zip([0.6, 0.8, 0.0, 0.0]) {
@@ -143,7 +144,7 @@ mod tests {
     /// Dates in seconds keep their differences, and a target that does not vary stays what it is.
     #[test]
     fn targets_are_centred_before_they_are_rounded() {
-        let t = Tensor::from_slice(&[1.7e9, 0.1, 1.7e9 + 2.0, 0.1, 1.7e9 + 4.0, 0.1]).view([3, 2]);
+        let t = test_tensor(&[1.7e9, 0.1, 1.7e9 + 2.0, 0.1, 1.7e9 + 4.0, 0.1]).view([3, 2]);
         let scaler = TargetScaler::fit(&t);
         let standard = Vec::<f32>::try_from(scaler.apply(&t).view(-1)).unwrap();
         let deviation = 1.5f32.sqrt();

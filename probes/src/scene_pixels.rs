@@ -88,6 +88,7 @@ fn mean_share(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::bootstrap::{DRAWS, counts};
+    use eqr_models::test_device::test_tensor;
     use rand::{Rng, SeedableRng};
     use rand_pcg::Pcg64Mcg;
 
@@ -103,7 +104,7 @@ mod tests {
             let other = |&class: &u8| if rng.r#gen::<f64>() < wrong { (class + 1) % classes } else { class };
             let predicted: Vec<u8> = truth.iter().map(other).collect();
             let mut confusion = Confusion::new(CLASSES);
-            confusion.add(&Tensor::from_slice(&predicted), &Tensor::from_slice(&truth), 255).unwrap();
+            confusion.add(&test_tensor(&predicted), &test_tensor(&truth), 255).unwrap();
             confusion
         };
         (0..count).map(scene).collect()
@@ -158,7 +159,7 @@ mod tests {
             let other = |&class: &u8| if rng.r#gen::<f64>() < wrong { (class + 1) % 3 } else { class };
             let predicted: Vec<u8> = truth.iter().map(other).collect();
             let mut confusion = Confusion::new(3);
-            confusion.add(&Tensor::from_slice(&predicted), &Tensor::from_slice(&truth), 255).unwrap();
+            confusion.add(&test_tensor(&predicted), &test_tensor(&truth), 255).unwrap();
             confusion
         };
         (0..scenes).map(scene).collect()
@@ -193,7 +194,7 @@ mod tests {
             let mut confusion = Confusion::new(3);
             let (truth, predicted) =
                 (truth as u8, if correct > 0 { truth as u8 } else { (truth as u8 + 1) % 3 });
-            confusion.add(&Tensor::from_slice(&[predicted]), &Tensor::from_slice(&[truth]), 255).unwrap();
+            confusion.add(&test_tensor(&[predicted]), &test_tensor(&[truth]), 255).unwrap();
             confusion
         };
         let pixels = |scene: &Confusion| {

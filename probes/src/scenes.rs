@@ -143,6 +143,7 @@ impl CropSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eqr_models::test_device::test_device;
 
     #[test]
     fn every_epoch_visits_every_scene_in_another_order() {
@@ -160,8 +161,10 @@ mod tests {
     #[test]
     fn crops_beyond_the_scene_are_zero_and_void() {
         let spec = CropSpec { side: 8, scale: (0.5, 0.5), void: 255 };
-        let (image, mask) =
-            (Tensor::ones([3, 8, 6], tch::kind::FLOAT_CPU), Tensor::full([8, 6], 2, tch::kind::INT64_CPU));
+        let (image, mask) = (
+            Tensor::ones([3, 8, 6], (tch::Kind::Float, test_device())),
+            Tensor::full([8, 6], 2, (tch::Kind::Int64, test_device())),
+        );
         let (image, mask) = spec.random(&image, &mask, &mut probe_rng(1, 2, Purpose::SegmentationCrop));
         let inside = mask.eq(2);
         assert_eq!(inside.sum(Kind::Int64).int64_value(&[]), 4 * 3);

@@ -1,6 +1,7 @@
 //! Compares few-shot transfer with scikit-learn on the same draws, and tests it on any number of ranks.
 
 use eqr_models::Solo;
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_probes::Error;
 use eqr_probes::few_shot::{DRAWS, FewShot, FewShotConfig, drawn, few_shot};
@@ -19,8 +20,12 @@ fn data() -> TransferData {
     let y: Vec<i64> = serde_json::from_value(all["y"].clone()).unwrap();
     let train = all["train"].as_i64().unwrap();
     let part = |start: i64, end: i64| LabelledSplit {
-        x: Tensor::from_slice2(&x).to_kind(Kind::Float).narrow(0, start, end - start),
-        y: Tensor::from_slice(&y).narrow(0, start, end - start),
+        x: Tensor::from_slice2(&x).to_device(test_device()).to_kind(Kind::Float).narrow(
+            0,
+            start,
+            end - start,
+        ),
+        y: test_tensor(&y).narrow(0, start, end - start),
     };
     TransferData {
         name: "birds".into(),

@@ -1,5 +1,6 @@
 //! Tests the linear classification probe on separable classes, noise, several views and invalid input.
 
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_probes::linear_classification::{ClassifyConfig, LabelledFeatures, classify, classify_with_progress};
 use eqr_probes::{Error, TensorRole};
 use rand::{Rng, SeedableRng};
@@ -18,9 +19,9 @@ fn features(seed: u64, units: i64, views: i64, signal: f64) -> (Tensor, Tensor) 
     let mut rng = Pcg64::seed_from_u64(seed);
     let noise: Vec<f32> = (0..units * views * 10).map(|_| rng.gen_range(-1.0..1.0)).collect();
     let labels: Vec<i64> = (0..units * views).map(|row| row / views % CLASSES as i64).collect();
-    let labels = Tensor::from_slice(&labels);
+    let labels = test_tensor(&labels);
     let direction = labels.one_hot(CLASSES as i64).to_kind(Kind::Float).constant_pad_nd([2, 3]) * signal;
-    (Tensor::from_slice(&noise).view([-1, 10]) + direction, labels)
+    (test_tensor(&noise).view([-1, 10]) + direction, labels)
 }
 
 fn data(views: usize, signal: f64) -> LabelledFeatures {
@@ -56,7 +57,7 @@ fn views_are_all_used() {
     let config = ClassifyConfig { epochs: 200, ..quick() };
     let many = classify(&data(8, 0.7), &[0], &config).unwrap()[0];
     let full = data(8, 0.7);
-    let first = Tensor::arange_start_step(0, 4800, 8, (Kind::Int64, tch::Device::Cpu));
+    let first = Tensor::arange_start_step(0, 4800, 8, (Kind::Int64, test_device()));
     let (train_x, train_y) = (full.train_x.index_select(0, &first), full.train_y.index_select(0, &first));
     let one = classify(&LabelledFeatures { train_x, train_y, views: 1, ..full }, &[0], &config).unwrap()[0];
     assert!(many.test > one.test, "{many:?} {one:?}");

@@ -2,6 +2,7 @@
 //! any number of ranks.
 
 use eqr_models::Solo;
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_probes::logistic::{LogisticConfig, fit, grid};
 use eqr_probes::transfer::{LabelledSplit, TransferData, transfer};
@@ -10,7 +11,7 @@ use linfa::prelude::*;
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Results of `scripts/reference/logistic.py`: features, labels, the number of training rows, and the fits.
 struct Reference {
@@ -35,8 +36,12 @@ fn reference() -> Reference {
 impl Reference {
     /// Rows `start..end`.
     fn part(&self, start: i64, end: i64) -> LabelledSplit {
-        let x = Tensor::from_slice2(&self.x).to_kind(Kind::Float).narrow(0, start, end - start);
-        LabelledSplit { x, y: Tensor::from_slice(&self.y).narrow(0, start, end - start) }
+        let x = Tensor::from_slice2(&self.x).to_device(test_device()).to_kind(Kind::Float).narrow(
+            0,
+            start,
+            end - start,
+        );
+        LabelledSplit { x, y: test_tensor(&self.y).narrow(0, start, end - start) }
     }
 
     fn rows(&self) -> i64 {
@@ -79,14 +84,14 @@ fn agrees_with_scikit_learn() {
 fn agrees_with_linfa() {
     let reference = reference();
     let standard = {
-        let x = Tensor::from_slice2(&reference.x);
+        let x = Tensor::from_slice2(&reference.x).to_device(test_device());
         let (std, mean) = x.std_mean_dim(&[0i64][..], true, true);
         (x - mean) / std
     };
     let (n, d) = (reference.train as usize, standard.size()[1] as usize);
     let values: Vec<f64> = Vec::try_from(standard.view([-1])).unwrap();
     let all = Array2::from_shape_vec((values.len() / d, d), values).unwrap();
-    let y = Tensor::from_slice(&reference.y);
+    let y = test_tensor(&reference.y);
     let train = standard.narrow(0, 0, reference.train);
     for lambda in [1e-2, 1.0, 30.0] {
         let labels = Array1::from_iter(reference.y[..n].iter().map(|&label| label as usize));
@@ -137,7 +142,7 @@ fn problems_of_a_batch_are_independent() {
 /// Two separable classes. With almost no penalty, the loss approaches zero.
 #[test]
 fn separable_classes() {
-    let x = Tensor::arange(40, (Kind::Float, Device::Cpu)).view([40, 1]) - 19.5;
+    let x = Tensor::arange(40, (Kind::Float, test_device())).view([40, 1]) - 19.5;
     let y = x.gt(0.0).to_kind(Kind::Int64).view([40]);
     let fits = fit("line", &x, &y, 2, &[1e-6, 1e5], &LogisticConfig::default()).unwrap();
     assert!(fits[0].objective < 1e-2 && fits[0].objective > 0.0, "{}", fits[0].objective);

@@ -1,6 +1,7 @@
 //! Compares measures and statistics with scikit-learn, SciPy, statsmodels and NumPy. The reference results
 //! are from `scripts/reference/measures.py`.
 
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_probes::block_analysis::BlockAnalysis;
 use eqr_probes::confusion::Confusion;
 use eqr_probes::r2::R2;
@@ -22,11 +23,11 @@ fn get<T: DeserializeOwned>(value: &Value) -> T {
 }
 
 fn matrix(value: &Value) -> Tensor {
-    Tensor::from_slice2(&get::<Vec<Vec<f64>>>(value))
+    Tensor::from_slice2(&get::<Vec<Vec<f64>>>(value)).to_device(test_device())
 }
 
 fn labels(value: &Value) -> Tensor {
-    Tensor::from_slice(&get::<Vec<i64>>(value))
+    test_tensor(&get::<Vec<i64>>(value))
 }
 
 fn close(found: f64, expected: &Value) {
@@ -67,7 +68,7 @@ fn segmentation_agrees_with_scikit_learn() {
     let map = |key: &str| {
         let rows: Vec<Vec<Vec<i64>>> = get(&case[key]);
         let shape = [rows.len(), rows[0].len(), rows[0][0].len()].map(|side| side as i64);
-        Tensor::from_slice(&rows.concat().concat()).view(shape)
+        test_tensor(&rows.concat().concat()).view(shape)
     };
     let mut confusion = Confusion::new(6);
     confusion.add(&map("predicted"), &map("truth"), 255).unwrap();

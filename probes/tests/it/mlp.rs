@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_probes::mlp::{Fit, Precision, ProbeConfig, fit, fit_with_progress, permuted};
 use eqr_probes::r2::constant_predictor;
 use eqr_probes::redraw::{EpochPairs, PairDraw, Redraw, TargetOfPairs};
@@ -9,7 +10,7 @@ use eqr_probes::ridge;
 use eqr_probes::{Error, Problem, TensorRole};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const TRAIN: i64 = 3000;
 const TEST: i64 = 1000;
@@ -26,7 +27,7 @@ fn normal(seed: u64, size: &[i64]) -> Tensor {
         let (u, v): (f64, f64) = (rng.gen_range(f64::MIN_POSITIVE..1.0), rng.r#gen());
         ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
     };
-    Tensor::from_slice(&(0..count).map(|_| one()).collect::<Vec<_>>()).view(size)
+    test_tensor(&(0..count).map(|_| one()).collect::<Vec<_>>()).view(size)
 }
 
 /// A problem from the features and targets of all rows. The last `TEST` rows are the test split.
@@ -148,7 +149,7 @@ fn r2_does_not_depend_on_the_unit_of_the_target() {
 #[test]
 fn no_output_drowns_another() {
     let x = normal(24, &[TRAIN + TEST, 4]);
-    let t = x.narrow(1, 0, 2).sin() * Tensor::from_slice(&[1e3f32, 1e-3]);
+    let t = x.narrow(1, 0, 2).sin() * test_tensor(&[1e3f32, 1e-3]);
     let fits = fit(&[problem("two sizes", &x, &t)], &[0], &quick()).unwrap();
     for r2 in &fits[0][0].test.outputs {
         assert!(r2.unwrap() > 0.95, "{fits:?}");
@@ -162,8 +163,7 @@ fn drawn_anew(rows: i64, target: fn(&Tensor, u64) -> Tensor) -> Problem {
     let values = images.shallow_clone();
     let pairs: PairDraw = Rc::new(move |epoch| {
         let mut rng = Pcg64::seed_from_u64(epoch);
-        let mut index =
-            || Tensor::from_slice(&(0..rows).map(|_| rng.gen_range(0..40i64)).collect::<Vec<_>>());
+        let mut index = || test_tensor(&(0..rows).map(|_| rng.gen_range(0..40i64)).collect::<Vec<_>>());
         let (first, second) = (index(), index());
         let parameters = values.index_select(0, &second) - values.index_select(0, &first);
         EpochPairs { first, second, parameters }
@@ -268,10 +268,10 @@ fn seeds_differ_and_repeat() {
     assert_close(&first[0][0], &first[0][2]);
     assert_ne!(first[0][0], first[0][1]);
     tch::manual_seed(99);
-    let draw = Tensor::rand([4], (Kind::Float, Device::Cpu));
+    let draw = Tensor::rand([4], (Kind::Float, test_device()));
     tch::manual_seed(99);
     assert_eq!(first, fit(&problems, &[1, 2, 1], &config).unwrap());
-    assert!(Tensor::rand([4], (Kind::Float, Device::Cpu)).equal(&draw), "torch's generator was touched");
+    assert!(Tensor::rand([4], (Kind::Float, test_device())).equal(&draw), "torch's generator was touched");
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn fewer_rows_than_a_batch() {
 #[test]
 fn constant_targets_do_not_stop_the_others() {
     let x = normal(14, &[TRAIN + TEST, 4]);
-    let constant = problem("constant", &x, &Tensor::ones([TRAIN + TEST, 1], (Kind::Float, Device::Cpu)));
+    let constant = problem("constant", &x, &Tensor::ones([TRAIN + TEST, 1], (Kind::Float, test_device())));
     let fits = fit(&[constant, problem("linear", &x, &x.narrow(1, 0, 1))], &[0], &quick()).unwrap();
     assert_eq!((fits[0][0].test.per_output, fits[0][0].test.pooled), (None, None));
     assert!(per_output(&fits[1][0]) > 0.98, "{:?}", fits[1][0]);

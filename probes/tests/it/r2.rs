@@ -1,6 +1,7 @@
 //! Compares both definitions of R2 with scikit-learn, and tests undefined values and the constant predictor.
 
 use approx::assert_relative_eq;
+use eqr_models::test_device::test_tensor;
 use eqr_probes::r2::{R2, constant_predictor};
 use eqr_probes::{Error, TensorRole};
 use rand::{Rng, SeedableRng};
@@ -8,7 +9,7 @@ use rand_pcg::Pcg64;
 use tch::Tensor;
 
 fn matrix(values: &[f32], columns: i64) -> Tensor {
-    Tensor::from_slice(values).view([-1, columns])
+    test_tensor(values).view([-1, columns])
 }
 
 /// Targets and predictions are from the example in scikit-learn's documentation of `r2_score`. The expected

@@ -1,19 +1,20 @@
 //! Compares the closed-form probe with scikit-learn and with theory.
 
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_probes::ridge::{Ridge, fit};
 use eqr_probes::{Error, Problem, TensorRole};
 use rand::SeedableRng;
 use rand::distributions::{Distribution, Uniform};
 use rand_pcg::Pcg64;
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Values with mean 0 and variance 1.
 fn noise(seed: u64, size: &[i64]) -> Tensor {
     let side = 3f64.sqrt();
     let count = size.iter().product::<i64>() as usize;
     let draws = Uniform::new(-side, side).sample_iter(Pcg64::seed_from_u64(seed)).take(count);
-    Tensor::from_slice(&draws.collect::<Vec<f64>>()).view(size)
+    test_tensor(&draws.collect::<Vec<f64>>()).view(size)
 }
 
 /// A problem whose training split is the first `train` rows of `x` and `t`. The other rows are the test
@@ -27,7 +28,7 @@ fn problem(train: i64, x: &Tensor, t: &Tensor) -> Problem {
 /// A list of rows as a tensor of this kind.
 fn rows(value: &Value, kind: Kind) -> Tensor {
     let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
-    Tensor::from_slice2(&rows).to_kind(kind)
+    Tensor::from_slice2(&rows).to_device(test_device()).to_kind(kind)
 }
 
 fn worst(a: &Tensor, b: &Tensor) -> f64 {
@@ -93,7 +94,7 @@ fn both_forms_solve_the_same_equation() {
         // predictions of the standardised unit vectors are the weights plus the intercept
         let intercept = t.mean_dim(&[0i64][..], true, Kind::Double);
         let fitted = ridge.predict(&x) - &intercept;
-        let weights = slope / Tensor::from_slice(&ridge.lambda);
+        let weights = slope / test_tensor(&ridge.lambda);
         assert!(worst(&z.matmul(&weights), &fitted) < 1e-6 * fitted.abs().max().double_value(&[]), "N = {n}");
     }
 }
@@ -107,8 +108,8 @@ fn redundant_and_dead_columns_are_harmless() {
     let lone = fit(&problem(200, &x, &t)).unwrap().test.per_output.unwrap();
     let still = Tensor::cat(
         &[
-            Tensor::full([200, 1], 5.0, (Kind::Double, Device::Cpu)),
-            Tensor::full([100, 1], 9.0, (Kind::Double, Device::Cpu)),
+            Tensor::full([200, 1], 5.0, (Kind::Double, test_device())),
+            Tensor::full([100, 1], 9.0, (Kind::Double, test_device())),
         ],
         0,
     );
@@ -160,7 +161,7 @@ fn a_doubled_row_does_not_choose_the_weakest_penalty() {
 /// R2 is undefined for a constant target.
 #[test]
 fn a_constant_target_has_no_r2() {
-    let fit =
-        fit(&problem(8, &noise(11, &[12, 2]), &Tensor::ones([12, 1], (Kind::Double, Device::Cpu)))).unwrap();
+    let fit = fit(&problem(8, &noise(11, &[12, 2]), &Tensor::ones([12, 1], (Kind::Double, test_device()))))
+        .unwrap();
     assert_eq!((fit.test.pooled, fit.test.per_output), (None, None));
 }

@@ -2,12 +2,13 @@
 //! not depend on the number of ranks.
 
 use eqr_models::Solo;
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_models::thread_team::{Sums, run_on_threads};
 use eqr_probes::Error;
 use eqr_probes::hypernet::HyperNet;
 use eqr_probes::scenes::{Scene, Scenes};
 use eqr_probes::segmentation_head::{Encoder, Evaluated, Maps, SegmentConfig, evaluate, predict, train};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 const CLASSES: i64 = 3;
 const VOID: i64 = 255;
@@ -21,7 +22,7 @@ impl Encoder for Patches {
     }
 
     fn maps(&self, images: &Tensor) -> Maps {
-        let mix = (Tensor::arange(18, (Kind::Float, Device::Cpu)) * 1.3).sin().view([6, 3, 1, 1]);
+        let mix = (Tensor::arange(18, (Kind::Float, test_device())) * 1.3).sin().view([6, 3, 1, 1]);
         let mixed = images.conv2d::<Tensor>(&mix, None, [1, 1], [0, 0], [1, 1], 1);
         Ok([4, 8].map(|side| mixed.avg_pool2d([side, side], [side, side], [0, 0], false, true, None)).into())
     }
@@ -42,15 +43,15 @@ impl Scenes for Rectangles {
     fn scene(&self, index: usize) -> Scene {
         let i = index as i64 + self.shift;
         let (height, width) = (40 + i % 3 * 12, 56 - i % 2 * 20);
-        let mask = Tensor::zeros([height, width], (Kind::Int64, Device::Cpu));
+        let mask = Tensor::zeros([height, width], (Kind::Int64, test_device()));
         let fill = |class: i64, top: i64, left: i64| {
             let _ = mask.narrow(0, top, 16).narrow(1, left, 16).fill_(class);
         };
         fill(1, 2 + i * 5 % 20, i * 7 % 20);
         fill(2, 20 + i * 3 % 4, i * 11 % 20);
         let noise =
-            ((Tensor::arange(3 * height * width, (Kind::Float, Device::Cpu)) + i) * 78.233).sin() * 0.3;
-        let colours = Tensor::from_slice(&[0.0f32, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).view([3, 3]);
+            ((Tensor::arange(3 * height * width, (Kind::Float, test_device())) + i) * 78.233).sin() * 0.3;
+        let colours = test_tensor(&[0.0f32, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).view([3, 3]);
         let image = colours.index_select(0, &mask.view([-1])).view([height, width, 3]).permute([2, 0, 1]);
         let _ = mask.narrow(0, 0, 1).fill_(VOID);
         Ok((image + noise.view([3, height, width]), mask))
@@ -85,7 +86,7 @@ fn colours_are_learned_and_found_in_new_scenes() {
             .score()
             .unwrap()
     };
-    let (trained, fresh) = (score(&head), score(&HyperNet::new(&[6, 6], 16, CLASSES, 0, Device::Cpu)));
+    let (trained, fresh) = (score(&head), score(&HyperNet::new(&[6, 6], 16, CLASSES, 0, test_device())));
     assert!(trained.miou > 0.7 && fresh.miou < 0.4, "{trained:?} {fresh:?}");
     // the same seed trains the same head
     let again = train(
@@ -149,10 +150,10 @@ fn ranks_change_nothing() {
 /// pixels. With a single window, the result equals the head's own prediction.
 #[test]
 fn windows_cover_every_image() {
-    let head = HyperNet::new(&[6, 6], 8, CLASSES, 3, Device::Cpu);
+    let head = HyperNet::new(&[6, 6], 8, CLASSES, 3, test_device());
     let config = quick();
     for (height, width) in [(20, 50), (32, 32), (33, 95), (75, 32)] {
-        let image = Tensor::ones([3, height, width], (Kind::Float, Device::Cpu));
+        let image = Tensor::ones([3, height, width], (Kind::Float, test_device()));
         let found = predict(&Patches, &head, &image, &config).unwrap();
         assert_eq!(found.size(), [height, width]);
         assert!(found.min().int64_value(&[]) >= 0 && found.max().int64_value(&[]) < CLASSES);
@@ -202,14 +203,14 @@ fn bad_input_is_refused() {
         let result = train(&Patches, scenes, (CLASSES, VOID), 0, config, &Solo, &mut |_, _| {});
         result.err().expect("an error").to_string()
     };
-    let image = || Tensor::zeros([3, 40, 40], (Kind::Float, Device::Cpu));
+    let image = || Tensor::zeros([3, 40, 40], (Kind::Float, test_device()));
     let unreadable = refused(&Bad(|| Err("torn off".into())), &quick());
     assert!(unreadable.contains("scene 0") && unreadable.contains("torn off"), "{unreadable}");
     let small = refused(
         &Bad(|| {
             Ok((
-                Tensor::zeros([3, 40, 40], tch::kind::FLOAT_CPU),
-                Tensor::zeros([40, 39], tch::kind::INT64_CPU),
+                Tensor::zeros([3, 40, 40], (tch::Kind::Float, test_device())),
+                Tensor::zeros([40, 39], (tch::Kind::Int64, test_device())),
             ))
         }),
         &quick(),
@@ -218,8 +219,8 @@ fn bad_input_is_refused() {
     let wild = refused(
         &Bad(|| {
             Ok((
-                Tensor::zeros([3, 40, 40], tch::kind::FLOAT_CPU),
-                Tensor::full([40, 40], 7, tch::kind::INT64_CPU),
+                Tensor::zeros([3, 40, 40], (tch::Kind::Float, test_device())),
+                Tensor::full([40, 40], 7, (tch::Kind::Int64, test_device())),
             ))
         }),
         &quick(),
@@ -252,7 +253,7 @@ fn bad_input_is_refused() {
     let mut void = eqr_probes::confusion::Confusion::new(3);
     void.add(
         &image().get(0).to_kind(Kind::Int64),
-        &Tensor::full([40, 40], VOID, (Kind::Int64, Device::Cpu)),
+        &Tensor::full([40, 40], VOID, (Kind::Int64, test_device())),
         VOID,
     )
     .unwrap();

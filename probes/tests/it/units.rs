@@ -1,6 +1,7 @@
 //! No probe depends on the unit or the origin of a target or a feature.
 
 use eqr_models::Solo;
+use eqr_models::test_device::{test_device, test_tensor};
 use eqr_probes::linear_classification::{ClassifyConfig, LabelledFeatures, classify};
 use eqr_probes::logistic::{LogisticConfig, fit as logistic};
 use eqr_probes::mlp::{self, ProbeConfig};
@@ -17,7 +18,7 @@ fn noise(seed: u64, size: &[i64]) -> Tensor {
     let side = 3f64.sqrt();
     let count = size.iter().product::<i64>() as usize;
     let draws = Uniform::new(-side, side).sample_iter(Pcg64::seed_from_u64(seed)).take(count);
-    Tensor::from_slice(&draws.collect::<Vec<f64>>()).view(size)
+    test_tensor(&draws.collect::<Vec<f64>>()).view(size)
 }
 
 /// An affine map of each column.
@@ -29,7 +30,7 @@ struct Affine {
 
 impl Affine {
     fn apply(&self, x: &Tensor) -> Tensor {
-        let row = |values: &[f64]| Tensor::from_slice(values).unsqueeze(0);
+        let row = |values: &[f64]| test_tensor(values).unsqueeze(0);
         (x + row(&self.origin)) * row(&self.unit)
     }
 }
@@ -158,8 +159,8 @@ fn times_and_degrees() {
 
 /// Three overlapping classes, (240, 2) and labels (240).
 fn three_classes() -> (Tensor, Tensor) {
-    let y = Tensor::arange(240, (Kind::Int64, tch::Device::Cpu)).remainder(3);
-    let centres = Tensor::from_slice(&[3.0, 0.0, 0.0, 3.0, -3.0, -3.0]).view([3, 2]);
+    let y = Tensor::arange(240, (Kind::Int64, test_device())).remainder(3);
+    let centres = test_tensor(&[3.0, 0.0, 0.0, 3.0, -3.0, -3.0]).view([3, 2]);
     (centres.index_select(0, &y) + noise(7, &[240, 2]) * 1.5, y)
 }
 

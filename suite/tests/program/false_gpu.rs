@@ -27,20 +27,9 @@ pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     for file in ["version", "build-version"].into_iter().filter(|file| own.join(file).is_file()) {
         std::fs::copy(own.join(file), folder.join(file)).unwrap();
     }
-    let include = own.join("include");
-    let compiler = output(
-        Command::new("g++")
-            .args(["-std=c++17", "-O1", "-fPIC", "-shared", "-Wall", "-I"])
-            .arg(&include)
-            .arg("-I")
-            .arg(include.join("torch/csrc/api/include"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/false_gpu/false_gpu.cpp"))
-            .arg("-L")
-            .arg(folder.join("lib"))
-            .args(["-ltorch_cpu", "-lc10", "-o"])
-            .arg(folder.join("lib/libtorch_cuda.so")),
-    );
-    succeeded(&compiler);
+    let mut build = Command::new(repository.join("scripts/build-false-gpu.sh"));
+    let own = own.canonicalize().unwrap();
+    succeeded(&output(build.arg(own).arg(folder.join("lib/libtorch_cuda.so"))));
     folder
 });
 

@@ -159,7 +159,8 @@ fn probes_of_more_transforms_send_no_image_again() {
     assert_eq!(three - one, 2.0 * 4.0, "{one} {three}");
 }
 
-/// The factors of L-BFGS stay on the device, and what it decides by is read together: 19,994 waits before.
+/// The factors of L-BFGS stay on the device, and what all its searches decide by is read together, twice an
+/// iteration: 615 waits. Each search by itself made 2,112, and with factors on the host 19,994.
 #[test]
 fn linear_classification_seldom_waits() {
     let folder = folder();
@@ -168,5 +169,5 @@ fn linear_classification_seldom_waits() {
     let pack = run.join("data/solids.h5").display().to_string();
     let args = ["transfer", "--encoder", &encoder, "--data", &pack, "--no-floor", "--threads", "1"];
     let waits = waits(&counts(folder.path(), &args));
-    assert!(waits > 100.0 && waits <= 2200.0, "{waits}");
+    assert!(waits > 100.0 && waits <= 700.0, "{waits}");
 }

@@ -28,11 +28,12 @@ fn standardised(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_device::test_tensor;
 
     /// Two samples whose dimensions take the values +-a and +-b. Up to EPS, every entry of C is 1 or -1.
     #[test]
     fn the_loss_of_perfectly_correlated_dimensions_by_hand() {
-        let z = Tensor::from_slice(&[2.0, 300.0, -2.0, -300.0]).view([2, 2]);
+        let z = test_tensor(&[2.0, 300.0, -2.0, -300.0]).view([2, 2]);
         let (on, off) = (4.0 / (4.0 + EPS), 9e4 / (9e4 + EPS));
         let found: Vec<f64> =
             terms(&z, &z, 0.0051).iter().map(|(_, term)| f64::try_from(term).unwrap()).collect();

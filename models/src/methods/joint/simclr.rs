@@ -21,13 +21,14 @@ pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_device::test_tensor;
 
     /// Two pairs along the axes of a plane, with arbitrary lengths. Each embedding has similarity 1 to its
     /// partner and 0 to the two others.
     #[test]
     fn the_loss_of_two_orthogonal_pairs_by_hand() {
-        let z1 = Tensor::from_slice(&[3.0, 0.0, 0.0, 0.5]).view([2, 2]);
-        let z2 = Tensor::from_slice(&[1.0, 0.0, 0.0, 7.0]).view([2, 2]);
+        let z1 = test_tensor(&[3.0, 0.0, 0.0, 0.5]).view([2, 2]);
+        let z2 = test_tensor(&[1.0, 0.0, 0.0, 7.0]).view([2, 2]);
         let expected = (1.0 + 2.0 * (-1.0f64 / 0.5).exp()).ln();
         let found = f64::try_from(&terms(&z1, &z2, 0.5)[0].1).unwrap();
         assert!((found - expected).abs() < 1e-12, "{found} {expected}");
