@@ -164,8 +164,8 @@ run_ranks() {
             echo "signal: stopping process $child" >&2
         fi
         if ((stop_urgent || asked && SECONDS >= ${GRACE:-240})); then
-            echo "still running $SECONDS s after the signal: ended. The measurements at work, at most one" \
-                "for each rank, are lost and will be made again" >&2
+            echo "still running $SECONDS s after the signal: ended. The measurement that each rank is at, or" \
+                "its steps since the last checkpoint, is lost and will be made again" >&2
             end_now "$child"
             ended=1 stop_urgent=0
         elif ((asked && SECONDS >= sent)); then

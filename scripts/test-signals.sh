@@ -180,7 +180,7 @@ bounded() {
     done
     await_end "$job" 45 || kill -KILL -- "-$job"
     wait "$job" || code=$?
-    if ((code == 75)) && grep -q 'are lost and will be made again' "$out.out" &&
+    if ((code == 75)) && grep -q 'is lost and will be made again' "$out.out" &&
         grep -qx 'code=75' "$out.job" && ! pgrep -f '^sleep 86399' >/dev/null; then
         say "$1: ended with exit code 75"
     else
