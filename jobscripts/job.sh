@@ -138,9 +138,10 @@ end_now() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
-# Runs the program until it ends. Once a stop was asked for, it has GRACE seconds. Returns its exit code.
+# Runs the program until it ends. Once a stop was asked for, it has GRACE seconds. Returns its exit code, or
+# 75 if it had to be ended.
 run_ranks() {
-    local launch=() never child code=0 asked=0 sent=0
+    local launch=() never child code=0 asked=0 sent=0 ended=0
     set_launch || return
     if ((stop_asked)); then
         echo "signal: stopped before the program was started" >&2
@@ -163,10 +164,10 @@ run_ranks() {
             echo "signal: stopping process $child" >&2
         fi
         if ((stop_urgent || asked && SECONDS >= ${GRACE:-240})); then
-            echo "still running $SECONDS s after the signal: ended. The measurements at work, at most one" \
-                "for each rank, are lost and will be made again" >&2
+            echo "still running $SECONDS s after the signal: ended. The measurement that each rank is at, or" \
+                "its steps since the last checkpoint, is lost and will be made again" >&2
             end_now "$child"
-            stop_urgent=0
+            ended=1 stop_urgent=0
         elif ((asked && SECONDS >= sent)); then
             # srun and mpirun pass the signal on to the ranks, those that listen already
             kill -USR1 "$child" 2>/dev/null || true
@@ -176,6 +177,8 @@ run_ranks() {
     done
     exec {never}<&-
     wait "$child" || code=$?
+    # mpirun has exit codes of its own for that
+    if ((ended && code != 0)); then code=$STOPPED; fi
     return "$code"
 }
 
@@ -190,10 +193,11 @@ run_requeued() {
     if ((${SLURM_RESTART_COUNT:-0} == 0)); then rm -f "$out.requeues"; fi
     write_status "$out" running "" "if the job is gone, it was killed: submitted again, it continues"
     run_ranks "$@" || code=$?
-    # 128 + SIGINT, SIGUSR1 or SIGTERM: a request that came before the process listened. SIGKILL: see end_now.
+    # 128 + SIGINT, SIGUSR1 or SIGTERM: a request that came before the process listened. But srun also ends the
+    # ranks beside one that failed with SIGTERM, and returns the highest code.
     case $code in
-    130 | 138 | 143) code=$STOPPED ;;
-    137) if ((stop_asked)); then code=$STOPPED; fi ;;
+    130 | 138) code=$STOPPED ;;
+    143) if ((stop_asked)) || [[ $LAUNCH == mpirun ]]; then code=$STOPPED; fi ;;
     esac
     if ((code == STOPPED)) && [[ -n $JOB ]]; then
         requeue "$out" || code=$?

@@ -166,6 +166,31 @@ try() {
     fi
 }
 
+# bounded NAME GRACE SIGNAL...: a program that answers no request must be ended after GRACE seconds, or by the
+# second signal.
+bounded() {
+    local out=$folder/$1 name code=0
+    printf '#!/usr/bin/env bash\ntrap "" USR1\nexec sleep 86399\n' >"$folder/deaf"
+    chmod +x "$folder/deaf"
+    EQR_BENCH=$folder/deaf GRACE=$2 start "$out"
+    until pgrep -f '^sleep 86399' >/dev/null; do sleep 0.1; done
+    for name in "${@:3}"; do
+        kill "-$name" "$job"
+        sleep 1.5
+    done
+    await_end "$job" 45 || kill -KILL -- "-$job"
+    wait "$job" || code=$?
+    if ((code == 75)) && grep -q 'is lost and will be made again' "$out.out" &&
+        grep -qx 'code=75' "$out.job" && ! pgrep -f '^sleep 86399' >/dev/null; then
+        say "$1: ended with exit code 75"
+    else
+        say "FAILED: $1: exit code $code" && tail -n 20 "$out.out" && failed=1
+    fi
+}
+
+bounded "a measurement that outlasts GRACE" 3 USR1
+bounded "a second signal" 240 USR1 TERM
+
 say "an undisturbed run"
 begun=$(milliseconds)
 start "$folder/whole"

@@ -22,6 +22,7 @@ pub mod patience;
 pub mod precision;
 pub mod process;
 pub mod signal_mask;
+pub mod stop_file;
 pub mod stop_signal;
 pub mod threads;
 pub mod watchdog;

@@ -17,10 +17,14 @@ use signal_hook::low_level::pipe;
 use crate::cluster::agreement::on_any_rank;
 use crate::cluster::launch::{command_line, speaks_for_launch};
 use crate::cluster::signal_mask::STOP_REQUESTS;
+use crate::cluster::stop_file::StopFile;
 use crate::console::say_aloud;
 use crate::failure::{Failure, Outcome, STOPPED};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Where the ranks of a run tell each other of a request.
+static SHARED: OnceLock<StopFile> = OnceLock::new();
 
 /// Makes the signals request a stop. A second SIGINT or SIGTERM ends the process at once, with the same exit
 /// code. That is safe: files are renamed into place when they are complete, so none is left half-written.
@@ -59,9 +63,29 @@ fn acknowledge(mut heard: UnixStream) {
     }
 }
 
-/// Whether this process has been asked to stop.
-pub fn stop_requested() -> bool {
+/// From now on, a request to one of the ranks that share `file` is one to all of them. The leading rank has
+/// removed the file of an earlier call.
+pub fn share(file: StopFile) {
+    let _ = SHARED.set(file);
+}
+
+/// Whether a signal has asked this process to stop.
+pub fn signalled() -> bool {
     REQUESTED.get().is_some_and(|requested| requested.load(Ordering::Relaxed))
+}
+
+/// Whether this process has been asked to stop, or another rank of its run. Ranks that work side by side hear
+/// of the others' signals within a second or two.
+pub fn stop_requested() -> bool {
+    let signalled = signalled();
+    match SHARED.get() {
+        Some(file) if signalled => {
+            file.write();
+            true
+        }
+        Some(file) => file.is_written(),
+        None => signalled,
+    }
 }
 
 /// Whether any of the ranks has been asked to stop. Every rank must call this at the same point.

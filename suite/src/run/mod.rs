@@ -31,6 +31,7 @@ mod xray_cell;
 use eqr_models::Collective;
 
 use crate::cluster::agreement::agree;
+use crate::cluster::stop_file::{NoStopFile, StopFile};
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::failure::{Failure, Outcome};
@@ -42,6 +43,7 @@ use crate::run::reporting::{Phases, timed};
 pub use crate::run::request::RunRequest;
 pub use crate::run::shared_work::run_shared;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::layout;
 use crate::run_folder::lock::RunLock;
 use crate::suite_file::data_sets;
 
@@ -75,6 +77,11 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     // a request may have ended the wait for another run
     stop_signal::end_if_requested(ranks)?;
     let _lock = lock?;
+    let stop_file = folder.path(layout::STOP);
+    let _no_stop_file = on_leader(&worker, || Ok(Some(NoStopFile::make(stop_file.clone())?)))?;
+    if ranks.size() > 1 {
+        stop_signal::share(StopFile::at(stop_file));
+    }
 
     let mut phases = Phases::default();
     let prepare = || prepare::prepare_all(sub_suites, request, &folder, precision, &worker);

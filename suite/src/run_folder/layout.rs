@@ -50,6 +50,9 @@ pub const ROW_FILES: &str = "rows.json";
 /// The process that is using the folder.
 pub const LOCK: &str = "running.json";
 
+/// There while ranks tell each other that one of them was asked to stop.
+pub const STOP: &str = "stop-requested";
+
 /// Seconds of each phase; the last file that a run writes.
 pub const TIMING: &str = "timing.json";
 

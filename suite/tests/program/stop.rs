@@ -12,7 +12,7 @@ use crate::common::{
     PROGRAM, cell, copy, eqr, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run,
     long_run_of_two_ranks, run_args, spawn, stderr, succeeded, tiny_run, wait_for_checkpoints,
 };
-use crate::processes::{ended, interruptible, send};
+use crate::processes::{children, ended, interruptible, send};
 
 fn metrics(run: &Path) -> String {
     std::fs::read_to_string(run.join("metrics.csv")).unwrap()
@@ -177,6 +177,26 @@ fn the_ranks_of_an_mpirun_stop_together() {
     assert_eq!(metrics(whole), metrics(&cut));
     let [whole, resumed] = [whole, &cut].map(|run| cell(run, "pretrain-ours-seed0"));
     assert_eq!(whole["curve"], resumed["curve"]);
+}
+
+/// The two ranks train side by side for hours, and meet only at the end.
+#[test]
+fn a_signal_to_one_rank_stops_the_rank_that_trains_beside_it() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let cut = folder.path().join("cut");
+    let endless = ["--methods", "VICReg,Ours", "--set", "train.epochs=100000", "--ranks-per-cell", "1"];
+    let mut child = at_work(&mut eqr_ranks_command(folder.path(), 2, &run_args("cut", &endless)), &cut);
+    send(children(child.id())[0], libc::SIGUSR1);
+    let code = ended(&mut child, Instant::now() + Duration::from_secs(60));
+    if code.is_none() {
+        send(child.id(), libc::SIGTERM);
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code, Some(75), "{}", stderr(&output));
+    assert!(!cut.join("stop-requested").exists(), "the request does not outlive the run");
 }
 
 #[test]
