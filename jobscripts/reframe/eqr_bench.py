@@ -2,13 +2,13 @@
 
     reframe -C SITE.py -c jobscripts/reframe/eqr_bench.py --tag test -r --performance-report
 
-The tags are the scales: `test` (a minute on one node), `scaling` (a fixed work for any number of ranks) and
-`large` (nine trainings). The ranks are started by the launcher of the partition. EQR_BENCH is the path of the
+The tags are the scales: `test` (half a minute), `scaling` (a fixed work for the GPUs of a node and more) and
+`large` (a batch of 4,096 pairs). The ranks are started by the launcher of the partition. EQR_BENCH is the path of the
 program; the default is the program in the checkout.
 
     -S num_tasks=8 -S num_tasks_per_node=4    ranks
     -S reference_seconds=95                   this system's time, where REFERENCES has none
-    -S options=--device,cpu                   more options of `eqr-bench run`
+    -S options=--device,cpu                   more options of `eqr-bench bench`
 
 A run that needs more than 15% longer than the reference fails. Without a reference, only the verification can
 fail, and a warning says so.
@@ -26,9 +26,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # The work of a scale: one line each.
 COMMANDS = {
-    "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
-    "scaling": "run weekly --seeds 1",
-    "large": "run weekly --seeds 3",
+    "test": "bench --scale tiny",
+    "scaling": "bench --scale node",
+    "large": "bench --scale cluster --micro-batch auto",
 }
 
 # Seconds to complete by scale, system:partition and number of ranks.
@@ -56,7 +56,6 @@ class EqrBench(rfm.RunOnlyRegressionTest):
     @run_before("run")
     def set_command(self):
         self.executable_opts = [*COMMANDS[self.scale].split(), "--out", "run", *self.options]
-        self.postrun_cmds = [f"python3 {CHECKOUT}/jobscripts/verify.py run"]
 
     @run_before("performance")
     def set_reference(self):
@@ -72,7 +71,7 @@ class EqrBench(rfm.RunOnlyRegressionTest):
     @sanity_function
     def is_valid(self):
         return sn.all([
-            sn.assert_found(r"^valid: yes$", self.stdout),
+            sn.assert_found(r'"valid": true', "run/bench.json"),
             sn.assert_not_found(r"^error: ", self.stderr),
         ])
 
@@ -80,10 +79,7 @@ class EqrBench(rfm.RunOnlyRegressionTest):
     def time_to_complete(self):
         return sn.extractsingle(r"^time to complete: (\S+) s$", self.stdout, 1, float)
 
-    @performance_function("s")
-    def training(self):
-        return sn.extractsingle(r"^training: (\S+) s$", self.stdout, 1, float)
-
-    @performance_function("s")
-    def probes(self):
-        return sn.extractsingle(r"^probes: (\S+) s$", self.stdout, 1, float)
+    @performance_function("images/s")
+    def images_per_second_per_device(self):
+        pattern = r'"images_per_second_per_device": ([^,\s]+)'
+        return sn.extractsingle(pattern, "run/bench.json", 1, float)

@@ -22,7 +22,7 @@ class EqrBench(CargoPackage):
     depends_on("rust@1.89:", type="build")
     depends_on("pkgconfig", type="build")
     depends_on("llvm+clang", type="build", when="+mpi")  # the bindings of MPI are generated
-    depends_on("python@3.6:", type=("build", "run"))  # set-up; jobscripts/verify.py
+    depends_on("python@3.6:", type=("build", "run"))  # set-up
     depends_on("hdf5@1.10:")
     depends_on("openblas")
     depends_on("mpi", when="+mpi")

@@ -2,9 +2,9 @@ from ramble.appkit import *
 
 # The work of a scale: one line each.
 COMMANDS = {
-    "test": "run weekly --methods VICReg --seeds 1 --set train.epochs=2 --set probe.train_pairs=1000",
-    "scaling": "run weekly --seeds 1",
-    "large": "run weekly --seeds 3",
+    "test": "bench --scale tiny",
+    "scaling": "bench --scale node",
+    "large": "bench --scale cluster --micro-batch auto",
 }
 
 
@@ -29,21 +29,16 @@ class EqrBench(ExecutableApplication):
             use_mpi=True,
             output_capture=OUTPUT_CAPTURE.ALL,
         )
-        executable(
-            f"verify-{scale}",
-            "python3 {eqr_root}/jobscripts/verify.py {experiment_run_dir}/run",
-            use_mpi=False,
-            output_capture=OUTPUT_CAPTURE.ALL,
-        )
-        workload(scale, executables=[f"begin-{scale}", f"run-{scale}", f"verify-{scale}"])
+        workload(scale, executables=[f"begin-{scale}", f"run-{scale}"])
         workload_variable(
             "eqr_root", default="", description="Folder of the checkout, built", workloads=[scale]
         )
         workload_variable(
-            "options", default="", description="More options of `eqr-bench run`", workloads=[scale]
+            "options", default="", description="More options of `eqr-bench bench`", workloads=[scale]
         )
 
-    success_criteria("valid", mode="string", match=r"valid: yes")
+    # a result that is not valid has no time
+    success_criteria("valid", mode="string", match=r"time to complete: ")
 
     figure_of_merit(
         "time to complete",
@@ -51,7 +46,7 @@ class EqrBench(ExecutableApplication):
         group_name="seconds",
         units="s",
     )
-    for part in ("data", "training", "probes"):
+    for part in ("data", "transforms", "encode", "loss", "reduce", "optimise", "probe", "other"):
         figure_of_merit(
-            part, fom_regex=rf"{part}: (?P<seconds>\S+) s", group_name="seconds", units="s"
+            part, fom_regex=rf"  {part} +(?P<seconds>\S+) s", group_name="seconds", units="s"
         )
