@@ -74,7 +74,10 @@ impl Trajectory {
             let pairs = own.iter().zip(recorded);
             let differences = pairs.map(|(own, recorded)| (own - recorded).abs() / recorded.abs());
             // not f64::max, which passes over NaN
-            differences.fold(0.0, |worst, difference| if difference <= worst { worst } else { difference })
+            let worse = |worst: f64, difference: f64| {
+                if worst.is_nan() || difference <= worst { worst } else { difference }
+            };
+            differences.fold(0.0, worse)
         };
         ensure!(
             (self.loss.len(), self.gradient_norm.len())

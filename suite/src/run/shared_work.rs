@@ -1,6 +1,6 @@
 //! `run --share`: several launches of one command share the trainings of a run.
 //!
-//! Each training has a run folder of its own below `shared/`, whose lock says who trains it. A launch takes a
+//! Each training has a run folder of its own in `OUT.shared`, whose lock says who trains it. A launch takes a
 //! training that nobody has taken, and when there is none left, one whose owner is gone; that continues from
 //! its last checkpoint. When all trainings are done, the launch that gets the lock of the whole run measures
 //! them, as `run --pretrained` does.
@@ -153,7 +153,7 @@ fn units(request: &RunRequest) -> Result<Vec<Unit>> {
             match units.iter_mut().find(|unit| unit.method == method && unit.seed == run.seed) {
                 Some(unit) => unit.cells.push(cell),
                 None => {
-                    let folder = RunFolder::new(request.out.join(layout::SHARED).join(&cell));
+                    let folder = RunFolder::new(layout::shared_trainings(&request.out).join(&cell));
                     units.push(Unit { method, seed: run.seed, folder, cells: vec![cell] });
                 }
             }

@@ -20,8 +20,13 @@ pub const FAILED: &str = "failed";
 /// Folder of the checkpoints, one folder per training.
 pub const CHECKPOINTS: &str = "checkpoints";
 
-/// Folder of the trainings that several launches share, one run folder per method and seed.
-pub const SHARED: &str = "shared";
+/// Folder of the trainings that several launches of the run in `out` share, beside it: one run folder per method
+/// and seed.
+pub fn shared_trainings(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".shared");
+    name.into()
+}
 
 /// Folder of the events for TensorBoard, one folder per training.
 pub const EVENTS: &str = "tensorboard";

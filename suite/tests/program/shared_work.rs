@@ -7,10 +7,10 @@ use crate::common::{PROGRAM, eqr, finished, folder, is_refusal, run_args, spawn,
 use crate::processes::send;
 
 /// Eight trainings.
-const EIGHT: [&str; 4] = ["--methods", "Ours,VICReg", "--seeds", "4"];
+const EIGHT: [&str; 6] = ["--methods", "Ours,VICReg", "--seeds", "4", "--set", "train.epochs=40"];
 
 fn launch(here: &Path) -> Child {
-    let args = run_args("shared", &[&EIGHT[..], &["--share"]].concat());
+    let args = run_args("out", &[&EIGHT[..], &["--share"]].concat());
     spawn(Command::new(PROGRAM).args(args).current_dir(here).stdout(Stdio::null()).stderr(Stdio::piped()))
 }
 
@@ -22,7 +22,7 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
     let here = folder.path();
     let whole = finished(1, &run_args("eight", &EIGHT));
     let mut launches = [launch(here), launch(here), launch(here)];
-    let shared = here.join("shared/shared");
+    let shared = here.join("out.shared");
     let is_training = || {
         let runs = std::fs::read_dir(&shared).into_iter().flatten().flatten();
         let locks = runs.filter(|run| run.path().join("running.json").exists());
@@ -45,11 +45,11 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
         ends.iter().filter(|end| stderr(end).contains("another launch measures them")).count();
     assert!(says_that_another_measures <= 1);
     let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).unwrap();
-    assert_eq!(metrics(&here.join("shared")), metrics(&whole));
+    assert_eq!(metrics(&here.join("out")), metrics(&whole));
     let trained: usize = ends.iter().map(|end| stderr(end).matches(" steps, ").count()).sum();
     assert!((7..=8).contains(&trained), "{trained} trainings by the two that were left");
     // a further launch finds everything done
-    succeeded(&eqr(here, &run_args("shared", &[&EIGHT[..], &["--share"]].concat())));
+    succeeded(&eqr(here, &run_args("out", &[&EIGHT[..], &["--share"]].concat())));
 }
 
 #[test]

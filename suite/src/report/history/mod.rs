@@ -183,8 +183,14 @@ mod tests {
         assert!(points[..10].iter().all(|point| point.verdict == Verdict::Ok));
         assert!(!drifting.is_empty() && drifting.iter().all(|run| (10..20).contains(run)), "{drifting:?}");
         assert_eq!(points[20].verdict, Verdict::Ok);
-        let text = text(&history);
-        assert!(text.contains("week-19") && text.contains("drift"), "{text}");
-        assert!(page(&history, "a series").contains("<svg"));
+        let before_the_new_definition = History::of(&records[..20], 0.05);
+        let text = text(&before_the_new_definition);
+        assert!(text.starts_with("20 runs, from week-0 to week-19\n"), "{text}");
+        assert!(
+            text.contains(", drift  Ours, steps/s") && text.contains("week-10: other hardware"),
+            "{text}"
+        );
+        let page = page(&before_the_new_definition, "a series");
+        assert!(page.contains("<svg") && page.contains("week-19: 16") && page.contains(", drift"), "{page}");
     }
 }
