@@ -110,7 +110,7 @@ mod tests {
         assert!(outlier <= 0.08, "alarms of a year with one outlier: {outlier}");
         // from the eleventh week on two deviations lower
         let step = median(alarms(1000, 52, limit, |week| if week >= 10 { -2.0 } else { 0.0 })) + 1;
-        assert!(step <= 10 + 6, "{step}");
+        assert!(step <= 10 + 8, "{step}");
         // half a deviation and a deviation a month
         let slow = median(alarms(1000, 104, limit, |week| -0.5 * week as f64 * 12.0 / 52.0)) + 1;
         let fast = median(alarms(1000, 104, limit, |week| -1.0 * week as f64 * 12.0 / 52.0)) + 1;

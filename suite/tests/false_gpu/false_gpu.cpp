@@ -820,6 +820,9 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   m.impl("resize_", TORCH_FN(resize_in_place));
   m.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
+  // one operation each, as CUDA has it; otherwise they would be taken apart
+  m.impl("_foreach_copy_", torch::CppFunction::makeFromBoxedFunction<&by_the_cpu>());
+  m.impl("_foreach_add_.List", torch::CppFunction::makeFromBoxedFunction<&by_the_cpu>());
 }
 
 }  // namespace

@@ -96,15 +96,15 @@ impl Data {
 
 /// The most operations of a step.
 const OPERATIONS: [(Data, &str, f64); 9] = [
-    (Data::Renders, "Ours", 598.0),
-    (Data::Renders, "SIE(rot+color)", 477.0),
-    (Data::Renders, "VICReg", 379.0),
-    (Data::Renders, "Supervised", 249.0),
-    (Data::Photographs, "Ours", 718.0),
-    (Data::Photographs, "SIE(all)", 598.0),
-    (Data::Photographs, "VICReg", 499.0),
-    (Data::Photographs, "Supervised", 369.0),
-    (Data::Streamed, "Ours", 703.0),
+    (Data::Renders, "Ours", 510.0),
+    (Data::Renders, "SIE(rot+color)", 420.0),
+    (Data::Renders, "VICReg", 330.0),
+    (Data::Renders, "Supervised", 205.0),
+    (Data::Photographs, "Ours", 630.0),
+    (Data::Photographs, "SIE(all)", 541.0),
+    (Data::Photographs, "VICReg", 450.0),
+    (Data::Photographs, "Supervised", 325.0),
+    (Data::Streamed, "Ours", 615.0),
 ];
 
 /// The host waits once a step: for the losses of the step before, which it reads together. No step waits for

@@ -4,16 +4,21 @@ use std::fmt::Write;
 
 use crate::console::one_line;
 use crate::report::history::sparkline::sparkline;
-use crate::report::history::{History, Kind, Line, Run, Verdict};
+use crate::report::history::{History, Kind, Line, Point, Run, Verdict};
 
 /// A row of blocks for every line, with its first and its last value and what the drift alarm says of the last
-/// one; then the changes.
+/// one; then the first run of every drift, and the changes.
 pub fn text(history: &History) -> String {
     let runs = &history.runs;
     let mut text = format!("{} runs, from {} to {}\n", runs.len(), named(runs.first()), named(runs.last()));
     for kind in [Kind::Quality, Kind::Speed] {
         for line in history.lines.iter().filter(|line| line.kind == kind) {
             let _ = writeln!(text, "{}", row(history, line));
+        }
+    }
+    for line in &history.lines {
+        for run in alarms(line) {
+            let _ = writeln!(text, "{}: drift of {}", one_line(&runs[run].name), one_line(&line.name));
         }
     }
     for run in runs {
@@ -25,6 +30,14 @@ pub fn text(history: &History) -> String {
         }
     }
     text
+}
+
+/// The runs at which a drift is seen first.
+fn alarms(line: &Line) -> impl Iterator<Item = usize> + '_ {
+    let before = std::iter::once(Verdict::Ok).chain(line.points.iter().map(|point| point.verdict));
+    let begins =
+        |(before, point): (Verdict, &Point)| before != Verdict::Drift && point.verdict == Verdict::Drift;
+    before.zip(&line.points).filter(move |&pair| begins(pair)).map(|(_, point)| point.run)
 }
 
 fn row(history: &History, line: &Line) -> String {
