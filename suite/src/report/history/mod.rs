@@ -191,6 +191,12 @@ mod tests {
             "{text}"
         );
         let page = page(&before_the_new_definition, "a series");
+        // what is drawn is closed, or it would contain what follows
+        for shape in ["line", "polyline", "circle"] {
+            let [opened, closed] =
+                [format!("<{shape} "), format!("</{shape}>")].map(|tag| page.matches(&tag).count());
+            assert!(opened > 0 && opened == closed, "{shape}: {opened} {closed}");
+        }
         assert!(page.contains("<svg") && page.contains("week-19: 16") && page.contains(", drift"), "{page}");
     }
 }

@@ -15,8 +15,11 @@ pub const PAGE: OutputKind =
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 120.0;
 
-/// Room beside the values: below and above, for the numbers.
+/// Room around the points.
 const MARGIN: f64 = 14.0;
+
+/// Room on their left, for the numbers.
+const LEFT: f64 = 52.0;
 
 /// The page of the series called `name`.
 pub fn page(history: &History, name: &str) -> String {
@@ -62,10 +65,10 @@ fn figure(history: &History, line: &Line) -> Markup {
                 @for (run, dashes) in changes(history) {
                     @let x = x(history, run) - step(history) / 2.0;
                     line x1=(x) x2=(x) y1="0" y2=(HEIGHT) stroke="currentColor" stroke-opacity=".5"
-                        stroke-dasharray=(dashes);
+                        stroke-dasharray=(dashes) {}
                 }
                 polyline fill="none" stroke="currentColor" stroke-opacity=".45"
-                    points=(line.points.iter().map(|point| place(history, (low, high), point)).collect::<String>());
+                    points=(line.points.iter().map(|point| place(history, (low, high), point)).collect::<String>()) {}
                 @for point in &line.points {
                     @let y = y((low, high), point.value);
                     circle cx=(x(history, point.run)) cy=(y) r=(radius(point)) fill=(colour(point)) {
@@ -90,11 +93,11 @@ fn changes(history: &History) -> Vec<(usize, &'static str)> {
 }
 
 fn step(history: &History) -> f64 {
-    (WIDTH - 2.0 * MARGIN) / (history.runs.len().max(2) - 1) as f64
+    (WIDTH - LEFT - MARGIN) / (history.runs.len().max(2) - 1) as f64
 }
 
 fn x(history: &History, run: usize) -> f64 {
-    MARGIN + step(history) * run as f64
+    LEFT + step(history) * run as f64
 }
 
 fn y((low, high): (f64, f64), value: f64) -> f64 {
@@ -130,7 +133,7 @@ fn runs(history: &History) -> Markup {
     html! {
         div.scroll {
             table {
-                thead { tr { th { "run" } th { "started" } th { "change" } } }
+                thead { tr { th { "run" } th { "started" } th.text { "change" } } }
                 tbody {
                     @for run in history.runs.iter().rev() {
                         tr {
