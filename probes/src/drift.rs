@@ -113,7 +113,7 @@ mod tests {
         assert!(step <= 10 + 8, "{step}");
         // half a deviation and a deviation a month
         let slow = median(alarms(1000, 104, limit, |week| -0.5 * week as f64 * 12.0 / 52.0)) + 1;
-        let fast = median(alarms(1000, 104, limit, |week| -1.0 * week as f64 * 12.0 / 52.0)) + 1;
+        let fast = median(alarms(1000, 104, limit, |week| -(week as f64) * 12.0 / 52.0)) + 1;
         println!("alarms of a year: {none} without drift, {outlier} with an outlier");
         println!("weeks until a step of two deviations is seen: {}", step - 10);
         println!("weeks until a drift of 0.5 and 1 deviation a month is seen: {slow}, {fast}");

@@ -136,7 +136,6 @@ mod tests {
         assert!((found.loss - 0.01).abs() < 1e-12 && (found.gradient_norm - 0.1).abs() < 1e-12);
         let broken = trajectory(&[f64::NAN, 8.0], &[2.0, 1.0]).differences(&recorded).unwrap();
         assert!(broken.loss.is_nan());
-        assert!(!(broken.loss <= bounds(Compute::Bf16).loss));
         assert!(trajectory(&[10.0], &[2.0]).differences(&recorded).is_err());
     }
 
