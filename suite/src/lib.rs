@@ -7,7 +7,7 @@
 //!
 //! The folders from top to bottom. A folder uses only those below it; `tests/rooms.rs` enforces this order.
 //! - [`cli`]: one file per subcommand.
-//! - [`bench`]: a fixed work and the time to complete it.
+//! - [`mod@bench`]: a fixed work and the time to complete it.
 //! - [`run`]: a whole run, from the suite to its cells and reports.
 //! - [`pretrain`]: trains one network. [`measure`]: measures what a frozen encoder kept, one file per kind of
 //!   measurement. [`report`]: tables, documents and comparisons. [`perf`]: the speed of one stage.

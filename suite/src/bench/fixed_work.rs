@@ -52,7 +52,7 @@ pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
 /// Takes the recorded steps and prints how they differ.
 ///
 /// # Errors
-/// As [`bench`].
+/// As [`bench()`].
 pub fn check_only(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
     agree(ranks, request.begin(&[CHECK], ranks))?;
     let found = run_check(request, ranks)?;

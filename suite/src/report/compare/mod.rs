@@ -7,8 +7,8 @@
 //!
 //! A baseline is one run, or a folder of recorded runs (a series). In a series, the newest run gives the
 //! quality to compare with. Every run gives one speed value, because the trainings of one run share the state
-//! of the machine on that day. A decline that is too slow for that is seen as [`drift`] over the series, and
-//! against an [`anchor`] that does not move.
+//! of the machine on that day. A decline that is too slow for that is seen as `drift` over the series, and
+//! against an `anchor` that does not move.
 
 mod anchor;
 mod drift;
