@@ -44,6 +44,8 @@ fn on_two_nodes(folder: &Path, order: &str, variables: &[(&str, &str)], args: &[
     let mut command = mpirun(folder, 4);
     command.args(["--mca", "plm", "rsh", "--mca", "plm_rsh_agent"]).arg(&*REMOTE_SHELL);
     // the memory that ranks of a node share is named by the node's number in the launch, which both have
+    // Open MPI's daemons now and then place a map of the machine over their own stack, and end
+    command.args(["--mca", "rtc_hwloc_vmhole", "none"]);
     command.args(["--mca", "btl", "self,tcp", "--host", "node-0:2,node-1:2", "--map-by", order]);
     with_nccl(on_gpus(command.arg(PROGRAM).args(args)));
     output(command.envs(variables.iter().copied()))
