@@ -6,22 +6,9 @@
 #include <ATen/ops/_fused_adam.h>
 
 #include <cstdint>
-#include <vector>
 
 #include "message.h"
-
-namespace {
-
-at::Tensor tensor(const void* pointer) { return *static_cast<const at::Tensor*>(pointer); }
-
-std::vector<at::Tensor> tensors(const void* const* pointers, int64_t count) {
-  std::vector<at::Tensor> found;
-  found.reserve(count);
-  for (int64_t i = 0; i < count; ++i) found.push_back(tensor(pointers[i]));
-  return found;
-}
-
-}  // namespace
+#include "tensors.h"
 
 extern "C" {
 

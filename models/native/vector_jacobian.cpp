@@ -7,17 +7,7 @@
 #include <vector>
 
 #include "message.h"
-
-namespace {
-
-std::vector<at::Tensor> tensors(const void* const* pointers, int64_t count) {
-  std::vector<at::Tensor> found;
-  found.reserve(count);
-  for (int64_t i = 0; i < count; ++i) found.push_back(*static_cast<const at::Tensor*>(pointers[i]));
-  return found;
-}
-
-}  // namespace
+#include "tensors.h"
 
 extern "C" {
 
