@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of models and probes on the false GPU of the program's tests. They expect the CPU's values.
+# Runs the tests of models and probes on false GPUs of the program's tests: on the only one, and on the last of
+# two and of four, where whatever is left to the first one is found. They expect the CPU's values.
 #
 #   scripts/test-false-gpu.sh [FILTER...]     default: all tests
 set -euo pipefail
@@ -13,5 +14,9 @@ scripts/build-false-gpu.sh "$libtorch" "$library"
 # only the tests load it, not the compiler
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=env LD_LIBRARY_PATH=$libtorch/lib LD_PRELOAD=$library"
-export EQR_TEST_DEVICE=cuda:0 EQR_FALSE_GPU_OPEN=1
-cargo test --release -p eqr-models -p eqr-probes --lib --tests -- "$@"
+export EQR_FALSE_GPU_OPEN=1
+for gpus in 1 2 4; do
+    echo "tests on the last of $gpus false GPUs"
+    export EQR_FALSE_GPUS=$gpus EQR_TEST_DEVICE=cuda:$((gpus - 1))
+    cargo test --release -p eqr-models -p eqr-probes --lib --tests -- "$@"
+done

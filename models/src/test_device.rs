@@ -9,16 +9,17 @@ const VARIABLE: &str = "EQR_TEST_DEVICE";
 /// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says.
 ///
 /// # Panics
-/// Panics if the variable is neither `cpu` nor `cuda:0`, or if there is no GPU.
+/// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number.
 pub fn test_device() -> Device {
-    match std::env::var(VARIABLE).as_deref() {
-        Err(_) | Ok("cpu") => Device::Cpu,
-        Ok("cuda:0") => {
-            assert!(tch::Cuda::is_available(), "{VARIABLE}=cuda:0: there is no GPU");
-            Device::Cuda(0)
-        }
-        Ok(other) => panic!("{VARIABLE}={other}: expected `cpu` or `cuda:0`"),
+    let Ok(name) = std::env::var(VARIABLE) else { return Device::Cpu };
+    if name == "cpu" {
+        return Device::Cpu;
     }
+    let gpu: Option<usize> = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+    let gpu = gpu.unwrap_or_else(|| panic!("{VARIABLE}={name}: expected `cpu` or `cuda:N`"));
+    let gpus = tch::Cuda::device_count();
+    assert!((gpu as i64) < gpus, "{VARIABLE}={name}: there are {gpus} GPUs");
+    Device::Cuda(gpu)
 }
 
 /// A tensor (n) on the device of tests.

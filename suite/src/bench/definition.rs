@@ -32,6 +32,7 @@ struct ShortTraining {
     /// Pairs of a step.
     batch: usize,
     objects_per_class: usize,
+    epochs: usize,
 }
 
 impl Scale {
@@ -89,9 +90,9 @@ impl Scale {
 
     fn short_training(self) -> ShortTraining {
         match self {
-            Scale::Tiny => ShortTraining { batch: 64, objects_per_class: 40 },
-            Scale::Node => ShortTraining { batch: 256, objects_per_class: 400 },
-            Scale::Cluster => ShortTraining { batch: 1024, objects_per_class: 1600 },
+            Scale::Tiny => ShortTraining { batch: 64, objects_per_class: 40, epochs: 8 },
+            Scale::Node => ShortTraining { batch: 256, objects_per_class: 400, epochs: 5 },
+            Scale::Cluster => ShortTraining { batch: 1024, objects_per_class: 1600, epochs: 5 },
         }
     }
 
@@ -100,14 +101,23 @@ impl Scale {
         self.short_training().batch * times
     }
 
-    /// What turns the suite into one pass over `times` the data of the short training, in as many steps.
+    /// What turns the suite into a training that is `times` as wide as the short one, in as many steps.
     pub(super) fn short_overrides(self, times: usize) -> Result<Vec<Override>> {
+        self.overrides_for(times, self.short_training().epochs)
+    }
+
+    /// The same for one pass over the data.
+    pub(super) fn warm_up_overrides(self, times: usize) -> Result<Vec<Override>> {
+        self.overrides_for(times, 1)
+    }
+
+    fn overrides_for(self, times: usize, epochs: usize) -> Result<Vec<Override>> {
         let objects = self.short_training().objects_per_class * times;
         let set = |key, value: usize| Override::new("bench", key, i64::try_from(value)?);
         Ok(vec![
             set("train.batch", self.short_batch(times))?,
             set("data.spec.objects_per_class", objects)?,
-            set("train.epochs", 1)?,
+            set("train.epochs", epochs)?,
         ])
     }
 

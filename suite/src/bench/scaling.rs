@@ -1,5 +1,6 @@
 //! Weak and strong scaling: the network of the work, trained on 1, 2, 4, ... of the launch's ranks.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
@@ -56,19 +57,23 @@ impl Scaling {
 }
 
 /// Trains on 1, 2, 4, ... ranks and on all, prints a table and writes it to `scaling-NAME.json`. Ranks that do
-/// not take part wait.
+/// not take part wait. Before, all train once untimed: what only the first training of a process does would
+/// slow the first row alone, and make the others look efficient.
 ///
 /// # Errors
 /// As [`super::bench`].
 pub fn scale(request: &BenchRequest, scaling: Scaling, ranks: &dyn Collective) -> Outcome<()> {
     let sizes = sizes(ranks.size());
-    let name = |size: usize| format!("{}-{size}", scaling.name());
-    let names: Vec<String> = sizes.iter().map(|&size| name(size)).collect();
+    let name = |size: &dyn Display| format!("{}-{size}", scaling.name());
+    let warm_up = name(&"warm-up");
+    let names: Vec<String> = sizes.iter().map(|size| name(size)).chain([warm_up.clone()]).collect();
     agree(ranks, request.begin(&names.iter().map(String::as_str).collect::<Vec<_>>(), ranks))?;
     // the ranks that wait keep their cores
     let fair = LaunchCores::gather(ranks).fair_threads(ranks.rank());
     let threads = request.compute.threads.or(NonZeroUsize::new(fair));
     let request = BenchRequest { compute: ComputeOptions { threads, ..request.compute }, ..request.clone() };
+    let set = agree(ranks, request.scale.warm_up_overrides(scaling.times(ranks.size())))?;
+    run::run(&RunRequest { pretrain_only: true, ..request.run(&warm_up, set) }, ranks)?;
     let mut points: Vec<Point> = Vec::new();
     for (&size, name) in sizes.iter().zip(&names) {
         let times = scaling.times(size);

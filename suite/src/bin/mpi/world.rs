@@ -1,7 +1,7 @@
 //! Collectives over MPI, and over NCCL if every rank has a GPU.
 
 use std::cell::{Cell, OnceCell};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eqr_bench::cluster::agreement::gather;
 use eqr_bench::cluster::host::host;
@@ -25,6 +25,13 @@ use crate::nccl_library::{Absence, NcclLibrary};
 use crate::node_sums::NodeSums;
 use crate::nodes::Nodes;
 use crate::without_nccl;
+
+/// How long a rank polls for the others at a barrier before it sleeps between polls. Ranks that wait for a
+/// long work of the others leave them the cores.
+const POLLS_BARRIER: Duration = Duration::from_millis(10);
+
+/// Sleep between two polls: the most by which a rank is late.
+const BARRIER_SLEEP: Duration = Duration::from_micros(100);
 
 /// All ranks of the launch, or a group of them.
 pub struct World {
@@ -242,7 +249,16 @@ impl Collective for World {
     }
 
     fn barrier(&self) {
-        waiting(|| self.comm.barrier());
+        waiting(|| {
+            let start = Instant::now();
+            let mut request = self.comm.immediate_barrier();
+            while let Err(unfinished) = request.test() {
+                request = unfinished;
+                if start.elapsed() > POLLS_BARRIER {
+                    std::thread::sleep(BARRIER_SLEEP);
+                }
+            }
+        });
     }
 
     fn abort(&self, code: i32) -> ! {
