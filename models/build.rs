@@ -12,6 +12,7 @@ fn main() {
         .std("c++17")
         .include(PathBuf::from(libtorch).join("include"))
         .warnings(false) // of libtorch's headers
+        .file("native/device_graph.cpp")
         .file("native/device_settings.cpp")
         .file("native/device_stream.cpp")
         .file("native/many_tensors.cpp")

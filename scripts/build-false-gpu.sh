@@ -8,4 +8,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 libtorch=$1
 g++ -std=c++17 -O1 -fPIC -shared -Wall \
     -I "$libtorch/include" -I "$libtorch/include/torch/csrc/api/include" suite/tests/false_gpu/false_gpu.cpp \
-    -L "$libtorch/lib" -ltorch_cpu -lc10 -o "$2"
+    -L "$libtorch/lib" -ltorch_cpu -lc10 -Wl,-soname,libtorch_cuda.so -o "$2"

@@ -32,6 +32,7 @@ use crate::vit::{Cutting, Encoded, GraphCut, Vit};
 const SEGMENTS: usize = 4;
 
 /// A rank's share of a batch of pairs.
+#[derive(Debug)]
 pub struct Batch {
     /// (n, 3, H, W), normalised, fp32: view 1.
     pub view1: Tensor,
@@ -53,6 +54,19 @@ impl Batch {
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let Batch { view1, view2, other_view1, labels, parameters, rows: _ } = self;
         [view1, view2, labels, parameters].into_iter().chain(other_view1)
+    }
+
+    /// The same pairs in memory of their own.
+    pub(crate) fn copy(&self) -> Batch {
+        let Batch { view1, view2, other_view1, labels, parameters, rows } = self;
+        Batch {
+            view1: view1.copy(),
+            view2: view2.copy(),
+            other_view1: other_view1.as_ref().map(Tensor::copy),
+            labels: labels.copy(),
+            parameters: parameters.copy(),
+            rows: rows.clone(),
+        }
     }
 
     /// The row of this rank's first pair in the global batch.

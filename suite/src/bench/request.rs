@@ -81,6 +81,8 @@ impl BenchRequest {
             precision: self.precision,
             compute: self.compute,
             micro_batch: self.micro_batch,
+            // the time would have no parts
+            cuda_graph: false,
             ranks_per_cell: None,
             pretrained: Vec::new(),
             until_decided: None,

@@ -62,6 +62,10 @@ pub struct RunArgs {
     /// the memory of every device, found by trying before each training.
     #[arg(long, value_name = "PAIRS")]
     micro_batch: Option<MicroBatch>,
+    /// Record the step of each training as a CUDA graph, and launch it whole: faster where kernels are short, as
+    /// in small networks. For GPUs, with one rank per training.
+    #[arg(long)]
+    cuda_graph: bool,
     /// Ranks that share one training; must divide the number of ranks. Small trainings then run side by side.
     /// Default: all ranks.
     #[arg(long)]
@@ -122,6 +126,7 @@ impl RunArgs {
             precision: self.precision,
             compute: self.compute,
             micro_batch: self.micro_batch.unwrap_or_default(),
+            cuda_graph: self.cuda_graph,
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),

@@ -36,6 +36,22 @@ pub struct Worker<'a> {
     pub threads: usize,
     /// How many pairs a rank encodes at a time.
     pub micro_batch: MicroBatch,
+    /// Whether training steps are recorded as CUDA graphs.
+    pub cuda_graph: bool,
+}
+
+/// Checks that `--cuda-graph` can be followed: one rank takes the steps, on a GPU.
+///
+/// # Errors
+/// A CPU; several ranks that share a training.
+pub fn check_cuda_graph(device: Device, ranks: usize) -> Result<()> {
+    ensure!(device.is_cuda(), "--cuda-graph: the device is a CPU, which has no graphs\nhint: leave it out");
+    ensure!(
+        ranks == 1,
+        "--cuda-graph: {ranks} ranks share a training, and the step of one rank is recorded\n\
+         hint: --ranks-per-cell 1, or leave it out"
+    );
+    Ok(())
 }
 
 impl<'a> Worker<'a> {
@@ -64,7 +80,14 @@ impl<'a> Worker<'a> {
         ensure_available(threads)?;
         make_pool(threads)?;
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-        Ok(Worker { ranks, accelerator, device, threads, micro_batch: MicroBatch::default() })
+        Ok(Worker {
+            ranks,
+            accelerator,
+            device,
+            threads,
+            micro_batch: MicroBatch::default(),
+            cuda_graph: false,
+        })
     }
 
     /// This rank as a member of its group `ranks`.
@@ -74,8 +97,7 @@ impl<'a> Worker<'a> {
     pub fn in_group<'b>(&self, ranks: &'b dyn Collective) -> Outcome<Worker<'b>> {
         let _watch = SetUpWatch::begin();
         use_device(ranks, self.device)?;
-        let Worker { accelerator, device, threads, micro_batch, .. } = *self;
-        Ok(Worker { ranks, accelerator, device, threads, micro_batch })
+        Ok(Worker { ranks, ..*self })
     }
 
     /// Whether this is the rank that prints and writes.

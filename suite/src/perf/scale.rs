@@ -94,7 +94,9 @@ pub fn scale(args: &ScaleArgs, ranks: &dyn Collective) -> Result<()> {
         "network": {
             "source": if named.is_some() { "named, nominal" } else { "measured on the ranks of this launch" },
             "transport": named.is_none().then(|| ranks.transport()),
-            "devices_per_node": interconnect.per_node, "gb_per_s_within": interconnect.within / 1e9,
+            // null: all ranks are on one node, whose size nothing tells
+            "devices_per_node": Some(interconnect.per_node).filter(|&devices| devices < usize::MAX),
+            "gb_per_s_within": interconnect.within / 1e9,
             "gb_per_s_between": interconnect.between / 1e9, "latency_seconds": interconnect.latency,
         },
         "steps": steps.iter().map(|step| row(step, batch, steps[0].seconds())).collect::<Vec<Value>>(),

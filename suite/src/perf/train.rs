@@ -63,6 +63,7 @@ pub fn train(args: &TrainArgs, ranks: &dyn Collective) -> Result<()> {
     });
     result["config"]["micro_batch"] = json!(args.micro_batch);
     result["config"]["recompute"] = json!(args.recompute);
+    result["config"]["cuda_graph"] = json!(args.cuda_graph);
     result["config"]["ranks"] = json!(ranks.size());
     result["config"]["parameters"] = json!(setup.arena.count());
     if let Some(bytes) = peak_memory {

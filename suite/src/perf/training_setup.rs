@@ -11,15 +11,17 @@ use eqr_models::collective::shares;
 use eqr_models::decoder::DecoderConfig;
 use eqr_models::heads::HeadConfig;
 use eqr_models::methods::{LossConfig, build};
-use eqr_models::step::{Batch, gradients};
+use eqr_models::step::Batch;
 use eqr_models::vit::{Pool, PositionInit, VitConfig};
-use eqr_models::{Activations, Arena, Collective, Compute, MethodKind, Model, ModelConfig, Registry, Solo};
+use eqr_models::{
+    Activations, Arena, Collective, Compute, MethodKind, Model, ModelConfig, Registry, Solo, StepGradient,
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::precision::{Choice, Precision};
-use crate::cluster::worker::Worker;
+use crate::cluster::worker::{Worker, check_cuda_graph};
 use crate::encoder::network::{model_config_for, parameter_counts};
 use crate::suite_file::data_source::Data;
 use crate::suite_file::suggestions::parse_method;
@@ -63,6 +65,9 @@ pub struct TrainArgs {
     /// Keep only the inputs of the encoder's blocks, and compute the blocks again in the backward pass.
     #[arg(long)]
     pub(super) recompute: bool,
+    /// Record the step as a CUDA graph, and launch it whole.
+    #[arg(long)]
+    pub(super) cuda_graph: bool,
     #[command(flatten)]
     pub(super) compute: ComputeOptions,
     /// Number type.
@@ -79,7 +84,7 @@ pub struct TrainArgs {
 /// A network and its optimiser, ready to take steps.
 pub struct TrainingSetup {
     method: MethodKind,
-    activations: Activations,
+    gradient: StepGradient,
     pub(super) config: ModelConfig,
     pub(super) model: Model,
     pub(super) arena: Arena,
@@ -100,7 +105,13 @@ impl TrainingSetup {
         let method = parse_method(&args.method)?;
         let setup = Self::of_network(method, config, batch, precision.compute, worker.device)?;
         let activations = Activations { micro_batch: args.micro_batch, recompute: args.recompute };
-        Ok(TrainingSetup { activations, ..setup })
+        let gradient = if args.cuda_graph {
+            check_cuda_graph(worker.device, ranks)?;
+            StepGradient::recorded(activations)
+        } else {
+            StepGradient::queued(activations)
+        };
+        Ok(TrainingSetup { gradient, ..setup })
     }
 
     /// The step of `method` with this network on batches of `batch` pairs.
@@ -119,8 +130,8 @@ impl TrainingSetup {
         ensure!(model.method.is_some(), "{method} is not trained: there is no step to time");
         let arena = Arena::new(registry, 0, compute, device);
         let adam = Adam::new(&arena, 1e-6);
-        let activations = Activations::default();
-        Ok(TrainingSetup { method, activations, config, model, arena, batch, adam, device })
+        let gradient = StepGradient::queued(Activations::default());
+        Ok(TrainingSetup { method, gradient, config, model, arena, batch, adam, device })
     }
 
     /// FLOP/s of this process's steps, timed for `duration` after one step to warm up.
@@ -157,7 +168,8 @@ impl TrainingSetup {
 
     /// Takes one step and waits for the device.
     pub(super) fn step(&mut self, pairs: &Batch, ranks: &dyn Collective) {
-        let terms = gradients(&mut self.arena, &self.model, pairs, self.activations, ranks);
+        let terms =
+            self.gradient.fill(&mut self.arena, &self.model, pairs, ranks).expect("the device takes a step");
         self.adam.update(&mut self.arena, 1e-4);
         // reading a value waits for the device
         let _ = terms[0].1.double_value(&[]);

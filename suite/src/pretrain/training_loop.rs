@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use eqr_datasets::Prefetch;
 use eqr_models::adam::Adam;
-use eqr_models::step::{Batch, gradients};
+use eqr_models::step::Batch;
 use eqr_models::step_stage::StepStage;
-use eqr_models::{Activations, encoder_gradient_norms};
+use eqr_models::{Activations, StepGradient, encoder_gradient_norms};
 
 use crate::cluster::agreement::agree_in_run;
 use crate::cluster::stop_signal;
@@ -53,7 +53,11 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let _running = note_running_training(job, activations);
     let progress = Progress::new(&job.label);
     let mut events = TrainingEvents::new(job.events.clone());
-    let mut training = Training { network, activations, adam, state, curve, watch, progress, job };
+    let gradient = match worker.cuda_graph {
+        true => StepGradient::recorded(activations),
+        false => StepGradient::queued(activations),
+    };
+    let mut training = Training { network, gradient, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
         let start = Instant::now();
         let points_before = training.state.curve.len();
@@ -86,7 +90,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
 /// What changes from step to step.
 struct Training<'a> {
     network: &'a mut Network,
-    activations: Activations,
+    gradient: StepGradient,
     adam: Adam,
     state: TrainingState,
     curve: LossCurve,
@@ -129,7 +133,7 @@ impl Training<'_> {
         epoch_end: u64,
     ) -> Result<EpochOutcome, TrainingStop> {
         let TrainingJob { steps, worker, .. } = self.job;
-        let Training { network, activations, adam, state, curve, watch, progress, .. } = self;
+        let Training { network, gradient, adam, state, curve, watch, progress, .. } = self;
         let mut outcome = EpochOutcome::default();
         watch.steps_begin();
         worker.ranks.begin_stage(StepStage::Batch);
@@ -138,11 +142,12 @@ impl Training<'_> {
             let (step, total) = (state.step + 1, steps.schedule.total as u64);
             let encoder_gradient = if curve.encoder_gradient_is_due(step, total) {
                 let Network { arena, model } = &**network;
-                encoder_gradient_norms(arena, model, &batch, *activations, worker.ranks)
+                encoder_gradient_norms(arena, model, &batch, gradient.activations, worker.ranks)
             } else {
                 Vec::new()
             };
-            let terms = gradients(&mut network.arena, &network.model, &batch, *activations, worker.ranks);
+            let Network { arena, model } = &mut **network;
+            let terms = gradient.fill(arena, model, &batch, worker.ranks).map_err(Failure::run)?;
             worker.ranks.begin_stage(StepStage::Update);
             let reading = StepReading::new(step, &terms, &network.arena, encoder_gradient);
             adam.update(&mut network.arena, steps.schedule.at(state.step as i64));

@@ -60,6 +60,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let mut worker = Worker::start(ranks, request.compute)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
     let ranks_per_cell = agree(ranks, request.valid_ranks_per_cell(&sub_suites, ranks.size()))?;
+    worker.cuda_graph = agree(ranks, request.valid_cuda_graph(worker.device, ranks_per_cell))?;
     agree(ranks, sub_suites.iter().try_for_each(|sub_suite| request.looks(&sub_suite.suite).map(drop)))?;
     let folder = RunFolder::new(&request.out);
     let precision = prepare::precision(request.precision, &folder, &worker);

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use eqr_probes::sequential::Looks;
+use tch::Device;
 
 use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
+use crate::cluster::worker::check_cuda_graph;
 use crate::run::device_rates::DeviceName;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
@@ -38,6 +40,8 @@ pub struct RunRequest {
     pub compute: ComputeOptions,
     /// Pairs that a rank encodes at a time.
     pub micro_batch: MicroBatch,
+    /// Record training steps as CUDA graphs.
+    pub cuda_graph: bool,
     /// Number of ranks that share one training; all of them if unset.
     pub ranks_per_cell: Option<NonZeroUsize>,
     /// Finished runs whose trainings are reused if they equal this suite's.
@@ -89,6 +93,15 @@ impl RunRequest {
             bail!("--micro-batch {pairs} does not divide train.batch = {batch}");
         }
         Ok(self.micro_batch)
+    }
+
+    /// Whether steps are recorded, which needs a GPU and a rank for each training.
+    pub(super) fn valid_cuda_graph(&self, device: Device, ranks_per_cell: usize) -> Result<bool> {
+        if !self.cuda_graph {
+            return Ok(false);
+        }
+        check_cuda_graph(device, ranks_per_cell)?;
+        Ok(true)
     }
 
     /// The number of ranks that share one training. It must divide the number of ranks of the launch, and

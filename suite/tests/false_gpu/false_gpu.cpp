@@ -6,7 +6,7 @@
 // until the device has answered, which it counts; kernels that do not wait for what another library queued
 // (they read too early), and work of another library that does not wait for kernels (it is refused); kernels
 // of two streams that use the same memory and do not wait for each other, and memory that is freed while
-// another stream uses it (both end the program). What it cannot catch: the numerics of CUDA's kernels, and speed.
+// another stream uses it (both end the program); work that a CUDA graph cannot hold. What it cannot catch: the numerics of CUDA's kernels, and speed.
 //
 // EQR_FALSE_GPUS            number of devices (1)
 // EQR_FALSE_GPU_BYTES       memory of each (4 GiB)
@@ -35,6 +35,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -42,6 +43,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -83,6 +85,7 @@ struct Counts {
   std::atomic<int64_t> copies_from_pageable_memory{0};  // the driver copies them first, and the host waits for it
   std::atomic<int64_t> synchronisations{0};
   std::atomic<int64_t> emptied_caches{0};
+  std::atomic<int64_t> recorded_operations{0};  // of graphs
   std::atomic<int64_t> operations_with_tf32{0};
   std::atomic<int64_t> deterministic_operations{0};
   std::atomic<int64_t> most_used_bytes{0};  // of any device, at any time
@@ -95,11 +98,11 @@ struct Counts {
                  "{\"operations\": %ld, \"scalar_reads\": %ld, \"copies_to_host\": %ld, "
                  "\"blocking_copies_to_device\": %ld, \"queued_copies_to_device\": %ld, "
                  "\"copies_from_pageable_memory\": %ld, \"synchronisations\": %ld, "
-                 "\"emptied_caches\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld, "
+                 "\"emptied_caches\": %ld, \"recorded_operations\": %ld, \"operations_with_tf32\": %ld, \"deterministic_operations\": %ld, "
                  "\"most_used_bytes\": %ld}\n",
                  operations.load(), scalar_reads.load(), copies_to_host.load(), blocking_copies_to_device.load(),
                  queued_copies_to_device.load(), copies_from_pageable_memory.load(), synchronisations.load(),
-                 emptied_caches.load(), operations_with_tf32.load(), deterministic_operations.load(),
+                 emptied_caches.load(), recorded_operations.load(), operations_with_tf32.load(), deterministic_operations.load(),
                  most_used_bytes.load());
     std::fclose(file);
   }
@@ -662,6 +665,27 @@ struct AllocatorRegistered {
   AllocatorRegistered() { c10::SetAllocator(DeviceType::CUDA, &allocator, 255); }
 } allocator_registered;
 
+// ---- graphs ----
+
+// The operations of a CUDA graph, in order. What is queued on its stream while it is recorded does not run.
+struct Recording {
+  const Queue& queue;
+  std::vector<std::function<void()>> operations;
+};
+
+std::atomic<Recording*> recording{nullptr};
+
+// The graph that records what this thread queues, or null. What an operation does inside is not recorded.
+Recording* recording_on(Device device) {
+  Recording* found = recording.load();
+  return found && inside == 0 && &found->queue == &streams().of(current_stream(device)) ? found : nullptr;
+}
+
+// CUDA's words for what would make the host wait, or read memory of the host that is gone at a later launch.
+void check_not_recording(Device device) {
+  TORCH_CHECK(!recording_on(device), "CUDA error: operation not permitted when stream is capturing");
+}
+
 // ---- operations ----
 
 // A tensor of the CPU on the same memory, to be used inside an `Operation`.
@@ -691,7 +715,21 @@ at::Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::op
                                            dtype.value_or(at::kFloat));
 }
 
+void copy_now(const at::Tensor& to, const at::Tensor& from) {
+  const Operation operation(to.is_cuda() ? to.device() : from.device());
+  operation.writes(to);
+  operation.reads(from);
+  if (!to.is_cuda()) operation.host_waits();
+  on_cpu(to).copy_(on_cpu(from));
+}
+
 at::Tensor& copy(at::Tensor& to, const at::Tensor& from, bool non_blocking) {
+  if (!to.is_cuda() || !from.is_cuda()) {
+    check_not_recording(to.is_cuda() ? to.device() : from.device());
+  } else if (Recording* graph = recording_on(to.device())) {
+    graph->operations.push_back([to, from] { copy_now(to, from); });
+    return to;
+  }
   if (!to.is_cuda()) {
     count(counts.copies_to_host);
   } else if (!from.is_cuda()) {
@@ -700,11 +738,7 @@ at::Tensor& copy(at::Tensor& to, const at::Tensor& from, bool non_blocking) {
   } else {
     count(counts.operations);
   }
-  const Operation operation(to.is_cuda() ? to.device() : from.device());
-  operation.writes(to);
-  operation.reads(from);
-  if (!to.is_cuda()) operation.host_waits();
-  on_cpu(to).copy_(on_cpu(from));
+  copy_now(to, from);
   return to;
 }
 
@@ -733,6 +767,7 @@ at::Tensor copy_from_and_resize(const at::Tensor& from, const at::Tensor& to) {
 }
 
 at::Scalar local_scalar_dense(const at::Tensor& tensor) {
+  check_not_recording(tensor.device());
   count(counts.scalar_reads);
   const Operation operation(tensor.device());
   operation.reads(tensor);
@@ -786,19 +821,69 @@ void check_devices(const c10::OperatorHandle& op, const torch::jit::Stack& stack
   for_each_tensor(op.schema().arguments(), stack, see);
 }
 
-void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  count(counts.operations);
-  names.add(op.operator_name());
-  const at::Context& context = at::globalContext();
-  if (context.allowTF32CuDNN() || context.allowTF32CuBLAS()) ++counts.operations_with_tf32;
-  if (context.deterministicAlgorithms()) ++counts.deterministic_operations;
-  if (!takes_host_tensors(op.schema().name())) check_devices(op, *stack);
+// Calls the kernel, as an operation on the device.
+void run(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Operation operation(device_of(op, *stack));
   for_each_tensor(op.schema().arguments(), *stack, [&](const at::Tensor& tensor, bool written) {
     written ? operation.writes(tensor) : operation.reads(tensor);
   });
   at::native::cpu_fallback(op, stack);
   for_each_tensor(op.schema().returns(), *stack, [&](const at::Tensor& tensor, bool) { operation.writes(tensor); });
+}
+
+std::vector<at::Tensor> tensors_of(const std::vector<c10::Argument>& arguments, const torch::jit::Stack& stack) {
+  std::vector<at::Tensor> found;
+  for_each_tensor(arguments, stack, [&](const at::Tensor& tensor, bool) { found.push_back(tensor); });
+  return found;
+}
+
+// Adds the operation to the graph. It runs here only to make its results, of which nothing is left but the
+// memory: what it writes gets its old values back, and new results hold nothing that a step may use.
+void record(Recording& graph, const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const torch::jit::Stack arguments(stack->end() - static_cast<int64_t>(op.schema().arguments().size()), stack->end());
+  std::vector<std::pair<at::Tensor, at::Tensor>> written;
+  {
+    const Operation operation(device_of(op, arguments));
+    for_each_tensor(op.schema().arguments(), arguments, [&](const at::Tensor& tensor, bool writes) {
+      if (writes && tensor.defined()) written.emplace_back(tensor, on_cpu(tensor).clone());
+    });
+  }
+  ++inside;
+  run(op, stack);
+  --inside;
+  const std::vector<at::Tensor> given = tensors_of(op.schema().arguments(), arguments);
+  // undefined in the place of results that are arguments
+  std::vector<at::Tensor> made = tensors_of(op.schema().returns(), *stack);
+  for (at::Tensor& result : made) {
+    for (const at::Tensor& tensor : given) {
+      if (tensor.is_same(result)) result = at::Tensor();
+    }
+  }
+  const Operation operation(device_of(op, arguments));
+  for (const auto& [tensor, before] : written) on_cpu(tensor).copy_(before);
+  for (const at::Tensor& result : made) {
+    if (result.defined()) on_cpu(result).fill_(at::isFloatingType(result.scalar_type()) ? NAN : 1.0);
+  }
+  ++counts.recorded_operations;
+  graph.operations.push_back([op, arguments, made] {
+    torch::jit::Stack again = arguments;
+    run(op, &again);
+    const std::vector<at::Tensor> found = tensors_of(op.schema().returns(), again);
+    for (size_t i = 0; i < made.size(); ++i) {
+      if (made[i].defined()) copy_now(made[i], found[i]);
+    }
+  });
+}
+
+void by_the_cpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  Recording* graph = recording_on(device_of(op, *stack));
+  if (!graph) count(counts.operations);
+  names.add(op.operator_name());
+  const at::Context& context = at::globalContext();
+  if (context.allowTF32CuDNN() || context.allowTF32CuBLAS()) ++counts.operations_with_tf32;
+  if (context.deterministicAlgorithms()) ++counts.deterministic_operations;
+  if (!takes_host_tensors(op.schema().name())) check_devices(op, *stack);
+  graph ? record(*graph, op, stack) : run(op, stack);
 }
 
 int64_t plain_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
@@ -858,6 +943,43 @@ void false_gpu_enqueue(void* stream, int device, void (*task)(void*), void* argu
   queue_of(stream, device).push([task, argument] { task(argument); });
 }
 }
+
+// Graphs, by the names that libtorch gives them.
+enum cudaStreamCaptureMode { kGlobal, kThreadLocal, kRelaxed };
+
+namespace at::cuda {
+struct __attribute__((visibility("default"))) CUDAGraph {
+  explicit CUDAGraph(bool keep_graph);
+  ~CUDAGraph();
+  void capture_begin(std::pair<unsigned long long, unsigned long long> pool, cudaStreamCaptureMode mode);
+  void capture_end();
+  void replay();
+
+ private:
+  std::unique_ptr<Recording> graph_;
+};
+
+CUDAGraph::CUDAGraph(bool) {}
+CUDAGraph::~CUDAGraph() {
+  if (graph_ && recording.load() == graph_.get()) recording = nullptr;
+}
+
+void CUDAGraph::capture_begin(std::pair<unsigned long long, unsigned long long>, cudaStreamCaptureMode) {
+  const Stream stream = current_stream(Device(DeviceType::CUDA, ::current_device));
+  TORCH_CHECK(stream.id() != 0, "CUDA graphs must be captured on a non-default stream.");
+  TORCH_CHECK(!recording.load(), "another graph is being captured");
+  graph_ = std::make_unique<Recording>(Recording{streams().of(stream), {}});
+  recording = graph_.get();
+}
+
+void CUDAGraph::capture_end() { recording = nullptr; }
+
+void CUDAGraph::replay() {
+  count(counts.operations);
+  const Operation whole(Device(DeviceType::CUDA, ::current_device));
+  for (const auto& operation : graph_->operations) operation();
+}
+}  // namespace at::cuda
 
 // Of CUDA's driver.
 extern "C" {

@@ -38,6 +38,26 @@ fn the_cuda_half_of_libtorch_loads_without_a_driver() {
     assert_eq!((&seen["cuda"], &seen["gpus"]), (&"loaded".into(), &0.into()), "{seen}");
 }
 
+/// Graphs are made by functions that are looked up by their names, which the linker does not check.
+#[test]
+fn the_cuda_half_has_the_functions_of_graphs() {
+    let Some(python) = python() else { return };
+    let source = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/native/device_graph.cpp"),
+    )
+    .unwrap();
+    let quoted = source.split('"').skip(1).step_by(2);
+    let names: Vec<&str> = quoted.filter(|text| text.starts_with("_Z")).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    let library = torch(python).join("lib/libtorch_cuda.so");
+    let table = output(Command::new("nm").args(["-D", "--defined-only"]).arg(library));
+    succeeded(&table);
+    let table = String::from_utf8_lossy(&table.stdout);
+    for name in names {
+        assert!(table.lines().any(|line| line.ends_with(&format!(" T {name}"))), "{name}");
+    }
+}
+
 /// What the program computes on a GPU is computed there: every operation that the false GPU met has a CUDA
 /// kernel.
 #[test]

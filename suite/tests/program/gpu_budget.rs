@@ -69,11 +69,12 @@ impl Data {
     }
 
     /// The counts of a training of `steps` steps.
-    fn training(self, method: &str, steps: usize) -> Counts {
+    fn training(self, method: &str, steps: usize, options: &[&str]) -> Counts {
         let folder = folder();
         let here = folder.path();
         std::fs::write(here.join("tiny.toml"), self.suite(here, steps)).unwrap();
-        let args = run_args("run", &["--methods", method, "--pretrain-only", "--data-root", "."]);
+        let run = ["--methods", method, "--pretrain-only", "--data-root", "."];
+        let args = run_args("run", &[&run[..], options].concat());
         let counts = counts(here, &args);
         let cells = std::fs::read_dir(here.join("run/cells")).unwrap();
         let cell = cells.flatten().map(|cell| cell.path()).next().expect("one training");
@@ -83,8 +84,8 @@ impl Data {
     }
 
     /// The counts of one step more: whatever a training does once cancels.
-    fn of_a_step(self, method: &str) -> Counts {
-        let [short, long] = [3, 7].map(|steps| self.training(method, steps));
+    fn of_a_step(self, method: &str, options: &[&str]) -> Counts {
+        let [short, long] = [3, 7].map(|steps| self.training(method, steps, options));
         long.into_iter()
             .map(|(key, count)| {
                 let before = short[&key];
@@ -112,13 +113,26 @@ const OPERATIONS: [(Data, &str, f64); 9] = [
 #[test]
 fn a_training_step_waits_once() {
     for (data, method, most) in OPERATIONS {
-        let step = data.of_a_step(method);
+        let step = data.of_a_step(method, &[]);
         let case = format!("{method} on {data:?}: {step:?}");
         let copies_that_wait = step["blocking_copies_to_device"] + step["copies_from_pageable_memory"];
         assert_eq!((waits(&step), copies_that_wait), (1.0, 0.0), "{case}");
         let copies = if matches!(data, Data::Streamed) { 2.0 } else { 1.0 };
         assert_eq!(step["queued_copies_to_device"], copies, "{case}");
         assert!(step["operations"] > 100.0 && step["operations"] <= most, "{case}");
+    }
+}
+
+/// Encoder, losses and their gradients are one launch. Left are the making of the batch, the update, and what
+/// is read of the step.
+#[test]
+fn a_recorded_step_is_launched_whole() {
+    for (data, most) in [(Data::Renders, 60.0), (Data::Photographs, 175.0)] {
+        let step = data.of_a_step("Ours", &["--cuda-graph"]);
+        let case = format!("{data:?}: {step:?}");
+        assert_eq!((waits(&step), step["queued_copies_to_device"]), (1.0, 1.0), "{case}");
+        assert_eq!((step["blocking_copies_to_device"], step["recorded_operations"]), (0.0, 0.0), "{case}");
+        assert!(step["operations"] > 10.0 && step["operations"] <= most, "{case}");
     }
 }
 

@@ -12,6 +12,7 @@ mod broken_data;
 mod calibrate;
 mod common;
 mod compare;
+mod cuda_graph;
 mod cuda_libraries;
 mod data_sets;
 mod device_choice;
