@@ -11,6 +11,7 @@ pub mod history;
 mod blocks;
 mod column;
 mod context;
+mod cost_values;
 mod curve_values;
 mod figures;
 mod legend;

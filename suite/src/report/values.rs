@@ -8,6 +8,7 @@ use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::registry::R2Metric;
+use crate::report::cost_values::{EnergyFacts, cost_values, energy_facts};
 use crate::report::curve_values::{CurveValue, curve_values};
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::{Metric, ResampledMetric};
@@ -19,6 +20,7 @@ pub struct Values {
     datasets: BTreeSet<String>,
     /// Descriptions of encoders from files, by row.
     encoders: BTreeMap<String, BTreeSet<String>>,
+    energy: EnergyFacts,
     not_finite: usize,
 }
 
@@ -52,6 +54,26 @@ impl Quantity {
     /// What the headline R2 of a transformation gained in the last third of the training.
     pub fn late_gain(task: &str) -> Self {
         Quantity::probed(task, &format!("late_gain/{}", R2Metric::PER_OUTPUT))
+    }
+
+    /// Duration of a training.
+    pub fn seconds() -> Self {
+        Quantity::probed("pretraining", "seconds")
+    }
+
+    /// Rate of a training.
+    pub fn views_per_second() -> Self {
+        Quantity::probed("pretraining", "views_per_s")
+    }
+
+    /// Energy of a training, counted of `of`.
+    pub fn watt_hours(of: &str) -> Self {
+        Quantity::probed("pretraining", &format!("wh/{of}"))
+    }
+
+    /// Energy of a training for a million views, counted of `of`.
+    pub fn watt_hours_per_million(of: &str) -> Self {
+        Quantity::probed("pretraining", &format!("wh_per_million_views/{of}"))
     }
 
     /// A metric of a task on another data set.
@@ -101,7 +123,9 @@ impl Values {
     /// Values of the measurements among `cells` whose encoder was fully trained.
     pub fn at_end(cells: &[Cell]) -> Self {
         let mut values = Self::select(cells.iter().filter(|cell| cell.last));
-        for CurveValue { method, quantity, seed, value } in curve_values(cells) {
+        values.energy = energy_facts(cells);
+        let derived = curve_values(cells).into_iter().chain(cost_values(cells));
+        for CurveValue { method, quantity, seed, value } in derived {
             let sample = values.samples.entry((method.to_owned(), quantity)).or_default();
             sample.draws.entry(seed).or_default().push(value);
         }
@@ -152,6 +176,11 @@ impl Values {
         if let Some(sample) = self.samples.get_mut(&key) {
             sample.resampled.extend(Resampled::from_values(values.clone()));
         }
+    }
+
+    /// What is known of the energy of the trainings.
+    pub fn energy(&self) -> &EnergyFacts {
+        &self.energy
     }
 
     /// The sample of a method, if it has one.

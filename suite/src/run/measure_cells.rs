@@ -106,6 +106,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         external: row.is_external(),
         encoder,
         resampled,
+        views: None,
         energy: None,
         xray,
     })

@@ -20,6 +20,7 @@ mod documents;
 mod dry_run;
 mod encoder_properties;
 mod encoders;
+mod energy;
 mod export;
 mod external_rows;
 mod false_gpu;
