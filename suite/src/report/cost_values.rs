@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::curve_values::CurveValue;
-use crate::report::values::Quantity;
+use crate::report::quantity::Quantity;
 use crate::run_folder::cell::{Cell, CellKind};
 
 /// What is known of the energy of trainings.

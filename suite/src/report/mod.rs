@@ -19,6 +19,7 @@ mod metrics_csv;
 mod numbers;
 mod paper_tables;
 mod planted_values;
+mod quantity;
 pub mod reading;
 mod sections;
 mod selection;

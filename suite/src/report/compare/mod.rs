@@ -141,6 +141,10 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
     if alike.is_empty() {
         return Ok(Comparison { metrics, notes });
     }
+    notes.extend(no_energy(candidate, "candidate"));
+    if !candidate.energies.is_empty() {
+        notes.extend(alike.last().and_then(|newest| no_energy(newest, "baseline")));
+    }
     for rate in Rate::ALL {
         metrics.extend(match baseline {
             Baseline::Run(run) => rate.compared(run, candidate, thresholds)?,
@@ -157,6 +161,12 @@ fn defined_alike<'a>(
 ) -> impl Iterator<Item = &'a Record> {
     let differs = |a: &Option<Value>, b: &Option<Value>| matches!((a, b), (Some(a), Some(b)) if a != b);
     runs.into_iter().filter(move |run| !differs(&run.definition, &candidate.definition))
+}
+
+/// A note that a run, which is called `side`, has no energies, and why; `None` if nothing was to be counted.
+fn no_energy(run: &Record, side: &str) -> Option<String> {
+    let cause = run.no_energy.as_ref().filter(|_| run.energies.is_empty())?;
+    Some(format!("energy of the {side} not available: {cause}"))
 }
 
 /// Whether the speeds of two runs can be compared. If they cannot, a note says why, once.
@@ -411,6 +421,20 @@ mod tests {
             found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn why_there_is_no_energy_is_said_of_one_side() {
+        let energies = || BTreeMap::from([("Ours (nodes)".to_owned(), vec![5.0])]);
+        let with = || Record { energies: energies(), no_energy: Some("a pause".into()), ..Record::default() };
+        let without = || Record { no_energy: Some("no counters".into()), ..Record::default() };
+        let notes = |before: Record, after: Record| {
+            compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap().notes
+        };
+        assert_eq!(notes(with(), without()), ["energy of the candidate not available: no counters"]);
+        assert_eq!(notes(without(), without()), ["energy of the candidate not available: no counters"]);
+        assert_eq!(notes(without(), with()), ["energy of the baseline not available: no counters"]);
+        assert!(notes(with(), with()).is_empty() && notes(Record::default(), Record::default()).is_empty());
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Record {
     pub speeds: Trainings,
     /// Watt-hours per million views of the trainings, by method and by what was counted.
     pub energies: Trainings,
+    /// Why trainings have no energy.
+    pub no_energy: Option<String>,
     /// What was measured: the configuration without the parts that may differ between runs of one series.
     pub definition: Option<Value>,
     /// The hardware it was measured on; `null` if the run was continued on other hardware.
@@ -100,6 +102,7 @@ impl Record {
             headlines: Headlines::of(&metrics),
             speeds: of_trainings(&cells, speed),
             energies: of_trainings(&cells, energy),
+            no_energy: cells.iter().find_map(|cell| cell.energy.as_ref()?.not_available.clone()),
             definition: Some(definition(&manifest["configuration"])),
             hardware: Some(hardware(&manifest)),
             started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
