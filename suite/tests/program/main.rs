@@ -44,6 +44,7 @@ mod out_of_memory;
 mod overwriting;
 mod perf_scale;
 mod pixel_pca;
+mod placement;
 mod processes;
 mod published_encoders;
 mod rank_failures;

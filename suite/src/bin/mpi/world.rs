@@ -15,7 +15,7 @@ use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use tch::{Device, Tensor};
 
-use crate::background::BackgroundSums;
+use crate::background::{BackgroundSums, wait_asleep};
 use crate::calls::Calls;
 use crate::cuda_aware::readable_by_mpi;
 use crate::gpu_identity::{GpuIdentity, shared_gpu};
@@ -25,6 +25,9 @@ use crate::nccl_library::{Absence, NcclLibrary};
 use crate::node_sums::NodeSums;
 use crate::nodes::Nodes;
 use crate::without_nccl;
+
+/// Time between two looks of a rank that has nothing to do.
+const IDLE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// All ranks of the launch, or a group of them.
 pub struct World {
@@ -243,6 +246,10 @@ impl Collective for World {
 
     fn barrier(&self) {
         waiting(|| self.comm.barrier());
+    }
+
+    fn idle_barrier(&self) {
+        waiting(|| wait_asleep(&self.comm, IDLE_INTERVAL));
     }
 
     fn abort(&self, code: i32) -> ! {
