@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::stop_signal;
+use crate::cluster::watchdog::MeasurementWatch;
 use crate::console::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::measure::exit_code::exit_code;
@@ -51,7 +52,10 @@ pub(super) fn measure_missing(
         if !dealing.take(&measurement.id).map_err(Failure::run)? {
             continue;
         }
-        match measure(context, measurement) {
+        let watch = MeasurementWatch::begin(&measurement.id);
+        let measured = measure(context, measurement);
+        drop(watch);
+        match measured {
             Ok(cell) => {
                 folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?
             }
