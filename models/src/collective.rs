@@ -82,6 +82,10 @@ pub trait Collective {
     fn split(&self, group: usize) -> Box<dyn Collective>;
     /// Waits until every rank has called it.
     fn barrier(&self);
+    /// [`Collective::barrier`] for long waits: it leaves the core to ranks that still work.
+    fn idle_barrier(&self) {
+        self.barrier();
+    }
     /// Name and version of the transport.
     fn transport(&self) -> String {
         "none: one process".to_owned()

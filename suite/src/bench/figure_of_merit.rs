@@ -21,8 +21,10 @@ pub(super) struct FigureOfMerit {
     pub(super) parts: Parts,
     /// Trained views per second of the training phase and per device.
     pub(super) images_per_second_per_device: f64,
-    /// Energy of the nodes during the work.
+    /// Energy during the work.
     pub(super) energy: Energy,
+    /// The energy's sum for a million trained views; `None` without a sum.
+    pub(super) wh_per_million_images: Option<f64>,
     /// Trained views.
     pub(super) images: f64,
     pub(super) check: Check,

@@ -33,7 +33,8 @@ pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
     agree(ranks, request.begin(&[CHECK, WORK], ranks))?;
     let found = run_check(request, ranks)?;
     let stopwatch = Stopwatch::around(ranks);
-    let meter = EnergyMeter::start(ranks);
+    let device = agree(ranks, request.compute.device.device(ranks.place_on_node()))?;
+    let meter = EnergyMeter::start(ranks, device);
     ranks.barrier();
     let start = Instant::now();
     run::run(&request.run(WORK, Vec::new()), &stopwatch)?;
@@ -93,6 +94,7 @@ fn figure(request: &BenchRequest, spent: Spent, check: Check, ranks: usize) -> R
         seconds,
         valid: true,
         parts: Parts::new(seconds, phases, step, training.seconds),
+        wh_per_million_images: energy.per_million(views),
         energy,
         images: views,
         images_per_second_per_device: views / training.seconds / ranks as f64,

@@ -85,7 +85,7 @@ pub fn scale(request: &BenchRequest, scaling: Scaling, ranks: &dyn Collective) -
         let done = if takes_part { run::run(&run, &*group) } else { Ok(()) };
         // the ranks that wait do not know of a failure in the group and must be ended
         done.map_err(|failure| Failure { agreed: failure.agreed && size == ranks.size(), ..failure })?;
-        ranks.barrier();
+        ranks.idle_barrier();
         let point = (ranks.rank() == 0).then(|| point(&request, name, size, batch, points.first()));
         points.extend(agree_in_run(ranks, point.transpose())?);
     }

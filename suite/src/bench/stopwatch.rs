@@ -144,6 +144,10 @@ impl Collective for Stopwatch<'_> {
         self.calling(|ranks| ranks.barrier());
     }
 
+    fn idle_barrier(&self) {
+        self.calling(|ranks| ranks.idle_barrier());
+    }
+
     fn transport(&self) -> String {
         self.ranks.transport()
     }

@@ -20,8 +20,8 @@ const REGRESSION: i32 = 1;
 #[derive(Args)]
 pub struct CompareArgs {
     /// The baseline: a run's folder, its metrics.csv (quality only), or a folder of recorded runs. In a
-    /// folder of recorded runs, the newest run gives the quality and each run gives one speed value. Fewer
-    /// than five pretraining seeds, or runs, are too few for a verdict.
+    /// folder of recorded runs, the newest run gives the quality and each run gives one value of speed and of
+    /// energy. Fewer than five pretraining seeds, or runs, are too few for a verdict.
     baseline: PathBuf,
     /// The run to judge: its folder or its metrics.csv.
     candidate: PathBuf,
@@ -33,7 +33,7 @@ pub struct CompareArgs {
     /// Smallest drop of a metric that counts, in the metric's unit.
     #[arg(long, default_value_t = 0.0, value_parser = fraction)]
     tolerance: f64,
-    /// Smallest slow-down that counts, as a fraction of the baseline's steps per second.
+    /// Smallest slow-down, or growth of the energy per view, that counts, as a fraction of the baseline's.
     #[arg(long, default_value_t = 0.03, value_parser = fraction)]
     slower: f64,
     /// Also compare with this run of a series, by the name of its folder, or with the median of its first K

@@ -21,6 +21,7 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{NO_FLOOR_HELP, warn_of_script};
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::watchdog::MeasurementWatch;
 use crate::cluster::worker::Worker;
 use crate::console::{one_line, print_text, say};
 use crate::encoder::frozen::FrozenEncoder;
@@ -167,6 +168,7 @@ pub fn run(args: &SegmentArgs, ranks: &dyn Collective) -> Outcome<()> {
     let folder = args.out.as_deref().filter(|_| worker.leads());
     let outputs = agree(ranks, folder.map(|folder| Outputs::open(folder, args)).transpose())?;
 
+    let _watch = MeasurementWatch::begin("the segmentation");
     duration::say_encoding(&encoder, args.crops());
     let mut scores = Scores {
         encoder: encoder.opened().map(|opened| opened.description.clone()),

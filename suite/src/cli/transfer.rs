@@ -21,6 +21,7 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::agreement::agree;
 use crate::cluster::compute_options::ComputeOptions;
+use crate::cluster::watchdog::MeasurementWatch;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say, with_progress};
 use crate::encoder::frozen::FrozenEncoder;
@@ -97,6 +98,7 @@ pub fn run(args: &TransferArgs, ranks: &dyn Collective) -> Outcome<()> {
     let shots = args.shots();
     agree(ranks, shots.iter().try_for_each(FewShotConfig::validate).map_err(Into::into))?;
     let output = agree(ranks, args.features_output())?;
+    let _watch = MeasurementWatch::begin("the transfer");
     let Features { trained, floor, images } = agree(ranks, features(args, shots.as_ref(), worker.device))?;
     if let Some(output) = output.filter(|_| worker.leads()) {
         output.write_with(|path| write_labelled(path, &trained.data)).map_err(Failure::run)?;

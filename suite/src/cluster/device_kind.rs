@@ -36,6 +36,14 @@ impl DeviceKind {
         })
     }
 
+    /// The device of the rank at `place` on its node of this machine.
+    ///
+    /// # Errors
+    /// As [`Self::accelerator`] and [`Self::choose`].
+    pub fn device(self, place: NodePlace) -> Result<Device> {
+        self.choose(self.accelerator()?, place, &GpuSigns::of_this_machine())
+    }
+
     /// The device of this kind of the rank at `place` on its node. `signs` are those of a GPU on this machine.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ mod visible;
 
 use std::io::{BufWriter, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -72,6 +72,14 @@ pub struct Progress {
     printed: Mutex<Instant>,
 }
 
+/// Counts the reports of all tasks of this process, whether they are shown or not.
+static REPORTS: AtomicU64 = AtomicU64::new(0);
+
+/// Number of times that a task of this process has reported progress.
+pub fn progress_reports() -> u64 {
+    REPORTS.load(Ordering::Relaxed)
+}
+
 static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Silences this process. Called on every rank except the leading one.
@@ -94,6 +102,7 @@ impl Progress {
 
     /// Reports that `done` of `all` steps are done.
     pub fn at(&self, done: u64, all: u64) {
+        REPORTS.fetch_add(1, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             return bar.at(done, Some(all));
         }

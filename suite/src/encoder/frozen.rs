@@ -269,7 +269,7 @@ impl FrozenEncoder {
 
     /// # Errors
     /// Same as [`FrozenEncoder::token_maps`].
-    pub(super) fn check_maps(&self) -> Result<()> {
+    pub fn check_maps(&self) -> Result<()> {
         self.token_maps(&self.blank()).with_context(|| self.name.clone()).map(|_| ())
     }
 

@@ -17,6 +17,7 @@ use image::GrayImage;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::cluster::watchdog::TrainingWatch;
 use crate::console::{Progress, say};
 use crate::data::scenes::{PackScenes, VOID, class_count};
 use crate::registry::{AACC, CLASS_ACCURACY, CLASS_IOU, MACC, MIOU, Measure};
@@ -90,7 +91,9 @@ pub fn segment(
     let classes = (scenes.classes, VOID);
     let mut curve = LossCurve::new(config.steps);
     let progress = Progress::new(&format!("segmentation head of seed {seed}, steps"));
+    let mut watch = TrainingWatch::begin();
     let mut tick = |step: usize, loss: f64| {
+        watch.step_done();
         progress.at(step as u64 + 1, config.steps as u64);
         if let Some(point) = curve.add(loss).filter(|point| is_printed(point.step, config.steps)) {
             say(&format!("seed {seed}, step {}/{}: loss {:.4}", point.step, config.steps, point.loss));
@@ -98,6 +101,8 @@ pub fn segment(
     };
     let head = train(encoder, &scenes.train, classes, seed, config, ranks, &mut tick)?;
     progress.finish();
+    // scenes differ in size, and so do the times of the ranks
+    drop(watch);
     let progress = Progress::new(&format!("segmentation of seed {seed}, test scenes"));
     let mut tick = |done: usize, all: usize| progress.at(done as u64, all as u64);
     let Evaluated { confusion, scenes } =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::registry::R2Metric;
-use crate::report::values::Quantity;
+use crate::report::quantity::Quantity;
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint};
 use crate::run_folder::metric::Metric;
 

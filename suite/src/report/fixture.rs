@@ -117,6 +117,7 @@ fn cell(method: &str, seed: u64) -> Cell {
         external: false,
         encoder: None,
         resampled: Vec::new(),
+        views: None,
         energy: None,
         xray: None,
     }

@@ -7,6 +7,7 @@
 use super::fixture::{context, downstream, pretrain, probe, value};
 use super::formats::by_name;
 use super::*;
+use crate::cluster::energy::Energy;
 use crate::recorded_text;
 use crate::run_folder::cell::CellKind;
 use crate::suite_file::own_claims::OwnClaim;
@@ -40,7 +41,14 @@ fn report() -> (Vec<Cell>, ReportContext) {
         .chain(of_row("Ours, other view 1", 0.5, 0.47))
         .chain(of_row(odd, 0.4, 0.3))
         .collect();
-    cells.push(pretrain("Ours", 0, &[(10, 2.0), (20, 1.5)]));
+    let energy = Energy { processors_wh: Some(0.5), ..Energy::default() };
+    cells.push(Cell {
+        views: Some(2000),
+        energy: Some(energy),
+        ..pretrain("Ours", 0, &[(10, 2.0), (20, 1.5)])
+    });
+    let energy = Energy::not_available("no counters");
+    cells.push(Cell { views: Some(1000), energy: Some(energy), ..pretrain("VICReg", 0, &[(10, 2.0)]) });
     let suite = serde_json::json!({"seeds": 3, "model": {"patch": 8, "head": {"hidden": 256}}, "train": {"lr": 1e-4}});
     let context = ReportContext {
         table: Some(1),

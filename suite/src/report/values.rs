@@ -7,8 +7,9 @@ use eqr_probes::bootstrap::Resampled;
 use eqr_probes::sequential::Looks;
 use eqr_probes::stats::{self, Difference, Summary};
 
-use crate::registry::R2Metric;
+use crate::report::cost_values::{EnergyFacts, cost_values, energy_facts};
 use crate::report::curve_values::{CurveValue, curve_values};
+pub use crate::report::quantity::Quantity;
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::{Metric, ResampledMetric};
 
@@ -19,45 +20,8 @@ pub struct Values {
     datasets: BTreeSet<String>,
     /// Descriptions of encoders from files, by row.
     encoders: BTreeMap<String, BTreeSet<String>>,
+    energy: EnergyFacts,
     not_finite: usize,
-}
-
-/// A quantity that is measured for a method.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Quantity {
-    /// Data set of a transfer or a segmentation; `None` for the one that was trained on.
-    pub set: Option<String>,
-    /// `rotation`, `linear transfer`, ...
-    pub task: String,
-    /// `r2_per_output`, `top1`, ...
-    pub metric: String,
-}
-
-impl Quantity {
-    /// A metric of a task on the data that was trained on.
-    pub fn probed(task: &str, metric: &str) -> Self {
-        Quantity { set: None, task: task.to_owned(), metric: metric.to_owned() }
-    }
-
-    /// Norm of the encoder's gradient of a term of the loss.
-    pub fn encoder_gradient(term: &str) -> Self {
-        Quantity::probed("pretraining", &format!("encoder_gradient/{term}"))
-    }
-
-    /// Share of the loss that the last third of the training took off.
-    pub fn loss_fall() -> Self {
-        Quantity::probed("pretraining", "loss_fall")
-    }
-
-    /// What the headline R2 of a transformation gained in the last third of the training.
-    pub fn late_gain(task: &str) -> Self {
-        Quantity::probed(task, &format!("late_gain/{}", R2Metric::PER_OUTPUT))
-    }
-
-    /// A metric of a task on another data set.
-    pub fn on(set: &str, task: &str, metric: &str) -> Self {
-        Quantity { set: Some(set.to_owned()), ..Quantity::probed(task, metric) }
-    }
 }
 
 /// The values of every pretraining seed, at least one seed with one value, all finite.
@@ -101,7 +65,9 @@ impl Values {
     /// Values of the measurements among `cells` whose encoder was fully trained.
     pub fn at_end(cells: &[Cell]) -> Self {
         let mut values = Self::select(cells.iter().filter(|cell| cell.last));
-        for CurveValue { method, quantity, seed, value } in curve_values(cells) {
+        values.energy = energy_facts(cells);
+        let derived = curve_values(cells).into_iter().chain(cost_values(cells));
+        for CurveValue { method, quantity, seed, value } in derived {
             let sample = values.samples.entry((method.to_owned(), quantity)).or_default();
             sample.draws.entry(seed).or_default().push(value);
         }
@@ -152,6 +118,11 @@ impl Values {
         if let Some(sample) = self.samples.get_mut(&key) {
             sample.resampled.extend(Resampled::from_values(values.clone()));
         }
+    }
+
+    /// What is known of the energy of the trainings.
+    pub fn energy(&self) -> &EnergyFacts {
+        &self.energy
     }
 
     /// The sample of a method, if it has one.

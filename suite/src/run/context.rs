@@ -12,6 +12,7 @@ use crate::data::known_units::training_units;
 use crate::data::pairs::PairSource;
 use crate::encoder::network::Network;
 use crate::failure::{Failure, Outcome};
+use crate::run::last_encoder::LastEncoder;
 use crate::run::prepare::Prepared;
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
@@ -33,6 +34,8 @@ pub(super) struct RunContext<'a> {
     pub(super) seeds: Range<u64>,
     pub(super) train: PairSource,
     pub(super) test: PairSource,
+    /// The encoder from a file that was opened last.
+    pub(super) opened: LastEncoder,
 }
 
 impl<'a> RunContext<'a> {
@@ -50,7 +53,8 @@ impl<'a> RunContext<'a> {
         let test = agree(worker.ranks, source("test"))?;
         let suite = &prepared.sub_suite.suite;
         let seeds = suite.first_seeds(suite.seeds);
-        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, seeds, train, test })
+        let opened = LastEncoder::default();
+        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, seeds, train, test, opened })
     }
 
     pub(super) fn suite(&self) -> &'a Suite {

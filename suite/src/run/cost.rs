@@ -15,6 +15,7 @@ use eqr_models::{Compute, MethodKind, ModelConfig, Registry};
 use crate::encoder::network::model_config_for;
 use crate::encoder::pixel_pca::pixel_count;
 use crate::run::data_set_size::DataSetSize;
+use crate::run::measurements::{MeasuredRow, Measurement, MeasurementKind};
 use crate::suite_file::downstream_sets::SegmentationSet;
 use crate::suite_file::plan::EncoderRun;
 use crate::suite_file::plant::Plant;
@@ -111,11 +112,42 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute, recompu
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 
+/// FLOPs of a measurement of a row of `suite`, which is trained on data of `size`; `None` if they are not known,
+/// as those of encoders from files. `transfer_images` has the number of images of each transfer set, if it is
+/// known.
+pub(super) fn measurement(
+    suite: &Suite,
+    size: &DataSetSize,
+    transfer_images: &[Option<usize>],
+    Measurement { row, kind, .. }: &Measurement,
+) -> Option<f64> {
+    let run = match row {
+        MeasuredRow::External(_) => return None,
+        MeasuredRow::Planted { plant, .. } => return Some(planted(suite, size, *plant)),
+        MeasuredRow::Trained(run) => &run.row.kind,
+    };
+    match *kind {
+        MeasurementKind::Probe { step: None } => Some(probes(suite, &suite.probe, size, run)),
+        MeasurementKind::Probe { step: Some(_) } => Some(curve_point(suite, size, run)),
+        MeasurementKind::Transfer { set } => {
+            transfer_images[set].map(|images| transfer(suite, size, run, images))
+        }
+        MeasurementKind::Xray => suite.xray.as_ref().map(|settings| xray(suite, size, run, settings)),
+        MeasurementKind::Segment { set, .. } => Some(segmentation(suite, size, &suite.segmentation[set])),
+    }
+}
+
+/// FLOPs of the probes at a point of the curve: one seed of them.
+fn curve_point(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f64 {
+    let probe = Probe { seeds: 1, combined: false, shift: None, attentive: false, ..suite.probe.clone() };
+    probes(suite, &probe, size, kind)
+}
+
 /// FLOPs of a row's probes: the encoder on both views of every pair of every transform, then the perceptrons
 /// on y (2 out), on each of its halves (out) and on y with the quadrant means (2 (out + 4 dim)).
-pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f64 {
+fn probes(suite: &Suite, probe: &Probe, size: &DataSetSize, kind: &MethodKind) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
-    let Probe { train_pairs, test_pairs, parts, combined, shift, .. } = &suite.probe;
+    let Probe { train_pairs, test_pairs, parts, combined, shift, .. } = probe;
     // renders have one set of pairs for all their parameters
     let photographs = size.kind == SetKind::Photographs;
     let combined = usize::from(photographs && *combined);
@@ -130,11 +162,11 @@ pub(super) fn probes(suite: &Suite, size: &DataSetSize, kind: &MethodKind) -> f6
         MethodKind::PixelPca { components } => vec![2 * i64::from(*components)],
         _ => parts.iter().map(half).chain([2 * (out + 4 * dim)]).collect(),
     };
-    let attentive = match suite.probe.attentive && kind.has_network() {
-        true => passes + attentive(&suite.probe, &config),
+    let attentive = match probe.attentive && kind.has_network() {
+        true => passes + attentive(probe, &config),
         false => 0.0,
     };
-    passes + (1 + combined) as f64 * perceptrons(&suite.probe, &inputs, &config.transforms) + attentive
+    passes + (1 + combined) as f64 * perceptrons(probe, &inputs, &config.transforms) + attentive
 }
 
 /// FLOPs of training attentive probes: for each pair, token and channel of two views, twelve heads take four
@@ -150,7 +182,7 @@ fn attentive(probe: &Probe, config: &ModelConfig) -> f64 {
 /// FLOPs of an X-ray: the encoder on the images, and what reads every layer: the class token, the mean and the
 /// quadrant means of a block (width, width, 4 widths) and of both views. The products of a ridge regression
 /// are those of its Gram matrix.
-pub(super) fn xray(suite: &Suite, size: &DataSetSize, kind: &MethodKind, settings: &XraySettings) -> f64 {
+fn xray(suite: &Suite, size: &DataSetSize, kind: &MethodKind, settings: &XraySettings) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let XraySettings { train_pairs, test_pairs, probe, .. } = settings;
     let photographs = size.kind == SetKind::Photographs;
@@ -173,7 +205,7 @@ pub(super) fn xray(suite: &Suite, size: &DataSetSize, kind: &MethodKind, setting
 }
 
 /// FLOPs of the perceptrons that read a planted encoder. What it costs to recognise images is left out.
-pub(super) fn planted(suite: &Suite, size: &DataSetSize, plant: Plant) -> f64 {
+fn planted(suite: &Suite, size: &DataSetSize, plant: Plant) -> f64 {
     let mut config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     config.transforms.retain(|(task, _)| plant.carries(task));
     perceptrons(&suite.probe, &[2 * config.encoder.out], &config.transforms)
@@ -196,7 +228,7 @@ fn perceptrons(
 }
 
 /// FLOPs of the encoder on `images` images of another set.
-pub(super) fn transfer(suite: &Suite, size: &DataSetSize, kind: &MethodKind, images: usize) -> f64 {
+fn transfer(suite: &Suite, size: &DataSetSize, kind: &MethodKind, images: usize) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     images as f64 * encoder_flops(kind, &config)
 }
@@ -212,7 +244,7 @@ fn encoder_flops(kind: &MethodKind, config: &ModelConfig) -> f64 {
 }
 
 /// FLOPs of the encoder on the crops that a head is trained on.
-pub(super) fn segmentation(suite: &Suite, size: &DataSetSize, set: &SegmentationSet) -> f64 {
+fn segmentation(suite: &Suite, size: &DataSetSize, set: &SegmentationSet) -> f64 {
     let config = model_config_for(suite, size.kind, set.head.crop, size.classes as i64);
     (set.head.steps * set.head.batch) as f64 * config.encoder.forward_flops()
 }

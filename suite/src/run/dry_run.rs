@@ -10,7 +10,7 @@ use crate::console::print_text;
 use crate::run::cost::{self, TrainingCost};
 use crate::run::data_set_size::{DataSetSize, data_set_size, image_count};
 use crate::run::device_rates::{DeviceName, DeviceRate};
-use crate::run::measurements::{MeasuredRow, MeasurementKind, after_training};
+use crate::run::measurements::after_training;
 use crate::run::request::RunRequest;
 use crate::run_folder::folder::RunFolder;
 use crate::suite_file::data_sets::SubSuite;
@@ -136,22 +136,7 @@ impl DryRun<'_> {
         let images = |set: &TransferSet| image_count(&set.file, &set.made_by, roots);
         let transfer_images: Vec<Option<usize>> = suite.transfer.iter().map(images).collect();
         for measurement in after_training(sub_suite, &runs) {
-            let flops = match (&measurement.row, measurement.kind) {
-                (MeasuredRow::External(_), _) => None,
-                (MeasuredRow::Planted { plant, .. }, _) => Some(cost::planted(suite, &size, *plant)),
-                (MeasuredRow::Trained(run), MeasurementKind::Probe { .. }) => {
-                    Some(cost::probes(suite, &size, &run.row.kind))
-                }
-                (MeasuredRow::Trained(run), MeasurementKind::Transfer { set }) => {
-                    transfer_images[set].map(|images| cost::transfer(suite, &size, &run.row.kind, images))
-                }
-                (MeasuredRow::Trained(run), MeasurementKind::Xray) => {
-                    suite.xray.as_ref().map(|xray| cost::xray(suite, &size, &run.row.kind, xray))
-                }
-                (MeasuredRow::Trained(_), MeasurementKind::Segment { set, .. }) => {
-                    Some(cost::segmentation(suite, &size, &suite.segmentation[set]))
-                }
-            };
+            let flops = cost::measurement(suite, &size, &transfer_images, &measurement);
             let further = is_further(measurement.row.pretrain_seed());
             let id = measurement.id;
             self.add(PlannedCell { id, flops, disk: 0.0, comment: String::new(), further });

@@ -1,8 +1,8 @@
 //! Opens the encoders that a run measures: its own from their checkpoints, external ones from their files.
 
-use std::path::Path;
+use std::rc::Rc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::data::open::OpenedPack;
 use crate::data::pairs::PairSource;
@@ -60,9 +60,8 @@ pub(super) fn external_encoder(
     context: &RunContext,
     row: &ExternalRow,
     side: Option<usize>,
-) -> Result<FrozenEncoder> {
-    let side = row.options.size.or(side);
-    with_weights_of(row, FrozenEncoder::open(encoder_file(row)?, &row.options, side, context.worker.device)?)
+) -> Result<Rc<FrozenEncoder>> {
+    context.opened.open(row, row.options.size.or(side), context.worker.device)
 }
 
 /// The training and test pairs of the run's data as `encoder` sees them: at its side, with its normalisation.
@@ -86,19 +85,8 @@ pub(super) fn external_encoder_for_maps(
     context: &RunContext,
     row: &ExternalRow,
     side: usize,
-) -> Result<FrozenEncoder> {
-    let device = context.worker.device;
-    with_weights_of(row, FrozenEncoder::open_for_maps(encoder_file(row)?, &row.options, side, device)?)
-}
-
-/// The encoder, or its architecture with random weights if the row is a floor.
-fn with_weights_of(row: &ExternalRow, encoder: FrozenEncoder) -> Result<FrozenEncoder> {
-    if !row.has_random_weights {
-        return Ok(encoder);
-    }
-    encoder.untrained()?.with_context(|| format!("{}: the module's random weights are gone", row.name))
-}
-
-fn encoder_file(row: &ExternalRow) -> Result<&Path> {
-    row.encoder.as_deref().context("the row has no encoder")
+) -> Result<Rc<FrozenEncoder>> {
+    let encoder = context.opened.open(row, Some(side), context.worker.device)?;
+    encoder.check_maps()?;
+    Ok(encoder)
 }

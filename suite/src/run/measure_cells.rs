@@ -1,5 +1,5 @@
-//! Measures the cells of a sub-suite. The measurements are independent: with n ranks, each rank takes every
-//! n-th measurement. If one fails, the others are still done.
+//! Measures the cells of a sub-suite. The measurements are independent: each rank takes the next one when it is
+//! free. If one fails, the others are still done.
 
 use std::time::Instant;
 
@@ -8,12 +8,15 @@ use serde_json::json;
 
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
 use crate::cluster::stop_signal;
+use crate::cluster::watchdog::MeasurementWatch;
 use crate::console::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::measure::exit_code::exit_code;
 use crate::measure::imported_results;
 use crate::run::context::RunContext;
+use crate::run::dealing::Dealing;
 use crate::run::measurements::{MeasuredRow, Measurement, MeasurementKind, possible};
+use crate::run::order::dearest_first;
 use crate::run::outcome::FailedMeasurement;
 use crate::run::{probe_cell, segment_cell, transfer_cell, xray_cell};
 use crate::run_folder::cell::{Cell, SCHEMA};
@@ -34,34 +37,48 @@ pub(super) fn measure_missing(
     let has_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
     let mut missing = possible(context)?;
     missing.retain(|Measurement { id, row, .. }| wanted(row) && !has_diverged(row) && !folder.has_cell(id));
+    dearest_first(context, &mut missing);
     let ids: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
+    let dealing = Dealing::begin(context.worker, folder)?;
     let progress = Progress::new("measurements");
     progress.at(0, missing.len() as u64);
     let (mut failed, mut stopped) = (Vec::new(), false);
-    for (done, i) in (ranks.rank()..missing.len()).step_by(ranks.size()).enumerate() {
+    for (i, measurement) in missing.iter().enumerate() {
         stopped = stop_signal::stop_requested();
         if stopped {
             break;
         }
-        match measure(context, &missing[i]) {
+        if !dealing.take(&measurement.id).map_err(Failure::run)? {
+            continue;
+        }
+        let watch = MeasurementWatch::begin(&measurement.id);
+        let measured = measure(context, measurement);
+        drop(watch);
+        match measured {
             Ok(cell) => {
                 folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?
             }
             Err(error) => {
-                let report = json!({"cell": missing[i].id, "error": format!("{error:#}")});
-                folder.write_failed(&missing[i].id, &report).map_err(Failure::run)?;
+                let report = json!({"cell": measurement.id, "error": format!("{error:#}")});
+                folder.write_failed(&measurement.id, &report).map_err(Failure::run)?;
                 failed.push((i, exit_code(&error)));
             }
         }
-        progress.at(((done + 1) * ranks.size()) as u64, missing.len() as u64);
+        // those before it are taken, too
+        progress.at((i + 1) as u64, missing.len() as u64);
     }
     progress.finish();
+    context.opened.forget();
+    dealing.end()?;
     if on_any_rank(ranks, stopped) {
         return Err(stop_signal::stopped_by_signal());
     }
-    let all = gather(ranks, &failed).into_iter().flatten();
-    Ok(all.map(|(i, exit_code)| FailedMeasurement { cell: missing[i].id.clone(), exit_code }).collect())
+    let mut all: Vec<(usize, i32)> = gather(ranks, &failed).into_iter().flatten().collect();
+    // whoever took them
+    all.sort_unstable();
+    let failed = |(i, exit_code): (usize, i32)| FailedMeasurement { cell: missing[i].id.clone(), exit_code };
+    Ok(all.into_iter().map(failed).collect())
 }
 
 fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
@@ -106,6 +123,7 @@ fn measure(context: &RunContext, measurement: &Measurement) -> Result<Cell> {
         external: row.is_external(),
         encoder,
         resampled,
+        views: None,
         energy: None,
         xray,
     })

@@ -98,10 +98,14 @@ fn train_one(context: &RunContext, run: &EncoderRun, label: String, worker: &Wor
     }
     // groups share nodes, whose counters do not tell them apart
     let has_nodes_alone = worker.ranks.size() == context.worker.ranks.size();
-    let meter = has_nodes_alone.then(|| EnergyMeter::start(worker.ranks));
+    let meter = has_nodes_alone.then(|| EnergyMeter::start(worker.ranks, worker.device));
     let (end, written) = match train(&mut network, &job) {
         Ok(training) => {
-            let energy = meter.map(|meter| meter.energy(worker.ranks)).filter(|_| !training.resumed);
+            let energy = match meter {
+                Some(meter) => meter.energy(worker.ranks),
+                None => Energy::not_available("trainings ran side by side (--ranks-per-cell)"),
+            };
+            let energy = (!training.resumed).then_some(energy);
             let write = || write_finished(context, run, &job, training, energy);
             (TrainingEnd::Finished, if worker.leads() { write() } else { Ok(()) })
         }
@@ -124,10 +128,10 @@ fn write_finished(
     energy: Option<Energy>,
 ) -> Result<()> {
     let loss = state.curve.last().map_or(f64::NAN, |point| point.terms["loss"]);
-    let views = 2.0 * (state.step * context.suite().train.batch as u64) as f64;
-    let rate = views / state.seconds;
-    let measured = energy.as_ref().filter(|energy| energy.is_measured());
-    let spent = measured.map(|energy| format!(", {}", energy.text(views))).unwrap_or_default();
+    let views = 2 * state.step * context.suite().train.batch as u64;
+    let rate = views as f64 / state.seconds;
+    let counted = energy.as_ref().filter(|energy| energy.total().is_some());
+    let spent = counted.map(|energy| format!(", {}", energy.text(views as f64))).unwrap_or_default();
     say(&format!(
         "{}: {} steps, {:.1} s, {rate:.0} views/s, loss {loss:.4}{spent}",
         job.label, state.step, state.seconds
@@ -148,6 +152,7 @@ fn write_finished(
         external: false,
         encoder: None,
         resampled: Vec::new(),
+        views: Some(views),
         energy,
         xray: None,
     };
@@ -155,7 +160,7 @@ fn write_finished(
     context.folder.clear_failed(&job.cell)?;
     let line = json!({
         "cell": cell.id, "steps": cell.step, "seconds": cell.seconds, "views_per_s": rate, "loss": loss,
-        "energy": cell.energy,
+        "energy": cell.energy, "wh_per_million_views": cell.wh_per_million_views(),
     });
     context.folder.log(&line)
 }

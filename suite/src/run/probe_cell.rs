@@ -101,7 +101,7 @@ fn measure_external(context: &RunContext, row: &ExternalRow) -> Result<Measured>
         resamples: true,
     };
     duration::say_encoding(&encoder, evaluation.views(probe.combined));
-    let mut values = probe::measure_encoder(&evaluation, &encoder)?;
+    let mut values = probe::measure_encoder(&evaluation, &*encoder)?;
     if probe.attentive {
         match encoder.tokens_of_blank() {
             Ok(_) => values.extend(attentive(&evaluation, &encoder)?),

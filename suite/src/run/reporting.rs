@@ -93,7 +93,7 @@ pub(super) fn write(
     contexts: &[ReportContext],
     phases: Phases,
 ) -> Result<()> {
-    manifest::record_encoders(folder, cells)?;
+    manifest::record_cells(folder, cells)?;
     report::write(folder, cells, contexts)?;
     let line =
         json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});

@@ -1,5 +1,7 @@
 //! A segmentation cell: a head of one seed, trained on a row's encoder.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result};
 use eqr_models::Solo;
 use tch::Tensor;
@@ -28,18 +30,18 @@ pub(super) fn measure(
         (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
     let crop = usize::try_from(config.crop)?;
     let encoder = match row {
-        MeasuredRow::Trained(run) => trained_encoder_for_maps(context, run, crop)?,
+        MeasuredRow::Trained(run) => Rc::new(trained_encoder_for_maps(context, run, crop)?),
         MeasuredRow::Planted { .. } => unreachable!("planted encoders are only probed"),
         MeasuredRow::External(row) => external_encoder_for_maps(context, row, crop)?,
     };
     let normalise = |pixels: &Tensor| encoder.normalise(pixels);
     let data = SegmentationScenes::open(pack, &normalise, context.worker.device)?;
-    let Segmented { head, confusion, scenes, .. } = segment(&encoder, &data, seed, config, &Solo)?;
+    let Segmented { head, confusion, scenes, .. } = segment(&*encoder, &data, seed, config, &Solo)?;
     if seed == 0 && (row.is_external() || row.pretrain_seed() == context.suite().first_seed) {
         let figures = context.folder.path(layout::FIGURES);
         std::fs::create_dir_all(&figures).with_context(|| format!("cannot create {}", figures.display()))?;
         let figure = figures.join(format!("{id}.png"));
-        draw(pack, &data.test, (&encoder, &head), config, PICTURES, &figure)
+        draw(pack, &data.test, (&*encoder, &head), config, PICTURES, &figure)
             .context(RunFile("its picture"))?;
     }
     let values = values(&confusion.score()?, &pack.class_names, seed);

@@ -1,5 +1,7 @@
 //! A transfer cell: a row's encoder, or its labelled features, on another data set.
 
+use std::rc::Rc;
+
 use anyhow::Result;
 use eqr_datasets::pack::PackedSplit;
 use eqr_models::{MethodKind, Solo};
@@ -47,7 +49,7 @@ fn data(
     context: &RunContext,
     row: &MeasuredRow,
     set: usize,
-) -> Result<(TransferData, Option<FrozenEncoder>)> {
+) -> Result<(TransferData, Option<Rc<FrozenEncoder>>)> {
     let device = context.worker.device;
     let (pack, set) = (&context.prepared.downstream.transfer[set], &context.suite().transfer[set]);
     let asked = Asked { preparation: &set.preparation, few_shot: set.few_shot.as_ref(), shift: set.shift };

@@ -90,12 +90,22 @@ pub struct Cell {
     /// Draws of a bootstrap over test objects, of encoders that were pretrained elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resampled: Vec<ResampledMetric>,
-    /// Energy of the nodes during a training that was not interrupted and shared them with no other.
+    /// Views that a training has encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<u64>,
+    /// Energy of a training that was not interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
     /// What every layer holds, if the cell is an X-ray.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xray: Option<Xray>,
+}
+
+impl Cell {
+    /// Watt-hours of a million views of a training whose energy was counted.
+    pub fn wh_per_million_views(&self) -> Option<f64> {
+        self.energy.as_ref()?.per_million(self.views? as f64)
+    }
 }
 
 /// Version of [`Cell`]'s format.

@@ -58,6 +58,9 @@ pub const LOCK: &str = "running.json";
 /// There while ranks tell each other that one of them was asked to stop.
 pub const STOP: &str = "stop-requested";
 
+/// Beginning of the name of the folder whose files say which measurements ranks have taken.
+pub const TAKEN: &str = "taken-";
+
 /// Seconds of each phase; the last file that a run writes.
 pub const TIMING: &str = "timing.json";
 

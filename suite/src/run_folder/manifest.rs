@@ -195,11 +195,12 @@ pub fn establish(
     Ok(())
 }
 
-/// Records what the encoders from files are, by the rows and how they were read.
+/// Records what the cells say: the encoders from files, by the rows and how they were read, and the energy of
+/// the trainings.
 ///
 /// # Errors
 /// A manifest that is damaged or cannot be written.
-pub fn record_encoders(run: &RunFolder, cells: &[Cell]) -> Result<()> {
+pub fn record_cells(run: &RunFolder, cells: &[Cell]) -> Result<()> {
     let mut encoders: BTreeMap<&str, Vec<&EncoderDescription>> = BTreeMap::new();
     for cell in cells {
         let of_row = cell.encoder.iter().map(|encoder| (cell.method.as_str(), encoder));
@@ -210,14 +211,31 @@ pub fn record_encoders(run: &RunFolder, cells: &[Cell]) -> Result<()> {
             }
         }
     }
-    match read_whole(run)? {
-        Some(mut manifest) if !encoders.is_empty() => {
-            // through text, which gives the shortest digits of an f32
-            manifest["encoders"] = serde_json::from_str(&serde_json::to_string(&encoders)?)?;
-            seal::write_sealed(&run.path(layout::MANIFEST), &manifest)
-        }
-        _ => Ok(()),
+    let energy = energies(cells);
+    let Some(mut manifest) = read_whole(run)? else { return Ok(()) };
+    if encoders.is_empty() && energy.is_empty() {
+        return Ok(());
     }
+    if !encoders.is_empty() {
+        // through text, which gives the shortest digits of an f32
+        manifest["encoders"] = serde_json::from_str(&serde_json::to_string(&encoders)?)?;
+    }
+    if !energy.is_empty() {
+        manifest["energy"] = Value::Object(energy);
+    }
+    seal::write_sealed(&run.path(layout::MANIFEST), &manifest)
+}
+
+/// The energy of every training that was not interrupted, by cell.
+fn energies(cells: &[Cell]) -> Map<String, Value> {
+    let energy = |cell: &Cell| {
+        let mut energy = json!(cell.energy.as_ref()?);
+        if let Some(wh) = cell.wh_per_million_views() {
+            energy["wh_per_million_views"] = json!(wh);
+        }
+        Some((cell.id.clone(), energy))
+    };
+    cells.iter().filter_map(energy).collect()
 }
 
 /// The number type that the run in the folder was started with.

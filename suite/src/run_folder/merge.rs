@@ -125,9 +125,9 @@ fn joint_cells(sources: &[Source]) -> Result<BTreeMap<&str, &Cell>> {
     Ok(joint.into_iter().map(|(id, (cell, _))| (id, cell)).collect())
 }
 
-/// Whether two cells hold the same result, however long it took.
+/// Whether two cells hold the same result, however long it took and whatever energy.
 fn same_result(a: &Cell, b: &Cell) -> bool {
-    *a == Cell { seconds: a.seconds, resumed: a.resumed, ..b.clone() }
+    *a == Cell { seconds: a.seconds, resumed: a.resumed, energy: a.energy.clone(), ..b.clone() }
 }
 
 fn write_manifest(sources: &[Source], configuration: &Value, hash: &str, target: &RunFolder) -> Result<()> {
@@ -148,9 +148,11 @@ fn write_manifest(sources: &[Source], configuration: &Value, hash: &str, target:
         "provenance": manifests[0]["provenance"],
         "merged": sources.iter().map(source).collect::<Vec<_>>(),
     });
-    let encoders = join_objects(&manifests, "encoders");
-    if !encoders.is_empty() {
-        manifest["encoders"] = Value::Object(encoders);
+    for key in ["encoders", "energy"] {
+        let joint = join_objects(&manifests, key);
+        if !joint.is_empty() {
+            manifest[key] = Value::Object(joint);
+        }
     }
     seal::write_sealed(&target.path(layout::MANIFEST), &manifest)
 }

@@ -12,7 +12,7 @@ use crate::common::{
 };
 
 /// The tiny suite on photographs with two external rows, and transfer to the same photographs.
-fn suite(folder: &Path) {
+pub fn suite(folder: &Path) {
     photographs(folder);
     traced(&folder.join("colours.pt"), 16, colour_map);
     features(&folder.join("features.h5"));

@@ -43,6 +43,32 @@ pub fn send(id: u32, signal: i32) {
     assert!(sent == 0 || error.raw_os_error() == Some(libc::ESRCH), "signal {signal} to {id}: {error}");
 }
 
+/// Halts the main thread of a child's child, as a debugger does. Its other threads go on. Fails where that is
+/// not allowed.
+///
+/// # Errors
+/// Why the thread cannot be held.
+pub fn halt_main_thread(id: u32) -> std::io::Result<()> {
+    let id = libc::pid_t::try_from(id).expect("process ids are small");
+    let none = std::ptr::null_mut::<libc::c_void>();
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: both requests read no memory; there is neither an address nor an option.
+        let done = unsafe { libc::ptrace(request, id, none, none) };
+        if done != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Takes notice of what has become of a halted thread, without which its process could not end.
+pub fn notice(id: u32) {
+    let id = libc::pid_t::try_from(id).expect("process ids are small");
+    let mut status = 0;
+    // SAFETY: the pointer outlives the call, which writes through it.
+    unsafe { libc::waitpid(id, &raw mut status, libc::__WALL | libc::WNOHANG) };
+}
+
 /// The exit code of a process that ends before the deadline; -1 if a signal ended it.
 pub fn ended(child: &mut Child, deadline: Instant) -> Option<i32> {
     loop {

@@ -9,7 +9,9 @@ use crate::common::{
     cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run_of_two_ranks, run_args, spawn,
     stderr, succeeded, wait_for_checkpoints,
 };
-use crate::processes::{alive, children, ended, send};
+use crate::processes::{alive, children, ended, halt_main_thread, notice, send};
+use crate::segmentation;
+use crate::skip::skipped;
 
 /// Seconds that the watchdog waits in most tests, instead of 40.
 const PATIENCE: u64 = 2;
@@ -148,4 +150,84 @@ fn a_rank_that_dies_or_stands_still_ends_the_job_and_the_run_resumes_to_the_same
         assert_eq!(cell(&run, "pretrain-ours-seed0")["resumed"], true, "signal {signal}");
         assert_eq!(numbers(&run), numbers(long_run_of_two_ranks()), "signal {signal} to rank {rank}");
     }
+}
+
+/// Ids of the measurements that ranks have taken.
+fn taken(run: &Path) -> Vec<String> {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = |folder: std::fs::DirEntry| entries(&folder.path()).map(|file| file.file_name()).collect();
+    let folder = entries(run).find(|entry| entry.file_name().to_string_lossy().starts_with("taken-"));
+    let names: Vec<std::ffi::OsString> = folder.map(names).unwrap_or_default();
+    names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// Halts the main thread of rank 1 of two, as a driver or a file system does that does not answer: the process is
+/// not stopped. The job must end with an error. Returns stderr; `None` where no thread can be halted.
+fn halt_in(mut job: Child) -> Option<String> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let ranks = children(job.id());
+    assert_eq!(ranks.len(), 2, "mpirun's children are the ranks");
+    let halted = halt_main_thread(ranks[1]);
+    let code = loop {
+        notice(ranks[1]);
+        match job.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if halted.is_err() || Instant::now() > deadline => break None,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    ranks.iter().filter(|&&rank| alive(rank)).for_each(|&rank| send(rank, libc::SIGKILL));
+    let text = stderr(&job.wait_with_output().unwrap());
+    if let Err(error) = halted {
+        skipped(&format!("no thread can be halted here: {error}"));
+        return None;
+    }
+    assert!(code.is_some_and(|code| code != 0), "mpirun ended with {code:?}: {text}");
+    assert_eq!(text.matches("error: ").count(), 1, "{text}");
+    Some(text)
+}
+
+#[test]
+fn a_rank_that_stands_still_in_a_measurement_ends_the_job_with_one_message() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = folder();
+    let endless =
+        ["--methods", "Random init,PCA of the pixels (16)", "--set", "probe.regression.epochs=1000000"];
+    let mut job = started(folder.path(), &run_args("run", &endless), Some(1));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let measured = loop {
+        let taken = taken(&folder.path().join("run"));
+        if taken.len() == 2 {
+            break taken;
+        }
+        assert!(job.try_wait().unwrap().is_none() && Instant::now() < deadline, "{taken:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let Some(text) = halt_in(job) else { return };
+    let says =
+        |id: &String| text.contains(&format!("error: {id} has made no progress for 10 s; ending the job"));
+    assert!(measured.iter().any(says), "{measured:?}: {text}");
+}
+
+/// Each step of a head waits for both ranks: whichever finds it first says it.
+#[test]
+fn a_rank_that_stands_still_in_a_segmentation_ends_the_job_with_one_message() {
+    if !has_mpi() {
+        return;
+    }
+    let folder = segmentation::folder();
+    let steps = ["--steps", "1000000", "--out", "heads"];
+    let job = started(folder.path(), &segmentation::quick(&steps), Some(1));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    // made right before the first head is trained
+    while !folder.path().join("heads").exists() {
+        assert!(Instant::now() < deadline, "no head is trained");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let Some(text) = halt_in(job) else { return };
+    let says = ["the segmentation has made no progress for 10 s", "another rank has not answered for "];
+    assert!(says.iter().any(|part| text.contains(part)), "{text}");
 }

@@ -114,7 +114,7 @@ fn patches(path: &Path) {
     });
 }
 
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     plain_pack(folder.path());
     patches(&folder.path().join("e.pt"));

@@ -34,14 +34,19 @@ struct ThreadCommunicator(SimpleCommunicator);
 // for several threads (`Threading::Serialized`).
 unsafe impl Send for ThreadCommunicator {}
 
+/// Waits until all ranks of `comm` have called it, and looks whether they have once in every `interval`.
+pub fn wait_asleep(comm: &SimpleCommunicator, interval: Duration) {
+    let mut barrier = comm.immediate_barrier();
+    while let Err(request) = barrier.test() {
+        barrier = request;
+        std::thread::sleep(interval);
+    }
+}
+
 impl ThreadCommunicator {
     /// Replaces `tensor` with its sum over the ranks; `scratch` is at least as long.
     fn sum(&self, tensor: &Tensor, scratch: &Tensor) {
-        let mut barrier = self.0.immediate_barrier();
-        while let Err(request) = barrier.test() {
-            barrier = request;
-            std::thread::sleep(POLL_INTERVAL);
-        }
+        wait_asleep(&self.0, POLL_INTERVAL);
         let summand = scratch.narrow(0, 0, tensor.numel() as i64);
         let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
         // not with torch, which would start its own worker threads for this thread

@@ -1,13 +1,7 @@
 //! Whether two ranks compute on one GPU, which would be slow and which NCCL refuses.
-//!
-//! The numbers of GPUs do not tell: a launcher may show each rank only its own, as number 0.
 
-use std::ffi::{CStr, c_int, c_void};
-
+use eqr_bench::cluster::gpu_uuid::gpu_uuid;
 use serde::{Deserialize, Serialize};
-
-/// Libraries that may have CUDA's driver functions, once libtorch's CUDA half has found a GPU.
-const DRIVERS: [&CStr; 2] = [c"libcuda.so.1", c"libtorch_cuda.so"];
 
 /// The GPU of a rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +15,7 @@ pub struct GpuIdentity {
 impl GpuIdentity {
     /// The identity of a GPU of this process.
     pub fn of(host: String, gpu: usize) -> Self {
-        GpuIdentity { host, uuid: DRIVERS.into_iter().find_map(|library| uuid(library, gpu)) }
+        GpuIdentity { host, uuid: gpu_uuid(gpu) }
     }
 }
 
@@ -37,42 +31,6 @@ pub fn shared_gpu(of_ranks: &[GpuIdentity]) -> Option<String> {
         ))
     };
     of_ranks.iter().enumerate().find_map(same)
-}
-
-type Init = unsafe extern "C" fn(u32) -> c_int;
-type GetDevice = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-type GetUuid = unsafe extern "C" fn(*mut [u8; 16], c_int) -> c_int;
-
-/// What the driver in a loaded library says.
-fn uuid(library: &CStr, gpu: usize) -> Option<[u8; 16]> {
-    // SAFETY: a NUL-terminated name; nothing is loaded that is not loaded already.
-    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
-    let symbol = |name: &CStr| {
-        // SAFETY: an open library and a NUL-terminated name.
-        let symbol = unsafe { libc::dlsym(handle, name.as_ptr()) };
-        (!symbol.is_null()).then_some(symbol)
-    };
-    if handle.is_null() {
-        return None;
-    }
-    let (init, get_device, get_uuid) =
-        (symbol(c"cuInit")?, symbol(c"cuDeviceGet")?, symbol(c"cuDeviceGetUuid_v2")?);
-    // SAFETY: cuda.h declares the functions with these types.
-    let (init, get_device, get_uuid) = unsafe {
-        (
-            std::mem::transmute::<*mut c_void, Init>(init),
-            std::mem::transmute::<*mut c_void, GetDevice>(get_device),
-            std::mem::transmute::<*mut c_void, GetUuid>(get_uuid),
-        )
-    };
-    let (mut device, mut uuid) = (0, [0; 16]);
-    // SAFETY: the pointers outlive the calls, which write through them.
-    let failed = unsafe {
-        init(0) != 0
-            || get_device(&raw mut device, c_int::try_from(gpu).ok()?) != 0
-            || get_uuid(&raw mut uuid, device) != 0
-    };
-    (!failed).then_some(uuid)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Collectives over MPI, and over NCCL if every rank has a GPU.
 
 use std::cell::{Cell, OnceCell};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eqr_bench::cluster::agreement::gather;
 use eqr_bench::cluster::host::host;
@@ -15,7 +15,7 @@ use mpi::topology::{Color, SimpleCommunicator};
 use mpi::traits::{Communicator, CommunicatorCollectives};
 use tch::{Device, Tensor};
 
-use crate::background::BackgroundSums;
+use crate::background::{BackgroundSums, wait_asleep};
 use crate::calls::Calls;
 use crate::cuda_aware::readable_by_mpi;
 use crate::gpu_identity::{GpuIdentity, shared_gpu};
@@ -26,12 +26,8 @@ use crate::node_sums::NodeSums;
 use crate::nodes::Nodes;
 use crate::without_nccl;
 
-/// How long a rank polls for the others at a barrier before it sleeps between polls. Ranks that wait for a
-/// long work of the others leave them the cores.
-const POLLS_BARRIER: Duration = Duration::from_millis(10);
-
-/// Sleep between two polls: the most by which a rank is late.
-const BARRIER_SLEEP: Duration = Duration::from_micros(100);
+/// Time between two looks of a rank that has nothing to do.
+const IDLE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// All ranks of the launch, or a group of them.
 pub struct World {
@@ -249,16 +245,11 @@ impl Collective for World {
     }
 
     fn barrier(&self) {
-        waiting(|| {
-            let start = Instant::now();
-            let mut request = self.comm.immediate_barrier();
-            while let Err(unfinished) = request.test() {
-                request = unfinished;
-                if start.elapsed() > POLLS_BARRIER {
-                    std::thread::sleep(BARRIER_SLEEP);
-                }
-            }
-        });
+        waiting(|| self.comm.barrier());
+    }
+
+    fn idle_barrier(&self) {
+        waiting(|| wait_asleep(&self.comm, IDLE_INTERVAL));
     }
 
     fn abort(&self, code: i32) -> ! {

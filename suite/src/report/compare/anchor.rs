@@ -5,8 +5,9 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 
 use super::headlines::Headlines;
+use super::rates::Rate;
 use super::record::{Baseline, Record};
-use super::{ComparedMetric, Thresholds, defined_alike, quality, same_hardware, speed_of_runs};
+use super::{ComparedMetric, Thresholds, defined_alike, quality, same_hardware};
 
 /// The runs that a series is anchored at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,9 @@ pub fn against_anchor(
     let mut metrics = quality(&headlines, &candidate.headlines, thresholds, &mut notes)?;
     let alike: Vec<&Record> =
         anchored.into_iter().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
-    metrics.extend(speed_of_runs(&alike, candidate, thresholds)?);
+    for rate in Rate::ALL {
+        metrics.extend(rate.compared_with_runs(&alike, candidate, thresholds)?);
+    }
     for metric in &mut metrics {
         metric.series = "anchor";
         metric.name += ", against the anchor";

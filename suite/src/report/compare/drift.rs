@@ -7,6 +7,7 @@ use eqr_probes::drift::{cusum_of_drops, limit};
 use eqr_probes::stats::Summary;
 
 use super::headlines::Headline;
+use super::rates::{Rate, mean};
 use super::record::{Baseline, Record};
 use super::{ComparedMetric, HISTORY, Verdict, defined_alike, same_hardware};
 
@@ -35,11 +36,14 @@ pub fn drifts(baseline: &Baseline, candidate: &Record, false_alarms: f64) -> Res
     }
     let on_this_hardware: Vec<&Record> =
         alike.into_iter().filter(|run| same_hardware(run, candidate, &mut notes)).collect();
-    let speeds = candidate.speeds.iter().map(|(name, now)| {
-        let before = on_this_hardware.iter().filter_map(|run| run.speeds.get(name));
-        (format!("{name}, steps/s of a run"), before.chain([now]).map(|values| mean(values)).collect())
-    });
-    all.extend(judged(&speeds.collect::<Vec<_>>(), false_alarms)?);
+    for rate in Rate::ALL {
+        let lines = rate.of(candidate).iter().map(|(name, now)| {
+            let before = on_this_hardware.iter().filter_map(|run| rate.of(run).get(name));
+            let values = before.chain([now]).map(|values| rate.sign() * mean(values));
+            (rate.line_of_runs(name), values.collect())
+        });
+        all.extend(judged(&lines.collect::<Vec<_>>(), false_alarms)?);
+    }
     Ok(all)
 }
 
@@ -79,24 +83,18 @@ fn mean_of_seeds(values: &[(u64, f64)]) -> f64 {
     values.iter().map(|(_, value)| value).sum::<f64>() / values.len() as f64
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::compare::headlines::Headlines;
 
-    /// A week whose trainings run at this speed.
+    /// A week whose trainings run at this speed, and take as much more energy as they are slower.
     fn week(speed: f64) -> Record {
         Record {
-            name: String::new(),
-            headlines: Headlines::default(),
             speeds: BTreeMap::from([("Ours".to_owned(), vec![speed])]),
+            energies: BTreeMap::from([("Ours (nodes)".to_owned(), vec![1e4 / speed])]),
             definition: Some("a".into()),
             hardware: Some("x".into()),
-            started: String::new(),
+            ..Record::default()
         }
     }
 
@@ -113,7 +111,9 @@ mod tests {
             let mut runs = weeks(16, loss);
             let candidate = runs.pop().unwrap();
             let found = drifts(&Baseline::Series(runs), &candidate, 0.05).unwrap();
-            assert_eq!((found.len(), found[0].series), (1, "drift"));
+            assert_eq!((found.len(), found[0].series), (2, "drift"));
+            assert_eq!(found[1].name, "Ours (nodes), Wh per million views of a run, over 16 runs");
+            assert_eq!(found[1].verdict, found[0].verdict);
             (found[0].verdict, found[0].gain)
         };
         assert_eq!(verdict(0.0).0, Verdict::Ok);

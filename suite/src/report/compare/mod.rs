@@ -3,10 +3,11 @@
 //! Quality and speed are judged separately. Quality is the headline metric of every task and method, with one
 //! value per pretraining seed. It is tested one-sided for a drop and for a gain, each Holm-corrected within
 //! its table (a data set with one kind of measurement). Speed is the number of steps per second of every
-//! training that was not interrupted. It is compared only on the same hardware.
+//! training that was not interrupted, and energy what it took for a million views. Both are compared only on the
+//! same hardware, by the same rules.
 //!
 //! A baseline is one run, or a folder of recorded runs (a series). In a series, the newest run gives the
-//! quality to compare with. Every run gives one speed value, because the trainings of one run share the state
+//! quality to compare with. Every run gives one value of speed and energy, because the trainings of one run share the state
 //! of the machine on that day. A decline that is too slow for that is seen as `drift` over the series, and
 //! against an `anchor` that does not move.
 
@@ -14,6 +15,7 @@ mod anchor;
 mod drift;
 mod headlines;
 mod junit;
+mod rates;
 mod record;
 
 use std::collections::BTreeMap;
@@ -21,10 +23,11 @@ use std::collections::BTreeMap;
 pub use anchor::{Anchor, against_anchor};
 use anyhow::Result;
 pub use drift::{alarm_limit, drifts};
-use eqr_probes::stats::{Summary, holm, paired, prediction_test, student, welch};
+use eqr_probes::stats::{Summary, holm, paired, prediction_test, student};
 use headlines::Headline;
 pub use headlines::Headlines;
 pub use junit::JUNIT;
+pub use rates::{Rate, mean};
 pub use record::{Baseline, Record};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,7 +45,7 @@ pub struct Thresholds {
     pub alpha: f64,
     /// Smallest drop of a metric that counts, in its own unit, at least 0.
     pub tolerance: f64,
-    /// Smallest slow-down that counts, as a fraction of the baseline's rate, at least 0.
+    /// Smallest slow-down, or growth of the energy, that counts, as a fraction of the baseline's, at least 0.
     pub slower: f64,
 }
 
@@ -75,16 +78,16 @@ impl Verdict {
 /// A metric of a method compared with its baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ComparedMetric {
-    /// `quality`, `speed`, `drift` or `anchor`.
+    /// `quality`, `speed`, `energy`, `drift` or `anchor`.
     pub series: &'static str,
-    /// Data set, task and method; for speed, the method.
+    /// Data set, task and method; for speed and energy, the method.
     pub name: String,
     /// Its values in the baseline.
     pub baseline: Summary,
     /// Its values in the candidate.
     pub candidate: Summary,
-    /// Candidate minus baseline, with the sign chosen so that positive is better; for speed, as a fraction of
-    /// the baseline.
+    /// Candidate minus baseline, with the sign chosen so that positive is better; for speed and
+    /// energy, as a fraction of the baseline.
     pub gain: f64,
     /// For quality: p value of a drop, corrected within its table.
     pub p_drop: Option<f64>,
@@ -95,7 +98,7 @@ pub struct ComparedMetric {
 /// Everything that was compared with the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Quality by table, then speed.
+    /// Quality by table, then speed and energy.
     pub metrics: Vec<ComparedMetric>,
     /// What could not be compared and why: another definition, other hardware, values on one side only.
     pub notes: Vec<String>,
@@ -138,10 +141,16 @@ pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds)
     if alike.is_empty() {
         return Ok(Comparison { metrics, notes });
     }
-    metrics.extend(match baseline {
-        Baseline::Run(run) => speed(&run.speeds, &candidate.speeds, thresholds)?,
-        Baseline::Series(_) => speed_of_runs(&alike, candidate, thresholds)?,
-    });
+    notes.extend(no_energy(candidate, "candidate"));
+    if !candidate.energies.is_empty() {
+        notes.extend(alike.last().and_then(|newest| no_energy(newest, "baseline")));
+    }
+    for rate in Rate::ALL {
+        metrics.extend(match baseline {
+            Baseline::Run(run) => rate.compared(run, candidate, thresholds)?,
+            Baseline::Series(_) => rate.compared_with_runs(&alike, candidate, thresholds)?,
+        });
+    }
     Ok(Comparison { metrics, notes })
 }
 
@@ -152,6 +161,12 @@ fn defined_alike<'a>(
 ) -> impl Iterator<Item = &'a Record> {
     let differs = |a: &Option<Value>, b: &Option<Value>| matches!((a, b), (Some(a), Some(b)) if a != b);
     runs.into_iter().filter(move |run| !differs(&run.definition, &candidate.definition))
+}
+
+/// A note that a run, which is called `side`, has no energies, and why; `None` if nothing was to be counted.
+fn no_energy(run: &Record, side: &str) -> Option<String> {
+    let cause = run.no_energy.as_ref().filter(|_| run.energies.is_empty())?;
+    Some(format!("energy of the {side} not available: {cause}"))
 }
 
 /// Whether the speeds of two runs can be compared. If they cannot, a note says why, once.
@@ -258,62 +273,6 @@ fn judged(table: Vec<Tested>, thresholds: &Thresholds) -> Vec<ComparedMetric> {
     table.into_iter().map(judged).collect()
 }
 
-/// A slow-down counts if it exceeds the threshold and the interval of the difference excludes zero.
-fn speed(
-    baseline: &BTreeMap<String, Vec<f64>>,
-    candidate: &BTreeMap<String, Vec<f64>>,
-    thresholds: &Thresholds,
-) -> Result<Vec<ComparedMetric>> {
-    let mut metrics = Vec::new();
-    for (name, before) in baseline {
-        let Some(after) = candidate.get(name) else { continue };
-        let (summary, found) = (Summary::from_values(before)?, Summary::from_values(after)?);
-        let gain = found.mean / summary.mean - 1.0;
-        let interval = welch(after, before)?.ci95;
-        let verdict = match interval {
-            _ if before.len() < HISTORY => Verdict::InsufficientHistory,
-            Some((_, high)) if high < 0.0 && -gain > thresholds.slower => Verdict::Regression,
-            Some((low, _)) if low > 0.0 && gain > thresholds.slower => Verdict::Improvement,
-            None => Verdict::InsufficientHistory,
-            Some(_) => Verdict::Ok,
-        };
-        let name = format!("{name}, steps/s");
-        let (series, baseline, candidate) = ("speed", summary, found);
-        metrics.push(ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict });
-    }
-    Ok(metrics)
-}
-
-/// Compares a run's mean speed with those of earlier runs. A slow-down counts if it exceeds the threshold and
-/// one more run of the series would be that slow with a probability below `alpha`.
-fn speed_of_runs(
-    runs: &[&Record],
-    candidate: &Record,
-    thresholds: &Thresholds,
-) -> Result<Vec<ComparedMetric>> {
-    let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-    let mut metrics = Vec::new();
-    for (name, after) in &candidate.speeds {
-        let before: Vec<f64> = runs.iter().filter_map(|run| run.speeds.get(name)).map(mean).collect();
-        if before.is_empty() {
-            continue;
-        }
-        let (summary, found) = (Summary::from_values(&before)?, Summary::from_values(&[mean(after)])?);
-        let gain = found.mean / summary.mean - 1.0;
-        let unlikely = prediction_test(&before, found.mean)?.p.is_some_and(|p| p / 2.0 < thresholds.alpha);
-        let verdict = match () {
-            () if before.len() < HISTORY => Verdict::InsufficientHistory,
-            () if unlikely && -gain > thresholds.slower => Verdict::Regression,
-            () if unlikely && gain > thresholds.slower => Verdict::Improvement,
-            () => Verdict::Ok,
-        };
-        let name = format!("{name}, steps/s of a run");
-        let (series, baseline, candidate) = ("speed", summary, found);
-        metrics.push(ComparedMetric { series, name, baseline, candidate, gain, p_drop: None, verdict });
-    }
-    Ok(metrics)
-}
-
 impl Comparison {
     /// The comparison as JSON.
     pub fn as_json(&self) -> String {
@@ -372,14 +331,7 @@ mod tests {
             }
         }
         let headlines = Headlines::of(&metrics);
-        Record {
-            name: String::new(),
-            headlines,
-            speeds: BTreeMap::new(),
-            definition: None,
-            hardware: None,
-            started: String::new(),
-        }
+        Record { headlines, ..Record::default() }
     }
 
     /// At most 64 of 1,000 tables without any change raise an alarm: 5% plus two standard errors. A drop of
@@ -400,27 +352,33 @@ mod tests {
         assert!(found >= 900, "{found} drops found in 1,000");
     }
 
-    /// Five trainings per side with 1% noise: a slow-down of 5% is found, and no slow-down is found without
-    /// one.
+    /// Five trainings per side with 1% noise: a slow-down of 5%, or as much more energy, is found, and nothing is
+    /// found without one.
     #[test]
-    fn slow_downs_are_found() {
+    fn slow_downs_and_more_energy_are_found() {
         let mut state = 3;
-        let mut speeds = |rate: f64| {
-            BTreeMap::from([(
-                "Ours".to_owned(),
-                (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect(),
-            )])
+        let mut trainings = |rate: f64| {
+            let values = (0..5).map(|_| rate * (1.0 + 0.01 * normal(&mut state))).collect();
+            BTreeMap::from([("Ours".to_owned(), values)])
         };
-        let mut verdicts = |rate: f64| {
-            (0..1000)
-                .filter(|_| {
-                    let found = speed(&speeds(100.0), &speeds(rate), &THRESHOLDS).unwrap();
-                    found[0].verdict == Verdict::Regression
-                })
-                .count()
-        };
-        let (slower, same) = (verdicts(95.0), verdicts(100.0));
-        assert!(slower >= 900 && same <= 10, "{slower} {same}");
+        for (rate, worse) in [(Rate::Speed, 95.0), (Rate::Energy, 105.0)] {
+            let mut run = |value: f64| {
+                let record = Record::default();
+                match rate {
+                    Rate::Speed => Record { speeds: trainings(value), ..record },
+                    Rate::Energy => Record { energies: trainings(value), ..record },
+                }
+            };
+            let mut verdicts = |value: f64| {
+                let found = (0..1000).filter(|_| {
+                    let found = rate.compared(&run(100.0), &run(value), &THRESHOLDS).unwrap();
+                    found[0].series == rate.series() && found[0].verdict == Verdict::Regression
+                });
+                found.count()
+            };
+            let (found, same) = (verdicts(worse), verdicts(100.0));
+            assert!(found >= 900 && same <= 10, "{rate:?}: {found} {same}");
+        }
     }
 
     /// A run of the series, with 1% noise between runs.
@@ -428,8 +386,7 @@ mod tests {
         let rate = rate * (1.0 + 0.01 * normal(state));
         let speeds = BTreeMap::from([("Ours".to_owned(), vec![rate, rate * 1.001])]);
         let (definition, hardware) = (Some("a".into()), Some(hardware.into()));
-        let (name, started) = (String::new(), String::new());
-        Record { name, headlines: Headlines::default(), speeds, definition, hardware, started }
+        Record { speeds, definition, hardware, ..Record::default() }
     }
 
     #[test]
@@ -464,6 +421,20 @@ mod tests {
             found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn why_there_is_no_energy_is_said_of_one_side() {
+        let energies = || BTreeMap::from([("Ours (nodes)".to_owned(), vec![5.0])]);
+        let with = || Record { energies: energies(), no_energy: Some("a pause".into()), ..Record::default() };
+        let without = || Record { no_energy: Some("no counters".into()), ..Record::default() };
+        let notes = |before: Record, after: Record| {
+            compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap().notes
+        };
+        assert_eq!(notes(with(), without()), ["energy of the candidate not available: no counters"]);
+        assert_eq!(notes(without(), without()), ["energy of the candidate not available: no counters"]);
+        assert_eq!(notes(without(), with()), ["energy of the baseline not available: no counters"]);
+        assert!(notes(with(), with()).is_empty() && notes(Record::default(), Record::default()).is_empty());
     }
 
     #[test]

@@ -16,14 +16,22 @@ use crate::run_folder::folder::RunFolder;
 use crate::run_folder::metric::Metric;
 use crate::run_folder::{layout, manifest, metrics_file, value_range};
 
+/// Values of the trainings of a run, by method.
+pub type Trainings = BTreeMap<String, Vec<f64>>;
+
 /// A run as `compare` reads it.
+#[derive(Default)]
 pub struct Record {
     /// Name of the run's folder, or of the file.
     pub name: String,
     /// The headline of every row, by pretraining seed.
     pub headlines: Headlines,
     /// Steps per second of the trainings, by method.
-    pub speeds: BTreeMap<String, Vec<f64>>,
+    pub speeds: Trainings,
+    /// Watt-hours per million views of the trainings, by method and by what was counted.
+    pub energies: Trainings,
+    /// Why trainings have no energy.
+    pub no_energy: Option<String>,
     /// What was measured: the configuration without the parts that may differ between runs of one series.
     pub definition: Option<Value>,
     /// The hardware it was measured on; `null` if the run was continued on other hardware.
@@ -74,14 +82,7 @@ impl Record {
     pub fn read(path: &Path) -> Result<Record> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !path.is_dir() {
-            return Ok(Record {
-                name,
-                headlines: read_headlines(path)?,
-                speeds: BTreeMap::new(),
-                definition: None,
-                hardware: None,
-                started: String::new(),
-            });
+            return Ok(Record { name, headlines: read_headlines(path)?, ..Record::default() });
         }
         let folder = RunFolder::new(path);
         let manifest = manifest::read_whole(&folder)?.with_context(|| {
@@ -99,7 +100,9 @@ impl Record {
         Ok(Record {
             name,
             headlines: Headlines::of(&metrics),
-            speeds: speeds(&cells),
+            speeds: of_trainings(&cells, speed),
+            energies: of_trainings(&cells, energy),
+            no_energy: cells.iter().find_map(|cell| cell.energy.as_ref()?.not_available.clone()),
             definition: Some(definition(&manifest["configuration"])),
             hardware: Some(hardware(&manifest)),
             started: manifest["provenance"]["started"].as_str().unwrap_or_default().to_owned(),
@@ -147,14 +150,27 @@ fn read_headlines(path: &Path) -> Result<Headlines> {
     Ok(collected.sorted())
 }
 
-/// Steps per second of the trainings that ran without interruption.
-fn speeds(cells: &[Cell]) -> BTreeMap<String, Vec<f64>> {
-    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+/// Steps per second.
+fn speed(cell: &Cell) -> Option<(&'static str, f64)> {
+    Some(("", cell.step as f64 / cell.seconds))
+}
+
+/// What the energy is of, and watt-hours per million views, unless the counters stood still.
+fn energy(cell: &Cell) -> Option<(&'static str, f64)> {
+    let of = cell.energy.as_ref()?.total()?.of;
+    Some((of, cell.wh_per_million_views().filter(|wh| *wh > 0.0)?))
+}
+
+/// A value of the trainings that ran without interruption, with what it is of, if that must be named.
+fn of_trainings(cells: &[Cell], value: impl Fn(&Cell) -> Option<(&'static str, f64)>) -> Trainings {
+    let mut all = Trainings::new();
     for cell in
         cells.iter().filter(|cell| cell.kind == CellKind::Pretrain && !cell.resumed && cell.seconds > 0.0)
     {
+        let Some((of, value)) = value(cell) else { continue };
         let key = cell.data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
-        all.entry(format!("{key}{}", cell.method)).or_default().push(cell.step as f64 / cell.seconds);
+        let of = if of.is_empty() { String::new() } else { format!(" ({of})") };
+        all.entry(format!("{key}{}{of}", cell.method)).or_default().push(value);
     }
     all
 }
@@ -201,6 +217,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::energy::Energy;
+    use crate::report::fixture::pretrain;
+
+    #[test]
+    fn energies_of_different_things_are_not_compared() {
+        let cell = |seed, energy: Energy, resumed| Cell {
+            views: Some(1_000_000),
+            energy: Some(energy),
+            resumed,
+            ..pretrain("Ours", seed, &[(10, 1.0)])
+        };
+        let processors = |wh| Energy { processors_wh: Some(wh), ..Energy::default() };
+        let nodes = Energy { nodes_wh: Some(9.0), ..Energy::default() };
+        let cells = [
+            cell(0, processors(1.0), false),
+            cell(1, processors(2.0), false),
+            cell(2, nodes, false),
+            cell(3, Energy::not_available("no counters"), false),
+            cell(4, processors(5.0), true),
+        ];
+        let energies = of_trainings(&cells, energy);
+        let found: Vec<(&str, &[f64])> =
+            energies.iter().map(|(key, wh)| (key.as_str(), wh.as_slice())).collect();
+        assert_eq!(found, [("Ours (nodes)", &[9.0][..]), ("Ours (processors)", &[1.0, 2.0])]);
+        assert_eq!(of_trainings(&cells, speed)["Ours"].len(), 4);
+    }
 
     #[test]
     fn calls_on_other_hardware_are_no_hardware_at_all() {

@@ -1,4 +1,4 @@
-//! The weeks of a series: every task, method and speed over its runs, with changes of definition and hardware
+//! The weeks of a series: every task and method, speed and energy over its runs, with changes of definition and hardware
 //! and the alarms of drift.
 
 mod page;
@@ -14,13 +14,13 @@ pub use page::{PAGE, page};
 use serde::Serialize;
 pub use terminal::text;
 
-use crate::report::compare::{Baseline, Record, alarm_limit};
+use crate::report::compare::{Baseline, Rate, Record, alarm_limit, mean};
 
 /// The runs of a series and their values.
 #[derive(Debug, Serialize)]
 pub struct History {
     runs: Vec<Run>,
-    /// Qualities by name, then speeds.
+    /// Qualities by name, then speeds, then energies.
     lines: Vec<Line>,
 }
 
@@ -32,7 +32,7 @@ struct Run {
     started: String,
     /// Whether it measures something else than the run before: a new series of all values.
     new_definition: bool,
-    /// Whether it ran on other hardware than the run before: a new series of speeds.
+    /// Whether it ran on other hardware than the run before: a new series of speeds and energies.
     new_hardware: bool,
 }
 
@@ -50,9 +50,38 @@ struct Line {
 enum Kind {
     Quality,
     Speed,
+    Energy,
 }
 
-/// A value of a run; larger is better.
+impl Kind {
+    /// All, in the order of the lines.
+    const ALL: [Kind; 3] = [Kind::Quality, Kind::Speed, Kind::Energy];
+
+    /// Heading of its lines.
+    fn heading(self) -> &'static str {
+        match self {
+            Kind::Quality => "Quality",
+            Kind::Speed => "Speed",
+            Kind::Energy => "Energy: less is better",
+        }
+    }
+
+    /// The sign that makes larger values better.
+    fn sign(self) -> f64 {
+        if self == Kind::Energy { Rate::Energy.sign() } else { 1.0 }
+    }
+}
+
+impl From<Rate> for Kind {
+    fn from(rate: Rate) -> Kind {
+        match rate {
+            Rate::Speed => Kind::Speed,
+            Rate::Energy => Kind::Energy,
+        }
+    }
+}
+
+/// A value of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Point {
     /// Place of the run.
@@ -107,14 +136,17 @@ impl History {
                 let mean = of_seeds.iter().map(|(_, value)| value).sum::<f64>() / of_seeds.len() as f64;
                 values.entry((Kind::Quality, headline.name())).or_default().push((place, mean));
             }
-            for (method, speeds) in &record.speeds {
-                let mean = speeds.iter().sum::<f64>() / speeds.len() as f64;
-                values.entry((Kind::Speed, format!("{method}, steps/s"))).or_default().push((place, mean));
+            for rate in Rate::ALL {
+                for (method, of_trainings) in rate.of(record) {
+                    let name = format!("{method}, {}", rate.unit());
+                    values.entry((rate.into(), name)).or_default().push((place, mean(of_trainings)));
+                }
             }
         }
         let limit = alarm_limit(values.len(), false_alarms);
         let line = |((kind, name), values): ((Kind, String), Vec<(usize, f64)>)| {
-            let points = series(&runs, kind, &values).flat_map(|series| judged(series, limit)).collect();
+            let points =
+                series(&runs, kind, &values).flat_map(|series| judged(series, kind, limit)).collect();
             Line { name, kind, points }
         };
         History { lines: values.into_iter().map(line).collect(), runs }
@@ -127,12 +159,12 @@ fn series<'a>(
     kind: Kind,
     values: &'a [(usize, f64)],
 ) -> impl Iterator<Item = &'a [(usize, f64)]> {
-    let begins = move |run: &Run| run.new_definition || kind == Kind::Speed && run.new_hardware;
+    let begins = move |run: &Run| run.new_definition || kind != Kind::Quality && run.new_hardware;
     values.chunk_by(move |(before, _), (after, _)| !runs[before + 1..=*after].iter().any(begins))
 }
 
-fn judged(series: &[(usize, f64)], limit: f64) -> Vec<Point> {
-    let values: Vec<f64> = series.iter().map(|(_, value)| *value).collect();
+fn judged(series: &[(usize, f64)], kind: Kind, limit: f64) -> Vec<Point> {
+    let values: Vec<f64> = series.iter().map(|(_, value)| kind.sign() * value).collect();
     let negative: Vec<f64> = values.iter().map(|value| -value).collect();
     let (drops, gains) = (cusum_of_drops(&values), cusum_of_drops(&negative));
     let verdict = |place: usize| match () {
@@ -148,16 +180,15 @@ fn judged(series: &[(usize, f64)], limit: f64) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::compare::Headlines;
 
     fn week(number: usize, speed: f64, definition: &str, hardware: &str) -> Record {
         Record {
             name: format!("week-{number}"),
-            headlines: Headlines::default(),
             speeds: BTreeMap::from([("Ours".to_owned(), vec![speed])]),
+            energies: BTreeMap::from([("Ours (nodes)".to_owned(), vec![1e4 / speed])]),
             definition: Some(definition.into()),
             hardware: Some(hardware.into()),
-            started: String::new(),
+            ..Record::default()
         }
     }
 
@@ -177,6 +208,12 @@ mod tests {
             (0..history.runs.len()).filter(|&place| of(&history.runs[place])).collect()
         };
         assert_eq!((marked(|run| run.new_hardware), marked(|run| run.new_definition)), (vec![10], vec![20]));
+        let kinds: Vec<Kind> = history.lines.iter().map(|line| line.kind).collect();
+        assert_eq!(kinds, [Kind::Speed, Kind::Energy]);
+        // what becomes slower takes more
+        let verdicts = |line: &Line| line.points.iter().map(|point| point.verdict).collect::<Vec<_>>();
+        let [speed, energy] = [0, 1].map(|line| verdicts(&history.lines[line]));
+        assert!(energy.contains(&Verdict::Drift) && speed[..10] == energy[..10], "{speed:?} {energy:?}");
         let points = &history.lines[0].points;
         let drifting: Vec<usize> =
             points.iter().filter(|point| point.verdict == Verdict::Drift).map(|point| point.run).collect();

@@ -29,16 +29,16 @@ pub fn page(history: &History, name: &str) -> String {
             h1 { (title) }
             p.meta { (history.runs.len()) " runs; the last one is " (last_run(history)) "." }
             p.meta {
-                "Every point is the mean of a run; higher is better. A filled red point is an alarm of drift, a \
+                "Every point is the mean of a run; higher is better, but for energy. A filled red point is an alarm of drift, a \
                  filled blue one is better than the runs before it explain. A dashed line is another definition, \
                  a dotted one other hardware: what is on its two sides is not compared."
             }
         }
         main {
-            @for (kind, heading) in [(Kind::Quality, "Quality"), (Kind::Speed, "Speed")] {
+            @for kind in Kind::ALL {
                 @let lines: Vec<&Line> = history.lines.iter().filter(|line| line.kind == kind).collect();
                 @if !lines.is_empty() {
-                    h2 { (heading) }
+                    h2 { (kind.heading()) }
                     div.bars { @for line in lines { (figure(history, line)) } }
                 }
             }

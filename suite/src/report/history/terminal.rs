@@ -11,7 +11,7 @@ use crate::report::history::{History, Kind, Line, Point, Run, Verdict};
 pub fn text(history: &History) -> String {
     let runs = &history.runs;
     let mut text = format!("{} runs, from {} to {}\n", runs.len(), named(runs.first()), named(runs.last()));
-    for kind in [Kind::Quality, Kind::Speed] {
+    for kind in Kind::ALL {
         for line in history.lines.iter().filter(|line| line.kind == kind) {
             let _ = writeln!(text, "{}", row(history, line));
         }
@@ -26,7 +26,7 @@ pub fn text(history: &History) -> String {
         if run.new_definition {
             let _ = writeln!(text, "{name}: another definition, a new series of all values");
         } else if run.new_hardware {
-            let _ = writeln!(text, "{name}: other hardware, a new series of speeds");
+            let _ = writeln!(text, "{name}: other hardware, a new series of speeds and energies");
         }
     }
     text

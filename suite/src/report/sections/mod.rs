@@ -4,6 +4,7 @@ mod blocks;
 mod calibration;
 mod claims;
 mod convergence;
+mod cost;
 mod differences;
 mod encoder_gradient;
 mod few_shot;
@@ -146,6 +147,12 @@ const SECTIONS: &[Section] = &[
         title: "Norm of the encoder's gradient by term of the loss",
         group: Group::Training,
         tables: encoder_gradient::tables,
+    },
+    Section {
+        name: "cost",
+        title: "Cost of the trainings: time and energy",
+        group: Group::Training,
+        tables: cost::tables,
     },
     Section {
         name: "shuffled",
