@@ -16,6 +16,8 @@ pub(super) struct FigureOfMerit {
     pub(super) definition: String,
     /// Time to complete the work; lower is better.
     pub(super) seconds: f64,
+    /// The times of all repeats, in their order. `seconds` and everything else is of the one with their median.
+    pub(super) seconds_of_repeats: Vec<f64>,
     /// Always true: a result that is not valid has no time.
     pub(super) valid: bool,
     pub(super) parts: Parts,
@@ -60,6 +62,17 @@ impl Parts {
 }
 
 impl FigureOfMerit {
+    /// The figure with the median time; of an even number, the smaller of the two in the middle.
+    ///
+    /// # Panics
+    /// Panics without figures.
+    pub(super) fn median(mut figures: Vec<FigureOfMerit>) -> FigureOfMerit {
+        let seconds_of_repeats = figures.iter().map(|figure| figure.seconds).collect();
+        figures.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        let median = figures.swap_remove((figures.len() - 1) / 2);
+        FigureOfMerit { seconds_of_repeats, ..median }
+    }
+
     /// The result as lines.
     pub(super) fn text(&self) -> String {
         let FigureOfMerit { definition, seconds, parts, check, ranks, device, threads, precision, .. } = self;
@@ -67,7 +80,7 @@ impl FigureOfMerit {
         let StepParts { transforms, encode, loss, reduce, optimise } = step;
         let mut text =
             format!("{definition}: {ranks} ranks, {device}, {threads} threads each, {precision}\n");
-        let _ = writeln!(text, "time to complete: {seconds:.2} s");
+        let _ = writeln!(text, "time to complete: {seconds:.2} s{}", self.spread());
         let all = [
             ("data", data),
             ("transforms", transforms),
@@ -85,5 +98,22 @@ impl FigureOfMerit {
         let _ = writeln!(text, "{}", self.energy.text(self.images));
         let _ = writeln!(text, "{}", check.text());
         text
+    }
+
+    /// How far the repeats lie apart.
+    fn spread(&self) -> String {
+        let all = &self.seconds_of_repeats;
+        if all.len() == 1 {
+            return String::new();
+        }
+        let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = all.iter().copied().fold(0.0, f64::max);
+        let percent = |seconds: f64| 100.0 * (seconds / self.seconds - 1.0);
+        format!(
+            " (median of {}: {least:.2} to {most:.2} s, {:+.1} to {:+.1} %)",
+            all.len(),
+            percent(least),
+            percent(most)
+        )
     }
 }

@@ -22,27 +22,38 @@ use crate::run_folder::manifest;
 
 /// The folder of the recorded steps.
 const CHECK: &str = "check";
-/// The folder of the timed run.
-const WORK: &str = "work";
 
-/// Checks the build, does the work, prints its time and writes it to `bench.json`.
+/// The folder of a timed run, counted from 1.
+fn work(repeat: usize) -> String {
+    format!("work-{repeat}")
+}
+
+/// Checks the build, does the work as often as it is asked for, prints the median time and writes it to
+/// `bench.json`.
 ///
 /// # Errors
 /// Bad input (2); a result that is not valid and so has no time, or a failed run (3); a stop request (75).
 pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
-    agree(ranks, request.begin(&[CHECK, WORK], ranks))?;
-    let found = run_check(request, ranks)?;
-    let stopwatch = Stopwatch::around(ranks);
+    let works: Vec<String> = (1..=request.repeat.get()).map(work).collect();
+    let folders: Vec<&str> = [CHECK].into_iter().chain(works.iter().map(String::as_str)).collect();
+    agree(ranks, request.begin(&folders, ranks))?;
+    let check = run_check(request, ranks)?;
     let device = agree(ranks, request.compute.device.device(ranks.place_on_node()))?;
-    let meter = EnergyMeter::start(ranks, device);
-    ranks.barrier();
-    let start = Instant::now();
-    run::run(&request.run(WORK, Vec::new()), &stopwatch)?;
-    ranks.barrier();
-    let seconds = start.elapsed().as_secs_f64();
-    let spent = Spent { seconds, energy: meter.energy(ranks), step: stopwatch.parts() };
-    let published = found.map(|found| {
-        let figure = figure(request, spent, found, ranks.size())?;
+    let mut figures = Vec::new();
+    for work in &works {
+        let stopwatch = Stopwatch::around(ranks);
+        let meter = EnergyMeter::start(ranks, device);
+        ranks.barrier();
+        let start = Instant::now();
+        run::run(&request.run(work, Vec::new()), &stopwatch)?;
+        ranks.barrier();
+        let seconds = start.elapsed().as_secs_f64();
+        let spent = Spent { seconds, energy: meter.energy(ranks), step: stopwatch.parts() };
+        let figure = check.as_ref().map(|check| figure(request, work, spent, check.clone(), ranks.size()));
+        figures.extend(agree_in_run(ranks, figure.transpose())?);
+    }
+    let published = (ranks.rank() == 0).then(|| {
+        let figure = FigureOfMerit::median(figures);
         let json = format!("{:#}\n", json!(figure));
         write_atomic(&request.folder("bench.json"), json.as_bytes())?;
         print_text(&if request.json { json } else { figure.text() })
@@ -79,9 +90,15 @@ struct Spent {
     step: StepParts,
 }
 
-fn figure(request: &BenchRequest, spent: Spent, check: Check, ranks: usize) -> Result<FigureOfMerit> {
+fn figure(
+    request: &BenchRequest,
+    work: &str,
+    spent: Spent,
+    check: Check,
+    ranks: usize,
+) -> Result<FigureOfMerit> {
     let Spent { seconds, energy, step } = spent;
-    let work = request.folder(WORK);
+    let work = request.folder(work);
     let training = training(&work)?;
     check_learned(&training)?;
     let phases = phase_seconds(&work)?;
@@ -92,6 +109,7 @@ fn figure(request: &BenchRequest, spent: Spent, check: Check, ranks: usize) -> R
     Ok(FigureOfMerit {
         definition: request.scale.definition(),
         seconds,
+        seconds_of_repeats: vec![seconds],
         valid: true,
         parts: Parts::new(seconds, phases, step, training.seconds),
         wh_per_million_images: energy.per_million(views),

@@ -1,5 +1,6 @@
 //! What `bench` is asked for, and the runs that it makes of it.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -27,6 +28,8 @@ pub struct BenchRequest {
     pub micro_batch: MicroBatch,
     /// Device and threads of a rank.
     pub compute: ComputeOptions,
+    /// How often the work is done.
+    pub repeat: NonZeroUsize,
     /// Print JSON.
     pub json: bool,
 }
@@ -70,7 +73,7 @@ impl BenchRequest {
     }
 
     /// A run of the suite with the keys `set`, in the folder called `name`.
-    pub(super) fn run(&self, name: &str, set: Vec<Override>) -> RunRequest {
+    pub(super) fn run(&self, name: impl AsRef<Path>, set: Vec<Override>) -> RunRequest {
         RunRequest {
             suite: self.suite_file().display().to_string(),
             out: self.folder(name),

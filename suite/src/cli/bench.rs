@@ -1,5 +1,6 @@
 //! `eqr-bench bench`: turns the options into a request.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -35,6 +36,9 @@ pub struct BenchArgs {
     /// or 512 (cluster).
     #[arg(long, value_name = "PAIRS")]
     micro_batch: Option<MicroBatch>,
+    /// How often the work is done; the median of the times is printed, with their spread.
+    #[arg(long, value_name = "TIMES", default_value = "1", conflicts_with_all = ["scaling", "check_only"])]
+    repeat: NonZeroUsize,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -45,9 +49,9 @@ pub struct BenchArgs {
 /// # Errors
 /// As [`bench::bench`].
 pub fn run(args: &BenchArgs, ranks: &dyn Collective) -> Outcome<()> {
-    let BenchArgs { scale, precision, compute, json, .. } = *args;
+    let BenchArgs { scale, precision, compute, repeat, json, .. } = *args;
     let (out, micro_batch) = (args.out.clone(), args.micro_batch.unwrap_or_default());
-    let request = BenchRequest { scale, out, precision, micro_batch, compute, json };
+    let request = BenchRequest { scale, out, precision, micro_batch, compute, repeat, json };
     match args.scaling {
         Some(scaling) => bench::scale(&request, scaling, ranks),
         None if args.check_only => bench::check_only(&request, ranks),

@@ -34,7 +34,7 @@ fn the_work_has_a_time_made_of_parts_and_scales() {
     let folder = folder();
     let here = folder.path();
     let bench = ["bench", "--threads", "1", "--precision", "fp32", "--json", "--out"];
-    let done = eqr_ranks(here, 2, &[&bench[..], &["work"]].concat());
+    let done = eqr_ranks(here, 2, &[&bench[..], &["work", "--repeat", "2"]].concat());
     succeeded(&done);
     let found: Value = serde_json::from_slice(&done.stdout).unwrap();
     let parts = found["parts"].as_object().unwrap();
@@ -43,6 +43,9 @@ fn the_work_has_a_time_made_of_parts_and_scales() {
     assert_eq!(parts.len(), 8, "{found}");
     assert!((sum - seconds).abs() < 1e-6 * seconds, "{found}");
     assert!(parts.values().all(|part| part.as_f64().unwrap() >= 0.0), "{found}");
+    let repeats = found["seconds_of_repeats"].as_array().unwrap();
+    let least = repeats.iter().map(|seconds| seconds.as_f64().unwrap()).fold(f64::INFINITY, f64::min);
+    assert_eq!((repeats.len(), seconds), (2, least), "of two, the smaller is the median: {found}");
     assert!(here.join("work/bench.json").is_file());
     for scaling in ["strong", "weak"] {
         let table = eqr_ranks(here, 2, &[&bench[..], &["scales", "--scaling", scaling]].concat());
