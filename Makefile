@@ -17,10 +17,11 @@ export MPIFLAGS
 FEATURES = $(shell MPI=$(MPI) scripts/setup.sh has-mpi || echo --no-default-features --features onnx)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench install uninstall bundle test test-full test-false-gpu test-cuda-libs test-slurm lint clean
+.PHONY: help setup build bench install uninstall bundle test test-full test-false-gpu test-cuda-libs \
+	test-slurm check-aarch64 lint clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 	@echo "  Options: MPI=0 (no MPI), NP=4 (ranks of bench), LIBTORCH=folder (use that libtorch)"
 
 setup: ## system packages, libtorch in .libtorch/; a second run only checks
@@ -70,6 +71,9 @@ test-slurm: build ## job scripts: forms for centres, 50 signals at random moment
 	@$(PYTHON) scripts/test_forms.py
 	@scripts/test-signals.sh
 	@scripts/test-slurm.sh
+
+check-aarch64: ## cargo check for aarch64 (Grace-Hopper), on x86-64; all it needs goes into target/aarch64
+	@scripts/check-aarch64.sh
 
 clean: ## delete what was built; .libtorch and runs are kept
 	cargo clean

@@ -14,6 +14,8 @@ import zipfile
 # libtorch_cuda and the CUDA libraries that it needs (gigabytes) are left out. An engine built without them
 # loads them at run time from the libtorch in use. libtorch_cpu itself is linked to cudart and cupti.
 LIBRARIES = ["libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp*.so*", "libcudart.so.*", "libcupti.so.*"]
+# What libtorch_cpu is linked to on aarch64, where it has no MKL: BLAS, LAPACK, convolutions.
+LIBRARIES += ["libnvpl_*.so.*", "libgfortran.so.*", "libarm_compute*.so"]
 
 
 def find():

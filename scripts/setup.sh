@@ -5,6 +5,8 @@
 #   scripts/setup.sh              all steps (what `make setup` calls)
 #   scripts/setup.sh rust|packages|libtorch ...   these steps only
 #   scripts/setup.sh has-mpi      exit code 0 if an engine with MPI can be built here
+#   scripts/setup.sh libtorch-of MACHINE FOLDER
+#                                 the libtorch of another machine (uname -m) into a folder, for a cross build
 #
 # MPI=0 in the environment builds for one process and needs no MPI. LIBTORCH=folder uses that libtorch
 # (include/ and lib/). Without it, python's torch is used if it is 2.11; otherwise libtorch is downloaded.
@@ -262,9 +264,9 @@ link_libtorch() {
     rm -f "$BUILD/wanted"
 }
 
-# Fills $BUILD from wheels.
+# download_libtorch FOLDER MACHINE: fills FOLDER from the wheels for a machine.
 download_libtorch() {
-    local python pip_python="" machine tag
+    local folder=$1 machine=$2 python pip_python="" tag
     local -a platforms=() quiet=(--quiet)
     for python in "${PYTHONS[@]}"; do
         if "$python" -m pip --version >/dev/null 2>&1; then
@@ -279,23 +281,22 @@ download_libtorch() {
 
     # Only the libraries are used, so the wheel for one version of python serves every version, even one
     # without a wheel.
-    machine=$(uname -m)
     for tag in _2_28 _2_27 _2_26 _2_25 _2_24 _2_17 2014; do
         platforms+=(--platform "manylinux${tag}_$machine")
     done
     if [[ -t 1 ]]; then quiet=(); fi # a progress bar on a terminal only
     say "downloading libtorch 2.11.0 (540 MB, once)"
-    mkdir "$BUILD/wheels" "$BUILD/pip"
+    mkdir "$folder/wheels" "$folder/pip"
     # TMPDIR: /tmp is small on many machines. No cache: it would hold the 540 MB a second time.
-    TMPDIR=$(realpath "$BUILD/pip") "$pip_python" -m pip --disable-pip-version-check download "${quiet[@]}" \
+    TMPDIR=$(realpath "$folder/pip") "$pip_python" -m pip --disable-pip-version-check download "${quiet[@]}" \
         --no-cache-dir --no-deps --only-binary=:all: --implementation cp --python-version 3.12 \
-        "${platforms[@]}" --dest "$BUILD/wheels" "${WHEELS[@]}" </dev/null ||
+        "${platforms[@]}" --dest "$folder/wheels" "${WHEELS[@]}" </dev/null ||
         fail "could not download ${WHEELS[*]}" \
             "set LIBTORCH to a libtorch $TORCH_SERIES, or install python's torch $TORCH_SERIES; without a \
 network, put the three wheels (cp312) into a folder and set PIP_NO_INDEX=1 PIP_FIND_LINKS=that folder"
     say "unpacking"
-    "$pip_python" scripts/libtorch.py unpack "$BUILD" "$BUILD"/wheels/*.whl
-    rm -rf "$BUILD/wheels" "$BUILD/pip"
+    "$pip_python" scripts/libtorch.py unpack "$folder" "$folder"/wheels/*.whl
+    rm -rf "$folder/wheels" "$folder/pip"
 }
 
 ensure_libtorch() {
@@ -318,7 +319,7 @@ ensure_libtorch() {
     mkdir "$BUILD"
     trap 'rm -rf "$BUILD"' EXIT
     if [[ $kind == download ]]; then
-        download_libtorch
+        download_libtorch "$BUILD" "$(uname -m)"
         version=${TORCH_WHEEL#*==}
     else
         link_libtorch "$origin"
@@ -343,6 +344,12 @@ $lost" "install what is missing, or unset LIBTORCH and let \`make setup\` downlo
 # Reports a wrong $LIBTORCH before packages are installed.
 check_wish() { [[ -z ${LIBTORCH:-} ]] || choose_source >/dev/null; }
 
+if [[ ${1:-} == libtorch-of ]]; then
+    [[ $# -eq 3 ]] || fail "libtorch-of takes a machine and a folder" "setup.sh libtorch-of aarch64 FOLDER"
+    mkdir -p "$3"
+    download_libtorch "$3" "$2"
+    exit
+fi
 steps=("$@")
 [[ ${#steps[@]} -gt 0 ]] || steps=(rust wish packages libtorch)
 for step in "${steps[@]}"; do
@@ -352,7 +359,7 @@ for step in "${steps[@]}"; do
     packages) ensure_packages ;;
     libtorch) ensure_libtorch ;;
     has-mpi) has_mpi ;;
-    *) fail "unknown step '$step'" "the steps are rust, packages, libtorch, has-mpi" ;;
+    *) fail "unknown step '$step'" "the steps are rust, packages, libtorch, has-mpi, libtorch-of" ;;
     esac
 done
 [[ ${steps[*]} != *libtorch* ]] || say "ready (libtorch $(<"$FACADE/version"))"

@@ -17,8 +17,8 @@ TEMPLATE = """\
 # the archive of a checkout and the wheels of libtorch:
 #
 #   git archive --prefix=eqr-bench-%(version)s/ --output=eqr-bench-%(version)s.tar.gz HEAD
-#   pip download --no-deps --python-version 3.12 --only-binary=:all: --platform manylinux_2_28_x86_64 \\
-#       --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 %(wheels)s
+#   pip download --no-deps --python-version 3.12 --only-binary=:all: --platform manylinux_2_28_$(arch) \\
+#       --platform manylinux_2_25_$(arch) --platform manylinux2014_$(arch) %(wheels)s
 #
 # This libtorch computes on CPUs. On a GPU node, set LIBTORCH to a PyTorch %(series)s with CUDA.
 easyblock = 'Cargo'
@@ -33,14 +33,24 @@ description = "Benchmark and evaluation suite for equivariance in self-supervise
 toolchain = {'name': 'foss', 'version': '2025b'}
 
 # name of the wheel, SHA-256
-local_wheels = [
-    ('torch-%(torch)s-cp312-cp312-manylinux_2_28_x86_64.whl',
-     '0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756'),
-    ('nvidia_cuda_runtime-%(cudart)s-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
-     '7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548'),
-    ('nvidia_cuda_cupti-%(cupti)s-py3-none-manylinux_2_25_x86_64.whl',
-     '4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8'),
-]
+local_wheels = {
+    'x86_64': [
+        ('torch-%(torch)s-cp312-cp312-manylinux_2_28_x86_64.whl',
+         '0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756'),
+        ('nvidia_cuda_runtime-%(cudart)s-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl',
+         '7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548'),
+        ('nvidia_cuda_cupti-%(cupti)s-py3-none-manylinux_2_25_x86_64.whl',
+         '4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8'),
+    ],
+    'aarch64': [
+        ('torch-%(torch)s-cp312-cp312-manylinux_2_28_aarch64.whl',
+         'f99924682ef0aa6a4ab3b1b76f40dc6e273fca09f367d15a524266db100a723f'),
+        ('nvidia_cuda_runtime-%(cudart)s-py3-none-manylinux2014_aarch64.manylinux_2_17_aarch64.whl',
+         'ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55'),
+        ('nvidia_cuda_cupti-%(cupti)s-py3-none-manylinux_2_25_aarch64.whl',
+         '796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151'),
+    ],
+}[ARCH]
 # name, version, SHA-256
 local_crates = [
 %(crates)s

@@ -4,10 +4,12 @@ from spack.package import *
 
 
 class EqrBench(CargoPackage):
-    """Benchmark and evaluation suite for equivariance in self-supervised learning: pretrains encoders with
-    joint-embedding methods, freezes them, and measures what they keep of every transformation."""
+    """Benchmark and evaluation suite for equivariance in self-supervised learning: pretrains
+    encoders with joint-embedding methods, freezes them, and measures what they keep of every
+    transformation."""
 
-    # Where the site keeps its checkout. `spack develop --path CHECKOUT eqr-bench@main` builds from a folder.
+    # Where the site keeps its checkout. `spack develop --path CHECKOUT eqr-bench@main` builds
+    # from a folder.
     homepage = "https://eqr-bench.invalid"
     git = "https://eqr-bench.invalid/eqr-bench.git"
 
@@ -45,12 +47,14 @@ class EqrBench(CargoPackage):
     @property
     def libtorch(self) -> str:
         """The folder of the package torch, which holds include/ and lib/."""
-        return join_path(self.spec["py-torch"].prefix, self.spec["python"].package.platlib, "torch")
+        platlib = self.spec["python"].package.platlib
+        return join_path(self.spec["py-torch"].prefix, platlib, "torch")
 
     @property
     def build_args(self):
-        mpi = [] if self.spec.satisfies("+mpi") else ["--no-default-features", "--features", "onnx"]
-        return ["--locked", *mpi]
+        if self.spec.satisfies("+mpi"):
+            return ["--locked"]
+        return ["--locked", "--no-default-features", "--features", "onnx"]
 
     @run_before("build")
     def link_libtorch(self):

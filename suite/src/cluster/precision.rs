@@ -91,10 +91,10 @@ fn faster(bf16: f64, fp32: f64) -> Compute {
     if bf16 > WORTHWHILE * fp32 { Compute::Bf16 } else { Compute::F32 }
 }
 
-/// Whether the CPU has instructions for products of bf16.
+/// Whether the CPU has instructions for products of bf16, which aarch64 calls by that name alone.
 fn cpu_has_bf16() -> bool {
     let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    flags.split_whitespace().any(|flag| flag == "avx512_bf16" || flag == "amx_bf16")
+    flags.split_whitespace().any(|flag| ["avx512_bf16", "amx_bf16", "bf16"].contains(&flag))
 }
 
 impl Display for Choice {
@@ -109,7 +109,7 @@ impl Display for Reason {
             Reason::Requested => write!(f, "as requested"),
             Reason::Recorded => write!(f, "as the run was started"),
             Reason::Gpu => write!(f, "GPU"),
-            Reason::NoInstructions => write!(f, "the CPU has no AVX512-BF16 or AMX"),
+            Reason::NoInstructions => write!(f, "the CPU has no instructions for bf16"),
             Reason::Timed { bf16, fp32 } => {
                 write!(f, "products in bf16 {bf16:.0} GFLOP/s, in fp32 {fp32:.0}")
             }

@@ -78,7 +78,7 @@ fn hint(missing: &[String], libtorch: &Path) -> String {
         "install OpenBLAS (Debian, Ubuntu: libopenblas-dev; a cluster: load its OpenBLAS module), or \
          rebuild here"
             .to_owned()
-    } else if needs(&["libcu", "libtorch", "libc10", "libnv"]) {
+    } else if needs(&["libcu", "libtorch", "libc10", "libnv", "libarm_compute"]) {
         format!(
             "the libtorch in {} is incomplete: set LIBTORCH to another one, or run `make setup`",
             libtorch.display()
@@ -106,7 +106,9 @@ mod tests {
         assert!(hint("libmpi.so.40").contains("openmpi-bin"));
         assert!(hint("libhdf5_serial.so.310").contains("libhdf5-dev"));
         assert!(hint("libopenblas.so.0").contains("libopenblas-dev"));
-        assert!(hint("libtorch_cpu.so").contains("/opt/libtorch is incomplete"));
+        for library in ["libtorch_cpu.so", "libnvpl_blas_core.so.0", "libarm_compute.so"] {
+            assert!(hint(library).contains("/opt/libtorch is incomplete"), "{library}");
+        }
         assert!(hint("libz.so.1").contains("rebuild on this machine"));
     }
 }
