@@ -196,3 +196,55 @@ fn pythons_torch_is_found_without_importing_it() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("version 2.12.0") && text.contains("not used"), "{text}");
 }
+
+/// A wheel with empty files of these names.
+fn wheel(path: &Path, files: &[&str]) {
+    let mut wheel = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    for file in files {
+        wheel.start_file(*file, zip::write::SimpleFileOptions::default()).unwrap();
+    }
+    wheel.finish().unwrap();
+}
+
+/// On aarch64, libtorch_cpu.so is linked to libraries of Arm and NVIDIA that lie beside it.
+#[test]
+fn wheels_of_both_machines_are_unpacked_with_what_libtorch_is_linked_to() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return crate::skip::skip("python", "no python3 on this machine");
+    }
+    let checkout = Checkout::new();
+    let x86 = ["libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp.so.1"];
+    let arm = [
+        "libarm_compute.so",
+        "libarm_compute_graph.so",
+        "libgfortran.so.5",
+        "libnvpl_blas_core.so.0",
+        "libnvpl_blas_lp64_gomp.so.0",
+        "libnvpl_lapack_core.so.0",
+        "libnvpl_lapack_lp64_gomp.so.0",
+    ];
+    let of_cuda = ["libtorch_cuda.so", "libtorch_cuda_linalg.so", "libtorch_nvshmem.so", "libc10_cuda.so"];
+    for (machine, libraries) in [("x86_64", x86.to_vec()), ("aarch64", [&x86[..], &arm].concat())] {
+        let torch: Vec<String> =
+            libraries.iter().chain(&of_cuda).map(|name| format!("torch/lib/{name}")).collect();
+        let names: Vec<&str> = torch.iter().map(String::as_str).collect();
+        let [first, second] = ["torch", "nvidia"].map(|name| checkout.path(&format!("{name}-{machine}.whl")));
+        wheel(&first, &[&names[..], &["torch/include/torch/torch.h", "torch/_C.so"]].concat());
+        wheel(&second, &["nvidia/cu13/lib/libcudart.so.13", "nvidia/cu13/lib/libnvblas.so.13"]);
+        let folder = checkout.path(machine);
+        let unpacked = Command::new("python3")
+            .arg(checkout.path("scripts/libtorch.py"))
+            .arg("unpack")
+            .args([&folder, &first, &second])
+            .output();
+        assert_fine(&unpacked.unwrap());
+        let files = fs::read_dir(folder.join("lib")).unwrap();
+        let mut found: Vec<String> =
+            files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort();
+        let mut expected = [&libraries[..], &["libcudart.so.13"]].concat();
+        expected.sort();
+        assert_eq!(found, expected, "{machine}");
+        assert!(folder.join("include/torch/torch.h").exists());
+    }
+}

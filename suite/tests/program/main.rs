@@ -65,4 +65,5 @@ mod surroundings;
 mod unlabelled_images;
 mod until_decided;
 mod watch;
+mod weekly;
 mod xray;

@@ -30,7 +30,8 @@ impl FromStr for Anchor {
     }
 }
 
-/// Compares the candidate with the anchor of a series, as `compare` does with its newest run.
+/// Compares the candidate with the anchor of a series, as `compare` does with its newest run. Where a new
+/// series begins with the candidate, its first runs are none yet, and nothing is compared.
 ///
 /// # Errors
 /// No series; a run that is not in it or is defined in another way; values that are not finite.
@@ -52,6 +53,9 @@ pub fn against_anchor(
         Anchor::First(count) => alike.by_ref().take(*count).collect(),
     };
     if anchored.is_empty() {
+        if let Anchor::First(_) = anchor {
+            return Ok(Vec::new());
+        }
         let names: Vec<&str> = defined_alike(runs, candidate).map(|run| run.name.as_str()).collect();
         bail!(
             "no anchor: the recorded runs with the definition of the candidate are [{}]\n\
