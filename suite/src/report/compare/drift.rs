@@ -126,6 +126,6 @@ mod tests {
     fn little_history_and_single_runs_have_no_drift() {
         let found = drifts(&Baseline::Series(weeks(4, 9.0)), &week(1.0), 0.05).unwrap();
         assert!(found.is_empty());
-        assert!(drifts(&Baseline::Run(week(100.0)), &week(1.0), 0.05).unwrap().is_empty());
+        assert!(drifts(&Baseline::from(week(100.0)), &week(1.0), 0.05).unwrap().is_empty());
     }
 }

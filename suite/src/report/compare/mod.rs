@@ -118,7 +118,7 @@ impl Comparison {
 pub fn compare(baseline: &Baseline, candidate: &Record, thresholds: &Thresholds) -> Result<Comparison> {
     let mut notes = Vec::new();
     let all: Vec<&Record> = match baseline {
-        Baseline::Run(run) => vec![run],
+        Baseline::Run(run) => vec![&**run],
         Baseline::Series(runs) => runs.iter().collect(),
     };
     let defined: Vec<&Record> = defined_alike(all.iter().copied(), candidate).collect();
@@ -343,7 +343,7 @@ mod tests {
             (0..1000)
                 .filter(|_| {
                     let (before, after) = (record(0..5, 0.0, &mut state), record(5..10, shift, &mut state));
-                    compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap().regressed()
+                    compare(&Baseline::from(before), &after, &THRESHOLDS).unwrap().regressed()
                 })
                 .count()
         };
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!((found.metrics[0].baseline.n, found.metrics[0].verdict), (5, Verdict::Ok));
         assert_eq!(found.notes.len(), 2, "{:?}", found.notes);
         let continued = Record { hardware: Some(Value::Null), ..week(100.0, "x", &mut state) };
-        let found = compare(&Baseline::Run(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::from(week(100.0, "x", &mut state)), &continued, &THRESHOLDS).unwrap();
         assert!(
             found.metrics.is_empty() && found.notes[0].contains("continued on other hardware"),
             "{found:?}"
@@ -429,7 +429,7 @@ mod tests {
         let with = || Record { energies: energies(), no_energy: Some("a pause".into()), ..Record::default() };
         let without = || Record { no_energy: Some("no counters".into()), ..Record::default() };
         let notes = |before: Record, after: Record| {
-            compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap().notes
+            compare(&Baseline::from(before), &after, &THRESHOLDS).unwrap().notes
         };
         assert_eq!(notes(with(), without()), ["energy of the candidate not available: no counters"]);
         assert_eq!(notes(without(), without()), ["energy of the candidate not available: no counters"]);
@@ -443,7 +443,7 @@ mod tests {
         let headlines = Headlines::of(&others.collect::<Vec<_>>());
         let baseline = record(0..5, 0.0, &mut 3);
         let candidate = Record { headlines, ..record(0..5, 0.0, &mut 3) };
-        let found = compare(&Baseline::Run(baseline), &candidate, &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::from(baseline), &candidate, &THRESHOLDS).unwrap();
         assert_eq!(found.notes.len(), 6 + NAMED + 1, "{:?}", found.notes);
         assert_eq!(found.notes[6], "photos: rotation r2_per_output, other 00: not in the baseline");
         assert_eq!(found.notes[6 + NAMED], "and 7 more that are not in the baseline");
@@ -453,17 +453,17 @@ mod tests {
     fn little_history_says_nothing_and_a_new_definition_begins_a_series() {
         let mut state = 1;
         let (before, after) = (record(0..4, 0.0, &mut state), record(4..9, -50.0, &mut state));
-        let found = compare(&Baseline::Run(before), &after, &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::from(before), &after, &THRESHOLDS).unwrap();
         assert!(
             found.metrics.iter().all(|metric| metric.verdict == Verdict::InsufficientHistory)
                 && !found.regressed()
         );
         let of =
             |definition: &str| Record { definition: Some(definition.into()), ..record(0..5, 0.0, &mut 2) };
-        let found = compare(&Baseline::Run(of("a")), &of("b"), &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::from(of("a")), &of("b"), &THRESHOLDS).unwrap();
         assert!(found.metrics.is_empty() && found.notes[0].contains("a new series begins"));
         // the same seeds again, bit for bit
-        let found = compare(&Baseline::Run(of("a")), &of("a"), &THRESHOLDS).unwrap();
+        let found = compare(&Baseline::from(of("a")), &of("a"), &THRESHOLDS).unwrap();
         assert!(found.metrics.iter().all(|metric| metric.verdict == Verdict::Ok), "{found:?}");
     }
 

@@ -43,9 +43,15 @@ pub struct Record {
 /// What a run is compared with.
 pub enum Baseline {
     /// One run, or its metrics.csv.
-    Run(Record),
+    Run(Box<Record>),
     /// Recorded runs, oldest first.
     Series(Vec<Record>),
+}
+
+impl From<Record> for Baseline {
+    fn from(run: Record) -> Baseline {
+        Baseline::Run(Box::new(run))
+    }
 }
 
 impl Baseline {
@@ -55,7 +61,7 @@ impl Baseline {
     /// As [`Record::read`].
     pub fn read(path: &Path) -> Result<Baseline> {
         if !path.is_dir() || path.join(layout::MANIFEST).exists() {
-            return Record::read(path).map(Baseline::Run);
+            return Record::read(path).map(Baseline::from);
         }
         let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
         let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
