@@ -89,6 +89,12 @@ class Forms(unittest.TestCase):
         replaced = {each["source"] for each in form["substituteset"]["sub"]}
         self.assertEqual(replaced, set(re.findall(r"#[A-Z_]+#", text("jube/job.in"))))
 
+    def test_patterns_of_ramble_keep_their_ends(self):
+        patterns = re.findall(r'fom_regex=rf?"(.*?)"', text(RAMBLE))
+        self.assertEqual(len(patterns), 2)
+        for pattern in patterns:
+            self.assertEqual(pattern, pattern.strip(), "ramble strips them, and matches from a line's start")
+
     def test_versions_and_features_are_those_of_the_checkout(self):
         package = text(SPACK)
         self.assertIn(f'rust@{setting(r"rust-version = .(.*).", "Cargo.toml")}:', package)

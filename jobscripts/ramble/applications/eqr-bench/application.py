@@ -48,5 +48,5 @@ class EqrBench(ExecutableApplication):
     )
     for part in ("data", "transforms", "encode", "loss", "reduce", "optimise", "probe", "other"):
         figure_of_merit(
-            part, fom_regex=rf"  {part} +(?P<seconds>\S+) s", group_name="seconds", units="s"
+            part, fom_regex=rf"\s+{part} +(?P<seconds>\S+) s", group_name="seconds", units="s"
         )
