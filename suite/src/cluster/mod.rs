@@ -12,6 +12,7 @@ pub mod device_kind;
 pub mod energy;
 pub mod gpu_signs;
 pub mod host;
+pub mod kernels;
 pub mod launch;
 pub mod matrix_product;
 pub mod micro_batch;

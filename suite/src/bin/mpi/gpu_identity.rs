@@ -2,8 +2,9 @@
 //!
 //! The numbers of GPUs do not tell: a launcher may show each rank only its own, as number 0.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
 
+use eqr_device::shared_library::SharedLibrary;
 use serde::{Deserialize, Serialize};
 
 /// Libraries that may have CUDA's driver functions, once libtorch's CUDA half has found a GPU.
@@ -45,24 +46,13 @@ type GetUuid = unsafe extern "C" fn(*mut [u8; 16], c_int) -> c_int;
 
 /// What the driver in a loaded library says.
 fn uuid(library: &CStr, gpu: usize) -> Option<[u8; 16]> {
-    // SAFETY: a NUL-terminated name; nothing is loaded that is not loaded already.
-    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
-    let symbol = |name: &CStr| {
-        // SAFETY: an open library and a NUL-terminated name.
-        let symbol = unsafe { libc::dlsym(handle, name.as_ptr()) };
-        (!symbol.is_null()).then_some(symbol)
-    };
-    if handle.is_null() {
-        return None;
-    }
-    let (init, get_device, get_uuid) =
-        (symbol(c"cuInit")?, symbol(c"cuDeviceGet")?, symbol(c"cuDeviceGetUuid_v2")?);
+    let library = SharedLibrary::loaded(library).ok()?;
     // SAFETY: cuda.h declares the functions with these types.
-    let (init, get_device, get_uuid) = unsafe {
+    let (init, get_device, get_uuid): (Init, GetDevice, GetUuid) = unsafe {
         (
-            std::mem::transmute::<*mut c_void, Init>(init),
-            std::mem::transmute::<*mut c_void, GetDevice>(get_device),
-            std::mem::transmute::<*mut c_void, GetUuid>(get_uuid),
+            library.function(c"cuInit").ok()?,
+            library.function(c"cuDeviceGet").ok()?,
+            library.function(c"cuDeviceGetUuid_v2").ok()?,
         )
     };
     let (mut device, mut uuid) = (0, [0; 16]);

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
+use eqr_device::shared_library::SharedLibrary;
 use serde::{Deserialize, Serialize};
 
 /// The variable that names the library, or turns it off with 0.
@@ -89,7 +90,7 @@ impl NcclLibrary {
                 let name = CString::new(path.as_bytes()).expect("a variable holds no NUL");
                 let hint = "hint: the path of libnccl.so.2; 0 turns NCCL off; unset, it is searched for";
                 let unusable = |text| format!("{VARIABLE}={}: {text}\n{hint}", path.display());
-                let library = open_library(&name, 0).and_then(Self::with_functions_of);
+                let library = SharedLibrary::open(&name).and_then(Self::with_functions_of);
                 library.map_err(|text| Absence::Unusable(unusable(text)))
             }
             None => Self::search().ok_or(Absence::NotFound),
@@ -97,27 +98,27 @@ impl NcclLibrary {
     }
 
     fn search() -> Option<Self> {
-        let loaded_by_libtorch = (NAMES[0], libc::RTLD_NOLOAD);
-        let places = [loaded_by_libtorch, (NAMES[0], 0), (NAMES[1], 0)];
-        places
-            .into_iter()
-            .find_map(|(name, mode)| open_library(name, mode).and_then(Self::with_functions_of).ok())
+        let loaded_by_libtorch = SharedLibrary::loaded(NAMES[0]);
+        let places = NAMES.into_iter().map(SharedLibrary::open);
+        std::iter::once(loaded_by_libtorch)
+            .chain(places)
+            .find_map(|library| library.and_then(Self::with_functions_of).ok())
     }
 
-    fn with_functions_of(handle: Handle) -> Result<Self, String> {
+    fn with_functions_of(library: SharedLibrary) -> Result<Self, String> {
         // SAFETY: nccl.h of NCCL 2 declares each function with the type of its field.
         unsafe {
             Ok(NcclLibrary {
-                get_version: function(&handle, c"ncclGetVersion")?,
-                get_unique_id: function(&handle, c"ncclGetUniqueId")?,
-                comm_init_rank: function(&handle, c"ncclCommInitRank")?,
-                all_reduce: function(&handle, c"ncclAllReduce")?,
-                broadcast: function(&handle, c"ncclBroadcast")?,
-                all_gather: function(&handle, c"ncclAllGather")?,
-                comm_get_async_error: function(&handle, c"ncclCommGetAsyncError")?,
-                comm_abort: function(&handle, c"ncclCommAbort")?,
-                comm_destroy: function(&handle, c"ncclCommDestroy")?,
-                get_error_string: function(&handle, c"ncclGetErrorString")?,
+                get_version: library.function(c"ncclGetVersion")?,
+                get_unique_id: library.function(c"ncclGetUniqueId")?,
+                comm_init_rank: library.function(c"ncclCommInitRank")?,
+                all_reduce: library.function(c"ncclAllReduce")?,
+                broadcast: library.function(c"ncclBroadcast")?,
+                all_gather: library.function(c"ncclAllGather")?,
+                comm_get_async_error: library.function(c"ncclCommGetAsyncError")?,
+                comm_abort: library.function(c"ncclCommAbort")?,
+                comm_destroy: library.function(c"ncclCommDestroy")?,
+                get_error_string: library.function(c"ncclGetErrorString")?,
             })
         }
     }
@@ -145,38 +146,6 @@ impl NcclLibrary {
         let text = unsafe { CStr::from_ptr((self.get_error_string)(status)) }.to_string_lossy();
         Err(format!("{call}: {text}"))
     }
-}
-
-/// A loaded library, which stays loaded.
-struct Handle(*mut c_void);
-
-fn open_library(name: &CStr, mode: c_int) -> Result<Handle, String> {
-    // SAFETY: a NUL-terminated name; NCCL's initialisers only register functions.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL | mode) };
-    if handle.is_null() { Err(loader_message()) } else { Ok(Handle(handle)) }
-}
-
-/// # Safety
-/// `F` is the type of the pointer to the function.
-unsafe fn function<F: Copy>(library: &Handle, name: &CStr) -> Result<F, String> {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    // SAFETY: an open library and a NUL-terminated name.
-    let symbol = unsafe { libc::dlsym(library.0, name.as_ptr()) };
-    if symbol.is_null() {
-        return Err(format!("it has no function {}", name.to_string_lossy()));
-    }
-    // SAFETY: the caller vouches for the type, and the sizes are equal.
-    Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&symbol) })
-}
-
-fn loader_message() -> String {
-    // SAFETY: dlerror returns null, or a NUL-terminated message of this thread's last failure.
-    let message = unsafe { libc::dlerror() };
-    if message.is_null() {
-        return "it is not loaded".to_owned();
-    }
-    // SAFETY: as above.
-    unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

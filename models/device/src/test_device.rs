@@ -3,18 +3,22 @@
 
 use tch::{Device, Tensor, kind::Element};
 
+use crate::kernels::begin;
+
 /// The variable that names the device.
 const VARIABLE: &str = "EQR_TEST_DEVICE";
 
-/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says.
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels; one that is
+/// refused fails the test.
 ///
 /// # Panics
-/// Panics if the variable is neither `cpu` nor `cuda:0`, or if there is no GPU.
+/// Panics if the variable is neither `cpu` nor `cuda:0`, or if there is no GPU, driver or compiler of kernels.
 pub fn test_device() -> Device {
     match std::env::var(VARIABLE).as_deref() {
         Err(_) | Ok("cpu") => Device::Cpu,
         Ok("cuda:0") => {
             assert!(tch::Cuda::is_available(), "{VARIABLE}=cuda:0: there is no GPU");
+            begin(0, |note| panic!("{note}")).unwrap_or_else(|absence| panic!("no kernels: {absence:?}"));
             Device::Cuda(0)
         }
         Ok(other) => panic!("{VARIABLE}={other}: expected `cpu` or `cuda:0`"),
