@@ -58,14 +58,16 @@ test-full: export EQR_TEST_FULL = 1
 test-full: test test-false-gpu ## all tests, with long trainings and on the false GPU, and the fuzz targets
 	scripts/fuzz.sh
 
-test-false-gpu: setup ## the tests of models and probes on the false GPU
+test-false-gpu: setup ## the tests of the libraries on the false GPU
 	@scripts/test-false-gpu.sh
 
 test-cuda-libs: export EQR_TEST_CUDA_PYTHON = $(PYTHON)
-test-cuda-libs: build ## the real CUDA half of libtorch and NCCL, from the torch of PYTHON (python3), without a GPU
+test-cuda-libs: build ## the real CUDA half of libtorch, NCCL and NVRTC, from the torch of PYTHON (python3), without a GPU
 	cargo test --release -p eqr-bench $(FEATURES) --test program cuda_libraries
 	EQR_NCCL=$$($(PYTHON) -c "import nvidia.nccl as n; print(n.__path__[0] + '/lib/libnccl.so.2')") \
 		cargo test --release -p eqr-bench $(FEATURES) --bin eqr-bench-mpi the_real_library
+	EQR_NVRTC=$$($(PYTHON) -c "import glob, nvidia; print(glob.glob(nvidia.__path__[0] + '/*/lib/libnvrtc.so.1[23]')[0])") \
+		cargo test --release -p eqr-device --lib the_real_compiler
 
 test-slurm: build ## job scripts: forms for centres, 50 signals at random moments, a Slurm of one node (as root)
 	@$(PYTHON) scripts/test_forms.py

@@ -131,12 +131,14 @@ step resumed-against-whole 10 "$python" "$here/scripts/gpu_check_curves.py" whol
 for precision in bf16 fp32; do
     step "train-vit-s-$precision" 60 "$program" perf train "${large[@]}" --precision $precision --json
 done
+step train-vit-s-bf16-without-kernels 40 env EQR_KERNELS=0 "$program" perf train "${large[@]}" --precision bf16 --json
 step train-32px 40 "$program" perf train "${small[@]}" --precision bf16 --json
 step torch 60 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \
     --device "${TWIN_DEVICE:-cuda}" --json
 step torch-compile 90 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \
     --device "${TWIN_DEVICE:-cuda}" --compile --json
 step transforms 30 "$program" perf transforms "${views[@]}" --json
+step transforms-without-kernels 30 env EQR_KERNELS=0 "$program" perf transforms "${views[@]}" --json
 step probe 40 "$program" perf probe "${probes[@]}" --json
 step transfer 60 "$program" transfer --encoder gpu/checkpoints/ours-seed0 --data gpu/data/solids.h5 --device cuda --json
 

@@ -11,7 +11,7 @@ use tch::kind::Element;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::arena::Arena;
-use crate::many_tensors::{AdamArrays, AdamNumbers, fused_adam};
+use eqr_device::many_tensors::{AdamArrays, AdamNumbers, fused_adam};
 
 /// Decay rates of the moments and the epsilon added to the square root. These are torch's defaults and the
 /// protocol's values.

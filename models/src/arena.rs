@@ -11,8 +11,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::compute::Compute;
 use crate::error::{Error, Result};
-use crate::many_tensors::{add_each, copy_each};
 use crate::registry::{Param, ParameterGroup, Registry, Span, Spec};
+use eqr_device::many_tensors::{add_each, copy_each};
 
 /// Number of elements at the start of the gradient buffer, before the parameters' gradients. They hold values
 /// that are summed over the ranks for reporting only.

@@ -8,8 +8,8 @@ use crate::collective::Collective;
 use crate::methods::Model;
 use crate::registry::{Mark, Span};
 use crate::step::{Batch, GlobalLosses, encode, pair_share};
-use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 use crate::vit::{Cutting, GraphCut, Vit};
+use eqr_device::vector_jacobian::{Graph, Output, vector_jacobian};
 
 /// Euclidean norm of the gradient of every term with respect to the encoder's parameters, on the global
 /// batch, in the order of the terms. The norms are equal on every rank. The arena's gradient is not changed.

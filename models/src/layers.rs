@@ -1,5 +1,6 @@
 //! Layers of the encoder, the heads and the decoder.
 
+use eqr_device::kernels::{Norm, linear_gelu, residual_norm};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -134,6 +135,42 @@ impl LayerNorm {
     }
 }
 
+/// Tokens (B, T, dim) between two layers of a network with residuals: a sum to which the output of the last
+/// layer is added where the next layer normalises the sum. Both are then one pass over the memory of a GPU.
+pub struct Residual {
+    sum: Tensor,
+    /// The output of the last layer, if it is not in the sum.
+    last: Option<Tensor>,
+}
+
+impl Residual {
+    /// The tokens `x`.
+    pub fn new(x: &Tensor) -> Self {
+        Residual { sum: x.shallow_clone(), last: None }
+    }
+
+    /// The tokens `x` + `last`.
+    pub fn with(x: Tensor, last: Tensor) -> Self {
+        Residual { sum: x, last: Some(last) }
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> Tensor {
+        self.last.as_ref().map_or_else(|| self.sum.shallow_clone(), |last| &self.sum + last)
+    }
+
+    /// The tokens, and the same normalised.
+    pub fn normalised(&self, p: &Arena, norm: &LayerNorm) -> [Tensor; 2] {
+        match &self.last {
+            None => [self.sum.shallow_clone(), norm.forward(p, &self.sum)],
+            Some(last) => {
+                let parameters = Norm { weight: p.get(norm.weight), bias: p.get(norm.bias), eps: norm.eps };
+                residual_norm(&self.sum, last, parameters)
+            }
+        }
+    }
+}
+
 /// Batch normalisation with the statistics of the given batch, eps 1e-5. The batch is always the global
 /// batch. Heads are not used after pretraining, so there are no running statistics.
 #[derive(Clone, Copy, Debug)]
@@ -220,7 +257,11 @@ impl Mlp {
 
     /// (..., dim) -> (..., dim).
     pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
-        self.fc2.forward(p, &self.activation.apply(&self.fc1.forward(p, x)))
+        let hidden = match (self.activation, self.fc1.bias) {
+            (Activation::Gelu, Some(bias)) => linear_gelu(x, p.get(self.fc1.weight), p.get(bias)),
+            _ => self.activation.apply(&self.fc1.forward(p, x)),
+        };
+        self.fc2.forward(p, &hidden)
     }
 }
 
@@ -262,11 +303,12 @@ impl Block {
     }
 
     /// (B, T, dim) -> (B, T, dim).
-    pub fn forward(&self, p: &Arena, x: &Tensor) -> Tensor {
-        let qkv = self.qkv.forward(p, &self.norm1.forward(p, x)).chunk(3, -1);
+    pub fn forward(&self, p: &Arena, x: &Residual) -> Residual {
+        let [x, normed] = x.normalised(p, &self.norm1);
+        let qkv = self.qkv.forward(p, &normed).chunk(3, -1);
         let scale = 1.0 / ((x.size()[2] / self.heads) as f64).sqrt();
         let mixed = attention(&qkv[0], &qkv[1], &qkv[2], self.heads, scale);
-        let x = x + self.proj.forward(p, &mixed);
-        &x + self.mlp.forward(p, &self.norm2.forward(p, &x))
+        let [x, normed] = Residual::with(x, self.proj.forward(p, &mixed)).normalised(p, &self.norm2);
+        Residual::with(x, self.mlp.forward(p, &normed))
     }
 }

@@ -32,7 +32,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_device::test_tensor;
+    use eqr_device::test_device::test_tensor;
 
     /// Four points in two dimensions, worked out by hand.
     #[test]

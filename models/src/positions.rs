@@ -83,7 +83,7 @@ pub fn resized_map(positions: &Tensor, grid: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_device::{test_device, test_tensor};
+    use eqr_device::test_device::{test_device, test_tensor};
 
     #[test]
     fn positions_are_made_once_for_each_kind() {

@@ -24,8 +24,8 @@ use crate::collective::Collective;
 use crate::methods::{Method, Model, PairInput, Targets, Term};
 use crate::registry::{Mark, ParameterGroup, Span};
 use crate::step_stage::StepStage;
-use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 use crate::vit::{Cutting, Encoded, GraphCut, Vit};
+use eqr_device::vector_jacobian::{Graph, Output, vector_jacobian};
 
 /// Maximum number of pieces of the encoder's blocks that are summed separately. The layers after the blocks
 /// are one more piece.

@@ -1,12 +1,12 @@
 //! How the gradients of a training's steps are computed: operation by operation, or as a CUDA graph.
 
+use eqr_device::error::DeviceError;
+use eqr_device::graph::DeviceGraph;
 use tch::{Device, Tensor, no_grad};
 
 use crate::activations::Activations;
 use crate::arena::Arena;
 use crate::collective::{Collective, Solo};
-use crate::device_error::DeviceError;
-use crate::device_graph::DeviceGraph;
 use crate::methods::Model;
 use crate::step::{Batch, LossTerms, gradients};
 

@@ -9,7 +9,7 @@ use crate::arena::Arena;
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::layer_tokens::{LayerTokens, Place};
-use crate::layers::{Block, BlockForm, LayerNorm, Linear};
+use crate::layers::{Block, BlockForm, LayerNorm, Linear, Residual};
 use crate::registry::{Mark, Param, ParameterGroup, Registry};
 
 /// The tokens that the two halves of y are computed from.
@@ -320,7 +320,7 @@ impl Vit {
     pub fn output_below(&self, p: &Arena, below: Below) -> Tensor {
         match below {
             Below::Graph(output) => output,
-            Below::Block { block, input } => self.blocks[block].forward(p, &input),
+            Below::Block { block, input } => self.blocks[block].forward(p, &Residual::new(&input)).tokens(),
         }
     }
 
@@ -362,7 +362,7 @@ impl Vit {
         let mut x = self.embed(p, images);
         let mut maps = Vec::with_capacity(after.len());
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(p, &x);
+            x = block.forward(p, &Residual::new(&x)).tokens();
             if after.contains(&(i + 1)) {
                 maps.push(as_map(&x.narrow(1, 1, x.size()[1] - 1)));
             }
@@ -381,7 +381,7 @@ impl Vit {
         let mut x = self.embed(p, images);
         let mut layers = vec![tokens(Place::Embedding, &x)];
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(p, &x);
+            x = block.forward(p, &Residual::new(&x)).tokens();
             layers.push(tokens(Place::Block(i + 1), &x));
         }
         (layers, self.read(p, &self.norm.forward(p, &x)))
@@ -400,23 +400,26 @@ impl Vit {
             cuts.push(GraphCut { below, above: above.shallow_clone(), mark: self.marks[next], ends_segment });
             above
         };
-        let mut x = self.embed(p, images);
-        if recompute {
-            x = cut(&x, Below::Graph(x.shallow_clone()), 0);
-        }
+        let embedded = self.embed(p, images);
+        let mut x = Residual::new(&match recompute {
+            true => cut(&embedded, Below::Graph(embedded.shallow_clone()), 0),
+            false => embedded,
+        });
         for (block, layer) in self.blocks.iter().enumerate() {
-            x = if recompute {
-                let output = no_grad(|| layer.forward(p, &x));
-                cut(&output, Below::Block { block, input: x }, block + 1)
-            } else {
-                let output = layer.forward(p, &x);
-                match ends.contains(&(block + 1)) {
-                    true => cut(&output, Below::Graph(output.shallow_clone()), block + 1),
-                    false => output,
-                }
-            };
+            if recompute {
+                let input = x.tokens();
+                let output = no_grad(|| layer.forward(p, &x).tokens());
+                x = Residual::new(&cut(&output, Below::Block { block, input }, block + 1));
+                continue;
+            }
+            x = layer.forward(p, &x);
+            if ends.contains(&(block + 1)) {
+                let output = x.tokens();
+                x = Residual::new(&cut(&output, Below::Graph(output.shallow_clone()), block + 1));
+            }
         }
-        (self.norm.forward(p, &x), cuts)
+        let [_, normed] = x.normalised(p, &self.norm);
+        (normed, cuts)
     }
 
     /// Normalised images (B, 3, image, image) -> the first block's input (B, 1+T, dim).
@@ -457,7 +460,7 @@ pub fn unpatchify(patches: &Tensor, patch: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_device::test_device;
+    use eqr_device::test_device::test_device;
     use tch::Kind;
 
     const CONFIG: VitConfig = VitConfig {

@@ -22,7 +22,7 @@ const ORDER: [&[&str]; 9] = [
     &["console", "failure", "registry"],
 ];
 
-const CRATES: [&str; 4] = ["suite", "datasets", "models", "probes"];
+const CRATES: [&str; 5] = ["suite", "datasets", "models", "models/device", "probes"];
 
 /// A path as written: its segments, and whether `pub use` re-exports it under its last name.
 #[derive(Debug, PartialEq)]

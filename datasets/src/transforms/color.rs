@@ -1,5 +1,6 @@
 //! Brightness, contrast, saturation and hue as defined by torchvision, with a separate factor for each image.
 
+use eqr_device::kernels::{Factors, jitter};
 use tch::Tensor;
 
 use super::draws::{Draw, Draws};
@@ -36,23 +37,38 @@ impl Jitter {
 
     /// Changes brightness, contrast, saturation and hue of `images` (N, 3, H, W), in this order.
     pub fn of(&self, images: &Tensor, numbers: &DeviceNumbers) -> Tensor {
-        let factors = |slot: &Option<Slot>| slot.as_ref().map(|slot| numbers.get(slot, images.kind()));
-        let mut out = images.shallow_clone();
-        if let Some(brightness) = factors(&self.brightness) {
-            out = clamped(&out * brightness);
+        let factor = |slot: &Option<Slot>| slot.as_ref().map(|slot| numbers.get(slot, images.kind()));
+        let Jitter { brightness, contrast, saturation, hue } = self;
+        if [brightness, contrast, saturation, hue].into_iter().all(Option::is_none) {
+            return images.shallow_clone();
         }
-        if let Some(contrast) = factors(&self.contrast) {
-            let mean = grey(&out).mean_dim(&[2i64, 3][..], true, None);
-            out = blend(&out, &mean, &contrast);
-        }
-        if let Some(saturation) = factors(&self.saturation) {
-            out = blend(&out, &grey(&out), &saturation);
-        }
-        if let Some(hue) = factors(&self.hue) {
-            out = shift_hue(&out, &hue);
-        }
-        out
+        let factors = Factors {
+            brightness: factor(brightness),
+            contrast: factor(contrast),
+            saturation: factor(saturation),
+            hue: factor(hue),
+        };
+        jitter(images, &factors, by_operations)
     }
+}
+
+/// The changes of `images` (N, 3, H, W) in libtorch's operations.
+fn by_operations(images: &Tensor, factors: &Factors) -> Tensor {
+    let mut out = images.shallow_clone();
+    if let Some(brightness) = &factors.brightness {
+        out = clamped(&out * brightness);
+    }
+    if let Some(contrast) = &factors.contrast {
+        let mean = grey(&out).mean_dim(&[2i64, 3][..], true, None);
+        out = blend(&out, &mean, contrast);
+    }
+    if let Some(saturation) = &factors.saturation {
+        out = blend(&out, &grey(&out), saturation);
+    }
+    if let Some(hue) = &factors.hue {
+        out = shift_hue(&out, hue);
+    }
+    out
 }
 
 /// Splits `images` into three channels (N, 1, H, W).
@@ -115,4 +131,64 @@ fn sixths([red, green, blue]: &[Tensor; 3], value: &Tensor, chroma: &Tensor) -> 
 fn wrap(hue: Tensor) -> Tensor {
     let turns = (&hue / 6.0).floor_();
     hue - turns * 6.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Factors, by_operations, jitter};
+    use eqr_device::test_device::test_device;
+    use tch::{Kind, Tensor};
+
+    /// Images (N, 3, H, W) with grey rows, black rows and rows of pure colours.
+    fn images(number: i64, height: i64, width: i64) -> Tensor {
+        let options = (Kind::Float, tch::Device::Cpu);
+        let wave = (Tensor::arange(number * 3 * height * width, options) * 1.7).sin() * 91.0;
+        let images = (wave.sin() * 0.5 + 0.5).view([number, 3, height, width]);
+        for row in (0..height).step_by(4) {
+            let mut row = images.narrow(2, row, 1);
+            row.copy_(&row.narrow(1, 0, 1).copy());
+        }
+        for row in (1..height).step_by(8) {
+            let _ = images.narrow(2, row, 1).fill_(0.0).narrow(1, row % 3, 1).fill_(1.0);
+        }
+        images
+    }
+
+    /// What a GPU computes is what the operations compute on the CPU, for every subset of the changes.
+    #[test]
+    fn a_kernel_has_the_values_of_the_operations() {
+        let device = test_device();
+        if !device.is_cuda() {
+            eprintln!("SKIPPED: kernels are for GPUs (make test-false-gpu)");
+            return;
+        }
+        for (number, height, width) in [(1, 1, 1), (1, 3, 7), (5, 64, 40), (2, 130, 101)] {
+            let images = images(number, height, width);
+            for changes in 0..16 {
+                let factor = |bit: i64, low: f64, high: f64| {
+                    let steps = Tensor::arange(number, (Kind::Float, tch::Device::Cpu)) / 5.0;
+                    ((changes >> bit) & 1 == 1).then(|| (steps * (high - low) + low).view([-1, 1, 1, 1]))
+                };
+                let factors = Factors {
+                    brightness: factor(0, 0.6, 1.4),
+                    contrast: factor(1, 1.5, 0.5),
+                    saturation: factor(2, 0.4, 1.6),
+                    hue: factor(3, -0.5, 0.5),
+                };
+                let on_gpu = |factor: &Option<Tensor>| factor.as_ref().map(|factor| factor.to_device(device));
+                let Factors { brightness, contrast, saturation, hue } = &factors;
+                let on_gpu = Factors {
+                    brightness: on_gpu(brightness),
+                    contrast: on_gpu(contrast),
+                    saturation: on_gpu(saturation),
+                    hue: on_gpu(hue),
+                };
+                let expected = by_operations(&images, &factors);
+                let found =
+                    jitter(&images.to_device(device), &on_gpu, by_operations).to_device(tch::Device::Cpu);
+                let difference = (found - expected).abs().max().double_value(&[]);
+                assert!(difference < 1e-5, "{number} x {height} x {width}, {changes:04b}: {difference}");
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tch::Tensor;
 
 use crate::arena::Arena;
 use crate::init::Init;
-use crate::layers::{Activation, Block, LayerNorm, Linear, Mlp};
+use crate::layers::{Activation, Block, LayerNorm, Linear, Mlp, Residual};
 use crate::registry::{ParameterGroup, Registry};
 
 pub use config::{AttentionScale, DecoderConfig, Query, Source, Unfold};
@@ -46,10 +46,12 @@ impl Decoder {
 
     /// The mixed tokens (n, T, dim) -> patches of the normalised view 2, (n, T, pixels).
     pub fn forward(&self, p: &Arena, mixed: &Tensor) -> Tensor {
-        let mut x = mixed + self.mlp.forward(p, &self.norm.forward(p, mixed));
+        let mlp = self.mlp.forward(p, &self.norm.forward(p, mixed));
+        let mut x = Residual::with(mixed.shallow_clone(), mlp);
         for block in &self.blocks {
             x = block.forward(p, &x);
         }
-        self.pixels.forward(p, &self.norm_out.forward(p, &x))
+        let [_, normed] = x.normalised(p, &self.norm_out);
+        self.pixels.forward(p, &normed)
     }
 }

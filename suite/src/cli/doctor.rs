@@ -13,6 +13,7 @@ use crate::cluster::cores::{allowed_cores, online_cores};
 use crate::cluster::device_kind::DeviceKind;
 use crate::cluster::gpu_signs::GpuSigns;
 use crate::cluster::host::cpu_model;
+use crate::cluster::kernels;
 use crate::cluster::precision::Precision;
 use crate::console::print_text;
 
@@ -56,6 +57,7 @@ fn findings() -> Value {
             Ok(device) => format!("{device:?}"),
             Err(refusal) => format!("none: {}", refusal.to_string().replace('\n', "; ")),
         },
+        "kernels": kernels::description(*device.as_ref().unwrap_or(&Device::Cpu)),
         "mpi": mpi(),
         "hdf5": eqr_datasets::hdf5_version(),
         "blas": blas(),

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_int};
 
-use crate::cluster::shared_library::SharedLibrary;
+use eqr_device::shared_library::SharedLibrary;
 
 /// Libraries that may have CUDA's driver functions, once libtorch's CUDA half has found a GPU.
 const DRIVERS: [&CStr; 2] = [c"libcuda.so.1", c"libtorch_cuda.so"];

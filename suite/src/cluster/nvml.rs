@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_ulonglong, c_void};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::cluster::gpu_uuid::gpu_uuid;
-use crate::cluster::shared_library::SharedLibrary;
+use eqr_device::shared_library::SharedLibrary;
 
 /// What the driver calls the library.
 const NAME: &CStr = c"libnvidia-ml.so.1";

@@ -3,8 +3,9 @@
 use std::num::NonZeroUsize;
 
 use anyhow::{Result, anyhow, ensure};
+use eqr_device::settings;
+use eqr_models::Collective;
 use eqr_models::collective::TransportError;
-use eqr_models::{Collective, device_settings};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -15,6 +16,7 @@ use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::cores::LaunchCores;
 use crate::cluster::gpu_signs::GpuSigns;
 use crate::cluster::host::host;
+use crate::cluster::kernels::use_kernels;
 use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::threads::{ensure_available, make_pool};
 use crate::cluster::watchdog::SetUpWatch;
@@ -71,6 +73,7 @@ impl<'a> Worker<'a> {
         let of_ranks = gather(ranks, &OwnDevice { is_gpu: device.is_cuda(), host: host() });
         same_kind(&of_ranks).map_err(Failure::bad_input)?;
         agree(ranks, set_up(device, deterministic))?;
+        use_kernels(device, ranks.rank());
         let cores = LaunchCores::gather(ranks);
         if let Some(note) = cores.crowding().filter(|_| ranks.rank() == 0) {
             say_aloud(&note);
@@ -111,7 +114,7 @@ fn set_up(device: Device, deterministic: bool) -> Result<()> {
     if !device.is_cuda() {
         return Ok(());
     }
-    device_settings::compute_in_float32()?;
+    settings::compute_in_float32()?;
     if deterministic {
         let hint = "hint: CUBLAS_WORKSPACE_CONFIG=:4096:8, which the program sets if nothing else does";
         let workspace = std::env::var(CUBLAS_WORKSPACE).unwrap_or_default();
@@ -120,7 +123,7 @@ fn set_up(device: Device, deterministic: bool) -> Result<()> {
             "--deterministic: {CUBLAS_WORKSPACE}={workspace}: cuBLAS repeats its results with :4096:8 or :16:8 \
              alone\n{hint}"
         );
-        device_settings::be_deterministic()?;
+        settings::be_deterministic()?;
     }
     Ok(())
 }

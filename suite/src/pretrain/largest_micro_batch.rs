@@ -4,8 +4,9 @@
 //! update. So it changes neither the parameters nor what is drawn later: a pair is a function of its unit.
 
 use anyhow::Result;
+use eqr_device::settings;
 use eqr_models::step::{Batch, gradients};
-use eqr_models::{Activations, device_settings, encoder_gradient_norms};
+use eqr_models::{Activations, encoder_gradient_norms};
 use serde_json::json;
 
 use crate::cluster::absent_ranks::AbsentRanks;
@@ -49,7 +50,7 @@ fn largest(network: &mut Network, job: &TrainingJob, ahead: usize) -> Outcome<i6
             Ok(()) => Ok(true),
             // as in a training: the panic hook says what to do, and ends all ranks
             Err(error) if pairs == 1 => panic!("{}", error.allocator),
-            Err(_) if job.worker.device.is_cuda() => device_settings::release_cached_memory().map(|()| false),
+            Err(_) if job.worker.device.is_cuda() => settings::release_cached_memory().map(|()| false),
             Err(_) => Ok(false),
         }
     };

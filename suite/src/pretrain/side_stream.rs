@@ -2,7 +2,7 @@
 //! the step before them.
 
 use anyhow::Result;
-use eqr_models::device_stream::{Event, Stream};
+use eqr_device::stream::{Event, Stream};
 use eqr_models::step::Batch;
 use tch::Device;
 

@@ -1,7 +1,7 @@
 //! The pretraining cells of a sub-suite: trains what is missing and writes one cell per training.
 
 use anyhow::Result;
-use eqr_models::device_settings;
+use eqr_device::settings;
 use serde_json::json;
 
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
@@ -70,7 +70,7 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let diverged = gather(ranks, &diverged).into_iter().flatten().map(|i| missing[i].clone()).collect();
     release_freed_memory();
     if context.worker.device.is_cuda() {
-        device_settings::release_cached_memory().map_err(Failure::run)?;
+        settings::release_cached_memory().map_err(Failure::run)?;
     }
     Ok(diverged)
 }

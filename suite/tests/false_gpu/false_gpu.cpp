@@ -360,6 +360,13 @@ struct Memory {
     return piece ? piece->device : DeviceIndex{-1};
   }
 
+  // The piece that the address lies in: its start and its length.
+  std::pair<const char*, size_t> allocation_of(const void* data) {
+    std::lock_guard<std::mutex> lock(mutex);
+    const auto piece = std::prev(pieces.upper_bound(offset_of(data)));
+    return {start + piece->first, piece->second.length};
+  }
+
   void add_user(const void* data, Queue& queue) {
     std::lock_guard<std::mutex> lock(mutex);
     if (Piece* piece = piece_of(data)) piece->users.insert(&queue);
@@ -927,7 +934,7 @@ Queue& queue_of(void* stream, int device) {
 }
 }  // namespace
 
-// What the false NCCL calls. A stream is the handle of one, or null for the device's default stream.
+// What the false NCCL and the false driver call. A stream is the handle of one, or null for the device's default stream.
 extern "C" {
 int false_gpu_current_device() { return current_device; }
 int false_gpu_device_of(const void* data) { return memory().device_of(data); }
@@ -939,6 +946,19 @@ bool false_gpu_use(void* stream, int device, const void* data, size_t bytes, boo
   const char* begin = static_cast<const char*>(data);
   return memory().add({begin, begin + bytes, &queue, order().add_kernel(queue), writes});
 }
+// The same of the whole allocation that the address lies in.
+bool false_gpu_use_allocation(void* stream, int device, const void* data, bool writes) {
+  const auto [begin, bytes] = memory().allocation_of(data);
+  return false_gpu_use(stream, device, begin, bytes, writes);
+}
+// A kernel that is not libtorch's. What its stream had queued before is done.
+void false_gpu_begin_kernel(void* stream, int device) {
+  count(counts.operations);
+  Queue& queue = queue_of(stream, device);
+  queue.wait_for(queue.pushed());
+  memory().enter();
+}
+void false_gpu_end_kernel() { memory().leave(); }
 void false_gpu_enqueue(void* stream, int device, void (*task)(void*), void* argument) {
   queue_of(stream, device).push([task, argument] { task(argument); });
 }

@@ -43,7 +43,7 @@ fn the_cuda_half_of_libtorch_loads_without_a_driver() {
 fn the_cuda_half_has_the_functions_of_graphs() {
     let Some(python) = python() else { return };
     let source = std::fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/native/device_graph.cpp"),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/device/native/graph.cpp"),
     )
     .unwrap();
     let quoted = source.split('"').skip(1).step_by(2);

@@ -29,7 +29,7 @@ pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     let mut build = Command::new(repository.join("scripts/build-false-gpu.sh"));
     let own = own.canonicalize().unwrap();
-    succeeded(&output(build.arg(own).arg(folder.join("lib/libtorch_cuda.so"))));
+    succeeded(&output(build.arg(own).arg(folder.join("lib"))));
     folder
 });
 

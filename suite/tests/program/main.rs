@@ -29,6 +29,7 @@ mod false_nccl;
 mod feature_files;
 mod fetch;
 mod gpu_budget;
+mod gpu_kernels;
 mod hostile;
 mod integrity;
 mod interruptions;

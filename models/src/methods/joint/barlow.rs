@@ -28,7 +28,7 @@ fn standardised(x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_device::test_tensor;
+    use eqr_device::test_device::test_tensor;
 
     /// Two samples whose dimensions take the values +-a and +-b. Up to EPS, every entry of C is 1 or -1.
     #[test]

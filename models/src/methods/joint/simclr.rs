@@ -21,7 +21,7 @@ pub fn terms(z1: &Tensor, z2: &Tensor, temperature: f64) -> Vec<Term> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_device::test_tensor;
+    use eqr_device::test_device::test_tensor;
 
     /// Two pairs along the axes of a plane, with arbitrary lengths. Each embedding has similarity 1 to its
     /// partner and 0 to the two others.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use eqr_bench::cluster::device_calls::{self, DeviceCalls, Progress};
 use eqr_bench::cluster::watchdog::waiting;
-use eqr_models::device_error::DeviceError;
-use eqr_models::device_stream::{Event, Stream, use_gpu};
+use eqr_device::error::DeviceError;
+use eqr_device::stream::{Event, Stream, use_gpu};
 use tch::{Kind, Tensor};
 
 use crate::nccl_library::{Comm, DataType, IN_PROGRESS, NcclLibrary, SUCCESS, SUM, Status};

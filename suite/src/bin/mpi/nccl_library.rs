@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-use eqr_bench::cluster::shared_library::SharedLibrary;
+use eqr_device::shared_library::SharedLibrary;
 use serde::{Deserialize, Serialize};
 
 /// The variable that names the library, or turns it off with 0.

@@ -1,4 +1,4 @@
-//! Libraries that are loaded at run time, so that the program needs them neither to be built nor to start.
+//! Libraries that are loaded at run time, so that the program starts where they are missing.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -7,33 +7,33 @@ use std::ffi::{CStr, c_int, c_void};
 pub struct SharedLibrary(*mut c_void);
 
 impl SharedLibrary {
-    /// Loads the library that the loader finds by `name`, or the file of that path.
+    /// Loads the library of this name or path, unless it is loaded. Its initialisers run; those of CUDA's
+    /// libraries only register functions.
     ///
     /// # Errors
     /// The loader's message.
     pub fn open(name: &CStr) -> Result<Self, String> {
-        Self::open_with(name, 0)
+        Self::find(name, 0)
     }
 
-    /// The library, if this process has loaded it already.
+    /// The library of this name, if it is loaded.
     ///
     /// # Errors
     /// The loader's message.
     pub fn loaded(name: &CStr) -> Result<Self, String> {
-        Self::open_with(name, libc::RTLD_NOLOAD)
+        Self::find(name, libc::RTLD_NOLOAD)
     }
 
-    fn open_with(name: &CStr, mode: c_int) -> Result<Self, String> {
-        // SAFETY: a NUL-terminated name; the initialisers of the libraries that are used only register
-        // functions.
+    fn find(name: &CStr, mode: c_int) -> Result<Self, String> {
+        // SAFETY: a NUL-terminated name.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL | mode) };
         if handle.is_null() { Err(loader_message()) } else { Ok(SharedLibrary(handle)) }
     }
 
-    /// The function of this name.
+    /// The function `name` of the library or of those that it is linked to.
     ///
     /// # Errors
-    /// A library without it.
+    /// There is none.
     ///
     /// # Safety
     /// `F` is the type of the pointer to the function.

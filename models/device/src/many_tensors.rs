@@ -7,37 +7,45 @@ use std::ffi::{c_char, c_void};
 
 use tch::Tensor;
 
-use crate::device_error::outcome;
+use crate::error::outcome;
 
 /// Copies each tensor of `from` into the one of `to` with its shape.
-pub(crate) fn copy_each(to: &[Tensor], from: &[Tensor]) {
+pub fn copy_each(to: &[Tensor], from: &[Tensor]) {
     on_pairs(to, from, eqr_copy_each);
 }
 
 /// Adds each tensor of `from` to the one of `to` with its shape.
-pub(crate) fn add_each(to: &[Tensor], from: &[Tensor]) {
+pub fn add_each(to: &[Tensor], from: &[Tensor]) {
     on_pairs(to, from, eqr_add_each);
 }
 
 /// Arrays of Adam: tensors of one shape, kind and device.
-pub(crate) struct AdamArrays<'a> {
-    pub(crate) values: &'a Tensor,
-    pub(crate) gradients: &'a Tensor,
-    pub(crate) m: &'a Tensor,
-    pub(crate) v: &'a Tensor,
+pub struct AdamArrays<'a> {
+    /// Parameters, which are updated.
+    pub values: &'a Tensor,
+    /// Gradients of the parameters.
+    pub gradients: &'a Tensor,
+    /// Mean of the gradients, which is updated.
+    pub m: &'a Tensor,
+    /// Mean of the squared gradients, which is updated.
+    pub v: &'a Tensor,
 }
 
 /// Numbers of Adam's update, in the notation of torch's `Adam`.
-pub(crate) struct AdamNumbers {
-    pub(crate) lr: f64,
-    pub(crate) betas: [f64; 2],
-    pub(crate) weight_decay: f64,
-    pub(crate) eps: f64,
+pub struct AdamNumbers {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of both means a step.
+    pub betas: [f64; 2],
+    /// Factor of the parameters in the gradient.
+    pub weight_decay: f64,
+    /// Added to the root of the mean square.
+    pub eps: f64,
 }
 
 /// torch's Adam, by its fused operation. `step` is the number of the update, counted from 1: a tensor without
 /// dimensions, float32.
-pub(crate) fn fused_adam(arrays: AdamArrays<'_>, step: &Tensor, numbers: AdamNumbers) {
+pub fn fused_adam(arrays: AdamArrays<'_>, step: &Tensor, numbers: AdamNumbers) {
     let AdamArrays { values, gradients, m, v } = arrays;
     let AdamNumbers { lr, betas: [beta1, beta2], weight_decay, eps } = numbers;
     let [values, gradients, m, v, step] = [values, gradients, m, v, step].map(pointer);

@@ -3,13 +3,17 @@
 
 use tch::{Device, Tensor, kind::Element};
 
+use crate::kernels::begin;
+
 /// The variable that names the device.
 const VARIABLE: &str = "EQR_TEST_DEVICE";
 
-/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says.
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels; one that is
+/// refused fails the test.
 ///
 /// # Panics
-/// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number.
+/// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number, no driver or no
+/// compiler of kernels.
 pub fn test_device() -> Device {
     let Ok(name) = std::env::var(VARIABLE) else { return Device::Cpu };
     if name == "cpu" {
@@ -19,6 +23,7 @@ pub fn test_device() -> Device {
     let gpu = gpu.unwrap_or_else(|| panic!("{VARIABLE}={name}: expected `cpu` or `cuda:N`"));
     let gpus = tch::Cuda::device_count();
     assert!((gpu as i64) < gpus, "{VARIABLE}={name}: there are {gpus} GPUs");
+    begin(gpu, |note| panic!("{note}")).unwrap_or_else(|absence| panic!("no kernels: {absence:?}"));
     Device::Cuda(gpu)
 }
 

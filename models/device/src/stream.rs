@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_void};
 
 use tch::Tensor;
 
-use crate::device_error::{DeviceError, outcome};
+use crate::error::{DeviceError, outcome};
 
 /// A queue of work on a GPU. Work in one stream runs in order; work in different streams runs concurrently,
 /// unless one waits for an event of the other.
@@ -153,7 +153,7 @@ fn index(gpu: usize) -> c_int {
     c_int::try_from(gpu).unwrap_or(c_int::MAX)
 }
 
-// of native/device_stream.cpp
+// of native/stream.cpp
 unsafe extern "C" {
     fn eqr_use_gpu(gpu: c_int) -> *mut c_char;
     fn eqr_stream_new(gpu: c_int, id: *mut i64) -> *mut c_char;

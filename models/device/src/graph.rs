@@ -3,9 +3,9 @@
 
 use std::ffi::{c_char, c_void};
 
-use crate::device_error::{DeviceError, outcome};
-use crate::device_settings::release_cached_memory;
-use crate::device_stream::{Event, Stream, use_gpu};
+use crate::error::{DeviceError, outcome};
+use crate::settings::release_cached_memory;
+use crate::stream::{Event, Stream, use_gpu};
 
 /// How often the work runs before it is recorded. Libraries set themselves up at their first calls, which
 /// cannot be recorded.
@@ -68,7 +68,7 @@ impl Drop for DeviceGraph {
     }
 }
 
-// of native/device_graph.cpp
+// of native/graph.cpp
 unsafe extern "C" {
     fn eqr_graph_begin(graph: *mut *mut c_void) -> *mut c_char;
     fn eqr_graph_end(graph: *mut c_void) -> *mut c_char;

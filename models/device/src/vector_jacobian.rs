@@ -5,18 +5,19 @@ use std::ffi::{c_char, c_void};
 
 use tch::Tensor;
 
-use crate::device_error::outcome;
+use crate::error::{DeviceError, outcome};
 
 /// A differentiated tensor.
-pub(crate) struct Output {
-    pub(crate) value: Tensor,
+pub struct Output {
+    /// The tensor, with its graph.
+    pub value: Tensor,
     /// The gradient of the objective with respect to `value`, of its shape and kind.
-    pub(crate) gradient: Tensor,
+    pub gradient: Tensor,
 }
 
 impl Output {
     /// A number that is a part of the objective itself.
-    pub(crate) fn number(value: Tensor) -> Output {
+    pub fn number(value: Tensor) -> Output {
         let gradient = value.ones_like();
         Output { value, gradient }
     }
@@ -24,7 +25,7 @@ impl Output {
 
 /// What happens to the graph of the outputs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Graph {
+pub enum Graph {
     /// Its memory is freed on the way.
     Freed,
     /// It can be differentiated again.
@@ -36,7 +37,16 @@ pub(crate) enum Graph {
 ///
 /// # Panics
 /// Panics with libtorch's message, for example that the device has no memory left.
-pub(crate) fn vector_jacobian(outputs: &[Output], inputs: &[Tensor], graph: Graph) -> Vec<Tensor> {
+pub fn vector_jacobian(outputs: &[Output], inputs: &[Tensor], graph: Graph) -> Vec<Tensor> {
+    try_vector_jacobian(outputs, inputs, graph).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`vector_jacobian`], with libtorch's message as an error.
+pub(crate) fn try_vector_jacobian(
+    outputs: &[Output],
+    inputs: &[Tensor],
+    graph: Graph,
+) -> Result<Vec<Tensor>, DeviceError> {
     let pointers = |tensors: &mut dyn Iterator<Item = &Tensor>| -> Vec<*const c_void> {
         tensors.map(|tensor| tensor.as_ptr().cast()).collect()
     };
@@ -57,11 +67,9 @@ pub(crate) fn vector_jacobian(outputs: &[Output], inputs: &[Tensor], graph: Grap
             gradients.as_mut_ptr(),
         )
     };
-    if let Err(error) = outcome(message) {
-        panic!("{error}");
-    }
+    outcome(message)?;
     // SAFETY: the call has written a new tensor, which nobody else owns, for every input.
-    gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient.cast()) }).collect()
+    Ok(gradients.into_iter().map(|gradient| unsafe { Tensor::from_ptr(gradient.cast()) }).collect())
 }
 
 // of native/vector_jacobian.cpp

@@ -19,7 +19,7 @@ pub(crate) fn outcome(message: *mut c_char) -> Result<(), DeviceError> {
     Err(DeviceError(text))
 }
 
-// of native/device_stream.cpp
+// of native/stream.cpp
 unsafe extern "C" {
     fn eqr_free_message(message: *mut c_char);
 }

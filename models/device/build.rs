@@ -12,10 +12,13 @@ fn main() {
         .std("c++17")
         .include(PathBuf::from(libtorch).join("include"))
         .warnings(false) // of libtorch's headers
-        .file("native/device_graph.cpp")
-        .file("native/device_settings.cpp")
-        .file("native/device_stream.cpp")
+        .file("native/gelu.cpp")
+        .file("native/graph.cpp")
+        .file("native/jitter.cpp")
         .file("native/many_tensors.cpp")
+        .file("native/residual_norm.cpp")
+        .file("native/settings.cpp")
+        .file("native/stream.cpp")
         .file("native/vector_jacobian.cpp")
         .compile("eqr_native");
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::device_error::{DeviceError, outcome};
+use crate::error::{DeviceError, outcome};
 
 /// Computes products and convolutions of float32 in float32. By default, libtorch lets cuDNN round the
 /// factors of convolutions to TF32, which has 10 bits of mantissa.
@@ -32,7 +32,7 @@ pub fn release_cached_memory() -> Result<(), DeviceError> {
     outcome(unsafe { eqr_release_cached_memory() })
 }
 
-// of native/device_settings.cpp
+// of native/settings.cpp
 unsafe extern "C" {
     fn eqr_compute_in_float32() -> *mut c_char;
     fn eqr_be_deterministic() -> *mut c_char;
