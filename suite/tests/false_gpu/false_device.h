@@ -181,6 +181,12 @@ void see_pointers(void (*)(A...), void** arguments, void (*see)(const void* data
   (look(static_cast<A*>(nullptr)), ...);
 }
 
+// Tells the sizes of the arguments, for those who keep copies.
+template <typename... A>
+void see_sizes(void (*)(A...), void (*see)(size_t bytes, void* state), void* state) {
+  (see(sizeof(std::remove_reference_t<A>), state), ...);
+}
+
 }  // namespace false_device
 
 inline void __syncthreads() { false_device::wait_as(false_device::State::kAtBarrier); }
@@ -216,4 +222,7 @@ inline unsigned __float_as_uint(float number) {
   extern "C" void false_pointers_##name(void** arguments, void (*see)(const void*, bool, void*),        \
                                         void* state) {                                                  \
     false_device::see_pointers(&name, arguments, see, state);                                           \
+  }                                                                                                     \
+  extern "C" void false_sizes_##name(void (*see)(size_t, void*), void* state) {                         \
+    false_device::see_sizes(&name, see, state);                                                         \
   }

@@ -1,12 +1,15 @@
 // A false driver, for tests alone: a libcuda.so.1 that runs kernels, which the false NVRTC compiled, on the memory
 // of the false GPU. A launch runs at once, when what its stream had queued before is done; it is refused where
-// the stream does not wait for kernels of others that use the same memory. The functions on devices are those of
+// the stream does not wait for kernels of others that use the same memory. A launch that a graph records runs
+// with copies of its arguments when the graph does. The functions on devices are those of
 // false_gpu.cpp, which this library is linked to.
 
 #include <dlfcn.h>
 
 #include <cstdint>
-#include <cstring>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -17,6 +20,7 @@ int false_gpu_device_of(const void* data);
 void false_gpu_begin_kernel(void* stream, int device);
 void false_gpu_end_kernel();
 bool false_gpu_use_allocation(void* stream, int device, const void* data, bool writes);
+bool false_gpu_record(void* stream, int device, void (*task)(void* argument, void* stream), void* argument);
 }
 
 namespace {
@@ -30,6 +34,7 @@ using See = void (*)(const void* data, bool writes, void* state);
 struct Function {
   void (*launch)(const unsigned* grid, unsigned threads, void** arguments);
   void (*pointers)(void** arguments, See see, void* state);
+  void (*sizes)(void (*see)(size_t bytes, void* state), void* state);
 };
 
 // The contexts of this thread, by the devices' numbers + 1.
@@ -53,6 +58,51 @@ struct Uses {
 
 // The kernels keep the state of a block in one place.
 std::mutex one_launch;
+
+// A kernel on a device, with its grid and arguments.
+struct Launch {
+  const Function* function;
+  int device;
+  unsigned grid[2];
+  unsigned threads;
+  void** arguments;
+
+  Status run(void* stream) const {
+    Uses uses{stream, device};
+    function->pointers(arguments, &Uses::see, &uses);
+    if (uses.status != kSuccess) return uses.status;
+    false_gpu_begin_kernel(stream, device);
+    {
+      const std::lock_guard<std::mutex> lock(one_launch);
+      function->launch(grid, threads, arguments);
+    }
+    false_gpu_end_kernel();
+    return kSuccess;
+  }
+};
+
+// A launch of a graph.
+struct RecordedLaunch {
+  Launch launch;
+  std::vector<std::vector<char>> values;
+  std::vector<void*> arguments;
+
+  explicit RecordedLaunch(const Launch& given) : launch(given) {
+    launch.function->sizes(&RecordedLaunch::copy, this);
+    for (std::vector<char>& value : values) arguments.push_back(value.data());
+    launch.arguments = arguments.data();
+  }
+  static void copy(size_t bytes, void* state) {
+    auto& self = *static_cast<RecordedLaunch*>(state);
+    const char* value = static_cast<const char*>(self.launch.arguments[self.values.size()]);
+    self.values.emplace_back(value, value + bytes);
+  }
+  static void run(void* launch, void* stream) {
+    if (static_cast<RecordedLaunch*>(launch)->launch.run(stream) == kSuccess) return;
+    std::fputs("a kernel of a graph failed on the false GPU\n", stderr);
+    std::abort();
+  }
+};
 
 }  // namespace
 
@@ -92,9 +142,11 @@ Status cuModuleGetFunction(Function** function, void* module, const char* name) 
   const std::string kernel = name;
   void* launch = dlsym(module, ("false_launch_" + kernel).c_str());
   void* pointers = dlsym(module, ("false_pointers_" + kernel).c_str());
-  if (!launch || !pointers) return kNotFound;
+  void* sizes = dlsym(module, ("false_sizes_" + kernel).c_str());
+  if (!launch || !pointers || !sizes) return kNotFound;
   *function = new Function{reinterpret_cast<decltype(Function::launch)>(launch),
-                           reinterpret_cast<decltype(Function::pointers)>(pointers)};
+                           reinterpret_cast<decltype(Function::pointers)>(pointers),
+                           reinterpret_cast<decltype(Function::sizes)>(sizes)};
   return kSuccess;
 }
 
@@ -106,16 +158,10 @@ Status cuLaunchKernel(const Function* function, unsigned grid_x, unsigned grid_y
   const bool is_used = grid_z == 1 && block_y == 1 && block_z == 1 && shared_bytes == 0 && !extra;
   if (!fits || !is_used) return kInvalidValue;
   const int device = static_cast<int>(contexts.back()) - 1;
-  Uses uses{stream, device};
-  function->pointers(arguments, &Uses::see, &uses);
-  if (uses.status != kSuccess) return uses.status;
-  const unsigned grid[] = {grid_x, grid_y};
-  false_gpu_begin_kernel(stream, device);
-  {
-    const std::lock_guard<std::mutex> lock(one_launch);
-    function->launch(grid, block_x, arguments);
-  }
-  false_gpu_end_kernel();
+  const Launch launch{function, device, {grid_x, grid_y}, block_x, arguments};
+  auto recorded = std::make_unique<RecordedLaunch>(launch);
+  if (!false_gpu_record(stream, device, &RecordedLaunch::run, recorded.get())) return launch.run(stream);
+  recorded.release();  // as long as the graph, which tests keep to the end
   return kSuccess;
 }
 

@@ -488,16 +488,30 @@ struct Operation {
   }
 };
 
+// ---- graphs ----
+
+// The operations of a CUDA graph, in order. What is queued on its stream while it is recorded does not run, and
+// what is allocated there stays the graph's: nothing else gets the memory.
+struct Recording {
+  const Queue& queue;
+  std::vector<std::function<void()>> operations;
+};
+
+std::atomic<Recording*> recording{nullptr};
+
 struct FalseAllocator final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     const Device device(DeviceType::CUDA, current_device);
     Queue& home = streams().of(current_stream(device));
     void* data = bytes ? memory().allocate(bytes, current_device, home) : nullptr;
-    return {data, data, &release, Device(DeviceType::CUDA, current_device)};
+    const Recording* graph = recording.load();
+    const bool is_of_graph = graph && &graph->queue == &home;
+    return {data, data, is_of_graph ? &keep : &release, Device(DeviceType::CUDA, current_device)};
   }
   static void release(void* data) {
     if (data) memory().release(data);
   }
+  static void keep(void*) {}
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
   bool initialized() override { return true; }
   void emptyCache(c10::MempoolId_t) override { ++counts.emptied_caches; }
@@ -672,15 +686,7 @@ struct AllocatorRegistered {
   AllocatorRegistered() { c10::SetAllocator(DeviceType::CUDA, &allocator, 255); }
 } allocator_registered;
 
-// ---- graphs ----
-
-// The operations of a CUDA graph, in order. What is queued on its stream while it is recorded does not run.
-struct Recording {
-  const Queue& queue;
-  std::vector<std::function<void()>> operations;
-};
-
-std::atomic<Recording*> recording{nullptr};
+// ---- recording ----
 
 // The graph that records what this thread queues, or null. What an operation does inside is not recorded.
 Recording* recording_on(Device device) {
@@ -947,6 +953,17 @@ bool false_gpu_use(void* stream, int device, const void* data, size_t bytes, boo
   return memory().add({begin, begin + bytes, &queue, order().add_kernel(queue), writes});
 }
 // The same of the whole allocation that the address lies in.
+// Adds work to the graph that records the stream. False if none does.
+bool false_gpu_record(void* stream, int device, void (*task)(void*, void*), void* argument) {
+  Recording* graph = recording.load();
+  if (!graph || &graph->queue != &queue_of(stream, device)) return false;
+  ++counts.recorded_operations;
+  graph->operations.push_back([device, task, argument] {
+    const Stream now = current_stream(Device(DeviceType::CUDA, static_cast<DeviceIndex>(device)));
+    task(argument, now.id() == 0 ? nullptr : &streams().of(now));
+  });
+  return true;
+}
 bool false_gpu_use_allocation(void* stream, int device, const void* data, bool writes) {
   const auto [begin, bytes] = memory().allocation_of(data);
   return false_gpu_use(stream, device, begin, bytes, writes);
