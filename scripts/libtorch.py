@@ -13,7 +13,7 @@ import zipfile
 
 # libtorch_cuda and the CUDA libraries that it needs (gigabytes) are left out. An engine built without them
 # loads them at run time from the libtorch in use. libtorch_cpu itself is linked to cudart and cupti.
-LIBRARIES = ["libtorch.so", "libtorch_cpu.so", "libc10.so", "libgomp*.so*", "libcudart.so.*", "libcupti.so.*"]
+LIBRARIES = ["libtorch_cpu.so", "libc10.so", "libgomp*.so*", "libcudart.so.*", "libcupti.so.*"]
 # What libtorch_cpu is linked to on aarch64, where it has no MKL: BLAS, LAPACK, convolutions.
 LIBRARIES += ["libnvpl_*.so.*", "libgfortran.so.*", "libarm_compute*.so"]
 
@@ -51,6 +51,11 @@ def unpack(folder, wheels):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with archive.open(member) as source, open(path, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
+    # libtorch.so has no code of libtorch, but names the CUDA half. A linker keeps it if it finds a function
+    # of the C++ runtime there, as GNU ld does on aarch64, and the program then needs the CUDA half. So the
+    # linker finds the CPU half in its place.
+    with open(os.path.join(folder, "lib", "libtorch.so"), "w") as script:
+        script.write("INPUT(libtorch_cpu.so)\n")
 
 
 if __name__ == "__main__":

@@ -246,5 +246,7 @@ fn wheels_of_both_machines_are_unpacked_with_what_libtorch_is_linked_to() {
         expected.sort();
         assert_eq!(found, expected, "{machine}");
         assert!(folder.join("include/torch/torch.h").exists());
+        let for_the_linker = fs::read_to_string(folder.join("lib/libtorch.so")).unwrap();
+        assert_eq!(for_the_linker, "INPUT(libtorch_cpu.so)\n", "the program must not need the CUDA half");
     }
 }
