@@ -161,6 +161,19 @@ fn taken(run: &Path) -> Vec<String> {
     names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
+/// Waits until a job is as far as the test needs it; ends it and fails if it never is.
+fn wait_until(job: &mut Child, is_ready: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_ready() {
+        if job.try_wait().unwrap().is_some() || Instant::now() > deadline {
+            // mpirun ends the ranks
+            send(job.id(), libc::SIGTERM);
+            panic!("the job has not come so far: {:?}", job.wait());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Halts the main thread of rank 1 of two, as a driver or a file system does that does not answer: the process is
 /// not stopped. The job must end with an error. Returns stderr; `None` where no thread can be halted.
 fn halt_in(mut job: Child) -> Option<String> {
@@ -196,15 +209,9 @@ fn a_rank_that_stands_still_in_a_measurement_ends_the_job_with_one_message() {
     let endless =
         ["--methods", "Random init,PCA of the pixels (16)", "--set", "probe.regression.epochs=1000000"];
     let mut job = started(folder.path(), &run_args("run", &endless), Some(1));
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let measured = loop {
-        let taken = taken(&folder.path().join("run"));
-        if taken.len() == 2 {
-            break taken;
-        }
-        assert!(job.try_wait().unwrap().is_none() && Instant::now() < deadline, "{taken:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let run = folder.path().join("run");
+    wait_until(&mut job, || taken(&run).len() == 2);
+    let measured = taken(&run);
     let Some(text) = halt_in(job) else { return };
     let says =
         |id: &String| text.contains(&format!("error: {id} has made no progress for 10 s; ending the job"));
@@ -219,13 +226,9 @@ fn a_rank_that_stands_still_in_a_segmentation_ends_the_job_with_one_message() {
     }
     let folder = segmentation::folder();
     let steps = ["--steps", "1000000", "--out", "heads"];
-    let job = started(folder.path(), &segmentation::quick(&steps), Some(1));
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut job = started(folder.path(), &segmentation::quick(&steps), Some(1));
     // made right before the first head is trained
-    while !folder.path().join("heads").exists() {
-        assert!(Instant::now() < deadline, "no head is trained");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(&mut job, || folder.path().join("heads").exists());
     std::thread::sleep(Duration::from_secs(1));
     let Some(text) = halt_in(job) else { return };
     let says = ["the segmentation has made no progress for 10 s", "another rank has not answered for "];
