@@ -15,6 +15,12 @@ scripts/build-false-gpu.sh "$libtorch" "$folder"
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=env LD_LIBRARY_PATH=$libtorch/lib:$folder LD_PRELOAD=$folder/libtorch_cuda.so"
 export EQR_TEST_DEVICE=cuda:0 EQR_FALSE_GPU_OPEN=1
-cargo test --release -p eqr-device -p eqr-models -p eqr-probes --lib --tests -- "$@"
-# the others compute on the CPU
+if [[ $# != 0 ]]; then
+    cargo test --release -p eqr-device -p eqr-models -p eqr-probes --lib --tests -- "$@"
+    exit
+fi
+cargo test --release -p eqr-device -p eqr-models -p eqr-probes --lib --tests -- --skip overfit
+# some 20 minutes with kernels, whose threads the false GPU runs one after the other
+EQR_KERNELS=0 cargo test --release -p eqr-models --test it overfit
+# the other tests of the data sets compute on the CPU
 cargo test --release -p eqr-datasets --lib transforms::color

@@ -3,13 +3,13 @@
 
 use tch::{Device, Tensor, kind::Element};
 
-use crate::kernels::begin;
+use crate::kernels::{Absence, begin};
 
 /// The variable that names the device.
 const VARIABLE: &str = "EQR_TEST_DEVICE";
 
-/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels; one that is
-/// refused fails the test.
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels unless they are
+/// turned off; one that is refused fails the test.
 ///
 /// # Panics
 /// Panics if the variable is neither `cpu` nor `cuda:0`, or if there is no GPU, driver or compiler of kernels.
@@ -18,8 +18,10 @@ pub fn test_device() -> Device {
         Err(_) | Ok("cpu") => Device::Cpu,
         Ok("cuda:0") => {
             assert!(tch::Cuda::is_available(), "{VARIABLE}=cuda:0: there is no GPU");
-            begin(0, |note| panic!("{note}")).unwrap_or_else(|absence| panic!("no kernels: {absence:?}"));
-            Device::Cuda(0)
+            match begin(0, |note| panic!("{note}")) {
+                Ok(()) | Err(Absence::TurnedOff) => Device::Cuda(0),
+                Err(Absence::Missing(why)) => panic!("{VARIABLE}=cuda:0: {why}"),
+            }
         }
         Ok(other) => panic!("{VARIABLE}={other}: expected `cpu` or `cuda:0`"),
     }
