@@ -3,13 +3,13 @@
 
 use tch::{Device, Tensor, kind::Element};
 
-use crate::kernels::begin;
+use crate::kernels::{Absence, begin};
 
 /// The variable that names the device.
 const VARIABLE: &str = "EQR_TEST_DEVICE";
 
-/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels; one that is
-/// refused fails the test.
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels unless they are
+/// turned off; one that is refused fails the test.
 ///
 /// # Panics
 /// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number, no driver or no
@@ -23,8 +23,10 @@ pub fn test_device() -> Device {
     let gpu = gpu.unwrap_or_else(|| panic!("{VARIABLE}={name}: expected `cpu` or `cuda:N`"));
     let gpus = tch::Cuda::device_count();
     assert!((gpu as i64) < gpus, "{VARIABLE}={name}: there are {gpus} GPUs");
-    begin(gpu, |note| panic!("{note}")).unwrap_or_else(|absence| panic!("no kernels: {absence:?}"));
-    Device::Cuda(gpu)
+    match begin(gpu, |note| panic!("{note}")) {
+        Ok(()) | Err(Absence::TurnedOff) => Device::Cuda(gpu),
+        Err(Absence::Missing(why)) => panic!("{VARIABLE}={name}: {why}"),
+    }
 }
 
 /// A tensor (n) on the device of tests.

@@ -31,7 +31,7 @@ pub(super) fn compare(what: &str, found: &Tensor, expected: &Tensor, tolerance: 
 #[cfg(test)]
 pub(super) fn test_gpu() -> Option<Device> {
     let device = crate::test_device::test_device();
-    if !device.is_cuda() {
+    if super::availability::begun().is_none() {
         eprintln!("SKIPPED: kernels are for GPUs (make test-false-gpu)");
         return None;
     }
