@@ -49,7 +49,7 @@ pub fn bench(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()> {
         ranks.barrier();
         let seconds = start.elapsed().as_secs_f64();
         let spent = Spent { seconds, energy: meter.energy(ranks), step: stopwatch.parts() };
-        let figure = check.as_ref().map(|check| figure(request, work, spent, check.clone(), ranks.size()));
+        let figure = check.map(|check| figure(request, work, spent, check, ranks.size()));
         figures.extend(agree_in_run(ranks, figure.transpose())?);
     }
     let published = (ranks.rank() == 0).then(|| {
