@@ -7,9 +7,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    PROGRAM, cell, folder, has_mpi, mpirun, output, run_args, same_losses, stderr, succeeded,
+    PROGRAM, cell, folder, has_mpi, mpirun, output, run_args, same_losses, stderr, succeeded, takes_long,
 };
-use crate::false_gpu::{LIBTORCH, on_gpus};
+use crate::false_gpu::{KERNELS, LIBTORCH, on_gpus};
 
 /// Two steps on 32 pairs, whose activations need far more memory than all the rest.
 const NETWORK: [&str; 15] = [
@@ -94,7 +94,7 @@ fn the_largest_micro_batch_that_fits_is_found_by_trying() {
 
 #[test]
 fn all_ranks_take_the_smallest_micro_batch_that_one_of_them_found() {
-    if !has_mpi() {
+    if !takes_long() || !has_mpi() {
         return;
     }
     let folder = folder();
@@ -107,6 +107,7 @@ fn all_ranks_take_the_smallest_micro_batch_that_one_of_them_found() {
     let mut command = mpirun(here, 2);
     command.args(["sh", "-c", &script, "sh"]).args(args("ranks", &["--micro-batch", "auto"]));
     command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1");
+    command.env(KERNELS.0, "0");
     succeeded(&output(&mut command));
     assert_eq!(found(&here.join("ranks")), [4]);
     same_run(here, "ranks", "4");
@@ -130,6 +131,9 @@ fn a_cpu_encodes_its_whole_share() {
 
 #[test]
 fn blocks_computed_again_fit_where_kept_ones_do_not() {
+    if !takes_long() {
+        return;
+    }
     let folder = folder();
     let here = folder.path();
     let recompute = ["--set", "train.recompute=true"];

@@ -4,7 +4,7 @@
 use crate::common::{
     FOUR_METHODS, cell, eqr, eqr_ranks, folder, has_mpi, is_refusal, run_args, same_losses, succeeded,
 };
-use crate::false_gpu::on_gpus;
+use crate::false_gpu::{KERNELS, on_gpus};
 
 const CELLS: [&str; 4] = [
     "pretrain-vicreg-seed0",
@@ -23,7 +23,7 @@ fn recorded_steps_have_the_curves_of_queued_ones() {
     let folder = folder();
     let here = folder.path();
     succeeded(&on_gpus(here, 1, &[], &args("queued", &[])));
-    let cases: [&[&str]; 3] = [&[], &["--micro-batch", "5"], &["--set", "train.recompute=true"]];
+    let cases: [&[&str]; 2] = [&[], &["--micro-batch", "5", "--set", "train.recompute=true"]];
     for (case, more) in cases.into_iter().enumerate() {
         let out = format!("recorded-{case}");
         let more = [more, &["--cuda-graph"]].concat();
@@ -41,6 +41,19 @@ fn recorded_steps_have_the_curves_of_queued_ones() {
             }
         }
     }
+}
+
+/// Kernels of this program are recorded as libtorch's are, after they were tried.
+#[test]
+fn recorded_kernels_have_the_curve_of_queued_ones() {
+    let folder = folder();
+    let here = folder.path();
+    let ours = |out, more: &[&str]| {
+        let options = ["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=2"];
+        succeeded(&on_gpus(here, 1, &[KERNELS], &run_args(out, &[&options[..], more].concat())));
+        cell(&here.join(out), "pretrain-ours-seed0")["curve"].clone()
+    };
+    assert_eq!(ours("queued", &[]), ours("recorded", &["--cuda-graph"]));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::common::{
     PROGRAM, cell, eqr, eqr_ranks_command, folder, has_mpi, output, run_args, spawn, stderr, succeeded,
 };
-use crate::false_gpu::LIBTORCH;
+use crate::false_gpu::{KERNELS, LIBTORCH};
 
 const TRAINING: &str = "pretrain-ours-seed0";
 
@@ -49,6 +49,7 @@ fn energy(run: &Path) -> Value {
 /// Two false GPUs with NVML.
 fn on_gpus<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
     command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1");
+    command.env(KERNELS.0, "0");
     command.env("EQR_NVML", &*NVML).env("EQR_NCCL", "0").env("EQR_POWERCAP", powercap(folder))
 }
 

@@ -33,11 +33,16 @@ pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Runs the program on `devices` false GPUs.
+/// What lets the program use its kernels. The false GPU runs their threads one after the other, which is slow, so
+/// only tests that are about them do.
+pub const KERNELS: (&str, &str) = ("EQR_KERNELS", "1");
+
+/// Runs the program on `devices` false GPUs, without kernels unless `variables` has [`KERNELS`].
 pub fn on_gpus(folder: &Path, devices: usize, variables: &[(&str, &str)], args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).current_dir(folder).env("LIBTORCH", &*LIBTORCH);
     command.env("EQR_FALSE_GPUS", devices.to_string()).env("EQR_FALSE_GPU_OPEN", "1");
+    command.env(KERNELS.0, "0");
     output(command.envs(variables.iter().copied()))
 }
 

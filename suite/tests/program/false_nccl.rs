@@ -14,7 +14,7 @@ use crate::common::{
     PROGRAM, eqr_ranks_command, finished, folder, has_mpi, is_refusal, mpirun, output, run_args, same_losses,
     spawn, stderr, succeeded,
 };
-use crate::false_gpu::LIBTORCH;
+use crate::false_gpu::{KERNELS, LIBTORCH};
 use crate::processes::{ended, send};
 
 /// A gradient of 9 MiB, so that its sums overlap with the backward pass.
@@ -48,9 +48,10 @@ static NCCL: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Two false GPUs, and no NCCL.
+/// Two false GPUs without kernels, and no NCCL.
 pub fn on_gpus(command: &mut Command) -> &mut Command {
-    command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1")
+    command.env("LIBTORCH", &*LIBTORCH).env("EQR_FALSE_GPUS", "2").env("EQR_FALSE_GPU_OPEN", "1");
+    command.env(KERNELS.0, "0")
 }
 
 /// Where the loader finds the false NCCL.

@@ -7,7 +7,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::common::{cell, folder, run_args, same_losses, stderr, succeeded, tiny_on};
-use crate::false_gpu::on_gpus;
+use crate::false_gpu::{KERNELS, on_gpus};
 
 /// The only training of [`train`].
 const TRAINING: &str = "pretrain-ours-seed0";
@@ -20,7 +20,7 @@ const PHOTOGRAPHS: &str = "[data]\nsource = \"solids\"\n\
 fn train(here: &Path, out: &str, devices: usize, variables: &[(&str, &str)], more: &[&str]) -> Output {
     std::fs::write(here.join("tiny.toml"), tiny_on(PHOTOGRAPHS).replace("epochs = 7", "epochs = 1")).unwrap();
     let args = [&["--methods", "Ours", "--pretrain-only"], more].concat();
-    let trained = on_gpus(here, devices, variables, &run_args(out, &args));
+    let trained = on_gpus(here, devices, &[&[KERNELS], variables].concat(), &run_args(out, &args));
     succeeded(&trained);
     trained
 }
@@ -34,7 +34,8 @@ fn curve(here: &Path, out: &str) -> Value {
 fn doctor_says_what_compiles_them() {
     let folder = folder();
     let kernels = |devices, variables: &[(&str, &str)]| {
-        let seen = on_gpus(folder.path(), devices, variables, &["doctor", "--json"]);
+        let variables = [&[KERNELS], variables].concat();
+        let seen = on_gpus(folder.path(), devices, &variables, &["doctor", "--json"]);
         succeeded(&seen);
         let seen: Value = serde_json::from_slice(&seen.stdout).unwrap();
         seen["kernels"].as_str().expect("a text").to_owned()
