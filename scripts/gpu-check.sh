@@ -7,7 +7,7 @@
 # It needs a python3 whose torch is 2.11 with CUDA, and neither Rust nor a network nor MPI. LIBTORCH names
 # another libtorch. Every step has a time limit and writes its result into OUT; a step that fails or takes too
 # long is told in OUT/steps.tsv and at the end, and the others are done all the same. SIZE=tiny takes sizes for a
-# trial without a card.
+# trial without a card, where EQR_KERNELS=0 saves the time that simulated threads take.
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -120,6 +120,10 @@ step cpu 90 "${run[@]}" --out cpu --device cpu
 step gpu 90 "${run[@]}" --out gpu --device cuda
 step cpu-against-gpu 10 "$python" "$here/scripts/gpu_check_curves.py" cpu gpu --tolerance 1e-3
 
+# the same steps as CUDA graphs
+step graphs 90 "${run[@]}" --out graphs --device cuda --cuda-graph
+step graphs-against-gpu 10 "$python" "$here/scripts/gpu_check_curves.py" gpu graphs --tolerance 1e-3
+
 # a run that is stopped and continued, against one that is not: to the bit with --deterministic
 long=("${run[@]}" --device cuda --methods Ours --set train.epochs=$epochs --pretrain-only --deterministic)
 step whole 90 "${long[@]}" --out whole
@@ -133,6 +137,7 @@ for precision in bf16 fp32; do
 done
 step train-vit-s-bf16-without-kernels 40 env EQR_KERNELS=0 "$program" perf train "${large[@]}" --precision bf16 --json
 step train-32px 40 "$program" perf train "${small[@]}" --precision bf16 --json
+step train-32px-as-graph 40 "$program" perf train "${small[@]}" --precision bf16 --cuda-graph --json
 step torch 60 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \
     --device "${TWIN_DEVICE:-cuda}" --json
 step torch-compile 90 "$python" "$here/scripts/reference/train_speed.py" "${large[@]}" --precision $twin \

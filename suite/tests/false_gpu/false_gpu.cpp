@@ -506,6 +506,12 @@ struct FalseAllocator final : c10::DeviceAllocator {
     void* data = bytes ? memory().allocate(bytes, current_device, home) : nullptr;
     const Recording* graph = recording.load();
     const bool is_of_graph = graph && &graph->queue == &home;
+    if (is_of_graph && data) {
+      // the CPU's kernels check classes and indices when they are recorded
+      memory().enter();
+      std::memset(data, 0, bytes);
+      memory().leave();
+    }
     return {data, data, is_of_graph ? &keep : &release, Device(DeviceType::CUDA, current_device)};
   }
   static void release(void* data) {
@@ -875,7 +881,7 @@ void record(Recording& graph, const c10::OperatorHandle& op, torch::jit::Stack* 
   const Operation operation(device_of(op, arguments));
   for (const auto& [tensor, before] : written) on_cpu(tensor).copy_(before);
   for (const at::Tensor& result : made) {
-    if (result.defined()) on_cpu(result).fill_(at::isFloatingType(result.scalar_type()) ? NAN : 1.0);
+    if (result.defined()) on_cpu(result).fill_(at::isFloatingType(result.scalar_type()) ? NAN : 0.0);
   }
   ++counts.recorded_operations;
   graph.operations.push_back([op, arguments, made] {
