@@ -1,7 +1,9 @@
 //! Work of a GPU that is recorded once and launched whole: a CUDA graph. One launch costs the host less than
 //! one for each kernel, which pays where kernels are short.
 
+use std::collections::BTreeMap;
 use std::ffi::{c_char, c_void};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{DeviceError, outcome};
 use crate::settings::release_cached_memory;
@@ -10,6 +12,9 @@ use crate::stream::{Event, Stream, use_gpu};
 /// How often the work runs before it is recorded. Libraries set themselves up at their first calls, which
 /// cannot be recorded.
 const WARM_UPS: usize = 2;
+
+/// The streams that work is recorded on, by GPU: libtorch keeps memory for products with every stream.
+static STREAMS: Mutex<BTreeMap<usize, Stream>> = Mutex::new(BTreeMap::new());
 
 /// Recorded work. It reads and writes the memory that it had when it was recorded.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl DeviceGraph {
         // libtorch's graphs are of the current GPU
         use_gpu(gpu)?;
         let before = Stream::current(gpu)?;
-        let own = Stream::new(gpu)?;
+        let own = stream(gpu)?;
         own.wait_for(&Event::record(before)?)?;
         own.make_current()?;
         for _ in 0..WARM_UPS {
@@ -58,6 +63,16 @@ impl DeviceGraph {
         // SAFETY: the handle is that of a recorded graph.
         outcome(unsafe { eqr_graph_launch(self.handle) })
     }
+}
+
+fn stream(gpu: usize) -> Result<Stream, DeviceError> {
+    let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(stream) = streams.get(&gpu) {
+        return Ok(*stream);
+    }
+    let stream = Stream::new(gpu)?;
+    streams.insert(gpu, stream);
+    Ok(stream)
 }
 
 impl Drop for DeviceGraph {
@@ -96,9 +111,15 @@ mod tests {
         }
     }
 
+    /// In one test, because a GPU records one graph at a time, and nothing after one that was refused.
     #[test]
-    fn recorded_work_runs_when_it_is_launched_and_as_often() {
+    fn recorded_work_runs_when_it_is_launched_and_what_waits_is_refused() {
         let Some(gpu) = gpu() else { return };
+        recorded_work_runs_when_it_is_launched_and_as_often(gpu);
+        work_that_waits_for_the_device_cannot_be_recorded(gpu);
+    }
+
+    fn recorded_work_runs_when_it_is_launched_and_as_often(gpu: usize) {
         no_grad(|| {
             let count = Tensor::zeros([3], (Kind::Float, Device::Cuda(gpu)));
             let work = || {
@@ -115,9 +136,7 @@ mod tests {
         });
     }
 
-    #[test]
-    fn work_that_waits_for_the_device_cannot_be_recorded() {
-        let Some(gpu) = gpu() else { return };
+    fn work_that_waits_for_the_device_cannot_be_recorded(gpu: usize) {
         let number = Tensor::ones([1], (Kind::Float, Device::Cuda(gpu)));
         // in a thread, because a failed recording leaves its stream current
         let refused = std::thread::spawn(move || {

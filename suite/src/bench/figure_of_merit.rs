@@ -14,6 +14,8 @@ use crate::cluster::energy::Energy;
 pub(super) struct FigureOfMerit {
     /// The series that the time belongs to.
     pub(super) definition: String,
+    /// Folder of the run.
+    pub(super) run: String,
     /// Time to complete the work; lower is better.
     pub(super) seconds: f64,
     /// The times of all repeats, in their order. `seconds` and everything else is of the one with their median.

@@ -92,13 +92,13 @@ struct Spent {
 
 fn figure(
     request: &BenchRequest,
-    work: &str,
+    name: &str,
     spent: Spent,
     check: Check,
     ranks: usize,
 ) -> Result<FigureOfMerit> {
     let Spent { seconds, energy, step } = spent;
-    let work = request.folder(work);
+    let work = request.folder(name);
     let training = training(&work)?;
     check_learned(&training)?;
     let phases = phase_seconds(&work)?;
@@ -108,6 +108,7 @@ fn figure(
     let views = 2.0 * training.step as f64 * batch;
     Ok(FigureOfMerit {
         definition: request.scale.definition(),
+        run: name.to_owned(),
         seconds,
         seconds_of_repeats: vec![seconds],
         valid: true,

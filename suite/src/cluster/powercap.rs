@@ -77,7 +77,10 @@ fn counters(folder: &Path) -> Result<Vec<Counter>, String> {
     zones.sort();
     let is_counted = |zone: &PathBuf| {
         let name = fs::read_to_string(zone.join("name")).unwrap_or_default();
-        name.starts_with("package") || name.trim() == "dram"
+        // the same packages again, by another way to their counters
+        let again =
+            zone.file_name().is_some_and(|zone| zone.to_string_lossy().starts_with("intel-rapl-mmio"));
+        !again && (name.starts_with("package") || name.trim() == "dram")
     };
     zones.retain(is_counted);
     if zones.is_empty() {

@@ -4,11 +4,13 @@
 //! Slurm counts by node and step. `sstat` gives a step's sum over its nodes, with all that ran on them, so it
 //! is read only in a job that has its nodes for itself, and only if ranks of this launch are on all nodes of
 //! the step. It is as new as Slurm's last sample (`JobAcctGatherFrequency`, 30 s unless the site or the job
-//! sets another).
+//! sets another), so that work which is not much longer than the samples lie apart has no energy.
 //!
 //! UNTESTED with a real Slurm: none was available. Tests run it with commands made for them.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use eqr_models::Collective;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,15 @@ const OF_WHOLE_NODES: [&str; 4] = ["ipmi", "xcc", "pm_counters", "ibmaem"];
 
 /// What Slurm calls the step of a batch script.
 const BATCH: &str = "batch";
+
+/// Time between two samples, where the configuration does not say it.
+const USUAL_SAMPLING: Duration = Duration::from_secs(30);
+
+/// Samples that a work must be long: the energy is then wrong by a tenth at most.
+const SAMPLES: u32 = 10;
+
+/// Time that a command of Slurm has. Other ranks wait for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How `squeue` marks a job whose nodes no other job may use.
 const ALONE: &str = "NO";
@@ -38,6 +49,9 @@ pub struct StepMeter {
     id: String,
     /// The counter at the start, in joules.
     start: f64,
+    started: Instant,
+    /// Time between two samples.
+    sampling: Duration,
 }
 
 impl StepMeter {
@@ -69,24 +83,29 @@ impl StepMeter {
             ));
         }
         let id = format!("{}.{}", step.job, step.step);
+        let started = Instant::now();
         let start = consumed(&id, run)?;
-        Ok(StepMeter { id, start })
+        Ok(StepMeter { id, start, started, sampling: sampling(&config) })
     }
 
     /// The energy since the start, in joules.
     ///
     /// # Errors
-    /// A counter that cannot be read, or that Slurm has not read since.
+    /// A time that is too short for Slurm's samples; a counter that cannot be read.
     pub fn joules(&self) -> Result<f64, String> {
-        self.since_start(output)
+        self.since_start(self.started.elapsed(), output)
     }
 
-    fn since_start(&self, run: impl Fn(&[&str]) -> Result<String, String>) -> Result<f64, String> {
-        let joules = consumed(&self.id, run)? - self.start;
-        match joules > 0.0 {
-            true => Ok(joules),
-            false => Err(format!("Slurm has taken no sample of step {} meanwhile", self.id)),
+    fn since_start(
+        &self,
+        elapsed: Duration,
+        run: impl Fn(&[&str]) -> Result<String, String>,
+    ) -> Result<f64, String> {
+        if elapsed < self.sampling * SAMPLES {
+            let [elapsed, sampling] = [elapsed, self.sampling].map(|time| time.as_secs());
+            return Err(format!("{elapsed} s are too short for Slurm, which samples every {sampling} s"));
         }
+        Ok(consumed(&self.id, run)? - self.start)
     }
 }
 
@@ -125,6 +144,21 @@ fn energy_plugin(config: &str) -> &str {
     value.rsplit('/').next().unwrap_or(value)
 }
 
+/// Time between two samples of energy: that of jobs, or of nodes if it is longer.
+fn sampling(config: &str) -> Duration {
+    let value = |key: &str| {
+        let line = config.lines().find(|line| line.starts_with(key))?;
+        line.split_once('=').map(|(_, value)| value.trim())
+    };
+    let of_jobs = value("JobAcctGatherFrequency").and_then(|value| {
+        let energy = value.split(',').find_map(|part| part.strip_prefix("energy="));
+        energy.unwrap_or(value).parse::<u64>().ok()
+    });
+    let of_nodes = value("AcctGatherNodeFreq").and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
+    let seconds = [of_jobs, of_nodes].into_iter().flatten().max().filter(|&seconds| seconds > 0);
+    seconds.map_or(USUAL_SAMPLING, Duration::from_secs)
+}
+
 /// The counter of a step, in joules.
 fn consumed(id: &str, run: impl Fn(&[&str]) -> Result<String, String>) -> Result<f64, String> {
     let text = run(&["sstat", "--noheader", "--parsable2", "--jobs", id, "--format", "ConsumedEnergyRaw"])?;
@@ -136,12 +170,44 @@ fn consumed(id: &str, run: impl Fn(&[&str]) -> Result<String, String>) -> Result
 fn output(words: &[&str]) -> Result<String, String> {
     let [program, arguments @ ..] = words else { unreachable!("a command has a name") };
     let failed = |cause: String| format!("{program}: {cause}");
-    let done = Command::new(program).args(arguments).output().map_err(|error| failed(error.to_string()))?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        return Err(failed(said.lines().next().map_or_else(|| done.status.to_string(), str::to_owned)));
+    let mut command = Command::new(program);
+    let piped = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().map_err(|error| failed(error.to_string()))?;
+    let printed = read_beside(child.stdout.take());
+    let said = read_beside(child.stderr.take());
+    let status = end_of(&mut child, PATIENCE).map_err(failed)?;
+    let said = said.join().unwrap_or_default();
+    if !status.success() {
+        return Err(failed(said.lines().next().map_or_else(|| status.to_string(), str::to_owned)));
     }
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+    Ok(printed.join().unwrap_or_default())
+}
+
+/// Reads to the end on a thread of its own, so that no pipe fills up.
+fn read_beside(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // what could not be read is missing in the text, which is then refused
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+/// Waits until a process ends; ends one that takes longer than `patience`.
+fn end_of(child: &mut Child, patience: Duration) -> Result<ExitStatus, String> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status);
+        }
+        if start.elapsed() > patience {
+            // one that has just ended need not be killed
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("no answer for {} s", patience.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[cfg(test)]
@@ -171,11 +237,20 @@ mod tests {
     #[test]
     fn energy_is_the_difference_of_two_readings() {
         let meter = StepMeter::of(&batch(), slurm("acct_gather_energy/ipmi", "NO", "500")).unwrap();
-        assert_eq!(meter.since_start(slurm("ipmi", "NO", "7700")), Ok(7200.0));
-        let stale = meter.since_start(slurm("ipmi", "NO", "500")).unwrap_err();
-        assert_eq!(stale, "Slurm has taken no sample of step 7.batch meanwhile");
-        let empty = meter.since_start(slurm("ipmi", "NO", "")).unwrap_err();
+        let long = Duration::from_secs(300);
+        assert_eq!(meter.since_start(long, slurm("ipmi", "NO", "7700")), Ok(7200.0));
+        let short = meter.since_start(long - Duration::from_secs(1), slurm("ipmi", "NO", "7700"));
+        assert_eq!(short.unwrap_err(), "299 s are too short for Slurm, which samples every 30 s");
+        let empty = meter.since_start(long, slurm("ipmi", "NO", "")).unwrap_err();
         assert_eq!(empty, "sstat gives \"\" as the energy of step 7.batch");
+    }
+
+    #[test]
+    fn the_slowest_samples_count() {
+        let seconds = |config| sampling(config).as_secs();
+        assert_eq!(seconds("JobAcctGatherFrequency  = 60\n"), 60);
+        assert_eq!(seconds("JobAcctGatherFrequency  = task=20,energy=10\nAcctGatherNodeFreq = 45 sec\n"), 45);
+        assert_eq!(seconds("JobAcctGatherFrequency  = task=20\nAcctGatherNodeFreq = 0 sec\n"), 30);
     }
 
     #[test]
@@ -214,5 +289,7 @@ mod tests {
         assert!(output(&["eqr-no-such-command"]).unwrap_err().starts_with("eqr-no-such-command: "));
         assert_eq!(output(&["sh", "-c", "echo no >&2; exit 1"]), Err("sh: no".to_owned()));
         assert_eq!(output(&["echo", "7"]), Ok("7\n".to_owned()));
+        let mut slow = Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(end_of(&mut slow, Duration::ZERO).unwrap_err(), "no answer for 0 s");
     }
 }

@@ -14,7 +14,7 @@ use eqr_models::Collective;
 
 use crate::cluster::agreement::from_leader;
 use crate::cluster::worker::Worker;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::run::prepare::on_leader;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -56,17 +56,13 @@ impl<'a> Dealing<'a> {
     }
 
     /// Waits until no rank has a measurement left. Every rank must call it.
-    ///
-    /// # Errors
-    /// A folder that cannot be removed.
-    pub(super) fn end(self) -> Outcome<()> {
-        let Some(taken) = self.taken else { return Ok(()) };
+    pub(super) fn end(self) {
+        let Some(taken) = self.taken else { return };
         self.ranks.idle_barrier();
         if self.ranks.rank() == 0 {
-            let removed = fs::remove_dir_all(&taken);
-            removed.with_context(|| format!("cannot remove {}", taken.display())).map_err(Failure::run)?;
+            // a folder that stays is removed by the next call
+            let _ = fs::remove_dir_all(&taken);
         }
-        Ok(())
     }
 }
 
@@ -113,7 +109,7 @@ mod tests {
         });
         assert_eq!(all.into_inner(), 100);
         let own = Dealing { ranks: &Solo, taken: Some(taken.clone()) };
-        own.end().unwrap();
+        own.end();
         assert!(!taken.exists());
         let gone = Dealing { ranks: &Solo, taken: Some(taken) }.take("probe-1").unwrap_err();
         assert!(format!("{gone:#}").starts_with("cannot take "), "{gone:#}");
@@ -123,6 +119,6 @@ mod tests {
     fn a_rank_that_is_alone_takes_all() {
         let alone = Dealing { ranks: &Solo, taken: None };
         assert!(alone.take("a").unwrap() && alone.take("a").unwrap());
-        alone.end().unwrap();
+        alone.end();
     }
 }

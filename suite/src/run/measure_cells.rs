@@ -70,7 +70,7 @@ pub(super) fn measure_missing(
     }
     progress.finish();
     context.opened.forget();
-    dealing.end()?;
+    dealing.end();
     if on_any_rank(ranks, stopped) {
         return Err(stop_signal::stopped_by_signal());
     }

@@ -958,7 +958,6 @@ bool false_gpu_use(void* stream, int device, const void* data, size_t bytes, boo
   const char* begin = static_cast<const char*>(data);
   return memory().add({begin, begin + bytes, &queue, order().add_kernel(queue), writes});
 }
-// The same of the whole allocation that the address lies in.
 // Adds work to the graph that records the stream. False if none does.
 bool false_gpu_record(void* stream, int device, void (*task)(void*, void*), void* argument) {
   Recording* graph = recording.load();
@@ -970,6 +969,7 @@ bool false_gpu_record(void* stream, int device, void (*task)(void*, void*), void
   });
   return true;
 }
+// As false_gpu_use, of the whole allocation that the address lies in.
 bool false_gpu_use_allocation(void* stream, int device, const void* data, bool writes) {
   const auto [begin, bytes] = memory().allocation_of(data);
   return false_gpu_use(stream, device, begin, bytes, writes);

@@ -95,8 +95,10 @@ fn slurm_counts_the_nodes_of_a_job_that_has_them_for_itself() {
     let here = folder.path();
     let commands = here.join("slurm");
     fs::create_dir(&commands).unwrap();
-    command(&commands, "scontrol", "echo 'AcctGatherEnergyType    = acct_gather_energy/ipmi'");
-    let sstat = "n=$(($(cat \"$0.joules\" 2>/dev/null || echo 0) + 3600)); echo $n | tee \"$0.joules\"";
+    let config = "AcctGatherEnergyType    = acct_gather_energy/ipmi\nJobAcctGatherFrequency  = 1";
+    command(&commands, "scontrol", &format!("echo '{config}'"));
+    // ten samples pass at the first reading
+    let sstat = "[ -e \"$0.joules\" ] || sleep 10; n=$(($(cat \"$0.joules\" 2>/dev/null || echo 0) + 3600)); echo $n | tee \"$0.joules\"";
     command(&commands, "sstat", &format!("[ \"$4\" = 7.batch ] || exit 1\n{sstat}"));
     let run = |name: &str, shares: &str| {
         command(&commands, "squeue", &format!("echo {shares}"));

@@ -141,18 +141,26 @@ impl Gpu {
 
     /// Brings machine code to the GPU.
     pub(super) fn load(self, code: &[u8]) -> Result<LoadedModule, String> {
-        let (mut module, mut before) = (std::ptr::null_mut(), std::ptr::null_mut());
-        let Launcher { push_context, pop_context, .. } = self.driver.launcher;
-        // SAFETY: the context is retained and is popped by the thread that pushed it; the pointers outlive the
-        // calls; the code is what a compiler for this GPU wrote.
-        let status = unsafe {
-            self.driver.check("cuCtxPushCurrent", push_context(self.context))?;
-            let status = (self.driver.module_load_data)(&raw mut module, code.as_ptr().cast());
-            pop_context(&raw mut before);
-            status
+        let mut module = std::ptr::null_mut();
+        let load = || {
+            // SAFETY: `module` outlives the call, which writes it; the code is what a compiler for this GPU wrote.
+            unsafe { (self.driver.module_load_data)(&raw mut module, code.as_ptr().cast()) }
         };
+        let status = self.in_context(load)?;
         self.driver.check("cuModuleLoadData", status)?;
         Ok(LoadedModule { gpu: self, module })
+    }
+
+    /// Calls the driver while the GPU's context is the current one.
+    fn in_context(self, call: impl FnOnce() -> c_int) -> Result<c_int, String> {
+        let mut before = std::ptr::null_mut();
+        let Launcher { push_context, pop_context, .. } = self.driver.launcher;
+        // SAFETY: the context is retained.
+        self.driver.check("cuCtxPushCurrent", unsafe { push_context(self.context) })?;
+        let status = call();
+        // SAFETY: this thread has pushed the context; `before` outlives the call, which writes it.
+        unsafe { pop_context(&raw mut before) };
+        Ok(status)
     }
 }
 
@@ -161,8 +169,12 @@ impl LoadedModule {
     pub(super) fn kernel(&self, name: &CStr) -> Result<Kernel, String> {
         let Gpu { driver, context, .. } = self.gpu;
         let mut function = std::ptr::null_mut();
-        // SAFETY: `function` outlives the call, which writes it; the module is loaded; the name is NUL-terminated.
-        let status = unsafe { (driver.module_get_function)(&raw mut function, self.module, name.as_ptr()) };
+        let get = || {
+            // SAFETY: `function` outlives the call, which writes it; the module is loaded; the name is
+            // NUL-terminated.
+            unsafe { (driver.module_get_function)(&raw mut function, self.module, name.as_ptr()) }
+        };
+        let status = self.gpu.in_context(get)?;
         driver.check("cuModuleGetFunction", status)?;
         Ok(Kernel { launcher: &driver.launcher, context, function })
     }
