@@ -49,13 +49,12 @@ pub(super) fn measure_missing(
         if stopped {
             break;
         }
+        // from before it is taken, so that there is no moment in which nobody would notice
+        let _watch = MeasurementWatch::begin(&measurement.id);
         if !dealing.take(&measurement.id).map_err(Failure::run)? {
             continue;
         }
-        let watch = MeasurementWatch::begin(&measurement.id);
-        let measured = measure(context, measurement);
-        drop(watch);
-        match measured {
+        match measure(context, measurement) {
             Ok(cell) => {
                 folder.write_cell(&cell).and_then(|()| folder.clear_failed(&cell.id)).map_err(Failure::run)?
             }
