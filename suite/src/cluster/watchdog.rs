@@ -199,18 +199,26 @@ fn cpu_time(clock: libc::clockid_t) -> Duration {
 #[derive(Default)]
 struct Standstill {
     measured: Option<String>,
-    signs: Signs,
+    /// The signs when it began to stand still.
+    since: Signs,
     stood: Duration,
 }
 
 impl Standstill {
     fn check(&mut self, look: Duration, measured: Option<String>, signs: Signs) -> Option<String> {
+        let stood = self.stood + look;
+        // over the whole time, because threads of libraries now and then compute for a moment
+        let idle = stood.max(patience()) / IDLE_SHARE;
         let goes_on = measured != self.measured
             || signs.waits
-            || signs.reports != self.signs.reports
-            || signs.computed > self.signs.computed + look / IDLE_SHARE;
-        self.stood = if goes_on { Duration::ZERO } else { self.stood + look };
-        (self.measured, self.signs) = (measured, signs);
+            || signs.reports != self.since.reports
+            || signs.computed > self.since.computed + idle;
+        if goes_on {
+            (self.stood, self.since) = (Duration::ZERO, signs);
+        } else {
+            self.stood = stood;
+        }
+        self.measured = measured;
         let measured = self.measured.as_ref()?;
         let too_long = self.stood > patience() * LONG_WAIT;
         too_long.then(|| format!("{measured} has made no progress for {} s", self.stood.as_secs()))
