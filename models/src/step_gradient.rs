@@ -27,14 +27,11 @@ enum Steps {
 }
 
 impl StepGradient {
-    /// Steps whose operations are queued one by one.
-    pub fn queued(activations: Activations) -> Self {
-        StepGradient { activations, steps: Steps::Queued }
-    }
-
-    /// Steps on one GPU that are recorded as a CUDA graph. The graph keeps the memory of a step.
-    pub fn recorded(activations: Activations) -> Self {
-        StepGradient { activations, steps: Steps::Recorded(None) }
+    /// The steps of a training. `cuda_graph` records them, on one GPU; the graph keeps the memory of a step.
+    /// Otherwise their operations are queued one by one.
+    pub fn new(activations: Activations, cuda_graph: bool) -> Self {
+        let steps = if cuda_graph { Steps::Recorded(None) } else { Steps::Queued };
+        StepGradient { activations, steps }
     }
 
     /// Fills the arena with the gradient of the global batch and returns the loss terms, as

@@ -38,8 +38,8 @@ extern "C" {
 // Begins to record what is queued on this thread's stream, which is not the default one, instead of running it.
 char* eqr_graph_begin(void** graph) {
   return message_of([&] {
-    const auto construct = member<void(void*, bool)>("_ZN2at4cuda9CUDAGraphC1Eb");
-    const auto begin =
+    static const auto construct = member<void(void*, bool)>("_ZN2at4cuda9CUDAGraphC1Eb");
+    static const auto begin =
         member<void(void*, Pool, int)>("_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode");
     void* made = ::operator new(kBytes, kAlignment);
     construct(made, /*keep_graph=*/false);
@@ -49,18 +49,25 @@ char* eqr_graph_begin(void** graph) {
 }
 
 char* eqr_graph_end(void* graph) {
-  return message_of([&] { member<void(void*)>("_ZN2at4cuda9CUDAGraph11capture_endEv")(graph); });
+  return message_of([&] {
+    static const auto end = member<void(void*)>("_ZN2at4cuda9CUDAGraph11capture_endEv");
+    end(graph);
+  });
 }
 
-// Queues the work on this thread's stream.
+// Queues the work on this thread's stream. Every step calls it, so the function is looked up once.
 char* eqr_graph_launch(void* graph) {
-  return message_of([&] { member<void(void*)>("_ZN2at4cuda9CUDAGraph6replayEv")(graph); });
+  return message_of([&] {
+    static const auto replay = member<void(void*)>("_ZN2at4cuda9CUDAGraph6replayEv");
+    replay(graph);
+  });
 }
 
 char* eqr_graph_destroy(void* graph) {
   return message_of([&] {
     if (!graph) return;
-    member<void(void*)>("_ZN2at4cuda9CUDAGraphD1Ev")(graph);
+    static const auto destroy = member<void(void*)>("_ZN2at4cuda9CUDAGraphD1Ev");
+    destroy(graph);
     ::operator delete(graph, kAlignment);
   });
 }

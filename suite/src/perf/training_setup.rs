@@ -105,13 +105,10 @@ impl TrainingSetup {
         let method = parse_method(&args.method)?;
         let setup = Self::of_network(method, config, batch, precision.compute, worker.device)?;
         let activations = Activations { micro_batch: args.micro_batch, recompute: args.recompute };
-        let gradient = if args.cuda_graph {
+        if args.cuda_graph {
             check_cuda_graph(worker.device, ranks)?;
-            StepGradient::recorded(activations)
-        } else {
-            StepGradient::queued(activations)
-        };
-        Ok(TrainingSetup { gradient, ..setup })
+        }
+        Ok(TrainingSetup { gradient: StepGradient::new(activations, args.cuda_graph), ..setup })
     }
 
     /// The step of `method` with this network on batches of `batch` pairs.
@@ -130,7 +127,7 @@ impl TrainingSetup {
         ensure!(model.method.is_some(), "{method} is not trained: there is no step to time");
         let arena = Arena::new(registry, 0, compute, device);
         let adam = Adam::new(&arena, 1e-6);
-        let gradient = StepGradient::queued(Activations::default());
+        let gradient = StepGradient::new(Activations::default(), false);
         Ok(TrainingSetup { method, gradient, config, model, arena, batch, adam, device })
     }
 

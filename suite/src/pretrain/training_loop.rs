@@ -53,10 +53,7 @@ pub fn train(network: &mut Network, job: &TrainingJob) -> Result<FinishedTrainin
     let _running = note_running_training(job, activations);
     let progress = Progress::new(&job.label);
     let mut events = TrainingEvents::new(job.events.clone());
-    let gradient = match worker.cuda_graph {
-        true => StepGradient::recorded(activations),
-        false => StepGradient::queued(activations),
-    };
+    let gradient = StepGradient::new(activations, worker.cuda_graph);
     let mut training = Training { network, gradient, adam, state, curve, watch, progress, job };
     while training.state.step < total_steps {
         let start = Instant::now();
