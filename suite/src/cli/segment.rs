@@ -21,7 +21,7 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{NO_FLOOR_HELP, warn_of_script};
 use crate::cluster::agreement::{agree, agree_in_run, same_everywhere};
 use crate::cluster::compute_options::ComputeOptions;
-use crate::cluster::watchdog::MeasurementWatch;
+use crate::cluster::standstill::MeasurementWatch;
 use crate::cluster::worker::Worker;
 use crate::console::{one_line, print_text, say};
 use crate::encoder::frozen::FrozenEncoder;

@@ -21,7 +21,7 @@ use crate::cli::force::FORCE_HELP;
 use crate::cli::input::{Input, NO_FLOOR_HELP, Source};
 use crate::cluster::agreement::agree;
 use crate::cluster::compute_options::ComputeOptions;
-use crate::cluster::watchdog::MeasurementWatch;
+use crate::cluster::standstill::MeasurementWatch;
 use crate::cluster::worker::Worker;
 use crate::console::{print_text, say, with_progress};
 use crate::encoder::frozen::FrozenEncoder;

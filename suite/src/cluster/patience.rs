@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Default wait. Tests replace it through `EQR_WATCHDOG_SECONDS`.
 const DEFAULT: Duration = Duration::from_secs(40);
 
+/// Multiple of the patience for waits that may be long: while libraries are loaded and devices start, in the
+/// first step, which builds kernels and warms caches, for a checkpoint, and for a file that is measured.
+pub(super) const LONG_WAIT: u32 = 10;
+
 /// How long a rank waits for another rank that does not answer: 40 s, or the number of seconds in
 /// `EQR_WATCHDOG_SECONDS` (fractions are allowed). All other waits are multiples or fractions of it.
 pub fn patience() -> Duration {

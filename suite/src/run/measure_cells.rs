@@ -7,8 +7,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
+use crate::cluster::standstill::MeasurementWatch;
 use crate::cluster::stop_signal;
-use crate::cluster::watchdog::MeasurementWatch;
 use crate::console::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::measure::exit_code::exit_code;
@@ -40,7 +40,7 @@ pub(super) fn measure_missing(
     dearest_first(context, &mut missing);
     let ids: Vec<&str> = missing.iter().map(|measurement| measurement.id.as_str()).collect();
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
-    let dealing = Dealing::begin(context.worker, folder)?;
+    let dealing = Dealing::begin(context.worker, folder, ranks.size())?;
     let progress = Progress::new("measurements");
     progress.at(0, missing.len() as u64);
     let (mut failed, mut stopped) = (Vec::new(), false);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{
     cell, eqr_ranks, eqr_ranks_command, folder, has_mpi, long_args, long_run_of_two_ranks, run_args, spawn,
-    stderr, succeeded, takes_long, wait_for_checkpoints,
+    stderr, succeeded, wait_for_checkpoints,
 };
 use crate::processes::{alive, children, ended, halt_main_thread, notice, send};
 use crate::segmentation;
@@ -202,7 +202,7 @@ fn halt_in(mut job: Child) -> Option<String> {
 
 #[test]
 fn a_rank_that_stands_still_in_a_measurement_ends_the_job_with_one_message() {
-    if !takes_long() || !has_mpi() {
+    if !has_mpi() {
         return;
     }
     let folder = folder();
@@ -221,7 +221,7 @@ fn a_rank_that_stands_still_in_a_measurement_ends_the_job_with_one_message() {
 /// Each step of a head waits for both ranks: whichever finds it first says it.
 #[test]
 fn a_rank_that_stands_still_in_a_segmentation_ends_the_job_with_one_message() {
-    if !takes_long() || !has_mpi() {
+    if !has_mpi() {
         return;
     }
     let folder = segmentation::folder();

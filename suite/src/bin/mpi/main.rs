@@ -14,7 +14,9 @@ mod without_nccl;
 mod world;
 
 use eqr_bench::cli::CommandLine;
-use eqr_bench::cluster::{device_calls, launch, one_voice, watchdog};
+use eqr_bench::cluster::one_voice::Turn;
+use eqr_bench::cluster::urgent::say_urgently;
+use eqr_bench::cluster::{device_calls, launch, watchdog};
 use eqr_bench::console::say_aloud;
 use eqr_bench::failure::{self, out_of_threads};
 use eqr_models::Collective;
@@ -25,11 +27,12 @@ fn main() {
     failure::survive_file_size_limit().expect("a signal that can be handled");
     let command = CommandLine::read().expect("signals that can be handled");
     // before MPI starts: while it starts, ending this process makes the launcher end the others
-    let watching = watchdog::start(|reason| {
-        if !one_voice::another_rank_ends_the_job() {
-            eprintln!(
+    let turn = Turn::of_this_rank();
+    let watching = watchdog::start(move |reason| {
+        if !turn.another_rank_ends_the_job() {
+            say_urgently(format_args!(
                 "error: {reason}; ending the job\nhint: the same command continues from the last checkpoint"
-            );
+            ));
         }
         device_calls::abort_all();
         world::abort_job(failure::RUN_FAILED);
