@@ -15,7 +15,7 @@ use crate::cluster::agreement::{agree, agree_in_run};
 use crate::cluster::energy::{Energy, EnergyMeter};
 use crate::console::print_text;
 use crate::failure::Outcome;
-use crate::run::{self, RunRequest};
+use crate::run::{self, RunRequest, RunScope};
 use crate::run_folder::atomic_file::write_atomic;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::manifest;
@@ -78,7 +78,7 @@ pub fn check_only(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<()>
 /// The check of the recorded steps, on the leading rank.
 fn run_check(request: &BenchRequest, ranks: &dyn Collective) -> Outcome<Option<Check>> {
     let overrides = agree(ranks, request.scale.check_overrides())?;
-    run::run(&RunRequest { pretrain_only: true, ..request.run(CHECK, overrides) }, ranks)?;
+    run::run(&RunRequest { scope: RunScope::Trainings, ..request.run(CHECK, overrides) }, ranks)?;
     let found = (ranks.rank() == 0).then(|| check(request.scale, &request.folder(CHECK)));
     agree_in_run(ranks, found.transpose())
 }

@@ -11,7 +11,7 @@ use crate::cluster::agreement::from_leader;
 use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
-use crate::run::RunRequest;
+use crate::run::{RunRequest, RunScope};
 use crate::run_folder::atomic_file::write_atomic;
 use crate::suite_file::overrides::Override;
 
@@ -88,9 +88,10 @@ impl BenchRequest {
             cuda_graph: false,
             ranks_per_cell: None,
             pretrained: Vec::new(),
+            parts: Vec::new(),
             until_decided: None,
             tensorboard: false,
-            pretrain_only: false,
+            scope: RunScope::Whole,
             no_tables: true,
             dry_run: None,
         }

@@ -15,7 +15,7 @@ use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::cores::LaunchCores;
 use crate::console::print_text;
 use crate::failure::{Failure, Outcome};
-use crate::run::{self, RunRequest};
+use crate::run::{self, RunRequest, RunScope};
 use crate::run_folder::atomic_file::write_atomic;
 
 /// What stays the same when ranks are added.
@@ -73,13 +73,13 @@ pub fn scale(request: &BenchRequest, scaling: Scaling, ranks: &dyn Collective) -
     let threads = request.compute.threads.or(NonZeroUsize::new(fair));
     let request = BenchRequest { compute: ComputeOptions { threads, ..request.compute }, ..request.clone() };
     let set = agree(ranks, request.scale.warm_up_overrides(scaling.times(ranks.size())))?;
-    run::run(&RunRequest { pretrain_only: true, ..request.run(&warm_up, set) }, ranks)?;
+    run::run(&RunRequest { scope: RunScope::Trainings, ..request.run(&warm_up, set) }, ranks)?;
     let mut points: Vec<Point> = Vec::new();
     for (&size, name) in sizes.iter().zip(&names) {
         let times = scaling.times(size);
         let batch = request.scale.short_batch(times);
         let set = agree(ranks, request.scale.short_overrides(times))?;
-        let run = RunRequest { pretrain_only: true, ..request.run(name, set) };
+        let run = RunRequest { scope: RunScope::Trainings, ..request.run(name, set) };
         let takes_part = ranks.rank() < size;
         let group = ranks.split(usize::from(!takes_part));
         let done = if takes_part { run::run(&run, &*group) } else { Ok(()) };

@@ -11,7 +11,7 @@ use crate::cluster::compute_options::ComputeOptions;
 use crate::cluster::micro_batch::MicroBatch;
 use crate::cluster::precision::Precision;
 use crate::failure::Outcome;
-use crate::run::{self, DeviceName, RunRequest};
+use crate::run::{self, DeviceName, RunRequest, RunScope};
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::overrides::Override;
 use crate::suite_file::until_decided::UntilDecided;
@@ -80,8 +80,9 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Share the trainings with other launches of the same command, on other nodes: each takes one that nobody
-    /// has taken, and those of a launch that is gone. One launch measures in the end.
+    /// Share the work with other launches of the same command, on other nodes: each takes an encoder that nobody
+    /// has taken, trains and measures it, and goes on with those of a launch that is gone. One launch measures
+    /// the other rows and writes the report in the end.
     #[arg(long, conflicts_with_all = ["until_decided", "pretrain_only", "dry_run"])]
     share: bool,
     /// Only print the cells with their costs and the cells that are done, then everything that would refuse
@@ -129,9 +130,10 @@ impl RunArgs {
             cuda_graph: self.cuda_graph,
             ranks_per_cell: self.ranks_per_cell,
             pretrained: self.pretrained.clone(),
+            parts: Vec::new(),
             until_decided: self.until_decided.then_some(UntilDecided { max_seeds: self.max_seeds }),
             tensorboard: self.tensorboard,
-            pretrain_only: self.pretrain_only,
+            scope: if self.pretrain_only { RunScope::Trainings } else { RunScope::Whole },
             no_tables: false,
             dry_run: self.dry_run.then_some(self.estimate_for),
         })

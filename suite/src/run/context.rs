@@ -14,6 +14,7 @@ use crate::encoder::network::Network;
 use crate::failure::{Failure, Outcome};
 use crate::run::last_encoder::LastEncoder;
 use crate::run::prepare::Prepared;
+use crate::run::request::RunScope;
 use crate::run_folder::checkpoints::Checkpoints;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -21,14 +22,22 @@ use crate::suite_file::plan::{EncoderRun, encoder_runs};
 use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
+/// How the cells of a run are made.
+#[derive(Clone, Copy)]
+pub(super) struct CellOptions {
+    /// Which of them.
+    pub(super) scope: RunScope,
+    pub(super) compute: Compute,
+    /// Number of ranks that share one training.
+    pub(super) ranks_per_cell: usize,
+}
+
 /// A prepared sub-suite with its images and everything that its cells need.
 pub(super) struct RunContext<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) folder: &'a RunFolder,
-    pub(super) compute: Compute,
+    pub(super) options: CellOptions,
     pub(super) worker: &'a Worker<'a>,
-    /// Number of ranks that share one training.
-    pub(super) ranks_per_cell: usize,
     /// The pretraining seeds that are trained and measured now; with `--until-decided`, those that the
     /// current look adds.
     pub(super) seeds: Range<u64>,
@@ -43,9 +52,8 @@ impl<'a> RunContext<'a> {
     pub(super) fn open(
         prepared: &'a Prepared,
         folder: &'a RunFolder,
-        compute: Compute,
+        options: CellOptions,
         worker: &'a Worker<'a>,
-        ranks_per_cell: usize,
     ) -> Outcome<RunContext<'a>> {
         let transforms = &prepared.sub_suite.suite.transforms;
         let source = |split| PairSource::new(&prepared.data, split, transforms, worker.device);
@@ -54,7 +62,7 @@ impl<'a> RunContext<'a> {
         let suite = &prepared.sub_suite.suite;
         let seeds = suite.first_seeds(suite.seeds);
         let opened = LastEncoder::default();
-        Ok(RunContext { prepared, folder, compute, worker, ranks_per_cell, seeds, train, test, opened })
+        Ok(RunContext { prepared, folder, options, worker, seeds, train, test, opened })
     }
 
     pub(super) fn suite(&self) -> &'a Suite {
@@ -73,7 +81,7 @@ impl<'a> RunContext<'a> {
             self.suite(),
             &self.prepared.data,
             run.seed,
-            self.compute,
+            self.options.compute,
             self.worker.device,
         )
     }

@@ -11,6 +11,7 @@ use crate::run::measurements::MeasuredRow;
 use crate::run::outcome::FailedMeasurement;
 use crate::run::prepare::on_leader;
 use crate::run::reporting::{Phases, timed};
+use crate::run::request::RunScope;
 use crate::run::stages::stages;
 use crate::run::{integrity, looks, measure_cells, partial_table, pretrain_cells};
 use crate::suite_file::plan::EncoderRun;
@@ -28,8 +29,6 @@ pub(super) struct Cells {
 pub(super) struct DataSetRun<'a> {
     pub(super) context: RunContext<'a>,
     pub(super) report: &'a ReportContext,
-    /// Whether encoders are measured, and not only trained.
-    pub(super) measures: bool,
     /// Whether no other data set follows.
     pub(super) is_last: bool,
 }
@@ -37,36 +36,37 @@ pub(super) struct DataSetRun<'a> {
 impl DataSetRun<'_> {
     /// Does what is missing, and prints a table after every stage that another one follows.
     pub(super) fn run(&mut self, phases: &mut Phases, cells: &mut Cells) -> Outcome<()> {
-        let all_planned = integrity::planned(&self.context, self.measures, &[], &[])?;
+        let measures = self.context.options.scope != RunScope::Trainings;
+        let all_planned = integrity::planned(&self.context, &[], &[])?;
         let line = json!({"data_set": self.report.part, "planned": all_planned.len()});
         on_leader(self.context.worker, || self.context.folder.log(&line))?;
         let mut stages = VecDeque::from(stages(&self.context)?);
         while let Some(seeds) = stages.pop_front() {
             self.context.seeds = seeds;
-            let has_news = integrity::lacks_cells(&self.context, self.measures)?;
+            let has_news = integrity::lacks_cells(&self.context)?;
             let say_partial = |context: &RunContext| {
                 let say = || partial_table::say_partial(context, self.report, &all_planned);
                 on_leader(context.worker, || if has_news { say() } else { Ok(()) })
             };
             let mut failed = Vec::new();
             // the rows that need no training give the first table
-            if self.measures && self.is_first_stage() {
+            if measures && self.is_first_stage() {
                 failed = self.measure(phases, &[], |row| !row.trains())?;
                 say_partial(&self.context)?;
             }
             let diverged = timed(&mut phases.training, || pretrain_cells::train_missing(&self.context))?;
-            if self.measures {
+            if measures {
                 let wanted = |row: &MeasuredRow| row.trains() || !self.is_first_stage();
                 failed.extend(self.measure(phases, &diverged, wanted)?);
             }
             self.context.worker.ranks.barrier();
-            cells.planned.extend(integrity::planned(&self.context, self.measures, &diverged, &failed)?);
+            cells.planned.extend(integrity::planned(&self.context, &diverged, &failed)?);
             cells.diverged.extend(diverged);
             cells.failed.extend(failed);
             if stages.is_empty() {
                 stages.extend(looks::next_seed(&self.context, self.report)?);
             }
-            if self.measures && !(stages.is_empty() && self.is_last) {
+            if measures && !(stages.is_empty() && self.is_last) {
                 say_partial(&self.context)?;
             }
         }

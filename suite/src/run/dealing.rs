@@ -1,7 +1,7 @@
-//! Who measures what: the dearest measurement first, each by the rank that is free next.
+//! Who makes which cell: the dearest first, each by the rank, or the group of ranks, that is free next.
 //!
-//! A rank takes a measurement by making its file, which only one rank can do. No rank waits for another's
-//! file, so a rank that dies or hangs with one keeps no other rank from its work. The files end with the call.
+//! A rank takes a cell by making a file, which only one rank can do. No rank waits for another's file, so a rank
+//! that dies or hangs with one keeps no other rank from its work. The files end with the call.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -19,21 +19,21 @@ use crate::run::prepare::on_leader;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 
-/// The measurements of a call, as the ranks take them.
+/// The cells of a call, as ranks take them.
 pub(super) struct Dealing<'a> {
     ranks: &'a dyn Collective,
-    /// Folder of the files of taken measurements; `None` if there is one rank.
+    /// Folder of the files of taken cells; `None` if one takes all.
     taken: Option<PathBuf>,
 }
 
 impl<'a> Dealing<'a> {
-    /// Begins to deal. Every rank must call it.
+    /// Begins to deal to ranks, or groups of ranks, of this number. Every rank must call it.
     ///
     /// # Errors
     /// A folder that cannot be made.
-    pub(super) fn begin(worker: &Worker<'a>, folder: &RunFolder) -> Outcome<Dealing<'a>> {
+    pub(super) fn begin(worker: &Worker<'a>, folder: &RunFolder, takers: usize) -> Outcome<Dealing<'a>> {
         let ranks = worker.ranks;
-        if ranks.size() == 1 {
+        if takers == 1 {
             return Ok(Dealing { ranks, taken: None });
         }
         let name = on_leader(worker, || new_folder(folder).map(Some))?;
@@ -41,7 +41,7 @@ impl<'a> Dealing<'a> {
         Ok(Dealing { ranks, taken })
     }
 
-    /// Takes a measurement, unless another rank has.
+    /// Takes a cell, unless another rank has.
     ///
     /// # Errors
     /// A file that cannot be made.
@@ -55,7 +55,7 @@ impl<'a> Dealing<'a> {
         }
     }
 
-    /// Waits until no rank has a measurement left. Every rank must call it.
+    /// Waits until no rank has a cell left. Every rank must call it.
     pub(super) fn end(self) {
         let Some(taken) = self.taken else { return };
         self.ranks.idle_barrier();
@@ -89,9 +89,9 @@ mod tests {
 
     use super::*;
 
-    /// Four hands take a hundred measurements, each once, and what a killed call left is removed.
+    /// Four hands take a hundred cells, each once, and what a killed call left is removed.
     #[test]
-    fn a_measurement_is_taken_once() {
+    fn a_cell_is_taken_once() {
         let run = tempfile::tempdir().unwrap();
         let folder = RunFolder::new(run.path());
         fs::create_dir(run.path().join(format!("{}left", layout::TAKEN))).unwrap();

@@ -30,27 +30,22 @@ pub(super) fn tidy(folder: &RunFolder) -> Result<()> {
 /// Ids of the cells that the work on the current seeds of `context` must have finished.
 pub(super) fn planned(
     context: &RunContext,
-    measured: bool,
     diverged: &[EncoderRun],
     failed: &[FailedMeasurement],
 ) -> Outcome<BTreeSet<String>> {
     let trainings = context.encoder_runs()?.into_iter();
     let trainings = trainings.filter(|run| run.row.kind.trains() && !diverged.contains(run));
     let mut ids: BTreeSet<String> = trainings.map(|run| run.pretrain_id()).collect();
-    if measured {
-        let of_diverged =
-            |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
-        let measurements =
-            possible(context)?.into_iter().filter(|measurement| !of_diverged(&measurement.row));
-        ids.extend(measurements.map(|measurement| measurement.id));
-        ids.retain(|id| failed.iter().all(|failed| failed.cell != *id));
-    }
+    let of_diverged = |row: &MeasuredRow| matches!(row, MeasuredRow::Trained(run) if diverged.contains(run));
+    let measurements = possible(context)?.into_iter().filter(|measurement| !of_diverged(&measurement.row));
+    ids.extend(measurements.map(|measurement| measurement.id));
+    ids.retain(|id| failed.iter().all(|failed| failed.cell != *id));
     Ok(ids)
 }
 
 /// Whether a cell of the current seeds of `context` is not there yet.
-pub(super) fn lacks_cells(context: &RunContext, measured: bool) -> Outcome<bool> {
-    let ids = planned(context, measured, &[], &[])?;
+pub(super) fn lacks_cells(context: &RunContext) -> Outcome<bool> {
+    let ids = planned(context, &[], &[])?;
     Ok(ids.iter().any(|id| !context.folder.has_cell(id)))
 }
 

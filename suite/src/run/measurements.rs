@@ -7,6 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::measure::imported_results;
 use crate::registry::TaskFamily;
 use crate::run::context::RunContext;
+use crate::run::request::RunScope;
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::encoder_description::EncoderDescription;
 use crate::run_folder::metric::{MeasuredValue, MeasuredValues, ResampledMetric};
@@ -201,8 +202,17 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     all
 }
 
-/// The measurements that the rows' files allow: first those after training, then the probes of the curves.
+/// The measurements that the scope of the run and the rows' files allow: first those after training, then the probes of
+/// the curves.
 pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
+    let in_scope = |measurement: &Measurement| match context.options.scope {
+        RunScope::Whole => true,
+        RunScope::Trainings => false,
+        // X-rays are of the first seed, which is not that of every part
+        RunScope::Part => {
+            !measurement.row.is_external() && !matches!(measurement.kind, MeasurementKind::Xray)
+        }
+    };
     let runs = context.encoder_runs()?;
     let mut all = after_training(&context.prepared.sub_suite, &runs);
     all.retain(|measurement| is_possible(context, measurement));
@@ -218,6 +228,7 @@ pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
             all.push(Measurement { id, row, kind: MeasurementKind::Probe { step: Some(step) } });
         }
     }
+    all.retain(in_scope);
     Ok(all)
 }
 

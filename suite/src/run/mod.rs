@@ -38,12 +38,12 @@ use crate::cluster::stop_file::{NoStopFile, StopFile};
 use crate::cluster::stop_signal;
 use crate::cluster::worker::Worker;
 use crate::failure::{Failure, Outcome};
-use crate::run::context::RunContext;
+use crate::run::context::{CellOptions, RunContext};
 use crate::run::data_set::{Cells, DataSetRun};
 pub use crate::run::device_rates::DeviceName;
 use crate::run::prepare::{Prepared, on_leader};
 use crate::run::reporting::{Phases, timed};
-pub use crate::run::request::RunRequest;
+pub use crate::run::request::{RunRequest, RunScope};
 pub use crate::run::shared_work::run_shared;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
@@ -93,23 +93,30 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     on_leader(&worker, || integrity::tidy(&folder))?;
     let contexts = reporting::begin(&prepared, &folder, compute, &worker)?;
     on_leader(&worker, || reuse::copy_trainings(&folder, &prepared, &request.pretrained))?;
+    on_leader(&worker, || reuse::copy_parts(&folder, &prepared, &request.parts))?;
 
+    let options = CellOptions { scope: request.scope, compute, ranks_per_cell };
     let mut done = Cells::default();
     for (place, (prepared, report)) in prepared.iter().zip(&contexts).enumerate() {
-        let open = || RunContext::open(prepared, &folder, compute, &worker, ranks_per_cell);
+        let open = || RunContext::open(prepared, &folder, options, &worker);
         let context = timed(&mut phases.data, open)?;
-        let (measures, is_last) = (!request.pretrain_only, place + 1 == contexts.len());
-        DataSetRun { context, report, measures, is_last }.run(&mut phases, &mut done)?;
+        let is_last = place + 1 == contexts.len();
+        DataSetRun { context, report, is_last }.run(&mut phases, &mut done)?;
     }
 
     if worker.leads() {
         let cells = integrity::complete_cells(&folder, &done.planned).map_err(Failure::run)?;
         let is_whole = done.diverged.is_empty() && done.failed.is_empty();
-        if !request.pretrain_only && (is_whole || !cells.is_empty()) {
-            reporting::write(&folder, &cells, &contexts, phases).map_err(Failure::run)?;
-            if !request.no_tables {
-                reporting::print(&folder, &cells, &contexts).map_err(Failure::run)?;
+        match request.scope {
+            RunScope::Whole if is_whole || !cells.is_empty() => {
+                reporting::write(&folder, &cells, &contexts).map_err(Failure::run)?;
+                phases.write(&folder).map_err(Failure::run)?;
+                if !request.no_tables {
+                    reporting::print(&folder, &cells, &contexts).map_err(Failure::run)?;
+                }
             }
+            RunScope::Part if is_whole => phases.write(&folder).map_err(Failure::run)?,
+            RunScope::Whole | RunScope::Trainings | RunScope::Part => (),
         }
     }
     outcome::outcome(&folder, &done.diverged, &done.failed)

@@ -1,21 +1,25 @@
-//! The order in which measurements are taken: the dearest first, so that the ranks end at the same time.
+//! The order in which cells are taken: the dearest first, so that the ranks end at the same time.
 
 use crate::run::context::RunContext;
 use crate::run::cost;
 use crate::run::data_set_size::DataSetSize;
 use crate::run::measurements::{MeasuredRow, Measurement};
+use crate::suite_file::plan::EncoderRun;
+
+/// Sorts trainings by estimated cost, from the dearest to the cheapest.
+pub(super) fn dearest_trainings_first(context: &RunContext, trainings: &mut Vec<EncoderRun>) {
+    let (suite, size) = (context.suite(), data_set_size(context));
+    sort(trainings, |run| {
+        // what cannot be built is refused where it is trained
+        let cost = cost::training(suite, run, &size, context.options.compute, 1, None);
+        Estimate { flops: cost.ok().and_then(|cost| cost.flops()), row: None }
+    });
+}
 
 /// Sorts by estimated cost, from the dearest to the cheapest. What is not known, of encoders from files, may be
 /// long and comes first, row by row: a rank then opens an encoder once for the measurements that it takes.
 pub(super) fn dearest_first(context: &RunContext, measurements: &mut Vec<Measurement>) {
-    let suite = context.suite();
-    let data = &context.prepared.data;
-    let size = DataSetSize {
-        kind: data.pack.kind,
-        side: data.side,
-        units: Some(context.train.units().len()),
-        classes: data.pack.class_names.len(),
-    };
+    let (suite, size) = (context.suite(), data_set_size(context));
     let images = |pack: &eqr_datasets::Pack| Some(pack.splits.iter().map(|split| split.len()).sum());
     let images: Vec<Option<usize>> = context.prepared.downstream.transfer.iter().map(images).collect();
     let place = |row: &MeasuredRow| suite.rows.iter().position(|own| own.name == row.name());
@@ -29,7 +33,17 @@ pub(super) fn dearest_first(context: &RunContext, measurements: &mut Vec<Measure
     });
 }
 
-/// What is known of a measurement before it is taken.
+fn data_set_size(context: &RunContext) -> DataSetSize {
+    let data = &context.prepared.data;
+    DataSetSize {
+        kind: data.pack.kind,
+        side: data.side,
+        units: Some(context.train.units().len()),
+        classes: data.pack.class_names.len(),
+    }
+}
+
+/// What is known of a cell before it is taken.
 struct Estimate {
     flops: Option<f64>,
     /// The external row.

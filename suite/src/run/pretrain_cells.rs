@@ -4,7 +4,7 @@ use anyhow::Result;
 use eqr_device::settings;
 use serde_json::json;
 
-use crate::cluster::agreement::{gather, on_any_rank, same_everywhere};
+use crate::cluster::agreement::{from_leader, gather, on_any_rank, same_everywhere};
 use crate::cluster::allocator::release_freed_memory;
 use crate::cluster::energy::{Energy, EnergyMeter};
 use crate::cluster::stop_signal;
@@ -16,6 +16,9 @@ use crate::pretrain::divergence::Divergence;
 use crate::pretrain::training_job::{FinishedTraining, TrainingJob, TrainingStop};
 use crate::pretrain::training_loop::train;
 use crate::run::context::RunContext;
+use crate::run::dealing::Dealing;
+use crate::run::order::dearest_trainings_first;
+use crate::run::prepare::on_leader;
 use crate::run_folder::cell::{Cell, CellKind, SCHEMA};
 use crate::suite_file::plan::{EncoderRun, curve_steps};
 
@@ -27,7 +30,7 @@ enum TrainingEnd {
 }
 
 /// Trains every encoder that has no cell yet, and returns those whose training diverged. Groups of
-/// `ranks_per_cell` ranks train side by side: with g groups, each group takes every g-th training.
+/// `ranks_per_cell` ranks train side by side: each takes the dearest training left when it is free.
 pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ranks = context.worker.ranks;
     let mut missing = context.encoder_runs()?;
@@ -35,8 +38,8 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     let ids: Vec<String> = missing.iter().map(EncoderRun::pretrain_id).collect();
     // this also ensures that all ranks have looked before one of them writes
     same_everywhere(ranks, "the list of finished cells", &ids.join(" "))?;
-    let groups = ranks.size() / context.ranks_per_cell;
-    let group = ranks.rank() / context.ranks_per_cell;
+    let groups = ranks.size() / context.options.ranks_per_cell;
+    let group = ranks.rank() / context.options.ranks_per_cell;
     let group_ranks;
     let worker = if groups > 1 {
         group_ranks = ranks.split(group);
@@ -44,18 +47,27 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
     } else {
         context.worker
     };
+    if groups > 1 {
+        dearest_trainings_first(context, &mut missing);
+    }
+    let dealing = Dealing::begin(context.worker, context.folder, groups)?;
+    // the other groups do not know of a failure in this group and must be ended
+    let of_group = |failure: Failure| Failure { agreed: failure.agreed && groups == 1, ..failure };
     let (mut diverged, mut stopped) = (Vec::new(), false);
-    for i in (group..missing.len()).step_by(groups) {
+    for i in 0..missing.len() {
         stopped = stop_signal::stop_requested_on_any_rank(worker.ranks);
         if stopped {
             break;
         }
+        let took =
+            on_leader(worker, || dealing.take(&missing[i].pretrain_id()).map(Some)).map_err(of_group)?;
+        if from_leader(worker.ranks, &took) != Some(true) {
+            continue;
+        }
         let data_set = missing[i].data_set.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
         let label =
             format!("[{}/{}] {data_set}{}, seed {}", i + 1, missing.len(), missing[i].row, missing[i].seed);
-        let end = train_one(context, &missing[i], label, worker);
-        // the other groups do not know of a failure in this group and must be ended
-        match end.map_err(|failure| Failure { agreed: failure.agreed && groups == 1, ..failure })? {
+        match train_one(context, &missing[i], label, worker).map_err(of_group)? {
             TrainingEnd::Diverged if worker.leads() => diverged.push(i),
             TrainingEnd::Finished | TrainingEnd::Diverged => (),
             TrainingEnd::Stopped => {
@@ -64,6 +76,7 @@ pub(super) fn train_missing(context: &RunContext) -> Outcome<Vec<EncoderRun>> {
             }
         }
     }
+    dealing.end();
     if on_any_rank(ranks, stopped) {
         return Err(stop_signal::stopped_by_signal());
     }

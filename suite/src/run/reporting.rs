@@ -30,6 +30,22 @@ pub(super) struct Phases {
     pub(super) probes: f64,
 }
 
+impl Phases {
+    /// Writes and says the durations of a run that has done all its work.
+    ///
+    /// # Errors
+    /// A file system error.
+    pub(super) fn write(self, folder: &RunFolder) -> Result<()> {
+        let Phases { data, training, probes } = self;
+        let line = json!({"phase_seconds": {"data": data, "training": training, "probes": probes}});
+        folder.log(&line)?;
+        let text = serde_json::to_string_pretty(&line["phase_seconds"])?;
+        write_atomic(&folder.path(layout::TIMING), text.as_bytes())?;
+        say(&format!("data {data:.1} s, training {training:.1} s, probes {probes:.1} s"));
+        Ok(())
+    }
+}
+
 /// Does `work` and adds its duration to `seconds`.
 pub(super) fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -87,26 +103,9 @@ fn report_context(prepared: &Prepared, precision: &str) -> ReportContext {
 ///
 /// # Errors
 /// No cell; a file system error.
-pub(super) fn write(
-    folder: &RunFolder,
-    cells: &[Cell],
-    contexts: &[ReportContext],
-    phases: Phases,
-) -> Result<()> {
+pub(super) fn write(folder: &RunFolder, cells: &[Cell], contexts: &[ReportContext]) -> Result<()> {
     manifest::record_cells(folder, cells)?;
-    report::write(folder, cells, contexts)?;
-    let line =
-        json!({"phase_seconds": {"data": phases.data, "training": phases.training, "probes": phases.probes}});
-    folder.log(&line)?;
-    write_atomic(
-        &folder.path(layout::TIMING),
-        serde_json::to_string_pretty(&line["phase_seconds"])?.as_bytes(),
-    )?;
-    say(&format!(
-        "data {:.1} s, training {:.1} s, probes {:.1} s",
-        phases.data, phases.training, phases.probes
-    ));
-    Ok(())
+    report::write(folder, cells, contexts)
 }
 
 /// Prints the tables of the finished run with these cells.

@@ -19,6 +19,17 @@ use crate::suite_file::overrides::Override;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::until_decided::UntilDecided;
 
+/// Which cells of its suite a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunScope {
+    /// All cells, and the report.
+    Whole,
+    /// The trainings alone.
+    Trainings,
+    /// The trainings, and the measurements of the suite's methods but for the X-rays, as a part of a shared run.
+    Part,
+}
+
 /// The options of `run`.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
@@ -46,12 +57,14 @@ pub struct RunRequest {
     pub ranks_per_cell: Option<NonZeroUsize>,
     /// Finished runs whose trainings are reused if they equal this suite's.
     pub pretrained: Vec<PathBuf>,
+    /// Finished parts of this run, whose trainings and measurements are taken over.
+    pub parts: Vec<PathBuf>,
     /// Add seeds until the claims are decided.
     pub until_decided: Option<UntilDecided>,
     /// Write training curves as events for TensorBoard.
     pub tensorboard: bool,
-    /// Train, and measure nothing.
-    pub pretrain_only: bool,
+    /// Which cells are made.
+    pub scope: RunScope,
     /// Print no tables at the end.
     pub no_tables: bool,
     /// Only print what would be done, with its cost on this device.

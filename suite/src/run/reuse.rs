@@ -1,5 +1,6 @@
 //! `run --pretrained DIR`: copies the trainings of other runs that equal this suite's. Encoders that were
-//! pretrained earlier, or side by side in several folders, are then measured without another training.
+//! pretrained earlier, or side by side in several folders, are then measured without another training. Of the
+//! parts of a shared run, the measurements are copied, too.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,10 @@ use serde_json::{Value, json};
 
 use crate::console::say;
 use crate::run::prepare::Prepared;
-use crate::run_folder::cell::Cell;
+use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::checkpoint::Checkpoint;
 use crate::run_folder::folder::RunFolder;
+use crate::run_folder::joint_configuration::join;
 use crate::run_folder::manifest;
 use crate::suite_file::plan::{EncoderRun, encoder_runs};
 
@@ -33,34 +35,64 @@ pub(super) fn check(path: &Path) -> Result<()> {
 /// damaged checkpoint.
 pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[PathBuf]) -> Result<()> {
     for run in runs {
-        let other = RunFolder::new(run);
-        let (theirs, own) = (configuration(&other)?, configuration(folder)?);
-        let (mut differing, mut equal) = (Vec::new(), Vec::new());
-        for prepared in prepared {
-            let sub_suite = &prepared.sub_suite;
-            for key in sub_suite_keys(&theirs) {
-                let own_training = training(&own, sub_suite.key.as_deref());
-                match differences(&own_training, &training(&theirs, key.as_deref())) {
-                    lines if lines.is_empty() => equal.push((prepared, key)),
-                    lines => differing.extend(lines),
-                }
+        let copied = copy_equal_trainings(folder, prepared, &RunFolder::new(run))?;
+        say(&format!("{copied} trainings copied from {}", run.display()));
+    }
+    Ok(())
+}
+
+/// Copies the trainings of the parts of this run that `folder` lacks, and the measurements of those that measure
+/// as this run does.
+///
+/// # Errors
+/// As [`copy_trainings`].
+pub(super) fn copy_parts(folder: &RunFolder, prepared: &[Prepared], parts: &[PathBuf]) -> Result<()> {
+    for part in parts {
+        let part = RunFolder::new(part);
+        copy_equal_trainings(folder, prepared, &part)?;
+        match join(&configuration(folder)?, &configuration(&part)?) {
+            Ok(_) => copy_measurements(&part, folder)?,
+            Err(differences) => {
+                say(&format!("note: {}: measured anew, since {differences:#}", part.root().display()));
             }
-        }
-        if equal.is_empty() {
-            differing.dedup();
-            let hint = "hint: its data, transforms, model, train and precision must be this suite's";
-            bail!(
-                "--pretrained {}: trained with other settings than this suite:\n{}\n{hint}",
-                run.display(),
-                differing.join("\n")
-            );
-        }
-        for (prepared, key) in equal {
-            let copied = copy_from(&other, key, folder, prepared)?;
-            say(&format!("{copied} trainings copied from {}", run.display()));
         }
     }
     Ok(())
+}
+
+fn copy_measurements(part: &RunFolder, folder: &RunFolder) -> Result<()> {
+    let lacks = |cell: &Cell| cell.kind != CellKind::Pretrain && !folder.has_cell(&cell.id);
+    for cell in part.cells()?.into_iter().filter(lacks) {
+        folder.write_cell(&cell)?;
+        folder.log(&json!({"cell": cell.id, "taken_from": part.root()}))?;
+    }
+    Ok(())
+}
+
+/// Copies the trainings of `other` that are this suite's and that `folder` lacks, and returns their number.
+fn copy_equal_trainings(folder: &RunFolder, prepared: &[Prepared], other: &RunFolder) -> Result<usize> {
+    let (theirs, own) = (configuration(other)?, configuration(folder)?);
+    let (mut differing, mut equal) = (Vec::new(), Vec::new());
+    for prepared in prepared {
+        let sub_suite = &prepared.sub_suite;
+        for key in sub_suite_keys(&theirs) {
+            let own_training = training(&own, sub_suite.key.as_deref());
+            match differences(&own_training, &training(&theirs, key.as_deref())) {
+                lines if lines.is_empty() => equal.push((prepared, key)),
+                lines => differing.extend(lines),
+            }
+        }
+    }
+    if equal.is_empty() {
+        differing.dedup();
+        let hint = "hint: its data, transforms, model, train and precision must be this suite's";
+        bail!(
+            "--pretrained {}: trained with other settings than this suite:\n{}\n{hint}",
+            other.root().display(),
+            differing.join("\n")
+        );
+    }
+    equal.into_iter().map(|(prepared, key)| copy_from(other, key, folder, prepared)).sum()
 }
 
 /// Copies the finished trainings that the sub-suite of `prepared` lacks from the sub-suite `key` of the other

@@ -32,7 +32,7 @@ pub(super) fn stages(context: &RunContext) -> Outcome<Vec<Range<u64>>> {
     let measurements = after_training(&context.prepared.sub_suite, &runs);
     let measurements = measurements.iter().filter(|measurement| !measurement.row.is_external()).count();
     let shared = [
-        Shared { cells: trainings, workers: ranks / context.ranks_per_cell },
+        Shared { cells: trainings, workers: ranks / context.options.ranks_per_cell },
         Shared { cells: measurements, workers: ranks },
     ];
     Ok(divided(context.seeds.clone(), &shared))

@@ -20,9 +20,9 @@ pub const FAILED: &str = "failed";
 /// Folder of the checkpoints, one folder per training.
 pub const CHECKPOINTS: &str = "checkpoints";
 
-/// Folder of the trainings that several launches of the run in `out` share, beside it: one run folder per method
+/// Folder of the parts that several launches of the run in `out` share, beside it: one run folder per method
 /// and seed.
-pub fn shared_trainings(out: &Path) -> PathBuf {
+pub fn shared_parts(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".shared");
     name.into()
@@ -58,7 +58,7 @@ pub const LOCK: &str = "running.json";
 /// There while ranks tell each other that one of them was asked to stop.
 pub const STOP: &str = "stop-requested";
 
-/// Beginning of the name of the folder whose files say which measurements ranks have taken.
+/// Beginning of the name of the folder whose files say which cells ranks have taken.
 pub const TAKEN: &str = "taken-";
 
 /// Seconds of each phase; the last file that a run writes.

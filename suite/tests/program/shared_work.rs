@@ -1,4 +1,4 @@
-//! `run --share`: several launches of one command share the trainings of a run.
+//! `run --share`: several launches of one command share the work of a run.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -6,16 +6,16 @@ use std::process::{Child, Command, Stdio};
 use crate::common::{PROGRAM, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
 use crate::processes::send;
 
-/// Eight trainings.
-const EIGHT: [&str; 6] = ["--methods", "Ours,VICReg", "--seeds", "4", "--set", "train.epochs=40"];
+/// Eight trainings, and four encoders that are not trained.
+const EIGHT: [&str; 6] = ["--methods", "Ours,VICReg,Random init", "--seeds", "4", "--set", "train.epochs=40"];
 
 fn launch(here: &Path) -> Child {
     let args = run_args("out", &[&EIGHT[..], &["--share"]].concat());
     spawn(Command::new(PROGRAM).args(args).current_dir(here).stdout(Stdio::null()).stderr(Stdio::piped()))
 }
 
-/// One of three launches is killed while it trains. The others do what it has left, no training is done twice,
-/// and the values are those of one process.
+/// One of three launches is killed while it trains. The others do what it has left, nothing is trained or measured
+/// twice, and the values are those of one process.
 #[test]
 fn three_launches_do_the_work_of_one_though_one_is_killed() {
     let folder = folder();
@@ -41,20 +41,36 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
     let [_, second, third] = launches;
     let ends = [second, third].map(|launch| launch.wait_with_output().unwrap());
     ends.iter().for_each(succeeded);
-    let says_that_another_measures =
-        ends.iter().filter(|end| stderr(end).contains("another launch measures them")).count();
-    assert!(says_that_another_measures <= 1);
+    let leave_the_end_to_another =
+        ends.iter().filter(|end| stderr(end).contains("another launch puts them together")).count();
+    assert!(leave_the_end_to_another <= 1);
     let metrics = |run: &Path| std::fs::read_to_string(run.join("metrics.csv")).unwrap();
     assert_eq!(metrics(&here.join("out")), metrics(&whole));
     let trained: usize = ends.iter().map(|end| stderr(end).matches(" steps, ").count()).sum();
     assert!((7..=8).contains(&trained), "{trained} trainings by the two that were left");
+    let log = std::fs::read_to_string(here.join("out/log.jsonl")).unwrap();
+    assert_eq!(log.matches("\"taken_from\"").count(), 8 + 12, "every cell comes from a part: {log}");
     // a further launch finds everything done
     succeeded(&eqr(here, &run_args("out", &[&EIGHT[..], &["--share"]].concat())));
 }
 
+/// A training that diverges ends its part alone: the launch that finishes the run says so, with the other rows
+/// measured.
 #[test]
-fn a_suite_without_trainings_has_nothing_to_share() {
+fn a_part_that_fails_is_told_at_the_end() {
     let folder = folder();
-    let refused = eqr(folder.path(), &run_args("run", &["--methods", "Random init", "--share"]));
-    is_refusal(&refused, &["--share: no row of this suite is trained", "hint: "]);
+    let here = folder.path();
+    let failing = ["--methods", "Ours,Random init", "--set", "train.lr=1e18", "--share"];
+    let out = eqr(here, &run_args("out", &failing));
+    assert_eq!(out.status.code(), Some(3), "{}", stderr(&out));
+    assert!(stderr(&out).contains("error: diverged: pretrain-ours-seed0"), "{}", stderr(&out));
+    let metrics = std::fs::read_to_string(here.join("out/metrics.csv")).unwrap();
+    assert!(metrics.contains("Random init") && !metrics.contains("Ours"), "{metrics}");
+}
+
+#[test]
+fn a_suite_without_methods_has_nothing_to_share() {
+    let folder = folder();
+    let refused = eqr(folder.path(), &run_args("run", &["--methods", "", "--share"]));
+    is_refusal(&refused, &["hint: "]);
 }
