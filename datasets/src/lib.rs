@@ -1,8 +1,8 @@
 //! Data of eqr-bench: source -> pack (HDF5) -> two views, transform parameters, label.
 //!
 //! Modules from bottom to top. The modules on a line use only each other and the modules on the lines above:
-//! - [`draw`], [`set_kind`], [`scene_latents`], [`bytes`], [`error`]: the keyed random generator and the shared
-//!   types
+//! - [`draw`], [`set_kind`], [`scene_latents`], [`bytes`], [`error`]: the keyed random generator and the
+//!   shared types
 //! - [`output`]: writing files
 //! - [`file_kind`]: what a file is, for the errors of every reader
 //! - `images`, `archives`, `formats`: image files, archives, and the file formats that published sets use

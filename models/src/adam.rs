@@ -1,8 +1,8 @@
 //! Adam (Kingma and Ba 2015) over flat buffers.
 //!
 //! An update reads and writes four or five arrays as long as the parameters, so on a CPU its cost is memory
-//! bandwidth. It is therefore a single pass over the arrays, on a GPU torch's fused operation. Written as tensor
-//! operations, each with its own pass, the update took a fifth of a bf16 step of ViT-Small on a CPU.
+//! bandwidth. It is therefore a single pass over the arrays, on a GPU torch's fused operation. Written as
+//! tensor operations, each with its own pass, the update took a fifth of a bf16 step of ViT-Small on a CPU.
 
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 

@@ -1,5 +1,5 @@
-//! Drift of a series of values, such as one a week: the self-starting CUSUM (Hawkins, "Self-starting CUSUM charts
-//! for location and scale", The Statistician 36, 1987).
+//! Drift of a series of values, such as one a week: the self-starting CUSUM (Hawkins, "Self-starting CUSUM
+//! charts for location and scale", The Statistician 36, 1987).
 //!
 //! Each value is compared with the mean and the spread of those before it. Without drift, the scores are
 //! independent and standard normal from the third value on, whatever the mean and the spread are. A one-sided
@@ -33,7 +33,8 @@ pub fn cusum_of_drops(values: &[f64]) -> Vec<f64> {
 }
 
 /// The limit of the CUSUM that is passed, without drift, after `values` values on average. By Siegmund's
-/// approximation of a one-sided CUSUM's run length, (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = limit + 1.166.
+/// approximation of a one-sided CUSUM's run length, (exp(2 k b) - 2 k b - 1) / (2 k^2) with b = limit +
+/// 1.166.
 pub fn limit(values: f64) -> f64 {
     let run_length = |limit: f64| {
         let exponent = 2.0 * ALLOWANCE * (limit + 1.166);
@@ -76,8 +77,8 @@ mod tests {
 
     use super::*;
 
-    /// Place of the week of the alarm in series whose value of week w is normal with mean `mean(w)`; `None` if there is
-    /// none in `weeks`.
+    /// Place of the week of the alarm in series whose value of week w is normal with mean `mean(w)`; `None`
+    /// if there is none in `weeks`.
     fn alarms(series: usize, weeks: usize, limit: f64, mean: impl Fn(usize) -> f64) -> Vec<Option<usize>> {
         let mut random = Pcg64::seed_from_u64(11);
         (0..series)
@@ -120,8 +121,8 @@ mod tests {
         assert!(slow <= 24 && fast <= 16, "{slow} {fast}");
     }
 
-    /// The average run length of a one-sided chart with k = 1/2 and h = 4 is 336 (Montgomery, table 9.3: 168 for two
-    /// sides).
+    /// The average run length of a one-sided chart with k = 1/2 and h = 4 is 336 (Montgomery, table 9.3: 168
+    /// for two sides).
     #[test]
     fn the_limit_inverts_the_run_length() {
         assert!((limit(336.0) - 4.0).abs() < 0.05, "{}", limit(336.0));

@@ -174,8 +174,8 @@ impl Fitter {
     }
 
     /// Fits one problem for each of `lambdas` (all above 0) that is in `chains`, and returns them in the
-    /// order of `lambdas`. The strongest penalties start from `start`, or from class frequencies. After each round,
-    /// `progress` is called with the number of finished problems.
+    /// order of `lambdas`. The strongest penalties start from `start`, or from class frequencies. After each
+    /// round, `progress` is called with the number of finished problems.
     pub fn fit(
         &self,
         lambdas: &[f64],

@@ -17,8 +17,8 @@ const SCORES_ON_GPU: i64 = 1 << 27;
 /// Smallest curvature along an axis, as a fraction of the largest.
 const LEAST_CURVATURE: f64 = 1e-15;
 
-/// What is computed of objectives at their points. The numbers are not read, because the device must be waited
-/// for.
+/// What is computed of objectives at their points. The numbers are not read, because the device must be
+/// waited for.
 pub(crate) struct Queued {
     /// Cross-entropies, then the sums of `1 - p` of the label, then the squares of the weights times their
     /// strengths: (3 G), f64

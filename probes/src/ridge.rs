@@ -14,7 +14,8 @@
 //!
 //! Symbols: N distinct training rows, D features, k outputs. One eigendecomposition serves all strengths: of
 //! X'X (D, D) if N > D, otherwise of XX' (N, N). Every lambda is above 0, so the solution is unique even with
-//! constant columns or rank-deficient features. All of it is computed by torch in f64 on the features' device.
+//! constant columns or rank-deficient features. All of it is computed by torch in f64 on the features'
+//! device.
 
 use crate::checks::{expect_shape, finite, matrix, wrong_shape};
 use crate::doubles::{Distinct, Doubles};

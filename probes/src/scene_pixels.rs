@@ -151,7 +151,8 @@ mod tests {
         assert!(low < mean && mean < high);
     }
 
-    /// Scenes of `side`² pixels of three classes, which are wrong with a probability of their own from U(0, 0.6).
+    /// Scenes of `side`² pixels of three classes, which are wrong with a probability of their own from U(0,
+    /// 0.6).
     fn planted(rng: &mut Pcg64Mcg, scenes: usize, side: usize) -> Vec<Confusion> {
         let scene = |_| {
             let wrong = rng.gen_range(0.0..0.6);
@@ -165,8 +166,8 @@ mod tests {
         (0..scenes).map(scene).collect()
     }
 
-    /// Share of `trials` in which the interval of mIoU holds the value of all scenes there are: with 0.3 of the
-    /// pixels wrong, every class has 0.7 / (1 + 1 - 0.7).
+    /// Share of `trials` in which the interval of mIoU holds the value of all scenes there are: with 0.3 of
+    /// the pixels wrong, every class has 0.7 / (1 + 1 - 0.7).
     fn coverage(trials: usize, mut sample: impl FnMut() -> Vec<Confusion>) -> f64 {
         let covers = |_: &usize| {
             let scenes = sample();
@@ -185,8 +186,8 @@ mod tests {
         assert!((0.93..=0.97).contains(&covered), "{covered}");
     }
 
-    /// Pixels that are drawn one by one, as if those of a scene had nothing in common, give intervals that are
-    /// too narrow.
+    /// Pixels that are drawn one by one, as if those of a scene had nothing in common, give intervals that
+    /// are too narrow.
     #[test]
     fn intervals_over_pixels_do_not_cover() {
         let mut rng = Pcg64Mcg::seed_from_u64(4);

@@ -134,8 +134,8 @@ impl Tree {
         }
     }
 
-    /// Lists all files and reads what `selection` selects. Archives in a folder whose files lie unpacked beside
-    /// them, as torchvision leaves them, are passed over from now on.
+    /// Lists all files and reads what `selection` selects. Archives in a folder whose files lie unpacked
+    /// beside them, as torchvision leaves them, are passed over from now on.
     ///
     /// # Errors
     /// The errors of [`Tree::visit`]; [`Error::Member`] if the lists have more than [`LIST_BYTES`];

@@ -13,9 +13,9 @@ pub(crate) const LONGEST_SIDE: u32 = 32_768;
 pub(crate) const MOST_PIXELS: u64 = 50_000_000;
 /// Maximum number of bytes that a decoder may allocate.
 const MOST_BYTES: usize = 512 << 20;
-/// Maximum number of pixels that a byte of a JPEG, PNG, GIF or BMP can encode. Deflate compresses at most 1,032
-/// to 1, and a byte holds eight 1-bit pixels. (The other formats encode less: 64 pixels of a JPEG take at least
-/// 1 bit, 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at least 2 bytes.)
+/// Maximum number of pixels that a byte of a JPEG, PNG, GIF or BMP can encode. Deflate compresses at most
+/// 1,032 to 1, and a byte holds eight 1-bit pixels. (The other formats encode less: 64 pixels of a JPEG take
+/// at least 1 bit, 4,096 pixels of a GIF at least 12 bits, and 255 pixels of a BMP at least 2 bytes.)
 const PIXELS_PER_BYTE: u64 = 8 * 1_032;
 /// The same for WebP and TIFF, and thus for any file. In a WebP a pixel may take no bits at all, but the file
 /// has a header of about 40 bytes.

@@ -11,7 +11,8 @@ const COUNTS: [(&str, &str); 3] = [
     ("images_without_labels", "images without labels"),
 ];
 
-/// One line about everything that was left out of `pack`, by kind, and a line for each peculiarity of its input.
+/// One line about everything that was left out of `pack`, by kind, and a line for each peculiarity of its
+/// input.
 pub fn remarks(pack: &Pack) -> Vec<String> {
     let (provenance, notes) = (&pack.provenance, &pack.provenance["notes"]);
     let members = provenance["left_out"].as_array().into_iter().flatten();

@@ -132,8 +132,8 @@ fn too_large() -> String {
     format!("an .obj file may have at most {} MiB, but this one is larger", FILE_LIMIT >> 20)
 }
 
-/// Reads the .obj files of a folder with one subfolder per class, or of a .tar, .tar.gz or .zip of such a folder.
-/// Archives are not unpacked to disk.
+/// Reads the .obj files of a folder with one subfolder per class, or of a .tar, .tar.gz or .zip of such a
+/// folder. Archives are not unpacked to disk.
 ///
 /// The class of a file is the name of its folder. The first `per_class` files of each class are used, sorted
 /// by path.

@@ -29,8 +29,8 @@ impl DeviceGraph {
     /// the device and copy nothing from the host.
     ///
     /// # Errors
-    /// No CUDA half of libtorch; an error of CUDA, as of work that cannot be recorded. The thread may be left on
-    /// another stream then.
+    /// No CUDA half of libtorch; an error of CUDA, as of work that cannot be recorded. The thread may be left
+    /// on another stream then.
     pub fn record<T>(gpu: usize, mut work: impl FnMut() -> T) -> Result<(DeviceGraph, T), DeviceError> {
         // libtorch's graphs are of the current GPU
         use_gpu(gpu)?;

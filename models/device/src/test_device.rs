@@ -1,5 +1,5 @@
-//! The device of the crates' own tests. On the false GPU of the program's tests, they have the expected values
-//! of the CPU.
+//! The device of the crates' own tests. On the false GPU of the program's tests, they have the expected
+//! values of the CPU.
 
 use tch::{Device, Tensor, kind::Element};
 
@@ -8,12 +8,12 @@ use crate::kernels::{Absence, begin};
 /// The variable that names the device.
 const VARIABLE: &str = "EQR_TEST_DEVICE";
 
-/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels unless they are
-/// turned off; one that is refused fails the test.
+/// The device that tests compute on: the CPU, or what `EQR_TEST_DEVICE` says. A GPU uses kernels unless they
+/// are turned off; one that is refused fails the test.
 ///
 /// # Panics
-/// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number, no driver or no
-/// compiler of kernels.
+/// Panics if the variable is neither `cpu` nor `cuda:N`, or if there is no GPU of this number, no driver or
+/// no compiler of kernels.
 pub fn test_device() -> Device {
     let Ok(name) = std::env::var(VARIABLE) else { return Device::Cpu };
     if name == "cpu" {

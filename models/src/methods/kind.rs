@@ -333,8 +333,8 @@ impl MethodKind {
         }
     }
 
-    /// Rows that a difference of this method is held against to find its cause: for the paper's method, view 1
-    /// of another pair, the known units alone, and a loss on the patch tokens without reconstruction.
+    /// Rows that a difference of this method is held against to find its cause: for the paper's method, view
+    /// 1 of another pair, the known units alone, and a loss on the patch tokens without reconstruction.
     pub fn controls(&self) -> Vec<MethodKind> {
         match self {
             MethodKind::Ours { ssl, variant: OursVariant::Full } => {

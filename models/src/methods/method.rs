@@ -27,8 +27,8 @@ pub trait Method {
         false
     }
 
-    /// Whether pairs are mixed with the other pairs of the batch ([`Method::mixed`]). The result then does not
-    /// depend on which view 1 belongs to which view 2.
+    /// Whether pairs are mixed with the other pairs of the batch ([`Method::mixed`]). The result then does
+    /// not depend on which view 1 belongs to which view 2.
     fn mixes_batch(&self) -> bool {
         false
     }

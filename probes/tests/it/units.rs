@@ -35,8 +35,8 @@ impl Affine {
     }
 }
 
-/// A map of `columns` columns: units of either sign over twelve decades, origins up to 1000 standard deviations
-/// from the mean.
+/// A map of `columns` columns: units of either sign over twelve decades, origins up to 1000 standard
+/// deviations from the mean.
 fn affine(draw: &mut Pcg64, columns: usize) -> Affine {
     let sign = |draw: &mut Pcg64| if draw.r#gen() { -1.0 } else { 1.0 };
     let unit = (0..columns).map(|_| sign(draw) * 10f64.powf(draw.gen_range(-6.0..6.0))).collect();

@@ -18,7 +18,8 @@ pub(super) struct FigureOfMerit {
     pub(super) run: String,
     /// Time to complete the work; lower is better.
     pub(super) seconds: f64,
-    /// The times of all repeats, in their order. `seconds` and everything else is of the one with their median.
+    /// The times of all repeats, in their order. `seconds` and everything else is of the one with their
+    /// median.
     pub(super) seconds_of_repeats: Vec<f64>,
     /// Always true: a result that is not valid has no time.
     pub(super) valid: bool,

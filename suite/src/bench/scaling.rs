@@ -56,9 +56,9 @@ impl Scaling {
     }
 }
 
-/// Trains on 1, 2, 4, ... ranks and on all, prints a table and writes it to `scaling-NAME.json`. Ranks that do
-/// not take part wait. Before, all train once untimed: what only the first training of a process does would
-/// slow the first row alone, and make the others look efficient.
+/// Trains on 1, 2, 4, ... ranks and on all, prints a table and writes it to `scaling-NAME.json`. Ranks that
+/// do not take part wait. Before, all train once untimed: what only the first training of a process does
+/// would slow the first row alone, and make the others look efficient.
 ///
 /// # Errors
 /// As [`super::bench`].

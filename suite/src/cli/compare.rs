@@ -40,8 +40,8 @@ pub struct CompareArgs {
     /// runs (first:K): it does not move with the weeks.
     #[arg(long, value_name = "NAME|first:K")]
     anchor: Option<Anchor>,
-    /// Probability that a series without any drift raises an alarm of drift within a year of weekly runs, over
-    /// the lines of a table.
+    /// Probability that a series without any drift raises an alarm of drift within a year of weekly runs,
+    /// over the lines of a table.
     #[arg(long, default_value_t = 0.05, value_parser = probability)]
     drift: f64,
     /// Also write the verdicts as JUnit XML.

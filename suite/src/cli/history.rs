@@ -21,7 +21,8 @@ pub struct HistoryArgs {
     html: Option<PathBuf>,
     #[arg(long, requires = "html", help = FORCE_HELP)]
     force: bool,
-    /// Probability that a series without any drift raises an alarm within a year of weekly runs, over all lines.
+    /// Probability that a series without any drift raises an alarm within a year of weekly runs, over all
+    /// lines.
     #[arg(long, default_value_t = 0.05, value_parser = crate::cli::compare::probability)]
     drift: f64,
     /// Print JSON instead of text.

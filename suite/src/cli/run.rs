@@ -62,8 +62,8 @@ pub struct RunArgs {
     /// the memory of every device, found by trying before each training.
     #[arg(long, value_name = "PAIRS")]
     micro_batch: Option<MicroBatch>,
-    /// Record the step of each training as a CUDA graph, and launch it whole: faster where kernels are short, as
-    /// in small networks. For GPUs, with one rank per training.
+    /// Record the step of each training as a CUDA graph, and launch it whole: faster where kernels are short,
+    /// as in small networks. For GPUs, with one rank per training.
     #[arg(long)]
     cuda_graph: bool,
     /// Ranks that share one training; must divide the number of ranks. Small trainings then run side by side.
@@ -80,9 +80,9 @@ pub struct RunArgs {
     /// Train, then stop. The same command without this option measures and reports.
     #[arg(long)]
     pretrain_only: bool,
-    /// Share the work with other launches of the same command, on other nodes: each takes an encoder that nobody
-    /// has taken, trains and measures it, and goes on with those of a launch that is gone. One launch measures
-    /// the other rows and writes the report in the end.
+    /// Share the work with other launches of the same command, on other nodes: each takes an encoder that
+    /// nobody has taken, trains and measures it, and goes on with those of a launch that is gone. One launch
+    /// measures the other rows and writes the report in the end.
     #[arg(long, conflicts_with_all = ["until_decided", "pretrain_only", "dry_run"])]
     share: bool,
     /// Only print the cells with their costs and the cells that are done, then everything that would refuse

@@ -61,8 +61,8 @@ pub struct TransferArgs {
     /// Random draws of these images.
     #[arg(long, default_value_t = few_shot::DRAWS, requires = "few_shot")]
     draws: u64,
-    /// Also classify the test images after changes from these ranges, which the classifier was not trained on,
-    /// such as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
+    /// Also classify the test images after changes from these ranges, which the classifier was not trained
+    /// on, such as rotation=90..135,brightness=0.2..0.6; also contrast, saturation, hue, blur.
     #[arg(long, value_name = "RANGES", value_delimiter = ',', requires = "encoder")]
     shift: Vec<Shift>,
     /// Maximum number of L-BFGS iterations per fit.

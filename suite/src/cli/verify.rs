@@ -26,8 +26,8 @@ pub struct VerifyArgs {
 /// Prints what was checked.
 ///
 /// # Errors
-/// A folder that holds no run; files that are not as they were written, also after a repair; a repair of a folder
-/// that a run is using, or one that lost cells.
+/// A folder that holds no run; files that are not as they were written, also after a repair; a repair of a
+/// folder that a run is using, or one that lost cells.
 pub fn run(args: &VerifyArgs) -> Result<()> {
     let folder = RunFolder::new(&args.dir);
     let mut findings = verify::verify(&folder, &args.data_root)?;

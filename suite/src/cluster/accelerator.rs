@@ -53,8 +53,8 @@ impl Accelerator {
         }
     }
 
-    /// The device of a rank by its `place` on the node: the GPU whose number is the local rank, or the only GPU
-    /// that the launcher left visible.
+    /// The device of a rank by its `place` on the node: the GPU whose number is the local rank, or the only
+    /// GPU that the launcher left visible.
     ///
     /// # Errors
     /// More ranks than GPUs.

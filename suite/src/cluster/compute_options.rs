@@ -12,8 +12,8 @@ pub struct ComputeOptions {
     /// Device to compute on; `auto` refuses to use the CPU where the system has a GPU.
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceKind,
-    /// Use only deterministic algorithms on a GPU, so that a run there repeats bit for bit, as it does on CPUs;
-    /// what has none is an error.
+    /// Use only deterministic algorithms on a GPU, so that a run there repeats bit for bit, as it does on
+    /// CPUs; what has none is an error.
     #[arg(long)]
     pub deterministic: bool,
     /// Threads per rank; default: allowed cores / ranks on the node.

@@ -44,7 +44,8 @@ impl DeviceKind {
         self.choose(self.accelerator()?, place, &GpuSigns::of_this_machine())
     }
 
-    /// The device of this kind of the rank at `place` on its node. `signs` are those of a GPU on this machine.
+    /// The device of this kind of the rank at `place` on its node. `signs` are those of a GPU on this
+    /// machine.
     ///
     /// # Errors
     /// No GPU, although one is asked for or the machine has one; fewer GPUs than ranks of this node.

@@ -1,5 +1,5 @@
-//! The driver's identity of a GPU. Its number does not tell: a launcher may show each rank only its own GPU, as
-//! number 0.
+//! The driver's identity of a GPU. Its number does not tell: a launcher may show each rank only its own GPU,
+//! as number 0.
 
 use std::ffi::{CStr, c_int};
 

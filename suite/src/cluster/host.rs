@@ -15,8 +15,8 @@ pub fn slurm_restarts() -> u64 {
     std::env::var("SLURM_RESTART_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
-/// The CPU's model name, as the kernel reports it; on aarch64, where it reports numbers, the name that Arm and
-/// others publish for them, or the numbers.
+/// The CPU's model name, as the kernel reports it; on aarch64, where it reports numbers, the name that Arm
+/// and others publish for them, or the numbers.
 pub fn cpu_model() -> String {
     model_in(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
 }

@@ -32,8 +32,8 @@ impl FromStr for MicroBatch {
     }
 }
 
-/// The numbers of pairs to try where a rank's share of the batch has at most `share` pairs: all of them, half,
-/// a quarter, down to one.
+/// The numbers of pairs to try where a rank's share of the batch has at most `share` pairs: all of them,
+/// half, a quarter, down to one.
 pub fn tries(share: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(share), |&pairs| (pairs > 1).then(|| pairs.div_ceil(2)))
 }

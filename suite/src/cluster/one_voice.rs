@@ -17,7 +17,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The turn of this rank. It is asked for early: later, a thread may hang with the lock of what is read here.
+    /// The turn of this rank. It is asked for early: later, a thread may hang with the lock of what is read
+    /// here.
     pub fn of_this_rank() -> Turn {
         Turn { wait: DELAY * u32::try_from(launched_as()).unwrap_or(LAST).min(LAST) }
     }

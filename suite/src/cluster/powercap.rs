@@ -13,8 +13,8 @@ const POWERCAP: &str = "/sys/class/powercap";
 /// Another folder with the same layout.
 const VARIABLE: &str = "EQR_POWERCAP";
 
-/// Time between two readings. A counter begins again after some 260 kJ, which a processor takes in ten minutes
-/// at the least.
+/// Time between two readings. A counter begins again after some 260 kJ, which a processor takes in ten
+/// minutes at the least.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The counters of a node and the thread that reads them.

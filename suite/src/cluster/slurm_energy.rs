@@ -1,5 +1,5 @@
-//! The energy of a job's nodes, as Slurm counts it: an alternative to the counters of processors and GPUs, which
-//! are parts of the nodes.
+//! The energy of a job's nodes, as Slurm counts it: an alternative to the counters of processors and GPUs,
+//! which are parts of the nodes.
 //!
 //! Slurm counts by node and step. `sstat` gives a step's sum over its nodes, with all that ran on them, so it
 //! is read only in a job that has its nodes for itself, and only if ranks of this launch are on all nodes of
@@ -55,8 +55,8 @@ pub struct StepMeter {
 }
 
 impl StepMeter {
-    /// Begins to count on one rank of each step; `None` on the others, and outside Slurm. Every rank must call
-    /// it.
+    /// Begins to count on one rank of each step; `None` on the others, and outside Slurm. Every rank must
+    /// call it.
     pub fn start(ranks: &dyn Collective) -> Option<Result<StepMeter, String>> {
         let place = ranks.place_on_node();
         let own = Step::of(|name| std::env::var(name).ok()).filter(|_| place.rank == 0);

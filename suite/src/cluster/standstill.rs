@@ -1,5 +1,5 @@
-//! Whether a rank that measures goes on. It does while it waits for the others, reports progress or computes on
-//! the CPU; so a device that hangs while the host polls it is not found.
+//! Whether a rank that measures goes on. It does while it waits for the others, reports progress or computes
+//! on the CPU; so a device that hangs while the host polls it is not found.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

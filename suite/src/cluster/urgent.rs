@@ -1,4 +1,5 @@
-//! Words of a process in which another thread hangs, maybe with a lock: of the allocator, of stderr, or any other.
+//! Words of a process in which another thread hangs, maybe with a lock: of the allocator, of stderr, or any
+//! other.
 
 use std::fmt::{Arguments, Write as _};
 use std::fs::File;

@@ -4,9 +4,9 @@
 //! ranks would wait in their next collective call forever. So each rank has two threads that check several
 //! times a second. One looks at this rank, and takes no lock and allocates nothing until it has found
 //! something, because a thread that hangs may hold any lock:
-//! - during trainings, and while the ranks are set up: how long this rank has been waiting for the others. This
-//!   finds ranks on other nodes, and ranks that are swapped out or hang in a driver. At other times a long wait
-//!   is normal, because ranks do different work;
+//! - during trainings, and while the ranks are set up: how long this rank has been waiting for the others.
+//!   This finds ranks on other nodes, and ranks that are swapped out or hang in a driver. At other times a
+//!   long wait is normal, because ranks do different work;
 //! - during measurements: whether this rank goes on ([`standstill`](crate::cluster::standstill)).
 //!
 //! The other one looks at what is around it:
@@ -66,7 +66,8 @@ pub fn waiting<T>(call: impl FnOnce() -> T) -> T {
 }
 
 /// Starts the threads. `end_job` receives a sentence that says what was found, and must end the job. If it is
-/// kept from that, by a lock that a hanging thread holds, SIGALRM ends this process, and the launcher the others.
+/// kept from that, by a lock that a hanging thread holds, SIGALRM ends this process, and the launcher the
+/// others.
 ///
 /// # Errors
 /// A thread that the operating system refuses.

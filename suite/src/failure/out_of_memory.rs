@@ -1,4 +1,5 @@
-//! Out of memory: recognises libtorch's message and gives advice. Work may also be tried, to see whether it fits.
+//! Out of memory: recognises libtorch's message and gives advice. Work may also be tried, to see whether it
+//! fits.
 
 use std::any::Any;
 use std::cell::Cell;

@@ -42,7 +42,8 @@ pub struct Evaluation<'a> {
     pub train: &'a PairSource,
     /// Test split.
     pub test: &'a PairSource,
-    /// Whether values get the draws of a bootstrap over test objects, as those of an encoder that exists once.
+    /// Whether values get the draws of a bootstrap over test objects, as those of an encoder that exists
+    /// once.
     pub resamples: bool,
 }
 

@@ -37,7 +37,8 @@ struct ImportedValue {
 /// `pretrain_seed`, `eval_seed`, `unit` and `better`.
 ///
 /// # Errors
-/// A file or a row that cannot be read, a value that its metric cannot have, no row of this method on this data set.
+/// A file or a row that cannot be read, a value that its metric cannot have, no row of this method on this
+/// data set.
 pub fn metrics(path: &Path, origin: &ValueOrigin, kind: CellKind) -> Result<Vec<Metric>> {
     let all = read(path, &origin.method)?;
     let wanted = |value: &&ImportedValue| {

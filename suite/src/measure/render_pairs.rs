@@ -124,8 +124,8 @@ pub(super) fn draw(source: PairSource, draws: RenderDraws, numbers: Rc<[usize]>,
     })
 }
 
-/// (draw, units) until `count` pairs are drawn, one pair per unit and draw. No two epochs share a draw. The last
-/// draw may be of some units only; each epoch goes on where the one before it stopped.
+/// (draw, units) until `count` pairs are drawn, one pair per unit and draw. No two epochs share a draw. The
+/// last draw may be of some units only; each epoch goes on where the one before it stopped.
 fn unit_draws(units: &[usize], count: usize, epoch: u64) -> impl Iterator<Item = (u64, Vec<usize>)> {
     let rows = units.len();
     let draws = count.div_ceil(rows);

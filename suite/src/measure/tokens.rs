@@ -52,8 +52,8 @@ impl<'a> Tokens<'a> {
         self.shape
     }
 
-    /// Refuses to keep the tokens of `images` images if they take more than `memory` GB. `remedy` says what to
-    /// do then, given the GB that they take.
+    /// Refuses to keep the tokens of `images` images if they take more than `memory` GB. `remedy` says what
+    /// to do then, given the GB that they take.
     ///
     /// # Errors
     /// Too many tokens.

@@ -98,8 +98,8 @@ struct Chosen {
 }
 
 impl TransferImages {
-    /// Those of the splits `train`, `val` and `test` of `pack`. If the pack has no `val`, a part of `train` is
-    /// held out.
+    /// Those of the splits `train`, `val` and `test` of `pack`. If the pack has no `val`, a part of `train`
+    /// is held out.
     ///
     /// # Errors
     /// A value out of range, a pack without the splits, a class with too few training images for few shots.

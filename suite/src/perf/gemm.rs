@@ -10,8 +10,8 @@ const SIDES: [i64; 2] = [4096, 16_384];
 /// Seconds of a product against which its start and the wait for its end are small.
 const LONG: f64 = 5e-3;
 
-/// FLOP/s of the fastest of ten products of two square matrices of `kind`, whose side is 4096, or 16384 where a
-/// product of the former is over in less than 5 ms, as on a GPU.
+/// FLOP/s of the fastest of ten products of two square matrices of `kind`, whose side is 4096, or 16384 where
+/// a product of the former is over in less than 5 ms, as on a GPU.
 pub fn gemm_ceiling(kind: Kind, device: Device) -> f64 {
     let [small, large] = SIDES;
     let rate = |side| matrix_product_rate(kind, device, Trial { side, products: 10 });

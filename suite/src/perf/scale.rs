@@ -115,8 +115,8 @@ fn slowest(ranks: &dyn Collective, seconds: f64) -> f64 {
 }
 
 /// The interconnect of the ranks, measured with tensors on their devices: between nodes by sums over all
-/// ranks, within them by sums over the ranks of each node, all nodes at once. Where all ranks are on one node,
-/// or a node has one rank, there is one kind of link.
+/// ranks, within them by sums over the ranks of each node, all nodes at once. Where all ranks are on one
+/// node, or a node has one rank, there is one kind of link.
 fn measure(worker: &Worker, bytes: f64) -> Result<Interconnect> {
     let ranks = worker.ranks;
     let place = ranks.place_on_node();

@@ -2,9 +2,10 @@
 //! and counted.
 //!
 //! FLOPs are counted as in `perf train`: matrix products only, backward = 2 x forward. A probe cell counts
-//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`; an
-//! X-ray also those that read every layer. A transfer or segmentation cell counts only the encoder's passes,
-//! since heads and logistic regression are small in comparison. The windows of the test scenes are left out, because their number is unknown.
+//! the encoder's passes over its pairs, and the multilayer perceptrons on y, its halves and `grid`; an X-ray
+//! also those that read every layer. A transfer or segmentation cell counts only the encoder's passes, since
+//! heads and logistic regression are small in comparison. The windows of the test scenes are left out,
+//! because their number is unknown.
 
 use anyhow::Result;
 use eqr_datasets::{SetKind, known_image_count};
@@ -92,8 +93,8 @@ fn state_bytes(parameters: i64, compute: Compute) -> f64 {
 
 /// Activations of one pair that the backward pass needs (Korthikanti et al. 2022, section 4.1): 34 s d + 5 a
 /// s^2 bytes per block in half precision, for s tokens of width d and a heads. The decoder's blocks attend to
-/// s tokens of the other view. With `recompute`, blocks of the encoder keep their inputs (2 s d bytes), and one
-/// block at a time has its activations.
+/// s tokens of the other view. With `recompute`, blocks of the encoder keep their inputs (2 s d bytes), and
+/// one block at a time has its activations.
 fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute, recompute: bool) -> f64 {
     let VitConfig { dim, depth, heads, .. } = config.encoder;
     // the patches and the class token
@@ -112,9 +113,9 @@ fn pair_bytes(config: &ModelConfig, kind: &MethodKind, compute: Compute, recompu
     (encoder + decoder) * if compute == Compute::Bf16 { 1.0 } else { 2.0 }
 }
 
-/// FLOPs of a measurement of a row of `suite`, which is trained on data of `size`; `None` if they are not known,
-/// as those of encoders from files. `transfer_images` has the number of images of each transfer set, if it is
-/// known.
+/// FLOPs of a measurement of a row of `suite`, which is trained on data of `size`; `None` if they are not
+/// known, as those of encoders from files. `transfer_images` has the number of images of each transfer set,
+/// if it is known.
 pub(super) fn measurement(
     suite: &Suite,
     size: &DataSetSize,
@@ -179,15 +180,16 @@ fn attentive(probe: &Probe, config: &ModelConfig) -> f64 {
     pooling + perceptrons(probe, &[2 * dim], &config.transforms)
 }
 
-/// FLOPs of an X-ray: the encoder on the images, and what reads every layer: the class token, the mean and the
-/// quadrant means of a block (width, width, 4 widths) and of both views. The products of a ridge regression
-/// are those of its Gram matrix.
+/// FLOPs of an X-ray: the encoder on the images, and what reads every layer: the class token, the mean and
+/// the quadrant means of a block (width, width, 4 widths) and of both views. The products of a ridge
+/// regression are those of its Gram matrix.
 fn xray(suite: &Suite, size: &DataSetSize, kind: &MethodKind, settings: &XraySettings) -> f64 {
     let config = model_config_for(suite, size.kind, size.side as i64, size.classes as i64);
     let XraySettings { train_pairs, test_pairs, probe, .. } = settings;
     let photographs = size.kind == SetKind::Photographs;
     let sets = if photographs { config.transforms.len() } else { 1 };
-    // photographs: the first views once, then the second views of every transform and a step from those of the test
+    // photographs: the first views once, then the second views of every transform and a step from those of
+    // the test
     let images = match photographs {
         true => train_pairs + test_pairs + sets * (train_pairs + 2 * test_pairs),
         false => 2 * (train_pairs + test_pairs),

@@ -1,7 +1,7 @@
 //! Who makes which cell: the dearest first, each by the rank, or the group of ranks, that is free next.
 //!
-//! A rank takes a cell by making a file, which only one rank can do. No rank waits for another's file, so a rank
-//! that dies or hangs with one keeps no other rank from its work. The files end with the call.
+//! A rank takes a cell by making a file, which only one rank can do. No rank waits for another's file, so a
+//! rank that dies or hangs with one keeps no other rank from its work. The files end with the call.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -66,8 +66,8 @@ impl<'a> Dealing<'a> {
     }
 }
 
-/// Makes a folder of a name that no rank has looked for before: a client of a network file system may remember
-/// for a while that a name was not there. Removes those of calls that were killed.
+/// Makes a folder of a name that no rank has looked for before: a client of a network file system may
+/// remember for a while that a name was not there. Removes those of calls that were killed.
 fn new_folder(folder: &RunFolder) -> Result<String> {
     for entry in fs::read_dir(folder.root())?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(layout::TAKEN) {

@@ -1,5 +1,5 @@
-//! Measures the cells of a sub-suite. The measurements are independent: each rank takes the next one when it is
-//! free. If one fails, the others are still done.
+//! Measures the cells of a sub-suite. The measurements are independent: each rank takes the next one when it
+//! is free. If one fails, the others are still done.
 
 use std::time::Instant;
 

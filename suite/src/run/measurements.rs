@@ -202,8 +202,8 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
     all
 }
 
-/// The measurements that the scope of the run and the rows' files allow: first those after training, then the probes of
-/// the curves.
+/// The measurements that the scope of the run and the rows' files allow: first those after training, then the
+/// probes of the curves.
 pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
     let in_scope = |measurement: &Measurement| match context.options.scope {
         RunScope::Whole => true,

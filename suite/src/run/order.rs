@@ -16,8 +16,8 @@ pub(super) fn dearest_trainings_first(context: &RunContext, trainings: &mut Vec<
     });
 }
 
-/// Sorts by estimated cost, from the dearest to the cheapest. What is not known, of encoders from files, may be
-/// long and comes first, row by row: a rank then opens an encoder once for the measurements that it takes.
+/// Sorts by estimated cost, from the dearest to the cheapest. What is not known, of encoders from files, may
+/// be long and comes first, row by row: a rank then opens an encoder once for the measurements that it takes.
 pub(super) fn dearest_first(context: &RunContext, measurements: &mut Vec<Measurement>) {
     let (suite, size) = (context.suite(), data_set_size(context));
     let images = |pack: &eqr_datasets::Pack| Some(pack.splits.iter().map(|split| split.len()).sum());

@@ -26,7 +26,8 @@ pub enum RunScope {
     Whole,
     /// The trainings alone.
     Trainings,
-    /// The trainings, and the measurements of the suite's methods but for the X-rays, as a part of a shared run.
+    /// The trainings, and the measurements of the suite's methods but for the X-rays, as a part of a shared
+    /// run.
     Part,
 }
 

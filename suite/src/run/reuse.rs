@@ -41,8 +41,8 @@ pub(super) fn copy_trainings(folder: &RunFolder, prepared: &[Prepared], runs: &[
     Ok(())
 }
 
-/// Copies the trainings of the parts of this run that `folder` lacks, and the measurements of those that measure
-/// as this run does.
+/// Copies the trainings of the parts of this run that `folder` lacks, and the measurements of those that
+/// measure as this run does.
 ///
 /// # Errors
 /// As [`copy_trainings`].
@@ -150,8 +150,8 @@ fn training(configuration: &Value, key: Option<&str>) -> Value {
     let suite = entry("suite");
     let mut all: serde_json::Map<String, Value> =
         TRAINING_SECTIONS.iter().map(|&section| (section.to_owned(), suite[section].clone())).collect();
-    // neither the probing interval of the curve, nor what is computed twice, nor the command that makes a pack
-    // changes the training
+    // neither the probing interval of the curve, nor what is computed twice, nor the command that makes a
+    // pack changes the training
     for (section, key) in [("train", "probe_every"), ("train", "recompute"), ("data", "made_by")] {
         all[section].as_object_mut().and_then(|keys| keys.remove(key));
     }

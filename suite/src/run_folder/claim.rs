@@ -99,8 +99,8 @@ impl Claim {
     /// Waits until the claim at `path` is this one. A stale claim is taken over.
     ///
     /// # Errors
-    /// Another process that has the claim, or a request to stop while that is unknown; something at the path that
-    /// is no file; a file system error.
+    /// Another process that has the claim, or a request to stop while that is unknown; something at the path
+    /// that is no file; a file system error.
     pub(super) fn acquire(&self, path: &Path) -> Result<()> {
         let mut watch = Watch::default();
         let folder = path.parent().expect("a claim lies in a folder");

@@ -95,8 +95,8 @@ impl RunFolder {
     /// Writes a finished cell, after its line in `cells.log`: a cell without its line is none of this run.
     ///
     /// # Errors
-    /// A value that its metric cannot have; a folder that is no run, as when it was removed while the run went on;
-    /// a file system error.
+    /// A value that its metric cannot have; a folder that is no run, as when it was removed while the run
+    /// went on; a file system error.
     pub fn write_cell(&self, cell: &Cell) -> Result<()> {
         value_range::check_all(&cell.metrics).with_context(|| cell.id.clone())?;
         let text = seal::seal(cell)?;

@@ -1,6 +1,6 @@
 //! `manifest.json`: what a run is (its resolved configuration) and where it was made. A run can only be
-//! continued with the configuration that it was started with. A damaged manifest is rebuilt if the configuration
-//! of the call is the one whose hash stands in `cells.log`.
+//! continued with the configuration that it was started with. A damaged manifest is rebuilt if the
+//! configuration of the call is the one whose hash stands in `cells.log`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

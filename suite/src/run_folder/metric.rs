@@ -59,8 +59,8 @@ pub struct ResampledMetric {
     pub task: String,
     /// As in [`Metric`].
     pub metric: String,
-    /// One value a draw, in the order of the draws, which are the same for all encoders that are tested on the
-    /// same objects. Rounded to six decimals.
+    /// One value a draw, in the order of the draws, which are the same for all encoders that are tested on
+    /// the same objects. Rounded to six decimals.
     pub values: Vec<f64>,
 }
 

@@ -60,7 +60,8 @@ pub fn write_sealed(path: &Path, value: &impl Serialize) -> Result<()> {
 /// Reads a sealed file.
 ///
 /// # Errors
-/// A file that cannot be read, whose seal is absent or broken, or that holds something else; each names the path.
+/// A file that cannot be read, whose seal is absent or broken, or that holds something else; each names the
+/// path.
 pub fn read_sealed<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let shown = || path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", shown()))?;

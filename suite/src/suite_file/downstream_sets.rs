@@ -63,7 +63,8 @@ pub struct TransferSet {
     /// Also classify after a few training images of each class, drawn at random several times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_shot: Option<FewShotConfig>,
-    /// Also classify the test images after changes from these ranges, which the classifier was not trained on.
+    /// Also classify the test images after changes from these ranges, which the classifier was not trained
+    /// on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<Shift>,
 }

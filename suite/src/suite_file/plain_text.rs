@@ -18,8 +18,8 @@ const HINT: &str = "hint: write the text without it";
 /// its texts, where they may be written as escapes such as `\u001b`. Only `notes` have line breaks and tabs.
 ///
 /// # Errors
-/// The first control character with its line and column; for an escape, those of the text that it stands in. A
-/// file that is not TOML.
+/// The first control character with its line and column; for an escape, those of the text that it stands in.
+/// A file that is not TOML.
 pub fn check_file(text: &str, origin: &str) -> Result<()> {
     // TOML allows a carriage return before a line feed only, and says where another one stands
     let raw = text.char_indices().find(|(_, c)| is_control(*c) && !matches!(c, '\n' | '\r' | '\t'));

@@ -30,7 +30,8 @@ pub struct Probe {
     /// it is set.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub calibrate: bool,
-    /// Also train attentive probes, in which a learned query pools the tokens of both views (rows with tokens).
+    /// Also train attentive probes, in which a learned query pools the tokens of both views (rows with
+    /// tokens).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub attentive: bool,
     /// Also test the probes on pairs of photographs from these ranges, on which they were not trained.

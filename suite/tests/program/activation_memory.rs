@@ -1,5 +1,5 @@
-//! Less memory for activations, on a false GPU with a limit: `--micro-batch auto` finds how many pairs fit, and
-//! `train.recompute` computes the encoder's blocks again. Neither changes a loss.
+//! Less memory for activations, on a false GPU with a limit: `--micro-batch auto` finds how many pairs fit,
+//! and `train.recompute` computes the encoder's blocks again. Neither changes a loss.
 
 use std::path::Path;
 use std::process::Command;

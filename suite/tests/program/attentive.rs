@@ -1,5 +1,5 @@
-//! `--readout attentive` of `probe` and `transfer`: what learns to pool tokens stands beside what reads features,
-//! for every kind of encoder that has tokens; the others are refused.
+//! `--readout attentive` of `probe` and `transfer`: what learns to pool tokens stands beside what reads
+//! features, for every kind of encoder that has tokens; the others are refused.
 
 use std::path::Path;
 use std::process::Output;

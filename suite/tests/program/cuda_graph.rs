@@ -1,5 +1,5 @@
-//! `--cuda-graph`: steps that are recorded once and launched whole, on the false GPU. While it records, it runs
-//! nothing, and new tensors hold no numbers.
+//! `--cuda-graph`: steps that are recorded once and launched whole, on the false GPU. While it records, it
+//! runs nothing, and new tensors hold no numbers.
 
 use crate::common::{cell, eqr, eqr_ranks, folder, has_mpi, is_refusal, run_args, same_losses, succeeded};
 use crate::false_gpu::{KERNELS, on_gpus};

@@ -33,8 +33,8 @@ pub static LIBTORCH: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// What lets the program use its kernels. The false GPU runs their threads one after the other, which is slow, so
-/// only tests that are about them do.
+/// What lets the program use its kernels. The false GPU runs their threads one after the other, which is
+/// slow, so only tests that are about them do.
 pub const KERNELS: (&str, &str) = ("EQR_KERNELS", "1");
 
 /// Runs the program on `devices` false GPUs, without kernels unless `variables` has [`KERNELS`].

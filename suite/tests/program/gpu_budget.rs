@@ -1,6 +1,6 @@
 //! Budgets of what slows a GPU down, counted on the false one: how often the host waits for it, copies for
-//! which it waits for the host, and operations. They hold the numbers that were reached, so that a change that
-//! adds a copy or a read to every step is found on machines without a GPU.
+//! which it waits for the host, and operations. They hold the numbers that were reached, so that a change
+//! that adds a copy or a read to every step is found on machines without a GPU.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -95,8 +95,9 @@ impl Data {
     }
 }
 
-/// The most operations of a step. Without the kernels of eqr-device, in this order: 510, 420, 330, 205, 630, 541,
-/// 450, 325 and 615. Most of the difference is the colour jitter of photographs, which has 65 operations.
+/// The most operations of a step. Without the kernels of eqr-device, in this order: 510, 420, 330, 205, 630,
+/// 541, 450, 325 and 615. Most of the difference is the colour jitter of photographs, which has 65
+/// operations.
 const OPERATIONS: [(Data, &str, f64); 9] = [
     (Data::Renders, "Ours", 498.0),
     (Data::Renders, "SIE(rot+color)", 413.0),

@@ -47,7 +47,8 @@ fn doctor_says_what_compiles_them() {
     assert!(missing.starts_with("none: EQR_NVRTC=/nowhere/libnvrtc.so: "), "{missing}");
 }
 
-/// The memory is inaccessible to the host between operations, and a kernel may only use that of its own device.
+/// The memory is inaccessible to the host between operations, and a kernel may only use that of its own
+/// device.
 #[test]
 fn a_training_with_them_has_the_losses_of_the_cpu() {
     let folder = folder();
@@ -80,8 +81,8 @@ fn a_training_that_saves_memory_has_the_losses_of_the_cpu() {
     }
 }
 
-/// Texts of the sources are replaced before they are compiled, so that every kernel computes something else, or
-/// does not compile.
+/// Texts of the sources are replaced before they are compiled, so that every kernel computes something else,
+/// or does not compile.
 #[test]
 fn a_kernel_that_is_wrong_is_not_used() {
     let folder = folder();
@@ -108,7 +109,8 @@ fn a_kernel_that_is_wrong_is_not_used() {
 struct Fault {
     /// What the notes call the kernel in the forms that the training uses.
     kernels: &'static [&'static str],
-    /// `this=>that`, and what is said of the kernel: first a wrong number, then a function that does not exist.
+    /// `this=>that`, and what is said of the kernel: first a wrong number, then a function that does not
+    /// exist.
     replaced: [(&'static str, &'static str); 2],
 }
 

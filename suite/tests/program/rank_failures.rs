@@ -174,8 +174,9 @@ fn wait_until(job: &mut Child, is_ready: impl Fn() -> bool) {
     }
 }
 
-/// Halts the main thread of rank 1 of two, as a driver or a file system does that does not answer: the process is
-/// not stopped. The job must end with an error. Returns stderr; `None` where no thread can be halted.
+/// Halts the main thread of rank 1 of two, as a driver or a file system does that does not answer: the
+/// process is not stopped. The job must end with an error. Returns stderr; `None` where no thread can be
+/// halted.
 fn halt_in(mut job: Child) -> Option<String> {
     let deadline = Instant::now() + Duration::from_secs(120);
     let ranks = children(job.id());

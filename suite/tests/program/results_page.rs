@@ -11,9 +11,9 @@
 //! -->
 //! ```
 //!
-//! The parts are the record's folder, the task (with a metric, if it is not the headline), a row or the difference
-//! of two rows paired by seed, the text as it stands in the paragraph, and the pretraining seeds if not all. A p
-//! value needs no such line; some record's table has to show it.
+//! The parts are the record's folder, the task (with a metric, if it is not the headline), a row or the
+//! difference of two rows paired by seed, the text as it stands in the paragraph, and the pretraining seeds
+//! if not all. A p value needs no such line; some record's table has to show it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,8 +14,8 @@ fn launch(here: &Path) -> Child {
     spawn(Command::new(PROGRAM).args(args).current_dir(here).stdout(Stdio::null()).stderr(Stdio::piped()))
 }
 
-/// One of three launches is killed while it trains. The others do what it has left, nothing is trained or measured
-/// twice, and the values are those of one process.
+/// One of three launches is killed while it trains. The others do what it has left, nothing is trained or
+/// measured twice, and the values are those of one process.
 #[test]
 fn three_launches_do_the_work_of_one_though_one_is_killed() {
     let folder = folder();
@@ -54,8 +54,8 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
     succeeded(&eqr(here, &run_args("out", &[&EIGHT[..], &["--share"]].concat())));
 }
 
-/// A training that diverges ends its part alone: the launch that finishes the run says so, with the other rows
-/// measured.
+/// A training that diverges ends its part alone: the launch that finishes the run says so, with the other
+/// rows measured.
 #[test]
 fn a_part_that_fails_is_told_at_the_end() {
     let folder = folder();

@@ -143,7 +143,8 @@ impl Gpu {
     pub(super) fn load(self, code: &[u8]) -> Result<LoadedModule, String> {
         let mut module = std::ptr::null_mut();
         let load = || {
-            // SAFETY: `module` outlives the call, which writes it; the code is what a compiler for this GPU wrote.
+            // SAFETY: `module` outlives the call, which writes it; the code is what a compiler for this GPU
+            // wrote.
             unsafe { (self.driver.module_load_data)(&raw mut module, code.as_ptr().cast()) }
         };
         let status = self.in_context(load)?;

@@ -1,5 +1,5 @@
-//! A linear layer and GELU. The kernel is in the backward pass: it adds up the gradient of the bias while it computes
-//! that of the layer's output, which libtorch reads once more for it.
+//! A linear layer and GELU. The kernel is in the backward pass: it adds up the gradient of the bias while it
+//! computes that of the layer's output, which libtorch reads once more for it.
 
 use std::ffi::{c_char, c_void};
 
@@ -13,8 +13,8 @@ use crate::vector_jacobian::{Graph, Output, try_vector_jacobian};
 
 static FORMS: Forms<BiasGelu> = Forms::new("GELU");
 
-/// GELU of `x W^T + b`: (..., inputs) -> (..., outputs), for a weight (outputs, inputs) and a bias (outputs). A
-/// kernel computes the gradients if there is one; otherwise libtorch's operations do.
+/// GELU of `x W^T + b`: (..., inputs) -> (..., outputs), for a weight (outputs, inputs) and a bias (outputs).
+/// A kernel computes the gradients if there is one; otherwise libtorch's operations do.
 ///
 /// # Panics
 /// Panics with libtorch's message, as tch's operations do.
@@ -64,8 +64,8 @@ impl BiasGelu {
     fn apply(&self, hidden: &Tensor, bias: &Tensor) -> Result<Tensor, String> {
         let mut result = std::ptr::null_mut();
         let [hidden, bias] = [hidden, bias].map(|tensor| tensor.as_ptr().cast());
-        // SAFETY: the kernels are those that the function expects, and live as long as the process wherever a graph
-        // outlives a trial; the tensors outlive the call, which writes the result.
+        // SAFETY: the kernels are those that the function expects, and live as long as the process wherever a
+        // graph outlives a trial; the tensors outlive the call, which writes the result.
         outcome(unsafe { eqr_bias_gelu(self, hidden, bias, &raw mut result) })
             .map_err(|error| error.to_string())?;
         // SAFETY: the call has written a new tensor, which nobody else owns.

@@ -87,8 +87,8 @@ impl Jitter {
         let Factors { brightness, contrast, saturation, hue } = factors;
         let [brightness, contrast, saturation, hue] = [brightness, contrast, saturation, hue].map(pointer);
         let mut changed = std::ptr::null_mut();
-        // SAFETY: the kernels are those that the function expects; the pointers are null or those of tensors that
-        // outlive the call, which writes `changed`.
+        // SAFETY: the kernels are those that the function expects; the pointers are null or those of tensors
+        // that outlive the call, which writes `changed`.
         let message = unsafe {
             let images = images.as_ptr().cast();
             eqr_jitter(

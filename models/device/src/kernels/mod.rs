@@ -1,8 +1,8 @@
 //! Kernels of this program for GPUs. Each does in one pass over the memory what libtorch does in many.
 //!
-//! NVRTC compiles their CUDA C++ when they are first used, for the GPU at hand. A kernel is then tried on made-up
-//! numbers. If it does not compile, or does not give what libtorch's operations give, it is not used, and
-//! libtorch's operations compute in its place.
+//! NVRTC compiles their CUDA C++ when they are first used, for the GPU at hand. A kernel is then tried on
+//! made-up numbers. If it does not compile, or does not give what libtorch's operations give, it is not used,
+//! and libtorch's operations compute in its place.
 
 mod availability;
 mod driver;

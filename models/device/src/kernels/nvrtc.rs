@@ -32,8 +32,8 @@ pub struct Nvrtc {
 }
 
 impl Nvrtc {
-    /// The library that `EQR_NVRTC` names; otherwise one that is loaded, that libtorch is linked to, or that the
-    /// loader finds. It is loaded once.
+    /// The library that `EQR_NVRTC` names; otherwise one that is loaded, that libtorch is linked to, or that
+    /// the loader finds. It is loaded once.
     ///
     /// # Errors
     /// Why there is none.
@@ -90,7 +90,8 @@ impl Nvrtc {
         {
             return;
         }
-        // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library is loaded.
+        // SAFETY: dladdr has set the name, which is NUL-terminated and valid as long as the library is
+        // loaded.
         let own = OsStr::from_bytes(unsafe { CStr::from_ptr(found.dli_fname) }.to_bytes());
         let path = Path::new(own).with_file_name(name);
         let path = CString::new(path.as_os_str().as_bytes()).expect("a path holds no NUL");
@@ -105,8 +106,8 @@ impl Nvrtc {
         format!("{major}.{minor}")
     }
 
-    /// Compiles CUDA C++ to machine code of an architecture, such as `sm_90`. `definitions` are macros and their
-    /// values.
+    /// Compiles CUDA C++ to machine code of an architecture, such as `sm_90`. `definitions` are macros and
+    /// their values.
     ///
     /// # Errors
     /// The messages of the compiler.

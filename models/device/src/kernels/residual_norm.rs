@@ -62,8 +62,8 @@ fn by_operations(x: &Tensor, y: &Tensor, Norm { weight, bias, eps }: Norm<'_>) -
     [sum, normed]
 }
 
-/// The same, where the sum is normalised in float32 with parameters in float32. The backward pass of libtorch's
-/// operation adds up the gradients of bfloat16 parameters in bfloat16 on CPUs.
+/// The same, where the sum is normalised in float32 with parameters in float32. The backward pass of
+/// libtorch's operation adds up the gradients of bfloat16 parameters in bfloat16 on CPUs.
 fn by_float_operations(x: &Tensor, y: &Tensor, Norm { weight, bias, eps }: Norm<'_>) -> [Tensor; 2] {
     let [weight, bias] = [weight, bias].map(|parameter| parameter.to_kind(Kind::Float));
     let sum = x + y;
@@ -125,8 +125,8 @@ impl ResidualNorm {
         let [x, y, weight, bias] = [x, y, weight, bias].map(|tensor| tensor.as_ptr().cast());
         let mut results = [std::ptr::null_mut(); 2];
         let [sum, normed] = &mut results;
-        // SAFETY: the kernels are those that the function expects, and live as long as the process wherever a graph
-        // outlives a trial; the tensors outlive the call, which writes both results.
+        // SAFETY: the kernels are those that the function expects, and live as long as the process wherever a
+        // graph outlives a trial; the tensors outlive the call, which writes both results.
         let message = unsafe { eqr_residual_norm(self, x, y, weight, bias, eps, sum, normed) };
         outcome(message).map_err(|error| error.to_string())?;
         // SAFETY: the call has written new tensors, which nobody else owns.
@@ -156,8 +156,8 @@ mod tests {
     use super::{Norm, by_float_operations, residual_norm};
     use crate::vector_jacobian::{Graph, Output, vector_jacobian};
 
-    /// Both results, and the gradients of summands, weight and bias. Only the normalised sum has a gradient if
-    /// not `both`.
+    /// Both results, and the gradients of summands, weight and bias. Only the normalised sum has a gradient
+    /// if not `both`.
     fn seen(
         leaves: &[Tensor; 4],
         both: bool,

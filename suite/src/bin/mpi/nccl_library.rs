@@ -1,4 +1,5 @@
-//! NCCL's functions, loaded at run time: no NCCL is needed to build the program, nor on machines without GPUs.
+//! NCCL's functions, loaded at run time: no NCCL is needed to build the program, nor on machines without
+//! GPUs.
 
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;

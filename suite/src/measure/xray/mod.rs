@@ -1,8 +1,8 @@
 //! The equivariance X-ray: what every layer of a frozen encoder holds of every transformation, and where.
 //!
-//! All layers of an image are read in the pass that encodes it (`views`). `photographs` and `renders` make the pairs that `probe` makes, too. The
-//! measures are `held` (R2 of `predictions` by ridge regression or perceptrons), `sensitivity`, and `classes`
-//! (nearest neighbours, effective rank).
+//! All layers of an image are read in the pass that encodes it (`views`). `photographs` and `renders` make
+//! the pairs that `probe` makes, too. The measures are `held` (R2 of `predictions` by ridge regression or
+//! perceptrons), `sensitivity`, and `classes` (nearest neighbours, effective rank).
 
 mod classes;
 mod held;

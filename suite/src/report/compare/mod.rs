@@ -3,13 +3,13 @@
 //! Quality and speed are judged separately. Quality is the headline metric of every task and method, with one
 //! value per pretraining seed. It is tested one-sided for a drop and for a gain, each Holm-corrected within
 //! its table (a data set with one kind of measurement). Speed is the number of steps per second of every
-//! training that was not interrupted, and energy what it took for a million views. Both are compared only on the
-//! same hardware, by the same rules.
+//! training that was not interrupted, and energy what it took for a million views. Both are compared only on
+//! the same hardware, by the same rules.
 //!
 //! A baseline is one run, or a folder of recorded runs (a series). In a series, the newest run gives the
-//! quality to compare with. Every run gives one value of speed and energy, because the trainings of one run share the state
-//! of the machine on that day. A decline that is too slow for that is seen as `drift` over the series, and
-//! against an `anchor` that does not move.
+//! quality to compare with. Every run gives one value of speed and energy, because the trainings of one run
+//! share the state of the machine on that day. A decline that is too slow for that is seen as `drift` over
+//! the series, and against an `anchor` that does not move.
 
 mod anchor;
 mod drift;
@@ -352,8 +352,8 @@ mod tests {
         assert!(found >= 900, "{found} drops found in 1,000");
     }
 
-    /// Five trainings per side with 1% noise: a slow-down of 5%, or as much more energy, is found, and nothing is
-    /// found without one.
+    /// Five trainings per side with 1% noise: a slow-down of 5%, or as much more energy, is found, and
+    /// nothing is found without one.
     #[test]
     fn slow_downs_and_more_energy_are_found() {
         let mut state = 3;

@@ -1,4 +1,5 @@
-//! Speed and energy of trainings: values that depend on the hardware, and of which every run of a series is one.
+//! Speed and energy of trainings: values that depend on the hardware, and of which every run of a series is
+//! one.
 
 use anyhow::Result;
 use eqr_probes::stats::{Summary, prediction_test, welch};
@@ -88,8 +89,8 @@ impl Rate {
         Ok(metrics)
     }
 
-    /// Compares a run's mean with those of earlier runs. A loss counts if it exceeds the threshold and one more
-    /// run of the series would be that bad with a probability below `alpha`.
+    /// Compares a run's mean with those of earlier runs. A loss counts if it exceeds the threshold and one
+    /// more run of the series would be that bad with a probability below `alpha`.
     pub fn compared_with_runs(
         self,
         runs: &[&Record],

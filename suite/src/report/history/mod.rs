@@ -1,5 +1,5 @@
-//! The weeks of a series: every task and method, speed and energy over its runs, with changes of definition and hardware
-//! and the alarms of drift.
+//! The weeks of a series: every task and method, speed and energy over its runs, with changes of definition
+//! and hardware and the alarms of drift.
 
 mod page;
 mod sparkline;
@@ -196,8 +196,8 @@ mod tests {
         [0.5, -0.5, 0.2, -0.2][number % 4]
     }
 
-    /// Ten weeks on one machine, then ten on one that is twice as fast and becomes 2% slower a week, then a new
-    /// definition.
+    /// Ten weeks on one machine, then ten on one that is twice as fast and becomes 2% slower a week, then a
+    /// new definition.
     #[test]
     fn changes_begin_new_series_and_a_drift_within_one_is_marked() {
         let mut records: Vec<Record> = (0..10).map(|n| week(n, 100.0 + wobble(n), "a", "x")).collect();

@@ -6,8 +6,8 @@ use crate::console::one_line;
 use crate::report::history::sparkline::sparkline;
 use crate::report::history::{History, Kind, Line, Point, Run, Verdict};
 
-/// A row of blocks for every line, with its first and its last value and what the drift alarm says of the last
-/// one; then the first run of every drift, and the changes.
+/// A row of blocks for every line, with its first and its last value and what the drift alarm says of the
+/// last one; then the first run of every drift, and the changes.
 pub fn text(history: &History) -> String {
     let runs = &history.runs;
     let mut text = format!("{} runs, from {} to {}\n", runs.len(), named(runs.first()), named(runs.last()));
