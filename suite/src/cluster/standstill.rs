@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(said.as_str(), format!("probe-ours-seed0 has made no progress for {} s", limit.as_secs()));
         let written = MEASURED.lock().unwrap();
         let (_, said) = first_said(|_| STILL).unwrap();
-        assert!(said.starts_with("a measurement has made no progress for "), "{said}");
+        assert!(said.as_str().starts_with("a measurement has made no progress for "), "{said:?}");
         drop(written);
         drop(watch);
         assert!(!Signs::of_this_rank(false, Duration::ZERO).measures());

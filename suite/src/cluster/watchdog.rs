@@ -105,7 +105,7 @@ fn watch(
                 if !ENDS.swap(true, Ordering::AcqRel) {
                     // SAFETY: sets a timer of this process, and reads no memory.
                     unsafe { libc::alarm(ENDING_SECONDS) };
-                    end_job(&found);
+                    end_job(found.as_str());
                 }
                 return;
             }

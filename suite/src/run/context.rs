@@ -23,7 +23,7 @@ use crate::suite_file::suite::Suite;
 use crate::suite_file::training_steps::TrainingSteps;
 
 /// How the cells of a run are made.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct CellOptions {
     /// Which of them.
     pub(super) scope: RunScope,
@@ -60,7 +60,10 @@ impl<'a> RunContext<'a> {
         let train = agree(worker.ranks, source("train"))?;
         let test = agree(worker.ranks, source("test"))?;
         let suite = &prepared.sub_suite.suite;
-        let seeds = suite.first_seeds(suite.seeds);
+        let mut seeds = suite.first_seeds(suite.seeds);
+        if let RunScope::Part { seed, .. } = options.scope {
+            seeds = if seeds.contains(&seed) { seed..seed + 1 } else { seed..seed };
+        }
         let opened = LastEncoder::default();
         Ok(RunContext { prepared, folder, options, worker, seeds, train, test, opened })
     }
@@ -71,7 +74,10 @@ impl<'a> RunContext<'a> {
 
     /// The encoders of the sub-suite with the current seeds.
     pub(super) fn encoder_runs(&self) -> Outcome<Vec<EncoderRun>> {
-        encoder_runs(&self.prepared.sub_suite, self.seeds.clone()).map_err(Failure::bad_input)
+        let mut runs =
+            encoder_runs(&self.prepared.sub_suite, self.seeds.clone()).map_err(Failure::bad_input)?;
+        runs.retain(|run| self.options.scope.has(run));
+        Ok(runs)
     }
 
     /// The network of `run` before its training.

@@ -205,13 +205,10 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
 /// The measurements that the scope of the run and the rows' files allow: first those after training, then the
 /// probes of the curves.
 pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
-    let in_scope = |measurement: &Measurement| match context.options.scope {
+    let in_scope = |measurement: &Measurement| match &context.options.scope {
         RunScope::Whole => true,
         RunScope::Trainings => false,
-        // X-rays are of the first seed, which is not that of every part
-        RunScope::Part => {
-            !measurement.row.is_external() && !matches!(measurement.kind, MeasurementKind::Xray)
-        }
+        RunScope::Part { .. } => !measurement.row.is_external(),
     };
     let runs = context.encoder_runs()?;
     let mut all = after_training(&context.prepared.sub_suite, &runs);

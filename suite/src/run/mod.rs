@@ -59,6 +59,10 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     if request.floors {
         floors::add(&mut sub_suites);
     }
+    if let RunScope::Part { .. } = request.scope {
+        // loading needs their names; the whole run measures them
+        sub_suites.iter_mut().for_each(|sub_suite| sub_suite.suite.rows.clear());
+    }
     agree(ranks, request.check_rows(&sub_suites))?;
     let mut worker = Worker::start(ranks, request.compute)?;
     worker.micro_batch = agree(ranks, request.valid_micro_batch(&sub_suites))?;
@@ -92,13 +96,14 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let prepared: Vec<Prepared> = timed(&mut phases.data, prepare)?;
     on_leader(&worker, || integrity::tidy(&folder))?;
     let contexts = reporting::begin(&prepared, &folder, compute, &worker)?;
-    on_leader(&worker, || reuse::copy_trainings(&folder, &prepared, &request.pretrained))?;
-    on_leader(&worker, || reuse::copy_parts(&folder, &prepared, &request.parts))?;
+    let target = reuse::Target { folder: &folder, prepared: &prepared, scope: &request.scope };
+    on_leader(&worker, || target.copy_trainings(&request.pretrained))?;
+    on_leader(&worker, || target.copy_parts(&request.parts))?;
 
-    let options = CellOptions { scope: request.scope, compute, ranks_per_cell };
+    let options = CellOptions { scope: request.scope.clone(), compute, ranks_per_cell };
     let mut done = Cells::default();
     for (place, (prepared, report)) in prepared.iter().zip(&contexts).enumerate() {
-        let open = || RunContext::open(prepared, &folder, options, &worker);
+        let open = || RunContext::open(prepared, &folder, options.clone(), &worker);
         let context = timed(&mut phases.data, open)?;
         let is_last = place + 1 == contexts.len();
         DataSetRun { context, report, is_last }.run(&mut phases, &mut done)?;
@@ -107,7 +112,7 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     if worker.leads() {
         let cells = integrity::complete_cells(&folder, &done.planned).map_err(Failure::run)?;
         let is_whole = done.diverged.is_empty() && done.failed.is_empty();
-        match request.scope {
+        match &request.scope {
             RunScope::Whole if is_whole || !cells.is_empty() => {
                 reporting::write(&folder, &cells, &contexts).map_err(Failure::run)?;
                 phases.write(&folder).map_err(Failure::run)?;
@@ -115,8 +120,8 @@ pub fn run(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
                     reporting::print(&folder, &cells, &contexts).map_err(Failure::run)?;
                 }
             }
-            RunScope::Part if is_whole => phases.write(&folder).map_err(Failure::run)?,
-            RunScope::Whole | RunScope::Trainings | RunScope::Part => (),
+            RunScope::Part { .. } => phases.write(&folder).map_err(Failure::run)?,
+            RunScope::Whole | RunScope::Trainings => (),
         }
     }
     outcome::outcome(&folder, &done.diverged, &done.failed)

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use eqr_models::MethodKind;
 use eqr_probes::sequential::Looks;
 use tch::Device;
 
@@ -16,19 +17,34 @@ use crate::run_folder::layout;
 use crate::suite_file::data_sets::SubSuite;
 use crate::suite_file::external_rows::ExternalRow;
 use crate::suite_file::overrides::Override;
+use crate::suite_file::plan::EncoderRun;
 use crate::suite_file::suite::Suite;
 use crate::suite_file::until_decided::UntilDecided;
 
 /// Which cells of its suite a run makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunScope {
     /// All cells, and the report.
     Whole,
     /// The trainings alone.
     Trainings,
-    /// The trainings, and the measurements of the suite's methods but for the X-rays, as a part of a shared
-    /// run.
-    Part,
+    /// The trainings and measurements of a method with one seed, as a part of a shared run. There is no report.
+    Part {
+        /// The method.
+        method: MethodKind,
+        /// The pretraining seed.
+        seed: u64,
+    },
+}
+
+impl RunScope {
+    /// Whether the cells of this encoder are made.
+    pub(super) fn has(&self, run: &EncoderRun) -> bool {
+        match self {
+            RunScope::Whole | RunScope::Trainings => true,
+            RunScope::Part { method, seed } => run.row.kind == *method && run.seed == *seed,
+        }
+    }
 }
 
 /// The options of `run`.
@@ -58,7 +74,7 @@ pub struct RunRequest {
     pub ranks_per_cell: Option<NonZeroUsize>,
     /// Finished runs whose trainings are reused if they equal this suite's.
     pub pretrained: Vec<PathBuf>,
-    /// Finished parts of this run, whose trainings and measurements are taken over.
+    /// Folders of parts of this run, or of the run that this one is a part of, whose cells are taken over.
     pub parts: Vec<PathBuf>,
     /// Add seeds until the claims are decided.
     pub until_decided: Option<UntilDecided>,

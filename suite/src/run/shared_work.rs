@@ -3,34 +3,33 @@
 //! Each method with a seed is a part that is trained and measured in a run folder of its own in `OUT.shared`,
 //! whose lock says who works on it. A launch takes a part that nobody has taken, and when there is none left,
 //! one whose owner is gone; that continues from its last checkpoint. When all parts are done, the launch that
-//! gets the lock of the whole run puts them together, measures what is no part (rows from elsewhere, X-rays),
-//! and writes the report.
+//! gets the lock of the whole run puts them together, measures the rows from elsewhere, and writes the report.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use eqr_models::Collective;
+use eqr_models::{Collective, MethodKind};
 
 use crate::cluster::agreement::{agree, from_leader};
 use crate::cluster::stop_signal;
 use crate::console::say;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::run::{RunRequest, RunScope, run};
 use crate::run_folder::claim::InUse;
 use crate::run_folder::folder::RunFolder;
 use crate::run_folder::layout;
 use crate::suite_file::data_sets;
-use crate::suite_file::overrides::Override;
+use crate::suite_file::names::file_name;
 use crate::suite_file::plan::encoder_runs;
 
 /// Time between two looks at parts that others have taken.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A method with one seed, on all data sets.
+/// A method with one seed, on all data sets that have it.
 struct Part {
-    method: String,
+    method: MethodKind,
     seed: u64,
     folder: RunFolder,
 }
@@ -58,9 +57,10 @@ pub fn run_shared(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
             Next::Work(part) => {
                 looked_at[part] = true;
                 let part = &parts[part];
-                let done = took(run(&agree(ranks, part.request(request))?, ranks), ranks);
-                // the whole run tries it again, and says what is wrong
-                if !(done.is_err() && from_leader(ranks, &part.is_settled())) {
+                let done = took(run(&part.request(request), ranks), ranks);
+                // what diverged or failed is tried again by the whole run, which says what is wrong
+                let is_told = |failure: &Failure| failure.agreed && from_leader(ranks, &part.is_settled());
+                if !done.as_ref().is_err_and(is_told) {
                     done?;
                 }
             }
@@ -86,26 +86,22 @@ fn took(outcome: Outcome<()>, ranks: &dyn Collective) -> Outcome<bool> {
 }
 
 impl Part {
-    /// The run of this part alone.
-    fn request(&self, request: &RunRequest) -> Result<RunRequest> {
-        let mut set = request.set.clone();
-        set.push(Override::new("--share", "methods", vec![self.method.clone()])?);
-        set.push(Override::new("--share", "first_seed", i64::try_from(self.seed)?)?);
-        set.push(Override::new("--share", "seeds", 1)?);
-        Ok(RunRequest {
-            out: self.folder.root().to_owned(),
-            set,
+    /// The run of this part alone. It takes over what the whole run has already.
+    fn request(&self, request: &RunRequest) -> RunRequest {
+        let Part { method, seed, folder } = self;
+        let whole = RunFolder::new(&request.out);
+        RunRequest {
+            out: folder.root().to_owned(),
             floors: false,
-            scope: RunScope::Part,
+            scope: RunScope::Part { method: method.clone(), seed: *seed },
+            parts: whole.path(layout::MANIFEST).exists().then(|| request.out.clone()).into_iter().collect(),
             ..request.clone()
-        })
+        }
     }
 
-    /// Whether it is finished, or has ended with a failure.
+    /// Whether all its cells are finished or have failed.
     fn is_settled(&self) -> bool {
-        let failed = std::fs::read_dir(self.folder.path(layout::FAILED));
-        let has_failed = failed.is_ok_and(|mut failed| failed.next().is_some());
-        self.folder.path(layout::TIMING).is_file() || (has_failed && !self.is_taken())
+        self.folder.path(layout::TIMING).is_file()
     }
 
     fn is_taken(&self) -> bool {
@@ -146,10 +142,11 @@ fn parts(request: &RunRequest) -> Result<Vec<Part>> {
     for sub_suite in &sub_suites {
         let seeds = sub_suite.suite.first_seeds(sub_suite.suite.seeds);
         for run in encoder_runs(sub_suite, seeds)? {
-            let method = run.row.kind.to_string();
-            if parts.iter().all(|part| part.method != method || part.seed != run.seed) {
-                let folder = RunFolder::new(layout::shared_parts(&request.out).join(run.slug()));
-                parts.push(Part { method, seed: run.seed, folder });
+            let (method, seed) = (run.row.kind, run.seed);
+            if parts.iter().all(|part| part.method != method || part.seed != seed) {
+                let name = format!("{}-seed{seed}", file_name(&method.to_string()));
+                let folder = RunFolder::new(layout::shared_parts(&request.out).join(name));
+                parts.push(Part { method, seed, folder });
             }
         }
     }

@@ -265,9 +265,11 @@ fn another_configuration(run: &RunFolder) -> String {
     format!("{} holds a run with another configuration", run.root().display())
 }
 
+/// Checks that two configurations measure the same.
+///
 /// # Errors
 /// Names every key that differs, with both values.
-fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
+pub fn ensure_same(found: &Value, wanted: &Value) -> Result<()> {
     let [found, wanted] = [found, wanted].map(what_decides);
     let differing = differing(&found, &wanted, |key, has, wants| {
         format!("  {key}: the folder has {has}, this call {wants}")

@@ -126,7 +126,7 @@ fn joint_cells(sources: &[Source]) -> Result<BTreeMap<&str, &Cell>> {
 }
 
 /// Whether two cells hold the same result, however long it took and whatever energy.
-fn same_result(a: &Cell, b: &Cell) -> bool {
+pub fn same_result(a: &Cell, b: &Cell) -> bool {
     *a == Cell { seconds: a.seconds, resumed: a.resumed, energy: a.energy.clone(), ..b.clone() }
 }
 
@@ -157,8 +157,11 @@ fn write_manifest(sources: &[Source], configuration: &Value, hash: &str, target:
     seal::write_sealed(&target.path(layout::MANIFEST), &manifest)
 }
 
-/// Pictures of encoders, which a report cannot draw again; those that it draws are replaced by it.
-fn copy_pictures(from: &RunFolder, to: &RunFolder) -> Result<()> {
+/// Copies the pictures of encoders, which a report cannot draw again; those that it draws are replaced by it.
+///
+/// # Errors
+/// A file system error.
+pub fn copy_pictures(from: &RunFolder, to: &RunFolder) -> Result<()> {
     let folder = from.path(layout::FIGURES);
     if !folder.exists() {
         return Ok(());

@@ -11,7 +11,7 @@ pub mod csv_text;
 pub mod curve_sums;
 pub mod encoder_description;
 pub mod folder;
-pub mod joint_configuration;
+mod joint_configuration;
 pub mod json_leaves;
 pub mod layout;
 pub mod lock;

@@ -39,6 +39,14 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn two_data_sets_are_trained_on_and_reported_by_themselves() {
     let folder = folder();
@@ -62,6 +70,11 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
         assert!(metrics.contains(row), "{row}: {metrics}");
     }
     assert!(!metrics.contains("photos,rotation,Random init"), "{metrics}");
+    // launches that share the work make the same cells and pictures, of the rows of each data set
+    succeeded(&eqr(here, &run("shared", &["--share"])));
+    assert_eq!(read(here.join("shared/metrics.csv")), metrics);
+    assert_eq!(files(&here.join("shared/figures")), files(&out.join("figures")));
+    assert_eq!(files(&here.join("shared.shared")), ["ours-seed0", "random-init-seed0", "vicreg-seed0"]);
     // each table has only its own rows
     let (solids, photos) = (read(out.join("tables/table-solids.md")), read(out.join("tables/table-4.md")));
     assert!(solids.contains("A tiny suite: solids") && !solids.contains("VICReg"), "{solids}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{PROGRAM, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
+use crate::common::{PROGRAM, cell, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
 use crate::processes::send;
 
 /// Eight trainings, and four encoders that are not trained.
@@ -52,6 +52,27 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
     assert_eq!(log.matches("\"taken_from\"").count(), 8 + 12, "every cell comes from a part: {log}");
     // a further launch finds everything done
     succeeded(&eqr(here, &run_args("out", &[&EIGHT[..], &["--share"]].concat())));
+}
+
+/// What a plain run has done already is not done again; another configuration is refused, by the folder's name.
+#[test]
+fn parts_take_over_what_the_whole_run_has() {
+    let folder = folder();
+    let here = folder.path();
+    let methods = ["--methods", "Ours,Random init"];
+    succeeded(&eqr(here, &run_args("out", &[&methods[..], &["--pretrain-only"]].concat())));
+    let curve = |run: &str| cell(&here.join(run), "pretrain-ours-seed0")["curve"].clone();
+    let trained = curve("out");
+    let shared = eqr(here, &run_args("out", &[&methods[..], &["--share"]].concat()));
+    succeeded(&shared);
+    assert!(!stderr(&shared).contains(" steps, "), "nothing is trained again: {}", stderr(&shared));
+    assert_eq!((curve("out"), curve("out.shared/ours-seed0")), (trained.clone(), trained));
+    std::fs::remove_dir_all(here.join("out")).unwrap();
+    let refused =
+        eqr(here, &run_args("out", &[&methods[..], &["--share", "--set", "probe.seeds=1"]].concat()));
+    let says =
+        ["out.shared/", "belongs to a run with another configuration", "probe.seeds: the folder has 2"];
+    is_refusal(&refused, &says);
 }
 
 /// A training that diverges ends its part alone: the launch that finishes the run says so, with the other
