@@ -25,7 +25,7 @@ const NETWORK: [&str; 15] = [
     "--set",
     "model.dim=48",
     "--set",
-    "model.depth=6",
+    "model.depth=4",
     "--set",
     "model.heads=3",
 ];
@@ -60,9 +60,10 @@ fn same_run(here: &Path, one: &str, other: &str) {
 fn the_largest_micro_batch_that_fits_is_found_by_trying() {
     let folder = folder();
     let here = folder.path();
-    peak(here, "whole", &[]);
-    let [quarter, half] = ["8", "16"].map(|pairs| peak(here, pairs, &["--micro-batch", pairs]));
-    let limit = ((quarter + half) / 2).to_string();
+    let (whole, quarter) = (peak(here, "whole", &[]), peak(here, "8", &["--micro-batch", "8"]));
+    let of_a_pair = (whole - quarter) / 24;
+    // for 12 pairs
+    let limit = (quarter + 4 * of_a_pair).to_string();
     let limited = [("EQR_FALSE_GPU_BYTES", limit.as_str())];
     let refused = on_gpus(here, 1, &limited, &args("refused", &[]));
     assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
@@ -82,8 +83,8 @@ fn the_largest_micro_batch_that_fits_is_found_by_trying() {
     assert_eq!(found(&here.join("free")), [32]);
     assert_eq!(cell(&here.join("free"), TRAINING)["curve"], cell(&here.join("whole"), TRAINING)["curve"]);
 
-    let least = peak(here, "1", &["--micro-batch", "1"]);
-    let small = (least * 9 / 10).to_string();
+    // for half a pair
+    let small = (quarter - 8 * of_a_pair + of_a_pair / 2).to_string();
     let refused = on_gpus(here, 1, &[("EQR_FALSE_GPU_BYTES", &small)], &args("small", &auto));
     let text = stderr(&refused);
     assert_eq!(refused.status.code(), Some(3), "{text}");

@@ -2,7 +2,7 @@
 //! runs nothing, and new tensors hold no numbers.
 
 use crate::common::{cell, eqr, eqr_ranks, folder, has_mpi, is_refusal, run_args, same_losses, succeeded};
-use crate::false_gpu::{KERNELS, on_gpus};
+use crate::false_gpu::on_gpus;
 
 /// One of each kind.
 const METHODS: &str = "VICReg,Ours,SIE(rot+color),Supervised,Direct regression";
@@ -43,19 +43,6 @@ fn recorded_steps_have_the_curves_of_queued_ones() {
             }
         }
     }
-}
-
-/// Kernels of this program are recorded as libtorch's are, after they were tried.
-#[test]
-fn recorded_kernels_have_the_curve_of_queued_ones() {
-    let folder = folder();
-    let here = folder.path();
-    let ours = |out, more: &[&str]| {
-        let options = ["--methods", "Ours", "--pretrain-only", "--set", "train.epochs=2"];
-        succeeded(&on_gpus(here, 1, &[KERNELS], &run_args(out, &[&options[..], more].concat())));
-        cell(&here.join(out), "pretrain-ours-seed0")["curve"].clone()
-    };
-    assert_eq!(ours("queued", &[]), ours("recorded", &["--cuda-graph"]));
 }
 
 #[test]

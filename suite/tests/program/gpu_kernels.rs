@@ -66,6 +66,9 @@ fn a_training_with_them_has_the_losses_of_the_cpu() {
     }
     // otherwise the kernels were not used
     assert_ne!(curve(here, "with"), curve(here, "without"));
+    // they are recorded as libtorch's are, after they were tried
+    train(here, "recorded", 1, &[], &["--cuda-graph"]);
+    assert_eq!(curve(here, "with"), curve(here, "recorded"));
 }
 
 /// Blocks that are computed again in the backward pass, and pairs that are encoded a few at a time.
