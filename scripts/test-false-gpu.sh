@@ -16,7 +16,7 @@ scripts/build-false-gpu.sh "$libtorch" "$folder"
 host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 export "CARGO_TARGET_${host}_RUNNER=env LD_LIBRARY_PATH=$libtorch/lib:$folder LD_PRELOAD=$folder/libtorch_cuda.so"
 export EQR_FALSE_GPU_OPEN=1
-[[ $# != 0 ]] || set -- --skip overfit
+[[ $# != 0 ]] || set -- --skip every_method_fits_eight_pairs
 for gpus in 1 2 4; do
     echo "tests on the last of $gpus false GPUs"
     export EQR_FALSE_GPUS=$gpus EQR_TEST_DEVICE=cuda:$((gpus - 1))
@@ -25,4 +25,4 @@ for gpus in 1 2 4; do
     cargo test --release -p eqr-datasets --lib transforms::color
 done
 # some 20 minutes with kernels, whose threads the false GPU runs one after the other
-[[ $* != "--skip overfit" ]] || EQR_KERNELS=0 cargo test --release -p eqr-models --test it overfit
+[[ $* != "--skip every_method_fits_eight_pairs" ]] || EQR_KERNELS=0 cargo test --release -p eqr-models --test overfit

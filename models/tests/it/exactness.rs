@@ -14,7 +14,8 @@ use eqr_models::{
 };
 use tch::{Kind, Tensor};
 
-use crate::{Case, PHOTOGRAPHS, cases, rough, tiny};
+use crate::networks::{Case, PHOTOGRAPHS, cases, tiny};
+use crate::rough;
 
 fn config(pool: Pool, decoder: DecoderConfig) -> ModelConfig {
     let tiny = tiny(&PHOTOGRAPHS);

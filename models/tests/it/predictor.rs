@@ -5,7 +5,8 @@ use eqr_models::test_device::test_device;
 use eqr_models::{Arena, Compute, MethodKind, Model, ModelConfig, Registry};
 use tch::{Kind, Tensor};
 
-use crate::{rough, tiny};
+use crate::networks::tiny;
+use crate::rough;
 
 /// The method in f64, for a data set with quaternions and two hue differences as parameters.
 fn network(method: &str) -> (Arena, Model) {

@@ -3,6 +3,12 @@
 //!
 //! With `EQR_TEST_FULL=1`, training is long enough to approach the minimum. Without it, a shorter training
 //! must reduce most of the loss. Results are recorded in `results/reference/overfit`.
+//!
+//! It is a process of its own, because the number of threads that it sets is one for all tests of a process:
+//! tests that compare bits would fail beside it.
+
+#[path = "it/networks.rs"]
+mod networks;
 
 use eqr_models::adam::Adam;
 use eqr_models::decoder::DecoderConfig;
@@ -15,7 +21,7 @@ use eqr_models::vit::VitConfig;
 use eqr_models::{Activations, Arena, Compute, MethodKind, ModelConfig, Registry, Solo};
 use tch::{Kind, Tensor};
 
-use crate::{PHOTOGRAPHS, cases, tiny};
+use networks::{PHOTOGRAPHS, cases, tiny};
 
 const PAIRS: i64 = 8;
 
