@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::anyhow;
 use eqr_models::Collective;
@@ -23,8 +23,8 @@ use crate::failure::{Failure, Outcome, STOPPED};
 
 static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Where the ranks of a run tell each other of a request.
-static SHARED: OnceLock<StopFile> = OnceLock::new();
+/// Where the ranks of the run that goes on tell each other of a request.
+static SHARED: Mutex<Option<StopFile>> = Mutex::new(None);
 
 /// Makes the signals request a stop. A second SIGINT or SIGTERM ends the process at once, with the same exit
 /// code. That is safe: files are renamed into place when they are complete, so none is left half-written.
@@ -63,10 +63,14 @@ fn acknowledge(mut heard: UnixStream) {
     }
 }
 
+fn shared() -> MutexGuard<'static, Option<StopFile>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// From now on, a request to one of the ranks that share `file` is one to all of them. The leading rank has
 /// removed the file of an earlier call.
 pub fn share(file: StopFile) {
-    let _ = SHARED.set(file);
+    *shared() = Some(file);
 }
 
 /// Whether a signal has asked this process to stop.
@@ -78,7 +82,7 @@ pub fn signalled() -> bool {
 /// of the others' signals within a second or two.
 pub fn stop_requested() -> bool {
     let signalled = signalled();
-    match SHARED.get() {
+    match &*shared() {
         Some(file) if signalled => {
             file.write();
             true

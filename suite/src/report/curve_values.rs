@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::registry::R2Metric;
+use crate::report::mean::mean;
 use crate::report::quantity::Quantity;
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint};
 use crate::run_folder::metric::Metric;
@@ -84,10 +85,6 @@ fn interpolated(points: &[(f64, f64)], x: f64) -> Option<f64> {
         let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
         (x0..=x1).contains(&x).then(|| y0 + (y1 - y0) * (x - x0) / (x1 - x0))
     })
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]

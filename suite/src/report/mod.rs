@@ -15,6 +15,7 @@ mod cost_values;
 mod curve_values;
 mod figures;
 mod legend;
+mod mean;
 mod metrics_csv;
 mod numbers;
 mod paper_tables;

@@ -9,6 +9,7 @@ use eqr_probes::stats::{self, Difference, Summary};
 
 use crate::report::cost_values::{EnergyFacts, cost_values, energy_facts};
 use crate::report::curve_values::{CurveValue, curve_values};
+use crate::report::mean::mean;
 pub use crate::report::quantity::Quantity;
 use crate::run_folder::cell::{Cell, CellKind};
 use crate::run_folder::metric::{Metric, ResampledMetric};
@@ -185,7 +186,7 @@ fn quantity(cell: &Cell, dataset: &str, task: &str, metric: &str) -> Quantity {
 impl Sample {
     /// One value per pretraining seed, in their order: the mean over its draws.
     pub fn values(&self) -> Vec<f64> {
-        self.draws.values().map(|draws| draws.iter().sum::<f64>() / draws.len() as f64).collect()
+        self.draws.values().map(mean).collect()
     }
 
     /// Whether it is one encoder that was trained elsewhere. It has no further seeds to ask for.
@@ -230,12 +231,12 @@ impl Sample {
         let resampled = draws.and_then(|draws| Resampled::mean(&draws.iter().collect::<Vec<_>>()));
         let resampled = resampled.into_iter().collect();
         let samples: Vec<_> = samples.iter().map(|sample| sample.by_seed()).collect();
-        let mean = |seed: &u64| {
+        let of_seed = |seed: &u64| {
             let values =
                 samples.iter().map(|sample| sample.get(seed).copied()).collect::<Option<Vec<f64>>>()?;
-            Some((*seed, vec![values.iter().sum::<f64>() / values.len() as f64]))
+            Some((*seed, vec![mean(&values)]))
         };
-        let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(mean).collect();
+        let seeds: BTreeMap<_, _> = samples.first()?.keys().filter_map(of_seed).collect();
         (!seeds.is_empty()).then_some(Sample { draws: seeds, external, resampled, over_draws: None })
     }
 

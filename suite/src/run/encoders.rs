@@ -44,14 +44,14 @@ pub(super) fn trained_network(
     Ok((network, steps))
 }
 
-/// The encoder of `run`, set up to give token maps of crops of `side` pixels.
-pub(super) fn trained_encoder_for_maps(
-    context: &RunContext,
-    run: &EncoderRun,
-    side: usize,
-) -> Result<FrozenEncoder> {
-    let (network, _) = trained_network(context, run, None)?;
-    FrozenEncoder::from_network(&network, side, context.train.normalisation())
+/// The encoder of `run` at the end of its training, for images or crops of `side` pixels.
+pub(super) fn trained_encoder(context: &RunContext, run: &EncoderRun, side: usize) -> Result<FrozenEncoder> {
+    frozen(context, &trained_network(context, run, None)?.0, side)
+}
+
+/// A network of this run as an encoder of images or crops of `side` pixels.
+pub(super) fn frozen(context: &RunContext, network: &Network, side: usize) -> Result<FrozenEncoder> {
+    FrozenEncoder::from_network(network, side, context.train.normalisation())
 }
 
 /// The encoder of an external row. The side of its images is the one in the row's options, or else `side`.

@@ -15,7 +15,7 @@ use crate::measure::feature_file::FeatureFile;
 use crate::measure::tokens::TOKEN_MEMORY;
 use crate::measure::{duration, pictures, probe, reconstruction};
 use crate::run::context::RunContext;
-use crate::run::encoders::{external_encoder, sources_of, trained_network};
+use crate::run::encoders::{external_encoder, frozen, sources_of, trained_network};
 use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValues;
@@ -67,8 +67,7 @@ fn measure_trained(
     }
     let mut values = probe::measure_network(&evaluation, &network)?;
     if suite.probe.attentive {
-        let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
-        let encoder = FrozenEncoder::from_network(&network, side, normalisation)?;
+        let encoder = frozen(context, &network, context.prepared.data.side)?;
         values.extend(attentive(&evaluation, &encoder)?);
     }
     if run.seed == suite.first_seed

@@ -9,7 +9,7 @@ use tch::Tensor;
 use crate::measure::exit_code::RunFile;
 use crate::measure::segment::{SegmentationScenes, Segmented, draw, resampled, segment, values};
 use crate::run::context::RunContext;
-use crate::run::encoders::{external_encoder_for_maps, trained_encoder_for_maps};
+use crate::run::encoders::{external_encoder_for_maps, trained_encoder};
 use crate::run::measurements::{Measured, MeasuredRow};
 use crate::run_folder::layout;
 use crate::run_folder::metric::MeasuredValues;
@@ -30,7 +30,7 @@ pub(super) fn measure(
         (&context.prepared.downstream.segmentation[set], &context.suite().segmentation[set].head);
     let crop = usize::try_from(config.crop)?;
     let encoder = match row {
-        MeasuredRow::Trained(run) => Rc::new(trained_encoder_for_maps(context, run, crop)?),
+        MeasuredRow::Trained(run) => Rc::new(trained_encoder(context, run, crop)?),
         MeasuredRow::Planted { .. } => unreachable!("planted encoders are only probed"),
         MeasuredRow::External(row) => external_encoder_for_maps(context, row, crop)?,
     };

@@ -8,16 +8,14 @@ use crate::encoder::frozen::FrozenEncoder;
 use crate::measure::evaluation::Evaluation;
 use crate::measure::{duration, xray};
 use crate::run::context::RunContext;
-use crate::run::encoders::{external_encoder, sources_of, trained_network};
+use crate::run::encoders::{external_encoder, sources_of, trained_encoder};
 use crate::run::measurements::{Measured, MeasuredRow};
 
 /// The X-ray, without any value for the tables.
 pub(super) fn measure(context: &RunContext, row: &MeasuredRow) -> Result<Measured> {
     match row {
         MeasuredRow::Trained(run) => {
-            let (network, _) = trained_network(context, run, None)?;
-            let (side, normalisation) = (context.prepared.data.side, context.train.normalisation());
-            let encoder = FrozenEncoder::from_network(&network, side, normalisation)?;
+            let encoder = trained_encoder(context, run, context.prepared.data.side)?;
             let known = known_units(context.suite(), &context.train, run.seed)?;
             measure_frozen(context, &encoder, [&known, &context.test])
         }

@@ -15,6 +15,7 @@ use crate::report::blocks::Blocks;
 use crate::report::column::Column;
 use crate::report::context::ReportContext;
 use crate::report::legend::LEVEL;
+use crate::report::mean::mean;
 use crate::report::values::{Contrast, Quantity, Sample, Values};
 
 /// What a run says of a claim.
@@ -202,7 +203,7 @@ fn r2_column(values: &Values, context: &ReportContext, quantity: &Quantity) -> C
 fn normalised(columns: &[Column], row: &str) -> Option<f64> {
     let scores: Option<Vec<f64>> = columns.iter().map(|column| column.normalised(row)).collect();
     let scores = scores.filter(|scores| !scores.is_empty())?;
-    Some(scores.iter().sum::<f64>() / scores.len() as f64)
+    Some(mean(&scores))
 }
 
 /// (R2 - c) / (1 - c) with the constant predictor's c, which pooling puts above 0.

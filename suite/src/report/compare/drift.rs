@@ -7,9 +7,10 @@ use eqr_probes::drift::{cusum_of_drops, limit};
 use eqr_probes::stats::Summary;
 
 use super::headlines::Headline;
-use super::rates::{Rate, mean};
+use super::rates::Rate;
 use super::record::{Baseline, Record};
 use super::{ComparedMetric, HISTORY, Verdict, defined_alike, same_hardware};
+use crate::report::mean::mean;
 
 /// Runs of a year, one a week.
 const YEAR: f64 = 52.0;
@@ -80,7 +81,7 @@ fn judged(table: &[(String, Vec<f64>)], false_alarms: f64) -> Result<Vec<Compare
 }
 
 fn mean_of_seeds(values: &[(u64, f64)]) -> f64 {
-    values.iter().map(|(_, value)| value).sum::<f64>() / values.len() as f64
+    mean(values.iter().map(|(_, value)| value))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::registry::{Better, TaskFamily, is_headline};
+use crate::report::mean::mean;
 use crate::run_folder::cell::CellKind;
 use crate::run_folder::metric::Metric;
 
@@ -143,10 +144,9 @@ impl Collected {
         for (headline, _) in order {
             let start = found.values.len();
             let seeds = of_headline.next().unwrap_or_default().chunk_by(|a, b| a.1 == b.1);
-            let mean = |draws: &[(u32, u64, f64)]| {
-                draws.iter().map(|(.., value)| value).sum::<f64>() / draws.len() as f64
-            };
-            found.values.extend(seeds.map(|draws| (draws[0].1, mean(draws))));
+            let of_seed =
+                |draws: &[(u32, u64, f64)]| (draws[0].1, mean(draws.iter().map(|(.., value)| value)));
+            found.values.extend(seeds.map(of_seed));
             found.headlines.push((headline, start..found.values.len()));
         }
         found

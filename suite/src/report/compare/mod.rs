@@ -27,7 +27,7 @@ use eqr_probes::stats::{Summary, holm, paired, prediction_test, student};
 use headlines::Headline;
 pub use headlines::Headlines;
 pub use junit::JUNIT;
-pub use rates::{Rate, mean};
+pub use rates::Rate;
 pub use record::{Baseline, Record};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ use eqr_probes::stats::{Summary, prediction_test, welch};
 
 use super::record::{Record, Trainings};
 use super::{ComparedMetric, HISTORY, Thresholds, Verdict};
+use crate::report::mean::mean;
 
 /// What is compared on equal hardware alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,9 +126,4 @@ impl Rate {
     pub fn line_of_runs(self, method: &str) -> String {
         format!("{method}, {} of a run", self.unit())
     }
-}
-
-/// The value of a run.
-pub fn mean(trainings: &[f64]) -> f64 {
-    trainings.iter().sum::<f64>() / trainings.len() as f64
 }

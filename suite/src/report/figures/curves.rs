@@ -9,6 +9,7 @@ use super::method_style::style_index;
 use super::plot::{Curve, Figure, Panel, Point, Style, Weight};
 use crate::registry::TaskFamily;
 use crate::report::context::ReportContext;
+use crate::report::mean::mean;
 use crate::report::table::Role;
 use crate::report::values::Values;
 use crate::run_folder::cell::{Cell, CellKind, CurvePoint};
@@ -90,7 +91,6 @@ fn mean_gradients(cells: &[Cell], method: &str, term: &str) -> Vec<Point> {
             norms.entry(point.step).or_default().push(*norm);
         }
     }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     norms.iter().map(|(step, norms)| Point { x: *step as f64, y: mean(norms), spread: None }).collect()
 }
 

@@ -14,7 +14,8 @@ pub use page::{PAGE, page};
 use serde::Serialize;
 pub use terminal::text;
 
-use crate::report::compare::{Baseline, Rate, Record, alarm_limit, mean};
+use crate::report::compare::{Baseline, Rate, Record, alarm_limit};
+use crate::report::mean::mean;
 
 /// The runs of a series and their values.
 #[derive(Debug, Serialize)]
@@ -133,8 +134,8 @@ impl History {
         let mut values: BTreeMap<(Kind, String), Vec<(usize, f64)>> = BTreeMap::new();
         for (place, record) in records.iter().enumerate() {
             for (headline, of_seeds) in record.headlines.iter() {
-                let mean = of_seeds.iter().map(|(_, value)| value).sum::<f64>() / of_seeds.len() as f64;
-                values.entry((Kind::Quality, headline.name())).or_default().push((place, mean));
+                let value = mean(of_seeds.iter().map(|(_, value)| value));
+                values.entry((Kind::Quality, headline.name())).or_default().push((place, value));
             }
             for rate in Rate::ALL {
                 for (method, of_trainings) in rate.of(record) {
