@@ -66,7 +66,7 @@ milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 start() {
     # shellcheck disable=SC2086  # split into words
     LAUNCH=mpirun NP=2 EQR_WATCHDOG_SECONDS=20 setsid env --default-signal=INT bash "$folder/job" "$1" \
-        run "$folder/suite.toml" --out "$1" --threads 1 ${OPTIONS:-} >>"$1.out" 2>&1 &
+        run "$folder/suite.toml" --out "$1" --threads 1 --precision fp32 ${OPTIONS:-} >>"$1.out" 2>&1 &
     job=$!
 }
 

@@ -20,7 +20,7 @@ trap 'scripts/slurm.sh stop "$folder/slurm"; [[ -n ${1:-} ]] || rm -rf "$folder"
 
 # Long enough to be signalled at least once, about twenty seconds after the start (Slurm's shortest limit is a
 # minute).
-suite=(quickstart --methods "VICReg,Ours" --seeds 1 --threads 1 --set "train.epochs=${EPOCHS:-40}")
+suite=(quickstart --methods "VICReg,Ours" --seeds 1 --threads 1 --precision fp32 --set "train.epochs=${EPOCHS:-40}")
 ranks=(--partition=all --nodes=1 --ntasks=2 --ntasks-per-node=2 --overcommit --gres=none --cpus-per-task=1)
 failed=0
 

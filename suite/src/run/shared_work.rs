@@ -6,16 +6,23 @@
 //! gets the lock of the whole run puts them together, measures the rows from elsewhere, and writes the report.
 
 use std::collections::hash_map::RandomState;
+use std::fs;
 use std::hash::BuildHasher;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use eqr_models::{Collective, MethodKind};
+use anyhow::{Context, Result, ensure};
+use eqr_models::{Collective, Compute, MethodKind};
+use tempfile::NamedTempFile;
 
 use crate::cluster::agreement::{agree, from_leader};
+use crate::cluster::precision::Precision;
 use crate::cluster::stop_signal;
+use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::failure::{Failure, Outcome};
+use crate::run::prepare::{self, on_leader};
 use crate::run::{RunRequest, RunScope, run};
 use crate::run_folder::claim::InUse;
 use crate::run_folder::folder::RunFolder;
@@ -48,6 +55,7 @@ enum Next {
 /// As [`run`].
 pub fn run_shared(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
     let parts = agree(ranks, parts(request))?;
+    let request = &with_one_precision(request, ranks)?;
     // launches that start together begin at different parts
     let start = RandomState::new().hash_one(std::process::id()) as usize;
     let mut looked_at = vec![false; parts.len()];
@@ -76,6 +84,38 @@ pub fn run_shared(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
         say("all parts are done, and another launch puts them together: this one ends");
     }
     Ok(())
+}
+
+/// The request with the number type of the launch that came first: `auto` may take another one on each node.
+fn with_one_precision(request: &RunRequest, ranks: &dyn Collective) -> Outcome<RunRequest> {
+    let mut request = request.clone();
+    if request.precision == Precision::Auto {
+        let worker = Worker::start(ranks, request.compute)?;
+        let own = prepare::precision(Precision::Auto, &RunFolder::new(&request.out), &worker);
+        let file = layout::shared_precision(&request.out);
+        let first = on_leader(&worker, || first_to_choose(&file, own.compute).map(Some))?;
+        request.precision = from_leader(ranks, &first).expect("rank 0 has read it");
+    }
+    Ok(request)
+}
+
+/// What stands in the file, which the launch that comes first writes.
+fn first_to_choose(file: &Path, own: Compute) -> Result<Precision> {
+    let folder = file.parent().context("it lies in the folder of the parts")?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let own = if own == Compute::Bf16 { Precision::Bf16 } else { Precision::Fp32 };
+    let written = NamedTempFile::new_in(folder)
+        .and_then(|mut new| new.write_all(serde_json::to_string(&own)?.as_bytes()).map(|()| new))
+        .and_then(|new| new.persist_noclobber(file).map(drop).map_err(|error| error.error));
+    match written {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot write {}", file.display()))
+        }
+        _ => {
+            let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            serde_json::from_str(&text).with_context(|| file.display().to_string())
+        }
+    }
 }
 
 /// Whether this launch got the lock and has done the work; `false` if another launch has the lock.
@@ -152,4 +192,21 @@ fn parts(request: &RunRequest) -> Result<Vec<Part>> {
     }
     ensure!(!parts.is_empty(), "--share: this suite has no method to share\nhint: leave the option out");
     Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_launch_chooses_the_number_type() {
+        let out = tempfile::tempdir().unwrap();
+        let file = layout::shared_precision(&out.path().join("run"));
+        assert_eq!(first_to_choose(&file, Compute::Bf16).unwrap(), Precision::Bf16);
+        assert_eq!(first_to_choose(&file, Compute::F32).unwrap(), Precision::Bf16);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+        fs::write(&file, "half").unwrap();
+        let damaged = format!("{:#}", first_to_choose(&file, Compute::F32).unwrap_err());
+        assert!(damaged.contains("precision.json"), "{damaged}");
+    }
 }

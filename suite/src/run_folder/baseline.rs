@@ -38,6 +38,9 @@ pub fn record(folder: &Path, series: Option<&Path>, name: Option<&str>) -> Resul
         fs::read_dir(run.path(layout::FAILED)).map(|files| files.flatten().count()).unwrap_or_default();
     ensure!(failed == 0, "{shown}: {failed} cells have failed, see failed/\n{again}");
 
+    if let Some(name) = FILES.into_iter().find(|name| !run.path(name).exists()) {
+        bail!("{shown}: {name} is missing\n{again}");
+    }
     let suite = suite_name(&manifest).with_context(|| format!("{shown}: manifest.json names no suite"))?;
     let series = series.map_or_else(|| Path::new("results/baselines").join(&suite), Path::to_owned);
     let name = name.map_or_else(|| default_name(&manifest), str::to_owned);

@@ -28,6 +28,11 @@ pub fn shared_parts(out: &Path) -> PathBuf {
     name.into()
 }
 
+/// The number type of all parts of the run in `out`.
+pub fn shared_precision(out: &Path) -> PathBuf {
+    shared_parts(out).join("precision.json")
+}
+
 /// Folder of the events for TensorBoard, one folder per training.
 pub const EVENTS: &str = "tensorboard";
 

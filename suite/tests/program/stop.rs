@@ -260,6 +260,9 @@ fn finished_runs_become_baselines_and_others_do_not() {
     copy(tiny_run(), &here.join("half"));
     std::fs::remove_file(here.join("half/timing.json")).unwrap();
     refused("half", "is not finished");
+    copy(tiny_run(), &here.join("pageless"));
+    std::fs::remove_file(here.join("pageless/report.html")).unwrap();
+    refused("pageless", "report.html is missing");
     for name in ["monday", "tuesday"] {
         succeeded(&eqr(here, &["record", "good", "--name", name]));
     }

@@ -100,8 +100,7 @@ impl Rate {
     ) -> Result<Vec<ComparedMetric>> {
         let mut metrics = Vec::new();
         for (name, after) in self.of(candidate) {
-            let before: Vec<f64> =
-                runs.iter().filter_map(|run| self.of(run).get(name)).map(|values| mean(values)).collect();
+            let before: Vec<f64> = runs.iter().filter_map(|run| self.of(run).get(name)).map(mean).collect();
             if before.is_empty() {
                 continue;
             }

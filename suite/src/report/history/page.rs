@@ -29,9 +29,10 @@ pub fn page(history: &History, name: &str) -> String {
             h1 { (title) }
             p.meta { (history.runs.len()) " runs; the last one is " (last_run(history)) "." }
             p.meta {
-                "Every point is the mean of a run; higher is better, but for energy. A filled red point is an alarm of drift, a \
-                 filled blue one is better than the runs before it explain. A dashed line is another definition, \
-                 a dotted one other hardware: what is on its two sides is not compared."
+                "Every point is the mean of a run; higher is better, but for energy. A filled red point is an \
+                 alarm of drift, a filled blue one is better than the runs before it explain. What is on the two \
+                 sides of a dashed line has another definition and is not compared. A dotted line is other \
+                 hardware, on which speeds and energies are not compared with those before."
             }
         }
         main {
