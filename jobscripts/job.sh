@@ -66,18 +66,18 @@ set_launch() {
 # Prints a checksum of what a run has done so far: its finished cells, and the steps of all checkpoints.
 progress() {
     # find fails if one of the folders does not exist yet
-    { find "$1/cells" "$1/checkpoints" \( -path '*/cells/*.json' -o -type d -name 'step-*' \) 2>/dev/null ||
+    { find "$1"{,.shared/*}/{cells,checkpoints} \( -path '*/cells/*.json' -o -type d -name 'step-*' \) 2>/dev/null ||
         true; } | sort | cksum
 }
 
-# write_status OUT STATE CODE NEXT: says in OUT.job what became of the job. The file is beside the folder,
+# write_status STATUS STATE CODE NEXT: says in STATUS.job what became of the job. The file is beside the folder,
 # because the program refuses a new folder that holds anything.
 write_status() {
     printf 'state=%s\ncode=%s\njob=%s\ntime=%s\nnext=%s\n' "$2" "$3" "${JOB:-process $$}" \
         "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$4" >"$1.job.tmp" && mv "$1.job.tmp" "$1.job"
 }
 
-# end OUT CODE NEXT: writes the status of a job that ends, and returns the code.
+# end STATUS CODE NEXT: writes the status of a job that ends, and returns the code.
 end() {
     write_status "$1" ended "$2" "$3"
     return "$2"
@@ -94,28 +94,28 @@ is_being_ended() {
 # requeue OUT: requeues this job if it has made progress since the last time. Returns only if it does not
 # requeue, with the exit code of the job.
 requeue() {
-    local out=$1 state=$1.requeues count=0 before="" now
+    local out=$1 state=$status.requeues count=0 before="" now
     if is_being_ended; then
-        end "$out" "$STOPPED" "nothing: Slurm was told to end it; submitted again, it continues" || return
+        end "$status" "$STOPPED" "nothing: Slurm was told to end it; submitted again, it continues" || return
     fi
     now=$(progress "$out")
     if [[ -s $state ]]; then { read -r count && read -r before; } <"$state" || true; fi
     if [[ $now == "$before" ]]; then
         echo "error: nothing was finished since the last requeue, so the job is not requeued again" >&2
         echo "hint: give the job more time (--time), or an earlier signal (--signal) if steps are long" >&2
-        end "$out" 3 "nothing: it would not get further without more time" || return
+        end "$status" 3 "nothing: it would not get further without more time" || return
     fi
     if ((count >= ${MAX_REQUEUES:-50})); then
         echo "error: the job was requeued $count times, which is the limit (MAX_REQUEUES)" >&2
         echo "hint: submit the job again to continue" >&2
-        end "$out" "$STOPPED" "submit the job again to continue: it was requeued $count times" || return
+        end "$status" "$STOPPED" "submit the job again to continue: it was requeued $count times" || return
     fi
     printf '%s\n%s\n' $((count + 1)) "$now" >"$state.tmp" && mv "$state.tmp" "$state"
     echo "requeue $((count + 1)) of job $JOB" >&2
     # before the request, because Slurm may end this script at once
-    write_status "$out" ended "$STOPPED" "requeued: Slurm starts the job again ($((count + 1)))"
+    write_status "$status" ended "$STOPPED" "requeued: Slurm starts the job again ($((count + 1)))"
     if ! scontrol requeue "$JOB"; then
-        end "$out" "$STOPPED" "submit the job again to continue: Slurm did not requeue it" || return
+        end "$status" "$STOPPED" "submit the job again to continue: Slurm did not requeue it" || return
     fi
     # Slurm ends this script during the wait
     sleep 120
@@ -186,12 +186,14 @@ run_ranks() {
 # does after its current step or measurement with exit code 75. In a Slurm job, the job is then requeued.
 # The file OUT.job says how it ended, and what comes next.
 run_requeued() {
-    local out=${1%/} code=0
+    local out=${1%/} code=0 status
     shift
     mkdir -p "$(dirname "$out")"
+    # launches that share a run have a status each
+    if [[ " $* " == *" --share "* ]]; then status=$out.${JOB:-$$}; else status=$out; fi
     # a newly submitted job starts to count from zero
-    if ((${SLURM_RESTART_COUNT:-0} == 0)); then rm -f "$out.requeues"; fi
-    write_status "$out" running "" "if the job is gone, it was killed: submitted again, it continues"
+    if ((${SLURM_RESTART_COUNT:-0} == 0)); then rm -f "$status.requeues"; fi
+    write_status "$status" running "" "if the job is gone, it was killed: submitted again, it continues"
     run_ranks "$@" || code=$?
     # 128 + SIGINT, SIGUSR1 or SIGTERM: a request that came before the process listened. But srun also ends the
     # ranks beside one that failed with SIGTERM, and returns the highest code.
@@ -202,11 +204,11 @@ run_requeued() {
     if ((code == STOPPED)) && [[ -n $JOB ]]; then
         requeue "$out" || code=$?
     elif ((code == STOPPED)); then
-        end "$out" "$code" "the same command continues" || true
+        end "$status" "$code" "the same command continues" || true
     elif ((code == 0)); then
-        end "$out" 0 "nothing: the run is finished"
+        end "$status" 0 "nothing: the run is finished"
     else
-        end "$out" "$code" "nothing: the run failed, see the job's output" || true
+        end "$status" "$code" "nothing: the run failed, see the job's output" || true
     fi
     trap - USR1 TERM INT HUP
     return "$code"

@@ -69,8 +69,19 @@ fn shared() -> MutexGuard<'static, Option<StopFile>> {
 
 /// From now on, a request to one of the ranks that share `file` is one to all of them. The leading rank has
 /// removed the file of an earlier call.
-pub fn share(file: StopFile) {
+pub fn share(file: StopFile) -> SharedStop {
     *shared() = Some(file);
+    SharedStop(())
+}
+
+/// The ranks tell each other of requests until it is dropped.
+#[must_use]
+pub struct SharedStop(());
+
+impl Drop for SharedStop {
+    fn drop(&mut self) {
+        *shared() = None;
+    }
 }
 
 /// Whether a signal has asked this process to stop.

@@ -42,6 +42,9 @@ pub(super) fn check(
             checks.note(manifest::check(&folder, sub_suites, compute, request.until_decided));
             checks.note(folder.ensure_without_links());
         }
+        for part in request.parts.iter().map(RunFolder::new) {
+            checks.note(manifest::check(&part, sub_suites, compute, request.until_decided));
+        }
         for run in &request.pretrained {
             checks.note(reuse::check(run));
         }

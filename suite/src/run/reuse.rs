@@ -63,7 +63,10 @@ impl Target<'_> {
                 .with_context(|| format!("{shown} belongs to a run with another configuration"))?;
             self.copy_equal_trainings(&part).with_context(|| shown.to_string())?;
             self.copy_measurements(&part)?;
-            copy_pictures(&part, self.folder)?;
+            // a part has no report
+            if *self.scope == RunScope::Whole {
+                copy_pictures(&part, self.folder)?;
+            }
         }
         Ok(())
     }

@@ -17,16 +17,15 @@ use eqr_models::{Collective, Compute, MethodKind};
 use tempfile::NamedTempFile;
 
 use crate::cluster::agreement::{agree, from_leader};
-use crate::cluster::precision::Precision;
+use crate::cluster::precision::{Precision, Reason};
 use crate::cluster::stop_signal;
-use crate::cluster::worker::Worker;
 use crate::console::say;
 use crate::failure::{Failure, Outcome};
-use crate::run::prepare::{self, on_leader};
-use crate::run::{RunRequest, RunScope, run};
+use crate::run::prepare::on_leader;
+use crate::run::{Checked, RunRequest, RunScope, check, run};
 use crate::run_folder::claim::InUse;
 use crate::run_folder::folder::RunFolder;
-use crate::run_folder::layout;
+use crate::run_folder::{layout, manifest};
 use crate::suite_file::data_sets;
 use crate::suite_file::names::file_name;
 use crate::suite_file::plan::encoder_runs;
@@ -87,25 +86,30 @@ pub fn run_shared(request: &RunRequest, ranks: &dyn Collective) -> Outcome<()> {
 }
 
 /// The request with the number type of the launch that came first: `auto` may take another one on each node.
+/// A request that is refused has no say.
 fn with_one_precision(request: &RunRequest, ranks: &dyn Collective) -> Outcome<RunRequest> {
-    let mut request = request.clone();
-    if request.precision == Precision::Auto {
-        let worker = Worker::start(ranks, request.compute)?;
-        let own = prepare::precision(Precision::Auto, &RunFolder::new(&request.out), &worker);
-        let file = layout::shared_precision(&request.out);
-        let first = on_leader(&worker, || first_to_choose(&file, own.compute).map(Some))?;
-        request.precision = from_leader(ranks, &first).expect("rank 0 has read it");
-    }
-    Ok(request)
+    let Checked { worker, precision: own, refusals, .. } = check(request, ranks)?;
+    agree(ranks, refusals)?;
+    let file = layout::shared_precision(&request.out);
+    let first = on_leader(&worker, || first_to_choose(&file, own.compute).map(Some))?;
+    let precision = match (request.precision, own.reason) {
+        (Precision::Auto, Reason::Recorded) => named(own.compute),
+        (Precision::Auto, _) => from_leader(ranks, &first).expect("rank 0 has read it"),
+        (asked_for, _) => asked_for,
+    };
+    Ok(RunRequest { precision, ..request.clone() })
+}
+
+fn named(compute: Compute) -> Precision {
+    if compute == Compute::Bf16 { Precision::Bf16 } else { Precision::Fp32 }
 }
 
 /// What stands in the file, which the launch that comes first writes.
 fn first_to_choose(file: &Path, own: Compute) -> Result<Precision> {
     let folder = file.parent().context("it lies in the folder of the parts")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let own = if own == Compute::Bf16 { Precision::Bf16 } else { Precision::Fp32 };
     let written = NamedTempFile::new_in(folder)
-        .and_then(|mut new| new.write_all(serde_json::to_string(&own)?.as_bytes()).map(|()| new))
+        .and_then(|mut new| new.write_all(serde_json::to_string(&named(own))?.as_bytes()).map(|()| new))
         .and_then(|new| new.persist_noclobber(file).map(drop).map_err(|error| error.error));
     match written {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -129,12 +133,13 @@ impl Part {
     /// The run of this part alone. It takes over what the whole run has already.
     fn request(&self, request: &RunRequest) -> RunRequest {
         let Part { method, seed, folder } = self;
-        let whole = RunFolder::new(&request.out);
+        // a damaged manifest is rebuilt by the whole run
+        let whole_is_there = matches!(manifest::read(&RunFolder::new(&request.out)), Ok(Some(_)));
         RunRequest {
             out: folder.root().to_owned(),
             floors: false,
             scope: RunScope::Part { method: method.clone(), seed: *seed },
-            parts: whole.path(layout::MANIFEST).exists().then(|| request.out.clone()).into_iter().collect(),
+            parts: whole_is_there.then(|| request.out.clone()).into_iter().collect(),
             ..request.clone()
         }
     }

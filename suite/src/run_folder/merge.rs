@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use eqr_datasets::output::is_temporary;
 use serde_json::{Value, json};
 
 use crate::run_folder::cell::Cell;
@@ -157,7 +158,8 @@ fn write_manifest(sources: &[Source], configuration: &Value, hash: &str, target:
     seal::write_sealed(&target.path(layout::MANIFEST), &manifest)
 }
 
-/// Copies the pictures of encoders, which a report cannot draw again; those that it draws are replaced by it.
+/// Copies the pictures of encoders that are not there yet, which a report cannot draw again; those that it draws
+/// are replaced by it.
 ///
 /// # Errors
 /// A file system error.
@@ -169,7 +171,10 @@ pub fn copy_pictures(from: &RunFolder, to: &RunFolder) -> Result<()> {
     fs::create_dir_all(to.path(layout::FIGURES))?;
     for file in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         let file = file?;
-        fs::copy(file.path(), to.path(layout::FIGURES).join(file.file_name()))?;
+        let copy = to.path(layout::FIGURES).join(file.file_name());
+        if !copy.exists() && !is_temporary(&file.file_name().to_string_lossy()) {
+            fs::copy(file.path(), copy)?;
+        }
     }
     Ok(())
 }

@@ -74,7 +74,10 @@ fn two_data_sets_are_trained_on_and_reported_by_themselves() {
     succeeded(&eqr(here, &run("shared", &["--share"])));
     assert_eq!(read(here.join("shared/metrics.csv")), metrics);
     assert_eq!(files(&here.join("shared/figures")), files(&out.join("figures")));
-    assert_eq!(files(&here.join("shared.shared")), ["ours-seed0", "random-init-seed0", "vicreg-seed0"]);
+    assert_eq!(
+        files(&here.join("shared.shared")),
+        ["ours-seed0", "precision.json", "random-init-seed0", "vicreg-seed0"]
+    );
     // each table has only its own rows
     let (solids, photos) = (read(out.join("tables/table-solids.md")), read(out.join("tables/table-4.md")));
     assert!(solids.contains("A tiny suite: solids") && !solids.contains("VICReg"), "{solids}");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{PROGRAM, cell, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
+use crate::common::{PROGRAM, eqr, finished, folder, is_refusal, run_args, spawn, stderr, succeeded};
 use crate::processes::send;
 
 /// Eight trainings, and four encoders that are not trained.
@@ -54,25 +54,49 @@ fn three_launches_do_the_work_of_one_though_one_is_killed() {
     succeeded(&eqr(here, &run_args("out", &[&EIGHT[..], &["--share"]].concat())));
 }
 
-/// What a plain run has done already is not done again; another configuration is refused, by the folder's name.
+/// What a plain run has trained and measured is not done again; another configuration is refused before anything is
+/// written, on either side.
 #[test]
 fn parts_take_over_what_the_whole_run_has() {
     let folder = folder();
     let here = folder.path();
-    let methods = ["--methods", "Ours,Random init"];
-    succeeded(&eqr(here, &run_args("out", &[&methods[..], &["--pretrain-only"]].concat())));
-    let curve = |run: &str| cell(&here.join(run), "pretrain-ours-seed0")["curve"].clone();
-    let trained = curve("out");
-    let shared = eqr(here, &run_args("out", &[&methods[..], &["--share"]].concat()));
+    let run =
+        |more: &[&str]| eqr(here, &run_args("out", &[&["--methods", "Ours,Random init"], more].concat()));
+    let is_refused = |folder: &str| {
+        let says = format!("{folder} holds a run with another configuration");
+        is_refusal(&run(&["--share", "--set", "probe.seeds=1"]), &[&says, "probe.seeds: the folder has 2"]);
+    };
+    succeeded(&run(&[]));
+    let values = || std::fs::read_to_string(here.join("out/metrics.csv")).unwrap();
+    let measured = values();
+    is_refused("out");
+    assert!(!here.join("out.shared").exists(), "a refused launch leaves nothing");
+    let shared = run(&["--share"]);
     succeeded(&shared);
     assert!(!stderr(&shared).contains(" steps, "), "nothing is trained again: {}", stderr(&shared));
-    assert_eq!((curve("out"), curve("out.shared/ours-seed0")), (trained.clone(), trained));
+    assert_eq!(values(), measured);
+    let log = std::fs::read_to_string(here.join("out.shared/ours-seed0/log.jsonl")).unwrap();
+    assert_eq!(log.matches("\"taken_from\"").count(), 2, "the training and its probe: {log}");
     std::fs::remove_dir_all(here.join("out")).unwrap();
-    let refused =
-        eqr(here, &run_args("out", &[&methods[..], &["--share", "--set", "probe.seeds=1"]].concat()));
-    let says =
-        ["out.shared/", "belongs to a run with another configuration", "probe.seeds: the folder has 2"];
-    is_refusal(&refused, &says);
+    is_refused("out.shared/ours-seed0");
+}
+
+/// `auto` may take another number type on each node, and at each time.
+#[test]
+fn the_launch_that_comes_first_chooses_the_number_type() {
+    let folder = folder();
+    let here = folder.path();
+    let run = |more: &[&str]| {
+        let random =
+            ["run", "tiny.toml", "--out", "out", "--threads", "1", "--methods", "Random init", "--share"];
+        succeeded(&eqr(here, &[&random[..], more].concat()));
+        let manifest = std::fs::read_to_string(here.join("out/manifest.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&manifest).unwrap()["configuration"]["precision"].clone()
+    };
+    assert_eq!(run(&["--precision", "bf16"]), "bf16");
+    std::fs::remove_dir_all(here.join("out")).unwrap();
+    std::fs::remove_dir_all(here.join("out.shared/random-init-seed0")).unwrap();
+    assert_eq!(run(&[]), "bf16");
 }
 
 /// A training that diverges ends its part alone: the launch that finishes the run says so, with the other
