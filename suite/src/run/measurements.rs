@@ -205,18 +205,16 @@ pub(super) fn after_training(sub_suite: &SubSuite, runs: &[EncoderRun]) -> Vec<M
 /// The measurements that the scope of the run and the rows' files allow: first those after training, then the
 /// probes of the curves.
 pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
-    let in_scope = |measurement: &Measurement| match &context.options.scope {
-        RunScope::Whole => true,
-        RunScope::Trainings => false,
-        RunScope::Part { .. } => !measurement.row.is_external(),
+    // external rows belong to the first look, and to no part
+    let has_external_rows = match &context.options.scope {
+        RunScope::Trainings => return Ok(Vec::new()),
+        RunScope::Whole => context.seeds.start == context.suite().first_seed,
+        RunScope::Part { .. } => false,
     };
     let runs = context.encoder_runs()?;
     let mut all = after_training(&context.prepared.sub_suite, &runs);
     all.retain(|measurement| is_possible(context, measurement));
-    // external rows belong to the first look
-    all.retain(|measurement| {
-        context.seeds.start == context.suite().first_seed || !measurement.row.is_external()
-    });
+    all.retain(|measurement| has_external_rows || !measurement.row.is_external());
     for run in runs.iter().filter(|run| run.row.kind.trains()) {
         let units = context.training_pairs(run).map_err(Failure::run)?.units().len();
         let per_epoch = context.training_steps(run, units).per_epoch;
@@ -225,7 +223,6 @@ pub(super) fn possible(context: &RunContext) -> Outcome<Vec<Measurement>> {
             all.push(Measurement { id, row, kind: MeasurementKind::Probe { step: Some(step) } });
         }
     }
-    all.retain(in_scope);
     Ok(all)
 }
 
